@@ -1,0 +1,44 @@
+# From a fresh clone, Python 3.11 or newer, pip and make are enough: each target does its own set-up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-all lint format benchmarks clean
+
+demo: .venv/demo
+	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
+
+test: .venv/dev
+	$(BIN)/pytest -m "not slow"
+
+test-all: .venv/dev
+	$(BIN)/pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmarks: .venv/dev
+	$(BIN)/python benchmarks/generate_against_script.py
+	$(BIN)/python benchmarks/nothing_changed.py
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "modelrepo needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/demo: .venv/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[torch]'
+	touch $@
+
+.venv/dev: .venv/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[torch,dev]'
+	touch $@ .venv/demo

@@ -1,0 +1,42 @@
+"""`modelrepo`: one command for every verb, each in a file of its own that is imported when it is called."""
+
+import importlib
+from importlib import metadata
+
+import click
+
+from cli.errors import run
+
+# verb -> the module whose function of the same name is the command, and its line in the help page.
+COMMANDS = {"generate": ("cli.generate", "Convert, verify and publish models.")}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a verb's command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(metadata.version("modelrepo"), prog_name="modelrepo")
+def modelrepo() -> None:
+    """Turn source models into a Triton model repository that is already proven."""
+
+
+def main() -> None:
+    """Run `modelrepo` as a console script."""
+    run(modelrepo, "modelrepo")

@@ -1,0 +1,151 @@
+"""What a person, or a program, sees of a run: progress on stderr, results on stdout."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from cli.errors import tell
+from generator.errors import DeferredError
+from generator.specs import Report, Result, Verification
+
+STATUS_STYLES = {
+    "published": "green",
+    "unchanged": "green",
+    "deferred": "yellow",
+    "skipped": "yellow",
+    "failed": "red",
+}
+# Where no terminal says how wide it is: wide enough that nothing wraps.
+PIPE_WIDTH = 240
+
+
+class Follower:
+    """Follows a run on stderr: a spinner while a step runs (on a terminal only), and a line with its time after it."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.quiet = quiet
+        self.status: Status | None = None
+
+    def started(self, title: str) -> None:
+        """Show a spinner."""
+        if not self.quiet and self.console.is_terminal:
+            self.status = self.console.status(f"{title} …")
+            self.status.start()
+
+    def finished(self, title: str, seconds: float, outcome: str) -> None:
+        """Print the step with its time."""
+        self.failed(title)
+        if not self.quiet:
+            remark = f"  {outcome}" if outcome else ""
+            self.console.print(Text(f"{seconds:6.1f} s  {title}{remark and ':'}{remark}"), soft_wrap=True)
+
+    def failed(self, title: str) -> None:
+        """Take the spinner away."""
+        if self.status:
+            self.status.stop()
+            self.status = None
+
+    def advanced(self, title: str, done: int, total: int) -> None:
+        """Show how far a download is."""
+        if self.status:
+            of_total = f" of {total / 1e6:.0f}" if total else ""
+            self.status.update(f"{title} … {done / 1e6:.0f}{of_total} MB")
+
+    def warned(self, message: str) -> None:
+        """Print a warning."""
+        self.console.print(Text("warning: ", style="bold yellow") + Text(message), soft_wrap=True)
+
+
+def print_table(report: Report) -> None:
+    """Print a row per model and backend, and below the table what would not fit into it."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("model", "backend", "version", "status", "batch", "worst difference", "path", "next step"):
+        table.add_column(heading, overflow="fold", justify="right" if heading in ("version", "batch") else "left")
+    steps = list(dict.fromkeys(result.next_step for result in report.results if result.next_step))
+    for result in report.results:
+        table.add_row(*_cells(result, steps))
+    console.print(table)
+    for number, step in enumerate(steps, 1):
+        console.print(f"\n[{number}] {step}", markup=False, soft_wrap=True)
+
+
+def _cells(result: Result, steps: list[str]) -> list[str | Text]:
+    return [
+        result.name,
+        result.backend,
+        str(result.version or "-"),
+        Text(result.status, style=STATUS_STYLES[result.status]),
+        "-" if result.max_batch_size is None else str(result.max_batch_size),
+        _worst(result.verification),
+        _relative(result.path) if result.path else "-",
+        f"[{steps.index(result.next_step) + 1}] below" if result.next_step else "-",
+    ]
+
+
+def _worst(verification: Verification) -> str:
+    if verification.passed is None or verification.max_rel_diff is None:
+        return "-"
+    where = f" ({verification.worst.family}, batch {verification.worst.batch})" if verification.worst else ""
+    return f"{verification.max_rel_diff:.1e}{where}"
+
+
+def _relative(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def print_json(report: Report) -> None:
+    """Print the report as one JSON object."""
+    document = {
+        "repository": str(report.repository),
+        "results": [_result_document(result) for result in report.results],
+        "seconds": {step: round(seconds, 3) for step, seconds in report.seconds.items()},
+    }
+    click.echo(json.dumps(document, indent=2))
+
+
+def print_json_error(message: str, code: int) -> None:
+    """Print what kept a run from starting as the one JSON object."""
+    click.echo(json.dumps({"results": [], "error": {"message": message, "exit_code": code}}, indent=2))
+
+
+def _result_document(result: Result) -> dict[str, Any]:
+    verification = asdict(result.verification)
+    document: dict[str, Any] = {
+        "model": result.model,
+        "backend": result.backend,
+        "name": result.name,
+        "version": result.version,
+        "status": result.status,
+        "path": str(result.path) if result.path else None,
+        "max_batch_size": result.max_batch_size,
+        "verification": verification,
+        "next_step": result.next_step,
+        "notes": list(result.notes),
+    }
+    if result.failure:
+        document["error"] = {"message": result.failure.message, "exit_code": result.failure.exit_code}
+    return document
+
+
+def tell_failures(report: Report, strict: bool) -> int:
+    """Print every error of a run once, and return the exit code of the first."""
+    failures = list(dict.fromkeys(result.failure for result in report.results if result.failure))
+    deferred = [result.name for result in report.results if result.status == "deferred"]
+    if strict and deferred and not failures:
+        failures = [DeferredError(f"{', '.join(deferred)} can't be finished on this machine")]
+    for failure in failures:
+        tell(str(failure))
+    return failures[0].exit_code if failures else 0

@@ -1,0 +1,72 @@
+"""The key that tells, before any framework is imported, whether a model would come out as it did last time."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from generator import sources
+from generator.errors import SourceError
+from generator.export import EXPORTERS
+from generator.manifest import digest_tree, sha256_of
+from generator.model_config import TEMPLATE, TEMPLATES
+from generator.specs import Options
+
+# Options that say where a model goes or what may be done to get it, not what it is.
+LEFT_OUT = ("repository", "backends", "name_template", "allow_untrained", "trust_source")
+ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")
+
+
+@dataclass(frozen=True)
+class ContentKey:
+    """The digest, and what it was taken over: the options and the versions of the tools."""
+
+    digest: str
+    options: dict[str, Any]
+    tools: dict[str, str]
+
+
+def content_key(name: str, backend: str, options: Options) -> ContentKey:
+    """Digest what decides a published model: source, weights, options, templates and tool versions.
+
+    Files count by content. Raises SourceError for weights that are no file.
+    """
+    _, source, _ = sources.find(options.model)
+    written = _plain({field: value for field, value in asdict(options).items() if field not in LEFT_OUT})
+    packages = {*ALWAYS, *source.PACKAGES, *(package for each in EXPORTERS.values() for package in each.PACKAGES)}
+    tools = {package: version for package in sorted(packages) if (version := _version(package))}
+    named = [path for path in (options.config_patch, options.templates, options.samples) if path]
+    contents = {
+        "weights": _weights_digest(options.weights),
+        "files": [digest_tree([path]) for path in named],
+        "template": sha256_of(TEMPLATES / TEMPLATE),
+    }
+    document = {"name": name, "backend": backend, "options": written, "tools": tools, "contents": contents}
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return ContentKey(digest, written, tools)
+
+
+def _weights_digest(weights: str) -> str | None:
+    if weights in ("pretrained", "random"):
+        return None
+    try:
+        return sha256_of(Path(weights))
+    except OSError as error:
+        raise SourceError(
+            f"can't read weights from {weights!r}: {error.strerror}",
+            "Weights are pretrained, random, or the path of a .pth, .pt or .safetensors file",
+        ) from error
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON would give it back, so that what is digested is what a manifest holds."""
+    return json.loads(json.dumps(value, default=str))

@@ -1,0 +1,60 @@
+"""What can go wrong, as one tree; every class carries the exit code of its kind and a hint for the next step.
+
+ModelRepoError         1  unexpected
+├── OptionError        2  an option, a configuration file or a template that can't be used
+├── SourceError        3  the source model or its weights
+├── ConversionError    4  conversion to ONNX or to what a backend serves
+├── VerificationError  5  the converted model does not answer as its source does
+├── RepositoryError    6  the model repository or its state folder
+└── DeferredError      9  a backend was deferred and that was not allowed
+"""
+
+
+class ModelRepoError(Exception):
+    """An error meant for the user: one line that says what is wrong, and a hint that names the next step."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class OptionError(ModelRepoError):
+    """An option, a key of ``modelrepo.toml``, a template or a config patch is unusable."""
+
+    exit_code = 2
+
+
+class SourceError(ModelRepoError):
+    """The source model is unknown, or its weights can't be had or don't fit."""
+
+    exit_code = 3
+
+
+class ConversionError(ModelRepoError):
+    """No exporter could turn the source into an ONNX model that the target release reads."""
+
+    exit_code = 4
+
+
+class VerificationError(ModelRepoError):
+    """The converted model answers differently from its source; nothing is published."""
+
+    exit_code = 5
+
+
+class RepositoryError(ModelRepoError):
+    """The repository can't be written, or holds something that is not ours to replace."""
+
+    exit_code = 6
+
+
+class DeferredError(ModelRepoError):
+    """``--strict`` was given and a backend could not be finished on this machine."""
+
+    exit_code = 9

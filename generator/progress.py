@@ -1,0 +1,83 @@
+"""How the pipeline tells what it is doing, without knowing who listens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """What a terminal, a log or a test implements to follow a run."""
+
+    def started(self, title: str) -> None:
+        """Note that a step begins."""
+
+    def finished(self, title: str, seconds: float, outcome: str) -> None:
+        """Note that a step has succeeded; ``outcome`` is a short figure or remark about it."""
+
+    def failed(self, title: str) -> None:
+        """Note that a step has ended in an error, which is told elsewhere."""
+
+    def advanced(self, title: str, done: int, total: int) -> None:
+        """Note how many bytes of a download are done; ``total`` is 0 where the server does not say."""
+
+    def warned(self, message: str) -> None:
+        """Tell the user something that does not stop the run."""
+
+
+class Silent:
+    """A listener that ignores everything."""
+
+    def started(self, title: str) -> None:
+        """Ignore it."""
+
+    def finished(self, title: str, seconds: float, outcome: str) -> None:
+        """Ignore it."""
+
+    def failed(self, title: str) -> None:
+        """Ignore it."""
+
+    def advanced(self, title: str, done: int, total: int) -> None:
+        """Ignore it."""
+
+    def warned(self, message: str) -> None:
+        """Ignore it."""
+
+
+class Step:
+    """A running step; ``outcome`` may be set to a remark that is told when it ends."""
+
+    def __init__(self) -> None:
+        self.outcome = ""
+
+
+class Progress:
+    """Times the steps of a run and tells a listener; ``seconds`` holds the sum per kind of step."""
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self.listener: Listener = listener or Silent()
+        self.seconds: dict[str, float] = {}
+        self._start = perf_counter()
+
+    @contextmanager
+    def step(self, kind: str, title: str) -> Iterator[Step]:
+        """Time a step of a ``kind`` (load, export, verify, …) under a title that the user reads."""
+        step = Step()
+        start = perf_counter()
+        self.listener.started(title)
+        try:
+            yield step
+        except BaseException:
+            self.listener.failed(title)
+            raise
+        elapsed = perf_counter() - start
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + elapsed
+        self.listener.finished(title, elapsed, step.outcome)
+
+    def warn(self, message: str) -> None:
+        """Pass a warning on."""
+        self.listener.warned(message)
+
+    def total(self) -> dict[str, float]:
+        """Return the seconds per kind of step, and of the whole run under ``total``."""
+        return {**self.seconds, "total": perf_counter() - self._start}

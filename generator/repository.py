@@ -1,0 +1,369 @@
+"""The model repository on disk: layout, versions, lock, staging and atomic publishing.
+
+The repository's root holds served models and nothing else, because Triton takes every folder there for a model. All
+else lies beside it, on the same file system, in ``.modelrepo/<name of the root>/``::
+
+    lock                      serialises writers
+    staging/<run>/            what a run has not published yet
+    manifests/<model>/1.json  one for each published version
+    plans.lock, plans/        plans that are to be built elsewhere
+    replaced/<model>/         configurations that were edited by hand before they were replaced
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from generator import manifest as manifests
+from generator.errors import RepositoryError
+from generator.manifest import FileRecord, Manifest, Provenance, content_of
+
+CONFIG = "config.pbtxt"
+LOCK_TIMEOUT_SECONDS = 60.0
+PLANS_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class StagedModel:
+    """A model that is ready to be published from ``folder``, a folder of its own with a version folder in it.
+
+    ``files`` records what is in it, by relative path. ``render`` returns the text of config.pbtxt for a version, which
+    is only certain once the lock is held.
+    """
+
+    name: str
+    backend: str
+    folder: Path
+    files: Mapping[str, FileRecord]
+    max_batch_size: int
+    render: Callable[[int], str]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a staged model."""
+
+    status: Literal["published", "unchanged"]
+    manifest: Manifest
+    notes: tuple[str, ...] = ()
+
+
+class Repository:
+    """A model repository and the state beside it. Making one touches nothing; ``preflight`` only looks."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow the root's own symlink
+        if self.root.is_symlink():
+            self.root = self.root.resolve()
+        self.state = self.root.parent / ".modelrepo" / self.root.name
+
+    # --- looking
+
+    def preflight(self, names: tuple[str, ...]) -> None:
+        """Raise RepositoryError where publishing under these names is bound to fail; costs no work."""
+        if self.root.exists() and not self.root.is_dir():
+            raise RepositoryError(f"the repository {self.root} is a file", "Name a folder with --repository")
+        existing = next(folder for folder in (self.root.parent, *self.root.parent.parents) if folder.exists())
+        for folder in (existing, self.root):
+            if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+                raise RepositoryError(f"can't write in {folder}", "Name another folder with --repository")
+        if self.root.exists() and self.root.stat().st_dev != self.root.parent.stat().st_dev:
+            raise RepositoryError(
+                f"{self.root} is a mount point, so models can't be moved into it in one step",
+                f"Use a folder inside it: --repository {self.root / 'models'}",
+            )
+        for name in names:
+            self._refuse_foreign(name)
+
+    def _refuse_foreign(self, name: str) -> None:
+        folder = self.root / name
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not self.manifests(name))):
+            raise RepositoryError(
+                f"{folder} was not made by modelrepo (it has no manifests in {self.state / 'manifests'})",
+                "Move it away, or publish under another name with --name-template",
+            )
+
+    def manifests(self, name: str) -> list[Manifest]:
+        """Return the manifests of a model's published versions, oldest first."""
+        files = (self.state / "manifests" / name).glob("*.json")
+        return [manifests.read(file) for file in sorted(files, key=lambda file: int(file.stem))]
+
+    def newest(self, name: str) -> Manifest | None:
+        """Return the newest published version that is intact in the repository, if the newest is."""
+        known = self.manifests(name)
+        return known[-1] if known and known[-1].is_intact(self.root / name) else None
+
+    def config_text(self, name: str) -> str | None:
+        """Return the configuration in force, or None where there is none."""
+        try:
+            return (self.root / name / CONFIG).read_text("utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            return None
+
+    def next_version(self, name: str) -> int:
+        """Return a number above every version that stands in the model's folder or ever had a manifest."""
+        folder = self.root / name
+        # Triton reads the leading digits of a folder's name, so "2.tmp" stands for 2 as well.
+        digits = [re.match(r"\s*\+?(\d+)", entry.name) for entry in (folder.iterdir() if folder.is_dir() else ())]
+        standing = [int(match.group(1)) for match in digits if match]
+        return max([0, *standing, *(manifest.version for manifest in self.manifests(name))]) + 1
+
+    # --- writing
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Provide an empty folder on the repository's file system, and remove it and all traces of it afterwards."""
+        base = self.state / "staging"
+        made = _make_folders(base)
+        folder = base / uuid.uuid4().hex
+        try:
+            self._sweep(base)
+            with FileLock(f"{folder}.lock", timeout=0):
+                folder.mkdir()
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder)
+                    Path(f"{folder}.lock").unlink()
+        finally:
+            with suppress(OSError):  # not empty: other runs are staging, or something was published
+                base.rmdir()
+                for created in reversed(made[:-1]):
+                    created.rmdir()
+
+    def _sweep(self, base: Path) -> None:
+        """Remove what killed runs left: staging folders whose lock nobody holds."""
+        for lock in base.glob("*.lock"):
+            with suppress(Timeout), FileLock(lock, timeout=0):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the repository's lock, with interrupts kept back until it is released."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), _interrupts_kept_back():
+                yield
+        except Timeout:
+            raise RepositoryError(
+                f"another process has been publishing in {self.root} for {LOCK_TIMEOUT_SECONDS:.0f} seconds",
+                "Wait for it, then run the command again",
+            ) from None
+
+    def publish(self, staged: StagedModel) -> Published:
+        """Make a staged model the served version; call it with the lock held.
+
+        The version folder appears by one rename and ``config.pbtxt`` is replaced last, so Triton sees the version
+        whole or not at all. Content that is published already makes no new version.
+        """
+        self._refuse_foreign(staged.name)
+        newest = self.newest(staged.name)
+        if newest and newest.content() == content_of(staged.files) and newest.config == staged.render(newest.version):
+            return self._refresh(staged, newest)
+        version = self.next_version(staged.name)
+        _number(staged.folder, version)
+        manifest = Manifest(
+            name=staged.name,
+            version=version,
+            backend=staged.backend,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            max_batch_size=staged.max_batch_size,
+            config=staged.render(version),
+            files={_numbered(name, version): record for name, record in staged.files.items()},
+            provenance=staged.provenance,
+        )
+        (staged.folder / CONFIG).write_text(manifest.config, "utf-8")
+        notes = self._keep_edits(staged.name)
+        _sync_tree(staged.folder)
+        self._commit(staged.folder, manifest)
+        return Published("published", manifest, notes)
+
+    def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
+        """Record how published content was made and proven this time; put a missing configuration back."""
+        manifest = replace(newest, provenance=staged.provenance)
+        self._write(self._manifest_path(manifest), manifest.to_json())
+        return Published("unchanged", manifest) if self.in_force(manifest) else self.activate(manifest)
+
+    def in_force(self, manifest: Manifest) -> bool:
+        """Tell whether a version is what Triton serves: its configuration, or one edited by hand, is in place."""
+        current = self.config_text(manifest.name)
+        others = {other.config for other in self.manifests(manifest.name)} - {manifest.config}
+        return current is not None and current not in others
+
+    def edited(self, manifest: Manifest) -> bool:
+        """Tell whether the configuration was edited by hand since this version was published."""
+        return self.config_text(manifest.name) != manifest.config
+
+    def activate(self, manifest: Manifest) -> Published:
+        """Put a published version's configuration in force again; call it with the lock held."""
+        self._write(self.root / manifest.name / CONFIG, manifest.config)
+        return Published("published", manifest, ("its files stood in the repository already",))
+
+    def _commit(self, staged: Path, manifest: Manifest) -> None:
+        """Move a staged model in: the manifest first, the version by one rename, the configuration last."""
+        target = self.root / manifest.name
+        manifest_path = self._manifest_path(manifest)
+        moved: list[tuple[Path, Path]] = []
+        try:
+            self._write(manifest_path, manifest.to_json())
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not target.exists() or not any(target.iterdir()):
+                moved.append((target, staged))
+                staged.rename(target)
+            else:
+                version = str(manifest.version)
+                moved.append((target / version, staged / version))
+                (staged / version).rename(target / version)
+                for sidecar in sorted(staged.iterdir(), key=lambda file: file.name == CONFIG):
+                    sidecar.replace(target / sidecar.name)
+            _sync_folder(target)
+            _sync_folder(self.root)
+        except OSError:
+            for now, before in moved:
+                if now.exists() and not before.exists():
+                    now.rename(before)
+            manifest_path.unlink(missing_ok=True)
+            raise
+
+    def _keep_edits(self, name: str) -> tuple[str, ...]:
+        """Copy a configuration that was edited by hand to a safe place before it is replaced."""
+        current = self.config_text(name)
+        if current is None or current in {manifest.config for manifest in self.manifests(name)}:
+            return ()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        kept = self.state / "replaced" / name / f"{stamp}-{CONFIG}"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(self.root / name / CONFIG, kept)
+        return (f"{CONFIG} had been edited by hand; the edited one is kept as {kept}",)
+
+    def _manifest_path(self, manifest: Manifest) -> Path:
+        return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
+
+    # --- plans that are built elsewhere
+
+    def plan_folder(self, name: str) -> Path:
+        """Return where a deferred model's prepared files lie."""
+        return self.state / "plans" / name
+
+    def pending_plan(self, name: str) -> dict[str, Any] | None:
+        """Return a deferred model's entry in ``plans.lock`` if the files it needs are still there."""
+        entry = self._plans().get(name)
+        if entry is None or not all((self.plan_folder(name) / file).exists() for file in entry["files"]):
+            return None
+        return dict(entry)
+
+    def _plans(self) -> dict[str, Any]:
+        path = self.state / "plans.lock"
+        try:
+            document = json.loads(path.read_text("utf-8"))
+            return dict(document["plans"])
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RepositoryError(f"{path} is damaged: {error!r}", "Restore it, or remove it") from error
+
+    def defer(self, name: str, folder: Path, entry: Mapping[str, Any]) -> None:
+        """Keep prepared files, and the entry in ``plans.lock`` that finishes them; call it with the lock held."""
+        files = {file.name: manifests.sha256_of(file) for file in sorted(folder.iterdir())}
+        plans = {**self._plans(), name: {**entry, "status": "pending", "files": files}}
+        _sync_tree(folder)
+        target = self.plan_folder(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rename(folder.with_name(f"{name}.replaced"))
+        folder.rename(target)
+        document = {"schema": PLANS_SCHEMA, "plans": dict(sorted(plans.items()))}
+        self._write(self.state / "plans.lock", json.dumps(document, indent=2) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        """Replace a file in one step; the new one is written in the state folder, where Triton does not look."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Record every file of a staged model, by its path relative to ``folder``."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): FileRecord.of(file) for file in files}
+
+
+def _numbered(name: str, version: int) -> str:
+    folder, slash, rest = name.partition("/")
+    return f"{version}/{rest}" if slash else folder
+
+
+def _number(folder: Path, version: int) -> None:
+    current = next(entry for entry in folder.iterdir() if entry.is_dir())
+    if current.name != str(version):
+        current.rename(folder / str(version))
+
+
+def _make_folders(path: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, outermost first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            _sync_folder(path)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _interrupts_kept_back() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back for a few file operations, then let the last one through."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[-1])

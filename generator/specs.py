@@ -1,0 +1,242 @@
+"""The data that travels through the pipeline: frozen, free of side effects, importable without any framework."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from generator.errors import ModelRepoError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from generator.releases import Release
+
+Array: TypeAlias = "NDArray[Any]"
+Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
+Dim = int | str
+Status = Literal["published", "unchanged", "deferred", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values an input may take: unbounded floats unless ``low`` and ``high`` (both inclusive) say otherwise."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. ``shape`` holds sizes, and names for symbolic dimensions; ``dtype`` is numpy's name."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+    domain: Domain = Domain()
+
+    def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the concrete shape with every symbolic dimension looked up in ``sizes``."""
+        return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.name}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A model's inputs and outputs in full."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def batch_dim(self) -> str | None:
+        """The leading symbolic dimension that every input and output shares, or None."""
+        leading = {spec.shape[0] if spec.shape else None for spec in (*self.inputs, *self.outputs)}
+        only = leading.pop()
+        return only if not leading and isinstance(only, str) else None
+
+    @property
+    def unbatched(self) -> tuple[TensorSpec, ...]:
+        """The tensors that keep Triton from batching: those without the first input's symbolic leading dimension."""
+        first = self.inputs[0].shape[0] if self.inputs[0].shape else None
+        return tuple(
+            spec
+            for spec in (*self.inputs, *self.outputs)
+            if not spec.shape or not isinstance(spec.shape[0], str) or spec.shape[0] != first
+        )
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an answer may lie from its reference.
+
+    A value passes when its distance is at most ``absolute`` + ``relative`` x the largest magnitude in the same sample
+    of the same output. Magnitudes, not single values, set the scale: untrained networks answer around 1e-14 and
+    trained ones around 10, and a value near zero among large ones carries their rounding error.
+    """
+
+    relative: float
+    absolute: float = 0.0
+
+    def __str__(self) -> str:
+        absolute = f" + {self.absolute:g}" if self.absolute else ""
+        return f"{self.relative:g} x magnitude{absolute}"
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Triton's instance group: ``count`` instances of ``kind`` (KIND_AUTO, KIND_CPU, KIND_GPU, KIND_MODEL)."""
+
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True)
+class VersionPolicy:
+    """Which versions Triton serves: ``kind`` specific (empty ``versions``: the published one), latest or all."""
+
+    kind: Literal["specific", "latest", "all"]
+    versions: tuple[int, ...] = ()
+    num_versions: int = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides what is generated for one model; how each is written is in ``options.FIELDS``."""
+
+    model: str
+    backends: tuple[str, ...]
+    repository: Path
+    weights: str
+    seed: int
+    max_batch_size: int
+    input_shape: tuple[int, ...] | None
+    opset: int
+    name_template: str
+    preferred_batch_sizes: tuple[int, ...]
+    queue_delay_us: int
+    instances: Instances | None
+    version_policy: VersionPolicy
+    target_release: str
+    config_patch: Path | None
+    templates: Path | None
+    samples: Path | None
+    tolerance: Tolerance | None
+    verify: bool
+    trust_source: bool
+    allow_untrained: bool
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model's weights came from. ``expected_at`` is the file whose arrival makes an untrained model stale."""
+
+    kind: Literal["pretrained", "random", "file"]
+    detail: str
+    untrained: bool
+    expected_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """An ONNX model on disk: ``path``, the files that belong to it, how it was made and what it reads like."""
+
+    path: Path
+    files: tuple[Path, ...]
+    signature: Signature
+    exporter: str
+    opset: int
+    ir_version: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The place where converted model and source lie furthest apart, measured against the tolerance."""
+
+    output: str
+    family: str
+    batch: int
+    index: tuple[int, ...]
+    difference: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verification found. ``passed`` is None where it was not run.
+
+    ``max_rel_diff`` is the largest difference over the largest magnitude of the same sample's output; ``cases``
+    counts the pairs of an input and a batch size that were compared; ``batch_invariant`` says whether samples asked
+    one by one are answered as in a batch; ``top1`` and ``top5`` are agreement rates in 0..1 of classifiers.
+    """
+
+    passed: bool | None = None
+    max_abs_diff: float | None = None
+    max_rel_diff: float | None = None
+    cases: int = 0
+    batch_invariant: bool | None = None
+    tolerance: str = ""
+    worst: Worst | None = None
+    top1: float | None = None
+    top5: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a backend is asked to build: a verified ONNX model, and how it will be served.
+
+    ``folder`` is where a backend that can't be finished here leaves what it prepared.
+    """
+
+    name: str
+    export: Export
+    max_batch_size: int
+    preferred_batch_sizes: tuple[int, ...]
+    release: "Release"
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What one backend serves, ready to be staged: file names inside a version folder, and where they are now."""
+
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A backend that can't be finished on this machine: why, and the command that finishes it elsewhere."""
+
+    reason: str
+    command: str
+    inputs: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the report: a model for a backend."""
+
+    model: str
+    backend: str
+    name: str
+    status: Status
+    version: int | None = None
+    path: Path | None = None
+    max_batch_size: int | None = None
+    verification: Verification = Verification()
+    next_step: str | None = None
+    notes: tuple[str, ...] = ()
+    failure: ModelRepoError | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did: a result per model and backend, and the seconds that each step took."""
+
+    repository: Path
+    results: tuple[Result, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
