@@ -1,5 +1,7 @@
 """How every command ends: one clear line on stderr, and the exit code of its class."""
 
+import json
+import os
 import signal
 import sys
 from types import FrameType
@@ -14,20 +16,23 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 def run(command: click.Command, name: str) -> None:
     """Run a command as a console script and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    message = ""
     try:
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        tell(error.format_message())
-        code = error.exit_code
+        message, code = error.format_message(), error.exit_code
     except ModelRepoError as error:
-        tell(str(error))
-        code = error.exit_code
+        message, code = str(error), error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        tell("interrupted; what was not published yet is gone, the repository is as it was")
-        code = INTERRUPTED
+        message, code = "interrupted; what was not published yet is gone, the repository is as it was", INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone; nothing is left to tell it to
-        code = INTERRUPTED
+        # Whoever read our output has gone: nothing is left to tell it to, also not when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    if message:
+        tell(message)
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"results": [], "error": {"message": message, "exit_code": code}}, indent=2))
     sys.exit(code or 0)
 
 

@@ -116,11 +116,6 @@ def print_json(report: Report) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def print_json_error(message: str, code: int) -> None:
-    """Print what kept a run from starting as the one JSON object."""
-    click.echo(json.dumps({"results": [], "error": {"message": message, "exit_code": code}}, indent=2))
-
-
 def _result_document(result: Result) -> dict[str, Any]:
     verification = asdict(result.verification)
     document: dict[str, Any] = {

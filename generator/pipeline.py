@@ -79,7 +79,9 @@ def generate(jobs: list[Job], repository: Path, progress: Progress, *, dry_run: 
 def generate_model(job: Job, repository: Repository, progress: Progress, *, dry_run: bool = False) -> list[Result]:
     """Generate one model for each of its backends, and publish all of them or none."""
     targets = _targets(job)
-    repository.preflight(tuple(target.name for target in targets))
+    for target in targets:
+        repository.preflight(target.name)
+        _check_served_versions(job.options, target.name, repository)
     done = {target.name: _settled(target, repository, progress, dry_run=dry_run) for target in targets}
     missing = [target for target in targets if done[target.name] is None]
     if missing and dry_run:
@@ -109,8 +111,6 @@ def _prove(job: Job, staging: Path, progress: Progress) -> Proven:
         export = EXPORTERS[source.framework].export(source, path, options.opset, release)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
-    for note in export.notes:
-        progress.warn(note)
     if options.verify:
         with progress.step("verify", "verifying against the source") as step:
             verification = _verify(source, export, options)
@@ -118,10 +118,11 @@ def _prove(job: Job, staging: Path, progress: Progress) -> Proven:
     else:
         verification = Verification()
         progress.warn(f"{job.name} was not verified: nothing tells whether it answers as its source does")
-    max_batch_size, notes = _served_batch(options, export, verification)
+    max_batch_size, reasons = _served_batch(options, export, verification)
+    notes = (*export.notes, *verification.notes, *reasons)
     for note in notes:
-        progress.warn(note)
-    return Proven(source, export, verification, max_batch_size, (*export.notes, *notes))
+        progress.warn(f"{job.name}: {note}")
+    return Proven(source, export, verification, max_batch_size, notes)
 
 
 def _verify(source: SourceModel, export: Export, options: Options) -> Verification:
@@ -144,8 +145,8 @@ def _served_batch(options: Options, export: Export, verification: Verification) 
     if unbatched:
         tensors = ", ".join(map(str, unbatched))
         return 0, (f"batching is off: {tensors} without the leading batch dimension that all others share",)
-    if verification.batch_invariant is False:
-        return 0, tuple(f"batching is off: {note}" for note in verification.notes)
+    if verification.mixing:
+        return 0, (f"batching is off: samples of one batch influence each other in {', '.join(verification.mixing)}",)
     return options.max_batch_size, ()
 
 
@@ -258,6 +259,17 @@ def _targets(job: Job) -> list[Target]:
     return [Target(job.name, backend, name, content_key(name, backend, job.options)) for backend, name in names.items()]
 
 
+def _check_served_versions(options: Options, name: str, repository: Repository) -> None:
+    """Refuse to list a version that will not stand in the repository: Triton would serve none, or log an error."""
+    standing, coming = repository.versions(name), repository.next_version(name)
+    absent = set(options.version_policy.versions) - standing - {coming}
+    if absent:
+        raise OptionError(
+            f"the version policy lists version {min(absent)} of {name}, which is not there",
+            f"There are {', '.join(map(str, sorted(standing))) or 'none'}, and the next will be {coming}",
+        )
+
+
 def _refuse_same_names(jobs: list[Job]) -> None:
     seen: set[str] = set()
     for job in jobs:
@@ -348,7 +360,8 @@ def _failed(job: Job, error: ModelRepoError) -> list[Result]:
 def _verification_from(document: Mapping[str, Any]) -> Verification:
     worst = document["worst"]
     found = Worst(**{**worst, "index": tuple(worst["index"])}) if worst else None
-    return Verification(**{**document, "worst": found, "notes": tuple(document["notes"])})
+    lists = {name: tuple(document[name]) for name in ("mixing", "notes")}
+    return Verification(**{**document, **lists, "worst": found})
 
 
 @contextmanager

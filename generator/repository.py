@@ -66,17 +66,17 @@ class Repository:
     """A model repository and the state beside it. Making one touches nothing; ``preflight`` only looks."""
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow the root's own symlink
-        if self.root.is_symlink():
-            self.root = self.root.resolve()
+        self.root = root.resolve() if root.exists() else root.absolute()
         self.state = self.root.parent / ".modelrepo" / self.root.name
 
     # --- looking
 
-    def preflight(self, names: tuple[str, ...]) -> None:
-        """Raise RepositoryError where publishing under these names is bound to fail; costs no work."""
+    def preflight(self, name: str) -> None:
+        """Raise RepositoryError where publishing under this name is bound to fail; costs no work."""
         if self.root.exists() and not self.root.is_dir():
             raise RepositoryError(f"the repository {self.root} is a file", "Name a folder with --repository")
+        if self.root.is_symlink():
+            raise RepositoryError(f"the repository {self.root} is a link to nowhere", "Make the folder it points to")
         existing = next(folder for folder in (self.root.parent, *self.root.parent.parents) if folder.exists())
         for folder in (existing, self.root):
             if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
@@ -86,8 +86,7 @@ class Repository:
                 f"{self.root} is a mount point, so models can't be moved into it in one step",
                 f"Use a folder inside it: --repository {self.root / 'models'}",
             )
-        for name in names:
-            self._refuse_foreign(name)
+        self._refuse_foreign(name)
 
     def _refuse_foreign(self, name: str) -> None:
         folder = self.root / name
@@ -114,13 +113,16 @@ class Repository:
         except FileNotFoundError:
             return None
 
-    def next_version(self, name: str) -> int:
-        """Return a number above every version that stands in the model's folder or ever had a manifest."""
+    def versions(self, name: str) -> set[int]:
+        """Return the numbers of the versions that stand in the model's folder."""
         folder = self.root / name
         # Triton reads the leading digits of a folder's name, so "2.tmp" stands for 2 as well.
         digits = [re.match(r"\s*\+?(\d+)", entry.name) for entry in (folder.iterdir() if folder.is_dir() else ())]
-        standing = [int(match.group(1)) for match in digits if match]
-        return max([0, *standing, *(manifest.version for manifest in self.manifests(name))]) + 1
+        return {int(match.group(1)) for match in digits if match}
+
+    def next_version(self, name: str) -> int:
+        """Return a number above every version that stands in the model's folder or ever had a manifest."""
+        return max({0, *self.versions(name), *(manifest.version for manifest in self.manifests(name))}) + 1
 
     # --- writing
 

@@ -170,7 +170,8 @@ class Verification:
 
     ``max_rel_diff`` is the largest difference over the largest magnitude of the same sample's output; ``cases``
     counts the pairs of an input and a batch size that were compared; ``batch_invariant`` says whether samples asked
-    one by one are answered as in a batch; ``top1`` and ``top5`` are agreement rates in 0..1 of classifiers.
+    one by one are answered as in a batch, ``mixing`` which outputs are not; ``top1`` and ``top5`` are agreement rates
+    in 0..1 of classifiers.
     """
 
     passed: bool | None = None
@@ -178,6 +179,7 @@ class Verification:
     max_rel_diff: float | None = None
     cases: int = 0
     batch_invariant: bool | None = None
+    mixing: tuple[str, ...] = ()
     tolerance: str = ""
     worst: Worst | None = None
     top1: float | None = None

@@ -134,7 +134,7 @@ def verify(
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
     Where the source answers samples one by one as it answers them in a batch, ``batch_invariant`` is True; otherwise
-    a note names the tensors, and comparison goes on batch by batch. It is None for a model without a common batch
+    ``mixing`` names the outputs, and comparison goes on batch by batch. It is None for a model without a common batch
     dimension. Raises VerificationError, which names input, output and distance, where an answer lies outside the
     tolerance or is NaN.
     """
@@ -147,13 +147,12 @@ def verify(
     mixing: set[str] = set()
     for pool in (make_pool(signature.inputs, sizes[-1], seed), *([samples] if samples else [])):
         reference = _Reference(source, pool, sizes[-1])
-        comparison.learn_scale(reference.batched)
+        comparison.learn(reference.batched)
         mixing |= reference.differing_alone(comparison)
         for batch, rows in _batches(pool, sizes):
             wanted = source(pool.rows(rows)) if mixing else reference.rows(rows)
             comparison.add(wanted, candidate(pool.rows(rows)), pool, rows, batch)
-    notes = (f"samples of one batch influence each other in {', '.join(sorted(mixing))}",) if mixing else ()
-    return replace(comparison.verification(), batch_invariant=not mixing, notes=notes)
+    return replace(comparison.verification(), batch_invariant=not mixing, mixing=tuple(sorted(mixing)))
 
 
 def _compare_whole(source: Run, candidate: Run, signature: Signature, seed: int, comparison: "_Comparison") -> None:
@@ -168,7 +167,7 @@ def _compare_whole(source: Run, candidate: Run, signature: Signature, seed: int,
             wanted = {name: answer[np.newaxis] for name, answer in source(inputs).items()}
             got = {name: answer[np.newaxis] for name, answer in candidate(inputs).items()}
             _refuse_nan(wanted, pool, [row])
-            comparison.learn_scale(wanted)
+            comparison.learn(wanted)
             comparison.add(wanted, got, pool, [row], size)
 
 
@@ -226,16 +225,20 @@ class _Comparison:
     def __init__(self, allowed: Tolerance) -> None:
         self.allowed = allowed
         self.scale: dict[str, float] = {}
+        self.first: dict[str, Array] = {}
+        self.varying: set[str] = set()
         self.compared: set[tuple[str, int, int]] = set()
         self.max_abs = self.max_rel = 0.0
         self.worst: Worst | None = None
         self.hits: dict[int, list[bool]] = {1: [], 5: []}
 
-    def learn_scale(self, answers: Arrays) -> None:
-        """Take note of the largest magnitude that each output reaches."""
+    def learn(self, answers: Arrays) -> None:
+        """Take note of the largest magnitude that each output reaches, and of whether it ever changes."""
         for name, answer in answers.items():
-            largest = _magnitude(answer)
-            self.scale[name] = max(self.scale.get(name, 0.0), largest)
+            self.scale[name] = max(self.scale.get(name, 0.0), _magnitude(answer))
+            first = self.first.setdefault(name, answer[0])
+            if any(_distance(first, other)[0] for other in answer):
+                self.varying.add(name)
 
     def close(self, name: str, wanted: Array, got: Array) -> bool:
         """Tell whether every sample of one output lies within the tolerance."""
@@ -250,6 +253,8 @@ class _Comparison:
     def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
         """Compare one batch sample by sample; raises VerificationError at the first that is too far off."""
         for name, answers in wanted.items():
+            if name not in got:
+                raise VerificationError(f"the converted model lacks the output {name!r}")
             if got[name].shape != answers.shape:
                 raise VerificationError(
                     f"output {name!r} has shape {list(got[name].shape)} where the source gives {list(answers.shape)}, "
@@ -294,6 +299,11 @@ class _Comparison:
             worst=self.worst,
             top1=agreement[1],
             top5=agreement[5],
+            notes=tuple(
+                f"output {name!r} is always the same, so comparing it proves nothing"
+                for name in self.scale
+                if name not in self.varying
+            ),
         )
 
 

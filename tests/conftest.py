@@ -1,0 +1,101 @@
+"""What every test may use: a folder to work in, the command line, and a framework small enough to export at once."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import generate as generate_command
+from generator.export import EXPORTERS
+from generator.sources import SOURCES
+from tests import numpy_framework
+
+PROJECT = Path(__file__).resolve().parents[1]
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-goldens", action="store_true", help="Write the golden files anew.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+    @property
+    def result(self) -> dict[str, Any]:
+        (only,) = self.report["results"]
+        assert isinstance(only, dict)
+        return only
+
+
+Generate = Callable[..., Outcome]
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def generate(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Generate:
+    """Run `generate` in this process, in an empty folder."""
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["generate", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            generate_command.main()
+        captured = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def numpy_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `numpy:NAME` a source: the models of tests/numpy_framework.py."""
+    monkeypatch.setitem(SOURCES, "numpy", numpy_framework)
+    monkeypatch.setitem(EXPORTERS, "numpy", numpy_framework)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with a golden file, or write it with --update-goldens."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDENS / name
+        if request.config.getoption("--update-goldens"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        assert text == path.read_text("utf-8")
+
+    return compare
+
+
+def snapshot(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Return everything below a folder: kind and content by relative path."""
+    content = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            content[name] = ("link", os.readlink(path).encode())
+        else:
+            content[name] = ("folder", b"") if path.is_dir() else ("file", path.read_bytes())
+    return content

@@ -1,0 +1,100 @@
+"""A framework of a few lines: models written in numpy, and as ONNX by hand. Both a source and an exporter.
+
+It lets a test publish a real ONNX model in milliseconds, and lets it say what torchvision's models never do: mix the
+samples of a batch, answer NaN, be exported wrong.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from generator.errors import SourceError
+from generator.export import onnx_file
+from generator.progress import Progress
+from generator.releases import Release
+from generator.sources.model import SourceModel
+from generator.specs import Array, Arrays, Export, Options, TensorSpec, Weights
+
+PACKAGES = ("numpy",)
+INPUT = TensorSpec("input", "float32", ("batch", 4))
+OPSET, IR_VERSION = 20, 10
+
+
+@dataclass(frozen=True)
+class Model:
+    """What numpy computes, the same as ONNX nodes over the initializer W, and the output's shape."""
+
+    compute: Callable[[Array, Array], Array]
+    nodes: tuple[onnx.NodeProto, ...]
+    shape: tuple[str | int, ...] = ("batch", 3)
+
+
+def _linear(array: Array, weights: Array) -> Array:
+    return array @ weights
+
+
+def _centred(array: Array, weights: Array) -> Array:
+    return (array - array.mean(axis=0, keepdims=True)) @ weights
+
+
+LINEAR = helper.make_node("MatMul", ["input", "W"], ["output"])
+CENTRED = (
+    helper.make_node("Constant", [], ["axes"], value_ints=[0]),
+    helper.make_node("ReduceMean", ["input", "axes"], ["mean"]),
+    helper.make_node("Sub", ["input", "mean"], ["centred"]),
+    helper.make_node("MatMul", ["centred", "W"], ["output"]),
+)
+TOTAL = (
+    helper.make_node("MatMul", ["input", "W"], ["product"]),
+    helper.make_node("ReduceSum", ["product"], ["output"], keepdims=0),
+)
+
+MODELS: Mapping[str, Model] = {
+    "linear": Model(_linear, (LINEAR,)),
+    "mixes_samples": Model(_centred, CENTRED),
+    "sums_the_batch": Model(lambda array, weights: np.asarray((array @ weights).sum(), "float32"), TOTAL, ()),
+    "exported_wrong": Model(lambda array, weights: np.abs(array @ weights), (LINEAR,)),
+    "answers_nan": Model(lambda array, weights: np.log(-1 - np.abs(array)) @ weights, (LINEAR,)),
+}
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    model = MODELS.get(name)
+    if model is None:
+        raise SourceError(f"unknown numpy model {name!r}")
+    weights = np.random.default_rng(options.seed).standard_normal((4, 3)).astype("float32")
+
+    def run(arrays: Arrays) -> dict[str, Any]:
+        with np.errstate(invalid="ignore"):
+            return {"output": model.compute(arrays["input"], weights).astype("float32")}
+
+    return SourceModel(
+        reference=f"numpy:{name}",
+        framework="numpy",
+        native=(model, weights),
+        inputs=(INPUT,),
+        output_names=("output",),
+        run=run,
+        weights=Weights("random", f"seed {options.seed}", untrained=False),
+        labels=("cat", "dog", 'a "quoted" fish'),
+    )
+
+
+def export(source: SourceModel, path: Path, opset: int, release: Release) -> Export:
+    model, weights = source.native
+    graph = helper.make_graph(
+        list(model.nodes),
+        "numpy",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, INPUT.shape)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, model.shape)],
+        [numpy_helper.from_array(weights, "W")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+    return Export(path, (path,), onnx_file.read_signature(graph), "numpy", OPSET, IR_VERSION)

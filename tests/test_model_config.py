@@ -1,0 +1,139 @@
+"""config.pbtxt: reads like a hand-written one, says everything, and always parses."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from hypothesis import given
+from hypothesis import strategies as st
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from generator import model_config
+from generator.model_config import ConfigPlan, ConfigWriter
+from generator.options import ConfigFile, resolve
+from generator.specs import Instances, Options, Signature, TensorSpec, VersionPolicy
+from tests.conftest import Generate
+
+SIGNATURE = Signature(
+    (TensorSpec("image", "float32", ("batch", 3, 224, 224)), TensorSpec("ids", "int64", ("batch", "sequence"))),
+    (TensorSpec("scores", "float16", ("batch", 3)), TensorSpec("text", "object", ("batch", 1))),
+)
+
+
+def options(**changes: Any) -> Options:
+    return replace(resolve({}, ConfigFile(), "resnet50")[1], **changes)
+
+
+def plan(backend: str = "onnx", max_batch_size: int = 16, **changes: Any) -> ConfigPlan:
+    labels = ("a", "b", "c")
+    return model_config.plan("m", backend, options(**changes), SIGNATURE, max_batch_size, labels, {"source": "test"})
+
+
+VARIANTS: dict[str, ConfigPlan] = {
+    "default": plan(),
+    "no-batching": plan(max_batch_size=0),
+    "tensorrt": plan("tensorrt"),
+    "everything-set": plan(
+        preferred_batch_sizes=(4, 8),
+        queue_delay_us=100,
+        instances=Instances("KIND_GPU", 2),
+        version_policy=VersionPolicy("latest", num_versions=2),
+    ),
+    "all-versions": plan(version_policy=VersionPolicy("all")),
+    "named-versions": plan(version_policy=VersionPolicy("specific", (1, 3))),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_configuration_is_as_agreed(golden: Callable[[str, str], None], variant: str) -> None:
+    golden(f"config/{variant}.pbtxt", ConfigWriter().render(VARIANTS[variant], version=3))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_configuration_says_in_protobuf_what_was_planned(variant: str) -> None:
+    wanted = VARIANTS[variant]
+    config = text_format.Parse(ConfigWriter().render(wanted, version=3), ModelConfig())
+    assert (config.name, config.backend) == (wanted.name, wanted.backend)
+    assert config.max_batch_size == wanted.max_batch_size
+    assert config.HasField("dynamic_batching") == bool(wanted.max_batch_size)
+    assert [tuple(tensor.dims) for tensor in config.input] == [tensor.dims for tensor in wanted.inputs]
+    assert [tensor.label_filename for tensor in config.output] == ["labels.txt", ""]
+    assert config.model_warmup[0].batch_size == 1
+    assert all(dim > 0 for warmup in config.model_warmup[0].inputs.values() for dim in warmup.dims)
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_every_string_survives_the_quoting(value: str) -> None:
+    parsed = text_format.Parse(f"name: {model_config.quote(value)}", ModelConfig())
+    assert parsed.name == value
+
+
+PATCHES: dict[str, tuple[str, Callable[[ModelConfig], object], object]] = {
+    "a number": ("max_batch_size: 4", lambda c: c.max_batch_size, 4),
+    "inside a message": ("optimization { cuda { graphs: true } }", lambda c: c.optimization.cuda.graphs, True),
+    "its neighbour stays": ("optimization { cuda { graphs: true } }", lambda c: c.optimization.HasField("graph"), True),
+    "a list takes the old one's place": (
+        "instance_group { count: 3 }",
+        lambda c: [g.count for g in c.instance_group],
+        [3],
+    ),
+    "a nested list does too": (
+        "dynamic_batching { preferred_batch_size: 2 }",
+        lambda c: list(c.dynamic_batching.preferred_batch_size),
+        [2],
+    ),
+    "a map is merged by key": (
+        'parameters { key: "mine" value { string_value: "1" } }',
+        lambda c: sorted(c.parameters),
+        ["intra_op_thread_count", "mine", "source"],
+    ),
+    "an input is merged by name": (
+        'input { name: "ids" allow_ragged_batch: true }',
+        lambda c: [(i.name, i.allow_ragged_batch, len(i.dims)) for i in c.input],
+        [("image", False, 3), ("ids", True, 1)],
+    ),
+    "a scheduler replaces the other": (
+        "sequence_batching { max_sequence_idle_microseconds: 5 }",
+        lambda c: c.WhichOneof("scheduling_choice"),
+        "sequence_batching",
+    ),
+    "a field the template does not know": (
+        "model_transaction_policy { decoupled: true }",
+        lambda c: c.model_transaction_policy.decoupled,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PATCHES)
+def test_a_patch_reaches_every_field(tmp_path: Path, case: str) -> None:
+    text, read, wanted = PATCHES[case]
+    (tmp_path / "patch.pbtxt").write_text(text)
+    written = ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(preferred_batch_sizes=(4, 8)), version=1)
+    assert read(text_format.Parse(written, ModelConfig())) == wanted
+
+
+def test_a_patched_configuration_keeps_its_order_and_its_zeros(
+    tmp_path: Path, golden: Callable[[str, str], None]
+) -> None:
+    (tmp_path / "patch.pbtxt").write_text('max_batch_size: 0 response_cache { enable: true } input { name: "ids" }')
+    golden("config/patched.pbtxt", ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(max_batch_size=0), 1))
+
+
+def test_a_template_of_the_users_takes_the_place_of_ours(tmp_path: Path) -> None:
+    shipped = (model_config.TEMPLATES / model_config.TEMPLATE).read_text()
+    (tmp_path / model_config.TEMPLATE).write_text("# ours\n" + shipped)
+    assert ConfigWriter(tmp_path).render(plan(), 1).startswith("# ours\n")
+
+
+def test_another_template_is_another_version(generate: Generate, numpy_models: None, workdir: Path) -> None:
+    shipped = (model_config.TEMPLATES / model_config.TEMPLATE).read_text()
+    (workdir / "t").mkdir()
+    (workdir / "t" / model_config.TEMPLATE).write_text(shipped)
+    arguments = ("--model", "numpy:linear", "--templates", "t", "--json", "-q")
+    assert generate(*arguments).result["version"] == 1
+    (workdir / "t" / model_config.TEMPLATE).write_text(shipped + "# more\n")
+    assert generate(*arguments).result["version"] == 2

@@ -1,0 +1,295 @@
+"""Publishing: versions, unchanged content, edits by hand, interruptions, and nothing ever lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from generator import repository as repository_module
+from generator.repository import Repository
+from tests import numpy_framework
+from tests.conftest import PROJECT, Generate, snapshot
+
+pytestmark = pytest.mark.usefixtures("numpy_models")
+LINEAR = ("--model", "numpy:linear", "--json", "-q")
+
+
+def config(workdir: Path, name: str = "linear") -> Path:
+    return workdir / "model_repository" / name / "config.pbtxt"
+
+
+def test_the_first_run_publishes_version_1(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*LINEAR)
+    assert (outcome.code, outcome.result["status"], outcome.result["version"]) == (0, "published", 1)
+    assert sorted(path for path in snapshot(workdir / "model_repository")) == [
+        "linear",
+        "linear/1",
+        "linear/1/model.onnx",
+        "linear/config.pbtxt",
+        "linear/labels.txt",
+    ]
+    assert (workdir / "model_repository/linear/labels.txt").read_text() == 'cat\ndog\na "quoted" fish\n'
+    assert outcome.result["path"] == str(workdir / "model_repository/linear/1")
+
+
+def test_publishing_twice_changes_nothing(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert (outcome.result["status"], outcome.result["version"]) == ("unchanged", 1)
+    assert snapshot(workdir) == before
+
+
+def test_other_content_becomes_the_next_version_and_is_the_one_served(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    assert generate(*LINEAR, "--seed", "1").result["version"] == 2
+    assert "versions: [ 2 ]" in config(workdir).read_text()
+    assert generate(*LINEAR, "--seed", "1", "--queue-delay-us", "5").result["version"] == 3
+    assert sorted(path.name for path in config(workdir).parent.iterdir() if path.is_dir()) == ["1", "2", "3"]
+
+
+def test_options_that_lead_to_the_same_files_make_no_new_version(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir / "model_repository")
+    outcome = generate(*LINEAR, "--tolerance", "0.01")
+    assert (outcome.result["status"], outcome.result["version"]) == ("unchanged", 1)
+    assert snapshot(workdir / "model_repository") == before
+
+
+def test_a_version_number_is_never_used_twice(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (config(workdir).parent / "7.tmp").mkdir()  # Triton reads this as version 7
+    assert generate(*LINEAR, "--seed", "1").result["version"] == 8
+
+
+def test_a_config_edited_by_hand_is_left_alone_and_told(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    config(workdir).write_text(config(workdir).read_text() + "# mine\n")
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.result["status"] == "unchanged"
+    assert "was edited by hand" in outcome.err
+    assert "--config-patch" in outcome.err
+    assert snapshot(workdir) == before
+
+
+def test_a_config_edited_by_hand_is_kept_when_a_new_version_replaces_it(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    edited = config(workdir).read_text() + "# mine\n"
+    config(workdir).write_text(edited)
+    (note,) = generate(*LINEAR, "--seed", "1").result["notes"]
+    assert Path(note.rpartition(" ")[2]).read_text() == edited
+
+
+def test_a_damaged_version_is_not_taken_for_unchanged(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (config(workdir).parent / "1/model.onnx").write_bytes(b"damaged")
+    assert generate(*LINEAR).result["version"] == 2
+
+
+def test_a_touched_file_is_still_unchanged(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    os.utime(config(workdir).parent / "1/model.onnx")
+    assert generate(*LINEAR).result["status"] == "unchanged"
+
+
+def test_a_missing_config_is_put_back_without_a_new_version(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir)
+    config(workdir).unlink()
+    outcome = generate(*LINEAR)
+    assert (outcome.result["status"], outcome.result["version"]) == ("published", 1)
+    assert snapshot(workdir) == before
+
+
+def test_going_back_to_earlier_options_is_a_new_version(generate: Generate) -> None:
+    generate(*LINEAR)
+    generate(*LINEAR, "--seed", "1")
+    assert generate(*LINEAR).result["version"] == 3
+
+
+def test_a_publish_that_broke_off_before_its_config_is_finished_by_the_next_run(
+    generate: Generate, workdir: Path
+) -> None:
+    generate(*LINEAR)
+    first = config(workdir).read_text()
+    generate(*LINEAR, "--seed", "1")
+    config(workdir).write_text(first)  # as if power had failed before the last rename
+    outcome = generate(*LINEAR, "--seed", "1")
+    assert (outcome.result["status"], outcome.result["version"]) == ("published", 2)
+    assert "versions: [ 2 ]" in config(workdir).read_text()
+
+
+def test_a_model_that_others_made_is_not_touched(generate: Generate, workdir: Path) -> None:
+    (workdir / "model_repository/linear/1").mkdir(parents=True)
+    (workdir / "model_repository/linear/1/model.onnx").write_bytes(b"theirs")
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.code == 6
+    assert "was not made by modelrepo" in outcome.err
+    assert snapshot(workdir) == before
+
+
+def test_a_manifest_tells_how_to_make_the_version_again(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR, "--max-batch-size", "4")
+    path = workdir / ".modelrepo/model_repository/manifests/linear/1.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["provenance"]["source"]["reference"] == "numpy:linear"
+    assert manifest["provenance"]["options"]["max_batch_size"] == 4
+    assert manifest["provenance"]["verification"]["passed"] is True
+    assert set(manifest["provenance"]["tools"]) >= {"modelrepo", "onnx", "onnxruntime", "numpy"}
+    assert set(manifest["files"]) == {"1/model.onnx", "labels.txt"}
+    assert manifest["config"] == config(workdir).read_text()
+
+
+def test_a_deferred_plan_is_prepared_once_and_told_every_time(generate: Generate, workdir: Path) -> None:
+    arguments = (*LINEAR, "--backends", "onnx,tensorrt")
+    first = generate(*arguments)
+    before = snapshot(workdir)
+    second = generate(*arguments)
+    assert [row["status"] for row in first.report["results"]] == ["published", "deferred"]
+    assert [row["status"] for row in second.report["results"]] == ["unchanged", "deferred"]
+    assert snapshot(workdir) == before
+    plan = workdir / ".modelrepo/model_repository/plans/linear_tensorrt"
+    assert sorted(path.name for path in plan.iterdir()) == ["config.pbtxt", "model.onnx"]
+    assert not (workdir / "model_repository/linear_tensorrt").exists()
+    entry = json.loads((plan.parents[1] / "plans.lock").read_text())["plans"]["linear_tensorrt"]
+    assert entry["status"] == "pending"
+    assert entry["command"] == second.report["results"][1]["next_step"]
+
+
+def test_strict_makes_a_deferred_backend_an_error_and_publishes_the_others(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt", "--strict")
+    assert outcome.code == 9
+    assert "linear_tensorrt can't be finished on this machine" in outcome.err
+    assert outcome.report["results"][0]["status"] == "published"
+
+
+def test_a_dry_run_leaves_no_trace(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt", "--dry-run")
+    assert outcome.code == 0
+    assert {row["status"] for row in outcome.report["results"]} == {"skipped"}
+    assert snapshot(workdir) == {}
+
+
+def test_a_failure_leaves_no_trace(generate: Generate, workdir: Path) -> None:
+    assert generate("--model", "numpy:exported_wrong").code == 5
+    assert snapshot(workdir) == {}
+
+
+def test_when_one_backend_fails_none_is_published(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "model.onnx")
+
+    monkeypatch.setattr("generator.pipeline.shutil.copy2", full)
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+    assert outcome.code == 6
+    assert "No space left on device" in outcome.err
+    assert snapshot(workdir) == {}
+
+
+def test_one_model_that_fails_keeps_no_other_from_its_turn(generate: Generate) -> None:
+    outcome = generate("--model", "numpy:exported_wrong", "--model", "numpy:linear", "--json", "-q")
+    assert [row["status"] for row in outcome.report["results"]] == ["failed", "published"]
+    assert outcome.code == 5
+
+
+@pytest.mark.parametrize("moment", ["load", "export"])
+def test_ctrl_c_leaves_no_trace(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    monkeypatch.setattr(numpy_framework, moment, interrupted)
+    outcome = generate("--model", "numpy:linear")
+    assert outcome.code == 130
+    assert "interrupted" in outcome.err
+    assert snapshot(workdir) == {}
+
+
+def test_ctrl_c_while_publishing_waits_until_the_repository_is_whole(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = repository_module._sync_tree
+
+    def interrupted(folder: Path) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        sync(folder)
+
+    monkeypatch.setattr(repository_module, "_sync_tree", interrupted)
+    assert generate("--model", "numpy:linear").code == 130
+    monkeypatch.undo()
+    assert config(workdir).exists()
+    assert list((workdir / ".modelrepo/model_repository").glob("manifests/linear/1.json"))
+
+
+def test_a_failed_move_is_undone(generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir / "model_repository")
+    rename = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "config.pbtxt":
+            raise OSError(5, "Input/output error", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    assert generate(*LINEAR, "--seed", "1").code == 6
+    assert snapshot(workdir / "model_repository") == before
+    assert [manifest.version for manifest in Repository(workdir / "model_repository").manifests("linear")] == [1]
+
+
+def test_what_a_killed_run_staged_is_removed_by_the_next(generate: Generate, workdir: Path) -> None:
+    script = (
+        "from pathlib import Path; from generator.repository import Repository; import os, signal\n"
+        "with Repository(Path('model_repository')).staging() as folder:\n"
+        "    (folder / 'half.onnx').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=workdir, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    assert killed.returncode == -signal.SIGKILL
+    staging = workdir / ".modelrepo/model_repository/staging"
+    assert list(staging.rglob("half.onnx"))
+    generate(*LINEAR)
+    assert not staging.exists()
+
+
+def test_two_writers_at_once_publish_one_version_each(workdir: Path) -> None:
+    script = (
+        "import sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
+        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from cli.generate import main; main()\n"
+    )
+    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    runs = [subprocess.Popen([*command, "--seed", str(seed)], cwd=workdir, env=environment) for seed in range(3)]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
+    manifests = Repository(workdir / "model_repository").manifests("linear")
+    assert [manifest.version for manifest in manifests] == [1, 2, 3]
+    assert config(workdir).read_text() == manifests[-1].config
+    assert all((workdir / f"model_repository/linear/{version}/model.onnx").exists() for version in (1, 2, 3))
+
+
+def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Path) -> None:
+    script = (
+        "import resource, sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
+        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
+        "from cli.generate import main; main()\n"
+    )
+    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 6
+    assert "File too large" in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert snapshot(workdir) == {}

@@ -1,0 +1,192 @@
+"""Verification: what passes, what never does, and what it finds out about batching."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from generator import verify
+from generator.errors import OptionError, VerificationError
+from generator.specs import Arrays, Domain, Signature, TensorSpec, Tolerance
+from tests.conftest import Generate
+
+X = TensorSpec("x", "float32", ("batch", 4))
+Y = TensorSpec("y", "float32", ("batch", 4))
+SIGNATURE = Signature((X,), (Y,))
+
+
+def identity(arrays: Arrays) -> dict[str, Any]:
+    return {"y": arrays["x"].copy()}
+
+
+def check(source: verify.Run, candidate: verify.Run, **options: Any) -> Any:
+    return verify.verify(source, candidate, SIGNATURE, **{"max_batch_size": 8, "seed": 0, **options})
+
+
+def test_equal_models_pass_on_every_family_at_every_batch_size() -> None:
+    asked: list[int] = []
+
+    def counting(arrays: Arrays) -> dict[str, Any]:
+        asked.append(len(arrays["x"]))
+        return identity(arrays)
+
+    found = check(identity, counting)
+    assert found.passed
+    assert found.batch_invariant
+    assert (found.max_abs_diff, found.max_rel_diff, found.top1) == (0.0, 0.0, 1.0)
+    assert set(asked) == {1, 2, 3, 8}
+    assert found.cases >= len(verify.FAMILIES) * 4
+
+
+@pytest.mark.parametrize(("largest", "sizes"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (16, (1, 2, 3, 16))])
+def test_batch_sizes_are_one_two_odd_and_the_largest(largest: int, sizes: tuple[int, ...]) -> None:
+    assert verify.batch_sizes(largest) == sizes
+
+
+def test_the_message_names_output_input_batch_and_distance() -> None:
+    def wrong_at_odd_batches(arrays: Arrays) -> dict[str, Any]:
+        answer = arrays["x"].copy()
+        if len(answer) == 3:
+            answer[1, 2] += 0.5
+        return {"y": answer}
+
+    with pytest.raises(VerificationError) as raised:
+        check(identity, wrong_at_odd_batches)
+    assert "output 'y' differs by 0.5 where" in raised.value.message
+    assert "on input 'random 2' at batch 3, index [2]" in raised.value.message
+
+
+@pytest.mark.parametrize("scale", [1e-14, 1.0, 1e6])
+def test_the_limit_follows_the_magnitude_of_the_answers(scale: float) -> None:
+    def scaled(factor: float) -> verify.Run:
+        return lambda arrays: {"y": arrays["x"] * np.float32(scale * factor)}
+
+    assert check(scaled(1.0), scaled(1.0001)).passed
+    with pytest.raises(VerificationError):
+        check(scaled(1.0), scaled(1.01))
+    assert check(scaled(1.0), scaled(1.01), tolerance=Tolerance(0.1)).passed
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_candidate_that_answers_nan_or_inf_never_passes(value: float) -> None:
+    def broken(arrays: Arrays) -> dict[str, Any]:
+        answer = arrays["x"].copy()
+        answer[0, 0] = value
+        return {"y": answer}
+
+    with pytest.raises(VerificationError, match="differs by inf"):
+        check(identity, broken, tolerance=Tolerance(1e9, 1e9))
+
+
+def test_a_source_that_answers_nan_never_passes() -> None:
+    def broken(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.sqrt(np.minimum(arrays["x"], 9) - 9) if arrays["x"].max() > 9 else arrays["x"]}
+
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(VerificationError, match=r"itself answers NaN .* on input 'large \(x10\)'"),
+    ):
+        check(broken, broken, max_batch_size=1)
+
+
+def test_equal_infinities_are_equal() -> None:
+    def masked(arrays: Arrays) -> dict[str, Any]:
+        answer = arrays["x"].copy()
+        answer[:, 0] = -np.inf
+        return {"y": answer}
+
+    assert check(masked, masked).passed
+
+
+def test_answers_of_another_shape_do_not_pass() -> None:
+    with pytest.raises(VerificationError, match=r"has shape \[1, 2\] where the source gives \[1, 4\]"):
+        check(identity, lambda arrays: {"y": arrays["x"][:, :2]})
+
+
+def test_an_answer_that_is_missing_does_not_pass() -> None:
+    with pytest.raises(VerificationError, match="lacks the output 'y'"):
+        check(identity, lambda arrays: {"z": arrays["x"]})
+
+
+def test_a_source_that_never_answers_anything_but_zeros_is_told() -> None:
+    def zeros(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.zeros_like(arrays["x"])}
+
+    (note,) = check(zeros, zeros).notes
+    assert "'y' is always the same" in note
+
+
+def test_whole_numbers_and_truth_values_are_compared_exactly() -> None:
+    whole = Signature(
+        (TensorSpec("x", "int64", ("batch", 4), Domain(0, 99)),), (TensorSpec("y", "int64", ("batch", 4)),)
+    )
+    found = verify.verify(identity, identity, whole, max_batch_size=4, seed=0)
+    assert found.passed
+    with pytest.raises(VerificationError, match="differs by 1 where 0 is allowed"):
+        verify.verify(identity, lambda arrays: {"y": arrays["x"] + 1}, whole, max_batch_size=4, seed=0)
+
+
+def test_inputs_stay_in_their_domain() -> None:
+    inputs = (
+        TensorSpec("ids", "int64", ("batch", 5), Domain(0, 30521)),
+        TensorSpec("mask", "int32", ("batch", 5), Domain(0, 1)),
+        TensorSpec("image", "float32", ("batch", 3, 2, 2), Domain(0.0, 1.0)),
+        TensorSpec("flag", "bool", ("batch", 1)),
+    )
+    pool = verify.make_pool(inputs, 16, seed=3)
+    for spec in inputs:
+        array = pool.arrays[spec.name]
+        assert (array.shape, array.dtype.name) == ((16, *spec.shape[1:]), spec.dtype)
+        if spec.domain.high is not None:
+            assert array.min() >= 0
+            assert array.max() <= spec.domain.high
+    assert pool.arrays["ids"].max() > 1000
+    assert set(np.unique(pool.arrays["mask"])) == {0, 1}
+
+
+def test_samples_are_compared_too(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.full((2, 4), 7, "float32"))
+    np.save(tmp_path / "b.npy", np.full(4, 8, "float64"))  # one sample, of another float type
+    samples = verify.load_samples(tmp_path, (X,))
+    assert samples.families == ("sample a.npz", "sample a.npz", "sample b.npy")
+
+    def wrong_on_eights(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.where(arrays["x"] == 8, 0, arrays["x"])}
+
+    with pytest.raises(VerificationError, match=r"on input 'sample b\.npy'"):
+        check(identity, wrong_on_eights, samples=samples)
+
+
+def test_samples_that_hold_code_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "evil.npy", np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(OptionError, match="can't read samples"):
+        verify.load_samples(tmp_path / "evil.npy", (X,))
+
+
+def test_a_model_that_mixes_samples_is_published_without_batching(generate: Generate, numpy_models: None) -> None:
+    outcome = generate("--model", "numpy:mixes_samples", "--json", "-q")
+    assert outcome.code == 0
+    assert outcome.result["max_batch_size"] == 0
+    assert outcome.result["verification"]["passed"] is True
+    assert outcome.result["verification"]["batch_invariant"] is False
+    assert "samples of one batch influence each other in output" in outcome.err
+    text = Path("model_repository/mixes_samples/config.pbtxt").read_text()
+    assert "max_batch_size: 0\n" in text
+    assert "dims: [ -1, 4 ]" in text
+    assert "dynamic_batching" not in text
+
+
+def test_a_model_without_a_common_batch_dimension_names_the_tensor(generate: Generate, numpy_models: None) -> None:
+    outcome = generate("--model", "numpy:sums_the_batch", "--json", "-q")
+    assert (outcome.code, outcome.result["max_batch_size"]) == (0, 0)
+    assert outcome.result["verification"]["batch_invariant"] is None
+    assert outcome.result["verification"]["cases"] == 3 * len(verify.FAMILIES)
+    assert "batching is off: output[]" in outcome.err
+
+
+def test_without_verification_the_report_says_so(generate: Generate, numpy_models: None) -> None:
+    outcome = generate("--model", "numpy:exported_wrong", "--no-verify", "--json", "-q")
+    assert (outcome.code, outcome.result["status"]) == (0, "published")
+    assert outcome.result["verification"]["passed"] is None
+    assert "was not verified" in outcome.err
