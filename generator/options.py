@@ -101,8 +101,8 @@ def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[Any], int]:
 
 def _items(value: Any, separator: str = ",") -> list[Any]:
     items = value.split(separator) if isinstance(value, str) else value
-    if not isinstance(items, list) or not items:
-        raise ValueError("expected a list")
+    if not isinstance(items, list) or not items or "" in items:
+        raise ValueError("expected a list without gaps")
     return [item.strip() if isinstance(item, str) else item for item in items]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -98,8 +99,8 @@ def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
     try:
         loaded = np.load(file, allow_pickle=False)
         arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError) as error:
-        raise OptionError(f"can't read samples from {file}: {error}") from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise OptionError(f"can't read samples from {file}: it is no .npy or .npz file of numbers") from error
     missing = [spec.name for spec in inputs if spec.name not in arrays]
     if missing:
         raise OptionError(f"{file} lacks the input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")

@@ -1,7 +1,6 @@
 """What every test may use: a folder to work in, the command line, and a framework small enough to export at once."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,7 +94,7 @@ def snapshot(folder: Path) -> dict[str, tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            content[name] = ("link", os.readlink(path).encode())
+            content[name] = ("link", str(path.readlink()).encode())
         else:
             content[name] = ("folder", b"") if path.is_dir() else ("file", path.read_bytes())
     return content

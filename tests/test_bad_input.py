@@ -132,7 +132,7 @@ def test_with_json_an_error_is_one_object_too(generate: Generate, arguments: str
 def test_a_mount_point_is_refused_because_models_cannot_be_moved_into_it(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared_memory = Path("/dev/shm")  # noqa: S108 - the one mount point that every Linux has
+    shared_memory = Path("/dev/shm")  # the one mount point that every Linux has
     if not shared_memory.is_mount():
         pytest.skip("/dev/shm is no mount point here")
     outcome = generate("--model", "numpy:linear", "--repository", str(shared_memory))

@@ -1,5 +1,6 @@
 """PyTorch to ONNX: the torch.export-based exporter, and the older one where that fails."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -129,10 +130,15 @@ def _check_source_runs(source: SourceModel) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep exporters' prints and deprecation notices, which say nothing about the model, from the user's terminal."""
-    with redirect_stdout(StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keep exporters' prints, logs and notices from the user's terminal: what matters is in their errors."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _cause(error: BaseException) -> str:

@@ -182,7 +182,7 @@ def read_state(path: Path, trust: bool) -> dict[str, Any]:
             return dict(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower():
+        if re.search("unsupported (global|class)", str(error), re.IGNORECASE):
             raise SourceError(
                 f"{path} holds code, not only tensors",
                 "Save a state dict instead, or allow it to run with --trust-source if you trust the file",

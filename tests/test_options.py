@@ -1,0 +1,105 @@
+"""Options: flags, modelrepo.toml, and how they come together."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator import options
+from generator.options import FIELDS, ConfigFile, load_config, parse_field, published_name, resolve
+from generator.specs import Instances, Tolerance, VersionPolicy
+from tests.conftest import Generate
+
+READINGS: list[tuple[str, Any, Any]] = [
+    ("backends", "onnx, tensorrt,onnx", ("onnx", "tensorrt")),
+    ("backends", ["tensorrt"], ("tensorrt",)),
+    ("input_shape", "3x224x224", (3, 224, 224)),
+    ("input_shape", [3, 224, 224], (3, 224, 224)),
+    ("preferred_batch_sizes", "8,4,8", (4, 8)),
+    ("instances", "gpu:2", Instances("KIND_GPU", 2)),
+    ("instances", "cpu", Instances("KIND_CPU", 1)),
+    ("version_policy", "specific", VersionPolicy("specific")),
+    ("version_policy", "specific:3,1", VersionPolicy("specific", (1, 3))),
+    ("version_policy", "latest:2", VersionPolicy("latest", num_versions=2)),
+    ("version_policy", "all", VersionPolicy("all")),
+    ("tolerance", "1e-3", Tolerance(1e-3)),
+    ("tolerance", 0.01, Tolerance(0.01)),
+    ("tolerance", "relative=1e-2,absolute=1e-5", Tolerance(1e-2, 1e-5)),
+    ("max_batch_size", "0", 0),
+    ("verify", False, False),
+]
+
+
+@pytest.mark.parametrize(("name", "written", "read"), READINGS)
+def test_a_value_is_read_alike_from_a_flag_and_a_file(name: str, written: Any, read: Any) -> None:
+    assert parse_field(name, written, name) == read
+
+
+def test_flags_win_over_a_models_table_and_that_over_the_files_defaults(workdir: Path) -> None:
+    Path("modelrepo.toml").write_text(
+        "seed = 1\nmax_batch_size = 1\nopset = 18\n[models.mine]\nmodel = 'torchvision:resnet18'\n"
+        "max_batch_size = 2\nopset = 19\n"
+    )
+    name, resolved = resolve({"opset": 20}, load_config(None), "mine")
+    assert (name, resolved.model) == ("mine", "torchvision:resnet18")
+    assert (resolved.seed, resolved.max_batch_size, resolved.opset) == (1, 2, 20)
+
+
+def test_paths_in_a_file_are_relative_to_the_file(workdir: Path) -> None:
+    (workdir / "conf").mkdir()
+    for name in ("p.pbtxt", "w.pth"):
+        (workdir / "conf" / name).touch()
+    (workdir / "conf/m.toml").write_text(
+        "repository = 'models'\nconfig_patch = 'p.pbtxt'\n[models.resnet18]\nweights = 'w.pth'\n"
+    )
+    _, resolved = resolve({}, load_config(Path("conf/m.toml")), "resnet18")
+    assert resolved.repository == Path("conf/models")
+    assert resolved.config_patch == Path("conf/p.pbtxt")
+    assert resolved.weights == "conf/w.pth"
+
+
+def test_without_a_file_the_defaults_stand() -> None:
+    name, resolved = resolve({}, ConfigFile(), "torchvision:resnet18")
+    assert name == "resnet18"
+    assert all(getattr(resolved, field) == spec.default for field, spec in FIELDS.items() if field != "model")
+
+
+@pytest.mark.parametrize(
+    ("backends", "template", "names"),
+    [
+        (("onnx",), "", ["resnet18"]),
+        (("onnx", "tensorrt"), "", ["resnet18_onnx", "resnet18_tensorrt"]),
+        (("onnx",), "{backend}-{model}.v1", ["onnx-resnet18.v1"]),
+    ],
+)
+def test_names_follow_the_number_of_backends(backends: tuple[str, ...], template: str, names: list[str]) -> None:
+    _, resolved = resolve({"backends": backends, "name_template": template}, ConfigFile(), "resnet18")
+    assert [published_name("resnet18", resolved, backend) for backend in backends] == names
+
+
+def test_every_option_is_in_the_table_and_in_options() -> None:
+    assert set(FIELDS) == set(options.Options.__dataclass_fields__)
+
+
+def test_one_command_generates_every_model_of_the_file(generate: Generate, workdir: Path, numpy_models: None) -> None:
+    Path("modelrepo.toml").write_text(
+        "max_batch_size = 4\n[models.one]\nmodel = 'numpy:linear'\n"
+        "[models.two]\nmodel = 'numpy:linear'\nseed = 1\nbackends = ['onnx', 'tensorrt']\n"
+    )
+    outcome = generate("--json", "-q")
+    rows = [(row["model"], row["name"], row["status"]) for row in outcome.report["results"]]
+    assert rows == [
+        ("one", "one", "published"),
+        ("two", "two_onnx", "published"),
+        ("two", "two_tensorrt", "deferred"),
+    ]
+    assert {row["status"] for row in generate("--json", "-q").report["results"]} == {"unchanged", "deferred"}
+
+
+def test_two_models_of_one_name_are_refused_before_any_work(
+    generate: Generate, workdir: Path, numpy_models: None
+) -> None:
+    outcome = generate("--model", "numpy:linear", "--model", "numpy:mixes_samples", "--name-template", "m")
+    assert outcome.code == 2
+    assert "two models would be published as 'm'" in outcome.err
+    assert list(workdir.iterdir()) == []

@@ -1,0 +1,76 @@
+"""The house stays as it was built: imports run one way, heavy ones are late, packages are whole."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+
+# A room, and what it must never import.
+FORBIDDEN = {"generator": {"cli", "perf", "server"}, "cli": {"perf"}}
+HEAVY = {"torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_imports_run_one_way(room: str) -> None:
+    for file in (PROJECT / room).rglob("*.py"):
+        assert not imports(ast.parse(file.read_text())) & FORBIDDEN[room], file
+
+
+@pytest.mark.parametrize("room", ["cli", "generator"])
+def test_heavy_packages_are_imported_inside_the_functions_that_use_them(room: str) -> None:
+    for file in (PROJECT / room).rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        at_import = ast.Module([node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
+        assert not imports(at_import) & HEAVY, file
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from cli import generate; sys.argv = ['generate', '--help']\n"
+        "try: generate.main()\n"
+        "except SystemExit: pass\n"
+        f"heavy = {HEAVY | {'numpy', 'rich'}} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    script = (
+        "import generator.model_config as config, cli.main, generator.pipeline\n"
+        "assert config.__file__.startswith(sys.path[0]), config.__file__\n"
+        "config.ConfigWriter()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{script}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
