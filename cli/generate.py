@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.errors import run
+from cli.errors import leave, run
 from generator import options
 from generator.errors import OptionError
 from generator.options import FIELDS
@@ -93,4 +93,4 @@ def _plain(name: str, value: Any) -> Any:
 
 def main() -> None:
     """Run `generate` as a console script."""
-    run(generate, "generate")
+    leave(run(generate, "generate"))

@@ -5,7 +5,7 @@ from importlib import metadata
 
 import click
 
-from cli.errors import run
+from cli.errors import leave, run
 
 # verb -> the module whose function of the same name is the command, and its line in the help page.
 COMMANDS = {"generate": ("cli.generate", "Convert, verify and publish models.")}
@@ -39,4 +39,4 @@ def modelrepo() -> None:
 
 def main() -> None:
     """Run `modelrepo` as a console script."""
-    run(modelrepo, "modelrepo")
+    leave(run(modelrepo, "modelrepo"))

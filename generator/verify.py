@@ -97,8 +97,9 @@ def _first(arrays: Arrays) -> Array:
 
 def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
     try:
-        loaded = np.load(file, allow_pickle=False)
-        arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        with file.open("rb") as opened:
+            loaded = np.load(opened, allow_pickle=False)
+            arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise OptionError(f"can't read samples from {file}: it is no .npy or .npz file of numbers") from error
     missing = [spec.name for spec in inputs if spec.name not in arrays]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cli import errors
 from cli import generate as generate_command
 from generator.export import EXPORTERS
 from generator.sources import SOURCES
@@ -59,10 +60,9 @@ def generate(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(*arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["generate", *arguments])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            generate_command.main()
+        code = errors.run(generate_command.generate, "generate")
         captured = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+        return Outcome(code, captured.out, captured.err)
 
     return run
 

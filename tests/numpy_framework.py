@@ -35,11 +35,12 @@ class Model:
 
 
 def _linear(array: Array, weights: Array) -> Array:
-    return array @ weights
+    product: Array = np.matmul(array, weights)
+    return product
 
 
 def _centred(array: Array, weights: Array) -> Array:
-    return (array - array.mean(axis=0, keepdims=True)) @ weights
+    return _linear(array - array.mean(axis=0, keepdims=True), weights)
 
 
 LINEAR = helper.make_node("MatMul", ["input", "W"], ["output"])

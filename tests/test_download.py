@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         end = start + self.server.breaks.pop(0) if self.server.breaks else len(CONTENT)
         self.wfile.write(CONTENT[start:end])
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         pass
 
 
@@ -101,7 +101,7 @@ def test_a_wrong_digest_is_refused_and_nothing_is_left(server: Server, tmp_path:
 
 
 def test_an_absent_file_is_told_by_its_status(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="can't download .*: Not Found"):
+    with pytest.raises(SourceError, match=r"can't download .*: Not Found"):
         fetch(server.url + "x", tmp_path / "weights.pth", DIGEST, Progress())
     assert len(server.ranges) == 1, "an answer is an answer: it is not asked again"
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from generator import options
 from generator.options import FIELDS, ConfigFile, load_config, parse_field, published_name, resolve
-from generator.specs import Instances, Tolerance, VersionPolicy
+from generator.specs import Instances, Options, Tolerance, VersionPolicy
 from tests.conftest import Generate
 
 READINGS: list[tuple[str, Any, Any]] = [
@@ -78,7 +77,7 @@ def test_names_follow_the_number_of_backends(backends: tuple[str, ...], template
 
 
 def test_every_option_is_in_the_table_and_in_options() -> None:
-    assert set(FIELDS) == set(options.Options.__dataclass_fields__)
+    assert set(FIELDS) == set(Options.__dataclass_fields__)
 
 
 def test_one_command_generates_every_model_of_the_file(generate: Generate, workdir: Path, numpy_models: None) -> None:

@@ -41,9 +41,8 @@ def test_heavy_packages_are_imported_inside_the_functions_that_use_them(room: st
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from cli import generate; sys.argv = ['generate', '--help']\n"
-        "try: generate.main()\n"
-        "except SystemExit: pass\n"
+        "import sys; from cli import errors, generate; sys.argv = ['generate', '--help']\n"
+        "assert errors.run(generate.generate, 'generate') == 0\n"
         f"heavy = {HEAVY | {'numpy', 'rich'}} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

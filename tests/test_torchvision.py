@@ -70,9 +70,8 @@ def test_the_second_run_is_unchanged_and_imports_no_framework(generate: Generate
     arguments = [*RANDOM, "--backends", "onnx,tensorrt", "--max-batch-size", "2"]
     generate(*arguments)
     script = (
-        "import sys; from cli import generate\n"
-        "try: generate.main()\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
+        "import sys; from cli import errors, generate\n"
+        "assert errors.run(generate.generate, 'generate') == 0\n"
         "heavy = {'torch', 'torchvision', 'onnx', 'onnxruntime', 'tritonclient'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -1,5 +1,6 @@
 """What one Triton backend serves, made from a verified ONNX model: one module each, and this one table."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from generator.backends import onnxruntime, tensorrt
@@ -7,16 +8,23 @@ from generator.specs import Artifact, Deferred, Instances, Order
 
 
 class Backend(Protocol):
-    """What a backend's module offers.
+    """What a backend's module offers."""
 
-    ``TRITON_NAME`` is the ``backend`` of a config.pbtxt, ``INSTANCES`` the instance group where the user names none,
-    ``GRAPH_LEVEL`` the ``optimization.graph.level`` or None, ``PARAMETERS`` the backend's own ``parameters``.
-    """
+    @property
+    def TRITON_NAME(self) -> str:  # noqa: N802 - a constant of the module
+        """The ``backend`` of a config.pbtxt."""
 
-    TRITON_NAME: str
-    INSTANCES: Instances
-    GRAPH_LEVEL: int | None
-    PARAMETERS: dict[str, str]
+    @property
+    def INSTANCES(self) -> Instances:  # noqa: N802
+        """The instance group where the user names none."""
+
+    @property
+    def GRAPH_LEVEL(self) -> int | None:  # noqa: N802
+        """The configuration's ``optimization.graph.level``, or None for none."""
+
+    @property
+    def PARAMETERS(self) -> Mapping[str, str]:  # noqa: N802
+        """The backend's own ``parameters`` in the configuration."""
 
     def build(self, order: Order) -> Artifact | Deferred:
         """Make what Triton serves, or say why it can't be made here and which command makes it."""

@@ -10,9 +10,11 @@ from generator.specs import Export
 
 
 class Exporter(Protocol):
-    """What a framework's module offers. ``PACKAGES`` are the distributions whose versions decide the outcome."""
+    """What a framework's module offers."""
 
-    PACKAGES: tuple[str, ...]
+    @property
+    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
+        """The distributions whose versions decide the outcome."""
 
     def export(self, source: SourceModel, path: Path, opset: int, release: Release) -> Export:
         """Write the source as ONNX to ``path``, within what ``release`` reads; ConversionError if it can't be."""

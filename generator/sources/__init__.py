@@ -10,9 +10,11 @@ from generator.specs import Options
 
 
 class Source(Protocol):
-    """What a scheme's module offers. ``PACKAGES`` are the distributions whose versions decide the outcome."""
+    """What a scheme's module offers."""
 
-    PACKAGES: tuple[str, ...]
+    @property
+    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
+        """The distributions whose versions decide the outcome."""
 
     def load(self, name: str, options: Options, progress: Progress) -> SourceModel:
         """Load the model called ``name`` with the weights that the options ask for; SourceError if it can't be."""
