@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from cli.errors import leave, run
 from generator import options
 from generator.errors import OptionError
 from generator.options import FIELDS
@@ -89,8 +88,3 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Any], Path]
 
 def _plain(name: str, value: Any) -> Any:
     return value == "True" if isinstance(FIELDS[name].default, bool) else value
-
-
-def main() -> None:
-    """Run `generate` as a console script."""
-    leave(run(generate, "generate"))

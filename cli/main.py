@@ -5,8 +5,6 @@ from importlib import metadata
 
 import click
 
-from cli.errors import leave, run
-
 # verb -> the module whose function of the same name is the command, and its line in the help page.
 COMMANDS = {"generate": ("cli.generate", "Convert, verify and publish models.")}
 
@@ -35,8 +33,3 @@ class LazyGroup(click.Group):
 @click.version_option(metadata.version("modelrepo"), prog_name="modelrepo")
 def modelrepo() -> None:
     """Turn source models into a Triton model repository that is already proven."""
-
-
-def main() -> None:
-    """Run `modelrepo` as a console script."""
-    leave(run(modelrepo, "modelrepo"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from cli.errors import tell
+from cli.errors import INTERRUPTED, tell
 from generator.errors import DeferredError
 from generator.specs import Report, Result, Verification
 
@@ -67,38 +68,50 @@ class Follower:
 
 def print_table(report: Report) -> None:
     """Print a row per model and backend, and below the table what would not fit into it."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("model", "backend", "version", "status", "batch", "worst difference", "path", "next step"):
-        table.add_column(heading, overflow="fold", justify="right" if heading in ("version", "batch") else "left")
     steps = list(dict.fromkeys(result.next_step for result in report.results if result.next_step))
-    for result in report.results:
-        table.add_row(*_cells(result, steps))
-    console.print(table)
-    for number, step in enumerate(steps, 1):
-        console.print(f"\n[{number}] {step}", markup=False, soft_wrap=True)
+    wide = _table(report.results, steps, with_path=True)
+    console = Console(highlight=False, soft_wrap=True)
+    fits = not console.is_terminal or console.measure(wide).maximum <= console.width
+    with console.capture() as capture:
+        console.width = max(console.width, PIPE_WIDTH)
+        console.print(wide if fits else _table(report.results, steps, with_path=False))
+        for result in report.results:
+            if result.path and not fits:
+                console.print(f"{result.name}: {_relative(result.path)}", markup=False)
+            if result.status in ("deferred", "skipped"):
+                console.print(f"{result.name}: {', '.join(result.notes)}", markup=False)
+        for number, step in enumerate(steps, 1):
+            console.print(f"\n[{number}] {step}", markup=False)
+    # Not by rich itself, which answers a reader that has gone with an exit code of its own.
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
-def _cells(result: Result, steps: list[str]) -> list[str | Text]:
-    return [
-        result.name,
-        result.backend,
-        str(result.version or "-"),
-        Text(result.status, style=STATUS_STYLES[result.status]),
-        "-" if result.max_batch_size is None else str(result.max_batch_size),
-        _worst(result.verification),
-        _relative(result.path) if result.path else "-",
-        f"[{steps.index(result.next_step) + 1}] below" if result.next_step else "-",
-    ]
+def _table(results: Sequence[Result], steps: list[str], with_path: bool) -> Table:
+    """Return the table; without the paths and with headings in two lines it fits an 80-column terminal."""
+    worst, step = ("worst difference", "next step") if with_path else ("worst\ndifference", "next\nstep")
+    headings = ["model", "backend", "version", "status", "batch", worst, *(["path"] if with_path else []), step]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("version", "batch") else "left")
+    for result in results:
+        cells: list[str | Text] = [
+            result.name,
+            result.backend,
+            str(result.version or "-"),
+            Text(result.status, style=STATUS_STYLES[result.status]),
+            "-" if result.max_batch_size is None else str(result.max_batch_size),
+            _worst(result.verification),
+            *([_relative(result.path) if result.path else "-"] if with_path else []),
+            f"[{steps.index(result.next_step) + 1}] below" if result.next_step else "-",
+        ]
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+    return table
 
 
 def _worst(verification: Verification) -> str:
     if verification.passed is None or verification.max_rel_diff is None:
         return "-"
-    where = f" ({verification.worst.family}, batch {verification.worst.batch})" if verification.worst else ""
-    return f"{verification.max_rel_diff:.1e}{where}"
+    return f"{verification.max_rel_diff:.1e}"
 
 
 def _relative(path: Path) -> str:
@@ -136,11 +149,14 @@ def _result_document(result: Result) -> dict[str, Any]:
 
 
 def tell_failures(report: Report, strict: bool) -> int:
-    """Print every error of a run once, and return the exit code of the first."""
+    """Print every error of a run once, and return the exit code of the first; an interrupt comes before all."""
     failures = list(dict.fromkeys(result.failure for result in report.results if result.failure))
     deferred = [result.name for result in report.results if result.status == "deferred"]
     if strict and deferred and not failures:
         failures = [DeferredError(f"{', '.join(deferred)} can't be finished on this machine")]
     for failure in failures:
         tell(str(failure))
+    if report.interrupted:
+        tell("interrupted: what the report calls published stands, nothing else was changed")
+        return INTERRUPTED
     return failures[0].exit_code if failures else 0

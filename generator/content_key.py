@@ -14,8 +14,10 @@ from generator.manifest import digest_tree, sha256_of
 from generator.model_config import TEMPLATE, TEMPLATES
 from generator.specs import Options
 
-# Options that say where a model goes or what may be done to get it, not what it is.
-LEFT_OUT = ("repository", "backends", "name_template", "allow_untrained", "trust_source")
+# Options that say where a model goes, or what may be done to get it, and not what it is.
+NOT_CONTENT = ("repository", "backends", "name_template", "allow_untrained", "trust_source", "verify")
+# Options that name files: their content counts, wherever they lie.
+FILES = ("weights", "config_patch", "templates", "samples")
 ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")
 
 
@@ -34,23 +36,25 @@ def content_key(name: str, backend: str, options: Options) -> ContentKey:
     Files count by content. Raises SourceError for weights that are no file.
     """
     _, source, _ = sources.find(options.model)
-    written = _plain({field: value for field, value in asdict(options).items() if field not in LEFT_OUT})
+    written = _plain({field: value for field, value in asdict(options).items() if field not in NOT_CONTENT})
     packages = {*ALWAYS, *source.PACKAGES, *(package for each in EXPORTERS.values() for package in each.PACKAGES)}
     tools = {package: version for package in sorted(packages) if (version := _version(package))}
-    named = [path for path in (options.config_patch, options.templates, options.samples) if path]
     contents = {
         "weights": _weights_digest(options.weights),
-        "files": [digest_tree([path]) for path in named],
+        "config_patch": options.config_patch and sha256_of(options.config_patch),
+        "templates": options.templates and digest_tree(options.templates),
+        "samples": options.samples and digest_tree(options.samples),
         "template": sha256_of(TEMPLATES / TEMPLATE),
     }
-    document = {"name": name, "backend": backend, "options": written, "tools": tools, "contents": contents}
+    counted = {field: value for field, value in written.items() if field not in FILES}
+    document = {"name": name, "backend": backend, "options": counted, "tools": tools, "contents": contents}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     return ContentKey(digest, written, tools)
 
 
-def _weights_digest(weights: str) -> str | None:
+def _weights_digest(weights: str) -> str:
     if weights in ("pretrained", "random"):
-        return None
+        return weights
     try:
         return sha256_of(Path(weights))
     except OSError as error:

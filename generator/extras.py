@@ -5,12 +5,15 @@ from types import ModuleType
 
 from generator.errors import SourceError
 
+# What each extra of pyproject.toml brings, by the name it is imported with.
+EXTRAS = {"torch": ("torch", "torchvision", "onnxscript", "safetensors")}
+
 
 def need(module: str, extra: str) -> ModuleType:
-    """Import ``module``; where it is not installed, SourceError names the extra to install."""
+    """Import ``module``; where it or another package of the extra is missing, SourceError names the extra."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
+        if (error.name or "").partition(".")[0] not in EXTRAS[extra]:
             raise
         raise SourceError(f"{error.name} is not installed", f"pip install 'modelrepo[{extra}]'") from error

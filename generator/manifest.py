@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from generator.errors import RepositoryError
+from generator.specs import Verification, Weights, Worst
 
 SCHEMA = 1
 
@@ -38,14 +39,61 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
+class SourceRecord:
+    """What a model was made from, and how: ``preprocess`` is how a client prepares an input."""
+
+    reference: str
+    weights: Weights
+    preprocess: Mapping[str, Any] | None
+    exporter: str
+    opset: int
+    ir_version: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Provenance:
-    """What a version was made from and how: enough to make it again."""
+    """Enough to make a version again, and to tell how it was proven."""
 
     key: str
-    source: Mapping[str, Any]
+    source: SourceRecord
     options: Mapping[str, Any]
     tools: Mapping[str, str]
-    verification: Mapping[str, Any]
+    verification: Verification
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Provenance":
+        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        source, found = dict(document["source"]), dict(document["verification"])
+        source.update(weights=Weights(**source["weights"]), notes=tuple(source["notes"]))
+        found.update(mixing=tuple(found["mixing"]), notes=tuple(found["notes"]))
+        if found["worst"]:
+            found["worst"] = Worst(**{**found["worst"], "index": tuple(found["worst"]["index"])})
+        return cls(**{**document, "source": SourceRecord(**source), "verification": Verification(**found)})
+
+
+@dataclass(frozen=True)
+class PendingPlan:
+    """An entry of ``plans.lock``: a plan to build elsewhere, why, and the command that builds it from ``files``."""
+
+    key: str
+    reason: str
+    command: str
+    inputs: Mapping[str, Any]
+    max_batch_size: int
+    provenance: Provenance
+    files: Mapping[str, FileRecord]
+    status: str = "pending"
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "PendingPlan":
+        """Read an entry; KeyError or TypeError where it is damaged."""
+        files = {name: FileRecord(**record) for name, record in document["files"].items()}
+        return cls(**{**document, "files": files, "provenance": Provenance.of(document["provenance"])})
+
+    def is_intact(self, folder: Path) -> bool:
+        """Tell whether every prepared file is as it was."""
+        return all(record.matches(folder / name) for name, record in self.files.items())
 
 
 @dataclass(frozen=True)
@@ -64,7 +112,7 @@ class Manifest:
     @property
     def untrained(self) -> bool:
         """Whether the model's weights were never trained."""
-        return bool(self.provenance.source["weights"]["untrained"])
+        return self.provenance.source.weights.untrained
 
     def content(self) -> dict[str, str]:
         """Return the digest of every file, whatever the version's number."""
@@ -91,9 +139,9 @@ def read(path: Path) -> Manifest:
         if document.pop("schema") != SCHEMA:
             raise RepositoryError(f"{path} was written by another release of modelrepo", "Upgrade modelrepo")
         files = {name: FileRecord(**record) for name, record in document.pop("files").items()}
-        return Manifest(files=files, provenance=Provenance(**document.pop("provenance")), **document)
+        return Manifest(files=files, provenance=Provenance.of(document.pop("provenance")), **document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RepositoryError(f"the manifest {path} is damaged: {error!r}", "Restore it, or remove it") from error
+        raise RepositoryError(f"the manifest {path} is damaged: {error!r}", "Restore it from a backup") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -102,11 +150,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest_tree(paths: Iterable[Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file, and of each file below a folder, by its path relative to what was named."""
-    digests = {}
-    for path in paths:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        for file in files:
-            digests[str(file.relative_to(path if path.is_dir() else path.parent))] = sha256_of(file)
-    return digests
+def digest_tree(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of a file, or of each file below a folder by its relative path."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return {str(file.relative_to(path)): sha256_of(file) for file in files}

@@ -46,7 +46,7 @@ class ConfigFile:
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """Return a sentence that offers the known words nearest to ``word``, or the known words where none is near."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=count, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower(), words, n=count, cutoff=0.6)
     return f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(words[:20])}"
 
 
@@ -61,7 +61,7 @@ def check_name(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("expected text")
     return value
 
@@ -91,9 +91,10 @@ def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[Any], int]:
             number = int(value)
         except (TypeError, ValueError):
             raise ValueError("expected a whole number") from None
-        if not minimum <= number <= maximum:
-            upper = f" and at most {maximum}" if maximum < 2**31 - 1 else ""
-            raise ValueError(f"expected at least {minimum}{upper}")
+        if number < minimum:
+            raise ValueError(f"expected at least {minimum}")
+        if number > maximum:
+            raise ValueError(f"expected at most {maximum}")
         return number
 
     return parse
@@ -212,7 +213,7 @@ def load_config(path: Path | None) -> ConfigFile:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise OptionError(f"can't read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOML, UTF-8, or a number of thousands of digits
         raise OptionError(f"{path} is not valid TOML: {error}") from error
     models = document.pop("models", {})
     if not isinstance(models, dict) or not all(isinstance(table, dict) for table in models.values()):

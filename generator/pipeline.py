@@ -3,25 +3,25 @@
 import gc
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator import manifest as manifests
 from generator import model_config, sources, verify
 from generator.backends import BACKENDS
 from generator.content_key import ContentKey, content_key
-from generator.errors import ModelRepoError, OptionError, RepositoryError
+from generator.errors import ModelRepoError, OptionError, RepositoryError, VerificationError
 from generator.export import EXPORTERS
+from generator.manifest import PendingPlan, Provenance, SourceRecord
 from generator.model_config import LABELS, ConfigPlan, ConfigWriter
 from generator.options import published_name
 from generator.progress import Progress
 from generator.releases import release_named
 from generator.repository import CONFIG, Published, Repository, StagedModel, record_files
 from generator.sources.model import SourceModel
-from generator.specs import Artifact, Deferred, Export, Options, Order, Report, Result, Verification, Worst
+from generator.specs import Artifact, Deferred, Export, Options, Order, Report, Result, Verification
 
 
 @dataclass(frozen=True)
@@ -58,22 +58,29 @@ class PreparedPlan:
     """A deferred target: the folder that holds what its command needs, and its entry in ``plans.lock``."""
 
     folder: Path
-    entry: Mapping[str, Any]
+    entry: PendingPlan
 
 
 def generate(jobs: list[Job], repository: Path, progress: Progress, *, dry_run: bool = False) -> Report:
-    """Generate every job's models; one that fails is a row of the report and keeps no other from its turn."""
+    """Generate every job's models; one that fails is a row of the report and keeps no other from its turn.
+
+    An interrupt ends the run, and the report still says what stands.
+    """
     _refuse_same_names(jobs)
+    target = Repository(repository)
     results: list[Result] = []
-    for job in jobs:
+    for position, job in enumerate(jobs):
         try:
-            results += generate_model(job, Repository(repository), progress, dry_run=dry_run)
+            results += generate_model(job, target, progress, dry_run=dry_run)
         except ModelRepoError as error:
             results += _failed(job, error)
         except OSError as error:
-            place = f" {error.filename}" if error.filename else ""
-            results += _failed(job, RepositoryError(f"can't write{place}: {error.strerror or error}"))
-    return Report(repository, tuple(results), progress.total())
+            place = error.filename or target.root
+            results += _failed(job, RepositoryError(f"can't write {place}: {error.strerror or error}"))
+        except KeyboardInterrupt:
+            results += [row for each in jobs[position:] for row in _standing(each, target)]
+            return Report(target.root, tuple(results), progress.total(), interrupted=True)
+    return Report(target.root, tuple(results), progress.total())
 
 
 def generate_model(job: Job, repository: Repository, progress: Progress, *, dry_run: bool = False) -> list[Result]:
@@ -82,7 +89,7 @@ def generate_model(job: Job, repository: Repository, progress: Progress, *, dry_
     for target in targets:
         repository.preflight(target.name)
         _check_served_versions(job.options, target.name, repository)
-    done = {target.name: _settled(target, repository, progress, dry_run=dry_run) for target in targets}
+    done = {target.name: _settled(target, job.options, repository, progress, dry_run) for target in targets}
     missing = [target for target in targets if done[target.name] is None]
     if missing and dry_run:
         done.update({target.name: _would_publish(target, repository) for target in missing})
@@ -90,10 +97,13 @@ def generate_model(job: Job, repository: Repository, progress: Progress, *, dry_
         writer = ConfigWriter(job.options.templates, job.options.config_patch)
         with _collector_paused(), repository.staging() as staging:
             proven = _prove(job, staging, progress)
-            prepared = [_prepare(target, job.options, proven, writer, repository, staging) for target in missing]
+            prepared = [
+                (target, _prepare(target, job.options, proven, writer, repository, staging)) for target in missing
+            ]
             with progress.step("publish", f"publishing in {repository.root}"), repository.locked():
-                for target, step in zip(missing, prepared, strict=True):
-                    done[target.name] = _publish(target, step, repository)
+                # What Triton serves comes last, so that nothing can fail after it.
+                for target, ready in sorted(prepared, key=lambda pair: isinstance(pair[1], StagedModel)):
+                    done[target.name] = _publish(target, ready, repository, progress)
     return [result for result in done.values() if result]
 
 
@@ -115,6 +125,8 @@ def _prove(job: Job, staging: Path, progress: Progress) -> Proven:
         with progress.step("verify", "verifying against the source") as step:
             verification = _verify(source, export, options)
             step.outcome = f"{verification.cases} cases, worst difference {verification.max_rel_diff:.1e}"
+            if verification.top1 is not None:
+                step.outcome += f", top-1 agreement {verification.top1:.0%}"
     else:
         verification = Verification()
         progress.warn(f"{job.name} was not verified: nothing tells whether it answers as its source does")
@@ -126,15 +138,23 @@ def _prove(job: Job, staging: Path, progress: Progress) -> Proven:
 
 
 def _verify(source: SourceModel, export: Export, options: Options) -> Verification:
-    return verify.verify(
-        source.run,
-        verify.onnx_runner(export.path),
-        export.signature,
-        max_batch_size=options.max_batch_size,
-        seed=options.seed,
-        samples=verify.load_samples(options.samples, export.signature.inputs) if options.samples else None,
-        tolerance=options.tolerance,
-    )
+    samples = verify.load_samples(options.samples, export.signature.inputs) if options.samples else None
+    try:
+        return verify.verify(
+            source.run,
+            verify.onnx_runner(export.path),
+            export.signature,
+            max_batch_size=options.max_batch_size,
+            seed=options.seed,
+            samples=samples,
+            tolerance=options.tolerance,
+        )
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "alloc" not in str(error):
+            raise
+        raise VerificationError(
+            f"not enough memory to verify at batch {options.max_batch_size}", "Lower --max-batch-size"
+        ) from error
 
 
 def _served_batch(options: Options, export: Export, verification: Verification) -> tuple[int, tuple[str, ...]]:
@@ -163,11 +183,16 @@ def _prepare(
         folder=repository.plan_folder(target.name),
     )
     config = _config_plan(target, options, proven)
+
+    def render(version: int) -> str:
+        return writer.render(config, version, repository.versions(target.name))
+
     version = repository.next_version(target.name)
     built = BACKENDS[target.backend].build(order)
-    text = writer.render(config, version)
+    text = render(version)
+    max_batch_size = model_config.max_batch_size(text)
     if isinstance(built, Deferred):
-        return _prepare_plan(target, proven, built, text, staging)
+        return _prepare_plan(target, proven, built, text, max_batch_size, staging)
     folder = staging / target.name
     _lay_out(built, folder / str(version))
     if any(tensor.labels for tensor in config.outputs):
@@ -177,27 +202,29 @@ def _prepare(
         backend=target.backend,
         folder=folder,
         files=record_files(folder),
-        max_batch_size=proven.max_batch_size,
-        render=lambda number: writer.render(config, number),
+        max_batch_size=max_batch_size,
+        render=render,
         provenance=_provenance(target, proven),
     )
 
 
-def _prepare_plan(target: Target, proven: Proven, built: Deferred, config: str, staging: Path) -> PreparedPlan:
+def _prepare_plan(
+    target: Target, proven: Proven, built: Deferred, config: str, max_batch_size: int, staging: Path
+) -> PreparedPlan:
     folder = staging / f"{target.name}.plan"
     folder.mkdir()
     for file in proven.export.files:
         shutil.copy2(file, folder / file.name)
     (folder / CONFIG).write_text(config, "utf-8")
-    provenance = _provenance(target, proven)
-    entry = {
-        "key": target.key.digest,
-        "reason": built.reason,
-        "command": built.command,
-        "inputs": dict(built.inputs),
-        "max_batch_size": proven.max_batch_size,
-        "provenance": asdict(provenance),
-    }
+    entry = PendingPlan(
+        key=target.key.digest,
+        reason=built.reason,
+        command=built.command,
+        inputs=built.inputs,
+        max_batch_size=max_batch_size,
+        provenance=_provenance(target, proven),
+        files=record_files(folder),
+    )
     return PreparedPlan(folder, entry)
 
 
@@ -226,29 +253,35 @@ def _config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan
     )
 
 
-def _provenance(target: Target, proven: Proven) -> manifests.Provenance:
-    return manifests.Provenance(
+def _provenance(target: Target, proven: Proven) -> Provenance:
+    source, export = proven.source, proven.export
+    return Provenance(
         key=target.key.digest,
-        source={
-            "reference": proven.source.reference,
-            "weights": asdict(proven.source.weights),
-            "preprocess": proven.source.preprocess,
-            "exporter": proven.export.exporter,
-            "opset": proven.export.opset,
-            "ir_version": proven.export.ir_version,
-            "notes": proven.notes,
-        },
+        source=SourceRecord(
+            reference=source.reference,
+            weights=source.weights,
+            preprocess=source.preprocess,
+            exporter=export.exporter,
+            opset=export.opset,
+            ir_version=export.ir_version,
+            notes=proven.notes,
+        ),
         options=target.key.options,
         tools=target.key.tools,
-        verification=asdict(proven.verification),
+        verification=proven.verification,
     )
 
 
-def _publish(target: Target, prepared: StagedModel | PreparedPlan, repository: Repository) -> Result:
-    if isinstance(prepared, StagedModel):
-        return _published(target, repository.publish(prepared), repository)
-    repository.defer(target.name, prepared.folder, prepared.entry)
-    return _deferred(target, prepared.entry, repository)
+def _publish(
+    target: Target, prepared: StagedModel | PreparedPlan, repository: Repository, progress: Progress
+) -> Result:
+    if isinstance(prepared, PreparedPlan):
+        repository.defer(target.name, prepared.folder, prepared.entry)
+        return _deferred(target, prepared.entry, repository)
+    published = repository.publish(prepared)
+    for note in published.notes:
+        progress.warn(f"{target.name}: {note}")
+    return _published(target, published, repository)
 
 
 # --- what is there already
@@ -280,10 +313,12 @@ def _refuse_same_names(jobs: list[Job]) -> None:
             seen.add(name)
 
 
-def _settled(target: Target, repository: Repository, progress: Progress, *, dry_run: bool) -> Result | None:
+def _settled(
+    target: Target, options: Options, repository: Repository, progress: Progress, dry_run: bool
+) -> Result | None:
     """Return the row of a target that is published or pending already; no framework is imported to tell."""
     newest = repository.newest(target.name)
-    if newest and newest.provenance.key == target.key.digest and not _weights_arrived(newest.provenance.source):
+    if newest and _stands(newest.provenance, target, options):
         if newest.untrained:
             progress.warn(f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing")
         if not repository.in_force(newest) and not dry_run:
@@ -295,16 +330,27 @@ def _settled(target: Target, repository: Repository, progress: Progress, *, dry_
                 "to have the edits in every version, put them in a file for --config-patch"
             )
         return _published(target, Published("unchanged", newest), repository)
-    entry = repository.pending_plan(target.name)
-    if entry and entry["key"] == target.key.digest and not _weights_arrived(entry["provenance"]["source"]):
-        return _deferred(target, entry, repository)
-    return None
+    plan = repository.pending_plan(target.name)
+    return _deferred(target, plan, repository) if plan and _stands(plan.provenance, target, options) else None
 
 
-def _weights_arrived(source: Mapping[str, Any]) -> bool:
-    """Tell whether the weights whose absence made a model untrained are here now."""
-    expected = source["weights"]["expected_at"]
-    return expected is not None and Path(expected).exists()
+def _stands(provenance: Provenance, target: Target, options: Options) -> bool:
+    """Tell whether what was made then is what would be made now, and proven if that is asked for."""
+    arrived = provenance.source.weights.expected_at
+    return (
+        provenance.key == target.key.digest
+        and (provenance.verification.passed is not None or not options.verify)
+        and not (arrived and Path(arrived).exists())  # the weights whose absence made it untrained
+    )
+
+
+def _standing(job: Job, repository: Repository) -> list[Result]:
+    """Return the rows of a job that an interrupt ended, before or after it was published."""
+    return [
+        _settled(target, job.options, repository, Progress(), dry_run=True)
+        or _row(target, status="skipped", notes=("interrupted",))
+        for target in _targets(job)
+    ]
 
 
 # --- rows of the report
@@ -322,25 +368,25 @@ def _published(target: Target, published: Published, repository: Repository) -> 
         version=manifest.version,
         path=repository.root / target.name / str(manifest.version),
         max_batch_size=manifest.max_batch_size,
-        verification=_verification_from(manifest.provenance.verification),
-        notes=(*manifest.provenance.source["notes"], *published.notes),
+        verification=manifest.provenance.verification,
+        notes=(*manifest.provenance.source.notes, *published.notes),
     )
 
 
-def _deferred(target: Target, entry: Mapping[str, Any], repository: Repository) -> Result:
+def _deferred(target: Target, plan: PendingPlan, repository: Repository) -> Result:
     return _row(
         target,
         status="deferred",
         path=repository.plan_folder(target.name),
-        max_batch_size=entry["max_batch_size"],
-        next_step=entry["command"],
-        notes=(entry["reason"],),
+        max_batch_size=plan.max_batch_size,
+        next_step=plan.command,
+        notes=(plan.reason,),
     )
 
 
 def _would_publish(target: Target, repository: Repository) -> Result:
     version = repository.next_version(target.name)
-    return _row(target, status="skipped", notes=(f"dry run: would be made, as version {version} if published",))
+    return _row(target, status="skipped", notes=(f"dry run: would be made as version {version}",))
 
 
 def _failed(job: Job, error: ModelRepoError) -> list[Result]:
@@ -355,13 +401,6 @@ def _failed(job: Job, error: ModelRepoError) -> list[Result]:
         )
         for backend in job.options.backends
     ]
-
-
-def _verification_from(document: Mapping[str, Any]) -> Verification:
-    worst = document["worst"]
-    found = Worst(**{**worst, "index": tuple(worst["index"])}) if worst else None
-    lists = {name: tuple(document[name]) for name in ("mixing", "notes")}
-    return Verification(**{**document, **lists, "worst": found})
 
 
 @contextmanager

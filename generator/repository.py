@@ -19,21 +19,22 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from generator import manifest as manifests
 from generator.errors import RepositoryError
-from generator.manifest import FileRecord, Manifest, Provenance, content_of
+from generator.manifest import FileRecord, Manifest, PendingPlan, Provenance, content_of
 
 CONFIG = "config.pbtxt"
 LOCK_TIMEOUT_SECONDS = 60.0
 PLANS_SCHEMA = 1
+LARGEST_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Repository:
 
     def manifests(self, name: str) -> list[Manifest]:
         """Return the manifests of a model's published versions, oldest first."""
-        files = (self.state / "manifests" / name).glob("*.json")
+        files = [file for file in (self.state / "manifests" / name).glob("*.json") if file.stem.isdecimal()]
         return [manifests.read(file) for file in sorted(files, key=lambda file: int(file.stem))]
 
     def newest(self, name: str) -> Manifest | None:
@@ -118,7 +119,12 @@ class Repository:
         folder = self.root / name
         # Triton reads the leading digits of a folder's name, so "2.tmp" stands for 2 as well.
         digits = [re.match(r"\s*\+?(\d+)", entry.name) for entry in (folder.iterdir() if folder.is_dir() else ())]
-        return {int(match.group(1)) for match in digits if match}
+        numbers = {int(match.group(1)) for match in digits if match}
+        if max(numbers, default=0) > LARGEST_VERSION:
+            raise RepositoryError(
+                f"{folder} holds the version folder {max(numbers)}, whose number makes Triton abort", "Move it away"
+            )
+        return numbers
 
     def next_version(self, name: str) -> int:
         """Return a number above every version that stands in the model's folder or ever had a manifest."""
@@ -197,7 +203,10 @@ class Repository:
 
     def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
         """Record how published content was made and proven this time; put a missing configuration back."""
-        manifest = replace(newest, provenance=staged.provenance)
+        provenance = staged.provenance
+        if provenance.verification.passed is None:  # not to have looked again takes no proof away
+            provenance = replace(provenance, verification=newest.provenance.verification)
+        manifest = replace(newest, provenance=provenance)
         self._write(self._manifest_path(manifest), manifest.to_json())
         return Published("unchanged", manifest) if self.in_force(manifest) else self.activate(manifest)
 
@@ -262,35 +271,39 @@ class Repository:
         """Return where a deferred model's prepared files lie."""
         return self.state / "plans" / name
 
-    def pending_plan(self, name: str) -> dict[str, Any] | None:
-        """Return a deferred model's entry in ``plans.lock`` if the files it needs are still there."""
+    def pending_plan(self, name: str) -> PendingPlan | None:
+        """Return a deferred model's entry in ``plans.lock`` if the files it needs are as they were."""
         entry = self._plans().get(name)
-        if entry is None or not all((self.plan_folder(name) / file).exists() for file in entry["files"]):
-            return None
-        return dict(entry)
+        return entry if entry and entry.is_intact(self.plan_folder(name)) else None
 
-    def _plans(self) -> dict[str, Any]:
+    def _plans(self) -> dict[str, PendingPlan]:
         path = self.state / "plans.lock"
         try:
             document = json.loads(path.read_text("utf-8"))
-            return dict(document["plans"])
+            return {name: PendingPlan.of(entry) for name, entry in document["plans"].items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RepositoryError(f"{path} is damaged: {error!r}", "Restore it, or remove it") from error
 
-    def defer(self, name: str, folder: Path, entry: Mapping[str, Any]) -> None:
+    def defer(self, name: str, folder: Path, plan: PendingPlan) -> None:
         """Keep prepared files, and the entry in ``plans.lock`` that finishes them; call it with the lock held."""
-        files = {file.name: manifests.sha256_of(file) for file in sorted(folder.iterdir())}
-        plans = {**self._plans(), name: {**entry, "status": "pending", "files": files}}
+        plans = {**self._plans(), name: plan}
+        document = {"schema": PLANS_SCHEMA, "plans": {key: asdict(plans[key]) for key in sorted(plans)}}
         _sync_tree(folder)
-        target = self.plan_folder(name)
+        target, replaced = self.plan_folder(name), folder.with_name(f"{folder.name}.replaced")
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            target.rename(folder.with_name(f"{name}.replaced"))
-        folder.rename(target)
-        document = {"schema": PLANS_SCHEMA, "plans": dict(sorted(plans.items()))}
-        self._write(self.state / "plans.lock", json.dumps(document, indent=2) + "\n")
+            target.rename(replaced)
+        try:
+            folder.rename(target)
+            self._write(self.state / "plans.lock", json.dumps(document, indent=2) + "\n")
+        except OSError:
+            if target.exists():
+                target.rename(folder)
+            if replaced.exists():
+                replaced.rename(target)
+            raise
 
     def _write(self, path: Path, text: str) -> None:
         """Replace a file in one step; the new one is written in the state folder, where Triton does not look."""

@@ -237,8 +237,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did: a result per model and backend, and the seconds that each step took."""
+    """What a run did: a result per model and backend, the seconds that each step took, and whether it was cut short."""
 
     repository: Path
     results: tuple[Result, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    interrupted: bool = False

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -50,13 +49,13 @@ def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
     names = [*FAMILIES, *(f"random {number}" for number in range(4, 4 + max(0, size - len(FAMILIES))))]
     arrays = {}
     for position, spec in enumerate(inputs):
-        shape = spec.shape[1:]
-        sizes = tuple(dim for dim in shape if isinstance(dim, int))
-        if len(sizes) != len(shape):
+        sizes = tuple(dim for dim in spec.shape[1:] if isinstance(dim, int))
+        if len(sizes) != len(spec.shape) - 1:
             raise VerificationError(f"input {spec} has more than one dynamic dimension", "Fix it with --input-shape")
         random = np.random.default_rng([seed, position])
-        rows = [FAMILIES.get(name, FAMILIES["random 1"])(random, sizes) for name in names]
-        arrays[spec.name] = _into_domain(np.stack(rows), spec)
+        arrays[spec.name] = np.empty((len(names), *sizes), spec.dtype)
+        for row, name in enumerate(names):
+            arrays[spec.name][row] = _into_domain(FAMILIES.get(name, FAMILIES["random 1"])(random, sizes), spec)
     return Pool(arrays, tuple(names))
 
 
@@ -100,7 +99,7 @@ def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
         with file.open("rb") as opened:
             loaded = np.load(opened, allow_pickle=False)
             arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
         raise OptionError(f"can't read samples from {file}: it is no .npy or .npz file of numbers") from error
     missing = [spec.name for spec in inputs if spec.name not in arrays]
     if missing:
@@ -116,6 +115,8 @@ def _fitting(arrays: Arrays, inputs: Sequence[TensorSpec], file: Path) -> dict[s
             array = array[np.newaxis]
         if array.shape[1:] != spec.shape[1:] or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
             raise OptionError(f"{file}: {spec.name} is {array.dtype}{list(array.shape)}, the model takes {spec}")
+        if _is_float(array) and np.isnan(array).any():
+            raise OptionError(f"{file}: {spec.name} holds NaN")
         fitted[spec.name] = array.astype(spec.dtype)
     if len({len(array) for array in fitted.values()}) != 1 or not len(_first(fitted)):
         raise OptionError(f"{file}: the inputs do not have the same number of samples, at least one")
@@ -136,12 +137,11 @@ def verify(
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
     Where the source answers samples one by one as it answers them in a batch, ``batch_invariant`` is True; otherwise
-    ``mixing`` names the outputs, and comparison goes on batch by batch. It is None for a model without a common batch
-    dimension. Raises VerificationError, which names input, output and distance, where an answer lies outside the
-    tolerance or is NaN.
+    ``mixing`` names the outputs, and comparison goes on batch by batch. It is None where there are no batches. Raises
+    VerificationError, which names input, output and distance, where an answer lies outside the tolerance or is NaN.
     """
     allowed = tolerance or TOLERANCES[precision]
-    comparison = _Comparison(allowed)
+    comparison = _Comparison(allowed, TOLERANCES[precision])
     if signature.batch_dim is None:
         _compare_whole(source, candidate, signature, seed, comparison)
         return comparison.verification()
@@ -154,7 +154,8 @@ def verify(
         for batch, rows in _batches(pool, sizes):
             wanted = source(pool.rows(rows)) if mixing else reference.rows(rows)
             comparison.add(wanted, candidate(pool.rows(rows)), pool, rows, batch)
-    return replace(comparison.verification(), batch_invariant=not mixing, mixing=tuple(sorted(mixing)))
+    invariant = not mixing if sizes[-1] > 1 else None
+    return replace(comparison.verification(), batch_invariant=invariant, mixing=tuple(sorted(mixing)))
 
 
 def _compare_whole(source: Run, candidate: Run, signature: Signature, seed: int, comparison: "_Comparison") -> None:
@@ -168,7 +169,7 @@ def _compare_whole(source: Run, candidate: Run, signature: Signature, seed: int,
             inputs = {name: array[row] for name, array in pool.arrays.items()}
             wanted = {name: answer[np.newaxis] for name, answer in source(inputs).items()}
             got = {name: answer[np.newaxis] for name, answer in candidate(inputs).items()}
-            _refuse_nan(wanted, pool, [row])
+            _refuse_useless(wanted, pool, [row])
             comparison.learn(wanted)
             comparison.add(wanted, got, pool, [row], size)
 
@@ -192,7 +193,7 @@ class _Reference:
         for start in range(0, count, size):
             rows = [row % count for row in range(start, start + size)]
             answers = source(pool.rows(rows))
-            _refuse_nan(answers, pool, rows)
+            _refuse_useless(answers, pool, rows)
             parts.append({name: answer[: count - start] for name, answer in answers.items()})
         self.batched = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -205,27 +206,36 @@ class _Reference:
         for row in range(min(len(self.pool.families), len(FAMILIES))):
             for name, alone in self.source(self.pool.rows([row])).items():
                 together = self.batched[name][[row]]
-                if alone.shape != together.shape or not comparison.close(name, together, alone):
+                if alone.shape != together.shape or not comparison.same(name, together, alone):
                     differing.add(name)
         return differing
 
 
-def _refuse_nan(answers: Arrays, pool: Pool, rows: Sequence[int]) -> None:
+def _refuse_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> None:
+    """Refuse a source whose answers no comparison could tell anything about."""
     for name, answer in answers.items():
-        if not _is_float(answer) or not np.isnan(answer).any():
+        if not answer.size:
+            raise VerificationError(f"the source model's output {name!r} is empty")
+        if not _is_float(answer):
             continue
-        bad = int(np.argwhere(np.isnan(answer))[0][0])
-        raise VerificationError(
-            f"the source model itself answers NaN in output {name!r} on input {pool.families[rows[bad]]!r}",
-            "Check its weights: a model that answers NaN is not published",
-        )
+        samples = answer.reshape(len(answer), -1)
+        for useless, what in (
+            (np.isnan(samples).any(axis=1), "NaN"),
+            (np.isinf(samples).all(axis=1), "only infinities"),
+        ):
+            if useless.any():
+                family = pool.families[rows[int(useless.argmax())]]
+                raise VerificationError(
+                    f"the source model itself answers {what} in output {name!r} on input {family!r}",
+                    "Check its weights: such a model is not published",
+                )
 
 
 class _Comparison:
     """Collects the differences of a run and remembers the worst."""
 
-    def __init__(self, allowed: Tolerance) -> None:
-        self.allowed = allowed
+    def __init__(self, allowed: Tolerance, own: Tolerance) -> None:
+        self.allowed, self.own = allowed, own
         self.scale: dict[str, float] = {}
         self.first: dict[str, Array] = {}
         self.varying: set[str] = set()
@@ -242,15 +252,16 @@ class _Comparison:
             if any(_distance(first, other)[0] for other in answer):
                 self.varying.add(name)
 
-    def close(self, name: str, wanted: Array, got: Array) -> bool:
-        """Tell whether every sample of one output lies within the tolerance."""
-        return all(_distance(one, other)[0] <= self.limit(name, one) for one, other in zip(wanted, got, strict=True))
+    def same(self, name: str, together: Array, alone: Array) -> bool:
+        """Tell whether samples are answered alike alone and in a batch: the user's tolerance is no matter here."""
+        pairs = zip(together, alone, strict=True)
+        return all(_distance(one, other)[0] <= self.limit(name, one, self.own) for one, other in pairs)
 
-    def limit(self, name: str, wanted: Array) -> float:
-        """Return the largest difference that is allowed for one sample of an output."""
+    def limit(self, name: str, wanted: Array, tolerance: Tolerance) -> float:
+        """Return the largest difference that a tolerance allows for one sample of an output."""
         if not _is_float(wanted):
             return 0.0
-        return self.allowed.absolute + self.allowed.relative * _magnitude(wanted) + NOISE * self.scale[name]
+        return tolerance.absolute + tolerance.relative * _magnitude(wanted) + NOISE * self.scale[name]
 
     def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
         """Compare one batch sample by sample; raises VerificationError at the first that is too far off."""
@@ -268,7 +279,7 @@ class _Comparison:
 
     def _add_sample(self, name: str, family: str, batch: int, wanted: Array, got: Array) -> None:
         difference, index = _distance(wanted, got)
-        limit = self.limit(name, wanted)
+        limit = self.limit(name, wanted, self.allowed)
         found = Worst(name, family, batch, index, difference, limit)
         if not difference <= limit:
             raise VerificationError(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from generator import model_config
+from generator.errors import OptionError
 from generator.model_config import ConfigPlan, ConfigWriter
 from generator.options import ConfigFile, resolve
 from generator.specs import Instances, Options, Signature, TensorSpec, VersionPolicy
@@ -49,13 +50,13 @@ VARIANTS: dict[str, ConfigPlan] = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_configuration_is_as_agreed(golden: Callable[[str, str], None], variant: str) -> None:
-    golden(f"config/{variant}.pbtxt", ConfigWriter().render(VARIANTS[variant], version=3))
+    golden(f"config/{variant}.pbtxt", ConfigWriter().render(VARIANTS[variant], version=3, standing={1, 2}))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_configuration_says_in_protobuf_what_was_planned(variant: str) -> None:
     wanted = VARIANTS[variant]
-    config = text_format.Parse(ConfigWriter().render(wanted, version=3), ModelConfig())
+    config = text_format.Parse(ConfigWriter().render(wanted, version=3, standing={1, 2}), ModelConfig())
     assert (config.name, config.backend) == (wanted.name, wanted.backend)
     assert config.max_batch_size == wanted.max_batch_size
     assert config.HasField("dynamic_batching") == bool(wanted.max_batch_size)
@@ -72,7 +73,7 @@ def test_every_string_survives_the_quoting(value: str) -> None:
 
 
 PATCHES: dict[str, tuple[str, Callable[[ModelConfig], object], object]] = {
-    "a number": ("max_batch_size: 4", lambda c: c.max_batch_size, 4),
+    "a number": ("max_batch_size: 8", lambda c: c.max_batch_size, 8),
     "inside a message": ("optimization { cuda { graphs: true } }", lambda c: c.optimization.cuda.graphs, True),
     "its neighbour stays": ("optimization { cuda { graphs: true } }", lambda c: c.optimization.HasField("graph"), True),
     "a list takes the old one's place": (
@@ -114,6 +115,57 @@ def test_a_patch_reaches_every_field(tmp_path: Path, case: str) -> None:
     (tmp_path / "patch.pbtxt").write_text(text)
     written = ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(preferred_batch_sizes=(4, 8)), version=1)
     assert read(text_format.Parse(written, ModelConfig())) == wanted
+
+
+REFUSED = {
+    "max_batch_size: 64": "says max_batch_size: 64 where 16 was verified",
+    "max_batch_size: -5": "says max_batch_size: -5",
+    'input { name: "imgae" optional: true }': "lists the inputs image, ids, imgae where the model has image, ids",
+    "input { optional: true }": "lists the inputs",
+    'input { name: "image" dims: [ 3, 0 ] }': "says TYPE_FP32[3, 0] of image where it is TYPE_FP32[3, 224, 224]",
+    'output { name: "scores" data_type: TYPE_INT8 }': "says TYPE_INT8[3] of scores",
+    'model_warmup { name: "w" batch_size: 99 inputs { key: "nope" } }': "warms up with batch 99 of nope",
+    "version_policy { specific { versions: [9] } }": "lists version 9, which is not there",
+    "dynamic_batching { preferred_batch_size: 50 }": "prefers batches of 50 where max_batch_size is 16",
+    'output { name: "scores" label_filename: "/etc/passwd" }': "names the label file '/etc/passwd'",
+    'platform: "tensorrt_plan"': "says platform: 'tensorrt_plan'",
+    'backend: "python"': "says backend: 'python'",
+    'default_model_filename: "nope.onnx"': "names another model file",
+}
+
+
+@pytest.mark.parametrize("patch", REFUSED)
+def test_a_patch_that_contradicts_what_is_published_is_refused(tmp_path: Path, patch: str) -> None:
+    (tmp_path / "patch.pbtxt").write_text(patch)
+    with pytest.raises(OptionError) as raised:
+        ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(), version=1)
+    assert REFUSED[patch] in raised.value.message
+
+
+def test_a_reshape_may_change_the_dims_that_clients_see(tmp_path: Path) -> None:
+    (tmp_path / "patch.pbtxt").write_text('input { name: "image" dims: [ 150528 ] reshape { shape: [ 3, 224, 224 ] } }')
+    text = ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(), version=1)
+    assert "  dims: [ 150528 ]\n" in text.replace("dims: 150528", "dims: [ 150528 ]")
+
+
+def test_an_empty_patch_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "patch.pbtxt").write_text("# nothing\n")
+    assert ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(), 1) == ConfigWriter().render(plan(), 1)
+
+
+def test_a_lower_batch_size_in_a_patch_is_the_one_that_is_reported(generate: Generate, numpy_models: None) -> None:
+    Path("patch.pbtxt").write_text("max_batch_size: 4")
+    outcome = generate("--model", "numpy:linear", "--config-patch", "patch.pbtxt", "--json", "-q")
+    assert outcome.result["max_batch_size"] == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ 1 / 0 }}", "{{ name + 1 }}", "{% include 'config.pbtxt.j2' %}", "{{ inputs[0].nope }}"]
+)
+def test_a_template_that_fails_while_it_runs_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / model_config.TEMPLATE).write_text(text)
+    with pytest.raises(OptionError, match=r"config\.pbtxt\.j2"):
+        ConfigWriter(tmp_path).render(plan(), 1)
 
 
 def test_a_patched_configuration_keeps_its_order_and_its_zeros(

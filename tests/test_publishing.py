@@ -267,7 +267,7 @@ def test_two_writers_at_once_publish_one_version_each(workdir: Path) -> None:
     script = (
         "import sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
         "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
-        "from cli.generate import main; main()\n"
+        "from cli.entry import generate; generate()\n"
     )
     command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -284,7 +284,7 @@ def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Pa
         "import resource, sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
         "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
-        "from cli.generate import main; main()\n"
+        "from cli.entry import generate; generate()\n"
     )
     command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -276,7 +276,7 @@ def test_where_both_exporters_fail_both_reasons_are_told(
 def test_a_full_disk_during_export_is_a_repository_error(generate: Generate, workdir: Path) -> None:
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
-        "from cli.generate import main; main()\n"
+        "from cli.entry import generate; generate()\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, *RANDOM],

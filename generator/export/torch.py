@@ -1,15 +1,13 @@
 """PyTorch to ONNX: the torch.export-based exporter, and the older one where that fails."""
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError, ModelRepoError, SourceError
 from generator.export import onnx_file
+from generator.extras import need
+from generator.quiet import quiet
 from generator.releases import Release
 from generator.sources.model import SourceModel
 from generator.specs import Export, TensorSpec
@@ -28,10 +26,11 @@ def export(source: SourceModel, path: Path, opset: int, release: Release) -> Exp
     Raises ConversionError where neither exporter succeeds or the outcome is newer than ``release`` reads, and
     SourceError where it is the model itself that fails on its input.
     """
+    need("onnxscript", extra="torch")
     failures: list[str] = []
     for name, write in _exporters(opset):
         try:
-            with _quiet():
+            with quiet():
                 files = write(source, path, opset)
             return _describe(path, files, name, opset, release, tuple(failures))
         except (ModelRepoError, OSError):
@@ -126,19 +125,6 @@ def _check_source_runs(source: SourceModel) -> None:
     except Exception as error:
         shapes = ", ".join(map(str, source.inputs))
         raise SourceError(f"{source.reference} itself fails on {shapes}: {_cause(error)}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep exporters' prints, logs and notices from the user's terminal: what matters is in their errors."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with redirect_stdout(StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _cause(error: BaseException) -> str:

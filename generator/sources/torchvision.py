@@ -4,7 +4,6 @@ import difflib
 import os
 import pickle
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from generator.download import fetch
 from generator.errors import OptionError, SourceError
 from generator.extras import need
 from generator.progress import Progress
+from generator.quiet import quiet
 from generator.sources.model import SourceModel
 from generator.specs import Arrays, Options, TensorSpec, Weights
 
@@ -43,7 +43,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     transforms = published.transforms()
     size = _sample_shape(options.input_shape, transforms.crop_size[0])
     architecture = next((told(size[1]) for prefix, told in SIZED.items() if name.startswith(prefix)), {})
-    module, weights = _load_module(Builder(name, architecture, models), published, options, progress)
+    with quiet():
+        module, weights = _load_module(Builder(name, architecture, models), published, options, progress)
     module.eval()
     return SourceModel(
         reference=f"torchvision:{name}",
@@ -102,10 +103,7 @@ class Builder:
 
     def build(self, classes: int = CLASSES) -> Any:
         """Return the untrained network, randomly initialised, for a number of classes."""
-        with warnings.catch_warnings():
-            # googlenet and inception_v3 announce that their initialisation takes long.
-            warnings.simplefilter("ignore", FutureWarning)
-            return self.models.get_model(self.name, weights=None, num_classes=classes, **self.architecture)
+        return self.models.get_model(self.name, weights=None, num_classes=classes, **self.architecture)
 
 
 def _load_module(builder: Builder, published: Any, options: Options, progress: Progress) -> tuple[Any, Weights]:
@@ -147,7 +145,7 @@ def _pretrained(builder: Builder, published: Any, file: Path) -> Any:
     except Exception as error:
         # As in read_state: torch raises many kinds for a broken file.
         raise SourceError(
-            f"{file} is not a readable weights file: {_first_line(error)}", "Remove it to download it again"
+            f"{file} is not a readable weights file: {type(error).__name__}", "Remove it to download it again"
         ) from error
     finally:
         del os.environ[WEIGHTS_ONLY]
@@ -181,17 +179,23 @@ def read_state(path: Path, trust: bool) -> dict[str, Any]:
 
             return dict(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        if re.search("unsupported (global|class)", str(error), re.IGNORECASE):
-            raise SourceError(
-                f"{path} holds code, not only tensors",
-                "Save a state dict instead, or allow it to run with --trust-source if you trust the file",
-            ) from error
-        raise SourceError(f"{path} is not a readable weights file: {_first_line(error)}") from error
     except Exception as error:
-        # torch and safetensors raise RuntimeError, EOFError, KeyError, ValueError, SafetensorError, … for broken files.
-        raise SourceError(f"{path} is not a readable weights file: {_first_line(error)}") from error
+        # torch and safetensors raise UnpicklingError, RuntimeError, EOFError, KeyError, … for what they can't read.
+        raise _unreadable(path, error) from error
     return _state_of(loaded, path)
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    if isinstance(error, pickle.UnpicklingError) and re.search("unsupported (global|class)", str(error), re.IGNORECASE):
+        return SourceError(
+            f"{path} holds code, not only tensors",
+            "Save a state dict instead, or allow it to run with --trust-source if you trust the file",
+        )
+    if "TorchScript" in str(error):
+        return SourceError(
+            f"{path} is a TorchScript archive", "Save a state dict: torch.save(model.state_dict(), path)"
+        )
+    return SourceError(f"{path} is not a readable weights file: {type(error).__name__}")
 
 
 def _state_of(loaded: Any, path: Path) -> dict[str, Any]:
@@ -202,7 +206,9 @@ def _state_of(loaded: Any, path: Path) -> dict[str, Any]:
     for key in CHECKPOINT_KEYS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()
+    ):
         raise SourceError(f"{path} does not hold a state dict", "Save one with torch.save(model.state_dict(), path)")
     return {key.removeprefix("module."): value for key, value in loaded.items()}
 
@@ -213,7 +219,7 @@ def _fitted(builder: Builder, state: dict[str, Any], origin: Path) -> Any:
     own = module.state_dict()
     differing = {key for key in state.keys() & own.keys() if state[key].shape != own[key].shape}
     classes = {state[key].shape[0] for key in differing if own[key].shape[:1] == (CLASSES,) and state[key].ndim}
-    if differing and len(classes) == 1:
+    if differing and len(classes) == 1 and min(classes) > 0:
         module = builder.build(classes.pop())
     try:
         module.load_state_dict(state)
@@ -238,7 +244,3 @@ def _runner(module: Any) -> Callable[[Arrays], dict[str, Any]]:
             return {OUTPUT: module(torch.from_numpy(arrays[INPUT])).numpy()}
 
     return run
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

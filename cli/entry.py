@@ -1,0 +1,34 @@
+"""Where the console scripts start: everything else is imported from here, so that Ctrl-C is answered from the start."""
+
+
+def generate() -> None:
+    """Run `generate`."""
+    _start("cli.generate", "generate")
+
+
+def modelrepo() -> None:
+    """Run `modelrepo`."""
+    _start("cli.main", "modelrepo")
+
+
+def _start(module: str, name: str) -> None:
+    import os
+    import sys
+
+    try:
+        from importlib import import_module
+
+        errors = import_module("cli.errors")
+        code = errors.run(getattr(import_module(module), name), name)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        code = 130
+    except BrokenPipeError:
+        code = 141  # 128 + SIGPIPE: whoever read our output has gone
+    except OSError as error:
+        sys.stderr.write(f"error: can't print the result: {error.strerror}\n")
+        code = 1
+    # At once: taking torch and its garbage apart first would cost another second.
+    os._exit(code)

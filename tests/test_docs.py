@@ -1,0 +1,152 @@
+"""The documentation can't rot: its commands are run, its reference pages are made from the code."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.generate import generate
+from generator.options import FIELDS
+from generator.releases import RELEASES
+from generator.specs import Instances, Tolerance, VersionPolicy
+from tests.conftest import PROJECT
+
+REFERENCE = PROJECT / "docs/reference"
+PAGES = [PROJECT / name for name in ("README.md", "docs/tutorial.md", "docs/how-to/automate.md")]
+
+
+def steps(page: Path) -> list[tuple[str, list[str]]]:
+    """Return the commands of a page's console blocks, each with the lines that are to be seen."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def pattern(lines: list[str]) -> re.Pattern[str]:
+    """Make "…" stand for anything: within a line, or, alone in a line, for all that follows."""
+    regex = "\n".join(re.escape(line.rstrip()).replace("…", ".*") for line in lines)
+    regex = re.sub(r"(\\ )+", " +", regex)  # columns are as wide as their content
+    return re.compile(regex.removesuffix("\n.*") + (r"(\n.*)*" if lines and lines[-1] == "…" else ""))
+
+
+def runnable(command: str) -> str:
+    """Return what a command comes to here: `make demo` is what make says it would run, without the set-up."""
+    if command.startswith("make "):
+        dry = ["make", "--dry-run", "--always-make", "-C", str(PROJECT), *command.split()[1:]]
+        lines = subprocess.run(dry, capture_output=True, text=True, check=True).stdout.splitlines()
+        command = next(line for line in reversed(lines) if line.startswith(".venv/bin/"))
+    return command.replace(".venv/bin/", "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    if page.name == "README.md":
+        shutil.copy(PROJECT / "modelrepo.toml", tmp_path)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TORCH_HOME": str(tmp_path / "cache"),
+        "https_proxy": "http://127.0.0.1:9",  # weights can't be downloaded, here as anywhere
+    }
+    ran = 0
+    for command, shown in steps(page):
+        run = subprocess.run(
+            ["/bin/bash", "-c", runnable(command)],
+            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        printed = "\n".join(line.strip() if line[:1] == " " and " s  " in line else line.rstrip()
+                            for line in run.stdout.rstrip("\n").splitlines())  # fmt: skip
+        assert pattern(shown).fullmatch(printed), f"$ {command}\n{printed}"
+        ran += 1
+    assert ran
+
+
+def reference_page(title: str, text: str) -> str:
+    return f"# {title}\n\n<!-- Made from the code: pytest --update-goldens -->\n\n{text}"
+
+
+def check_page(update: bool, name: str, text: str) -> None:
+    if update:
+        (REFERENCE / name).write_text(text, "utf-8")
+    assert (REFERENCE / name).read_text("utf-8") == text
+
+
+@pytest.fixture
+def update(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-goldens"))
+
+
+def test_the_reference_shows_the_help(update: bool) -> None:
+    with click.Context(generate, info_name="generate", terminal_width=100, max_content_width=100) as context:
+        shown = generate.get_help(context)
+    check_page(update, "generate.md", reference_page("generate", f"```\n{shown.rstrip()}\n```\n"))
+
+
+def written(value: object) -> str:
+    match value:
+        case None | "":
+            return ""
+        case bool():
+            return f"`{str(value).lower()}`"
+        case VersionPolicy() | Instances() | Tolerance():
+            return f"`{getattr(value, 'kind', value)}`"
+        case tuple():
+            return f"`{list(value)}`".replace("'", '"')
+        case _:
+            return f"`{value}`"
+
+
+def test_the_reference_lists_every_key_of_the_file(update: bool) -> None:
+    rows = ["| key | default | meaning |", "|---|---|---|"]
+    for name, field in FIELDS.items():
+        where = " Only outside a table." if field.run else " Only in a table." if name == "model" else ""
+        meaning = {"verify": "Compare the converted model with its source."}.get(name, field.help)
+        rows.append(f"| `{name}` | {written(field.default)} | {meaning}{where} |".replace("pretrained|random|", ""))
+    text = (
+        "Keys outside a table are for all models, `[models.NAME]` is for one; see "
+        "[many models](../how-to/many-models.md). Lists are TOML lists or comma-separated text, paths are relative to "
+        "the file, an unknown key is an error.\n\n" + "\n".join(rows) + "\n"
+    )
+    check_page(update, "modelrepo-toml.md", reference_page("modelrepo.toml", text))
+
+
+def test_the_reference_lists_the_releases(update: bool) -> None:
+    rows = ["| container | Triton | ONNX Runtime | opset up to | IR up to |", "|---|---|---|---|---|"]
+    rows += [
+        f"| {r.container} | {r.triton} | {r.onnxruntime} | {r.max_opset} | {r.max_ir} |" for r in RELEASES.values()
+    ]
+    text = "What `--target-release` knows; the newest is the default.\n\n" + "\n".join(rows) + "\n"
+    check_page(update, "releases.md", reference_page("Triton releases", text))
+
+
+def test_every_link_of_every_page_leads_somewhere() -> None:
+    for page in [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_table_of_exit_codes_is_the_one_of_the_errors() -> None:
+    from generator import errors
+
+    classes: list[type[errors.ModelRepoError]] = [errors.ModelRepoError, *errors.ModelRepoError.__subclasses__()]
+    codes = {each.exit_code for each in classes}
+    page = (REFERENCE / "exit-codes.md").read_text("utf-8")
+    assert codes | {0, 130} == set(map(int, re.findall(r"^\| (\d+) \|", page, re.MULTILINE)))
+
+
+def test_help_answers_with_examples(golden: Callable[[str, str], None]) -> None:
+    run = subprocess.run([sys.executable, "-c", "from cli.entry import modelrepo; modelrepo()", "--help"],
+                         capture_output=True, text=True, cwd=PROJECT, env={**os.environ, "COLUMNS": "100"})  # fmt: skip
+    golden("modelrepo-help.txt", run.stdout)
+    assert "generate" in run.stdout
