@@ -67,8 +67,13 @@ class Follower:
 
 
 def print_table(report: Report) -> None:
-    """Print a row per model and backend, and below the table what would not fit into it."""
-    steps = list(dict.fromkeys(result.next_step for result in report.results if result.next_step))
+    """Print a row per model and backend, and below the table what would not fit into it.
+
+    Where everything failed there is no table: the errors say all there is to say.
+    """
+    if all(result.status == "failed" for result in report.results):
+        return
+    steps = list(dict.fromkeys(result.next_step for result in report.results if result.status == "deferred"))
     wide = _table(report.results, steps, with_path=True)
     console = Console(highlight=False, soft_wrap=True)
     fits = not console.is_terminal or console.measure(wide).maximum <= console.width
@@ -86,7 +91,7 @@ def print_table(report: Report) -> None:
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
-def _table(results: Sequence[Result], steps: list[str], with_path: bool) -> Table:
+def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) -> Table:
     """Return the table; without the paths and with headings in two lines it fits an 80-column terminal."""
     worst, step = ("worst difference", "next step") if with_path else ("worst\ndifference", "next\nstep")
     headings = ["model", "backend", "version", "status", "batch", worst, *(["path"] if with_path else []), step]
@@ -102,7 +107,7 @@ def _table(results: Sequence[Result], steps: list[str], with_path: bool) -> Tabl
             "-" if result.max_batch_size is None else str(result.max_batch_size),
             _worst(result.verification),
             *([_relative(result.path) if result.path else "-"] if with_path else []),
-            f"[{steps.index(result.next_step) + 1}] below" if result.next_step else "-",
+            f"[{steps.index(result.next_step) + 1}] below" if result.next_step in steps else "-",
         ]
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return table

@@ -2,16 +2,20 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from generator import repository as repository_module
 from generator.repository import Repository
+from generator.sources.model import SourceModel
 from tests import numpy_framework
 from tests.conftest import PROJECT, Generate, snapshot
 
@@ -293,3 +297,122 @@ def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Pa
     assert "File too large" in run.stderr
     assert run.stderr.count("\n") == 1
     assert snapshot(workdir) == {}
+
+
+def test_an_interrupted_run_still_reports_what_stands(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = numpy_framework.load
+
+    def interrupted(name: str, *arguments: Any) -> SourceModel:
+        if name == "mixes_samples":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return load(name, *arguments)
+
+    monkeypatch.setattr(numpy_framework, "load", interrupted)
+    models = ("numpy:linear", "numpy:mixes_samples", "numpy:sums_the_batch")
+    outcome = generate(*(word for model in models for word in ("--model", model)), "--json", "-q")
+    assert outcome.code == 130
+    assert [row["status"] for row in outcome.report["results"]] == ["published", "skipped", "skipped"]
+    assert "what the report calls published stands" in outcome.err
+    assert [path.name for path in (workdir / "model_repository").iterdir()] == ["linear"]
+
+
+def test_not_to_verify_takes_no_proof_away(generate: Generate) -> None:
+    generate(*LINEAR)
+    unverified = generate(*LINEAR, "--no-verify")
+    assert (unverified.result["status"], unverified.result["verification"]["passed"]) == ("unchanged", True)
+    again = generate(*LINEAR, "--no-verify", "--tolerance", "0.5")
+    assert (again.result["status"], again.result["verification"]["passed"]) == ("unchanged", True)
+
+
+def test_an_unverified_version_is_verified_when_that_is_asked_for(generate: Generate) -> None:
+    assert generate(*LINEAR, "--no-verify").result["verification"]["passed"] is None
+    verified = generate(*LINEAR)
+    assert (verified.result["status"], verified.result["version"]) == ("unchanged", 1)
+    assert verified.result["verification"]["passed"] is True
+
+
+def test_a_damaged_plan_is_prepared_again(generate: Generate, workdir: Path) -> None:
+    arguments = (*LINEAR, "--backends", "tensorrt")
+    generate(*arguments)
+    onnx = workdir / ".modelrepo/model_repository/plans/linear/model.onnx"
+    whole = onnx.read_bytes()
+    onnx.write_bytes(b"damaged")
+    assert generate(*arguments).result["status"] == "deferred"
+    assert onnx.read_bytes() == whole
+
+
+def test_a_plan_that_cannot_be_kept_publishes_nothing_else(generate: Generate, workdir: Path) -> None:
+    (workdir / ".modelrepo/model_repository").mkdir(parents=True)
+    (workdir / ".modelrepo/model_repository/plans").touch()
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+    assert outcome.code == 6
+    assert {row["status"] for row in outcome.report["results"]} == {"failed"}
+    assert not (workdir / "model_repository").exists()
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"schema": 2}', '{"schema": 1, "files": {}}'])
+def test_a_damaged_manifest_is_named(generate: Generate, workdir: Path, damage: str) -> None:
+    generate(*LINEAR)
+    manifest = workdir / ".modelrepo/model_repository/manifests/linear/1.json"
+    manifest.write_text(damage)
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.code == 6
+    assert str(manifest) in outcome.err
+    assert snapshot(workdir) == before
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"plans": {"linear": {}}}'])
+def test_a_damaged_plans_lock_is_named(generate: Generate, workdir: Path, damage: str) -> None:
+    generate(*LINEAR, "--backends", "tensorrt")
+    lock = workdir / ".modelrepo/model_repository/plans.lock"
+    lock.write_text(damage)
+    outcome = generate(*LINEAR, "--backends", "tensorrt")
+    assert (outcome.code, f"{lock} is damaged" in outcome.err) == (6, True)
+
+
+def test_a_file_among_the_manifests_that_is_none_does_no_harm(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (workdir / ".modelrepo/model_repository/manifests/linear/notes.json").write_text("mine")
+    assert generate(*LINEAR).result["status"] == "unchanged"
+
+
+def test_a_version_number_that_would_abort_triton_is_refused(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (config(workdir).parent / "20241031123456789012").mkdir()
+    outcome = generate(*LINEAR, "--seed", "1")
+    assert (outcome.code, "makes Triton abort" in outcome.err) == (6, True)
+
+
+def test_the_same_files_under_another_path_are_the_same(generate: Generate, workdir: Path) -> None:
+    (workdir / "p.pbtxt").write_text("max_batch_size: 4")
+    (workdir / "elsewhere").mkdir()
+    (workdir / "elsewhere/q.pbtxt").write_text("max_batch_size: 4")
+    generate(*LINEAR, "--config-patch", "p.pbtxt")
+    assert generate(*LINEAR, "--config-patch", "elsewhere/q.pbtxt").result["status"] == "unchanged"
+
+
+def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
+    script = (
+        "from tests import numpy_framework as n; from generator.sources import SOURCES\n"
+        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from cli.entry import generate; generate()\n"
+    )
+    command = [sys.executable, "-c", script, "--model", "numpy:linear", "--backends", "onnx,tensorrt"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "80", "TERM": "xterm"}
+    main, terminal = pty.openpty()
+    run = subprocess.Popen(command, cwd=workdir, env=environment, stdout=terminal, stderr=subprocess.DEVNULL)
+    os.close(terminal)
+    assert run.wait(timeout=60) == 0
+    lines = re.sub(r"\x1b\[\d*m", "", os.read(main, 65536).decode()).splitlines()
+    os.close(main)
+    table = lines[: next(row for row, line in enumerate(lines) if ":" in line)]
+    assert [line.split()[:4] for line in table[-2:]] == [
+        ["linear_onnx", "onnxruntime", "1", "published"],
+        ["linear_tensorrt", "tensorrt", "-", "deferred"],
+    ]
+    assert max(map(len, table)) <= 80, table
+    assert "linear_onnx: model_repository/linear_onnx/1" in lines

@@ -90,6 +90,33 @@ def test_a_source_that_answers_nan_never_passes() -> None:
         check(broken, broken, max_batch_size=1)
 
 
+def test_a_source_that_answers_only_infinities_never_passes() -> None:
+    def infinite(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.full_like(arrays["x"], np.inf)}
+
+    with pytest.raises(VerificationError, match="itself answers only infinities in output 'y'"):
+        check(infinite, infinite)
+
+
+def test_an_empty_output_never_passes() -> None:
+    def empty(arrays: Arrays) -> dict[str, Any]:
+        return {"y": arrays["x"][:, :0]}
+
+    with pytest.raises(VerificationError, match="output 'y' is empty"):
+        check(empty, empty)
+
+
+def test_a_loose_tolerance_does_not_hide_that_samples_mix() -> None:
+    def mixing(arrays: Arrays) -> dict[str, Any]:
+        return {"y": arrays["x"] - arrays["x"].mean(axis=0)}
+
+    assert check(mixing, mixing, tolerance=Tolerance(100.0)).mixing == ("y",)
+
+
+def test_a_batch_of_one_says_nothing_about_batches() -> None:
+    assert check(identity, identity, max_batch_size=1).batch_invariant is None
+
+
 def test_equal_infinities_are_equal() -> None:
     def masked(arrays: Arrays) -> dict[str, Any]:
         answer = arrays["x"].copy()
