@@ -76,7 +76,8 @@ def print_table(report: Report) -> None:
     steps = list(dict.fromkeys(result.next_step for result in report.results if result.status == "deferred"))
     wide = _table(report.results, steps, with_path=True)
     console = Console(highlight=False, soft_wrap=True)
-    fits = not console.is_terminal or console.measure(wide).maximum <= console.width
+    unbounded = console.options.update(max_width=PIPE_WIDTH)
+    fits = not console.is_terminal or console.measure(wide, options=unbounded).maximum <= console.width
     with console.capture() as capture:
         console.width = max(console.width, PIPE_WIDTH)
         console.print(wide if fits else _table(report.results, steps, with_path=False))
