@@ -32,7 +32,9 @@ clean:
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "modelrepo needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	# Debian's python3 without python3-venv can't put pip into a virtual environment; pip itself can.
+	$(PYTHON) -m venv .venv > /dev/null || \
+	  { $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 	touch $@
 
 .venv/demo: .venv/python pyproject.toml

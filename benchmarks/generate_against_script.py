@@ -10,3 +10,6 @@ SCRIPT = [sys.executable, str(Path(__file__).with_name("plain_script.py")), "."]
 
 compare("without verification, against the script without parity", [*GENERATE, "--no-verify"], SCRIPT)
 compare("with full verification, against the script with parity", GENERATE, [*SCRIPT, "--parity"])
+compare(
+    "with full verification and --exporter torchscript", [*GENERATE, "--exporter", "torchscript"], [*SCRIPT, "--parity"]
+)

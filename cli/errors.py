@@ -10,13 +10,15 @@ import click
 from generator.errors import ModelRepoError
 
 USAGE = 2
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def run(command: click.Command, name: str) -> int:
     """Run a command with the arguments of this process and return its exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    for number in INTERRUPTS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and its like mean it
+            signal.signal(number, _interrupt)
     try:
         return int(command.main(prog_name=name, standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -26,6 +28,8 @@ def run(command: click.Command, name: str) -> int:
         return _end(error.format_message(), error.exit_code)
     except ModelRepoError as error:
         return _end(str(error), error.exit_code)
+    except SystemExit:  # click's, when whoever read our output has gone
+        return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
         return _end("interrupted", INTERRUPTED)
 

@@ -8,7 +8,7 @@ import click
 
 from generator import options
 from generator.errors import OptionError
-from generator.options import FIELDS
+from generator.options import FIELDS, Field
 
 EXAMPLES = """
 \b
@@ -33,13 +33,20 @@ def field_flags(function: Callable[..., None]) -> Callable[..., None]:
         if not field.flag:
             continue
         flag = f"--{name.replace('_', '-')}"
+        kwargs: dict[str, Any] = {}
         if isinstance(field.default, bool):
-            flag = f"--no-{name}" if field.default else flag
-            kwargs: dict[str, Any] = {"flag_value": str(not field.default), "type": str, "is_flag": True}
+            flag += f"/--no-{flag.removeprefix('--')}"
         else:
             kwargs = {"metavar": field.metavar, "multiple": name == "model"}
-        function = click.option(flag, name, default=None, help=field.help, **kwargs)(function)
+        function = click.option(flag, name, default=None, help=_help(field), **kwargs)(function)
     return function
+
+
+def _help(field: Field) -> str:
+    """Return a field's help with its default, where the text does not name it already."""
+    plain = isinstance(field.default, (int, str, Path)) and not isinstance(field.default, bool)
+    told = not plain or field.default == "" or "efault:" in field.help
+    return field.help if told else f"{field.help} Default: {field.default}."
 
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -70,11 +77,11 @@ def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, qu
 
 
 def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Any], Path]":
-    from generator.pipeline import Job
+    from generator.results import Job
 
     file = options.load_config(config)
     flags = {
-        name: options.parse_field(name, _plain(name, value), f"--{name.replace('_', '-')}")
+        name: options.parse_field(name, value, f"--{name.replace('_', '-')}")
         for name, value in given.items()
         if value is not None and name != "model"
     }
@@ -84,7 +91,3 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Any], Path]
     resolved = [options.resolve(flags, file, model) for model in dict.fromkeys(models)]
     jobs = [Job(name, each) for name, each in resolved]
     return jobs, jobs[0].options.repository
-
-
-def _plain(name: str, value: Any) -> Any:
-    return value == "True" if isinstance(FIELDS[name].default, bool) else value

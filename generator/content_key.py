@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from generator import sources
+from generator.digests import digest_tree, sha256_of
 from generator.errors import SourceError
 from generator.export import EXPORTERS
-from generator.manifest import digest_tree, sha256_of
 from generator.model_config import TEMPLATE, TEMPLATES
 from generator.specs import Options
 
@@ -35,7 +35,7 @@ def content_key(name: str, backend: str, options: Options) -> ContentKey:
 
     Files count by content. Raises SourceError for weights that are no file.
     """
-    _, source, _ = sources.find(options.model)
+    source, _ = sources.find(options.model)
     written = _plain({field: value for field, value in asdict(options).items() if field not in NOT_CONTENT})
     packages = {*ALWAYS, *source.PACKAGES, *(package for each in EXPORTERS.values() for package in each.PACKAGES)}
     tools = {package: version for package in sorted(packages) if (version := _version(package))}

@@ -1,12 +1,14 @@
 """Downloads that survive an interruption: what has arrived is kept, and the next attempt goes on from there."""
 
-import hashlib
 import http.client
 import os
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from filelock import FileLock
+
+from generator.digests import sha256_of
 from generator.errors import SourceError
 from generator.progress import Progress
 
@@ -21,8 +23,14 @@ def fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> Non
     Bytes gather in ``<target>.part``; a connection that breaks after it delivered something is taken up again, within
     this call and in the next. Raises SourceError where nothing can be had or the digest differs.
     """
-    part = target.with_name(target.name + ".part")
     target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(target.name + ".lock")):  # two runs may want the same file
+        if not target.exists():
+            _fetch(url, target, sha256_prefix, progress)
+
+
+def _fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> None:
+    part = target.with_name(target.name + ".part")
     for attempt in range(1, ATTEMPTS + 1):
         before = part.stat().st_size if part.exists() else 0
         try:
@@ -32,7 +40,7 @@ def fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> Non
             arrived = part.stat().st_size if part.exists() else 0
             if arrived == before or attempt == ATTEMPTS:
                 raise SourceError(f"can't download {url}: {_reason(error)}") from error
-    digest = _sha256(part)
+    digest = sha256_of(part)
     if not digest.startswith(sha256_prefix):
         part.unlink()
         raise SourceError(
@@ -69,8 +77,3 @@ def _append(url: str, part: Path, progress: Progress) -> None:
 def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     return str(getattr(reason, "strerror", None) or reason)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

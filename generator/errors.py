@@ -9,6 +9,9 @@ ModelRepoError         1  unexpected
 └── DeferredError      9  a backend was deferred and that was not allowed
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class ModelRepoError(Exception):
     """An error meant for the user: one line that says what is wrong, and a hint that names the next step."""
@@ -58,3 +61,10 @@ class DeferredError(ModelRepoError):
     """``--strict`` was given and a backend could not be finished on this machine."""
 
     exit_code = 9
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
+    """Return a sentence that offers the known words nearest to ``word``, or the known words where none is near."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word.lower(), words, n=count, cutoff=0.6)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(words[:20])}"

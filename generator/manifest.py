@@ -1,41 +1,16 @@
 """The manifest of a published version: where it came from, what belongs to it, and how it was proven."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from generator.digests import FileRecord, are_intact, content_of
 from generator.errors import RepositoryError
 from generator.specs import Verification, Weights, Worst
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """What a published file was: its SHA-256 (hex), size in bytes, and modification time in nanoseconds."""
-
-    sha256: str
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: Path) -> "FileRecord":
-        """Read the file and record it."""
-        stat = path.stat()
-        return cls(sha256_of(path), stat.st_size, stat.st_mtime_ns)
-
-    def matches(self, path: Path) -> bool:
-        """Tell whether the file is still the same: its content is only read where size or time can't tell."""
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            return False
-        if (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns):
-            return True
-        return stat.st_size == self.size and sha256_of(path) == self.sha256
 
 
 @dataclass(frozen=True)
@@ -76,7 +51,6 @@ class Provenance:
 class PendingPlan:
     """An entry of ``plans.lock``: a plan to build elsewhere, why, and the command that builds it from ``files``."""
 
-    key: str
     reason: str
     command: str
     inputs: Mapping[str, Any]
@@ -93,7 +67,7 @@ class PendingPlan:
 
     def is_intact(self, folder: Path) -> bool:
         """Tell whether every prepared file is as it was."""
-        return all(record.matches(folder / name) for name, record in self.files.items())
+        return are_intact(self.files, folder)
 
 
 @dataclass(frozen=True)
@@ -114,22 +88,23 @@ class Manifest:
         """Whether the model's weights were never trained."""
         return self.provenance.source.weights.untrained
 
+    @property
+    def sidecars(self) -> dict[str, FileRecord]:
+        """The files beside the version folders, which all versions share."""
+        return {name: record for name, record in self.files.items() if "/" not in name}
+
     def content(self) -> dict[str, str]:
         """Return the digest of every file, whatever the version's number."""
         return content_of(self.files)
 
     def is_intact(self, folder: Path) -> bool:
-        """Tell whether every file in the model's folder is as it was published."""
-        return all(record.matches(folder / name) for name, record in self.files.items())
+        """Tell whether the version's own files are as they were published, and those beside it are there."""
+        own = {name: record for name, record in self.files.items() if name not in self.sidecars}
+        return are_intact(own, folder) and all((folder / name).exists() for name in self.sidecars)
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
-
-
-def content_of(files: Mapping[str, FileRecord]) -> dict[str, str]:
-    """Return the digest of every file of a model's folder, whatever the number of its version folder."""
-    return {name.partition("/")[2] or name: record.sha256 for name, record in files.items()}
 
 
 def read(path: Path) -> Manifest:
@@ -142,15 +117,3 @@ def read(path: Path) -> Manifest:
         return Manifest(files=files, provenance=Provenance.of(document.pop("provenance")), **document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RepositoryError(f"the manifest {path} is damaged: {error!r}", "Restore it from a backup") from error
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_tree(path: Path) -> dict[str, str]:
-    """Return the SHA-256 of a file, or of each file below a folder by its relative path."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    return {str(file.relative_to(path)): sha256_of(file) for file in files}

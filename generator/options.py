@@ -3,17 +3,16 @@
 ``FIELDS`` is the one table: the command line's flags, the file's keys and the reference page are made from it.
 """
 
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from generator import releases
 from generator.backends import BACKENDS
-from generator.errors import OptionError
+from generator.errors import OptionError, nearest
 from generator.specs import Instances, Options, Tolerance, VersionPolicy
 
 CONFIG_NAME = "modelrepo.toml"
@@ -38,16 +37,8 @@ class Field:
 class ConfigFile:
     """What ``modelrepo.toml`` says: ``defaults`` for every model, and what each of ``models`` sets itself."""
 
-    path: Path | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Return a sentence that offers the known words nearest to ``word``, or the known words where none is near."""
-    words = sorted(known)
-    near = difflib.get_close_matches(word.lower(), words, n=count, cutoff=0.6)
-    return f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(words[:20])}"
 
 
 def check_name(name: str) -> str:
@@ -70,17 +61,37 @@ def _path(value: Any) -> Path:
     return Path(_text(value)).expanduser()
 
 
-def _existing(value: Any) -> Path:
+def _file(value: Any) -> Path:
     path = _path(value)
-    if not path.exists():
-        raise ValueError(f"no such file or folder: {path}")
+    if not path.is_file():
+        raise ValueError("no such file")
     return path
+
+
+def _folder(value: Any) -> Path:
+    path = _path(value)
+    if not path.is_dir():
+        raise ValueError("no such folder")
+    return path
+
+
+def _file_or_folder(value: Any) -> Path:
+    return _folder(value) if _path(value).is_dir() else _file(value)
 
 
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("expected true or false")
     return value
+
+
+def _choice(*words: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}")
+        return str(value)
+
+    return parse
 
 
 def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[Any], int]:
@@ -123,6 +134,8 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
+    if value == []:
+        return ()
     return tuple(sorted(set(map(_integer(1), _items(value)))))
 
 
@@ -147,6 +160,8 @@ def _version_policy(value: Any) -> VersionPolicy:
 def _tolerance(value: Any) -> Tolerance:
     parts = dict(part.partition("=")[::2] for part in _items(value)) if isinstance(value, str) else {}
     try:
+        if isinstance(value, bool):
+            raise TypeError
         if isinstance(value, (int, float)) or list(parts.values()) == [""]:
             tolerance = Tolerance(float(value))
         else:
@@ -163,6 +178,8 @@ def _release(value: Any) -> str:
 
 
 def _name_template(value: Any) -> str:
+    if value == "":
+        return ""
     template = _text(value)
     try:
         check_name(template.format(model="model", backend="backend"))
@@ -183,17 +200,18 @@ FIELDS: dict[str, Field] = {
     "max_batch_size": Field(_integer(0), 16, "N", "Largest batch that Triton may form; 0 turns batching off."),
     "input_shape": Field(_shape, None, "DIMS", "Shape of one sample, such as 3x224x224; default: the model's own."),
     "opset": Field(_integer(9), 20, "N", "ONNX operator set, within what the target release reads."),
+    "exporter": Field(_choice("auto", "torch.export", "torchscript"), "auto", "NAME", "How PyTorch models become ONNX: torch.export, torchscript (older; three times as fast), or auto: torch.export, and torchscript where that fails."),
     "name_template": Field(_name_template, "", "TEXT", "Published name, from {model} and {backend}; default: {model} for one backend, {model}_{backend} for several."),
     "preferred_batch_sizes": Field(_sizes, (), "LIST", "Batch sizes that the dynamic batcher prefers, such as 4,8."),
     "queue_delay_us": Field(_integer(0), 0, "N", "Microseconds that the dynamic batcher may wait to fill a batch."),
     "instances": Field(_instances, None, "KIND:COUNT", "Instance group, such as gpu:2 (auto, cpu, gpu, model); default: auto:1, TensorRT gpu:1."),
     "version_policy": Field(_version_policy, VersionPolicy("specific"), "POLICY", "specific (the published version), specific:1,2, latest:N or all."),
     "target_release": Field(_release, releases.NEWEST, "YY.MM", f"Triton release that will serve the models; bounds opset and IR. Default: {releases.NEWEST}."),
-    "config_patch": Field(_existing, None, "FILE", "ModelConfig protobuf text, merged over the generated config.pbtxt.", path=True),
-    "templates": Field(_existing, None, "DIR", "Folder whose templates take the place of those with the same name.", path=True),
-    "samples": Field(_existing, None, "FILE|DIR", "Samples of yours for verification: .npz, .npy, or a folder of them.", path=True),
+    "config_patch": Field(_file, None, "FILE", "ModelConfig protobuf text, merged over the generated config.pbtxt.", path=True),
+    "templates": Field(_folder, None, "DIR", "Folder whose templates take the place of those with the same name.", path=True),
+    "samples": Field(_file_or_folder, None, "FILE|DIR", "Samples of yours for verification: .npz, .npy, or a folder of them.", path=True),
     "tolerance": Field(_tolerance, None, "NUMBER", "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=…."),
-    "verify": Field(_boolean, True, "", "Publish without comparing the converted model with its source."),
+    "verify": Field(_boolean, True, "", "Compare the converted model with its source before it is published (the default)."),
     "trust_source": Field(_boolean, False, "", "Unpickle a weights file that holds code. It can run anything: only for files you trust."),
     "allow_untrained": Field(_boolean, False, "", "Fall back to seeded random weights where pretrained ones can't be downloaded.", flag=False),
 }
@@ -224,7 +242,6 @@ def load_config(path: Path | None) -> ConfigFile:
     defaults = _read_keys(document, [*known, "models"], path, "")
     own = [name for name, field_ in FIELDS.items() if not field_.run]
     return ConfigFile(
-        path,
         defaults,
         {name: _read_keys(table, own, path, f" in [models.{name}]") for name, table in models.items()},
     )
@@ -275,6 +292,11 @@ def _check_together(options: Options) -> None:
         raise OptionError(
             f"opset {options.opset} is newer than Triton {release.container} reads",
             f"Its ONNX Runtime {release.onnxruntime} reads up to opset {release.max_opset}: lower --opset",
+        )
+    if options.exporter == "torchscript" and not options.verify:
+        raise OptionError(
+            "the torchscript exporter records one run of the model, so what it writes must be verified",
+            "Leave --no-verify or --exporter out",
         )
     too_large = [size for size in options.preferred_batch_sizes if size > options.max_batch_size]
     if too_large:

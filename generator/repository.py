@@ -18,7 +18,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +28,17 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from generator import manifest as manifests
+from generator.digests import FileRecord, content_of, sha256_of
 from generator.errors import RepositoryError
-from generator.manifest import FileRecord, Manifest, PendingPlan, Provenance, content_of
+from generator.manifest import Manifest, PendingPlan, Provenance
 
 CONFIG = "config.pbtxt"
 LOCK_TIMEOUT_SECONDS = 60.0
 PLANS_SCHEMA = 1
 LARGEST_VERSION = 2**63 - 1
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What trtexec learns of a GPU: of use to the next build as well.
+TIMING_CACHE = "timing.cache"
 
 
 @dataclass(frozen=True)
@@ -205,10 +209,10 @@ class Repository:
         """Record how published content was made and proven this time; put a missing configuration back."""
         provenance = staged.provenance
         if provenance.verification.passed is None:  # not to have looked again takes no proof away
-            provenance = replace(provenance, verification=newest.provenance.verification)
+            provenance = replace(newest.provenance, key=provenance.key)
         manifest = replace(newest, provenance=provenance)
         self._write(self._manifest_path(manifest), manifest.to_json())
-        return Published("unchanged", manifest) if self.in_force(manifest) else self.activate(manifest)
+        return self.activate(manifest.name) or Published("unchanged", manifest)
 
     def in_force(self, manifest: Manifest) -> bool:
         """Tell whether a version is what Triton serves: its configuration, or one edited by hand, is in place."""
@@ -216,51 +220,57 @@ class Repository:
         others = {other.config for other in self.manifests(manifest.name)} - {manifest.config}
         return current is not None and current not in others
 
-    def edited(self, manifest: Manifest) -> bool:
-        """Tell whether the configuration was edited by hand since this version was published."""
-        return self.config_text(manifest.name) != manifest.config
+    def edited(self, manifest: Manifest) -> tuple[Path, ...]:
+        """Return the files beside the version folders that were edited by hand since this version was published."""
+        folder = self.root / manifest.name
+        edited = [folder / name for name, record in manifest.sidecars.items() if not record.matches(folder / name)]
+        if self.config_text(manifest.name) not in {each.config for each in self.manifests(manifest.name)}:
+            edited.append(folder / CONFIG)
+        return tuple(file for file in edited if file.exists())
 
-    def activate(self, manifest: Manifest) -> Published:
-        """Put a published version's configuration in force again; call it with the lock held."""
-        self._write(self.root / manifest.name / CONFIG, manifest.config)
-        return Published("published", manifest, ("its files stood in the repository already",))
+    def activate(self, name: str) -> Published | None:
+        """Put the newest version's configuration in force if another's is; call it with the lock held."""
+        newest = self.newest(name)
+        if newest is None or self.in_force(newest):
+            return None
+        self._write(self.root / name / CONFIG, newest.config)
+        return Published("published", newest, ("its files stood in the repository already",))
 
     def _commit(self, staged: Path, manifest: Manifest) -> None:
-        """Move a staged model in: the manifest first, the version by one rename, the configuration last."""
+        """Move a staged model in: the manifest first, the version by one rename, the configuration last.
+
+        Until the configuration is replaced Triton serves what it served, so all before it can be undone.
+        """
         target = self.root / manifest.name
-        manifest_path = self._manifest_path(manifest)
-        moved: list[tuple[Path, Path]] = []
+        undo = ExitStack()
         try:
-            self._write(manifest_path, manifest.to_json())
+            undo.callback(self._manifest_path(manifest).unlink, missing_ok=True)
+            self._write(self._manifest_path(manifest), manifest.to_json())
             self.root.mkdir(parents=True, exist_ok=True)
             if not target.exists() or not any(target.iterdir()):
-                moved.append((target, staged))
                 staged.rename(target)
             else:
-                version = str(manifest.version)
-                moved.append((target / version, staged / version))
-                (staged / version).rename(target / version)
-                for sidecar in sorted(staged.iterdir(), key=lambda file: file.name == CONFIG):
-                    sidecar.replace(target / sidecar.name)
-            _sync_folder(target)
-            _sync_folder(self.root)
-        except OSError:
-            for now, before in moved:
-                if now.exists() and not before.exists():
-                    now.rename(before)
-            manifest_path.unlink(missing_ok=True)
+                for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == CONFIG):
+                    _replace(target / entry.name, entry, undo)
+        except BaseException:
+            undo.close()
             raise
+        _sync_folder(target)
+        _sync_folder(self.root)
 
     def _keep_edits(self, name: str) -> tuple[str, ...]:
-        """Copy a configuration that was edited by hand to a safe place before it is replaced."""
-        current = self.config_text(name)
-        if current is None or current in {manifest.config for manifest in self.manifests(name)}:
-            return ()
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        kept = self.state / "replaced" / name / f"{stamp}-{CONFIG}"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(self.root / name / CONFIG, kept)
-        return (f"{CONFIG} had been edited by hand; the edited one is kept as {kept}",)
+        """Copy what was edited by hand to a safe place before it is replaced."""
+        known = self.manifests(name)
+        kept = []
+        for file in self.edited(known[-1]) if known else ():
+            copy = self._replaced(name) / file.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, copy)
+            kept.append(f"{file.name} had been edited by hand; the edited one is kept as {copy}")
+        return tuple(kept)
+
+    def _replaced(self, name: str) -> Path:
+        return self.state / "replaced" / name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
 
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
@@ -280,6 +290,8 @@ class Repository:
         path = self.state / "plans.lock"
         try:
             document = json.loads(path.read_text("utf-8"))
+            if document["schema"] != PLANS_SCHEMA:
+                raise RepositoryError(f"{path} was written by another release of modelrepo", "Upgrade modelrepo")
             return {name: PendingPlan.of(entry) for name, entry in document["plans"].items()}
         except FileNotFoundError:
             return {}
@@ -291,18 +303,16 @@ class Repository:
         plans = {**self._plans(), name: plan}
         document = {"schema": PLANS_SCHEMA, "plans": {key: asdict(plans[key]) for key in sorted(plans)}}
         _sync_tree(folder)
-        target, replaced = self.plan_folder(name), folder.with_name(f"{folder.name}.replaced")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            target.rename(replaced)
+        target = self.plan_folder(name)
+        undo = ExitStack()
         try:
-            folder.rename(target)
-            self._write(self.state / "plans.lock", json.dumps(document, indent=2) + "\n")
-        except OSError:
+            target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
-                target.rename(folder)
-            if replaced.exists():
-                replaced.rename(target)
+                _keep_built(target, folder, plan, self._replaced(name))
+            _replace(target, folder, undo)
+            self._write(self.state / "plans.lock", json.dumps(document, indent=2) + "\n")
+        except BaseException:
+            undo.close()
             raise
 
     def _write(self, path: Path, text: str) -> None:
@@ -321,10 +331,35 @@ class Repository:
         _sync_folder(path.parent)
 
 
-def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Record every file of a staged model, by its path relative to ``folder``."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): FileRecord.of(file) for file in files}
+def _replace(target: Path, source: Path, undo: ExitStack) -> None:
+    """Put ``source`` in the place of ``target`` by renames, and push what takes that back onto ``undo``."""
+    if target.is_dir() or not target.exists():
+        if target.exists():
+            old = source.with_name(f"{source.name}.replaced")
+            target.rename(old)
+            undo.callback(old.rename, target)
+        source.rename(target)
+        undo.callback(target.rename, source)
+    else:
+        old = source.with_name(f"{source.name}.replaced")
+        shutil.copy2(target, old)
+        source.replace(target)  # in one step: Triton may be reading
+        undo.callback(old.replace, target)
+
+
+def _keep_built(target: Path, folder: Path, plan: PendingPlan, replaced: Path) -> None:
+    """Copy what was built in a plan's folder, such as model.plan, to where it outlives the folder.
+
+    Where the prepared model is the same, that is its new folder; else a place of its own.
+    """
+    built = [file for file in target.iterdir() if file.name not in plan.files]
+    same = all(
+        (target / name).exists() and record.sha256 == sha256_of(target / name) for name, record in plan.files.items()
+    )
+    for file in built:
+        keep = folder if same or file.name == TIMING_CACHE else replaced
+        keep.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, keep / file.name)
 
 
 def _numbered(name: str, version: int) -> str:
@@ -365,7 +400,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _interrupts_kept_back() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back for a few file operations, then let the last one through."""
+    """Hold Ctrl-C and its like back for a few file operations, then let the last one through."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -374,7 +409,8 @@ def _interrupts_kept_back() -> Iterator[None]:
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [number for number in INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, remember) for number in caught}
     try:
         yield
     finally:

@@ -51,21 +51,19 @@ class Signature:
     outputs: tuple[TensorSpec, ...]
 
     @property
-    def batch_dim(self) -> str | None:
-        """The leading symbolic dimension that every input and output shares, or None."""
-        leading = {spec.shape[0] if spec.shape else None for spec in (*self.inputs, *self.outputs)}
-        only = leading.pop()
-        return only if not leading and isinstance(only, str) else None
-
-    @property
     def unbatched(self) -> tuple[TensorSpec, ...]:
         """The tensors that keep Triton from batching: those without the first input's symbolic leading dimension."""
-        first = self.inputs[0].shape[0] if self.inputs[0].shape else None
+        first = self.inputs[0].shape[:1]
         return tuple(
             spec
             for spec in (*self.inputs, *self.outputs)
-            if not spec.shape or not isinstance(spec.shape[0], str) or spec.shape[0] != first
+            if spec.shape[:1] != first or not all(isinstance(dim, str) for dim in spec.shape[:1]) or not spec.shape
         )
+
+    @property
+    def batch_dim(self) -> Dim | None:
+        """The leading symbolic dimension that every input and output shares, or None."""
+        return None if self.unbatched else self.inputs[0].shape[0]
 
 
 @dataclass(frozen=True)
@@ -114,6 +112,7 @@ class Options:
     max_batch_size: int
     input_shape: tuple[int, ...] | None
     opset: int
+    exporter: str
     name_template: str
     preferred_batch_sizes: tuple[int, ...]
     queue_delay_us: int
@@ -131,11 +130,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a model's weights came from. ``expected_at`` is the file whose arrival makes an untrained model stale."""
+    """Where a model's weights came from; ``sha256`` is that of their file.
+
+    ``expected_at`` is the file whose arrival makes an untrained model stale.
+    """
 
     kind: Literal["pretrained", "random", "file"]
     detail: str
     untrained: bool
+    sha256: str | None = None
     expected_at: str | None = None
 
 
@@ -162,6 +165,11 @@ class Worst:
     index: tuple[int, ...]
     difference: float
     limit: float
+
+    @property
+    def share_of_limit(self) -> float:
+        """The difference as a share of what is allowed."""
+        return self.difference / self.limit if self.limit else 0.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +202,6 @@ class Order:
     ``folder`` is where a backend that can't be finished here leaves what it prepared.
     """
 
-    name: str
     export: Export
     max_batch_size: int
     preferred_batch_sizes: tuple[int, ...]

@@ -1,126 +1,26 @@
 """Parity with the source, and batch invariance: the numbers that a published model stands on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
 from generator.errors import OptionError, VerificationError
-from generator.specs import Array, Arrays, Domain, Signature, TensorSpec, Tolerance, Verification, Worst
+from generator.inputs import FAMILIES, ODD_BATCH, RANDOM, Pool, batch_sizes, make_pool
+from generator.specs import Array, Arrays, Signature, Tolerance, Verification, Worst
 
 Run = Callable[[Arrays], Mapping[str, Array]]
 
-# Allowed difference by precision. FP32: torch and ONNX Runtime differ by 2e-7 to 4e-6 of the answers' magnitude on
-# torchvision's 80 classifiers with random weights (docs/reference/verification.md); 1e-3 leaves room for deep models
-# on inputs ten times as large as usual, and is far below what a wrong operator does.
+# Allowed difference by precision. FP32: torch and ONNX Runtime differ by some millionths of the answers' magnitude
+# (docs/reference/coverage.md has the figure of every classifier); 1e-3 leaves room for deep trained models on inputs
+# ten times as large as usual, and is far below what a wrong operator does.
 TOLERANCES = {"fp32": Tolerance(relative=1e-3)}
-# Differences below this share of an output's largest magnitude over all inputs are float32 rounding.
+# An untrained network may hardly react to its input. Its limit shrinks to this share of the distance between answers to
+# different inputs, so that an exchanged answer is noticed, but not below this share of their magnitude: rounding.
+SHARE_OF_DISTANCE, ROUNDING = 0.1, 1e-5
+# Differences below this share of an output's largest magnitude over all inputs are rounding too.
 NOISE = 1e-6
-ODD_BATCH = 3
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Inputs to choose batches from: named arrays that share their leading axis, and the family of each row."""
-
-    arrays: Arrays
-    families: tuple[str, ...]
-
-    def rows(self, indices: Sequence[int]) -> Arrays:
-        """Return one batch made of these rows, in this order."""
-        return {name: np.ascontiguousarray(array[list(indices)]) for name, array in self.arrays.items()}
-
-
-FAMILIES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
-    "random 1": lambda random, shape: random.standard_normal(shape),
-    "random 2": lambda random, shape: random.standard_normal(shape),
-    "random 3": lambda random, shape: random.standard_normal(shape),
-    "zeros": lambda random, shape: np.zeros(shape),
-    "ones": lambda random, shape: np.ones(shape),
-    "small (x0.1)": lambda random, shape: 0.1 * random.standard_normal(shape),
-    "large (x10)": lambda random, shape: 10.0 * random.standard_normal(shape),
-}
-
-
-def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
-    """Return at least one row of each input family, filled up to ``size`` rows with further random ones."""
-    names = [*FAMILIES, *(f"random {number}" for number in range(4, 4 + max(0, size - len(FAMILIES))))]
-    arrays = {}
-    for position, spec in enumerate(inputs):
-        sizes = tuple(dim for dim in spec.shape[1:] if isinstance(dim, int))
-        if len(sizes) != len(spec.shape) - 1:
-            raise VerificationError(f"input {spec} has more than one dynamic dimension", "Fix it with --input-shape")
-        random = np.random.default_rng([seed, position])
-        arrays[spec.name] = np.empty((len(names), *sizes), spec.dtype)
-        for row, name in enumerate(names):
-            arrays[spec.name][row] = _into_domain(FAMILIES.get(name, FAMILIES["random 1"])(random, sizes), spec)
-    return Pool(arrays, tuple(names))
-
-
-def _into_domain(values: Array, spec: TensorSpec) -> Array:
-    dtype = np.dtype(spec.dtype)
-    domain = spec.domain
-    if dtype == np.bool_:
-        return values > 0
-    if np.issubdtype(dtype, np.integer):
-        domain = Domain(0 if domain.low is None else domain.low, 1 if domain.high is None else domain.high)
-        values = np.round(values * max(1.0, (domain.high or 1) / 3))
-    return np.clip(values, domain.low, domain.high).astype(dtype)
-
-
-def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
-    """Return the batch sizes to compare at: 1, 2, an odd one and the largest."""
-    return tuple(sorted({size for size in (1, 2, ODD_BATCH, max_batch_size) if 1 <= size <= max(1, max_batch_size)}))
-
-
-def load_samples(path: Path, inputs: Sequence[TensorSpec]) -> Pool:
-    """Read the user's samples: a .npz of arrays named like the inputs, a .npy for a single input, or a folder of them.
-
-    Every array has a leading batch axis, or the shape of one sample. Raises OptionError for one that does not fit.
-    """
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in files if file.suffix in (".npy", ".npz")]
-    if not files:
-        raise OptionError(f"{path} holds no .npz or .npy samples")
-    parts = [_fitting(_read_arrays(file, inputs), inputs, file) for file in files]
-    arrays = {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in inputs}
-    families = tuple(f"sample {file.name}" for file, part in zip(files, parts, strict=True) for _ in _first(part))
-    return Pool(arrays, families)
-
-
-def _first(arrays: Arrays) -> Array:
-    return next(iter(arrays.values()))
-
-
-def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
-    try:
-        with file.open("rb") as opened:
-            loaded = np.load(opened, allow_pickle=False)
-            arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise OptionError(f"can't read samples from {file}: it is no .npy or .npz file of numbers") from error
-    missing = [spec.name for spec in inputs if spec.name not in arrays]
-    if missing:
-        raise OptionError(f"{file} lacks the input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
-    return arrays
-
-
-def _fitting(arrays: Arrays, inputs: Sequence[TensorSpec], file: Path) -> dict[str, Array]:
-    fitted = {}
-    for spec in inputs:
-        array = arrays[spec.name]
-        if array.shape == spec.shape[1:]:
-            array = array[np.newaxis]
-        if array.shape[1:] != spec.shape[1:] or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-            raise OptionError(f"{file}: {spec.name} is {array.dtype}{list(array.shape)}, the model takes {spec}")
-        if _is_float(array) and np.isnan(array).any():
-            raise OptionError(f"{file}: {spec.name} holds NaN")
-        fitted[spec.name] = array.astype(spec.dtype)
-    if len({len(array) for array in fitted.values()}) != 1 or not len(_first(fitted)):
-        raise OptionError(f"{file}: the inputs do not have the same number of samples, at least one")
-    return fitted
 
 
 def verify(
@@ -132,7 +32,6 @@ def verify(
     seed: int,
     samples: Pool | None = None,
     tolerance: Tolerance | None = None,
-    precision: str = "fp32",
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
@@ -140,16 +39,20 @@ def verify(
     ``mixing`` names the outputs, and comparison goes on batch by batch. It is None where there are no batches. Raises
     VerificationError, which names input, output and distance, where an answer lies outside the tolerance or is NaN.
     """
-    allowed = tolerance or TOLERANCES[precision]
-    comparison = _Comparison(allowed, TOLERANCES[precision])
+    comparison = _Comparison(tolerance)
     if signature.batch_dim is None:
+        if samples:
+            raise OptionError(
+                "samples can't be used: not every input and output has the same leading batch dimension",
+                "Leave --samples out",
+            )
         _compare_whole(source, candidate, signature, seed, comparison)
         return comparison.verification()
     sizes = batch_sizes(max_batch_size or ODD_BATCH)
     mixing: set[str] = set()
     for pool in (make_pool(signature.inputs, sizes[-1], seed), *([samples] if samples else [])):
         reference = _Reference(source, pool, sizes[-1])
-        comparison.learn(reference.batched)
+        comparison.learn(reference.batched, pool)
         mixing |= reference.differing_alone(comparison)
         for batch, rows in _batches(pool, sizes):
             wanted = source(pool.rows(rows)) if mixing else reference.rows(rows)
@@ -163,15 +66,18 @@ def _compare_whole(source: Run, candidate: Run, signature: Signature, seed: int,
     symbolic = any(isinstance(dim, str) for spec in signature.inputs for dim in spec.shape)
     for size in batch_sizes(ODD_BATCH) if symbolic else (1,):
         sizes = {dim: size for spec in signature.inputs for dim in spec.shape if isinstance(dim, str)}
-        whole = [replace(spec, shape=("row", *spec.sized(sizes))) for spec in signature.inputs]
-        pool = make_pool(whole, 1, seed)
-        for row in range(len(pool.families)):
-            inputs = {name: array[row] for name, array in pool.arrays.items()}
-            wanted = {name: answer[np.newaxis] for name, answer in source(inputs).items()}
-            got = {name: answer[np.newaxis] for name, answer in candidate(inputs).items()}
-            _refuse_useless(wanted, pool, [row])
-            comparison.learn(wanted)
-            comparison.add(wanted, got, pool, [row], size)
+        pool = make_pool([replace(spec, shape=("row", *spec.sized(sizes))) for spec in signature.inputs], 1, seed)
+
+        def each(run: Run, pool: Pool = pool) -> Arrays:
+            rows = range(len(pool.families))
+            answers = [run({name: array[row] for name, array in pool.arrays.items()}) for row in rows]
+            return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+
+        everything = list(range(len(pool.families)))
+        wanted = each(source)
+        _refuse_useless(wanted, pool, everything)
+        comparison.learn(wanted, pool)
+        comparison.add(wanted, each(candidate), pool, everything, size)
 
 
 def _batches(pool: Pool, sizes: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
@@ -206,7 +112,7 @@ class _Reference:
         for row in range(min(len(self.pool.families), len(FAMILIES))):
             for name, alone in self.source(self.pool.rows([row])).items():
                 together = self.batched[name][[row]]
-                if alone.shape != together.shape or not comparison.same(name, together, alone):
+                if alone.shape != together.shape or not comparison.same(name, together[0], alone[0]):
                     differing.add(name)
         return differing
 
@@ -219,10 +125,8 @@ def _refuse_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> None:
         if not _is_float(answer):
             continue
         samples = answer.reshape(len(answer), -1)
-        for useless, what in (
-            (np.isnan(samples).any(axis=1), "NaN"),
-            (np.isinf(samples).all(axis=1), "only infinities"),
-        ):
+        kinds = {"NaN": np.isnan(samples).any(axis=1), "only infinities": np.isinf(samples).all(axis=1)}
+        for what, useless in kinds.items():
             if useless.any():
                 family = pool.families[rows[int(useless.argmax())]]
                 raise VerificationError(
@@ -234,34 +138,46 @@ def _refuse_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> None:
 class _Comparison:
     """Collects the differences of a run and remembers the worst."""
 
-    def __init__(self, allowed: Tolerance, own: Tolerance) -> None:
-        self.allowed, self.own = allowed, own
+    def __init__(self, tolerance: Tolerance | None) -> None:
+        self.own = TOLERANCES["fp32"]
+        self.tolerance = tolerance
         self.scale: dict[str, float] = {}
-        self.first: dict[str, Array] = {}
-        self.varying: set[str] = set()
+        self.distance: dict[str, float] = {}
         self.compared: set[tuple[str, int, int]] = set()
         self.max_abs = self.max_rel = 0.0
         self.worst: Worst | None = None
         self.hits: dict[int, list[bool]] = {1: [], 5: []}
+        self.notes: dict[str, str] = {}
 
-    def learn(self, answers: Arrays) -> None:
-        """Take note of the largest magnitude that each output reaches, and of whether it ever changes."""
+    def learn(self, answers: Arrays, pool: Pool) -> None:
+        """Take note of each output's largest magnitude, and of how far apart its answers to random inputs lie."""
+        rows = [row for row, family in enumerate(pool.families) if family in RANDOM]
         for name, answer in answers.items():
             self.scale[name] = max(self.scale.get(name, 0.0), _magnitude(answer))
-            first = self.first.setdefault(name, answer[0])
-            if any(_distance(first, other)[0] for other in answer):
-                self.varying.add(name)
+            if rows:
+                pairs = combinations([answer[row] for row in rows], 2)
+                self.distance[name] = min(_distance(one, other)[0] for one, other in pairs)
+                if self.distance[name] <= self._own_limit(name, answer[rows[0]]):
+                    self.notes[name] = f"output {name!r} hardly depends on the input, so comparing it proves little"
 
     def same(self, name: str, together: Array, alone: Array) -> bool:
-        """Tell whether samples are answered alike alone and in a batch: the user's tolerance is no matter here."""
-        pairs = zip(together, alone, strict=True)
-        return all(_distance(one, other)[0] <= self.limit(name, one, self.own) for one, other in pairs)
+        """Tell whether a sample is answered alike alone and in a batch; a tolerance of the user's is no matter here."""
+        return _distance(together, alone)[0] <= self._own_limit(name, together)
 
-    def limit(self, name: str, wanted: Array, tolerance: Tolerance) -> float:
-        """Return the largest difference that a tolerance allows for one sample of an output."""
+    def _own_limit(self, name: str, wanted: Array) -> float:
         if not _is_float(wanted):
             return 0.0
-        return tolerance.absolute + tolerance.relative * _magnitude(wanted) + NOISE * self.scale[name]
+        magnitude = _magnitude(wanted)
+        limit = self.own.relative * magnitude
+        if name in self.distance:
+            limit = min(limit, max(SHARE_OF_DISTANCE * self.distance[name], ROUNDING * magnitude))
+        return limit + NOISE * self.scale[name]
+
+    def limit(self, name: str, wanted: Array) -> float:
+        """Return the largest difference that is allowed for one sample of an output."""
+        if self.tolerance is None or not _is_float(wanted):
+            return self._own_limit(name, wanted)
+        return self.tolerance.absolute + self.tolerance.relative * _magnitude(wanted)
 
     def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
         """Compare one batch sample by sample; raises VerificationError at the first that is too far off."""
@@ -274,28 +190,30 @@ class _Comparison:
                     f"at batch {batch}"
                 )
             for row, one, other in zip(rows, answers, got[name], strict=True):
-                self._add_sample(name, pool.families[row], batch, one, other)
+                self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one)
+                self._add_ranking(one, other)
         self.compared |= {(pool.families[row], row, batch) for row in rows}
 
-    def _add_sample(self, name: str, family: str, batch: int, wanted: Array, got: Array) -> None:
+    def _measure(self, name: str, wanted: Array, got: Array) -> tuple[tuple[int, ...], float, float]:
         difference, index = _distance(wanted, got)
-        limit = self.limit(name, wanted, self.allowed)
-        found = Worst(name, family, batch, index, difference, limit)
-        if not difference <= limit:
+        return index, difference, self.limit(name, wanted)
+
+    def _add_sample(self, found: Worst, wanted: Array) -> None:
+        if not found.difference <= found.limit:
             raise VerificationError(
-                f"output {name!r} differs by {difference:.3g} where {limit:.3g} is allowed, on input {family!r} at "
-                f"batch {batch}, index {list(index)}",
+                f"output {found.output!r} differs by {found.difference:.3g} where {found.limit:.3g} is allowed, on "
+                f"input {found.family!r} at batch {found.batch}, index {list(found.index)}",
                 "The conversion changed the model's answers; a looser limit is set with --tolerance",
             )
         magnitude = _magnitude(wanted)
-        self.max_abs = max(self.max_abs, difference)
-        self.max_rel = max(self.max_rel, difference / magnitude if magnitude else 0.0)
-        if self.worst is None or _strain(found) > _strain(self.worst):
+        self.max_abs = max(self.max_abs, found.difference)
+        self.max_rel = max(self.max_rel, found.difference / magnitude if magnitude else 0.0)
+        if self.worst is None or found.share_of_limit > self.worst.share_of_limit:
             self.worst = found
-        if wanted.ndim == 1 and wanted.size > 1 and _is_float(wanted):
-            self._add_ranking(wanted, got)
 
     def _add_ranking(self, wanted: Array, got: Array) -> None:
+        if wanted.ndim != 1 or not _is_float(wanted):
+            return
         for k, hits in self.hits.items():
             if wanted.size > k:
                 hits.append(set(np.argsort(wanted)[-k:]) == set(np.argsort(got)[-k:]))
@@ -308,57 +226,32 @@ class _Comparison:
             max_abs_diff=self.max_abs,
             max_rel_diff=self.max_rel,
             cases=len(self.compared),
-            tolerance=str(self.allowed),
+            tolerance=str(self.tolerance or self.own),
             worst=self.worst,
             top1=agreement[1],
             top5=agreement[5],
-            notes=tuple(
-                f"output {name!r} is always the same, so comparing it proves nothing"
-                for name in self.scale
-                if name not in self.varying
-            ),
+            notes=tuple(self.notes.values()),
         )
 
 
-def _strain(worst: Worst) -> float:
-    return worst.difference / worst.limit if worst.limit else 0.0
-
-
 def _magnitude(answer: Array) -> float:
-    finite = answer[np.isfinite(answer)] if _is_float(answer) else answer
-    return float(np.abs(finite.astype(np.float64)).max()) if finite.size and finite.dtype.kind in "fiub" else 0.0
+    if answer.dtype.kind not in "fiub":
+        return 0.0
+    finite = answer[np.isfinite(answer)]
+    return float(np.abs(finite.astype(np.float64)).max(initial=0.0))
 
 
 def _distance(wanted: Array, got: Array) -> tuple[float, tuple[int, ...]]:
-    """Return the largest difference between two samples and its place; NaN or unequal infinities are infinitely far."""
+    """Return the largest difference of two samples and its place; NaN and unequal infinities are infinitely far."""
     if not _is_float(wanted):
-        different = np.asarray(wanted != got)
-        return float(different.any()), _place(different)
-    with np.errstate(invalid="ignore"):
-        gaps = np.abs(wanted.astype(np.float64) - got.astype(np.float64))
-    gaps = np.where(wanted == got, 0.0, gaps)
-    gaps = np.where(np.isfinite(gaps), gaps, np.inf)
-    return float(gaps.max(initial=0.0)), _place(gaps)
-
-
-def _place(gaps: Array) -> tuple[int, ...]:
-    return tuple(map(int, np.unravel_index(int(gaps.argmax()), gaps.shape))) if gaps.size else ()
+        gaps = np.asarray(wanted != got).astype(float)
+    else:
+        with np.errstate(invalid="ignore"):
+            gaps = np.abs(wanted.astype(np.float64) - got.astype(np.float64))
+        gaps = np.where(wanted == got, 0.0, np.where(np.isfinite(gaps), gaps, np.inf))
+    place = np.unravel_index(int(gaps.argmax()), gaps.shape) if gaps.size else ()
+    return float(gaps.max(initial=0.0)), tuple(map(int, place))
 
 
 def _is_float(array: Array) -> bool:
     return bool(np.issubdtype(array.dtype, np.floating))
-
-
-def onnx_runner(path: Path) -> Run:
-    """Open an ONNX model in ONNX Runtime on the CPU and return a function that runs it."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def run(arrays: Arrays) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, dict(arrays)), strict=True))
-
-    return run

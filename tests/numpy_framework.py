@@ -16,7 +16,6 @@ from onnx import TensorProto, helper, numpy_helper
 from generator.errors import SourceError
 from generator.export import onnx_file
 from generator.progress import Progress
-from generator.releases import Release
 from generator.sources.model import SourceModel
 from generator.specs import Array, Arrays, Export, Options, TensorSpec, Weights
 
@@ -50,6 +49,15 @@ CENTRED = (
     helper.make_node("Sub", ["input", "mean"], ["centred"]),
     helper.make_node("MatMul", ["centred", "W"], ["output"]),
 )
+FROZEN = (
+    helper.make_node("MatMul", ["input", "W"], ["product"]),
+    helper.make_node("Constant", [], ["shape"], value_ints=[2, 3]),
+    helper.make_node("Reshape", ["product", "shape"], ["output"]),
+)
+DOUBLED = (
+    helper.make_node("MatMul", ["input", "W"], ["product"]),
+    helper.make_node("Concat", ["product", "product"], ["output"], axis=0),
+)
 TOTAL = (
     helper.make_node("MatMul", ["input", "W"], ["product"]),
     helper.make_node("ReduceSum", ["product"], ["output"], keepdims=0),
@@ -59,15 +67,21 @@ MODELS: Mapping[str, Model] = {
     "linear": Model(_linear, (LINEAR,)),
     "mixes_samples": Model(_centred, CENTRED),
     "sums_the_batch": Model(lambda array, weights: np.asarray((array @ weights).sum(), "float32"), TOTAL, ()),
+    "frozen_batch": Model(_linear, FROZEN),
+    "doubles_the_batch": Model(lambda array, weights: np.tile(array @ weights, (2, 1)), DOUBLED, ("twice", 3)),
     "exported_wrong": Model(lambda array, weights: np.abs(array @ weights), (LINEAR,)),
     "answers_nan": Model(lambda array, weights: np.log(-1 - np.abs(array)) @ weights, (LINEAR,)),
 }
 
 
-def load(name: str, options: Options, progress: Progress) -> SourceModel:
-    model = MODELS.get(name)
-    if model is None:
+def check(name: str) -> None:
+    if name not in MODELS:
         raise SourceError(f"unknown numpy model {name!r}")
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    check(name)
+    model = MODELS[name]
     weights = np.random.default_rng(options.seed).standard_normal((4, 3)).astype("float32")
 
     def run(arrays: Arrays) -> dict[str, Any]:
@@ -86,8 +100,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     )
 
 
-def export(source: SourceModel, path: Path, opset: int, release: Release) -> Export:
+def export(source: SourceModel, folder: Path, options: Options) -> Export:
     model, weights = source.native
+    folder.mkdir()
+    path = folder / "model.onnx"
     graph = helper.make_graph(
         list(model.nodes),
         "numpy",

@@ -64,7 +64,7 @@ def server() -> Iterator[Server]:
 def test_a_file_arrives(server: Server, tmp_path: Path) -> None:
     fetch(server.url, tmp_path / "cache/weights.pth", DIGEST[:8], Progress())
     assert (tmp_path / "cache/weights.pth").read_bytes() == CONTENT
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["weights.pth"]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["weights.pth", "weights.pth.lock"]
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_part_that_was_whole_is_kept(server: Server, tmp_path: Path) -> None:
 def test_a_wrong_digest_is_refused_and_nothing_is_left(server: Server, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=f"{server.url} does not have the expected content"):
         fetch(server.url, tmp_path / "weights.pth", "00000000", Progress())
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.pth.lock"]
 
 
 def test_an_absent_file_is_told_by_its_status(server: Server, tmp_path: Path) -> None:
@@ -111,3 +111,16 @@ def test_a_server_that_breaks_off_every_time_gives_up(server: Server, tmp_path: 
     with pytest.raises(SourceError, match="can't download"):
         fetch(server.url, tmp_path / "weights.pth", DIGEST, Progress())
     assert (tmp_path / "weights.pth.part").stat().st_size == 3000
+
+
+def test_two_runs_that_want_the_same_file_download_it_once(server: Server, tmp_path: Path) -> None:
+    runs = [
+        threading.Thread(target=fetch, args=(server.url, tmp_path / "weights.pth", DIGEST, Progress()))
+        for _ in range(3)
+    ]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(timeout=30)
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+    assert server.ranges == [None]

@@ -23,8 +23,10 @@ torchvision's classification models with random weights and their own image size
 `--max-batch-size 4`. The worst difference is relative to the answer's magnitude; seconds are of the whole command, on a
 machine with two cores.
 
-| model | input | MB | exporter | worst difference | batch-invariant | seconds |
-|---|---|---|---|---|---|---|
+Without trained weights some networks hardly depend on their input: their comparison proves little, and is marked so.
+
+| model | input | MB | exporter | worst difference | reacts to its input | batch-invariant | seconds |
+|---|---|---|---|---|---|---|---|
 """
 CLASSIFIERS = models.list_models(module=models)
 
@@ -53,7 +55,8 @@ def test_a_classifier_is_published(name: str, tmp_path: Path, rows: dict[str, st
     found = result["verification"]
     assert (result["status"], result["max_batch_size"], found["passed"]) == ("published", 4, True)
     assert found["max_abs_diff"] > 0, "nothing was compared that could differ"
-    assert not result["notes"]
+    # Untrained networks may hardly react to their input; nothing else may be wrong.
+    assert all("proves little" in note for note in result["notes"])
 
     folder = Path(result["path"])
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
@@ -67,5 +70,6 @@ def test_a_classifier_is_published(name: str, tmp_path: Path, rows: dict[str, st
     exporter = manifest["provenance"]["source"]["exporter"]
     rows[name] = (
         f"| {name} | {'x'.join(map(str, shape[1:]))} | {size:.0f} | {exporter} | {found['max_rel_diff']:.1e} | "
+        f"{'hardly' if result['notes'] else 'yes'} | "
         f"{'yes' if found['batch_invariant'] else 'no'} | {report['seconds']['total']:.0f} |\n"
     )

@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from generator import repository as repository_module
+from generator.errors import SourceError
+from generator.progress import Progress
 from generator.repository import Repository
 from generator.sources.model import SourceModel
+from generator.specs import Options, Weights
 from tests import numpy_framework
 from tests.conftest import PROJECT, Generate, snapshot
 
@@ -167,6 +171,34 @@ def test_a_deferred_plan_is_prepared_once_and_told_every_time(generate: Generate
     assert entry["command"] == second.report["results"][1]["next_step"]
 
 
+def test_what_was_built_from_a_plan_outlives_the_next_run(generate: Generate, workdir: Path) -> None:
+    arguments = (*LINEAR, "--backends", "tensorrt")
+    plan = Path(generate(*arguments).result["path"])
+    (plan / "model.plan").write_text("hours of a GPU")
+    (plan / "timing.cache").write_text("learnt")
+    generate(*arguments, "--tolerance", "0.5")  # the same model, proven otherwise
+    assert (plan / "model.plan").read_text() == "hours of a GPU"
+    generate(*arguments, "--seed", "1")  # another model
+    assert not (plan / "model.plan").exists()
+    assert (plan / "timing.cache").read_text() == "learnt"
+    (kept,) = workdir.glob(".modelrepo/model_repository/replaced/linear/*/model.plan")
+    assert kept.read_text() == "hours of a GPU"
+
+
+def test_labels_edited_by_hand_are_left_alone_and_kept(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    labels = config(workdir).parent / "labels.txt"
+    labels.write_text("mine\n")
+    unchanged = generate(*LINEAR)
+    assert unchanged.result["status"] == "unchanged"
+    assert f"{labels} was edited by hand" in unchanged.err
+    assert labels.read_text() == "mine\n"
+    replaced = generate(*LINEAR, "--seed", "1")
+    assert "labels.txt had been edited by hand" in replaced.err
+    (kept,) = workdir.glob(".modelrepo/model_repository/replaced/linear/*/labels.txt")
+    assert kept.read_text() == "mine\n"
+
+
 def test_strict_makes_a_deferred_backend_an_error_and_publishes_the_others(generate: Generate) -> None:
     outcome = generate(*LINEAR, "--backends", "onnx,tensorrt", "--strict")
     assert outcome.code == 9
@@ -192,7 +224,7 @@ def test_when_one_backend_fails_none_is_published(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "model.onnx")
 
-    monkeypatch.setattr("generator.pipeline.shutil.copy2", full)
+    monkeypatch.setattr("generator.staging.shutil.copy2", full)
     outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
     assert outcome.code == 6
     assert "No space left on device" in outcome.err
@@ -240,6 +272,12 @@ def test_a_failed_move_is_undone(generate: Generate, workdir: Path, monkeypatch:
     generate(*LINEAR)
     before = snapshot(workdir / "model_repository")
     rename = Path.replace
+    labelled = numpy_framework.load
+
+    def relabelled(*arguments: Any) -> SourceModel:
+        return replace(labelled(*arguments), labels=("x", "y", "z"))
+
+    monkeypatch.setattr(numpy_framework, "load", relabelled)
 
     def failing(self: Path, target: Path) -> Path:
         if self.name == "config.pbtxt":
@@ -416,3 +454,55 @@ def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
     ]
     assert max(map(len, table)) <= 80, table
     assert "linear_onnx: model_repository/linear_onnx/1" in lines
+
+
+def test_an_interrupt_while_publishing_reports_what_was_published(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = repository_module._sync_tree
+
+    def interrupted(folder: Path) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        sync(folder)
+
+    monkeypatch.setattr(repository_module, "_sync_tree", interrupted)
+    outcome = generate(*LINEAR)
+    assert (outcome.code, outcome.result["status"], outcome.result["version"]) == (130, "published", 1)
+
+
+def test_a_run_that_failed_for_one_backend_says_what_stands_for_the_other(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(*LINEAR, "--name-template", "{model}_{backend}")
+
+    def failing(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "model.onnx")
+
+    monkeypatch.setattr("generator.staging.shutil.copy2", failing)
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+    assert [row["status"] for row in outcome.report["results"]] == ["unchanged", "failed"]
+
+
+def test_a_fallback_to_random_weights_does_not_stand_where_it_is_not_allowed(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = numpy_framework.load
+
+    def fallen_back(name: str, options: Options, progress: Progress) -> SourceModel:
+        if not options.allow_untrained:
+            raise SourceError("can't download")
+        weights = Weights("random", "seed 0", untrained=True, expected_at="/nowhere/weights.pth")
+        return replace(load(name, options, progress), weights=weights)
+
+    monkeypatch.setattr(numpy_framework, "load", fallen_back)
+    Path("modelrepo.toml").write_text("allow_untrained = true\n")
+    assert generate(*LINEAR).result["status"] == "published"
+    assert generate(*LINEAR).result["status"] == "unchanged"
+    Path("modelrepo.toml").unlink()
+    assert generate(*LINEAR).code == 3
+
+
+def test_a_dry_run_finds_what_would_fail(generate: Generate, workdir: Path) -> None:
+    assert generate("--model", "numpy:nothing", "--dry-run").code == 3
+    (workdir / "config.pbtxt.j2").write_text("{{ undefined }}")
+    assert generate(*LINEAR, "--templates", ".", "--dry-run").code == 2

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import PROJECT
 
 # A room, and what it must never import.
-FORBIDDEN = {"generator": {"cli", "perf", "server"}, "cli": {"perf"}}
+FORBIDDEN = {"generator": {"cli", "perf", "server", "clients"}, "clients": {"cli", "perf", "server", "generator"}}
 HEAVY = {"torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"}
 
 

@@ -14,7 +14,7 @@ from generator.specs import Deferred, Export, Order, Signature, TensorSpec
 def order(batch: int, preferred: tuple[int, ...], *inputs: TensorSpec) -> Order:
     signature = Signature(inputs, (TensorSpec("y", "float32", ("batch", 3)),))
     export = Export(Path("/tmp/model.onnx"), (Path("/tmp/model.onnx"),), signature, "torch.export", 20, 10)
-    return Order("m_tensorrt", export, batch, preferred, RELEASES["26.08"], Path("/srv/state/plans/m_tensorrt"))
+    return Order(export, batch, preferred, RELEASES["26.08"], Path("/srv/state/plans/m_tensorrt"))
 
 
 IMAGE = TensorSpec("image", "float32", ("batch", 3, 224, 224))

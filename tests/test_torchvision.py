@@ -16,6 +16,7 @@ import torchvision
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from generator.digests import sha256_of
 from generator.options import ConfigFile, resolve
 from generator.progress import Progress
 from generator.sources import SOURCES
@@ -24,6 +25,18 @@ from tests.conftest import PROJECT, Generate, snapshot
 MODEL = "shufflenet_v2_x0_5"
 SMALL = ("--model", MODEL, "--input-shape", "3x64x64", "--json", "-q")
 RANDOM = (*SMALL, "--weights", "random")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, workdir: Path) -> Path:
+    """A file that passes for torchvision's own trained weights: their name says its digest."""
+    torch.manual_seed(1)
+    file = workdir / "trained.pth"
+    torch.save(torchvision.models.get_model(MODEL).state_dict(), file)
+    published = torchvision.models.get_model_weights(MODEL).DEFAULT
+    named = f"trained-{sha256_of(file)[:8]}.pth"
+    monkeypatch.setattr(published.value, "url", f"https://download.pytorch.org/models/{named}")
+    return file.rename(workdir / named)
 
 
 @pytest.fixture
@@ -186,7 +199,7 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(generate: Generate, 
 
 
 def test_where_it_is_allowed_missing_weights_become_random_ones_loudly(
-    generate: Generate, workdir: Path, offline: Path
+    generate: Generate, workdir: Path, offline: Path, trained: Path
 ) -> None:
     (workdir / "modelrepo.toml").write_text("allow_untrained = true\nmax_batch_size = 2\n")
     first = generate(*SMALL)
@@ -200,13 +213,13 @@ def test_where_it_is_allowed_missing_weights_become_random_ones_loudly(
     assert "RANDOM weights" in again.err
 
     # The file arrives, by whatever way: now the model can be what was asked for.
-    torch.manual_seed(1)
-    arrived = offline / "hub/checkpoints/shufflenetv2_x0.5-f707e7126e.pth"
-    torch.save(torchvision.models.get_model(MODEL).state_dict(), arrived)
-    trained = generate(*SMALL)
-    assert (trained.code, trained.result["version"]) == (0, 2), trained.err
-    assert "RANDOM" not in trained.err
+    trained.rename(offline / "hub/checkpoints" / trained.name)
+    made = generate(*SMALL)
+    assert (made.code, made.result["version"]) == (0, 2), made.err
+    assert "RANDOM" not in made.err
     assert "untrained" not in (workdir / f"model_repository/{MODEL}/config.pbtxt").read_text()
+    manifest = json.loads((workdir / f".modelrepo/model_repository/manifests/{MODEL}/2.json").read_text())
+    assert manifest["provenance"]["source"]["weights"]["sha256"].startswith(trained.stem.rpartition("-")[2])
 
 
 def test_a_cached_weights_file_that_holds_code_does_not_run(generate: Generate, workdir: Path, offline: Path) -> None:
@@ -214,6 +227,21 @@ def test_a_cached_weights_file_that_holds_code_does_not_run(generate: Generate, 
     torch.save({"fc.weight": Code()}, offline / "hub/checkpoints/shufflenetv2_x0.5-f707e7126e.pth")
     outcome = generate(*SMALL)
     assert outcome.code == 3
+    assert "is not what its name says" in outcome.err
+    assert "code ran" not in outcome.out + outcome.err
+
+
+def test_trained_weights_that_hold_code_do_not_run_it(
+    generate: Generate, offline: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"fc.weight": Code()}, trained)
+    file = offline / "hub/checkpoints" / f"trained-{sha256_of(trained)[:8]}.pth"
+    file.parent.mkdir(parents=True)
+    trained.rename(file)
+    published = torchvision.models.get_model_weights(MODEL).DEFAULT
+    monkeypatch.setattr(published.value, "url", f"https://download.pytorch.org/models/{file.name}")
+    outcome = generate(*SMALL)
+    assert (outcome.code, "is not a readable weights file" in outcome.err) == (3, True)
     assert "code ran" not in outcome.out + outcome.err
 
 
@@ -242,6 +270,26 @@ def test_an_older_opset_is_left_to_the_older_exporter(generate: Generate, workdi
     assert onnx.load(outcome.result["path"] + "/model.onnx").opset_import[0].version == 13
     manifest = json.loads((workdir / f".modelrepo/model_repository/manifests/{MODEL}/1.json").read_text())
     assert manifest["provenance"]["source"]["exporter"] == "torchscript"
+
+
+def test_an_exporter_that_is_chosen_is_the_one_that_is_used_and_named(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*RANDOM, "--exporter", "torchscript", "--max-batch-size", "2")
+    assert outcome.code == 0, outcome.err
+    assert "torchscript exporter" in outcome.err
+    assert outcome.result["verification"]["passed"] is True
+    assert outcome.result["notes"] == []
+
+
+def test_an_exporter_chosen_for_speed_is_not_taken_without_proof(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*RANDOM, "--exporter", "torchscript", "--no-verify")
+    assert outcome.code == 2
+    assert "must be verified" in outcome.err
+
+
+def test_an_exporter_that_does_not_write_the_opset_is_told(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*RANDOM, "--exporter", "torchscript", "--opset", "21")
+    assert outcome.code == 4
+    assert "does not write opset 21" in outcome.err
 
 
 def test_where_the_newer_exporter_fails_the_older_is_tried_and_the_report_says_so(

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Protocol
 
 from generator.export import torch
-from generator.releases import Release
 from generator.sources.model import SourceModel
-from generator.specs import Export
+from generator.specs import Export, Options
 
 
 class Exporter(Protocol):
@@ -16,8 +15,8 @@ class Exporter(Protocol):
     def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
         """The distributions whose versions decide the outcome."""
 
-    def export(self, source: SourceModel, path: Path, opset: int, release: Release) -> Export:
-        """Write the source as ONNX to ``path``, within what ``release`` reads; ConversionError if it can't be."""
+    def export(self, source: SourceModel, folder: Path, options: Options) -> Export:
+        """Write ``model.onnx`` below ``folder``, as the target release reads it; ConversionError if impossible."""
 
 
 EXPORTERS: dict[str, Exporter] = {"torch": torch}

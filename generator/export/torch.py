@@ -4,48 +4,54 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, ModelRepoError, SourceError
+from generator.errors import ConversionError, SourceError
 from generator.export import onnx_file
 from generator.extras import need
 from generator.quiet import quiet
-from generator.releases import Release
+from generator.releases import release_named
 from generator.sources.model import SourceModel
-from generator.specs import Export, TensorSpec
+from generator.specs import Export, Options, TensorSpec
 
 PACKAGES = ("torch", "onnxscript", "onnx", "onnx-ir")
 NEWER, OLDER = "torch.export", "torchscript"
 # The torch.export-based exporter writes nothing older; TorchScript's writes up to 20.
 NEWER_MIN_OPSET, OLDER_MAX_OPSET = 18, 20
+EXPORTER_OPSETS = f"{NEWER} writes {NEWER_MIN_OPSET} and newer, {OLDER} up to {OLDER_MAX_OPSET}"
 # torch.export takes a dimension that is 0 or 1 in the example for a constant.
 EXAMPLE_BATCH = 2
 
 
-def export(source: SourceModel, path: Path, opset: int, release: Release) -> Export:
-    """Write ``source`` as ONNX to ``path`` with its leading batch dimension dynamic.
+def export(source: SourceModel, folder: Path, options: Options) -> Export:
+    """Write ``source`` as ONNX into ``folder`` with its leading batch dimension dynamic.
 
-    Raises ConversionError where neither exporter succeeds or the outcome is newer than ``release`` reads, and
+    Raises ConversionError where no exporter succeeds or the outcome is newer than the target release reads, and
     SourceError where it is the model itself that fails on its input.
     """
     need("onnxscript", extra="torch")
     failures: list[str] = []
-    for name, write in _exporters(opset):
+    for name, write in _exporters(options):
+        attempt = folder / name / "model.onnx"
+        attempt.parent.mkdir(parents=True)
         try:
             with quiet():
-                files = write(source, path, opset)
-            return _describe(path, files, name, opset, release, tuple(failures))
-        except (ModelRepoError, OSError):
+                files = write(source, attempt, options.opset)
+            return _describe(attempt, files, name, options, tuple(failures))
+        except OSError:
             raise
         except Exception as error:
             # Exporters fail with whatever the model's code or their own raises: all of it is a failed attempt.
             failures.append(f"the {name} exporter failed: {_cause(error)}")
     _check_source_runs(source)
+    if not failures:
+        raise ConversionError(f"the {options.exporter} exporter does not write opset {options.opset}", EXPORTER_OPSETS)
     raise ConversionError(f"{source.reference} can't be exported; {'; '.join(failures)}")
 
 
-def _exporters(opset: int) -> Iterator[tuple[str, Callable[[SourceModel, Path, int], tuple[Path, ...]]]]:
-    if opset >= NEWER_MIN_OPSET:
+def _exporters(options: Options) -> Iterator[tuple[str, Callable[[SourceModel, Path, int], tuple[Path, ...]]]]:
+    """Yield the exporters to try, in order: those that the user admits and that write the opset."""
+    if options.exporter in ("auto", NEWER) and options.opset >= NEWER_MIN_OPSET:
         yield NEWER, _export_newer
-    if opset <= OLDER_MAX_OPSET:
+    if options.exporter in ("auto", OLDER) and options.opset <= OLDER_MAX_OPSET:
         yield OLDER, _export_older
 
 
@@ -99,24 +105,19 @@ def _example(spec: TensorSpec) -> Any:
     return torch.randn(spec.sized(sizes), generator=generator).to(getattr(torch, spec.dtype))
 
 
-def _describe(
-    path: Path, files: tuple[Path, ...], exporter: str, opset: int, release: Release, notes: tuple[str, ...]
-) -> Export:
+def _describe(path: Path, files: tuple[Path, ...], exporter: str, options: Options, notes: tuple[str, ...]) -> Export:
     import onnx
 
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        raise ConversionError(f"the exported model is not valid ONNX: {_cause(error)}") from error
+    onnx.checker.check_model(str(path))
     model = onnx.load(str(path), load_external_data=False)
-    written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if written != opset or model.ir_version > release.max_ir:
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    release = release_named(options.target_release)
+    if opset != options.opset or model.ir_version > release.max_ir:
         raise ConversionError(
-            f"the {exporter} exporter wrote opset {written} and IR {model.ir_version}; wanted were opset {opset} and "
-            f"at most IR {release.max_ir}, for Triton {release.container}",
-            "Choose another --opset",
+            f"it wrote opset {opset} and IR {model.ir_version} where opset {options.opset} and at most IR "
+            f"{release.max_ir} are wanted, for Triton {release.container}"
         )
-    return Export(path, files, onnx_file.read_signature(model.graph), exporter, written, model.ir_version, notes)
+    return Export(path, files, onnx_file.read_signature(model.graph), exporter, opset, model.ir_version, notes)
 
 
 def _check_source_runs(source: SourceModel) -> None:
@@ -131,4 +132,5 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+    first = lines[0].strip() if lines else ""
+    return first if isinstance(error, ConversionError) else f"{type(error).__name__}: {first}"

@@ -16,6 +16,9 @@ class Source(Protocol):
     def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
         """The distributions whose versions decide the outcome."""
 
+    def check(self, name: str) -> None:
+        """Raise SourceError if ``name`` is not a model of this source; costs no loading."""
+
     def load(self, name: str, options: Options, progress: Progress) -> SourceModel:
         """Load the model called ``name`` with the weights that the options ask for; SourceError if it can't be."""
 
@@ -24,11 +27,11 @@ SOURCES: dict[str, Source] = {"torchvision": torchvision}
 DEFAULT_SCHEME = "torchvision"
 
 
-def find(reference: str) -> tuple[str, Source, str]:
-    """Split a reference into its scheme, that scheme's source, and the name within it."""
+def find(reference: str) -> tuple[Source, str]:
+    """Return the source that a reference's scheme stands for, and the name within it."""
     scheme, colon, name = reference.partition(":")
     if not colon:
         scheme, name = DEFAULT_SCHEME, reference
     if scheme not in SOURCES:
         raise SourceError(f"unknown source {scheme!r} in {reference!r}", f"Known: {', '.join(SOURCES)}")
-    return scheme, SOURCES[scheme], name
+    return SOURCES[scheme], name

@@ -1,6 +1,5 @@
 """torchvision's classification models: `--model resnet50`, with its own weights, random ones or a file of yours."""
 
-import difflib
 import os
 import pickle
 import re
@@ -9,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from generator.digests import sha256_of
 from generator.download import fetch
-from generator.errors import OptionError, SourceError
+from generator.errors import OptionError, SourceError, nearest
 from generator.extras import need
 from generator.progress import Progress
 from generator.quiet import quiet
@@ -31,14 +31,28 @@ WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 
 
+def check(name: str) -> None:
+    """Raise SourceError unless ``name`` is one of torchvision's image classifiers."""
+    models = need("torchvision.models", extra="torch")
+    classifiers = models.list_models(module=models)
+    if name in classifiers:
+        return
+    if name in models.list_models():
+        raise SourceError(
+            f"torchvision model {name!r} is no image classifier",
+            "Only torchvision's classification models can be generated in this release",
+        )
+    raise SourceError(f"unknown torchvision model {name!r}", nearest(name, classifiers))
+
+
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the model in evaluation mode.
 
     Its input is float32 (batch, 3, height, width), an image normalised with the mean and deviation in ``preprocess``;
     its output float32 (batch, classes), before softmax. Raises SourceError for an unknown name or unusable weights.
     """
+    check(name)
     models = need("torchvision.models", extra="torch")
-    _check_known(name, models)
     published = models.get_model_weights(name).DEFAULT
     transforms = published.transforms()
     size = _sample_shape(options.input_shape, transforms.crop_size[0])
@@ -66,19 +80,6 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
             "layout": "NCHW",
         },
     )
-
-
-def _check_known(name: str, models: Any) -> None:
-    classifiers = models.list_models(module=models)
-    if name in classifiers:
-        return
-    if name in models.list_models():
-        raise SourceError(
-            f"torchvision model {name!r} is no image classifier",
-            "Only torchvision's classification models can be generated in this release",
-        )
-    near = difflib.get_close_matches(name, classifiers, n=3) or ["resnet50", "mobilenet_v3_small"]
-    raise SourceError(f"unknown torchvision model {name!r}", f"Did you mean {' or '.join(near)}?")
 
 
 def _sample_shape(asked: tuple[int, ...] | None, crop: int) -> tuple[int, int, int]:
@@ -111,15 +112,14 @@ def _load_module(builder: Builder, published: Any, options: Options, progress: P
         return _random(builder, options.seed), Weights("random", f"seed {options.seed}", untrained=True)
     if options.weights != "pretrained":
         path = Path(options.weights)
-        return _fitted(builder, read_state(path, options.trust_source), path), Weights("file", path.name, False)
+        module = _fitted(builder, read_state(path, options.trust_source), path)
+        return module, Weights("file", path.name, untrained=False, sha256=sha256_of(path))
     file = _cached(published.url)
     try:
-        if not file.exists():
-            digest = re.search(r"-([0-9a-f]{8,})\.", file.name)
-            fetch(published.url, file, digest.group(1) if digest else "", progress)
+        digest = _downloaded(published.url, file, progress)
     except SourceError as error:
-        if not options.allow_untrained:
-            hint = f"Use --weights random for an untrained model, or put the file at {file}"
+        if not options.allow_untrained or file.exists():
+            hint = error.hint or f"Use --weights random for an untrained model, or put the file at {file}"
             raise SourceError(error.message, hint) from error
         progress.warn(
             f"{error.message}; {builder.name} gets RANDOM weights (seed {options.seed}) because modelrepo.toml says "
@@ -127,7 +127,21 @@ def _load_module(builder: Builder, published: Any, options: Options, progress: P
         )
         weights = Weights("random", f"seed {options.seed}", untrained=True, expected_at=str(file))
         return _random(builder, options.seed), weights
-    return _pretrained(builder, published, file), Weights("pretrained", str(published), untrained=False)
+    return _pretrained(builder, published, file), Weights("pretrained", str(published), untrained=False, sha256=digest)
+
+
+def _downloaded(url: str, file: Path, progress: Progress) -> str:
+    """Have the file in torch's cache, and return its SHA-256, which starts as its name says."""
+    named = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    prefix = named.group(1) if named else ""
+    if not file.exists():
+        fetch(url, file, prefix, progress)
+    digest = sha256_of(file)
+    if not digest.startswith(prefix):
+        raise SourceError(
+            f"{file} is not what its name says: its SHA-256 is {digest}", "Remove it to download it again"
+        )
+    return digest
 
 
 def _cached(url: str) -> Path:

@@ -1,0 +1,59 @@
+"""Digests of files: what tells whether something is still what it was."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What a published file was: its SHA-256 (hex), size in bytes, and modification time in nanoseconds."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileRecord":
+        """Read the file and record it."""
+        stat = path.stat()
+        return cls(sha256_of(path), stat.st_size, stat.st_mtime_ns)
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether the file is still the same: its content is only read where size or time can't tell."""
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return False
+        if (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns):
+            return True
+        return stat.st_size == self.size and sha256_of(path) == self.sha256
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Record every file below ``folder``, by its path relative to it."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): FileRecord.of(file) for file in files}
+
+
+def are_intact(files: Mapping[str, FileRecord], folder: Path) -> bool:
+    """Tell whether every recorded file in ``folder`` is as it was."""
+    return all(record.matches(folder / name) for name, record in files.items())
+
+
+def content_of(files: Mapping[str, FileRecord]) -> dict[str, str]:
+    """Return the digest of every file of a model's folder, whatever the number of its version folder."""
+    return {name.partition("/")[2] or name: record.sha256 for name, record in files.items()}
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_tree(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of a file, or of each file below a folder by its relative path."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return {str(file.relative_to(path)): sha256_of(file) for file in files}

@@ -1,0 +1,100 @@
+"""The rows of the report: what became of a model for a backend."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from generator.backends import BACKENDS
+from generator.content_key import ContentKey, content_key
+from generator.errors import ModelRepoError
+from generator.manifest import PendingPlan
+from generator.options import published_name
+from generator.repository import Published, Repository
+from generator.specs import Options, Result
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to generate: its own name, and its options."""
+
+    name: str
+    options: Options
+
+    def published_names(self) -> dict[str, str]:
+        """Return the name that each backend's model is published under."""
+        return {backend: published_name(self.name, self.options, backend) for backend in self.options.backends}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one backend of a job is published as, and the key that tells whether it is there already."""
+
+    model: str
+    backend: str
+    name: str
+    key: ContentKey
+
+
+def targets_of(job: Job) -> list[Target]:
+    """Return a job's targets in the order of its backends."""
+    return [
+        Target(job.name, backend, name, content_key(name, backend, job.options))
+        for backend, name in job.published_names().items()
+    ]
+
+
+def published(target: Target, outcome: Published, repository: Repository) -> Result:
+    """Return the row of a version that was published, or that stood already."""
+    manifest = outcome.manifest
+    return _row(
+        target.model,
+        target.backend,
+        target.name,
+        status=outcome.status,
+        version=manifest.version,
+        path=repository.root / target.name / str(manifest.version),
+        max_batch_size=manifest.max_batch_size,
+        verification=manifest.provenance.verification,
+        notes=(*manifest.provenance.source.notes, *outcome.notes),
+    )
+
+
+def deferred(target: Target, plan: PendingPlan, repository: Repository) -> Result:
+    """Return the row of a plan that is to be built elsewhere."""
+    return _row(
+        target.model,
+        target.backend,
+        target.name,
+        status="deferred",
+        path=repository.plan_folder(target.name),
+        max_batch_size=plan.max_batch_size,
+        next_step=plan.command,
+        notes=(plan.reason,),
+    )
+
+
+def would_publish(target: Target, repository: Repository) -> Result:
+    """Return the row of a dry run."""
+    note = f"dry run: would be made as version {repository.next_version(target.name)}"
+    return _row(target.model, target.backend, target.name, status="skipped", notes=(note,))
+
+
+def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None) -> list[Result]:
+    """Return the rows of what a job did not come to: failed, or, without a failure, skipped by an interrupt."""
+    done = {result.name for result in finished}
+    return [
+        _row(
+            job.name,
+            backend,
+            name,
+            status="failed" if failure else "skipped",
+            failure=failure,
+            next_step=(failure.hint or None) if failure else None,
+            notes=() if failure else ("interrupted",),
+        )
+        for backend, name in job.published_names().items()
+        if name not in done
+    ]
+
+
+def _row(model: str, backend: str, name: str, **values: Any) -> Result:
+    return Result(model, BACKENDS[backend].TRITON_NAME, name, **values)

@@ -1,0 +1,133 @@
+"""What is laid out in the staging folder: a model as Triton will serve it, or a plan to build elsewhere."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator import model_config
+from generator.backends import BACKENDS
+from generator.digests import record_files
+from generator.manifest import PendingPlan, Provenance, SourceRecord
+from generator.model_config import LABELS, ConfigPlan, ConfigWriter
+from generator.releases import release_named
+from generator.repository import CONFIG, Repository, StagedModel
+from generator.results import Target
+from generator.sources.model import SourceModel
+from generator.specs import Artifact, Deferred, Export, Options, Order, Verification
+
+
+@dataclass(frozen=True)
+class Proven:
+    """An exported model with what verification says of it, and the largest batch that Triton may form."""
+
+    source: SourceModel
+    export: Export
+    verification: Verification
+    max_batch_size: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PreparedPlan:
+    """A deferred target: the folder that holds what its command needs, and its entry in ``plans.lock``."""
+
+    folder: Path
+    entry: PendingPlan
+
+
+def prepare(
+    target: Target, options: Options, proven: Proven, writer: ConfigWriter, repository: Repository, folder: Path
+) -> StagedModel | PreparedPlan:
+    """Lay out what a backend serves, or what is needed to build it elsewhere, below ``folder``."""
+    config = _config_plan(target, options, proven)
+
+    def render(version: int) -> str:
+        return writer.render(config, version, repository.versions(target.name))
+
+    version = repository.next_version(target.name)
+    text = render(version)
+    built = BACKENDS[target.backend].build(
+        Order(
+            export=proven.export,
+            max_batch_size=model_config.max_batch_size(text),
+            preferred_batch_sizes=config.preferred_batch_sizes,
+            release=release_named(options.target_release),
+            folder=repository.plan_folder(target.name),
+        )
+    )
+    if isinstance(built, Deferred):
+        return _stage_plan(target, proven, built, text, folder / f"{target.name}.plan")
+    model = folder / target.name
+    _lay_out(built, model / str(version))
+    if any(tensor.labels for tensor in config.outputs):
+        (model / LABELS).write_text("".join(f"{label}\n" for label in proven.source.labels), "utf-8")
+    return StagedModel(
+        name=target.name,
+        backend=target.backend,
+        folder=model,
+        files=record_files(model),
+        max_batch_size=model_config.max_batch_size(text),
+        render=render,
+        provenance=_provenance(target, proven),
+    )
+
+
+def _stage_plan(target: Target, proven: Proven, built: Deferred, config: str, folder: Path) -> PreparedPlan:
+    folder.mkdir()
+    for file in proven.export.files:
+        shutil.copy2(file, folder / file.name)
+    (folder / CONFIG).write_text(config, "utf-8")
+    entry = PendingPlan(
+        reason=built.reason,
+        command=built.command,
+        inputs=built.inputs,
+        max_batch_size=model_config.max_batch_size(config),
+        provenance=_provenance(target, proven),
+        files=record_files(folder),
+    )
+    return PreparedPlan(folder, entry)
+
+
+def _lay_out(artifact: Artifact, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, path in artifact.files.items():
+        try:
+            os.link(path, folder / name)
+        except OSError:  # a file system without hard links
+            shutil.copy2(path, folder / name)
+
+
+def _config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan:
+    weights = proven.source.weights
+    parameters = {"source": proven.source.reference, "weights": f"{weights.kind}: {weights.detail}"}
+    if weights.untrained:
+        parameters["untrained"] = "true"
+    return model_config.plan(
+        target.name,
+        target.backend,
+        options,
+        proven.export.signature,
+        proven.max_batch_size,
+        proven.source.labels,
+        parameters,
+    )
+
+
+def _provenance(target: Target, proven: Proven) -> Provenance:
+    source, export = proven.source, proven.export
+    return Provenance(
+        key=target.key.digest,
+        source=SourceRecord(
+            reference=source.reference,
+            weights=source.weights,
+            preprocess=source.preprocess,
+            exporter=export.exporter,
+            opset=export.opset,
+            ir_version=export.ir_version,
+            notes=proven.notes,
+        ),
+        options=target.key.options,
+        tools=target.key.tools,
+        verification=proven.verification,
+    )

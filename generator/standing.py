@@ -1,0 +1,48 @@
+"""What stands in a repository already, and needs no work: told without importing any framework."""
+
+from pathlib import Path
+
+from generator import results
+from generator.manifest import Provenance
+from generator.progress import Progress
+from generator.repository import Published, Repository
+from generator.results import Target
+from generator.specs import Options, Result
+
+
+def find(target: Target, options: Options, repository: Repository, progress: Progress) -> Result | None:
+    """Return the row of a target that is published and in force, or prepared and pending; None where work is needed."""
+    newest = repository.newest(target.name)
+    if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, options):
+        if newest.untrained:
+            progress.warn(f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing")
+        for file in repository.edited(newest):
+            progress.warn(
+                f"{file} was edited by hand and is left as it is; "
+                "to have the edits in every version, put them in a file for --config-patch"
+            )
+        return results.published(target, Published("unchanged", newest), repository)
+    plan = repository.pending_plan(target.name)
+    wanted = plan and _is_wanted(plan.provenance, target, options)
+    return results.deferred(target, plan, repository) if plan and wanted else None
+
+
+def reactivate(target: Target, options: Options, repository: Repository) -> Result | None:
+    """Finish a publish that broke off before its last step, where that is all there is to do."""
+    newest = repository.newest(target.name)
+    if newest is None or not _is_wanted(newest.provenance, target, options):
+        return None
+    with repository.locked():
+        activated = repository.activate(target.name)
+    return results.published(target, activated, repository) if activated else None
+
+
+def _is_wanted(provenance: Provenance, target: Target, options: Options) -> bool:
+    """Tell whether what was made then is what would be made now, and proven if that is asked for."""
+    expected = provenance.source.weights.expected_at
+    return (
+        provenance.key == target.key.digest
+        and (provenance.verification.passed is not None or not options.verify)
+        # A fallback to random weights stands while that is allowed and the trained ones are missing.
+        and (expected is None or (options.allow_untrained and not Path(expected).exists()))
+    )
