@@ -29,18 +29,20 @@ benchmarks: .venv/dev
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# Debian's python3 without python3-venv can't put pip into a virtual environment; pip itself can.
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "modelrepo needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	# Debian's python3 without python3-venv can't put pip into a virtual environment; pip itself can.
-	$(PYTHON) -m venv .venv > /dev/null || \
+	@$(PYTHON) -m venv .venv > /dev/null || \
 	  { $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
-	touch $@
+	@touch $@
 
 .venv/demo: .venv/python pyproject.toml
+	@echo "Setting up .venv: the first time this downloads PyTorch, about 3 GB."
 	$(BIN)/pip install --quiet --editable '.[torch]'
-	touch $@
+	@touch $@
 
 .venv/dev: .venv/python pyproject.toml
+	@echo "Setting up .venv: the first time this downloads PyTorch, about 3 GB."
 	$(BIN)/pip install --quiet --editable '.[torch,dev]'
-	touch $@ .venv/demo
+	@touch $@ .venv/demo

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli.errors import INTERRUPTED, tell
 from generator.errors import DeferredError
+from generator.progress import Listener
 from generator.specs import Report, Result, Verification
 
 STATUS_STYLES = {
@@ -28,7 +29,7 @@ STATUS_STYLES = {
 PIPE_WIDTH = 240
 
 
-class Follower:
+class Follower(Listener):
     """Follows a run on stderr: a spinner while a step runs (on a terminal only), and a line with its time after it."""
 
     def __init__(self, quiet: bool) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Protocol
 
 
-class Listener(Protocol):
-    """What a terminal, a log or a test implements to follow a run."""
+class Listener:
+    """Follows a run, and ignores all of it: a terminal or a log overrides what it wants to know."""
 
     def started(self, title: str) -> None:
         """Note that a step begins."""
@@ -25,25 +24,6 @@ class Listener(Protocol):
         """Tell the user something that does not stop the run."""
 
 
-class Silent:
-    """A listener that ignores everything."""
-
-    def started(self, title: str) -> None:
-        """Ignore it."""
-
-    def finished(self, title: str, seconds: float, outcome: str) -> None:
-        """Ignore it."""
-
-    def failed(self, title: str) -> None:
-        """Ignore it."""
-
-    def advanced(self, title: str, done: int, total: int) -> None:
-        """Ignore it."""
-
-    def warned(self, message: str) -> None:
-        """Ignore it."""
-
-
 class Step:
     """A running step; ``outcome`` may be set to a remark that is told when it ends."""
 
@@ -55,7 +35,7 @@ class Progress:
     """Times the steps of a run and tells a listener; ``seconds`` holds the sum per kind of step."""
 
     def __init__(self, listener: Listener | None = None) -> None:
-        self.listener: Listener = listener or Silent()
+        self.listener = listener or Listener()
         self.seconds: dict[str, float] = {}
         self._start = perf_counter()
 
