@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from generator import options
 from generator.errors import OptionError
 from generator.options import FIELDS, Field
+
+if TYPE_CHECKING:
+    from generator.results import Job
 
 EXAMPLES = """
 \b
@@ -76,7 +79,7 @@ def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, qu
     raise click.exceptions.Exit(report.tell_failures(outcome, strict))
 
 
-def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Any], Path]":
+def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]":
     from generator.results import Job
 
     file = options.load_config(config)

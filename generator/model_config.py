@@ -1,11 +1,11 @@
 """config.pbtxt: decisions, then a template, then text, which is parsed back as Triton's protobuf before it is kept."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from generator import pbtxt
 from generator.backends import BACKENDS
 from generator.errors import OptionError
 from generator.specs import Instances, Options, Signature, TensorSpec, VersionPolicy
@@ -13,8 +13,6 @@ from generator.specs import Instances, Options, Signature, TensorSpec, VersionPo
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 TEMPLATE = "config.pbtxt.j2"
 LABELS = "labels.txt"
-# The order in which a patched configuration is written: as the template has it, then everything else by number.
-ORDER = ("name", "platform", "backend", "max_batch_size", "input", "output", "instance_group", "dynamic_batching")
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class ConfigWriter:
             keep_trailing_newline=True,
             autoescape=False,  # noqa: S701 - protobuf text, quoted by the pbtxt filter
         )
-        self._environment.filters["pbtxt"] = quote
+        self._environment.filters["pbtxt"] = pbtxt.quote
         self._path = (templates or TEMPLATES) / TEMPLATE
         self._template = self._load()
         self._patch = _parse_file(patch) if patch else None
@@ -148,10 +146,10 @@ class ConfigWriter:
             text = str(self._template.render({**vars(plan), "version_policy": policy}))
         except Exception as error:  # a template may raise whatever its expressions raise
             raise OptionError(f"{self._path}: {error}") from error
-        message = parse(text, str(self._path))
+        message = pbtxt.parse(text, str(self._path))
         if self._patch is not None and self._patch.ListFields():
-            merge(message, self._patch)
-            text = f"# {plan.comment}\n{to_text(message)}"
+            pbtxt.merge(message, self._patch)
+            text = f"# {plan.comment}\n{pbtxt.to_text(message)}"
         problem = _disagreement(message, plan, {version, *standing})
         if problem:
             raise OptionError(f"the configuration of {plan.name} {problem}", "Look at --config-patch and --templates")
@@ -162,100 +160,16 @@ def _context_names() -> set[str]:
     return set(ConfigPlan.__dataclass_fields__)
 
 
-def quote(value: str) -> str:
-    """Return ``value`` as a protobuf text-format string literal."""
-    from google.protobuf import text_encoding
-
-    return f'"{text_encoding.CEscape(value.encode(), as_utf8=False)}"'
-
-
-def parse(text: str, origin: str) -> Any:
-    """Parse protobuf text as Triton's ModelConfig; OptionError names ``origin`` and the line."""
-    from google.protobuf import text_format
-    from tritonclient.grpc import model_config_pb2
-
-    try:
-        return text_format.Parse(text, model_config_pb2.ModelConfig())
-    except text_format.ParseError as error:
-        raise OptionError(f"{origin} is not a ModelConfig, line {error}") from error
-
-
 def _parse_file(path: Path) -> Any:
     try:
-        return parse(path.read_text("utf-8"), str(path))
+        return pbtxt.parse(path.read_text("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"can't read the config patch {path}: {error}") from error
 
 
-def merge(config: Any, patch: Any) -> None:
-    """Merge ``patch`` over ``config``, in place.
-
-    Single values and sub-messages merge field by field and maps key by key, as in protobuf; ``input`` and ``output``
-    merge by name; every other list takes the place of the one that was there, where protobuf would append.
-    """
-    named = {}
-    for field in ("input", "output"):
-        named[field] = list(getattr(patch, field))
-    rest = type(patch)()
-    rest.CopyFrom(patch)
-    for field in named:
-        rest.ClearField(field)
-    _clear_replaced_lists(config, rest)
-    config.MergeFrom(rest)
-    for field, tensors in named.items():
-        by_name = {tensor.name: tensor for tensor in getattr(config, field)}
-        for tensor in tensors:
-            _merge_tensor(by_name.get(tensor.name) or getattr(config, field).add(), tensor)
-
-
-def _merge_tensor(config: Any, patch: Any) -> None:
-    _clear_replaced_lists(config, patch)
-    config.MergeFrom(patch)
-
-
-def _clear_replaced_lists(config: Any, patch: Any) -> None:
-    for descriptor, value in patch.ListFields():
-        is_map = descriptor.message_type is not None and descriptor.message_type.GetOptions().map_entry
-        if descriptor.is_repeated and not is_map:
-            config.ClearField(descriptor.name)
-        elif descriptor.message_type is not None and not is_map:
-            _clear_replaced_lists(getattr(config, descriptor.name), value)
-
-
 def max_batch_size(text: str) -> int:
     """Return the ``max_batch_size`` of a rendered configuration, which a patch may have lowered."""
-    return int(parse(text, TEMPLATE).max_batch_size)
-
-
-def to_text(config: Any) -> str:
-    """Return a ModelConfig as text that reads like a hand-written one; ``max_batch_size`` is written also when 0."""
-    from google.protobuf import text_format
-
-    set_fields = [descriptor.name for descriptor, _ in config.ListFields()]
-    parts = []
-    for field in sorted({*set_fields, "max_batch_size"}, key=lambda name: _position(config, name)):
-        single = type(config)()
-        single.CopyFrom(config)
-        for other in set_fields:
-            if other != field:
-                single.ClearField(other)
-        text = text_format.MessageToString(single, as_utf8=True) or f"{field}: 0\n"
-        parts.append(re.sub(r"^(?=\w+ \{)", "\n", text, flags=re.MULTILINE))
-    return _SAME_FIELD_LINES.sub(_one_list, "".join(parts))
-
-
-# Two or more lines with numbers for the same repeated field, as protobuf prints a list.
-_SAME_FIELD_LINES = re.compile(r"^( +)(\w+): (-?\d+)\n(?:\1\2: -?\d+\n)+", re.MULTILINE)
-
-
-def _one_list(lines: re.Match[str]) -> str:
-    numbers = re.findall(r": (-?\d+)", lines.group())
-    return f"{lines[1]}{lines[2]}: [ {', '.join(numbers)} ]\n"
-
-
-def _position(config: Any, field: str) -> tuple[int, int]:
-    number = config.DESCRIPTOR.fields_by_name[field].number
-    return (ORDER.index(field) if field in ORDER else len(ORDER), number)
+    return int(pbtxt.parse(text, TEMPLATE).max_batch_size)
 
 
 def _disagreement(config: Any, plan: ConfigPlan, versions: Collection[int]) -> str | None:
@@ -266,7 +180,7 @@ def _disagreement(config: Any, plan: ConfigPlan, versions: Collection[int]) -> s
     if config.default_model_filename or config.cc_model_filenames:
         return "names another model file than the one that is published"
     if config.max_batch_size != plan.max_batch_size and not 0 < config.max_batch_size < plan.max_batch_size:
-        return f"says max_batch_size: {config.max_batch_size} where {plan.max_batch_size} was verified"
+        return f"says max_batch_size: {config.max_batch_size} where the model was made for {plan.max_batch_size}"
     absent = set(config.version_policy.specific.versions) - set(versions)
     if absent:
         return f"lists version {min(absent)}, which is not there"

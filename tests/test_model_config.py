@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from generator import model_config
+from generator import model_config, pbtxt
 from generator.errors import OptionError
 from generator.model_config import ConfigPlan, ConfigWriter
 from generator.options import ConfigFile, resolve
@@ -68,7 +68,7 @@ def test_the_configuration_says_in_protobuf_what_was_planned(variant: str) -> No
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_every_string_survives_the_quoting(value: str) -> None:
-    parsed = text_format.Parse(f"name: {model_config.quote(value)}", ModelConfig())
+    parsed = text_format.Parse(f"name: {pbtxt.quote(value)}", ModelConfig())
     assert parsed.name == value
 
 
@@ -118,7 +118,7 @@ def test_a_patch_reaches_every_field(tmp_path: Path, case: str) -> None:
 
 
 REFUSED = {
-    "max_batch_size: 64": "says max_batch_size: 64 where 16 was verified",
+    "max_batch_size: 64": "says max_batch_size: 64 where the model was made for 16",
     "max_batch_size: -5": "says max_batch_size: -5",
     'input { name: "imgae" optional: true }': "lists the inputs image, ids, imgae where the model has image, ids",
     "input { optional: true }": "lists the inputs",

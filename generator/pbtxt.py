@@ -1,0 +1,96 @@
+"""Triton's ModelConfig as protobuf text: quoted, parsed, merged, and written to be read."""
+
+import re
+from typing import Any
+
+from generator.errors import OptionError
+
+# The order in which fields are written: as the shipped template has them, then everything else by number.
+ORDER = (
+    *("name", "platform", "backend", "max_batch_size", "input", "output", "instance_group"),
+    *("dynamic_batching", "version_policy", "model_warmup", "optimization", "parameters"),
+)
+
+
+def quote(value: str) -> str:
+    """Return ``value`` as a protobuf text-format string literal."""
+    from google.protobuf import text_encoding
+
+    return f'"{text_encoding.CEscape(value.encode(), as_utf8=False)}"'
+
+
+def parse(text: str, origin: str) -> Any:
+    """Parse protobuf text as Triton's ModelConfig; OptionError names ``origin`` and the line."""
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
+    try:
+        return text_format.Parse(text, model_config_pb2.ModelConfig())
+    except text_format.ParseError as error:
+        raise OptionError(f"{origin} is not a ModelConfig, line {error}") from error
+
+
+def merge(config: Any, patch: Any) -> None:
+    """Merge ``patch`` over ``config``, in place.
+
+    Single values and sub-messages merge field by field and maps key by key, as in protobuf; ``input`` and ``output``
+    merge by name; every other list takes the place of the one that was there, where protobuf would append.
+    """
+    named = {}
+    for field in ("input", "output"):
+        named[field] = list(getattr(patch, field))
+    rest = type(patch)()
+    rest.CopyFrom(patch)
+    for field in named:
+        rest.ClearField(field)
+    _clear_replaced_lists(config, rest)
+    config.MergeFrom(rest)
+    for field, tensors in named.items():
+        by_name = {tensor.name: tensor for tensor in getattr(config, field)}
+        for tensor in tensors:
+            _merge_tensor(by_name.get(tensor.name) or getattr(config, field).add(), tensor)
+
+
+def _merge_tensor(config: Any, patch: Any) -> None:
+    _clear_replaced_lists(config, patch)
+    config.MergeFrom(patch)
+
+
+def _clear_replaced_lists(config: Any, patch: Any) -> None:
+    for descriptor, value in patch.ListFields():
+        is_map = descriptor.message_type is not None and descriptor.message_type.GetOptions().map_entry
+        if descriptor.is_repeated and not is_map:
+            config.ClearField(descriptor.name)
+        elif descriptor.message_type is not None and not is_map:
+            _clear_replaced_lists(getattr(config, descriptor.name), value)
+
+
+def to_text(config: Any) -> str:
+    """Return a ModelConfig as text that reads like a hand-written one; ``max_batch_size`` is written also when 0."""
+    from google.protobuf import text_format
+
+    set_fields = [descriptor.name for descriptor, _ in config.ListFields()]
+    parts = []
+    for field in sorted({*set_fields, "max_batch_size"}, key=lambda name: _position(config, name)):
+        single = type(config)()
+        single.CopyFrom(config)
+        for other in set_fields:
+            if other != field:
+                single.ClearField(other)
+        text = text_format.MessageToString(single, as_utf8=True) or f"{field}: 0\n"
+        parts.append(re.sub(r"^(?=\w+ \{)", "\n", text, flags=re.MULTILINE))
+    return _SAME_FIELD_LINES.sub(_one_list, "".join(parts))
+
+
+# Two or more lines with numbers for the same repeated field, as protobuf prints a list.
+_SAME_FIELD_LINES = re.compile(r"^( +)(\w+): (-?\d+)\n(?:\1\2: -?\d+\n)+", re.MULTILINE)
+
+
+def _one_list(lines: re.Match[str]) -> str:
+    numbers = re.findall(r": (-?\d+)", lines.group())
+    return f"{lines[1]}{lines[2]}: [ {', '.join(numbers)} ]\n"
+
+
+def _position(config: Any, field: str) -> tuple[int, int]:
+    number = config.DESCRIPTOR.fields_by_name[field].number
+    return (ORDER.index(field) if field in ORDER else len(ORDER), number)
