@@ -1,4 +1,4 @@
-"""Every torchvision classifier is exported, verified and published: half an hour, and the coverage page."""
+"""Every torchvision classifier is exported, verified and published: most of an hour, and the coverage page."""
 
 import json
 import os
@@ -21,7 +21,7 @@ HEAD = """# Coverage
 
 torchvision's classification models with random weights and their own image size, each generated with
 `--max-batch-size 4`. The worst difference is relative to the answer's magnitude; seconds are of the whole command, on a
-machine with two cores.
+machine with two cores that other work shared.
 
 Without trained weights some networks hardly depend on their input: their comparison proves little, and is marked so.
 
