@@ -88,7 +88,8 @@ def update(request: pytest.FixtureRequest) -> bool:
 
 
 def test_the_reference_shows_the_help(update: bool) -> None:
-    with click.Context(generate, info_name="generate", terminal_width=100, max_content_width=100) as context:
+    settings = {**generate.context_settings, "terminal_width": 100, "max_content_width": 100}
+    with click.Context(generate, info_name="generate", **settings) as context:
         shown = generate.get_help(context)
     check_page(update, "generate.md", reference_page("generate", f"```\n{shown.rstrip()}\n```\n"))
 
