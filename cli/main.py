@@ -6,7 +6,12 @@ from importlib import metadata
 import click
 
 # verb -> the module whose function of the same name is the command, and its line in the help page.
-COMMANDS = {"generate": ("cli.generate", "Convert, verify and publish models.")}
+COMMANDS = {
+    "generate": ("cli.generate", "Convert, verify and publish models."),
+    "serve": ("cli.serve", "Run a real Triton on a model repository."),
+    "infer": ("cli.infer", "Ask a served model, or one of a repository."),
+    "doctor": ("cli.doctor", "Tell what is here, what is missing, and how to get it."),
+}
 
 
 class LazyGroup(click.Group):

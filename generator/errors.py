@@ -6,6 +6,7 @@ ModelRepoError         1  unexpected
 ├── ConversionError    4  conversion to ONNX or to what a backend serves
 ├── VerificationError  5  the converted model does not answer as its source does
 ├── RepositoryError    6  the model repository or its state folder
+├── ServerError        7  a Triton server that can't be had, started, reached or asked
 └── DeferredError      9  a backend was deferred and that was not allowed
 """
 
@@ -55,6 +56,12 @@ class RepositoryError(ModelRepoError):
     """The repository can't be written, or holds something that is not ours to replace."""
 
     exit_code = 6
+
+
+class ServerError(ModelRepoError):
+    """Triton can't be had or started here, refuses a model, can't be reached, or dies."""
+
+    exit_code = 7
 
 
 class DeferredError(ModelRepoError):

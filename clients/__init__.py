@@ -1,0 +1,1 @@
+"""Clients of a running Triton, driven by the model's own metadata. Importable alone."""

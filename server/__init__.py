@@ -1,0 +1,1 @@
+"""A real Triton as a context manager, and the Python-based backends it serves with here."""
