@@ -1,0 +1,280 @@
+"""The compose files: valid, confined, and what they tell tritonserver is what the real one understands.
+
+There is no docker daemon where these tests run: no container was ever started. What stands in: the Compose
+specification's own schema, the real tritonserver for the command and the health check, and, for trtexec, a stand-in.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from generator.progress import Progress
+from generator.releases import NEWEST, RELEASES
+from server import runtime
+from tests.conftest import PROJECT, Generate
+
+COMPOSE = PROJECT / "docker-compose.yml"
+GPU = PROJECT / "docker-compose.gpu.yml"
+BUILD_PLANS = PROJECT / "deploy/build_plans.py"
+SERVICES = ("triton", "build-plans", "perf")
+
+
+def with_defaults(value: Any) -> Any:
+    """Fill in the variables as docker compose does where none is set."""
+    match value:
+        case str():
+            return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+        case dict():
+            return {key: with_defaults(each) for key, each in value.items()}
+        case list():
+            return [with_defaults(each) for each in value]
+        case _:
+            return value
+
+
+def services(file: Path = COMPOSE) -> dict[str, Any]:
+    found: dict[str, Any] = with_defaults(yaml.safe_load(file.read_text("utf-8")))["services"]
+    return found
+
+
+def validate(*files: Path) -> subprocess.CompletedProcess[str]:
+    """Check files against the Compose specification's schema, which check-jsonschema carries."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_files_follow_the_compose_specification() -> None:
+    done = validate(COMPOSE, GPU)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_specification_would_notice_a_mistyped_key(tmp_path: Path) -> None:
+    mistyped = tmp_path / "docker-compose.yml"
+    mistyped.write_text(COMPOSE.read_text("utf-8").replace("stop_grace_period", "stop_grace_time"), "utf-8")
+    done = validate(mistyped)
+    assert done.returncode == 1
+    assert "stop_grace_time" in done.stdout
+
+
+@pytest.mark.skipif(
+    not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0,
+    reason="docker's compose plugin is not here",
+)
+@pytest.mark.parametrize("files", [(COMPOSE,), (COMPOSE, GPU)], ids=["cpu", "gpu"])
+def test_docker_compose_reads_the_files(files: tuple[Path, ...]) -> None:
+    named = [word for file in files for word in ("--file", str(file))]
+    command = ["docker", "compose", *named, "--profile", "*", "config", "--format", "json"]
+    variables = {"TRITON_RELEASE": "26.07", "TRITON_BIND": "0.0.0.0", "MODEL_REPOSITORY": "/srv/models"}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout)["services"]
+    assert read["triton"]["image"] == RELEASES["26.07"].image == read["build-plans"]["environment"]["IMAGE"]
+    assert {port["host_ip"] for port in read["triton"]["ports"]} == {"0.0.0.0"}
+    assert read["triton"]["volumes"][0]["source"] == "/srv/models"
+    assert ("deploy" in read["triton"]) == (GPU in files)
+
+
+def test_the_release_is_the_newest_unless_a_variable_says_otherwise() -> None:
+    images = {name: service["image"] for name, service in services().items()}
+    image = RELEASES[NEWEST].image
+    assert images == {"triton": image, "build-plans": image, "perf": f"{image}-sdk"}
+    for line in COMPOSE.read_text("utf-8").splitlines():
+        assert ("nvcr.io" in line) == ("${TRITON_RELEASE:-" in line), line
+
+
+def test_a_gpu_is_needed_only_where_it_is_asked_for() -> None:
+    assert [name for name, service in services().items() if "deploy" in service] == ["build-plans"]
+    override = services(GPU)
+    assert [*override] == ["triton"]
+    assert [*override["triton"]] == ["deploy"]
+
+
+def test_only_the_server_starts_by_itself() -> None:
+    assert {name: service.get("profiles") for name, service in services().items()} == {
+        "triton": None,
+        "build-plans": ["build"],
+        "perf": ["perf"],
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_can_do_no_more_than_it_needs(name: str) -> None:
+    service = services()[name]
+    assert int(service["user"].partition(":")[0]) > 0
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    writable = [volume["target"] for volume in service.get("volumes", []) if not volume.get("read_only")]
+    assert writable == (["/state/plans"] if name == "build-plans" else [])
+
+
+def test_the_ports_are_open_to_this_host_only() -> None:
+    assert services()["triton"]["ports"] == [f"127.0.0.1:{port}:{port}" for port in (8000, 8001, 8002)]
+    assert not [name for name in ("build-plans", "perf") if "ports" in services()[name]]
+
+
+def test_docker_waits_longer_than_triton_takes_to_exit() -> None:
+    service = services()["triton"]
+    (timeout,) = (word.partition("=")[2] for word in service["command"] if word.startswith("--exit-timeout-secs="))
+    assert int(service["stop_grace_period"].removesuffix("s")) > int(timeout)
+
+
+@pytest.fixture(scope="module")
+def triton() -> runtime.Runtime:
+    reason = runtime.unsupported()
+    if reason:
+        pytest.skip(reason)
+    return runtime.ensure(Progress())
+
+
+def test_the_real_tritonserver_knows_every_flag(triton: runtime.Runtime) -> None:
+    shown = subprocess.run([triton.binary, "--help"], env=triton.environment(), capture_output=True, text=True)
+    known = set(re.findall(r"^\s+(--[a-z-]+)", shown.stdout + shown.stderr, re.MULTILINE))
+    program, *options = services()["triton"]["command"]
+    assert program == "tritonserver"
+    assert {option.partition("=")[0] for option in options} <= known
+    assert "--no-such-flag" not in known
+    assert len(known) > 50
+
+
+def test_the_command_serves_is_healthy_and_stops(triton: runtime.Runtime, workdir: Path) -> None:
+    service = services()["triton"]
+    models = workdir / "models"
+    models.mkdir()
+    (models / "README.md").write_text("as in this project's own repository\n")
+    http, grpc, metrics = map(str, free_ports(3))
+    options = [word.replace("=/models", f"={models}") for word in service["command"][1:]]
+    ports = [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}", "--http-address=127.0.0.1",
+             "--grpc-address=127.0.0.1"]  # fmt: skip
+    probe = [word.replace(":8000/", f":{http}/") for word in service["healthcheck"]["test"][1:]]
+    assert subprocess.run(probe, capture_output=True).returncode != 0
+    with (workdir / "log").open("w") as log:
+        server = subprocess.Popen(
+            [triton.binary, *options, *ports], env=triton.environment(), cwd=workdir, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while subprocess.run(probe, capture_output=True).returncode != 0:
+            assert server.poll() is None, (workdir / "log").read_text()
+            assert time.monotonic() < deadline, (workdir / "log").read_text()
+            time.sleep(0.1)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+    finally:
+        server.kill()
+        server.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+# --- build-plans, with a stand-in for trtexec: it writes its own arguments where the plan belongs
+
+STAND_IN = f"""#!{sys.executable}
+import pathlib, sys
+if pathlib.Path("refuse").exists():
+    sys.exit(3)
+(target,) = (word.partition("=")[2] for word in sys.argv if word.startswith("--saveEngine="))
+assert pathlib.Path("model.onnx").exists()
+pathlib.Path(target).write_text("\\n".join(sys.argv[1:]))
+with open("calls", "a") as calls:
+    calls.write("x")
+"""
+
+
+@pytest.fixture
+def state(generate: Generate, numpy_models: None, workdir: Path) -> Path:
+    """Two pending plans, as `generate` leaves them, at the place where build-plans looks for them."""
+    for model in ("linear", "mixes_samples"):
+        assert generate("--model", f"numpy:{model}", "--backends", "onnx,tensorrt", "-q").code == 0
+    lock, plans = (Path(workdir, volume["source"]) for volume in services()["build-plans"]["volumes"][1:])
+    assert lock.is_file()
+    assert plans.is_dir()
+    return lock.parent
+
+
+def build_plans(state: Path, image: str = RELEASES[NEWEST].image) -> subprocess.CompletedProcess[str]:
+    tools = state / "stand-in"
+    tools.mkdir(exist_ok=True)
+    (tools / "trtexec").write_text(STAND_IN)
+    (tools / "trtexec").chmod(0o755)
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "IMAGE": image}
+    _, script, folder = services()["build-plans"]["command"]
+    assert (script, folder) == (services()["build-plans"]["volumes"][0]["target"], "/state")
+    command = [sys.executable, "-I", str(BUILD_PLANS), str(state)]  # isolated: as in the image, where modelrepo is not
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def entries(state: Path) -> dict[str, Any]:
+    plans: dict[str, Any] = json.loads((state / "plans.lock").read_text("utf-8"))["plans"]
+    return plans
+
+
+def test_every_pending_plan_is_built_with_the_recorded_flags(state: Path) -> None:
+    done = build_plans(state)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["linear_tensorrt: built", "mixes_samples_tensorrt: built"]
+    for name, entry in entries(state).items():
+        plan = state / "plans" / name / "model.plan"
+        assert plan.read_text().splitlines() == entry["inputs"]["trtexec"]
+        assert not plan.with_name("model.plan.tmp").exists()
+
+
+def test_a_plan_that_stands_is_not_built_again(state: Path) -> None:
+    build_plans(state)
+    done = build_plans(state)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["linear_tensorrt: unchanged", "mixes_samples_tensorrt: unchanged"]
+    assert (state / "plans/linear_tensorrt/calls").read_text() == "x"
+
+
+def test_a_plan_whose_flags_changed_is_built_again(state: Path) -> None:
+    build_plans(state)
+    document = json.loads((state / "plans.lock").read_text())
+    document["plans"]["linear_tensorrt"]["inputs"]["trtexec"].append("--useCudaGraph")
+    (state / "plans.lock").write_text(json.dumps(document))
+    assert build_plans(state).stdout.splitlines() == ["linear_tensorrt: built", "mixes_samples_tensorrt: unchanged"]
+    assert "--useCudaGraph" in (state / "plans/linear_tensorrt/model.plan").read_text()
+
+
+def test_one_failure_fails_the_run_but_not_the_other_plans(state: Path) -> None:
+    (state / "plans/linear_tensorrt/refuse").touch()
+    done = build_plans(state)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "linear_tensorrt: failed: trtexec ended with 3",
+        "mixes_samples_tensorrt: built",
+    ]
+    assert not (state / "plans/linear_tensorrt/model.plan").exists()
+
+
+def test_a_plan_for_another_release_is_not_built(state: Path) -> None:
+    done = build_plans(state, RELEASES["25.12"].image)
+    assert done.returncode == 1
+    assert f"prepared for {RELEASES[NEWEST].image}" in done.stdout
+    assert not list(state.rglob("model.plan"))
+
+
+def test_nothing_pending_is_a_clear_error(tmp_path: Path) -> None:
+    done = build_plans(tmp_path)
+    assert done.returncode == 1
+    assert "plans.lock" in done.stderr
+    assert "Traceback" not in done.stderr
