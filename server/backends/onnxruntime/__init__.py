@@ -1,0 +1,1 @@
+"""The onnxruntime backend: ONNX models in ONNX Runtime, on the CPU."""

@@ -1,0 +1,75 @@
+"""What Triton loads for ``backend: "onnxruntime"``: each instance of a model is one of these, in a process of its own."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+from server.backends.onnxruntime import rules
+from server.backends.requests import Arrays, Requests
+
+# ONNX Runtime is imported late: Triton starts one process more to complete a configuration, most often in vain.
+
+
+class TritonPythonModel:
+    """Serves one version of an ONNX model."""
+
+    @staticmethod
+    def auto_complete_config(completed: Any) -> Any:
+        """Fill in what the C++ backend would where a configuration has no inputs or no outputs."""
+        config = completed.as_dict()
+        if config.get("input") and config.get("output"):
+            return completed
+        from server.backends.onnxruntime import session
+
+        version = Path(pb_utils.get_model_dir())
+        path = session.model_file(str(version.parent), version.name, config)
+        filled = rules.completion(config, session.declared(session.open_session(path, config)))
+        if "max_batch_size" in filled:
+            completed.set_max_batch_size(filled["max_batch_size"])
+        if "dynamic_batching" in filled:
+            completed.set_dynamic_batching()
+        for tensor in filled.get("input", ()):
+            completed.add_input(tensor)
+        for tensor in filled.get("output", ()):
+            completed.add_output(tensor)
+        return completed
+
+    def initialize(self, arguments: Mapping[str, str]) -> None:
+        """Open the model; what the C++ backend would refuse is refused with its reason."""
+        from server.backends.onnxruntime import session
+
+        config = json.loads(arguments["model_config"])
+        try:
+            rules.refuse_unsupported(config)
+            path = session.model_file(arguments["model_repository"], arguments["model_version"], config)
+            self.session = session.open_session(path, config)
+            model = session.declared(self.session)
+            rules.check(config, model)
+        except rules.Refused as error:
+            raise pb_utils.TritonModelException(f"unable to load model '{arguments['model_name']}': {error}") from None
+        self.run_options = session.run_options(config)
+        inputs = (*model.inputs, *model.overridable)
+        self.scalar_inputs = {tensor.name for tensor in inputs if not tensor.dims}
+        written = {tensor["name"]: rules.shape_of(tensor) for tensor in config["output"]}
+        self.scalar_outputs = {
+            tensor.name: written[tensor.name] for tensor in model.outputs if not tensor.dims and tensor.name in written
+        }
+        data_types = {tensor.name: tensor.data_type for tensor in inputs}
+        self.requests = Requests(self._run, data_types, batched=int(config["max_batch_size"]) > 0)
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer the requests that Triton's batcher put together."""
+        return self.requests.answer(requests)
+
+    def _run(self, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        fed = {name: array.reshape(()) if name in self.scalar_inputs else array for name, array in inputs.items()}
+        answers = self.session.run(list(outputs), fed, self.run_options)
+        return {
+            name: np.asarray(answer).reshape(self.scalar_outputs[name]) if name in self.scalar_outputs else answer
+            for name, answer in zip(outputs, answers, strict=True)
+        }

@@ -1,0 +1,184 @@
+"""What the C++ onnxruntime backend asks of a configuration when it loads a model, asked here as well.
+
+Source: ``ModelInstanceState::ValidateInputs``, ``ValidateOutputs`` and ``ModelState::AutoCompleteConfig`` of
+triton-inference-server/onnxruntime_backend, and ``CompareDimsSupported`` of its utilities. A configuration is the JSON
+object that Triton hands to a backend.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# ONNX Runtime's name of a type, and Triton's; what is missing here can't travel through Triton.
+DATA_TYPES = {
+    "tensor(bool)": "TYPE_BOOL",
+    "tensor(uint8)": "TYPE_UINT8",
+    "tensor(uint16)": "TYPE_UINT16",
+    "tensor(uint32)": "TYPE_UINT32",
+    "tensor(uint64)": "TYPE_UINT64",
+    "tensor(int8)": "TYPE_INT8",
+    "tensor(int16)": "TYPE_INT16",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(bfloat16)": "TYPE_BF16",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(double)": "TYPE_FP64",
+    "tensor(string)": "TYPE_STRING",
+}
+# The largest batch that the C++ backend fills in where a configuration names none (its default-max-batch-size).
+DEFAULT_MAX_BATCH_SIZE = 4
+
+
+class Refused(Exception):
+    """The model can't be served with this configuration."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the ONNX model: Triton's data type, or ONNX Runtime's name of one that Triton lacks.
+
+    ``dims`` holds -1 for what is not fixed, and nothing for a scalar.
+    """
+
+    name: str
+    data_type: str
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What an ONNX model declares; ``overridable`` are initializers that are inputs as well, and so optional."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    overridable: tuple[Tensor, ...] = ()
+
+
+def refuse_unsupported(config: Mapping[str, Any]) -> None:
+    """Raise Refused for what the C++ backend can do and this one can't, by name."""
+    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
+    for kind, listed in accelerators.items():
+        for accelerator in listed:
+            raise Refused(f"{kind} '{accelerator['name']}' is not available in the local server")
+    for group in config.get("instance_group", ()):
+        if group.get("kind") == "KIND_GPU":
+            raise Refused("KIND_GPU instances are not available in the local server")
+    for tensor in config.get("input", ()):
+        if tensor.get("allow_ragged_batch"):
+            raise Refused(f"ragged batching of input '{tensor['name']}' is not available in the local server")
+    for field in ("batch_input", "batch_output"):
+        if config.get(field):
+            raise Refused(f"{field} is not available in the local server")
+    if config.get("sequence_batching", {}).get("state"):
+        raise Refused("implicit state is not available in the local server")
+    if config.get("model_transaction_policy", {}).get("decoupled"):
+        raise Refused("the onnxruntime backend answers every request once: it can't be decoupled")
+    for tensor in (*config.get("input", ()), *config.get("output", ())):
+        if tensor["data_type"] == "TYPE_BF16":
+            raise Refused(f"BF16 tensors such as '{tensor['name']}' are not available in the local server")
+
+
+def check(config: Mapping[str, Any], model: Model) -> None:
+    """Raise Refused where the C++ backend would not load the model with this configuration."""
+    batched = int(config["max_batch_size"]) > 0
+    _check_count(config, model)
+    inputs = {tensor.name: tensor for tensor in (*model.overridable, *model.inputs)}
+    for written in config["input"]:
+        if written.get("optional") and batched:
+            raise Refused(f"optional input '{written['name']}' is not supported for models that support batching")
+        _check_tensor("input", written, inputs, batched, exact=False)
+    outputs = {tensor.name: tensor for tensor in model.outputs}
+    for written in config["output"]:
+        _check_tensor("output", written, outputs, batched, exact=True)
+    for name in controls(config):
+        _check_control(name, inputs, batched)
+
+
+def controls(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the inputs that the sequence batcher fills."""
+    return tuple(control["name"] for control in config.get("sequence_batching", {}).get("control_input", ()))
+
+
+def shape_of(written: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the dims that a configuration's tensor has for the model: those it is reshaped to, if it is."""
+    dims = written["reshape"].get("shape", ()) if "reshape" in written else written["dims"]
+    return tuple(int(dim) for dim in dims)
+
+
+def _check_count(config: Mapping[str, Any], model: Model) -> None:
+    required = [written for written in config["input"] if not written.get("optional")]
+    expected = len(required) + len(controls(config))
+    if expected != len(model.inputs):
+        raise Refused(f"configuration expects {expected} inputs, model provides {len(model.inputs)}")
+
+
+def _check_tensor(
+    kind: str, written: Mapping[str, Any], known: Mapping[str, Tensor], batched: bool, *, exact: bool
+) -> None:
+    name, data_type = written["name"], written["data_type"]
+    if name not in known:
+        raise Refused(f"unexpected inference {kind} '{name}', allowed {kind}s are: {', '.join(sorted(known))}")
+    tensor = known[name]
+    if data_type != tensor.data_type:
+        raise Refused(
+            f"configuration expects datatype {data_type} for {kind} '{name}', model provides {tensor.data_type}"
+        )
+    dims = shape_of(written)
+    if not tensor.dims:
+        if any(dim != 1 for dim in dims):
+            raise Refused(f"scalar tensor '{name}' should have dims of 1 in the configuration, not {list(dims)}")
+        return
+    _check_dims(name, tensor.dims, dims, batched, exact=exact)
+
+
+def _check_dims(name: str, model: Sequence[int], written: Sequence[int], batched: bool, *, exact: bool) -> None:
+    if batched and model[0] != -1:
+        raise Refused(
+            f"tensor '{name}': for the model to support batching the first dimension must be -1; but the model has "
+            f"shape {list(model)}"
+        )
+    full = (-1, *written) if batched else tuple(written)
+    alike = len(full) == len(model) and all(
+        own == other or (own == -1 and not exact) for own, other in zip(model, full, strict=True)
+    )
+    if not alike:
+        raise Refused(
+            f"tensor '{name}': the model expects {len(model)} dimensions (shape {list(model)}) but the configuration "
+            f"specifies {len(full)} (shape {list(full)}{', with the batch dimension' if batched else ''})"
+        )
+
+
+def _check_control(name: str, inputs: Mapping[str, Tensor], batched: bool) -> None:
+    if name not in inputs:
+        raise Refused(f"configuration specified sequence control '{name}', but model does not provide that input")
+    dims = inputs[name].dims[1:] if batched else inputs[name].dims
+    if dims != (1,):
+        raise Refused(f"sequence control '{name}' in model has dims {list(dims)} but dims [1] is expected")
+
+
+def completion(config: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """Return the fields that the C++ backend fills in where inputs or outputs are not written; none where both are."""
+    if config.get("input") and config.get("output"):
+        return {}
+    batching = all(tensor.dims[:1] == (-1,) for tensor in (*model.inputs, *model.outputs))
+    largest = int(config.get("max_batch_size", 0))
+    if largest and not batching:
+        raise Refused("autofill failed: model does not support batching while non-zero max_batch_size is specified")
+    filled: dict[str, Any] = {}
+    if batching and not largest:
+        largest = filled["max_batch_size"] = DEFAULT_MAX_BATCH_SIZE
+    if largest > 1 and "dynamic_batching" not in config and "sequence_batching" not in config:
+        filled["dynamic_batching"] = {}
+    for field, tensors in (("input", model.inputs), ("output", model.outputs)):
+        if not config.get(field):
+            filled[field] = [_written(tensor, largest > 0) for tensor in tensors]
+    return filled
+
+
+def _written(tensor: Tensor, batched: bool) -> dict[str, Any]:
+    dims = list(tensor.dims[1:] if batched else tensor.dims)
+    written: dict[str, Any] = {"name": tensor.name, "data_type": tensor.data_type, "dims": dims or [1]}
+    if not dims and batched:
+        written["reshape"] = {"shape": []}
+    return written

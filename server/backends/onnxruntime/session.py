@@ -1,0 +1,104 @@
+"""An ONNX Runtime session as a Triton configuration asks for it, with the C++ backend's meaning of every setting."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from server.backends.onnxruntime.rules import DATA_TYPES, Model, Refused, Tensor
+
+# optimization.graph.level: -1 basic, 1 extended, 2 none, anything else all (onnxruntime.cc, ModelState).
+LEVELS = {
+    -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+FATAL_ONLY = 4  # what goes wrong is raised as well
+
+
+def parameter(config: Mapping[str, Any], name: str) -> str | None:
+    """Return one of the configuration's ``parameters``, or None."""
+    value = config.get("parameters", {}).get(name)
+    return None if value is None else str(value["string_value"])
+
+
+def _count(config: Mapping[str, Any], name: str) -> int:
+    written = parameter(config, name)
+    try:
+        return int(written or 0)
+    except ValueError:
+        raise Refused(f"parameter {name} is '{written}' where a whole number was expected") from None
+
+
+def _boolean(config: Mapping[str, Any], name: str) -> bool | None:
+    written = parameter(config, name)
+    if written is not None and written.lower() not in BOOLEANS:
+        raise Refused(f"parameter {name} is '{written}' where true or false was expected")
+    return None if written is None else BOOLEANS[written.lower()]
+
+
+def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
+    """Return the options that a configuration asks for; Refused for a value that can't be used."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL_ONLY
+    level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
+    options.graph_optimization_level = LEVELS.get(level, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    options.intra_op_num_threads = max(0, _count(config, "intra_op_thread_count"))
+    options.inter_op_num_threads = max(0, _count(config, "inter_op_thread_count"))
+    mode = _count(config, "execution_mode")
+    if mode not in (0, 1):
+        raise Refused(f"parameter execution_mode is {mode} where 0 or 1 was expected")
+    options.execution_mode = (
+        onnxruntime.ExecutionMode.ORT_PARALLEL if mode else onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    )
+    for name, attribute in (("enable_mem_arena", "enable_cpu_mem_arena"), ("enable_mem_pattern", "enable_mem_pattern")):
+        value = _boolean(config, name)
+        if value is not None:
+            setattr(options, attribute, value)
+    return options
+
+
+def run_options(config: Mapping[str, Any]) -> onnxruntime.RunOptions | None:
+    """Return the options of every run, or None for ONNX Runtime's own."""
+    key = "memory.enable_memory_arena_shrinkage"
+    shrinkage = parameter(config, key)
+    if shrinkage is None:
+        return None
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry(key, shrinkage)
+    return options
+
+
+def model_file(repository: str, version: str, config: Mapping[str, Any]) -> Path:
+    """Return the file of a version; a folder of the model file's name holds ``model.onnx``."""
+    path = Path(repository, version, config.get("default_model_filename") or "model.onnx")
+    path = path / "model.onnx" if path.is_dir() else path
+    if not path.exists():
+        raise Refused(f"unable to find '{path}'")
+    return path
+
+
+def open_session(path: Path, config: Mapping[str, Any]) -> onnxruntime.InferenceSession:
+    """Open a model on the CPU; Refused with ONNX Runtime's reason."""
+    try:
+        return onnxruntime.InferenceSession(str(path), session_options(config), providers=["CPUExecutionProvider"])
+    except Refused:
+        raise
+    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+        raise Refused(f"onnx runtime error: {error}") from error
+
+
+def declared(session: onnxruntime.InferenceSession) -> Model:
+    """Return what a session's model declares."""
+    return Model(
+        tuple(map(_tensor, session.get_inputs())),
+        tuple(map(_tensor, session.get_outputs())),
+        tuple(map(_tensor, session.get_overridable_initializers())),
+    )
+
+
+def _tensor(value: Any) -> Tensor:
+    dims = tuple(dim if isinstance(dim, int) else -1 for dim in value.shape or ())
+    return Tensor(value.name, DATA_TYPES.get(value.type, value.type), dims)

@@ -1,0 +1,131 @@
+"""Tensors as Triton's Python stub hands them over and takes them back, as numpy arrays.
+
+The stub of Triton 2.51 was compiled for numpy 1. In numpy 2 it finds an array's item size where numpy now keeps the
+type's flags, which are 0: it believes that every item has no bytes, so that ``as_numpy`` repeats the first item and
+``Tensor(name, array)`` sends nothing, both silently. Numbers therefore travel by DLPack, which is unaffected. Strings
+have no DLPack type; for them the two places where the stub reads a size are repaired below.
+"""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+_capsules = ctypes.pythonapi
+_capsules.PyCapsule_GetPointer.restype = ctypes.c_void_p
+_capsules.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_capsules.PyCapsule_New.restype = ctypes.py_object
+_capsules.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_capsules.PyCapsule_SetName.argtypes = [ctypes.py_object, ctypes.c_char_p]
+# A DLPack capsule that was consumed bears this name; the stub gives it another, which numpy does not know.
+_CONSUMED = ctypes.c_char_p(b"used_dltensor")
+_CPU = (1, 0)  # DLPack's kDLCPU, device 0
+
+# numpy's C functions (numpy/__multiarray_api.h): as many as the stub knows, and the place of PyArray_NewFromDescr.
+_API_FUNCTIONS, _NEW_FROM_DESCR = 300, 94
+_NewFromDescr = ctypes.PYFUNCTYPE(
+    ctypes.c_void_p,
+    *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_ssize_t)),
+    *(ctypes.POINTER(ctypes.c_ssize_t), ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p),
+)
+_kept: list[Any] = []
+
+
+class _Producer:
+    """What ``np.from_dlpack`` asks, answered without the arguments that the stub's own method does not know."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.tensor.to_dlpack()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU
+
+
+def to_array(tensor: Any, data_type: str) -> NDArray[Any]:
+    """Return a request's tensor as an array: a view of Triton's memory, or objects of ``bytes`` for strings."""
+    if data_type == "TYPE_STRING":
+        return np.asarray(tensor.as_numpy())
+    return np.from_dlpack(_Producer(tensor))
+
+
+def from_array(name: str, array: NDArray[Any]) -> Any:
+    """Return an array as a response's tensor; an array of objects holds strings or ``bytes``."""
+    if array.dtype == np.object_:
+        tensor = pb_utils.Tensor(name, array)
+        if _lent:
+            _lent.pop().__setstate__(_state(flags=0))
+        return tensor
+    if not array.flags.c_contiguous or not array.flags.writeable:
+        array = array.copy()  # DLPack has no read-only tensors
+    capsule = array.__dlpack__()
+    tensor = pb_utils.Tensor.from_dlpack(name, capsule)
+    _capsules.PyCapsule_SetName(capsule, _CONSUMED)
+    return tensor
+
+
+# The types of serialised strings whose flags hold a size until the stub has read it.
+_lent: list[Any] = []
+
+
+def _state(flags: int) -> tuple[Any, ...]:
+    """The pickled state of a type of single bytes, as ``numpy.dtype.__reduce__`` gives it."""
+    return (3, "|", None, None, None, 1, 1, flags)
+
+
+def _serialize(array: NDArray[Any]) -> Any:
+    """Return strings as the protocol has them, each after its length in four bytes, as an array of single bytes."""
+    items = [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel()]
+    if not items:
+        return np.empty(0, np.uint8)
+    data = b"".join(part for item in items for part in (len(item).to_bytes(4, "little"), item))
+    serialized = np.frombuffer(data, np.dtype((np.void, 1)))
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        serialized.dtype.__setstate__(_state(flags=1))  # read as an item size of 1
+        _lent.append(serialized.dtype)
+    return serialized
+
+
+def _deserialize(encoded: NDArray[Any]) -> NDArray[Any]:
+    data = encoded.tobytes()
+    items, position = [], 0
+    while position < len(data):
+        end = position + 4 + int.from_bytes(data[position : position + 4], "little")
+        items.append(data[position + 4 : end])
+        position = end
+    strings = np.empty(len(items), np.object_)
+    strings[:] = items
+    return strings
+
+
+def _repair_new_arrays() -> None:
+    """Let the stub make arrays through a function that leaves strides of 0 to numpy to work out."""
+    import numpy.core.multiarray as multiarray  # where the stub looks for the functions
+
+    own = (ctypes.c_void_p * _API_FUNCTIONS).from_address(
+        _capsules.PyCapsule_GetPointer(multiarray._ARRAY_API, None)
+    )
+    table = (ctypes.c_void_p * _API_FUNCTIONS)(*own)
+    original = _NewFromDescr(own[_NEW_FROM_DESCR])
+
+    def new_from_descr(
+        subtype: Any, descr: Any, ndim: int, dims: Any, strides: Any, data: Any, flags: int, owner: Any
+    ) -> Any:
+        if strides and not any(strides[axis] for axis in range(ndim)):
+            strides = None
+        return original(subtype, descr, ndim, dims, strides, data, flags, owner)
+
+    replacement = _NewFromDescr(new_from_descr)
+    table[_NEW_FROM_DESCR] = ctypes.cast(replacement, ctypes.c_void_p)
+    _kept.extend((table, replacement))
+    multiarray._ARRAY_API = _capsules.PyCapsule_New(ctypes.addressof(table), None, None)
+
+
+pb_utils.serialize_byte_tensor = _serialize
+pb_utils.deserialize_bytes_tensor = _deserialize
+if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+    _repair_new_arrays()

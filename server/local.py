@@ -1,0 +1,71 @@
+"""Triton as a process of this machine, serving with our Python-based backends."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.progress import Progress
+from server import runtime
+from server.handle import HOST
+from server.plan import Plan, server_flags
+from server.runtime import Runtime
+
+BACKENDS = Path(__file__).parent / "backends"
+STUB_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command for the guardian to run and look after; see guardian.py."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    description: str
+    shared_memory: str = ""
+    cleanup: tuple[str, ...] = ()
+
+
+def backends() -> tuple[str, ...]:
+    """Return the names of the backends that the local server has."""
+    return tuple(sorted(folder.name for folder in BACKENDS.iterdir() if (folder / "model.py").is_file()))
+
+
+def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
+    """Lay out what the local server needs in ``scratch``; ServerError where Triton can't be had or run here."""
+    triton = runtime.ensure(progress)
+    shared_memory = f"modelrepo_{scratch.name}_"
+    _lay_out_backends(triton, scratch / "backends")
+    # The stub's interpreter finds its standard library from the first python3 on PATH.
+    (scratch / "bin").mkdir()
+    (scratch / "bin/python3").symlink_to(sys.executable)
+    environment = triton.environment()
+    environment["PATH"] = f"{scratch / 'bin'}:{environment.get('PATH', os.defpath)}"
+    flags = server_flags(plan, str(plan.repository), HOST, plan.ports)
+    for name in ("python", *backends()):
+        flags.append(f"--backend-config={name},shm-region-prefix-name={shared_memory}")
+        flags.append(f"--backend-config={name},stub-timeout-seconds={STUB_SECONDS}")
+    return Launch(
+        command=(str(triton.binary), f"--backend-directory={scratch / 'backends'}", *flags),
+        environment=environment,
+        description=f"local Triton {triton.triton_version}",
+        shared_memory=shared_memory,
+    )
+
+
+def _lay_out_backends(triton: Runtime, folder: Path) -> None:
+    """Put the Python backend and ours side by side; Triton refuses links that lead out of the folder.
+
+    The stub ignores PYTHONPATH, so each ``model.py`` says itself where this process imports from.
+    """
+    (folder / "python").mkdir(parents=True)
+    for file in triton.python_backend:
+        os.link(file, folder / "python" / file.name)
+    packages = [str(BACKENDS.parents[1]), *(path for path in sys.path if path and Path(path).exists())]
+    for name in backends():
+        (folder / name).mkdir()
+        (folder / name / "model.py").write_text(
+            f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
+            f"from server.backends.{name}.model import TritonPythonModel\n",
+            "utf-8",
+        )

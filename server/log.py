@@ -1,0 +1,55 @@
+"""What Triton's log says about a failure."""
+
+import re
+from pathlib import Path
+
+KEPT = 10
+# `E1121 07:01:58.924613 2577 pb_stub.cc:714] "…"`: level, date, time, process, place, message.
+LINE = re.compile(r"^(?P<level>[EWI])\d{4} [\d:.]+ \d+ [\w.]+:\d+\] (?P<message>.*)$")
+# A model that is refused before it is loaded; over its API Triton only says that it failed to poll.
+REFUSED = re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)")
+FAILED = re.compile(r"failed to load '(?P<model>[^']+)' version (?P<version>\d+): (?P<reason>.*)")
+
+
+def messages(text: str, levels: str = "E") -> list[str]:
+    """Return the messages of some levels, without their time and place, each once."""
+    found = (LINE.match(line) for line in text.splitlines())
+    return list(dict.fromkeys(_plain(line["message"]) for line in found if line and line["level"] in levels))
+
+
+def failures(text: str) -> dict[str, str]:
+    """Return why models failed, by name: the last reason that the log gives."""
+    reasons = {}
+    for message in messages(text):
+        match = REFUSED.search(message) or FAILED.search(message)
+        if match:
+            reasons[match["model"]] = shorten(match["reason"])
+    return reasons
+
+
+def shorten(reason: str) -> str:
+    """Return a reason on one line, without the Python traceback's place that a backend's error carries."""
+    first, _, _ = reason.partition("\n\nAt:\n")
+    return " ".join(first.removeprefix("Internal: ").removeprefix("Invalid argument: ").split()).rstrip(";")
+
+
+def last_words(text: str) -> str:
+    """Return what a server that ended said last: its error, or else its last line."""
+    fatal = re.findall(r"^error: (.*)", text, re.MULTILINE)
+    said = fatal or messages(text) or [line for line in text.splitlines() if line.strip()]
+    return shorten(said[-1]) if said else "it said nothing"
+
+
+def _plain(message: str) -> str:
+    """Take the quotes and escapes off that Triton puts around a message."""
+    if message.startswith('"') and message.endswith('"'):
+        message = message[1:-1]
+    return message.replace("\\n", "\n").replace('\\"', '"').replace("\\'", "'")
+
+
+def new_file(folder: Path, name: str) -> Path:
+    """Return where to write a log, and remove the oldest so that ``KEPT`` remain."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[: -KEPT + 1]:
+        old.unlink(missing_ok=True)
+    return folder / f"{name}.log"

