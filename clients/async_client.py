@@ -1,0 +1,166 @@
+"""The client for asyncio: the plans of the blocking ones, awaited."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from clients import plans
+from clients.batches import IN_FLIGHT, merge, split
+from clients.client import DEADLINE
+from clients.drive import run_async
+from clients.errors import SettingsError
+from clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
+from clients.inputs import Inputs
+from clients.models import Answer, Classification, IndexEntry, Model, Server, Statistics
+from clients.plans import Pause, Plan, Session, Step
+from clients.settings import Retry, Tls, make_settings
+
+_Result = TypeVar("_Result")
+
+
+class AsyncGrpcClient:
+    """``GrpcClient`` for asyncio: the same methods and arguments, awaited; use it with ``async with``.
+
+    A client belongs to the event loop that makes its first call.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline: float | None = DEADLINE,
+        headers: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+        compression: str | None = None,
+        retry: Retry | None = None,
+        max_message_bytes: int = LARGEST_MESSAGE,
+    ) -> None:
+        """Connect at the first call; raises SettingsError for what can't be used."""
+        self._settings = make_settings(url, "grpc", deadline, headers, tls, compression, retry)
+        channel_arguments(self._settings.address, max_message_bytes)
+        self._max_message_bytes = max_message_bytes
+        self._session = Session(self._settings)
+        self._wire: GrpcWire | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channel; later calls raise SettingsError."""
+        self._closed = True
+        if self._wire is not None:
+            await self._wire.client.close()
+
+    async def is_live(self, deadline: float | None = None) -> bool:
+        """Tell whether a server answers, ready or not."""
+        return await self._run(plans.health(self._session, self._session.clock(deadline), "live"))
+
+    async def is_ready(self, model: str = "", version: str = "", deadline: float | None = None) -> bool:
+        """Tell whether the server, or one of its models, is ready to infer; a server that is not there is not."""
+        arguments = ("model_ready", model, version) if model else ("ready",)
+        return await self._run(plans.health(self._session, self._session.clock(deadline), *arguments))
+
+    async def server(self, deadline: float | None = None) -> Server:
+        """Return the server's name, version and extensions."""
+        return await self._run(plans.server(self._session, self._session.clock(deadline)))
+
+    async def index(self, deadline: float | None = None) -> tuple[IndexEntry, ...]:
+        """Return every model version that the server's repository holds, ready or not."""
+        return await self._run(plans.index(self._session, self._session.clock(deadline)))
+
+    async def model(self, model: str, version: str = "", deadline: float | None = None) -> Model:
+        """Return what a model takes and answers. It is remembered, until the model refuses a request."""
+        return await self._run(plans.model(self._session, self._session.clock(deadline), model, version))
+
+    async def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
+        """Return what each version of a model, or the one that is named, has done since it was loaded."""
+        return await self._run(plans.statistics(self._session, self._session.clock(deadline), model, version))
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Inputs,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+        shared_memory: bool = False,
+    ) -> Answer:
+        """Ask a model, and return its outputs by name; see ``Client.infer``."""
+        clock = self._session.clock(deadline)
+        return await self._run(plans.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
+
+    async def classify(
+        self,
+        model: str,
+        inputs: Inputs,
+        top: int = 5,
+        output: str | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> tuple[tuple[Classification, ...], ...]:
+        """Ask a classifier for the ``top`` classes of every sample, best first; see ``Client.classify``."""
+        clock = self._session.clock(deadline)
+        return await self._run(plans.classify(self._session, clock, model, inputs, top, output, version))
+
+    async def infer_many(
+        self,
+        model: str,
+        inputs: Inputs,
+        batch_size: int | None = None,
+        max_in_flight: int = IN_FLIGHT,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> AsyncIterator[Answer]:
+        """Yield the answers for any number of samples, in their order; see ``Client.infer_many``."""
+        requests = split(await self.model(model, version, deadline), inputs, batch_size, max_in_flight)
+        waiting: deque[asyncio.Task[Answer]] = deque()
+        try:
+            for arrays in requests:
+                if len(waiting) == max_in_flight:
+                    yield await waiting.popleft()
+                waiting.append(asyncio.create_task(self.infer(model, arrays, outputs, version, deadline)))
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def infer_all(
+        self,
+        model: str,
+        inputs: Inputs,
+        batch_size: int | None = None,
+        max_in_flight: int = IN_FLIGHT,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> Answer:
+        """Ask as ``infer_many`` does, and return the answers as one: each output with all samples."""
+        answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
+        return merge(await self.model(model, version, deadline), [answer async for answer in answers])
+
+    async def _run(self, plan: Plan[_Result]) -> _Result:
+        return await run_async(plan, self._perform)
+
+    async def _perform(self, step: Step) -> Any:
+        if self._closed:
+            raise SettingsError("the client is closed", "Make a new one")
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        if self._wire is None:
+            self._wire = GrpcWire(self._settings, self._max_message_bytes, asynchronous=True)
+        wire = self._wire
+        try:
+            return wire.finish(step, await wire.start(step))
+        except Exception as error:
+            raise wire.translate(error, step) from error

@@ -1,0 +1,255 @@
+"""The blocking clients, `GrpcClient` and `HttpClient`: the same methods over different wires, usable by any thread."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import sleep
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from clients import plans
+from clients.batches import IN_FLIGHT, merge, split
+from clients.drive import run
+from clients.errors import ClientError, SettingsError
+from clients.grpc_wire import LARGEST_MESSAGE, GrpcWire
+from clients.http_wire import HttpWire
+from clients.inputs import Inputs
+from clients.models import Answer, Array, Classification, IndexEntry, Model, Server, Statistics
+from clients.plans import Ask, Pause, Plan, Session, Step
+from clients.settings import Retry, Settings, Tls, make_settings, parse_url
+
+DEADLINE = 60.0
+
+_Result = TypeVar("_Result")
+
+
+class Wire(Protocol):
+    """What carries calls to a server."""
+
+    def call(self, ask: Ask) -> Any:
+        """Make a call and return what its answer says."""
+
+    def translate(self, error: Exception, ask: Ask) -> ClientError:
+        """Return what an error of the wire means; raise it again where it is not the wire's."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+
+class BlockingGrpcWire(GrpcWire):
+    """gRPC, waiting for every answer."""
+
+    def call(self, ask: Ask) -> Any:
+        """Make a call and return what its answer says."""
+        return self.finish(ask, self.start(ask))
+
+    def close(self) -> None:
+        """Close the channel."""
+        self.client.close()
+
+
+class Client:
+    """What a client of either protocol can do; use it as a context manager, or close it.
+
+    Every method takes a ``deadline``: the seconds for the whole call, retries included. Without one the client's holds
+    (60 s unless told otherwise). It is sent along: gRPC servers drop work that is late, and a dynamic batcher whose
+    queue policy allows it does too. Every method raises ClientError's subclasses, see ``clients.errors``.
+    """
+
+    def __init__(self, settings: Settings, wire: Wire) -> None:
+        self._session = Session(settings)
+        self._wire = wire
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; later calls raise SettingsError."""
+        self._closed = True
+        self._wire.close()
+
+    def is_live(self, deadline: float | None = None) -> bool:
+        """Tell whether a server answers, ready or not."""
+        return self._run(plans.health(self._session, self._session.clock(deadline), "live"))
+
+    def is_ready(self, model: str = "", version: str = "", deadline: float | None = None) -> bool:
+        """Tell whether the server, or one of its models, is ready to infer; a server that is not there is not."""
+        arguments = ("model_ready", model, version) if model else ("ready",)
+        return self._run(plans.health(self._session, self._session.clock(deadline), *arguments))
+
+    def server(self, deadline: float | None = None) -> Server:
+        """Return the server's name, version and extensions."""
+        return self._run(plans.server(self._session, self._session.clock(deadline)))
+
+    def index(self, deadline: float | None = None) -> tuple[IndexEntry, ...]:
+        """Return every model version that the server's repository holds, ready or not."""
+        return self._run(plans.index(self._session, self._session.clock(deadline)))
+
+    def model(self, model: str, version: str = "", deadline: float | None = None) -> Model:
+        """Return what a model takes and answers. It is remembered, until the model refuses a request."""
+        return self._run(plans.model(self._session, self._session.clock(deadline), model, version))
+
+    def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
+        """Return what each version of a model, or the one that is named, has done since it was loaded."""
+        return self._run(plans.statistics(self._session, self._session.clock(deadline), model, version))
+
+    def infer(
+        self,
+        model: str,
+        inputs: Inputs,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+        shared_memory: bool = False,
+    ) -> Answer:
+        """Ask a model, and return its outputs by name: all, or those named.
+
+        ``inputs`` is a mapping by name, a list or tuple with one entry an input, or for a single input the array;
+        shapes include the batch dimension. Values are cast where they stay the same (see ``clients.inputs``), BYTES
+        takes str and bytes and answers bytes. Outputs are read-only views of the answer where the protocol allows it.
+        With ``shared_memory`` tensors pass through a region of /dev/shm instead of the connection; the server must
+        run on this machine.
+        """
+        clock = self._session.clock(deadline)
+        return self._run(plans.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
+
+    def classify(
+        self,
+        model: str,
+        inputs: Inputs,
+        top: int = 5,
+        output: str | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> tuple[tuple[Classification, ...], ...]:
+        """Ask a classifier for the ``top`` classes of every sample, best first; scores are the model's raw output.
+
+        ``output`` names the output with a value for each class, where the model has several.
+        """
+        clock = self._session.clock(deadline)
+        return self._run(plans.classify(self._session, clock, model, inputs, top, output, version))
+
+    def infer_many(
+        self,
+        model: str,
+        inputs: Inputs,
+        batch_size: int | None = None,
+        max_in_flight: int = IN_FLIGHT,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> Iterator[Answer]:
+        """Ask a model for any number of samples, and yield the answers, one a request, in the order of the samples.
+
+        Every input has a leading axis of samples, which is split into requests of ``batch_size`` (default: the largest
+        that the model takes). A model that does not batch is asked for one sample a request, without that axis.
+        At most ``max_in_flight`` requests, and answers that wait to be taken, exist at once. ``deadline`` is for each
+        request. An array may be a ``numpy.memmap``.
+        """
+        requests = split(self.model(model, version, deadline), inputs, batch_size, max_in_flight)
+
+        def one(arrays: Mapping[str, Array]) -> Answer:
+            return self.infer(model, arrays, outputs, version, deadline)
+
+        return _in_order(one, requests, max_in_flight)
+
+    def infer_all(
+        self,
+        model: str,
+        inputs: Inputs,
+        batch_size: int | None = None,
+        max_in_flight: int = IN_FLIGHT,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> Answer:
+        """Ask as ``infer_many`` does, and return the answers as one: each output with all samples."""
+        answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
+        return merge(self.model(model, version, deadline), answers)
+
+    def _run(self, plan: Plan[_Result]) -> _Result:
+        return run(plan, self._perform)
+
+    def _perform(self, step: Step) -> Any:
+        if self._closed:
+            raise SettingsError("the client is closed", "Make a new one")
+        if isinstance(step, Pause):
+            return sleep(step.seconds)
+        try:
+            return self._wire.call(step)
+        except Exception as error:
+            raise self._wire.translate(error, step) from error
+
+
+def _in_order(one: Any, requests: Iterator[dict[str, Array]], max_in_flight: int) -> Iterator[Answer]:
+    """Yield the answers in the order of the requests, asking for the next ones meanwhile."""
+    with ThreadPoolExecutor(max_in_flight) as pool:
+        waiting: deque[Future[Answer]] = deque()
+        try:
+            for request in requests:
+                if len(waiting) == max_in_flight:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(one, request))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class GrpcClient(Client):
+    """A client over gRPC: ``GrpcClient("grpc://127.0.0.1:8001")``; with ``grpcs://`` over TLS.
+
+    ``max_message_bytes`` limits a request and an answer; its default is the most that protobuf can hold, 2 GB.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline: float | None = DEADLINE,
+        headers: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+        compression: str | None = None,
+        retry: Retry | None = None,
+        max_message_bytes: int = LARGEST_MESSAGE,
+    ) -> None:
+        """Connect at the first call; raises SettingsError for what can't be used."""
+        settings = make_settings(url, "grpc", deadline, headers, tls, compression, retry)
+        super().__init__(settings, BlockingGrpcWire(settings, max_message_bytes))
+
+
+class HttpClient(Client):
+    """A client over HTTP: ``HttpClient("http://127.0.0.1:8000")``; with ``https://`` over TLS."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline: float | None = DEADLINE,
+        headers: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+        compression: str | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        """Connect at the first call; raises SettingsError for what can't be used."""
+        settings = make_settings(url, "http", deadline, headers, tls, compression, retry)
+        super().__init__(settings, HttpWire(settings))
+
+
+def connect(
+    url: str,
+    *,
+    deadline: float | None = DEADLINE,
+    headers: Mapping[str, str] | None = None,
+    tls: Tls | None = None,
+    compression: str | None = None,
+    retry: Retry | None = None,
+) -> Client:
+    """Return the client that the URL's scheme asks for: grpc, grpcs, http or https."""
+    kind = GrpcClient if parse_url(url).protocol == "grpc" else HttpClient
+    return kind(url, deadline=deadline, headers=headers, tls=tls, compression=compression, retry=retry)

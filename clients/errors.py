@@ -1,0 +1,78 @@
+"""What can go wrong between a client and a server, as one tree; every error says what was expected, and what to do.
+
+ClientError
+├── SettingsError       a URL, certificate, header or option of the client that can't be used
+├── InputError          what you gave does not fit the model; found before anything was sent
+├── DependencyError     a package that only this call needs is not installed
+├── ServerUnavailable   nothing answers, or what answers is not ready (the only kind that is tried again)
+├── ConnectionLost      the server ended the connection in the middle of an answer
+├── NotTriton           something answers, but it is no Triton Inference Server
+├── DeadlineExceeded    no answer within the deadline
+├── UnknownModel        the server has no such model, or not in that version
+├── MessageTooLarge     a request or an answer is larger than a limit allows
+└── ServerRefused       the server answered with an error of its own, quoted in the message
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClientError(Exception):
+    """An error meant for the user: one line that says what is wrong, and a hint that names the next step."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class SettingsError(ClientError):
+    """A URL, a certificate, a header or an option of the client can't be used."""
+
+
+class InputError(ClientError):
+    """What was given does not fit the model: a name, dtype, shape or value. Nothing was sent."""
+
+
+class DependencyError(ClientError):
+    """A package that only this call needs is not installed."""
+
+
+class ServerUnavailable(ClientError):
+    """Nothing answers at the address, or what answers is not ready; tried again, in vain."""
+
+
+class ConnectionLost(ClientError):
+    """The server ended the connection before its answer was whole; it may have died."""
+
+
+class NotTriton(ClientError):
+    """Something answers at the address, but not as a Triton Inference Server does."""
+
+
+class DeadlineExceeded(ClientError):
+    """There was no answer within the deadline; the server may still be working on it."""
+
+
+class UnknownModel(ClientError):
+    """The server has no such model, or not in that version; the message names what is there."""
+
+
+class MessageTooLarge(ClientError):
+    """A request or an answer is larger than the client's, the server's or the protocol's limit."""
+
+
+class ServerRefused(ClientError):
+    """The server answered with an error; the message quotes it."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a sentence that offers the known words nearest to ``word``, or the known words where none is near."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"There is {', '.join(words[:20])}" if words else "There is none"

@@ -1,0 +1,159 @@
+"""gRPC by tritonclient, blocking or awaited: how each call is made, how its answer is read, what its errors mean."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from clients.errors import (
+    ClientError,
+    DeadlineExceeded,
+    MessageTooLarge,
+    NotTriton,
+    ServerRefused,
+    ServerUnavailable,
+    SettingsError,
+    UnknownModel,
+)
+from clients.models import Answer
+from clients.plans import Ask, Request
+from clients.settings import Address, Settings
+from clients.wire import make_inputs, make_outputs, read_answer
+
+# The largest message that protobuf allows, and so the default limit: gRPC's own is 4 MB.
+LARGEST_MESSAGE = 2**31 - 1
+# Our calls: tritonclient's method, and the key of its JSON that holds what we are after.
+METHODS: Mapping[str, tuple[str, str | None]] = {
+    "live": ("is_server_live", None),
+    "ready": ("is_server_ready", None),
+    "model_ready": ("is_model_ready", None),
+    "server": ("get_server_metadata", ""),
+    "index": ("get_model_repository_index", "models"),
+    "metadata": ("get_model_metadata", ""),
+    "config": ("get_model_config", "config"),
+    "statistics": ("get_inference_statistics", ""),
+    "register": ("register_system_shared_memory", None),
+    "unregister": ("unregister_system_shared_memory", None),
+}
+
+
+class GrpcWire:
+    """One channel. ``start`` makes a call, or with ``asynchronous`` its coroutine; ``finish`` reads what came of it."""
+
+    def __init__(self, settings: Settings, max_message_bytes: int, asynchronous: bool = False) -> None:
+        self._settings = settings
+        self._max_message_bytes = max_message_bytes
+        self._module = import_module("tritonclient.grpc.aio" if asynchronous else "tritonclient.grpc")
+        tls = settings.tls
+        self.client = self._module.InferenceServerClient(
+            settings.address.netloc,
+            ssl=settings.address.secure,
+            root_certificates=tls.root_certificates,
+            private_key=tls.private_key,
+            certificate_chain=tls.certificate_chain,
+            channel_args=channel_arguments(settings.address, max_message_bytes),
+        )
+
+    def start(self, ask: Ask) -> Any:
+        """Make a call, or its coroutine."""
+        common = {"headers": dict(self._settings.headers), "client_timeout": ask.seconds}
+        if ask.call == "infer":
+            return self._infer(ask.arguments[0], common)
+        method, key = METHODS[ask.call]
+        if key is not None:
+            common["as_json"] = True
+        return getattr(self.client, method)(*ask.arguments, **common)
+
+    def _infer(self, request: Request, common: dict[str, Any]) -> Any:
+        size = sum(array.nbytes for array in request.inputs.values())
+        if request.region is None and size > self._max_message_bytes:
+            raise too_large(f"the inputs are {size:,} bytes", self._max_message_bytes)
+        return self.client.infer(
+            request.model,
+            make_inputs(request, self._module),
+            model_version=request.version,
+            outputs=make_outputs(request, self._module),
+            timeout=request.microseconds,
+            compression_algorithm=self._settings.compression,
+            **common,
+        )
+
+    def finish(self, ask: Ask, reply: Any) -> Any:
+        """Return what a reply says: outputs by name, a JSON document, or whether it is so."""
+        if ask.call == "infer":
+            return _answer(ask.arguments[0], reply)
+        key = METHODS[ask.call][1]
+        return reply.get(key, []) if key else reply
+
+    def translate(self, error: Exception, ask: Ask) -> ClientError:
+        """Return what an error of tritonclient means."""
+        if isinstance(error, ClientError):
+            return error
+        from tritonclient.utils import InferenceServerException
+
+        if not isinstance(error, InferenceServerException):
+            raise error
+        return _meaning(
+            str(error.status()), " ".join(str(error.message()).split()), ask, self._settings, self._max_message_bytes
+        )
+
+
+def channel_arguments(address: Address, max_message_bytes: int) -> list[tuple[str, int]]:
+    """Return gRPC's channel options: message sizes, and reconnecting as fast as we ask again."""
+    if not 0 < max_message_bytes <= LARGEST_MESSAGE:
+        raise SettingsError(f"max_message_bytes is {max_message_bytes}", f"Give 1 to {LARGEST_MESSAGE}")
+    return [
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_http_proxy", 0 if address.on_loopback else 1),
+    ]
+
+
+def _answer(request: Request, reply: Any) -> Answer:
+    shapes = {output.name: tuple(output.shape) for output in reply.get_response().outputs}
+    return read_answer(request, shapes, reply.as_numpy)
+
+
+def too_large(what: str, limit: int) -> MessageTooLarge:
+    """Return the error of a message that is over the limit of one."""
+    return MessageTooLarge(
+        f"{what}, more than one gRPC message may hold here ({limit:,})",
+        "Raise max_message_bytes, ask for fewer samples or outputs at once, or use shared memory or HTTP",
+    )
+
+
+def _meaning(status: str, message: str, ask: Ask, settings: Settings, limit: int) -> ClientError:
+    address = settings.address
+    match status.rpartition(".")[2]:
+        case "UNAVAILABLE" if _is_other_protocol(message):
+            return NotTriton(f"what answers at {address} does not speak gRPC: {message}", "Use Triton's gRPC port")
+        case "UNAVAILABLE" if "handshake" in message.lower() or "certificate" in message.lower():
+            return SettingsError(f"no TLS connection to {address}: {message}", "Look at the certificates of Tls")
+        case "UNAVAILABLE":
+            return ServerUnavailable(f"{address} is unavailable: {message}", "Is the server running?")
+        case "DEADLINE_EXCEEDED":
+            return DeadlineExceeded(f"no answer from {address} within the deadline", "Give it more time, or less work")
+        case "RESOURCE_EXHAUSTED" if "larger than max" in message:
+            return too_large(message, limit)
+        case "NOT_FOUND":
+            return UnknownModel(message)
+        case "UNIMPLEMENTED":
+            return NotTriton(f"what answers at {address} does not know Triton's calls", "Use Triton's gRPC port")
+        case "INTERNAL" | "UNKNOWN" if _is_other_protocol(message):
+            return NotTriton(f"what answers at {address} does not speak gRPC: {message}", "Use Triton's gRPC port")
+        case "INVALID_ARGUMENT" if "unknown model" in message.lower():
+            return UnknownModel(message)
+        case "UNAUTHENTICATED" | "PERMISSION_DENIED":
+            return ServerRefused(f"{address} refused: {message}", "Give what it wants with headers")
+        case "CANCELLED":
+            return ServerRefused(f"the call of {address} was cancelled: {message}")
+        case _:
+            return ServerRefused(f"{address} refused: {message}")
+
+
+def _is_other_protocol(message: str) -> bool:
+    text = message.lower()
+    return any(sign in text for sign in ("http1.x", "http/1", "http2 header", "http status", "invalid content-type"))

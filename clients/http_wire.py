@@ -1,0 +1,275 @@
+"""HTTP: requests and answers by tritonclient, carried by connections that any thread may use.
+
+tritonclient's own HTTP client belongs to one thread and has no limit for a whole call, so only its encoding is used.
+"""
+
+import gzip
+import http.client
+import json
+import socket
+import ssl
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+from clients.errors import (
+    ClientError,
+    ConnectionLost,
+    DeadlineExceeded,
+    MessageTooLarge,
+    NotTriton,
+    ServerRefused,
+    ServerUnavailable,
+    SettingsError,
+    UnknownModel,
+)
+from clients.models import Answer
+from clients.plans import Ask, Request
+from clients.settings import Address, Settings, Tls
+from clients.wire import make_inputs, make_outputs, read_answer
+
+CHUNK = 1 << 20
+HEADER_LENGTH = "Inference-Header-Content-Length"
+COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@dataclass(frozen=True)
+class Call:
+    """An HTTP request."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP response, read to its end."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class HttpWire:
+    """Connections to one server, kept open between calls."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._address = settings.address
+        self._tls = _tls_context(settings.tls) if settings.address.secure else None
+        self._idle: deque[http.client.HTTPConnection] = deque()
+
+    def call(self, ask: Ask) -> Any:
+        """Make a call and return what its answer says: outputs by name, a JSON document, or whether it is so."""
+        reply = self._exchange(make_call(ask, self._settings), ask.seconds)
+        if ask.call in ("live", "ready", "model_ready"):
+            return reply.status == http.client.OK
+        if reply.status != http.client.OK:
+            raise _refusal(reply, self._address)
+        if ask.call == "infer":
+            return _answer(ask.arguments[0], reply)
+        return _document(reply, self._address) if reply.body else None
+
+    def _exchange(self, call: Call, seconds: float | None) -> Reply:
+        """Send a call and read its answer, on a kept connection or, where the server has closed that, on a new one."""
+        end = None if seconds is None else monotonic() + seconds
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            try:
+                return self._exchange_on(connection, call, end)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                connection.close()
+        return self._exchange_on(self._connection(), call, end)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._address.host, self._address.port
+        if self._tls is not None:
+            return http.client.HTTPSConnection(host, port, context=self._tls)
+        return http.client.HTTPConnection(host, port)
+
+    def _exchange_on(self, connection: http.client.HTTPConnection, call: Call, end: float | None) -> Reply:
+        try:
+            connection.timeout = _left(end)
+            if connection.sock is None:
+                connection.connect()
+            sock: socket.socket = connection.sock
+            sock.settimeout(_left(end))
+            connection.request(call.method, call.path, call.body, dict(call.headers))
+            sock.settimeout(_left(end))
+            response = connection.getresponse()
+            body = _read(response, sock, end)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return Reply(response.status, response.headers, body)
+
+    def translate(self, error: Exception, ask: Ask) -> ClientError:
+        """Return what an error of a connection means."""
+        address = self._address
+        match error:
+            case ClientError():
+                return error
+            case TimeoutError():
+                return DeadlineExceeded(
+                    f"no answer from {address} within the deadline", "Give it more time, or less work"
+                )
+            case ssl.SSLError():
+                return SettingsError(f"no TLS connection to {address}: {error}", "Look at the certificates of Tls")
+            case http.client.RemoteDisconnected() | http.client.IncompleteRead() | ConnectionResetError():
+                return _lost(address)
+            case BrokenPipeError() | ConnectionAbortedError():
+                return _lost(address)
+            case http.client.HTTPException():
+                return NotTriton(f"what answers at {address} does not speak HTTP", "Use Triton's HTTP port")
+            case OSError():
+                reason = error.strerror or str(error)
+                return ServerUnavailable(f"{address} is unavailable: {reason}", "Is the server running?")
+            case _:
+                raise error
+
+    def close(self) -> None:
+        """Close the connections that no call is using."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _read(response: http.client.HTTPResponse, sock: socket.socket, end: float | None) -> bytes:
+    """Read a body to its end; each piece may take what is left of the time."""
+    body = bytearray()
+    while not response.isclosed():
+        sock.settimeout(_left(end))
+        piece = response.read1(CHUNK)
+        if not piece:
+            break
+        body += piece
+    response.close()
+    missing = int(response.headers.get("Content-Length", len(body))) - len(body)
+    if missing:
+        raise http.client.IncompleteRead(b"", missing)
+    return bytes(body)
+
+
+def _left(end: float | None) -> float | None:
+    if end is None:
+        return None
+    left = end - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _lost(address: Address) -> ConnectionLost:
+    return ConnectionLost(f"{address} ended the connection before its answer was whole", "Its log may say why")
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.root_certificates)
+        if tls.certificate_chain is not None:
+            context.load_cert_chain(tls.certificate_chain, tls.private_key)
+    except ssl.SSLError as error:
+        raise SettingsError(f"a certificate file can't be used: {error}", "PEM files are expected") from error
+    return context
+
+
+def make_call(ask: Ask, settings: Settings) -> Call:
+    """Return the HTTP request of a call."""
+    base = settings.address.path
+    headers = tuple(settings.headers.items())
+    match ask.call, ask.arguments:
+        case "live" | "ready", _:
+            path = f"/v2/health/{ask.call}"
+        case "server", _:
+            path = "/v2"
+        case "index", _:
+            return Call("POST", f"{base}/v2/repository/index", b"{}", headers)
+        case "register", (name, key, size):
+            body = json.dumps({"key": key, "offset": 0, "byte_size": size}).encode()
+            return Call("POST", f"{base}/v2/systemsharedmemory/region/{quote(name)}/register", body, headers)
+        case "unregister", (name,):
+            return Call("POST", f"{base}/v2/systemsharedmemory/region/{quote(name)}/unregister", b"", headers)
+        case "infer", (request,):
+            return _infer_call(request, base, headers, settings.compression)
+        case call, (name, version):
+            path = _model_path(name, version) + {"metadata": "", "model_ready": "/ready", "statistics": "/stats"}.get(
+                call, f"/{call}"
+            )
+    return Call("GET", f"{base}{path}", headers=headers)
+
+
+def _model_path(name: str, version: str) -> str:
+    return f"/v2/models/{quote(name, safe='')}" + (f"/versions/{version}" if version else "")
+
+
+def _infer_call(request: Request, base: str, headers: tuple[tuple[str, str], ...], compression: str | None) -> Call:
+    from tritonclient import http as module
+
+    body, header_length = module.InferenceServerClient.generate_request_body(
+        make_inputs(request, module), make_outputs(request, module), timeout=request.microseconds
+    )
+    more = {}
+    if header_length is not None:
+        more[HEADER_LENGTH] = str(header_length)
+    if compression is not None:
+        body = COMPRESS[compression](body)
+        more |= {"Content-Encoding": compression, "Accept-Encoding": compression}
+    return Call("POST", f"{base}{_model_path(request.model, request.version)}/infer", body, (*headers, *more.items()))
+
+
+def _answer(request: Request, reply: Reply) -> Answer:
+    from tritonclient import http as module
+
+    length = reply.headers.get(HEADER_LENGTH)
+    result = module.InferenceServerClient.parse_response_body(
+        reply.body,
+        header_length=None if length is None else int(length),
+        content_encoding=reply.headers.get("Content-Encoding"),
+    )
+    shapes = {output["name"]: tuple(output["shape"]) for output in result.get_response().get("outputs", ())}
+    return read_answer(request, shapes, result.as_numpy)
+
+
+def _document(reply: Reply, address: Address) -> Any:
+    try:
+        return json.loads(reply.body)
+    except ValueError as error:
+        raise _not_triton(address) from error
+
+
+def _not_triton(address: Address) -> NotTriton:
+    return NotTriton(f"what answers at {address} is no Triton Inference Server", "Use Triton's HTTP port")
+
+
+def _refusal(reply: Reply, address: Address) -> ClientError:
+    """Return what an answer with an error means."""
+    try:
+        message = " ".join(str(json.loads(reply.body)["error"]).split())
+    except (ValueError, KeyError, TypeError):
+        message = ""
+    match reply.status:
+        case 503:
+            return ServerUnavailable(f"{address} is unavailable: {message or 'status 503'}", "Is the server ready?")
+        case 413:
+            return MessageTooLarge(f"{address} does not take a request of this size", "Send fewer samples at once")
+        case 401 | 403:
+            return ServerRefused(f"{address} refused with status {reply.status}", "Give what it wants with headers")
+        case status if not message:
+            if status < http.client.INTERNAL_SERVER_ERROR:
+                return _not_triton(address)
+            return ServerRefused(f"{address} answered with status {status} and no explanation")
+        case _ if "unknown model" in message.lower():
+            return UnknownModel(message)
+        case _ if "timeout expired" in message.lower():
+            return DeadlineExceeded(f"{address} gave up: {message}", "Give it more time, or less work")
+        case _:
+            return ServerRefused(f"{address} refused: {message}")

@@ -1,0 +1,76 @@
+"""An image file as a model's input, prepared as torchvision's weights say: resize, centre crop, scale, normalise."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.errors import DependencyError, InputError
+
+
+def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Return an image as float32 (1, 3, height, width), RGB, scaled to 0..1, then (value - mean) / std by channel.
+
+    ``preprocess`` is what a manifest stores: ``resize`` is the length of the shorter side in pixels, ``crop`` height
+    and width of the centre that is kept (padded with black where the image is smaller), ``interpolation`` Pillow's
+    name of a filter, ``mean`` and ``std`` three numbers. Raises InputError for a file or a preprocess that can't be
+    used, DependencyError without Pillow.
+    """
+    try:
+        resize, interpolation = int(preprocess["resize"]), str(preprocess["interpolation"])
+        height, width = (int(size) for size in preprocess["crop"])
+        mean, std = (np.asarray(preprocess[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"this preprocess is not one for images: {error!r}", "It needs resize, crop, …") from error
+    image = _resized(_opened(Path(path)), resize, interpolation)
+    pixels = np.asarray(_cropped(image, height, width), np.uint8).transpose(2, 0, 1)
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    normalised: NDArray[np.float32] = np.ascontiguousarray((scaled - mean) / std)[np.newaxis]
+    return normalised
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            "Pillow, which reads images, is not installed", "pip install 'modelrepo[torch]'"
+        ) from error
+    return Image
+
+
+def _opened(path: Path) -> Any:
+    module = _pillow()
+    try:
+        with module.open(path) as file:
+            return file.convert("RGB")
+    except (OSError, ValueError, module.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or "it is no image that Pillow reads"
+        raise InputError(f"can't read the image {path}: {reason}") from error
+
+
+def _resized(image: Any, shorter: int, interpolation: str) -> Any:
+    """Scale an image so that its shorter side has a length; the longer one is rounded down, as in torchvision."""
+    filters = _pillow().Resampling
+    if interpolation.upper() not in filters.__members__:
+        known = ", ".join(name.lower() for name in filters.__members__)
+        raise InputError(f"unknown interpolation {interpolation!r}", f"Known: {known}")
+    width, height = image.size
+    longer = int(shorter * max(width, height) / min(width, height))
+    size = (shorter, longer) if width <= height else (longer, shorter)
+    return image if size == image.size else image.resize(size, filters[interpolation.upper()])
+
+
+def _cropped(image: Any, height: int, width: int) -> Any:
+    """Cut out the centre; torchvision rounds half a pixel to even, and Pillow fills what lies outside with black.
+
+    Where the image is smaller torchvision first pads it, the odd pixel after it.
+    """
+    left, upper = _start(image.width, width), _start(image.height, height)
+    return image.crop((left, upper, left + width, upper + height))
+
+
+def _start(size: int, crop: int) -> int:
+    return -((crop - size) // 2) if crop > size else round((size - crop) / 2.0)

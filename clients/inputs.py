@@ -1,0 +1,180 @@
+"""Checking what is given against what a model takes, before anything is sent.
+
+Values are cast only where they stay what they are: integers that are in range, integers that the float represents
+exactly, booleans, and floats to another float type, which rounds them as usual but must not make one infinite. A float
+is never made an integer, a number never a string.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from clients.errors import InputError, nearest
+from clients.models import Array, Model, Tensor
+
+Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | ArrayLike
+
+
+def check_inputs(model: Model, inputs: Inputs) -> dict[str, Array]:
+    """Return arrays that the model takes, by input name; InputError says what it takes instead.
+
+    ``inputs`` is a mapping by name, a list or tuple with one entry an input, or for a single input the array itself.
+    """
+    named = by_name(model, inputs)
+    arrays = {
+        tensor.name: _shaped(to_array(named[tensor.name], tensor), tensor, model)
+        for tensor in model.inputs
+        if tensor.name in named
+    }
+    batches = {name: array.shape[0] for name, array in arrays.items()} if model.max_batch_size else {}
+    if len(set(batches.values())) > 1:
+        told = ", ".join(f"{name} {size}" for name, size in batches.items())
+        raise InputError(f"the inputs of {model.name} have different batch sizes: {told}")
+    return arrays
+
+
+def by_name(model: Model, inputs: Inputs) -> dict[str, Any]:
+    """Return what was given by the name of the input it is for; InputError for a name or a number that is wrong."""
+    names = [tensor.name for tensor in model.inputs]
+    required = [tensor.name for tensor in model.inputs if not tensor.optional]
+    if isinstance(inputs, Mapping):
+        given = dict(inputs)
+    else:
+        positional: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        if not len(required) <= len(positional) <= len(names):
+            takes = "input" if len(names) == 1 else "inputs"
+            hint = "A list is one entry an input: give a nested list as [list], or as an array" if positional else ""
+            raise InputError(f"{len(positional)} inputs given, {model.name} takes {len(names)} {takes}: "
+                             f"{', '.join(map(describe, model.inputs))}", hint)  # fmt: skip
+        given = dict(zip(names, positional, strict=False))
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise InputError(f"{model.name} has no input {unknown[0]!r}", nearest(str(unknown[0]), names))
+    missing = [describe(tensor) for tensor in model.inputs if tensor.name in required and tensor.name not in given]
+    if missing:
+        raise InputError(f"{model.name} also takes {', '.join(missing)}", "Give every input")
+    return given
+
+
+def check_outputs(model: Model, names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the output names that are asked for, None for all of them; InputError for an unknown one."""
+    if names is None:
+        return None
+    names = (names,) if isinstance(names, str) else tuple(names)
+    unknown = [name for name in names if model.output(name) is None]
+    if unknown or not names:
+        known = [tensor.name for tensor in model.outputs]
+        raise InputError(
+            f"{model.name} has no output {unknown[0]!r}" if unknown else f"no output of {model.name} is asked for",
+            nearest(unknown[0] if unknown else "", known),
+        )
+    return names
+
+
+def describe(tensor: Tensor) -> str:
+    """Return name, datatype and dims of a tensor as messages write them: ``input FP32[-1, 3, 224, 224]``."""
+    return f"{tensor.name} {tensor.datatype}{list(tensor.dims)}"
+
+
+def numpy_dtype(datatype: str) -> "np.dtype[Any]":
+    """Return numpy's dtype of a Triton datatype: object for BYTES, ml_dtypes' bfloat16 for BF16."""
+    from tritonclient.utils import triton_to_np_dtype
+
+    found = triton_to_np_dtype(datatype)
+    if found is None:
+        raise InputError(f"the datatype {datatype} is not known to this release of tritonclient", "Upgrade it")
+    dtype: np.dtype[Any] = np.dtype(found)
+    return dtype
+
+
+def to_array(value: Any, tensor: Tensor) -> Array:
+    """Return ``value`` as an array of the tensor's datatype, in any shape; InputError where values would change."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"the input {describe(tensor)} was given rows of different lengths") from error
+    if tensor.datatype == "BYTES":
+        return _to_bytes(array, tensor)
+    wanted = numpy_dtype(tensor.datatype)
+    if array.dtype == wanted or array.size == 0:
+        return array.astype(wanted, copy=False)
+    problem = _cast_problem(array, wanted)
+    if problem:
+        raise InputError(f"the input {describe(tensor)} was given {problem}")
+    return array.astype(wanted)
+
+
+def _cast_problem(array: Array, wanted: "np.dtype[Any]") -> str | None:
+    """Return what keeps values from being cast as they are; None if nothing."""
+    integers = array.dtype.kind in "iub"
+    if not integers and not _is_float(array.dtype):
+        return f"{_kind(array)}, which are no numbers"
+    if _is_float(wanted):
+        with np.errstate(over="ignore"):
+            cast = array.astype(wanted)
+        if integers:
+            changed = cast.astype("longdouble") != array.astype("longdouble")
+            return _first(array, changed, f"which {wanted.name} can't represent exactly")
+        return _first(array, np.isinf(cast) & ~np.isinf(array), f"which is too large for {wanted.name}")
+    if not integers:
+        return f"{array.dtype.name} values, and floats are not made integers: round them with .astype({wanted.name!r})"
+    low, high = (0, 1) if wanted.kind == "b" else (int(np.iinfo(wanted).min), int(np.iinfo(wanted).max))
+    wide = array.astype(object) if array.dtype == np.uint64 else array.astype(np.int64)
+    return _first(array, np.asarray((wide < low) | (wide > high), bool), f"outside {low} to {high}")
+
+
+def _is_float(dtype: "np.dtype[Any]") -> bool:
+    return dtype.kind == "f" or dtype.name in ("bfloat16",)
+
+
+def _first(array: Array, wrong: Array, reason: str) -> str | None:
+    if not wrong.any():
+        return None
+    index = tuple(int(position) for position in np.argwhere(wrong)[0]) if array.ndim else ()
+    return f"{array[index]} at {list(index)}, {reason}"
+
+
+def _kind(array: Array) -> str:
+    if array.dtype.kind == "O" and array.size:
+        return f"values of type {type(array.flat[0]).__name__}"
+    return {"U": "strings", "S": "bytes"}.get(array.dtype.kind, f"{array.dtype} values")
+
+
+def _to_bytes(array: Array, tensor: Tensor) -> Array:
+    """Return an array of bytes objects: strings are encoded as UTF-8."""
+    if array.dtype.kind not in "USO" and array.size:
+        raise InputError(f"the input {describe(tensor)} was given {_kind(array)}, it takes strings or bytes")
+    encoded = np.empty(array.shape, object)
+    for position, item in enumerate(array.flat):
+        if not isinstance(item, (str, bytes)):
+            raise InputError(f"the input {describe(tensor)} was given {item!r}, it takes strings or bytes")
+        encoded.flat[position] = item.encode() if isinstance(item, str) else bytes(item)
+    return encoded
+
+
+def _shaped(array: Array, tensor: Tensor, model: Model) -> Array:
+    """Return the array, a scalar with the dims of one; InputError unless it has the tensor's shape."""
+    dims = tensor.dims
+    if array.ndim == 0 and all(dim in (1, -1) for dim in dims):
+        array = array.reshape((1,) * len(dims))
+    fits = array.ndim == len(dims) and all(dim in (-1, size) for dim, size in zip(dims, array.shape, strict=True))
+    if not fits:
+        raise InputError(f"the input {describe(tensor)} was given shape {list(array.shape)}", _hint(array, dims, model))
+    if model.max_batch_size and not 1 <= array.shape[0] <= model.max_batch_size:
+        raise InputError(
+            f"the input {describe(tensor)} was given a batch of {array.shape[0]}, {model.name} takes 1 to "
+            f"{model.max_batch_size}",
+            "Split it with infer_many" if array.shape[0] else "",
+        )
+    return array
+
+
+def _hint(array: Array, dims: tuple[int, ...], model: Model) -> str:
+    expected = [str(dim) if dim != -1 else "any" for dim in dims]
+    if model.max_batch_size:
+        expected[:1] = [f"batch of 1 to {model.max_batch_size}"]
+        if array.ndim == len(dims) - 1:
+            return f"Expected [{', '.join(expected)}]: for one sample add the batch axis, array[np.newaxis]"
+    return f"Expected [{', '.join(expected)}]"

@@ -1,0 +1,305 @@
+"""What a client does, step by step, without doing any of it: the part that all three clients share.
+
+A plan is a generator. It yields an ``Ask`` of the server or a ``Pause``, is sent the reply or thrown the error, and
+returns the result. The clients differ only in how they perform a step: blocking, or awaiting.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, TypeVar
+
+from clients import inputs as checking
+from clients.errors import ClientError, InputError, ServerRefused, ServerUnavailable, UnknownModel, nearest
+from clients.inputs import Inputs
+from clients.models import (
+    Answer,
+    Array,
+    Classification,
+    IndexEntry,
+    Model,
+    Server,
+    Statistics,
+    read_index,
+    read_model,
+    read_server,
+    read_statistics,
+)
+from clients.settings import Settings, check_deadline
+from clients.shared_memory import Region, predictable
+
+# Taking a shared-memory region back is tried for this long, also after the deadline.
+LAST_SECONDS = 1.0
+LET_GO_SECONDS = 0.001
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One inference: checked arrays, the outputs that are wanted, and where they go.
+
+    ``top`` asks for that many best classes in place of the outputs, ``region`` says where tensors lie instead of here,
+    ``microseconds`` is what the server may take.
+    """
+
+    model: str
+    version: str
+    inputs: Mapping[str, Array]
+    datatypes: Mapping[str, str]
+    outputs: tuple[str, ...] | None
+    top: int = 0
+    region: Region | None = None
+    microseconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A call of the server: what a wire calls it, its arguments, and the seconds until an answer is due."""
+
+    call: str
+    arguments: tuple[Any, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+Step = Ask | Pause
+Plan = Generator[Step, Any, _Result]
+
+
+class Clock:
+    """Counts down the seconds of one call; None never ends."""
+
+    def __init__(self, seconds: float | None) -> None:
+        check_deadline(seconds)
+        self.seconds = seconds
+        self._end = None if seconds is None else monotonic() + seconds
+
+    def left(self) -> float | None:
+        """Return the seconds left, never less than a moment: the wire is the one that tells that time is up."""
+        return None if self._end is None else max(0.001, self._end - monotonic())
+
+    def allows(self, seconds: float) -> bool:
+        """Tell whether there is time for a pause."""
+        left = self.left()
+        return left is None or seconds < left
+
+
+@dataclass
+class Session:
+    """What a client remembers: its settings, and the models that it has asked about, by name and version."""
+
+    settings: Settings
+    models: dict[tuple[str, str], Model] = field(default_factory=dict)
+
+    def clock(self, deadline: float | None) -> Clock:
+        """Start the time of a call."""
+        return Clock(self.settings.deadline if deadline is None else deadline)
+
+
+def ask(session: Session, clock: Clock, call: str, *arguments: Any) -> Plan[Any]:
+    """Call the server; while it is unavailable, wait and call again as long as the settings and the deadline allow."""
+    for pause in session.settings.retry.pauses():
+        try:
+            return (yield Ask(call, arguments, clock.left()))
+        except ServerUnavailable:
+            if not clock.allows(pause):
+                raise
+        yield Pause(pause)
+    return (yield Ask(call, arguments, clock.left()))
+
+
+def health(session: Session, clock: Clock, call: str, *arguments: str) -> Plan[bool]:
+    """Ask once whether a server or a model is live or ready: one that does not answer is not."""
+    try:
+        return bool((yield Ask(call, arguments, clock.left())))
+    except ServerUnavailable:
+        return False
+
+
+def server(session: Session, clock: Clock) -> Plan[Server]:
+    """Ask for the server's own metadata."""
+    return read_server((yield from ask(session, clock, "server")))
+
+
+def index(session: Session, clock: Clock) -> Plan[tuple[IndexEntry, ...]]:
+    """Ask for the models of the server's repository."""
+    return read_index((yield from ask(session, clock, "index")))
+
+
+def statistics(session: Session, clock: Clock, name: str, version: str) -> Plan[tuple[Statistics, ...]]:
+    """Ask what the versions of a model have done."""
+    yield from model(session, clock, name, version)
+    return read_statistics((yield from _known(session, clock, "statistics", name, version)))
+
+
+def model(session: Session, clock: Clock, name: str, version: str) -> Plan[Model]:
+    """Return what a model takes and answers, asking the server the first time."""
+    check_model(name, version)
+    known = session.models.get((name, version))
+    if known is None:
+        metadata = yield from _known(session, clock, "metadata", name, version)
+        config = yield from _known(session, clock, "config", name, version)
+        known = session.models[name, version] = read_model(metadata, config)
+    return known
+
+
+def check_model(name: object, version: object) -> None:
+    """InputError unless a model's name and version can be asked for."""
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{name!r} is no model name")
+    if not isinstance(version, str) or not (version == "" or (version.isascii() and version.isdecimal())):
+        raise InputError(f"{version!r} is no version", 'Give its number as a string, such as "2", or "" for any')
+
+
+def _known(session: Session, clock: Clock, call: str, name: str, version: str, *arguments: Any) -> Plan[Any]:
+    """Ask about a model; where the server does not have it, say what it has."""
+    try:
+        return (yield from ask(session, clock, call, *(arguments or (name, version))))
+    except (UnknownModel, ServerUnavailable, ServerRefused) as error:
+        session.models.pop((name, version), None)
+        if isinstance(error, UnknownModel):
+            there = yield from index(session, clock)
+            raise unknown_model(name, version, there, error) from error
+        raise
+
+
+def unknown_model(name: str, version: str, there: Sequence[IndexEntry], error: ClientError) -> ClientError:
+    """Return the error that says which models or versions are served where this one is not."""
+    own = [entry for entry in there if entry.name == name]
+    ready = {entry.name for entry in there if entry.state == "READY"}
+    if not own:
+        return UnknownModel(f"the server has no model {name!r}", nearest(name, {entry.name for entry in there}))
+    versions = [entry.version for entry in own if entry.state == "READY"]
+    if versions and version not in versions:
+        return UnknownModel(f"{name} is not served in version {version}", f"There is {', '.join(versions)}")
+    reasons = "; ".join(entry.reason or entry.state or "never loaded" for entry in own if entry.state != "READY")
+    if not versions:
+        return UnknownModel(f"{name} is not ready: {reasons}", nearest(name, ready))
+    return error
+
+
+def infer(
+    session: Session,
+    clock: Clock,
+    name: str,
+    inputs: Inputs,
+    outputs: Sequence[str] | None,
+    version: str,
+    shared_memory: bool,
+) -> Plan[Answer]:
+    """Check the inputs, ask the model, and return its outputs by name."""
+    known = yield from model(session, clock, name, version)
+    arrays = checking.check_inputs(known, inputs)
+    names = checking.check_outputs(known, outputs)
+    if shared_memory:
+        return (yield from _infer_shared(session, clock, known, version, arrays, names))
+    answer: Answer = yield from _infer(session, clock, known, version, arrays, names)
+    return answer
+
+
+def _infer(
+    session: Session,
+    clock: Clock,
+    known: Model,
+    version: str,
+    arrays: Mapping[str, Array],
+    outputs: tuple[str, ...] | None,
+    top: int = 0,
+    region: Region | None = None,
+) -> Plan[Any]:
+    left = clock.left()
+    request = Request(
+        known.name,
+        version,
+        arrays,
+        {tensor.name: tensor.datatype for tensor in known.inputs},
+        outputs,
+        top,
+        region,
+        None if left is None else int(left * 1e6),
+    )
+    return (yield from _known(session, clock, "infer", known.name, version, request))
+
+
+def _infer_shared(
+    session: Session,
+    clock: Clock,
+    known: Model,
+    version: str,
+    arrays: Mapping[str, Array],
+    names: tuple[str, ...] | None,
+) -> Plan[Answer]:
+    """Ask through a region of shared memory, which is gone afterwards, whatever happened."""
+    if not session.settings.address.on_loopback:
+        raise InputError(f"{session.settings.address} is on another machine", "Ask it without shared memory")
+    batch = next(iter(arrays.values())).shape[0] if known.max_batch_size else 1
+    region = Region(known, arrays, predictable(known, names, batch))
+    wanted = tuple(tensor.name for tensor in known.outputs) if names is None else names
+    try:
+        yield from ask(session, clock, "register", region.name, region.key, region.size)
+        try:
+            answer: Answer = yield from _infer(session, clock, known, version, arrays, wanted, region=region)
+        except BaseException as error:
+            try:
+                yield from _unregister(region)
+            except ClientError as second:
+                error.add_note(f"and the shared memory region stayed registered: {second}")
+            raise
+        yield from _unregister(region)
+        return answer
+    finally:
+        region.destroy()
+
+
+def _unregister(region: Region) -> Plan[None]:
+    """Make the server let go of a region; it answers a request a moment before it has done so itself."""
+    clock = Clock(LAST_SECONDS)
+    while True:
+        try:
+            yield Ask("unregister", (region.name,), clock.left())
+            return
+        except ServerRefused as error:
+            if "in use" not in error.message or not clock.allows(LET_GO_SECONDS):
+                raise
+        yield Pause(LET_GO_SECONDS)
+
+
+def classify(
+    session: Session, clock: Clock, name: str, inputs: Inputs, top: int, output: str | None, version: str
+) -> Plan[tuple[tuple[Classification, ...], ...]]:
+    """Ask for the best classes of every sample."""
+    if top < 1:
+        raise InputError(f"top is {top}", "Ask for at least 1 class")
+    known = yield from model(session, clock, name, version)
+    arrays = checking.check_inputs(known, inputs)
+    chosen = _class_output(known, output)
+    answer: Answer = yield from _infer(session, clock, known, version, arrays, (chosen,), top)
+    found = answer[chosen]
+    samples = found.reshape(-1, found.shape[-1]) if found.size else found.reshape(0, 0)
+    return tuple(tuple(_classification(item) for item in sample) for sample in samples)
+
+
+def _class_output(known: Model, output: str | None) -> str:
+    """Return the output whose classes are meant: the one that is named, the only one, or the only one with labels."""
+    if output is not None:
+        checking.check_outputs(known, (output,))
+        return output
+    candidates = [tensor.name for tensor in known.outputs]
+    labelled = [tensor.name for tensor in known.outputs if tensor.labels]
+    for names in (candidates, labelled):
+        if len(names) == 1:
+            return names[0]
+    raise InputError(f"{known.name} has several outputs: {', '.join(candidates)}", "Name the one with the classes")
+
+
+def _classification(item: bytes) -> Classification:
+    """Read ``score:index:label``; a label may hold colons, and is left out where the model has none."""
+    score, index, *label = item.decode(errors="replace").split(":", 2)
+    return Classification(label[0] if label else "", int(index), float(score))

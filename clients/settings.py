@@ -1,0 +1,155 @@
+"""How a server is reached: the address in a URL, TLS, headers, and when a request is tried again."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import uniform
+from urllib.parse import urlsplit
+
+from clients.errors import SettingsError
+
+SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
+USUAL_PORTS = {"grpc": 8001, "http": 8000}
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+COMPRESSIONS = (None, "gzip", "deflate")
+# RFC 9110's token; gRPC allows fewer characters, and only lower-case ones.
+_HEADER_NAME = {"http": re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), "grpc": re.compile(r"[0-9a-z_.-]+")}
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens: the protocol, ``grpc`` or ``http``, and for HTTP the path before ``/v2``."""
+
+    protocol: str
+    host: str
+    port: int
+    secure: bool
+    path: str = ""
+
+    @property
+    def netloc(self) -> str:
+        """Host and port, as a connection is asked for."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the server runs on this machine."""
+        return self.host in LOOPBACK
+
+    def __str__(self) -> str:
+        return f"{self.protocol}{'s' * self.secure}://{self.netloc}{self.path}"
+
+
+def parse_url(url: str, protocol: str | None = None) -> Address:
+    """Read ``grpc://host:port``, ``grpcs://``, ``http://``, ``https://``, or a bare ``host:port`` of ``protocol``.
+
+    Raises SettingsError for anything else, and for the other protocol's scheme where ``protocol`` is given.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        if protocol is None:
+            raise SettingsError(f"the URL {url!r} has no scheme", f"Write grpc://{url} or http://{url}")
+        scheme, url = protocol, f"{protocol}://{url}"
+    found, secure = SCHEMES.get(scheme.lower(), (None, False))
+    if found is None:
+        raise SettingsError(f"unknown scheme in the URL {url!r}", f"Use one of {', '.join(SCHEMES)}")
+    if protocol not in (None, found):
+        other = "HttpClient" if found == "http" else "GrpcClient"
+        raise SettingsError(f"the URL {url!r} is not for {protocol}", f"Use {other}, or connect()")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise SettingsError(f"the URL {url!r} can't be read: {error}") from error
+    if not host or re.search(r"[\s@?#]", url) or (found == "grpc" and parts.path.strip("/")):
+        raise SettingsError(f"the URL {url!r} can't be used", f"Write it as {scheme}://host:port")
+    if not port:
+        raise SettingsError(f"the URL {url!r} names no port", f"Triton's usual one is {USUAL_PORTS[found]}")
+    return Address(found, host, port, secure, parts.path.rstrip("/"))
+
+
+@dataclass(frozen=True)
+class Tls:
+    """PEM files: the certificates that the server's must be signed by (default: the system's), and the client's own."""
+
+    root_certificates: Path | None = None
+    private_key: Path | None = None
+    certificate_chain: Path | None = None
+
+    def check(self) -> None:
+        """Raise SettingsError unless every file is readable, and the client's key and certificate come together."""
+        for path in filter(None, (self.root_certificates, self.private_key, self.certificate_chain)):
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise SettingsError(f"can't read the certificate file {path}: {error.strerror}") from error
+        if (self.private_key is None) != (self.certificate_chain is None):
+            raise SettingsError("a client's private key and its certificate chain come together", "Give both or none")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often a server that is unavailable is asked again, and the seconds before it: doubling, up to ``most``."""
+
+    times: int = 4
+    first: float = 0.1
+    most: float = 2.0
+
+    def pauses(self) -> Iterator[float]:
+        """Yield the seconds to wait before each further attempt, shortened by chance so that clients spread out."""
+        for number in range(self.times):
+            yield min(self.most, self.first * 2**number) * uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a client was told; ``deadline`` in seconds holds for calls that name none, None is no limit."""
+
+    address: Address
+    deadline: float | None
+    headers: Mapping[str, str]
+    tls: Tls
+    compression: str | None
+    retry: Retry
+
+    def __post_init__(self) -> None:
+        if self.compression not in COMPRESSIONS:
+            raise SettingsError(f"unknown compression {self.compression!r}", "Use gzip, deflate or None")
+        check_deadline(self.deadline)
+        self.tls.check()
+
+
+def check_deadline(seconds: float | None) -> None:
+    """Raise SettingsError unless a deadline is None or a positive number of seconds."""
+    if seconds is not None and not seconds > 0:
+        raise SettingsError(f"a deadline of {seconds} seconds", "Give a positive number, or None for no limit")
+
+
+def make_settings(
+    url: str,
+    protocol: str,
+    deadline: float | None,
+    headers: Mapping[str, str] | None,
+    tls: Tls | None,
+    compression: str | None,
+    retry: Retry | None,
+) -> Settings:
+    """Put a client's arguments together; SettingsError for one that can't be used."""
+    address = parse_url(url, protocol)
+    if tls is not None and not address.secure:
+        raise SettingsError(f"TLS was asked for, and {address} is without", f"Use the scheme {protocol}s://")
+    checked = check_headers(headers or {}, protocol)
+    return Settings(address, deadline, checked, tls or Tls(), compression, retry or Retry())
+
+
+def check_headers(headers: Mapping[str, str], protocol: str) -> dict[str, str]:
+    """Return the headers as the protocol writes them; SettingsError for one that would break a request."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    for name, value in lower.items():
+        if not _HEADER_NAME[protocol].fullmatch(name) or name in ("content-length", "transfer-encoding"):
+            raise SettingsError(f"{name!r} can't be sent as a header")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise SettingsError(f"the value of the header {name} holds more than printable ASCII characters")
+    return lower

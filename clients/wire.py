@@ -1,0 +1,47 @@
+"""A request in the terms of tritonclient, whose gRPC and HTTP modules offer the same classes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from clients.models import Answer, Array
+from clients.plans import Request
+
+
+def make_inputs(request: Request, module: Any) -> list[Any]:
+    """Return ``module``'s InferInput objects for a request."""
+    made = []
+    for name, array in request.inputs.items():
+        tensor = module.InferInput(name, [int(size) for size in array.shape], request.datatypes[name])
+        if request.region is None:
+            tensor.set_data_from_numpy(array)
+        else:
+            place = request.region.inputs[name]
+            tensor.set_shared_memory(request.region.name, place.size, place.offset)
+        made.append(tensor)
+    return made
+
+
+def make_outputs(request: Request, module: Any) -> list[Any] | None:
+    """Return ``module``'s InferRequestedOutput objects for a request, None where all outputs are wanted."""
+    if request.outputs is None:
+        return None
+    made = []
+    for name in request.outputs:
+        tensor = module.InferRequestedOutput(name, class_count=request.top)
+        if request.region is not None and name in request.region.outputs:
+            place = request.region.outputs[name].place
+            tensor.set_shared_memory(request.region.name, place.size, place.offset)
+        made.append(tensor)
+    return made
+
+
+def read_answer(request: Request, shapes: dict[str, tuple[int, ...]], as_numpy: Callable[[str], Array]) -> Answer:
+    """Return the outputs of an answer that says their shapes, from the request's region or from the answer itself."""
+    region = request.region
+    answer = {}
+    for name, shape in shapes.items():
+        if region is not None and name in region.outputs:
+            answer[name] = region.read(region.outputs[name], shape)
+        else:
+            answer[name] = as_numpy(name)
+    return answer
