@@ -1,0 +1,279 @@
+"""`modelrepo doctor`: what it finds on this machine, on machines that lack things, and how it says so."""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import doctor as command
+from cli import errors
+from server import doctor, runtime
+from server.doctor import Cache, Check, Docker, Facts, judge, look
+from tests.conftest import PROJECT, Outcome
+
+COMPLETE = Facts(
+    system="Linux",
+    machine="x86_64",
+    executable="/home/ann/modelrepo/.venv/bin/python3",
+    python=(3, 12, 4),
+    libpython=Path("/usr/lib/libpython3.12.so.1.0"),
+    libpython_found=True,
+    glibc="2.39",
+    packages={
+        "pip": "24.0", "onnxruntime": "1.30.0", "tritonclient": "2.60.0", "torch": "2.9.0", "torchvision": "0.24.0",
+        "tensorrt": "10.12.0",
+    },
+    cache=Cache(Path("/home/ann/.cache/modelrepo"), 149_000_000, 80_000_000_000, writable=True),
+    wheel=False,
+    triton="2.51.0",
+    ports_in_use=(),
+    shared_memory=(16_000_000_000, 16_000_000_000),
+    perf_analyzer="/usr/local/bin/perf_analyzer",
+    docker=Docker("28.2.2", "28.2.2", "", "2.36.2", nvidia=True),
+    gpu=True,
+    gpu_names=("NVIDIA L4", "NVIDIA L4"),
+    driver="570.86.15",
+    trtexec=None,
+)  # fmt: skip
+BARE = replace(
+    COMPLETE,
+    machine="aarch64",
+    python=(3, 14, 0),
+    libpython=Path("/usr/lib/libpython3.14.so.1.0"),
+    libpython_found=False,
+    glibc="2.31",
+    packages=dict.fromkeys(COMPLETE.packages),
+    cache=Cache(Path("/home/ann/.cache/modelrepo"), 0, 10_000_000, writable=True),
+    triton=None,
+    ports_in_use=(8000, 8002),
+    shared_memory=None,
+    perf_analyzer=None,
+    docker=Docker(None, None, "", None, nvidia=False),
+    gpu=False,
+    gpu_names=(),
+    driver=None,
+)
+Doctor = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["doctor", *arguments])
+        code = errors.run(command.doctor, "doctor")
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+def check(name: str, facts: Facts | None = None) -> Check:
+    (found,) = (each for each in judge(facts or look()) if each.name == name)
+    return found
+
+
+# --- how it says so
+
+
+@pytest.mark.parametrize(("name", "facts"), [("complete", COMPLETE), ("bare", BARE)])
+def test_the_table_is_as_agreed(
+    name: str, facts: Facts, run_doctor: Doctor, golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "look", lambda: facts)
+    outcome = run_doctor()
+    golden(f"doctor/{name}.txt", outcome.out + outcome.err)
+    assert outcome.code == (7 if facts is BARE else 0)
+
+
+def test_json_holds_the_same_checks(run_doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "look", lambda: BARE)
+    outcome = run_doctor("--json")
+    checks = outcome.report["checks"]
+    assert [row["name"] for row in checks] == [each.name for each in judge(BARE)]
+    assert all([*row] == ["name", "status", "found", "disables", "next_step"] for row in checks)
+    assert outcome.code == 7
+    assert outcome.err.startswith("error: the local server can't run here: platform: ")
+
+
+def test_whatever_is_not_ok_says_what_it_disables_and_what_to_do() -> None:
+    assert {each.status for each in judge(COMPLETE)} == {"ok"}
+    for each in judge(BARE):
+        assert each.status != "ok"
+        assert each.disables
+        assert each.next_step
+
+
+def test_colours_are_for_terminals_only(run_doctor: Doctor) -> None:
+    assert "\x1b" not in run_doctor().out
+
+
+# --- what it finds
+
+
+def test_it_tells_the_truth_about_this_machine(run_doctor: Doctor) -> None:
+    outcome = run_doctor("--json")
+    assert outcome.code == (7 if runtime.unsupported() else 0)
+    found = {row["name"]: row for row in outcome.report["checks"]}
+    assert found["python"]["found"].startswith(platform.python_version())
+    assert (found["triton"]["status"] == "ok") == (runtime.installed() is not None)
+    assert (found["gpu"]["status"] == "ok") == (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists())
+
+
+def test_an_empty_cache_stays_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_doctor: Doctor) -> None:
+    monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path / "cache"))
+    outcome = run_doctor("--json")
+    found = {row["name"]: row for row in outcome.report["checks"]}
+    assert (found["triton"]["status"], found["triton"]["found"]) == ("missing", "not fetched yet")
+    assert found["cache"]["found"] == f"{tmp_path / 'cache'}, 0 MB"
+    assert not (tmp_path / "cache").exists()
+    assert outcome.code == (7 if runtime.unsupported() else 0)  # it can be fetched
+
+
+def test_a_cache_that_is_no_folder_stops_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path / "file"))
+    assert check("cache").stops_server
+    assert "not writable" in check("cache").found
+
+
+def test_the_size_of_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path))
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / runtime.PYTRITON.file).write_bytes(b"x" * 3_000_000)
+    assert check("cache").found == f"{tmp_path}, 3 MB"
+    assert check("triton").found == "downloaded, not unpacked yet"
+
+
+def test_without_pip_only_what_is_not_fetched_yet_stops_the_server() -> None:
+    without = replace(COMPLETE, packages={**COMPLETE.packages, "pip": None})
+    assert not check("pip", without).stops_server
+    assert check("pip", replace(without, triton=None)).stops_server
+    assert not check("pip", replace(without, triton=None, wheel=True)).stops_server
+
+
+def no_shared_library(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    own = sysconfig.get_config_var
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(folder) if name == "LIBDIR" else own(name))
+
+
+MACHINES: dict[str, tuple[str, Callable[[pytest.MonkeyPatch, Path], Any]]] = {
+    "python without a shared library": ("libpython", no_shared_library),
+    "another processor": ("platform", lambda patch, _: patch.setattr(platform, "machine", lambda: "aarch64")),
+    "an old glibc": ("platform", lambda patch, _: patch.setattr(os, "confstr", lambda _: "glibc 2.31")),
+    "another libc": ("platform", lambda patch, _: patch.setattr(os, "confstr", lambda _: None)),
+    "an unknown python": ("python", lambda patch, _: patch.setattr(runtime, "PYTHONS", ((3, 9),))),
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_machine_that_the_runtime_refuses_exits_with_7(
+    machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_doctor: Doctor
+) -> None:
+    name, change = MACHINES[machine]
+    assert not check(name).stops_server
+    change(monkeypatch, tmp_path)
+    outcome = run_doctor()
+    assert outcome.code == 7
+    assert f"the local server can't run here: {name}: " in outcome.err
+    assert runtime.unsupported()
+
+
+def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        for each in (taken, free):
+            each.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = (taken.getsockname()[1], free.getsockname()[1])
+        free.close()
+        monkeypatch.setattr(doctor, "PORTS", ports)
+        assert check("ports").status == "problem"
+        assert check("ports").found == f"{ports[0]} in use, {ports[1]} free"
+    assert check("ports").status == "ok"
+
+
+def test_little_shared_memory_is_a_problem_none_stops_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little = check("shared memory", replace(COMPLETE, shared_memory=(64 * 2**20, 2**20)))
+    assert (little.status, little.found, little.stops_server) == ("problem", "1 MB of 67 MB free", False)
+    monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path / "none")
+    assert check("shared memory").stops_server
+
+
+def test_without_docker_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("docker", "docker compose", "docker with GPUs", "perf_analyzer"):
+        assert check(name).status == "missing"
+        assert not check(name).stops_server
+
+
+def stand_in_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    (folder / "docker").write_text(f"#!/bin/sh\n{script}")
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_a_stand_in_for_docker_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = (
+        'case "$*" in\n'
+        "  *Client*|*Server*) echo 28.2.2;;\n"
+        "  compose*) echo 2.36.2;;\n"
+        """  info*) echo '{"nvidia":{"path":"nvidia-container-runtime"},"runc":{"path":"runc"}}';;\n"""
+        "esac\n"
+    )
+    stand_in_docker(tmp_path, monkeypatch, answers)
+    assert check("docker").found == "client 28.2.2, daemon 28.2.2"
+    assert check("docker compose").found == "2.36.2"
+    assert check("docker with GPUs").status == "ok"
+
+
+def test_a_stand_in_for_docker_without_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = 'case "$*" in *Client*) echo 28.2.2;; esac\necho "Cannot connect to the daemon" >&2\nexit 1\n'
+    stand_in_docker(tmp_path, monkeypatch, script)
+    assert check("docker").status == "problem"
+    assert check("docker").found == "client 28.2.2, no daemon: Cannot connect to the daemon"
+    assert check("docker compose").status == "missing"
+
+
+def test_a_docker_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_docker(tmp_path, monkeypatch, "exec sleep 60\n")
+    monkeypatch.setattr(doctor, "PATIENCE", 0.3)
+    start = time.monotonic()
+    found = check("docker")
+    assert time.monotonic() - start < 3 * doctor.PATIENCE
+    assert found.status == "problem"
+    assert "no answer within" in found.found
+
+
+def test_a_gpu_is_named_with_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gpus/0000:01:00.0").mkdir(parents=True)
+    (tmp_path / "gpus/0000:01:00.0/information").write_text("Model: \t\t NVIDIA H200\nIRQ:   \t\t 94\n")
+    (tmp_path / "version").write_text("570.86.15\n")
+    monkeypatch.setattr(doctor, "gpu_present", lambda: True)
+    monkeypatch.setattr(doctor, "GPUS", tmp_path / "gpus")
+    monkeypatch.setattr(doctor, "DRIVER", tmp_path / "version")
+    assert check("gpu").found == "NVIDIA H200, driver 570.86.15"
+
+
+def test_it_answers_at_once_and_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from cli import doctor, errors; sys.argv = ['doctor', '--json']\n"
+        "errors.run(doctor.doctor, 'doctor')\n"
+        "heavy = {'torch', 'torchvision', 'onnx', 'onnxruntime', 'tritonclient', 'numpy', 'grpc'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    start = time.monotonic()
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["checks"]
+    assert time.monotonic() - start < 1.5
