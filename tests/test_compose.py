@@ -13,16 +13,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from generator.progress import Progress
 from generator.releases import NEWEST, RELEASES
-from server import runtime
+from server import local, runtime
+from server.handle import Ports
+from server.plan import Control, Plan, server_flags
 from tests.conftest import PROJECT, Generate
 
 COMPOSE = PROJECT / "docker-compose.yml"
@@ -140,14 +143,33 @@ def triton() -> runtime.Runtime:
     return runtime.ensure(Progress())
 
 
-def test_the_real_tritonserver_knows_every_flag(triton: runtime.Runtime) -> None:
+@pytest.fixture(scope="module")
+def known_flags(triton: runtime.Runtime) -> set[str]:
     shown = subprocess.run([triton.binary, "--help"], env=triton.environment(), capture_output=True, text=True)
-    known = set(re.findall(r"^\s+(--[a-z-]+)", shown.stdout + shown.stderr, re.MULTILINE))
-    program, *options = services()["triton"]["command"]
-    assert program == "tritonserver"
-    assert {option.partition("=")[0] for option in options} <= known
-    assert "--no-such-flag" not in known
-    assert len(known) > 50
+    return set(re.findall(r"^\s+(--[a-z-]+) ?", shown.stdout + shown.stderr, re.MULTILINE))
+
+
+def flags(command: Sequence[str]) -> set[str]:
+    """Return the names of the flags after the program in a command; the command must have some."""
+    names = {word.partition("=")[0] for word in command if word.startswith("--")}
+    assert "--model-repository" in names
+    return names
+
+
+def test_the_real_tritonserver_knows_every_flag(known_flags: set[str]) -> None:
+    assert len(known_flags) > 50
+    command = services()["triton"]["command"]
+    assert command[0] == "tritonserver"
+    assert flags(command) <= known_flags
+
+
+@pytest.mark.parametrize("control", get_args(Control))
+def test_the_real_tritonserver_knows_every_flag_of_serve(
+    control: Control, known_flags: set[str], tmp_path: Path
+) -> None:
+    plan = Plan(tmp_path, control, ("one",), Ports(8000, 8001, 8002), poll_seconds=1)
+    assert flags(local.launch(plan, tmp_path, Progress()).command) <= known_flags
+    assert flags(server_flags(plan, "/models", "0.0.0.0", plan.ports)) <= known_flags
 
 
 def test_the_command_serves_is_healthy_and_stops(triton: runtime.Runtime, workdir: Path) -> None:
