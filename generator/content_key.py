@@ -33,13 +33,14 @@ class ContentKey:
 def content_key(name: str, backend: str, options: Options) -> ContentKey:
     """Digest what decides a published model: source, weights, options, templates and tool versions.
 
-    Files count by content. Raises SourceError for weights that are no file.
+    Files count by content. Raises SourceError for a model or weights that are no file.
     """
-    source, _ = sources.find(options.model)
+    source, model = sources.find(options.model)
     written = _plain({field: value for field, value in asdict(options).items() if field not in NOT_CONTENT})
     packages = {*ALWAYS, *source.PACKAGES, *(package for each in EXPORTERS.values() for package in each.PACKAGES)}
     tools = {package: version for package in sorted(packages) if (version := _version(package))}
     contents = {
+        "source": [sha256_of(file) for file in source.files(model)],
         "weights": _weights_digest(options.weights),
         "config_patch": options.config_patch and sha256_of(options.config_patch),
         "templates": options.templates and digest_tree(options.templates),

@@ -5,6 +5,7 @@ ModelRepoError         1  unexpected
 ├── SourceError        3  the source model or its weights
 ├── ConversionError    4  conversion to ONNX or to what a backend serves
 ├── VerificationError  5  the converted model does not answer as its source does
+│   └── InputRefused      the source itself does not answer an input
 ├── RepositoryError    6  the model repository or its state folder
 ├── ServerError        7  a Triton server that can't be had, started, reached or asked
 └── DeferredError      9  a backend was deferred and that was not allowed
@@ -50,6 +51,10 @@ class VerificationError(ModelRepoError):
     """The converted model answers differently from its source; nothing is published."""
 
     exit_code = 5
+
+
+class InputRefused(VerificationError):
+    """The source model does not answer an input that it was asked; another input may do."""
 
 
 class RepositoryError(ModelRepoError):

@@ -17,7 +17,10 @@ LABELS = "labels.txt"
 
 @dataclass(frozen=True)
 class ServedTensor:
-    """An input or output as Triton sees it: ``dims`` without the batch dimension where Triton batches."""
+    """An input or output as Triton sees it: ``dims`` without the batch dimension where Triton batches.
+
+    Empty ``dims``: a tensor of one value a sample. Triton has it as [ 1 ] and reshapes it for the model.
+    """
 
     name: str
     data_type: str
@@ -42,6 +45,7 @@ class ConfigPlan:
     version_policy: VersionPolicy
     graph_level: int | None
     parameters: Mapping[str, str]
+    warmup: bool = True
 
 
 def plan(
@@ -52,8 +56,12 @@ def plan(
     max_batch_size: int,
     labels: tuple[str, ...],
     parameters: Mapping[str, str],
+    warmup: bool = True,
 ) -> ConfigPlan:
-    """Decide what the configuration of one model says; ``parameters`` go before the backend's own."""
+    """Decide what the configuration of one model says; ``parameters`` go before the backend's own.
+
+    ``warmup`` tells Triton to ask one sample of zeros before it serves the model, which must then answer it.
+    """
     chosen = BACKENDS[backend]
     return ConfigPlan(
         name=name,
@@ -68,6 +76,7 @@ def plan(
         version_policy=options.version_policy,
         graph_level=chosen.GRAPH_LEVEL,
         parameters={**parameters, **chosen.PARAMETERS},
+        warmup=warmup,
     )
 
 
@@ -82,12 +91,13 @@ def _served(spec: TensorSpec, max_batch_size: int, labels: tuple[str, ...] = ())
     import numpy as np
     from tritonclient.utils import np_to_triton_dtype
 
-    shape = spec.shape[1:] if max_batch_size else spec.shape
+    # Triton knows no tensors without dimensions; it hands a [ 1 ] to ONNX Runtime as what the model takes.
+    shape = spec.shape[1:] if max_batch_size else spec.shape or (1,)
     return ServedTensor(
         spec.name,
         f"TYPE_{np_to_triton_dtype(np.dtype(spec.dtype))}".replace("TYPE_BYTES", "TYPE_STRING"),
         dims=tuple(-1 if isinstance(dim, str) else dim for dim in shape),
-        warmup_dims=tuple(1 if isinstance(dim, str) else dim for dim in shape),
+        warmup_dims=tuple(1 if isinstance(dim, str) else dim for dim in shape) or (1,),
         labels=LABELS if labels and spec.shape[-1:] == (len(labels),) else None,
     )
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator import releases
+from generator import releases, sources
 from generator.backends import BACKENDS
-from generator.errors import OptionError, nearest
+from generator.errors import OptionError, SourceError, nearest
 from generator.specs import Instances, Options, Tolerance, VersionPolicy
 
 CONFIG_NAME = "modelrepo.toml"
@@ -257,8 +257,17 @@ def _read_keys(table: Mapping[str, Any], known: list[str], path: Path, where: st
             key == "weights" and value not in ("pretrained", "random") and isinstance(value, str)
         ):
             written = str(path.parent / Path(value).expanduser())
+        elif key == "model" and isinstance(value, str):
+            written = _seen_from(value, path.parent)
         values[key] = parse_field(key, written, f"{path}{where}: {key}")
     return values
+
+
+def _seen_from(model: str, folder: Path) -> str:
+    try:
+        return sources.seen_from(model, folder)
+    except SourceError:  # told as the failure of this model, and not of every other one
+        return model
 
 
 def parse_field(name: str, value: Any, where: str) -> Any:
@@ -282,8 +291,20 @@ def resolve(flags: Mapping[str, Any], config: ConfigFile, model: str) -> tuple[s
     values.update({name: value for name, value in flags.items() if name != "model"})
     options = Options(**values)
     _check_together(options)
-    name = model if model in config.models else options.model.rpartition(":")[2]
-    return check_name(name), options
+    if model in config.models:
+        return check_name(model), options
+    return _default_name(options), options
+
+
+def _default_name(options: Options) -> str:
+    """Return the name that the source gives a model, if Triton can take what becomes of it."""
+    try:
+        name = sources.default_name(options.model)
+    except SourceError:  # told as the failure of this model, and not of every other one
+        name = options.model.rpartition(":")[2]
+    for backend in options.backends:
+        published_name(name, options, backend)
+    return name
 
 
 def _check_together(options: Options) -> None:

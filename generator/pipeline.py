@@ -103,7 +103,7 @@ def _verify(source: SourceModel, export: Export, options: Options, progress: Pro
         return Verification(
             notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
         )
-    samples = load_samples(options.samples, export.signature.inputs) if options.samples else None
+    samples = load_samples(options.samples, export.signature) if options.samples else ()
     with progress.step("verify", "verifying against the source") as step:
         try:
             found = verify.verify(

@@ -20,10 +20,14 @@ Status = Literal["published", "unchanged", "deferred", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Domain:
-    """The values an input may take: unbounded floats unless ``low`` and ``high`` (both inclusive) say otherwise."""
+    """The values an input may take: unbounded floats unless ``low`` and ``high`` (both inclusive) say otherwise.
+
+    ``known`` is False where nothing says what the model can be asked: it may refuse values within the bounds.
+    """
 
     low: float | None = None
     high: float | None = None
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,18 @@ class Signature:
 
     @property
     def unbatched(self) -> tuple[TensorSpec, ...]:
-        """The tensors that keep Triton from batching: those without the first input's symbolic leading dimension."""
+        """The tensors that keep Triton from batching.
+
+        These do not have the first input's symbolic leading dimension, or have it in another place, too.
+        """
         first = self.inputs[0].shape[:1]
         return tuple(
             spec
             for spec in (*self.inputs, *self.outputs)
-            if spec.shape[:1] != first or not all(isinstance(dim, str) for dim in spec.shape[:1]) or not spec.shape
+            if spec.shape[:1] != first
+            or not spec.shape
+            or not isinstance(spec.shape[0], str)
+            or spec.shape[0] in spec.shape[1:]
         )
 
     @property
@@ -144,7 +154,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Export:
-    """An ONNX model on disk: ``path``, the files that belong to it, how it was made and what it reads like."""
+    """An ONNX model on disk: ``path``, the files that belong to it, how it was made and what it reads like.
+
+    All ``files`` lie below the folder of ``path``. ``answers_zeros`` is False where the model is known not to answer
+    zeros, with every symbolic dimension at 1: Triton can't warm it up with them.
+    """
 
     path: Path
     files: tuple[Path, ...]
@@ -153,6 +167,7 @@ class Export:
     opset: int
     ir_version: int
     notes: tuple[str, ...] = ()
+    answers_zeros: bool = True
 
 
 @dataclass(frozen=True)

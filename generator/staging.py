@@ -76,7 +76,9 @@ def prepare(
 def _stage_plan(target: Target, proven: Proven, built: Deferred, config: str, folder: Path) -> PreparedPlan:
     folder.mkdir()
     for file in proven.export.files:
-        shutil.copy2(file, folder / file.name)
+        copy = folder / file.relative_to(proven.export.path.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, copy)
     (folder / CONFIG).write_text(config, "utf-8")
     entry = PendingPlan(
         reason=built.reason,
@@ -92,6 +94,7 @@ def _stage_plan(target: Target, proven: Proven, built: Deferred, config: str, fo
 def _lay_out(artifact: Artifact, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name, path in artifact.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(path, folder / name)
         except OSError:  # a file system without hard links
@@ -111,6 +114,7 @@ def _config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan
         proven.max_batch_size,
         proven.source.labels,
         parameters,
+        proven.export.answers_zeros,
     )
 
 

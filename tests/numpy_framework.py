@@ -20,6 +20,7 @@ from generator.sources.model import SourceModel
 from generator.specs import Array, Arrays, Export, Options, TensorSpec, Weights
 
 PACKAGES = ("numpy",)
+NAMES_FILES = False
 INPUT = TensorSpec("input", "float32", ("batch", 4))
 OPSET, IR_VERSION = 20, 10
 
@@ -77,6 +78,10 @@ MODELS: Mapping[str, Model] = {
 def check(name: str) -> None:
     if name not in MODELS:
         raise SourceError(f"unknown numpy model {name!r}")
+
+
+def files(name: str) -> tuple[Path, ...]:
+    return ()
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:

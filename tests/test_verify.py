@@ -175,20 +175,20 @@ def test_inputs_stay_in_their_domain() -> None:
 def test_samples_are_compared_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.full((2, 4), 7, "float32"))
     np.save(tmp_path / "b.npy", np.full(4, 8, "float64"))  # one sample, of another float type
-    samples = inputs.load_samples(tmp_path, (X,))
+    (samples,) = inputs.load_samples(tmp_path, SIGNATURE)
     assert samples.families == ("sample a.npz", "sample a.npz", "sample b.npy")
 
     def wrong_on_eights(arrays: Arrays) -> dict[str, Any]:
         return {"y": np.where(arrays["x"] == 8, 0, arrays["x"])}
 
     with pytest.raises(VerificationError, match=r"on input 'sample b\.npy'"):
-        check(identity, wrong_on_eights, samples=samples)
+        check(identity, wrong_on_eights, samples=(samples,))
 
 
 def test_samples_that_hold_code_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "evil.npy", np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(OptionError, match="can't read samples"):
-        inputs.load_samples(tmp_path / "evil.npy", (X,))
+        inputs.load_samples(tmp_path / "evil.npy", SIGNATURE)
 
 
 def test_a_model_that_mixes_samples_is_published_without_batching(generate: Generate, numpy_models: None) -> None:
@@ -247,11 +247,11 @@ def test_a_model_that_fails_at_some_batch_size_is_not_published(generate: Genera
     assert outcome.err.count("error:") == 1
 
 
-def test_samples_for_a_model_without_batches_are_refused_not_ignored(generate: Generate, numpy_models: None) -> None:
-    np.save("samples.npy", np.ones((2, 4), "float32"))
-    outcome = generate("--model", "numpy:sums_the_batch", "--samples", "samples.npy")
-    assert outcome.code == 2
-    assert "samples can't be used" in outcome.err
+def test_a_file_of_samples_is_one_input_set_of_a_model_without_batches(generate: Generate, numpy_models: None) -> None:
+    np.save("samples.npy", np.ones((5, 4), "float32"))
+    outcome = generate("--model", "numpy:sums_the_batch", "--samples", "samples.npy", "--json", "-q")
+    assert outcome.code == 0
+    assert outcome.result["verification"]["cases"] == 3 * len(inputs.FAMILIES) + 1
 
 
 def test_an_output_that_grows_with_the_batch_is_compared_as_a_whole(generate: Generate, numpy_models: None) -> None:

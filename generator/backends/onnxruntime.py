@@ -1,5 +1,6 @@
 """ONNX Runtime: serves the verified ONNX model as it is."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ INSTANCES = Instances("KIND_AUTO", 1)
 GRAPH_LEVEL = 0
 # 0: as many threads as the host has cores. Written out so that a reader finds the knob.
 PARAMETERS = {"intra_op_thread_count": "0"}
+# What ONNX Runtime puts before some of its reasons: a line of its own source, and the function that this is in.
+SOURCE_LINE = re.compile(r"^/onnxruntime_src/\S+:\d+ \S.*?\)(?: const)? ")
 
 
 def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
@@ -22,8 +25,27 @@ def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
 
 
 def build(order: Order) -> Artifact | Deferred:
-    """Return the exported files; Triton looks for ``model.onnx``, external data lies beside it."""
-    return Artifact({file.name: file for file in order.export.files})
+    """Return the exported files; Triton looks for ``model.onnx``, external data lies beside it or below."""
+    export = order.export
+    return Artifact({file.relative_to(export.path.parent).as_posix(): file for file in export.files})
+
+
+def open_session(path: Path, *, optimized: bool = True) -> Any:
+    """Open an ONNX model on the CPU, with every graph optimization or with none; raises whatever ONNX Runtime does."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its errors are raised, too
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of one of ONNX Runtime's errors, without its codes."""
+    first = str(error).strip().partition("\n")[0]
+    told = first.rpartition("Status Message: ")[2].rpartition(" : ")[2].rpartition(" was false. ")[2]
+    return SOURCE_LINE.sub("", told).rstrip(" .")
 
 
 def open_model(path: Path) -> Callable[[Arrays], dict[str, Any]]:
@@ -31,12 +53,8 @@ def open_model(path: Path) -> Callable[[Arrays], dict[str, Any]]:
 
     Both raise VerificationError with ONNX Runtime's reason: a model that does not run here is not proven.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its errors are raised, too
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(path)
     except Exception as error:  # ONNX Runtime's errors share no class but Exception
         raise VerificationError(f"ONNX Runtime can't open the converted model: {error}") from error
     names = [output.name for output in session.get_outputs()]

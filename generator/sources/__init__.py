@@ -1,10 +1,11 @@
 """Where a model comes from: one module a scheme, and this one table. `--model SCHEME:NAME`, or a bare name."""
 
+from pathlib import Path
 from typing import Protocol
 
 from generator.errors import SourceError
 from generator.progress import Progress
-from generator.sources import torchvision
+from generator.sources import onnx, torchvision
 from generator.sources.model import SourceModel
 from generator.specs import Options
 
@@ -16,6 +17,16 @@ class Source(Protocol):
     def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
         """The distributions whose versions decide the outcome."""
 
+    @property
+    def NAMES_FILES(self) -> bool:  # noqa: N802 - a constant of the module
+        """Whether the name within this source is the path of a file."""
+
+    def files(self, name: str) -> tuple[Path, ...]:
+        """Return the files whose content makes the model called ``name``; SourceError for one that can't be used.
+
+        Weights that an option names, or that are downloaded, are not among them.
+        """
+
     def check(self, name: str) -> None:
         """Raise SourceError if ``name`` is not a model of this source; costs no loading."""
 
@@ -23,7 +34,7 @@ class Source(Protocol):
         """Load the model called ``name`` with the weights that the options ask for; SourceError if it can't be."""
 
 
-SOURCES: dict[str, Source] = {"torchvision": torchvision}
+SOURCES: dict[str, Source] = {"torchvision": torchvision, "onnx": onnx}
 DEFAULT_SCHEME = "torchvision"
 
 
@@ -35,3 +46,17 @@ def find(reference: str) -> tuple[Source, str]:
     if scheme not in SOURCES:
         raise SourceError(f"unknown source {scheme!r} in {reference!r}", f"Known: {', '.join(SOURCES)}")
     return SOURCES[scheme], name
+
+
+def default_name(reference: str) -> str:
+    """Return the name that a model is published under unless the user gives it one: the stem of a file's name."""
+    source, name = find(reference)
+    return Path(name).stem if source.NAMES_FILES else name
+
+
+def seen_from(reference: str, folder: Path) -> str:
+    """Return a reference that is written in a file of ``folder``, with a path that leads there from here."""
+    source, name = find(reference)
+    if not source.NAMES_FILES:
+        return reference
+    return f"{reference.partition(':')[0]}:{folder / Path(name).expanduser()}"

@@ -18,6 +18,7 @@ from generator.sources.model import SourceModel
 from generator.specs import Arrays, Options, TensorSpec, Weights
 
 PACKAGES = ("torch", "torchvision")
+NAMES_FILES = False
 INPUT, OUTPUT = "input", "output"
 CLASSES = 1000
 # Networks whose parameters depend on the image's size, and how their builder is told.
@@ -43,6 +44,11 @@ def check(name: str) -> None:
             "Only torchvision's classification models can be generated in this release",
         )
     raise SourceError(f"unknown torchvision model {name!r}", nearest(name, classifiers))
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return none: the architecture is code, and weights are an option."""
+    return ()
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
