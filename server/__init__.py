@@ -1,31 +1,20 @@
 """A real Triton as a context manager, and the Python-based backends it serves with here."""
 
-import json
-import shutil
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from generator import releases
-from generator.backends.tensorrt import gpu_present
 from generator.errors import RepositoryError, ServerError
 from generator.progress import Progress
-from server import docker, local, overlay, runtime
-from server import log as logs
+from server import docker, runtime, start
 from server.handle import ModelState, Ports, Server
-from server.plan import GRACE_SECONDS, Control, Plan, choose_ports
+from server.plan import Control, Plan, needs_completion
 
-__all__ = ["ModelState", "Ports", "Server", "failed_models", "running_server"]
+__all__ = ["ModelState", "Ports", "RuntimeName", "Server", "running_server"]
 
 RuntimeName = Literal["auto", "local", "docker"]
-START_SECONDS = 600.0
-# A free port may be taken by someone else before Triton takes it.
-ATTEMPTS = 3
 
 
 @contextmanager
@@ -41,6 +30,8 @@ def running_server(
     poll_seconds: int = 15,
     release: str = releases.NEWEST,
     cpu_overlay: bool = False,
+    auto_complete: bool | None = None,
+    graceful: bool = False,
     keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Server]:
@@ -48,26 +39,31 @@ def running_server(
 
     ``runtime`` local is the server binary on this machine, docker is the image of ``release``, auto is local where
     that can run. ``control`` is Triton's: with explicit, ``models`` are loaded at the start. Port 0 is any free one.
-    ``cpu_overlay`` serves models that ask for a GPU without one; ``Server.notes`` says what was changed. Raises
-    ServerError where Triton can't be had or started, or where a model fails to load, unless ``keep_going``.
+    ``cpu_overlay`` serves models that ask for a GPU without one; ``Server.notes`` says what was changed.
+    ``auto_complete`` lets Triton fill in configurations; None does so where the repository has incomplete ones.
+    Raises ServerError where Triton can't be had or started, or where a model fails to load, unless ``keep_going``.
     """
-    progress = progress or Progress()
     if not repository.is_dir():
         raise RepositoryError(f"there is no model repository {repository}", "Name it with --repository")
-    asked = (http_port, grpc_port, metrics_port)
-    plan = Plan(repository.resolve(), control, tuple(models), Ports(*asked), poll_seconds)
-    server = _start(plan, asked, _chosen(runtime), releases.release_named(release), cpu_overlay, progress)
+    plan = Plan(
+        repository=repository.resolve(),
+        runtime=_chosen(runtime),
+        control=control,
+        models=tuple(models),
+        ports=Ports(http_port, grpc_port, metrics_port),
+        poll_seconds=poll_seconds,
+        release=releases.release_named(release),
+        cpu_overlay=cpu_overlay,
+        auto_complete=needs_completion(repository) if auto_complete is None else auto_complete,
+        graceful=graceful,
+    )
+    server = start.started(plan, progress or Progress())
     try:
         if not keep_going:
             _refuse_failed(server)
         yield server
     finally:
-        _stop(server)
-
-
-def failed_models(server: Server) -> tuple[ModelState, ...]:
-    """Return the models that Triton could not load, each with its reason."""
-    return tuple(state for state in server.models() if state.failed)
+        start.stop(server)
 
 
 def _chosen(name: RuntimeName) -> Literal["local", "docker"]:
@@ -76,83 +72,8 @@ def _chosen(name: RuntimeName) -> Literal["local", "docker"]:
     return "docker" if runtime.unsupported() and docker.available() else "local"
 
 
-def _start(
-    plan: Plan,
-    asked: tuple[int, int, int],
-    chosen: Literal["local", "docker"],
-    release: releases.Release,
-    cpu_overlay: bool,
-    progress: Progress,
-) -> Server:
-    for attempt in range(1, ATTEMPTS + 1):
-        plan = replace(plan, ports=choose_ports(*asked))
-        scratch = runtime.cache_folder() / "runs" / uuid.uuid4().hex[:12]
-        scratch.mkdir(parents=True)
-        notes: tuple[str, ...] = ()
-        try:
-            if cpu_overlay:
-                notes = overlay.lay(plan.repository, scratch / "repository")
-                plan = replace(plan, repository=scratch / "repository")
-            if chosen == "local":
-                launch = local.launch(plan, scratch, progress)
-            else:
-                launch = docker.launch(plan, scratch, release, gpu_present())
-            server = _guarded(launch, plan.ports, scratch, notes)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
-        try:
-            with progress.step("start", f"starting {launch.description}") as step:
-                server.wait_until_started(START_SECONDS)
-                step.outcome = f"{server.http_url}, {server.grpc_url}"
-        except BaseException as error:
-            _stop(server)
-            if isinstance(error, ServerError) and "in use" in str(error) and attempt < ATTEMPTS and 0 in asked:
-                continue
-            raise
-        return server
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _guarded(launch: local.Launch, ports: Ports, scratch: Path, notes: tuple[str, ...]) -> Server:
-    (scratch / "empty").mkdir()
-    log = logs.new_file(runtime.cache_folder() / "logs", scratch.name)
-    order = {
-        **asdict(launch),
-        "folder": str(scratch / "empty"),
-        "scratch": str(scratch),
-        "log": str(log),
-        "grace": GRACE_SECONDS,
-    }
-    guardian = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-I", "-S", str(Path(__file__).parent / "guardian.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert guardian.stdin is not None
-    assert guardian.stdout is not None
-    guardian.stdin.write(json.dumps(order).encode() + b"\n")
-    guardian.stdin.flush()
-    first = guardian.stdout.readline()
-    if not first:
-        raise ServerError(f"can't start {launch.command[0]}", f"Its log is {log}")
-    return Server(ports, log, int(first), guardian, launch.description, notes)
-
-
-def _stop(server: Server) -> None:
-    """Tell the guardian to end the server and clean up, and wait for it."""
-    assert server.guardian.stdin is not None
-    assert server.guardian.stdout is not None
-    server.guardian.stdin.close()
-    server.guardian.wait()
-    server.guardian.stdout.close()
-
-
 def _refuse_failed(server: Server) -> None:
-    failed = failed_models(server)
+    failed = [state for state in server.models() if state.failed]
     if failed:
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise ServerError(
-            f"Triton can't load {failed[0].name}: {failed[0].reason}{others}", f"Its log is {server.log}"
-        )
+        raise ServerError(f"Triton can't load {failed[0].name}: {failed[0].reason}{others}", f"Its log is {server.log}")

@@ -4,11 +4,14 @@ Untested beyond the command that is built: no docker daemon was to be had where 
 stopped by the signal that `docker run` passes on, and removed by name if that client was killed.
 """
 
+import os
 import shutil
+from dataclasses import astuple
 from pathlib import Path
 
+from generator.backends.tensorrt import gpu_present
 from generator.errors import ServerError
-from generator.releases import Release
+from generator.progress import Progress
 from server.handle import Ports
 from server.local import Launch
 from server.plan import Plan, server_flags
@@ -24,29 +27,23 @@ def available() -> bool:
     return shutil.which("docker") is not None
 
 
-def launch(plan: Plan, scratch: Path, release: Release, gpu: bool) -> Launch:
-    """Return the command that serves a plan with a release's image; ServerError without a docker client."""
+def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
+    """Return the command that serves a plan with its release's image; ServerError without a docker client."""
     if not available():
         raise ServerError("there is no docker here", "Install docker, or use --runtime local")
     name = f"modelrepo-{scratch.name}"
-    publish = zip((plan.ports.http, plan.ports.grpc, plan.ports.metrics), (INSIDE.http, INSIDE.grpc, INSIDE.metrics))
+    published = zip(astuple(plan.ports), astuple(INSIDE), strict=True)
     command = [
         *("docker", "run", "--rm", "--name", name, "--shm-size", SHARED_MEMORY),
         *("--security-opt", "no-new-privileges:true"),
-        *(("--gpus", "all") if gpu else ()),
-        *(part for outer, inner in publish for part in ("-p", f"127.0.0.1:{outer}:{inner}")),
-        *("-v", f"{plan.repository}:{MODELS}:ro", release.image),
+        *(("--gpus", "all") if gpu_present() else ()),
+        *(part for outer, inner in published for part in ("-p", f"127.0.0.1:{outer}:{inner}")),
+        *("-v", f"{plan.repository}:{MODELS}:ro", plan.release.image),
         *("tritonserver", *server_flags(plan, MODELS, "0.0.0.0", INSIDE)),  # noqa: S104 - inside the container
     ]
     return Launch(
         command=tuple(command),
-        environment=dict(_environment()),
-        description=f"container {release.image}",
+        environment=dict(os.environ),
+        description=f"container {plan.release.image}",
         cleanup=("docker", "rm", "--force", name),
     )
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)

@@ -1,4 +1,4 @@
-"""Keeps one server from outliving whoever started it: run as a program of its own, with nothing but Python's own library.
+"""Keeps one server from outliving whoever started it: a program of its own, with nothing but Python's own library.
 
 It starts the server, and stops it when its standard input ends, which is also what a killed parent leaves behind. Then
 it removes what the server left, which a killed server can't do itself. The first line of its input is a JSON object::
@@ -8,7 +8,8 @@ it removes what the server left, which a killed server can't do itself. The firs
     shared_memory                  the prefix of the server's regions in /dev/shm, or nothing
     cleanup                        a command to run in the end, or nothing
     scratch                        the folder to remove in the end
-    grace                          seconds between asking the server to stop and killing it
+    claims                         where guardians note which temporary folder belongs to which server
+    grace                          seconds between asking the server to stop and killing it; 0 kills it at once
 
 It prints the server's process id.
 """
@@ -42,9 +43,9 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     parent = os.getppid()
-    before = _environment_folders()
+    claim = Claim(Path(order["claims"]))
     with Path(order["log"]).open("ab") as log:
-        server = subprocess.Popen(
+        server = subprocess.Popen(  # noqa: S603 - the parent's order
             order["command"],
             env=order["environment"],
             cwd=order["folder"],
@@ -56,12 +57,45 @@ def main() -> int:
         )
     print(server.pid, flush=True)
     try:
-        _wait(server, parent)
+        _wait(server, parent, claim)
         _stop(server, order["grace"])
     finally:
         _kill_all(server)
-        _sweep(order, before, crashed=server.returncode != 0)
+        claim.settle()
+        _sweep(order)
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
+
+
+class Claim:
+    """The empty folder that Triton's Python backend makes as long as it is loaded, and leaves where it is killed.
+
+    Nothing in it says whose it is. So each guardian takes one that appeared since its server started and that no other
+    guardian has taken; which of two that appear together it takes makes no difference in the end.
+    """
+
+    def __init__(self, claims: Path) -> None:
+        self.claims, self.before, self.taken = claims, _environment_folders(), Path()
+        claims.mkdir(parents=True, exist_ok=True)
+
+    def look(self) -> None:
+        """Take a folder, if none was taken and there is one that can't be another program's."""
+        if self.taken.name or not (fresh := _environment_folders() - self.before):
+            return
+        foreign = list(_starts_of_foreign_servers(str(self.claims.parent)))
+        for folder in sorted(fresh, key=lambda path: path.stat().st_ctime):
+            if all(folder.stat().st_ctime < start for start in foreign):
+                with contextlib.suppress(FileExistsError):
+                    (self.claims / folder.name).touch(exist_ok=False)
+                    self.taken = folder
+                    return
+
+    def settle(self) -> None:
+        """Remove the folder, if the server did not do it itself."""
+        self.look()
+        if self.taken.name:
+            with contextlib.suppress(FileNotFoundError):
+                self.taken.rmdir()
+            (self.claims / self.taken.name).unlink(missing_ok=True)
 
 
 def _end_with_the_guardian() -> None:
@@ -70,12 +104,13 @@ def _end_with_the_guardian() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait(server: "subprocess.Popen[bytes]", parent: int) -> None:
-    """Return when the server has ended, or our input has, or the parent is gone (its copies may hold the input open)."""
+def _wait(server: "subprocess.Popen[bytes]", parent: int, claim: Claim) -> None:
+    """Return when the server or our input has ended, or the parent is gone (copies of it may hold the input open)."""
     exited = os.pidfd_open(server.pid)
     try:
         while os.getppid() == parent:
             ready, _, _ = select.select([sys.stdin, exited], [], [], LOOK_SECONDS)
+            claim.look()
             if exited in ready or (ready and not os.read(sys.stdin.fileno(), 1)):
                 return
     finally:
@@ -83,7 +118,7 @@ def _wait(server: "subprocess.Popen[bytes]", parent: int) -> None:
 
 
 def _stop(server: "subprocess.Popen[bytes]", grace: float) -> None:
-    if server.poll() is None:
+    if server.poll() is None and grace:
         server.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(grace)
@@ -102,15 +137,11 @@ def _kill_all(server: "subprocess.Popen[bytes]") -> None:
             os.wait()
 
 
-def _sweep(order: dict[str, Any], before: set[Path], *, crashed: bool) -> None:
+def _sweep(order: dict[str, Any]) -> None:
     for region in SHARED_MEMORY.glob(f"{order['shared_memory']}*") if order["shared_memory"] else ():
         region.unlink(missing_ok=True)
     if order["cleanup"]:
-        subprocess.run(order["cleanup"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    if crashed:  # a server that ends by itself removes its own
-        for folder in _environment_folders() - before - _claimed():
-            with contextlib.suppress(OSError):  # not empty, or gone: not what was left
-                folder.rmdir()
+        subprocess.run(order["cleanup"], capture_output=True, check=False)  # noqa: S603 - the parent's order
     shutil.rmtree(order["scratch"], ignore_errors=True)
 
 
@@ -118,19 +149,16 @@ def _environment_folders() -> set[Path]:
     return {path for path in TEMPORARY.glob(f"{ENVIRONMENT_FOLDER}*") if path.stat().st_uid == os.getuid()}
 
 
-def _claimed() -> set[Path]:
-    """Return the folders that another running server may have made: those that are younger than it."""
-    starts = list(_starts_of_servers())
-    return {folder for folder in _environment_folders() if any(start <= folder.stat().st_ctime for start in starts)}
+def _starts_of_foreign_servers(cache: str) -> Iterator[float]:
+    """Yield when each running server that no guardian looks after was started, in seconds since the epoch.
 
-
-def _starts_of_servers() -> Iterator[float]:
-    """Yield when each running server was started, in seconds since the epoch (proc_pid_stat(5), field 22)."""
+    The source of the numbers: proc_pid_stat(5), field 22.
+    """
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
             name, _, rest = (process / "stat").read_text().rpartition(")")
-            if name.endswith("(tritonserver"):
+            if name.endswith("(tritonserver") and cache not in (process / "cmdline").read_text():
                 yield boot + int(rest.split()[19]) / os.sysconf("SC_CLK_TCK") - LOOK_SECONDS
 
 

@@ -52,8 +52,8 @@ class Server:
     ports: Ports
     log: Path
     pid: int
-    guardian: "subprocess.Popen[bytes]"
     description: str
+    guardian: "subprocess.Popen[bytes]"
     notes: tuple[str, ...] = ()
 
     @property
@@ -141,7 +141,9 @@ class Server:
             status, answer = self._request(method, path, body, seconds)
         except (OSError, http.client.HTTPException) as error:
             self._check_alive()
-            raise ServerError(f"Triton does not answer: {error or type(error).__name__}", f"Its log is {self.log}") from error
+            raise ServerError(
+                f"Triton does not answer: {str(error) or type(error).__name__}", f"Its log is {self.log}"
+            ) from error
         if status != http.HTTPStatus.OK:
             raise ServerError(str(json.loads(answer)["error"]) if answer else f"HTTP status {status}")
         return json.loads(answer) if answer else None

@@ -6,8 +6,17 @@ from pathlib import Path
 KEPT = 10
 # `E1121 07:01:58.924613 2577 pb_stub.cc:714] "…"`: level, date, time, process, place, message.
 LINE = re.compile(r"^(?P<level>[EWI])\d{4} [\d:.]+ \d+ [\w.]+:\d+\] (?P<message>.*)$")
+# What stands before a reason: Triton's error code, the name of a Python backend's exception.
+KIND = re.compile(
+    r"^((Internal|Invalid argument|Unavailable|Not found): |TritonModelException: "
+    r"|load failed for model '[^']*': version \d+ is at UNAVAILABLE state: )+"
+)
 # A model that is refused before it is loaded; over its API Triton only says that it failed to poll.
 REFUSED = re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)")
+# Why protobuf text was refused is said by protobuf, in the line before.
+SYNTAX = re.compile(
+    r"Error parsing text-format inference\.ModelConfig: (?P<detail>[^\n]*)\n[^\n]*directory '(?P<model>[^']+)'"
+)
 FAILED = re.compile(r"failed to load '(?P<model>[^']+)' version (?P<version>\d+): (?P<reason>.*)")
 
 
@@ -24,13 +33,16 @@ def failures(text: str) -> dict[str, str]:
         match = REFUSED.search(message) or FAILED.search(message)
         if match:
             reasons[match["model"]] = shorten(match["reason"])
+    for match in SYNTAX.finditer(text):
+        if match["model"] in reasons:
+            reasons[match["model"]] += f": {match['detail']}"
     return reasons
 
 
 def shorten(reason: str) -> str:
     """Return a reason on one line, without the Python traceback's place that a backend's error carries."""
     first, _, _ = reason.partition("\n\nAt:\n")
-    return " ".join(first.removeprefix("Internal: ").removeprefix("Invalid argument: ").split()).rstrip(";")
+    return " ".join(KIND.sub("", first).split()).rstrip(";")
 
 
 def last_words(text: str) -> str:

@@ -1,5 +1,6 @@
 """What a server is asked to be, whatever it runs in."""
 
+import re
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -7,33 +8,45 @@ from pathlib import Path
 from typing import Literal
 
 from generator.errors import ServerError
+from generator.releases import Release
 from server.handle import HOST, Ports
 
 Control = Literal["none", "poll", "explicit"]
 # Seconds that Triton gives requests in flight when it is told to stop, and that it gets before it is killed.
 EXIT_SECONDS, GRACE_SECONDS = 5, 10.0
+# The fields without which Triton has to look into a model.
+COMPLETE = ("backend", "input", "output")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A server's repository, what it loads, where it listens, and what it may leave out.
+    """What is served, by what, where it listens, and how it ends.
 
-    ``models`` are loaded at the start with ``explicit`` control; the other controls load what is there.
+    ``models`` are loaded at the start with ``explicit`` control; the other controls load what is there. ``ports`` are
+    those asked for; 0 is any free one. ``auto_complete`` lets Triton fill in what configurations leave out, which
+    costs a second for each model. ``graceful`` lets requests in flight be answered before the server ends.
     """
 
     repository: Path
+    runtime: Literal["local", "docker"]
     control: Control
     models: tuple[str, ...]
     ports: Ports
     poll_seconds: int
+    release: Release
+    cpu_overlay: bool
+    auto_complete: bool
+    graceful: bool
 
 
 def server_flags(plan: Plan, repository: str, host: str, ports: Ports) -> list[str]:
     """Return tritonserver's flags for a plan, with the repository, address and ports as the server sees them."""
-    flags = [
+    return [
         f"--model-repository={repository}",
         f"--model-control-mode={plan.control}",
         *(f"--load-model={name}" for name in plan.models),
+        *([f"--repository-poll-secs={plan.poll_seconds}"] if plan.control == "poll" else []),
+        *([] if plan.auto_complete else ["--disable-auto-complete-config"]),
         # A failed model is told with its reason, by us, once all have been tried.
         "--exit-on-error=false",
         f"--exit-timeout-secs={EXIT_SECONDS}",
@@ -44,14 +57,21 @@ def server_flags(plan: Plan, repository: str, host: str, ports: Ports) -> list[s
         f"--metrics-address={host}",
         f"--metrics-port={ports.metrics}",
     ]
-    if plan.control == "poll":
-        flags.append(f"--repository-poll-secs={plan.poll_seconds}")
-    return flags
 
 
-def choose_ports(http: int, grpc: int, metrics: int) -> Ports:
+def needs_completion(repository: Path) -> bool:
+    """Tell whether a configuration leaves out what Triton would have to fill in: backend, inputs or outputs."""
+    for model in repository.iterdir():
+        config = model / "config.pbtxt"
+        text = config.read_text("utf-8", errors="replace") if config.is_file() else ""
+        if model.is_dir() and not all(re.search(rf"^\s*{field}\b", text, re.MULTILINE) for field in COMPLETE):
+            return True
+    return False
+
+
+def choose_ports(wanted: Ports) -> Ports:
     """Return the ports to listen on; 0 stands for any that is free. ServerError for one that is in use."""
-    asked = {"--http-port": http, "--grpc-port": grpc, "--metrics-port": metrics}
+    asked = {"--http-port": wanted.http, "--grpc-port": wanted.grpc, "--metrics-port": wanted.metrics}
     with ExitStack() as held:
         return Ports(*(_bound(held, flag, port) for flag, port in asked.items()))
 

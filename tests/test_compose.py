@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from generator.progress import Progress
-from generator.releases import NEWEST, RELEASES
+from generator.releases import NEWEST, RELEASES, release_named
 from server import local, runtime
 from server.handle import Ports
 from server.plan import Control, Plan, server_flags
@@ -167,7 +167,18 @@ def test_the_real_tritonserver_knows_every_flag(known_flags: set[str]) -> None:
 def test_the_real_tritonserver_knows_every_flag_of_serve(
     control: Control, known_flags: set[str], tmp_path: Path
 ) -> None:
-    plan = Plan(tmp_path, control, ("one",), Ports(8000, 8001, 8002), poll_seconds=1)
+    plan = Plan(
+        repository=tmp_path,
+        runtime="local",
+        control=control,
+        models=("one",),
+        ports=Ports(8000, 8001, 8002),
+        poll_seconds=1,
+        release=release_named(NEWEST),
+        cpu_overlay=False,
+        auto_complete=False,
+        graceful=True,
+    )
     assert flags(local.launch(plan, tmp_path, Progress()).command) <= known_flags
     assert flags(server_flags(plan, "/models", "0.0.0.0", plan.ports)) <= known_flags
 

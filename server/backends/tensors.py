@@ -73,7 +73,7 @@ _lent: list[Any] = []
 
 
 def _state(flags: int) -> tuple[Any, ...]:
-    """The pickled state of a type of single bytes, as ``numpy.dtype.__reduce__`` gives it."""
+    """Return the pickled state of a type of single bytes, as ``numpy.dtype.__reduce__`` gives it."""
     return (3, "|", None, None, None, 1, 1, flags)
 
 
@@ -85,8 +85,9 @@ def _serialize(array: NDArray[Any]) -> Any:
     data = b"".join(part for item in items for part in (len(item).to_bytes(4, "little"), item))
     serialized = np.frombuffer(data, np.dtype((np.void, 1)))
     if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
-        serialized.dtype.__setstate__(_state(flags=1))  # read as an item size of 1
-        _lent.append(serialized.dtype)
+        dtype: Any = serialized.dtype
+        dtype.__setstate__(_state(flags=1))  # read as an item size of 1
+        _lent.append(dtype)
     return serialized
 
 
@@ -106,11 +107,9 @@ def _repair_new_arrays() -> None:
     """Let the stub make arrays through a function that leaves strides of 0 to numpy to work out."""
     import numpy.core.multiarray as multiarray  # where the stub looks for the functions
 
-    own = (ctypes.c_void_p * _API_FUNCTIONS).from_address(
-        _capsules.PyCapsule_GetPointer(multiarray._ARRAY_API, None)
-    )
+    own = (ctypes.c_void_p * _API_FUNCTIONS).from_address(_capsules.PyCapsule_GetPointer(multiarray._ARRAY_API, None))
     table = (ctypes.c_void_p * _API_FUNCTIONS)(*own)
-    original = _NewFromDescr(own[_NEW_FROM_DESCR])
+    original = _NewFromDescr(own[_NEW_FROM_DESCR] or 0)
 
     def new_from_descr(
         subtype: Any, descr: Any, ndim: int, dims: Any, strides: Any, data: Any, flags: int, owner: Any
