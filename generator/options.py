@@ -247,6 +247,11 @@ def load_config(path: Path | None) -> ConfigFile:
     )
 
 
+def default_repository() -> Path:
+    """Return the repository that ``modelrepo.toml`` of the current folder names, or the default."""
+    return Path(load_config(None).defaults.get("repository", FIELDS["repository"].default))
+
+
 def _read_keys(table: Mapping[str, Any], known: list[str], path: Path, where: str) -> dict[str, Any]:
     values = {}
     for key, value in table.items():

@@ -75,5 +75,5 @@ def _chosen(name: RuntimeName) -> Literal["local", "docker"]:
 def _refuse_failed(server: Server) -> None:
     failed = [state for state in server.models() if state.failed]
     if failed:
-        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise ServerError(f"Triton can't load {failed[0].name}: {failed[0].reason}{others}", f"Its log is {server.log}")
+        reasons = "; ".join(f"{state.name}: {state.reason}" for state in failed)
+        raise ServerError(f"Triton can't load {reasons}", f"Its log is {server.log}")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import pbtxt
-from generator.errors import RepositoryError
+from generator.errors import OptionError, RepositoryError
 
 CONFIG = "config.pbtxt"
 
@@ -47,7 +47,13 @@ def lay(repository: Path, folder: Path) -> tuple[str, ...]:
 
 
 def overlaid(text: str, origin: str) -> tuple[str, tuple[str, ...]]:
-    """Return a configuration's text without what needs a GPU, unchanged where nothing does, and the changes."""
-    config = pbtxt.parse(text, origin)
+    """Return a configuration's text without what needs a GPU, unchanged where nothing does, and the changes.
+
+    A text that can't be parsed is left to Triton, which says what is wrong with it.
+    """
+    try:
+        config = pbtxt.parse(text, origin)
+    except OptionError:
+        return text, ()
     changes = without_gpu(config)
     return (pbtxt.to_text(config) if changes else text), changes
