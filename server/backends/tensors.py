@@ -62,10 +62,21 @@ def from_array(name: str, array: NDArray[Any]) -> Any:
         return tensor
     if not array.flags.c_contiguous or not array.flags.writeable:
         array = array.copy()  # DLPack has no read-only tensors
-    capsule = array.__dlpack__()
+    capsule = _row_major(array).__dlpack__()
     tensor = pb_utils.Tensor.from_dlpack(name, capsule)
     _capsules.PyCapsule_SetName(capsule, _CONSUMED)
     return tensor
+
+
+def _row_major(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array with the strides that the stub works out from its shape, and insists on.
+
+    Where a dimension has size 0 or 1 no stride is ever followed, and numpy has others there.
+    """
+    strides = [array.itemsize]
+    for size in array.shape[:0:-1]:
+        strides.insert(0, strides[0] * size)
+    return np.lib.stride_tricks.as_strided(array, strides=strides[-array.ndim :] if array.ndim else ())
 
 
 # The types of serialised strings whose flags hold a size until the stub has read it.
