@@ -163,4 +163,4 @@ class AsyncGrpcClient:
         try:
             return wire.finish(step, await wire.start(step))
         except Exception as error:
-            raise wire.translate(error, step) from error
+            raise wire.translate(error) from error

@@ -29,7 +29,7 @@ class Wire(Protocol):
     def call(self, ask: Ask) -> Any:
         """Make a call and return what its answer says."""
 
-    def translate(self, error: Exception, ask: Ask) -> ClientError:
+    def translate(self, error: Exception) -> ClientError:
         """Return what an error of the wire means; raise it again where it is not the wire's."""
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class Client:
         try:
             return self._wire.call(step)
         except Exception as error:
-            raise self._wire.translate(error, step) from error
+            raise self._wire.translate(error) from error
 
 
 def _in_order(one: Any, requests: Iterator[dict[str, Array]], max_in_flight: int) -> Iterator[Answer]:

@@ -1,5 +1,6 @@
 """gRPC by tritonclient, blocking or awaited: how each call is made, how its answer is read, what its errors mean."""
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -66,7 +67,7 @@ class GrpcWire:
     def _infer(self, request: Request, common: dict[str, Any]) -> Any:
         size = sum(array.nbytes for array in request.inputs.values())
         if request.region is None and size > self._max_message_bytes:
-            raise too_large(f"the inputs are {size:,} bytes", self._max_message_bytes)
+            raise too_large(f"the request has {size:,} bytes", self._max_message_bytes)
         return self.client.infer(
             request.model,
             make_inputs(request, self._module),
@@ -84,7 +85,7 @@ class GrpcWire:
         key = METHODS[ask.call][1]
         return reply.get(key, []) if key else reply
 
-    def translate(self, error: Exception, ask: Ask) -> ClientError:
+    def translate(self, error: Exception) -> ClientError:
         """Return what an error of tritonclient means."""
         if isinstance(error, ClientError):
             return error
@@ -92,9 +93,8 @@ class GrpcWire:
 
         if not isinstance(error, InferenceServerException):
             raise error
-        return _meaning(
-            str(error.status()), " ".join(str(error.message()).split()), ask, self._settings, self._max_message_bytes
-        )
+        status, message = str(error.status()), " ".join(str(error.message()).split())
+        return _meaning(status, message, self._settings.address, self._max_message_bytes)
 
 
 def channel_arguments(address: Address, max_message_bytes: int) -> list[tuple[str, int]]:
@@ -120,40 +120,45 @@ def _answer(request: Request, reply: Any) -> Answer:
 def too_large(what: str, limit: int) -> MessageTooLarge:
     """Return the error of a message that is over the limit of one."""
     return MessageTooLarge(
-        f"{what}, more than one gRPC message may hold here ({limit:,})",
+        f"{what}, more than the {limit:,} that one gRPC message may have here",
         "Raise max_message_bytes, ask for fewer samples or outputs at once, or use shared memory or HTTP",
     )
 
 
-def _meaning(status: str, message: str, ask: Ask, settings: Settings, limit: int) -> ClientError:
-    address = settings.address
+def _meaning(status: str, message: str, address: Address, limit: int) -> ClientError:
     match status.rpartition(".")[2]:
-        case "UNAVAILABLE" if _is_other_protocol(message):
-            return NotTriton(f"what answers at {address} does not speak gRPC: {message}", "Use Triton's gRPC port")
+        case "UNAVAILABLE" | "INTERNAL" | "UNKNOWN" if _is_other_protocol(message):
+            return NotTriton(f"what answers at {address} does not speak gRPC", "Use Triton's gRPC port")
         case "UNAVAILABLE" if "handshake" in message.lower() or "certificate" in message.lower():
-            return SettingsError(f"no TLS connection to {address}: {message}", "Look at the certificates of Tls")
+            return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Look at Tls' certificates")
         case "UNAVAILABLE":
-            return ServerUnavailable(f"{address} is unavailable: {message}", "Is the server running?")
+            return ServerUnavailable(f"{address} is unavailable: {_reason(message)}", "Is the server running?")
         case "DEADLINE_EXCEEDED":
             return DeadlineExceeded(f"no answer from {address} within the deadline", "Give it more time, or less work")
-        case "RESOURCE_EXHAUSTED" if "larger than max" in message:
-            return too_large(message, limit)
-        case "NOT_FOUND":
-            return UnknownModel(message)
+        case "RESOURCE_EXHAUSTED" if found := re.search(r"larger than max \((\d+) vs", message):
+            kind = "the request" if "sent message" in message.lower() or "SERVER" in message else "the answer"
+            return too_large(f"{kind} has {int(found[1]):,} bytes", limit)
         case "UNIMPLEMENTED":
             return NotTriton(f"what answers at {address} does not know Triton's calls", "Use Triton's gRPC port")
-        case "INTERNAL" | "UNKNOWN" if _is_other_protocol(message):
-            return NotTriton(f"what answers at {address} does not speak gRPC: {message}", "Use Triton's gRPC port")
+        case "NOT_FOUND":
+            return UnknownModel(message)
         case "INVALID_ARGUMENT" if "unknown model" in message.lower():
             return UnknownModel(message)
         case "UNAUTHENTICATED" | "PERMISSION_DENIED":
             return ServerRefused(f"{address} refused: {message}", "Give what it wants with headers")
-        case "CANCELLED":
-            return ServerRefused(f"the call of {address} was cancelled: {message}")
         case _:
             return ServerRefused(f"{address} refused: {message}")
 
 
 def _is_other_protocol(message: str) -> bool:
+    """Tell whether an HTTP/1 server, or one that hung up on gRPC's greeting, is behind a message of gRPC's."""
     text = message.lower()
-    return any(sign in text for sign in ("http1.x", "http/1", "http2 header", "http status", "invalid content-type"))
+    if "failed to connect" in text and "socket closed" in text:
+        return True
+    return any(sign in text for sign in ("http1.x", "http/1", "http status", "http2 header", "invalid content-type"))
+
+
+def _reason(message: str) -> str:
+    """Return what is at the bottom of gRPC's account of a failed connection."""
+    last = message.rpartition("last error: ")[2]
+    return re.sub(r"^(\w+: )?(ipv[46]:\S+: )?", "", last)

@@ -74,7 +74,7 @@ class HttpWire:
             raise _refusal(reply, self._address)
         if ask.call == "infer":
             return _answer(ask.arguments[0], reply)
-        return _document(reply, self._address) if reply.body else None
+        return None if ask.call in ("register", "unregister") else _document(reply, self._address)
 
     def _exchange(self, call: Call, seconds: float | None) -> Reply:
         """Send a call and read its answer, on a kept connection or, where the server has closed that, on a new one."""
@@ -113,7 +113,7 @@ class HttpWire:
         self._idle.append(connection)
         return Reply(response.status, response.headers, body)
 
-    def translate(self, error: Exception, ask: Ask) -> ClientError:
+    def translate(self, error: Exception) -> ClientError:
         """Return what an error of a connection means."""
         address = self._address
         match error:

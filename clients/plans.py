@@ -4,13 +4,22 @@ A plan is a generator. It yields an ``Ask`` of the server or a ``Pause``, is sen
 returns the result. The clients differ only in how they perform a step: blocking, or awaiting.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypeVar
 
 from clients import inputs as checking
-from clients.errors import ClientError, InputError, ServerRefused, ServerUnavailable, UnknownModel, nearest
+from clients.errors import (
+    ClientError,
+    ConnectionLost,
+    InputError,
+    NotTriton,
+    ServerRefused,
+    ServerUnavailable,
+    UnknownModel,
+    nearest,
+)
 from clients.inputs import Inputs
 from clients.models import (
     Answer,
@@ -116,27 +125,36 @@ def ask(session: Session, clock: Clock, call: str, *arguments: Any) -> Plan[Any]
 
 
 def health(session: Session, clock: Clock, call: str, *arguments: str) -> Plan[bool]:
-    """Ask once whether a server or a model is live or ready: one that does not answer is not."""
+    """Ask once whether a server or a model is live or ready: what does not answer as Triton does is not."""
     try:
         return bool((yield Ask(call, arguments, clock.left())))
-    except ServerUnavailable:
+    except (ServerUnavailable, ConnectionLost, NotTriton):
         return False
+
+
+def _read(session: Session, reader: Callable[..., _Result], *documents: Any) -> _Result:
+    """Read what the server has said; NotTriton where it is not what Triton says."""
+    try:
+        return reader(*documents)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        address = session.settings.address
+        raise NotTriton(f"what answers at {address} is no Triton Inference Server", "Look at the URL") from error
 
 
 def server(session: Session, clock: Clock) -> Plan[Server]:
     """Ask for the server's own metadata."""
-    return read_server((yield from ask(session, clock, "server")))
+    return _read(session, read_server, (yield from ask(session, clock, "server")))
 
 
 def index(session: Session, clock: Clock) -> Plan[tuple[IndexEntry, ...]]:
     """Ask for the models of the server's repository."""
-    return read_index((yield from ask(session, clock, "index")))
+    return _read(session, read_index, (yield from ask(session, clock, "index")))
 
 
 def statistics(session: Session, clock: Clock, name: str, version: str) -> Plan[tuple[Statistics, ...]]:
     """Ask what the versions of a model have done."""
     yield from model(session, clock, name, version)
-    return read_statistics((yield from _known(session, clock, "statistics", name, version)))
+    return _read(session, read_statistics, (yield from _known(session, clock, "statistics", name, version)))
 
 
 def model(session: Session, clock: Clock, name: str, version: str) -> Plan[Model]:
@@ -146,7 +164,7 @@ def model(session: Session, clock: Clock, name: str, version: str) -> Plan[Model
     if known is None:
         metadata = yield from _known(session, clock, "metadata", name, version)
         config = yield from _known(session, clock, "config", name, version)
-        known = session.models[name, version] = read_model(metadata, config)
+        known = session.models[name, version] = _read(session, read_model, metadata, config)
     return known
 
 

@@ -1,0 +1,135 @@
+"""A model repository for the tests of the clients: tiny ONNX models that a real Triton serves.
+
+linear      batches up to 8: output[batch, 3] = input[batch, 4] x WEIGHTS, with labels
+join        batches up to 4: sum[batch, 2] = left + right, difference[batch, 2] = left - right
+echo        does not batch: for each datatype an input and an output [-1], such as int8 and int8_out
+fill        does not batch: count ones, for an int64 count [1]
+slow        does not batch: multiplies 128 x 128 matrices rounds times, for an int64 [1], and answers 128 ones
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+WEIGHTS = np.arange(12, dtype="float32").reshape(4, 3) / 4
+LABELS = ("cat", "dog", "a: fish")
+ECHOED = {
+    "bool": TensorProto.BOOL, "uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64, "int8": TensorProto.INT8, "int16": TensorProto.INT16, "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64, "float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE, "object": TensorProto.STRING,
+}  # fmt: skip
+TRITON = {"float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "STRING"}
+Shape = list[int | str]
+
+
+def value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def tensor(kind: str, name: str, dtype: str, dims: list[int], more: str = "") -> str:
+    triton = TRITON.get(dtype, dtype.upper())
+    return f'{kind} {{ name: "{name}" data_type: TYPE_{triton} dims: {dims} {more} }}\n'
+
+
+def write(folder: Path, name: str, graph: onnx.GraphProto, max_batch_size: int, tensors: str) -> None:
+    (folder / name / "1").mkdir(parents=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / name / "1/model.onnx")
+    group = "instance_group { count: 1 kind: KIND_CPU }\n"
+    config = f'name: "{name}"\nbackend: "onnxruntime"\nmax_batch_size: {max_batch_size}\n{group}{tensors}'
+    (folder / name / "config.pbtxt").write_text(config)
+
+
+def write_repository(folder: Path) -> Path:
+    """Write every model and return the folder."""
+    _linear(folder)
+    _join(folder)
+    _echo(folder)
+    _fill(folder)
+    _slow(folder)
+    return folder
+
+
+def _linear(folder: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["input", "W"], ["output"])],
+        "linear",
+        [value("input", TensorProto.FLOAT, ["batch", 4])],
+        [value("output", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(WEIGHTS, "W")],
+    )
+    output = tensor("output", "output", "float32", [3], 'label_filename: "labels.txt"')
+    tensors = tensor("input", "input", "float32", [4]) + output + "dynamic_batching { }\n"
+    write(folder, "linear", graph, 8, tensors)
+    (folder / "linear/labels.txt").write_text("\n".join(LABELS) + "\n")
+
+
+def _join(folder: Path) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["left", "right"], ["sum"]),
+            helper.make_node("Sub", ["left", "right"], ["difference"]),
+        ],
+        "join",
+        [value(name, TensorProto.FLOAT, ["batch", 2]) for name in ("left", "right")],
+        [value(name, TensorProto.FLOAT, ["batch", 2]) for name in ("sum", "difference")],
+    )
+    names = {"left": "input", "right": "input", "sum": "output", "difference": "output"}
+    write(folder, "join", graph, 4, "".join(tensor(kind, name, "float32", [2]) for name, kind in names.items()))
+
+
+def _echo(folder: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [name], [f"{name}_out"]) for name in ECHOED],
+        "echo",
+        [value(name, kind, ["n"]) for name, kind in ECHOED.items()],
+        [value(f"{name}_out", kind, ["n"]) for name, kind in ECHOED.items()],
+    )
+    inputs = "".join(tensor("input", name, name, [-1]) for name in ECHOED)
+    outputs = "".join(tensor("output", f"{name}_out", name, [-1]) for name in ECHOED)
+    write(folder, "echo", graph, 0, inputs + outputs)
+
+
+def _fill(folder: Path) -> None:
+    one = numpy_helper.from_array(np.ones(1, "float32"))
+    graph = helper.make_graph(
+        [helper.make_node("ConstantOfShape", ["count"], ["filled"], value=one)],
+        "fill",
+        [value("count", TensorProto.INT64, [1])],
+        [value("filled", TensorProto.FLOAT, ["n"])],
+    )
+    write(
+        folder, "fill", graph, 0, tensor("input", "count", "int64", [1]) + tensor("output", "filled", "float32", [-1])
+    )
+
+
+def _slow(folder: Path) -> None:
+    identity = np.eye(128, dtype="float32")
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["still_going"]),
+            helper.make_node("MatMul", ["matrix", "I"], ["product"]),
+        ],
+        "round",
+        [value("number", TensorProto.INT64, []), value("going", TensorProto.BOOL, []),
+         value("matrix", TensorProto.FLOAT, [128, 128])],
+        [value("still_going", TensorProto.BOOL, []), value("product", TensorProto.FLOAT, [128, 128])],
+    )  # fmt: skip
+    graph = helper.make_graph(
+        [
+            helper.make_node("Squeeze", ["rounds"], ["times"]),
+            helper.make_node("Loop", ["times", "", "I"], ["powers"], body=body),
+            helper.make_node("ReduceSum", ["powers", "axis"], ["ones"], keepdims=0),
+        ],
+        "slow",
+        [value("rounds", TensorProto.INT64, [1])],
+        [value("ones", TensorProto.FLOAT, [128])],
+        [numpy_helper.from_array(identity, "I"), numpy_helper.from_array(np.array([0], "int64"), "axis")],
+    )
+    write(
+        folder, "slow", graph, 0, tensor("input", "rounds", "int64", [1]) + tensor("output", "ones", "float32", [128])
+    )
