@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint format benchmarks clean
+.PHONY: demo test test-all conformance lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -12,6 +12,10 @@ test: .venv/dev
 
 test-all: .venv/dev
 	$(BIN)/pytest
+
+# Every case of the onnx package, published and served; goes on where a run was cut short.
+conformance: .venv/dev
+	$(BIN)/python -m tests.conformance
 
 lint: .venv/dev
 	$(BIN)/ruff check .
