@@ -12,7 +12,7 @@ from typing import Any
 
 from generator import releases, sources
 from generator.backends import BACKENDS
-from generator.errors import OptionError, SourceError, nearest
+from generator.errors import OptionError, nearest
 from generator.specs import Instances, Options, Tolerance, VersionPolicy
 
 CONFIG_NAME = "modelrepo.toml"
@@ -213,6 +213,7 @@ FIELDS: dict[str, Field] = {
     "tolerance": Field(_tolerance, None, "NUMBER", "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=…."),
     "verify": Field(_boolean, True, "", "Compare the converted model with its source before it is published (the default)."),
     "trust_source": Field(_boolean, False, "", "Unpickle a weights file that holds code. It can run anything: only for files you trust."),
+    "live_check": Field(_choice("auto", "require", "off"), "auto", "auto|require|off", "Ask each model in a real Triton on this machine before it is published: wherever that is possible, always, or not at all.", run=True),
     "allow_untrained": Field(_boolean, False, "", "Fall back to seeded random weights where pretrained ones can't be downloaded.", flag=False),
 }
 # fmt: on
@@ -263,16 +264,9 @@ def _read_keys(table: Mapping[str, Any], known: list[str], path: Path, where: st
         ):
             written = str(path.parent / Path(value).expanduser())
         elif key == "model" and isinstance(value, str):
-            written = _seen_from(value, path.parent)
+            written = sources.seen_from(value, path.parent)
         values[key] = parse_field(key, written, f"{path}{where}: {key}")
     return values
-
-
-def _seen_from(model: str, folder: Path) -> str:
-    try:
-        return sources.seen_from(model, folder)
-    except SourceError:  # told as the failure of this model, and not of every other one
-        return model
 
 
 def parse_field(name: str, value: Any, where: str) -> Any:
@@ -303,13 +297,20 @@ def resolve(flags: Mapping[str, Any], config: ConfigFile, model: str) -> tuple[s
 
 def _default_name(options: Options) -> str:
     """Return the name that the source gives a model, if Triton can take what becomes of it."""
+    name = sources.default_name(options.model)
     try:
-        name = sources.default_name(options.model)
-    except SourceError:  # told as the failure of this model, and not of every other one
-        name = options.model.rpartition(":")[2]
-    for backend in options.backends:
-        published_name(name, options, backend)
+        for backend in options.backends:
+            published_name(name, options, backend)
+    except OptionError as error:
+        raise OptionError(error.message, f"{error.hint}{_naming_hint(options.model)}") from error
     return name
+
+
+def _naming_hint(model: str) -> str:
+    """Return how a model is given another name, where its own comes from a file's."""
+    if not sources.names_a_file(model):
+        return ""
+    return ". Give it one in a [models.NAME] table of modelrepo.toml, or with --name-template"
 
 
 def _check_together(options: Options) -> None:

@@ -48,15 +48,21 @@ def find(reference: str) -> tuple[Source, str]:
     return SOURCES[scheme], name
 
 
+def names_a_file(reference: str) -> bool:
+    """Tell whether a reference holds the path of a file; False also where its scheme is unknown or names nothing."""
+    scheme, colon, name = reference.partition(":")
+    return bool(colon and name) and scheme in SOURCES and SOURCES[scheme].NAMES_FILES
+
+
 def default_name(reference: str) -> str:
     """Return the name that a model is published under unless the user gives it one: the stem of a file's name."""
-    source, name = find(reference)
-    return Path(name).stem if source.NAMES_FILES else name
+    name = reference.partition(":")[2] or reference
+    return Path(name).stem if names_a_file(reference) else name
 
 
 def seen_from(reference: str, folder: Path) -> str:
     """Return a reference that is written in a file of ``folder``, with a path that leads there from here."""
-    source, name = find(reference)
-    if not source.NAMES_FILES:
+    if not names_a_file(reference):
         return reference
-    return f"{reference.partition(':')[0]}:{folder / Path(name).expanduser()}"
+    scheme, _, name = reference.partition(":")
+    return f"{scheme}:{folder / Path(name).expanduser()}"
