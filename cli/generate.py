@@ -1,8 +1,9 @@
 """`generate`: convert models, verify them, and publish them in a Triton model repository."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,6 +12,8 @@ from generator.errors import OptionError
 from generator.options import FIELDS, Field
 
 if TYPE_CHECKING:
+    from generator.gate import Gate
+    from generator.progress import Progress
     from generator.results import Job
 
 EXAMPLES = """
@@ -26,7 +29,8 @@ Examples:
 Exit codes:
   0 done            3 source          6 repository
   1 unexpected      4 conversion      9 deferred, with --strict
-  2 usage           5 verification    130 interrupted
+  2 usage           5 verification    7 server, with --live-check require
+                                      130 interrupted
 """
 
 
@@ -71,12 +75,24 @@ def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, qu
 
     jobs, repository = _jobs(given, config)
     progress = Progress(report.Follower(quiet))
-    outcome = pipeline.generate(jobs, repository, progress, dry_run=dry_run)
+    with _gate(jobs[0].options.live_check, progress) as gate:
+        outcome = pipeline.generate(jobs, repository, progress, dry_run=dry_run, gate=gate)
     if as_json:
         report.print_json(outcome)
     else:
         report.print_table(outcome)
     raise click.exceptions.Exit(report.tell_failures(outcome, strict))
+
+
+@contextmanager
+def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Iterator[Gate | None]":
+    if mode == "off":
+        yield None
+        return
+    from server.live_check import LiveCheck
+
+    with LiveCheck(mode, progress) as gate:
+        yield gate
 
 
 def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]":

@@ -95,8 +95,12 @@ def print_table(report: Report) -> None:
 
 def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) -> Table:
     """Return the table; without the paths and with headings in two lines it fits an 80-column terminal."""
-    worst, step = ("worst difference", "next step") if with_path else ("worst\ndifference", "next\nstep")
-    headings = ["model", "backend", "version", "status", "batch", worst, *(["path"] if with_path else []), step]
+    worst, live, step = (
+        ("worst difference", "live check", "next step")
+        if with_path
+        else ("worst\ndifference", "live\ncheck", "next\nstep")
+    )
+    headings = ["model", "backend", "version", "status", "batch", worst, live, *(["path"] if with_path else []), step]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, no_wrap=True, justify="right" if heading in ("version", "batch") else "left")
@@ -108,6 +112,7 @@ def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) 
             Text(result.status, style=STATUS_STYLES[result.status]),
             "-" if result.max_batch_size is None else str(result.max_batch_size),
             _worst(result.verification),
+            result.verification.live.status if result.verification.live else "-",
             *([_relative(result.path) if result.path else "-"] if with_path else []),
             f"[{steps.index(result.next_step) + 1}] below" if result.next_step in steps else "-",
         ]

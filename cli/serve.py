@@ -26,13 +26,9 @@ Exit codes:
 
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--repository", type=click.Path(path_type=Path), help="Model repository; default: that of modelrepo.toml."
-)
+@click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Serve only this model; may be repeated.")
-@click.option(
-    "--control", type=click.Choice(["none", "poll", "explicit"]), help="Triton's control mode. Default: none."
-)
+@click.option("--control", type=click.Choice(["none", "poll", "explicit"]), help="Triton's mode. Default: none.")
 @click.option("--poll-seconds", type=click.IntRange(1), default=15, help="How often --control poll looks. Default: 15.")
 @click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")

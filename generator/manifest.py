@@ -8,7 +8,7 @@ from typing import Any
 
 from generator.digests import FileRecord, are_intact, content_of
 from generator.errors import RepositoryError
-from generator.specs import Verification, Weights, Worst
+from generator.specs import Live, Verification, Weights, Worst
 
 SCHEMA = 1
 
@@ -42,6 +42,8 @@ class Provenance:
         source, found = dict(document["source"]), dict(document["verification"])
         source.update(weights=Weights(**source["weights"]), notes=tuple(source["notes"]))
         found.update(mixing=tuple(found["mixing"]), notes=tuple(found["notes"]))
+        if found.get("live"):
+            found["live"] = Live(**{**found["live"], "notes": tuple(found["live"]["notes"])})
         if found["worst"]:
             found["worst"] = Worst(**{**found["worst"], "index": tuple(found["worst"]["index"])})
         return cls(**{**document, "source": SourceRecord(**source), "verification": Verification(**found)})

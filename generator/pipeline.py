@@ -2,26 +2,32 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from generator import results, sources, standing, verify
 from generator.backends import onnxruntime
 from generator.errors import ModelRepoError, OptionError, RepositoryError, VerificationError
 from generator.export import EXPORTERS
+from generator.gate import Gate
 from generator.inputs import load_samples
 from generator.model_config import ConfigWriter
 from generator.progress import Progress
+from generator.remembered import Remembered
 from generator.repository import Repository, StagedModel
 from generator.results import Job, Target
-from generator.sources.model import SourceModel
 from generator.specs import Export, Options, Report, Result, Verification
 from generator.staging import PreparedPlan, Proven, prepare
+from generator.verify import Run
 
 
-def generate(jobs: list[Job], repository: Path, progress: Progress, *, dry_run: bool = False) -> Report:
+def generate(
+    jobs: list[Job], repository: Path, progress: Progress, *, dry_run: bool = False, gate: Gate | None = None
+) -> Report:
     """Generate every job's models; one that fails is a row of the report and keeps no other from its turn.
 
-    An interrupt ends the run, and the report still says what stands.
+    What is staged must pass the ``gate`` before it is published. An interrupt ends the run, and the report still says
+    what stands.
     """
     _refuse_same_names(jobs)
     destination = Repository(repository)
@@ -32,7 +38,7 @@ def generate(jobs: list[Job], repository: Path, progress: Progress, *, dry_run: 
         failure: ModelRepoError | None = None
         try:
             if not interrupted:
-                for row in generate_model(job, destination, progress, dry_run=dry_run):
+                for row in generate_model(job, destination, progress, dry_run=dry_run, gate=gate):
                     done.append(row)
         except ModelRepoError as error:
             failure = error
@@ -46,7 +52,9 @@ def generate(jobs: list[Job], repository: Path, progress: Progress, *, dry_run: 
     return Report(destination.root, tuple(rows), progress.total(), interrupted)
 
 
-def generate_model(job: Job, repository: Repository, progress: Progress, *, dry_run: bool) -> Iterator[Result]:
+def generate_model(
+    job: Job, repository: Repository, progress: Progress, *, dry_run: bool, gate: Gate | None
+) -> Iterator[Result]:
     """Generate one model for each of its backends, and yield the row of each as soon as it is certain.
 
     Nothing is published before everything is proven and laid out; what Triton serves is published last.
@@ -70,9 +78,12 @@ def generate_model(job: Job, repository: Repository, progress: Progress, *, dry_
         source.check(name)
         yield from (results.would_publish(target, repository) for target in missing)
         return
+    if gate:
+        gate.expect()
     with repository.staging() as staging:
         proven = _prove(job, staging / "onnx", progress)
         ready = [(target, prepare(target, job.options, proven, writer, repository, staging)) for target in missing]
+        ready = [(target, _passed(prepared, proven, job.options, gate, progress)) for target, prepared in ready]
         with progress.step("publish", f"publishing in {repository.root}"), repository.locked():
             for target, prepared in sorted(ready, key=lambda pair: isinstance(pair[1], StagedModel)):
                 yield _publish(target, prepared, repository, progress)
@@ -90,15 +101,16 @@ def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
         export = EXPORTERS[source.framework].export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
-    verification = _verify(source, export, options, progress)
+    reference = Remembered(source.run)
+    verification = _verify(reference.ask, export, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*export.notes, *verification.notes, *reasons)
     for note in notes:
         progress.warn(f"{job.name}: {note}")
-    return Proven(source, export, verification, max_batch_size, notes)
+    return Proven(source, reference, export, verification, max_batch_size, notes)
 
 
-def _verify(source: SourceModel, export: Export, options: Options, progress: Progress) -> Verification:
+def _verify(source: Run, export: Export, options: Options, progress: Progress) -> Verification:
     if not options.verify:
         return Verification(
             notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
@@ -107,7 +119,7 @@ def _verify(source: SourceModel, export: Export, options: Options, progress: Pro
     with progress.step("verify", "verifying against the source") as step:
         try:
             found = verify.verify(
-                source.run,
+                source,
                 onnxruntime.open_model(export.path),
                 export.signature,
                 max_batch_size=options.max_batch_size,
@@ -137,6 +149,19 @@ def _served_batch(options: Options, export: Export, verification: Verification) 
     if verification.mixing:
         return 0, (f"batching is off: samples of one batch influence each other in {', '.join(verification.mixing)}",)
     return options.max_batch_size, ()
+
+
+def _passed(
+    prepared: StagedModel | PreparedPlan, proven: Proven, options: Options, gate: Gate | None, progress: Progress
+) -> StagedModel | PreparedPlan:
+    """Return a staged model with what the gate found; a plan that is built elsewhere is not here to be checked."""
+    if gate is None or isinstance(prepared, PreparedPlan):
+        return prepared
+    live = gate.check(prepared, proven, options)
+    for note in (f"no live check: {live.detail}",) if live.status == "skipped" else live.notes:
+        progress.warn(f"{prepared.name}: {note}")
+    verification = replace(prepared.provenance.verification, live=live)
+    return replace(prepared, provenance=replace(prepared.provenance, verification=verification))
 
 
 def _publish(

@@ -136,6 +136,7 @@ class Options:
     verify: bool
     trust_source: bool
     allow_untrained: bool
+    live_check: Literal["auto", "require", "off"]
 
 
 @dataclass(frozen=True)
@@ -188,13 +189,29 @@ class Worst:
 
 
 @dataclass(frozen=True)
+class Live:
+    """What the live check in a real Triton found: ``detail`` is the server, or the reason why there was no check.
+
+    ``cases`` and ``max_rel_diff`` are as in Verification, over all protocols; ``largest_merged_batch`` is the largest
+    batch that the dynamic batcher formed from single requests, None where it had none to form.
+    """
+
+    status: Literal["passed", "skipped"]
+    detail: str
+    cases: int = 0
+    max_rel_diff: float | None = None
+    largest_merged_batch: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Verification:
     """What verification found. ``passed`` is None where it was not run.
 
     ``max_rel_diff`` is the largest difference over the largest magnitude of the same sample's output; ``cases``
     counts the pairs of an input and a batch size that were compared; ``batch_invariant`` says whether samples asked
     one by one are answered as in a batch, ``mixing`` which outputs are not; ``top1`` and ``top5`` are agreement rates
-    in 0..1 of classifiers.
+    in 0..1 of classifiers. ``live`` is None where no live check was asked for.
     """
 
     passed: bool | None = None
@@ -208,6 +225,7 @@ class Verification:
     top1: float | None = None
     top5: float | None = None
     notes: tuple[str, ...] = ()
+    live: Live | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from generator.digests import record_files
 from generator.manifest import PendingPlan, Provenance, SourceRecord
 from generator.model_config import LABELS, ConfigPlan, ConfigWriter
 from generator.releases import release_named
+from generator.remembered import Remembered
 from generator.repository import CONFIG, Repository, StagedModel
 from generator.results import Target
 from generator.sources.model import SourceModel
@@ -19,9 +20,13 @@ from generator.specs import Artifact, Deferred, Export, Options, Order, Verifica
 
 @dataclass(frozen=True)
 class Proven:
-    """An exported model with what verification says of it, and the largest batch that Triton may form."""
+    """An exported model with what verification says of it, and the largest batch that Triton may form.
+
+    ``reference`` is the source's run, with the answers that verification asked for.
+    """
 
     source: SourceModel
+    reference: Remembered
     export: Export
     verification: Verification
     max_batch_size: int

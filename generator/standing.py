@@ -37,12 +37,18 @@ def reactivate(target: Target, options: Options, repository: Repository) -> Resu
     return results.published(target, activated, repository) if activated else None
 
 
+def _passed_live(provenance: Provenance) -> bool:
+    live = provenance.verification.live
+    return live is not None and live.status == "passed"
+
+
 def _is_wanted(provenance: Provenance, target: Target, options: Options) -> bool:
     """Tell whether what was made then is what would be made now, and proven if that is asked for."""
     expected = provenance.source.weights.expected_at
     return (
         provenance.key == target.key.digest
         and (provenance.verification.passed is not None or not options.verify)
+        and (options.live_check != "require" or _passed_live(provenance))
         # A fallback to random weights stands while that is allowed and the trained ones are missing.
         and (expected is None or (options.allow_untrained and not Path(expected).exists()))
     )

@@ -10,7 +10,7 @@ from generator.errors import RepositoryError, ServerError
 from generator.progress import Progress
 from server import docker, runtime, start
 from server.handle import ModelState, Ports, Server
-from server.plan import Control, Plan, needs_completion
+from server.plan import NONE, Control, Plan, needs_completion
 
 __all__ = ["ModelState", "Ports", "RuntimeName", "Server", "running_server"]
 
@@ -19,7 +19,7 @@ RuntimeName = Literal["auto", "local", "docker"]
 
 @contextmanager
 def running_server(
-    repository: Path,
+    repository: Path | None,
     *,
     runtime: RuntimeName = "auto",
     control: Control = "none",
@@ -37,16 +37,17 @@ def running_server(
 ) -> Iterator[Server]:
     """Serve a model repository with a real Triton, on loopback, until the block ends.
 
-    ``runtime`` local is the server binary on this machine, docker is the image of ``release``, auto is local where
-    that can run. ``control`` is Triton's: with explicit, ``models`` are loaded at the start. Port 0 is any free one.
-    ``cpu_overlay`` serves models that ask for a GPU without one; ``Server.notes`` says what was changed.
-    ``auto_complete`` lets Triton fill in configurations; None does so where the repository has incomplete ones.
-    Raises ServerError where Triton can't be had or started, or where a model fails to load, unless ``keep_going``.
+    Without a ``repository`` the server has an empty one of its own. ``runtime`` local is the server binary on this
+    machine, docker is the image of ``release``, auto is local where that can run. ``control`` is Triton's: with
+    explicit, ``models`` are loaded at the start. Port 0 is any free one. ``cpu_overlay`` serves models that ask for a
+    GPU without one; ``Server.notes`` says what was changed. ``auto_complete`` lets Triton fill in configurations; None
+    does so where the repository has incomplete ones. ``graceful`` lets requests in flight end first. Raises ServerError
+    where Triton can't be had or started, or where a model fails to load, unless ``keep_going``.
     """
-    if not repository.is_dir():
+    if repository and not repository.is_dir():
         raise RepositoryError(f"there is no model repository {repository}", "Name it with --repository")
     plan = Plan(
-        repository=repository.resolve(),
+        repository=repository.resolve() if repository else NONE,
         runtime=_chosen(runtime),
         control=control,
         models=tuple(models),
@@ -54,7 +55,7 @@ def running_server(
         poll_seconds=poll_seconds,
         release=releases.release_named(release),
         cpu_overlay=cpu_overlay,
-        auto_complete=needs_completion(repository) if auto_complete is None else auto_complete,
+        auto_complete=_completes(repository, auto_complete),
         graceful=graceful,
     )
     server = start.started(plan, progress or Progress())
@@ -64,6 +65,12 @@ def running_server(
         yield server
     finally:
         start.stop(server)
+
+
+def _completes(repository: Path | None, asked: bool | None) -> bool:
+    if asked is not None:
+        return asked
+    return repository is not None and needs_completion(repository)
 
 
 def _chosen(name: RuntimeName) -> Literal["local", "docker"]:

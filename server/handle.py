@@ -45,11 +45,12 @@ class ModelState:
 class Server:
     """A running Triton: where it answers, where its log is, and what it can be told.
 
-    ``notes`` say where what is served differs from the repository. Every method raises ServerError where the server
-    can't be reached or says no.
+    ``repository`` is what it serves: its own folder, where it was given none. ``notes`` say where what is served
+    differs from the repository. Every method raises ServerError where the server can't be reached or says no.
     """
 
     ports: Ports
+    repository: Path
     log: Path
     pid: int
     description: str
@@ -79,6 +80,11 @@ class Server:
             if time.monotonic() > deadline:
                 raise ServerError(f"Triton did not start within {seconds:.0f} seconds", f"Its log is {self.log}")
             time.sleep(LOOK_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server is running."""
+        return self.guardian.poll() is None
 
     def wait(self) -> int:
         """Wait for the server's end and return its exit code."""
@@ -132,7 +138,7 @@ class Server:
             return False
 
     def _check_alive(self) -> None:
-        if self.guardian.poll() is not None:
+        if not self.alive:
             said = logs.last_words(self.log_text())
             raise ServerError(f"Triton ended with code {self.guardian.returncode}: {said}", f"Its log is {self.log}")
 

@@ -9,7 +9,7 @@ LINE = re.compile(r"^(?P<level>[EWI])\d{4} [\d:.]+ \d+ [\w.]+:\d+\] (?P<message>
 # What stands before a reason: Triton's error code, the name of a Python backend's exception.
 KIND = re.compile(
     r"^((Internal|Invalid argument|Unavailable|Not found): |TritonModelException: "
-    r"|load failed for model '[^']*': version \d+ is at UNAVAILABLE state: )+"
+    r"|unable to load model '[^']*': |load failed for model '[^']*': version \d+ is at UNAVAILABLE state: )+"
 )
 # A model that is refused before it is loaded; over its API Triton only says that it failed to poll.
 REFUSED = re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)")

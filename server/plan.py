@@ -18,6 +18,10 @@ EXIT_SECONDS, GRACE_SECONDS = 5, 10.0
 COMPLETE = ("backend", "input", "output")
 
 
+# Stands for an empty repository of the server's own, which ends with it.
+NONE = Path()
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is served, by what, where it listens, and how it ends.

@@ -14,7 +14,7 @@ from server import docker, local, overlay, runtime
 from server import log as logs
 from server.handle import Server
 from server.local import Launch
-from server.plan import GRACE_SECONDS, Plan, choose_ports
+from server.plan import GRACE_SECONDS, NONE, Plan, choose_ports
 
 START_SECONDS = 600.0
 # A port that was free may be taken by someone else before Triton takes it.
@@ -57,7 +57,10 @@ def _launched(plan: Plan, progress: Progress) -> Server:
     try:
         (scratch / "empty").mkdir(parents=True)
         notes: tuple[str, ...] = ()
-        if plan.cpu_overlay:
+        if plan.repository == NONE:
+            plan = replace(plan, repository=scratch / "repository")
+            plan.repository.mkdir()
+        elif plan.cpu_overlay:
             notes = overlay.lay(plan.repository, scratch / "repository")
             plan = replace(plan, repository=scratch / "repository")
         launch = LAUNCHERS[plan.runtime](plan, scratch, progress)
@@ -95,4 +98,4 @@ def _guarded(launch: Launch, plan: Plan, scratch: Path, notes: tuple[str, ...]) 
         first = guardian.stdout.readline()
     if not first:
         raise ServerError(f"can't start {launch.command[0]}", "Its error is above")
-    return Server(plan.ports, log, int(first), launch.description, guardian, notes)
+    return Server(plan.ports, plan.repository, log, int(first), launch.description, guardian, notes)

@@ -55,9 +55,11 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def generate(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Generate:
-    """Run `generate` in this process, in an empty folder."""
+    """Run `generate` in this process, in an empty folder; without a server, unless the test asks for one."""
 
     def run(*arguments: str) -> Outcome:
+        if "--live-check" not in arguments:
+            arguments = (*arguments, "--live-check", "off")
         monkeypatch.setattr(sys, "argv", ["generate", *arguments])
         capsys.readouterr()
         code = errors.run(generate_command.generate, "generate")

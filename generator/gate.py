@@ -1,0 +1,17 @@
+"""What a staged model must pass before it is published, handed to the pipeline by whoever can check more."""
+
+from typing import Protocol
+
+from generator.repository import StagedModel
+from generator.specs import Live, Options
+from generator.staging import Proven
+
+
+class Gate(Protocol):
+    """A check of staged models."""
+
+    def expect(self) -> None:
+        """Note that a model is on its way: what takes time to get ready may be begun."""
+
+    def check(self, staged: StagedModel, proven: Proven, options: Options) -> Live:
+        """Return what was found; VerificationError for a model that may not be published."""
