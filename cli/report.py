@@ -94,13 +94,18 @@ def print_table(report: Report) -> None:
 
 
 def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) -> Table:
-    """Return the table; without the paths and with headings in two lines it fits an 80-column terminal."""
-    worst, live, step = (
-        ("worst difference", "live check", "next step")
-        if with_path
-        else ("worst\ndifference", "live\ncheck", "next\nstep")
-    )
-    headings = ["model", "backend", "version", "status", "batch", worst, live, *(["path"] if with_path else []), step]
+    """Return the table; without paths and live checks, and with headings in two lines it fits an 80-column terminal."""
+    worst, step = ("worst difference", "next step") if with_path else ("worst\ndifference", "next\nstep")
+    headings = [
+        "model",
+        "backend",
+        "version",
+        "status",
+        "batch",
+        worst,
+        *(["live check", "path"] if with_path else []),
+        step,
+    ]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, no_wrap=True, justify="right" if heading in ("version", "batch") else "left")
@@ -112,8 +117,7 @@ def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) 
             Text(result.status, style=STATUS_STYLES[result.status]),
             "-" if result.max_batch_size is None else str(result.max_batch_size),
             _worst(result.verification),
-            result.verification.live.status if result.verification.live else "-",
-            *([_relative(result.path) if result.path else "-"] if with_path else []),
+            *([_live(result.verification), _relative(result.path) if result.path else "-"] if with_path else []),
             f"[{steps.index(result.next_step) + 1}] below" if result.next_step in steps else "-",
         ]
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
@@ -124,6 +128,10 @@ def _worst(verification: Verification) -> str:
     if verification.passed is None or verification.max_rel_diff is None:
         return "-"
     return f"{verification.max_rel_diff:.1e}"
+
+
+def _live(verification: Verification) -> str:
+    return verification.live.status if verification.live else "-"
 
 
 def _relative(path: Path) -> str:
