@@ -192,7 +192,7 @@ def _name_template(value: Any) -> str:
 
 # fmt: off
 FIELDS: dict[str, Field] = {
-    "model": Field(_text, None, "NAME", "Source model: a torchvision name, SCHEME:NAME, or a [models.NAME] of modelrepo.toml."),
+    "model": Field(_text, None, "NAME", "Source model: a torchvision name, onnx:PATH, or a [models.NAME] of modelrepo.toml."),
     "backends": Field(_backends, ("onnx",), "LIST", f"What to build, of {', '.join(BACKENDS)}; comma-separated."),
     "repository": Field(_path, Path("model_repository"), "DIR", "Model repository to publish in.", path=True, run=True),
     "weights": Field(_text, "pretrained", "pretrained|random|PATH", "Weights: downloaded, seeded random, or a .pth, .pt or .safetensors file."),

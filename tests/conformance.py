@@ -242,7 +242,7 @@ def _runtime_disagreement(case: Case, path: Path) -> str | None:
             answers = session.run(case.outputs, case.inputs(inputs))
         except Exception:
             return "ONNX Runtime does not answer the inputs"
-        if _difference(case, expected, dict(zip(case.outputs, answers, strict=True))):
+        if mismatch(case, expected, dict(zip(case.outputs, answers, strict=True))):
             return "ONNX Runtime answers something else"
     return None
 
@@ -253,7 +253,7 @@ def _asked(case: Case, server: Server, load_failure: str | None) -> Outcome:
         return Outcome(case.name, case.kind, "failed", f"Triton can't load it: {load_failure}")
     for inputs, expected in case.data_sets:
         try:
-            difference = _difference(case, expected, _served_answers(case, server, case.inputs(inputs)))
+            difference = mismatch(case, expected, _served_answers(case, server, case.inputs(inputs)))
         except Exception as error:  # tritonclient's, gRPC's, or numpy's for an answer that is malformed
             difference = f"{type(error).__name__}: {error}".partition("\n")[0]
         if difference:
@@ -277,7 +277,7 @@ def _served_answers(case: Case, server: Server, inputs: dict[str, NDArray[Any]])
         return {name: answer.as_numpy(name) for name in case.outputs}
 
 
-def _difference(case: Case, expected: Sequence[Values], answers: dict[str, Any]) -> str | None:
+def mismatch(case: Case, expected: Sequence[Values], answers: dict[str, Any]) -> str | None:
     """Return how answers differ from those that a case expects; None where they are within its limits."""
     for name, wanted in zip(case.outputs, expected, strict=False):
         try:
