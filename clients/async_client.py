@@ -55,6 +55,8 @@ class AsyncGrpcClient:
 
     async def close(self) -> None:
         """Close the channel; later calls raise SettingsError."""
+        if self._session.left_registered and not self._closed:
+            await self._run(plans.give_back(self._session))
         self._closed = True
         if self._wire is not None:
             await self._wire.client.close()

@@ -69,6 +69,8 @@ class Client:
 
     def close(self) -> None:
         """Close every connection; later calls raise SettingsError."""
+        if self._session.left_registered and not self._closed:
+            self._run(plans.give_back(self._session))
         self._closed = True
         self._wire.close()
 

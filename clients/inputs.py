@@ -46,7 +46,7 @@ def by_name(model: Model, inputs: Inputs) -> dict[str, Any]:
         if not len(required) <= len(positional) <= len(names):
             takes = "input" if len(names) == 1 else "inputs"
             hint = "A list is one entry an input: give a nested list as [list], or as an array" if positional else ""
-            raise InputError(f"{len(positional)} inputs given, {model.name} takes {len(names)} {takes}: "
+            raise InputError(f"{len(positional)} given, {model.name} takes {len(names)} {takes}: "
                              f"{', '.join(map(describe, model.inputs))}", hint)  # fmt: skip
         given = dict(zip(names, positional, strict=False))
     unknown = [name for name in given if name not in names]
@@ -110,7 +110,7 @@ def _cast_problem(array: Array, wanted: "np.dtype[Any]") -> str | None:
     """Return what keeps values from being cast as they are; None if nothing."""
     integers = array.dtype.kind in "iub"
     if not integers and not _is_float(array.dtype):
-        return f"{_kind(array)}, which are no numbers"
+        return f"{_kind(array)}, which are no real numbers"
     if _is_float(wanted):
         with np.errstate(over="ignore"):
             cast = array.astype(wanted)
@@ -119,7 +119,7 @@ def _cast_problem(array: Array, wanted: "np.dtype[Any]") -> str | None:
             return _first(array, changed, f"which {wanted.name} can't represent exactly")
         return _first(array, np.isinf(cast) & ~np.isinf(array), f"which is too large for {wanted.name}")
     if not integers:
-        return f"{array.dtype.name} values, and floats are not made integers: round them with .astype({wanted.name!r})"
+        return f"{array.dtype.name} values, and floats are not made integers: use np.rint(…).astype({wanted.name!r})"
     low, high = (0, 1) if wanted.kind == "b" else (int(np.iinfo(wanted).min), int(np.iinfo(wanted).max))
     wide = array.astype(object) if array.dtype == np.uint64 else array.astype(np.int64)
     return _first(array, np.asarray((wide < low) | (wide > high), bool), f"outside {low} to {high}")

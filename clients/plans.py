@@ -102,10 +102,14 @@ class Clock:
 
 @dataclass
 class Session:
-    """What a client remembers: its settings, and the models that it has asked about, by name and version."""
+    """What a client remembers: its settings, the models that it has asked about, by name and version, and more.
+
+    ``left_registered`` names the shared-memory regions that a server could not let go of when it was asked to.
+    """
 
     settings: Settings
     models: dict[tuple[str, str], Model] = field(default_factory=dict)
+    left_registered: set[str] = field(default_factory=set)
 
     def clock(self, deadline: float | None) -> Clock:
         """Start the time of a call."""
@@ -258,6 +262,7 @@ def _infer_shared(
     if not session.settings.address.on_loopback:
         raise InputError(f"{session.settings.address} is on another machine", "Ask it without shared memory")
     batch = next(iter(arrays.values())).shape[0] if known.max_batch_size else 1
+    yield from give_back(session)
     region = Region(known, arrays, predictable(known, names, batch))
     wanted = tuple(tensor.name for tensor in known.outputs) if names is None else names
     try:
@@ -265,23 +270,33 @@ def _infer_shared(
         try:
             answer: Answer = yield from _infer(session, clock, known, version, arrays, wanted, region=region)
         except BaseException as error:
-            try:
-                yield from _unregister(region)
-            except ClientError as second:
-                error.add_note(f"and the shared memory region stayed registered: {second}")
+            # A request that is late still uses the region; the server may let go of it later.
+            session.left_registered.add(region.name)
+            error.add_note((yield from give_back(session)))
             raise
-        yield from _unregister(region)
+        yield from _unregister(region.name)
         return answer
     finally:
         region.destroy()
 
 
-def _unregister(region: Region) -> Plan[None]:
+def give_back(session: Session) -> Plan[str]:
+    """Make the server let go of every region that it had to keep; return what it still keeps, in words."""
+    for name in tuple(session.left_registered):
+        try:
+            yield from _unregister(name)
+        except ClientError as error:
+            return f"the server still has the shared memory region {name}: {error}"
+        session.left_registered.discard(name)
+    return "its shared memory was given back"
+
+
+def _unregister(name: str) -> Plan[None]:
     """Make the server let go of a region; it answers a request a moment before it has done so itself."""
     clock = Clock(LAST_SECONDS)
     while True:
         try:
-            yield Ask("unregister", (region.name,), clock.left())
+            yield Ask("unregister", (name,), clock.left())
             return
         except ServerRefused as error:
             if "in use" not in error.message or not clock.allows(LET_GO_SECONDS):

@@ -63,6 +63,8 @@ def parse_url(url: str, protocol: str | None = None) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise SettingsError(f"the URL {url!r} can't be read: {error}") from error
+    if parts.username or parts.password:
+        raise SettingsError(f"the URL of {host} holds a user or a password", "Send them in a header")
     if not host or re.search(r"[\s@?#]", url) or (found == "grpc" and parts.path.strip("/")):
         raise SettingsError(f"the URL {url!r} can't be used", f"Write it as {scheme}://host:port")
     if not port:

@@ -53,7 +53,8 @@ class Region:
 
     def __init__(self, model: Model, arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Create the region; MessageTooLarge where shared memory has no room for it."""
-        contents = {name: _contents(array) for name, array in arrays.items()}
+        # Triton takes no place of zero bytes: what is empty goes over the wire.
+        contents = {name: _contents(array) for name, array in arrays.items() if array.size}
         self.inputs: dict[str, Place] = {}
         self.outputs: dict[str, Output] = {}
         end = 0

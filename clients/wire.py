@@ -12,7 +12,7 @@ def make_inputs(request: Request, module: Any) -> list[Any]:
     made = []
     for name, array in request.inputs.items():
         tensor = module.InferInput(name, [int(size) for size in array.shape], request.datatypes[name])
-        if request.region is None:
+        if request.region is None or name not in request.region.inputs:
             tensor.set_data_from_numpy(array)
         else:
             place = request.region.inputs[name]
