@@ -55,13 +55,12 @@ def verify(
     where the source does not answer alike twice, and where it answers nothing that it can be asked.
     """
     if signature.batch_dim is None:
-        ask = _Verifier(_whole(source), _whole(candidate), signature, (1,), tolerance)
-        return ask.verification(seed, samples)
+        return _Verifier(_whole(source), _whole(candidate), signature, (), tolerance).verification(seed, samples)
     sizes = batch_sizes(max_batch_size or ODD_BATCH)
     try:
         return _Verifier(source, candidate, signature, sizes, tolerance).verification(seed, samples)
     except _NotBatched as error:
-        alone = _Verifier(source, candidate, signature, (1,), tolerance).verification(seed, samples)
+        alone = _Verifier(_as_one(source), _as_one(candidate), signature, (), tolerance).verification(seed, samples)
         outputs = tuple(spec.name for spec in signature.outputs)
         return replace(alone, batch_invariant=False, mixing=outputs, notes=(*alone.notes, str(error)))
 
@@ -70,25 +69,25 @@ class _NotBatched(Exception):
     """The source answers samples one by one, but not a batch of them."""
 
 
+def _as_one(run: Run) -> Run:
+    """Return a run whose whole answers, whatever their shapes, stand behind a leading axis of 1: a batch of one."""
+    return lambda arrays: {name: np.asarray(answer)[np.newaxis] for name, answer in run(arrays).items()}
+
+
 def _whole(run: Run) -> Run:
-    """Return a run that takes a whole input set behind a leading axis of 1, and answers so: like a batch of one."""
-
-    def one(arrays: Arrays) -> Arrays:
-        answers = run({name: array[0, ...] for name, array in arrays.items()})
-        return {name: np.asarray(answer)[np.newaxis] for name, answer in answers.items()}
-
-    return one
+    """Return a run that takes a whole input set behind a leading axis of 1, and answers so."""
+    return _as_one(lambda arrays: run({name: array[0, ...] for name, array in arrays.items()}))
 
 
 class _Verifier:
-    """Asks both models at the given batch sizes; ``(1,)`` also where a row of a pool is a whole input set."""
+    """Asks both models at the given batch sizes; without any, row by row, each answer being compared as a whole."""
 
     def __init__(
         self, source: Run, candidate: Run, signature: Signature, sizes: Sequence[int], tolerance: Tolerance | None
     ) -> None:
-        self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes
+        self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
-        self.comparison = _Comparison(tolerance, whole=signature.batch_dim is None)
+        self.comparison = _Comparison(tolerance, whole=not sizes)
         self.notes: list[str] = []
         self.mixing: set[str] = set()
 

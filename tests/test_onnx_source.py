@@ -243,6 +243,10 @@ def sums_up(arrays: Arrays) -> dict[str, Any]:
     return {"y": arrays["x"].sum(axis=0, keepdims=True)}
 
 
+def doubles(arrays: Arrays) -> dict[str, Any]:
+    return {"y": np.tile(arrays["x"], (2, 1))}
+
+
 def takes_one(arrays: Arrays) -> dict[str, Any]:
     if len(arrays["x"]) > 1:
         raise InputRefused(f"the source model fails on x{list(arrays['x'].shape)}")
@@ -253,6 +257,7 @@ def takes_one(arrays: Arrays) -> dict[str, Any]:
     ("source", "reason"),
     [
         (sums_up, "samples are asked one by one: output 'y' does not keep the batch's size"),
+        (doubles, "the source model answers one sample with something else than a batch of one"),
         (takes_one, "samples are asked one by one; the source model fails on x[4, 4]"),
     ],
 )
@@ -260,6 +265,8 @@ def test_a_model_whose_batch_dimension_is_none_is_asked_one_by_one(source: verif
     found = verify.verify(source, source, BATCHED, max_batch_size=4, seed=0)
     assert (found.passed, found.batch_invariant, found.mixing) == (True, False, ("y",))
     assert (found.cases, found.notes[-1]) == (FAMILIES, reason)
+    with pytest.raises(VerificationError, match="has shape"):
+        verify.verify(source, lambda arrays: {"y": arrays["x"][:, :2]}, BATCHED, max_batch_size=4, seed=0)
 
 
 @pytest.mark.parametrize(
