@@ -1,6 +1,7 @@
 """`modelrepo serve`: a real Triton on a model repository, until it is told to stop."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,13 +87,14 @@ def serve(
         progress=Progress(follower),
         **ports,
     ) as server:
-        for note in server.notes:
-            follower.warned(f"CPU overlay: {note}")
-        _tell(server, follower, as_json)
-        _wait(server)
+        with suppress(KeyboardInterrupt):  # how a server is meant to end
+            _tell(server, follower, as_json)
+            _wait(server)
 
 
 def _tell(server: "Server", follower: Any, as_json: bool) -> None:
+    for note in server.notes:
+        follower.warned(f"CPU overlay: {note}")
     states = server.models()
     document = {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}
     if as_json:
@@ -112,12 +114,9 @@ def _tell(server: "Server", follower: Any, as_json: bool) -> None:
 
 
 def _wait(server: "Server") -> None:
-    """Return when the user stops the server; ServerError where it ended by itself."""
+    """Wait for an interrupt; ServerError where the server ended by itself."""
     from generator.errors import ServerError
     from server import log
 
-    try:
-        code = server.wait()
-    except KeyboardInterrupt:
-        return
+    code = server.wait()
     raise ServerError(f"Triton ended with code {code}: {log.last_words(server.log_text())}", f"Its log is {server.log}")
