@@ -74,22 +74,24 @@ def serve(
             "--cpu-overlay can't be combined with --control poll", "The overlay is made once, when the server starts"
         )
     follower = report.Follower(quiet)
-    with running_server(
-        repository or options.default_repository(),
-        runtime=runtime,
-        control=chosen,
-        models=models,
-        release=releases.release_named(target_release).container if target_release else releases.NEWEST,
-        cpu_overlay=cpu_overlay,
-        auto_complete=None if chosen == "none" or models else True,
-        graceful=True,
-        keep_going=chosen != "none" and not models,
-        progress=Progress(follower),
-        **ports,
-    ) as server:
-        with suppress(KeyboardInterrupt):  # how a server is meant to end
-            _tell(server, follower, as_json)
-            _wait(server)
+    with (
+        running_server(
+            repository or options.default_repository(),
+            runtime=runtime,
+            control=chosen,
+            models=models,
+            release=releases.release_named(target_release).container if target_release else releases.NEWEST,
+            cpu_overlay=cpu_overlay,
+            auto_complete=None if chosen == "none" or models else True,
+            graceful=True,
+            keep_going=chosen != "none" and not models,
+            progress=Progress(follower),
+            **ports,
+        ) as server,
+        suppress(KeyboardInterrupt),
+    ):  # how a server is meant to end
+        _tell(server, follower, as_json)
+        _wait(server)
 
 
 def _tell(server: "Server", follower: Any, as_json: bool) -> None:
