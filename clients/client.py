@@ -52,8 +52,8 @@ class Client:
     """What a client of either protocol can do; use it as a context manager, or close it.
 
     Every method takes a ``deadline``: the seconds for the whole call, retries included. Without one the client's holds
-    (60 s unless told otherwise). It is sent along: gRPC servers drop work that is late, and a dynamic batcher whose
-    queue policy allows it does too. Every method raises ClientError's subclasses, see ``clients.errors``.
+    (60 s unless told otherwise). It is sent along as gRPC's deadline and as the request's timeout, which a dynamic
+    batcher obeys if its queue policy allows it. Every method raises ClientError's subclasses, see ``clients.errors``.
     """
 
     def __init__(self, settings: Settings, wire: Wire) -> None:

@@ -18,6 +18,12 @@ def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.fl
     name of a filter, ``mean`` and ``std`` three numbers. Raises InputError for a file or a preprocess that can't be
     used, DependencyError without Pillow.
     """
+    as_expected = {"kind": "image", "layout": "NCHW", "scale": [0.0, 1.0]}
+    other = [key for key, value in as_expected.items() if preprocess.get(key, value) != value]
+    if other:
+        raise InputError(
+            f"this preprocess has {other[0]} {preprocess[other[0]]!r}", f"Known: {as_expected[other[0]]!r}"
+        )
     try:
         resize, interpolation = int(preprocess["resize"]), str(preprocess["interpolation"])
         height, width = (int(size) for size in preprocess["crop"])

@@ -263,8 +263,8 @@ def _infer_shared(
         raise InputError(f"{session.settings.address} is on another machine", "Ask it without shared memory")
     batch = next(iter(arrays.values())).shape[0] if known.max_batch_size else 1
     yield from give_back(session)
-    region = Region(known, arrays, predictable(known, names, batch))
     wanted = tuple(tensor.name for tensor in known.outputs) if names is None else names
+    region = Region(known, arrays, predictable(known, names, batch))
     try:
         yield from ask(session, clock, "register", region.name, region.key, region.size)
         try:

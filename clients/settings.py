@@ -150,7 +150,9 @@ def check_headers(headers: Mapping[str, str], protocol: str) -> dict[str, str]:
     """Return the headers as the protocol writes them; SettingsError for one that would break a request."""
     lower = {name.lower(): value for name, value in headers.items()}
     for name, value in lower.items():
-        if not _HEADER_NAME[protocol].fullmatch(name) or name in ("content-length", "transfer-encoding"):
+        # gRPC takes names that end in -bin for binary values; the others say how a body is framed, which is ours.
+        ours = name in ("content-length", "transfer-encoding") or (protocol == "grpc" and name.endswith("-bin"))
+        if ours or not _HEADER_NAME[protocol].fullmatch(name):
             raise SettingsError(f"{name!r} can't be sent as a header")
         if not _HEADER_VALUE.fullmatch(value):
             raise SettingsError(f"the value of the header {name} holds more than printable ASCII characters")

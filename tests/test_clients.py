@@ -26,6 +26,7 @@ from clients.batches import split
 from clients.client import _in_order
 from clients.drive import run
 from clients.grpc_wire import GrpcWire
+from clients.http_wire import make_call
 from clients.inputs import check_inputs
 from clients.models import Model, Tensor
 from clients.plans import Ask, Clock, Pause, Request, Session, ask
@@ -342,6 +343,7 @@ def test_settings_that_cannot_be_used_are_refused_when_the_client_is_made(golden
         "compression": lambda: HttpClient("localhost:8000", compression="zstd"),
         "deadline": lambda: HttpClient("localhost:8000", deadline=0),
         "header name": lambda: HttpClient("localhost:8000", headers={"a b": "c"}),
+        "binary header": lambda: GrpcClient("localhost:8001", headers={"token-bin": "c"}),
         "header value": lambda: HttpClient("localhost:8000", headers={"a": "b\r\nc: d"}),
         "message size": lambda: GrpcClient("localhost:8001", max_message_bytes=2**31),
     }
@@ -565,6 +567,27 @@ def test_pauses_double_up_to_a_limit_and_end_with_the_deadline() -> None:
     assert 2 <= sum(isinstance(step, Ask) for step in steps) < 6
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_server_is_told_what_time_it_has(server: Server, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Ask] = []
+    with connect(url_of(server, kind), deadline=7) as client:
+        client.model("linear")
+        call = client._wire.call
+
+        def noted(step: Ask) -> Any:
+            sent.append(step)
+            return call(step)
+
+        monkeypatch.setattr(client._wire, "call", noted)
+        client.infer("linear", np.ones((1, 4)))
+        client.infer("linear", np.ones((1, 4)), deadline=3)
+    assert [round(step.arguments[0].microseconds / 1e6) for step in sent] == [7, 3]
+    settings = make_settings("h:1", "http", None, None, None, None, None)
+    body = make_call(sent[0], settings).body
+    document, _ = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+    assert document["parameters"]["timeout"] == sent[0].arguments[0].microseconds
+
+
 def test_headers_are_sent() -> None:
     good = json.dumps({"name": "triton", "version": "2", "extensions": []})
     with fake_http([(200, good)]) as (host, seen), HttpClient(host, headers={"Authorization": "Bearer x"}) as client:
@@ -675,7 +698,9 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(errors.InputError, match="No such file"):
         load_image(tmp_path / "nowhere.jpg", preprocess)
     with pytest.raises(errors.InputError, match="not one for images"):
-        load_image(tmp_path / "text.jpg", {"kind": "tokens"})
+        load_image(tmp_path / "text.jpg", {"kind": "image"})
+    with pytest.raises(errors.InputError, match="this preprocess has layout 'NHWC'"):
+        load_image(tmp_path / "text.jpg", {**preprocess, "layout": "NHWC"})
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(errors.DependencyError, match=r"Pillow.*not installed. pip install 'modelrepo\[torch\]'"):
         load_image(tmp_path / "text.jpg", preprocess)
