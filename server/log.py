@@ -1,6 +1,7 @@
 """What Triton's log says about a failure."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 KEPT = 10
@@ -59,9 +60,17 @@ def _plain(message: str) -> str:
     return message.replace("\\n", "\n").replace('\\"', '"').replace("\\'", "'")
 
 
-def new_file(folder: Path, name: str) -> Path:
-    """Return where to write a log, and remove the oldest so that ``KEPT`` remain."""
+def new_file(folder: Path, name: str, running: Collection[str]) -> Path:
+    """Return where to write a log, and remove the oldest of servers that have ended, so that ``KEPT`` remain."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[: -KEPT + 1]:
+    ended = [path for path in folder.glob("*.log") if path.stem not in running]
+    for old in sorted(ended, key=_age)[: -KEPT + 1]:
         old.unlink(missing_ok=True)
     return folder / f"{name}.log"
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another server's start has just removed it
+        return 0.0

@@ -76,7 +76,8 @@ def _launched(plan: Plan, progress: Progress) -> Server:
 
 
 def _guarded(launch: Launch, plan: Plan, scratch: Path, notes: tuple[str, ...]) -> Server:
-    log = logs.new_file(runtime.cache_folder() / "logs", scratch.name)
+    running = {folder.name for folder in scratch.parent.iterdir()}
+    log = logs.new_file(runtime.cache_folder() / "logs", scratch.name, running)
     order = {
         **asdict(launch),
         "folder": str(scratch / "empty"),

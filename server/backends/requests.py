@@ -1,8 +1,7 @@
 """What every backend does with the requests that Triton hands it together: join them, run once, split the answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -15,8 +14,7 @@ Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays, Sequence[str]], dict[str, NDArray[Any]]]
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """One request: its inputs as arrays, the outputs it wants, and how many samples it holds (0 without batching)."""
 
     inputs: Arrays
@@ -25,25 +23,28 @@ class Question:
 
 
 class Requests:
-    """Answers requests with a model's run; ``data_types`` are Triton's, by name of an input."""
+    """Answers requests with a model's run; ``data_types`` are Triton's, by name of an input.
+
+    It is made before a model gets its first request.
+    """
 
     def __init__(self, run: Run, data_types: Mapping[str, str], batched: bool) -> None:
         self.run, self.data_types, self.batched = run, data_types, batched
+        tensors.prepare(strings="TYPE_STRING" in data_types.values())
 
     def answer(self, requests: Sequence[Any]) -> list[Any]:
         """Return a response for every request, in order; what is wrong with one is answered to that one."""
         questions = [self._read(request) for request in requests]
-        if self.batched and len(questions) > 1 and _alike(questions):
+        if self.batched and len(questions) > 1:
             try:
                 return self._together(questions)
-            except Exception as error:  # whose fault it is shows when they are asked one by one
+            except Exception as error:  # one differs or is wrong; which, shows when they are asked one by one
                 pb_utils.Logger.log_verbose(f"asking {len(questions)} requests one by one: {error}")
         return [self._alone(question) for question in questions]
 
     def _read(self, request: Any) -> Question:
-        inputs = {
-            tensor.name(): tensors.to_array(tensor, self.data_types[tensor.name()]) for tensor in request.inputs()
-        }
+        named = [(tensor.name(), tensor) for tensor in request.inputs()]
+        inputs = {name: tensors.to_array(tensor, self.data_types[name]) for name, tensor in named}
         samples = len(next(iter(inputs.values()))) if self.batched else 0
         return Question(inputs, tuple(request.requested_output_names()), samples)
 
@@ -55,7 +56,8 @@ class Requests:
 
     def _together(self, questions: Sequence[Question]) -> list[Any]:
         joined = {name: np.concatenate([each.inputs[name] for each in questions]) for name in questions[0].inputs}
-        wanted = tuple(dict.fromkeys(name for question in questions for name in question.outputs))
+        asked = dict.fromkeys(question.outputs for question in questions)  # most often once
+        wanted = tuple(dict.fromkeys(name for outputs in asked for name in outputs))
         answers = self.run(joined, wanted)
         total = sum(question.samples for question in questions)
         if any(len(answer) != total for answer in answers.values()):
@@ -66,12 +68,6 @@ class Requests:
             responses.append(_response({name: answers[name][start:end] for name in question.outputs}))
             start = end
         return responses
-
-
-def _alike(questions: Sequence[Question]) -> bool:
-    """Tell whether requests differ in nothing but their number of samples."""
-    shapes = {tuple((name, array.shape[1:]) for name, array in sorted(each.inputs.items())) for each in questions}
-    return len(shapes) == 1
 
 
 def _response(answers: Arrays) -> Any:

@@ -4,6 +4,9 @@ The stub of Triton 2.51 was compiled for numpy 1. In numpy 2 it finds an array's
 type's flags, which are 0: it believes that every item has no bytes, so that ``as_numpy`` repeats the first item and
 ``Tensor(name, array)`` sends nothing, both silently. Numbers therefore travel by DLPack, which is unaffected. Strings
 have no DLPack type; for them the two places where the stub reads a size are repaired below.
+
+With every tensor, in or out, the stub makes an array of its own, whether it is asked for or not. ``prepare`` keeps it
+from copying the data for that, and from calling Python unless a model takes strings.
 """
 
 import ctypes
@@ -23,8 +26,9 @@ _capsules.PyCapsule_SetName.argtypes = [ctypes.py_object, ctypes.c_char_p]
 _CONSUMED = ctypes.c_char_p(b"used_dltensor")
 _CPU = (1, 0)  # DLPack's kDLCPU, device 0
 
-# numpy's C functions (numpy/__multiarray_api.h): as many as the stub knows, and the place of PyArray_NewFromDescr.
-_API_FUNCTIONS, _NEW_FROM_DESCR = 300, 94
+# numpy's C functions (numpy/__multiarray_api.h): as many as the stub knows, and the places of PyArray_NewCopy and
+# PyArray_NewFromDescr.
+_API_FUNCTIONS, _NEW_COPY, _NEW_FROM_DESCR = 300, 85, 94
 _NewFromDescr = ctypes.PYFUNCTYPE(
     ctypes.c_void_p,
     *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_ssize_t)),
@@ -73,10 +77,10 @@ def _row_major(array: NDArray[Any]) -> NDArray[Any]:
 
     Where a dimension has size 0 or 1 no stride is ever followed, and numpy has others there.
     """
-    strides = [array.itemsize]
+    strides: tuple[int, ...] = (array.itemsize,) if array.ndim else ()
     for size in array.shape[:0:-1]:
-        strides.insert(0, strides[0] * size)
-    return np.lib.stride_tricks.as_strided(array, strides=strides[-array.ndim :] if array.ndim else ())
+        strides = (strides[0] * size, *strides)
+    return array if array.strides == strides else np.lib.stride_tricks.as_strided(array, strides=strides)
 
 
 # The types of serialised strings whose flags hold a size until the stub has read it.
@@ -114,13 +118,27 @@ def _deserialize(encoded: NDArray[Any]) -> NDArray[Any]:
     return strings
 
 
-def _repair_new_arrays() -> None:
-    """Let the stub make arrays through a function that leaves strides of 0 to numpy to work out."""
+def prepare(strings: bool) -> None:
+    """Hand the stub numpy's functions, some of them replaced; it takes them with the first array that it makes.
+
+    Where it would copy an array of its own, it gets that array again: a view of Triton's memory, which only strings
+    are read through, and at once. With ``strings`` among a model's inputs, arrays are made with the right strides.
+    """
     import numpy.core.multiarray as multiarray  # where the stub looks for the functions
 
     own = (ctypes.c_void_p * _API_FUNCTIONS).from_address(_capsules.PyCapsule_GetPointer(multiarray._ARRAY_API, None))
     table = (ctypes.c_void_p * _API_FUNCTIONS)(*own)
-    original = _NewFromDescr(own[_NEW_FROM_DESCR] or 0)
+    table[_NEW_COPY] = ctypes.cast(_capsules.Py_NewRef, ctypes.c_void_p)
+    if strings and np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        replacement = _strided(_NewFromDescr(own[_NEW_FROM_DESCR] or 0))
+        table[_NEW_FROM_DESCR] = ctypes.cast(replacement, ctypes.c_void_p)
+        _kept.append(replacement)
+    _kept.append(table)
+    multiarray._ARRAY_API = _capsules.PyCapsule_New(ctypes.addressof(table), None, None)
+
+
+def _strided(original: Any) -> Any:
+    """Return PyArray_NewFromDescr as a function that leaves strides of 0 to numpy to work out."""
 
     def new_from_descr(
         subtype: Any, descr: Any, ndim: int, dims: Any, strides: Any, data: Any, flags: int, owner: Any
@@ -129,13 +147,8 @@ def _repair_new_arrays() -> None:
             strides = None
         return original(subtype, descr, ndim, dims, strides, data, flags, owner)
 
-    replacement = _NewFromDescr(new_from_descr)
-    table[_NEW_FROM_DESCR] = ctypes.cast(replacement, ctypes.c_void_p)
-    _kept.extend((table, replacement))
-    multiarray._ARRAY_API = _capsules.PyCapsule_New(ctypes.addressof(table), None, None)
+    return _NewFromDescr(new_from_descr)
 
 
 pb_utils.serialize_byte_tensor = _serialize
 pb_utils.deserialize_bytes_tensor = _deserialize
-if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
-    _repair_new_arrays()

@@ -73,11 +73,10 @@ class TritonPythonModel:
 
     def _run(self, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
         fed = {name: self._fed(name, array) for name, array in inputs.items()}
-        answers = self.session.run(list(outputs), fed, self.run_options)
-        return {
-            name: np.asarray(answer).reshape(self.scalar_outputs[name]) if name in self.scalar_outputs else answer
-            for name, answer in zip(outputs, answers, strict=True)
-        }
+        answers = dict(zip(outputs, self.session.run(list(outputs), fed, self.run_options), strict=True))
+        for name in self.scalar_outputs.keys() & answers.keys():
+            answers[name] = np.asarray(answers[name]).reshape(self.scalar_outputs[name])
+        return answers
 
     def _fed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         if array.dtype == np.object_:
