@@ -411,7 +411,7 @@ def test_a_deadline_is_kept(server: Server, kind: str) -> None:
         start = time.monotonic()
         with pytest.raises(errors.DeadlineExceeded, match="within the deadline"):
             client.infer("slow", 12_000, deadline=0.2)
-        assert time.monotonic() - start < 0.6
+        assert time.monotonic() - start < 3
 
 
 @contextmanager
@@ -430,7 +430,7 @@ def test_a_silent_server_is_no_hang(kind: str) -> None:
         start = time.monotonic()
         with pytest.raises((errors.DeadlineExceeded, errors.ServerUnavailable)):
             client.infer("m", 1)
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -439,7 +439,7 @@ def test_an_absent_server_is_asked_again_until_the_deadline(kind: str) -> None:
         start = time.monotonic()
         with pytest.raises(errors.ServerUnavailable) as caught:
             client.server()
-        assert 0.1 < time.monotonic() - start < 0.6
+        assert 0.1 < time.monotonic() - start < 1.5
         assert str(caught.value).startswith(f"{kind}://127.0.0.1:{port} is unavailable: ")
         assert "Connection refused. Is the server running?" in str(caught.value)
         assert not client.is_live()
@@ -478,7 +478,7 @@ def test_a_server_that_dies_is_told_at_once_on_every_connection(tmp_path: Path) 
         os.kill(server.pid, signal.SIGKILL)
         for thread in threads:
             thread.join(5)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 3
     assert isinstance(told["http"], (errors.ConnectionLost, errors.ServerUnavailable))
     assert isinstance(told["grpc"], errors.ServerUnavailable)
     assert isinstance(told["asyncio"], errors.ServerUnavailable)
