@@ -155,8 +155,9 @@ class _Verifier:
         reference = _Reference(self.source, pool, self.sizes[-1], judged)
         self.comparison.learn(reference.answers, pool)
         if not self.comparison.cases:
-            self._refuse_random(pool)
-        self.mixing |= reference.differing_alone(self.comparison)
+            self._refuse_random(pool, reference)
+        if self.sizes[-1] > 1:
+            self.mixing |= reference.differing_alone(self.comparison)
         asked = set()
         for batch, rows in _batches(pool, self.sizes):
             wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
@@ -164,12 +165,13 @@ class _Verifier:
             asked |= {(batch, row) for row in rows}
         self.comparison.cases += len(asked)
 
-    def _refuse_random(self, pool: Pool) -> None:
+    def _refuse_random(self, pool: Pool, reference: "_Reference") -> None:
         """Ask some inputs twice: a model that draws random numbers can't be compared with anything."""
         for row in range(len(pool.families) if self.blind else 1):
-            first, second = self.source(pool.rows([row])), self.source(pool.rows([row]))
-            for name, answer in first.items():
-                again = second[name]
+            asked_alone = self.sizes[-1] == 1
+            first = reference.rows([row]) if asked_alone else self.source(pool.rows([row]))
+            for name, again in self.source(pool.rows([row])).items():
+                answer = first[name]
                 if answer.shape != again.shape or not self.comparison.same(name, answer, again):
                     raise VerificationError(
                         f"the source model answers the same input differently each time, in output {name!r} on input "
