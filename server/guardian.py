@@ -8,7 +8,6 @@ it removes what the server left, which a killed server can't do itself. The firs
     shared_memory                  the prefix of the server's regions in /dev/shm, or nothing
     cleanup                        a command to run in the end, or nothing
     scratch                        the folder to remove in the end
-    claims                         where guardians note which temporary folder belongs to which server
     grace                          seconds between asking the server to stop and killing it; 0 kills it at once
 
 It prints the server's process id.
@@ -18,13 +17,12 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,8 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LOOK_SECONDS = 0.5
 # Where Triton's Python backend makes an empty folder as long as it is loaded (pb_env.cc), and how it is named.
 TEMPORARY, ENVIRONMENT_FOLDER = Path("/tmp"), "python_env_"  # noqa: S108
+# glibc's heaps of threads start at multiples of this (HEAP_MAX_SIZE in malloc/arena.c).
+HEAP_ALIGNMENT = 64 << 20
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -43,7 +43,6 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     parent = os.getppid()
-    claim = Claim(Path(order["claims"]))
     with Path(order["log"]).open("ab") as log:
         server = subprocess.Popen(  # noqa: S603 - the parent's order
             order["command"],
@@ -56,46 +55,55 @@ def main() -> int:
             preexec_fn=_end_with_the_guardian,
         )
     print(server.pid, flush=True)
+    folders = EnvironmentFolders(server.pid)
     try:
-        _wait(server, parent, claim)
+        _wait(server, parent, folders)
         _stop(server, order["grace"])
     finally:
         _kill_all(server)
-        claim.settle()
+        folders.remove()
         _sweep(order)
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
 
-class Claim:
-    """The empty folder that Triton's Python backend makes as long as it is loaded, and leaves where it is killed.
+class EnvironmentFolders:
+    """The empty folders that Triton's Python backend makes as long as it is loaded, and leaves where it is killed.
 
-    Nothing in it says whose it is. So each guardian takes one that appeared since its server started and that no other
-    guardian has taken; which of two that appear together it takes makes no difference in the end.
+    Nothing on the disk says whose they are; the server's memory does, as long as it runs.
     """
 
-    def __init__(self, claims: Path) -> None:
-        self.claims, self.before, self.taken = claims, _environment_folders(), Path()
-        claims.mkdir(parents=True, exist_ok=True)
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.seen: set[str] = set()
+        self.own: set[str] = set()
 
     def look(self) -> None:
-        """Take a folder, if none was taken and there is one that can't be another program's."""
-        if self.taken.name or not (fresh := _environment_folders() - self.before):
-            return
-        foreign = list(_starts_of_foreign_servers(str(self.claims.parent)))
-        for folder in sorted(fresh, key=lambda path: path.stat().st_ctime):
-            if all(folder.stat().st_ctime < start for start in foreign):
-                with contextlib.suppress(FileExistsError):
-                    (self.claims / folder.name).touch(exist_ok=False)
-                    self.taken = folder
-                    return
+        """Find the server's own, if there are any that were not there the last time."""
+        there = {str(path) for path in TEMPORARY.glob(f"{ENVIRONMENT_FOLDER}*")}
+        if there - self.seen:
+            with contextlib.suppress(OSError):  # the server has ended meanwhile
+                self.own |= _named_in_memory(self.pid) & there
+            self.seen = there
 
-    def settle(self) -> None:
-        """Remove the folder, if the server did not do it itself."""
-        self.look()
-        if self.taken.name:
+    def remove(self) -> None:
+        """Remove what the server did not remove itself."""
+        for folder in self.own:
             with contextlib.suppress(FileNotFoundError):
-                self.taken.rmdir()
-            (self.claims / self.taken.name).unlink(missing_ok=True)
+                Path(folder).rmdir()
+
+
+def _named_in_memory(pid: int) -> set[str]:
+    """Return the folders that are named in a process's heaps; the main one, and those of its threads."""
+    name = re.compile(rf"{TEMPORARY}/{ENVIRONMENT_FOLDER}\w{{6}}".encode())
+    found: set[str] = set()
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, access, *rest = line.split()
+            start, end = (int(address, 16) for address in span.split("-"))
+            if access.startswith("rw") and (rest[-1] == "[heap]" or (len(rest) == 3 and not start % HEAP_ALIGNMENT)):
+                memory.seek(start)
+                found |= {match.decode() for match in name.findall(memory.read(end - start))}
+    return found
 
 
 def _end_with_the_guardian() -> None:
@@ -104,13 +112,13 @@ def _end_with_the_guardian() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait(server: "subprocess.Popen[bytes]", parent: int, claim: Claim) -> None:
+def _wait(server: "subprocess.Popen[bytes]", parent: int, folders: EnvironmentFolders) -> None:
     """Return when the server or our input has ended, or the parent is gone (copies of it may hold the input open)."""
     exited = os.pidfd_open(server.pid)
     try:
         while os.getppid() == parent:
             ready, _, _ = select.select([sys.stdin, exited], [], [], LOOK_SECONDS)
-            claim.look()
+            folders.look()
             if exited in ready or (ready and not os.read(sys.stdin.fileno(), 1)):
                 return
     finally:
@@ -143,23 +151,6 @@ def _sweep(order: dict[str, Any]) -> None:
     if order["cleanup"]:
         subprocess.run(order["cleanup"], capture_output=True, check=False)  # noqa: S603 - the parent's order
     shutil.rmtree(order["scratch"], ignore_errors=True)
-
-
-def _environment_folders() -> set[Path]:
-    return {path for path in TEMPORARY.glob(f"{ENVIRONMENT_FOLDER}*") if path.stat().st_uid == os.getuid()}
-
-
-def _starts_of_foreign_servers(cache: str) -> Iterator[float]:
-    """Yield when each running server that no guardian looks after was started, in seconds since the epoch.
-
-    The source of the numbers: proc_pid_stat(5), field 22.
-    """
-    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
-            name, _, rest = (process / "stat").read_text().rpartition(")")
-            if name.endswith("(tritonserver") and cache not in (process / "cmdline").read_text():
-                yield boot + int(rest.split()[19]) / os.sysconf("SC_CLK_TCK") - LOOK_SECONDS
 
 
 if __name__ == "__main__":

@@ -82,7 +82,6 @@ def _guarded(launch: Launch, plan: Plan, scratch: Path, notes: tuple[str, ...]) 
         **asdict(launch),
         "folder": str(scratch / "empty"),
         "scratch": str(scratch),
-        "claims": str(runtime.cache_folder() / "claims"),
         "log": str(log),
         "grace": GRACE_SECONDS if plan.graceful or plan.runtime == "docker" else 0,
     }

@@ -19,6 +19,7 @@ from clients import GrpcClient, HttpClient
 from clients.errors import ServerRefused
 from generator.errors import RepositoryError, ServerError
 from server import Server, running_server, runtime
+from server.guardian import _named_in_memory
 from tests.conftest import PROJECT
 from tests.served_models import WEIGHTS, write_repository
 
@@ -42,9 +43,13 @@ def run_name(log: Path) -> str:
 
 
 def environment_folders() -> set[Path]:
-    """Return the folders of Triton's Python backend, but those of other servers that run beside the tests."""
-    claimed = {claim.name for claim in (runtime.cache_folder() / "claims").glob("*")}
-    return {folder for folder in Path("/tmp").glob("python_env_*") if folder.name not in claimed}
+    """Return the folders that Triton's Python backend makes, but those of servers that run beside the tests."""
+    used: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text().startswith("tritonserver"):
+                used |= _named_in_memory(int(process.name))
+    return {path for path in Path("/tmp").glob("python_env_*") if str(path) not in used}
 
 
 @pytest.fixture(scope="module")
