@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from collections import Counter
@@ -52,12 +53,12 @@ GROUP = 24
 ANSWER_SECONDS = 120.0
 # What `generate` says of models that are out for what they are, and what the page says of them.
 INEXPRESSIBLE = {
-    r"is (a sequence|an optional value|a map|a sparse tensor): Triton has only tensors": "{0}: Triton has only tensors",
-    r"is of type (\w+), which can't be served": "{0}: a type that can't be asked or served here",
+    r"is (a sequence|an optional value|a map|a sparse tensor): Triton has only tensors": "not a tensor, which is all that Triton has: {0}",
+    r"is of type (\w+), which can't be served": "a type that can't be asked or served here: {0}",
     r"has no inputs": "no inputs: Triton serves nothing that can't be asked",
     r"dimension of size 0, which Triton refuses": "a fixed dimension of size 0, which Triton refuses",
     r"declares no shape": "an input that declares no shape, which Triton would take for a scalar",
-    r"the file has opset": "newer than the target release reads",
+    r"the file has opset": "newer than Triton's newest ONNX Runtime reads",
 }
 Values = Any  # an array; or what a sequence or an optional value is in Python, for cases that are out
 
@@ -345,7 +346,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
             reasons.setdefault(outcome.reason, []).append(outcome.name)
     failed = [f"- `{outcome.name}`: {outcome.reason}\n" for outcome in outcomes if outcome.status == "failed"]
     out = [
-        f"### {reason[0].upper()}{reason[1:]} ({len(names)})\n\n{' '.join(f'`{name}`' for name in names)}\n\n"
+        f"### {reason[0].upper()}{reason[1:]} ({len(names)})\n\n{_filled(names)}\n\n"
         for reason, names in sorted(reasons.items(), key=lambda pair: -len(pair[1]))
     ]
     return (
@@ -353,6 +354,10 @@ def page(outcomes: Sequence[Outcome]) -> str:
         + "".join([*rows, "\n## Failed\n\n", *(failed or ["None.\n"]), "\n## Out\n\n", *out]).rstrip()
         + "\n"
     )
+
+
+def _filled(names: Sequence[str]) -> str:
+    return textwrap.fill(" ".join(f"`{name}`" for name in names), 120, break_long_words=False, break_on_hyphens=False)
 
 
 HEAD = """# Conformance
