@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -25,13 +26,13 @@ def run(command: click.Command, name: str) -> int:
         click.echo(error.format_message(), err=True)
         return USAGE
     except click.ClickException as error:
-        return _end(error.format_message(), error.exit_code)
+        return _end(error.format_message(), error.exit_code, name)
     except ModelRepoError as error:
-        return _end(str(error), error.exit_code)
+        return _end(str(error), error.exit_code, name)
     except SystemExit:  # click's, when whoever read our output has gone
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
-        return _end("interrupted", INTERRUPTED)
+        return _end("interrupted", INTERRUPTED, name)
 
 
 def tell(message: str) -> None:
@@ -40,11 +41,13 @@ def tell(message: str) -> None:
     click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
 
 
-def _end(message: str, code: int) -> int:
+def _end(message: str, code: int, name: str) -> int:
     tell(message)
     if "--json" in sys.argv:
         error = {"message": message, "exit_code": code}
-        click.echo(json.dumps({"repository": None, "results": [], "seconds": {}, "error": error}, indent=2))
+        generates = "generate" in (name, *sys.argv[1:2])
+        empty: dict[str, Any] = {"repository": None, "results": [], "seconds": {}} if generates else {}
+        click.echo(json.dumps({**empty, "error": error}, indent=2))
     return code
 
 

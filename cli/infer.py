@@ -43,8 +43,8 @@ Exit codes:
 @click.option("--output-file", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @click.option("--version", default="", help="The version to ask. Default: the server's choice.")
 @click.option("--deadline", type=float, default=60.0, show_default=True, help="Seconds until an answer must be there.")
-@click.option("--repository", type=click.Path(path_type=Path), default=Path("model_repository"), show_default=True,
-              help="Where the model and its image preparation are.")  # fmt: skip
+@click.option("--repository", type=click.Path(path_type=Path),
+              help="Where the model and its image preparation are. Default: that of modelrepo.toml.")  # fmt: skip
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send a header, such as a token.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only errors and the answer.")
@@ -57,7 +57,7 @@ def infer(
     output_file: Path | None,
     version: str,
     deadline: float,
-    repository: Path,
+    repository: Path | None,
     headers: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -69,6 +69,7 @@ def infer(
     """
     from cli.report import Follower
     from clients import connect
+    from generator import options
     from generator.progress import Progress
 
     if output_file is not None and (top is not None or output_file.suffix != ".npz"):
@@ -77,6 +78,7 @@ def infer(
     if image is not None and output_file is None:
         top = top or TOP
     progress = Progress(Follower(quiet))
+    repository = repository or options.default_repository()
     with _errors(), ExitStack() as stack:
         given = _given(inputs, image, model, repository, version)
         at = url or stack.enter_context(_server(repository, model, progress))

@@ -160,6 +160,7 @@ def _result_document(result: Result) -> dict[str, Any]:
         "path": str(result.path) if result.path else None,
         "max_batch_size": result.max_batch_size,
         "verification": verification,
+        "client": str(result.client) if result.client else None,
         "next_step": result.next_step,
         "notes": list(result.notes),
     }

@@ -42,7 +42,7 @@ def _pillow() -> Any:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise DependencyError(
-            "Pillow, which reads images, is not installed", "pip install 'modelrepo[torch]'"
+            "Pillow, which reads images, is not installed", "pip install 'modelrepo[images]'"
         ) from error
     return Image
 

@@ -15,7 +15,16 @@ from generator.model_config import TEMPLATE, TEMPLATES
 from generator.specs import Options
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
-NOT_CONTENT = ("repository", "backends", "name_template", "allow_untrained", "trust_source", "verify", "live_check")
+NOT_CONTENT = (
+    "repository",
+    "backends",
+    "name_template",
+    "allow_untrained",
+    "trust_source",
+    "verify",
+    "live_check",
+    "client_dir",
+)
 # Options that name files: their content counts, wherever they lie.
 FILES = ("weights", "config_patch", "templates", "samples")
 ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")

@@ -3,6 +3,7 @@
 ``FIELDS`` is the one table: the command line's flags, the file's keys and the reference page are made from it.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -77,6 +78,15 @@ def _folder(value: Any) -> Path:
 
 def _file_or_folder(value: Any) -> Path:
     return _folder(value) if _path(value).is_dir() else _file(value)
+
+
+def _client_dir(value: Any) -> Path | None:
+    path = _path(value)
+    if value == "none":
+        return None
+    if path.exists() and not (path.is_dir() and os.access(path, os.W_OK)):
+        raise ValueError("not a folder that can be written")
+    return path
 
 
 def _boolean(value: Any) -> bool:
@@ -214,6 +224,7 @@ FIELDS: dict[str, Field] = {
     "verify": Field(_boolean, True, "", "Compare the converted model with its source before it is published (the default)."),
     "trust_source": Field(_boolean, False, "", "Unpickle a weights file that holds code. It can run anything: only for files you trust."),
     "live_check": Field(_choice("auto", "require", "off"), "auto", "auto|require|off", "Ask each model in a real Triton on this machine before it is published: wherever that is possible, always, or not at all.", run=True),
+    "client_dir": Field(_client_dir, Path("clients/generated"), "DIR", "Folder for a typed Python client of each model; none writes no clients.", path=True, run=True),
     "allow_untrained": Field(_boolean, False, "", "Fall back to seeded random weights where pretrained ones can't be downloaded.", flag=False),
 }
 # fmt: on
@@ -259,7 +270,7 @@ def _read_keys(table: Mapping[str, Any], known: list[str], path: Path, where: st
         if key not in known:
             raise OptionError(f"{path}: unknown key {key!r}{where}", nearest(key, known, count=1))
         written = value
-        if (FIELDS[key].path and isinstance(value, str)) or (
+        if (FIELDS[key].path and isinstance(value, str) and (key, value) != ("client_dir", "none")) or (
             key == "weights" and value not in ("pretrained", "random") and isinstance(value, str)
         ):
             written = str(path.parent / Path(value).expanduser())

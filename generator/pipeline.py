@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from generator import results, sources, standing, verify
+from generator import client_code, results, sources, standing, verify
 from generator.backends import onnxruntime
 from generator.errors import ModelRepoError, OptionError, RepositoryError, VerificationError
 from generator.export import EXPORTERS
@@ -39,7 +39,7 @@ def generate(
         try:
             if not interrupted:
                 for row in generate_model(job, destination, progress, dry_run=dry_run, gate=gate):
-                    done.append(row)
+                    done.append(row if dry_run else _with_client(row, job.options, destination, progress))
         except ModelRepoError as error:
             failure = error
         except OSError as error:
@@ -162,6 +162,21 @@ def _passed(
         progress.warn(f"{prepared.name}: {note}")
     verification = replace(prepared.provenance.verification, live=live)
     return replace(prepared, provenance=replace(prepared.provenance, verification=verification))
+
+
+def _with_client(row: Result, options: Options, repository: Repository, progress: Progress) -> Result:
+    """Write the Python client of a served version, and return its row with the client's path."""
+    newest = repository.newest(row.name) if row.status in ("published", "unchanged") else None
+    if newest is None or options.client_dir is None:
+        return row
+    path = options.client_dir / client_code.module_name(row.name)
+    if row.status == "published" or not path.exists():
+        try:
+            client_code.write(newest, options.client_dir)
+        except OptionError as error:  # the version is published all the same
+            progress.warn(str(error))
+            return replace(row, notes=(*row.notes, str(error)))
+    return replace(row, client=path)
 
 
 def _publish(

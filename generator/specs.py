@@ -137,6 +137,7 @@ class Options:
     trust_source: bool
     allow_untrained: bool
     live_check: Literal["auto", "require", "off"]
+    client_dir: Path | None
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,7 @@ class Result:
     next_step: str | None = None
     notes: tuple[str, ...] = ()
     failure: ModelRepoError | None = None
+    client: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         labels=tuple(published.meta["categories"]),
         preprocess={
             "kind": "image",
-            "resize": transforms.resize_size[0],
+            # Of another size the crop keeps the part of the picture that it has of the weights' own.
+            "resize": round(transforms.resize_size[0] * min(size[1:]) / transforms.crop_size[0]),
             "crop": [size[1], size[2]],
             "interpolation": transforms.interpolation.value,
             "scale": [0.0, 1.0],
