@@ -172,7 +172,16 @@ def _resolve(wheel: Wheel, folder: Path) -> str:
     """Ask pip, with the indexes and certificates it is configured for, where the wheel is."""
     command = [
         *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet"),
-        *("--disable-pip-version-check", "--only-binary", ":all:", "--report", "-", wheel.requirement),
+        *(
+            "--disable-pip-version-check",
+            "--retries",
+            "2",
+            "--only-binary",
+            ":all:",
+            "--report",
+            "-",
+            wheel.requirement,
+        ),
     ]
     try:
         done = process.run(command, timeout=RESOLVE_SECONDS)
@@ -182,7 +191,10 @@ def _resolve(wheel: Wheel, folder: Path) -> str:
             _by_hand(wheel, folder),
         ) from error
     if done.code:
-        raise ServerError(f"can't find {wheel.requirement}: {done.last_words}", _by_hand(wheel, folder))
+        reason = done.last_words.removeprefix("ERROR: ")
+        raise ServerError(
+            f"can't find {wheel.requirement}, is there a network? pip says: {reason}", _by_hand(wheel, folder)
+        )
     (item,) = json.loads(done.out)["install"]
     return str(item["download_info"]["url"])
 

@@ -53,6 +53,8 @@ def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
     options.execution_mode = (
         onnxruntime.ExecutionMode.ORT_PARALLEL if mode else onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     )
+    # Between runs, threads that wait for work by spinning take the cores that the server and its clients share with us.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     for name, attribute in (("enable_mem_arena", "enable_cpu_mem_arena"), ("enable_mem_pattern", "enable_mem_pattern")):
         value = _boolean(config, name)
         if value is not None:
