@@ -1,6 +1,7 @@
 """Whole commands, timed in pairs: these figures are ratios of one run, because machines are noisy and differ."""
 
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -51,6 +53,15 @@ def compare(name: str, ours: Sequence[str], theirs: Sequence[str], rounds: int =
     seconds = [statistics.median(pair[side].seconds for pair in pairs) for side in (0, 1)]
     memory = [statistics.median(pair[side].peak_mb for pair in pairs) for side in (0, 1)]
     print(f"    medians: {seconds[0]:.2f} s and {memory[0]:.0f} MB against {seconds[1]:.2f} s and {memory[1]:.0f} MB")
+
+
+def machine() -> str:
+    """Return what figures depend on: this machine, its load, and the versions of what is measured."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnxruntime"))
+    load = " ".join(f"{average:.1f}" for average in os.getloadavg())
+    return f"{os.cpu_count()} x {cpu}, load {load}; Python {platform.python_version()}, {packages}"
 
 
 def _print(name: str, ratios: list[float]) -> None:
