@@ -53,7 +53,7 @@ GROUP = 24
 ANSWER_SECONDS = 120.0
 # What `generate` says of models that are out for what they are, and what the page says of them.
 INEXPRESSIBLE = {
-    r"is (a sequence|an optional value|a map|a sparse tensor): Triton has only tensors": "not a tensor, which is all that Triton has: {0}",
+    r"is (an? .*): Triton has only tensors": "not a tensor, which is all that Triton has: {0}",
     r"is of type (\w+), which can't be served": "a type that can't be asked or served here: {0}",
     r"has no inputs": "no inputs: Triton serves nothing that can't be asked",
     r"dimension of size 0, which Triton refuses": "a fixed dimension of size 0, which Triton refuses",
