@@ -12,13 +12,20 @@ import click
 import pytest
 
 from cli.generate import generate
+from cli.infer import infer
+from cli.serve import serve
 from generator.options import FIELDS
+from generator.progress import Progress
 from generator.releases import RELEASES
 from generator.specs import Instances, Tolerance, VersionPolicy
+from server import runtime
 from tests.conftest import PROJECT
 
 REFERENCE = PROJECT / "docs/reference"
-PAGES = [PROJECT / name for name in ("README.md", "docs/tutorial.md", "docs/how-to/automate.md")]
+PAGES = [
+    PROJECT / name
+    for name in ("README.md", "docs/tutorial.md", "docs/how-to/automate.md", "docs/how-to/ask-a-model.md")
+]
 
 
 def steps(page: Path) -> list[tuple[str, list[str]]]:
@@ -59,6 +66,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
         "TORCH_HOME": str(tmp_path / "cache"),
         "https_proxy": "http://127.0.0.1:9",  # weights can't be downloaded, here as anywhere
     }
+    runtime.ensure(Progress())  # the pages show what is seen once Triton was fetched
     ran = 0
     for command, shown in steps(page):
         run = subprocess.run(
@@ -87,11 +95,13 @@ def update(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-goldens"))
 
 
-def test_the_reference_shows_the_help(update: bool) -> None:
-    settings = {**generate.context_settings, "terminal_width": 100, "max_content_width": 100}
-    with click.Context(generate, info_name="generate", **settings) as context:
-        shown = generate.get_help(context)
-    check_page(update, "generate.md", reference_page("generate", f"```\n{shown.rstrip()}\n```\n"))
+@pytest.mark.parametrize("command", [generate, serve, infer], ids=lambda command: command.name)
+def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
+    settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+    called = "generate" if command is generate else f"modelrepo {command.name}"
+    with click.Context(command, info_name=called, **settings) as context:
+        shown = command.get_help(context)
+    check_page(update, f"{command.name}.md", reference_page(str(command.name), f"```\n{shown.rstrip()}\n```\n"))
 
 
 def written(value: object) -> str:
