@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import pbtxt
+from generator.backends import BACKENDS
 from generator.errors import OptionError
 from generator.manifest import Manifest
 from generator.model_config import TEMPLATES
@@ -177,7 +178,7 @@ def _fields(tensors: Iterable[Any]) -> list[Field]:
 def _about(manifest: Manifest) -> list[str]:
     source = manifest.provenance.source
     weights = f"{source.weights.kind} weights" + (", never trained" if manifest.untrained else "")
-    text = f"Made from {_plain(source.reference)} with {weights}, served by {_plain(manifest.backend)}."
+    text = f"Made from {_plain(source.reference)} with {weights}, served by {BACKENDS[manifest.backend].TRITON_NAME}."
     return textwrap.wrap(text, WIDTH)
 
 

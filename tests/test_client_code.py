@@ -43,7 +43,7 @@ KINDS = list(client_code.NUMPY)
 def manifest(name: str, config: str, preprocess: dict[str, Any] | None = None) -> Manifest:
     source = SourceRecord("torchvision:x", Weights("random", "seed 0", True), preprocess, "torch", 18, 10, ())
     provenance = Provenance("key", source, {}, {}, Verification())
-    return Manifest(name, 1, "onnxruntime", "2026-11-20", 8, f'name: "{name}"\n{config}', {}, provenance)
+    return Manifest(name, 1, "onnx", "2026-11-20", 8, f'name: "{name}"\n{config}', {}, provenance)
 
 
 def tensors(names: list[str]) -> str:

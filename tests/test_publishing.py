@@ -311,7 +311,7 @@ def test_two_writers_at_once_publish_one_version_each(workdir: Path) -> None:
         "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
         "from cli.entry import generate; generate()\n"
     )
-    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q"]
+    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q", "--live-check", "off"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     runs = [subprocess.Popen([*command, "--seed", str(seed)], cwd=workdir, env=environment) for seed in range(3)]
     assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
@@ -328,7 +328,7 @@ def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Pa
         "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
         "from cli.entry import generate; generate()\n"
     )
-    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q"]
+    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q", "--live-check", "off"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=60)
     assert run.returncode == 6
@@ -439,7 +439,17 @@ def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
         "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
         "from cli.entry import generate; generate()\n"
     )
-    command = [sys.executable, "-c", script, "--model", "numpy:linear", "--backends", "onnx,tensorrt"]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "--model",
+        "numpy:linear",
+        "--backends",
+        "onnx,tensorrt",
+        "--live-check",
+        "off",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "80", "TERM": "xterm"}
     main, terminal = pty.openpty()
     run = subprocess.Popen(command, cwd=workdir, env=environment, stdout=terminal, stderr=subprocess.DEVNULL)
