@@ -206,7 +206,7 @@ def publish(case: Case, sources: Path, repository: Path) -> Outcome | None:
 
 def _generate(case: Case, path: Path, repository: Path) -> ModelRepoError | None:
     """Publish a case with its inputs as samples; return why that failed."""
-    flags: dict[str, Any] = {"repository": repository}
+    flags: dict[str, Any] = {"repository": repository, "client_dir": None}
     values = [value for inputs, _ in case.data_sets for value in inputs]
     if values and all(isinstance(value, (np.ndarray, np.generic)) for value in values):  # generate refuses others
         flags["samples"] = path.with_suffix(".samples")
