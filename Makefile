@@ -29,6 +29,8 @@ format: .venv/dev
 benchmarks: .venv/dev
 	$(BIN)/python benchmarks/generate_against_script.py
 	$(BIN)/python benchmarks/nothing_changed.py
+	$(BIN)/python benchmarks/cold_serve.py
+	$(BIN)/python benchmarks/served_against_in_process.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

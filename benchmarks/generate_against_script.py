@@ -9,7 +9,9 @@ GENERATE = [str(BIN / "generate"), "--model", "resnet50", "--backends", "onnx", 
 SCRIPT = [sys.executable, str(Path(__file__).with_name("plain_script.py")), "."]
 
 compare("without verification, against the script without parity", [*GENERATE, "--no-verify"], SCRIPT)
-compare("with full verification, against the script with parity", GENERATE, [*SCRIPT, "--parity"])
+UNSERVED = [*GENERATE, "--live-check", "off"]
+compare("with full verification, against the script with parity", UNSERVED, [*SCRIPT, "--parity"])
 compare(
-    "with full verification and --exporter torchscript", [*GENERATE, "--exporter", "torchscript"], [*SCRIPT, "--parity"]
+    "with full verification and --exporter torchscript", [*UNSERVED, "--exporter", "torchscript"], [*SCRIPT, "--parity"]
 )
+compare("with full verification and the live check", GENERATE, [*SCRIPT, "--parity"])

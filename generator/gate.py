@@ -10,7 +10,7 @@ from generator.staging import Proven
 class Gate(Protocol):
     """A check of staged models."""
 
-    def expect(self) -> None:
+    def expect(self, backend: str, options: Options) -> None:
         """Note that a model is on its way: what takes time to get ready may be begun."""
 
     def check(self, staged: StagedModel, proven: Proven, options: Options) -> Live:

@@ -79,7 +79,8 @@ def generate_model(
         yield from (results.would_publish(target, repository) for target in missing)
         return
     if gate:
-        gate.expect()
+        for target in missing:
+            gate.expect(target.backend, job.options)
     with repository.staging() as staging:
         proven = _prove(job, staging / "onnx", progress)
         ready = [(target, prepare(target, job.options, proven, writer, repository, staging)) for target in missing]

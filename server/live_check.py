@@ -49,9 +49,9 @@ class LiveCheck:
             if self._starting:
                 self._starting.exception()  # a server that is still starting is stopped once it runs
 
-    def expect(self) -> None:
-        """Start the server meanwhile, where Triton is here already."""
-        if not self._starting and not runtime.unsupported() and runtime.installed():
+    def expect(self, backend: str, options: Options) -> None:
+        """Start the server meanwhile, where the model can be checked and Triton is here already."""
+        if not self._starting and not _impossible(backend, options) and runtime.installed():
             starter = ThreadPoolExecutor(1, "live check")
             self._starting = starter.submit(self._start, Progress())
             starter.shutdown(wait=False)
@@ -62,7 +62,7 @@ class LiveCheck:
         Raises VerificationError for a model that Triton refuses, configures differently or answers wrongly, and
         ServerError where the server can't be had though the check is required, or where it dies.
         """
-        reason = self._impossible(staged, options)
+        reason = _impossible(staged.backend, options) or self._unavailable()
         if reason:
             if self.mode == "require":
                 raise ServerError(f"no live check of {staged.name}: {reason}", "Leave out --live-check require")
@@ -73,24 +73,16 @@ class LiveCheck:
                 found = _checked(server, staged, proven, options)
             except (ClientError, VerificationError, ServerError) as error:
                 if not server.alive:
-                    raise ServerError(
-                        f"Triton died while it served {staged.name}", f"Its log is {server.log}"
-                    ) from error
-                message = getattr(error, "message", str(error))
-                raise VerificationError(f"served by {server.description}, {staged.name}: {message}") from error
+                    died = f"Triton died while it served {staged.name}"
+                    raise ServerError(died, f"Its log is {server.log}") from error
+                said = f"served by {server.description}, {staged.name}: {error.message}"
+                raise VerificationError(said, error.hint) from error
             step.outcome = _summary(found)
         return found
 
-    def _impossible(self, staged: StagedModel, options: Options) -> str:
-        if not options.verify:
-            return "nothing tells what it should answer (--no-verify)"
-        backend = BACKENDS[staged.backend].TRITON_NAME
-        if backend not in local.backends():
-            return f"the local server has no {backend} backend"
-        if self._reason:
-            return self._reason
-        self._reason = runtime.unsupported() or ""
-        if not self._reason and self.mode == "auto":
+    def _unavailable(self) -> str:
+        """Return why there is no server, where that need not be an error; it is tried once."""
+        if self.mode == "auto" and not self._reason:
             try:
                 self._server()
             except ServerError as error:
@@ -98,6 +90,9 @@ class LiveCheck:
         return self._reason
 
     def _server(self) -> Server:
+        """Return the run's server; another one where it has died over a model."""
+        if self._starting and not self._starting.exception() and not self._starting.result().alive:
+            self._starting = None
         if not self._starting:
             self._starting = Future()
             try:
@@ -110,6 +105,16 @@ class LiveCheck:
         return self._open.enter_context(
             running_server(None, runtime="local", control="explicit", auto_complete=False, progress=progress)
         )
+
+
+def _impossible(backend: str, options: Options) -> str:
+    """Return why a model can't be checked on this machine, or nothing where it can."""
+    if not options.verify:
+        return "nothing tells what it should answer (--no-verify)"
+    name = BACKENDS[backend].TRITON_NAME
+    if name not in local.backends():
+        return f"the local server has no {name} backend"
+    return runtime.unsupported() or ""
 
 
 def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
