@@ -81,9 +81,9 @@ class EnvironmentFolders:
         """Find the server's own, if there are any that were not there the last time."""
         there = {str(path) for path in TEMPORARY.glob(f"{ENVIRONMENT_FOLDER}*")}
         if there - self.seen:
-            with contextlib.suppress(OSError):  # the server has ended meanwhile
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the server has ended meanwhile
                 self.own |= _named_in_memory(self.pid) & there
-            self.seen = there
+                self.seen = there
 
     def remove(self) -> None:
         """Remove what the server did not remove itself."""
@@ -101,8 +101,9 @@ def _named_in_memory(pid: int) -> set[str]:
             span, access, *rest = line.split()
             start, end = (int(address, 16) for address in span.split("-"))
             if access.startswith("rw") and (rest[-1] == "[heap]" or (len(rest) == 3 and not start % HEAP_ALIGNMENT)):
-                memory.seek(start)
-                found |= {match.decode() for match in name.findall(memory.read(end - start))}
+                with contextlib.suppress(OSError):  # given back meanwhile
+                    memory.seek(start)
+                    found |= {match.decode() for match in name.findall(memory.read(end - start))}
     return found
 
 

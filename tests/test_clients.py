@@ -702,7 +702,7 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(errors.InputError, match="this preprocess has layout 'NHWC'"):
         load_image(tmp_path / "text.jpg", {**preprocess, "layout": "NHWC"})
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(errors.DependencyError, match=r"Pillow.*not installed. pip install 'modelrepo\[torch\]'"):
+    with pytest.raises(errors.DependencyError, match=r"Pillow.*not installed. pip install 'modelrepo\[images\]'"):
         load_image(tmp_path / "text.jpg", preprocess)
 
 

@@ -68,12 +68,12 @@ def test_a_broken_unpacking_is_begun_anew(cache: Path, monkeypatch: pytest.Monke
 def test_a_wheel_with_other_content_is_refused(cache: Path, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in = wheel(cache / "wheels")
     monkeypatch.setattr(runtime, "PYTRITON", replace(stand_in, sha256="0" * 64))
-    golden("messages/runtime-sha256.txt", refusal(cache).replace(stand_in.sha256, "SHA256"))
+    golden("messages/runtime/sha256.txt", refusal(cache).replace(stand_in.sha256, "SHA256"))
     assert runtime.installed() is None
 
 
 def test_without_a_network_the_first_use_says_what_to_do(cache: Path, golden: Golden) -> None:
-    golden("messages/runtime-no-network.txt", refusal(cache))
+    golden("messages/runtime/no-network.txt", refusal(cache))
 
 
 def test_a_cache_that_cannot_be_written_is_named(cache: Path) -> None:
