@@ -29,7 +29,11 @@ Exit codes:
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Serve only this model; may be repeated.")
-@click.option("--control", type=click.Choice(["none", "poll", "explicit"]), help="Triton's mode. Default: none.")
+@click.option(
+    "--control",
+    type=click.Choice(["none", "poll", "explicit"]),
+    help="Triton's mode. Default: none; explicit with --model.",
+)
 @click.option("--poll-seconds", type=click.IntRange(1), default=15, help="How often --control poll looks. Default: 15.")
 @click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
@@ -91,6 +95,8 @@ def serve(
         suppress(KeyboardInterrupt),
     ):  # how a server is meant to end
         _tell(server, follower, as_json)
+        if not quiet:
+            click.echo("Stop it with Ctrl-C.", err=True)
         _wait(server)
 
 
@@ -112,7 +118,6 @@ def _tell(server: "Server", follower: Any, as_json: bool) -> None:
         follower.warned("the repository holds no models")
     for name, url in (*document.items(), ("log", server.log)):
         click.echo(f"{name:7}  {url}")
-    click.echo("Stop it with Ctrl-C.", err=True)
 
 
 def _wait(server: "Server") -> None:

@@ -223,7 +223,7 @@ FIELDS: dict[str, Field] = {
     "tolerance": Field(_tolerance, None, "NUMBER", "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=…."),
     "verify": Field(_boolean, True, "", "Compare the converted model with its source before it is published (the default)."),
     "trust_source": Field(_boolean, False, "", "Unpickle a weights file that holds code. It can run anything: only for files you trust."),
-    "live_check": Field(_choice("auto", "require", "off"), "auto", "auto|require|off", "Ask each model in a real Triton on this machine before it is published: wherever that is possible, always, or not at all.", run=True),
+    "live_check": Field(_choice("auto", "require", "off"), "auto", "auto|require|off", "Ask each model in a real Triton on this machine before it is published: wherever that is possible, always, or not at all. The first time, Triton (55 MB) is downloaded.", run=True),
     "client_dir": Field(_client_dir, Path("clients/generated"), "DIR", "Folder for a typed Python client of each model; none writes no clients.", path=True, run=True),
     "allow_untrained": Field(_boolean, False, "", "Fall back to seeded random weights where pretrained ones can't be downloaded.", flag=False),
 }

@@ -65,6 +65,19 @@ def _clear_replaced_lists(config: Any, patch: Any) -> None:
             _clear_replaced_lists(getattr(config, descriptor.name), value)
 
 
+def merges_requests(text: str) -> bool:
+    """Tell whether a configuration has Triton merge requests into batches of more than one."""
+    config = parse(text, "the configuration")
+    return bool(config.max_batch_size > 1 and config.HasField("dynamic_batching"))
+
+
+def with_queue_delay(text: str, microseconds: int) -> str:
+    """Return a configuration with another queue delay of the dynamic batcher."""
+    config = parse(text, "the configuration")
+    config.dynamic_batching.max_queue_delay_microseconds = microseconds
+    return to_text(config)
+
+
 def to_text(config: Any) -> str:
     """Return a ModelConfig as text that reads like a hand-written one; ``max_batch_size`` is written also when 0."""
     from google.protobuf import text_format

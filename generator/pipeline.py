@@ -13,7 +13,7 @@ from generator.gate import Gate
 from generator.inputs import load_samples
 from generator.model_config import ConfigWriter
 from generator.progress import Progress
-from generator.remembered import Remembered
+from generator.remembered import LIMIT_BYTES, Remembered
 from generator.repository import Repository, StagedModel
 from generator.results import Job, Target
 from generator.specs import Export, Options, Report, Result, Verification
@@ -82,7 +82,7 @@ def generate_model(
         for target in missing:
             gate.expect(target.backend, job.options)
     with repository.staging() as staging:
-        proven = _prove(job, staging / "onnx", progress)
+        proven = _prove(job, staging / "onnx", progress, kept=gate is not None)
         ready = [(target, prepare(target, job.options, proven, writer, repository, staging)) for target in missing]
         ready = [(target, _passed(prepared, proven, job.options, gate, progress)) for target, prepared in ready]
         with progress.step("publish", f"publishing in {repository.root}"), repository.locked():
@@ -90,8 +90,8 @@ def generate_model(
                 yield _publish(target, prepared, repository, progress)
 
 
-def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
-    """Load the source, export it, and compare the two."""
+def _prove(job: Job, folder: Path, progress: Progress, *, kept: bool) -> Proven:
+    """Load the source, export it, and compare the two; the source's answers are kept for a gate to compare again."""
     gc.collect()  # the graphs of the last exported model hold each other
     options = job.options
     loader, name = sources.find(options.model)
@@ -102,7 +102,7 @@ def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
         export = EXPORTERS[source.framework].export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
-    reference = Remembered(source.run)
+    reference = Remembered(source.run, LIMIT_BYTES if kept else 0)
     verification = _verify(reference.ask, export, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*export.notes, *verification.notes, *reasons)

@@ -13,19 +13,23 @@ LIMIT_BYTES = 512 << 20
 
 
 class Remembered:
-    """A model's run whose answers are kept. ``ask`` always asks; ``recall`` asks where nothing was kept."""
+    """A model's run whose answers are kept, up to ``limit`` bytes.
 
-    def __init__(self, run: Callable[[Arrays], Mapping[str, Any]]) -> None:
-        self._run = run
+    ``ask`` always asks; ``recall`` asks where nothing was kept.
+    """
+
+    def __init__(self, run: Callable[[Arrays], Mapping[str, Any]], limit: int = LIMIT_BYTES) -> None:
+        self._run, self._limit = run, limit
         self._answers: dict[bytes, Mapping[str, Any]] = {}
         self._bytes = 0
 
     def ask(self, arrays: Arrays) -> Mapping[str, Any]:
         """Ask the model, and keep its answer."""
         answers = self._run(arrays)
-        self._bytes += sum(np.asarray(answer).nbytes for answer in answers.values())
-        if self._bytes <= LIMIT_BYTES:
-            self._answers[_digest(arrays)] = answers
+        size = sum(np.asarray(answer).nbytes for answer in answers.values())
+        if self._bytes + size <= self._limit and (key := _digest(arrays)) not in self._answers:
+            self._answers[key] = answers
+            self._bytes += size
         return answers
 
     def recall(self, arrays: Arrays) -> Mapping[str, Any]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from generator import releases
-from generator.errors import RepositoryError, ServerError
+from generator.errors import OptionError, RepositoryError, ServerError, nearest
 from generator.progress import Progress
 from server import docker, runtime, start
 from server.handle import ModelState, Ports, Server
-from server.plan import NONE, Control, Plan, needs_completion
+from server.plan import Control, Plan, needs_completion
 
 __all__ = ["ModelState", "Ports", "RuntimeName", "Server", "running_server"]
 
@@ -46,8 +46,10 @@ def running_server(
     """
     if repository and not repository.is_dir():
         raise RepositoryError(f"there is no model repository {repository}", "Name it with --repository")
+    if cpu_overlay and _chosen(runtime) == "docker":
+        raise OptionError("a CPU overlay is for the local server", "Leave --cpu-overlay or --runtime docker out")
     plan = Plan(
-        repository=repository.resolve() if repository else NONE,
+        repository=repository.resolve() if repository else None,
         runtime=_chosen(runtime),
         control=control,
         models=tuple(models),
@@ -61,7 +63,7 @@ def running_server(
     server = start.started(plan, progress or Progress())
     try:
         if not keep_going:
-            _refuse_failed(server)
+            _refuse_failed(server, plan.models)
         yield server
     finally:
         start.stop(server)
@@ -79,8 +81,13 @@ def _chosen(name: RuntimeName) -> Literal["local", "docker"]:
     return "docker" if runtime.unsupported() and docker.available() else "local"
 
 
-def _refuse_failed(server: Server) -> None:
-    failed = [state for state in server.models() if state.failed]
+def _refuse_failed(server: Server, wanted: Sequence[str]) -> None:
+    states = server.models()
+    failed = [state for state in states if state.failed]
     if failed:
         reasons = "; ".join(f"{state.name}: {state.reason}" for state in failed)
         raise ServerError(f"Triton can't load {reasons}", f"Its log is {server.log}")
+    missing = set(wanted) - {state.name for state in states if state.state == "READY"}
+    if missing:
+        name, known = min(missing), [state.name for state in states]
+        raise ServerError(f"{server.repository} has no model {name!r}", nearest(name, known) if known else "")

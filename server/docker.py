@@ -38,7 +38,7 @@ def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
         *("--security-opt", "no-new-privileges:true"),
         *(("--gpus", "all") if gpu_present() else ()),
         *(part for outer, inner in published for part in ("-p", f"127.0.0.1:{outer}:{inner}")),
-        *("-v", f"{plan.repository}:{MODELS}:ro", plan.release.image),
+        *("-v", f"{plan.served}:{MODELS}:ro", plan.release.image),
         *("tritonserver", *server_flags(plan, MODELS, "0.0.0.0", INSIDE)),  # noqa: S104 - inside the container
     ]
     return Launch(

@@ -10,7 +10,7 @@ it removes what the server left, which a killed server can't do itself. The firs
     scratch                        the folder to remove in the end
     grace                          seconds between asking the server to stop and killing it; 0 kills it at once
 
-It prints the server's process id.
+It prints the server's process id, or why it can't be started.
 """
 
 import contextlib
@@ -43,17 +43,12 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     parent = os.getppid()
-    with Path(order["log"]).open("ab") as log:
-        server = subprocess.Popen(  # noqa: S603 - the parent's order
-            order["command"],
-            env=order["environment"],
-            cwd=order["folder"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=_end_with_the_guardian,
-        )
+    try:
+        server = _started(order)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", flush=True)
+        _sweep(order)
+        return 1
     print(server.pid, flush=True)
     folders = EnvironmentFolders(server.pid)
     try:
@@ -64,6 +59,20 @@ def main() -> int:
         folders.remove()
         _sweep(order)
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
+
+
+def _started(order: dict[str, Any]) -> "subprocess.Popen[bytes]":
+    with Path(order["log"]).open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - the parent's order
+            order["command"],
+            env=order["environment"],
+            cwd=order["folder"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_end_with_the_guardian,
+        )
 
 
 class EnvironmentFolders:

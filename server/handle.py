@@ -41,6 +41,10 @@ class ModelState:
         return self.state != "READY" and self.reason != "unloaded" and bool(self.reason)
 
 
+class PortTaken(ServerError):
+    """Someone else took a port between our look and Triton's."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A running Triton: where it answers, where its log is, and what it can be told.
@@ -75,7 +79,8 @@ class Server:
     def wait_until_started(self, seconds: float) -> None:
         """Return when the server answers, which is when it has loaded, or failed to load, what it was told to."""
         deadline = time.monotonic() + seconds
-        while not self._answers():
+        # The log as well: someone else may answer at a port that Triton could not take.
+        while not (logs.listens(self.log_text()) and self._answers()):
             self._check_alive()
             if time.monotonic() > deadline:
                 raise ServerError(f"Triton did not start within {seconds:.0f} seconds", f"Its log is {self.log}")
@@ -93,12 +98,9 @@ class Server:
     def models(self) -> tuple[ModelState, ...]:
         """Return every model of the repository; one that was refused unread is found in the log."""
         refused = logs.failures(self.log_text())
-        rows = self._ask("POST", "/v2/repository/index")
         states = tuple(
-            ModelState(
-                row["name"], row.get("version", ""), row.get("state", ""), _reason(row.get("reason", ""), row, refused)
-            )
-            for row in rows
+            ModelState(row["name"], row.get("version", ""), row.get("state", ""), _reason(row, refused))
+            for row in self._index()
         )
         unlisted = refused.keys() - {state.name for state in states}
         return (*states, *(ModelState(name, "", "UNAVAILABLE", refused[name]) for name in sorted(unlisted)))
@@ -116,7 +118,7 @@ class Server:
         """Unload a model and wait until it is gone."""
         self._ask("POST", f"/v2/repository/models/{name}/unload", {}, LOAD_SECONDS)
         deadline = time.monotonic() + LOAD_SECONDS
-        while any(state.name == name and state.state == "UNLOADING" for state in self.models()):
+        while any(row["name"] == name and row.get("state") == "UNLOADING" for row in self._index()):
             if time.monotonic() > deadline:
                 raise ServerError(f"Triton did not unload {name} within {LOAD_SECONDS:.0f} seconds")
             time.sleep(LOOK_SECONDS)
@@ -131,6 +133,9 @@ class Server:
             file.seek(start)
             return file.read().decode("utf-8", errors="replace")
 
+    def _index(self) -> list[dict[str, str]]:
+        return list(self._ask("POST", "/v2/repository/index"))
+
     def _answers(self) -> bool:
         try:
             return self._request("GET", "/v2/health/live", None, ASK_SECONDS)[0] == http.HTTPStatus.OK
@@ -140,7 +145,8 @@ class Server:
     def _check_alive(self) -> None:
         if not self.alive:
             said = logs.last_words(self.log_text())
-            raise ServerError(f"Triton ended with code {self.guardian.returncode}: {said}", f"Its log is {self.log}")
+            kind = PortTaken if "in use" in said else ServerError
+            raise kind(f"Triton ended with code {self.guardian.returncode}: {said}", f"Its log is {self.log}")
 
     def _ask(self, method: str, path: str, body: Any = None, seconds: float = ASK_SECONDS) -> Any:
         try:
@@ -165,7 +171,8 @@ class Server:
             connection.close()
 
 
-def _reason(reason: str, row: dict[str, str], refused: dict[str, str]) -> str:
+def _reason(row: dict[str, str], refused: dict[str, str]) -> str:
+    """Return why a model is not ready: the log's reason only where Triton gives none, for the log is old."""
     if row.get("state") == "READY":
         return ""
-    return refused.get(row["name"]) or logs.shorten(reason)
+    return logs.shorten(row.get("reason", "")) or refused.get(row["name"], "")

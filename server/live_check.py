@@ -1,17 +1,17 @@
 """The live check: a staged model is loaded by a real Triton and asked over both protocols, before it is published."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Literal, Self
 
-from clients import GrpcClient, HttpClient
+from clients import Client, GrpcClient, HttpClient
 from clients.errors import ClientError
+from generator import pbtxt
 from generator.backends import BACKENDS
 from generator.errors import ServerError, VerificationError
-from generator.inputs import load_samples
+from generator.inputs import Pool, load_samples
 from generator.progress import Progress
 from generator.repository import CONFIG, StagedModel
 from generator.specs import Live, Options, Verification
@@ -25,6 +25,8 @@ Mode = Literal["auto", "require"]
 HTTP_BATCH = 2
 # How many single requests are in flight for the dynamic batcher to merge.
 IN_FLIGHT = 16
+# How long requests wait for company where the model is too quick to let any gather: 50 ms.
+MERGING_MICROSECONDS = 50_000
 DEADLINE_SECONDS = 300.0
 
 
@@ -71,10 +73,12 @@ class LiveCheck:
         with self.progress.step("live", f"asking {staged.name} in {server.description}") as step:
             try:
                 found = _checked(server, staged, proven, options)
-            except (ClientError, VerificationError, ServerError) as error:
+            except (ClientError, VerificationError, ServerError, OSError) as error:
                 if not server.alive:
                     died = f"Triton died while it served {staged.name}"
                     raise ServerError(died, f"Its log is {server.log}") from error
+                if isinstance(error, OSError):
+                    raise
                 said = f"served by {server.description}, {staged.name}: {error.message}"
                 raise VerificationError(said, error.hint) from error
             step.outcome = _summary(found)
@@ -120,12 +124,27 @@ def _impossible(backend: str, options: Options) -> str:
 def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
     (version,) = (int(entry.name) for entry in staged.folder.iterdir() if entry.is_dir())
     text, changes = overlay.overlaid(staged.render(version), f"the configuration of {staged.name}")
-    with _loaded(server, staged, text):
+    with (
+        _loaded(server, staged, text),
+        GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,
+        HttpClient(server.http_url, deadline=DEADLINE_SECONDS) as http,
+    ):
         difference = configs.disagreement(text, server.config(staged.name))
         if difference:
             raise VerificationError(f"Triton understands its configuration differently: {difference}")
-        found = _asked(server, staged, proven, options)
-    return replace(found, notes=tuple(f"checked on the CPU: {change}" for change in changes))
+        comparison = ServedComparison(staged, proven, options)
+        comparison.batches(grpc, http)
+        merged = _merged(server, text, comparison, grpc) if pbtxt.merges_requests(text) else None
+    return Live(
+        "passed",
+        server.description,
+        cases=sum(found.cases for found in comparison.found),
+        max_rel_diff=max(
+            (found.max_rel_diff for found in comparison.found if found.max_rel_diff is not None), default=None
+        ),
+        largest_merged_batch=merged,
+        notes=tuple(f"checked on the CPU: {change}" for change in changes),
+    )
 
 
 @contextmanager
@@ -148,49 +167,59 @@ def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _asked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
-    """Ask in batches over gRPC, in small ones over HTTP, and in single requests that the dynamic batcher may merge."""
-    signature, largest = proven.export.signature, staged.max_batch_size
-    samples = load_samples(options.samples, signature) if options.samples else ()
-    found: list[Verification] = []
+def _merged(server: Server, text: str, comparison: "ServedComparison", client: Client) -> int:
+    """Ask in concurrent single requests, and return the largest batch that the dynamic batcher made of them.
 
-    def compare(run: Run, batch: int, protocol: str) -> None:
+    A model that answers at once leaves nothing in the queue to merge; then it is loaded again with a queue delay, and
+    asked once more.
+    """
+    largest = comparison.singles(client)
+    if largest == 1:
+        name = comparison.name
+        (server.repository / name / CONFIG).write_text(pbtxt.with_queue_delay(text, MERGING_MICROSECONDS), "utf-8")
+        server.load(name)
+        largest = comparison.singles(client)
+    if largest == 1:
+        raise VerificationError(f"its dynamic batcher merged none of {IN_FLIGHT} requests in flight")
+    return largest
+
+
+class ServedComparison:
+    """Asks one served model, and compares with the source; what was found is added to ``found``."""
+
+    def __init__(self, staged: StagedModel, proven: Proven, options: Options) -> None:
+        self.name, self.options, self.source = staged.name, options, proven.reference.recall
+        self.signature, self.largest = proven.export.signature, staged.max_batch_size
+        self.adapter = served.Adapter(staged.name, self.signature, self.largest)
+        self.found: list[Verification] = []
+
+    def batches(self, grpc: Client, http: Client) -> None:
+        """Ask for batches of every size over gRPC, the user's samples too, and for small ones over HTTP."""
+        samples = load_samples(self.options.samples, self.signature) if self.options.samples else ()
+        self._compare("gRPC", self.adapter.whole(grpc), self.largest, samples)
+        self._compare("HTTP", self.adapter.whole(http), min(self.largest, HTTP_BATCH))
+
+    def singles(self, client: Client) -> int:
+        """Ask for every sample in a request of its own, many at a time; return the largest batch that was executed."""
+        before = served.batches(client, self.name)
+        self._compare("gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT), self.largest)
+        after = served.batches(client, self.name)
+        return max((size for size, count in after.items() if count > before.get(size, 0)), default=1)
+
+    def _compare(self, how: str, run: Run, batch: int, samples: Sequence[Pool] = ()) -> None:
         try:
-            found.append(
-                verify(
-                    proven.reference.recall,
-                    run,
-                    signature,
-                    max_batch_size=batch,
-                    seed=options.seed,
-                    samples=samples if protocol == "gRPC" else (),
-                    tolerance=options.tolerance,
-                )
+            found = verify(
+                self.source,
+                run,
+                self.signature,
+                max_batch_size=batch,
+                seed=self.options.seed,
+                samples=samples,
+                tolerance=self.options.tolerance,
             )
         except (VerificationError, ClientError) as error:
-            raise VerificationError(f"asked over {protocol}, {error.message}", error.hint) from error
-
-    merged = 0
-    with (
-        GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,
-        HttpClient(server.http_url, deadline=DEADLINE_SECONDS) as http,
-    ):
-        as_served = served.Adapter(staged.name, signature, largest)
-        compare(as_served.whole(grpc), largest, "gRPC")
-        compare(as_served.whole(http), min(largest, HTTP_BATCH), "HTTP")
-        if largest > 1:
-            before = served.batches(grpc, staged.name)
-            compare(as_served.single(grpc, IN_FLIGHT), largest, "gRPC, in concurrent single requests")
-            merged = max(
-                (size for size, count in served.batches(grpc, staged.name).items() if count > before.get(size, 0))
-            )
-    return Live(
-        "passed",
-        server.description,
-        cases=sum(each.cases for each in found),
-        max_rel_diff=max((each.max_rel_diff for each in found if each.max_rel_diff is not None), default=None),
-        largest_merged_batch=merged or None,
-    )
+            raise VerificationError(f"asked over {how}, {error.message}", error.hint) from error
+        self.found.append(found)
 
 
 def _summary(found: Live) -> str:

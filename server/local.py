@@ -13,6 +13,7 @@ from server.runtime import Runtime
 
 BACKENDS = Path(__file__).parent / "backends"
 STUB_SECONDS = 120
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,32 @@ def backends() -> tuple[str, ...]:
 def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
     """Lay out what the local server needs in ``scratch``; ServerError where Triton can't be had or run here."""
     triton = runtime.ensure(progress)
-    shared_memory = f"modelrepo_{scratch.name}_"
+    prefix = _shared_memory_prefix(scratch)
     _lay_out_backends(triton, scratch / "backends")
     # The stub's interpreter finds its standard library from the first python3 on PATH.
     (scratch / "bin").mkdir()
     (scratch / "bin/python3").symlink_to(sys.executable)
     environment = triton.environment()
     environment["PATH"] = f"{scratch / 'bin'}:{environment.get('PATH', os.defpath)}"
-    flags = server_flags(plan, str(plan.repository), HOST, plan.ports)
+    flags = server_flags(plan, str(plan.served), HOST, plan.ports)
     for name in ("python", *backends()):
-        flags.append(f"--backend-config={name},shm-region-prefix-name={shared_memory}")
+        flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
         flags.append(f"--backend-config={name},stub-timeout-seconds={STUB_SECONDS}")
     return Launch(
         command=(str(triton.binary), f"--backend-directory={scratch / 'backends'}", *flags),
         environment=environment,
         description=f"local Triton {triton.triton_version}",
-        shared_memory=shared_memory,
+        shared_memory=prefix,
     )
+
+
+def _shared_memory_prefix(scratch: Path) -> str:
+    return f"modelrepo_{scratch.name}_"
+
+
+def shared_memory(scratch: Path) -> tuple[Path, ...]:
+    """Return the regions of shared memory that a server with this folder has, or has left."""
+    return tuple(SHARED_MEMORY.glob(f"{_shared_memory_prefix(scratch)}*"))
 
 
 def _lay_out_backends(triton: Runtime, folder: Path) -> None:

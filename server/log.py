@@ -46,6 +46,11 @@ def shorten(reason: str) -> str:
     return " ".join(KIND.sub("", first).split()).rstrip(";")
 
 
+def listens(text: str) -> bool:
+    """Tell whether the server has said that it answers over HTTP, the last thing it prepares but its metrics."""
+    return "Started HTTPService at" in text
+
+
 def last_words(text: str) -> str:
     """Return what a server that ended said last: its error, or else its last line."""
     fatal = re.findall(r"^error: (.*)", text, re.MULTILINE)

@@ -18,20 +18,17 @@ EXIT_SECONDS, GRACE_SECONDS = 5, 10.0
 COMPLETE = ("backend", "input", "output")
 
 
-# Stands for an empty repository of the server's own, which ends with it.
-NONE = Path()
-
-
 @dataclass(frozen=True)
 class Plan:
     """What is served, by what, where it listens, and how it ends.
 
+    Without a ``repository`` the server gets an empty one of its own, which ends with it.
     ``models`` are loaded at the start with ``explicit`` control; the other controls load what is there. ``ports`` are
     those asked for; 0 is any free one. ``auto_complete`` lets Triton fill in what configurations leave out, which
     costs a second for each model. ``graceful`` lets requests in flight be answered before the server ends.
     """
 
-    repository: Path
+    repository: Path | None
     runtime: Literal["local", "docker"]
     control: Control
     models: tuple[str, ...]
@@ -41,6 +38,13 @@ class Plan:
     cpu_overlay: bool
     auto_complete: bool
     graceful: bool
+
+    @property
+    def served(self) -> Path:
+        """The repository, once there is one."""
+        if self.repository is None:
+            raise ValueError("the plan has no repository yet")
+        return self.repository
 
 
 def server_flags(plan: Plan, repository: str, host: str, ports: Ports) -> list[str]:

@@ -1,5 +1,6 @@
 """Starting a planned server under its guardian, and stopping it."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -12,14 +13,17 @@ from generator.errors import ServerError
 from generator.progress import Progress
 from server import docker, local, overlay, runtime
 from server import log as logs
-from server.handle import Server
+from server.handle import PortTaken, Server
 from server.local import Launch
-from server.plan import GRACE_SECONDS, NONE, Plan, choose_ports
+from server.plan import GRACE_SECONDS, Plan, choose_ports
 
-START_SECONDS = 600.0
+# A container's image may have to be pulled first.
+START_SECONDS = {"local": 600.0, "docker": 3600.0}
 # A port that was free may be taken by someone else before Triton takes it.
 ATTEMPTS = 3
 LAUNCHERS = {"local": local.launch, "docker": docker.launch}
+# A file in a server's folder that its guardian holds a lock on as long as it lives.
+ALIVE = "alive"
 
 
 def started(plan: Plan, progress: Progress) -> Server:
@@ -27,19 +31,19 @@ def started(plan: Plan, progress: Progress) -> Server:
 
     Raises ServerError, and leaves nothing behind, where it can't be started.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 1
+    while True:
         server = _launched(replace(plan, ports=choose_ports(plan.ports)), progress)
         try:
             with progress.step("start", f"starting {server.description}") as step:
-                server.wait_until_started(START_SECONDS)
+                server.wait_until_started(START_SECONDS[plan.runtime])
                 step.outcome = f"{server.http_url}, {server.grpc_url}"
+            return server
         except BaseException as error:
             stop(server)
-            if isinstance(error, ServerError) and "in use" in error.message and attempt < ATTEMPTS:
-                continue
-            raise
-        return server
-    raise AssertionError("the last attempt returns or raises")
+            if not isinstance(error, PortTaken) or attempt == ATTEMPTS:
+                raise
+        attempt += 1
 
 
 def stop(server: Server) -> None:
@@ -53,29 +57,48 @@ def stop(server: Server) -> None:
 
 def _launched(plan: Plan, progress: Progress) -> Server:
     """Lay out what the server needs in a folder of its own, and start it there."""
-    scratch = runtime.cache_folder() / "runs" / uuid.uuid4().hex[:12]
+    runs = runtime.cache_folder() / "runs"
+    scratch = runs / uuid.uuid4().hex[:12]
     try:
+        _sweep(runs)
         (scratch / "empty").mkdir(parents=True)
-        notes: tuple[str, ...] = ()
-        if plan.repository == NONE:
-            plan = replace(plan, repository=scratch / "repository")
-            plan.repository.mkdir()
-        elif plan.cpu_overlay:
-            notes = overlay.lay(plan.repository, scratch / "repository")
-            plan = replace(plan, repository=scratch / "repository")
-        launch = LAUNCHERS[plan.runtime](plan, scratch, progress)
-        return _guarded(launch, plan, scratch, notes)
+        with (scratch / ALIVE).open("w") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            plan, notes = _with_repository(plan, scratch / "repository")
+            return _guarded(LAUNCHERS[plan.runtime](plan, scratch, progress), plan, scratch, alive.fileno(), notes)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise ServerError(
-            f"can't prepare a server in {scratch}: {error}", "MODELREPO_CACHE names another folder"
-        ) from error
+        hint = "The variable MODELREPO_CACHE names another folder"
+        raise ServerError(f"can't prepare a server in {scratch}: {error}", hint) from error
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
 
 
-def _guarded(launch: Launch, plan: Plan, scratch: Path, notes: tuple[str, ...]) -> Server:
+def _with_repository(plan: Plan, folder: Path) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan with what is to be served: ``folder``, where it names no repository or needs an overlay."""
+    if plan.repository is None:
+        folder.mkdir()
+        return replace(plan, repository=folder), ()
+    if plan.cpu_overlay:
+        return replace(plan, repository=folder), overlay.lay(plan.repository, folder)
+    return plan, ()
+
+
+def _sweep(runs: Path) -> None:
+    """Remove what guardians that were killed left behind: the folders that nobody holds."""
+    for folder in runs.iterdir() if runs.is_dir() else ():
+        try:
+            with (folder / ALIVE).open("r+") as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for region in local.shared_memory(folder):
+                    region.unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+        except (BlockingIOError, FileNotFoundError):  # in use; or just being made, or removed
+            continue
+
+
+def _guarded(launch: Launch, plan: Plan, scratch: Path, alive: int, notes: tuple[str, ...]) -> Server:
     running = {folder.name for folder in scratch.parent.iterdir()}
     log = logs.new_file(runtime.cache_folder() / "logs", scratch.name, running)
     order = {
@@ -90,12 +113,13 @@ def _guarded(launch: Launch, plan: Plan, scratch: Path, notes: tuple[str, ...]) 
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
+        pass_fds=(alive,),
     )
     first = b""
     if guardian.stdin and guardian.stdout:  # as they were asked for
         guardian.stdin.write(json.dumps(order).encode() + b"\n")
         guardian.stdin.flush()
         first = guardian.stdout.readline()
-    if not first:
-        raise ServerError(f"can't start {launch.command[0]}", "Its error is above")
-    return Server(plan.ports, plan.repository, log, int(first), launch.description, guardian, notes)
+    if not first.strip().isdigit():
+        raise ServerError(f"can't start {launch.command[0]}: {first.decode().strip() or 'its guardian ended'}")
+    return Server(plan.ports, plan.served, log, int(first), launch.description, guardian, notes)

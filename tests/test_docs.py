@@ -20,6 +20,7 @@ from generator.releases import RELEASES
 from generator.specs import Instances, Tolerance, VersionPolicy
 from server import runtime
 from tests.conftest import PROJECT
+from tests.served_models import write_repository
 
 REFERENCE = PROJECT / "docs/reference"
 PAGES = [
@@ -78,6 +79,21 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
         assert pattern(shown).fullmatch(printed), f"$ {command}\n{printed}"
         ran += 1
     assert ran
+
+
+def test_the_python_of_a_page_runs(tmp_path: Path) -> None:
+    write_repository(tmp_path / "model_repository")
+    page = (PROJECT / "docs/how-to/serve-a-repository.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "IndexEntry(name='linear'" in run.stdout, run.stderr
+
+
+def test_the_readme_tells_the_figure_of_the_conformance_page() -> None:
+    page = (REFERENCE / "conformance.md").read_text("utf-8")
+    served = re.search(r"^\| \*\*all\*\* \| \d+ \| (\d+) \| 0 \|", page, re.MULTILINE)
+    assert served
+    assert f"{int(served[1]):,} cases" in (PROJECT / "README.md").read_text("utf-8")
 
 
 def reference_page(title: str, text: str) -> str:

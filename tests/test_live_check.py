@@ -1,5 +1,7 @@
 """The live check: what a real Triton answers decides whether a model is published."""
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from generator import pbtxt
-from server import configs, live_check, running_server, runtime, served
+from server import Server, configs, live_check, running_server, runtime, served
 from tests.conftest import Generate, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -63,6 +65,27 @@ def test_one_server_checks_every_model_of_a_run(
     assert [row["verification"]["live"]["status"] for row in rows] == ["passed"] * 3, outcome.err
     assert [row["max_batch_size"] for row in rows] == [16, 0, 0]
     assert len(started) == 1
+
+
+def test_a_server_that_dies_costs_one_model(generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "modelrepo.toml").write_text(
+        '[models.one]\nmodel = "numpy:linear"\n[models.two]\nmodel = "numpy:linear"\n'
+    )
+    deaths = []
+
+    def load(server: Server, name: str) -> None:
+        if not deaths:
+            deaths.append(name)
+            os.kill(server.pid, signal.SIGKILL)
+            server.guardian.wait()
+        original(server, name)
+
+    original = Server.load
+    monkeypatch.setattr(Server, "load", load)
+    outcome = generate("--live-check", "require", "--json")
+    assert outcome.code == 7
+    assert "Triton died while it served one" in outcome.err
+    assert [row["status"] for row in outcome.report["results"]] == ["failed", "published"]
 
 
 @pytest.mark.parametrize("kind", ["wrong answers over gRPC", "an answer that is not its own"])

@@ -108,11 +108,16 @@ def test_an_initializer_that_is_an_input_too_may_be_asked_for_as_an_optional_one
 
 def test_the_inputs_that_the_sequence_batcher_fills_count() -> None:
     model = Model((*MODEL.inputs, Tensor("start", FLOAT, (-1, 1))), MODEL.outputs)
-    batching = {"control_input": [{"name": "start"}]}
-    check(config(sequence_batching=batching), model)
-    assert "model does not provide that input" in refusal(
-        lambda: check(config(sequence_batching={"control_input": [{"name": "end"}]}), model)
-    )
+
+    def batching(name: str, values: str) -> dict[str, Any]:
+        control = {"kind": "CONTROL_SEQUENCE_START", "int32_false_true": [], "fp32_false_true": [], values: [0, 1]}
+        return config(sequence_batching={"control_input": [{"name": name, "control": [control]}]})
+
+    check(batching("start", "fp32_false_true"), model)
+    said = refusal(lambda: check(batching("end", "fp32_false_true"), model))
+    assert "model does not provide that input" in said
+    said = refusal(lambda: check(batching("start", "int32_false_true"), model))
+    assert "expects data-type TYPE_FP32" in said
 
 
 @pytest.mark.parametrize(
@@ -126,6 +131,7 @@ def test_the_inputs_that_the_sequence_batcher_fills_count() -> None:
         ({"input": [written("a", FLOAT, 3, allow_ragged_batch=True)]}, "ragged batching of input 'a'"),
         ({"batch_input": [{"kind": "BATCH_ELEMENT_COUNT"}]}, "batch_input"),
         ({"sequence_batching": {"state": [{"input_name": "a"}]}}, "implicit state"),
+        ({"model_operations": {"op_library_filename": ["own.so"]}}, "model_operations"),
         ({"model_transaction_policy": {"decoupled": True}}, "decoupled"),
         ({"input": [written("a", "TYPE_BF16", 3)]}, "BF16"),
     ],

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from clients import GrpcClient, HttpClient
 from clients.errors import ServerRefused
-from generator.errors import RepositoryError, ServerError
+from generator.errors import OptionError, RepositoryError, ServerError
 from server import Server, running_server, runtime
 from server.guardian import _named_in_memory
 from tests.conftest import PROJECT
@@ -44,12 +45,13 @@ def run_name(log: Path) -> str:
 
 def environment_folders() -> set[Path]:
     """Return the folders that Triton's Python backend makes, but those of servers that run beside the tests."""
+    there = set(Path("/tmp").glob("python_env_*"))
     used: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if (process / "comm").read_text().startswith("tritonserver"):
                 used |= _named_in_memory(int(process.name))
-    return {path for path in Path("/tmp").glob("python_env_*") if str(path) not in used}
+    return {path for path in there if str(path) not in used and path.exists()}
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +222,43 @@ def test_the_broken_models_need_not_keep_the_others_from_being_served(repository
 def test_without_a_repository_there_is_nothing_to_serve(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="there is no model repository"), running_server(tmp_path / "none"):
         pass
+
+
+def test_a_model_that_is_not_there_is_named(repository: Path) -> None:
+    said = r"has no model 'linaer'\. Did you mean linear"
+    asked = running_server(repository, control="explicit", models=["linear", "linaer"])
+    with pytest.raises(ServerError, match=said), asked:
+        pass
+
+
+def test_an_overlay_is_for_the_local_server(repository: Path) -> None:
+    with pytest.raises(OptionError), running_server(repository, runtime="docker", cpu_overlay=True):
+        pass
+
+
+def test_a_model_that_was_mended_did_not_fail(repository: Path, tmp_path: Path) -> None:
+    break_model(tmp_path, "linear", 'backend: "onnxruntime"\nmax_batchsize: 4\n')
+    with running_server(tmp_path, control="explicit", auto_complete=False) as running:
+        with pytest.raises(ServerError, match="max_batchsize"):
+            running.load("linear")
+        shutil.rmtree(tmp_path / "linear")
+        shutil.copytree(repository / "linear", tmp_path / "linear")
+        running.load("linear")
+        assert ask(running)
+        running.unload("linear")
+        assert not [state for state in running.models() if state.failed]
+
+
+def test_what_a_killed_guardian_left_is_removed_by_the_next_server(repository: Path) -> None:
+    with running_server(repository, control="explicit", models=["linear"]) as running:
+        guardian, log = running.guardian.pid, running.log
+        os.kill(guardian, signal.SIGKILL)
+        os.kill(running.pid, signal.SIGKILL)
+        folder = runtime.cache_folder() / "runs" / run_name(log)
+        assert folder.exists()
+        with running_server(repository, control="explicit"):
+            assert not folder.exists()
+            assert not list(Path("/dev/shm").glob(f"*{run_name(log)}*"))
 
 
 def test_models_come_and_go_where_that_is_asked_for(repository: Path) -> None:

@@ -26,6 +26,12 @@ DATA_TYPES = {
     "tensor(double)": "TYPE_FP64",
     "tensor(string)": "TYPE_STRING",
 }
+# The values that a sequence control may take, each list with the type of its values.
+CONTROL_TYPES = {
+    "int32_false_true": "TYPE_INT32",
+    "fp32_false_true": "TYPE_FP32",
+    "bool_false_true": "TYPE_BOOL",
+}
 # The largest batch that the C++ backend fills in where a configuration names none (its default-max-batch-size).
 DEFAULT_MAX_BATCH_SIZE = 4
 
@@ -70,6 +76,8 @@ def refuse_unsupported(config: Mapping[str, Any]) -> None:
     for field in ("batch_input", "batch_output"):
         if config.get(field):
             raise Refused(f"{field} is not available in the local server")
+    if config.get("model_operations", {}).get("op_library_filename"):
+        raise Refused("libraries of custom operators (model_operations) are not available in the local server")
     if config.get("sequence_batching", {}).get("state"):
         raise Refused("implicit state is not available in the local server")
     if config.get("model_transaction_policy", {}).get("decoupled"):
@@ -91,13 +99,23 @@ def check(config: Mapping[str, Any], model: Model) -> None:
     outputs = {tensor.name: tensor for tensor in model.outputs}
     for written in config["output"]:
         _check_tensor("output", written, outputs, batched, exact=True)
-    for name in controls(config):
-        _check_control(name, inputs, batched)
+    own = {tensor.name: tensor for tensor in model.inputs}
+    for name, data_type in controls(config):
+        _check_control(name, data_type, own, batched)
 
 
-def controls(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the inputs that the sequence batcher fills."""
-    return tuple(control["name"] for control in config.get("sequence_batching", {}).get("control_input", ()))
+def controls(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the inputs that the sequence batcher fills: the name and the data type of each control."""
+    written = config.get("sequence_batching", {}).get("control_input", ())
+    return tuple((each["name"], _control_type(control)) for each in written for control in each.get("control", ()))
+
+
+def _control_type(control: Mapping[str, Any]) -> str:
+    """Return the type of a control: that of its two values, or the one that is written (a correlation ID's)."""
+    for field, data_type in CONTROL_TYPES.items():
+        if control.get(field):
+            return data_type
+    return str(control.get("data_type", ""))
 
 
 def shape_of(written: Mapping[str, Any]) -> tuple[int, ...]:
@@ -149,12 +167,17 @@ def _check_dims(name: str, model: Sequence[int], written: Sequence[int], batched
         )
 
 
-def _check_control(name: str, inputs: Mapping[str, Tensor], batched: bool) -> None:
+def _check_control(name: str, data_type: str, inputs: Mapping[str, Tensor], batched: bool) -> None:
     if name not in inputs:
         raise Refused(f"configuration specified sequence control '{name}', but model does not provide that input")
     dims = inputs[name].dims[1:] if batched else inputs[name].dims
     if dims != (1,):
         raise Refused(f"sequence control '{name}' in model has dims {list(dims)} but dims [1] is expected")
+    if inputs[name].data_type != data_type:
+        raise Refused(
+            f"sequence control '{name}': the model expects data-type {inputs[name].data_type} but the configuration "
+            f"specifies {data_type}"
+        )
 
 
 def completion(config: Mapping[str, Any], model: Model) -> dict[str, Any]:
