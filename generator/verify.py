@@ -1,40 +1,16 @@
 """Parity with the source, and batch invariance: the numbers that a published model stands on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import replace
 
 import numpy as np
 
+from generator.comparison import Comparison, why_useless
 from generator.errors import InputRefused, VerificationError
-from generator.inputs import FAMILIES, ODD_BATCH, RANDOM, SIZES, Pool, batch_sizes, generated
-from generator.specs import Array, Arrays, Signature, Tolerance, Verification, Worst
+from generator.inputs import FAMILIES, ODD_BATCH, SIZES, Pool, batch_sizes, generated
+from generator.specs import Array, Arrays, Signature, Tolerance, Verification
 
 Run = Callable[[Arrays], Mapping[str, Array]]
-
-
-@dataclass(frozen=True)
-class Precision:
-    """What a type of numbers allows.
-
-    ``rounding`` is the share of an answer's magnitude below which a difference can't mean anything but rounding.
-    """
-
-    tolerance: Tolerance
-    rounding: float
-
-
-# By the type of the output. FP32: torch and ONNX Runtime differ by some millionths of the answers' magnitude
-# (docs/reference/coverage.md has the figure of every classifier); 1e-3 leaves room for deep trained models on inputs
-# ten times as large as usual, and is far below what a wrong operator does. FP16 has 11 bits, so that a value is rounded
-# by up to 5e-4 of itself at every step that is not fused with the next.
-FP32 = Precision(Tolerance(relative=1e-3), rounding=1e-5)
-FP16 = Precision(Tolerance(relative=1e-2), rounding=2e-3)
-# An untrained network may hardly react to its input. Its limit shrinks to this share of the distance between answers to
-# different inputs, so that an exchanged answer is noticed, but not below the rounding of its precision.
-SHARE_OF_DISTANCE = 0.1
-# Differences below this share of an output's largest magnitude over all inputs are rounding too.
-NOISE = 1e-6
 
 
 def verify(
@@ -87,7 +63,7 @@ class _Verifier:
     ) -> None:
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
-        self.comparison = _Comparison(tolerance, whole=not sizes)
+        self.comparison = Comparison(tolerance, whole=not sizes)
         self.notes: list[str] = []
         self.mixing: set[str] = set()
 
@@ -146,7 +122,7 @@ class _Verifier:
     def _problem(self, pool: Pool, row: int) -> str | None:
         """Return why one row tells nothing about a model: the source refuses it, or answers no numbers."""
         try:
-            return _uselessness(self._alone(pool, row), pool, [row])
+            return why_useless(self._alone(pool, row), pool, [row])
         except InputRefused as error:
             return error.message
 
@@ -203,7 +179,7 @@ class _Reference:
         for start in range(0, count, size):
             rows = [row % count for row in range(start, start + size)]
             answers = self._batch(rows)
-            problem = _uselessness(answers, pool, rows) if judged else None
+            problem = why_useless(answers, pool, rows) if judged else None
             if problem:
                 raise VerificationError(problem, "Check its weights: such a model is not published")
             for name, answer in answers.items():
@@ -224,7 +200,7 @@ class _Reference:
     def rows(self, rows: Sequence[int]) -> Arrays:
         return {name: np.stack([answers[row] for row in rows]) for name, answers in self.answers.items()}
 
-    def differing_alone(self, comparison: "_Comparison") -> set[str]:
+    def differing_alone(self, comparison: Comparison) -> set[str]:
         """Return the outputs that differ when the first samples are asked one by one."""
         differing = set()
         for row in range(min(len(self.pool.families), len(FAMILIES))):
@@ -233,151 +209,3 @@ class _Reference:
                 if alone.shape[1:] != together.shape or not comparison.same(name, together, alone[0, ...]):
                     differing.add(name)
         return differing
-
-
-def _uselessness(answers: Arrays, pool: Pool, rows: Sequence[int]) -> str | None:
-    """Return why no comparison could tell anything about a source's answers to a batch; None if one could."""
-    for name, answer in answers.items():
-        if not answer.size:
-            return f"the source model's output {name!r} is empty"
-        if not _is_float(answer):
-            continue
-        samples = answer.reshape(len(answer), -1)
-        kinds = {"NaN": np.isnan(samples).any(axis=1), "only infinities": np.isinf(samples).all(axis=1)}
-        for what, useless in kinds.items():
-            if useless.any():
-                family = pool.families[rows[int(useless.argmax())]]
-                return f"the source model itself answers {what} in output {name!r} on input {family!r}"
-    return None
-
-
-class _Comparison:
-    """Collects the differences of a run and remembers the worst.
-
-    ``whole``: what is compared is an answer as a whole, its leading axis one that verification has added.
-    ``equal_nan``: answers that are NaN in the same places are equal there.
-    """
-
-    def __init__(self, tolerance: Tolerance | None, *, whole: bool = False) -> None:
-        self.tolerance = tolerance
-        self.whole = whole
-        self.equal_nan = False
-        self.cases = 0
-        self.precisions: dict[str, Precision] = {}
-        self.scale: dict[str, float] = {}
-        self.distance: dict[str, float] = {}
-        self.max_abs = self.max_rel = 0.0
-        self.worst: Worst | None = None
-        self.hits: dict[int, list[bool]] = {1: [], 5: []}
-        self.notes: dict[str, str] = {}
-
-    def learn(self, answers: Mapping[str, list[Array]], pool: Pool) -> None:
-        """Take note of each output's largest magnitude, and of how far apart its answers to random inputs lie."""
-        rows = [row for row, family in enumerate(pool.families) if family in RANDOM]
-        for name, each in answers.items():
-            self.precisions[name] = FP16 if each[0].dtype == np.float16 else FP32
-            self.scale[name] = max(self.scale.get(name, 0.0), *map(_magnitude, each))
-            pairs = [(each[one], each[other]) for one, other in combinations(rows, 2)]
-            if pairs and all(one.shape == other.shape for one, other in pairs):
-                self.distance[name] = min(_distance(one, other)[0] for one, other in pairs)
-                if self.distance[name] <= self._own_limit(name, each[rows[0]]):
-                    self.notes[name] = f"output {name!r} hardly depends on the input, so comparing it proves little"
-
-    def same(self, name: str, together: Array, alone: Array) -> bool:
-        """Tell whether a sample is answered alike alone and in a batch; a tolerance of the user's is no matter here."""
-        return _distance(together, alone, self.equal_nan)[0] <= self._own_limit(name, together)
-
-    def _own_limit(self, name: str, wanted: Array) -> float:
-        if not _is_float(wanted):
-            return 0.0
-        magnitude = _magnitude(wanted)
-        precision = self.precisions[name]
-        limit = precision.tolerance.relative * magnitude
-        if name in self.distance:
-            limit = min(limit, max(SHARE_OF_DISTANCE * self.distance[name], precision.rounding * magnitude))
-        return limit + NOISE * self.scale[name]
-
-    def limit(self, name: str, wanted: Array) -> float:
-        """Return the largest difference that is allowed for one sample of an output."""
-        if self.tolerance is None or not _is_float(wanted):
-            return self._own_limit(name, wanted)
-        return self.tolerance.absolute + self.tolerance.relative * _magnitude(wanted)
-
-    def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
-        """Compare one batch sample by sample; raises VerificationError at the first that is too far off."""
-        for name, answers in wanted.items():
-            if name not in got:
-                raise VerificationError(f"the converted model lacks the output {name!r}")
-            if got[name].shape != answers.shape:
-                shape, wanted_shape = (list(array.shape[self.whole :]) for array in (got[name], answers))
-                raise VerificationError(
-                    f"output {name!r} has shape {shape} where the source gives {wanted_shape}, at batch {batch}"
-                )
-            for position, row in enumerate(rows):
-                one, other = answers[position, ...], got[name][position, ...]
-                self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one)
-                self._add_ranking(one, other)
-
-    def _measure(self, name: str, wanted: Array, got: Array) -> tuple[tuple[int, ...], float, float]:
-        difference, index = _distance(wanted, got, self.equal_nan)
-        return index, difference, self.limit(name, wanted)
-
-    def _add_sample(self, found: Worst, wanted: Array) -> None:
-        if not found.difference <= found.limit:
-            raise VerificationError(
-                f"output {found.output!r} differs by {found.difference:.3g} where {found.limit:.3g} is allowed, on "
-                f"input {found.family!r} at batch {found.batch}, index {list(found.index)}",
-                "The conversion changed the model's answers; a looser limit is set with --tolerance",
-            )
-        magnitude = _magnitude(wanted)
-        self.max_abs = max(self.max_abs, found.difference)
-        self.max_rel = max(self.max_rel, found.difference / magnitude if magnitude else 0.0)
-        if self.worst is None or found.share_of_limit > self.worst.share_of_limit:
-            self.worst = found
-
-    def _add_ranking(self, wanted: Array, got: Array) -> None:
-        if wanted.ndim != 1 or not _is_float(wanted):
-            return
-        for k, hits in self.hits.items():
-            if wanted.size > k:
-                hits.append(set(np.argsort(wanted)[-k:]) == set(np.argsort(got)[-k:]))
-
-    def verification(self, notes: tuple[str, ...]) -> Verification:
-        """Return what was found; every answer was within the tolerance."""
-        own = {str(precision.tolerance): None for precision in self.precisions.values()}
-        agreement = {k: float(np.mean(hits)) if hits else None for k, hits in self.hits.items()}
-        return Verification(
-            passed=True,
-            max_abs_diff=self.max_abs,
-            max_rel_diff=self.max_rel,
-            cases=self.cases,
-            tolerance=str(self.tolerance or ", ".join(own)),
-            worst=self.worst,
-            top1=agreement[1],
-            top5=agreement[5],
-            notes=(*notes, *self.notes.values()),
-        )
-
-
-def _magnitude(answer: Array) -> float:
-    if answer.dtype.kind not in "fiub":
-        return 0.0
-    finite = answer[np.isfinite(answer)]
-    return float(np.abs(finite.astype(np.float64)).max(initial=0.0))
-
-
-def _distance(wanted: Array, got: Array, equal_nan: bool = False) -> tuple[float, tuple[int, ...]]:
-    """Return the largest difference of two samples and its place; NaN and unequal infinities are infinitely far."""
-    if not _is_float(wanted):
-        gaps = np.asarray(wanted != got).astype(float)
-    else:
-        with np.errstate(invalid="ignore"):
-            gaps = np.abs(wanted.astype(np.float64) - got.astype(np.float64))
-        same = (wanted == got) | (equal_nan & np.isnan(wanted) & np.isnan(got))
-        gaps = np.where(same, 0.0, np.where(np.isfinite(gaps), gaps, np.inf))
-    place = np.unravel_index(int(gaps.argmax()), gaps.shape) if gaps.size else ()
-    return float(gaps.max(initial=0.0)), tuple(map(int, place))
-
-
-def _is_float(array: Array) -> bool:
-    return bool(np.issubdtype(array.dtype, np.floating))
