@@ -29,7 +29,8 @@ def doctor(as_json: bool) -> None:
     """
     from cli.errors import tell
     from generator.errors import ServerError
-    from server.doctor import judge, look
+    from server.doctor import judge
+    from server.machine import look
 
     checks = judge(look())
     print_json(checks) if as_json else print_table(checks)

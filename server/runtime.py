@@ -78,6 +78,16 @@ class Runtime:
         return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
 
 
+@dataclass(frozen=True)
+class Requirement:
+    """Something that the local Triton needs of a machine: what was found, what is needed, and whether it will do."""
+
+    name: str
+    found: str
+    needed: str
+    ok: bool
+
+
 def cache_folder() -> Path:
     """Return the folder that keeps what is downloaded: ``MODELREPO_CACHE``, or the user's own cache."""
     own = os.environ.get("MODELREPO_CACHE")
@@ -95,29 +105,63 @@ def libpython() -> Path:
     return Path(folder) / name
 
 
+def requirements() -> tuple[Requirement, ...]:
+    """Return what the local Triton needs of a machine, in the order in which it is worth mending."""
+    system, glibc = f"{platform.system()} {platform.machine()}", _glibc()
+    library, has_library = libpython(), reachable(libpython())
+    recent = bool(glibc) and tuple(map(int, glibc.split(".")[:2])) >= GLIBC
+    return (
+        Requirement(
+            "platform",
+            found=f"{system}, {f'glibc {glibc}' if glibc else 'no glibc'}",
+            needed=f"Linux x86_64 with glibc {GLIBC[0]}.{GLIBC[1]} or newer",
+            ok=system == "Linux x86_64" and recent,
+        ),
+        Requirement(
+            "python",
+            found=f"{platform.python_version()}, {sys.executable}",
+            needed=f"Python {', '.join(f'{major}.{minor}' for major, minor in PYTHONS)}",
+            ok=sys.version_info[:2] in PYTHONS,
+        ),
+        Requirement(
+            "libpython",
+            found=str(library) if has_library else f"no {library}",
+            needed="a Python with a shared library",
+            ok=has_library,
+        ),
+    )
+
+
+def _glibc() -> str:
+    """Return the version of glibc, or nothing where the C library is another one."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except ValueError:  # musl and macOS have no such variable
+        return ""
+    return version if name == "glibc" else ""
+
+
 def unsupported() -> str | None:
     """Return why this machine can't run the local Triton, or None where it can."""
-    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        return f"the local Triton runs on Linux x86_64, and this is {platform.system()} {platform.machine()}"
-    name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    if name != "glibc" or tuple(map(int, version.split(".")[:2])) < GLIBC:
-        needed = ".".join(map(str, GLIBC))
-        return f"the local Triton needs glibc {needed} or newer, and this is {name or 'no glibc'} {version}".rstrip()
-    if sys.version_info[:2] not in PYTHONS:
-        known = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-        return f"the local Triton needs Python {known}, and this is {platform.python_version()}"
-    if not libpython().exists():
-        return (
-            f"the local Triton needs a Python with a shared library, and {sys.executable} has none: there is no "
-            f"{libpython()}"
-        )
+    for each in requirements():
+        if not each.ok:
+            return f"the local Triton needs {each.needed}, and here is {each.found}"
     return None
 
 
+def reachable(path: Path) -> bool:
+    """Tell whether something is there that this user can get at."""
+    try:
+        path.stat()
+    except OSError:  # also below a folder that may not be entered, where Path.exists raises before Python 3.14
+        return False
+    return True
+
+
 def installed() -> Runtime | None:
-    """Return the unpacked Triton, or None where it was not fetched yet; downloads nothing."""
+    """Return the unpacked Triton, or None where it was not fetched yet or can't be got at; downloads nothing."""
     folder = _home()
-    return Runtime(folder) if (folder / "complete").exists() else None
+    return Runtime(folder) if reachable(folder / "complete") else None
 
 
 def ensure(progress: Progress) -> Runtime:
