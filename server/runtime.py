@@ -181,7 +181,11 @@ def ensure(progress: Progress) -> Runtime:
         with FileLock(home.with_name(f"{home.name}.lock")):  # two runs may want it at once
             if not installed():
                 with progress.step("fetch", f"fetching Triton {TRITON_VERSION} into {cache_folder()}"):
-                    _unpack(_wheel_file(PYTRITON, progress), home)
+                    wheel = cache_folder() / "wheels" / PYTRITON.file
+                    by_hand = wheel.exists()
+                    _unpack(_wheel_file(PYTRITON, wheel, progress), home)
+                    if not by_hand:
+                        wheel.unlink()
     except OSError as error:
         raise ServerError(
             f"can't keep Triton in {cache_folder()}: {error.strerror or error}",
@@ -194,9 +198,8 @@ def _home() -> Path:
     return cache_folder() / f"triton-{TRITON_VERSION}-{PYTRITON.sha256[:12]}"
 
 
-def _wheel_file(wheel: Wheel, progress: Progress) -> Path:
+def _wheel_file(wheel: Wheel, path: Path, progress: Progress) -> Path:
     """Return the wheel's file, downloaded if need be, with the SHA-256 that it must have."""
-    path = cache_folder() / "wheels" / wheel.file
     if not path.exists():
         url = _resolve(wheel, path.parent)
         try:
@@ -248,7 +251,9 @@ def _by_hand(wheel: Wheel, folder: Path) -> str:
 
 
 def _unpack(wheel: Path, home: Path) -> None:
-    """Unpack what the server needs, and let it appear whole."""
+    """Unpack what the server needs, and let it appear whole; what a killed run left of it is removed."""
+    for left in home.parent.glob(f"{home.name}.*/"):
+        shutil.rmtree(left, ignore_errors=True)
     fresh = home.with_name(f"{home.name}.{uuid.uuid4().hex}")
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -263,4 +268,3 @@ def _unpack(wheel: Path, home: Path) -> None:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    wheel.unlink()

@@ -71,7 +71,7 @@ def test_a_server_that_dies_costs_one_model(generate: Generate, workdir: Path, m
     (workdir / "modelrepo.toml").write_text(
         '[models.one]\nmodel = "numpy:linear"\n[models.two]\nmodel = "numpy:linear"\n'
     )
-    deaths = []
+    deaths: list[str] = []
 
     def load(server: Server, name: str) -> None:
         if not deaths:
