@@ -4,8 +4,8 @@ ClientError
 ├── SettingsError       a URL, certificate, header or option of the client that can't be used
 ├── InputError          what you gave does not fit the model; found before anything was sent
 ├── DependencyError     a package that only this call needs is not installed
-├── ServerUnavailable   nothing answers, or what answers is not ready (the only kind that is tried again)
-├── ConnectionLost      the server ended the connection in the middle of an answer
+├── ServerUnavailable   nothing answers, or what answers is not ready: nothing was done, so only this is tried again
+├── ConnectionLost      the connection ended before the answer: the request may have been carried out, or not
 ├── NotTriton           something answers, but it is no Triton Inference Server
 ├── DeadlineExceeded    no answer within the deadline
 ├── UnknownModel        the server has no such model, or not in that version
@@ -46,7 +46,10 @@ class ServerUnavailable(ClientError):
 
 
 class ConnectionLost(ClientError):
-    """The server ended the connection before its answer was whole; it may have died."""
+    """The connection ended after the request was sent and before its answer was whole; never sent again by itself.
+
+    The server may have died, and it may have carried the request out before.
+    """
 
 
 class NotTriton(ClientError):

@@ -7,6 +7,7 @@ from typing import Any
 
 from clients.errors import (
     ClientError,
+    ConnectionLost,
     DeadlineExceeded,
     MessageTooLarge,
     NotTriton,
@@ -131,6 +132,8 @@ def _meaning(status: str, message: str, address: Address, limit: int) -> ClientE
             return NotTriton(f"what answers at {address} does not speak gRPC", "Use Triton's gRPC port")
         case "UNAVAILABLE" if "handshake" in message.lower() or "certificate" in message.lower():
             return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Look at Tls' certificates")
+        case "UNAVAILABLE" if _is_lost(message):
+            return ConnectionLost(f"{address} ended the connection before its answer was whole", "Its log may say why")
         case "UNAVAILABLE":
             return ServerUnavailable(f"{address} is unavailable: {_reason(message)}", "Is the server running?")
         case "DEADLINE_EXCEEDED":
@@ -156,6 +159,13 @@ def _is_other_protocol(message: str) -> bool:
     if "failed to connect" in text and "socket closed" in text:
         return True
     return any(sign in text for sign in ("http1.x", "http/1", "http status", "http2 header", "invalid content-type"))
+
+
+def _is_lost(message: str) -> bool:
+    """Tell whether a connection that stood, and may have carried the request, ended: gRPC's status does not tell."""
+    text = message.lower()
+    signs = ("socket closed", "stream removed", "connection reset", "broken pipe", "goaway")
+    return "failed to connect" not in text and any(sign in text for sign in signs)
 
 
 def _reason(message: str) -> str:

@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 from typing import Any
 from urllib.parse import quote
@@ -77,18 +78,30 @@ class HttpWire:
         return None if ask.call in ("register", "unregister") else _document(reply, self._address)
 
     def _exchange(self, call: Call, seconds: float | None) -> Reply:
-        """Send a call and read its answer, on a kept connection or, where the server has closed that, on a new one."""
+        """Send a call and read its answer: once, as a server may have begun with a request that it never answers."""
         end = None if seconds is None else monotonic() + seconds
-        while self._idle:
+        connection = self._kept() or self._connection()
+        try:
+            if connection.sock is None:
+                connection.timeout = _left(end)
+                connection.connect()
+            reply = self._exchange_on(connection, call, end)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return reply
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """Return an idle connection that the server has not closed meanwhile, None where there is none."""
+        while True:
             try:
                 connection = self._idle.pop()
-            except IndexError:  # another thread was faster
-                break
-            try:
-                return self._exchange_on(connection, call, end)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                connection.close()
-        return self._exchange_on(self._connection(), call, end)
+            except IndexError:
+                return None
+            if connection.sock is not None and not _readable(connection.sock):
+                return connection
+            connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self._address.host, self._address.port
@@ -97,21 +110,20 @@ class HttpWire:
         return http.client.HTTPConnection(host, port)
 
     def _exchange_on(self, connection: http.client.HTTPConnection, call: Call, end: float | None) -> Reply:
+        """Send a call and read its answer; ConnectionLost where the connection ends before that is whole."""
+        sock: socket.socket = connection.sock
         try:
-            connection.timeout = _left(end)
-            if connection.sock is None:
-                connection.connect()
-            sock: socket.socket = connection.sock
             sock.settimeout(_left(end))
             connection.request(call.method, call.path, call.body, dict(call.headers))
             sock.settimeout(_left(end))
             response = connection.getresponse()
-            body = _read(response, sock, end)
-        except BaseException:
-            connection.close()
+            return Reply(response.status, response.headers, _read(response, sock, end))
+        except (ssl.SSLEOFError, http.client.IncompleteRead) as error:
+            raise _lost(self._address) from error
+        except (TimeoutError, ssl.SSLError):  # a server may refuse the client's certificate only now
             raise
-        self._idle.append(connection)
-        return Reply(response.status, response.headers, body)
+        except OSError as error:
+            raise _lost(self._address) from error
 
     def translate(self, error: Exception) -> ClientError:
         """Return what an error of a connection means."""
@@ -125,10 +137,6 @@ class HttpWire:
                 )
             case ssl.SSLError():
                 return SettingsError(f"no TLS connection to {address}: {error}", "Look at the certificates of Tls")
-            case http.client.RemoteDisconnected() | http.client.IncompleteRead() | ConnectionResetError():
-                return _lost(address)
-            case BrokenPipeError() | ConnectionAbortedError():
-                return _lost(address)
             case http.client.HTTPException():
                 return NotTriton(f"what answers at {address} does not speak HTTP", "Use Triton's HTTP port")
             case OSError():
@@ -141,6 +149,13 @@ class HttpWire:
         """Close the connections that no call is using."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Tell whether something came over an idle connection: its end, as nothing was asked."""
+    with DefaultSelector() as selector:  # select() takes no descriptor above 1023
+        selector.register(sock, EVENT_READ)
+        return bool(selector.select(timeout=0))
 
 
 def _read(response: http.client.HTTPResponse, sock: socket.socket, end: float | None) -> bytes:

@@ -184,7 +184,7 @@ def _known(session: Session, clock: Clock, call: str, name: str, version: str, *
     """Ask about a model; where the server does not have it, say what it has."""
     try:
         return (yield from ask(session, clock, call, *(arguments or (name, version))))
-    except (UnknownModel, ServerUnavailable, ServerRefused) as error:
+    except (UnknownModel, ServerUnavailable, ConnectionLost, ServerRefused) as error:
         session.models.pop((name, version), None)
         if isinstance(error, UnknownModel):
             there = yield from index(session, clock)

@@ -4,7 +4,8 @@ linear      batches up to 8: output[batch, 3] = input[batch, 4] x WEIGHTS, with 
 join        batches up to 4: sum[batch, 2] = left + right, difference[batch, 2] = left - right
 echo        does not batch: for each datatype an input and an output [-1], such as int8 and int8_out
 fill        does not batch: count ones, for an int64 count [1]
-slow        does not batch: multiplies 128 x 128 matrices rounds times, for an int64 [1], and answers 128 ones
+slow        does not batch: multiplies 128 x 128 matrices rounds times, for an int64 [1], and answers 128 ones; only
+            the last product is kept, so that memory does not grow
 """
 
 from pathlib import Path
@@ -22,6 +23,8 @@ ECHOED = {
     "float64": TensorProto.DOUBLE, "object": TensorProto.STRING,
 }  # fmt: skip
 TRITON = {"float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "STRING"}
+# Rounds of `slow`, 40 µs each on a slow core and 2 µs on none: more than fit into 0.1 s, more than anyone waits for.
+LATE, ENDLESS = 50_000, 10**7
 Shape = list[int | str]
 
 

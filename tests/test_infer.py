@@ -16,7 +16,7 @@ from generator.repository import Repository
 from generator.specs import Verification, Weights
 from server import Server, running_server
 from tests.conftest import PROJECT, Generate, Outcome
-from tests.served_models import write_repository
+from tests.served_models import LATE, write_repository
 
 Infer = Callable[..., Outcome]
 Golden = Callable[[str, str], None]
@@ -133,6 +133,24 @@ def test_a_generated_model_is_asked_by_its_published_name(
     assert {each["label"] for each in outcome.report["classes"][0]} == {"cat", "dog", 'a "quoted" fish'}
 
 
+def test_a_generated_client_is_imported_from_the_folder_it_was_written_to(
+    generate: Generate, numpy_models: None, workdir: Path
+) -> None:
+    """As docs/reference/clients.md has it, in a folder of the user's where nothing of this project lies."""
+    assert generate("--model", "numpy:linear", "--quiet").code == 0
+    script = (
+        "import sys\nimport numpy as np\nfrom clients import connect\n"
+        "sys.path.insert(0, 'clients/generated')\nimport linear\n"
+        "with connect(sys.argv[1]) as client:\n"
+        "    print(linear.infer(client, np.ones((1, 4), 'float32')).output.shape)\n"
+    )
+    with running_server(workdir / "model_repository") as server:
+        run = subprocess.run(
+            [sys.executable, "-c", script, server.grpc_url], cwd=workdir, capture_output=True, text=True
+        )
+    assert run.stdout == "(1, 3)\n", run.stderr
+
+
 # case: the arguments after MODEL, the exit code. "URL" is a running server's, "NOWHERE" a port where nothing listens.
 CASES: dict[str, tuple[str, int]] = {
     "nothing given": ("linear --url URL", 2),
@@ -159,7 +177,7 @@ CASES: dict[str, tuple[str, int]] = {
     "unknown model": ("linaer --url URL --input 1", 7),
     "unknown version": ("linear --url URL --version 9 --input 1", 7),
     "nothing there": ("linear --url NOWHERE --deadline 0.2 --input 1", 7),
-    "late": ("slow --url URL --deadline 0.1 --input [5000]", 7),
+    "late": (f"slow --url URL --deadline 0.1 --input [{LATE}]", 7),
 }
 
 
