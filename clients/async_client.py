@@ -2,20 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from clients import plans
 from clients.batches import IN_FLIGHT, merge, split
-from clients.client import DEADLINE
 from clients.drive import run_async
 from clients.errors import SettingsError
 from clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
 from clients.inputs import Inputs
 from clients.models import Answer, Classification, IndexEntry, Model, Server, Statistics
 from clients.plans import Pause, Plan, Session, Step
-from clients.settings import Retry, Tls, make_settings
+from clients.settings import ClientOptions, make_settings
 
 _Result = TypeVar("_Result")
 
@@ -26,19 +25,9 @@ class AsyncGrpcClient:
     A client belongs to the event loop that makes its first call.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        deadline: float | None = DEADLINE,
-        headers: Mapping[str, str] | None = None,
-        tls: Tls | None = None,
-        compression: str | None = None,
-        retry: Retry | None = None,
-        max_message_bytes: int = LARGEST_MESSAGE,
-    ) -> None:
-        """Connect at the first call; raises SettingsError for what can't be used."""
-        self._settings = make_settings(url, "grpc", deadline, headers, tls, compression, retry)
+    def __init__(self, url: str, *, max_message_bytes: int = LARGEST_MESSAGE, **options: Unpack[ClientOptions]) -> None:
+        """Connect at the first call; SettingsError for what can't be used. See ``clients.settings.ClientOptions``."""
+        self._settings = make_settings(url, "grpc", **options)
         channel_arguments(self._settings.address, max_message_bytes)
         self._max_message_bytes = max_message_bytes
         self._session = Session(self._settings)

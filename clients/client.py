@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import sleep
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from clients import plans
 from clients.batches import IN_FLIGHT, merge, split
@@ -16,9 +16,7 @@ from clients.http_wire import HttpWire
 from clients.inputs import Inputs
 from clients.models import Answer, Array, Classification, IndexEntry, Model, Server, Statistics
 from clients.plans import Ask, Pause, Plan, Session, Step
-from clients.settings import Retry, Settings, Tls, make_settings, parse_url
-
-DEADLINE = 60.0
+from clients.settings import ClientOptions, Settings, make_settings, parse_url
 
 _Result = TypeVar("_Result")
 
@@ -209,49 +207,21 @@ class GrpcClient(Client):
     ``max_message_bytes`` limits a request and an answer; its default is the most that protobuf can hold, 2 GB.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        deadline: float | None = DEADLINE,
-        headers: Mapping[str, str] | None = None,
-        tls: Tls | None = None,
-        compression: str | None = None,
-        retry: Retry | None = None,
-        max_message_bytes: int = LARGEST_MESSAGE,
-    ) -> None:
-        """Connect at the first call; raises SettingsError for what can't be used."""
-        settings = make_settings(url, "grpc", deadline, headers, tls, compression, retry)
+    def __init__(self, url: str, *, max_message_bytes: int = LARGEST_MESSAGE, **options: Unpack[ClientOptions]) -> None:
+        """Connect at the first call; SettingsError for what can't be used. See ``clients.settings.ClientOptions``."""
+        settings = make_settings(url, "grpc", **options)
         super().__init__(settings, BlockingGrpcWire(settings, max_message_bytes))
 
 
 class HttpClient(Client):
     """A client over HTTP: ``HttpClient("http://127.0.0.1:8000")``; with ``https://`` over TLS."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        deadline: float | None = DEADLINE,
-        headers: Mapping[str, str] | None = None,
-        tls: Tls | None = None,
-        compression: str | None = None,
-        retry: Retry | None = None,
-    ) -> None:
-        """Connect at the first call; raises SettingsError for what can't be used."""
-        settings = make_settings(url, "http", deadline, headers, tls, compression, retry)
+    def __init__(self, url: str, **options: Unpack[ClientOptions]) -> None:
+        """Connect at the first call; SettingsError for what can't be used. See ``clients.settings.ClientOptions``."""
+        settings = make_settings(url, "http", **options)
         super().__init__(settings, HttpWire(settings))
 
 
-def connect(
-    url: str,
-    *,
-    deadline: float | None = DEADLINE,
-    headers: Mapping[str, str] | None = None,
-    tls: Tls | None = None,
-    compression: str | None = None,
-    retry: Retry | None = None,
-) -> Client:
-    """Return the client that the URL's scheme asks for: grpc, grpcs, http or https."""
-    kind = GrpcClient if parse_url(url).protocol == "grpc" else HttpClient
-    return kind(url, deadline=deadline, headers=headers, tls=tls, compression=compression, retry=retry)
+def connect(url: str, **options: Unpack[ClientOptions]) -> Client:
+    """Return the client that the URL's scheme asks for; see ``clients.settings.ClientOptions``."""
+    return GrpcClient(url, **options) if parse_url(url).protocol == "grpc" else HttpClient(url, **options)

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import uniform
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 from clients.errors import SettingsError
 
 SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
 USUAL_PORTS = {"grpc": 8001, "http": 8000}
+DEADLINE = 60.0
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 COMPRESSIONS = (None, "gzip", "deflate")
 # RFC 9110's token; gRPC allows fewer characters, and only lower-case ones.
@@ -105,9 +107,26 @@ class Retry:
             yield min(self.most, self.first * 2**number) * uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
+class ClientOptions(TypedDict, total=False):
+    """What every client can be told beside the URL, by keyword.
+
+    deadline      seconds for a call that names none, retries included; None: no limit. Default: 60
+    headers       sent with every call. Default: none
+    tls           certificates, for grpcs:// and https:// only. Default: the system's
+    compression   "gzip" or "deflate". Default: None
+    retry         how often a server that is unavailable is asked again. Default: Retry()
+    """
+
+    deadline: float | None
+    headers: Mapping[str, str] | None
+    tls: Tls | None
+    compression: str | None
+    retry: Retry | None
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Everything a client was told; ``deadline`` in seconds holds for calls that name none, None is no limit."""
+    """Everything a client was told: where the server is, and ``ClientOptions`` without gaps."""
 
     address: Address
     deadline: float | None
@@ -132,13 +151,14 @@ def check_deadline(seconds: float | None) -> None:
 def make_settings(
     url: str,
     protocol: str,
-    deadline: float | None,
-    headers: Mapping[str, str] | None,
-    tls: Tls | None,
-    compression: str | None,
-    retry: Retry | None,
+    *,
+    deadline: float | None = DEADLINE,
+    headers: Mapping[str, str] | None = None,
+    tls: Tls | None = None,
+    compression: str | None = None,
+    retry: Retry | None = None,
 ) -> Settings:
-    """Put a client's arguments together; SettingsError for one that can't be used."""
+    """Put a client's URL and ``ClientOptions`` together; SettingsError for what can't be used."""
     address = parse_url(url, protocol)
     if tls is not None and not address.secure:
         raise SettingsError(f"TLS was asked for, and {address} is without", f"Use the scheme {protocol}s://")

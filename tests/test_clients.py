@@ -1,6 +1,7 @@
 """The clients against a real Triton; a fake stands in only for what Triton does not do, and is named as one."""
 
 import asyncio
+import inspect
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from clients.http_wire import make_call
 from clients.inputs import check_inputs
 from clients.models import Model, Tensor
 from clients.plans import Ask, Clock, Pause, Request, Session, ask
-from clients.settings import make_settings, parse_url
+from clients.settings import ClientOptions, make_settings, parse_url
 from server import Server, running_server
 from tests.conftest import PROJECT
 from tests.served_models import ECHOED, ENDLESS, LATE, WEIGHTS, write_repository
@@ -106,7 +107,7 @@ def test_bfloat16_answers_are_read() -> None:
 
     response = service_pb2.ModelInferResponse(raw_output_contents=[np.ones(2, ml_dtypes.bfloat16).tobytes()])
     response.outputs.add(name="output", datatype="BF16", shape=[2])
-    wire = GrpcWire(make_settings("localhost:1", "grpc", None, None, None, None, None), 1000)
+    wire = GrpcWire(make_settings("localhost:1", "grpc"), 1000)
     asked = Ask("infer", (Request("m", "", {}, {}, None),), None)
     assert wire.finish(asked, InferResult(response))["output"].astype(float).tolist() == [1.0, 1.0]
 
@@ -256,7 +257,7 @@ def test_a_cancelled_task_leaves_no_shared_memory(server: Server) -> None:
 
 
 def test_shared_memory_needs_the_same_machine() -> None:
-    settings = make_settings("example.invalid:8001", "grpc", None, None, None, None, None)
+    settings = make_settings("example.invalid:8001", "grpc")
     session = Session(settings, {("m", ""): MODEL})
     from clients.plans import infer
 
@@ -570,7 +571,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used() -> None:
 def test_grpc_tells_in_words_whether_a_connection_ended(message: str, meaning: type[errors.ClientError]) -> None:
     from tritonclient.utils import InferenceServerException
 
-    wire = GrpcWire(make_settings("localhost:1", "grpc", None, None, None, None, None), 1000)
+    wire = GrpcWire(make_settings("localhost:1", "grpc"), 1000)
     assert type(wire.translate(InferenceServerException(message, "StatusCode.UNAVAILABLE"))) is meaning
 
 
@@ -647,7 +648,7 @@ def test_pauses_double_up_to_a_limit_and_end_with_the_deadline() -> None:
     pauses = list(Retry(times=5, first=1.0, most=4.0).pauses())
     for pause, most in zip(pauses, (1, 2, 4, 4, 4), strict=True):
         assert most / 2 <= pause <= most
-    session = Session(make_settings("h:1", "grpc", None, None, None, None, Retry(times=9, first=0.5, most=100)))
+    session = Session(make_settings("h:1", "grpc", retry=Retry(times=9, first=0.5, most=100)))
     steps: list[Any] = []
 
     def perform(step: Any) -> None:
@@ -676,7 +677,7 @@ def test_the_server_is_told_what_time_it_has(server: Server, kind: str, monkeypa
         client.infer("linear", np.ones((1, 4)))
         client.infer("linear", np.ones((1, 4)), deadline=3)
     assert [round(step.arguments[0].microseconds / 1e6) for step in sent] == [7, 3]
-    settings = make_settings("h:1", "http", None, None, None, None, None)
+    settings = make_settings("h:1", "http")
     body = make_call(sent[0], settings).body
     document, _ = json.JSONDecoder().raw_decode(body.decode("latin-1"))
     assert document["parameters"]["timeout"] == sent[0].arguments[0].microseconds
@@ -811,6 +812,22 @@ def test_the_clients_are_importable_alone_and_light() -> None:
     )
     run_ = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
     assert run_.returncode == 0, run_.stderr
+
+
+def test_the_asynchronous_client_has_the_same_methods_and_arguments() -> None:
+    for name, method in inspect.getmembers(Client, inspect.isfunction):
+        if not name.startswith("_"):
+            mine, other = (list(inspect.signature(each).parameters.values())
+                           for each in (method, getattr(AsyncGrpcClient, name)))  # fmt: skip
+            assert mine == other, name
+    assert inspect.signature(GrpcClient) == inspect.signature(AsyncGrpcClient)
+    assert list(ClientOptions.__annotations__) == list(inspect.signature(make_settings).parameters)[2:]
+
+
+def test_an_option_that_no_client_has_is_an_error() -> None:
+    for kind in (GrpcClient, HttpClient, AsyncGrpcClient, connect):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'dead_line'"):
+            kind("http://h:1" if kind is HttpClient else "grpc://h:1", dead_line=1)  # type: ignore[call-arg]
 
 
 def test_every_error_is_drawn_in_the_tree() -> None:
