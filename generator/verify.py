@@ -22,8 +22,11 @@ def verify(
     seed: int,
     samples: Sequence[Pool] = (),
     tolerance: Tolerance | None = None,
+    sizes: Sequence[int] = (),
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
+
+    ``sizes``, in rising order, takes the place of the batch sizes that follow from ``max_batch_size``.
 
     Where the source answers samples one by one as it answers them in a batch, ``batch_invariant`` is True; otherwise
     ``mixing`` names the outputs, and comparison goes on batch by batch. It is None where there are no batches. Raises
@@ -32,7 +35,7 @@ def verify(
     """
     if signature.batch_dim is None:
         return _Verifier(_whole(source), _whole(candidate), signature, (), tolerance).verification(seed, samples)
-    sizes = batch_sizes(max_batch_size or ODD_BATCH)
+    sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
         return _Verifier(source, candidate, signature, sizes, tolerance).verification(seed, samples)
     except _NotBatched as error:

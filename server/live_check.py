@@ -21,7 +21,7 @@ from server import configs, local, overlay, running_server, runtime, served
 from server.handle import Server
 
 Mode = Literal["auto", "require"]
-# Over HTTP the largest batch is 2: the numbers that travel are those that gRPC is asked for in full.
+# Over HTTP batches of this size are enough: the same numbers travel as over gRPC, which is asked for all sizes.
 HTTP_BATCH = 2
 # How many single requests are in flight for the dynamic batcher to merge.
 IN_FLIGHT = 16
@@ -194,28 +194,29 @@ class ServedComparison:
         self.found: list[Verification] = []
 
     def batches(self, grpc: Client, http: Client) -> None:
-        """Ask for batches of every size over gRPC, the user's samples too, and for small ones over HTTP."""
+        """Ask for batches of every size over gRPC, the user's samples too, and for some over HTTP."""
         samples = load_samples(self.options.samples, self.signature) if self.options.samples else ()
-        self._compare("gRPC", self.adapter.whole(grpc), self.largest, samples)
-        self._compare("HTTP", self.adapter.whole(http), min(self.largest, HTTP_BATCH))
+        self._compare("gRPC", self.adapter.whole(grpc), (), samples)
+        self._compare("HTTP", self.adapter.whole(http), (min(self.largest or HTTP_BATCH, HTTP_BATCH),))
 
     def singles(self, client: Client) -> int:
         """Ask for every sample in a request of its own, many at a time; return the largest batch that was executed."""
         before = served.batches(client, self.name)
-        self._compare("gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT), self.largest)
+        self._compare("gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT), (self.largest,))
         after = served.batches(client, self.name)
         return max((size for size, count in after.items() if count > before.get(size, 0)), default=1)
 
-    def _compare(self, how: str, run: Run, batch: int, samples: Sequence[Pool] = ()) -> None:
+    def _compare(self, how: str, run: Run, sizes: Sequence[int], samples: Sequence[Pool] = ()) -> None:
         try:
             found = verify(
                 self.source,
                 run,
                 self.signature,
-                max_batch_size=batch,
+                max_batch_size=self.largest,
                 seed=self.options.seed,
                 samples=samples,
                 tolerance=self.options.tolerance,
+                sizes=sizes,
             )
         except (VerificationError, ClientError) as error:
             raise VerificationError(f"asked over {how}, {error.message}", error.hint) from error
