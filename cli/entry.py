@@ -23,13 +23,15 @@ def _start(module: str, name: str) -> None:
 
         errors = import_module("cli.errors")
         code = errors.run(getattr(import_module(module), name), name)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream:  # closed by whoever started us
+                stream.flush()
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted\n")
         code = 130
     except OSError as error:
-        sys.stderr.write(f"error: can't print the result: {error.strerror}\n")
+        what = error.filename or "can't print the result"
+        sys.stderr.write(f"error: {what}: {error.strerror}\n")
         code = 1
     # At once: taking torch and its garbage apart first would cost another second.
     os._exit(code)

@@ -47,7 +47,8 @@ def _end(message: str, code: int, name: str) -> int:
         error = {"message": message, "exit_code": code}
         generates = "generate" in (name, *sys.argv[1:2])
         empty: dict[str, Any] = {"repository": None, "results": [], "seconds": {}} if generates else {}
-        click.echo(json.dumps({**empty, "error": error}, indent=2))
+        indent = None if "serve" in sys.argv[1:2] else 2  # a line, as serve prints where it succeeds
+        click.echo(json.dumps({**empty, "error": error}, indent=indent))
     return code
 
 

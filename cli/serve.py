@@ -123,7 +123,8 @@ def _tell(server: "Server", follower: Any, as_json: bool) -> None:
 def _wait(server: "Server") -> None:
     """Wait for an interrupt; ServerError where the server ended by itself."""
     from generator.errors import ServerError
-    from server import log
+    from server import handle, log
 
     code = server.wait()
-    raise ServerError(f"Triton ended with code {code}: {log.last_words(server.log_text())}", f"Its log is {server.log}")
+    said = log.last_words(server.log_text())
+    raise ServerError(f"Triton {handle.ending(code)}: {said}", f"Its log is {server.log}")

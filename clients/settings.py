@@ -142,10 +142,16 @@ class Settings:
         self.tls.check()
 
 
+# Eleven days: what the clocks of both protocols can take without overflow.
+LONGEST_DEADLINE = 1_000_000
+
+
 def check_deadline(seconds: float | None) -> None:
     """Raise SettingsError unless a deadline is None or a positive number of seconds."""
-    if seconds is not None and not seconds > 0:
-        raise SettingsError(f"a deadline of {seconds} seconds", "Give a positive number, or None for no limit")
+    if seconds is not None and not 0 < seconds <= LONGEST_DEADLINE:
+        raise SettingsError(
+            f"a deadline of {seconds} seconds", f"Give more than 0 and at most {LONGEST_DEADLINE}, or None for no limit"
+        )
 
 
 def make_settings(

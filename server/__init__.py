@@ -57,7 +57,7 @@ def running_server(
         poll_seconds=poll_seconds,
         release=releases.release_named(release),
         cpu_overlay=cpu_overlay,
-        auto_complete=_completes(repository, auto_complete),
+        auto_complete=_completes(repository, models, auto_complete),
         graceful=graceful,
     )
     server = start.started(plan, progress or Progress())
@@ -69,10 +69,10 @@ def running_server(
         start.stop(server)
 
 
-def _completes(repository: Path | None, asked: bool | None) -> bool:
+def _completes(repository: Path | None, models: Sequence[str], asked: bool | None) -> bool:
     if asked is not None:
         return asked
-    return repository is not None and needs_completion(repository)
+    return repository is not None and needs_completion(repository, models)
 
 
 def _chosen(name: RuntimeName) -> Literal["local", "docker"]:

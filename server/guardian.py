@@ -28,7 +28,8 @@ from typing import Any
 
 # linux/prctl.h
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-LOOK_SECONDS = 0.5
+# How often to look whether the parent is still there, and whether the server has made its temporary folder.
+LOOK_SECONDS, FOLDER_SECONDS = 0.5, 0.05
 # Where Triton's Python backend makes an empty folder as long as it is loaded (pb_env.cc), and how it is named.
 TEMPORARY, ENVIRONMENT_FOLDER = Path("/tmp"), "python_env_"  # noqa: S108
 # glibc's heaps of threads start at multiples of this (HEAP_MAX_SIZE in malloc/arena.c).
@@ -49,9 +50,10 @@ def main() -> int:
         print(f"{error.filename}: {error.strerror}", flush=True)
         _sweep(order)
         return 1
-    print(server.pid, flush=True)
     folders = EnvironmentFolders(server.pid)
     try:
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone; our input tells as well
+            print(server.pid, flush=True)
         _wait(server, parent, folders)
         _stop(server, order["grace"])
     finally:
@@ -109,7 +111,11 @@ def _named_in_memory(pid: int) -> set[str]:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             span, access, *rest = line.split()
             start, end = (int(address, 16) for address in span.split("-"))
-            if access.startswith("rw") and (rest[-1] == "[heap]" or (len(rest) == 3 and not start % HEAP_ALIGNMENT)):
+            if len(rest) == 3:  # without a name: a heap, perhaps behind a thread's stack in the same mapping
+                start += -start % HEAP_ALIGNMENT
+            elif rest[-1] != "[heap]":
+                continue
+            if access.startswith("rw") and start < end:
                 with contextlib.suppress(OSError):  # given back meanwhile
                     memory.seek(start)
                     found |= {match.decode() for match in name.findall(memory.read(end - start))}
@@ -127,7 +133,8 @@ def _wait(server: "subprocess.Popen[bytes]", parent: int, folders: EnvironmentFo
     exited = os.pidfd_open(server.pid)
     try:
         while os.getppid() == parent:
-            ready, _, _ = select.select([sys.stdin, exited], [], [], LOOK_SECONDS)
+            seconds = LOOK_SECONDS if folders.own else FOLDER_SECONDS
+            ready, _, _ = select.select([sys.stdin, exited], [], [], seconds)
             folders.look()
             if exited in ready or (ready and not os.read(sys.stdin.fileno(), 1)):
                 return

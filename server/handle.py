@@ -146,7 +146,7 @@ class Server:
         if not self.alive:
             said = logs.last_words(self.log_text())
             kind = PortTaken if "in use" in said else ServerError
-            raise kind(f"Triton ended with code {self.guardian.returncode}: {said}", f"Its log is {self.log}")
+            raise kind(f"Triton {ending(self.guardian.returncode)}: {said}", f"Its log is {self.log}")
 
     def _ask(self, method: str, path: str, body: Any = None, seconds: float = ASK_SECONDS) -> Any:
         try:
@@ -169,6 +169,13 @@ class Server:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+
+def ending(code: int) -> str:
+    """Return how a server ended, by its guardian's exit code: 128 and more stand for a signal, as in shells."""
+    if code < 0:
+        return f"ended: its guardian was killed by signal {-code}"
+    return f"was killed by signal {code - 128}" if code > 128 else f"ended with code {code}"
 
 
 def _reason(row: dict[str, str], refused: dict[str, str]) -> str:

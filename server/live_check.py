@@ -23,6 +23,8 @@ from server.handle import Server
 Mode = Literal["auto", "require"]
 # Over HTTP batches of this size are enough: the same numbers travel as over gRPC, which is asked for all sizes.
 HTTP_BATCH = 2
+# What to do where neither the model nor its configuration is wrong.
+MEANT = "If that is how it is meant, leave the check out with --live-check off"
 # How many single requests are in flight for the dynamic batcher to merge.
 IN_FLIGHT = 16
 # How long requests wait for company where the model is too quick to let any gather: 50 ms.
@@ -64,7 +66,7 @@ class LiveCheck:
         Raises VerificationError for a model that Triton refuses, configures differently or answers wrongly, and
         ServerError where the server can't be had though the check is required, or where it dies.
         """
-        reason = _impossible(staged.backend, options) or self._unavailable()
+        reason = _impossible(staged.backend, options) or _unaskable(staged) or self._unavailable()
         if reason:
             if self.mode == "require":
                 raise ServerError(f"no live check of {staged.name}: {reason}", "Leave out --live-check require")
@@ -80,7 +82,7 @@ class LiveCheck:
                 if isinstance(error, OSError):
                     raise
                 said = f"served by {server.description}, {staged.name}: {error.message}"
-                raise VerificationError(said, error.hint) from error
+                raise VerificationError(said, error.hint or MEANT) from error
             step.outcome = _summary(found)
         return found
 
@@ -121,9 +123,23 @@ def _impossible(backend: str, options: Options) -> str:
     return runtime.unsupported() or ""
 
 
-def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
+def _unaskable(staged: StagedModel) -> str:
+    """Return what in a model's configuration keeps single, unrelated requests from being answered, or nothing."""
+    config = pbtxt.parse(staged.render(_version(staged)), f"the configuration of {staged.name}")
+    if config.HasField("sequence_batching"):
+        return "its requests belong to sequences"
+    if config.batch_input or config.batch_output or any(tensor.allow_ragged_batch for tensor in config.input):
+        return "the local server has no ragged batching"
+    return ""
+
+
+def _version(staged: StagedModel) -> int:
     (version,) = (int(entry.name) for entry in staged.folder.iterdir() if entry.is_dir())
-    text, changes = overlay.overlaid(staged.render(version), f"the configuration of {staged.name}")
+    return version
+
+
+def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
+    text, changes = overlay.overlaid(staged.render(_version(staged)), f"the configuration of {staged.name}")
     with (
         _loaded(server, staged, text),
         GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,

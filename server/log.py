@@ -18,7 +18,11 @@ REFUSED = re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<r
 SYNTAX = re.compile(
     r"Error parsing text-format inference\.ModelConfig: (?P<detail>[^\n]*)\n[^\n]*directory '(?P<model>[^']+)'"
 )
-FAILED = re.compile(r"failed to load '(?P<model>[^']+)' version (?P<version>\d+): (?P<reason>.*)")
+FAILED = re.compile(r"failed to load (model )?'(?P<model>[^']+)'( version \d+)?: (?P<reason>.*)")
+# What every start without a GPU says, and no failure.
+HARMLESS = "CudaDriverHelper"
+# What a C++ program says when nobody catches its exception.
+UNCAUGHT = re.compile(r"terminate called after throwing an instance of .*\n\s*what\(\):\s*(.*)")
 
 
 def messages(text: str, levels: str = "E") -> list[str]:
@@ -53,8 +57,12 @@ def listens(text: str) -> bool:
 
 def last_words(text: str) -> str:
     """Return what a server that ended said last: its error, or else its last line."""
-    fatal = re.findall(r"^error: (.*)", text, re.MULTILINE)
-    said = fatal or messages(text) or [line for line in text.splitlines() if line.strip()]
+    fatal = re.findall(r"^error: (.*)", text, re.MULTILINE) or UNCAUGHT.findall(text)
+    said = (
+        fatal
+        or [message for message in messages(text) if HARMLESS not in message]
+        or [line for line in text.splitlines() if line.strip()]
+    )
     return shorten(said[-1]) if said else "it said nothing"
 
 

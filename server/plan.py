@@ -2,6 +2,7 @@
 
 import re
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,14 +68,22 @@ def server_flags(plan: Plan, repository: str, host: str, ports: Ports) -> list[s
     ]
 
 
-def needs_completion(repository: Path) -> bool:
-    """Tell whether a configuration leaves out what Triton would have to fill in: backend, inputs or outputs."""
-    for model in repository.iterdir():
-        config = model / "config.pbtxt"
-        text = config.read_text("utf-8", errors="replace") if config.is_file() else ""
-        if model.is_dir() and not all(re.search(rf"^\s*{field}\b", text, re.MULTILINE) for field in COMPLETE):
-            return True
-    return False
+def needs_completion(repository: Path, models: Sequence[str] = ()) -> bool:
+    """Tell whether a configuration leaves out what Triton would have to fill in: backend, inputs or outputs.
+
+    Looks at the ``models`` that are named, or at all.
+    """
+    return any(not _is_complete(repository / name) for name in models or [path.name for path in repository.iterdir()])
+
+
+def _is_complete(model: Path) -> bool:
+    try:
+        text = (model / "config.pbtxt").read_text("utf-8", errors="replace")
+    except NotADirectoryError:  # a file beside the models
+        return True
+    except OSError:  # none, or not for us to read: Triton says what is wrong
+        return False
+    return all(re.search(rf"^\s*{field}\b", text, re.MULTILINE) for field in COMPLETE)
 
 
 def choose_ports(wanted: Ports) -> Ports:

@@ -7,10 +7,12 @@ never installed beside us: it is downloaded once, checked against its SHA-256, a
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import uuid
 import zipfile
 from dataclasses import dataclass
@@ -72,10 +74,14 @@ class Runtime:
             home / "python_backend_stubs" / version / "triton_python_backend_stub",
         )
 
+    @property
+    def libraries(self) -> tuple[Path, ...]:
+        """The folders of the shared libraries that the server needs, this interpreter's among them."""
+        return libpython().parent, self.folder / "nvidia_pytriton.libs"
+
     def environment(self) -> dict[str, str]:
         """Return the variables that the server runs with: this process's, and where its libraries are."""
-        libraries = (libpython().parent, self.folder / "nvidia_pytriton.libs")
-        return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
+        return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, self.libraries))}
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,27 @@ def cache_folder() -> Path:
     """Return the folder that keeps what is downloaded: ``MODELREPO_CACHE``, or the user's own cache."""
     own = os.environ.get("MODELREPO_CACHE")
     if own:
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelrepo"
+        return Path(os.path.expanduser(own)).absolute()  # noqa: PTH111 - leaves what it can't expand, and does not raise
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelrepo"
+    except RuntimeError as error:  # a user without an entry in passwd, and no HOME
+        raise ServerError(
+            "this user has no home folder to keep Triton in", "Name a folder in MODELREPO_CACHE"
+        ) from error
+
+
+def runs_folder() -> Path:
+    """Return where the folders of running servers lie: in the cache, unless Triton's shell could not take its path."""
+    own = cache_folder() / "runs"
+    return own if is_plain(str(own)) else Path(tempfile.gettempdir(), f"modelrepo-{os.getuid()}", "runs")
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a path means itself to a shell, and to a Python that knows only ASCII.
+
+    Triton's Python backend starts its processes with a command line that it hands to bash, unquoted.
+    """
+    return re.fullmatch(r"[A-Za-z0-9_./+@%,=-]+", text) is not None
 
 
 def libpython() -> Path:

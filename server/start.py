@@ -57,7 +57,7 @@ def stop(server: Server) -> None:
 
 def _launched(plan: Plan, progress: Progress) -> Server:
     """Lay out what the server needs in a folder of its own, and start it there."""
-    runs = runtime.cache_folder() / "runs"
+    runs = runtime.runs_folder()
     scratch = runs / uuid.uuid4().hex[:12]
     try:
         _sweep(runs)

@@ -125,6 +125,13 @@ def test_what_asks_for_a_gpu_is_checked_on_the_cpu_and_says_so(generate: Generat
     assert "KIND_GPU" in (workdir / "model_repository/linear/config.pbtxt").read_text()
 
 
+def test_what_single_requests_cannot_ask_is_skipped_and_that_is_told(generate: Generate, workdir: Path) -> None:
+    (workdir / "p.pbtxt").write_text("sequence_batching { max_sequence_idle_microseconds: 5000000 }\n")
+    outcome = generate("--model", "numpy:linear", "--live-check", "auto", "--config-patch", "p.pbtxt", "--json")
+    assert outcome.code == 0, outcome.err
+    assert live(outcome)["detail"] == "its requests belong to sequences"
+
+
 def test_where_there_is_no_server_the_check_is_skipped_and_that_is_told(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,11 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], said: str) -> Non
     assert said in refusal(lambda: check(config(**changes), MODEL))
 
 
+def test_what_is_no_tensor_is_refused_also_where_it_is_not_asked_for() -> None:
+    model = Model(MODEL.inputs, (*MODEL.outputs, Tensor("s", "seq(tensor(float))", ())))
+    assert "seq(tensor(float))" in refusal(lambda: check(config(), model))
+
+
 def test_a_model_with_a_fixed_first_dimension_is_not_batched() -> None:
     fixed = Model(inputs=(Tensor("a", FLOAT, (1, 3)),), outputs=(Tensor("x", FLOAT, (1, 5)),))
     one = {"input": [written("a", FLOAT, 3)], "output": [written("x", FLOAT, 5)]}

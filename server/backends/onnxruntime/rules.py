@@ -90,6 +90,9 @@ def refuse_unsupported(config: Mapping[str, Any]) -> None:
 def check(config: Mapping[str, Any], model: Model) -> None:
     """Raise Refused where the C++ backend would not load the model with this configuration."""
     batched = int(config["max_batch_size"]) > 0
+    for tensor in (*model.inputs, *model.outputs):
+        if not tensor.data_type.startswith("TYPE_"):
+            raise Refused(f"'{tensor.name}' is of type {tensor.data_type}, which Triton does not have")
     _check_count(config, model)
     inputs = {tensor.name: tensor for tensor in (*model.overridable, *model.inputs)}
     for written in config["input"]:
