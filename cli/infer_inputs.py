@@ -57,7 +57,7 @@ def _parse(text: str) -> tuple[str, Any]:
     else:
         try:
             loaded = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             hint = f"""Quote text: --input '{f"{name}=" if name else ""}["text"]', or read a file with @FILE.npy"""
             raise OptionError(f"--input {text!r} is no JSON: {error}", hint) from error
     if name and isinstance(loaded, Mapping):

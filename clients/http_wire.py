@@ -168,7 +168,10 @@ def _read(response: http.client.HTTPResponse, sock: socket.socket, end: float | 
             break
         body += piece
     response.close()
-    missing = int(response.headers.get("Content-Length", len(body))) - len(body)
+    announced = response.headers.get("Content-Length", str(len(body)))
+    if not announced.isdecimal():
+        raise http.client.HTTPException(f"an answer of length {announced!r}")
+    missing = int(announced) - len(body)
     if missing:
         raise http.client.IncompleteRead(b"", missing)
     return bytes(body)

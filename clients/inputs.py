@@ -150,7 +150,10 @@ def _to_bytes(array: Array, tensor: Tensor) -> Array:
     for position, item in enumerate(array.flat):
         if not isinstance(item, (str, bytes)):
             raise InputError(f"the input {describe(tensor)} was given {item!r}, it takes strings or bytes")
-        encoded.flat[position] = item.encode() if isinstance(item, str) else bytes(item)
+        try:
+            encoded.flat[position] = item.encode() if isinstance(item, str) else bytes(item)
+        except UnicodeEncodeError as error:
+            raise InputError(f"the input {describe(tensor)} was given {item!r}, which is no text") from error
     return encoded
 
 

@@ -69,6 +69,10 @@ def parse_url(url: str, protocol: str | None = None) -> Address:
         raise SettingsError(f"the URL of {host} holds a user or a password", "Send them in a header")
     if not host or re.search(r"[\s@?#]", url) or (found == "grpc" and parts.path.strip("/")):
         raise SettingsError(f"the URL {url!r} can't be used", f"Write it as {scheme}://host:port")
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise SettingsError(f"the URL {url!r} has an impossible host name", "Write it as host:port") from error
     if not port:
         raise SettingsError(f"the URL {url!r} names no port", f"Triton's usual one is {USUAL_PORTS[found]}")
     return Address(found, host, port, secure, parts.path.rstrip("/"))
