@@ -30,6 +30,7 @@ from typing import Any
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # How often to look whether the parent is still there, and whether the server has made its temporary folder.
 LOOK_SECONDS, FOLDER_SECONDS = 0.5, 0.05
+NOTE = "temporary"
 # Where Triton's Python backend makes an empty folder as long as it is loaded (pb_env.cc), and how it is named.
 TEMPORARY, ENVIRONMENT_FOLDER = Path("/tmp"), "python_env_"  # noqa: S108
 # glibc's heaps of threads start at multiples of this (HEAP_MAX_SIZE in malloc/arena.c).
@@ -50,7 +51,7 @@ def main() -> int:
         print(f"{error.filename}: {error.strerror}", flush=True)
         _sweep(order)
         return 1
-    folders = EnvironmentFolders(server.pid)
+    folders = EnvironmentFolders(server.pid, Path(order["scratch"], NOTE))
     try:
         with contextlib.suppress(BrokenPipeError):  # the parent is gone; our input tells as well
             print(server.pid, flush=True)
@@ -80,11 +81,12 @@ def _started(order: dict[str, Any]) -> "subprocess.Popen[bytes]":
 class EnvironmentFolders:
     """The empty folders that Triton's Python backend makes as long as it is loaded, and leaves where it is killed.
 
-    Nothing on the disk says whose they are; the server's memory does, as long as it runs.
+    Nothing on the disk says whose they are; the server's memory does, as long as it runs. They are noted in a file of
+    the server's folder, for whoever cleans up after a guardian that was killed.
     """
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, note: Path) -> None:
+        self.pid, self.note = pid, note
         self.seen: set[str] = set()
         self.own: set[str] = set()
 
@@ -95,6 +97,7 @@ class EnvironmentFolders:
             with contextlib.suppress(OSError):  # it has ended meanwhile, or this machine lets nobody look
                 self.own |= _named_in_memory(self.pid) & there
                 self.seen = there
+                self.note.write_text("\n".join(self.own))
 
     def remove(self) -> None:
         """Remove what the server did not remove itself."""

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from generator.errors import ServerError
 from generator.progress import Progress
 from server import docker, local, overlay, runtime
 from server import log as logs
+from server.guardian import NOTE
 from server.handle import PortTaken, Server
 from server.local import Launch
 from server.plan import GRACE_SECONDS, Plan, choose_ports
@@ -62,8 +64,9 @@ def _launched(plan: Plan, progress: Progress) -> Server:
     try:
         _sweep(runs)
         (scratch / "empty").mkdir(parents=True)
-        with (scratch / ALIVE).open("w") as alive:
+        with (scratch / f"{ALIVE}.new").open("w") as alive:
             fcntl.flock(alive, fcntl.LOCK_EX)
+            Path(alive.name).rename(scratch / ALIVE)  # it appears locked, or another's sweep would take it for left
             plan, notes = _with_repository(plan, scratch / "repository")
             return _guarded(LAUNCHERS[plan.runtime](plan, scratch, progress), plan, scratch, alive.fileno(), notes)
     except OSError as error:
@@ -93,6 +96,9 @@ def _sweep(runs: Path) -> None:
                 fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for region in local.shared_memory(folder):
                     region.unlink(missing_ok=True)
+                for temporary in (folder / NOTE).read_text().split() if (folder / NOTE).exists() else ():
+                    with suppress(FileNotFoundError):
+                        Path(temporary).rmdir()
                 shutil.rmtree(folder, ignore_errors=True)
         except (BlockingIOError, FileNotFoundError):  # in use; or just being made, or removed
             continue

@@ -299,15 +299,19 @@ def test_a_model_that_was_mended_did_not_fail(repository: Path, tmp_path: Path) 
 
 
 def test_what_a_killed_guardian_left_is_removed_by_the_next_server(repository: Path) -> None:
+    before = environment_folders()
     with running_server(repository, control="explicit", models=["linear"]) as running:
+        assert ask(running)
         guardian, log = running.guardian.pid, running.log
         os.kill(guardian, signal.SIGKILL)
+        running.guardian.wait()
         os.kill(running.pid, signal.SIGKILL)
         folder = runtime.runs_folder() / run_name(log)
         assert folder.exists()
         with running_server(repository, control="explicit"):
             assert not folder.exists()
             assert not list(Path("/dev/shm").glob(f"*{run_name(log)}*"))
+            assert_gone_since(before)
 
 
 def test_models_come_and_go_where_that_is_asked_for(repository: Path) -> None:
