@@ -92,8 +92,8 @@ def serve(
             progress=Progress(follower),
             **ports,
         ) as server,
-        suppress(KeyboardInterrupt),
-    ):  # how a server is meant to end
+        suppress(KeyboardInterrupt),  # how a server is meant to end
+    ):
         _tell(server, follower, as_json)
         if not quiet:
             click.echo("Stop it with Ctrl-C.", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 KEPT = 10
 # `E1121 07:01:58.924613 2577 pb_stub.cc:714] "…"`: level, date, time, process, place, message.
-LINE = re.compile(r"^(?P<level>[EWI])\d{4} [\d:.]+ \d+ [\w.]+:\d+\] (?P<message>.*)$")
+ERROR = re.compile(r"^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] (?P<message>.*)$")
 # What stands before a reason: Triton's error code, the name of a Python backend's exception.
 KIND = re.compile(
     r"^((Internal|Invalid argument|Unavailable|Not found): |TritonModelException: "
@@ -25,16 +25,16 @@ HARMLESS = "CudaDriverHelper"
 UNCAUGHT = re.compile(r"terminate called after throwing an instance of .*\n\s*what\(\):\s*(.*)")
 
 
-def messages(text: str, levels: str = "E") -> list[str]:
-    """Return the messages of some levels, without their time and place, each once."""
-    found = (LINE.match(line) for line in text.splitlines())
-    return list(dict.fromkeys(_plain(line["message"]) for line in found if line and line["level"] in levels))
+def errors(text: str) -> list[str]:
+    """Return the messages of errors, without their time and place, each once."""
+    found = (ERROR.match(line) for line in text.splitlines())
+    return list(dict.fromkeys(_plain(line["message"]) for line in found if line))
 
 
 def failures(text: str) -> dict[str, str]:
     """Return why models failed, by name: the last reason that the log gives."""
     reasons = {}
-    for message in messages(text):
+    for message in errors(text):
         match = REFUSED.search(message) or FAILED.search(message)
         if match:
             reasons[match["model"]] = shorten(match["reason"])
@@ -60,7 +60,7 @@ def last_words(text: str) -> str:
     fatal = re.findall(r"^error: (.*)", text, re.MULTILINE) or UNCAUGHT.findall(text)
     said = (
         fatal
-        or [message for message in messages(text) if HARMLESS not in message]
+        or [message for message in errors(text) if HARMLESS not in message]
         or [line for line in text.splitlines() if line.strip()]
     )
     return shorten(said[-1]) if said else "it said nothing"
