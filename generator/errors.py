@@ -8,6 +8,7 @@ ModelRepoError         1  unexpected
 │   └── InputRefused      the source itself does not answer an input
 ├── RepositoryError    6  the model repository or its state folder
 ├── ServerError        7  a Triton server that can't be had, started, reached or asked
+├── PerfError          8  a measurement that can't be made, or that finds a limit broken or an answer lost
 └── DeferredError      9  a backend was deferred and that was not allowed
 """
 
@@ -67,6 +68,12 @@ class ServerError(ModelRepoError):
     """Triton can't be had or started here, refuses a model, can't be reached, or dies."""
 
     exit_code = 7
+
+
+class PerfError(ModelRepoError):
+    """perf_analyzer can't be had or fails, an SLO is broken, or an answer is lost or wrong."""
+
+    exit_code = 8
 
 
 class DeferredError(ModelRepoError):
