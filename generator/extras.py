@@ -6,7 +6,10 @@ from types import ModuleType
 from generator.errors import SourceError
 
 # What each extra of pyproject.toml brings, by the name it is imported with.
-EXTRAS = {"torch": ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors")}
+EXTRAS = {
+    "bench": ("plotext", "plotly", "prometheus_client", "psutil"),
+    "torch": ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors"),
+}
 
 
 def need(module: str, extra: str) -> ModuleType:

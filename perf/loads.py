@@ -59,11 +59,10 @@ def _range(part: str, text: str) -> Iterator[int]:
         raise OptionError(
             f"--concurrency {text} can't be read", "Write 8, 1,2,4, 1:64 (doubled) or 1:64:8 (steps of 8)"
         )
-    start, end, step = (int(group) if group else None for group in match.groups())
-    assert start is not None
-    if end is not None and (end < start or step == 0 or start == 0):
+    value, last = int(match[1]), int(match[2] or match[1])
+    step = int(match[3]) if match[3] else None
+    if last < value or value == 0 or step == 0:
         raise OptionError(f"--concurrency {text} goes nowhere", "Write START:END or START:END:STEP, upwards from 1")
-    value, last = start, end if end is not None else start
     while value < last:
         yield value
         value = value + step if step else value * 2
