@@ -3,12 +3,14 @@
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import click
 
-from generator.errors import ModelRepoError
+from generator.errors import ModelRepoError, OptionError, ServerError
 
 USAGE = 2
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,6 +35,19 @@ def run(command: click.Command, name: str) -> int:
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
         return _end("interrupted", INTERRUPTED, name)
+
+
+@contextmanager
+def client_errors() -> Iterator[None]:
+    """Give the clients' errors the exit codes of this program."""
+    from clients.errors import ClientError, DependencyError, InputError, SettingsError
+
+    try:
+        yield
+    except (InputError, SettingsError, DependencyError) as error:
+        raise OptionError(error.message, error.hint) from error
+    except ClientError as error:
+        raise ServerError(error.message, error.hint) from error
 
 
 def tell(message: str) -> None:

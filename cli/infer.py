@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.errors import OptionError, ServerError, nearest
+from cli.errors import client_errors
+from generator.errors import OptionError, nearest
 
 if TYPE_CHECKING:
     from generator.progress import Progress
@@ -74,7 +75,7 @@ def infer(
         top = top or TOP
     progress = Progress(Follower(quiet))
     repository = repository or options.default_repository()
-    with _errors(), ExitStack() as stack:
+    with client_errors(), ExitStack() as stack:
         given = read_inputs(inputs) if image is None else read_image(image, repository, model, version)
         at = url or stack.enter_context(_server(repository, model, progress))
         client = stack.enter_context(connect(at, deadline=deadline, headers=read_headers(headers)))
@@ -101,19 +102,6 @@ def _check(model: str, inputs: tuple[str, ...], image: Path | None, top: int | N
         raise OptionError("--image and --input were both given", "Give one of them")
     if image is None and not inputs:
         raise OptionError(f"nothing to ask {model}", "Give its inputs with --input or --image")
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Give the clients' errors the exit codes of this program."""
-    from clients.errors import ClientError, DependencyError, InputError, SettingsError
-
-    try:
-        yield
-    except (InputError, SettingsError, DependencyError) as error:
-        raise OptionError(error.message, error.hint) from error
-    except ClientError as error:
-        raise ServerError(error.message, error.hint) from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ COMMANDS = {
     "generate": ("cli.generate", "Convert, verify and publish models."),
     "serve": ("cli.serve", "Run a real Triton on a model repository."),
     "infer": ("cli.infer", "Ask a served model, or one of a repository."),
+    "bench": ("cli.bench", "Measure, compare and load-test what is served."),
     "doctor": ("cli.doctor", "Tell what is here, what is missing, and how to get it."),
 }
 

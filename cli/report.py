@@ -36,9 +36,11 @@ class Follower(Listener):
         self.console = Console(stderr=True, highlight=False)
         self.quiet = quiet
         self.status: Status | None = None
+        self.title = ""
 
     def started(self, title: str) -> None:
         """Show a spinner."""
+        self.title = title
         if not self.quiet and self.console.is_terminal:
             self.status = self.console.status(f"{title} …")
             self.status.start()
@@ -61,6 +63,16 @@ class Follower(Listener):
         if self.status:
             of_total = f" of {total / 1e6:.0f}" if total else ""
             self.status.update(f"{title} … {done / 1e6:.0f}{of_total} MB")
+
+    def noted(self, remark: str) -> None:
+        """Show where the step is."""
+        if self.status:
+            self.status.update(f"{self.title} … {remark}")
+
+    def told(self, line: str) -> None:
+        """Print a line as it is."""
+        if not self.quiet:
+            self.console.print(Text(line, style="dim"), soft_wrap=True)
 
     def warned(self, message: str) -> None:
         """Print a warning."""

@@ -36,6 +36,7 @@ class Model:
     max_batch_size: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    backend: str = ""
 
     def output(self, name: str) -> Tensor | None:
         """Return an output by name, None where there is no such output."""
@@ -140,6 +141,7 @@ def read_model(metadata: Document, config: Document) -> Model:
         max_batch_size=int(config.get("max_batch_size", 0)),
         inputs=tensors("inputs"),
         outputs=tensors("outputs"),
+        backend=config.get("backend", ""),
     )
 
 

@@ -1,22 +1,32 @@
 """Optional packages, imported when they are needed and missed by the name of the extra that installs them."""
 
 import importlib
+from dataclasses import dataclass
 from types import ModuleType
 
-from generator.errors import SourceError
+from generator.errors import ModelRepoError, PerfError, SourceError
 
-# What each extra of pyproject.toml brings, by the name it is imported with.
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of pyproject.toml: what its packages are imported as, and the error that one of them is missing."""
+
+    modules: tuple[str, ...]
+    error: type[ModelRepoError]
+
+
 EXTRAS = {
-    "bench": ("plotext", "plotly", "prometheus_client", "psutil"),
-    "torch": ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors"),
+    "bench": Extra(("plotext", "plotly", "prometheus_client", "psutil"), PerfError),
+    "torch": Extra(("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors"), SourceError),
 }
 
 
 def need(module: str, extra: str) -> ModuleType:
-    """Import ``module``; where it or another package of the extra is missing, SourceError names the extra."""
+    """Import ``module``; where it or another package of the extra is missing, the extra's error names the extra."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRAS[extra]:
+        if (error.name or "").partition(".")[0] not in EXTRAS[extra].modules:
             raise
-        raise SourceError(f"{error.name} is not installed", f"pip install 'modelrepo[{extra}]'") from error
+        message, hint = f"{error.name} is not installed", f"pip install 'modelrepo[{extra}]'"
+        raise EXTRAS[extra].error(message, hint) from error

@@ -8,14 +8,17 @@ from typing import Any
 
 from generator.digests import FileRecord, are_intact, content_of
 from generator.errors import RepositoryError
-from generator.specs import Live, Verification, Weights, Worst
+from generator.specs import Domain, Live, TensorSpec, Verification, Weights, Worst
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What a model was made from, and how: ``preprocess`` is how a client prepares an input."""
+    """What a model was made from, and how: ``preprocess`` is how a client prepares an input.
+
+    ``inputs`` are what it takes, with the values that each may have; manifests of earlier releases have none.
+    """
 
     reference: str
     weights: Weights
@@ -24,6 +27,7 @@ class SourceRecord:
     opset: int
     ir_version: int
     notes: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,22 @@ class Provenance:
     def of(cls, document: Mapping[str, Any]) -> "Provenance":
         """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
         source, found = dict(document["source"]), dict(document["verification"])
-        source.update(weights=Weights(**source["weights"]), notes=tuple(source["notes"]))
+        source.update(
+            weights=Weights(**source["weights"]),
+            notes=tuple(source["notes"]),
+            inputs=tuple(_tensor(tensor) for tensor in source.get("inputs", ())),
+        )
         found.update(mixing=tuple(found["mixing"]), notes=tuple(found["notes"]))
         if found.get("live"):
             found["live"] = Live(**{**found["live"], "notes": tuple(found["live"]["notes"])})
         if found["worst"]:
             found["worst"] = Worst(**{**found["worst"], "index": tuple(found["worst"]["index"])})
         return cls(**{**document, "source": SourceRecord(**source), "verification": Verification(**found)})
+
+
+def _tensor(document: Mapping[str, Any]) -> TensorSpec:
+    shape, domain = tuple(document["shape"]), Domain(**document["domain"])
+    return TensorSpec(**{**document, "shape": shape, "domain": domain})
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ class Listener:
     def advanced(self, title: str, done: int, total: int) -> None:
         """Note how many bytes of a download are done; ``total`` is 0 where the server does not say."""
 
+    def noted(self, remark: str) -> None:
+        """Note where the running step is, in a few words that stand until the next remark."""
+
+    def told(self, line: str) -> None:
+        """Tell the user a line that can be copied, such as a command that is run."""
+
     def warned(self, message: str) -> None:
         """Tell the user something that does not stop the run."""
 
@@ -53,6 +59,14 @@ class Progress:
         elapsed = perf_counter() - start
         self.seconds[kind] = self.seconds.get(kind, 0.0) + elapsed
         self.listener.finished(title, elapsed, step.outcome)
+
+    def note(self, remark: str) -> None:
+        """Pass on where the running step is."""
+        self.listener.noted(remark)
+
+    def tell(self, line: str) -> None:
+        """Pass a line on."""
+        self.listener.told(line)
 
     def warn(self, message: str) -> None:
         """Pass a warning on."""

@@ -69,6 +69,13 @@ def _range(part: str, text: str) -> Iterator[int]:
     yield last
 
 
+def parse_batch_sizes(text: str) -> tuple[int, ...]:
+    """Read ``1`` or ``1,4,8``."""
+    if not re.fullmatch(r"\s*[1-9]\d{0,5}\s*(,\s*[1-9]\d{0,5}\s*)*", text):
+        raise OptionError(f"--batch-size {text} can't be read", "Write 8, or several: 1,4,8")
+    return tuple(dict.fromkeys(map(int, text.split(","))))
+
+
 def parse_rates(text: str) -> tuple[float, ...]:
     """Read ``200``, ``50,100.5`` or ``100:500:100``, in requests a second; the end is included."""
     rates: list[float] = []

@@ -122,6 +122,7 @@ class Run:
     stable: bool
     reason: str = ""
     again: bool = False  # the baseline once more, in the same round: the noise floor
+    counts: bool = True  # False where it was repeated, for the machine was disturbed or the load unsteady
 
 
 @dataclass(frozen=True)

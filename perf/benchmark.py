@@ -1,0 +1,244 @@
+"""The story of `bench` in one screen: find perf_analyzer and a server, ask every model once, measure, report."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from generator import releases
+from generator.errors import ModelRepoError, OptionError, PerfError, ServerError
+from generator.progress import Progress
+from perf import analyzer, bench, frameworks, load_test, machine, report
+from perf.compare import compare
+from perf.loads import Load, Slo
+from perf.results import Figures, Results
+from perf.run import Setting, request_of, run
+from perf.scenario import Scenario
+from perf.session import Session, opened, prepared
+from perf.target import Data, Target
+
+Mode = Literal["measure", "scenario", "frameworks"]
+SECONDS = 2.0
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that a user asked of ``bench``.
+
+    ``seconds`` are those of a run, or of a whole scenario; None is the default of either. ``rate`` is the requests a
+    second that a scenario's shares refer to. Without a ``url`` a local server is started on the ``repository``.
+    """
+
+    mode: Mode
+    models: Sequence[str]
+    url: str | None
+    repository: Path
+    protocol: Literal["grpc", "http"]
+    loads: Sequence[Load]
+    batch_sizes: Sequence[int]
+    rate: float | None
+    data: Data
+    shared_memory: Literal["none", "system"]
+    seconds: float | None
+    repeats: int
+    stability: float
+    slo: Slo | None
+    scenario: Scenario | None
+    metrics_url: str | None
+    analyzer: analyzer.Way
+    output: Path | None
+
+
+def benchmark(request: Request, progress: Progress) -> tuple[Results, Path]:
+    """Do what was asked, and return what was found and where the report is.
+
+    What cuts the measuring short, an interrupt or a server that dies, is told by ``Results.incomplete``: everything
+    found until then is in the report. Raises ModelRepoError and ClientError where there is nothing to report.
+    """
+    with _folder(request.output) as folder:
+        found = analyzer.find(request.analyzer, folder, progress, releases.release_named(releases.NEWEST))
+        where = request.url, request.repository, request.models, request.protocol, request.metrics_url
+        with opened(*where, progress) as session:
+            targets = prepared(session, request.models, request.repository, request.data, folder / "inputs", progress)
+            _check(request, session, targets)
+            setting = Setting(
+                analyzer=found,
+                client=session.client,
+                metrics_url=session.metrics_url,
+                folder=folder,
+                seconds=request.seconds or SECONDS,
+                stability=request.stability,
+                shared_memory=request.shared_memory,
+            )
+            environment = _environment(request, session, found)
+            results = MODES[request.mode](request, session, setting, targets, progress)
+        results = replace(results, environment=environment)
+        with progress.step("report", "writing the report"):
+            return results, report.write(results, folder)
+
+
+@contextmanager
+def _folder(output: Path | None) -> Iterator[Path]:
+    """Yield the folder of the results; where nothing came of it, it is taken away again."""
+    now = datetime.now(UTC).astimezone()
+    folder = (output or Path("bench_results", f"{now:%Y-%m-%dT%H%M%S}")).absolute()
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OptionError(f"{folder} is not empty", "Name another folder with --output")
+        missing = next(path for path in (folder, *folder.parents) if path.parent.exists())
+        for name in ("raw", "inputs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PerfError(f"can't write to {folder}: {error.strerror}", "Name another folder with --output") from error
+    try:
+        yield folder
+    except BaseException:
+        if not any((folder / "raw").iterdir()):
+            shutil.rmtree(missing)
+        raise
+
+
+def _check(request: Request, session: Session, targets: Sequence[Target]) -> None:
+    """OptionError for a batch that a model does not take, and for shared memory with a server elsewhere."""
+    largest = max((load.batch_size for load in request.loads), default=1)
+    for target in targets:
+        limit = max(1, target.model.max_batch_size)
+        if request.mode != "frameworks" and max(largest, *request.batch_sizes) > limit:
+            takes = f"takes at most {limit}" if limit > 1 else "does not batch"
+            raise OptionError(f"{target.subject.model} {takes} samples in a request", f"--batch-size 1 to {limit}")
+    if request.shared_memory != "none" and not session.address.on_loopback:
+        raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
+
+
+def _environment(request: Request, session: Session, found: analyzer.Analyzer) -> dict[str, Any]:
+    options = {
+        "seconds": request.seconds or SECONDS,
+        "repeats": request.repeats,
+        "stability_percent": request.stability,
+        "input_data": request.data.source,
+        "shared_memory": request.shared_memory,
+    }
+    return {
+        "server": session.describe(),
+        "machine": machine.describe(),
+        "perf_analyzer": {"version": found.version, "origin": found.origin},
+        "options": options,
+    }
+
+
+def _measure(
+    request: Request, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+) -> Results:
+    recorder = bench.Recorder()
+    bench.measure(setting, targets, bench.Plan(request.loads, request.repeats), recorder, progress)
+    return Results(
+        created=_now(),
+        environment={},
+        measurements=recorder.measurements(),
+        comparisons=compare(recorder.runs, request.loads, [target.subject for target in targets]),
+        slo=request.slo,
+        incomplete=recorder.incomplete,
+        runs=tuple(recorder.runs),
+    )
+
+
+def _play(
+    request: Request, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+) -> Results:
+    assert request.scenario  # noqa: S101 - it is the mode's
+    recorder = bench.Recorder()
+    outcome, measurements = load_test.play(
+        request.scenario,
+        setting,
+        targets,
+        slo=request.slo,
+        base_rate=request.rate,
+        seconds=request.seconds,
+        batch_size=request.batch_sizes[0],
+        recorder=recorder,
+        progress=progress,
+    )
+    return Results(
+        created=_now(),
+        environment={},
+        measurements=measurements,
+        scenario=outcome,
+        slo=request.slo or request.scenario.slo,
+        incomplete=recorder.incomplete,
+        runs=tuple(recorder.runs),
+    )
+
+
+def _frameworks(
+    request: Request, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+) -> Results:
+    by_name = {target.subject.model: target for target in targets}
+    told: set[str] = set()
+
+    def served(model: str, batch_size: int) -> tuple[Figures, int | None]:
+        target = by_name[model]
+        found = run(setting, target, request_of(setting, target, Load(batch_size, concurrency=1)), 1)
+        if found.command not in told:
+            progress.tell(f"$ {found.command}")
+            told.add(found.command)
+        if found.figures is None:
+            raise PerfError(f"can't measure {model}: {found.reason}", f"perf_analyzer's output is in {found.log}")
+        return found.figures, machine.memory_of(session.local.pid) if session.local else None
+
+    rows = frameworks.measure(
+        list(by_name),
+        request.repository,
+        batch_sizes=request.batch_sizes,
+        seconds=setting.seconds,
+        rounds=request.repeats,
+        served=served,
+        progress=progress,
+    )
+    return Results(created=_now(), environment={}, in_process=rows)
+
+
+MODES: Mapping[Mode, Callable[[Request, Session, Setting, Sequence[Target], Progress], Results]] = {
+    "measure": _measure,
+    "scenario": _play,
+    "frameworks": _frameworks,
+}
+
+
+def _now() -> str:
+    return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+
+
+def failure(results: Results) -> ModelRepoError | None:
+    """Return what makes the run a failure, the gravest first, or None."""
+    if results.incomplete and results.incomplete != INTERRUPTED:
+        return ServerError(results.incomplete, "What was measured until then is in the report")
+    if results.scenario and results.scenario.breaches:
+        more = len(results.scenario.breaches) - 1
+        others = f", and {more} more" if more else ""
+        return PerfError(f"{results.scenario.name}: {results.scenario.breaches[0]}{others}", "See the report")
+    without = [each for each in results.measurements if each.figures is None]
+    if without:
+        first = without[0]
+        return PerfError(f"no figures for {first.subject.model} at {first.load}: {first.reason}", "See its log in raw/")
+    failed = sum(each.failed for each in results.measurements)
+    if failed and not results.scenario:
+        return PerfError(f"{failed} requests failed", "See the report")
+    if results.slo and not results.scenario:
+        return _unmet(results, results.slo)
+    return None
+
+
+def _unmet(results: Results, slo: Slo) -> PerfError | None:
+    for subject, best in bench.best_within(results.measurements, slo).items():
+        if best is None:
+            seen = [each.figures for each in results.measurements if each.subject == subject and each.figures]
+            least = min(getattr(figures.latency, slo.percentile) for figures in seen) / 1e3
+            return PerfError(
+                f"{subject.model} keeps {slo} under no load: the least that was seen is {least:.3g} ms",
+                "Lower the load, or loosen the limit",
+            )
+    return None

@@ -1,0 +1,87 @@
+"""perf_analyzer's command line, from typed options."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from clients.settings import Address
+from perf.loads import Load
+
+SharedMemory = Literal["none", "system"]
+# perf_analyzer gives figures only where its last three windows agree, and none at all where they never do. It is asked
+# for three windows whatever they show, and its rule is applied to them afterwards: see perf/export.py.
+WINDOWS = 3
+ANY_SPREAD = "999999"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run of perf_analyzer: what is asked where, how much at a time, for how long in each of its windows.
+
+    ``data`` is the JSON file with what is sent, ``table`` the CSV file that it writes. ``intervals`` is a file with the
+    microseconds between requests, one a line, instead of a load. ``output_bytes`` is the room for an output in shared
+    memory.
+    """
+
+    model: str
+    version: str
+    address: Address
+    load: Load
+    window_seconds: float
+    data: Path
+    table: Path
+    shared_memory: SharedMemory = "none"
+    output_bytes: int = 0
+    intervals: Path | None = None
+
+
+def arguments(request: Request) -> tuple[str, ...]:
+    """Return the arguments of a run, verbose so that every window is told.
+
+    Requests are sent asynchronously: the synchronous client has a thread for each of them.
+    """
+    return (
+        *("-m", request.model, *(("-x", request.version) if request.version else ())),
+        *(
+            "-i",
+            request.address.protocol,
+            "-u",
+            f"{request.address.netloc}{request.address.path}",
+            *_tls(request.address),
+        ),
+        *("-a", "-b", str(request.load.batch_size), *_load(request)),
+        *("--input-data", str(request.data), *_shared_memory(request)),
+        *("--measurement-interval", str(round(request.window_seconds * 1e3))),
+        *("--stability-percentage", ANY_SPREAD, "--max-trials", str(WINDOWS)),
+        *("-v", "--verbose-csv", "-f", str(request.table)),
+    )
+
+
+def _tls(address: Address) -> tuple[str, ...]:
+    if not address.secure:
+        return ()
+    return ("--ssl-grpc-use-ssl", "true") if address.protocol == "grpc" else ("--ssl-https-verify-peer", "1")
+
+
+def _load(request: Request) -> tuple[str, ...]:
+    load = request.load
+    if request.intervals:
+        return "--request-intervals", str(request.intervals)
+    if load.request_rate is None:
+        return "--concurrency-range", str(load.concurrency)
+    return "--request-rate-range", f"{load.request_rate:g}", "--request-distribution", load.arrivals
+
+
+def _shared_memory(request: Request) -> tuple[str, ...]:
+    if request.shared_memory == "none":
+        return ()
+    return "--shared-memory", request.shared_memory, "--output-shared-memory-size", str(request.output_bytes)
+
+
+def written(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return a command as it can be copied into a shell, with the variables that differ from this process's."""
+    own = [f"{name}={shlex.quote(value)}" for name, value in environment.items() if os.environ.get(name) != value]
+    return " ".join([*own, shlex.join(command)])

@@ -1,0 +1,145 @@
+"""Telling a difference from noise: ratios over rounds with a confidence interval, beside a baseline's own spread."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, stdev, variance
+from typing import Literal
+
+from perf.loads import Load
+from perf.results import Comparison, Measurement, Ratio, Repeat, Results, Run, Subject, Verdict
+
+Metric = Literal["throughput", "p50", "p99"]
+METRICS: tuple[Metric, ...] = ("throughput", "p50", "p99")
+# Student's t for 95 % two-sided, by degrees of freedom from 1; NIST/SEMATECH e-Handbook, section 1.3.6.7.2.
+STUDENT = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
+    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio | None:
+    """Return subject over baseline with its 95 % interval, from one pair of figures a round; None for fewer than two.
+
+    The mean is geometric and the interval Student's over the logarithms: a ratio and its inverse weigh the same.
+    """
+    logs = [math.log(subject / baseline) for subject, baseline in pairs if subject > 0 and baseline > 0]
+    if len(logs) < 2:
+        return None
+    return _interval(fmean(logs), stdev(logs) / math.sqrt(len(logs)), len(logs) - 1)
+
+
+def _interval(mean: float, error: float, freedom: float) -> Ratio:
+    half = STUDENT[min(max(1, int(freedom)), len(STUDENT)) - 1] * error
+    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def figure(repeat: Repeat, metric: Metric) -> float:
+    """Return the figure of a run that a metric names."""
+    return repeat.throughput if metric == "throughput" else float(getattr(repeat.latency, metric))
+
+
+def verdict(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
+    """Judge a ratio: noise unless its interval leaves out 1 and it lies beyond the noise, in either direction."""
+    if ratio is None or noise is None:
+        return "unknown"
+    floor = max(noise.high, 1 / noise.low, 1.0)
+    if ratio.low <= 1 <= ratio.high or 1 / floor <= ratio.value <= floor:
+        return "noise"
+    return "better" if (ratio.value > 1) == (metric == "throughput") else "worse"
+
+
+def compare(runs: Sequence[Run], loads: Sequence[Load], subjects: Sequence[Subject]) -> tuple[Comparison, ...]:
+    """Compare every subject with the first, load by load, round by round, from the runs that count.
+
+    Only rounds in which each of them has a stable run are compared. In such a round the baseline is the mean of what it
+    did first and what it did again.
+    """
+    return tuple(
+        _compared(metric, load, subject, subjects[0], _rounds(runs, load, subjects[0], subject))
+        for load in loads
+        for subject in subjects[1:]
+        for metric in METRICS
+    )
+
+
+Round = tuple[Repeat, Repeat, Repeat]  # the baseline, the same again, the subject
+
+
+def _rounds(runs: Sequence[Run], load: Load, baseline: Subject, subject: Subject) -> list[Round]:
+    found: dict[int, dict[tuple[Subject, bool], Repeat]] = {}
+    for run in runs:
+        if run.load == load and run.counts and run.stable and run.figures:
+            repeat = Repeat(run.figures.throughput, run.figures.latency)
+            found.setdefault(run.round, {})[run.subject, run.again] = repeat
+    keys = ((baseline, False), (baseline, True), (subject, False))
+    whole = [each for each in found.values() if all(key in each for key in keys)]
+    return [(each[keys[0]], each[keys[1]], each[keys[2]]) for each in whole]
+
+
+def _compared(metric: Metric, load: Load, subject: Subject, baseline: Subject, rounds: Sequence[Round]) -> Comparison:
+    figures = [tuple(figure(repeat, metric) for repeat in each) for each in rounds]
+    ratio = ratio_of([(own, (first + again) / 2) for first, again, own in figures])
+    noise = ratio_of([(again, first) for first, again, _ in figures])
+    return Comparison(metric, load, subject, baseline, ratio, noise, verdict(metric, ratio, noise))
+
+
+def compare_results(before: Results, after: Results) -> tuple[Comparison, ...]:
+    """Compare what two runs of ``bench`` have in common: the same model and protocol under the same load.
+
+    The rounds of different runs are no pairs, so the interval is Welch's over the logarithms; the noise is the widest
+    that either run found for the metric, at any load.
+    """
+    noise = {metric: _widest(metric, (*before.comparisons, *after.comparisons)) for metric in METRICS}
+    return tuple(
+        Comparison(
+            metric, new.load, new.subject, old.subject, ratio, noise[metric], _changed(metric, ratio, noise[metric])
+        )
+        for old, new in _common(before.measurements, after.measurements)
+        for metric in METRICS
+        for ratio in (_unpaired(old, new, metric),)
+    )
+
+
+def _changed(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
+    return verdict(metric, ratio, noise or Ratio(1.0, 1.0, 1.0))
+
+
+def _common(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
+    old = {_identity(measurement): measurement for measurement in before}
+    for measurement in after:
+        if _identity(measurement) in old:
+            yield old[_identity(measurement)], measurement
+
+
+def _identity(measurement: Measurement) -> tuple[object, ...]:
+    subject = measurement.subject
+    return subject.model, subject.protocol, measurement.load, measurement.phase
+
+
+def _widest(metric: Metric, comparisons: Sequence[Comparison]) -> Ratio | None:
+    noises = [each.noise for each in comparisons if each.metric == metric and each.noise]
+    return max(noises, key=lambda noise: max(noise.high, 1 / noise.low), default=None)
+
+
+def _unpaired(old: Measurement, new: Measurement, metric: Metric) -> Ratio | None:
+    """Return new over old with Welch's interval, None where either has fewer than two rounds."""
+    logs = [
+        [math.log(figure(repeat, metric)) for repeat in each.repeats if figure(repeat, metric) > 0]
+        for each in (old, new)
+    ]
+    if not (old.stable and new.stable) or min(map(len, logs)) < 2:
+        return None
+    shares = [variance(each) / len(each) for each in logs]
+    total = sum(shares)
+    smaller = sum(share**2 / (len(each) - 1) for share, each in zip(shares, logs, strict=True))
+    return _interval(fmean(logs[1]) - fmean(logs[0]), math.sqrt(total), total**2 / smaller if smaller else 1)
+
+
+def differences(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """Yield what differs between two environments, such as another machine: then a ratio proves little."""
+    for key in {**before, **after}:
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}: {old} before, {new} after"

@@ -1,0 +1,78 @@
+"""What perf_analyzer says: its CSV table by column name, and its log where there is no table."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from generator.errors import PerfError
+from perf.results import ClientTime, Figures, Latency, ServerTime, Window
+
+_WINDOW = re.compile(r"Pass \[\d+\] throughput: ([\d.e+]+) infer/sec\. Avg latency: (\d+) usec")
+_REQUESTS = re.compile(r"^\s*Request count: (\d+)", re.MULTILINE)
+_DELAYED = re.compile(r"([\d.]+)% of the requests were delayed")
+_NOISE = re.compile(r"^(WARNING: Unable to parse|Failed to (retrieve results|maintain requested))")
+_THREAD = re.compile(r"^Thread \[\d+\] had error: (\[request id: \S+\] )?")
+_PREFIX = re.compile(r"^(cb::Error: |error: )+")
+
+
+def read_table(path: Path, log: str) -> Figures:
+    """Read the one row of a CSV table, and from the log the number of requests; PerfError for anything else."""
+    try:
+        with path.open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        requests = _REQUESTS.search(log)
+        delayed = _DELAYED.search(log)
+        return Figures(
+            throughput=float(row["Inferences/Second"]),
+            latency=Latency(*(float(row[f"{name} latency"]) for name in ("Avg", "p50", "p90", "p95", "p99"))),
+            server=ServerTime(
+                *(_server(row, name) for name in ("Queue", "Compute Input", "Compute Infer", "Compute Output"))
+            ),
+            client=ClientTime(
+                *(float(row[name]) for name in ("Client Send", "Network+Server Send/Recv", "Client Recv"))
+            ),
+            requests=int(requests[1]) if requests else 0,
+            delayed=float(delayed[1]) / 100 if delayed else 0.0,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PerfError(
+            f"perf_analyzer's table {path} can't be read: {error!r}", "Is this its version 2.50 or newer?"
+        ) from error
+
+
+def _server(row: Mapping[str, str], part: str) -> float:
+    """Return a part of the server's time; a composed model (an ensemble) has more columns and less of these."""
+    return float(row.get(f"Server {part}") or 0)
+
+
+def windows(log: str) -> tuple[Window, ...]:
+    """Return the windows that a verbose log tells, in order."""
+    return tuple(Window(float(rate), float(latency)) for rate, latency in _WINDOW.findall(log))
+
+
+def unsteady(seen: Sequence[Window], percent: float, wanted: int) -> str:
+    """Return why windows are no stable measurement, or nothing where they are.
+
+    As perf_analyzer judges: the smallest and the largest throughput, and latency, of its last windows lie within
+    ``percent`` of each other.
+    """
+    if len(seen) < wanted:
+        return f"only {len(seen)} of {wanted} windows"
+    for name, figures in (
+        ("throughput", [window.throughput for window in seen[-wanted:]]),
+        ("latency", [window.latency_avg for window in seen[-wanted:]]),
+    ):
+        apart = (max(figures) / min(figures) - 1) * 100 if min(figures) else float("inf")
+        if apart > percent:
+            return f"{name} differs by {apart:.0f} % between windows"
+    return ""
+
+
+def complaint(out: str, err: str, code: int) -> str:
+    """Return what perf_analyzer complains of, in one line."""
+    lines = [line.strip() for line in [*err.splitlines(), *out.splitlines()[-1:]] if line.strip()]
+    said = [line for line in lines if not _NOISE.match(line)]
+    threads = [_THREAD.sub("", line) for line in said if _THREAD.match(line)]
+    found = threads or [_PREFIX.sub("", line) for line in said] or lines
+    return found[0].rstrip(".") if found else f"exit code {code}"

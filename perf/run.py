@@ -1,0 +1,170 @@
+"""One run of perf_analyzer, watched from all sides: its own table, Triton's statistics and metrics, this machine."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clients import Client
+from clients.errors import ClientError
+from generator import process
+from generator.errors import PerfError
+from perf import export, machine, metrics
+from perf.analyzer import Analyzer
+from perf.command import WINDOWS, Request, SharedMemory, arguments, written
+from perf.loads import Load
+from perf.results import Figures, Run
+from perf.target import Target
+
+# For perf_analyzer's start, the requests that are under way when a window ends, and its end.
+SLACK_SECONDS = 60.0
+# A window holds at least so many requests of a slow model; perf_analyzer fails where one holds none.
+REQUESTS_PER_WINDOW = 5
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs have in common.
+
+    ``seconds`` are those of the three windows together, ``stability`` the percentage within which they must agree.
+    """
+
+    analyzer: Analyzer
+    client: Client
+    metrics_url: str | None
+    folder: Path
+    seconds: float
+    stability: float
+    shared_memory: SharedMemory = "none"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a model version has done since it was loaded: requests by outcome, and executions by batch size."""
+
+    answered: int
+    failed: int
+    batches: Mapping[int, int]
+
+
+def counts(client: Client, model: str, version: str) -> Counts:
+    """Return what Triton's statistics say; ClientError where it does not answer."""
+    (found,) = client.statistics(model, version)
+    batches = {each.batch_size: each.compute_infer.count for each in found.batches}
+    return Counts(found.success.count, found.fail.count, batches)
+
+
+def window_seconds(target: Target, load: Load, seconds: float) -> float:
+    """Return the length of a window, longer where fewer than some requests would end in it."""
+    needed = REQUESTS_PER_WINDOW * target.seconds * max(1, load.batch_size)
+    if load.request_rate:
+        needed = max(needed, REQUESTS_PER_WINDOW / load.request_rate)
+    return max(seconds / WINDOWS, needed)
+
+
+def name_of(target: Target, load: Load) -> str:
+    """Return the name of the files of a run."""
+    subject = target.subject
+    kind = f"c{load.concurrency}" if load.concurrency else f"r{load.request_rate:g}"
+    return f"{subject.model}-{subject.version}-{subject.protocol}-{kind}-b{load.batch_size}"
+
+
+def request_of(setting: Setting, target: Target, load: Load, intervals: Path | None = None) -> Request:
+    """Return what perf_analyzer is asked for."""
+    return Request(
+        model=target.subject.model,
+        version=target.subject.version,
+        address=target.address,
+        load=load,
+        window_seconds=window_seconds(target, load, setting.seconds),
+        data=target.data,
+        table=setting.folder / "raw" / f"{name_of(target, load)}.csv",
+        shared_memory=setting.shared_memory,
+        output_bytes=target.output_bytes,
+        intervals=intervals,
+    )
+
+
+def run(setting: Setting, target: Target, request: Request, number: int, again: bool = False) -> Run:
+    """Run perf_analyzer once and keep what it printed; a failure of its is a Run without figures, and says why.
+
+    ``number`` is that of the round, ``again`` whether the same was measured in it before. Raises PerfError where
+    perf_analyzer can't be started, or its table can't be read.
+    """
+    command = (*setting.analyzer.command, *arguments(request))
+    request.table.unlink(missing_ok=True)
+    before = _counts_or_none(setting.client, target)
+    watch = machine.Watch()
+    with metrics.Watch(setting.metrics_url) as gauges:
+        done = _finished(command, setting.analyzer, request.window_seconds * WINDOWS + SLACK_SECONDS)
+    after = _counts_or_none(setting.client, target)
+    log = _keep(request.table, done, number, again)
+    figures = None if done.code else export.read_table(log.with_suffix(".csv"), done.out)
+    seen = export.windows(done.out)
+    reason = (
+        f"perf_analyzer: {export.complaint(done.out, done.err, done.code)}"
+        if done.code
+        else export.unsteady(seen, setting.stability, WINDOWS)
+    )
+    answered, failed, batches = _difference(before, after, figures)
+    return Run(
+        subject=target.subject,
+        load=request.load,
+        round=number,
+        command=written(command, setting.analyzer.environment),
+        log=str(log.relative_to(setting.folder)),
+        figures=figures,
+        windows=seen,
+        batches=batches,
+        answered=answered,
+        failed=max(failed, 1) if done.code else failed,
+        machine=watch.load(),
+        metrics=gauges.gauges(),
+        stable=not reason,
+        reason=reason,
+        again=again,
+    )
+
+
+def _finished(command: tuple[str, ...], analyzer: Analyzer, seconds: float) -> process.Finished:
+    try:
+        return process.run(command, timeout=seconds, environment={**os.environ, **analyzer.environment})
+    except subprocess.TimeoutExpired as error:
+        said = (error.stdout or b"").decode(errors="replace") if isinstance(error.stdout, bytes) else ""
+        return process.Finished(command, 124, said, f"error: no end after {seconds:.0f} seconds, so it was killed")
+    except OSError as error:
+        raise PerfError(f"can't start {command[0]}: {error.strerror}", "See `modelrepo doctor`") from error
+
+
+def _keep(table: Path, done: process.Finished, number: int, again: bool) -> Path:
+    """Keep the log, and the table if there is one, under the number of their round; earlier tries stay beside them."""
+    for attempt in range(1, 1000):
+        log = table.with_name(f"{table.stem}-round{number}{'-again' * again}{f'-try{attempt}' * (attempt > 1)}.log")
+        if not log.exists():
+            break
+    log.write_text(f"$ {' '.join(done.command)}\n{done.out}\n{done.err}", "utf-8")
+    if table.exists():
+        table.rename(log.with_suffix(".csv"))
+    return log
+
+
+def _counts_or_none(client: Client, target: Target) -> Counts | None:
+    """Return the statistics, or None where the server has gone, which whoever asked for the run finds out."""
+    try:
+        return counts(client, target.subject.model, target.subject.version)
+    except ClientError:
+        return None
+
+
+def _difference(
+    before: Counts | None, after: Counts | None, figures: Figures | None
+) -> tuple[int, int, dict[int, int]]:
+    if before is None or after is None:
+        return (figures.requests if figures else 0), 0, {}
+    batches = {size: count - before.batches.get(size, 0) for size, count in after.batches.items()}
+    return (
+        after.answered - before.answered,
+        after.failed - before.failed,
+        {size: count for size, count in sorted(batches.items()) if count > 0},
+    )
