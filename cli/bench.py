@@ -9,7 +9,7 @@ from generator.errors import OptionError
 
 if TYPE_CHECKING:
     from perf.benchmark import Mode, Request
-    from perf.loads import Load
+    from perf.loads import Arrivals, Load
 
 EXAMPLES = """
 \b
@@ -48,7 +48,7 @@ Exit codes:
 @click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS", help="Of an input with dimensions of any size.")
 @click.option("--shared-memory", type=click.Choice(["none", "system"]), default="none", show_default=True,
               help="Pass tensors through /dev/shm; the server must run on this machine.")  # fmt: skip
-@click.option("--duration", metavar="SECONDS", help="Of a run, such as 5s or 2m. Default: 2s, or the scenario's own.")
+@click.option("--duration", metavar="SECONDS", help="Of a run, such as 5s or 2m. Default: 3s, or the scenario's own.")
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
               help="Rounds; intervals narrow with more.")  # fmt: skip
 @click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",
@@ -171,7 +171,7 @@ def _check(
 def _loads(batch_sizes: tuple[int, ...], rates: tuple[float, ...], given: dict[str, Any]) -> "tuple[Load, ...]":
     from perf.loads import Load, parse_concurrency
 
-    arrivals = given["arrivals"] or "constant"
+    arrivals: Arrivals = given["arrivals"] or "constant"
     if rates:
         return tuple(Load(size, request_rate=rate, arrivals=arrivals) for size in batch_sizes for rate in rates)
     many = parse_concurrency(given["concurrency"] or "1:16")

@@ -67,7 +67,8 @@ def _comparisons(comparisons: tuple[Comparison, ...]) -> Table:
     table = _columns("against", "load", "figure", "ratio (95 %)", "noise", "verdict")
     for each in comparisons:
         names = f"{each.subject.model} / {each.baseline.model}"
-        verdict = f"[{VERDICTS[each.verdict]}]{each.verdict}[/]"
+        unstable = "" if each.stable else " (unstable)"
+        verdict = f"[{VERDICTS[each.verdict]}]{each.verdict}[/]{unstable}"
         table.add_row(names, str(each.load), each.metric, _ratio(each.ratio), _ratio(each.noise), verdict)
     return table
 
@@ -91,8 +92,8 @@ def _scenario(results: Results) -> Iterator[str]:
         return
     requests = outcome.requests
     yield (
-        f"\n{outcome.name}: {requests.sent:,} requests sent, {requests.answered:,} answered, {requests.failed:,} failed; "
-        f"{requests.checked:,} answers checked, {requests.wrong:,} wrong"
+        f"\n{outcome.name}: {requests.sent:,} requests sent, {requests.answered:,} answered, {requests.failed:,} "
+        f"failed; {requests.checked:,} answers checked, {requests.wrong:,} wrong"
     )
     yield from (f"  {remark}" for remark in outcome.remarks)
     yield from (click.style(f"  broken: {breach}", fg="red") for breach in outcome.breaches)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from statistics import fmean, median
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from generator.progress import Progress
-from perf import compare
 from perf.loads import Load, Slo
 from perf.machine import STEAL
 from perf.results import (
@@ -144,7 +143,7 @@ def summarise(runs: Sequence[Run], phase: str = "") -> Measurement:
 def _reason(bad: Sequence[str], count: int) -> str:
     if not bad:
         return ""
-    return bad[0] if len(bad) == count == 1 else f"{len(bad)} of {count} rounds: {', '.join(dict.fromkeys(bad))}"
+    return bad[0] if count == 1 else f"{len(bad)} of {count} runs, such as: {bad[0]}"
 
 
 def _median(figures: Sequence[Figures]) -> Figures:
@@ -187,24 +186,17 @@ def _told(measurement: Measurement) -> str:
 
 
 def best_within(measurements: Sequence[Measurement], slo: Slo) -> dict[Subject, Measurement | None]:
-    """Return for each subject the measurement of the highest throughput that keeps the limit, None where none does.
-
-    Unstable ones, and ones with failed requests, do not count.
-    """
+    """Return for each subject the measurement of the highest throughput that keeps the limit, None where none does."""
     best: dict[Subject, Measurement | None] = {each.subject: None for each in measurements}
-    for each in measurements:
-        if each.figures and each.stable and not each.failed and meets(each.figures, slo):
-            known = best[each.subject]
-            if known is None or known.figures is None or each.figures.throughput > known.figures.throughput:
-                best[each.subject] = each
+    kept = [(each.figures.throughput, each) for each in measurements if each.figures and keeps(each, slo)]
+    for _, each in sorted(kept, key=lambda pair: pair[0]):
+        best[each.subject] = each
     return best
 
 
-def meets(figures: Figures, slo: Slo) -> bool:
-    """Tell whether a latency keeps its limit."""
-    return float(getattr(figures.latency, slo.percentile)) <= slo.limit_us
-
-
-def compared(recorder: Recorder, targets: Sequence[Target], loads: Sequence[Load]) -> Any:
-    """Return the comparisons of every target with the first."""
-    return compare.compare(recorder.runs, loads, [target.subject for target in targets])
+def keeps(measurement: Measurement, slo: Slo) -> bool:
+    """Tell whether a latency keeps its limit and no request failed; an unstable one must keep it in every round."""
+    if measurement.figures is None or measurement.failed:
+        return False
+    seen = [measurement.figures] if measurement.stable else measurement.repeats
+    return all(getattr(each.latency, slo.percentile) <= slo.limit_us for each in seen)

@@ -21,7 +21,7 @@ from perf.session import Session, opened, prepared
 from perf.target import Data, Target
 
 Mode = Literal["measure", "scenario", "frameworks"]
-SECONDS = 2.0
+SECONDS = 3.0
 INTERRUPTED = "interrupted"
 
 

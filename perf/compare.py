@@ -6,7 +6,7 @@ from statistics import fmean, stdev, variance
 from typing import Literal
 
 from perf.loads import Load
-from perf.results import Comparison, Measurement, Ratio, Repeat, Results, Run, Subject, Verdict
+from perf.results import Comparison, Figures, Measurement, Ratio, Repeat, Results, Run, Subject, Verdict
 
 Metric = Literal["throughput", "p50", "p99"]
 METRICS: tuple[Metric, ...] = ("throughput", "p50", "p99")
@@ -33,9 +33,9 @@ def _interval(mean: float, error: float, freedom: float) -> Ratio:
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
-def figure(repeat: Repeat, metric: Metric) -> float:
-    """Return the figure of a run that a metric names."""
-    return repeat.throughput if metric == "throughput" else float(getattr(repeat.latency, metric))
+def figure(of: Repeat | Figures, metric: Metric) -> float:
+    """Return the figure that a metric names."""
+    return of.throughput if metric == "throughput" else float(getattr(of.latency, metric))
 
 
 def verdict(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
@@ -51,8 +51,9 @@ def verdict(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict
 def compare(runs: Sequence[Run], loads: Sequence[Load], subjects: Sequence[Subject]) -> tuple[Comparison, ...]:
     """Compare every subject with the first, load by load, round by round, from the runs that count.
 
-    Only rounds in which each of them has a stable run are compared. In such a round the baseline is the mean of what it
-    did first and what it did again.
+    Only rounds in which each of them has figures are compared. In such a round the baseline is the mean of what it did
+    first and what it did again. Unstable runs are not left out, which would favour the calm ones: they widen the
+    interval, and the noise.
     """
     return tuple(
         _compared(metric, load, subject, subjects[0], _rounds(runs, load, subjects[0], subject))
@@ -62,25 +63,25 @@ def compare(runs: Sequence[Run], loads: Sequence[Load], subjects: Sequence[Subje
     )
 
 
-Round = tuple[Repeat, Repeat, Repeat]  # the baseline, the same again, the subject
+Round = tuple[Run, Run, Run]  # the baseline, the same again, the subject
 
 
 def _rounds(runs: Sequence[Run], load: Load, baseline: Subject, subject: Subject) -> list[Round]:
-    found: dict[int, dict[tuple[Subject, bool], Repeat]] = {}
+    found: dict[int, dict[tuple[Subject, bool], Run]] = {}
     for run in runs:
-        if run.load == load and run.counts and run.stable and run.figures:
-            repeat = Repeat(run.figures.throughput, run.figures.latency)
-            found.setdefault(run.round, {})[run.subject, run.again] = repeat
+        if run.load == load and run.counts and run.figures:
+            found.setdefault(run.round, {})[run.subject, run.again] = run
     keys = ((baseline, False), (baseline, True), (subject, False))
     whole = [each for each in found.values() if all(key in each for key in keys)]
     return [(each[keys[0]], each[keys[1]], each[keys[2]]) for each in whole]
 
 
 def _compared(metric: Metric, load: Load, subject: Subject, baseline: Subject, rounds: Sequence[Round]) -> Comparison:
-    figures = [tuple(figure(repeat, metric) for repeat in each) for each in rounds]
+    figures = [tuple(figure(run.figures, metric) for run in each if run.figures) for each in rounds]
     ratio = ratio_of([(own, (first + again) / 2) for first, again, own in figures])
     noise = ratio_of([(again, first) for first, again, _ in figures])
-    return Comparison(metric, load, subject, baseline, ratio, noise, verdict(metric, ratio, noise))
+    stable = all(run.stable for each in rounds for run in each)
+    return Comparison(metric, load, subject, baseline, ratio, noise, verdict(metric, ratio, noise), stable)
 
 
 def compare_results(before: Results, after: Results) -> tuple[Comparison, ...]:
@@ -91,17 +92,16 @@ def compare_results(before: Results, after: Results) -> tuple[Comparison, ...]:
     """
     noise = {metric: _widest(metric, (*before.comparisons, *after.comparisons)) for metric in METRICS}
     return tuple(
-        Comparison(
-            metric, new.load, new.subject, old.subject, ratio, noise[metric], _changed(metric, ratio, noise[metric])
-        )
+        _change(old, new, metric, noise[metric])
         for old, new in _common(before.measurements, after.measurements)
         for metric in METRICS
-        for ratio in (_unpaired(old, new, metric),)
     )
 
 
-def _changed(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
-    return verdict(metric, ratio, noise or Ratio(1.0, 1.0, 1.0))
+def _change(old: Measurement, new: Measurement, metric: Metric, noise: Ratio | None) -> Comparison:
+    ratio = _unpaired(old, new, metric)
+    judged = verdict(metric, ratio, noise or Ratio(1.0, 1.0, 1.0))  # neither run had a model twice in a round
+    return Comparison(metric, new.load, new.subject, old.subject, ratio, noise, judged, old.stable and new.stable)
 
 
 def _common(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
@@ -127,7 +127,7 @@ def _unpaired(old: Measurement, new: Measurement, metric: Metric) -> Ratio | Non
         [math.log(figure(repeat, metric)) for repeat in each.repeats if figure(repeat, metric) > 0]
         for each in (old, new)
     ]
-    if not (old.stable and new.stable) or min(map(len, logs)) < 2:
+    if min(map(len, logs)) < 2:
         return None
     shares = [variance(each) / len(each) for each in logs]
     total = sum(shares)

@@ -171,7 +171,8 @@ class Comparison:
     """A subject against the baseline, the first subject, under the same load.
 
     ``ratio`` is the subject's figure over the baseline's, ``noise`` the baseline's over itself, measured twice in every
-    round. The verdict is noise unless the ratio lies beyond both.
+    round. The verdict is noise unless the ratio lies beyond both. ``stable`` is False where a measurement of either is
+    unstable, which widens both intervals.
     """
 
     metric: Literal["throughput", "p50", "p99"]
@@ -181,6 +182,7 @@ class Comparison:
     ratio: Ratio | None
     noise: Ratio | None
     verdict: Verdict
+    stable: bool = True
 
 
 @dataclass(frozen=True)
