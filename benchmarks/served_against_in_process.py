@@ -15,20 +15,23 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import perf_analyzer
+from loads import measuring
 from pairs import machine
 from served_models import MIDDLE, SMALL, nothing_backend, write_mlp, write_resnet50
 
-from server import Server, running_server
+from perf.results import Figures
+from server import running_server
 from server.runtime import TRITON_VERSION
+from server.wheels import PERF_ANALYZER
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 3 if QUICK else 9
-# Of each of perf_analyzer's windows.
-SECONDS = 0.5 if QUICK else 1.0
+# Of perf_analyzer's three windows together.
+SECONDS = 1.5 if QUICK else 3.0
 BUSY = 32
 
 Measure = Callable[[], float]
+Served = Callable[[str, int], Figures]
 
 
 def in_process(model: Path, shape: tuple[int, ...]) -> Measure:
@@ -38,7 +41,7 @@ def in_process(model: Path, shape: tuple[int, ...]) -> Measure:
 
     def measure() -> float:
         times: list[float] = []
-        end = time.perf_counter() + perf_analyzer.WINDOWS * SECONDS
+        end = time.perf_counter() + SECONDS
         while (start := time.perf_counter()) < end:
             session.run(None, inputs)
             times.append((time.perf_counter() - start) * 1e3)
@@ -47,14 +50,14 @@ def in_process(model: Path, shape: tuple[int, ...]) -> Measure:
     return measure
 
 
-def latency(server: Server, model: str) -> Measure:
+def latency(served: Served, model: str) -> Measure:
     """Return what measures the median milliseconds of a request, one at a time."""
-    return lambda: perf_analyzer.measure(server, model, 1, SECONDS).p50_ms
+    return lambda: served(model, 1).latency.p50 / 1e3
 
 
-def throughput(server: Server, model: str) -> Measure:
+def throughput(served: Served, model: str) -> Measure:
     """Return what measures the requests answered in a second, many at a time."""
-    return lambda: perf_analyzer.measure(server, model, BUSY, SECONDS).rate
+    return lambda: served(model, BUSY).throughput
 
 
 def compare(
@@ -95,31 +98,31 @@ def main() -> None:
             ("middle_alone", MIDDLE, "onnxruntime", False),
         ):
             write_mlp(repository, model, widths, backend=backend, batching=batching)
-        print(f"{machine()}; Triton {TRITON_VERSION}; {perf_analyzer.REQUIREMENT}'s perf_analyzer over gRPC")
+        print(f"{machine()}; Triton {TRITON_VERSION}; {PERF_ANALYZER.requirement}'s perf_analyzer over gRPC")
         for model, shape in (("mlp", (1, SMALL[0])), ("middle", (1, MIDDLE[0]))):
             print(f"{model} in-process: {in_process(repository / model / '1/model.onnx', shape)():.3f} ms")
         resnet50 = in_process(repository / "resnet50/1/model.onnx", (1, 3, 224, 224))
         print(f"{'':<46} {'goal':<10} {'median (range)':<22} {'the same twice':<22} medians")
-        with running_server(repository) as server:
-            compare("ResNet50 p50, served / in-process", "<= 1.05", latency(server, "resnet50"), resnet50)
+        with running_server(repository) as server, measuring(server, SECONDS) as served:
+            compare("ResNet50 p50, served / in-process", "<= 1.05", latency(served, "resnet50"), resnet50)
             compare(
                 "MLP p50, served - doing nothing, in ms",
                 "<= 0.25",
-                latency(server, "mlp"),
-                latency(server, "nothing"),
+                latency(served, "mlp"),
+                latency(served, "nothing"),
                 lambda own, other: own - other,
             )
             compare(
                 f"MLP requests/s at {BUSY}, served / doing nothing",
                 ">= 0.9",
-                throughput(server, "mlp"),
-                throughput(server, "nothing"),
+                throughput(served, "mlp"),
+                throughput(served, "nothing"),
             )
             compare(
                 f"1-2 ms model, requests/s at {BUSY}, batching / not",
                 ">= 5",
-                throughput(server, "middle"),
-                throughput(server, "middle_alone"),
+                throughput(served, "middle"),
+                throughput(served, "middle_alone"),
             )
         print(machine())
 

@@ -1,0 +1,50 @@
+"""Runs of perf_analyzer against a local server, as `modelrepo bench` makes them."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clients import connect
+from clients.settings import parse_url
+from generator import releases
+from generator.progress import Progress
+from perf import analyzer
+from perf.loads import Load
+from perf.results import Figures
+from perf.run import Setting, request_of, run
+from perf.target import Data, Target, prepare
+from server import Server
+
+
+@contextmanager
+def setting(server: Server, seconds: float) -> Iterator[Setting]:
+    """Yield what runs of so many seconds have in common, in a folder of their own."""
+    with tempfile.TemporaryDirectory(prefix="modelrepo-perf-") as name, connect(server.grpc_url) as client:
+        folder = Path(name)
+        (folder / "raw").mkdir()
+        found = analyzer.find("wheel", folder, Progress(), releases.release_named(releases.NEWEST))
+        yield Setting(found, client, None, folder, seconds, stability=10.0)
+
+
+def target(common: Setting, server: Server, model: str) -> Target:
+    """Return a served model that is asked random values over gRPC."""
+    address = parse_url(server.grpc_url)
+    return prepare(common.client, address, model, None, None, Data("random", {}), common.folder, Progress())
+
+
+@contextmanager
+def measuring(server: Server, seconds: float) -> Iterator[Callable[[str, int], Figures]]:
+    """Yield what measures a model at a concurrency, in three windows that take so many seconds together."""
+    with setting(server, seconds) as common:
+        targets: dict[str, Target] = {}
+
+        def measure(model: str, concurrency: int) -> Figures:
+            if model not in targets:
+                targets[model] = target(common, server, model)
+            found = run(common, targets[model], request_of(common, targets[model], Load(1, concurrency)), 1)
+            if found.figures is None:
+                raise SystemExit(f"{found.command}: {found.reason}")
+            return found.figures
+
+        yield measure
