@@ -5,9 +5,10 @@ from typing import Literal
 
 from server.machine import SHARED_MEMORY, Docker, Facts
 from server.runtime import Requirement
+from server.wheels import PERF_ANALYZER, PYTRITON
 
 # The unpacked Triton, and what the shared memory of a few Python-based models takes.
-CACHE_BYTES = 400_000_000
+CACHE_BYTES = PYTRITON.megabytes * 1_000_000
 SHARED_MEMORY_BYTES = 64 * 2**20
 
 LOCAL = "the local server: `serve`, `infer` without --url, the live check"
@@ -72,7 +73,7 @@ def _pip(facts: Facts) -> Check:
         return Check("pip", "ok", str(facts.packages["pip"]))
     step = f"python3 -m pip --python {facts.executable} install pip"
     stops = not (facts.triton or facts.wheel)
-    return Check("pip", "missing", "not here", "fetching Triton", step, stops_server=stops)
+    return Check("pip", "missing", "not here", "fetching Triton and perf_analyzer", step, stops_server=stops)
 
 
 def _cache(facts: Facts) -> Check:
@@ -178,10 +179,26 @@ def _tensorrt(facts: Facts) -> Check:
 
 
 def _perf_analyzer(facts: Facts) -> Check:
-    if facts.perf_analyzer:
-        return Check("perf_analyzer", "ok", facts.perf_analyzer)
-    step = "it will come with `bench`; until then: docker compose run --rm perf -m MODEL"
-    return Check("perf_analyzer", "missing", "not on PATH", "measuring without docker", step)
+    analyzer = facts.perf_analyzer
+    runs_wheel = all(requirement.ok for requirement in facts.requirements if requirement.name == "platform")
+    if analyzer.on_path and not analyzer.silence:
+        return Check("perf_analyzer", "ok", analyzer.on_path)
+    if analyzer.fetched and runs_wheel and not analyzer.on_path:
+        return Check("perf_analyzer", "ok", f"in the cache, from {PERF_ANALYZER.requirement}")
+    status: Status = "problem" if analyzer.on_path else "missing"
+    found = f"{analyzer.on_path} can't start: {analyzer.silence}" if analyzer.on_path else "not on PATH"
+    disables, step = "nothing: ", "modelrepo bench"
+    if not runs_wheel and not facts.docker.client:
+        disables, step = "`modelrepo bench`", "put one on PATH, or install docker, or measure from another machine"
+    elif not runs_wheel:
+        disables += "`modelrepo bench` runs it in NVIDIA's SDK container, several GB"
+    elif analyzer.fetched:
+        disables += "`modelrepo bench` takes the one in the cache"
+    elif analyzer.downloaded:
+        disables += "the first `modelrepo bench` unpacks the one that was downloaded"
+    else:
+        disables += "the first `modelrepo bench` downloads 14 MB"
+    return Check("perf_analyzer", status, found, disables, step)
 
 
 def _megabytes(size: int) -> str:

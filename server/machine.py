@@ -16,9 +16,10 @@ from pathlib import Path
 from generator import process
 from generator.backends.tensorrt import gpu_present
 from generator.errors import ServerError
-from server import runtime
+from server import runtime, wheels
 from server.handle import Ports
 from server.plan import choose_ports
+from server.wheels import PERF_ANALYZER, PYTRITON
 
 PATIENCE = 1.0
 PORTS = (8000, 8001, 8002)
@@ -54,6 +55,19 @@ class Docker:
 
 
 @dataclass(frozen=True)
+class PerfAnalyzer:
+    """Where a perf_analyzer is: on PATH, where ``silence`` is why it can't start, or in the cache.
+
+    There it is ``fetched``, or ``downloaded`` by hand, to be unpacked.
+    """
+
+    on_path: str | None
+    silence: str
+    fetched: bool
+    downloaded: bool
+
+
+@dataclass(frozen=True)
 class Facts:
     """What was found on a machine."""
 
@@ -66,7 +80,7 @@ class Facts:
     triton: str | None
     ports: Mapping[int, bool]  # whether somebody listens there
     shared_memory: tuple[int, int] | None  # bytes in all, and free
-    perf_analyzer: str | None
+    perf_analyzer: PerfAnalyzer
     docker: Docker
     gpu: bool
     gpu_names: tuple[str, ...]
@@ -82,12 +96,12 @@ def look() -> Facts:
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         executable=sys.executable,
         packages={package: _version(package) for package in PACKAGES},
-        cache=_look_at_cache(runtime.cache_folder()),
-        wheel=runtime.reachable(runtime.cache_folder() / "wheels" / runtime.PYTRITON.file),
+        cache=_look_at_cache(wheels.cache_folder()),
+        wheel=wheels.reachable(wheels.by_hand(PYTRITON)),
         triton=found.triton_version if found else None,
         ports={port: _in_use(port) for port in PORTS},
         shared_memory=_room(SHARED_MEMORY),
-        perf_analyzer=shutil.which("perf_analyzer"),
+        perf_analyzer=_look_at_perf_analyzer(),
         docker=_look_at_docker(),
         gpu=gpu_present(),
         gpu_names=tuple(_gpu_names()),
@@ -104,7 +118,7 @@ def _version(package: str) -> str | None:
 
 
 def _look_at_cache(folder: Path) -> Cache:
-    existing = next(path for path in (folder, *folder.parents) if runtime.reachable(path))
+    existing = next(path for path in (folder, *folder.parents) if wheels.reachable(path))
     return Cache(folder, _size(folder), shutil.disk_usage(existing).free, _obstacle(existing))
 
 
@@ -147,6 +161,17 @@ def _gpu_names() -> Iterator[str]:
         for line in file.read_text().splitlines():
             if line.startswith("Model:"):
                 yield line.removeprefix("Model:").strip()
+
+
+def _look_at_perf_analyzer() -> PerfAnalyzer:
+    on_path = shutil.which("perf_analyzer")
+    answer = _ask((on_path, "--version")) if on_path else None
+    return PerfAnalyzer(
+        on_path=on_path,
+        silence=answer.last_words if answer and answer.code else "",
+        fetched=wheels.installed(PERF_ANALYZER) is not None,
+        downloaded=wheels.reachable(wheels.by_hand(PERF_ANALYZER)),
+    )
 
 
 def _look_at_docker() -> Docker:

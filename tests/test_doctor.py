@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -21,9 +22,9 @@ from cli import doctor as command
 from cli import errors
 from generator.errors import ServerError
 from generator.progress import Progress
-from server import machine, runtime
+from server import machine, runtime, wheels
 from server.doctor import Check, judge
-from server.machine import Cache, Docker, Facts, look
+from server.machine import Cache, Docker, Facts, PerfAnalyzer, look
 from server.runtime import Requirement
 from tests.conftest import PROJECT, Outcome
 
@@ -46,7 +47,7 @@ COMPLETE = Facts(
     triton="2.51.0",
     ports={8000: False, 8001: False, 8002: False},
     shared_memory=(16_000_000_000, 16_000_000_000),
-    perf_analyzer="/usr/local/bin/perf_analyzer",
+    perf_analyzer=PerfAnalyzer("/usr/local/bin/perf_analyzer", "", fetched=False, downloaded=False),
     docker=Docker("28.2.2", "28.2.2", "", "2.36.2", nvidia=True),
     gpu=True,
     gpu_names=("NVIDIA L4", "NVIDIA L4"),
@@ -66,7 +67,7 @@ BARE = replace(
     triton=None,
     ports={8000: True, 8001: False, 8002: True},
     shared_memory=None,
-    perf_analyzer=None,
+    perf_analyzer=PerfAnalyzer(None, "", fetched=False, downloaded=False),
     docker=Docker(None, None, "", None, nvidia=False),
     gpu=False,
     gpu_names=(),
@@ -261,9 +262,57 @@ def test_little_shared_memory_is_a_problem_none_stops_the_server(
 
 def test_without_docker_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path / "cache"))
     for name in ("docker", "docker compose", "docker with GPUs", "perf_analyzer"):
         assert check(name).status == "missing"
         assert not check(name).stops_server
+
+
+OTHER_PROCESSOR = (replace(COMPLETE.requirements[0], ok=False), *COMPLETE.requirements[1:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "found", "disables"),
+    [
+        ({}, "missing", "not on PATH", "nothing: the first `modelrepo bench` downloads 14 MB"),
+        ({"downloaded": True}, "missing", "not on PATH", "nothing: the first `modelrepo bench` unpacks"),
+        ({"fetched": True}, "ok", "in the cache, from tritonclient==2.50.0", ""),
+        ({"fetched": True, "requirements": OTHER_PROCESSOR}, "missing", "not on PATH", "nothing: .* SDK container"),
+        ({"requirements": OTHER_PROCESSOR, "docker": BARE.docker}, "missing", "not on PATH", "`modelrepo bench`"),
+        ({"on_path": "/bin/p", "silence": "no libb64", "fetched": True}, "problem", "/bin/p can't start: no libb64",
+         "nothing: `modelrepo bench` takes the one in the cache"),
+    ],
+)  # fmt: skip
+def test_where_a_perf_analyzer_comes_from_is_told(
+    changes: dict[str, Any], status: str, found: str, disables: str
+) -> None:
+    machine_wide = {key: changes.pop(key) for key in ("requirements", "docker") if key in changes}
+    facts = replace(COMPLETE, perf_analyzer=replace(BARE.perf_analyzer, **changes), **machine_wide)
+    row = check("perf_analyzer", facts)
+    assert (row.status, row.found, row.stops_server) == (status, found, False)
+    assert re.match(disables, row.disables)
+
+
+def test_a_perf_analyzer_that_cannot_start_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "perf_analyzer").write_text(
+        "#!/bin/sh\necho 'libb64.so.0d: cannot open shared object file' >&2\nexit 127\n"
+    )
+    (tmp_path / "perf_analyzer").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(machine, "PATIENCE", 60.0)
+    row = check("perf_analyzer")
+    assert row.status == "problem"
+    assert row.found == f"{tmp_path}/perf_analyzer can't start: libb64.so.0d: cannot open shared object file"
+
+
+def test_a_perf_analyzer_in_the_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for wheel in (wheels.PYTRITON, wheels.PERF_ANALYZER):
+        assert check("perf_analyzer").status == "missing"
+        (tmp_path / wheel.folder).mkdir()
+        (tmp_path / wheel.folder / "complete").touch()
+    assert check("perf_analyzer").status == "ok"
 
 
 def stand_in_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, patience: float = 60.0) -> None:

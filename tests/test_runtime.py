@@ -13,6 +13,7 @@ from generator.digests import sha256_of
 from generator.errors import ServerError
 from generator.progress import Progress
 from server import runtime
+from server.wheels import Wheel
 
 Golden = Callable[[str, str], None]
 
@@ -29,7 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def wheel(folder: Path) -> runtime.Wheel:
+def wheel(folder: Path) -> Wheel:
     """Make a small stand-in for the wheel, which needs no network."""
     folder.mkdir(parents=True)
     file = folder / "stand_in-1-py3-none-any.whl"
@@ -37,7 +38,7 @@ def wheel(folder: Path) -> runtime.Wheel:
         archive.writestr("pytriton/tritonserver/bin/tritonserver", "#!/bin/sh\n")
         archive.writestr("nvidia_pytriton.libs/lib.so", "")
         archive.writestr("pytriton/client.py", "")
-    return runtime.Wheel("stand-in==1", file.name, sha256_of(file))
+    return replace(runtime.PYTRITON, requirement="stand-in==1", file=file.name, sha256=sha256_of(file))
 
 
 def refusal(cache: Path) -> str:
@@ -59,7 +60,7 @@ def test_a_wheel_is_unpacked_once_and_only_what_the_server_needs(cache: Path, mo
 
 def test_a_broken_unpacking_is_begun_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "PYTRITON", wheel(cache / "wheels"))
-    (runtime._home() / "half").mkdir(parents=True)
+    (cache / runtime.PYTRITON.folder / "half").mkdir(parents=True)
     triton = runtime.ensure(Progress())
     assert triton.binary.exists()
     assert not (triton.folder / "half").exists()

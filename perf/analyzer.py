@@ -1,0 +1,127 @@
+"""Where perf_analyzer comes from: PATH, NVIDIA's wheel for this machine, or NVIDIA's SDK container.
+
+The container was never run: no docker daemon was to be had where this was written. What is tested is its command.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from generator import process
+from generator.errors import PerfError, ServerError
+from generator.progress import Progress
+from generator.releases import Release
+from server import docker, runtime, wheels
+from server.wheels import PERF_ANALYZER, PYTRITON, PYTRITON_LIBRARIES
+
+Way = Literal["auto", "path", "wheel", "container"]
+PROGRAM = "perf_analyzer"
+# It answers --version at once; this is for a machine that is busy, or whose disk is.
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Analyzer:
+    """A perf_analyzer: how it is called, the variables that it needs beside this process's, and where it came from.
+
+    ``version`` is empty where it does not say: the wheel's never does, and the container's is not asked, which would
+    download it.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    origin: str
+    version: str
+
+
+def find(which: Way, folder: Path, progress: Progress, release: Release) -> Analyzer:
+    """Return a perf_analyzer; the wheel is fetched first where it is wanted and not here yet.
+
+    ``auto`` takes the one on PATH, passing over one that can't start with a warning, then the wheel where this machine
+    can run it, then the container. ``folder`` is where inputs and results lie: the container sees no other. Raises
+    PerfError where what is wanted can't be had.
+    """
+    match which:
+        case "path":
+            return _on_path()
+        case "wheel":
+            return _from_wheel(progress)
+        case "container":
+            return _in_container(folder, release)
+    if shutil.which(PROGRAM):
+        try:
+            return _on_path()
+        except PerfError as error:
+            progress.warn(f"{error.message}; another one is looked for")
+    system = runtime.platform_requirement()
+    if system.ok:
+        return _from_wheel(progress)
+    if docker.available():
+        return _in_container(folder, release)
+    raise PerfError(
+        f"there is no {PROGRAM} here: none on PATH that starts, no docker for NVIDIA's container, and NVIDIA's wheel "
+        f"needs {system.needed}, where this is {system.found}",
+        f"Put a {PROGRAM} on PATH, install docker, or measure from a machine that can run the wheel",
+    )
+
+
+def _on_path() -> Analyzer:
+    found = shutil.which(PROGRAM)
+    if not found:
+        raise PerfError(f"there is no {PROGRAM} on PATH", "Use NVIDIA's: --analyzer wheel, or --analyzer container")
+    command = (str(Path(found).absolute()),)
+    return Analyzer(command, {}, "PATH", _version(command, {}))
+
+
+def _from_wheel(progress: Progress) -> Analyzer:
+    system = runtime.platform_requirement()
+    if not system.ok:
+        raise PerfError(
+            f"NVIDIA's wheel of {PROGRAM} needs {system.needed}, and here is {system.found}",
+            f"Put a {PROGRAM} on PATH, or use docker: --analyzer container",
+        )
+    try:
+        home = wheels.ensure(PERF_ANALYZER, progress)
+        libraries = (home, wheels.cache_folder() / PYTRITON.folder / PYTRITON_LIBRARIES)
+    except ServerError as error:
+        raise PerfError(error.message, error.hint) from error
+    command = (str(home / PERF_ANALYZER.members[0]),)
+    environment = {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
+    return Analyzer(command, environment, f"wheel {PERF_ANALYZER.requirement}", _version(command, environment))
+
+
+def _version(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Start a perf_analyzer, and return the version that it tells, if it does; PerfError where it can't start."""
+    try:
+        done = process.run([*command, "--version"], timeout=START_SECONDS, environment={**os.environ, **environment})
+    except subprocess.TimeoutExpired:
+        reason = f"no answer within {START_SECONDS:.0f} seconds"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        if done.code == 0:
+            told = re.search(r"Version (\d\S*)", done.out)
+            return told[1] if told else ""
+        reason = done.last_words
+    raise PerfError(
+        f"{command[0]} can't start: {reason}",
+        "Install what it lacks, or choose another: --analyzer path, wheel or container",
+    )
+
+
+def _in_container(folder: Path, release: Release) -> Analyzer:
+    """Return the SDK container of a release, which shares this machine's network and shared memory with a server."""
+    if not docker.available():
+        raise PerfError("there is no docker here", f"Install docker, or put a {PROGRAM} on PATH")
+    image, shared = f"{release.image}-sdk", str(folder.absolute())
+    command = (
+        *("docker", "run", "--rm", "--init", "--network", "host", "--ipc", "host"),
+        *("--user", f"{os.getuid()}:{os.getgid()}", "--security-opt", "no-new-privileges:true"),
+        *("-v", f"{shared}:{shared}", "-w", shared, "-e", "HOME=/tmp", "--entrypoint", PROGRAM, image),
+    )
+    return Analyzer(command, {}, f"container {image}", "")
