@@ -199,4 +199,9 @@ def keeps(measurement: Measurement, slo: Slo) -> bool:
     if measurement.figures is None or measurement.failed:
         return False
     seen = [measurement.figures] if measurement.stable else measurement.repeats
-    return all(getattr(each.latency, slo.percentile) <= slo.limit_us for each in seen)
+    return all(meets(each, slo) for each in seen)
+
+
+def meets(seen: Figures | Repeat, slo: Slo) -> bool:
+    """Tell whether a latency keeps its limit."""
+    return float(getattr(seen.latency, slo.percentile)) <= slo.limit_us

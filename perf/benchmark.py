@@ -14,7 +14,7 @@ from generator.progress import Progress
 from perf import analyzer, bench, frameworks, load_test, machine, report
 from perf.compare import compare
 from perf.loads import Load, Slo
-from perf.results import Figures, Results
+from perf.results import Figures, InProcess, Results
 from perf.run import Setting, request_of, run
 from perf.scenario import Scenario
 from perf.session import Session, opened, prepared
@@ -104,10 +104,10 @@ def _folder(output: Path | None) -> Iterator[Path]:
 
 def _check(request: Request, session: Session, targets: Sequence[Target]) -> None:
     """OptionError for a batch that a model does not take, and for shared memory with a server elsewhere."""
-    largest = max((load.batch_size for load in request.loads), default=1)
+    largest = 1 if request.mode == "frameworks" else max(request.batch_sizes)
     for target in targets:
         limit = max(1, target.model.max_batch_size)
-        if request.mode != "frameworks" and max(largest, *request.batch_sizes) > limit:
+        if largest > limit:
             takes = f"takes at most {limit}" if limit > 1 else "does not batch"
             raise OptionError(f"{target.subject.model} {takes} samples in a request", f"--batch-size 1 to {limit}")
     if request.shared_memory != "none" and not session.address.on_loopback:
@@ -176,29 +176,36 @@ def _play(
 def _frameworks(
     request: Request, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
 ) -> Results:
-    by_name = {target.subject.model: target for target in targets}
-    told: set[str] = set()
+    by_name = dict(zip(request.models, targets, strict=True))
+    commands: set[str] = set()
+    failures: list[str] = []
 
     def served(model: str, batch_size: int) -> tuple[Figures, int | None]:
         target = by_name[model]
         found = run(setting, target, request_of(setting, target, Load(batch_size, concurrency=1)), 1)
-        if found.command not in told:
+        if found.command not in commands:
             progress.tell(f"$ {found.command}")
-            told.add(found.command)
+            commands.add(found.command)
         if found.figures is None:
-            raise PerfError(f"can't measure {model}: {found.reason}", f"perf_analyzer's output is in {found.log}")
+            failures.append(f"{model} could not be measured served: {found.reason}")
+            raise PerfError(found.reason, f"perf_analyzer's output is in {found.log}")
         return found.figures, machine.memory_of(session.local.pid) if session.local else None
 
-    rows = frameworks.measure(
-        list(by_name),
-        request.repository,
-        batch_sizes=request.batch_sizes,
-        seconds=setting.seconds,
-        rounds=request.repeats,
-        served=served,
-        progress=progress,
-    )
-    return Results(created=_now(), environment={}, in_process=rows)
+    rows: list[InProcess] = []
+    try:
+        for row in frameworks.measure(
+            {name: target.rows for name, target in by_name.items()},
+            request.repository,
+            batch_sizes=request.batch_sizes,
+            seconds=setting.seconds,
+            rounds=request.repeats,
+            served=served,
+            progress=progress,
+        ):
+            rows.append(row)
+    except KeyboardInterrupt:
+        failures = [INTERRUPTED]
+    return Results(created=_now(), environment={}, in_process=tuple(rows), incomplete="; ".join(failures))
 
 
 MODES: Mapping[Mode, Callable[[Request, Session, Setting, Sequence[Target], Progress], Results]] = {

@@ -5,6 +5,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from clients.inputs import numpy_dtype
 from clients.models import Model, Tensor
 from generator.errors import OptionError
-from generator.inputs import load_samples, make_pool
+from generator.inputs import FAMILIES, RANDOM, load_samples, make_pool
 from generator.manifest import Manifest
 from generator.specs import Array, Dim, Domain, Signature, TensorSpec
 
@@ -52,21 +53,24 @@ def random_rows(wanted: Signature, batched: bool, size: int, shapes: Shapes, see
 
     ``shapes`` gives whole shapes, without the batch dimension, by input name; OptionError for one that does not fit.
     """
-    lead = 1 if batched else 0
     unknown = shapes.keys() - {spec.name for spec in wanted.inputs}
     if unknown:
         names = ", ".join(spec.name for spec in wanted.inputs)
         raise OptionError(f"--shape names the input {min(unknown)!r}", f"The model takes {names}")
-    inputs = [replace(spec, shape=("row", *_sized(spec, spec.shape[lead:], size, shapes))) for spec in wanted.inputs]
-    pool = make_pool(inputs, 2 * ROWS, seed)
+    inputs = [replace(spec, shape=("row", *_sized(spec, batched, size, shapes))) for spec in wanted.inputs]
+    count = _count(sum(prod(map(int, spec.shape[1:])) * np.dtype(spec.dtype).itemsize for spec in inputs))
+    pool = make_pool(inputs, len(FAMILIES) - len(RANDOM) + count, seed)
     rows = [row for row, family in enumerate(pool.families) if family.startswith("random")]
-    return _limited([{name: array[row] for name, array in pool.arrays.items()} for row in rows])
+    return [{name: array[row] for name, array in pool.arrays.items()} for row in rows[:count]]
 
 
-def _sized(spec: TensorSpec, shape: Sequence[Dim], size: int, shapes: Shapes) -> tuple[int, ...]:
-    given = shapes.get(spec.name)
+def _sized(spec: TensorSpec, batched: bool, size: int, shapes: Shapes) -> tuple[int, ...]:
+    shape, given = spec.shape[batched:], shapes.get(spec.name)
     if given is None:
-        return tuple(size if isinstance(dim, str) else dim for dim in shape)
+        sizes = [size if isinstance(dim, str) else dim for dim in shape]
+        if not batched and len(shape) > 1 and isinstance(shape[0], str):
+            sizes[0] = 1  # a batch dimension, most likely, of a model that is served without batching
+        return tuple(sizes)
     if len(given) != len(shape) or any(
         isinstance(dim, int) and dim != own for dim, own in zip(shape, given, strict=True)
     ):
@@ -85,7 +89,7 @@ def sample_rows(path: Path, wanted: Signature, batched: bool) -> list[dict[str, 
         for pool in load_samples(path, wanted if batched else _unbatched(wanted))
         for row in range(len(pool.families))
     ]
-    return _limited(rows)
+    return rows[: _count(sum(array.nbytes for array in rows[0].values()))]
 
 
 def _unbatched(wanted: Signature) -> Signature:
@@ -97,9 +101,8 @@ def _unbatched(wanted: Signature) -> Signature:
     )
 
 
-def _limited(rows: list[dict[str, Array]]) -> list[dict[str, Array]]:
-    size = max(1, sum(array.nbytes for array in rows[0].values()))
-    return rows[: max(1, min(ROWS, int(MOST_BYTES / size)))]
+def _count(row_bytes: int) -> int:
+    return max(1, min(ROWS, int(MOST_BYTES / max(1, row_bytes))))
 
 
 def write(rows: Sequence[Mapping[str, Array]], path: Path) -> None:

@@ -190,7 +190,7 @@ class InProcess:
     """A model called ``batch_size`` samples at a time in one way: the source framework, ONNX Runtime, or served.
 
     Latencies in microseconds for a call, ``throughput`` in samples a second, ``memory_bytes`` the most that its
-    processes held, None where they are not on this machine. ``speed_up`` is the source framework's mean over its own.
+    processes held, None where they are not on this machine. ``speed_up`` is the source framework's p50 over its own.
     """
 
     model: str

@@ -1,0 +1,288 @@
+"""What conversion buys: a published model in the framework it came from, in ONNX Runtime, and served.
+
+They take turns, round by round, and get the same rows as perf_analyzer sends.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import fmean, median
+from typing import Protocol, TypeAlias
+
+from clients.errors import ClientError
+from generator import sources
+from generator.errors import ModelRepoError, PerfError
+from generator.manifest import Manifest
+from generator.options import FIELDS
+from generator.progress import Progress
+from generator.repository import Repository
+from generator.specs import Array, Arrays, Options
+from perf.compare import ratio_of
+from perf.in_process import OnnxRuntime, Opener, Source, Timed, Worker, worker
+from perf.results import Figures, InProcess
+
+SERVED = "triton (served)"
+# The scheme of models that no framework but ONNX Runtime runs.
+NO_FRAMEWORK = "onnx"
+
+
+class Served(Protocol):
+    """Measures a served model with one request of ``batch_size`` samples in flight at a time, for one round.
+
+    Returns the figures and the bytes that the server's processes hold, None where they are not on this machine. Raises
+    PerfError, ServerError or ClientError where there are no figures.
+    """
+
+    def __call__(self, model: str, batch_size: int) -> tuple[Figures, int | None]:
+        """Measure once."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version that is measured: ``name`` is what the user calls it, ``folder`` holds its files."""
+
+    name: str
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def batched(self) -> bool:
+        """Whether it is served in batches."""
+        return self.manifest.max_batch_size > 0
+
+    @property
+    def onnx(self) -> Path | None:
+        """Its ONNX model, None where another backend serves it."""
+        path = self.folder / "model.onnx"
+        return path if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a served model did in one round."""
+
+    figures: Figures
+    memory_bytes: int | None
+
+
+Found: TypeAlias = Timed | Asked
+Rows: TypeAlias = Sequence[Mapping[str, Array]]
+
+
+def measure(
+    models: Mapping[str, Rows],
+    repository: Path,
+    *,
+    batch_sizes: Sequence[int],
+    seconds: float,
+    rounds: int,
+    served: Served,
+    progress: Progress,
+) -> Iterator[InProcess]:
+    """Yield rows for each published model, NAME or NAME:VERSION, in all ways that there are, at every batch size.
+
+    ``models`` has the samples that each is asked, without a batch dimension.
+
+    In process, a round is ``seconds`` of calls. Percentiles are those of all calls of all rounds; served, they are the
+    medians of the rounds'. The first row of a model and batch size is what the others' ``speed_up`` is over: the source
+    framework, or ONNX Runtime for a model that came as an ONNX file. What can't be measured served is a warning.
+
+    Raises PerfError for a model that is not ours or whose process ends, and SourceError where its source can't be had.
+    """
+    destination = Repository(repository)
+    found = {model: _published(model, destination) for model in models}
+    for each in found.values():
+        _openers(each)  # all that can be told before anything is measured
+    for model, each in found.items():
+        yield from _measure_model(each, models[model], sorted(set(batch_sizes)), seconds, rounds, served, progress)
+
+
+def _published(model: str, repository: Repository) -> Published:
+    name, _, version = model.partition(":")
+    known = repository.manifests(name)
+    plan = None if known else repository.pending_plan(name)
+    if plan:
+        raise PerfError(f"{name} is not built yet: {plan.reason}", f"Build it first: {plan.command}")
+    if not known:
+        raise PerfError(
+            f"{name} was not generated into {repository.root}, so nothing tells what it was made from",
+            "Generate it first, or name another repository with --repository",
+        )
+    wanted = next((each for each in reversed(known) if version in ("", str(each.version))), None)
+    if wanted is None:
+        there = ", ".join(str(each.version) for each in known)
+        raise PerfError(f"{name} has no version {version}", f"There are {there}")
+    if not wanted.is_intact(repository.root / name):
+        raise PerfError(f"{name} version {wanted.version} is not as it was published", "Generate it again")
+    return Published(model, wanted, repository.root / name / str(wanted.version))
+
+
+def _openers(published: Published) -> dict[str, Opener]:
+    """Return what opens a model in this machine's processes, by what errors call it; the baseline comes first."""
+    openers: dict[str, Opener] = {}
+    options = _options(published.manifest)
+    loader, name = sources.find(options.model)
+    if loader is not sources.SOURCES[NO_FRAMEWORK]:
+        weights = published.manifest.provenance.source.weights
+        openers[f"the source of {published.name}"] = Source(loader.load, name, options, weights)
+    if published.onnx:
+        openers[f"{published.name} in ONNX Runtime"] = OnnxRuntime(published.onnx)
+    if not openers:
+        raise PerfError(f"neither a source framework nor ONNX Runtime runs {published.name}")
+    return openers
+
+
+def _options(manifest: Manifest) -> Options:
+    """Return the options that load a version's source as it was loaded when the version was made."""
+    written, weights = manifest.provenance.options, manifest.provenance.source.weights
+    defaults = {name: field.default for name, field in FIELDS.items()}
+    shape = written["input_shape"]
+    own = {
+        "model": written["model"],
+        # Random also where that was what stood in for weights that could not be downloaded.
+        "weights": written["weights"] if weights.kind == "file" else weights.kind,
+        "seed": written["seed"],
+        "input_shape": tuple(shape) if shape else None,
+    }
+    return Options(**{**defaults, **own})
+
+
+def _measure_model(
+    published: Published,
+    rows: Rows,
+    batch_sizes: Sequence[int],
+    seconds: float,
+    rounds: int,
+    served: Served,
+    progress: Progress,
+) -> Iterator[InProcess]:
+    with ExitStack() as stack:
+        with progress.step("load", f"loading {published.name}") as step:
+            openers = _openers(published)
+            workers = [stack.enter_context(worker(title, opener)) for title, opener in openers.items()]
+            step.outcome = " and ".join(each.framework for each in workers)
+        turns = _Turns(published, workers, rows, seconds, served, progress)
+        for size in turns.fitting(batch_sizes):
+            yield from turns.measure(size, rounds)
+
+
+class _Turns:
+    """The ways to call one model, which take turns."""
+
+    def __init__(
+        self,
+        published: Published,
+        workers: Sequence[Worker],
+        rows: Rows,
+        seconds: float,
+        served: Served,
+        progress: Progress,
+    ) -> None:
+        self.published, self.rows, self.seconds = published, rows, seconds
+        self.served, self.progress = served, progress
+        self.workers = {each.framework: each for each in workers}
+        self.is_served = True
+
+    def fitting(self, batch_sizes: Sequence[int]) -> Sequence[int]:
+        """Return the batch sizes that the model has; warn of those that it has not, here or served."""
+        name, most = self.published.name, self.published.manifest.max_batch_size
+        larger = ", ".join(str(size) for size in batch_sizes if size > max(1, most))
+        if not self.published.batched:
+            if larger:
+                self.progress.warn(f"{name} has no batch dimension: it is measured as it is, and not at batch {larger}")
+            return (1,)
+        if larger:
+            self.progress.warn(f"{name} is served in batches of up to {most}: batch {larger} is only measured here")
+        return batch_sizes
+
+    def measure(self, batch_size: int, rounds: int) -> list[InProcess]:
+        """Measure one batch size in all ways, and return a row for each."""
+        arrays = _batch(self.rows, batch_size, self.published.batched)
+        found: dict[str, list[Found]] = {framework: [] for framework in self._ways(batch_size)}
+        with self.progress.step("measure", f"measuring {self.published.name}, batch {batch_size}") as step:
+            for number in range(1, rounds + 1):
+                # Every other round is reversed, so that what drifts does not favour anyone.
+                for framework in list(found)[:: 1 if number % 2 else -1]:
+                    self.progress.note(f"{framework}, round {number} of {rounds}")
+                    once = self._once(framework, batch_size, arrays)
+                    if once:
+                        found[framework].append(once)
+            rows = self._summary(batch_size, {name: each for name, each in found.items() if len(each) == rounds})
+            step.outcome = ", ".join(f"{row.framework} {row.mean / 1e3:.3g} ms" for row in rows)
+        return rows
+
+    def _ways(self, batch_size: int) -> list[str]:
+        served = self.is_served and batch_size <= max(1, self.published.manifest.max_batch_size)
+        return [*self.workers, *([SERVED] if served else [])]
+
+    def _once(self, framework: str, batch_size: int, arrays: Arrays) -> Found | None:
+        if framework in self.workers:
+            return self.workers[framework].time(arrays, self.seconds)
+        if not self.is_served:  # it failed in an earlier round
+            return None
+        try:
+            return Asked(*self.served(self.published.name, batch_size))
+        except (ModelRepoError, ClientError) as error:
+            self.is_served = False
+            self.progress.warn(f"{self.published.name} is not measured served from batch {batch_size} on: {error}")
+            return None
+
+    def _summary(self, batch_size: int, found: Mapping[str, Sequence[Found]]) -> list[InProcess]:
+        baseline, *others = found
+        usual = [_usual(each) for each in found[baseline]]
+        # Where there is no source framework, the name tells what the others are compared with.
+        name = f"{baseline} (baseline)" if baseline.startswith("onnxruntime ") else baseline
+        rows = [_row(self.published.name, name, batch_size, found[baseline], None)]
+        rows += [_row(self.published.name, framework, batch_size, found[framework], usual) for framework in others]
+        return rows
+
+
+def _row(
+    model: str, framework: str, batch_size: int, found: Sequence[Found], baseline: Sequence[float] | None
+) -> InProcess:
+    """Return the figures of all rounds; ``baseline`` has the usual call of each round of the source framework."""
+    pairs = list(zip(baseline, map(_usual, found), strict=True)) if baseline else []
+    held = [each.memory_bytes for each in found if each.memory_bytes is not None]
+    return InProcess(
+        model=model,
+        framework=framework,
+        batch_size=batch_size,
+        **_figures(found, batch_size),
+        memory_bytes=max(held, default=None),
+        speed_up=ratio_of(pairs),
+    )
+
+
+def _usual(found: Found) -> float:
+    """Return the median of a round's calls, which a few that were held up do not move."""
+    return median(found.calls) if isinstance(found, Timed) else found.figures.latency.p50
+
+
+def _figures(found: Sequence[Found], batch_size: int) -> dict[str, float]:
+    import numpy as np
+
+    calls = [call for each in found if isinstance(each, Timed) for call in each.calls]
+    if calls:
+        mean = fmean(calls)
+        p50, p95, p99 = (float(value) for value in np.percentile(calls, (50, 95, 99)))
+        return {"mean": mean, "p50": p50, "p95": p95, "p99": p99, "throughput": batch_size / mean * 1e6}
+    figures = [each.figures for each in found if isinstance(each, Asked)]
+    return {
+        "mean": fmean((each.latency.avg for each in figures), (each.requests for each in figures)),
+        "p50": median(each.latency.p50 for each in figures),
+        "p95": median(each.latency.p95 for each in figures),
+        "p99": median(each.latency.p99 for each in figures),
+        "throughput": fmean(each.throughput for each in figures),
+    }
+
+
+def _batch(rows: Rows, batch_size: int, batched: bool) -> Arrays:
+    """Return rows as one batch, over again where there are too few; without a batch dimension, one as it is."""
+    import numpy as np
+
+    if not batched:
+        return {name: np.asarray(array) for name, array in rows[0].items()}
+    chosen = list(islice(cycle(rows), batch_size))
+    return {name: np.stack([row[name] for row in chosen]) for name in rows[0]}

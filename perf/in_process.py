@@ -1,0 +1,215 @@
+"""A model in a process of its own, which calls it again and again: the worker, and the end that asks it.
+
+The process has one framework in it, so that what it holds in memory can be told and frameworks don't disturb each
+other. It ends when its standard input does, which is also what a killed parent leaves behind.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Thread
+from time import perf_counter
+from typing import IO, TypeAlias
+
+from generator.backends import onnxruntime
+from generator.errors import ModelRepoError, PerfError
+from generator.progress import Progress
+from generator.sources.model import SourceModel
+from generator.specs import Arrays, Options, Weights
+
+Run: TypeAlias = Callable[[Arrays], object]
+# Loads a model in the worker, which gets it pickled; returns what the framework is called, and what calls the model.
+Opener: TypeAlias = Callable[[], tuple[str, Run]]
+# The first calls of a shape choose algorithms and ask for memory.
+WARM_UP_CALLS = 2
+LEAST_CALLS = 5
+END_SECONDS = 10.0
+MAIN = "from perf.in_process import main; main()"
+
+
+class Refused(PerfError):
+    """A model does not answer what it was asked; its worker is alive, and another input may do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Opens a source model again; ``weights`` are those that it had when it was published."""
+
+    load: Callable[[str, Options, Progress], SourceModel]
+    name: str
+    options: Options
+    weights: Weights
+
+    def __call__(self) -> tuple[str, Run]:
+        """Load the model; SourceError where it can't be had, PerfError where its weights are others by now."""
+        source = self.load(self.name, self.options, Progress())
+        if source.weights.sha256 != self.weights.sha256:
+            raise PerfError(
+                f"the weights of {self.options.model} ({self.weights.detail}) were changed since it was published",
+                "Generate it again, or put the weights back",
+            )
+        return named(source.framework), source.run
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """Opens an ONNX model in ONNX Runtime, on the CPU, as its own defaults are."""
+
+    path: Path
+
+    def __call__(self) -> tuple[str, Run]:
+        """Open the model; VerificationError with ONNX Runtime's reason where it can't be."""
+        return named("onnxruntime"), onnxruntime.open_model(self.path)
+
+
+def named(framework: str) -> str:
+    """Return a framework's name with its version."""
+    return f"{framework} {metadata.version(framework)}"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What each call took, in microseconds, and the most that the worker has held in memory since it started."""
+
+    calls: "array[float]"
+    memory_bytes: int
+
+
+# --- the end that asks
+
+
+class Worker:
+    """A model that waits in its process; ``title`` is what errors call it, ``framework`` what the worker says."""
+
+    def __init__(
+        self, title: str, process: "subprocess.Popen[bytes]", connection: Connection, log: IO[bytes], opener: Opener
+    ) -> None:
+        self.title, self.pid = title, process.pid
+        self._process, self._connection, self._log = process, connection, log
+        self.framework = str(self._ask(opener))
+
+    def time(self, arrays: Arrays, seconds: float) -> Timed:
+        """Call the model one call after the other for so long, at least a few times, after a warm-up.
+
+        Raises Refused where the model does not answer, and PerfError where the worker has ended.
+        """
+        answer = self._ask((arrays, seconds))
+        assert isinstance(answer, Timed)  # noqa: S101 - what main answers such a question with
+        return answer
+
+    def _ask(self, question: object) -> object:
+        try:
+            self._connection.send(question)
+            answer = self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise self._ended() from error
+        if isinstance(answer, ModelRepoError):
+            answer.message = f"{self.title}: {answer.message}"
+            raise answer
+        return answer
+
+    def _ended(self) -> PerfError:
+        """Return the error that tells how the worker came to its end: by its last line, or by a signal."""
+        code = self._process.wait(END_SECONDS)
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        if code >= 0:
+            return PerfError(f"{self.title}: its process ended with code {code}{f': {lines[-1]}' if lines else ''}")
+        hint = "This machine may have run out of memory: try smaller batches" if code == -signal.SIGKILL else ""
+        return PerfError(f"{self.title}: its process was killed by {signal.Signals(-code).name}", hint)
+
+
+@contextmanager
+def worker(title: str, opener: Opener) -> Iterator[Worker]:
+    """Load a model in a process of its own, which ends with the context, whatever happens.
+
+    ``opener`` must be picklable, and importable by the same names in another process. What it raises is raised here;
+    PerfError for all that is none of our errors, and where the process ends before it is asked to.
+    """
+    ours, theirs = Pipe()
+    with ours, theirs, tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-P", "-c", MAIN, str(theirs.fileno())],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,  # Ctrl-C is ours to answer
+        )
+        try:
+            theirs.close()  # or its end would not be seen
+            yield Worker(title, process, ours, log, opener)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+# --- the worker
+
+
+def main() -> None:
+    """Open the model that is sent first, then time what is asked, until nobody asks any more."""
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)  # or a child of the framework's could hide our end
+    Thread(target=_end_with_the_parent, daemon=True).start()
+    with suppress(EOFError, ConnectionError), Connection(descriptor) as connection:
+        try:
+            framework, run = connection.recv()()
+        except Exception as error:  # the parent's to raise
+            connection.send(error if isinstance(error, ModelRepoError) else PerfError(_line(error)))
+            return
+        connection.send(framework)
+        while True:
+            arrays, seconds = connection.recv()
+            connection.send(_answer(run, arrays, seconds))
+
+
+def _end_with_the_parent() -> None:
+    """End at once when the parent has, also in the middle of a call."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
+def _answer(run: Run, arrays: Arrays, seconds: float) -> "Timed | Refused":
+    try:
+        return Timed(timed(run, arrays, seconds), _most_memory())
+    except Exception as error:  # frameworks raise what they like
+        return Refused(error.message if isinstance(error, ModelRepoError) else _line(error))
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(" :.")
+
+
+def timed(run: Run, arrays: Arrays, seconds: float) -> "array[float]":
+    """Return the microseconds of each call; one follows the other, so that their sum is the time that passed."""
+    for _ in range(WARM_UP_CALLS):
+        run(arrays)
+    calls = array("d")
+    start = mark = perf_counter()
+    while mark - start < seconds or len(calls) < LEAST_CALLS:
+        run(arrays)
+        now = perf_counter()
+        calls.append((now - mark) * 1e6)
+        mark = now
+    return calls
+
+
+def _most_memory() -> int:
+    """Return the bytes of this program's peak; ``getrusage`` would also count what its parent held when it started."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("utf-8"), re.MULTILINE)
+    if not found:
+        raise PerfError("this system does not tell the peak of a process's memory")
+    return int(found[1]) * 1024
