@@ -1,0 +1,51 @@
+"""The report of a run of ``bench``: one page to look at, its twins in Markdown and CSV, and JSON for programs."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from generator.errors import PerfError
+from perf import documents
+from perf.report import spreadsheet
+from perf.report.page import markdown, page
+from perf.results import Results
+
+PAGE = "report.html"
+
+
+def write(results: Results, folder: Path) -> Path:
+    """Write results.json, results.csv, report.md and report.html into a folder, which is made; return the page's path.
+
+    Each file appears whole or not at all, the page last. Raises PerfError where the folder can't be written, or where
+    what draws the plots is not installed; the JSON is there even then.
+    """
+    path = folder / PAGE
+    texts: dict[str, Callable[[], str]] = {
+        documents.FILE: lambda: json.dumps(documents.to_document(results, path), indent=2, allow_nan=False) + "\n",
+        "results.csv": lambda: spreadsheet.text(results),
+        "report.md": lambda: markdown(results),
+        PAGE: lambda: page(results),
+    }
+    for name, text in texts.items():
+        _write(folder / name, text())
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file in one step."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), 0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise PerfError(f"can't write the report {path}: {reason}", "Name another folder with --output") from error

@@ -1,0 +1,92 @@
+"""The report as one HTML page that needs nothing else, and as Markdown for a pull request."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generator.extras import need
+from perf.report import tables, units
+from perf.report.plots import Plot
+from perf.report.sections import Section, sections
+from perf.report.subjects import Subjects
+from perf.report.verdict import cautions, verdict
+from perf.results import Results
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+# What Markdown reads as more than text; an underscore within a word, and a < before a space, it does not.
+SPECIAL = re.compile(r"[\\`*\[\]|~]|<(?=[\w/!?])|(?<!\w)_|_(?!\w)")
+SYMBOLS = {"good": "✓", "bad": "✗", "warn": "!", "quiet": "=", "plain": ""}
+
+
+def page(results: Results) -> str:
+    """Return the HTML page; plotly.js, 5 MB, is in it, so it opens without a network."""
+    from markupsafe import Markup
+
+    library = need("plotly.offline", "bench").get_plotlyjs()
+    # What closes a script closes it in its strings and comments, too.
+    script = Markup(library.replace("</script", r"<\/script"))  # noqa: S704 - plotly's own
+    environment = _environment(autoescape=True)
+    found = sections(results)
+    return str(
+        environment.get_template("report.html.j2").render(
+            **_content(results, found), plotly=script, plots=[_drawn(plot) for each in found for plot in each.plots]
+        )
+    )
+
+
+def _drawn(plot: Plot) -> dict[str, Any]:
+    return {"traces": plot.traces, "layout": plot.layout}
+
+
+def markdown(results: Results) -> str:
+    """Return the tables of the page as Markdown."""
+    environment = _environment(autoescape=False)
+    environment.filters["cell"] = _cell
+    return str(environment.get_template("report.md.j2").render(**_content(results, sections(results))))
+
+
+def _environment(autoescape: bool) -> "jinja2.Environment":
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=autoescape,  # noqa: S701 - Markdown has an escape of its own
+    )
+
+
+def _content(results: Results, found: tuple[Section, ...]) -> dict[str, Any]:
+    """Return what both templates use."""
+    subjects = Subjects.of(results)
+    models = dict.fromkeys([*(each.model for each in subjects.known), *(row.model for row in results.in_process)])
+    return {
+        "title": ", ".join(models) or "no model",
+        "created": units.moment(results.created),
+        "verdict": verdict(results),
+        "cautions": cautions(results),
+        "sections": found,
+        "environment": tables.environment(results.environment),
+        "commands": tables.commands(results, subjects),
+        "symbols": SYMBOLS,
+        "version": _version(),
+    }
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("modelrepo")
+    except metadata.PackageNotFoundError:  # a checkout that was never installed
+        return ""
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays in its cell, and that Markdown takes for nothing else."""
+    return " ".join(SPECIAL.sub(r"\\\g<0>", text).split())

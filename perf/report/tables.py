@@ -1,0 +1,241 @@
+"""The tables of a report, in text: the page and its Markdown twin show the same ones."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perf.bench import keeps
+from perf.loads import Slo
+from perf.report import units
+from perf.report.subjects import Subjects
+from perf.report.verdict import METRICS, TONES, Tone
+from perf.results import Gauge, InProcess, Measurement, Results
+
+VERDICTS = {"better": "▲ better", "worse": "▼ worse", "noise": "= noise", "unknown": "? unknown"}
+LATENCIES = {"avg": "mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
+PARTS = (
+    ("client send", "client", "send"),
+    ("network", "client", "network"),
+    ("queue", "server", "queue"),
+    ("compute input", "server", "compute_input"),
+    ("compute infer", "server", "compute_infer"),
+    ("compute output", "server", "compute_output"),
+    ("client receive", "client", "receive"),
+)
+GAUGES = {
+    "nv_cpu_utilization": ("host CPU (Triton)", units.share),
+    "nv_cpu_memory_used_bytes": ("host memory", units.size),
+    "nv_gpu_utilization": ("GPU", units.share),
+    "nv_gpu_memory_used_bytes": ("GPU memory", units.size),
+    "nv_gpu_power_usage": ("GPU power", lambda watts: f"{units.digits(watts)} W"),
+    "nv_pinned_memory_pool_used_bytes": ("pinned memory", units.size),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text in a table, how it sounds, and the number of a colour that stands before it."""
+
+    text: str
+    tone: Tone = "plain"
+    colour: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; the first ``words`` columns are text, the others figures unless their names say not."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    words: tuple[int, ...] = (0,)
+
+
+def _table(headings: Sequence[str], rows: Iterator[Sequence[Cell | str]], words: tuple[int, ...] = (0, 1)) -> Table:
+    cells = tuple(tuple(each if isinstance(each, Cell) else Cell(each) for each in row) for row in rows)
+    return Table(tuple(headings), cells, words)
+
+
+def _who(measurement: Measurement, subjects: Subjects) -> tuple[Cell, str]:
+    phase = f"{measurement.phase}: " if measurement.phase else ""
+    subject = measurement.subject
+    return Cell(subjects.name(subject), colour=subjects.colour(subject)), f"{phase}{measurement.load}"
+
+
+def measurements(results: Results, subjects: Subjects) -> Table:
+    """Every measurement: throughput, latencies, counts, and whether it can be trusted."""
+    slo = ("SLO",) if results.slo else ()
+    headings = ("model", "load", "state", "samples/s", *LATENCIES.values(), "requests", "failed", *slo, "remarks")
+
+    def row(each: Measurement) -> tuple[Cell | str, ...]:
+        failed = Cell(f"{each.failed:,}", "bad" if each.failed else "quiet")
+        kept = (_kept(each, results.slo),) if results.slo else ()
+        return (*_who(each, subjects), _state(each), *_figures(each), failed, *kept, _remarks(each))
+
+    return _table(headings, map(row, results.measurements), (0, 1, 2, len(headings) - 1))
+
+
+def _state(measurement: Measurement) -> Cell:
+    if measurement.figures is None:
+        return Cell("no figures", "bad")
+    return Cell("stable", "quiet") if measurement.stable else Cell("unstable", "warn")
+
+
+def _figures(measurement: Measurement) -> tuple[str, ...]:
+    """Return throughput, LATENCIES and the number of requests."""
+    figures = measurement.figures
+    if figures is None:
+        return (units.NOTHING,) * (len(LATENCIES) + 2)
+    times = (units.duration(getattr(figures.latency, name)) for name in LATENCIES)
+    return (units.digits(figures.throughput), *times, f"{figures.requests:,}")
+
+
+def _kept(measurement: Measurement, slo: Slo) -> Cell:
+    if measurement.figures is None:
+        return Cell(units.NOTHING)
+    return Cell("kept", "good") if keeps(measurement, slo) else Cell("broken", "bad")
+
+
+def _remarks(measurement: Measurement) -> Cell:
+    """Say why a measurement has its state, and what else a reader should know of it."""
+    figures, found = measurement.figures, []
+    if figures is None:
+        return Cell(measurement.reason, "bad")
+    if measurement.reason:
+        found.append(measurement.reason)
+    if figures.delayed:
+        found.append(f"{units.share(figures.delayed)} of requests sent late")
+    if measurement.discarded:
+        found.append(f"{measurement.discarded} disturbed run{'s' * (measurement.discarded > 1)} repeated")
+    return Cell("; ".join(found), "quiet" if measurement.stable else "warn")
+
+
+def times(measured: Sequence[Measurement], subjects: Subjects) -> Table:
+    """Where the mean request's time went."""
+
+    def row(each: Measurement) -> tuple[Cell | str, ...]:
+        return (*_who(each, subjects), *(units.duration(value) for value in parts(each)))
+
+    return _table(("model", "load", *(name for name, _, _ in PARTS)), map(row, measured))
+
+
+def parts(measurement: Measurement) -> tuple[float, ...]:
+    """Return the microseconds of PARTS, none without figures."""
+    if measurement.figures is None:
+        return ()
+    return tuple(float(getattr(getattr(measurement.figures, side), name)) for _, side, name in PARTS)
+
+
+def batches(measured: Sequence[Measurement], subjects: Subjects) -> Table:
+    """How large the batches were that Triton executed, and how many of each."""
+
+    def row(each: Measurement) -> tuple[Cell | str, ...]:
+        total = sum(each.batches.values())
+        mean = sum(size * count for size, count in each.batches.items()) / total
+        listed = ", ".join(f"{size}: {100 * count / total:.0f} %" for size, count in sorted(each.batches.items()))
+        return (*_who(each, subjects), f"{total:,}", units.digits(mean), listed)
+
+    return _table(("model", "load", "executions", "mean batch", "share of executions by batch"), map(row, measured),
+                  (0, 1, 4))  # fmt: skip
+
+
+def comparisons(results: Results, subjects: Subjects) -> Table:
+    """Every subject against the baseline, with the noise that was found at the same time."""
+    rows = (
+        (
+            Cell(subjects.name(each.subject), colour=subjects.colour(each.subject)),
+            Cell(subjects.name(each.baseline), colour=subjects.colour(each.baseline)),
+            str(each.load),
+            METRICS[each.metric],
+            units.ratio(each.ratio),
+            units.ratio(each.noise),
+            Cell(VERDICTS[each.verdict] + ("" if each.stable else " (unstable)"), TONES[each.verdict]),
+        )
+        for each in results.comparisons
+    )
+    headings = ("model", "against", "load", "figure", "ratio (95 % interval)", "A/A noise", "verdict")
+    return _table(headings, rows, (0, 1, 2, 3, 6))
+
+
+def in_process(rows: Sequence[InProcess]) -> Table:
+    """One model in the framework that it came from, in ONNX Runtime, and served."""
+    found = (
+        (
+            *(row.model, row.framework, str(row.batch_size)),
+            *(units.duration(value) for value in (row.mean, row.p50, row.p95, row.p99)),
+            units.digits(row.throughput),
+            units.NOTHING if row.memory_bytes is None else units.size(row.memory_bytes),
+            units.ratio(row.speed_up),
+        )
+        for row in rows
+    )
+    names = ("model", "framework", "batch", "mean", "p50", "p95", "p99", "samples/s", "memory", "speed-up (95 %)")
+    return _table(names, found)
+
+
+def machine(results: Results, subjects: Subjects) -> Table:
+    """Tell what this machine and Triton's own metrics showed during each measurement."""
+    names = list(dict.fromkeys(name for each in results.measurements for name in each.metrics))
+
+    def row(each: Measurement) -> tuple[Cell | str, ...]:
+        steal = Cell(units.share(each.machine.steal), "warn" if each.machine.steal > 0.05 else "plain")
+        own = (units.share(each.machine.busy), steal, units.digits(each.machine.load_average))
+        return (*_who(each, subjects), *own, *(_gauge(name, each.metrics.get(name)) for name in names))
+
+    headings = ("model", "load", "CPU busy here", "stolen", "load average", *map(_gauge_name, names))
+    return _table(headings, map(row, results.measurements))
+
+
+def _gauge_name(name: str) -> str:
+    """Return what a metric is called, and of which device it is."""
+    base, _, device = name.partition("{")
+    known = GAUGES[base][0] if base in GAUGES else base
+    return f"{known} {device.rstrip('}')[:12]}".rstrip()
+
+
+def _gauge(name: str, gauge: Gauge | None) -> str:
+    if gauge is None:
+        return units.NOTHING
+    written: Callable[[float], str] = GAUGES.get(name.partition("{")[0], ("", units.digits))[1]
+    return f"{written(gauge.mean)} (at most {written(gauge.most)})"
+
+
+def environment(given: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Return groups, each with the names and values in it; what belongs to none is in one without a name."""
+    loose = {key: value for key, value in given.items() if not isinstance(value, Mapping)}
+    groups = [("", loose), *((_spoken(key), value) for key, value in given.items() if key not in loose)]
+    return tuple((name, tuple(_flat(value))) for name, value in groups if value)
+
+
+def _spoken(key: object) -> str:
+    return re.sub(r"_(bytes|percent)$", "", str(key)).replace("_", " ")
+
+
+def _flat(given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{_spoken(key)}: ")
+        else:
+            yield f"{prefix}{_spoken(key)}", _plain(str(key), value)
+
+
+def _plain(key: str, value: Any) -> str:
+    if value is None or value == "":
+        return units.NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain("", each) for each in value) or units.NOTHING
+    if isinstance(value, int | float) and key.endswith("_bytes"):
+        return units.size(value)
+    return f"{value:g} %" if isinstance(value, int | float) and key.endswith("_percent") else str(value)
+
+
+def commands(results: Results, subjects: Subjects) -> tuple[tuple[str, str], ...]:
+    """Return what was measured, and the command that did, each command once."""
+    found: dict[str, str] = {}
+    for each in results.measurements:
+        who, load = _who(each, subjects)
+        for command in each.commands:
+            found.setdefault(command, f"{who.text}, {load}")
+    return tuple((title, command) for command, title in found.items())

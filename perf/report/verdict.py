@@ -1,0 +1,166 @@
+"""What a report says first: a few sentences, the most important ones on top."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from perf.bench import best_within
+from perf.loads import Slo
+from perf.report import units
+from perf.report.subjects import Subjects
+from perf.results import Comparison, InProcess, Measurement, Results, Subject
+
+Tone = Literal["good", "bad", "warn", "quiet", "plain"]
+TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "noise": "quiet", "unknown": "warn"}
+METRICS = {"throughput": "throughput", "p50": "p50 latency", "p99": "p99 latency"}
+# As many measurements without figures are named on top.
+NAMED = 3
+LOCAL = "Measured on this machine's CPU: not what a GPU host will do."
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Something that a report says, how it sounds, and the number of its subject's colour."""
+
+    text: str
+    tone: Tone = "plain"
+    colour: int | None = None
+
+
+def verdict(results: Results) -> tuple[Sentence, ...]:
+    """Return what was found: how the load test ended, the best throughput, differences, what conversion bought."""
+    subjects = Subjects.of(results)
+    return (
+        *_scenario(results),
+        *_best(results, subjects),
+        *_differences(results, subjects),
+        *_frameworks(results.in_process),
+    )
+
+
+def cautions(results: Results) -> tuple[Sentence, ...]:
+    """Return what a reader must know before believing a figure."""
+    server = results.environment.get("server")
+    found = [Sentence(LOCAL, "warn")] if isinstance(server, dict) and server.get("local") is True else []
+    if results.incomplete:
+        found.append(Sentence(f"Incomplete: {results.incomplete}.", "bad"))
+    found += _without(results)
+    unstable = [each for each in results.measurements if each.figures and not each.stable]
+    failed = sum(each.failed for each in results.measurements)
+    if failed and not results.scenario:
+        found.append(Sentence(f"{_many(failed, 'request')} failed.", "bad"))
+    if unstable:
+        text = f"{len(unstable)} of {_many(len(results.measurements), 'measurement')} unstable: the reasons are below."
+        found.append(Sentence(text, "warn"))
+    return (*found, *(Sentence(warning, "warn") for warning in results.warnings))
+
+
+def _without(results: Results) -> Iterator[Sentence]:
+    """Name the measurements that gave no figures, or count them where they are many."""
+    without, subjects = [each for each in results.measurements if each.figures is None], Subjects.of(results)
+    if len(without) > NAMED:
+        text = f"{len(without)} of {_many(len(results.measurements), 'measurement')} gave no figures: see below."
+        yield Sentence(text, "bad")
+        return
+    for each in without:
+        yield Sentence(f"{subjects.name(each.subject)} at {each.load} gave no figures: {each.reason}.", "bad")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _scenario(results: Results) -> Iterator[Sentence]:
+    outcome = results.scenario
+    if outcome is None:
+        return
+    passed = not outcome.breaches and not results.incomplete
+    ending = "passed" if passed else "failed" if outcome.breaches else "did not finish"
+    yield Sentence(f"Load test “{outcome.name}” {ending}.", "good" if passed else "bad")
+    yield from (Sentence(f"Broken: {breach}", "bad") for breach in outcome.breaches)
+    requests = outcome.requests
+    lost = requests.failed or requests.wrong
+    yield Sentence(
+        f"Requests: {requests.sent:,} sent, {requests.answered:,} answered, {requests.failed:,} failed; "
+        f"{requests.checked:,} answers checked, {requests.wrong:,} wrong.",
+        "bad" if lost else "plain",
+    )
+    yield from (Sentence(remark) for remark in outcome.remarks)
+
+
+def _best(results: Results, subjects: Subjects) -> Iterator[Sentence]:
+    measured = [each for each in results.measurements if not each.phase]
+    if results.slo:
+        for subject, best in best_within(measured, results.slo).items():
+            yield _within(subject, best, results.slo, subjects)
+        return
+    for subject in dict.fromkeys(each.subject for each in measured):
+        own = [each for each in measured if each.subject == subject and each.figures]
+        if own:
+            best = max(own, key=lambda each: (each.stable, _throughput(each)))
+            yield Sentence(f"Best throughput: {_told(best, subjects)}.", colour=subjects.colour(subject))
+
+
+def _within(subject: Subject, best: Measurement | None, slo: Slo, subjects: Subjects) -> Sentence:
+    colour = subjects.colour(subject)
+    if best is None:
+        return Sentence(f"{subjects.name(subject)} keeps {slo} under no load that was tried.", "bad", colour)
+    return Sentence(f"Best throughput within {slo}: {_told(best, subjects)}.", "good", colour)
+
+
+def _throughput(measurement: Measurement) -> float:
+    return measurement.figures.throughput if measurement.figures else 0.0
+
+
+def _told(best: Measurement, subjects: Subjects) -> str:
+    p99 = units.duration(best.figures.latency.p99) if best.figures else units.NOTHING
+    unstable = "" if best.stable else "; unstable"
+    return f"{subjects.name(best.subject)} {units.digits(_throughput(best))} /s at {best.load} (p99 {p99}{unstable})"
+
+
+def _differences(results: Results, subjects: Subjects) -> Iterator[Sentence]:
+    """One sentence a subject: of throughput where the load was a concurrency, of latency where it was a rate."""
+    heights = {(each.subject, each.load): _throughput(each) for each in results.measurements}
+    for subject in dict.fromkeys(each.subject for each in results.comparisons):
+        own = [each for each in results.comparisons if each.subject == subject and _tells(each)]
+        if own:
+            chosen = max(own, key=lambda each: heights.get((each.baseline, each.load), 0.0))
+            yield Sentence(_difference(chosen, own, subjects), TONES[chosen.verdict], subjects.colour(subject))
+
+
+def _tells(comparison: Comparison) -> bool:
+    """Tell whether a metric says something under this load: at a fixed rate all have the same throughput."""
+    return comparison.metric == ("throughput" if comparison.load.request_rate is None else "p99")
+
+
+def _difference(chosen: Comparison, own: list[Comparison], subjects: Subjects) -> str:
+    name, other = subjects.name(chosen.subject), subjects.name(chosen.baseline)
+    where = f"at {chosen.load}"
+    match chosen.verdict:
+        case "unknown":
+            return f"{name} against {other} {where}: too few rounds to tell."
+        case "noise":
+            text = f"{name} and {other} differ by no more than noise {where}: {units.ratio(chosen.ratio)}"
+        case _:
+            text = f"{name} has {units.ratio(chosen.ratio)} the {METRICS[chosen.metric]} of {other} {where}"
+            text += f": {chosen.verdict}"
+    text += "" if chosen.stable else ", from unstable measurements"
+    alike = sum(each.verdict == chosen.verdict for each in own)
+    return f"{text}; so at {alike} of {len(own)} loads." if len(own) > 1 else f"{text}."
+
+
+def _frameworks(rows: tuple[InProcess, ...]) -> Iterator[Sentence]:
+    """One sentence a model and way: its speed-up at the largest batch."""
+    for model, framework in dict.fromkeys((row.model, row.framework) for row in rows):
+        own = [row for row in rows if (row.model, row.framework) == (model, framework) and row.speed_up]
+        if own:
+            last = max(own, key=lambda row: row.batch_size)
+            first = next(row.framework for row in rows if row.model == model)
+            text = f"{model} in {framework}: {units.ratio(last.speed_up)} as fast as in {first}"
+            yield Sentence(f"{text} at batch {last.batch_size}.", _speed_tone(last))
+
+
+def _speed_tone(row: InProcess) -> Tone:
+    if row.speed_up is None or row.speed_up.low <= 1 <= row.speed_up.high:
+        return "quiet"
+    return "good" if row.speed_up.value > 1 else "bad"
