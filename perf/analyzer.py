@@ -29,8 +29,7 @@ START_SECONDS = 60.0
 class Analyzer:
     """A perf_analyzer: how it is called, the variables that it needs beside this process's, and where it came from.
 
-    ``version`` is empty where it does not say: the wheel's never does, and the container's is not asked, which would
-    download it.
+    ``version`` is empty where it does not say; the container's is not asked, which would download it.
     """
 
     command: tuple[str, ...]
@@ -92,7 +91,8 @@ def _from_wheel(progress: Progress) -> Analyzer:
         raise PerfError(error.message, error.hint) from error
     command = (str(home / PERF_ANALYZER.members[0]),)
     environment = {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
-    return Analyzer(command, environment, f"wheel {PERF_ANALYZER.requirement}", _version(command, environment))
+    version = _version(command, environment) or PERF_ANALYZER.version
+    return Analyzer(command, environment, f"wheel {PERF_ANALYZER.requirement}", version)
 
 
 def _version(command: Sequence[str], environment: Mapping[str, str]) -> str:

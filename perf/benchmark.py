@@ -63,8 +63,8 @@ def benchmark(request: Request, progress: Progress) -> tuple[Results, Path]:
         found = analyzer.find(request.analyzer, folder, progress, releases.release_named(releases.NEWEST))
         where = request.url, request.repository, request.models, request.protocol, request.metrics_url
         with opened(*where, progress) as session:
+            _check(request, session)
             targets = prepared(session, request.models, request.repository, request.data, folder / "inputs", progress)
-            _check(request, session, targets)
             setting = Setting(
                 analyzer=found,
                 client=session.client,
@@ -102,14 +102,15 @@ def _folder(output: Path | None) -> Iterator[Path]:
         raise
 
 
-def _check(request: Request, session: Session, targets: Sequence[Target]) -> None:
+def _check(request: Request, session: Session) -> None:
     """OptionError for a batch that a model does not take, and for shared memory with a server elsewhere."""
     largest = 1 if request.mode == "frameworks" else max(request.batch_sizes)
-    for target in targets:
-        limit = max(1, target.model.max_batch_size)
-        if largest > limit:
-            takes = f"takes at most {limit}" if limit > 1 else "does not batch"
-            raise OptionError(f"{target.subject.model} {takes} samples in a request", f"--batch-size 1 to {limit}")
+    for name in request.models:
+        model, _, version = name.partition(":")
+        limit = session.client.model(model, version).max_batch_size
+        if largest > max(1, limit):
+            takes = f"takes at most {limit} samples in a request" if limit else "does not batch"
+            raise OptionError(f"{model} {takes}, and {largest} were asked for", "Lower --batch-size")
     if request.shared_memory != "none" and not session.address.on_loopback:
         raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
 

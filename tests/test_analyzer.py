@@ -137,7 +137,7 @@ def test_one_on_path_that_hangs_is_not_waited_for(cache: Path, monkeypatch: pyte
 def test_nvidias_own_is_fetched_into_an_empty_cache_and_starts(cache: Path) -> None:
     found = find("wheel")
     assert found.origin == "wheel tritonclient==2.50.0"
-    assert found.version == ""  # "Perf Analyzer Version  (commit unknown)"
+    assert found.version == "2.50.0"  # it says "Perf Analyzer Version  (commit unknown)"
     usage = process.run([*found.command, "--help"], timeout=60, environment={**os.environ, **found.environment})
     assert "--concurrency-range" in usage.err + usage.out
     home = cache / wheels.PERF_ANALYZER.folder

@@ -127,8 +127,9 @@ def test_a_printed_command_can_be_copied_into_a_shell(bench: Bench, server: Serv
 def test_several_models_are_compared_beside_the_noise(bench: Bench, server: Server) -> None:
     outcome = bench(*asked(server, "linear", "join", "--concurrency", "1", *QUICK, "--repeats", "3", "--json"))
     assert outcome.code == 0, outcome.err
-    assert {(row["model"], row["baseline"]) for row in outcome.report["comparisons"]} == {("join", "linear")}
-    for row in outcome.report["comparisons"]:
+    rows = outcome.report["comparisons"]
+    assert {(row["subject"]["model"], row["baseline"]["model"]) for row in rows} == {("join", "linear")}
+    for row in rows:
         assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
         assert row["noise"]
         assert row["verdict"] in ("better", "worse", "noise")
