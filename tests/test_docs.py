@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cli.bench import bench
 from cli.generate import generate
 from cli.infer import infer
 from cli.serve import serve
@@ -111,7 +112,7 @@ def update(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-goldens"))
 
 
-@pytest.mark.parametrize("command", [generate, serve, infer], ids=lambda command: command.name)
+@pytest.mark.parametrize("command", [generate, serve, infer, bench], ids=lambda command: command.name)
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
     called = "generate" if command is generate else f"modelrepo {command.name}"

@@ -15,8 +15,12 @@ FORBIDDEN = {
     "generator": {"cli", "perf", "server", "clients"},
     "clients": {"cli", "perf", "server", "generator"},
     "server": {"cli", "perf"},
+    "perf": {"cli"},
 }
-HEAVY = {"torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"}
+HEAVY = {
+    *("torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"),
+    *("plotly", "plotext", "psutil", "prometheus_client"),
+}
 
 
 def imports(tree: ast.AST) -> set[str]:
@@ -35,7 +39,7 @@ def test_imports_run_one_way(room: str) -> None:
         assert not imports(ast.parse(file.read_text())) & FORBIDDEN[room], file
 
 
-@pytest.mark.parametrize("room", ["cli", "clients", "generator"])
+@pytest.mark.parametrize("room", ["cli", "clients", "generator", "perf"])
 def test_heavy_packages_are_imported_inside_the_functions_that_use_them(room: str) -> None:
     for file in (PROJECT / room).rglob("*.py"):
         tree = ast.parse(file.read_text())
@@ -66,10 +70,11 @@ def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     script = (
-        "import generator.model_config as config, cli.main, generator.pipeline, clients, server.local\n"
+        "import generator.model_config as config, cli.main, generator.pipeline, clients, server.local, perf.scenario\n"
         "assert config.__file__.startswith(sys.path[0]), config.__file__\n"
         "config.ConfigWriter()\n"
         "assert (config.TEMPLATES / 'client.py.j2').is_file()\n"
+        "assert perf.scenario.read('ramp').phases and (config.TEMPLATES / 'report.html.j2').is_file()\n"
         "assert server.local.backends() == ('onnxruntime',)\n"
         "assert (server.local.BACKENDS.parent / 'guardian.py').is_file()\n"
     )
