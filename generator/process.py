@@ -1,8 +1,13 @@
 """The one door to commands that are run to their end: what they print is kept, and told where they fail."""
 
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+# How often a command is looked at that may be stopped.
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -21,20 +26,51 @@ class Finished:
         return lines[-1] if lines else f"exit code {self.code}"
 
 
-def run(command: Sequence[str], *, timeout: float, environment: Mapping[str, str] | None = None) -> Finished:
+class Stopped(Exception):
+    """A command was killed because whoever runs it wants no more of it."""
+
+
+def run(
+    command: Sequence[str],
+    *,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> Finished:
     """Run a command without a terminal and wait for it, at most ``timeout`` seconds.
 
-    Raises FileNotFoundError where there is no such program and subprocess.TimeoutExpired, the command killed, where it
-    takes longer.
+    A thread that an interrupt does not reach is given a ``stop``: once it is set the command is killed, and Stopped
+    raised. Raises FileNotFoundError where there is no such program and subprocess.TimeoutExpired, the command killed,
+    where it takes longer.
     """
-    done = subprocess.run(  # noqa: S603 - the commands are ours
+    end = time.monotonic() + timeout
+    with subprocess.Popen(  # noqa: S603 - the commands are ours
         list(command),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        timeout=timeout,
         env=environment,
-        check=False,
-    )
-    return Finished(tuple(command), done.returncode, done.stdout, done.stderr)
+    ) as process:
+        try:
+            out, err = _output(process, end, stop)
+        except BaseException as error:
+            process.kill()
+            process.wait()  # Popen itself does not after an interrupt, which leaves a zombie
+            if isinstance(error, subprocess.TimeoutExpired):
+                error.timeout = timeout
+            raise
+    return Finished(tuple(command), process.returncode, out, err)
+
+
+def _output(process: "subprocess.Popen[str]", end: float, stop: threading.Event | None) -> tuple[str, str]:
+    while True:
+        left = max(0.0, end - time.monotonic())
+        try:
+            return process.communicate(timeout=min(left, LOOK_SECONDS) if stop else left)
+        except subprocess.TimeoutExpired:
+            if stop and stop.is_set():
+                raise Stopped from None
+            if time.monotonic() >= end:
+                raise

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class Setting:
     """What all runs have in common.
 
     ``seconds`` are those of the three windows together, ``stability`` the percentage within which they must agree.
+    perf_analyzer is killed where it takes ``patience`` seconds longer than its windows, and when ``stop`` is set, which
+    raises ``generator.process.Stopped``: a thread that an interrupt does not reach is ended so.
     """
 
     analyzer: Analyzer
@@ -37,6 +40,8 @@ class Setting:
     seconds: float
     stability: float
     shared_memory: SharedMemory = "none"
+    patience: float = SLACK_SECONDS
+    stop: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     before = _counts_or_none(setting.client, target)
     watch = machine.Watch()
     with metrics.Watch(setting.metrics_url) as gauges:
-        done = _finished(command, setting.analyzer, request.window_seconds * WINDOWS + SLACK_SECONDS)
+        done = _finished(command, setting, request.window_seconds * WINDOWS + setting.patience)
     after = _counts_or_none(setting.client, target)
     log = _keep(request.table, done, number, again)
     figures = None if done.code else export.read_table(log.with_suffix(".csv"), done.out)
@@ -127,9 +132,10 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     )
 
 
-def _finished(command: tuple[str, ...], analyzer: Analyzer, seconds: float) -> process.Finished:
+def _finished(command: tuple[str, ...], setting: Setting, seconds: float) -> process.Finished:
+    environment = {**os.environ, **setting.analyzer.environment}
     try:
-        return process.run(command, timeout=seconds, environment={**os.environ, **analyzer.environment})
+        return process.run(command, timeout=seconds, environment=environment, stop=setting.stop)
     except subprocess.TimeoutExpired as error:
         said = (error.stdout or b"").decode(errors="replace") if isinstance(error.stdout, bytes) else ""
         return process.Finished(command, 124, said, f"error: no end after {seconds:.0f} seconds, so it was killed")
