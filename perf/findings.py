@@ -1,0 +1,306 @@
+"""What a load test shows: what was lost, wrong or too slow, where a model saturates, and what changed with time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from statistics import median
+
+from perf.bench import meets
+from perf.canary import Seen
+from perf.loads import Slo
+from perf.results import Figures, Requests, Run, Subject
+from perf.scenario import CAPACITY, Phase
+from perf.target import Target
+
+# A step of a ramp must beat the best before it by this much; one step may fail to, as batches may first form there.
+GROWTH = 1.05
+PATIENCE = 2
+# Where this share of the best throughput is reached, more load buys next to nothing but waiting.
+KNEE = 0.9
+# Below this share of the rate that was asked for, a server (or the client) did not keep up.
+KEPT_UP = 0.95
+DELAYED = 0.01
+# perf_analyzer's own failures. Above capacity its count of requests in flight goes wrong now and then, and it waits for
+# ever for the answers that it has; and where the server stalls for a whole window, that window is empty.
+ANALYZER_FAILURES = ("no end after", "No valid requests recorded")
+
+
+@dataclass(frozen=True)
+class Played:
+    """A step of a phase with one model: the run, what its canary saw, the runs before it that do not count.
+
+    ``label`` tells steps of a phase from each other; ``memory`` is what the server's processes held in the end, in
+    bytes, None where that can't be seen.
+    """
+
+    phase: Phase
+    label: str
+    run: Run
+    seen: Seen
+    discarded: tuple[Run, ...] = ()
+    memory: int | None = None
+
+    @property
+    def lost(self) -> int:
+        """Requests that were not answered: the server's failed ones, and the canary's that it does not know of."""
+        return self.run.failed + self.seen.lost
+
+
+def analyzer_failed(run: Run) -> bool:
+    """Tell whether it was perf_analyzer that failed, and no request: the server counts none, or the run's own one."""
+    return run.figures is None and run.failed <= 1 and any(words in run.reason for words in ANALYZER_FAILURES)
+
+
+def saturated(steps: Sequence[Played], slo: Slo | None) -> bool:
+    """Tell whether more load is of no use: a step gave no figures, or several in a row no more within the SLO."""
+    best, idle = 0.0, 0
+    for each in steps:
+        figures = each.run.figures
+        if figures is None:
+            return True
+        grew = figures.throughput > GROWTH * best
+        idle = 0 if grew and _keeps(figures, slo) else idle + 1
+        best = max(best, figures.throughput)
+    return idle >= PATIENCE
+
+
+def _keeps(figures: Figures, slo: Slo | None) -> bool:
+    return slo is None or meets(figures, slo)
+
+
+def told(played: Sequence[Played]) -> str:
+    """Return each model's best figures in a few words, or why it has none."""
+    return "; ".join(_told(model, steps) for model, _, steps in _phases(played))
+
+
+def _told(model: str, steps: Sequence[Played]) -> str:
+    figures = [each.run.figures for each in steps if each.run.figures]
+    return f"{model} {_at(max(figures, key=_throughput))}" if figures else f"{model} none ({steps[-1].run.reason})"
+
+
+def _throughput(figures: Figures) -> float:
+    return figures.throughput
+
+
+def requests(played: Sequence[Played]) -> Requests:
+    """Return what became of all requests, those of the canaries and of perf_analyzer's failed runs included."""
+    runs = [run for each in played for run in (*each.discarded, each.run)]
+    seen = _seen(played)
+    answered, failed = sum(run.answered for run in runs), sum(run.failed for run in runs) + seen.lost
+    return Requests(answered + failed, answered, failed, seen.checked, seen.wrong)
+
+
+def _seen(played: Sequence[Played]) -> Seen:
+    return reduce(lambda one, other: one + other, (each.seen for each in played), Seen())
+
+
+def breaches(played: Sequence[Played], slo: Slo | None) -> tuple[str, ...]:
+    """Return what was broken, a sentence each, by model and phase."""
+    checks: tuple[Callable[[Sequence[Played]], Iterator[str]], ...] = (
+        _lost,
+        _wrong,
+        lambda steps: _slo(steps, slo) if slo else iter(()),
+        lambda steps: _recovery(steps, played, slo),
+    )
+    return tuple(
+        f"{model}, {phase.name}: {said}"
+        for model, phase, steps in _phases(played)
+        for check in checks
+        for said in check(steps)
+    )
+
+
+def _phases(played: Sequence[Played]) -> Iterator[tuple[str, Phase, list[Played]]]:
+    """Yield the steps of each model in each phase, in the order in which they were played."""
+    keys = dict.fromkeys((each.run.subject, each.phase) for each in played)
+    for subject, phase in keys:
+        yield subject.model, phase, [each for each in played if (each.run.subject, each.phase) == (subject, phase)]
+
+
+def _lost(steps: Sequence[Played]) -> Iterator[str]:
+    lost = sum(each.lost for each in steps)
+    without = [each for each in steps if each.run.figures is None]
+    reasons = [each.run.reason for each in without] + [each.seen.reason for each in steps if each.seen.reason]
+    if lost:
+        sent = requests(steps).sent
+        cut = "; perf_analyzer ends at the first, so the rest of its load was not sent" if without else ""
+        why = f": {reasons[0].removeprefix('perf_analyzer: ')}" if reasons else ""
+        yield f"{lost:,} of {sent:,} requests failed{why}{cut}"
+    elif without:
+        yield f"no figures: {reasons[0]}"
+
+
+def _wrong(steps: Sequence[Played]) -> Iterator[str]:
+    seen = _seen(steps)
+    if seen.wrong:
+        yield f"{seen.wrong:,} of {seen.checked:,} answers that were checked are wrong: {seen.difference}"
+
+
+def _slo(steps: Sequence[Played], slo: Slo) -> Iterator[str]:
+    phase, figures = steps[0].phase, [each.run.figures for each in steps if each.run.figures]
+    broken = [_latency(each, slo) for each in figures if not meets(each, slo)]
+    if not phase.judged or phase.recovers or not broken:
+        return
+    if phase.until_saturated:
+        if len(broken) == len(figures):
+            yield f"no load keeps the SLO: {slo.percentile} is {time_of(min(broken))} at best, {_limit(slo)}"
+        return
+    where = f" at worst, in {len(broken)} of {len(steps)} steps" if len(steps) > 1 else ""
+    yield f"{slo.percentile} is {time_of(max(broken))}{where}, {_limit(slo)}"
+
+
+def _recovery(steps: Sequence[Played], played: Sequence[Played], slo: Slo | None) -> Iterator[str]:
+    phase, last = steps[0].phase, steps[-1].run.figures
+    calm = _calm(steps[0].run.subject, played)
+    if not phase.recovers or calm is None or last is None or _recovered(steps, calm, slo):
+        return
+    broken = f", and the SLO allows {slo.percentile} {time_of(slo.limit_us)}" if slo else ""
+    yield (
+        f"latency did not recover within {phase.seconds:.3g} s: p99 is {time_of(last.latency.p99)}, where "
+        f"{phase.recovers:g} times the {time_of(calm)} before are allowed{broken}"
+    )
+
+
+def _calm(subject: Subject, played: Sequence[Played]) -> float | None:
+    """Return the p99 of a model's first phase that is the scenario's own, None where it has no figures."""
+    own = [each for each in played if each.run.subject == subject and each.label != CAPACITY]
+    first = [each.run.figures.latency.p99 for each in own if each.phase == own[0].phase and each.run.figures]
+    return median(first) if first else None
+
+
+def _recovered(steps: Sequence[Played], calm: float, slo: Slo | None) -> int:
+    """Return the number of the first segment in which latency is as before, 0 where there is none."""
+    for number, each in enumerate(steps, 1):
+        figures = each.run.figures
+        if figures and figures.latency.p99 <= (each.phase.recovers or 1) * calm and _keeps(figures, slo):
+            return number
+    return 0
+
+
+def remarks(played: Sequence[Played], slo: Slo | None, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Return what is worth knowing and breaks nothing, a sentence each."""
+    found = [
+        f"{model}, {phase.name}: {said}"
+        for model, phase, steps in _phases(played)
+        for said in (
+            *_ramp(steps, slo),
+            *_recovering(steps, played, slo),
+            *_drift(steps),
+            *_behind(steps),
+            *_disturbed(steps),
+        )
+    ]
+    phases = dict.fromkeys(each.phase for each in played if each.phase.segments > 2 and not each.phase.recovers)
+    grown = [said for phase in phases for said in _growth([each for each in played if each.phase == phase])]
+    return (*found, *grown, *_canaries(played, targets))
+
+
+def _ramp(steps: Sequence[Played], slo: Slo | None) -> Iterator[str]:
+    seen = [(each.run.load.concurrency, each.run.figures) for each in steps if each.run.figures and not each.lost]
+    if len(steps[0].phase.concurrency) < 2 or not seen:
+        return
+    best = max(figures.throughput for _, figures in seen)
+    number = next(number for number, each in enumerate(seen) if each[1].throughput >= KNEE * best)
+    (concurrency, knee), (most, last) = seen[number], seen[-1]
+    if len(seen) - number > PATIENCE:
+        yield (
+            f"saturates at concurrency {concurrency}, {_at(knee)}; at {most} it is {_at(last)}, and the most is "
+            f"{three(best)}/s"
+        )
+    elif not _keeps(last, slo):
+        yield f"ended at concurrency {most}, {_at(last)}, as the SLO stayed broken; more was not tried"
+    else:
+        yield f"was not seen to saturate up to concurrency {most}, {_at(last)}"
+    within = [each for each in seen if slo and meets(each[1], slo)]
+    if within:
+        concurrency, figures = max(within, key=lambda each: each[1].throughput)
+        yield f"best throughput within {slo}: {_at(figures)}, at concurrency {concurrency}"
+
+
+def _at(figures: Figures) -> str:
+    return f"{three(figures.throughput)}/s with p99 {time_of(figures.latency.p99)}"
+
+
+def _recovering(steps: Sequence[Played], played: Sequence[Played], slo: Slo | None) -> Iterator[str]:
+    phase, calm = steps[0].phase, _calm(steps[0].run.subject, played)
+    number = _recovered(steps, calm, slo) if phase.recovers and calm else 0
+    if calm and number:
+        seconds = number * phase.run_seconds
+        yield f"p99 was back below {phase.recovers:g} times the {time_of(calm)} before within {seconds:.3g} s"
+
+
+def _drift(steps: Sequence[Played]) -> Iterator[str]:
+    figures = [each.run.figures for each in steps if each.run.figures]
+    third = len(figures) // 3
+    if not third or steps[0].phase.segments < 3 or steps[0].phase.recovers:
+        return
+    first, last = (median(each.latency.p99 for each in part) for part in (figures[:third], figures[-third:]))
+    yield f"p99 was {time_of(first)} in the first third of it and {time_of(last)} in the last ({last / first - 1:+.0%})"
+
+
+def _growth(steps: Sequence[Played]) -> Iterator[str]:
+    """Tell the growth from the first segment's end on: until then a server may still make room for its load."""
+    seen = [each.memory for each in steps if each.memory]
+    if len(seen) > 1:
+        first, last = seen[0], seen[-1]
+        yield (
+            f"{steps[0].phase.name}: the server held {first / 1e6:,.0f} MB after the first segment and "
+            f"{last / 1e6:,.0f} MB after the last ({last / first - 1:+.0%})"
+        )
+
+
+def _behind(steps: Sequence[Played]) -> Iterator[str]:
+    seen = [(each.run.load, each.run.figures) for each in steps if each.run.figures and each.run.load.request_rate]
+    if not seen:
+        return
+    load, figures = min(seen, key=lambda each: each[1].throughput)
+    asked, answered = load.request_rate or 0.0, figures.throughput / load.batch_size
+    if answered < KEPT_UP * asked:
+        yield (
+            f"of {three(asked)} requests/s that were asked for {three(answered)} were answered, with p99 "
+            f"{time_of(figures.latency.p99)}"
+        )
+    delayed = max(each.delayed for _, each in seen)
+    if delayed > DELAYED:
+        yield (
+            f"perf_analyzer sent {delayed:.0%} of the requests late: the load was less sudden than asked for, and what "
+            "they waited before they were sent is in no latency"
+        )
+
+
+def _disturbed(steps: Sequence[Played]) -> Iterator[str]:
+    failures = [run.reason for each in steps for run in each.discarded if analyzer_failed(run)]
+    if failures:
+        times = "once" if len(failures) == 1 else f"{len(failures)} times"
+        yield f"perf_analyzer itself failed {times}, and ran again: {failures[0].removeprefix('perf_analyzer: ')}"
+
+
+def _canaries(played: Sequence[Played], targets: Sequence[Target]) -> Iterator[str]:
+    blind = [target.subject.model for target in targets if not target.rows]
+    if blind:
+        yield f"no answers of {', '.join(blind)} were checked: what they are asked is a file of perf_analyzer's"
+    seen = _seen(played)
+    if seen.checked:
+        slowest = max(played, key=lambda each: each.seen.slowest)
+        yield (
+            f"{seen.checked:,} answers under load were compared with those of the idle server; the longest took "
+            f"{slowest.seen.slowest:.3g} s, of {slowest.run.subject.model} in {slowest.label}"
+        )
+
+
+def _latency(figures: Figures, slo: Slo) -> float:
+    return float(getattr(figures.latency, slo.percentile))
+
+
+def _limit(slo: Slo) -> str:
+    return f"where {time_of(slo.limit_us)} is allowed"
+
+
+def time_of(microseconds: float) -> str:
+    """Return a latency with three digits, in milliseconds or, where it is long, in seconds."""
+    return f"{microseconds / 1e6:.3g} s" if microseconds >= 1e6 else f"{microseconds / 1e3:.3g} ms"
+
+
+def three(value: float) -> str:
+    """Return a number with three digits that count, without an exponent."""
+    return f"{float(f'{value:.3g}'):,.10g}"

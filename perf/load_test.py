@@ -1,0 +1,253 @@
+"""Plays a load test: phase after phase with perf_analyzer, model after model or all at once, watched by canaries.
+
+Capacity, which shares such as ``rate = "70%"`` refer to, is measured first by a short run that keeps the model busy.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+from clients.settings import Address
+from generator.extras import need
+from generator.progress import Progress
+from perf import findings, machine
+from perf.bench import Recorder, summarise
+from perf.canary import Canary
+from perf.command import WINDOWS
+from perf.findings import Played
+from perf.loads import Load, Slo
+from perf.results import Measurement, Run, ScenarioOutcome, Subject
+from perf.run import Setting, request_of, run, window_seconds
+from perf.scenario import CAPACITY, Phase, Scenario
+from perf.target import Target, is_there
+
+CAPACITY_SECONDS = 3.0
+# Of a scenario that is made shorter, measuring the capacity takes at most this share besides.
+CAPACITY_SHARE = 0.25
+# One batch in execution and one that waits keep an instance busy; models that do not batch may have several instances.
+CAPACITY_CONCURRENCY = (8, 64)
+SHORTEST_RUN = 0.2
+TRIES = 3
+# For perf_analyzer's start and end, and for each second of a run: so long may what a burst has piled up take.
+PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
+
+
+def play(
+    scenario: Scenario,
+    setting: Setting,
+    targets: Sequence[Target],
+    *,
+    slo: Slo | None,
+    base_rate: float | None,
+    seconds: float | None,
+    batch_size: int,
+    recorder: Recorder,
+    progress: Progress,
+) -> tuple[ScenarioOutcome, tuple[Measurement, ...]]:
+    """Play a load test, and return how it ended and what was measured, one measurement for each step of a phase.
+
+    ``slo`` takes the place of the scenario's own. ``base_rate`` is what 100 % means, in requests a second; without it
+    each model's capacity is measured. ``seconds`` is how long the whole scenario takes, for each model where they are
+    not asked together. An interrupt, and a server that dies, are told by ``recorder.incomplete``; what was found until
+    then is returned. Raises PerfError where perf_analyzer can't be had or understood.
+    """
+    player = _Player(scenario.lasting(seconds), setting, slo or scenario.slo, base_rate, batch_size, recorder, progress)
+    try:
+        for group in [targets] if scenario.together else [[target] for target in targets]:
+            player.play(group)
+            if recorder.incomplete:
+                break
+    except KeyboardInterrupt:
+        recorder.incomplete = "interrupted"
+    outcome = ScenarioOutcome(
+        name=scenario.name,
+        description=scenario.description,
+        requests=findings.requests(player.played),
+        breaches=findings.breaches(player.played, player.slo),
+        remarks=(*player.remarks, *findings.remarks(player.played, player.slo, targets)),
+    )
+    return outcome, _measurements(player.played)
+
+
+def _measurements(played: Sequence[Played]) -> tuple[Measurement, ...]:
+    keys = dict.fromkeys((each.label, each.run.subject, each.run.load) for each in played)
+    return tuple(
+        summarise(
+            [
+                run
+                for each in played
+                if (each.label, each.run.subject, each.run.load) == key
+                for run in (each.run, *each.discarded)
+            ],
+            key[0],
+        )
+        for key in keys
+    )
+
+
+class _Player:
+    """Runs the steps of a scenario and keeps what was found, so that an interrupt loses none of it."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        setting: Setting,
+        slo: Slo | None,
+        base_rate: float | None,
+        batch_size: int,
+        recorder: Recorder,
+        progress: Progress,
+    ) -> None:
+        self.scenario, self.setting, self.slo = scenario, setting, slo
+        self.base_rate, self.batch_size = base_rate, batch_size
+        self.recorder, self.progress = recorder, progress
+        self.played: list[Played] = []
+        self.remarks: list[str] = []
+        self._capacity: dict[Subject, float] = {}
+        self._steps = 0
+
+    def play(self, group: Sequence[Target]) -> None:
+        """Play all phases with these models at the same time."""
+        if any(phase.share for phase in self.scenario.phases):
+            for target in group:
+                self._find_capacity(target)
+            group = [target for target in group if target.subject in self._capacity]
+        for phase in self.scenario.phases:
+            if self.recorder.incomplete or not group:
+                return
+            self._play_phase(phase, group)
+
+    def _find_capacity(self, target: Target) -> None:
+        if self.base_rate:
+            self._capacity[target.subject] = self.base_rate
+            return
+        if self.recorder.incomplete:
+            return
+        found = self._busy(target)
+        if found.run.figures:
+            rate = self._capacity[target.subject] = found.run.figures.throughput / self.batch_size
+            told = f"100 % is {findings.three(rate)} requests/s, as answered at {found.run.load}"
+            self.remarks.append(f"{target.subject.model}: {told}")
+
+    def _busy(self, target: Target) -> Played:
+        """Keep a model as busy as it lets itself be: one that turns requests away is asked for half as many."""
+        low, high = CAPACITY_CONCURRENCY
+        concurrency = min(high, max(low, 2 * target.model.max_batch_size // self.batch_size))
+        seconds = min(CAPACITY_SECONDS, CAPACITY_SHARE * sum(phase.seconds for phase in self.scenario.phases))
+        refused: list[Run] = []
+        while True:
+            phase = Phase(CAPACITY, seconds, concurrency=(concurrency,), judged=False)
+            (found,) = self._play_phase(phase, [target])
+            if found.run.figures or not found.run.failed or concurrency == 1 or self.recorder.incomplete:
+                break
+            refused.append(replace(self.played.pop().run, counts=False))
+            concurrency //= 2
+        if refused:
+            self.played[-1] = replace(found, discarded=(*refused, *found.discarded))
+            self.remarks.append(f"{target.subject.model}: it turned requests away at {refused[-1].load}")
+        return found
+
+    def _play_phase(self, phase: Phase, group: Sequence[Target]) -> list[Played]:
+        """Play a phase to its end, or until the server no longer answers, and return what was found."""
+        found: list[Played] = []
+        names = ", ".join(target.subject.model for target in group)
+        with self.progress.step("measure", f"{self.scenario.name}: {phase.name}, {names}") as step:
+            for label, loads in self._loads(phase, group):
+                if label != phase.name:
+                    self.progress.note(label)
+                found += self._play_step(phase, label, list(zip(group, loads, strict=True)))
+                if self.recorder.incomplete or (phase.until_saturated and findings.saturated(found, self.slo)):
+                    break
+            step.outcome = findings.told(found)
+        return found
+
+    def _loads(self, phase: Phase, group: Sequence[Target]) -> Iterator[tuple[str, list[Load]]]:
+        """Yield the steps of a phase, each with its label and with a load for each model."""
+        for concurrency in phase.concurrency:
+            for label in _labels(phase, f" at {concurrency}" * (len(phase.concurrency) > 1)):
+                yield label, [Load(self.batch_size, concurrency) for _ in group]
+        if not phase.concurrency:
+            rates = [self._rate(phase, target) / (len(group) if self.scenario.together else 1) for target in group]
+            loads = [
+                Load(self.batch_size, request_rate=_rounded(rate), arrivals=self.scenario.arrivals) for rate in rates
+            ]
+            for label in _labels(phase):
+                yield label, loads
+
+    def _rate(self, phase: Phase, target: Target) -> float:
+        return phase.rate or (phase.share or 0.0) * self._capacity[target.subject]
+
+    def _play_step(self, phase: Phase, label: str, pairs: Sequence[tuple[Target, Load]]) -> list[Played]:
+        self._steps += 1
+        seconds = max(SHORTEST_RUN, phase.run_seconds)
+        # All of them as long as the longest, so that none is measured while the others are done.
+        seconds = max(window_seconds(target, load, seconds) for target, load in pairs) * WINDOWS
+        setting = replace(self.setting, seconds=seconds, patience=PATIENCE_SECONDS + PATIENCE_FACTOR * seconds)
+        if len(pairs) == 1:
+            found = [self._run(setting, phase, label, *pairs[0])]
+        else:
+            found = self._run_all(setting, phase, label, pairs)
+        self.played += found
+        lost = next((each.run for each in found if each.run.figures is None), None)
+        if lost and not is_there(self.setting.client):
+            self.recorder.incomplete = f"the server no longer answers, in {label}; {lost.reason}"
+        return found
+
+    def _run_all(
+        self, setting: Setting, phase: Phase, label: str, pairs: Sequence[tuple[Target, Load]]
+    ) -> list[Played]:
+        """Run a perf_analyzer for each model at the same time; an interrupt, and an error of one, ends them all."""
+        stop = threading.Event()
+        setting = replace(setting, stop=stop)
+        with ThreadPoolExecutor(len(pairs)) as pool:
+            try:
+                futures = [pool.submit(self._run, setting, phase, label, *pair) for pair in pairs]
+                if any(future.exception() for future in wait(futures, return_when=FIRST_EXCEPTION).done):
+                    stop.set()
+            except BaseException:
+                stop.set()
+                raise
+        failed = [error for future in futures if (error := future.exception())]
+        if failed:
+            raise failed[0]
+        return [future.result() for future in futures]
+
+    def _run(self, setting: Setting, phase: Phase, label: str, target: Target, load: Load) -> Played:
+        """Run perf_analyzer beside a canary; again where perf_analyzer itself failed."""
+        request = request_of(setting, target, load)
+        discarded: list[Run] = []
+        while True:
+            with Canary(target) as canary:
+                found = run(setting, target, request, self._steps)
+            if not discarded:
+                self.progress.tell(f"$ {found.command}")
+            if findings.analyzer_failed(found):
+                # No server has failed there; what was counted as failed is perf_analyzer's run.
+                found = replace(found, failed=0, counts=len(discarded) + 1 == TRIES)
+            self.recorder.runs.append(found)
+            if found.counts or not is_there(setting.client):
+                break
+            discarded.append(found)
+        return Played(phase, label, found, canary.seen, tuple(discarded), _server_memory(target.address))
+
+
+def _labels(phase: Phase, suffix: str = "") -> list[str]:
+    if phase.segments == 1:
+        return [phase.name + suffix]
+    return [f"{phase.name} {number} of {phase.segments}" for number in range(1, phase.segments + 1)]
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.3g}")
+
+
+def _server_memory(address: Address) -> int | None:
+    """Return the bytes that the server at an address holds, None where it is elsewhere or another user's."""
+    if not address.on_loopback:
+        return None
+    psutil = need("psutil", "bench")
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == address.port and connection.pid:
+            return machine.memory_of(connection.pid) or None
+    return None
