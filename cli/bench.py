@@ -8,7 +8,7 @@ import click
 from generator.errors import OptionError
 
 if TYPE_CHECKING:
-    from perf.benchmark import Mode, Request
+    from perf.bench import Mode, Options
     from perf.loads import Arrivals, Load
 
 EXAMPLES = """
@@ -91,16 +91,16 @@ def bench(
     if scenario == "list":
         bench_output.tell_scenarios(as_json=as_json)
         return
-    request = _request(models, scenario, frameworks, given)
-    from perf import benchmark
+    options = _options(models, scenario, frameworks, given)
+    from perf import bench as measuring
 
     with client_errors():
-        results, page = benchmark.benchmark(request, Progress(Follower(quiet)))
-    error = benchmark.failure(results)
+        results, page = measuring.bench(options, Progress(Follower(quiet)))
+    error = measuring.failure(results)
     bench_output.tell_results(results, page, error, as_json=as_json)
     if error:
         tell(str(error))
-    if results.incomplete == benchmark.INTERRUPTED:
+    if results.incomplete == measuring.INTERRUPTED:
         tell("interrupted: what was measured until then is in the report")
         raise click.exceptions.Exit(INTERRUPTED)
     raise click.exceptions.Exit(error.exit_code if error else 0)
@@ -111,11 +111,11 @@ def _refuse_others(models: tuple[str, ...], scenario: str | None, frameworks: bo
         raise OptionError("--compare measures nothing", "Leave models, --scenario and --frameworks out")
 
 
-def _request(models: tuple[str, ...], scenario: str | None, frameworks: bool, given: dict[str, Any]) -> "Request":
+def _options(models: tuple[str, ...], scenario: str | None, frameworks: bool, given: dict[str, Any]) -> "Options":
     """Return what was asked for; OptionError for options that do not go together or can't be read."""
-    from generator import options
+    from generator.options import default_repository
     from perf import loads
-    from perf.benchmark import Request
+    from perf.bench import Options
     from perf.scenario import read
     from perf.session import parse_shapes
     from perf.target import Data
@@ -124,11 +124,11 @@ def _request(models: tuple[str, ...], scenario: str | None, frameworks: bool, gi
     _check(mode, models, scenario, frameworks, given)
     batch_sizes = loads.parse_batch_sizes(given["batch_size"] or ("1,4,8,16" if frameworks else "1"))
     rates = loads.parse_rates(given["request_rate"]) if given["request_rate"] else ()
-    return Request(
+    return Options(
         mode=mode,
         models=tuple(dict.fromkeys(models)),
         url=given["url"],
-        repository=given["repository"] or options.default_repository(),
+        repository=given["repository"] or default_repository(),
         protocol=given["protocol"],
         loads=_loads(batch_sizes, rates, given) if mode == "measure" else (),
         batch_sizes=batch_sizes,

@@ -1,207 +1,251 @@
-"""The story of `bench`: every subject under every load, side by side, in rounds, until the figures can be trusted."""
+"""The story of `bench` in one screen: find perf_analyzer and a server, ask every model once, measure, report."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from statistics import fmean, median
-from typing import TypeVar
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
 
+from generator import releases
+from generator.errors import ModelRepoError, OptionError, PerfError, ServerError
 from generator.progress import Progress
+from perf import analyzer, frameworks, load_test, machine, report, rounds, summary
+from perf.compare import compare
 from perf.loads import Load, Slo
-from perf.machine import STEAL
-from perf.results import (
-    ClientTime,
-    Figures,
-    Gauge,
-    Latency,
-    MachineLoad,
-    Measurement,
-    Repeat,
-    Run,
-    ServerTime,
-    Subject,
-)
+from perf.results import Figures, InProcess, Results
 from perf.run import Setting, request_of, run
-from perf.target import Target, is_there
+from perf.scenario import Scenario
+from perf.session import Session, opened, prepared
+from perf.target import Data, Target
 
-_Parts = TypeVar("_Parts", Latency, ServerTime, ClientTime)
+Mode = Literal["measure", "scenario", "frameworks"]
+SECONDS = 3.0
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is measured: each load so many ``rounds``; a disturbed or unsteady run is repeated up to ``tries`` times."""
+class Options:
+    """Everything that a user asked of ``bench``.
 
+    ``seconds`` are those of a run, or of a whole scenario; None is the default of either. ``rate`` is the requests a
+    second that a scenario's shares refer to. Without a ``url`` a local server is started on the ``repository``.
+    """
+
+    mode: Mode
+    models: Sequence[str]
+    url: str | None
+    repository: Path
+    protocol: Literal["grpc", "http"]
     loads: Sequence[Load]
-    rounds: int
-    tries: int = 3
+    batch_sizes: Sequence[int]
+    rate: float | None
+    data: Data
+    shared_memory: Literal["none", "system"]
+    seconds: float | None
+    repeats: int
+    stability: float
+    slo: Slo | None
+    scenario: Scenario | None
+    metrics_url: str | None
+    analyzer: analyzer.Way
+    output: Path | None
 
 
-@dataclass(frozen=True)
-class Slot:
-    """One place in a round: a target, or the first target once more."""
+def bench(options: Options, progress: Progress) -> tuple[Results, Path]:
+    """Do what was asked, and return what was found and where the report is.
 
-    target: Target
-    again: bool = False
-
-
-class Recorder:
-    """Keeps every run as it is made, so that an interrupt or a dead server loses none of them.
-
-    ``incomplete`` says why the measuring ended early, and is empty where it did not.
+    What cuts the measuring short, an interrupt or a server that dies, is told by ``Results.incomplete``: everything
+    found until then is in the report. Raises ModelRepoError and ClientError where there is nothing to report.
     """
+    with _folder(options.output) as folder:
+        found = analyzer.find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
+        where = options.url, options.repository, options.models, options.protocol, options.metrics_url
+        with opened(*where, progress) as session:
+            _check(options, session)
+            targets = prepared(session, options.models, options.repository, options.data, folder / "inputs", progress)
+            setting = Setting(
+                analyzer=found,
+                client=session.client,
+                metrics_url=session.metrics_url,
+                folder=folder,
+                seconds=options.seconds or SECONDS,
+                stability=options.stability,
+                shared_memory=options.shared_memory,
+            )
+            environment = _environment(options, session, found)
+            results = MODES[options.mode](options, session, setting, targets, progress)
+        results = replace(results, environment=environment)
+        with progress.step("report", "writing the report"):
+            return results, report.write(results, folder)
 
-    def __init__(self) -> None:
-        self.runs: list[Run] = []
-        self.incomplete = ""
 
-    def measurements(self, phase: str = "") -> tuple[Measurement, ...]:
-        """Return what the runs add up to, in the order in which subjects and loads were first met."""
-        keys = dict.fromkeys((run.subject, run.load) for run in self.runs)
-        return tuple(summarise([each for each in self.runs if (each.subject, each.load) == key], phase) for key in keys)
-
-
-def measure(setting: Setting, targets: Sequence[Target], plan: Plan, recorder: Recorder, progress: Progress) -> None:
-    """Measure all targets under all loads; what was found is in the recorder, whatever happens.
-
-    Each round has every target once, and where there are several the first again: what it differs from itself is the
-    noise. Raises PerfError where perf_analyzer can't be had or understood.
-    """
+@contextmanager
+def _folder(output: Path | None) -> Iterator[Path]:
+    """Yield the folder of the results; where nothing came of it, it is taken away again."""
+    now = datetime.now(UTC).astimezone()
+    folder = (output or Path("bench_results", f"{now:%Y-%m-%dT%H%M%S}")).absolute()
     try:
-        for load in plan.loads:
-            with progress.step("measure", f"measuring {load}") as step:
-                _measure_load(setting, targets, load, plan, recorder, progress)
-                step.outcome = "; ".join(_told(each) for each in recorder.measurements() if each.load == load)
-            if recorder.incomplete:
-                return
-    except KeyboardInterrupt:
-        recorder.incomplete = "interrupted"
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OptionError(f"{folder} is not empty", "Name another folder with --output")
+        missing = next(path for path in (folder, *folder.parents) if path.parent.exists())
+        for name in ("raw", "inputs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PerfError(f"can't write to {folder}: {error.strerror}", "Name another folder with --output") from error
+    try:
+        yield folder
+    except BaseException:
+        if not any((folder / "raw").iterdir()):
+            shutil.rmtree(missing)
+        raise
 
 
-def _measure_load(
-    setting: Setting, targets: Sequence[Target], load: Load, plan: Plan, recorder: Recorder, progress: Progress
-) -> None:
-    given_up: set[Subject] = set()
-    for number in range(1, plan.rounds + 1):
-        for slot in _round(targets, number):
-            if slot.target.subject in given_up:
-                continue
-            progress.note(f"round {number} of {plan.rounds}, {slot.target.subject.model}")
-            found = _settled(setting, slot, load, number, plan.tries, recorder, progress)
-            if found.figures is None:
-                given_up.add(found.subject)
-                if not is_there(setting.client):
-                    recorder.incomplete = f"the server no longer answers; {found.reason}"
-                    return
+def _check(options: Options, session: Session) -> None:
+    """OptionError for a batch that a model does not take, and for shared memory with a server elsewhere."""
+    largest = 1 if options.mode == "frameworks" else max(options.batch_sizes)
+    for name in options.models:
+        model, _, version = name.partition(":")
+        limit = session.client.model(model, version).max_batch_size
+        if largest > max(1, limit):
+            takes = f"takes at most {limit} samples in a options" if limit else "does not batch"
+            raise OptionError(f"{model} {takes}, and {largest} were asked for", "Lower --batch-size")
+    if options.shared_memory != "none" and not session.address.on_loopback:
+        raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
 
 
-def _round(targets: Sequence[Target], number: int) -> list[Slot]:
-    """Return the order of a round; every other one is reversed, so that what drifts does not favour anyone."""
-    slots = [Slot(target) for target in targets]
-    if len(targets) > 1:
-        slots.append(Slot(targets[0], again=True))
-    return slots if number % 2 else slots[::-1]
-
-
-def _settled(
-    setting: Setting, slot: Slot, load: Load, number: int, tries: int, recorder: Recorder, progress: Progress
-) -> Run:
-    """Run until a run is steady on an undisturbed machine, or the tries are used up; the last one counts."""
-    request = request_of(setting, slot.target, load)
-    for attempt in range(1, tries + 1):
-        found = run(setting, slot.target, request, number, slot.again)
-        if not any((each.subject, each.load) == (found.subject, found.load) for each in recorder.runs):
-            progress.tell(f"$ {found.command}")
-        good = found.stable and found.machine.steal <= STEAL
-        counts = good or attempt == tries or not is_there(setting.client)
-        recorder.runs.append(replace(found, counts=counts))
-        if counts:
-            break
-    return found
-
-
-def summarise(runs: Sequence[Run], phase: str = "") -> Measurement:
-    """Return what the runs of one subject under one load add up to: medians of those that count and have figures."""
-    counting = [run for run in runs if run.counts]
-    figures = [run.figures for run in counting if run.figures]
-    bad = [run.reason for run in counting if run.reason]
-    return Measurement(
-        subject=runs[0].subject,
-        load=runs[0].load,
-        figures=_median(figures) if figures else None,
-        repeats=tuple(Repeat(each.throughput, each.latency) for each in figures),
-        discarded=len(runs) - len(counting),
-        stable=bool(counting) and not bad,
-        failed=sum(run.failed for run in runs),
-        batches=_added(run.batches for run in counting),
-        machine=MachineLoad(*(max(getattr(run.machine, each.name) for run in runs) for each in fields(MachineLoad))),
-        metrics=_gauges(counting),
-        commands=tuple(dict.fromkeys(run.command for run in runs)),
-        reason=_reason(bad, len(counting)),
-        phase=phase,
-    )
-
-
-def _reason(bad: Sequence[str], count: int) -> str:
-    if not bad:
-        return ""
-    return bad[0] if count == 1 else f"{len(bad)} of {count} runs, such as: {bad[0]}"
-
-
-def _median(figures: Sequence[Figures]) -> Figures:
-    return Figures(
-        throughput=median(each.throughput for each in figures),
-        latency=_part(Latency, [each.latency for each in figures]),
-        server=_part(ServerTime, [each.server for each in figures]),
-        client=_part(ClientTime, [each.client for each in figures]),
-        requests=sum(each.requests for each in figures),
-        delayed=max(each.delayed for each in figures),
-    )
-
-
-def _part(kind: type[_Parts], parts: Sequence[_Parts]) -> _Parts:
-    return kind(*(median(getattr(part, each.name) for part in parts) for each in fields(kind)))
-
-
-def _added(counts: Iterator[Mapping[int, int]]) -> dict[int, int]:
-    total: dict[int, int] = {}
-    for each in counts:
-        for size, count in each.items():
-            total[size] = total.get(size, 0) + count
-    return dict(sorted(total.items()))
-
-
-def _gauges(runs: Sequence[Run]) -> dict[str, Gauge]:
-    names = dict.fromkeys(name for run in runs for name in run.metrics)
-    seen = {name: [run.metrics[name] for run in runs if name in run.metrics] for name in names}
+def _environment(options: Options, session: Session, found: analyzer.Analyzer) -> dict[str, Any]:
     return {
-        name: Gauge(fmean(each.mean for each in all_), max(each.most for each in all_)) for name, all_ in seen.items()
+        "server": session.describe(),
+        "machine": machine.describe(),
+        "perf_analyzer": {"version": found.version, "origin": found.origin},
+        "options": {
+            "seconds": options.seconds or SECONDS,
+            "repeats": options.repeats,
+            "stability_percent": options.stability,
+            "input_data": options.data.source,
+            "shared_memory": options.shared_memory,
+        },
     }
 
 
-def _told(measurement: Measurement) -> str:
-    name, figures = measurement.subject.model, measurement.figures
-    if figures is None:
-        return f"{name} none ({measurement.reason})"
-    mark = "" if measurement.stable else " (unstable)"
-    return f"{name} {figures.throughput:.4g}/s, p99 {figures.latency.p99 / 1e3:.3g} ms{mark}"
+def _measure(
+    options: Options, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+) -> Results:
+    recorder = rounds.Recorder()
+    rounds.measure(setting, targets, rounds.Plan(options.loads, options.repeats), recorder, progress)
+    return Results(
+        created=_now(),
+        environment={},
+        measurements=recorder.measurements(),
+        comparisons=compare(recorder.runs, options.loads, [target.subject for target in targets]),
+        slo=options.slo,
+        incomplete=recorder.incomplete,
+        runs=tuple(recorder.runs),
+    )
 
 
-def best_within(measurements: Sequence[Measurement], slo: Slo) -> dict[Subject, Measurement | None]:
-    """Return for each subject the measurement of the highest throughput that keeps the limit, None where none does."""
-    best: dict[Subject, Measurement | None] = {each.subject: None for each in measurements}
-    kept = [(each.figures.throughput, each) for each in measurements if each.figures and keeps(each, slo)]
-    for _, each in sorted(kept, key=lambda pair: pair[0]):
-        best[each.subject] = each
-    return best
+def _play(
+    options: Options, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+) -> Results:
+    assert options.scenario  # noqa: S101 - it is the mode's
+    recorder = rounds.Recorder()
+    outcome, measurements = load_test.play(
+        options.scenario,
+        setting,
+        targets,
+        slo=options.slo,
+        base_rate=options.rate,
+        seconds=options.seconds,
+        batch_size=options.batch_sizes[0],
+        recorder=recorder,
+        progress=progress,
+    )
+    return Results(
+        created=_now(),
+        environment={},
+        measurements=measurements,
+        scenario=outcome,
+        slo=options.slo or options.scenario.slo,
+        incomplete=recorder.incomplete,
+        runs=tuple(recorder.runs),
+    )
 
 
-def keeps(measurement: Measurement, slo: Slo) -> bool:
-    """Tell whether a latency keeps its limit and no request failed; an unstable one must keep it in every round."""
-    if measurement.figures is None or measurement.failed:
-        return False
-    seen = [measurement.figures] if measurement.stable else measurement.repeats
-    return all(meets(each, slo) for each in seen)
+def _frameworks(
+    options: Options, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+) -> Results:
+    by_name = dict(zip(options.models, targets, strict=True))
+    commands: set[str] = set()
+    failures: list[str] = []
+
+    def served(model: str, batch_size: int) -> tuple[Figures, int | None]:
+        target = by_name[model]
+        found = run(setting, target, request_of(setting, target, Load(batch_size, concurrency=1)), 1)
+        if found.command not in commands:
+            progress.tell(f"$ {found.command}")
+            commands.add(found.command)
+        if found.figures is None:
+            failures.append(f"{model} could not be measured served: {found.reason}")
+            raise PerfError(found.reason, f"perf_analyzer's output is in {found.log}")
+        return found.figures, machine.memory_of(session.local.pid) if session.local else None
+
+    rows: list[InProcess] = []
+    try:
+        for row in frameworks.measure(
+            {name: target.rows for name, target in by_name.items()},
+            options.repository,
+            batch_sizes=options.batch_sizes,
+            seconds=setting.seconds,
+            rounds=options.repeats,
+            served=served,
+            progress=progress,
+        ):
+            rows.append(row)
+    except KeyboardInterrupt:
+        failures = [INTERRUPTED]
+    return Results(created=_now(), environment={}, in_process=tuple(rows), incomplete="; ".join(failures))
 
 
-def meets(seen: Figures | Repeat, slo: Slo) -> bool:
-    """Tell whether a latency keeps its limit."""
-    return float(getattr(seen.latency, slo.percentile)) <= slo.limit_us
+MODES: Mapping[Mode, Callable[[Options, Session, Setting, Sequence[Target], Progress], Results]] = {
+    "measure": _measure,
+    "scenario": _play,
+    "frameworks": _frameworks,
+}
+
+
+def _now() -> str:
+    return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+
+
+def failure(results: Results) -> ModelRepoError | None:
+    """Return what makes the run a failure, the gravest first, or None."""
+    if results.incomplete and results.incomplete != INTERRUPTED:
+        return ServerError(results.incomplete, "What was measured until then is in the report")
+    if results.scenario and results.scenario.breaches:
+        more = len(results.scenario.breaches) - 1
+        others = f", and {more} more" if more else ""
+        return PerfError(f"{results.scenario.name}: {results.scenario.breaches[0]}{others}", "See the report")
+    without = [each for each in results.measurements if each.figures is None]
+    if without:
+        first = without[0]
+        return PerfError(f"no figures for {first.subject.model} at {first.load}: {first.reason}", "See its log in raw/")
+    failed = sum(each.failed for each in results.measurements)
+    if failed and not results.scenario:
+        return PerfError(f"{failed} requests failed", "See the report")
+    if results.slo and not results.scenario:
+        return _unmet(results, results.slo)
+    return None
+
+
+def _unmet(results: Results, slo: Slo) -> PerfError | None:
+    for subject, best in summary.best_within(results.measurements, slo).items():
+        if best is None:
+            seen = [each.figures for each in results.measurements if each.subject == subject and each.figures]
+            least = min(getattr(figures.latency, slo.percentile) for figures in seen) / 1e3
+            return PerfError(
+                f"{subject.model} keeps {slo} under no load: the least that was seen is {least:.3g} ms",
+                "Lower the load, or loosen the limit",
+            )
+    return None

@@ -8,6 +8,10 @@ from pathlib import Path
 from generator.errors import PerfError
 from perf.results import ClientTime, Figures, Latency, ServerTime, Window
 
+NO_END = "no end after"
+# Failures of perf_analyzer's own. Above capacity its count of requests in flight goes wrong now and then, and it waits
+# for ever for the answers that it has; and where the server stalls for a whole window, that window is empty.
+OWN_FAILURES = (NO_END, "No valid requests recorded", "perf_analyzer's table")
 _WINDOW = re.compile(r"Pass \[\d+\] throughput: ([\d.e+]+) infer/sec\. Avg latency: (\d+) usec")
 _REQUESTS = re.compile(r"^\s*Request count: (\d+)", re.MULTILINE)
 _DELAYED = re.compile(r"([\d.]+)% of the requests were delayed")
@@ -76,3 +80,8 @@ def complaint(out: str, err: str, code: int) -> str:
     threads = [_THREAD.sub("", line) for line in said if _THREAD.match(line)]
     found = threads or [_PREFIX.sub("", line) for line in said] or lines
     return found[0].rstrip(".") if found else f"exit code {code}"
+
+
+def is_own_failure(reason: str) -> bool:
+    """Tell whether it was perf_analyzer that failed, and no request."""
+    return any(words in reason for words in OWN_FAILURES)

@@ -12,14 +12,15 @@ from clients.settings import Address
 from generator.extras import need
 from generator.progress import Progress
 from perf import findings, machine
-from perf.bench import Recorder, summarise
 from perf.canary import Canary
 from perf.command import WINDOWS
 from perf.findings import Played
 from perf.loads import Load, Slo
 from perf.results import Measurement, Run, ScenarioOutcome, Subject
+from perf.rounds import Recorder
 from perf.run import Setting, request_of, run, window_seconds
 from perf.scenario import CAPACITY, Phase, Scenario
+from perf.summary import summarise
 from perf.target import Target, is_there
 
 CAPACITY_SECONDS = 3.0
@@ -29,8 +30,6 @@ CAPACITY_SHARE = 0.25
 CAPACITY_CONCURRENCY = (8, 64)
 SHORTEST_RUN = 0.2
 TRIES = 3
-# For perf_analyzer's start and end, and for each second of a run: so long may what a burst has piled up take.
-PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
 
 
 def play(
@@ -183,7 +182,7 @@ class _Player:
         seconds = max(SHORTEST_RUN, phase.run_seconds)
         # All of them as long as the longest, so that none is measured while the others are done.
         seconds = max(window_seconds(target, load, seconds) for target, load in pairs) * WINDOWS
-        setting = replace(self.setting, seconds=seconds, patience=PATIENCE_SECONDS + PATIENCE_FACTOR * seconds)
+        setting = replace(self.setting, seconds=seconds)
         if len(pairs) == 1:
             found = [self._run(setting, phase, label, *pairs[0])]
         else:
@@ -223,8 +222,7 @@ class _Player:
             if not discarded:
                 self.progress.tell(f"$ {found.command}")
             if findings.analyzer_failed(found):
-                # No server has failed there; what was counted as failed is perf_analyzer's run.
-                found = replace(found, failed=0, counts=len(discarded) + 1 == TRIES)
+                found = replace(found, counts=len(discarded) + 1 == TRIES)
             self.recorder.runs.append(found)
             if found.counts or not is_there(setting.client):
                 break

@@ -15,11 +15,11 @@ from perf import export, machine, metrics
 from perf.analyzer import Analyzer
 from perf.command import WINDOWS, Request, SharedMemory, arguments, written
 from perf.loads import Load
-from perf.results import Figures, Run
+from perf.results import Figures, Run, Window
 from perf.target import Target
 
-# For perf_analyzer's start, the requests that are under way when a window ends, and its end.
-SLACK_SECONDS = 60.0
+# For perf_analyzer's start and end, and for each second of a run: so long may what has piled up take.
+PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
 # A window holds at least so many requests of a slow model; perf_analyzer fails where one holds none.
 REQUESTS_PER_WINDOW = 5
 
@@ -29,8 +29,8 @@ class Setting:
     """What all runs have in common.
 
     ``seconds`` are those of the three windows together, ``stability`` the percentage within which they must agree.
-    perf_analyzer is killed where it takes ``patience`` seconds longer than its windows, and when ``stop`` is set, which
-    raises ``generator.process.Stopped``: a thread that an interrupt does not reach is ended so.
+    When ``stop`` is set, perf_analyzer is killed and ``generator.process.Stopped`` raised: so is a thread ended that an
+    interrupt does not reach.
     """
 
     analyzer: Analyzer
@@ -40,7 +40,6 @@ class Setting:
     seconds: float
     stability: float
     shared_memory: SharedMemory = "none"
-    patience: float = SLACK_SECONDS
     stop: threading.Event | None = None
 
 
@@ -95,23 +94,17 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     """Run perf_analyzer once and keep what it printed; a failure of its is a Run without figures, and says why.
 
     ``number`` is that of the round, ``again`` whether the same was measured in it before. Raises PerfError where
-    perf_analyzer can't be started, or its table can't be read.
+    perf_analyzer can't be started.
     """
     command = (*setting.analyzer.command, *arguments(request))
     request.table.unlink(missing_ok=True)
     before = _counts_or_none(setting.client, target)
     watch = machine.Watch()
     with metrics.Watch(setting.metrics_url) as gauges:
-        done = _finished(command, setting, request.window_seconds * WINDOWS + setting.patience)
+        done = _finished(command, setting, request.window_seconds * WINDOWS)
     after = _counts_or_none(setting.client, target)
     log = _keep(request.table, done, number, again)
-    figures = None if done.code else export.read_table(log.with_suffix(".csv"), done.out)
-    seen = export.windows(done.out)
-    reason = (
-        f"perf_analyzer: {export.complaint(done.out, done.err, done.code)}"
-        if done.code
-        else export.unsteady(seen, setting.stability, WINDOWS)
-    )
+    figures, windows, reason = _read(done, log, setting.stability)
     answered, failed, batches = _difference(before, after, figures)
     return Run(
         subject=target.subject,
@@ -120,10 +113,11 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
         command=written(command, setting.analyzer.environment),
         log=str(log.relative_to(setting.folder)),
         figures=figures,
-        windows=seen,
+        windows=windows,
         batches=batches,
         answered=answered,
-        failed=max(failed, 1) if done.code else failed,
+        # It ends at the first request that fails, of which a server that has gone, or never saw it, can't tell.
+        failed=max(failed, 1) if figures is None and not export.is_own_failure(reason) else failed,
         machine=watch.load(),
         metrics=gauges.gauges(),
         stable=not reason,
@@ -132,13 +126,26 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     )
 
 
+def _read(done: process.Finished, log: Path, stability: float) -> tuple[Figures | None, tuple[Window, ...], str]:
+    """Return what a run has found, and why it can't be relied on; empty where it can."""
+    windows = export.windows(done.out)
+    if done.code:
+        return None, windows, f"perf_analyzer: {export.complaint(done.out, done.err, done.code)}"
+    try:
+        figures = export.read_table(log.with_suffix(".csv"), done.out)
+    except PerfError as error:
+        return None, windows, error.message
+    return figures, windows, export.unsteady(windows, stability, WINDOWS)
+
+
 def _finished(command: tuple[str, ...], setting: Setting, seconds: float) -> process.Finished:
     environment = {**os.environ, **setting.analyzer.environment}
+    seconds += PATIENCE_SECONDS + PATIENCE_FACTOR * seconds
     try:
         return process.run(command, timeout=seconds, environment=environment, stop=setting.stop)
     except subprocess.TimeoutExpired as error:
         said = (error.stdout or b"").decode(errors="replace") if isinstance(error.stdout, bytes) else ""
-        return process.Finished(command, 124, said, f"error: no end after {seconds:.0f} seconds, so it was killed")
+        return process.Finished(command, 124, said, f"{export.NO_END} {seconds:.0f} seconds, so it was killed")
     except OSError as error:
         raise PerfError(f"can't start {command[0]}: {error.strerror}", "See `modelrepo doctor`") from error
 

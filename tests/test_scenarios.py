@@ -17,8 +17,8 @@ from generator import process, releases
 from generator.errors import OptionError
 from generator.progress import Progress
 from perf import analyzer, findings, load_test, scenario
-from perf.bench import Recorder
 from perf.canary import Judge, Seen
+from perf.export import is_own_failure
 from perf.findings import Played
 from perf.loads import Load, Slo, parse_slo
 from perf.results import (
@@ -32,6 +32,7 @@ from perf.results import (
     ServerTime,
     Subject,
 )
+from perf.rounds import Recorder
 from perf.run import Setting
 from perf.scenario import Phase
 from perf.session import opened, prepared
@@ -224,15 +225,16 @@ def test_drift_and_growth_are_told() -> None:
 
 
 def test_where_perf_analyzer_itself_failed_no_request_was_lost() -> None:
-    hung = replace(played(None, failed=1).run, reason="perf_analyzer: no end after 30 seconds, so it was killed")
+    hung = replace(played(None).run, failed=0, reason="perf_analyzer: no end after 30 seconds, so it was killed")
+    assert is_own_failure(hung.reason)
+    assert not is_own_failure("perf_analyzer: Exceeds maximum queue size")
     assert findings.analyzer_failed(hung)
-    assert not findings.analyzer_failed(replace(hung, failed=2))
-    assert not findings.analyzer_failed(replace(hung, reason="perf_analyzer: queue full"))
-    steps = [replace(played(None), run=replace(hung, failed=0))]
+    assert not findings.analyzer_failed(replace(hung, failed=1))
+    steps = [replace(played(None), run=hung)]
     assert findings.breaches(steps, None) == (
         "linear, ramp: no figures: perf_analyzer: no end after 30 seconds, so it was killed",
     )
-    again = [replace(played(100), discarded=(replace(hung, failed=0),))]
+    again = [replace(played(100), discarded=(hung,))]
     assert findings.breaches(again, None) == ()
     assert any("perf_analyzer itself failed once, and ran again" in said for said in findings.remarks(again, None, ()))
 

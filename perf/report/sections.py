@@ -103,8 +103,8 @@ def _in_process(results: Results, subjects: Subjects, lines: Sequence[Curve]) ->
     if not results.in_process:
         return None
     note = (
-        "The same samples in each way, one call at a time, in turns. Speed-up is over the first way, by median latency; "
-        "memory is the most that the processes held."
+        "The same samples in each way, one call at a time, in turns. Speed-up is over the first way, by median "
+        "latency; memory is the most that the processes held."
     )
     drawn = plots.in_process(results.in_process)
     return Section("frameworks", "What conversion bought", note, drawn, tables.in_process(results.in_process))

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perf.bench import keeps
 from perf.loads import Slo
 from perf.report import units
 from perf.report.subjects import Subjects
 from perf.report.verdict import METRICS, TONES, Tone
 from perf.results import Gauge, InProcess, Measurement, Results
+from perf.summary import keeps
 
 VERDICTS = {"better": "▲ better", "worse": "▼ worse", "noise": "= noise", "unknown": "? unknown"}
 LATENCIES = {"avg": "mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from generator.extras import need
-from perf.bench import keeps
 from perf.loads import Slo
 from perf.report import units
 from perf.report.subjects import Curve, Subjects, amount, curves
 from perf.results import Measurement, Results
+from perf.summary import keeps
 
 if TYPE_CHECKING:
     from rich.table import Table
