@@ -140,7 +140,7 @@ class Repository:
     def staging(self) -> Iterator[Path]:
         """Provide an empty folder on the repository's file system, and remove it and all traces of it afterwards."""
         base = self.state / "staging"
-        made = _make_folders(base)
+        made = make_folders(base)
         folder = base / uuid.uuid4().hex
         try:
             self._sweep(base)
@@ -373,7 +373,7 @@ def _number(folder: Path, version: int) -> None:
         current.rename(folder / str(version))
 
 
-def _make_folders(path: Path) -> list[Path]:
+def make_folders(path: Path) -> list[Path]:
     """Make a folder and its parents; return those that were missing, outermost first."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
     path.mkdir(parents=True, exist_ok=True)

@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from generator import releases
 from generator.errors import ModelRepoError, OptionError, PerfError, ServerError
 from generator.progress import Progress
+from generator.repository import make_folders
 from perf import analyzer, frameworks, load_test, machine, report, rounds, summary
 from perf.compare import compare
 from perf.loads import Load, Slo
@@ -23,6 +25,7 @@ from perf.target import Data, Target
 Mode = Literal["measure", "scenario", "frameworks"]
 SECONDS = 3.0
 INTERRUPTED = "interrupted"
+RESULTS = Path("bench_results")
 
 
 @dataclass(frozen=True)
@@ -84,22 +87,40 @@ def bench(options: Options, progress: Progress) -> tuple[Results, Path]:
 @contextmanager
 def _folder(output: Path | None) -> Iterator[Path]:
     """Yield the folder of the results; where nothing came of it, it is taken away again."""
-    now = datetime.now(UTC).astimezone()
-    folder = (output or Path("bench_results", f"{now:%Y-%m-%dT%H%M%S}")).absolute()
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OptionError(f"{folder} is not empty", "Name another folder with --output")
-        missing = next(path for path in (folder, *folder.parents) if path.parent.exists())
+        folder, made = _made(output)
         for name in ("raw", "inputs"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name).mkdir()
     except OSError as error:
-        raise PerfError(f"can't write to {folder}: {error.strerror}", "Name another folder with --output") from error
+        where = output or Path.cwd()
+        raise PerfError(f"can't write to {where}: {error.strerror}", "Name another folder with --output") from error
     try:
         yield folder
     except BaseException:
         if not any((folder / "raw").iterdir()):
-            shutil.rmtree(missing)
+            for name in ("raw", "inputs"):
+                shutil.rmtree(folder / name)
+            for path in reversed(made):
+                with suppress(OSError):  # others may have come to lie there
+                    path.rmdir()
         raise
+
+
+def _made(output: Path | None) -> tuple[Path, list[Path]]:
+    """Return an empty folder, named after the time where the user names none, and the folders made for it."""
+    if output:
+        folder = output.absolute()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OptionError(f"{folder} is not an empty folder", "Name another one with --output")
+        return folder, make_folders(folder)
+    made = make_folders(RESULTS.absolute())
+    name = f"{datetime.now(UTC).astimezone():%Y-%m-%dT%H%M%S}"
+    for number in count(1):
+        folder = RESULTS.absolute() / (f"{name}-{number}" if number > 1 else name)
+        with suppress(FileExistsError):  # of a run that began in the same second
+            folder.mkdir()
+            break
+    return folder, [*made, folder]
 
 
 def _check(options: Options, session: Session) -> None:
@@ -109,7 +130,7 @@ def _check(options: Options, session: Session) -> None:
         model, _, version = name.partition(":")
         limit = session.client.model(model, version).max_batch_size
         if largest > max(1, limit):
-            takes = f"takes at most {limit} samples in a options" if limit else "does not batch"
+            takes = f"takes at most {limit} samples in a request" if limit else "does not batch"
             raise OptionError(f"{model} {takes}, and {largest} were asked for", "Lower --batch-size")
     if options.shared_memory != "none" and not session.address.on_loopback:
         raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
