@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import ModuleType
 
 from generator.errors import ModelRepoError, PerfError, SourceError
@@ -30,3 +31,10 @@ def need(module: str, extra: str) -> ModuleType:
             raise
         message, hint = f"{error.name} is not installed", f"pip install 'modelrepo[{extra}]'"
         raise EXTRAS[extra].error(message, hint) from error
+
+
+def require(extra: str) -> None:
+    """Raise the extra's error unless all of its packages are there, before work that would only miss them later."""
+    for module in EXTRAS[extra].modules:
+        if find_spec(module) is None:
+            raise EXTRAS[extra].error(f"{module} is not installed", f"pip install 'modelrepo[{extra}]'")

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from generator import releases
+from generator import extras, releases
 from generator.errors import ModelRepoError, OptionError, PerfError, ServerError
 from generator.progress import Progress
 from generator.repository import make_folders
@@ -62,6 +62,7 @@ def bench(options: Options, progress: Progress) -> tuple[Results, Path]:
     What cuts the measuring short, an interrupt or a server that dies, is told by ``Results.incomplete``: everything
     found until then is in the report. Raises ModelRepoError and ClientError where there is nothing to report.
     """
+    extras.require("bench")
     with _folder(options.output) as folder:
         found = analyzer.find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
         where = options.url, options.repository, options.models, options.protocol, options.metrics_url

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cli import bench as bench_command
 from cli import errors
+from generator import extras
 from server import Server, running_server
 from tests.conftest import PROJECT, Generate, Outcome
 from tests.served_models import tensor, value, write, write_repository
@@ -298,6 +299,16 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     said = outcome.err.replace(str(workdir), "…").replace(server.grpc_url, "grpc://…")
     golden(f"messages/bench/{name.replace(' ', '-')}.txt", said)
     assert said.count("\n") == 1
+    assert list(workdir.iterdir()) == []
+
+
+def test_what_the_extra_brings_is_missed_before_anything_is_measured(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, workdir: Path
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    outcome = bench("linear", "--repository", "nowhere")
+    assert outcome.code == 8
+    assert outcome.err == "error: plotext is not installed. pip install 'modelrepo[bench]'\n"
     assert list(workdir.iterdir()) == []
 
 
