@@ -16,10 +16,10 @@ from loads import setting, target
 from pairs import machine
 from served_models import MIDDLE, SMALL, write_mlp
 
-from perf import export
-from perf.command import Request, arguments
+from perf.analyzer import export
+from perf.analyzer.command import Request, arguments
+from perf.analyzer.run import Setting, request_of, run
 from perf.loads import Load
-from perf.run import Setting, request_of, run
 from perf.target import Target
 from server import running_server
 

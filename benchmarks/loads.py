@@ -9,10 +9,10 @@ from clients import connect
 from clients.settings import parse_url
 from generator import releases
 from generator.progress import Progress
-from perf import analyzer
+from perf.analyzer.find import find
+from perf.analyzer.run import Setting, request_of, run
 from perf.loads import Load
 from perf.results import Figures
-from perf.run import Setting, request_of, run
 from perf.target import Data, Target, prepare
 from server import Server
 
@@ -23,7 +23,7 @@ def setting(server: Server, seconds: float) -> Iterator[Setting]:
     with tempfile.TemporaryDirectory(prefix="modelrepo-perf-") as name, connect(server.grpc_url) as client:
         folder = Path(name)
         (folder / "raw").mkdir()
-        found = analyzer.find("wheel", folder, Progress(), releases.release_named(releases.NEWEST))
+        found = find("wheel", folder, Progress(), releases.release_named(releases.NEWEST))
         yield Setting(found, client, None, folder, seconds, stability=10.0)
 
 

@@ -116,7 +116,7 @@ def _options(models: tuple[str, ...], scenario: str | None, frameworks: bool, gi
     from generator.options import default_repository
     from perf import loads
     from perf.bench import Options
-    from perf.scenario import read
+    from perf.scenarios.scenario import read
     from perf.session import parse_shapes
     from perf.target import Data
 

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from cli.report import PIPE_WIDTH
 from generator.errors import ModelRepoError
-from perf import compare, documents, scenario
+from perf import compare, documents
 from perf.report import terminal
 from perf.results import Comparison, InProcess, Ratio, Results
+from perf.scenarios import scenario
 
 PLOT_WIDTH = 80
 VERDICTS = {"better": "green", "worse": "red", "noise": "dim", "unknown": "yellow"}

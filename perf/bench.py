@@ -13,12 +13,15 @@ from generator import extras, releases
 from generator.errors import ModelRepoError, OptionError, PerfError, ServerError
 from generator.progress import Progress
 from generator.repository import make_folders
-from perf import analyzer, frameworks, load_test, machine, report, rounds, summary
+from perf import machine, report, rounds, summary
+from perf.analyzer.find import Analyzer, Way, find
+from perf.analyzer.run import Setting, request_of, run
 from perf.compare import compare
+from perf.frameworks import turns
 from perf.loads import Load, Slo
 from perf.results import Figures, InProcess, Results
-from perf.run import Setting, request_of, run
-from perf.scenario import Scenario
+from perf.scenarios import load_test
+from perf.scenarios.scenario import Scenario
 from perf.session import Session, opened, prepared
 from perf.target import Data, Target
 
@@ -52,7 +55,7 @@ class Options:
     slo: Slo | None
     scenario: Scenario | None
     metrics_url: str | None
-    analyzer: analyzer.Way
+    analyzer: Way
     output: Path | None
 
 
@@ -64,7 +67,7 @@ def bench(options: Options, progress: Progress) -> tuple[Results, Path]:
     """
     extras.require("bench")
     with _folder(options.output) as folder:
-        found = analyzer.find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
+        found = find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
         where = options.url, options.repository, options.models, options.protocol, options.metrics_url
         with opened(*where, progress) as session:
             _check(options, session)
@@ -137,7 +140,7 @@ def _check(options: Options, session: Session) -> None:
         raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
 
 
-def _environment(options: Options, session: Session, found: analyzer.Analyzer) -> dict[str, Any]:
+def _environment(options: Options, session: Session, found: Analyzer) -> dict[str, Any]:
     return {
         "server": session.describe(),
         "machine": machine.describe(),
@@ -215,7 +218,7 @@ def _frameworks(
 
     rows: list[InProcess] = []
     try:
-        for row in frameworks.measure(
+        for row in turns.measure(
             {name: target.rows for name, target in by_name.items()},
             options.repository,
             batch_sizes=options.batch_sizes,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from generator.progress import Progress
+from perf.analyzer.run import Setting, request_of, run
 from perf.loads import Load
 from perf.machine import STEAL
 from perf.results import Measurement, Run, Subject
-from perf.run import Setting, request_of, run
 from perf.summary import summarise
 from perf.target import Target, is_there
 

@@ -21,8 +21,8 @@ from generator.digests import sha256_of
 from generator.errors import PerfError
 from generator.progress import Listener, Progress
 from generator.releases import RELEASES
-from perf import analyzer
-from perf.analyzer import Analyzer, Way
+from perf.analyzer import find as analyzer
+from perf.analyzer.find import Analyzer, Way
 from server import runtime, wheels
 from server.wheels import Wheel
 from tests.conftest import PROJECT

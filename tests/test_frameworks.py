@@ -15,8 +15,8 @@ import pytest
 from generator.errors import PerfError, SourceError
 from generator.progress import Listener, Progress
 from generator.specs import Signature
-from perf.frameworks import SERVED, Served, measure
-from perf.in_process import Refused, Run, timed, worker
+from perf.frameworks.turns import SERVED, Served, measure
+from perf.frameworks.worker import Refused, Run, timed, worker
 from perf.input_data import random_rows
 from perf.results import ClientTime, Figures, InProcess, Latency, ServerTime
 from perf.session import manifest_of
@@ -190,7 +190,7 @@ def test_no_process_is_left_after_an_interrupt(generate: Generate, numpy_models:
 
 def test_a_worker_ends_when_its_parent_is_killed() -> None:
     script = (
-        "from perf.in_process import worker\n"
+        "from perf.frameworks.worker import worker\n"
         "from tests.test_frameworks import ARRAYS, never_answers\n"
         "with worker('it', never_answers) as each:\n"
         "    print(each.pid, flush=True)\n"

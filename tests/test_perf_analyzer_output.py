@@ -6,8 +6,8 @@ import pytest
 
 from clients.settings import parse_url
 from generator.errors import PerfError
-from perf import export
-from perf.command import Request, arguments, written
+from perf.analyzer import export
+from perf.analyzer.command import Request, arguments, written
 from perf.loads import Load
 from perf.results import Window
 

@@ -16,10 +16,9 @@ import pytest
 from generator import process, releases
 from generator.errors import OptionError
 from generator.progress import Progress
-from perf import analyzer, findings, load_test, scenario
-from perf.canary import Judge, Seen
-from perf.export import is_own_failure
-from perf.findings import Played
+from perf.analyzer import find as analyzer
+from perf.analyzer.export import is_own_failure
+from perf.analyzer.run import Setting
 from perf.loads import Load, Slo, parse_slo
 from perf.results import (
     ClientTime,
@@ -33,8 +32,10 @@ from perf.results import (
     Subject,
 )
 from perf.rounds import Recorder
-from perf.run import Setting
-from perf.scenario import Phase
+from perf.scenarios import findings, load_test, scenario
+from perf.scenarios.canary import Judge, Seen
+from perf.scenarios.findings import Played
+from perf.scenarios.scenario import Phase
 from perf.session import opened, prepared
 from perf.target import Data, Target
 from tests.served_models import write_repository

@@ -70,11 +70,12 @@ def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     script = (
-        "import generator.model_config as config, cli.main, generator.pipeline, clients, server.local, perf.scenario\n"
+        "import generator.model_config as config, cli.main, generator.pipeline, clients, server.local\n"
         "assert config.__file__.startswith(sys.path[0]), config.__file__\n"
         "config.ConfigWriter()\n"
         "assert (config.TEMPLATES / 'client.py.j2').is_file()\n"
-        "assert perf.scenario.read('ramp').phases and (config.TEMPLATES / 'report.html.j2').is_file()\n"
+        "from perf.scenarios import scenario\n"
+        "assert scenario.read('ramp').phases and (config.TEMPLATES / 'report.html.j2').is_file()\n"
         "assert server.local.backends() == ('onnxruntime',)\n"
         "assert (server.local.BACKENDS.parent / 'guardian.py').is_file()\n"
     )

@@ -35,7 +35,7 @@ Opener: TypeAlias = Callable[[], tuple[str, Run]]
 WARM_UP_CALLS = 2
 LEAST_CALLS = 5
 END_SECONDS = 10.0
-MAIN = "from perf.in_process import main; main()"
+MAIN = "from perf.frameworks.worker import main; main()"
 
 
 class Refused(PerfError):

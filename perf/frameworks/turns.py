@@ -20,7 +20,7 @@ from generator.progress import Progress
 from generator.repository import Repository
 from generator.specs import Array, Arrays, Options
 from perf.compare import ratio_of
-from perf.in_process import OnnxRuntime, Opener, Source, Timed, Worker, worker
+from perf.frameworks.worker import OnnxRuntime, Opener, Source, Timed, Worker, worker
 from perf.results import Figures, InProcess
 
 SERVED = "triton (served)"

@@ -11,7 +11,7 @@ from typing import Any
 from generator.errors import OptionError, nearest
 from perf.loads import Arrivals, Slo, parse_concurrency, parse_slo
 
-FOLDER = Path(__file__).parent / "scenarios"
+FOLDER = Path(__file__).parent
 # What the measuring of capacity, before the phases, is called.
 CAPACITY = "capacity"
 MOST_SEGMENTS = 1000

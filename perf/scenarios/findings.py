@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import reduce
 from statistics import median
 
-from perf.canary import Seen
 from perf.loads import Slo
 from perf.results import Figures, Requests, Run, Subject
-from perf.scenario import CAPACITY, Phase
+from perf.scenarios.canary import Seen
+from perf.scenarios.scenario import CAPACITY, Phase
 from perf.summary import meets
 from perf.target import Target
 

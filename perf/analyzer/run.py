@@ -11,9 +11,10 @@ from clients import Client
 from clients.errors import ClientError
 from generator import process
 from generator.errors import PerfError
-from perf import export, machine, metrics
-from perf.analyzer import Analyzer
-from perf.command import WINDOWS, Request, SharedMemory, arguments, written
+from perf import machine, metrics
+from perf.analyzer import export
+from perf.analyzer.command import WINDOWS, Request, SharedMemory, arguments, written
+from perf.analyzer.find import Analyzer
 from perf.loads import Load
 from perf.results import Figures, Run, Window
 from perf.target import Target

@@ -11,15 +11,16 @@ from dataclasses import replace
 from clients.settings import Address
 from generator.extras import need
 from generator.progress import Progress
-from perf import findings, machine
-from perf.canary import Canary
-from perf.command import WINDOWS
-from perf.findings import Played
+from perf import machine
+from perf.analyzer.command import WINDOWS
+from perf.analyzer.run import Setting, request_of, run, window_seconds
 from perf.loads import Load, Slo
 from perf.results import Measurement, Run, ScenarioOutcome, Subject
 from perf.rounds import Recorder
-from perf.run import Setting, request_of, run, window_seconds
-from perf.scenario import CAPACITY, Phase, Scenario
+from perf.scenarios import findings
+from perf.scenarios.canary import Canary
+from perf.scenarios.findings import Played
+from perf.scenarios.scenario import CAPACITY, Phase, Scenario
 from perf.summary import summarise
 from perf.target import Target, is_there
 

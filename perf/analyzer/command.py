@@ -12,7 +12,7 @@ from perf.loads import Load
 
 SharedMemory = Literal["none", "system"]
 # perf_analyzer gives figures only where its last three windows agree, and none at all where they never do. It is asked
-# for three windows whatever they show, and its rule is applied to them afterwards: see perf/export.py.
+# for three windows whatever they show, and its rule is applied to them afterwards: see export.py.
 WINDOWS = 3
 ANY_SPREAD = "999999"
 
