@@ -1,16 +1,26 @@
 """`modelrepo bench`: measure what is served, compare it, load-test it, and report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
+from click.core import ParameterSource
 
 from generator.errors import OptionError
 
 if TYPE_CHECKING:
     from perf.bench import Mode, Options
     from perf.loads import Arrivals, Load
+    from perf.scenarios.scenario import Scenario
 
+BATCH_SIZES = {"measure": "1", "scenario": "1", "frameworks": "1,4,8,16"}
+MODES = {"compare": "compare", "list": "scenario list", "scenario": "scenario", "frameworks": "frameworks"}
+# What a mode has no use for; those that measure nothing have none for any option.
+IGNORED: dict[str, tuple[str, ...]] = {
+    "measure": (),
+    "scenario": ("concurrency", "arrivals", "repeats"),
+    "frameworks": ("concurrency", "request_rate", "arrivals", "stability", "latency_slo"),
+}
 EXAMPLES = """
 \b
 Examples:
@@ -80,39 +90,68 @@ def bench(
     JSON, goes to --output. Throughput counts samples a second, latencies are what a client waits for a request.
     """
     from cli import bench_output
-    from cli.errors import INTERRUPTED, client_errors, tell
+    from cli.errors import client_errors, tell
     from cli.report import Follower
     from generator.progress import Progress
 
+    mode = _mode(compare, scenario, frameworks)
+    _refuse_ignored(mode, models, given)
     if compare:
-        _refuse_others(models, scenario, frameworks)
         bench_output.tell_changes(*compare, as_json=as_json)
         return
-    if scenario == "list":
+    if mode == "list":
         bench_output.tell_scenarios(as_json=as_json)
         return
-    options = _options(models, scenario, frameworks, given)
-    from perf import bench as measuring
+    options = _options(mode, models, scenario, given)
+    from perf.bench import bench as measure
+    from perf.failure import failure
 
     with client_errors():
-        results, page = measuring.bench(options, Progress(Follower(quiet)))
-    error = measuring.failure(results)
+        results, page = measure(options, Progress(Follower(quiet)))
+    error = failure(results)
     bench_output.tell_results(results, page, error, as_json=as_json)
     if error:
         tell(str(error))
-    if results.incomplete == measuring.INTERRUPTED:
-        tell("interrupted: what was measured until then is in the report")
-        raise click.exceptions.Exit(INTERRUPTED)
     raise click.exceptions.Exit(error.exit_code if error else 0)
 
 
-def _refuse_others(models: tuple[str, ...], scenario: str | None, frameworks: bool) -> None:
-    if models or scenario or frameworks:
-        raise OptionError("--compare measures nothing", "Leave models, --scenario and --frameworks out")
+def _mode(compare: object, scenario: str | None, frameworks: bool) -> str:
+    """Return what is to be done; OptionError for two things at once."""
+    modes = {"compare": compare, "scenario": scenario, "frameworks": frameworks or None}
+    asked = [name for name, given in modes.items() if given is not None]
+    if len(asked) > 1:
+        raise OptionError(f"--{asked[0]} and --{asked[1]} were both given", "Give one of them")
+    return "list" if scenario == "list" else asked[0] if asked else "measure"
 
 
-def _options(models: tuple[str, ...], scenario: str | None, frameworks: bool, given: dict[str, Any]) -> "Options":
-    """Return what was asked for; OptionError for options that do not go together or can't be read."""
+def _refuse_ignored(mode: str, models: tuple[str, ...], given: dict[str, Any]) -> None:
+    """OptionError for an option that would do nothing, or that is empty, as of a variable that a script has not set."""
+    source = click.get_current_context().get_parameter_source
+    asked = {name: _flag(name) for name in given if source(name) == ParameterSource.COMMANDLINE}
+    for name, flag in asked.items():
+        if given[name] == "":
+            raise OptionError(f"{flag} is empty", "Give it a value, or leave it out")
+        if name in IGNORED.get(mode, given):
+            raise OptionError(f"{flag} can't be combined with --{MODES[mode]}", "Leave one of them out")
+    if mode in ("compare", "list") and models:
+        raise OptionError(f"--{MODES[mode]} measures nothing", "Leave the models out")
+    for one, other in (("protocol", "url"), ("concurrency", "request_rate")):
+        if one in asked and other in asked:
+            raise OptionError(f"{asked[one]} can't be combined with {asked[other]}", "Leave one of them out")
+    for name, needed, why in (
+        ("metrics_url", "url", "is of a server that runs already"),
+        ("arrivals", "request_rate", "says how the requests of a rate follow each other"),
+    ):
+        if name in asked and needed not in asked:
+            raise OptionError(f"{asked[name]} {why}", f"Give {_flag(needed)} too, or leave it out")
+
+
+def _flag(name: str) -> str:
+    return "--shape" if name == "shapes" else f"--{name.replace('_', '-')}"
+
+
+def _options(mode: str, models: tuple[str, ...], scenario: str | None, given: dict[str, Any]) -> "Options":
+    """Return what was asked for; OptionError for what can't be read."""
     from generator.options import default_repository
     from perf import loads
     from perf.bench import Options
@@ -120,12 +159,19 @@ def _options(models: tuple[str, ...], scenario: str | None, frameworks: bool, gi
     from perf.session import parse_shapes
     from perf.target import Data
 
-    mode: Mode = "scenario" if scenario else "frameworks" if frameworks else "measure"
-    _check(mode, models, scenario, frameworks, given)
-    batch_sizes = loads.parse_batch_sizes(given["batch_size"] or ("1,4,8,16" if frameworks else "1"))
+    if not models:
+        raise OptionError("no model named", "Name one or more, as in: modelrepo bench resnet50_onnx")
+    if given["url"] and "://" not in given["url"]:
+        raise OptionError(f"the URL {given['url']!r} has no scheme", f"Write grpc://{given['url']}")
+    if mode == "frameworks" and given["input_data"].endswith(".json"):
+        raise OptionError("--frameworks can't read perf_analyzer's JSON", "Give --input-data a .npz file")
+    batch_sizes = loads.parse_batch_sizes(given["batch_size"] or BATCH_SIZES[mode])
     rates = loads.parse_rates(given["request_rate"]) if given["request_rate"] else ()
+    playing = read(scenario) if scenario is not None else None
+    if playing:
+        _check_scenario(playing, batch_sizes, rates)
     return Options(
-        mode=mode,
+        mode=cast("Mode", mode),
         models=tuple(dict.fromkeys(models)),
         url=given["url"],
         repository=given["repository"] or default_repository(),
@@ -139,33 +185,18 @@ def _options(models: tuple[str, ...], scenario: str | None, frameworks: bool, gi
         repeats=given["repeats"],
         stability=given["stability"],
         slo=loads.parse_slo(given["latency_slo"]) if given["latency_slo"] else None,
-        scenario=read(scenario) if scenario else None,
+        scenario=playing,
         metrics_url=given["metrics_url"],
         analyzer=given["analyzer"],
         output=given["output"],
     )
 
 
-def _check(
-    mode: "Mode", models: tuple[str, ...], scenario: str | None, frameworks: bool, given: dict[str, Any]
-) -> None:
-    if not models:
-        raise OptionError("no model named", "Name one or more, as in: modelrepo bench resnet50_onnx")
-    if scenario and frameworks:
-        raise OptionError("--scenario and --frameworks were both given", "Give one of them")
-    if given["concurrency"] and (given["request_rate"] or mode != "measure"):
-        other = "--request-rate" if given["request_rate"] else f"--{mode}"
-        raise OptionError(f"--concurrency can't be combined with {other}", "Leave one of them out")
-    if mode == "frameworks" and (given["request_rate"] or given["latency_slo"]):
-        raise OptionError("--frameworks calls one at a time", "Leave --request-rate and --latency-slo out")
-    if given["arrivals"] and not (given["request_rate"] and mode == "measure"):
-        raise OptionError("--arrivals says how requests of a --request-rate follow each other", "Give both, or neither")
-    if mode == "scenario" and (
-        "," in (given["request_rate"] or "") + (given["batch_size"] or "") or ":" in (given["request_rate"] or "")
-    ):
+def _check_scenario(playing: "Scenario", batch_sizes: tuple[int, ...], rates: tuple[float, ...]) -> None:
+    if len(batch_sizes) > 1 or len(rates) > 1:
         raise OptionError("a scenario has one --request-rate and one --batch-size", "Name one of each")
-    if given["url"] and "://" not in given["url"]:
-        raise OptionError(f"the URL {given['url']!r} has no scheme", f"Write grpc://{given['url']}")
+    if rates and not any(phase.share for phase in playing.phases):
+        raise OptionError(f"no phase of {playing.name} has a share of a rate", "Leave --request-rate out")
 
 
 def _loads(batch_sizes: tuple[int, ...], rates: tuple[float, ...], given: dict[str, Any]) -> "tuple[Load, ...]":

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cli.report import PIPE_WIDTH
-from generator.errors import ModelRepoError
+from generator.errors import ModelRepoError, PerfError
 from perf import compare, documents
 from perf.report import terminal
 from perf.results import Comparison, InProcess, Ratio, Results
@@ -19,7 +20,7 @@ PLOT_WIDTH = 80
 VERDICTS = {"better": "green", "worse": "red", "noise": "dim", "unknown": "yellow"}
 
 
-def tell_results(results: Results, page: Path, error: ModelRepoError | None, *, as_json: bool) -> None:
+def tell_results(results: Results, page: Path | None, error: ModelRepoError | None, *, as_json: bool) -> None:
     """Print what was measured, and where the report is."""
     if as_json:
         document = documents.to_document(results, page)
@@ -42,7 +43,8 @@ def tell_results(results: Results, page: Path, error: ModelRepoError | None, *, 
         _print(_comparisons(results.comparisons), width)
     for line in _scenario(results):
         click.echo(line)
-    click.echo(f"\nreport: {page}")
+    if page:
+        click.echo(f"\nreport: {page}")
 
 
 def _print(table: Table, width: int) -> None:
@@ -69,8 +71,8 @@ def _comparisons(comparisons: tuple[Comparison, ...]) -> Table:
     for each in comparisons:
         names = f"{each.subject.model} / {each.baseline.model}"
         unstable = "" if each.stable else " (unstable)"
-        verdict = f"[{VERDICTS[each.verdict]}]{each.verdict}[/]{unstable}"
-        table.add_row(names, str(each.load), each.metric, _ratio(each.ratio), _ratio(each.noise), verdict)
+        verdict = Text(each.verdict, VERDICTS[each.verdict]) + Text(unstable)
+        table.add_row(Text(names), str(each.load), each.metric, _ratio(each.ratio), _ratio(each.noise), verdict)
     return table
 
 
@@ -82,7 +84,13 @@ def _in_process(rows: tuple[InProcess, ...]) -> Table:
         times = (f"{value / 1e3:.3g} ms" for value in (row.mean, row.p50, row.p95, row.p99))
         memory = f"{row.memory_bytes / 1e6:.0f} MB" if row.memory_bytes else "-"
         table.add_row(
-            row.model, row.framework, str(row.batch_size), *times, f"{row.throughput:.4g}", memory, _ratio(row.speed_up)
+            Text(row.model),
+            row.framework,
+            str(row.batch_size),
+            *times,
+            f"{row.throughput:.4g}",
+            memory,
+            _ratio(row.speed_up),
         )
     return table
 
@@ -106,6 +114,8 @@ def tell_changes(before: Path, after: Path, *, as_json: bool) -> None:
     """Print what changed from one result to another; PerfError where one can't be read, or they share nothing."""
     old, new = documents.read(before), documents.read(after)
     changes = compare.compare_results(old, new)
+    if not changes:
+        raise PerfError(f"{before} and {after} have no model, protocol and load in common", "Measure the same again")
     other = list(compare.differences(old.environment, new.environment))
     if as_json:
         rows = [documents.comparison_document(change) for change in changes]

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from generator.errors import ModelRepoError, OptionError, ServerError
+from generator.interrupts import INTERRUPTS
 
 USAGE = 2
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 

@@ -42,7 +42,7 @@ class Follower(Listener):
         """Show a spinner."""
         self.title = title
         if not self.quiet and self.console.is_terminal:
-            self.status = self.console.status(f"{title} …")
+            self.status = self.console.status(Text(f"{title} …"))
             self.status.start()
 
     def finished(self, title: str, seconds: float, outcome: str) -> None:
@@ -62,12 +62,12 @@ class Follower(Listener):
         """Show how far a download is."""
         if self.status:
             of_total = f" of {total / 1e6:.0f}" if total else ""
-            self.status.update(f"{title} … {done / 1e6:.0f}{of_total} MB")
+            self.status.update(Text(f"{title} … {done / 1e6:.0f}{of_total} MB"))
 
     def noted(self, remark: str) -> None:
         """Show where the step is."""
         if self.status:
-            self.status.update(f"{self.title} … {remark}")
+            self.status.update(Text(f"{self.title} … {remark}"))
 
     def told(self, line: str) -> None:
         """Print a line as it is."""

@@ -75,6 +75,10 @@ class AsyncGrpcClient:
         """Return what each version of a model, or the one that is named, has done since it was loaded."""
         return await self._run(plans.statistics(self._session, self._session.clock(deadline), model, version))
 
+    async def unregister_shared_memory(self, name: str) -> None:
+        """Make the server let go of a region of shared memory that someone has left behind; none is no error."""
+        await self._run(plans.unregister(name))
+
     async def infer(
         self,
         model: str,

@@ -97,6 +97,10 @@ class Client:
         """Return what each version of a model, or the one that is named, has done since it was loaded."""
         return self._run(plans.statistics(self._session, self._session.clock(deadline), model, version))
 
+    def unregister_shared_memory(self, name: str) -> None:
+        """Make the server let go of a region of shared memory that someone has left behind; none is no error."""
+        self._run(plans.unregister(name))
+
     def infer(
         self,
         model: str,

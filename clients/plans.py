@@ -274,7 +274,7 @@ def _infer_shared(
             session.left_registered.add(region.name)
             error.add_note((yield from give_back(session)))
             raise
-        yield from _unregister(region.name)
+        yield from unregister(region.name)
         return answer
     finally:
         region.destroy()
@@ -284,14 +284,14 @@ def give_back(session: Session) -> Plan[str]:
     """Make the server let go of every region that it had to keep; return what it still keeps, in words."""
     for name in tuple(session.left_registered):
         try:
-            yield from _unregister(name)
+            yield from unregister(name)
         except ClientError as error:
             return f"the server still has the shared memory region {name}: {error}"
         session.left_registered.discard(name)
     return "its shared memory was given back"
 
 
-def _unregister(name: str) -> Plan[None]:
+def unregister(name: str) -> Plan[None]:
     """Make the server let go of a region; it answers a request a moment before it has done so itself."""
     clock = Clock(LAST_SECONDS)
     while True:

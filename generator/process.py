@@ -1,9 +1,12 @@
 """The one door to commands that are run to their end: what they print is kept, and told where they fail."""
 
+import os
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 # How often a command is looked at that may be stopped.
@@ -41,7 +44,7 @@ def run(
 
     A thread that an interrupt does not reach is given a ``stop``: once it is set the command is killed, and Stopped
     raised. Raises FileNotFoundError where there is no such program and subprocess.TimeoutExpired, the command killed,
-    where it takes longer.
+    where it takes longer. All that the command has started is killed with it.
     """
     end = time.monotonic() + timeout
     with subprocess.Popen(  # noqa: S603 - the commands are ours
@@ -52,16 +55,23 @@ def run(
         text=True,
         errors="replace",
         env=environment,
+        start_new_session=True,
     ) as process:
         try:
             out, err = _output(process, end, stop)
         except BaseException as error:
-            process.kill()
-            process.wait()  # Popen itself does not after an interrupt, which leaves a zombie
+            _kill(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 error.timeout = timeout
             raise
     return Finished(tuple(command), process.returncode, out, err)
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    """Kill a command and what it has started."""
+    with suppress(ProcessLookupError):  # nothing of it is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()  # Popen itself does not after an interrupt, which leaves a zombie
 
 
 def _output(process: "subprocess.Popen[str]", end: float, stop: threading.Event | None) -> tuple[str, str]:

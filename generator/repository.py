@@ -14,15 +14,12 @@ import json
 import os
 import re
 import shutil
-import signal
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 from filelock import FileLock, Timeout
@@ -30,13 +27,13 @@ from filelock import FileLock, Timeout
 from generator import manifest as manifests
 from generator.digests import FileRecord, content_of, sha256_of
 from generator.errors import RepositoryError
+from generator.interrupts import interrupts_kept_back
 from generator.manifest import Manifest, PendingPlan, Provenance
 
 CONFIG = "config.pbtxt"
 LOCK_TIMEOUT_SECONDS = 60.0
 PLANS_SCHEMA = 1
 LARGEST_VERSION = 2**63 - 1
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What trtexec learns of a GPU: of use to the next build as well.
 TIMING_CACHE = "timing.cache"
 
@@ -169,7 +166,7 @@ class Repository:
         """Hold the repository's lock, with interrupts kept back until it is released."""
         self.state.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), _interrupts_kept_back():
+            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), interrupts_kept_back():
                 yield
         except Timeout:
             raise RepositoryError(
@@ -396,25 +393,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _interrupts_kept_back() -> Iterator[None]:
-    """Hold Ctrl-C and its like back for a few file operations, then let the last one through."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    caught = [number for number in INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, remember) for number in caught}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if received:
-            signal.raise_signal(received[-1])

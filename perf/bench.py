@@ -9,25 +9,29 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
 from generator import extras, releases
-from generator.errors import ModelRepoError, OptionError, PerfError, ServerError
+from generator.errors import OptionError, PerfError
+from generator.interrupts import interrupts_kept_back
 from generator.progress import Progress
 from generator.repository import make_folders
-from perf import machine, report, rounds, summary
+from perf import machine, report, rounds
 from perf.analyzer.find import Analyzer, Way, find
 from perf.analyzer.run import Setting, request_of, run
 from perf.compare import compare
 from perf.frameworks import turns
 from perf.loads import Load, Slo
 from perf.results import Figures, InProcess, Results
+from perf.rounds import INTERRUPTED
 from perf.scenarios import load_test
 from perf.scenarios.scenario import Scenario
 from perf.session import Session, opened, prepared
 from perf.target import Data, Target
+from server import runtime
 
 Mode = Literal["measure", "scenario", "frameworks"]
 SECONDS = 3.0
-INTERRUPTED = "interrupted"
 RESULTS = Path("bench_results")
 
 
@@ -59,14 +63,14 @@ class Options:
     output: Path | None
 
 
-def bench(options: Options, progress: Progress) -> tuple[Results, Path]:
-    """Do what was asked, and return what was found and where the report is.
+def bench(options: Options, progress: Progress) -> tuple[Results, Path | None]:
+    """Do what was asked, and return what was found and where the report is, None where it could not be written.
 
     What cuts the measuring short, an interrupt or a server that dies, is told by ``Results.incomplete``: everything
     found until then is in the report. Raises ModelRepoError and ClientError where there is nothing to report.
     """
     extras.require("bench")
-    with _folder(options.output) as folder:
+    with _folder(options.output) as folder, _regions(options):
         found = find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
         where = options.url, options.repository, options.models, options.protocol, options.metrics_url
         with opened(*where, progress) as session:
@@ -83,9 +87,36 @@ def bench(options: Options, progress: Progress) -> tuple[Results, Path]:
             )
             environment = _environment(options, session, found)
             results = MODES[options.mode](options, session, setting, targets, progress)
-        results = replace(results, environment=environment)
-        with progress.step("report", "writing the report"):
-            return results, report.write(results, folder)
+            return _reported(replace(results, environment=environment), folder, progress)
+
+
+def _reported(results: Results, folder: Path, progress: Progress) -> tuple[Results, Path | None]:
+    """Write the report as a whole, even if it is interrupted; results that can't be written are still told."""
+    try:
+        with interrupts_kept_back(), progress.step("report", "writing the report"):
+            page = report.write(results, folder)
+    except PerfError as error:
+        return replace(results, incomplete=results.incomplete or str(error)), None
+    except KeyboardInterrupt:
+        progress.warn(f"the report was finished: {folder}")
+        raise
+    return results, page
+
+
+@contextmanager
+def _regions(options: Options) -> Iterator[None]:
+    """Keep others from using shared memory meanwhile: perf_analyzer gives its regions the same names each time."""
+    if options.shared_memory == "none":
+        yield
+        return
+    try:
+        with FileLock(runtime.cache_folder() / "shared-memory.lock", timeout=0):
+            yield
+    except Timeout:
+        raise PerfError(
+            "another bench passes tensors through shared memory, and perf_analyzer's regions would be mixed up",
+            "Wait for its end, or leave --shared-memory out",
+        ) from None
 
 
 @contextmanager
@@ -96,8 +127,9 @@ def _folder(output: Path | None) -> Iterator[Path]:
         for name in ("raw", "inputs"):
             (folder / name).mkdir()
     except OSError as error:
-        where = output or Path.cwd()
-        raise PerfError(f"can't write to {where}: {error.strerror}", "Name another folder with --output") from error
+        raise PerfError(
+            f"can't write to {output or RESULTS}: {error.strerror}", "Name another folder with --output"
+        ) from error
     try:
         yield folder
     except BaseException:
@@ -114,6 +146,8 @@ def _made(output: Path | None) -> tuple[Path, list[Path]]:
     """Return an empty folder, named after the time where the user names none, and the folders made for it."""
     if output:
         folder = output.absolute()
+        if not _is_utf8(str(folder)):
+            raise OptionError("the name of the folder is not UTF-8", "Name another one with --output")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OptionError(f"{folder} is not an empty folder", "Name another one with --output")
         return folder, make_folders(folder)
@@ -127,6 +161,15 @@ def _made(output: Path | None) -> tuple[Path, list[Path]]:
     return folder, [*made, folder]
 
 
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text can be written; a file's name may hold any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check(options: Options, session: Session) -> None:
     """OptionError for a batch that a model does not take, and for shared memory with a server elsewhere."""
     largest = 1 if options.mode == "frameworks" else max(options.batch_sizes)
@@ -136,8 +179,12 @@ def _check(options: Options, session: Session) -> None:
         if largest > max(1, limit):
             takes = f"takes at most {limit} samples in a request" if limit else "does not batch"
             raise OptionError(f"{model} {takes}, and {largest} were asked for", "Lower --batch-size")
-    if options.shared_memory != "none" and not session.address.on_loopback:
+    if options.shared_memory == "none":
+        return
+    if not session.address.on_loopback:
         raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
+    if options.scenario and options.scenario.together and len(options.models) > 1:
+        raise OptionError("models that are asked together can't share memory: perf_analyzer's regions have fixed names")
 
 
 def _environment(options: Options, session: Session, found: Analyzer) -> dict[str, Any]:
@@ -242,35 +289,3 @@ MODES: Mapping[Mode, Callable[[Options, Session, Setting, Sequence[Target], Prog
 
 def _now() -> str:
     return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
-
-
-def failure(results: Results) -> ModelRepoError | None:
-    """Return what makes the run a failure, the gravest first, or None."""
-    if results.incomplete and results.incomplete != INTERRUPTED:
-        return ServerError(results.incomplete, "What was measured until then is in the report")
-    if results.scenario and results.scenario.breaches:
-        more = len(results.scenario.breaches) - 1
-        others = f", and {more} more" if more else ""
-        return PerfError(f"{results.scenario.name}: {results.scenario.breaches[0]}{others}", "See the report")
-    without = [each for each in results.measurements if each.figures is None]
-    if without:
-        first = without[0]
-        return PerfError(f"no figures for {first.subject.model} at {first.load}: {first.reason}", "See its log in raw/")
-    failed = sum(each.failed for each in results.measurements)
-    if failed and not results.scenario:
-        return PerfError(f"{failed} requests failed", "See the report")
-    if results.slo and not results.scenario:
-        return _unmet(results, results.slo)
-    return None
-
-
-def _unmet(results: Results, slo: Slo) -> PerfError | None:
-    for subject, best in summary.best_within(results.measurements, slo).items():
-        if best is None:
-            seen = [each.figures for each in results.measurements if each.subject == subject and each.figures]
-            least = min(getattr(figures.latency, slo.percentile) for figures in seen) / 1e3
-            return PerfError(
-                f"{subject.model} keeps {slo} under no load: the least that was seen is {least:.3g} ms",
-                "Lower the load, or loosen the limit",
-            )
-    return None

@@ -29,7 +29,8 @@ def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio | None:
 
 
 def _interval(mean: float, error: float, freedom: float) -> Ratio:
-    half = STUDENT[min(max(1, int(freedom)), len(STUDENT)) - 1] * error
+    # Bounds beyond e^30 tell nothing, and soon could not be computed.
+    half = min(STUDENT[min(max(1, int(freedom)), len(STUDENT)) - 1] * error, 30.0)
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
@@ -105,10 +106,13 @@ def _change(old: Measurement, new: Measurement, metric: Metric, noise: Ratio | N
 
 
 def _common(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
-    old = {_identity(measurement): measurement for measurement in before}
-    for measurement in after:
-        if _identity(measurement) in old:
-            yield old[_identity(measurement)], measurement
+    """Yield what both have measured: the same version of a model, or each its only one."""
+    for new in after:
+        alike = [old for old in before if _identity(old) == _identity(new)]
+        own = [each for each in after if _identity(each) == _identity(new)]
+        same = [old for old in alike if old.subject.version == new.subject.version]
+        if same or len(alike) == len(own) == 1:
+            yield (same or alike)[0], new
 
 
 def _identity(measurement: Measurement) -> tuple[object, ...]:

@@ -29,6 +29,7 @@ from perf.results import (
 
 SCHEMA = 1
 FILE = "results.json"
+LARGEST = 1e18
 
 _Numbers = TypeVar("_Numbers", Latency, ServerTime, ClientTime, MachineLoad, Gauge, Ratio)
 
@@ -236,7 +237,10 @@ def _comparison(document: Mapping[str, Any]) -> Comparison:
 
 
 def _ratio(document: Mapping[str, Any] | None) -> Ratio | None:
-    return _numbers(Ratio, document) if document is not None else None
+    ratio = _numbers(Ratio, document) if document is not None else None
+    if ratio and not min(ratio.low, ratio.value, ratio.high):
+        raise ValueError("a ratio is 0")
+    return ratio
 
 
 def _in_process(document: Mapping[str, Any]) -> InProcess:
@@ -267,11 +271,11 @@ def _numbers(kind: type[_Numbers], document: Mapping[str, Any]) -> _Numbers:
 
 
 def _number(value: Any) -> float:
-    """Return a number; None stands for one that JSON has no word for."""
-    if value is None:
-        return math.nan
+    """Return a number; none that is measured is negative or without an end."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
+    if not 0 <= value < LARGEST:
+        raise ValueError(f"{value!r:.20} is no figure")
     return float(value)
 
 

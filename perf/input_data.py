@@ -20,6 +20,8 @@ from generator.specs import Array, Dim, Domain, Signature, TensorSpec
 ROWS = 8
 # perf_analyzer reads all rows into memory, as text.
 MOST_BYTES = 64e6
+# Of one sample: Triton takes no larger request.
+MOST_OF_ROW = 2e9 / 4
 # Tried in this order for dimensions of any size, until the model answers: sequences are rarely shorter in earnest.
 SIZES = (128, 224, 32, 1)
 Shapes = Mapping[str, Sequence[int]]
@@ -58,7 +60,10 @@ def random_rows(wanted: Signature, batched: bool, size: int, shapes: Shapes, see
         names = ", ".join(spec.name for spec in wanted.inputs)
         raise OptionError(f"--shape names the input {min(unknown)!r}", f"The model takes {names}")
     inputs = [replace(spec, shape=("row", *_sized(spec, batched, size, shapes))) for spec in wanted.inputs]
-    count = _count(sum(prod(map(int, spec.shape[1:])) * np.dtype(spec.dtype).itemsize for spec in inputs))
+    size_of_row = sum(prod(map(int, spec.shape[1:])) * np.dtype(spec.dtype).itemsize for spec in inputs)
+    if size_of_row > MOST_OF_ROW:
+        raise OptionError(f"a sample would have {size_of_row / 1e6:,.0f} MB", "Choose smaller ones with --shape")
+    count = _count(size_of_row)
     pool = make_pool(inputs, len(FAMILIES) - len(RANDOM) + count, seed)
     rows = [row for row, family in enumerate(pool.families) if family.startswith("random")]
     return [{name: array[row] for name, array in pool.arrays.items()} for row in rows[:count]]

@@ -1,6 +1,5 @@
 """What is asked of a server, how users write it, and what they expect of the answers."""
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from generator.errors import OptionError
 Arrivals = Literal["constant", "poisson"]
 PERCENTILES = ("avg", "p50", "p90", "p95", "p99")
 MOST_CONCURRENCY = 4096
+LEAST_RATE, MOST_RATE = 1e-3, 1e6
 _UNITS = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -84,8 +84,11 @@ def parse_rates(text: str) -> tuple[float, ...]:
             bounds = [float(number) for number in part.split(":")]
         except ValueError:
             bounds = []
-        if len(bounds) not in (1, 3) or not all(math.isfinite(bound) and bound > 0 for bound in bounds):
-            raise OptionError(f"--request-rate {text} can't be read", "Write 200, 50,100 or START:END:STEP, above 0")
+        if len(bounds) not in (1, 3) or not all(LEAST_RATE <= bound <= MOST_RATE for bound in bounds):
+            raise OptionError(
+                f"--request-rate {text} can't be used",
+                f"Write 200, 50,100 or START:END:STEP, from {LEAST_RATE:g} to {MOST_RATE:g}",
+            )
         if len(bounds) == 1:
             rates += bounds
             continue

@@ -1,6 +1,8 @@
 """Triton's own metrics endpoint: GPU and CPU figures without DCGM and without root."""
 
+import http.client
 import threading
+import time
 import urllib.request
 from collections.abc import Mapping
 from statistics import fmean
@@ -11,6 +13,7 @@ from generator.extras import need
 from perf.results import Gauge
 
 SECONDS = 5.0
+MOST_BYTES = 16 << 20
 # What is told of a run; energy and utilisation of GPUs are there only where Triton sees a GPU.
 GAUGES = (
     "nv_cpu_utilization",
@@ -29,8 +32,11 @@ def read(url: str) -> Mapping[str, float]:
     """
     # Directly: a proxy that the environment names has no business between a benchmark and its server.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=SECONDS) as answer:
-        text = answer.read().decode("utf-8", errors="replace")
+    try:
+        with opener.open(url, timeout=SECONDS) as answer:
+            text = _text(answer)
+    except http.client.HTTPException as error:
+        raise ValueError(f"{url} is no server's, or not one of HTTP: {type(error).__name__}") from error
     families = need("prometheus_client.parser", "bench").text_string_to_metric_families(text)
     found = {
         sample.name + "".join(f"{{{device}}}" for device in sample.labels.values()): float(sample.value)
@@ -41,6 +47,17 @@ def read(url: str) -> Mapping[str, float]:
     if not found:
         raise ValueError(f"{url} has none of Triton's metrics")
     return found
+
+
+def _text(answer: http.client.HTTPResponse) -> str:
+    """Return what a server sends, unless it never ends."""
+    end, parts, size = time.monotonic() + SECONDS, [], 0
+    while part := answer.read1(1 << 16):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > end or size > MOST_BYTES:
+            raise ValueError("its answer does not end")
+    return b"".join(parts).decode("utf-8", errors="replace")
 
 
 class Watch:

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from generator.errors import ModelRepoError
 from generator.progress import Progress
+from perf.analyzer.command import WINDOWS
 from perf.analyzer.run import Setting, request_of, run
 from perf.loads import Load
 from perf.machine import STEAL
 from perf.results import Measurement, Run, Subject
 from perf.summary import summarise
 from perf.target import Target, is_there
+
+INTERRUPTED = "interrupted"
+SERVER_GONE = "the server no longer answers"
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,12 @@ class Recorder:
         self.runs: list[Run] = []
         self.incomplete = ""
 
+    def close(self, reason: str) -> None:
+        """Note why the measuring ends; the last run counts then, however it is."""
+        self.incomplete = reason
+        if self.runs:
+            self.runs[-1] = replace(self.runs[-1], counts=True)
+
     def measurements(self, phase: str = "") -> tuple[Measurement, ...]:
         """Return what the runs add up to, in the order in which subjects and loads were first met."""
         keys = dict.fromkeys((run.subject, run.load) for run in self.runs)
@@ -49,7 +60,7 @@ def measure(setting: Setting, targets: Sequence[Target], plan: Plan, recorder: R
     """Measure all targets under all loads; what was found is in the recorder, whatever happens.
 
     Each round has every target once, and where there are several the first again: what it differs from itself is the
-    noise. Raises PerfError where perf_analyzer can't be had or understood.
+    noise. An interrupt and an error end the measuring, and are raised only where nothing was measured before.
     """
     try:
         for load in plan.loads:
@@ -59,13 +70,23 @@ def measure(setting: Setting, targets: Sequence[Target], plan: Plan, recorder: R
             if recorder.incomplete:
                 return
     except KeyboardInterrupt:
-        recorder.incomplete = "interrupted"
+        recorder.close(INTERRUPTED)
+        if not recorder.runs:
+            raise
+    except ModelRepoError as error:
+        recorder.close(str(error))
+        if not recorder.runs:
+            raise
 
 
 def _measure_load(
     setting: Setting, targets: Sequence[Target], load: Load, plan: Plan, recorder: Recorder, progress: Progress
 ) -> None:
     given_up: set[Subject] = set()
+    for target in targets:
+        seconds = request_of(setting, target, load).window_seconds * WINDOWS
+        if seconds > 2 * setting.seconds:
+            progress.warn(f"{target.subject.model} at {load}: a run takes {seconds:.0f} s, for requests are few")
     for number in range(1, plan.rounds + 1):
         for slot in _round(targets, number):
             if slot.target.subject in given_up:
@@ -75,7 +96,7 @@ def _measure_load(
             if found.figures is None:
                 given_up.add(found.subject)
                 if not is_there(setting.client):
-                    recorder.incomplete = f"the server no longer answers; {found.reason}"
+                    recorder.incomplete = f"{SERVER_GONE}; {found.reason}"
                     return
 
 

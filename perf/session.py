@@ -85,6 +85,8 @@ def _check_models(repository: Path, names: Sequence[str]) -> None:
 def _metrics(address: Address, given: str | None, progress: Progress) -> str | None:
     """Return where the metrics are: where the user says, or at their usual port, if they are there."""
     url = given or f"http://{address.netloc.rpartition(':')[0]}:{USUAL_METRICS_PORT}/metrics"
+    if not re.match("https?://", url):
+        raise OptionError(f"--metrics-url {url} can't be used", "Write http://HOST:8002/metrics")
     try:
         metrics.read(url)
     except (OSError, ValueError) as error:
@@ -100,13 +102,15 @@ def prepared(
     session: Session, names: Sequence[str], repository: Path, data: Data, folder: Path, progress: Progress
 ) -> list[Target]:
     """Return the models, each ready to be measured; see ``perf.target.prepare``."""
-    targets = []
+    targets: list[Target] = []
     for name in names:
         manifest = manifest_of(repository, name)
         precision = precision_of(repository, name)
         with progress.step("prepare", f"asking {name}") as step:
             target = prepare(session.client, session.address, name, manifest, precision, data, folder, progress)
             step.outcome = f"{target.seconds * 1e3:.3g} ms a request" if target.rows else ""
+        if any(each.subject == target.subject for each in targets):
+            raise OptionError(f"{name} is named twice", "Name each version of a model once")
         targets.append(target)
     return targets
 

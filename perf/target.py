@@ -1,6 +1,7 @@
 """A served model that is ready to be measured: it answers what it will be asked, and we know what it should say."""
 
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,6 +23,7 @@ from perf.results import Subject
 SEED = 0
 # Outputs of a size that depends on the input get this much more room in shared memory than the largest that was seen.
 ROOM = 4
+LONGEST = 120
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Data:
     samples: Path | None = None
 
 
+def short(name: str) -> str:
+    """Return a model's name as a part of a file's, whose length file systems limit to 255 bytes."""
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}~{zlib.crc32(name.encode()):08x}"
+
+
 def prepare(
     client: Client,
     address: Address,
@@ -71,23 +78,27 @@ def prepare(
     Raises OptionError for data that does not fit, PerfError where the model refuses all of it, and ClientError where
     the server can't be asked.
     """
-    model_name, _, version = name.partition(":")
+    model_name, colon, version = name.partition(":")
     model = client.model(model_name, version)
+    if colon and version not in model.versions:
+        raise OptionError(f"{model_name} has no version {version!r}", f"It is served as {', '.join(model.versions)}")
     version = version or max(model.versions, key=int, default="")
     subject = Subject(model_name, version, model.backend or model.platform, precision, address.protocol)
     if data.source.endswith(".json"):
-        return _with_file(client, subject, address, model, Path(data.source))
+        return _with_file(client, subject, address, model, Path(data.source), data.shapes)
     rows, answers, seconds = _rows(client, model, version, manifest, data, progress)
-    path = folder / f"{model_name}.json"
+    path = folder / f"{short(model_name)}-{version}.json"
     input_data.write(rows, path)
     largest = max(sum(array.nbytes for array in answer.values()) for answer in answers)
     return Target(subject, address, model, path, rows, answers, seconds, max(1, largest) * ROOM)
 
 
-def _with_file(client: Client, subject: Subject, address: Address, model: Model, path: Path) -> Target:
+def _with_file(client: Client, subject: Subject, address: Address, model: Model, path: Path, shapes: Shapes) -> Target:
     """Take perf_analyzer's own JSON as it is: what is in it is its business, and its first run tells."""
     if not path.is_file():
         raise OptionError(f"there is no file {path}", "Name it with --input-data")
+    if shapes:
+        raise OptionError("--shape is for random values", f"Write the shapes into {path}")
     return Target(subject, address, model, path.resolve(), (), (), 0.0, 1 << 20)
 
 
@@ -97,8 +108,14 @@ def _rows(
     wanted, batched = input_data.signature(model, manifest), model.max_batch_size > 0
     if data.source != "random":
         path = _samples(model.name, manifest, data)
+        if data.shapes:
+            raise OptionError("--shape is for random values", f"The samples of {path} have shapes of their own")
         rows = input_data.sample_rows(path, wanted, batched)
-        return rows, *_asked(client, model, version, rows)
+        try:
+            return rows, *_asked(client, model, version, rows)
+        except ServerRefused as error:
+            said = error.message.splitlines()[0]
+            raise OptionError(f"{model.name} refuses samples of {path}: {said}", "Correct --input-data") from error
     dynamic = [spec.name for spec in wanted.inputs if any(isinstance(dim, str) for dim in spec.shape[batched:])]
     free = [name for name in dynamic if name not in data.shapes]
     for size in SIZES if free else SIZES[:1]:
@@ -112,7 +129,8 @@ def _rows(
             progress.warn(f"{model.name}: {', '.join(free)} of any size are measured at {size}; choose with --shape")
         return rows, answers, seconds
     raise PerfError(
-        f"{model.name} refuses random values: {refusal.message}", "Give it real ones with --input-data FILE.npz"
+        f"{model.name} refuses random values: {refusal.message.splitlines()[0]}",
+        "Give it real ones with --input-data FILE.npz",
     ) from refusal
 
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cli import bench as bench_command
 from cli import errors
 from generator import extras
+from generator.errors import PerfError
 from server import Server, running_server
 from tests.conftest import PROJECT, Generate, Outcome
 from tests.served_models import tensor, value, write, write_repository
@@ -166,7 +169,7 @@ def test_samples_are_sent(bench: Bench, server: Server, workdir: Path) -> None:
     np.savez(workdir / "s.npz", ids=np.full((3, 5), 9))
     outcome = bench(*asked(server, "embed", "--input-data", "s.npz", "--concurrency", "1", *QUICK, "--output", "out"))
     assert outcome.code == 0, outcome.err
-    rows = json.loads((workdir / "out/inputs/embed.json").read_text())["data"]
+    rows = json.loads((workdir / "out/inputs/embed-1.json").read_text())["data"]
     assert [row["ids"]["shape"] for row in rows] == [[5]] * 3
 
 
@@ -234,25 +237,104 @@ def test_a_server_that_dies_leaves_what_was_measured(bench: Bench, repository: P
     assert Path(outcome.report["report"]).is_file()
 
 
-def test_an_interrupt_leaves_what_was_measured_and_no_process(repository: Path, server: Server, workdir: Path) -> None:
+@contextmanager
+def running(workdir: Path, logs: int, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """Run bench in a process of its own, and yield it when it has so many logs, or else measures."""
     script = "from cli.entry import modelrepo; modelrepo()"
-    arguments = asked(
-        server, "linear", "--concurrency", "1", "--duration", "0.3s", "--repeats", "100", "--output", "out"
-    )
-    command = [sys.executable, "-c", script, "bench", *arguments, "--stability", "500"]
+    command = [sys.executable, "-c", script, "bench", *arguments, "--output", "out"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    running = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while len(list(workdir.glob("out/raw/*.log"))) < 2:
-        assert time.monotonic() < deadline, running.communicate(timeout=1)
+    while len(list(workdir.glob("out/raw/*.log"))) < logs or not processes(workdir):
+        assert time.monotonic() < deadline, process.communicate(timeout=1)
         time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
-    assert running.returncode == 130
+    yield process
+    assert not processes(workdir)
+
+
+def processes(workdir: Path) -> list[Path]:
+    """Return the processes of perf_analyzer that write to a folder."""
+    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(workdir / "out/raw") in _read(path)]
+
+
+def test_an_interrupt_leaves_what_was_measured_and_no_process(server: Server, workdir: Path) -> None:
+    arguments = asked(server, "linear", "--concurrency", "1", *QUICK, "--repeats", "100")
+    with running(workdir, 2, *arguments) as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
     assert "error: interrupted: what was measured until then is in the report" in err
     assert json.loads((workdir / "out/results.json").read_text())["incomplete"] == "interrupted"
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(workdir / "out") in _read(path)]
-    assert not left
+
+
+def test_an_interrupt_during_a_second_try_keeps_the_first(server: Server, workdir: Path) -> None:
+    arguments = asked(server, "linear", "--concurrency", "1", "--duration", "1s", "--stability", "0.1", "--json")
+    with running(workdir, 1, *arguments) as process:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == json.loads(out)["error"]["exit_code"] == 130
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == [
+        "error: interrupted: what was measured until then is in the report"
+    ]
+    (row,) = json.loads(out)["measurements"]
+    assert row["throughput"] > 0
+    assert row["stable"] is False
+
+
+def test_an_interrupt_before_anything_was_measured_leaves_nothing(server: Server, workdir: Path) -> None:
+    with running(workdir, 0, *asked(server, "linear", "--duration", "60s")) as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "error: interrupted"
+    assert list(workdir.iterdir()) == []
+
+
+def test_shared_memory_is_given_back_and_not_shared(server: Server, workdir: Path, bench: Bench) -> None:
+    arguments = asked(server, "linear", "--shared-memory", "system", "--concurrency", "1")
+    with running(workdir, 0, *arguments, "--duration", "60s") as process:
+        deadline = time.monotonic() + 30
+        while not Path("/dev/shm/input_0_0").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        second = bench(*arguments, "--quiet")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert second.code == 8
+    assert "another bench passes tensors through shared memory" in second.err
+    assert not Path("/dev/shm/input_0_0").exists()
+    with urllib.request.urlopen(f"{server.http_url}/v2/systemsharedmemory/status") as status:
+        assert json.load(status) == []
+
+
+def test_a_proxy_has_no_business_with_it(bench: Bench, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTPS_PROXY", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for url in (server.grpc_url, server.http_url):
+        outcome = bench("linear", "--url", url, "--metrics-url", server.metrics_url, "--concurrency", "1", *QUICK)
+        assert outcome.code == 0, outcome.err
+        assert "$ env -u " in outcome.err
+
+
+def test_a_full_disk_costs_the_report_and_not_the_figures(
+    bench: Bench, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise PerfError("can't write: No space left on device")
+
+    monkeypatch.setattr("perf.report.write", full)
+    outcome = bench(*asked(server, "linear", "--concurrency", "1", *QUICK, "--json"))
+    assert outcome.code == 8
+    assert outcome.report["measurements"][0]["throughput"] > 0
+    assert outcome.report["report"] is None
+    assert "No space left on device" in outcome.report["error"]["message"]
+
+
+def test_brackets_in_a_name_are_no_markup(bench: Bench, server: Server, workdir: Path) -> None:
+    phase = '[[phases]]\nname = "[/x] [b]"\nseconds = 0.5\nconcurrency = 1\n'
+    (workdir / "odd.toml").write_text(phase)
+    outcome = bench(*asked(server, "linear", "--scenario", "odd.toml"))
+    assert outcome.code == 0, outcome.err
+    assert "[/x] [b]" in outcome.out
 
 
 def _read(path: Path) -> str:
@@ -264,6 +346,18 @@ def _read(path: Path) -> str:
 
 BAD: dict[str, tuple[tuple[str, ...], int]] = {
     "no model": ((), 2),
+    "the same version twice": (("linear", "linear:1", "--concurrency", "1"), 2),
+    "a version spelled otherwise": (("linear:01", "--concurrency", "1"), 2),
+    "an empty option": (("linear", "--latency-slo", ""), 2),
+    "rounds of a scenario": (("linear", "--scenario", "smoke", "--repeats", "7"), 2),
+    "rate of a scenario without shares": (("linear", "--scenario", "smoke", "--request-rate", "7"), 2),
+    "protocol of a url": (("linear", "--protocol", "http"), 2),
+    "shape of samples": (("embed", "--input-data", ".", "--shape", "ids:3"), 2),
+    "a sample of many GB": (("echo", "--shape", "object:999999999"), 2),
+    "metrics of no server": (("linear", "--metrics-url", "http://127.0.0.1:abc/metrics"), 2),
+    "metrics in a file": (("linear", "--metrics-url", "file:///etc/passwd"), 2),
+    "frameworks and JSON": (("linear", "--frameworks", "--input-data", "x.json"), 2),
+    "options of a list": (("--scenario", "list", "--concurrency", "2"), 2),
     "unknown model": (("linaer", "--concurrency", "1"), 7),
     "unknown version": (("linear:9", "--concurrency", "1"), 7),
     "batch of a model without batches": (("echo", "--batch-size", "2"), 2),
@@ -290,11 +384,10 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     name: str, bench: Bench, server: Server, workdir: Path, golden: Golden
 ) -> None:
     arguments, code = BAD[name]
-    if "--metrics-url" not in arguments and "--compare" not in arguments:
-        arguments = asked(server, *arguments)
-    elif "--compare" not in arguments:
-        arguments = (*arguments, "--url", server.grpc_url)
-    outcome = bench(*arguments, *(QUICK if "--compare" not in arguments else ()), "--quiet")
+    if not {"--compare", "list"} & set(arguments):
+        metrics = () if "--metrics-url" in arguments else ("--metrics-url", server.metrics_url)
+        arguments = (*arguments, "--url", server.grpc_url, *metrics, "--duration", "0.3s")
+    outcome = bench(*arguments, "--quiet")
     assert outcome.code == code, outcome.err
     said = outcome.err.replace(str(workdir), "…").replace(server.grpc_url, "grpc://…")
     golden(f"messages/bench/{name.replace(' ', '-')}.txt", said)

@@ -1,6 +1,7 @@
 """A difference is told from noise: by its interval over rounds, and by what a model differs from itself."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,6 +127,24 @@ def test_what_changed_between_two_results_is_told() -> None:
 
 def test_models_of_only_one_of_the_results_are_left_out() -> None:
     assert compare_results(results([100, 101]), results([100, 101], B)) == ()
+
+
+def test_versions_are_compared_with_themselves_where_both_have_them() -> None:
+    one, two = replace(A, version="1"), replace(A, version="2")
+    both = replace(results([100, 101], one), measurements=(
+        *results([100, 101], one).measurements, *results([200, 201], two).measurements))  # fmt: skip
+    pairs = [(each.baseline.version, each.subject.version) for each in compare_results(both, both)]
+    assert set(pairs) == {("1", "1"), ("2", "2")}
+    pairs = [(each.baseline.version, each.subject.version) for each in compare_results(results([1, 2], one), both)]
+    assert set(pairs) == {("1", "1")}
+    (first, *_) = compare_results(results([100, 101], one), results([100, 101], two))
+    assert (first.baseline.version, first.subject.version) == ("1", "2")
+
+
+def test_an_interval_without_an_end_can_be_computed() -> None:
+    ratio = ratio_of([(1e15, 1e-15), (1e-15, 1e15)])
+    assert ratio
+    assert 0 < ratio.low < ratio.high < math.inf
 
 
 def test_another_machine_is_told() -> None:

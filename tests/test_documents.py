@@ -59,16 +59,14 @@ def test_what_was_not_measured_is_null() -> None:
     assert last["reason"] == "perf_analyzer: unable to allocate memory"
 
 
-def test_a_figure_that_is_no_number_is_null_and_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0, 1e300])
+def test_what_is_no_figure_is_refused(tmp_path: Path, odd: float) -> None:
     load = Load(concurrency=1)
-    odd = replace(figures(load), latency=Latency(math.nan, 1.0, 2.0, 3.0, math.inf))
-    document = documents.to_document(Results("now", {}, (measurement(BASE, load, figures=odd),)), None)
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps(document, allow_nan=False))
-    found = documents.read(path).measurements[0].figures
-    assert found is not None
-    assert math.isnan(found.latency.avg)
-    assert found.latency.p50 == 1.0
+    strange = replace(figures(load), latency=Latency(odd, 1.0, 2.0, 3.0, 4.0))
+    document = documents.to_document(Results("now", {}, (measurement(BASE, load, figures=strange),)), None)
+    (tmp_path / "results.json").write_text(json.dumps(document, allow_nan=False))
+    with pytest.raises(PerfError, match="is damaged"):
+        documents.read(tmp_path)
 
 
 def _without(*keys: str | int) -> Change:

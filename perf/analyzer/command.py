@@ -15,6 +15,7 @@ SharedMemory = Literal["none", "system"]
 # for three windows whatever they show, and its rule is applied to them afterwards: see export.py.
 WINDOWS = 3
 ANY_SPREAD = "999999"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _load(request: Request) -> tuple[str, ...]:
         return "--request-intervals", str(request.intervals)
     if load.request_rate is None:
         return "--concurrency-range", str(load.concurrency)
-    return "--request-rate-range", f"{load.request_rate:g}", "--request-distribution", load.arrivals
+    return "--request-rate-range", f"{load.request_rate:.10g}", "--request-distribution", load.arrivals
 
 
 def _shared_memory(request: Request) -> tuple[str, ...]:
@@ -81,7 +82,13 @@ def _shared_memory(request: Request) -> tuple[str, ...]:
     return "--shared-memory", request.shared_memory, "--output-shared-memory-size", str(request.output_bytes)
 
 
+def proxies() -> tuple[str, ...]:
+    """Return the names of the variables of this process that name a proxy, and which perf_analyzer would follow."""
+    return tuple(name for name in os.environ if name.lower() in PROXIES)
+
+
 def written(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return a command as it can be copied into a shell, with the variables that differ from this process's."""
+    without = [f"-u {name}" for name in proxies()]
     own = [f"{name}={shlex.quote(value)}" for name, value in environment.items() if os.environ.get(name) != value]
-    return " ".join([*own, shlex.join(command)])
+    return " ".join([*(["env", *without] if without else []), *own, shlex.join(command)])

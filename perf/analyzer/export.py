@@ -8,11 +8,13 @@ from pathlib import Path
 from generator.errors import PerfError
 from perf.results import ClientTime, Figures, Latency, ServerTime, Window
 
+LONGEST = 200
 NO_END = "no end after"
 # Failures of perf_analyzer's own. Above capacity its count of requests in flight goes wrong now and then, and it waits
-# for ever for the answers that it has; and where the server stalls for a whole window, that window is empty.
-OWN_FAILURES = (NO_END, "No valid requests recorded", "perf_analyzer's table")
-_WINDOW = re.compile(r"Pass \[\d+\] throughput: ([\d.e+]+) infer/sec\. Avg latency: (\d+) usec")
+# for ever for the answers that it has; where the server stalls for a whole window, that window is empty; and a file of
+# the user's that it can't read is never sent.
+OWN_FAILURES = (NO_END, "No valid requests recorded", "perf_analyzer's table", "Failed to init manager")
+_WINDOW = re.compile(r"Pass \[\d+\] throughput: (\d+(?:\.\d+)?(?:e[+-]?\d+)?) infer/sec\. Avg latency: (\d+) usec")
 _REQUESTS = re.compile(r"^\s*Request count: (\d+)", re.MULTILINE)
 _DELAYED = re.compile(r"([\d.]+)% of the requests were delayed")
 _NOISE = re.compile(r"^(WARNING: Unable to parse|Failed to (retrieve results|maintain requested))")
@@ -40,8 +42,9 @@ def read_table(path: Path, log: str) -> Figures:
             delayed=float(delayed[1]) / 100 if delayed else 0.0,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)[:LONGEST]
         raise PerfError(
-            f"perf_analyzer's table {path} can't be read: {error!r}", "Is this its version 2.50 or newer?"
+            f"perf_analyzer's table {path} can't be read: {said}", "Is this its version 2.50 or newer?"
         ) from error
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from generator import process
 from generator.errors import PerfError
 from perf import machine, metrics
 from perf.analyzer import export
-from perf.analyzer.command import WINDOWS, Request, SharedMemory, arguments, written
+from perf.analyzer.command import WINDOWS, Request, SharedMemory, arguments, proxies, written
 from perf.analyzer.find import Analyzer
 from perf.loads import Load
 from perf.results import Figures, Run, Window
-from perf.target import Target
+from perf.target import Target, short
 
 # For perf_analyzer's start and end, and for each second of a run: so long may what has piled up take.
 PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
@@ -71,8 +72,8 @@ def window_seconds(target: Target, load: Load, seconds: float) -> float:
 def name_of(target: Target, load: Load) -> str:
     """Return the name of the files of a run."""
     subject = target.subject
-    kind = f"c{load.concurrency}" if load.concurrency else f"r{load.request_rate:g}"
-    return f"{subject.model}-{subject.version}-{subject.protocol}-{kind}-b{load.batch_size}"
+    kind = f"c{load.concurrency}" if load.concurrency else f"r{load.request_rate:.10g}"
+    return f"{short(subject.model)}-{subject.version}-{subject.protocol}-{kind}-b{load.batch_size}"
 
 
 def request_of(setting: Setting, target: Target, load: Load, intervals: Path | None = None) -> Request:
@@ -95,14 +96,20 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     """Run perf_analyzer once and keep what it printed; a failure of its is a Run without figures, and says why.
 
     ``number`` is that of the round, ``again`` whether the same was measured in it before. Raises PerfError where
-    perf_analyzer can't be started.
+    perf_analyzer can't be started, or what it says can't be kept.
     """
     command = (*setting.analyzer.command, *arguments(request))
     request.table.unlink(missing_ok=True)
     before = _counts_or_none(setting.client, target)
     watch = machine.Watch()
-    with metrics.Watch(setting.metrics_url) as gauges:
-        done = _finished(command, setting, request.window_seconds * WINDOWS)
+    try:
+        with metrics.Watch(setting.metrics_url) as gauges:
+            done = _finished(command, setting, request.window_seconds * WINDOWS)
+    except BaseException:
+        _give_back(setting, target)
+        raise
+    if done.code:
+        _give_back(setting, target)
     after = _counts_or_none(setting.client, target)
     log = _keep(request.table, done, number, again)
     figures, windows, reason = _read(done, log, setting.stability)
@@ -127,6 +134,17 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     )
 
 
+def _give_back(setting: Setting, target: Target) -> None:
+    """Take away the shared memory that a killed perf_analyzer leaves; its regions are named as the tensors are."""
+    if setting.shared_memory == "none":
+        return
+    inputs = (f"{tensor.name}_0_{row}" for tensor in target.model.inputs for row in range(max(1, len(target.rows))))
+    for name in (*inputs, *(tensor.name for tensor in target.model.outputs)):
+        with suppress(ClientError):  # a server that has gone keeps nothing
+            setting.client.unregister_shared_memory(name)
+        Path("/dev/shm", name).unlink(missing_ok=True)  # noqa: S108 - where perf_analyzer makes them
+
+
 def _read(done: process.Finished, log: Path, stability: float) -> tuple[Figures | None, tuple[Window, ...], str]:
     """Return what a run has found, and why it can't be relied on; empty where it can."""
     windows = export.windows(done.out)
@@ -140,7 +158,9 @@ def _read(done: process.Finished, log: Path, stability: float) -> tuple[Figures 
 
 
 def _finished(command: tuple[str, ...], setting: Setting, seconds: float) -> process.Finished:
-    environment = {**os.environ, **setting.analyzer.environment}
+    # A proxy that the environment names has no business between a benchmark and its server.
+    own = {name: value for name, value in os.environ.items() if name not in proxies()}
+    environment = {**own, **setting.analyzer.environment}
     seconds += PATIENCE_SECONDS + PATIENCE_FACTOR * seconds
     try:
         return process.run(command, timeout=seconds, environment=environment, stop=setting.stop)
@@ -157,9 +177,14 @@ def _keep(table: Path, done: process.Finished, number: int, again: bool) -> Path
         log = table.with_name(f"{table.stem}-round{number}{'-again' * again}{f'-try{attempt}' * (attempt > 1)}.log")
         if not log.exists():
             break
-    log.write_text(f"$ {' '.join(done.command)}\n{done.out}\n{done.err}", "utf-8")
-    if table.exists():
-        table.rename(log.with_suffix(".csv"))
+    try:
+        log.write_text(f"$ {' '.join(done.command)}\n{done.out}\n{done.err}", "utf-8")
+        if table.exists():
+            table.rename(log.with_suffix(".csv"))
+    except OSError as error:
+        raise PerfError(
+            f"can't write {log}: {error.strerror}", "Make room, or name another folder: --output"
+        ) from error
     return log
 
 

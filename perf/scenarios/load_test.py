@@ -16,7 +16,7 @@ from perf.analyzer.command import WINDOWS
 from perf.analyzer.run import Setting, request_of, run, window_seconds
 from perf.loads import Load, Slo
 from perf.results import Measurement, Run, ScenarioOutcome, Subject
-from perf.rounds import Recorder
+from perf.rounds import INTERRUPTED, SERVER_GONE, Recorder
 from perf.scenarios import findings
 from perf.scenarios.canary import Canary
 from perf.scenarios.findings import Played
@@ -59,7 +59,9 @@ def play(
             if recorder.incomplete:
                 break
     except KeyboardInterrupt:
-        recorder.incomplete = "interrupted"
+        recorder.incomplete = INTERRUPTED
+        if not player.played:
+            raise
     outcome = ScenarioOutcome(
         name=scenario.name,
         description=scenario.description,
@@ -191,7 +193,7 @@ class _Player:
         self.played += found
         lost = next((each.run for each in found if each.run.figures is None), None)
         if lost and not is_there(self.setting.client):
-            self.recorder.incomplete = f"the server no longer answers, in {label}; {lost.reason}"
+            self.recorder.incomplete = f"{SERVER_GONE}, in {label}; {lost.reason}"
         return found
 
     def _run_all(

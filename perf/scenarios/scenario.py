@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import OptionError, nearest
-from perf.loads import Arrivals, Slo, parse_concurrency, parse_slo
+from perf.loads import LEAST_RATE, MOST_RATE, Arrivals, Slo, parse_concurrency, parse_slo
 
 FOLDER = Path(__file__).parent
 # What the measuring of capacity, before the phases, is called.
 CAPACITY = "capacity"
 MOST_SEGMENTS = 1000
 MOST_SECONDS = 7 * 24 * 3600.0
-MOST_RATE = 1e6
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _parsed(path: Path) -> Scenario:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise OptionError(f"can't read {path}: {error.strerror}") from error
-    except ValueError as error:  # TOML, UTF-8, or a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, or a number of thousands of digits
         raise OptionError(f"{path} is not valid TOML: {error}") from error
     tables = document.pop("phases", [])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
@@ -186,7 +185,7 @@ def _concurrency(value: Any) -> tuple[int, ...]:
 def _rate(value: Any) -> float:
     """Return requests a second, or for text a share of what the model can do."""
     if not isinstance(value, str):
-        return _number(1e-3, MOST_RATE)(value)
+        return _number(LEAST_RATE, MOST_RATE)(value)
     match = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)\s*%", value)
     if not match or not math.isfinite(float(match[1])) or not 0 < float(match[1]) <= 10_000:
         raise ValueError('expected requests a second, such as 200, or a share of what the model can do, such as "70%"')

@@ -1,0 +1,48 @@
+"""What makes a run of `bench` a failure, and with which exit code."""
+
+from generator.errors import ModelRepoError, PerfError, ServerError
+from perf.loads import Slo
+from perf.results import Results
+from perf.rounds import INTERRUPTED, SERVER_GONE
+from perf.summary import best_within
+
+
+class Interrupted(ModelRepoError):
+    """The user has ended the run; what was measured until then was kept."""
+
+    exit_code = 130  # 128 + SIGINT, as shells report it
+
+
+def failure(results: Results) -> ModelRepoError | None:
+    """Return what makes the run a failure, the gravest first, or None."""
+    if results.incomplete == INTERRUPTED:
+        return Interrupted("interrupted: what was measured until then is in the report")
+    if results.incomplete:
+        kind = ServerError if results.incomplete.startswith(SERVER_GONE) else PerfError
+        return kind(results.incomplete, "What was measured until then is in the report")
+    if results.scenario and results.scenario.breaches:
+        more = len(results.scenario.breaches) - 1
+        others = f", and {more} more" if more else ""
+        return PerfError(f"{results.scenario.name}: {results.scenario.breaches[0]}{others}", "See the report")
+    without = [each for each in results.measurements if each.figures is None]
+    if without:
+        first = without[0]
+        return PerfError(f"no figures for {first.subject.model} at {first.load}: {first.reason}", "See its log in raw/")
+    failed = sum(each.failed for each in results.measurements)
+    if failed and not results.scenario:
+        return PerfError(f"{failed} requests failed", "See the report")
+    if results.slo and not results.scenario:
+        return _unmet(results, results.slo)
+    return None
+
+
+def _unmet(results: Results, slo: Slo) -> PerfError | None:
+    for subject, best in best_within(results.measurements, slo).items():
+        if best is None:
+            seen = [each.figures for each in results.measurements if each.subject == subject and each.figures]
+            least = min(getattr(figures.latency, slo.percentile) for figures in seen) / 1e3
+            return PerfError(
+                f"{subject.model} keeps {slo} under no load: the least that was seen is {least:.3g} ms",
+                "Lower the load, or loosen the limit",
+            )
+    return None
