@@ -28,7 +28,7 @@ Examples:
   modelrepo bench resnet50_onnx --concurrency 1:64 --latency-slo p99:50ms
   modelrepo bench bert_onnx bert_onnx_fp16 --url grpc://gpu-host:8001 --repeats 10
   modelrepo bench resnet50_onnx --request-rate 50,100,200 --arrivals poisson
-  modelrepo bench bert_onnx --input-data sentences.npz --shape input_ids:384
+  modelrepo bench bert_onnx --shape input_ids:384 --shape attention_mask:384
   modelrepo bench resnet50_onnx --scenario ramp --latency-slo p99:50ms
   modelrepo bench resnet50_onnx --frameworks           what did conversion buy?
   modelrepo bench --compare monday/results.json today/results.json
@@ -58,7 +58,8 @@ Exit codes:
 @click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS", help="Of an input with dimensions of any size.")
 @click.option("--shared-memory", type=click.Choice(["none", "system"]), default="none", show_default=True,
               help="Pass tensors through /dev/shm; the server must run on this machine.")  # fmt: skip
-@click.option("--duration", metavar="SECONDS", help="Of a run, such as 5s or 2m. Default: 3s, or the scenario's own.")
+@click.option("--duration", metavar="SECONDS",
+              help="Of a run, or of a whole scenario, such as 5s or 2m. Default: 3s; the scenario's own.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
               help="Rounds; intervals narrow with more.")  # fmt: skip
 @click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",
@@ -108,7 +109,7 @@ def bench(
 
     with client_errors():
         results, page = measure(options, Progress(Follower(quiet)))
-    error = failure(results)
+    error = failure(results, page is not None)
     bench_output.tell_results(results, page, error, as_json=as_json)
     if error:
         tell(str(error))

@@ -39,13 +39,22 @@ class Comparison:
     """Collects the differences of a run and remembers the worst.
 
     ``whole``: what is compared is an answer as a whole, its leading axis one that verification has added.
-    ``equal_nan``: answers that are NaN in the same places are equal there.
+    ``equal_nan``: answers that are NaN in the same places are equal there. ``repeating``: inputs may be the same twice,
+    and equal answers then tell nothing about how far apart those to different inputs lie.
     """
 
-    def __init__(self, tolerance: Tolerance | None, *, whole: bool = False) -> None:
+    def __init__(
+        self,
+        tolerance: Tolerance | None,
+        *,
+        whole: bool = False,
+        equal_nan: bool = False,
+        repeating: bool = False,
+    ) -> None:
         self.tolerance = tolerance
         self.whole = whole
-        self.equal_nan = False
+        self.equal_nan = equal_nan
+        self.repeating = repeating
         self.cases = 0
         self.precisions: dict[str, Precision] = {}
         self.scale: dict[str, float] = {}
@@ -63,7 +72,10 @@ class Comparison:
             self.scale[name] = max(self.scale.get(name, 0.0), *map(largest_magnitude, each))
             pairs = [(each[one], each[other]) for one, other in combinations(rows, 2)]
             if pairs and all(one.shape == other.shape for one, other in pairs):
-                self.distance[name] = min(largest_difference(one, other)[0] for one, other in pairs)
+                apart = min(largest_difference(one, other)[0] for one, other in pairs)
+                if self.repeating and not apart:
+                    continue
+                self.distance[name] = apart
                 if self.distance[name] <= self._own_limit(name, each[rows[0]]):
                     self.notes[name] = f"output {name!r} hardly depends on the input, so comparing it proves little"
 

@@ -38,11 +38,12 @@ class Step:
 
 
 class Progress:
-    """Times the steps of a run and tells a listener; ``seconds`` holds the sum per kind of step."""
+    """Times the steps of a run and tells a listener; keeps the ``seconds`` per kind of step, and all ``warnings``."""
 
     def __init__(self, listener: Listener | None = None) -> None:
         self.listener = listener or Listener()
         self.seconds: dict[str, float] = {}
+        self.warnings: list[str] = []
         self._start = perf_counter()
 
     @contextmanager
@@ -69,7 +70,8 @@ class Progress:
         self.listener.told(line)
 
     def warn(self, message: str) -> None:
-        """Pass a warning on."""
+        """Pass a warning on, and remember it."""
+        self.warnings.append(message)
         self.listener.warned(message)
 
     def total(self) -> dict[str, float]:

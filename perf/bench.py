@@ -1,6 +1,7 @@
 """The story of `bench` in one screen: find perf_analyzer and a server, ask every model once, measure, report."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,13 +13,13 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from generator import extras, releases
-from generator.errors import OptionError, PerfError
+from generator.errors import ModelRepoError, OptionError, PerfError
 from generator.interrupts import interrupts_kept_back
 from generator.progress import Progress
 from generator.repository import make_folders
 from perf import machine, report, rounds
 from perf.analyzer.find import Analyzer, Way, find
-from perf.analyzer.run import Setting, request_of, run
+from perf.analyzer.run import Setting
 from perf.compare import compare
 from perf.frameworks import turns
 from perf.loads import Load, Slo
@@ -71,13 +72,13 @@ def bench(options: Options, progress: Progress) -> tuple[Results, Path | None]:
     """
     extras.require("bench")
     with _folder(options.output) as folder, _regions(options):
-        found = find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
+        analyzer = find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
         where = options.url, options.repository, options.models, options.protocol, options.metrics_url
         with opened(*where, progress) as session:
             _check(options, session)
             targets = prepared(session, options.models, options.repository, options.data, folder / "inputs", progress)
             setting = Setting(
-                analyzer=found,
+                analyzer=analyzer,
                 client=session.client,
                 metrics_url=session.metrics_url,
                 folder=folder,
@@ -85,9 +86,10 @@ def bench(options: Options, progress: Progress) -> tuple[Results, Path | None]:
                 stability=options.stability,
                 shared_memory=options.shared_memory,
             )
-            environment = _environment(options, session, found)
-            results = MODES[options.mode](options, session, setting, targets, progress)
-            return _reported(replace(results, environment=environment), folder, progress)
+            environment = _environment(options, session, analyzer)
+            found = MODES[options.mode](options, session, setting, targets, progress)
+            results = replace(found, environment=environment, warnings=tuple(progress.warnings))
+            return _reported(results, folder, progress)
 
 
 def _reported(results: Results, folder: Path, progress: Progress) -> tuple[Results, Path | None]:
@@ -96,7 +98,8 @@ def _reported(results: Results, folder: Path, progress: Progress) -> tuple[Resul
         with interrupts_kept_back(), progress.step("report", "writing the report"):
             page = report.write(results, folder)
     except PerfError as error:
-        return replace(results, incomplete=results.incomplete or str(error)), None
+        told = (*results.warnings, str(error))
+        return replace(results, incomplete=results.incomplete or str(error), warnings=told), None
     except KeyboardInterrupt:
         progress.warn(f"the report was finished: {folder}")
         raise
@@ -187,18 +190,20 @@ def _check(options: Options, session: Session) -> None:
         raise OptionError("models that are asked together can't share memory: perf_analyzer's regions have fixed names")
 
 
-def _environment(options: Options, session: Session, found: Analyzer) -> dict[str, Any]:
+def _environment(options: Options, session: Session, analyzer: Analyzer) -> dict[str, Any]:
+    playing = options.scenario
+    used = {
+        "seconds": options.seconds or (sum(phase.seconds for phase in playing.phases) if playing else SECONDS),
+        **({} if playing else {"repeats": options.repeats}),
+        "stability_percent": options.stability,
+        "input_data": options.data.source,
+        "shared_memory": options.shared_memory,
+    }
     return {
         "server": session.describe(),
         "machine": machine.describe(),
-        "perf_analyzer": {"version": found.version, "origin": found.origin},
-        "options": {
-            "seconds": options.seconds or SECONDS,
-            "repeats": options.repeats,
-            "stability_percent": options.stability,
-            "input_data": options.data.source,
-            "shared_memory": options.shared_memory,
-        },
+        "perf_analyzer": {"version": analyzer.version, "origin": analyzer.origin},
+        "options": used,
     }
 
 
@@ -249,21 +254,20 @@ def _frameworks(
     options: Options, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
 ) -> Results:
     by_name = dict(zip(options.models, targets, strict=True))
-    commands: set[str] = set()
-    failures: list[str] = []
+    recorder, numbers, rows = rounds.Recorder(), Counter[Load](), list[InProcess]()
 
     def served(model: str, batch_size: int) -> tuple[Figures, int | None]:
-        target = by_name[model]
-        found = run(setting, target, request_of(setting, target, Load(batch_size, concurrency=1)), 1)
-        if found.command not in commands:
-            progress.tell(f"$ {found.command}")
-            commands.add(found.command)
+        load = Load(batch_size, concurrency=1)
+        numbers[load] += 1
+        try:
+            found = rounds.settled(setting, rounds.Slot(by_name[model]), load, numbers[load], recorder, progress)
+        except ModelRepoError as error:
+            recorder.close(str(error))
+            raise
         if found.figures is None:
-            failures.append(f"{model} could not be measured served: {found.reason}")
             raise PerfError(found.reason, f"perf_analyzer's output is in {found.log}")
         return found.figures, machine.memory_of(session.local.pid) if session.local else None
 
-    rows: list[InProcess] = []
     try:
         for row in turns.measure(
             {name: target.rows for name, target in by_name.items()},
@@ -275,9 +279,18 @@ def _frameworks(
             progress=progress,
         ):
             rows.append(row)
-    except KeyboardInterrupt:
-        failures = [INTERRUPTED]
-    return Results(created=_now(), environment={}, in_process=tuple(rows), incomplete="; ".join(failures))
+    except (KeyboardInterrupt, ModelRepoError) as error:
+        if not rows:
+            raise
+        recorder.close(str(error) or INTERRUPTED)
+    return Results(
+        created=_now(),
+        environment={},
+        measurements=recorder.measurements(),
+        in_process=tuple(rows),
+        incomplete=recorder.incomplete,
+        runs=tuple(recorder.runs),
+    )
 
 
 MODES: Mapping[Mode, Callable[[Options, Session, Setting, Sequence[Target], Progress], Results]] = {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean, stdev, variance
 from typing import Literal
 
@@ -39,12 +40,17 @@ def figure(of: Repeat | Figures, metric: Metric) -> float:
     return of.throughput if metric == "throughput" else float(getattr(of.latency, metric))
 
 
+def floor(noise: Ratio) -> float:
+    """Return the largest ratio, either way round, that noise may make of no difference."""
+    return max(noise.high, 1 / noise.low, 1.0)
+
+
 def verdict(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
     """Judge a ratio: noise unless its interval leaves out 1 and it lies beyond the noise, in either direction."""
     if ratio is None or noise is None:
         return "unknown"
-    floor = max(noise.high, 1 / noise.low, 1.0)
-    if ratio.low <= 1 <= ratio.high or 1 / floor <= ratio.value <= floor:
+    largest = floor(noise)
+    if ratio.low <= 1 <= ratio.high or 1 / largest <= ratio.value <= largest:
         return "noise"
     return "better" if (ratio.value > 1) == (metric == "throughput") else "worse"
 
@@ -88,21 +94,30 @@ def _compared(metric: Metric, load: Load, subject: Subject, baseline: Subject, r
 def compare_results(before: Results, after: Results) -> tuple[Comparison, ...]:
     """Compare what two runs of ``bench`` have in common: the same model and protocol under the same load.
 
-    The rounds of different runs are no pairs, so the interval is Welch's over the logarithms; the noise is the widest
-    that either run found for the metric, at any load.
+    The rounds of different runs are no pairs, so the interval is Welch's over the logarithms. The noise is the widest
+    that is known: what models differed from themselves within a round, and these two from one round to the next. It
+    does not know what differs between sessions.
     """
-    noise = {metric: _widest(metric, (*before.comparisons, *after.comparisons)) for metric in METRICS}
+    known = [*before.comparisons, *after.comparisons]
     return tuple(
-        _change(old, new, metric, noise[metric])
+        _change(old, new, metric, [each.noise for each in known if each.metric == metric])
         for old, new in _common(before.measurements, after.measurements)
         for metric in METRICS
     )
 
 
-def _change(old: Measurement, new: Measurement, metric: Metric, noise: Ratio | None) -> Comparison:
+def _change(old: Measurement, new: Measurement, metric: Metric, noises: Sequence[Ratio | None]) -> Comparison:
     ratio = _unpaired(old, new, metric)
-    judged = verdict(metric, ratio, noise or Ratio(1.0, 1.0, 1.0))  # neither run had a model twice in a round
-    return Comparison(metric, new.load, new.subject, old.subject, ratio, noise, judged, old.stable and new.stable)
+    own = (_successive(old, metric), _successive(new, metric))
+    noise = max((each for each in (*noises, *own) if each), key=floor, default=None)
+    stable = old.stable and new.stable
+    return Comparison(metric, new.load, new.subject, old.subject, ratio, noise, verdict(metric, ratio, noise), stable)
+
+
+def _successive(measurement: Measurement, metric: Metric) -> Ratio | None:
+    """Return what a model differs from itself between one run and the next."""
+    figures = [figure(each, metric) for each in measurement.repeats]
+    return ratio_of(list(pairwise(figures)))
 
 
 def _common(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
@@ -118,11 +133,6 @@ def _common(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iter
 def _identity(measurement: Measurement) -> tuple[object, ...]:
     subject = measurement.subject
     return subject.model, subject.protocol, measurement.load, measurement.phase
-
-
-def _widest(metric: Metric, comparisons: Sequence[Comparison]) -> Ratio | None:
-    noises = [each.noise for each in comparisons if each.metric == metric and each.noise]
-    return max(noises, key=lambda noise: max(noise.high, 1 / noise.low), default=None)
 
 
 def _unpaired(old: Measurement, new: Measurement, metric: Metric) -> Ratio | None:

@@ -30,6 +30,8 @@ from perf.results import (
 SCHEMA = 1
 FILE = "results.json"
 LARGEST = 1e18
+# The ratio of two figures, and an interval of e^30 around it, are less.
+LARGEST_RATIO = 1e100
 
 _Numbers = TypeVar("_Numbers", Latency, ServerTime, ClientTime, MachineLoad, Gauge, Ratio)
 
@@ -237,8 +239,8 @@ def _comparison(document: Mapping[str, Any]) -> Comparison:
 
 
 def _ratio(document: Mapping[str, Any] | None) -> Ratio | None:
-    ratio = _numbers(Ratio, document) if document is not None else None
-    if ratio and not min(ratio.low, ratio.value, ratio.high):
+    ratio = _numbers(Ratio, document, LARGEST_RATIO) if document is not None else None
+    if ratio and min(ratio.low, ratio.value, ratio.high) <= 1 / LARGEST_RATIO:
         raise ValueError("a ratio is 0")
     return ratio
 
@@ -265,16 +267,16 @@ def _scenario(document: Mapping[str, Any]) -> ScenarioOutcome:
     )
 
 
-def _numbers(kind: type[_Numbers], document: Mapping[str, Any]) -> _Numbers:
+def _numbers(kind: type[_Numbers], document: Mapping[str, Any], largest: float = LARGEST) -> _Numbers:
     """Return a dataclass of nothing but numbers."""
-    return kind(*(_number(document[each.name]) for each in fields(kind)))
+    return kind(*(_number(document[each.name], largest) for each in fields(kind)))
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, largest: float = LARGEST) -> float:
     """Return a number; none that is measured is negative or without an end."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
-    if not 0 <= value < LARGEST:
+    if not 0 <= value < largest:
         raise ValueError(f"{value!r:.20} is no figure")
     return float(value)
 

@@ -4,7 +4,7 @@ from generator.errors import ModelRepoError, PerfError, ServerError
 from perf.loads import Slo
 from perf.results import Results
 from perf.rounds import INTERRUPTED, SERVER_GONE
-from perf.summary import best_within
+from perf.summary import best_within, judged_by
 
 
 class Interrupted(ModelRepoError):
@@ -13,13 +13,14 @@ class Interrupted(ModelRepoError):
     exit_code = 130  # 128 + SIGINT, as shells report it
 
 
-def failure(results: Results) -> ModelRepoError | None:
-    """Return what makes the run a failure, the gravest first, or None."""
+def failure(results: Results, reported: bool) -> ModelRepoError | None:
+    """Return what makes the run a failure, the gravest first, or None; ``reported`` tells whether there is a report."""
+    kept = "what was measured until then is in the report" if reported else "there is no report, but what is printed"
     if results.incomplete == INTERRUPTED:
-        return Interrupted("interrupted: what was measured until then is in the report")
+        return Interrupted(f"interrupted: {kept}")
     if results.incomplete:
         kind = ServerError if results.incomplete.startswith(SERVER_GONE) else PerfError
-        return kind(results.incomplete, "What was measured until then is in the report")
+        return kind(results.incomplete, kept.capitalize())
     if results.scenario and results.scenario.breaches:
         more = len(results.scenario.breaches) - 1
         others = f", and {more} more" if more else ""
@@ -39,8 +40,8 @@ def failure(results: Results) -> ModelRepoError | None:
 def _unmet(results: Results, slo: Slo) -> PerfError | None:
     for subject, best in best_within(results.measurements, slo).items():
         if best is None:
-            seen = [each.figures for each in results.measurements if each.subject == subject and each.figures]
-            least = min(getattr(figures.latency, slo.percentile) for figures in seen) / 1e3
+            own = [each for each in results.measurements if each.subject == subject]
+            least = min(max(getattr(each.latency, slo.percentile) for each in judged_by(each)) for each in own) / 1e3
             return PerfError(
                 f"{subject.model} keeps {slo} under no load: the least that was seen is {least:.3g} ms",
                 "Lower the load, or loosen the limit",

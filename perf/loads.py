@@ -11,6 +11,7 @@ Arrivals = Literal["constant", "poisson"]
 PERCENTILES = ("avg", "p50", "p90", "p95", "p99")
 MOST_CONCURRENCY = 4096
 LEAST_RATE, MOST_RATE = 1e-3, 1e6
+MOST_LIMIT = 1e9
 _UNITS = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -102,7 +103,7 @@ def parse_rates(text: str) -> tuple[float, ...]:
 def parse_slo(text: str) -> Slo:
     """Read a limit such as ``p99:20ms``; the latency is avg, p50, p90, p95 or p99, the unit us, ms or s."""
     match = re.fullmatch(r"(avg|p50|p90|p95|p99)(?::|<=?)(\d+(?:\.\d+)?)(us|µs|ms|s)", text.replace(" ", ""))
-    if not match or not float(match[2]):
+    if not match or not 0 < float(match[2]) <= MOST_LIMIT:
         raise OptionError(
             f"the SLO {text!r} can't be read", f"Write p99:20ms: one of {', '.join(PERCENTILES)}, and us, ms or s"
         )

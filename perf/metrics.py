@@ -1,6 +1,7 @@
 """Triton's own metrics endpoint: GPU and CPU figures without DCGM and without root."""
 
 import http.client
+import math
 import threading
 import time
 import urllib.request
@@ -42,7 +43,7 @@ def read(url: str) -> Mapping[str, float]:
         sample.name + "".join(f"{{{device}}}" for device in sample.labels.values()): float(sample.value)
         for family in families
         for sample in family.samples
-        if sample.name in GAUGES
+        if sample.name in GAUGES and math.isfinite(sample.value) and sample.value >= 0
     }
     if not found:
         raise ValueError(f"{url} has none of Triton's metrics")

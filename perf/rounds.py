@@ -13,17 +13,18 @@ from perf.results import Measurement, Run, Subject
 from perf.summary import summarise
 from perf.target import Target, is_there
 
+# A disturbed or unsteady run is repeated, so that there are up to so many.
+TRIES = 3
 INTERRUPTED = "interrupted"
 SERVER_GONE = "the server no longer answers"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: each load so many ``rounds``; a disturbed or unsteady run is repeated up to ``tries`` times."""
+    """What is measured: each load so many ``rounds``."""
 
     loads: Sequence[Load]
     rounds: int
-    tries: int = 3
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Recorder:
         if self.runs:
             self.runs[-1] = replace(self.runs[-1], counts=True)
 
-    def measurements(self, phase: str = "") -> tuple[Measurement, ...]:
+    def measurements(self) -> tuple[Measurement, ...]:
         """Return what the runs add up to, in the order in which subjects and loads were first met."""
         keys = dict.fromkeys((run.subject, run.load) for run in self.runs)
-        return tuple(summarise([each for each in self.runs if (each.subject, each.load) == key], phase) for key in keys)
+        return tuple(summarise([each for each in self.runs if (each.subject, each.load) == key]) for key in keys)
 
 
 def measure(setting: Setting, targets: Sequence[Target], plan: Plan, recorder: Recorder, progress: Progress) -> None:
@@ -92,7 +93,7 @@ def _measure_load(
             if slot.target.subject in given_up:
                 continue
             progress.note(f"round {number} of {plan.rounds}, {slot.target.subject.model}")
-            found = _settled(setting, slot, load, number, plan.tries, recorder, progress)
+            found = settled(setting, slot, load, number, recorder, progress)
             if found.figures is None:
                 given_up.add(found.subject)
                 if not is_there(setting.client):
@@ -108,21 +109,25 @@ def _round(targets: Sequence[Target], number: int) -> list[Slot]:
     return slots if number % 2 else slots[::-1]
 
 
-def _settled(
-    setting: Setting, slot: Slot, load: Load, number: int, tries: int, recorder: Recorder, progress: Progress
-) -> Run:
+def settled(setting: Setting, slot: Slot, load: Load, number: int, recorder: Recorder, progress: Progress) -> Run:
     """Run until a run is steady on an undisturbed machine, or the tries are used up; the last one counts."""
     request = request_of(setting, slot.target, load)
-    for attempt in range(1, tries + 1):
-        found = run(setting, slot.target, request, number, slot.again)
+    for attempt in range(1, TRIES + 1):
+        found = _judged(run(setting, slot.target, request, number, slot.again))
         if not any((each.subject, each.load) == (found.subject, found.load) for each in recorder.runs):
             progress.tell(f"$ {found.command}")
-        good = found.stable and found.machine.steal <= STEAL
-        counts = good or attempt == tries or not is_there(setting.client)
-        recorder.runs.append(replace(found, counts=counts))
-        if counts:
+        found = replace(found, counts=found.stable or attempt == TRIES or not is_there(setting.client))
+        recorder.runs.append(found)
+        if found.counts:
             break
     return found
+
+
+def _judged(found: Run) -> Run:
+    """Return a run as it is, or marked unstable where other guests of the host disturbed it."""
+    if not found.stable or found.machine.steal <= STEAL:
+        return found
+    return replace(found, stable=False, reason=f"other guests took {found.machine.steal:.0%} of the CPU time")
 
 
 def _told(measurement: Measurement) -> str:

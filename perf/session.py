@@ -19,7 +19,7 @@ from perf.target import Data, Target, prepare
 from server import Server, running_server
 
 USUAL_METRICS_PORT = 8002
-# ONNX's names for the types of weights, in bytes of which a model's precision is told.
+# ONNX's names for the types of weights, by which a model's precision is told.
 PRECISIONS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
 
 
@@ -125,11 +125,11 @@ def manifest_of(repository: Path, name: str) -> Manifest | None:
 
 
 def precision_of(repository: Path, name: str) -> str | None:
-    """Return the type that most bytes of an ONNX model's weights have, None for other models and ones elsewhere."""
+    """Return the type that most of an ONNX model's weights have, None for other models and ones elsewhere."""
     model, _, version = name.partition(":")
     folder = repository / model
-    versions = [version] if version else sorted((each.name for each in folder.glob("[0-9]*")), key=int)
-    path = folder / (versions[-1] if versions else "") / "model.onnx"
+    numbers = [int(each.name) for each in folder.glob("[0-9]*") if each.name.isdecimal()]
+    path = folder / (version or str(max(numbers, default=""))) / "model.onnx"
     return _weights_type(path) if path.is_file() else None
 
 

@@ -94,8 +94,12 @@ def keeps(measurement: Measurement, slo: Slo) -> bool:
     """Tell whether a latency keeps its limit and no request failed; an unstable one must keep it in every round."""
     if measurement.figures is None or measurement.failed:
         return False
-    seen = [measurement.figures] if measurement.stable else measurement.repeats
-    return all(meets(each, slo) for each in seen)
+    return all(meets(each, slo) for each in judged_by(measurement))
+
+
+def judged_by(measurement: Measurement) -> Sequence[Figures | Repeat]:
+    """Return the figures that must keep a limit: the medians, of an unstable measurement those of every run."""
+    return [measurement.figures] if measurement.stable and measurement.figures else measurement.repeats
 
 
 def meets(seen: Figures | Repeat, slo: Slo) -> bool:

@@ -144,12 +144,12 @@ def test_several_models_are_compared_beside_the_noise(bench: Bench, server: Serv
 
 def test_a_local_server_is_started_for_the_run_and_said_to_be_local(bench: Bench, repository: Path) -> None:
     arguments = ("--repository", str(repository), "--protocol", "http", "--concurrency", "1", *QUICK, "--json")
-    outcome = bench("linear", *arguments)
+    outcome = bench("linear", *arguments, "--duration", "2s")
     assert outcome.code == 0, outcome.err
     assert outcome.report["environment"]["server"]["local"] is True
     (row,) = outcome.report["measurements"]
     assert (row["protocol"], row["precision"]) == ("http", "fp32")
-    assert "nv_cpu_memory_used_bytes" in row["metrics"] or row["metrics"] == {}
+    assert row["metrics"]["nv_cpu_memory_used_bytes"]["most"] > 1e6
 
 
 def test_ids_stay_where_the_model_has_rows(bench: Bench, server: Server) -> None:
@@ -163,6 +163,8 @@ def test_every_type_can_be_sent_through_shared_memory_too(bench: Bench, server: 
     for memory in ("none", "system"):
         outcome = bench(*asked(server, "echo", "--concurrency", "1", "--shared-memory", memory, *QUICK, "--json"))
         assert outcome.code == 0, outcome.err
+        (command,) = outcome.report["measurements"][0]["commands"]
+        assert ("--shared-memory system" in command) == (memory == "system")
 
 
 def test_samples_are_sent(bench: Bench, server: Server, workdir: Path) -> None:
@@ -219,16 +221,17 @@ def test_requests_that_are_turned_away_are_a_failure(bench: Bench, server: Serve
     assert outcome.report["error"]["exit_code"] == 8
 
 
-def test_a_server_that_dies_leaves_what_was_measured(bench: Bench, repository: Path) -> None:
+def test_a_server_that_dies_leaves_what_was_measured(bench: Bench, repository: Path, workdir: Path) -> None:
+    def kill() -> None:
+        deadline = time.monotonic() + 60
+        while len(list(workdir.glob("bench_results/*/raw/*.log"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(doomed.pid, signal.SIGKILL)
+
     with running_server(repository) as doomed:
-        killer = threading.Timer(4.0, lambda: os.kill(doomed.pid, signal.SIGKILL))
+        killer = threading.Thread(target=kill)
         killer.start()
-        outcome = bench(
-            *asked(
-                doomed, "linear", "--concurrency", "1", "--duration", "0.3s", "--repeats", "100", "--stability", "500"
-            ),
-            "--json",
-        )
+        outcome = bench(*asked(doomed, "linear", "--concurrency", "1", *QUICK, "--repeats", "100", "--json"))
         killer.join()
     assert outcome.code == 7
     assert "error: the server no longer answers" in outcome.err

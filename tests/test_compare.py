@@ -141,6 +141,17 @@ def test_versions_are_compared_with_themselves_where_both_have_them() -> None:
     assert (first.baseline.version, first.subject.version) == ("1", "2")
 
 
+def test_without_a_second_round_nothing_is_known() -> None:
+    assert {each.verdict for each in compare_results(results([100]), results([200]))} == {"unknown"}
+
+
+def test_what_a_model_differs_from_round_to_round_is_noise() -> None:
+    restless = [100.0, 140.0, 100.0, 140.0, 100.0, 140.0]
+    (throughput, *_) = compare_results(results(restless), results([rate * 1.1 for rate in restless]))
+    assert throughput.noise
+    assert throughput.verdict == "noise"
+
+
 def test_an_interval_without_an_end_can_be_computed() -> None:
     ratio = ratio_of([(1e15, 1e-15), (1e-15, 1e15)])
     assert ratio

@@ -3,20 +3,24 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from generator.errors import PerfError
 from perf import documents
+from perf.compare import ratio_of
 from perf.loads import Load
 from perf.results import Latency, Results
-from tests.bench_results import BASE, HALF, figures, in_process, measured, measurement, played
+from tests.bench_results import BASE, HALF, comparison, figures, in_process, measured, measurement, played
 
 Golden = Callable[[str, str], None]
 Change = Callable[[dict[str, Any]], object]
+FIGURE = st.floats(1e-3, 9e17)
 
 
 @pytest.mark.parametrize("results", [measured(), played(), in_process()], ids=["measured", "played", "in process"])
@@ -59,6 +63,26 @@ def test_what_was_not_measured_is_null() -> None:
     assert last["reason"] == "perf_analyzer: unable to allocate memory"
 
 
+@given(st.lists(st.tuples(FIGURE, FIGURE), max_size=4), FIGURE)
+def test_ratios_and_figures_of_any_size_are_written_and_read_back(
+    tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[float, float]], size: float
+) -> None:
+    ratio, load = ratio_of(pairs), Load(concurrency=1)
+    found = replace(figures(load), throughput=size, latency=Latency(size, size, size, size, size))
+    results = Results(
+        created="now",
+        environment={},
+        measurements=(measurement(BASE, load, figures=found),),
+        comparisons=(replace(comparison("p99", load, ratio, "noise"), noise=ratio),),
+        in_process=(replace(in_process().in_process[0], mean=size, speed_up=ratio),),
+    )
+    document = documents.to_document(results, None)
+    assert document["comparisons"][0]["ratio"] == (asdict(ratio) if ratio else None)
+    path = tmp_path_factory.getbasetemp() / "any_size.json"
+    path.write_text(json.dumps(document, allow_nan=False))
+    assert documents.read(path) == results
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0, 1e300])
 def test_what_is_no_figure_is_refused(tmp_path: Path, odd: float) -> None:
     load = Load(concurrency=1)
@@ -98,6 +122,8 @@ DAMAGE: dict[str, Change] = {
     "a broken count": _with(0.5, "measurements", 0, "requests"),
     "neither stable nor not": _with("yes", "measurements", 0, "stable"),
     "a name that is none": _with(None, "measurements", 0, "model"),
+    "a ratio of nothing": _with(0, "comparisons", 0, "ratio", "low"),
+    "a ratio without end": _with(1e200, "comparisons", 0, "noise", "high"),
     "a verdict that nobody gives": _with("great", "comparisons", 0, "verdict"),
     "arrivals that nobody makes": lambda document: document["measurements"][0].update(
         request_rate=1.0, arrivals="sometimes"

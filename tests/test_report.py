@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
+from cli.bench_output import tell_results
 from generator.errors import PerfError
 from perf import report
 from perf.loads import Load, Slo
@@ -96,7 +97,7 @@ def test_the_csv_has_a_row_a_measurement_and_a_unit_a_column(tmp_path: Path) -> 
         "arrivals", "batch_size", "throughput_per_s", "latency_avg_us", "latency_p50_us", "latency_p90_us",
         "latency_p95_us", "latency_p99_us", "server_queue_us", "server_compute_input_us", "server_compute_infer_us",
         "server_compute_output_us", "client_send_us", "client_network_us", "client_receive_us", "requests",
-        "delayed_share", "failed", "stable", "reason", "rounds", "discarded", "steal_share", "busy_share",
+        "delayed_share", "failed", "stable", "reason", "runs", "discarded", "steal_share", "busy_share",
         "load_average", "batches", "nv_cpu_utilization_mean", "nv_cpu_utilization_most",
         "nv_cpu_memory_used_bytes_mean", "nv_cpu_memory_used_bytes_most",
     ]  # fmt: skip
@@ -170,6 +171,12 @@ def test_a_reader_is_warned_before_the_figures() -> None:
     assert warned(Results("now", {"server": {"local": False}})) == []
 
 
+def test_warnings_of_the_run_are_in_the_page_and_its_twin() -> None:
+    (warning,) = measured().warnings
+    assert f'<li class="warn">{warning}</li>' in page(measured())
+    assert f"> **{warning}**" in markdown(measured())
+
+
 def test_names_are_as_long_as_it_takes_to_tell_subjects_apart() -> None:
     again, over_http = replace(BASE, version="2"), replace(BASE, protocol="http")
     assert Subjects((BASE, HALF)).name(BASE) == "resnet50_onnx"
@@ -200,15 +207,52 @@ def test_an_empty_result_is_a_report_too(tmp_path: Path) -> None:
 # In a terminal.
 
 
-def lines(results: Results, width: int = 80) -> str:
-    console = Console(width=width, color_system=None)
+def lines(results: Results) -> str:
+    return printed(terminal.table(results))
+
+
+def printed(table: RenderableType) -> str:
+    console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        console.print(terminal.table(results))
+        console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
 def test_the_table_fits_80_columns(golden: Golden) -> None:
     golden("report/table.txt", lines(measured()) + "\n" + lines(played()))
+
+
+def test_a_load_test_is_judged_by_its_scenario_and_not_phase_by_phase() -> None:
+    tight = Slo("p99", 1.0)
+    assert "broken" in lines(replace(measured(), slo=tight))
+    assert "| broken |" in markdown(replace(measured(), slo=tight))
+    assert "broken" not in lines(replace(played(), slo=tight))
+    assert "| SLO |" not in markdown(replace(played(), slo=tight))
+
+
+def test_comparisons_and_frameworks_fit_80_columns(golden: Golden) -> None:
+    both = printed(terminal.comparisons(measured())) + "\n" + printed(terminal.in_process(in_process().in_process))
+    assert max(map(len, both.splitlines())) <= 80
+    golden("report/compared.txt", both)
+
+
+def test_a_ratio_without_noise_is_shown_and_its_verdict_explained_once() -> None:
+    def table(noise: Ratio | None, word: Any) -> str:
+        found = (replace(each, noise=noise, verdict=word) for each in measured().comparisons[:3])
+        return printed(terminal.comparisons(replace(measured(), comparisons=tuple(found))))
+
+    without = table(None, "unknown")
+    assert without.count("1.31x (1.27 to 1.35)") == 1
+    assert without.count(f"{units.NOTHING} ? unknown") == 3
+    assert without.count("no noise was measured") == 1
+    assert "no noise was measured" not in table(Ratio(1.0, 0.99, 1.01), "better")
+
+
+def test_below_its_table_a_load_test_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_results(played(), Path("r/report.html"), None, as_json=False)
+    below = capsys.readouterr().out.partition("Load test")[2]
+    assert below.startswith(" “ramp” failed.\nBroken: p99 was 31.2 ms in phase peak, where 20 ms is allowed\n")
+    assert below.endswith("\nreport: r/report.html\n")
 
 
 def test_the_plot_is_15_lines_of_characters_at_most(golden: Golden) -> None:
@@ -227,9 +271,15 @@ def test_one_point_is_no_plot() -> None:
     assert terminal.plot(measured(), 10, colour=False) == ""
 
 
-def test_a_name_with_brackets_is_shown_as_it_is() -> None:
-    odd = replace(BASE, model="[red]x[/]")
-    assert "[red]x[/]" in lines(Results("now", {}, (measurement(odd, Load(concurrency=1)),)))
+@pytest.mark.parametrize("name", ["[red]x[/]", "[/x] [b", ":smile:", "x\\"])
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(name: str) -> None:
+    odd = replace(BASE, model=name)
+    found = measurement(odd, Load(concurrency=1), stable=False, reason=name)
+    compared = (replace(measured().comparisons[0], subject=odd),)
+    assert lines(Results("now", {}, (found,))).count(name) == 3
+    assert f"{name} / resnet50_onnx" in printed(terminal.comparisons(Results("now", {}, comparisons=compared)))
+    row = replace(in_process().in_process[0], model=name, framework=f"{name} x")
+    assert printed(terminal.in_process([row])).count(name) == 2
 
 
 # In a browser.
@@ -340,6 +390,7 @@ def test_the_theme_can_be_changed_and_the_plots_follow(browser: "Browser", pages
         assert colours(tab) == dark
     with opened(browser, pages["measured"], "dark") as tab:
         tab.emulate_media(color_scheme="light")
+        tab.wait_for_selector("#theme:has-text('Dark')")  # it has noticed, and draws
         drawn(tab)
         assert colours(tab) == light
 

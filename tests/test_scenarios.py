@@ -3,9 +3,10 @@
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
+from clients.settings import parse_url
 from generator import process, releases
-from generator.errors import OptionError
+from generator.errors import OptionError, PerfError
 from generator.progress import Progress
 from perf.analyzer import find as analyzer
 from perf.analyzer.export import is_own_failure
@@ -33,7 +35,7 @@ from perf.results import (
 )
 from perf.rounds import Recorder
 from perf.scenarios import findings, load_test, scenario
-from perf.scenarios.canary import Judge, Seen
+from perf.scenarios.canary import Canary, Judge, Seen
 from perf.scenarios.findings import Played
 from perf.scenarios.scenario import Phase
 from perf.session import opened, prepared
@@ -140,11 +142,13 @@ def played(
     phase: Phase | None = None,
     load: Load | None = None,
     failed: int = 0,
+    requests: int = 9,
 ) -> Played:
     figures = None
     if throughput is not None:
         p99 = p99_ms * 1e3
-        figures = Figures(throughput, Latency(p99, p99, p99, p99, p99), ServerTime(0, 0, 0, 0), ClientTime(0, 0, 0), 9)
+        latency = Latency(p99, p99, p99, p99, p99)
+        figures = Figures(throughput, latency, ServerTime(0, 0, 0, 0), ClientTime(0, 0, 0), requests)
     run = Run(
         subject=SUBJECT,
         load=load or Load(concurrency=1),
@@ -216,6 +220,26 @@ def test_latency_may_take_a_moment_to_recover_but_must() -> None:
     assert findings.breaches(spike(5, 5, 5, 5), Slo("p99", 4000.0))
 
 
+def test_whether_latency_recovers_is_not_judged_before_its_time_is_over() -> None:
+    assert findings.breaches(spike(900, 70, 50), None) == ()
+
+
+def at_rate(rate: float, *answered: float, requests: int) -> list[Played]:
+    load, phase = Load(request_rate=rate, arrivals="poisson"), Phase("soak", 4.0, rate=rate, segments=len(answered))
+    return [played(each, phase=phase, load=load, requests=requests) for each in answered]
+
+
+def test_a_rate_is_missed_where_chance_does_not_explain_it() -> None:
+    assert not findings.remarks(at_rate(100, 90, 108, requests=100), None, ())
+    assert not findings.remarks(at_rate(100, 80, requests=80), None, ())
+    (said,) = findings.remarks(at_rate(100, 60, 64, requests=200), None, ())
+    assert said == ("linear, soak: of 100 requests/s that were asked for 62 were answered, with p99 1 ms at worst")
+    (said,) = findings.remarks(at_rate(100, 1, requests=2), None, ())
+    assert said == "linear, soak: of 100 requests/s that were asked for 1 were answered, with p99 1 ms"
+    assert findings.remarks(at_rate(100, 94, requests=10**6), None, ())
+    assert not findings.remarks(at_rate(100, 96, requests=10**6), None, ())
+
+
 def test_drift_and_growth_are_told() -> None:
     soak = Phase("soak", 6.0, rate=50.0, segments=6)
     steps = [replace(played(50, 1 + number, phase=soak), memory=10**8 + number * 10**7) for number in range(6)]
@@ -271,7 +295,7 @@ def test_a_command_can_be_stopped_from_another_thread() -> None:
     threading.Timer(0.3, stop.set).start()
     with pytest.raises(process.Stopped):
         process.run(["sleep", "60"], timeout=60, stop=stop)
-    assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
+    assert not running("sleep")
 
 
 # What is found, in earnest.
@@ -291,8 +315,9 @@ class Stage:
         seconds: float | None = None,
         base_rate: float | None = None,
         change: Callable[[Target], Target] = lambda target: target,
+        recorder: Recorder | None = None,
     ) -> tuple[ScenarioOutcome, tuple[Measurement, ...], Recorder]:
-        recorder = Recorder()
+        recorder = recorder or Recorder()
         targets = [change(target) for target in self.targets if target.subject.model in models]
         outcome, measurements = load_test.play(
             scenario.read(which),
@@ -306,6 +331,14 @@ class Stage:
             progress=Progress(),
         )
         return outcome, measurements, recorder
+
+    def elsewhere(self, folder: Path, script: str = "") -> "Stage":
+        """Return the stage with a folder of its own, and perf_analyzer behind lines of a shell's."""
+        (folder / "raw").mkdir()
+        path, found = folder / "perf_analyzer.sh", self.setting.analyzer
+        path.write_text(f'cd {folder}\n{script}\nexec "$@"\n')
+        analyzer = replace(found, command=("sh", str(path), *found.command))
+        return replace(self, setting=replace(self.setting, folder=folder, analyzer=analyzer))
 
 
 @contextmanager
@@ -325,7 +358,7 @@ def staged(repository: Path, folder: Path, *models: str) -> Iterator[Stage]:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_repository(tmp_path_factory.mktemp("scenarios") / "models")
     shutil.copytree(folder / "linear", folder / "strict")
-    policy = "dynamic_batching { max_queue_delay_microseconds: 100000 default_queue_policy { max_queue_size: 1 } }"
+    policy = "dynamic_batching { max_queue_delay_microseconds: 100000 default_queue_policy { max_queue_size: 2 } }"
     text = (folder / "linear/config.pbtxt").read_text()
     (folder / "strict/config.pbtxt").write_text(
         text.replace('"linear"', '"strict"').replace("dynamic_batching { }", policy)
@@ -339,9 +372,46 @@ def stage(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield found
 
 
+def running(program: str) -> int:
+    """Count the processes of a program that this one, or a child of its, has started."""
+    found = 0
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += child.name() == program
+    return found
+
+
 def nothing_is_left() -> bool:
-    children = [child.name() for child in psutil.Process().children(recursive=True)]
-    return "perf_analyzer" not in children and not [each for each in threading.enumerate() if each.name == "canary"]
+    return not running("perf_analyzer") and not [each for each in threading.enumerate() if each.name == "canary"]
+
+
+def counted(recorder: Recorder) -> list[Run]:
+    """Return the runs but those that were repeated, as perf_analyzer itself had failed."""
+    return [run for run in recorder.runs if run.counts]
+
+
+@contextmanager
+def after(runs: int, recorder: Recorder, act: Callable[[], object]) -> Iterator[None]:
+    """Act beside a block, once: as soon as perf_analyzer runs again after so many runs."""
+
+    def follow() -> None:
+        while not done.wait(0.02):
+            if len(counted(recorder)) >= runs and running("perf_analyzer"):
+                act()
+                return
+
+    done = threading.Event()
+    watcher = threading.Thread(target=follow)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_smoke_test_passes_where_every_model_answers_rightly(stage: Stage) -> None:
@@ -355,7 +425,7 @@ def test_a_smoke_test_passes_where_every_model_answers_rightly(stage: Stage) -> 
         ("linear", "a little load"),
         ("join", "a little load"),
     ]
-    assert len(recorder.runs) == 2
+    assert len(counted(recorder)) == 2
     assert nothing_is_left()
 
 
@@ -376,7 +446,43 @@ def test_where_no_answer_is_known_none_is_checked(stage: Stage) -> None:
         "smoke", "linear", seconds=0.5, change=lambda target: replace(target, rows=(), answers=())
     )
     assert outcome.requests.checked == 0
-    assert outcome.remarks == ("no answers of linear were checked: what they are asked is a file of perf_analyzer's",)
+    assert "no answers of linear were checked: what they are asked is a file of perf_analyzer's" in outcome.remarks
+    assert not any("were compared" in remark for remark in outcome.remarks)
+
+
+def test_an_error_of_the_canary_is_not_lost(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Judge, "difference", broken)
+    with pytest.raises(ZeroDivisionError):
+        stage.play("smoke", "linear", seconds=1.0)
+    with pytest.raises(ZeroDivisionError):
+        stage.play("mixed", "linear", "join", seconds=3.0, base_rate=200.0)
+    assert nothing_is_left()
+
+
+def test_an_error_under_a_canary_is_told_before_the_canarys_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        asked.set()
+        raise ZeroDivisionError
+
+    def fail() -> None:
+        with Canary(stage.targets[0]):
+            assert asked.wait(10)
+            raise LookupError
+
+    asked = threading.Event()
+    monkeypatch.setattr(Judge, "difference", broken)
+    with pytest.raises(LookupError):
+        fail()
+    assert nothing_is_left()
+
+
+def test_the_memory_of_what_is_no_triton_is_not_the_servers(stage: Stage) -> None:
+    assert load_test.server_memory(stage.targets[0].address)
+    with socket.create_server(("127.0.0.1", 0)) as tunnel:
+        assert load_test.server_memory(parse_url(f"grpc://127.0.0.1:{tunnel.getsockname()[1]}")) is None
 
 
 def test_a_broken_slo_is_a_breach_that_says_by_how_much(stage: Stage) -> None:
@@ -436,8 +542,7 @@ def test_mixed_asks_all_models_at_the_same_time(stage: Stage) -> None:
     def look() -> None:
         nonlocal at_once
         while not done.wait(0.05):
-            children = [child.name() for child in psutil.Process().children()]
-            at_once = max(at_once, children.count("perf_analyzer"))
+            at_once = max(at_once, running("perf_analyzer"))
 
     done = threading.Event()
     watcher = threading.Thread(target=look)
@@ -452,23 +557,77 @@ def test_mixed_asks_all_models_at_the_same_time(stage: Stage) -> None:
     assert outcome.breaches == ()
 
 
+def test_rates_are_those_that_were_asked_for_and_shares_have_three_digits(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "rates.toml").write_text(
+        f'{PHASE}rate = 123.4567\n[[phases]]\nname = "two"\nseconds = 1\nrate = "50%"\n'
+    )
+    _, measurements, _ = stage.play(str(tmp_path / "rates.toml"), "linear", base_rate=246.913)
+    assert [each.load.request_rate for each in measurements] == [123.4567, 123.0]
+
+
+def test_where_a_model_is_measured_again_alone_it_says_so(stage: Stage, tmp_path: Path) -> None:
+    fails_late = """case "$*" in *" -m join "*)
+    if mkdir once; then sleep 4; echo "No valid requests recorded" >&2; exit 1; fi;; esac"""
+    (tmp_path / "both.toml").write_text(f"together = true\n{PHASE}rate = 100\n")
+    outcome, measurements, recorder = stage.elsewhere(tmp_path, fails_late).play(
+        str(tmp_path / "both.toml"), "linear", "join"
+    )
+    assert {run.subject.model for run in counted(recorder)} == {"linear", "join"}
+    (join,) = [each for each in measurements if each.subject.model == "join"]
+    assert (join.stable, join.figures is None) == (False, False)
+    # Where the run alone was unsteady besides, it has that for a reason.
+    assert join.reason == "the others had ended" or "between windows" in join.reason
+    assert any("perf_analyzer itself failed once" in remark for remark in outcome.remarks)
+
+
 @pytest.mark.parametrize("which", ["smoke", "mixed"])
 def test_an_interrupt_ends_it_at_once_and_leaves_nothing(which: str, stage: Stage) -> None:
-    interrupt = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    interrupt.start()
-    try:
-        _, _, recorder = stage.play(which, "linear", "join", seconds=60.0, base_rate=200.0)
-    finally:
-        interrupt.cancel()
+    recorder = Recorder()
+    with pytest.raises(KeyboardInterrupt), after(0, recorder, interrupt):
+        stage.play(which, "linear", "join", seconds=60.0, base_rate=200.0, recorder=recorder)
+    assert nothing_is_left()
+
+
+@pytest.mark.parametrize(("which", "seconds", "runs"), [("smoke", 3.0, 1), ("mixed", 9.0, 2)])
+def test_an_interrupt_keeps_what_was_found(which: str, seconds: float, runs: int, stage: Stage) -> None:
+    recorder = Recorder()
+    with after(runs, recorder, interrupt):
+        outcome, measurements, _ = stage.play(
+            which, "linear", "join", seconds=seconds, base_rate=200.0, recorder=recorder
+        )
     assert recorder.incomplete == "interrupted"
+    assert len(measurements) == runs
+    assert all(each.figures for each in measurements)
+    assert outcome.breaches == ()
+    assert nothing_is_left()
+
+
+@pytest.mark.parametrize(("which", "seconds", "runs"), [("smoke", 3.0, 1), ("mixed", 9.0, 2)])
+def test_an_error_keeps_what_was_found(which: str, seconds: float, runs: int, stage: Stage, tmp_path: Path) -> None:
+    recorder = Recorder()
+    with after(runs, recorder, lambda: (tmp_path / "raw").rename(tmp_path / "gone")):
+        outcome, measurements, _ = stage.elsewhere(tmp_path).play(
+            which, "linear", "join", seconds=seconds, base_rate=200.0, recorder=recorder
+        )
+    assert recorder.incomplete.startswith(f"can't write {tmp_path}/raw/")
+    assert len(measurements) == runs
+    assert outcome.requests.answered > 0
+    assert nothing_is_left()
+
+
+def test_the_error_of_one_model_ends_the_others_and_is_raised(stage: Stage, tmp_path: Path) -> None:
+    # linear comes first, and is stopped because of what happens to join.
+    broken = stage.elsewhere(tmp_path, 'case "$*" in *" -m join "*) sleep 1; rm -r raw; exit 1;; esac')
+    with pytest.raises(PerfError, match=r"can't write .*/raw/join"):
+        broken.play("mixed", "linear", "join", seconds=180.0, base_rate=200.0)
     assert nothing_is_left()
 
 
 def test_where_the_server_dies_what_was_found_is_kept(repository: Path, tmp_path: Path) -> None:
     with staged(repository, tmp_path / "dying", "linear", "join") as dying:
-        killer = threading.Timer(3.0, os.kill, (dying.pid, signal.SIGKILL))
-        killer.start()
-        outcome, measurements, recorder = dying.play("smoke", "linear", "join", seconds=2.0)
+        recorder = Recorder()
+        with after(1, recorder, lambda: os.kill(dying.pid, signal.SIGKILL)):
+            outcome, measurements, _ = dying.play("smoke", "linear", "join", seconds=2.0, recorder=recorder)
     assert recorder.incomplete.startswith("the server no longer answers, in a little load; perf_analyzer: ")
     assert [each.figures is None for each in measurements] == [False, True]
     assert any(breach.startswith("join, a little load: ") for breach in outcome.breaches)

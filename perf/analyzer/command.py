@@ -22,9 +22,8 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 class Request:
     """One run of perf_analyzer: what is asked where, how much at a time, for how long in each of its windows.
 
-    ``data`` is the JSON file with what is sent, ``table`` the CSV file that it writes. ``intervals`` is a file with the
-    microseconds between requests, one a line, instead of a load. ``output_bytes`` is the room for an output in shared
-    memory.
+    ``data`` is the JSON file with what is sent, ``table`` the CSV file that it writes. ``output_bytes`` is the room for
+    an output in shared memory.
     """
 
     model: str
@@ -36,7 +35,6 @@ class Request:
     table: Path
     shared_memory: SharedMemory = "none"
     output_bytes: int = 0
-    intervals: Path | None = None
 
 
 def arguments(request: Request) -> tuple[str, ...]:
@@ -69,8 +67,6 @@ def _tls(address: Address) -> tuple[str, ...]:
 
 def _load(request: Request) -> tuple[str, ...]:
     load = request.load
-    if request.intervals:
-        return "--request-intervals", str(request.intervals)
     if load.request_rate is None:
         return "--concurrency-range", str(load.concurrency)
     return "--request-rate-range", f"{load.request_rate:.10g}", "--request-distribution", load.arrivals

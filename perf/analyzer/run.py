@@ -3,7 +3,7 @@
 import os
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from perf.target import Target, short
 PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
 # A window holds at least so many requests of a slow model; perf_analyzer fails where one holds none.
 REQUESTS_PER_WINDOW = 5
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where perf_analyzer makes its regions
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def name_of(target: Target, load: Load) -> str:
     return f"{short(subject.model)}-{subject.version}-{subject.protocol}-{kind}-b{load.batch_size}"
 
 
-def request_of(setting: Setting, target: Target, load: Load, intervals: Path | None = None) -> Request:
+def request_of(setting: Setting, target: Target, load: Load) -> Request:
     """Return what perf_analyzer is asked for."""
     return Request(
         model=target.subject.model,
@@ -88,7 +89,6 @@ def request_of(setting: Setting, target: Target, load: Load, intervals: Path | N
         table=setting.folder / "raw" / f"{name_of(target, load)}.csv",
         shared_memory=setting.shared_memory,
         output_bytes=target.output_bytes,
-        intervals=intervals,
     )
 
 
@@ -100,16 +100,17 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     """
     command = (*setting.analyzer.command, *arguments(request))
     request.table.unlink(missing_ok=True)
+    regions = _regions(setting, target)
     before = _counts_or_none(setting.client, target)
     watch = machine.Watch()
     try:
         with metrics.Watch(setting.metrics_url) as gauges:
             done = _finished(command, setting, request.window_seconds * WINDOWS)
     except BaseException:
-        _give_back(setting, target)
+        _give_back(setting.client, regions)
         raise
     if done.code:
-        _give_back(setting, target)
+        _give_back(setting.client, regions)
     after = _counts_or_none(setting.client, target)
     log = _keep(request.table, done, number, again)
     figures, windows, reason = _read(done, log, setting.stability)
@@ -134,15 +135,22 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     )
 
 
-def _give_back(setting: Setting, target: Target) -> None:
-    """Take away the shared memory that a killed perf_analyzer leaves; its regions are named as the tensors are."""
+def _regions(setting: Setting, target: Target) -> list[str]:
+    """Return the regions of shared memory that perf_analyzer will make: named as the tensors are, and not there yet."""
     if setting.shared_memory == "none":
-        return
+        return []
     inputs = (f"{tensor.name}_0_{row}" for tensor in target.model.inputs for row in range(max(1, len(target.rows))))
-    for name in (*inputs, *(tensor.name for tensor in target.model.outputs)):
+    names = (*inputs, *(tensor.name for tensor in target.model.outputs))
+    return [name for name in names if "/" not in name and not (SHARED_MEMORY / name).exists()]
+
+
+def _give_back(client: Client, regions: Sequence[str]) -> None:
+    """Take away what a perf_analyzer that was killed, or failed, has left of its regions."""
+    for name in regions:
         with suppress(ClientError):  # a server that has gone keeps nothing
-            setting.client.unregister_shared_memory(name)
-        Path("/dev/shm", name).unlink(missing_ok=True)  # noqa: S108 - where perf_analyzer makes them
+            client.unregister_shared_memory(name)
+        with suppress(OSError):  # another user's, which is none of ours
+            (SHARED_MEMORY / name).unlink(missing_ok=True)
 
 
 def _read(done: process.Finished, log: Path, stability: float) -> tuple[Figures | None, tuple[Window, ...], str]:

@@ -85,9 +85,9 @@ def measure(
 
     ``models`` has the samples that each is asked, without a batch dimension.
 
-    In process, a round is ``seconds`` of calls. Percentiles are those of all calls of all rounds; served, they are the
-    medians of the rounds'. The first row of a model and batch size is what the others' ``speed_up`` is over: the source
-    framework, or ONNX Runtime for a model that came as an ONNX file. What can't be measured served is a warning.
+    In process, a round is ``seconds`` of calls. Figures are the medians of the rounds'. The first row of a model and
+    batch size is what the others' ``speed_up`` is over: the source framework, or ONNX Runtime for a model that came as
+    an ONNX file. What can't be measured served is a warning.
 
     Raises PerfError for a model that is not ours or whose process ends, and SourceError where its source can't be had.
     """
@@ -261,21 +261,21 @@ def _usual(found: Found) -> float:
 
 
 def _figures(found: Sequence[Found], batch_size: int) -> dict[str, float]:
+    """Return the medians of the rounds' figures, as for everything that is measured in rounds."""
+    rounds = [_round(each, batch_size) for each in found]
+    return {name: median(each[name] for each in rounds) for name in rounds[0]}
+
+
+def _round(found: Found, batch_size: int) -> dict[str, float]:
+    if isinstance(found, Asked):
+        latency = found.figures.latency
+        percentiles = {"p50": latency.p50, "p95": latency.p95, "p99": latency.p99}
+        return {"mean": latency.avg, **percentiles, "throughput": found.figures.throughput}
     import numpy as np
 
-    calls = [call for each in found if isinstance(each, Timed) for call in each.calls]
-    if calls:
-        mean = fmean(calls)
-        p50, p95, p99 = (float(value) for value in np.percentile(calls, (50, 95, 99)))
-        return {"mean": mean, "p50": p50, "p95": p95, "p99": p99, "throughput": batch_size / mean * 1e6}
-    figures = [each.figures for each in found if isinstance(each, Asked)]
-    return {
-        "mean": fmean((each.latency.avg for each in figures), (each.requests for each in figures)),
-        "p50": median(each.latency.p50 for each in figures),
-        "p95": median(each.latency.p95 for each in figures),
-        "p99": median(each.latency.p99 for each in figures),
-        "throughput": fmean(each.throughput for each in figures),
-    }
+    mean = fmean(found.calls)
+    p50, p95, p99 = (float(value) for value in np.percentile(found.calls, (50, 95, 99)))
+    return {"mean": mean, "p50": p50, "p95": p95, "p99": p99, "throughput": batch_size / mean * 1e6}
 
 
 def _batch(rows: Rows, batch_size: int, batched: bool) -> Arrays:

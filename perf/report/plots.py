@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from perf.compare import floor
 from perf.loads import Slo
 from perf.report import units
 from perf.report.subjects import COLOURS, Curve, Subjects, amount
@@ -94,7 +95,7 @@ def _told(measurement: Measurement, name: str) -> str:
     lines = [f"<b>{name}</b>", html.escape(f"{measurement.phase}: {measurement.load}".removeprefix(": "))]
     if figures:
         seen = [each.throughput for each in measurement.repeats] or [figures.throughput]
-        between = f" ({units.digits(min(seen))} to {units.digits(max(seen))} in {len(seen)} rounds)"
+        between = f" ({units.digits(min(seen))} to {units.digits(max(seen))} in {len(seen)} runs)"
         lines.append(f"{units.digits(figures.throughput)} /s{between if len(seen) > 1 else ''}")
         latency = figures.latency
         lines += [f"{each} {units.duration(getattr(latency, each))}" for each in ("p50", "p90", "p95", "p99")]
@@ -277,12 +278,12 @@ def _forest(found: Sequence[Comparison], subjects: Subjects) -> Plot:
     tones = [f"@{TONES[each.verdict]}" for each in found]
     ratios = [each.ratio for each in found if each.ratio]
     noisy = [(name, each.noise) for name, each in zip(names, found, strict=True) if each.noise]
-    floors = [max(noise.high, 1 / noise.low, 1.0) for _, noise in noisy]
+    floors = [floor(noise) for _, noise in noisy]
     noise = {
         "type": "bar", "orientation": "h", "name": "noise", "y": [name for name, _ in noisy],
-        "base": [1 / floor for floor in floors], "x": [floor - 1 / floor for floor in floors], "width": 0.55,
+        "base": [1 / bound for bound in floors], "x": [bound - 1 / bound for bound in floors], "width": 0.55,
         "marker": {"color": "@noise"}, "hoverinfo": "text",
-        "hovertext": [f"noise: {1 / floor:.3f} to {floor:.3f}" for floor in floors],
+        "hovertext": [f"noise: {1 / bound:.3f} to {bound:.3f}" for bound in floors],
     }  # fmt: skip
     own = {
         "type": "scatter", "mode": "markers", "name": "ratio, 95 %", "y": names,

@@ -104,7 +104,8 @@ def _in_process(results: Results, subjects: Subjects, lines: Sequence[Curve]) ->
         return None
     note = (
         "The same samples in each way, one call at a time, in turns. Speed-up is over the first way, by median "
-        "latency; memory is the most that the processes held."
+        "latency. Memory is, in process, the most that its process held (peak resident); served, what the server's "
+        "processes hold."
     )
     drawn = plots.in_process(results.in_process)
     return Section("frameworks", "What conversion bought", note, drawn, tables.in_process(results.in_process))
@@ -113,8 +114,8 @@ def _in_process(results: Results, subjects: Subjects, lines: Sequence[Curve]) ->
 def _measurements(results: Results, subjects: Subjects, lines: Sequence[Curve]) -> Section | None:
     if not results.measurements:
         return None
-    rounds = max(len(each.repeats) for each in results.measurements)
-    over = f"Medians of up to {rounds} rounds. " if rounds > 1 else ""
+    runs = max(len(each.repeats) for each in results.measurements)
+    over = f"Medians of up to {runs} runs. " if runs > 1 else ""
     note = f"{over}Throughput counts samples a second; latencies are what a client waits for a request."
     return Section("measurements", "Measurements", note, table=tables.measurements(results, subjects))
 

@@ -14,7 +14,7 @@ FIGURES = (
     *("server_queue_us", "server_compute_input_us", "server_compute_infer_us", "server_compute_output_us"),
     *("client_send_us", "client_network_us", "client_receive_us", "requests", "delayed_share"),
 )
-LAST = ("failed", "stable", "reason", "rounds", "discarded", "steal_share", "busy_share", "load_average", "batches")
+LAST = ("failed", "stable", "reason", "runs", "discarded", "steal_share", "busy_share", "load_average", "batches")
 
 
 def text(results: Results) -> str:
@@ -45,7 +45,7 @@ def _row(measurement: Measurement) -> dict[str, Any]:
         "failed": measurement.failed,
         "stable": str(measurement.stable).lower(),
         "reason": measurement.reason,
-        "rounds": len(measurement.repeats),
+        "runs": len(measurement.repeats),
         "discarded": measurement.discarded,
         "steal_share": machine.steal,
         "busy_share": machine.busy,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perf.loads import Slo
+from perf.machine import STEAL
 from perf.report import units
 from perf.report.subjects import Subjects
 from perf.report.verdict import METRICS, TONES, Tone
@@ -64,13 +65,14 @@ def _who(measurement: Measurement, subjects: Subjects) -> tuple[Cell, str]:
 
 def measurements(results: Results, subjects: Subjects) -> Table:
     """Every measurement: throughput, latencies, counts, and whether it can be trusted."""
-    slo = ("SLO",) if results.slo else ()
+    judged = any(kept(each, results.slo) for each in results.measurements)
+    slo = ("SLO",) if judged else ()
     headings = ("model", "load", "state", "samples/s", *LATENCIES.values(), "requests", "failed", *slo, "remarks")
 
     def row(each: Measurement) -> tuple[Cell | str, ...]:
         failed = Cell(f"{each.failed:,}", "bad" if each.failed else "quiet")
-        kept = (_kept(each, results.slo),) if results.slo else ()
-        return (*_who(each, subjects), _state(each), *_figures(each), failed, *kept, _remarks(each))
+        limit = (kept(each, results.slo) or units.NOTHING,) if judged else ()
+        return (*_who(each, subjects), _state(each), *_figures(each), failed, *limit, _remarks(each))
 
     return _table(headings, map(row, results.measurements), (0, 1, 2, len(headings) - 1))
 
@@ -90,9 +92,13 @@ def _figures(measurement: Measurement) -> tuple[str, ...]:
     return (units.digits(figures.throughput), *times, f"{figures.requests:,}")
 
 
-def _kept(measurement: Measurement, slo: Slo) -> Cell:
-    if measurement.figures is None:
-        return Cell(units.NOTHING)
+def kept(measurement: Measurement, slo: Slo | None) -> Cell | None:
+    """Say whether a measurement keeps the limit; None where there is nothing to judge.
+
+    Phases of a load test are judged by their scenario, and not all of them.
+    """
+    if slo is None or measurement.phase or measurement.figures is None:
+        return None
     return Cell("kept", "good") if keeps(measurement, slo) else Cell("broken", "bad")
 
 
@@ -178,7 +184,7 @@ def machine(results: Results, subjects: Subjects) -> Table:
     names = list(dict.fromkeys(name for each in results.measurements for name in each.metrics))
 
     def row(each: Measurement) -> tuple[Cell | str, ...]:
-        steal = Cell(units.share(each.machine.steal), "warn" if each.machine.steal > 0.05 else "plain")
+        steal = Cell(units.share(each.machine.steal), "warn" if each.machine.steal > STEAL else "plain")
         own = (units.share(each.machine.busy), steal, units.digits(each.machine.load_average))
         return (*_who(each, subjects), *own, *(_gauge(name, each.metrics.get(name)) for name in names))
 

@@ -1,23 +1,26 @@
-"""A run of ``bench`` in a terminal: a table, and a plot of a few lines."""
+"""A run of ``bench`` in a terminal: tables, and a plot of a few lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from generator.extras import need
 from perf.loads import Slo
-from perf.report import units
+from perf.report import tables, units
 from perf.report.subjects import Curve, Subjects, amount, curves
-from perf.results import Measurement, Results
-from perf.summary import keeps
+from perf.report.tables import Cell
+from perf.report.verdict import Tone
+from perf.results import InProcess, Measurement, Results
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
 HEIGHT = 15
 LEAST_WIDTH = 30
 # Longer names are folded, so that the figures beside them can be seen.
 LONG_NAME = 24
-STYLES = {"unstable": "yellow", "over": "red", "no figures": "red", "kept": "green"}
+STYLES: dict[Tone, str] = {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim", "plain": ""}
 # Without colours, which are one for each subject, other letters tell curves apart.
 SYMBOLS = "•+x*o#%@"
 COLOURS = ("blue", "orange", "green", "magenta", "yellow", "cyan", "gray", "red")
@@ -28,14 +31,9 @@ def table(results: Results) -> "Table":
 
     ``note`` says whether the SLO was kept, and what is unstable; the reasons stand below.
     """
-    from rich.table import Table
-
     subjects, found = Subjects.of(results), results.measurements
-    title = f"latency in ms; SLO {results.slo}" if results.slo else "latency in ms"
-    made = Table(
-        title=title, title_justify="left", title_style="dim", caption_justify="left", caption_style="yellow",
-        box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold",
-    )  # fmt: skip
+    reasons = dict.fromkeys(_reason(each, subjects) for each in found if each.reason)
+    made = _empty(f"latency in ms; SLO {results.slo}" if results.slo else "latency in ms", "\n".join(reasons))
     names = [len(subjects.name(subject)) for subject in subjects.known]
     made.add_column("model", overflow="fold", no_wrap=max(names, default=0) <= LONG_NAME)
     made.add_column(_load_heading(found), justify="left" if _mixed(found) else "right")
@@ -43,18 +41,62 @@ def table(results: Results) -> "Table":
         made.add_column(heading, justify="right", no_wrap=True)
     made.add_column("note", min_width=10)
     for each in found:
-        load = _load(each, _mixed(found))
-        made.add_row(_text(subjects.name(each.subject)), _text(load), *_figures(each), _note(each, results))
-    reasons = dict.fromkeys(_reason(each, subjects) for each in found if each.reason)
-    if reasons:
-        made.caption = _text("\n".join(reasons))
+        cells = (subjects.name(each.subject), _load(each, _mixed(found)), *_figures(each))
+        made.add_row(*(_text(Cell(cell)) for cell in cells), _note(each, results.slo))
     return made
 
 
-def _text(text: str) -> str:
-    from rich.markup import escape
+def comparisons(results: Results) -> "Group":
+    """Return the comparisons, a table for each pair of subjects; below them, once, why a verdict is unknown."""
+    table = _parts(tables.comparisons(results, Subjects.of(results)), names=2)
+    if any(each.noise is None for each in results.comparisons):
+        table.renderables.append(_text(Cell("Where no noise was measured, the verdict is unknown.", "warn")))
+    return table
 
-    return escape(text)
+
+def in_process(rows: Sequence[InProcess]) -> "Group":
+    """Return a table for each model of the ways to call it, with the two latencies that there is room for."""
+    return _parts(tables.in_process(rows), names=1, without=("mean", "p95"))
+
+
+def _parts(table: tables.Table, names: int, without: tuple[str, ...] = ()) -> "Group":
+    """Return a table of the report in parts of 80 columns, each under what its first ``names`` columns say."""
+    from rich.console import Group
+
+    shown = [number for number, heading in enumerate(table.headings) if number >= names and heading not in without]
+    parts: dict[str, list[Sequence[Cell]]] = {}
+    for row in table.rows:
+        parts.setdefault(" / ".join(cell.text for cell in row[:names]), []).append([row[number] for number in shown])
+    columns = {table.headings[number]: number in table.words for number in shown}
+    return Group(*(_part(title, columns, rows) for title, rows in parts.items()))
+
+
+def _part(title: str, columns: Mapping[str, bool], rows: Sequence[Sequence[Cell]]) -> "Table":
+    """Return a table with a title; columns of words are folded where the terminal is narrow, figures never."""
+    made = _empty(title)
+    for heading, words in columns.items():
+        made.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for row in rows:
+        made.add_row(*map(_text, row))
+    return made
+
+
+def _empty(title: str, caption: str = "") -> "Table":
+    """Return a table without columns, a title above it and a caption below."""
+    from rich.table import Table
+
+    return Table(
+        title=_text(Cell(title, "quiet")), title_justify="left",
+        caption=_text(Cell(caption, "warn")) if caption else None, caption_justify="left",
+        box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold",
+    )  # fmt: skip
+
+
+def _text(cell: Cell) -> "Text":
+    """Return a cell as rich prints it word for word: in a plain str it would read brackets as markup."""
+    from rich.text import Text
+
+    return Text(cell.text, STYLES[cell.tone])
 
 
 def _mixed(found: Sequence[Measurement]) -> bool:
@@ -88,16 +130,19 @@ def _milliseconds(microseconds: float) -> str:
     return units.digits(microseconds / 1e3) if microseconds >= 995 else f"{microseconds / 1e3:.2f}"
 
 
-def _note(measurement: Measurement, results: Results) -> str:
-    """Return what is to be said of a measurement, as rich markup."""
+def _note(measurement: Measurement, slo: Slo | None) -> "Text":
+    """Return what is to be said of a measurement."""
+    from rich.text import Text
+
     if measurement.figures is None:
-        words = ["no figures"]
-    else:
-        limit = [("kept" if keeps(measurement, results.slo) else "over")] if results.slo else []
-        words = [*limit, *([] if measurement.stable else ["unstable"])]
-        if measurement.failed:
-            words.append(f"{measurement.failed:,} failed")
-    return ", ".join(f"[{STYLES.get(word, 'red')}]{word}[/]" for word in words)
+        return _text(Cell("no figures", "bad"))
+    limit = tables.kept(measurement, slo)
+    cells = [limit] if limit else []
+    if not measurement.stable:
+        cells.append(Cell("unstable", "warn"))
+    if measurement.failed:
+        cells.append(Cell(f"{measurement.failed:,} failed", "bad"))
+    return Text(", ").join(map(_text, cells))
 
 
 def _reason(measurement: Measurement, subjects: Subjects) -> str:

@@ -31,7 +31,7 @@ def verdict(results: Results) -> tuple[Sentence, ...]:
     """Return what was found: how the load test ended, the best throughput, differences, what conversion bought."""
     subjects = Subjects.of(results)
     return (
-        *_scenario(results),
+        *scenario(results),
         *_best(results, subjects),
         *_differences(results, subjects),
         *_frameworks(results.in_process),
@@ -70,7 +70,8 @@ def _many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _scenario(results: Results) -> Iterator[Sentence]:
+def scenario(results: Results) -> Iterator[Sentence]:
+    """Say how a load test ended, what it broke, and what became of its requests."""
     outcome = results.scenario
     if outcome is None:
         return

@@ -55,14 +55,11 @@ class Judge:
 
     def __init__(self, target: Target) -> None:
         self._answers = target.answers
-        self._comparison = Comparison(None)
-        self._comparison.equal_nan = True
+        self._comparison = Comparison(None, equal_nan=True, repeating=True)
         names = set.intersection(*(set(answer) for answer in target.answers))
         # Named as verification's random inputs are: where their answers lie close together the limits are tighter.
         pool = Pool({}, (RANDOM[0],) * len(target.answers))
         self._comparison.learn({name: [answer[name] for answer in target.answers] for name in names}, pool)
-        # The same row twice says nothing about how close the answers to others may lie.
-        self._comparison.distance = {name: apart for name, apart in self._comparison.distance.items() if apart}
 
     def difference(self, row: int, got: Answer) -> str:
         """Return how an answer to a row differs from the one that is known, or nothing where it does not."""
@@ -87,16 +84,19 @@ class Judge:
 
 
 class Canary:
-    """Asks a target's known rows in turn, one at a time and ``every`` so many seconds, while a block runs.
+    """Asks a target's known rows in turn, one at a time and every EVERY_SECONDS, while a block runs.
 
-    A target without known rows is not asked. ``seen`` tells what was found, once the block has ended.
+    A target without known rows is not asked. ``seen`` tells what was found, once the block has ended. An error that
+    ends the asking is raised then, unless the block has raised one itself.
     """
 
-    def __init__(self, target: Target, every: float = EVERY_SECONDS, deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(self, target: Target) -> None:
         self.seen = Seen()
-        self._target, self._every = target, every
-        self._client = connect(str(target.address), deadline=max(deadline, 20 * target.seconds), retry=Retry(times=0))
-        self._done, self._abandoned = threading.Event(), False
+        self._target = target
+        deadline = max(DEADLINE_SECONDS, 20 * target.seconds)
+        self._client = connect(str(target.address), deadline=deadline, retry=Retry(times=0))
+        self._done = threading.Event()
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._follow, name="canary", daemon=True)
 
     def __enter__(self) -> Self:
@@ -106,26 +106,25 @@ class Canary:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._done.set()
-        self._abandoned = error is not None
-        if self._target.rows and not self._abandoned:
-            self._thread.join()
-        self._client.close()
-        if self._target.rows and self._abandoned:
-            self._thread.join(STOP_SECONDS)
+        try:
+            if self._target.rows and error is None:
+                self._thread.join()
+        finally:  # where the block, or the waiting for its end, was cut short, a request is still on its way
+            self._client.close()
+            if self._target.rows:
+                self._thread.join(STOP_SECONDS)
+        if self._error and error is None:
+            raise self._error
 
     def _follow(self) -> None:
-        judge, row = Judge(self._target), 0
-        while not self._done.wait(self._every):
-            try:
-                seen = ask(self._client, self._target, judge, row)
-            except Exception:
-                if self._abandoned:  # the client was closed under a request
-                    return
-                raise
-            if self._abandoned:
-                return
-            self.seen += seen
-            row += 1
+        """Ask until the block ends; an error is kept, for here it would reach nobody."""
+        try:
+            judge, row = Judge(self._target), 0
+            while not self._done.wait(EVERY_SECONDS):
+                self.seen += ask(self._client, self._target, judge, row)
+                row += 1
+        except Exception as error:
+            self._error = error
 
 
 def ask(client: Client, target: Target, judge: Judge, row: int) -> Seen:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from statistics import median
+from math import sqrt
+from statistics import fmean, median
 
 from perf.loads import Slo
 from perf.results import Figures, Requests, Run, Subject
@@ -17,8 +18,10 @@ GROWTH = 1.05
 PATIENCE = 2
 # Where this share of the best throughput is reached, more load buys next to nothing but waiting.
 KNEE = 0.9
-# Below this share of the rate that was asked for, a server (or the client) did not keep up.
-KEPT_UP = 0.95
+# Where the rate that was asked for is missed by this share, and by so many standard deviations of the number of Poisson
+# arrivals, a server (or the client) did not keep up.
+MISSED = 0.05
+DEVIATIONS = 3.0
 DELAYED = 0.01
 
 
@@ -149,13 +152,19 @@ def _slo(steps: Sequence[Played], slo: Slo) -> Iterator[str]:
 def _recovery(steps: Sequence[Played], played: Sequence[Played], slo: Slo | None) -> Iterator[str]:
     phase, last = steps[0].phase, steps[-1].run.figures
     calm = _calm(steps[0].run.subject, played)
-    if not phase.recovers or calm is None or last is None or _recovered(steps, calm, slo):
+    if not phase.recovers or calm is None or last is None or _cut_short(steps) or _recovered(steps, calm, slo):
         return
     broken = f", and the SLO allows {slo.percentile} {time_of(slo.limit_us)}" if slo else ""
     yield (
         f"latency did not recover within {phase.seconds:.3g} s: p99 is {time_of(last.latency.p99)}, where "
         f"{phase.recovers:g} times the {time_of(calm)} before are allowed{broken}"
     )
+
+
+def _cut_short(steps: Sequence[Played]) -> bool:
+    """Tell whether a phase ended before its time was over, as an interrupt ends it."""
+    phase = steps[0].phase
+    return not phase.until_saturated and len(steps) < phase.steps
 
 
 def _calm(subject: Subject, played: Sequence[Played]) -> float | None:
@@ -250,12 +259,13 @@ def _behind(steps: Sequence[Played]) -> Iterator[str]:
     seen = [(each.run.load, each.run.figures) for each in steps if each.run.figures and each.run.load.request_rate]
     if not seen:
         return
-    load, figures = min(seen, key=lambda each: each[1].throughput)
-    asked, answered = load.request_rate or 0.0, figures.throughput / load.batch_size
-    if answered < KEPT_UP * asked:
+    asked = seen[0][0].request_rate or 0.0
+    answered = fmean(each.throughput / load.batch_size for load, each in seen)
+    if _missed(asked, answered, sum(each.requests for _, each in seen)):
+        worst = max(each.latency.p99 for _, each in seen)
         yield (
             f"of {three(asked)} requests/s that were asked for {three(answered)} were answered, with p99 "
-            f"{time_of(figures.latency.p99)}"
+            f"{time_of(worst)}{' at worst' if len(seen) > 1 else ''}"
         )
     delayed = max(each.delayed for _, each in seen)
     if delayed > DELAYED:
@@ -263,6 +273,12 @@ def _behind(steps: Sequence[Played]) -> Iterator[str]:
             f"perf_analyzer sent {delayed:.0%} of the requests late: the load was less sudden than asked for, and what "
             "they waited before they were sent is in no latency"
         )
+
+
+def _missed(asked: float, answered: float, requests: int) -> bool:
+    """Tell whether a rate was missed by more than chance explains; ``requests`` were answered, 0: unknown."""
+    wanted = requests * asked / answered if answered else 0.0
+    return 1 - answered / asked > max(MISSED, DEVIATIONS / sqrt(wanted) if wanted else 0.0)
 
 
 def _disturbed(steps: Sequence[Played]) -> Iterator[str]:

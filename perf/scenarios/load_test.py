@@ -9,7 +9,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from clients.settings import Address
+from generator.errors import ModelRepoError
 from generator.extras import need
+from generator.process import Stopped
 from generator.progress import Progress
 from perf import machine
 from perf.analyzer.command import WINDOWS
@@ -31,6 +33,8 @@ CAPACITY_SHARE = 0.25
 CAPACITY_CONCURRENCY = (8, 64)
 SHORTEST_RUN = 0.2
 TRIES = 3
+SERVER = "tritonserver"
+ALONE = "the others had ended"
 
 
 def play(
@@ -49,8 +53,8 @@ def play(
 
     ``slo`` takes the place of the scenario's own. ``base_rate`` is what 100 % means, in requests a second; without it
     each model's capacity is measured. ``seconds`` is how long the whole scenario takes, for each model where they are
-    not asked together. An interrupt, and a server that dies, are told by ``recorder.incomplete``; what was found until
-    then is returned. Raises PerfError where perf_analyzer can't be had or understood.
+    not asked together. An interrupt, an error, and a server that dies, are told by ``recorder.incomplete``; what was
+    found until then is returned. An interrupt and an error are raised only where no step was played before.
     """
     player = _Player(scenario.lasting(seconds), setting, slo or scenario.slo, base_rate, batch_size, recorder, progress)
     try:
@@ -60,6 +64,10 @@ def play(
                 break
     except KeyboardInterrupt:
         recorder.incomplete = INTERRUPTED
+        if not player.played:
+            raise
+    except ModelRepoError as error:
+        recorder.incomplete = str(error)
         if not player.played:
             raise
     outcome = ScenarioOutcome(
@@ -108,6 +116,7 @@ class _Player:
         self.remarks: list[str] = []
         self._capacity: dict[Subject, float] = {}
         self._steps = 0
+        self._ended = threading.Event()  # a model is done with the step
 
     def play(self, group: Sequence[Target]) -> None:
         """Play all phases with these models at the same time."""
@@ -170,18 +179,20 @@ class _Player:
             for label in _labels(phase, f" at {concurrency}" * (len(phase.concurrency) > 1)):
                 yield label, [Load(self.batch_size, concurrency) for _ in group]
         if not phase.concurrency:
-            rates = [self._rate(phase, target) / (len(group) if self.scenario.together else 1) for target in group]
-            loads = [
-                Load(self.batch_size, request_rate=_rounded(rate), arrivals=self.scenario.arrivals) for rate in rates
-            ]
+            rates = [self._rate(phase, target, len(group) if self.scenario.together else 1) for target in group]
+            loads = [Load(self.batch_size, request_rate=rate, arrivals=self.scenario.arrivals) for rate in rates]
             for label in _labels(phase):
                 yield label, loads
 
-    def _rate(self, phase: Phase, target: Target) -> float:
-        return phase.rate or (phase.share or 0.0) * self._capacity[target.subject]
+    def _rate(self, phase: Phase, target: Target, models: int) -> float:
+        """Return the rate for one of so many models: exactly as asked, or of a capacity the digits that it has."""
+        if phase.rate:
+            return phase.rate / models
+        return _rounded((phase.share or 0.0) * self._capacity[target.subject] / models)
 
     def _play_step(self, phase: Phase, label: str, pairs: Sequence[tuple[Target, Load]]) -> list[Played]:
         self._steps += 1
+        self._ended = threading.Event()
         seconds = max(SHORTEST_RUN, phase.run_seconds)
         # All of them as long as the longest, so that none is measured while the others are done.
         seconds = max(window_seconds(target, load, seconds) for target, load in pairs) * WINDOWS
@@ -211,8 +222,8 @@ class _Player:
                 stop.set()
                 raise
         failed = [error for future in futures if (error := future.exception())]
-        if failed:
-            raise failed[0]
+        if failed:  # those that were stopped were so for another's error, which tells what happened
+            raise next((error for error in failed if not isinstance(error, Stopped)), failed[0])
         return [future.result() for future in futures]
 
     def _run(self, setting: Setting, phase: Phase, label: str, target: Target, load: Load) -> Played:
@@ -226,11 +237,14 @@ class _Player:
                 self.progress.tell(f"$ {found.command}")
             if findings.analyzer_failed(found):
                 found = replace(found, counts=len(discarded) + 1 == TRIES)
+            elif discarded and self._ended.is_set() and not found.reason:
+                found = replace(found, stable=False, reason=ALONE)
             self.recorder.runs.append(found)
             if found.counts or not is_there(setting.client):
                 break
             discarded.append(found)
-        return Played(phase, label, found, canary.seen, tuple(discarded), _server_memory(target.address))
+        self._ended.set()
+        return Played(phase, label, found, canary.seen, tuple(discarded), server_memory(target.address))
 
 
 def _labels(phase: Phase, suffix: str = "") -> list[str]:
@@ -243,12 +257,18 @@ def _rounded(rate: float) -> float:
     return float(f"{rate:.3g}")
 
 
-def _server_memory(address: Address) -> int | None:
-    """Return the bytes that the server at an address holds, None where it is elsewhere or another user's."""
+def server_memory(address: Address) -> int | None:
+    """Return the bytes that the server at an address holds, None where it is elsewhere or another user's.
+
+    What listens there may be a tunnel to a server elsewhere, whose memory is not the server's.
+    """
     if not address.on_loopback:
         return None
     psutil = need("psutil", "bench")
-    for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == address.port and connection.pid:
-            return machine.memory_of(connection.pid) or None
+    try:
+        for each in psutil.net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr.port == address.port and each.pid:
+                return (machine.memory_of(each.pid) or None) if psutil.Process(each.pid).name() == SERVER else None
+    except psutil.Error:  # it has just ended, or this system tells nobody else's ports
+        return None
     return None

@@ -39,9 +39,14 @@ class Phase:
     recovers: float | None = None
 
     @property
+    def steps(self) -> int:
+        """The number of runs, of which ``until_saturated`` may leave out the last."""
+        return self.segments * max(1, len(self.concurrency))
+
+    @property
     def run_seconds(self) -> float:
         """The seconds of one run."""
-        return self.seconds / (self.segments * max(1, len(self.concurrency)))
+        return self.seconds / self.steps
 
 
 @dataclass(frozen=True)
