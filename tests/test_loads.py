@@ -67,7 +67,10 @@ UNREADABLE: list[tuple[Callable[[str], object], str]] = [
         for text in ("", "0", "a", "8:1", "1:8:0", "-1", "1:2:3:4", "5000", "1e3", "0:8", "1,,2")
     ),
     *((parse_rates, text) for text in ("", "0", "-5", "nan", "inf", "10:20", "20:10:1", "1:1000000:0.1", "1::2")),
-    *((parse_slo, text) for text in ("", "p99", "20ms", "p99:99999999999s", "p98:20ms", "p99:20", "p99:0ms", "p99:-1ms", "p99:20min")),
+    *(
+        (parse_slo, text)
+        for text in ("", "p99", "20ms", "p99:99999999999s", "p98:20ms", "p99:20", "p99:0ms", "p99:-1ms", "p99:20min")
+    ),
     *((parse_duration, text) for text in ("", "0", "-1s", "1d", "10ms", "nan", "9999h")),
     *((parse_batch_sizes, text) for text in ("", "0", "1,0", "x", "1,,2", "-4", "1.5")),
     *((lambda text: parse_shapes([text]), text) for text in ("", "ids", "ids:", "ids:0", "ids:1,-1", "ids:a")),
