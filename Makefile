@@ -31,6 +31,8 @@ benchmarks: .venv/dev
 	$(BIN)/python benchmarks/nothing_changed.py
 	$(BIN)/python benchmarks/cold_serve.py
 	$(BIN)/python benchmarks/served_against_in_process.py
+	$(BIN)/python benchmarks/bench_overhead.py
+	$(BIN)/python benchmarks/report_of_500.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -112,8 +112,10 @@ def _regions(options: Options) -> Iterator[None]:
     if options.shared_memory == "none":
         yield
         return
+    lock = runtime.cache_folder() / "shared-memory.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(runtime.cache_folder() / "shared-memory.lock", timeout=0):
+        with FileLock(lock, timeout=0):
             yield
     except Timeout:
         raise PerfError(
