@@ -10,6 +10,7 @@ from perf.loads import Load
 from perf.results import Comparison, Figures, Measurement, Ratio, Repeat, Results, Run, Subject, Verdict
 
 Metric = Literal["throughput", "p50", "p99"]
+PASSING = ("url", "metrics")
 METRICS: tuple[Metric, ...] = ("throughput", "p50", "p99")
 # Student's t for 95 % two-sided, by degrees of freedom from 1; NIST/SEMATECH e-Handbook, section 1.3.6.7.2.
 STUDENT = (
@@ -108,16 +109,15 @@ def compare_results(before: Results, after: Results) -> tuple[Comparison, ...]:
 
 def _change(old: Measurement, new: Measurement, metric: Metric, noises: Sequence[Ratio | None]) -> Comparison:
     ratio = _unpaired(old, new, metric)
-    own = (_successive(old, metric), _successive(new, metric))
-    noise = max((each for each in (*noises, *own) if each), key=floor, default=None)
+    own = ratio_of([*_successive(old, metric), *_successive(new, metric)])
+    noise = max((each for each in (*noises, own) if each), key=floor, default=None)
     stable = old.stable and new.stable
     return Comparison(metric, new.load, new.subject, old.subject, ratio, noise, verdict(metric, ratio, noise), stable)
 
 
-def _successive(measurement: Measurement, metric: Metric) -> Ratio | None:
-    """Return what a model differs from itself between one run and the next."""
-    figures = [figure(each, metric) for each in measurement.repeats]
-    return ratio_of(list(pairwise(figures)))
+def _successive(measurement: Measurement, metric: Metric) -> Iterator[tuple[float, float]]:
+    """Yield a model's figures of one run and the next: what they differ is no difference."""
+    return pairwise(figure(each, metric) for each in measurement.repeats)
 
 
 def _common(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
@@ -151,8 +151,12 @@ def _unpaired(old: Measurement, new: Measurement, metric: Metric) -> Ratio | Non
 
 def differences(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     """Yield what differs between two environments, such as another machine: then a ratio proves little."""
+    # A local server is another one in each run.
+    passing = PASSING if before.get("local") and after.get("local") else ()
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
+        if key in passing:
+            continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, f"{prefix}{key}.")
         elif old != new:

@@ -161,3 +161,9 @@ def test_an_interval_without_an_end_can_be_computed() -> None:
 def test_another_machine_is_told() -> None:
     before = {"machine": {"cpu": "x", "cores": 2}}
     assert list(differences(before, {"machine": {"cpu": "y", "cores": 2}})) == ["machine.cpu: x before, y after"]
+
+
+def test_the_ports_of_local_servers_are_no_difference() -> None:
+    one, two = ({"server": {"local": local, "url": url}} for local, url in ((True, "a"), (True, "b")))
+    assert list(differences(one, two)) == []
+    assert list(differences(one, {"server": {"local": False, "url": "b"}})) != []

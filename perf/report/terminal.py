@@ -150,12 +150,12 @@ def _reason(measurement: Measurement, subjects: Subjects) -> str:
 
 
 def plot(results: Results, width: int, colour: bool) -> str:
-    """Return throughput against latency in at most 15 lines of ``width``; empty for fewer than two points.
+    """Return throughput against latency in at most 15 lines of ``width``; empty where no model has two points.
 
     The latency is the SLO's percentile, p99 without one. Raises PerfError where plotext is not installed.
     """
     subjects, lines = Subjects.of(results), curves(results.measurements)
-    if sum(len(curve.points) for curve in lines) < 2 or width < LEAST_WIDTH:
+    if max((len(curve.points) for curve in lines), default=0) < 2 or width < LEAST_WIDTH:
         return ""
     figure = need("plotext", "bench").figure
     figure.clear()  # there is one for the whole process
@@ -166,6 +166,8 @@ def plot(results: Results, width: int, colour: bool) -> str:
         figure.draw(_limit(figure, lines, results.slo))
     for curve in lines:  # over the limit's line
         figure.draw(_signal(figure, curve, percentile, subjects, colour))
+    for axis in ("x", "y"):  # a difference of a few percent shall look like one
+        figure.ruler(axis).lim(0, None)
     figure.label("samples/s", "x")
     figure.label(f"{'mean' if percentile == 'avg' else percentile} ms", "y")
     drawn = str(figure.build())
