@@ -3,9 +3,7 @@
 import builtins
 import hashlib
 import keyword
-import os
 import re
-import tempfile
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 from generator import pbtxt
 from generator.backends import BACKENDS
 from generator.errors import OptionError
+from generator.files import replace_text
 from generator.manifest import Manifest
 from generator.model_config import TEMPLATES
 
@@ -92,15 +91,7 @@ def write(manifest: Manifest, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if path.is_file() and path.read_text("utf-8", errors="replace") == text:
             return path
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_text(path, text)
     except OSError as error:
         raise OptionError(f"can't write the client {path}: {error.strerror}", "Name another --client-dir") from error
     return path

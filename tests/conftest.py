@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from cli import errors
@@ -44,6 +45,7 @@ class Outcome:
 
 
 Generate = Callable[..., Outcome]
+ModelRepo = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -63,6 +65,20 @@ def generate(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         monkeypatch.setattr(sys, "argv", ["generate", *arguments])
         capsys.readouterr()
         code = errors.run(generate_command.generate, "generate")
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def modelrepo(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> ModelRepo:
+    """Run a verb of `modelrepo` in this process, in an empty folder."""
+
+    def run(command: click.Command, *arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["modelrepo", *arguments])
+        capsys.readouterr()
+        code = errors.run(command, f"modelrepo {command.name}")
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cli import bench as bench_command
-from cli import errors
 from generator import extras
 from generator.errors import PerfError
 from server import Server, running_server
-from tests.conftest import PROJECT, Generate, Outcome
+from tests.conftest import PROJECT, Generate, ModelRepo, Outcome
 from tests.served_models import tensor, value, write, write_repository
 
 Bench = Callable[..., Outcome]
@@ -71,17 +71,9 @@ def server(repository: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def bench(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(modelrepo: ModelRepo) -> Bench:
     """Run `modelrepo bench` in this process, in an empty folder."""
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["modelrepo", *arguments])
-        capsys.readouterr()
-        code = errors.run(bench_command.bench, "modelrepo bench")
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return partial(modelrepo, bench_command.bench)
 
 
 def asked(server: Server, *arguments: str) -> tuple[str, ...]:

@@ -4,18 +4,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cli import errors
 from cli import infer as infer_command
 from generator.manifest import Manifest, Provenance, SourceRecord
 from generator.repository import Repository
 from generator.specs import Verification, Weights
 from server import Server, running_server
-from tests.conftest import PROJECT, Generate, Outcome
+from tests.conftest import PROJECT, Generate, ModelRepo, Outcome
 from tests.served_models import LATE, write_repository
 
 Infer = Callable[..., Outcome]
@@ -33,17 +33,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def infer(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Infer:
+def infer(modelrepo: ModelRepo) -> Infer:
     """Run `modelrepo infer` in this process, in an empty folder."""
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["modelrepo", *arguments])
-        capsys.readouterr()
-        code = errors.run(infer_command.infer, "modelrepo infer")
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return partial(modelrepo, infer_command.infer)
 
 
 def write_preprocess(repository: Path, name: str, preprocess: dict[str, object] | None = PREPROCESS) -> None:

@@ -1,12 +1,11 @@
 """The report of a run of ``bench``: one page to look at, its twins in Markdown and CSV, and JSON for programs."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from generator.errors import PerfError
+from generator.files import replace_text
 from perf import documents
 from perf.report import spreadsheet
 from perf.report.page import markdown, page
@@ -37,15 +36,7 @@ def _write(path: Path, text: str) -> None:
     """Replace a file in one step."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_text(path, text)
     except OSError as error:
         reason = error.strerror or str(error)
         raise PerfError(f"can't write the report {path}: {reason}", "Name another folder with --output") from error
