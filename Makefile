@@ -47,7 +47,7 @@ clean:
 
 .venv/demo: .venv/python pyproject.toml
 	@echo "Setting up .venv: the first time this downloads PyTorch, about 3 GB."
-	$(BIN)/pip install --quiet --editable '.[torch,bench]'
+	$(BIN)/pip install --quiet --editable '.[torch,bench,simplify]'
 	@touch $@
 
 .venv/dev: .venv/python pyproject.toml

@@ -22,6 +22,9 @@ Examples:
   generate --model resnet50 --backends onnx,tensorrt
   generate --model resnet50 --weights fine_tuned.safetensors --max-batch-size 32
   generate --model resnet18 --instances gpu:2 --preferred-batch-sizes 4,8 --queue-delay-us 100
+  generate --model resnet50 --backends onnx:fp16,tensorrt:int8 --calibration photos/
+  generate --model resnet50 --precision int8 --keep-precise auto --max-accuracy-drop 2%
+  generate --model resnet50 --prune 2:4 --backends tensorrt:fp16
   generate                     every model of modelrepo.toml
   generate --dry-run --json    what would be done, for a program to read
 

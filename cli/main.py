@@ -10,7 +10,9 @@ COMMANDS = {
     "generate": ("cli.generate", "Convert, verify and publish models."),
     "serve": ("cli.serve", "Run a real Triton on a model repository."),
     "infer": ("cli.infer", "Ask a served model, or one of a repository."),
+    "plans": ("cli.plans", "Finish TensorRT plans: status, build, verify."),
     "bench": ("cli.bench", "Measure, compare and load-test what is served."),
+    "compare": ("cli.compare", "Compare precisions and backends of one model."),
     "doctor": ("cli.doctor", "Tell what is here, what is missing, and how to get it."),
 }
 

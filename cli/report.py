@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.errors import INTERRUPTED, tell
 from generator.errors import DeferredError
 from generator.progress import Listener
-from generator.specs import Report, Result, Verification
+from generator.specs import Optimization, Report, Result, Verification
 
 STATUS_STYLES = {
     "published": "green",
@@ -99,6 +99,8 @@ def print_table(report: Report) -> None:
                 console.print(f"{result.name}: {_relative(result.path)}", markup=False)
             if result.status in ("deferred", "skipped"):
                 console.print(f"{result.name}: {', '.join(result.notes)}", markup=False)
+            for line in _optimized(result.optimization):
+                console.print(f"{result.name}: {line}", markup=False)
         for number, step in enumerate(steps, 1):
             console.print(f"\n[{number}] {step}", markup=False)
     # Not by rich itself, which answers a reader that has gone with an exit code of its own.
@@ -108,9 +110,11 @@ def print_table(report: Report) -> None:
 def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) -> Table:
     """Return the table; without paths and live checks, and with headings in two lines it fits an 80-column terminal."""
     worst, step = ("worst difference", "next step") if with_path else ("worst\ndifference", "next\nstep")
+    lowered = any(result.precision != "fp32" for result in results)
     headings = [
         "model",
         "backend",
+        *(["precision"] if lowered else []),
         "version",
         "status",
         "batch",
@@ -125,6 +129,7 @@ def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) 
         cells: list[str | Text] = [
             result.name,
             result.backend,
+            *([result.precision] if lowered else []),
             str(result.version or "-"),
             Text(result.status, style=STATUS_STYLES[result.status]),
             "-" if result.max_batch_size is None else str(result.max_batch_size),
@@ -134,6 +139,17 @@ def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) 
         ]
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return table
+
+
+def _optimized(optimization: Optimization) -> Iterator[str]:
+    """Yield what was done to a model and what that costs."""
+    if optimization.done:
+        yield "; ".join(optimization.done)
+    if optimization.kept:
+        yield f"kept precise: {', '.join(optimization.kept)}"
+    reached = optimization.accuracy
+    if reached:
+        yield f"{reached.measured} {reached.value:.1%} of {reached.samples} samples (the source: {reached.source:.1%})"
 
 
 def _worst(verification: Verification) -> str:
@@ -166,12 +182,14 @@ def _result_document(result: Result) -> dict[str, Any]:
     document: dict[str, Any] = {
         "model": result.model,
         "backend": result.backend,
+        "precision": result.precision,
         "name": result.name,
         "version": result.version,
         "status": result.status,
         "path": str(result.path) if result.path else None,
         "max_batch_size": result.max_batch_size,
         "verification": verification,
+        "optimization": asdict(result.optimization),
         "client": str(result.client) if result.client else None,
         "next_step": result.next_step,
         "notes": list(result.notes),

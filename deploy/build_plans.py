@@ -1,57 +1,157 @@
-"""Build every pending TensorRT plan of a state folder: run by the service build-plans, in the image that will serve.
+"""Build every pending TensorRT plan of a state folder, and prove each: run by the service build-plans.
 
-For each entry of ``plans.lock`` it runs trtexec with the recorded flags in ``plans/<name>`` and leaves ``model.plan``
-there. A plan that stands, built from the same inputs, is left alone. Exits with 1 where a plan could not be built.
+It runs in the image that will serve, which has trtexec and Python's standard library (3.10 in that of 24.10). For each
+entry of ``plans.lock`` it builds with the recorded flags in ``plans/<name>``, has trtexec answer the stored reference
+inputs, and compares with what ONNX Runtime answered when the plan was prepared. A plan that passes stays as
+``model.cc89.plan``, for compute capability 8.9, with the record of it beside it; ``modelrepo plans build`` publishes
+it. One that stands already, built from the same inputs for the same GPU, is left alone. Exits with 1 where a plan could
+not be built or proven.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from generator import plan_answers
+else:
+    import plan_answers  # beside this file in the container, and nothing else of ours
 
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # its place in NVIDIA's images, where it is not on PATH
-SCHEMA = 1
+SCHEMA = 2
+PLAN = "model.plan.tmp"  # what the recorded flags have trtexec write
+
+
+class Failure(Exception):
+    """A plan that can't be built, or is not what it must be; the text says why."""
 
 
 def main(state: Path, image: str) -> int:
     """Build what is pending, go on after a failure, and return the exit code."""
     try:
         document = json.loads((state / "plans.lock").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        print(f"error: can't read {state / 'plans.lock'}: {error}", file=sys.stderr)
+        if document["schema"] != SCHEMA:
+            raise ValueError("it was written by another release of modelrepo")
+        entries = document["plans"]
+        gpu, capability = find_gpu()
+    except (OSError, ValueError, KeyError, TypeError, Failure) as error:
+        reason = error if isinstance(error, Failure) else f"can't read {state / 'plans.lock'}: {error}"
+        print(f"error: {reason}", file=sys.stderr)
         return 1
-    if document["schema"] != SCHEMA:
-        print("error: plans.lock was written by another release of modelrepo", file=sys.stderr)
-        return 1
-    outcomes = {
-        name: build(state / "plans" / name, entry["inputs"], image) for name, entry in document["plans"].items()
-    }
-    for name, outcome in outcomes.items():
-        print(f"{name}: {outcome}")
-    return int(any(outcome not in ("built", "unchanged") for outcome in outcomes.values()))
+    failed = False
+    for name, entry in entries.items():
+        try:
+            outcome = build(state / "plans" / name, entry, image, gpu, capability)
+        except (OSError, ValueError, KeyError, Failure) as error:
+            outcome = f"failed: {error!r}" if isinstance(error, KeyError) else f"failed: {error}"
+            failed = True
+        print(f"{name}: {outcome}", flush=True)
+    return int(failed)
 
 
-def build(folder: Path, inputs: dict[str, Any], image: str) -> str:
-    """Build one plan; return "built", "unchanged", or what went wrong."""
-    if inputs["image"] != image:
-        return f"not built: it was prepared for {inputs['image']}, this is {image}; set TRITON_RELEASE"
-    plan, built_from = folder / "model.plan", folder / "model.plan.json"
-    if plan.exists() and built_from.exists() and json.loads(built_from.read_text("utf-8")) == inputs:
-        return "unchanged"
+def find_gpu() -> tuple[str, str]:
+    """Return the name and the compute capability of the first GPU, such as "8.9"; Failure where there is none."""
+    query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
-        built_from.unlink(missing_ok=True)
-        command = [shutil.which("trtexec") or TRTEXEC, *inputs["trtexec"]]
-        run = subprocess.run(command, cwd=folder, check=False)  # noqa: S603 - flags that modelrepo wrote
-        if run.returncode:
-            return f"failed: trtexec ended with {run.returncode}"
-        (folder / "model.plan.tmp").replace(plan)
-        built_from.write_text(json.dumps(inputs, indent=2) + "\n", "utf-8")
+        found = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     except OSError as error:
-        return f"failed: {error}"
-    return "built"
+        raise Failure(f"no GPU in this container: nvidia-smi can't be run ({error.strerror})") from None
+    name, _, capability = found.stdout.partition("\n")[0].rpartition(",")
+    if found.returncode or not name:
+        raise Failure(f"no GPU in this container: {(found.stdout + found.stderr).strip() or 'nvidia-smi names none'}")
+    return name.strip(), capability.strip()
+
+
+def build(folder: Path, entry: dict[str, Any], image: str, gpu: str, capability: str) -> str:
+    """Build and prove one plan; return what became of it, or raise Failure or plan_answers.Mismatch."""
+    inputs = entry["inputs"]
+    if "onnx" not in inputs:
+        raise Failure("it was prepared by an earlier release; run generate again")
+    if inputs["image"] != image:
+        raise Failure(f"it was prepared for {inputs['image']}, this is {image}; set TRITON_RELEASE")
+    plan = folder / f"model.cc{capability.replace('.', '')}.plan"
+    record = folder / f"{plan.name}.json"
+    if stands(plan, record, inputs):
+        return "unchanged"
+    check_files(folder, inputs["onnx"])
+    with cleared(folder):
+        trtexec(folder, inputs["trtexec"])
+        version = plan_answers.tensorrt_version(folder / PLAN)
+        answer = plan_answers.asked_of_trtexec(
+            folder,
+            PLAN,
+            lambda arguments: trtexec(folder, arguments),
+            version_compatible=bool(inputs["version_compatible"]),
+        )
+        found = plan_answers.check(folder, answer)
+        built = {
+            "sha256": sha256_of(folder / PLAN),
+            "inputs": inputs,
+            "gpu": gpu,
+            "compute_capability": capability,
+            "tensorrt": version,
+            "way": "build-plans",
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 - Python 3.10
+            "proof": {"cases": found.cases, "max_rel_diff": found.max_rel_diff, "tolerance": found.tolerance},
+        }
+        record.unlink(missing_ok=True)  # until its record stands, a plan counts for nothing
+        (folder / PLAN).replace(plan)
+        unfinished = folder / "model.plan.json.tmp"
+        unfinished.write_text(json.dumps(built, indent=2) + "\n", "utf-8")
+        unfinished.replace(record)
+    return f"built for {gpu} ({capability}), TensorRT {version}; worst difference {found.max_rel_diff:.1e}"
+
+
+def stands(plan: Path, record: Path, inputs: dict[str, Any]) -> bool:
+    """Tell whether a plan is there, whole, built from the same inputs, and proven."""
+    try:
+        built = json.loads(record.read_text("utf-8"))
+        return bool(built["inputs"] == inputs and built["proof"] and built["sha256"] == sha256_of(plan))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check_files(folder: Path, onnx: dict[str, str]) -> None:
+    """Refuse a model that is not the one that was prepared."""
+    for name, digest in onnx.items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
+            raise Failure(f"{name} is missing, or not as it was prepared; run generate again")
+
+
+def trtexec(folder: Path, arguments: Sequence[str]) -> None:
+    """Run trtexec in a plan's folder; what it prints goes where ours goes."""
+    command = [shutil.which("trtexec") or TRTEXEC, *arguments]
+    run = subprocess.run(command, cwd=folder, check=False)  # noqa: S603 - flags that modelrepo wrote
+    if run.returncode:
+        killed = f"was killed by signal {-run.returncode}" if run.returncode < 0 else f"ended with {run.returncode}"
+        raise Failure(f"trtexec {killed}")
+
+
+@contextmanager
+def cleared(folder: Path) -> Iterator[None]:
+    """Leave nothing half-made, whatever happens."""
+    try:
+        yield
+    finally:
+        for name in (PLAN, "model.plan.json.tmp"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):  # hashlib.file_digest is newer than the Python of the image of 24.10
+            digest.update(block)
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -2,23 +2,28 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from generator import sources
+from generator.backends import BACKENDS
 from generator.digests import digest_tree, sha256_of
 from generator.errors import SourceError
 from generator.export import EXPORTERS
 from generator.model_config import TEMPLATE, TEMPLATES
-from generator.specs import Options
+from generator.optimize import recipe_of
+from generator.specs import Calibration, Choice, Options
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
 NOT_CONTENT = (
     "repository",
     "backends",
+    "precision",
     "name_template",
+    "plan_builder",
     "allow_untrained",
     "trust_source",
     "verify",
@@ -26,7 +31,10 @@ NOT_CONTENT = (
     "client_dir",
 )
 # Options that name files: their content counts, wherever they lie.
-FILES = ("weights", "config_patch", "templates", "samples")
+FILES = ("weights", "config_patch", "templates", "samples", "calibration")
+# Options that are no matter to a model that is not calibrated.
+CALIBRATING = ("calibration", "calibration_method")
+SIMPLIFYING = ("onnxslim",)
 ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")
 
 
@@ -39,14 +47,24 @@ class ContentKey:
     tools: dict[str, str]
 
 
-def content_key(name: str, backend: str, options: Options) -> ContentKey:
+def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
     """Digest what decides a published model: source, weights, options, templates and tool versions.
 
-    Files count by content. Raises SourceError for a model or weights that are no file.
+    Files count by content, and options only where they matter. Raises SourceError for a model or weights that are no
+    file.
     """
     source, model = sources.find(options.model)
-    written = _plain({field: value for field, value in asdict(options).items() if field not in NOT_CONTENT})
-    packages = {*ALWAYS, *source.PACKAGES, *(package for each in EXPORTERS.values() for package in each.PACKAGES)}
+    recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
+    calibrated = recipe is not None and recipe.CALIBRATED
+    ignored = {*NOT_CONTENT, *_idle(choice, options, calibrated)}
+    written = _plain({field: value for field, value in asdict(options).items() if field not in ignored})
+    packages = {
+        *ALWAYS,
+        *source.PACKAGES,
+        *(recipe.PACKAGES if recipe else ()),
+        *(SIMPLIFYING if options.simplify else ()),
+        *(package for each in EXPORTERS.values() for package in each.PACKAGES),
+    }
     tools = {package: version for package in sorted(packages) if (version := _version(package))}
     contents = {
         "source": [sha256_of(file) for file in source.files(model)],
@@ -54,12 +72,30 @@ def content_key(name: str, backend: str, options: Options) -> ContentKey:
         "config_patch": options.config_patch and sha256_of(options.config_patch),
         "templates": options.templates and digest_tree(options.templates),
         "samples": options.samples and digest_tree(options.samples),
+        "calibration": _calibration_digest(options.calibration) if calibrated else None,
         "template": sha256_of(TEMPLATES / TEMPLATE),
     }
     counted = {field: value for field, value in written.items() if field not in FILES}
-    document = {"name": name, "backend": backend, "options": counted, "tools": tools, "contents": contents}
+    document = {"name": name, "choice": str(choice), "options": counted, "tools": tools, "contents": contents}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     return ContentKey(digest, written, tools)
+
+
+def _idle(choice: Choice, options: Options, calibrated: bool) -> Iterator[str]:
+    """Yield the options that are no matter to this choice."""
+    lowered = choice.precision != "fp32"
+    if not calibrated:
+        yield from CALIBRATING
+    if not lowered:
+        yield "keep_precise"
+    if not (lowered or options.prune):
+        yield "max_accuracy_drop"
+    others = {option for backend in BACKENDS.values() for option in backend.OPTIONS}
+    yield from others - {*BACKENDS[choice.backend].OPTIONS}
+
+
+def _calibration_digest(calibration: Calibration) -> dict[str, str] | str:
+    return digest_tree(calibration.path) if calibration.path else f"{calibration.count} random"
 
 
 def _weights_digest(weights: str) -> str:

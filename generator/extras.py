@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 
-from generator.errors import ModelRepoError, PerfError, SourceError
+from generator.errors import ModelRepoError, OptionError, PerfError, SourceError
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Extra:
 
 EXTRAS = {
     "bench": Extra(("plotext", "plotly", "prometheus_client", "psutil"), PerfError),
+    "simplify": Extra(("onnxslim",), OptionError),
     "torch": Extra(("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors"), SourceError),
 }
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
-from generator.errors import OptionError
-from generator.specs import Array, Arrays, Dim, Signature, TensorSpec
+from generator.specs import Array, Arrays, Signature, TensorSpec
 
 ODD_BATCH = 3
 # What symbolic dimensions are set to, but the batch: small sizes, and larger ones for models that refuse those.
@@ -96,80 +93,3 @@ def _into_domain(values: Array, spec: TensorSpec) -> Array:
 def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
     """Return the batch sizes to compare at: 1, 2, an odd one and the largest."""
     return tuple(sorted({size for size in (1, 2, ODD_BATCH, max_batch_size) if 1 <= size <= max(1, max_batch_size)}))
-
-
-def load_samples(path: Path, signature: Signature) -> tuple[Pool, ...]:
-    """Read the user's samples: a .npz of arrays named like the inputs, a .npy for a single input, or a folder of them.
-
-    Every array has a leading batch axis, or the shape of one sample; for a model without a common batch dimension a
-    file is one whole input set. Samples of the same shapes come in one pool. Raises OptionError for one that does not
-    fit.
-    """
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in files if file.suffix in (".npy", ".npz")]
-    if not files:
-        raise OptionError(f"{path} holds no .npz or .npy samples")
-    pools = sorted((_read_pool(file, signature) for file in files), key=_row_shapes)
-    return tuple(_joined(list(group)) for _, group in groupby(pools, key=_row_shapes))
-
-
-def _read_pool(file: Path, signature: Signature) -> Pool:
-    inputs = signature.inputs
-    arrays = _read_arrays(file, inputs)
-    if signature.batch_dim is None:
-        fitted = {spec.name: _fitting(arrays[spec.name], spec, spec.shape, file)[np.newaxis] for spec in inputs}
-        return Pool(fitted, (f"sample {file.name}",))
-    fitted = {}
-    for spec in inputs:
-        array = arrays[spec.name]
-        single = array.ndim == len(spec.shape) - 1
-        fitted[spec.name] = _fitting(array[np.newaxis] if single else array, spec, spec.shape, file)
-    counts = {len(array) for array in fitted.values()}
-    if len(counts) != 1 or 0 in counts:
-        raise OptionError(f"{file}: the inputs do not have the same number of samples, at least one")
-    return Pool(fitted, (f"sample {file.name}",) * counts.pop())
-
-
-def _row_shapes(pool: Pool) -> list[tuple[int, ...]]:
-    return [array.shape[1:] for array in pool.arrays.values()]
-
-
-def _joined(pools: list[Pool]) -> Pool:
-    arrays = {name: np.concatenate([pool.arrays[name] for pool in pools]) for name in pools[0].arrays}
-    return Pool(arrays, tuple(family for pool in pools for family in pool.families))
-
-
-def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
-    try:
-        with file.open("rb") as opened:
-            loaded = np.load(opened, allow_pickle=False)
-            arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise OptionError(f"can't read samples from {file}: it is no .npy or .npz file of numbers or text") from error
-    missing = [spec.name for spec in inputs if spec.name not in arrays]
-    if missing:
-        raise OptionError(f"{file} lacks the input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
-    return arrays
-
-
-def _fitting(array: Array, spec: TensorSpec, shape: tuple[Dim, ...], file: Path) -> Array:
-    """Return an array in the input's type, if it has its shape; text becomes an array of ``str`` objects."""
-    fits = len(array.shape) == len(shape) and all(
-        isinstance(dim, str) or dim == size for dim, size in zip(shape, array.shape, strict=True)
-    )
-    text = np.dtype(spec.dtype) == np.object_
-    if not fits or (array.dtype.kind in "US") != text or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-        raise OptionError(f"{file}: {spec.name} is {array.dtype}{list(array.shape)}, the model takes {spec}")
-    if array.dtype.kind == "S":
-        array = _decoded(array, spec, file)
-    fitted = array.astype(spec.dtype)
-    if spec.domain.known and fitted.dtype.kind == "f" and np.isnan(fitted).any():
-        raise OptionError(f"{file}: {spec.name} holds NaN")
-    return fitted
-
-
-def _decoded(array: Array, spec: TensorSpec, file: Path) -> Array:
-    try:
-        return np.char.decode(array, "utf-8")
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{file}: {spec.name} holds text that is not UTF-8") from error

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from generator.digests import FileRecord, are_intact, content_of
 from generator.errors import RepositoryError
-from generator.specs import Domain, Live, TensorSpec, Verification, Weights, Worst
+from generator.specs import Accuracy, Domain, Live, Optimization, TensorSpec, Verification, Weights, Worst
 
 SCHEMA = 1
 
@@ -31,14 +31,57 @@ class SourceRecord:
 
 
 @dataclass(frozen=True)
+class PlanProof:
+    """How a TensorRT plan was compared with ONNX Runtime on the GPU that it was built on.
+
+    ``cases`` are the inputs that both were asked; ``max_rel_diff`` is the largest difference over the largest magnitude
+    of the same sample's output.
+    """
+
+    cases: int
+    max_rel_diff: float
+    tolerance: str
+
+
+@dataclass(frozen=True)
+class BuiltPlan:
+    """A TensorRT plan: its SHA-256 (hex), what it was built from, where, and how it was proven; None for not at all.
+
+    ``inputs`` are those of its entry in ``plans.lock`` when it was built. ``compute_capability`` is that of the GPU,
+    such as "8.9", ``tensorrt`` the version in the plan's header, and ``way`` says what built it: process, container, or
+    build-plans, the service of docker-compose.yml.
+    """
+
+    sha256: str
+    inputs: Mapping[str, Any]
+    gpu: str
+    compute_capability: str
+    tensorrt: str
+    way: str
+    created: str
+    proof: PlanProof | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "BuiltPlan":
+        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        proof = document.get("proof")
+        return cls(**{**document, "proof": PlanProof(**proof) if proof else None})
+
+
+@dataclass(frozen=True)
 class Provenance:
-    """Enough to make a version again, and to tell how it was proven."""
+    """Enough to make a version again, and to tell how it was proven.
+
+    ``plans`` are the TensorRT plans of the version, one for each compute capability.
+    """
 
     key: str
     source: SourceRecord
     options: Mapping[str, Any]
     tools: Mapping[str, str]
     verification: Verification
+    plans: tuple[BuiltPlan, ...] = ()
+    optimization: Optimization = field(default_factory=Optimization)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Provenance":
@@ -54,7 +97,22 @@ class Provenance:
             found["live"] = Live(**{**found["live"], "notes": tuple(found["live"]["notes"])})
         if found["worst"]:
             found["worst"] = Worst(**{**found["worst"], "index": tuple(found["worst"]["index"])})
-        return cls(**{**document, "source": SourceRecord(**source), "verification": Verification(**found)})
+        return cls(
+            **{
+                **document,
+                "source": SourceRecord(**source),
+                "verification": Verification(**found),
+                "plans": tuple(BuiltPlan.of(plan) for plan in document.get("plans", ())),
+                "optimization": _optimization(document.get("optimization", {})),
+            }
+        )
+
+
+def _optimization(document: Mapping[str, Any]) -> Optimization:
+    """Read what was done to a model; of an earlier release's, nothing."""
+    lists = {name: tuple(document[name]) for name in ("done", "kept") if name in document}
+    accuracy = document.get("accuracy")
+    return Optimization(**{**document, **lists, "accuracy": Accuracy(**accuracy) if accuracy else None})
 
 
 def _tensor(document: Mapping[str, Any]) -> TensorSpec:
@@ -64,7 +122,11 @@ def _tensor(document: Mapping[str, Any]) -> TensorSpec:
 
 @dataclass(frozen=True)
 class PendingPlan:
-    """An entry of ``plans.lock``: a plan to build elsewhere, why, and the command that builds it from ``files``."""
+    """An entry of ``plans.lock``: a plan to build elsewhere, why, and the command that builds it from ``files``.
+
+    ``inputs`` are a PlanSpec as JSON, and the arguments of ``trtexec``. ``version`` is the one that the prepared
+    config.pbtxt was rendered for; entries of earlier releases have none, and can't be built.
+    """
 
     reason: str
     command: str
@@ -72,13 +134,14 @@ class PendingPlan:
     max_batch_size: int
     provenance: Provenance
     files: Mapping[str, FileRecord]
-    status: str = "pending"
+    version: int | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "PendingPlan":
         """Read an entry; KeyError or TypeError where it is damaged."""
         files = {name: FileRecord(**record) for name, record in document["files"].items()}
-        return cls(**{**document, "files": files, "provenance": Provenance.of(document["provenance"])})
+        known = {name: value for name, value in document.items() if name != "status"}  # of earlier releases
+        return cls(**{**known, "files": files, "provenance": Provenance.of(document["provenance"])})
 
     def is_intact(self, folder: Path) -> bool:
         """Tell whether every prepared file is as it was."""

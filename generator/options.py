@@ -7,14 +7,15 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from generator import releases, sources
 from generator.backends import BACKENDS
 from generator.errors import OptionError, nearest
-from generator.specs import Instances, Options, Tolerance, VersionPolicy
+from generator.optimize import PRECISIONS
+from generator.specs import Calibration, Choice, Instances, Options, Pruning, Ranges, Tolerance, VersionPolicy
 
 CONFIG_NAME = "modelrepo.toml"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -128,12 +129,79 @@ def _items(value: Any, separator: str = ",") -> list[Any]:
     return [item.strip() if isinstance(item, str) else item for item in items]
 
 
-def _backends(value: Any) -> tuple[str, ...]:
-    names = list(dict.fromkeys(map(_text, _items(value))))
-    for name in names:
-        if name not in BACKENDS:
-            raise ValueError(f"unknown backend {name!r}. {nearest(name, BACKENDS)}")
-    return tuple(names)
+def _backends(value: Any) -> tuple[Choice, ...]:
+    """Read backends; one that names no precision has an empty one, which ``resolve`` fills in."""
+    choices = [Choice(*map(str.strip, _text(item).partition(":")[::2])) for item in _items(value)]
+    for choice in choices:
+        if choice.backend not in BACKENDS:
+            raise ValueError(f"unknown backend {choice.backend!r}. {nearest(choice.backend, BACKENDS)}")
+        if choice.precision:
+            _precision(choice.precision)
+    return tuple(dict.fromkeys(choices))
+
+
+def _precision(value: Any) -> str:
+    if value not in PRECISIONS:
+        raise ValueError(f"unknown precision {value!r}. {nearest(str(value), PRECISIONS)}")
+    return str(value)
+
+
+def _fraction(value: Any) -> float:
+    """Read a share such as 0.01 or 1%."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        percent = isinstance(value, str) and value.endswith("%")
+        number = float(value[:-1]) / 100 if percent else float(value)
+    except (TypeError, ValueError):
+        raise ValueError("expected a share such as 1% or 0.01") from None
+    if not 0 <= number <= 1:
+        raise ValueError("expected a share from 0% to 100%")
+    return number
+
+
+def _pruning(value: Any) -> Pruning | None:
+    if value == "none":
+        return None
+    if value == "2:4":
+        return Pruning(structured=True)
+    share = _fraction(value)
+    if not 0 < share < 1:
+        raise ValueError("expected 2:4, or a share above 0% and below 100%")
+    return Pruning(share)
+
+
+def _calibration(value: Any) -> Calibration:
+    words = value.split() if isinstance(value, str) else []
+    if words[1:] == ["random"]:
+        return Calibration(count=_integer(1)(words[0]))
+    return Calibration(path=_file_or_folder(value))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return () if value in ("none", []) else tuple(map(_text, _items(value)))
+
+
+def _profiles(value: Any) -> tuple[Ranges, ...]:
+    """Read profiles such as ``batch=1:8:16,seq=16:128:512; batch=1:1:1,seq=1:64:128``."""
+    profiles = [_ranges(_text(profile)) for profile in _items(value, ";")] if value != [] else []
+    return tuple(profiles)
+
+
+def _ranges(text: str) -> Ranges:
+    ranges: dict[str, tuple[int, int, int]] = {}
+    for part in _items(text):
+        dim, equals, written = part.partition("=")
+        sizes = [*map(_integer(1), written.split(":"))] if equals and written else []
+        if not dim or len(sizes) not in (1, 3):
+            raise ValueError("expected DIMENSION=MIN:OPT:MAX, such as batch=1:8:16,seq=16:128:512")
+        low, tuned, high = sizes * 3 if len(sizes) == 1 else sizes
+        if not low <= tuned <= high:
+            raise ValueError(f"{part}: expected MIN:OPT:MAX in rising order")
+        if dim in ranges:
+            raise ValueError(f"{dim!r} is there twice")
+        ranges[dim] = (low, tuned, high)
+    return ranges
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -192,9 +260,9 @@ def _name_template(value: Any) -> str:
         return ""
     template = _text(value)
     try:
-        check_name(template.format(model="model", backend="backend"))
+        check_name(template.format(model="model", backend="backend", precision="fp16"))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise ValueError("expected text with {model} and {backend} in it and no other fields") from error
+        raise ValueError("expected text with {model}, {backend} and {precision} in it and no other fields") from error
     except OptionError as error:
         raise ValueError(str(error)) from error
     return template
@@ -203,7 +271,8 @@ def _name_template(value: Any) -> str:
 # fmt: off
 FIELDS: dict[str, Field] = {
     "model": Field(_text, None, "NAME", "Source model: a torchvision name, onnx:PATH, or a [models.NAME] of modelrepo.toml."),
-    "backends": Field(_backends, ("onnx",), "LIST", f"What to build, of {', '.join(BACKENDS)}; comma-separated."),
+    "backends": Field(_backends, (Choice("onnx", ""),), "LIST", f"What to build, of {', '.join(BACKENDS)}; comma-separated, each with a precision of its own if wanted: onnx,tensorrt:fp16."),
+    "precision": Field(_precision, "fp32", "NAME", f"Precision of the backends that name none: {', '.join(PRECISIONS)}."),
     "repository": Field(_path, Path("model_repository"), "DIR", "Model repository to publish in.", path=True, run=True),
     "weights": Field(_text, "pretrained", "pretrained|random|PATH", "Weights: downloaded, seeded random, or a .pth, .pt or .safetensors file."),
     "seed": Field(_integer(0, 2**32 - 4), 0, "N", "Seed of random weights and of the inputs for verification."),
@@ -211,7 +280,7 @@ FIELDS: dict[str, Field] = {
     "input_shape": Field(_shape, None, "DIMS", "Shape of one sample, such as 3x224x224; default: the model's own."),
     "opset": Field(_integer(9), 20, "N", "ONNX operator set, within what the target release reads."),
     "exporter": Field(_choice("auto", "torch.export", "torchscript"), "auto", "NAME", "How PyTorch models become ONNX: torch.export, torchscript (older; three times as fast), or auto: torch.export, and torchscript where that fails."),
-    "name_template": Field(_name_template, "", "TEXT", "Published name, from {model} and {backend}; default: {model} for one backend, {model}_{backend} for several."),
+    "name_template": Field(_name_template, "", "TEXT", "Published name, from {model}, {backend} and {precision}; default: {model} for one backend, {model}_{backend} for several, with _{precision} after it where that is not fp32."),
     "preferred_batch_sizes": Field(_sizes, (), "LIST", "Batch sizes that the dynamic batcher prefers, such as 4,8."),
     "queue_delay_us": Field(_integer(0), 0, "N", "Microseconds that the dynamic batcher may wait to fill a batch."),
     "instances": Field(_instances, None, "KIND:COUNT", "Instance group, such as gpu:2 (auto, cpu, gpu, model); default: auto:1, TensorRT gpu:1."),
@@ -220,6 +289,16 @@ FIELDS: dict[str, Field] = {
     "config_patch": Field(_file, None, "FILE", "ModelConfig protobuf text, merged over the generated config.pbtxt.", path=True),
     "templates": Field(_folder, None, "DIR", "Folder whose templates take the place of those with the same name.", path=True),
     "samples": Field(_file_or_folder, None, "FILE|DIR", "Samples of yours for verification: .npz, .npy, or a folder of them.", path=True),
+    "simplify": Field(_boolean, False, "", "Clean the graph up: fold constants, drop what is not used, fuse what transformers have."),
+    "prune": Field(_pruning, None, "SHARE|2:4", "Make the smallest weights of each layer zero: a share such as 50%, or 2 of every 4, as sparse Tensor Cores want it."),
+    "calibration": Field(_calibration, Calibration(), "DIR|FILE|'N random'", "What INT8 and FP8 are calibrated with: a folder of images or samples, a .npz, or random inputs (which a warning advises against). Default: 64 random.", path=True),
+    "calibration_method": Field(_choice("minmax", "entropy", "percentile"), "minmax", "NAME", "How ranges are found in calibration: minmax, entropy or percentile."),
+    "max_accuracy_drop": Field(_fraction, None, "SHARE", "How much accuracy a lower precision or pruning may cost, such as 1%: of labelled samples, else of top-1 agreement with the source. Default: FP16 and BF16 1%, INT8, FP8 and pruning 3%."),
+    "keep_precise": Field(_names, (), "auto|LIST", "Layers that keep FP32: names, or auto: those that cost the most, until the accuracy is within its limit."),
+    "profiles": Field(_profiles, (), "LIST", "TensorRT's optimization profiles, DIMENSION=MIN:OPT:MAX,…; several are separated by ';'. Default: batch=1:PREFERRED:MAX."),
+    "plan_builder": Field(_choice("auto", "process", "container", "defer"), "auto", "WAY", "Where TensorRT plans are built: in a process of this Python, in the serving container, later (defer), or auto: wherever it can be done here."),
+    "version_compatible": Field(_boolean, False, "", "Build plans that newer TensorRT releases load, too; Triton then needs --backend-config=tensorrt,version-compatible=true."),
+    "cuda_graphs": Field(_boolean, False, "", "Let Triton capture CUDA graphs of a TensorRT plan."),
     "tolerance": Field(_tolerance, None, "NUMBER", "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=…."),
     "verify": Field(_boolean, True, "", "Compare the converted model with its source before it is published (the default)."),
     "trust_source": Field(_boolean, False, "", "Unpickle a weights file that holds code. It can run anything: only for files you trust."),
@@ -270,7 +349,7 @@ def _read_keys(table: Mapping[str, Any], known: list[str], path: Path, where: st
         if key not in known:
             raise OptionError(f"{path}: unknown key {key!r}{where}", nearest(key, known, count=1))
         written = value
-        if (FIELDS[key].path and isinstance(value, str) and (key, value) != ("client_dir", "none")) or (
+        if (FIELDS[key].path and isinstance(value, str) and not _names_no_file(key, value)) or (
             key == "weights" and value not in ("pretrained", "random") and isinstance(value, str)
         ):
             written = str(path.parent / Path(value).expanduser())
@@ -278,6 +357,11 @@ def _read_keys(table: Mapping[str, Any], known: list[str], path: Path, where: st
             written = sources.seen_from(value, path.parent)
         values[key] = parse_field(key, written, f"{path}{where}: {key}")
     return values
+
+
+def _names_no_file(key: str, value: str) -> bool:
+    """Tell whether the value of a key that may be a path is a word instead."""
+    return (key, value) == ("client_dir", "none") or (key == "calibration" and value.endswith(" random"))
 
 
 def parse_field(name: str, value: Any, where: str) -> Any:
@@ -299,7 +383,8 @@ def resolve(flags: Mapping[str, Any], config: ConfigFile, model: str) -> tuple[s
     values["model"] = model
     values.update(table)
     values.update({name: value for name, value in flags.items() if name != "model"})
-    options = Options(**values)
+    chosen = (replace(choice, precision=choice.precision or values["precision"]) for choice in values["backends"])
+    options = Options(**{**values, "backends": tuple(dict.fromkeys(chosen))})
     _check_together(options)
     if model in config.models:
         return check_name(model), options
@@ -310,8 +395,8 @@ def _default_name(options: Options) -> str:
     """Return the name that the source gives a model, if Triton can take what becomes of it."""
     name = sources.default_name(options.model)
     try:
-        for backend in options.backends:
-            published_name(name, options, backend)
+        for choice in options.backends:
+            published_name(name, options, choice)
     except OptionError as error:
         raise OptionError(error.message, f"{error.hint}{_naming_hint(options.model)}") from error
     return name
@@ -336,6 +421,16 @@ def _check_together(options: Options) -> None:
             "the torchscript exporter records one run of the model, so what it writes must be verified",
             "Leave --no-verify or --exporter out",
         )
+    for choice in options.backends:
+        if choice.precision not in BACKENDS[choice.backend].PRECISIONS:
+            others = [name for name, backend in BACKENDS.items() if choice.precision in backend.PRECISIONS]
+            raise OptionError(
+                f"{choice.backend} can't be given {choice.precision}: it takes "
+                f"{', '.join(BACKENDS[choice.backend].PRECISIONS)}",
+                f"For {choice.precision} there is {', '.join(others)}",
+            )
+        if "auto" in options.keep_precise and not options.verify and choice.precision != "fp32":
+            raise OptionError("--keep-precise auto needs verification to tell what to keep", "Leave --no-verify out")
     too_large = [size for size in options.preferred_batch_sizes if size > options.max_batch_size]
     if too_large:
         raise OptionError(
@@ -344,7 +439,11 @@ def _check_together(options: Options) -> None:
         )
 
 
-def published_name(name: str, options: Options, backend: str) -> str:
-    """Return the name that a backend's model is published under."""
+def published_name(name: str, options: Options, choice: Choice) -> str:
+    """Return the name that a choice's model is published under."""
     template = options.name_template or ("{model}" if len(options.backends) == 1 else "{model}_{backend}")
-    return check_name(template.format(model=name, backend=backend))
+    pruned = "_pruned" if options.prune else ""
+    lowered = "" if choice.precision == "fp32" or "{precision}" in template else f"_{choice.precision}"
+    # Triton takes no "+" in a name.
+    told = template.format(model=name, backend=choice.backend.replace("+", "-"), precision=choice.precision)
+    return check_name(f"{told}{pruned}{lowered}")

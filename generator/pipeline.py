@@ -4,18 +4,20 @@ import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from generator import client_code, results, sources, standing, verify
+from generator import client_code, datasets, plans, results, sources, standing, verify
 from generator.backends import onnxruntime
 from generator.errors import ModelRepoError, OptionError, RepositoryError, VerificationError
 from generator.export import EXPORTERS
 from generator.gate import Gate
-from generator.inputs import load_samples
 from generator.model_config import ConfigWriter
+from generator.optimize.variant import Variants
 from generator.progress import Progress
-from generator.remembered import LIMIT_BYTES, Remembered
-from generator.repository import Repository, StagedModel
+from generator.remembered import Remembered
+from generator.repository import Published, Repository, StagedModel
 from generator.results import Job, Target
+from generator.sources.model import SourceModel
 from generator.specs import Export, Options, Report, Result, Verification
 from generator.staging import PreparedPlan, Proven, prepare
 from generator.verify import Run
@@ -80,18 +82,27 @@ def generate_model(
         return
     if gate:
         for target in missing:
-            gate.expect(target.backend, job.options)
+            gate.expect(target.choice.backend, job.options)
     with repository.staging() as staging:
-        proven = _prove(job, staging / "onnx", progress, kept=gate is not None)
-        ready = [(target, prepare(target, job.options, proven, writer, repository, staging)) for target in missing]
-        ready = [(target, _passed(prepared, proven, job.options, gate, progress)) for target, prepared in ready]
+        proven = _prove(job, staging / "onnx", progress)
+        variants = Variants(proven, job.options, staging / "variants", progress)
+        ready = []
+        for target in missing:
+            wanted = variants.made(target.choice)
+            prepared = prepare(target, job.options, wanted, writer, repository, staging, progress)
+            ready.append((target, _passed(prepared, wanted, job.options, gate, progress)))
         with progress.step("publish", f"publishing in {repository.root}"), repository.locked():
             for target, prepared in sorted(ready, key=lambda pair: isinstance(pair[1], StagedModel)):
-                yield _publish(target, prepared, repository, progress)
+                row = _publish(target, prepared, repository, progress)
+                if row:
+                    yield row
+    for target, prepared in ready:
+        if isinstance(prepared, PreparedPlan) and prepared.here:
+            yield _built(target, job.options, repository, progress)
 
 
-def _prove(job: Job, folder: Path, progress: Progress, *, kept: bool) -> Proven:
-    """Load the source, export it, and compare the two; the source's answers are kept for a gate to compare again."""
+def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
+    """Load the source, export it, and compare the two; the source's answers are kept for what is compared later."""
     gc.collect()  # the graphs of the last exported model hold each other
     options = job.options
     loader, name = sources.find(options.model)
@@ -102,8 +113,8 @@ def _prove(job: Job, folder: Path, progress: Progress, *, kept: bool) -> Proven:
         export = EXPORTERS[source.framework].export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
-    reference = Remembered(source.run, LIMIT_BYTES if kept else 0)
-    verification = _verify(reference.ask, export, options, progress)
+    reference = Remembered(source.run)
+    verification = _verify(source, reference.ask, export, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*export.notes, *verification.notes, *reasons)
     for note in notes:
@@ -111,16 +122,16 @@ def _prove(job: Job, folder: Path, progress: Progress, *, kept: bool) -> Proven:
     return Proven(source, reference, export, verification, max_batch_size, notes)
 
 
-def _verify(source: Run, export: Export, options: Options, progress: Progress) -> Verification:
+def _verify(source: SourceModel, run: Run, export: Export, options: Options, progress: Progress) -> Verification:
     if not options.verify:
         return Verification(
             notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
         )
-    samples = load_samples(options.samples, export.signature) if options.samples else ()
+    samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     with progress.step("verify", "verifying against the source") as step:
         try:
             found = verify.verify(
-                source,
+                run,
                 onnxruntime.open_model(export.path),
                 export.signature,
                 max_batch_size=options.max_batch_size,
@@ -182,14 +193,31 @@ def _with_client(row: Result, options: Options, repository: Repository, progress
 
 def _publish(
     target: Target, prepared: StagedModel | PreparedPlan, repository: Repository, progress: Progress
-) -> Result:
+) -> Result | None:
+    """Publish a staged model, or keep what a plan is made of; None for a plan that is built here next."""
     if isinstance(prepared, PreparedPlan):
         repository.defer(target.name, prepared.folder, prepared.entry)
-        return results.deferred(target, prepared.entry, repository)
+        return None if prepared.here else results.deferred(target, prepared.entry, repository)
     outcome = repository.publish(prepared)
     for note in outcome.notes:
         progress.warn(f"{target.name}: {note}")
     return results.published(target, outcome, repository)
+
+
+def _built(target: Target, options: Options, repository: Repository, progress: Progress) -> Result:
+    """Build a plan that was prepared, and publish it; one that fails stays pending."""
+    wanted: plans.Wanted = options.plan_builder if options.plan_builder in ("process", "container") else "auto"
+    report = plans.build(repository.root, [target.name], progress, wanted=wanted)
+    (row,) = report.rows
+    if report.interrupted:
+        raise KeyboardInterrupt
+    if row.failure:
+        raise row.failure
+    newest = repository.newest(target.name)
+    if newest is None or row.outcome == "deferred":
+        return results.deferred(target, row.standing.entry, repository)
+    status: Literal["published", "unchanged"] = "published" if row.outcome == "published" else "unchanged"
+    return results.published(target, Published(status, newest, row.reasons), repository)
 
 
 def _refuse_same_names(jobs: list[Job]) -> None:

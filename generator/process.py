@@ -1,13 +1,15 @@
 """The one door to commands that are run to their end: what they print is kept, and told where they fail."""
 
 import os
+import queue
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
 # How often a command is looked at that may be stopped.
 LOOK_SECONDS = 0.1
@@ -39,12 +41,14 @@ def run(
     timeout: float,
     environment: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
+    heard: Callable[[str], None] | None = None,
 ) -> Finished:
     """Run a command without a terminal and wait for it, at most ``timeout`` seconds.
 
     A thread that an interrupt does not reach is given a ``stop``: once it is set the command is killed, and Stopped
-    raised. Raises FileNotFoundError where there is no such program and subprocess.TimeoutExpired, the command killed,
-    where it takes longer. All that the command has started is killed with it.
+    raised. ``heard`` is called with each line of its output as it comes. Raises FileNotFoundError where there is no
+    such program and subprocess.TimeoutExpired, the command killed, where it takes longer. All that the command has
+    started is killed with it.
     """
     end = time.monotonic() + timeout
     with subprocess.Popen(  # noqa: S603 - the commands are ours
@@ -58,7 +62,7 @@ def run(
         start_new_session=True,
     ) as process:
         try:
-            out, err = _output(process, end, stop)
+            out, err = _output(process, end, stop) if heard is None else _heard(process, end, stop, heard)
         except BaseException as error:
             _kill(process)
             if isinstance(error, subprocess.TimeoutExpired):
@@ -84,3 +88,45 @@ def _output(process: "subprocess.Popen[str]", end: float, stop: threading.Event 
                 raise Stopped from None
             if time.monotonic() >= end:
                 raise
+
+
+def _heard(
+    process: "subprocess.Popen[str]", end: float, stop: threading.Event | None, heard: Callable[[str], None]
+) -> tuple[str, str]:
+    """Collect both outputs, and pass on each line of stdout in the caller's own thread."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    out: list[str] = []
+    err: list[str] = []
+
+    def read(stream: IO[str] | None, take: Callable[[str], None]) -> None:
+        for line in stream or ():
+            take(line)
+
+    def read_out() -> None:
+        read(process.stdout, lines.put)
+        lines.put(None)
+
+    readers = [
+        threading.Thread(target=read_out, daemon=True),
+        threading.Thread(target=read, args=(process.stderr, err.append), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    line: str | None = ""
+    while line is not None:
+        if stop and stop.is_set():
+            raise Stopped
+        left = end - time.monotonic()
+        if left <= 0:
+            raise subprocess.TimeoutExpired(process.args, 0)
+        try:
+            line = lines.get(timeout=min(left, LOOK_SECONDS))
+        except queue.Empty:
+            continue
+        if line is not None:
+            out.append(line)
+            heard(line.rstrip("\n"))
+    process.wait(timeout=max(0.0, end - time.monotonic()))
+    for reader in readers:
+        reader.join()
+    return "".join(out), "".join(err)

@@ -10,14 +10,26 @@ class Release:
     """One monthly release of the Triton container.
 
     ``max_opset`` and ``max_ir`` are the newest ONNX operator set and file format version that its ONNX Runtime opens
-    without a warning of being under development.
+    without a warning of being under development. ``tensorrt`` is a hint, as far as it is known: the image is asked, or
+    the plan's header read, before anything depends on it. ``cuda`` decides the driver that the image needs.
     """
 
     container: str
     triton: str
     onnxruntime: str
+    tensorrt: str
+    cuda: str
     max_opset: int
     max_ir: int
+
+    @property
+    def min_driver(self) -> int:
+        """The oldest branch of NVIDIA's driver that runs the image by CUDA's minor version compatibility.
+
+        Older ones may run it by the forward compatibility package in the image, on data center GPUs only
+        (docs.nvidia.com/deploy/cuda-compatibility).
+        """
+        return {"12": 525, "13": 580}[self.cuda.partition(".")[0]]
 
     @property
     def image(self) -> str:
@@ -25,22 +37,23 @@ class Release:
         return f"nvcr.io/nvidia/tritonserver:{self.container}-py3"
 
 
-# Container, Triton and ONNX Runtime versions: NVIDIA's release notes. The two bounds: a one-node model of every opset
-# and IR version, opened with the PyPI wheel of that ONNX Runtime (measured 2026-11-20).
+# Container, Triton, ONNX Runtime and CUDA versions: NVIDIA's release notes. TensorRT's: what others report, as far as
+# reports agree; up to 26.05 the images carry TensorRT 10, later ones 11. The two bounds: a one-node model of every
+# opset and IR version, opened with the PyPI wheel of that ONNX Runtime (measured 2026-11-20).
 RELEASES: dict[str, Release] = {
     release.container: release
     for release in (
-        Release("26.08", "2.72", "1.28.0", max_opset=26, max_ir=13),
-        Release("26.07", "2.71", "1.27.0", max_opset=26, max_ir=13),
-        Release("26.06", "2.70", "1.24.4", max_opset=25, max_ir=13),
-        Release("26.05", "2.69", "1.24.4", max_opset=25, max_ir=13),
-        Release("26.04", "2.68", "1.24.4", max_opset=25, max_ir=13),
-        Release("26.03", "2.67", "1.24.2", max_opset=25, max_ir=13),
-        Release("26.02", "2.66", "1.24.1", max_opset=25, max_ir=13),
-        Release("26.01", "2.65", "1.23.2", max_opset=23, max_ir=11),
-        Release("25.12", "2.64", "1.23.2", max_opset=23, max_ir=11),
-        Release("25.11", "2.63", "1.23.2", max_opset=23, max_ir=11),
-        Release("24.10", "2.51", "1.19.2", max_opset=21, max_ir=10),
+        Release("26.08", "2.72", "1.28.0", "11.2.1", "13.4.1", max_opset=26, max_ir=13),
+        Release("26.07", "2.71", "1.27.0", "11.1", "13.3.0", max_opset=26, max_ir=13),
+        Release("26.06", "2.70", "1.24.4", "11.0", "13.3.0", max_opset=25, max_ir=13),
+        Release("26.05", "2.69", "1.24.4", "10.x", "13.2.1", max_opset=25, max_ir=13),
+        Release("26.04", "2.68", "1.24.4", "10.16.1", "13.2.1", max_opset=25, max_ir=13),
+        Release("26.03", "2.67", "1.24.2", "10.16", "13.2.0", max_opset=25, max_ir=13),
+        Release("26.02", "2.66", "1.24.1", "10.15.1", "13.1.1", max_opset=25, max_ir=13),
+        Release("26.01", "2.65", "1.23.2", "10.x", "13.1.1", max_opset=23, max_ir=11),
+        Release("25.12", "2.64", "1.23.2", "10.14.1", "13.1.0", max_opset=23, max_ir=11),
+        Release("25.11", "2.63", "1.23.2", "10.14.1", "13.0.2", max_opset=23, max_ir=11),
+        Release("24.10", "2.51", "1.19.2", "10.5", "12.6.2", max_opset=21, max_ir=10),
     )
 }
 NEWEST = next(iter(RELEASES))

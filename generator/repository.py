@@ -10,14 +10,13 @@ else lies beside it, on the same file system, in ``.modelrepo/<name of the root>
     replaced/<model>/         configurations that were edited by hand before they were replaced
 """
 
-import json
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -25,17 +24,16 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from generator import manifest as manifests
-from generator.digests import FileRecord, content_of, sha256_of
+from generator.digests import FileRecord, content_of
 from generator.errors import RepositoryError
+from generator.files import replace_undoably, sync_folder, sync_tree
 from generator.interrupts import interrupts_kept_back
-from generator.manifest import Manifest, PendingPlan, Provenance
+from generator.manifest import BuiltPlan, Manifest, PendingPlan, Provenance
+from generator.plan_store import PlanStore
 
 CONFIG = "config.pbtxt"
 LOCK_TIMEOUT_SECONDS = 60.0
-PLANS_SCHEMA = 1
 LARGEST_VERSION = 2**63 - 1
-# What trtexec learns of a GPU: of use to the next build as well.
-TIMING_CACHE = "timing.cache"
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve() if root.exists() else root.absolute()
         self.state = self.root.parent / ".modelrepo" / self.root.name
+        self.plans = PlanStore(self.state)
 
     # --- looking
 
@@ -198,7 +197,7 @@ class Repository:
         )
         (staged.folder / CONFIG).write_text(manifest.config, "utf-8")
         notes = self._keep_edits(staged.name)
-        _sync_tree(staged.folder)
+        sync_tree(staged.folder)
         self._commit(staged.folder, manifest)
         return Published("published", manifest, notes)
 
@@ -248,12 +247,12 @@ class Repository:
                 staged.rename(target)
             else:
                 for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == CONFIG):
-                    _replace(target / entry.name, entry, undo)
+                    replace_undoably(target / entry.name, entry, undo)
         except BaseException:
             undo.close()
             raise
-        _sync_folder(target)
-        _sync_folder(self.root)
+        sync_folder(target)
+        sync_folder(self.root)
 
     def _keep_edits(self, name: str) -> tuple[str, ...]:
         """Copy what was edited by hand to a safe place before it is replaced."""
@@ -276,41 +275,19 @@ class Repository:
 
     def plan_folder(self, name: str) -> Path:
         """Return where a deferred model's prepared files lie."""
-        return self.state / "plans" / name
+        return self.plans.folder(name)
 
     def pending_plan(self, name: str) -> PendingPlan | None:
         """Return a deferred model's entry in ``plans.lock`` if the files it needs are as they were."""
-        entry = self._plans().get(name)
-        return entry if entry and entry.is_intact(self.plan_folder(name)) else None
-
-    def _plans(self) -> dict[str, PendingPlan]:
-        path = self.state / "plans.lock"
-        try:
-            document = json.loads(path.read_text("utf-8"))
-            if document["schema"] != PLANS_SCHEMA:
-                raise RepositoryError(f"{path} was written by another release of modelrepo", "Upgrade modelrepo")
-            return {name: PendingPlan.of(entry) for name, entry in document["plans"].items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RepositoryError(f"{path} is damaged: {error!r}", "Restore it, or remove it") from error
+        return self.plans.intact(name)
 
     def defer(self, name: str, folder: Path, plan: PendingPlan) -> None:
         """Keep prepared files, and the entry in ``plans.lock`` that finishes them; call it with the lock held."""
-        plans = {**self._plans(), name: plan}
-        document = {"schema": PLANS_SCHEMA, "plans": {key: asdict(plans[key]) for key in sorted(plans)}}
-        _sync_tree(folder)
-        target = self.plan_folder(name)
-        undo = ExitStack()
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                _keep_built(target, folder, plan, self._replaced(name))
-            _replace(target, folder, undo)
-            self._write(self.state / "plans.lock", json.dumps(document, indent=2) + "\n")
-        except BaseException:
-            undo.close()
-            raise
+        self.plans.defer(name, folder, plan, self._replaced(name), self._write)
+
+    def keep_plan(self, name: str, plan: Path, built: BuiltPlan) -> Path:
+        """Keep a finished plan beside what it was built from; call it with the lock held."""
+        return self.plans.keep(name, plan, built, self._write)
 
     def _write(self, path: Path, text: str) -> None:
         """Replace a file in one step; the new one is written in the state folder, where Triton does not look."""
@@ -325,38 +302,7 @@ class Repository:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
-
-
-def _replace(target: Path, source: Path, undo: ExitStack) -> None:
-    """Put ``source`` in the place of ``target`` by renames, and push what takes that back onto ``undo``."""
-    if target.is_dir() or not target.exists():
-        if target.exists():
-            old = source.with_name(f"{source.name}.replaced")
-            target.rename(old)
-            undo.callback(old.rename, target)
-        source.rename(target)
-        undo.callback(target.rename, source)
-    else:
-        old = source.with_name(f"{source.name}.replaced")
-        shutil.copy2(target, old)
-        source.replace(target)  # in one step: Triton may be reading
-        undo.callback(old.replace, target)
-
-
-def _keep_built(target: Path, folder: Path, plan: PendingPlan, replaced: Path) -> None:
-    """Copy what was built in a plan's folder, such as model.plan, to where it outlives the folder.
-
-    Where the prepared model is the same, that is its new folder; else a place of its own.
-    """
-    built = [file for file in target.iterdir() if file.name not in plan.files]
-    same = all(
-        (target / name).exists() and record.sha256 == sha256_of(target / name) for name, record in plan.files.items()
-    )
-    for file in built:
-        keep = folder if same or file.name == TIMING_CACHE else replaced
-        keep.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, keep / file.name)
+        sync_folder(path.parent)
 
 
 def _numbered(name: str, version: int) -> str:
@@ -375,21 +321,3 @@ def make_folders(path: Path) -> list[Path]:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
     path.mkdir(parents=True, exist_ok=True)
     return missing
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        else:
-            _sync_folder(path)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ from generator.errors import ModelRepoError
 from generator.manifest import PendingPlan
 from generator.options import published_name
 from generator.repository import Published, Repository
-from generator.specs import Options, Result
+from generator.specs import Choice, Options, Result
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class Job:
     name: str
     options: Options
 
-    def published_names(self) -> dict[str, str]:
-        """Return the name that each backend's model is published under."""
-        return {backend: published_name(self.name, self.options, backend) for backend in self.options.backends}
+    def published_names(self) -> dict[Choice, str]:
+        """Return the name that each choice's model is published under."""
+        return {choice: published_name(self.name, self.options, choice) for choice in self.options.backends}
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one backend of a job is published as, and the key that tells whether it is there already."""
+    """What one choice of a job is published as, and the key that tells whether it is there already."""
 
     model: str
-    backend: str
+    choice: Choice
     name: str
     key: ContentKey
 
@@ -37,8 +37,8 @@ class Target:
 def targets_of(job: Job) -> list[Target]:
     """Return a job's targets in the order of its backends."""
     return [
-        Target(job.name, backend, name, content_key(name, backend, job.options))
-        for backend, name in job.published_names().items()
+        Target(job.name, choice, name, content_key(name, choice, job.options))
+        for choice, name in job.published_names().items()
     ]
 
 
@@ -47,13 +47,14 @@ def published(target: Target, outcome: Published, repository: Repository) -> Res
     manifest = outcome.manifest
     return _row(
         target.model,
-        target.backend,
+        target.choice,
         target.name,
         status=outcome.status,
         version=manifest.version,
         path=repository.root / target.name / str(manifest.version),
         max_batch_size=manifest.max_batch_size,
         verification=manifest.provenance.verification,
+        optimization=manifest.provenance.optimization,
         notes=(*manifest.provenance.source.notes, *outcome.notes),
     )
 
@@ -62,11 +63,13 @@ def deferred(target: Target, plan: PendingPlan, repository: Repository) -> Resul
     """Return the row of a plan that is to be built elsewhere."""
     return _row(
         target.model,
-        target.backend,
+        target.choice,
         target.name,
         status="deferred",
         path=repository.plan_folder(target.name),
         max_batch_size=plan.max_batch_size,
+        verification=plan.provenance.verification,
+        optimization=plan.provenance.optimization,
         next_step=plan.command,
         notes=(plan.reason,),
     )
@@ -75,7 +78,7 @@ def deferred(target: Target, plan: PendingPlan, repository: Repository) -> Resul
 def would_publish(target: Target, repository: Repository) -> Result:
     """Return the row of a dry run."""
     note = f"dry run: would be made as version {repository.next_version(target.name)}"
-    return _row(target.model, target.backend, target.name, status="skipped", notes=(note,))
+    return _row(target.model, target.choice, target.name, status="skipped", notes=(note,))
 
 
 def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None) -> list[Result]:
@@ -84,17 +87,17 @@ def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None)
     return [
         _row(
             job.name,
-            backend,
+            choice,
             name,
             status="failed" if failure else "skipped",
             failure=failure,
             next_step=(failure.hint or None) if failure else None,
             notes=() if failure else ("interrupted",),
         )
-        for backend, name in job.published_names().items()
+        for choice, name in job.published_names().items()
         if name not in done
     ]
 
 
-def _row(model: str, backend: str, name: str, **values: Any) -> Result:
-    return Result(model, BACKENDS[backend].TRITON_NAME, name, **values)
+def _row(model: str, choice: Choice, name: str, **values: Any) -> Result:
+    return Result(model, BACKENDS[choice.backend].TRITON_NAME, name, precision=choice.precision, **values)

@@ -10,6 +10,7 @@ from generator.errors import ModelRepoError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from generator.progress import Progress
     from generator.releases import Release
 
 Array: TypeAlias = "NDArray[Any]"
@@ -111,11 +112,56 @@ class VersionPolicy:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A backend of the table ``BACKENDS``, and the precision that its model is made in."""
+
+    backend: str
+    precision: str = "fp32"
+
+    def __str__(self) -> str:
+        return self.backend if self.precision == "fp32" else f"{self.backend}:{self.precision}"
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Which weights of each layer become zero: the smallest ``share`` of them, or ``structured`` 2 in every 4."""
+
+    share: float = 0.5
+    structured: bool = False
+
+    def __str__(self) -> str:
+        return "2:4" if self.structured else f"{self.share:.0%}"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What to calibrate with: the data at ``path``, or ``count`` random inputs where there is none."""
+
+    path: Path | None = None
+    count: int = 64
+
+
+# A profile as it is written: the smallest, tuned and largest size of each symbolic dimension that it names.
+Ranges: TypeAlias = Mapping[str, tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
 class Options:
     """Everything that decides what is generated for one model; how each is written is in ``options.FIELDS``."""
 
     model: str
-    backends: tuple[str, ...]
+    backends: tuple[Choice, ...]
+    precision: str
+    simplify: bool
+    prune: Pruning | None
+    calibration: Calibration
+    calibration_method: Literal["minmax", "entropy", "percentile"]
+    max_accuracy_drop: float | None
+    keep_precise: tuple[str, ...]
+    profiles: tuple[Ranges, ...]
+    plan_builder: Literal["auto", "process", "container", "defer"]
+    version_compatible: bool
+    cuda_graphs: bool
     repository: Path
     weights: str
     seed: int
@@ -206,6 +252,41 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """What a lower precision, or pruning, costs: ``value`` of ``samples`` answers are right, in 0..1.
+
+    ``measured`` says what right is: "top-1 of labels", and then ``source`` is what the source itself reaches; or
+    "top-1 agreement", with the source, whose own is 1. ``classes`` is how many different ones the source names.
+    """
+
+    measured: str
+    samples: int
+    classes: int
+    source: float
+    value: float
+    limit: float
+
+    @property
+    def drop(self) -> float:
+        """How much is lost, in 0..1; below 0 where there are more right answers than the source has."""
+        return self.source - self.value
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """What was done to the exported model: ``done`` in words, step by step.
+
+    ``kept`` are the nodes that stayed precise; ``sparsity`` is the share of weights that pruning made zero, in 0..1.
+    """
+
+    precision: str = "fp32"
+    done: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    sparsity: float | None = None
+    accuracy: Accuracy | None = None
+
+
+@dataclass(frozen=True)
 class Verification:
     """What verification found. ``passed`` is None where it was not run.
 
@@ -230,17 +311,39 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What a backend's configuration says beyond what every configuration says.
+
+    ``graph_level`` is ``optimization.graph.level``, ``accelerator`` the parameters of ONNX Runtime's accelerator
+    "tensorrt", ``profiles`` the TensorRT profiles of the instance group; None and empty ones are left out. ``sizes``
+    are those that the warm-up gives to symbolic dimensions, 1 where it names none.
+    """
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    graph_level: int | None = None
+    accelerator: Mapping[str, str] | None = None
+    profiles: tuple[str, ...] = ()
+    cuda_graphs: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Order:
     """What a backend is asked to build: a verified ONNX model, and how it will be served.
 
-    ``folder`` is where a backend that can't be finished here leaves what it prepared.
+    ``folder`` is where a backend that can't be finished here leaves what it prepared, ``work`` an empty folder to
+    build in.
     """
 
     export: Export
+    precision: str
     max_batch_size: int
     preferred_batch_sizes: tuple[int, ...]
     release: "Release"
+    options: Options
     folder: Path
+    work: Path
+    progress: "Progress"
 
 
 @dataclass(frozen=True)
@@ -252,11 +355,15 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Deferred:
-    """A backend that can't be finished on this machine: why, and the command that finishes it elsewhere."""
+    """A backend whose model is built after it was prepared: why, and the command that finishes it elsewhere.
+
+    ``inputs`` decide what is built; ``here`` says that it can be built on this machine.
+    """
 
     reason: str
     command: str
     inputs: Mapping[str, object]
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,6 +382,8 @@ class Result:
     notes: tuple[str, ...] = ()
     failure: ModelRepoError | None = None
     client: Path | None = None
+    precision: str = "fp32"
+    optimization: Optimization = Optimization()
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,32 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from generator import model_config
+from generator import model_config, plan_reference
 from generator.backends import BACKENDS
+from generator.backends.tensorrt.plan_spec import PlanSpec
+from generator.comparison import Precision
 from generator.digests import record_files
 from generator.manifest import PendingPlan, Provenance, SourceRecord
 from generator.model_config import LABELS, ConfigPlan, ConfigWriter
+from generator.progress import Progress
 from generator.releases import release_named
 from generator.remembered import Remembered
 from generator.repository import CONFIG, Repository, StagedModel
 from generator.results import Target
 from generator.sources.model import SourceModel
-from generator.specs import Artifact, Deferred, Export, Options, Order, Verification
+from generator.specs import Artifact, Deferred, Export, Optimization, Options, Order, Verification
 
 
 @dataclass(frozen=True)
 class Proven:
     """An exported model with what verification says of it, and the largest batch that Triton may form.
 
-    ``reference`` is the source's run, with the answers that verification asked for.
+    ``reference`` is a run that answers as the served model must: the source's, or that of the variant that was proven
+    against it, with the answers that were asked for; ``precision`` is how far another run of it may answer differently,
+    None for FP32. ``twin`` computes the same where ONNX Runtime's CPU lacks operators of that variant.
     """
 
     source: SourceModel
@@ -31,18 +36,31 @@ class Proven:
     verification: Verification
     max_batch_size: int
     notes: tuple[str, ...]
+    optimization: Optimization = field(default_factory=Optimization)
+    precision: Precision | None = None
+    twin: Path | None = None
 
 
 @dataclass(frozen=True)
 class PreparedPlan:
-    """A deferred target: the folder that holds what its command needs, and its entry in ``plans.lock``."""
+    """A target that is built once it is prepared: what it is built from, and its entry in ``plans.lock``.
+
+    ``here`` says that this machine can build it.
+    """
 
     folder: Path
     entry: PendingPlan
+    here: bool
 
 
 def prepare(
-    target: Target, options: Options, proven: Proven, writer: ConfigWriter, repository: Repository, folder: Path
+    target: Target,
+    options: Options,
+    proven: Proven,
+    writer: ConfigWriter,
+    repository: Repository,
+    folder: Path,
+    progress: Progress,
 ) -> StagedModel | PreparedPlan:
     """Lay out what a backend serves, or what is needed to build it elsewhere, below ``folder``."""
     config = _config_plan(target, options, proven)
@@ -52,24 +70,29 @@ def prepare(
 
     version = repository.next_version(target.name)
     text = render(version)
-    built = BACKENDS[target.backend].build(
+    work = folder / f"{target.name}.work"
+    work.mkdir()
+    built = BACKENDS[target.choice.backend].build(
         Order(
             export=proven.export,
+            precision=target.choice.precision,
             max_batch_size=model_config.max_batch_size(text),
             preferred_batch_sizes=config.preferred_batch_sizes,
             release=release_named(options.target_release),
+            options=options,
             folder=repository.plan_folder(target.name),
+            work=work,
+            progress=progress,
         )
     )
     if isinstance(built, Deferred):
-        return _stage_plan(target, proven, built, text, folder / f"{target.name}.plan")
+        return _stage_plan(target, options, proven, built, text, version, folder / f"{target.name}.plan")
     model = folder / target.name
     _lay_out(built, model / str(version))
-    if any(tensor.labels for tensor in config.outputs):
-        (model / LABELS).write_text("".join(f"{label}\n" for label in proven.source.labels), "utf-8")
+    _write_labels(model, text, proven)
     return StagedModel(
         name=target.name,
-        backend=target.backend,
+        backend=target.choice.backend,
         folder=model,
         files=record_files(model),
         max_batch_size=model_config.max_batch_size(text),
@@ -78,13 +101,30 @@ def prepare(
     )
 
 
-def _stage_plan(target: Target, proven: Proven, built: Deferred, config: str, folder: Path) -> PreparedPlan:
+def _write_labels(folder: Path, config: str, proven: Proven) -> None:
+    if f'label_filename: "{LABELS}"' in config:
+        (folder / LABELS).write_text("".join(f"{label}\n" for label in proven.source.labels), "utf-8")
+
+
+def _stage_plan(
+    target: Target, options: Options, proven: Proven, built: Deferred, config: str, version: int, folder: Path
+) -> PreparedPlan:
     folder.mkdir()
     for file in proven.export.files:
         copy = folder / file.relative_to(proven.export.path.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, copy)
     (folder / CONFIG).write_text(config, "utf-8")
+    _write_labels(folder, config, proven)
+    if options.verify:
+        plan_reference.write_reference(
+            folder,
+            proven.twin or folder / proven.export.path.name,
+            proven.export.signature,
+            PlanSpec.of(built.inputs).profiles,
+            options.tolerance or plan_reference.plan_precision(target.choice.precision).tolerance,
+            options.seed,
+        )
     entry = PendingPlan(
         reason=built.reason,
         command=built.command,
@@ -92,8 +132,9 @@ def _stage_plan(target: Target, proven: Proven, built: Deferred, config: str, fo
         max_batch_size=model_config.max_batch_size(config),
         provenance=_provenance(target, proven),
         files=record_files(folder),
+        version=version,
     )
-    return PreparedPlan(folder, entry)
+    return PreparedPlan(folder, entry, built.here)
 
 
 def _lay_out(artifact: Artifact, folder: Path) -> None:
@@ -113,7 +154,7 @@ def _config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan
         parameters["untrained"] = "true"
     return model_config.plan(
         target.name,
-        target.backend,
+        target.choice,
         options,
         proven.export.signature,
         proven.max_batch_size,
@@ -140,4 +181,5 @@ def _provenance(target: Target, proven: Proven) -> Provenance:
         options=target.key.options,
         tools=target.key.tools,
         verification=proven.verification,
+        optimization=proven.optimization,
     )

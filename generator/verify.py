@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from generator.comparison import Comparison, why_useless
+from generator.comparison import Comparison, Precision, why_useless
 from generator.errors import InputRefused, VerificationError
 from generator.inputs import FAMILIES, ODD_BATCH, SIZES, Pool, batch_sizes, generated
 from generator.specs import Array, Arrays, Signature, Tolerance, Verification
@@ -22,24 +22,30 @@ def verify(
     seed: int,
     samples: Sequence[Pool] = (),
     tolerance: Tolerance | None = None,
+    precision: Precision | None = None,
     sizes: Sequence[int] = (),
+    pools: Sequence[Pool] = (),
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
-    ``sizes``, in rising order, takes the place of the batch sizes that follow from ``max_batch_size``.
+    ``precision`` is the candidate's, where it is lower than the source's. ``sizes``, in rising order, takes the place
+    of the batch sizes that follow from ``max_batch_size``, and ``pools`` that of the generated inputs.
 
     Where the source answers samples one by one as it answers them in a batch, ``batch_invariant`` is True; otherwise
     ``mixing`` names the outputs, and comparison goes on batch by batch. It is None where there are no batches. Raises
     VerificationError, which names input, output and distance, where an answer lies outside the tolerance or is NaN,
     where the source does not answer alike twice, and where it answers nothing that it can be asked.
     """
+    limits = (tolerance, precision)
     if signature.batch_dim is None:
-        return _Verifier(_whole(source), _whole(candidate), signature, (), tolerance).verification(seed, samples)
+        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits)
+        return whole.verification(seed, samples, pools)
     sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
-        return _Verifier(source, candidate, signature, sizes, tolerance).verification(seed, samples)
+        return _Verifier(source, candidate, signature, sizes, *limits).verification(seed, samples, pools)
     except _NotBatched as error:
-        alone = _Verifier(_as_one(source), _as_one(candidate), signature, (), tolerance).verification(seed, samples)
+        one_by_one = _Verifier(_as_one(source), _as_one(candidate), signature, (), *limits)
+        alone = one_by_one.verification(seed, samples, pools)
         outputs = tuple(spec.name for spec in signature.outputs)
         return replace(alone, batch_invariant=False, mixing=outputs, notes=(*alone.notes, str(error)))
 
@@ -62,17 +68,23 @@ class _Verifier:
     """Asks both models at the given batch sizes; without any, row by row, each answer being compared as a whole."""
 
     def __init__(
-        self, source: Run, candidate: Run, signature: Signature, sizes: Sequence[int], tolerance: Tolerance | None
+        self,
+        source: Run,
+        candidate: Run,
+        signature: Signature,
+        sizes: Sequence[int],
+        tolerance: Tolerance | None,
+        precision: Precision | None,
     ) -> None:
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
-        self.comparison = Comparison(tolerance, whole=not sizes)
+        self.comparison = Comparison(tolerance, precision=precision, whole=not sizes)
         self.notes: list[str] = []
         self.mixing: set[str] = set()
 
-    def verification(self, seed: int, samples: Sequence[Pool]) -> Verification:
+    def verification(self, seed: int, samples: Sequence[Pool], pools: Sequence[Pool]) -> Verification:
         """Compare everything and return what was found."""
-        for pool in self._generated(seed, bool(samples)):
+        for pool in pools or self._generated(seed, bool(samples)):
             self._compare(pool)
         self.comparison.equal_nan = self.blind
         for pool in samples:

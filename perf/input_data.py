@@ -12,8 +12,9 @@ import numpy as np
 
 from clients.inputs import numpy_dtype
 from clients.models import Model, Tensor
+from generator import datasets
 from generator.errors import OptionError
-from generator.inputs import FAMILIES, RANDOM, load_samples, make_pool
+from generator.inputs import FAMILIES, RANDOM, make_pool
 from generator.manifest import Manifest
 from generator.specs import Array, Dim, Domain, Signature, TensorSpec
 
@@ -91,14 +92,14 @@ def sample_rows(path: Path, wanted: Signature, batched: bool) -> list[dict[str, 
     """Return the user's samples as rows, the batch dimension taken away; OptionError for a file that does not fit."""
     rows = [
         {name: array[row] for name, array in pool.arrays.items()}
-        for pool in load_samples(path, wanted if batched else _unbatched(wanted))
+        for pool in datasets.samples(path, wanted if batched else _unbatched(wanted))
         for row in range(len(pool.families))
     ]
     return rows[: _count(sum(array.nbytes for array in rows[0].values()))]
 
 
 def _unbatched(wanted: Signature) -> Signature:
-    """Return the signature with a tensor that does not batch, as ``load_samples`` tells such models."""
+    """Return the signature with a tensor that does not batch, as ``datasets`` tells such models."""
     return (
         wanted
         if wanted.batch_dim is None

@@ -8,10 +8,10 @@ from typing import Literal, Self
 
 from clients import Client, GrpcClient, HttpClient
 from clients.errors import ClientError
-from generator import pbtxt
+from generator import datasets, pbtxt
 from generator.backends import BACKENDS
 from generator.errors import ServerError, VerificationError
-from generator.inputs import Pool, load_samples
+from generator.inputs import Pool
 from generator.progress import Progress
 from generator.repository import CONFIG, StagedModel
 from generator.specs import Live, Options, Verification
@@ -66,7 +66,8 @@ class LiveCheck:
         Raises VerificationError for a model that Triton refuses, configures differently or answers wrongly, and
         ServerError where the server can't be had though the check is required, or where it dies.
         """
-        reason = _impossible(staged.backend, options) or _unaskable(staged) or self._unavailable()
+        unrunnable = f"ONNX Runtime on a CPU lacks {proven.optimization.precision} operators" if proven.twin else ""
+        reason = _impossible(staged.backend, options) or unrunnable or _unaskable(staged) or self._unavailable()
         if reason:
             if self.mode == "require":
                 raise ServerError(f"no live check of {staged.name}: {reason}", "Leave out --live-check require")
@@ -206,13 +207,14 @@ class ServedComparison:
     def __init__(self, staged: StagedModel, proven: Proven, options: Options) -> None:
         self.name, self.options, self.source = staged.name, options, proven.reference.recall
         self.signature, self.largest = proven.export.signature, staged.max_batch_size
+        self.precision = proven.precision
+        self.samples = datasets.samples(options.samples, self.signature, proven.source.preprocess, proven.source.labels)
         self.adapter = served.Adapter(staged.name, self.signature, self.largest)
         self.found: list[Verification] = []
 
     def batches(self, grpc: Client, http: Client) -> None:
         """Ask for batches of every size over gRPC, the user's samples too, and for some over HTTP."""
-        samples = load_samples(self.options.samples, self.signature) if self.options.samples else ()
-        self._compare("gRPC", self.adapter.whole(grpc), (), samples)
+        self._compare("gRPC", self.adapter.whole(grpc), (), self.samples)
         self._compare("HTTP", self.adapter.whole(http), (min(self.largest or HTTP_BATCH, HTTP_BATCH),))
 
     def singles(self, client: Client) -> int:
@@ -232,6 +234,7 @@ class ServedComparison:
                 seed=self.options.seed,
                 samples=samples,
                 tolerance=self.options.tolerance,
+                precision=self.precision,
                 sizes=sizes,
             )
         except (VerificationError, ClientError) as error:

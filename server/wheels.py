@@ -4,7 +4,6 @@ They are never installed beside us: they pin old versions of what we need, and o
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from generator import process
+from generator import cache, process
 from generator.digests import sha256_of
 from generator.download import fetch
 from generator.errors import ServerError, SourceError
@@ -86,11 +85,8 @@ def cache_folder() -> Path:
 
     Raises ServerError where neither is to be had.
     """
-    own = os.environ.get("MODELREPO_CACHE")
-    if own:
-        return Path(os.path.expanduser(own)).absolute()  # noqa: PTH111 - leaves what it can't expand, and does not raise
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelrepo"
+        return cache.cache_folder()
     except RuntimeError as error:  # a user without an entry in passwd, and no HOME
         raise ServerError(
             "this user has no home folder to keep Triton in", "Name a folder in MODELREPO_CACHE"

@@ -1,7 +1,8 @@
 """The compose files: valid, confined, and what they tell tritonserver is what the real one understands.
 
 There is no docker daemon where these tests run: no container was ever started. What stands in: the Compose
-specification's own schema, the real tritonserver for the command and the health check, and, for trtexec, a stand-in.
+specification's own schema, the real tritonserver for the command and the health check, and stand-ins for trtexec and
+nvidia-smi.
 """
 
 import json
@@ -21,12 +22,15 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from cli.plans import plans
 from generator.progress import Progress
 from generator.releases import NEWEST, RELEASES, release_named
 from server import local, runtime
 from server.handle import Ports
 from server.plan import Control, Plan, server_flags
-from tests.conftest import PROJECT, Generate
+from tests import stand_ins
+from tests.conftest import PROJECT, ModelRepo
+from tests.prepared_plans import prepare
 
 COMPOSE = PROJECT / "docker-compose.yml"
 GPU = PROJECT / "docker-compose.gpu.yml"
@@ -219,95 +223,149 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-# --- build-plans, with a stand-in for trtexec: it writes its own arguments where the plan belongs
-
-STAND_IN = f"""#!{sys.executable}
-import pathlib, sys
-if pathlib.Path("refuse").exists():
-    sys.exit(3)
-(target,) = (word.partition("=")[2] for word in sys.argv if word.startswith("--saveEngine="))
-assert pathlib.Path("model.onnx").exists()
-pathlib.Path(target).write_text("\\n".join(sys.argv[1:]))
-with open("calls", "a") as calls:
-    calls.write("x")
-"""
+# --- build-plans, with stand-ins for trtexec and nvidia-smi; what they answer is compared for real
 
 
 @pytest.fixture
-def state(generate: Generate, numpy_models: None, workdir: Path) -> Path:
-    """Two pending plans, as `generate` leaves them, at the place where build-plans looks for them."""
-    for model in ("linear", "mixes_samples"):
-        assert generate("--model", f"numpy:{model}", "--backends", "onnx,tensorrt", "-q").code == 0
-    lock, plans = (Path(workdir, volume["source"]) for volume in services()["build-plans"]["volumes"][1:])
+def state(workdir: Path) -> Path:
+    """Two pending plans, at the place where build-plans looks for them."""
+    for name in ("one", "two"):
+        prepare(workdir / "model_repository", name)
+    volumes = [volume for volume in services()["build-plans"]["volumes"] if volume["target"].startswith("/state")]
+    lock, plans = (Path(workdir, volume["source"]) for volume in volumes)
     assert lock.is_file()
     assert plans.is_dir()
     return lock.parent
 
 
-def build_plans(state: Path, image: str = RELEASES[NEWEST].image) -> subprocess.CompletedProcess[str]:
-    tools = state / "stand-in"
-    tools.mkdir(exist_ok=True)
-    (tools / "trtexec").write_text(STAND_IN)
-    (tools / "trtexec").chmod(0o755)
-    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "IMAGE": image}
+def build_plans(
+    state: Path, image: str = RELEASES[NEWEST].image, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run build-plans as the service does: its two files in a folder, and no package of this project in reach."""
+    mounted = state / "build"
+    mounted.mkdir(exist_ok=True)
+    for volume in services()["build-plans"]["volumes"]:
+        if volume["target"].startswith("/build/"):
+            shutil.copy(PROJECT / volume["source"], mounted / Path(volume["target"]).name)
     _, script, folder = services()["build-plans"]["command"]
-    assert (script, folder) == (services()["build-plans"]["volumes"][0]["target"], "/state")
-    command = [sys.executable, "-I", str(BUILD_PLANS), str(state)]  # isolated: as in the image, where modelrepo is not
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (Path(script).parent, folder) == (Path("/build"), "/state")
+    path = stand_ins.install(state / "stand-ins", "trtexec", "nvidia-smi")
+    command = [sys.executable, "-E", "-s", "-S", str(mounted / Path(script).name), str(state)]
+    variables = {"PATH": path, "IMAGE": image, "STAND_IN_CALLS": str(state / "calls"), **environment}
+    return subprocess.run(command, env=variables, capture_output=True, text=True)
 
 
-def entries(state: Path) -> dict[str, Any]:
-    plans: dict[str, Any] = json.loads((state / "plans.lock").read_text("utf-8"))["plans"]
-    return plans
+def calls(state: Path, flag: str) -> int:
+    return (state / "calls").read_text().count(flag)
 
 
-def test_every_pending_plan_is_built_with_the_recorded_flags(state: Path) -> None:
+def built_files(state: Path) -> list[str]:
+    return sorted(file.relative_to(state).as_posix() for file in state.rglob("*.plan*") if "lock" not in file.name)
+
+
+def test_every_pending_plan_is_built_with_the_recorded_flags_and_proven(state: Path) -> None:
     done = build_plans(state)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["linear_tensorrt: built", "mixes_samples_tensorrt: built"]
-    for name, entry in entries(state).items():
-        plan = state / "plans" / name / "model.plan"
-        assert plan.read_text().splitlines() == entry["inputs"]["trtexec"]
-        assert not plan.with_name("model.plan.tmp").exists()
+    told = [re.sub(r"\d\.\de-\d+", "0", line) for line in done.stdout.splitlines()]
+    assert told == [
+        f"{name}: built for Stand-in GPU (8.9), TensorRT 11.2.1.0; worst difference 0" for name in ("one", "two")
+    ]
+    entries = json.loads((state / "plans.lock").read_text("utf-8"))["plans"]
+    first, run = (state / "calls").read_text().splitlines()[:2]
+    assert first.split() == entries["one"]["inputs"]["trtexec"]
+    assert "--loadEngine=model.plan.tmp" in run.split()
+    assert built_files(state) == [
+        f"plans/{name}/model.cc89.plan{suffix}" for name in ("one", "two") for suffix in ("", ".json")
+    ]
+    record = json.loads((state / "plans/one/model.cc89.plan.json").read_text())
+    assert record["inputs"] == entries["one"]["inputs"]
+    assert (record["way"], record["proof"]["cases"]) == ("build-plans", 1)
+
+
+def test_what_build_plans_has_proven_is_published_where_there_is_no_gpu(
+    state: Path, modelrepo: ModelRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_plans(state)
+    monkeypatch.setenv("PATH", stand_ins.install(state / "no-gpu", "nvidia-smi"))
+    monkeypatch.setenv("STAND_IN_GPU", "none")
+    assert [row["status"] for row in modelrepo(plans, "status", "--json").report["plans"]] == ["built", "built"]
+    outcome = modelrepo(plans, "build", "--json", "-q")
+    assert [(row["status"], row["version"]) for row in outcome.report["results"]] == [("published", 1)] * 2
+    assert Path("model_repository/one/1/model.plan").is_file()
 
 
 def test_a_plan_that_stands_is_not_built_again(state: Path) -> None:
     build_plans(state)
     done = build_plans(state)
     assert done.returncode == 0
-    assert done.stdout.splitlines() == ["linear_tensorrt: unchanged", "mixes_samples_tensorrt: unchanged"]
-    assert (state / "plans/linear_tensorrt/calls").read_text() == "x"
+    assert done.stdout.splitlines() == ["one: unchanged", "two: unchanged"]
+    assert calls(state, "--saveEngine") == 2
+
+
+def test_a_plan_for_another_gpu_is_built_beside_the_first(state: Path) -> None:
+    build_plans(state)
+    assert build_plans(state, STAND_IN_GPU="9.0").returncode == 0
+    assert sorted(file.name for file in (state / "plans/one").glob("*.plan")) == ["model.cc89.plan", "model.cc90.plan"]
 
 
 def test_a_plan_whose_flags_changed_is_built_again(state: Path) -> None:
     build_plans(state)
     document = json.loads((state / "plans.lock").read_text())
-    document["plans"]["linear_tensorrt"]["inputs"]["trtexec"].append("--useCudaGraph")
+    document["plans"]["one"]["inputs"]["trtexec"].append("--verbose")
     (state / "plans.lock").write_text(json.dumps(document))
-    assert build_plans(state).stdout.splitlines() == ["linear_tensorrt: built", "mixes_samples_tensorrt: unchanged"]
-    assert "--useCudaGraph" in (state / "plans/linear_tensorrt/model.plan").read_text()
+    assert [line.partition(" for ")[0] for line in build_plans(state).stdout.splitlines()] == [
+        "one: built",
+        "two: unchanged",
+    ]
+    assert calls(state, "--verbose") == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        ("memory", "failed: trtexec ended with 1"),
+        ("killed", "failed: trtexec was killed by signal 9"),
+        ("refused", "failed: trtexec ended with 1"),
+        ("wrong", "differs by 100 where"),
+        ("nan", "in case 0 of the reference holds NaN"),
+        ("silent", "failed: trtexec ended without an answer"),
+    ],
+)
+def test_a_plan_that_fails_is_told_and_leaves_nothing(state: Path, failure: str, told: str) -> None:
+    done = build_plans(state, STAND_IN=failure)
+    assert done.returncode == 1
+    assert [told in line for line in done.stdout.splitlines()] == [True, True]
+    assert built_files(state) == []
+    assert "Traceback" not in done.stderr
 
 
 def test_one_failure_fails_the_run_but_not_the_other_plans(state: Path) -> None:
-    (state / "plans/linear_tensorrt/refuse").touch()
+    (state / "plans/one/model.onnx").write_bytes(b"damaged")
     done = build_plans(state)
     assert done.returncode == 1
-    assert done.stdout.splitlines() == [
-        "linear_tensorrt: failed: trtexec ended with 3",
-        "mixes_samples_tensorrt: built",
-    ]
-    assert not (state / "plans/linear_tensorrt/model.plan").exists()
+    one, two = done.stdout.splitlines()
+    assert one == "one: failed: model.onnx is missing, or not as it was prepared; run generate again"
+    assert two.startswith("two: built for")
 
 
 def test_a_plan_for_another_release_is_not_built(state: Path) -> None:
     done = build_plans(state, RELEASES["25.12"].image)
     assert done.returncode == 1
     assert f"prepared for {RELEASES[NEWEST].image}" in done.stdout
-    assert not list(state.rglob("model.plan"))
+    assert built_files(state) == []
 
 
-def test_nothing_pending_is_a_clear_error(tmp_path: Path) -> None:
-    done = build_plans(tmp_path)
+def test_a_container_without_a_gpu_is_a_clear_error(state: Path) -> None:
+    done = build_plans(state, STAND_IN_GPU="none")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: no GPU in this container: No devices were found\n"
+
+
+@pytest.mark.parametrize("damage", [None, "{", "[]", '{"schema": 1, "plans": {}}'])
+def test_a_lock_that_is_missing_damaged_or_older_is_a_clear_error(state: Path, damage: str | None) -> None:
+    lock = state / "plans.lock"
+    lock.unlink() if damage is None else lock.write_text(damage)
+    done = build_plans(state)
     assert done.returncode == 1
-    assert "plans.lock" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"error: can't read {lock}: ")
+    assert len(done.stderr.splitlines()) == 1

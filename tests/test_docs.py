@@ -12,6 +12,7 @@ import click
 import pytest
 
 from cli.bench import bench
+from cli.compare import compare
 from cli.generate import generate
 from cli.infer import infer
 from cli.serve import serve
@@ -26,7 +27,13 @@ from tests.served_models import write_repository
 REFERENCE = PROJECT / "docs/reference"
 PAGES = [
     PROJECT / name
-    for name in ("README.md", "docs/tutorial.md", "docs/how-to/automate.md", "docs/how-to/ask-a-model.md")
+    for name in (
+        "README.md",
+        "docs/tutorial.md",
+        "docs/how-to/automate.md",
+        "docs/how-to/ask-a-model.md",
+        "docs/how-to/lower-the-precision.md",
+    )
 ]
 
 
@@ -112,7 +119,7 @@ def update(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-goldens"))
 
 
-@pytest.mark.parametrize("command", [generate, serve, infer, bench], ids=lambda command: command.name)
+@pytest.mark.parametrize("command", [generate, serve, infer, bench, compare], ids=lambda command: command.name)
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
     called = "generate" if command is generate else f"modelrepo {command.name}"
@@ -149,11 +156,20 @@ def test_the_reference_lists_every_key_of_the_file(update: bool) -> None:
 
 
 def test_the_reference_lists_the_releases(update: bool) -> None:
-    rows = ["| container | Triton | ONNX Runtime | opset up to | IR up to |", "|---|---|---|---|---|"]
-    rows += [
-        f"| {r.container} | {r.triton} | {r.onnxruntime} | {r.max_opset} | {r.max_ir} |" for r in RELEASES.values()
+    rows = [
+        "| container | Triton | ONNX Runtime | opset up to | IR up to | TensorRT (hint) | CUDA | driver from |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    text = "What `--target-release` knows; the newest is the default.\n\n" + "\n".join(rows) + "\n"
+    rows += [
+        f"| {r.container} | {r.triton} | {r.onnxruntime} | {r.max_opset} | {r.max_ir} | {r.tensorrt} | {r.cuda} "
+        f"| {r.min_driver} |"
+        for r in RELEASES.values()
+    ]
+    text = (
+        "What `--target-release` knows; the newest is the default.\n\n" + "\n".join(rows) + "\n\n"
+        "TensorRT's versions are hints, as far as they are known: a plan's own header tells what built it, and "
+        "`docker run --rm IMAGE dpkg-query -W 'libnvinfer*'` what an image holds, without a GPU.\n"
+    )
     check_page(update, "releases.md", reference_page("Triton releases", text))
 
 

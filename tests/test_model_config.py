@@ -15,7 +15,7 @@ from generator import model_config, pbtxt
 from generator.errors import OptionError
 from generator.model_config import ConfigPlan, ConfigWriter
 from generator.options import ConfigFile, resolve
-from generator.specs import Instances, Options, Signature, TensorSpec, VersionPolicy
+from generator.specs import Choice, Instances, Options, Signature, TensorSpec, VersionPolicy
 from tests.conftest import Generate
 
 SIGNATURE = Signature(
@@ -30,13 +30,19 @@ def options(**changes: Any) -> Options:
 
 def plan(backend: str = "onnx", max_batch_size: int = 16, **changes: Any) -> ConfigPlan:
     labels = ("a", "b", "c")
-    return model_config.plan("m", backend, options(**changes), SIGNATURE, max_batch_size, labels, {"source": "test"})
+    choice = Choice(*backend.split(":"))
+    return model_config.plan("m", choice, options(**changes), SIGNATURE, max_batch_size, labels, {"source": "test"})
 
 
 VARIANTS: dict[str, ConfigPlan] = {
     "default": plan(),
     "no-batching": plan(max_batch_size=0),
-    "tensorrt": plan("tensorrt"),
+    "tensorrt": plan("tensorrt", profiles=({"sequence": (16, 128, 512)},), cuda_graphs=True),
+    "tensorrt-profiles": plan("tensorrt", profiles=({"sequence": (1, 64, 64)}, {"sequence": (64, 128, 512)})),
+    "tensorrt-ep": plan("onnx+tensorrt-ep:fp16", profiles=({"sequence": (16, 128, 512)},)),
+    "tensorrt-ep-of-10": plan(
+        "onnx+tensorrt-ep:int8", profiles=({"sequence": (16, 128, 512)},), target_release="26.02"
+    ),
     "everything-set": plan(
         preferred_batch_sizes=(4, 8),
         queue_delay_us=100,

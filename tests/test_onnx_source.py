@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from generator import inputs, verify
+from generator import datasets, inputs, verify
 from generator.errors import InputRefused, OptionError, VerificationError
 from generator.specs import Arrays, Domain, Signature, TensorSpec
 from tests import onnx_files
@@ -409,4 +409,4 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     text = Signature((TensorSpec("x", "object", (1,), Domain(known=False)),), (TensorSpec("y", "object", (1,)),))
     np.savez(tmp_path / "s.npz", x=np.array([b"\xff"]))
     with pytest.raises(OptionError, match="holds text that is not UTF-8"):
-        inputs.load_samples(tmp_path / "s.npz", text)
+        datasets.samples(tmp_path / "s.npz", text)

@@ -6,12 +6,22 @@ from typing import Any
 import pytest
 
 from generator.options import FIELDS, ConfigFile, load_config, parse_field, published_name, resolve
-from generator.specs import Instances, Options, Tolerance, VersionPolicy
+from generator.specs import Calibration, Choice, Instances, Options, Pruning, Tolerance, VersionPolicy
 from tests.conftest import Generate
 
 READINGS: list[tuple[str, Any, Any]] = [
-    ("backends", "onnx, tensorrt,onnx", ("onnx", "tensorrt")),
-    ("backends", ["tensorrt"], ("tensorrt",)),
+    ("backends", "onnx, tensorrt,onnx", (Choice("onnx", ""), Choice("tensorrt", ""))),
+    ("backends", ["tensorrt:fp16", "onnx+tensorrt-ep"], (Choice("tensorrt", "fp16"), Choice("onnx+tensorrt-ep", ""))),
+    ("precision", "int8-dynamic", "int8-dynamic"),
+    ("prune", "30%", Pruning(0.3)),
+    ("prune", "2:4", Pruning(structured=True)),
+    ("prune", "none", None),
+    ("calibration", "16 random", Calibration(count=16)),
+    ("max_accuracy_drop", "2%", 0.02),
+    ("max_accuracy_drop", 0.5, 0.5),
+    ("keep_precise", "auto", ("auto",)),
+    ("keep_precise", ["/conv1/Conv", "/fc/Gemm"], ("/conv1/Conv", "/fc/Gemm")),
+    ("profiles", "batch=1:8:16,seq=4; batch=1", ({"batch": (1, 8, 16), "seq": (4, 4, 4)}, {"batch": (1, 1, 1)})),
     ("input_shape", "3x224x224", (3, 224, 224)),
     ("input_shape", [3, 224, 224], (3, 224, 224)),
     ("preferred_batch_sizes", "8,4,8", (4, 8)),
@@ -60,7 +70,9 @@ def test_paths_in_a_file_are_relative_to_the_file(workdir: Path) -> None:
 def test_without_a_file_the_defaults_stand() -> None:
     name, resolved = resolve({}, ConfigFile(), "torchvision:resnet18")
     assert name == "resnet18"
-    assert all(getattr(resolved, field) == spec.default for field, spec in FIELDS.items() if field != "model")
+    decided = ("model", "backends")
+    assert all(getattr(resolved, field) == spec.default for field, spec in FIELDS.items() if field not in decided)
+    assert resolved.backends == (Choice("onnx", "fp32"),)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +84,9 @@ def test_without_a_file_the_defaults_stand() -> None:
     ],
 )
 def test_names_follow_the_number_of_backends(backends: tuple[str, ...], template: str, names: list[str]) -> None:
-    _, resolved = resolve({"backends": backends, "name_template": template}, ConfigFile(), "resnet18")
-    assert [published_name("resnet18", resolved, backend) for backend in backends] == names
+    flags = {"backends": tuple(map(Choice, backends)), "name_template": template}
+    _, resolved = resolve(flags, ConfigFile(), "resnet18")
+    assert [published_name("resnet18", resolved, choice) for choice in resolved.backends] == names
 
 
 def test_every_option_is_in_the_table_and_in_options() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from generator import files
 from generator import repository as repository_module
 from generator.errors import SourceError
 from generator.progress import Progress
@@ -255,13 +256,13 @@ def test_ctrl_c_leaves_no_trace(
 def test_ctrl_c_while_publishing_waits_until_the_repository_is_whole(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync = repository_module._sync_tree
+    sync = files.sync_tree
 
     def interrupted(folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         sync(folder)
 
-    monkeypatch.setattr(repository_module, "_sync_tree", interrupted)
+    monkeypatch.setattr(repository_module, "sync_tree", interrupted)
     assert generate("--model", "numpy:linear").code == 130
     monkeypatch.undo()
     assert config(workdir).exists()
@@ -469,13 +470,13 @@ def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
 def test_an_interrupt_while_publishing_reports_what_was_published(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync = repository_module._sync_tree
+    sync = files.sync_tree
 
     def interrupted(folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         sync(folder)
 
-    monkeypatch.setattr(repository_module, "_sync_tree", interrupted)
+    monkeypatch.setattr(repository_module, "sync_tree", interrupted)
     outcome = generate(*LINEAR)
     assert (outcome.code, outcome.result["status"], outcome.result["version"]) == (130, "published", 1)
 

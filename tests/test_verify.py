@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generator import inputs, verify
+from generator import datasets, inputs, verify
 from generator.errors import OptionError, VerificationError
 from generator.specs import Arrays, Domain, Signature, TensorSpec, Tolerance
 from tests.conftest import Generate
@@ -175,7 +175,7 @@ def test_inputs_stay_in_their_domain() -> None:
 def test_samples_are_compared_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.full((2, 4), 7, "float32"))
     np.save(tmp_path / "b.npy", np.full(4, 8, "float64"))  # one sample, of another float type
-    (samples,) = inputs.load_samples(tmp_path, SIGNATURE)
+    (samples,) = datasets.samples(tmp_path, SIGNATURE)
     assert samples.families == ("sample a.npz", "sample a.npz", "sample b.npy")
 
     def wrong_on_eights(arrays: Arrays) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def test_samples_are_compared_too(tmp_path: Path) -> None:
 def test_samples_that_hold_code_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "evil.npy", np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(OptionError, match="can't read samples"):
-        inputs.load_samples(tmp_path / "evil.npy", SIGNATURE)
+        datasets.samples(tmp_path / "evil.npy", SIGNATURE)
 
 
 def test_a_model_that_mixes_samples_is_published_without_batching(generate: Generate, numpy_models: None) -> None:

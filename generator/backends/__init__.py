@@ -1,10 +1,9 @@
 """What one Triton backend serves, made from a verified ONNX model: one module each, and this one table."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
-from generator.backends import onnxruntime, tensorrt
-from generator.specs import Artifact, Deferred, Instances, Order
+from generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
+from generator.specs import Artifact, Deferred, Instances, Options, Order, Settings, Signature
 
 
 class Backend(Protocol):
@@ -19,12 +18,15 @@ class Backend(Protocol):
         """The instance group where the user names none."""
 
     @property
-    def GRAPH_LEVEL(self) -> int | None:  # noqa: N802
-        """The configuration's ``optimization.graph.level``, or None for none."""
+    def PRECISIONS(self) -> tuple[str, ...]:  # noqa: N802
+        """The precisions of a model that it serves."""
 
     @property
-    def PARAMETERS(self) -> Mapping[str, str]:  # noqa: N802
-        """The backend's own ``parameters`` in the configuration."""
+    def OPTIONS(self) -> tuple[str, ...]:  # noqa: N802
+        """The fields of ``Options`` that decide what it serves, and are no matter to other backends."""
+
+    def settings(self, name: str, options: Options, signature: Signature, precision: str, batch: int) -> Settings:
+        """Return what the configuration of a model called ``name`` says; ``batch`` is its max_batch_size."""
 
     def build(self, order: Order) -> Artifact | Deferred:
         """Make what Triton serves, or say why it can't be made here and which command makes it."""
@@ -33,4 +35,8 @@ class Backend(Protocol):
         """Return the batch sizes that the dynamic batcher prefers where the user names none."""
 
 
-BACKENDS: dict[str, Backend] = {"onnx": onnxruntime, "tensorrt": tensorrt}
+BACKENDS: dict[str, Backend] = {
+    "onnx": onnxruntime,
+    "onnx+tensorrt-ep": tensorrt_accelerator,
+    "tensorrt": tensorrt,
+}

@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import VerificationError
-from generator.specs import Arrays, Artifact, Deferred, Instances, Order
+from generator.specs import Arrays, Artifact, Deferred, Instances, Options, Order, Settings, Signature
 
 TRITON_NAME = "onnxruntime"
 # One instance on whatever the host has; left out, Triton would start two on a CPU.
 INSTANCES = Instances("KIND_AUTO", 1)
+# Its CPU has neither BF16 convolutions nor FP8 that its own optimizations leave whole: nothing could be proven.
+PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
+OPTIONS: tuple[str, ...] = ()
 # Triton's onnxruntime backend: -1 basic, 1 extended, 2 none, anything else every optimization.
 GRAPH_LEVEL = 0
 # 0: as many threads as the host has cores. Written out so that a reader finds the knob.
 PARAMETERS = {"intra_op_thread_count": "0"}
 # What ONNX Runtime puts before some of its reasons: a line of its own source, and the function that this is in.
 SOURCE_LINE = re.compile(r"^/onnxruntime_src/\S+:\d+ \S.*?\)(?: const)? ")
+
+
+def settings(name: str, options: Options, signature: Signature, precision: str, batch: int) -> Settings:
+    """Return the knobs of ONNX Runtime that are worth finding."""
+    return Settings(parameters=PARAMETERS, graph_level=GRAPH_LEVEL)
 
 
 def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:

@@ -1,0 +1,69 @@
+"""ONNX Runtime with its TensorRT accelerator: the verified ONNX model, and engines that the server builds by itself.
+
+The engines are built when a model is loaded, on the GPU that serves it, and kept in a cache that the server can write.
+"""
+
+from generator.backends import onnxruntime
+from generator.backends.tensorrt import profiles
+from generator.backends.tensorrt.settings import smallest
+from generator.errors import OptionError
+from generator.releases import release_named
+from generator.specs import Artifact, Deferred, Instances, Options, Order, Settings, Signature
+
+TRITON_NAME = onnxruntime.TRITON_NAME
+INSTANCES = Instances("KIND_GPU", 1)
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+OPTIONS = ("profiles",)
+# Where the server keeps what it built: below its only writable folder in docker-compose.yml. Mount a volume there to
+# keep engines over restarts.
+CACHE = "/tmp/tensorrt-engines"  # noqa: S108 - in the serving container
+WORKSPACE_BYTES = 4 << 30
+BUILDER_OPTIMIZATION_LEVEL = 3
+# TensorRT 10 needs the builder's leave for what the graph says; 11 has no such flags.
+PRECISION_MODES = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
+FIRST_WITH_BF16 = "26.02"
+
+
+def settings(name: str, options: Options, signature: Signature, precision: str, batch: int) -> Settings:
+    """Return ONNX Runtime's settings with the accelerator's: the names are those that Triton's backend knows.
+
+    It refuses a model whose accelerator has an unknown one (github.com/triton-inference-server/onnxruntime_backend).
+    """
+    # Parts of the graph that TensorRT does not take are left to ONNX Runtime's CUDA kernels.
+    preferred = options.preferred_batch_sizes or preferred_batch_sizes(batch)
+    derived = profiles.derive(signature, batch, preferred, options.profiles)
+    accelerator = {
+        "max_workspace_size_bytes": str(WORKSPACE_BYTES),
+        "trt_builder_optimization_level": str(BUILDER_OPTIMIZATION_LEVEL),
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": f"{CACHE}/{name}",
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": CACHE,
+    }
+    release = release_named(options.target_release)
+    if precision in PRECISION_MODES and release.tensorrt.startswith("10."):
+        if precision == "bf16" and release.container < FIRST_WITH_BF16:
+            raise OptionError(
+                f"Triton {release.container} has no BF16 in ONNX Runtime's TensorRT accelerator",
+                f"Name a --target-release from {FIRST_WITH_BF16} on, or --backends tensorrt:bf16",
+            )
+        accelerator["precision_mode"] = PRECISION_MODES[precision]
+    for position, bound in enumerate(("min", "opt", "max")):
+        if derived:
+            accelerator[f"trt_profile_{bound}_shapes"] = ",".join(profile.written(position) for profile in derived)
+    return Settings(
+        parameters=onnxruntime.PARAMETERS,
+        graph_level=onnxruntime.GRAPH_LEVEL,
+        accelerator=accelerator,
+        sizes=smallest(signature, derived),
+    )
+
+
+def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
+    """Return the size that the profile is tuned for: half the largest batch."""
+    return (max(1, max_batch_size // 2),) if max_batch_size else ()
+
+
+def build(order: Order) -> Artifact | Deferred:
+    """Return the exported files, as for ONNX Runtime alone."""
+    return onnxruntime.build(order)

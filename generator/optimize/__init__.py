@@ -1,0 +1,23 @@
+"""ONNX to ONNX: lower precision, pruning and clean-up. One module a precision, and this one table."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from generator.optimize.recipe import Recipe
+
+# Precision -> the module whose recipe makes it from FP32; imported when it is wanted, because options name all of them.
+RECIPES = {
+    "fp16": "generator.optimize.fp16",
+    "bf16": "generator.optimize.bf16",
+    "int8": "generator.optimize.int8",
+    "int8-dynamic": "generator.optimize.int8_dynamic",
+    "fp8": "generator.optimize.fp8",
+}
+PRECISIONS = ("fp32", *RECIPES)
+
+
+def recipe_of(precision: str) -> "Recipe":
+    """Import and return the recipe of a precision other than fp32."""
+    module: Recipe = importlib.import_module(RECIPES[precision])
+    return module

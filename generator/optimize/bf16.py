@@ -1,0 +1,121 @@
+"""BF16: half the size with the range of FP32, for GPUs from Ampere on; inputs and outputs stay FP32."""
+
+from collections.abc import Mapping
+from functools import cache
+from math import inf
+from typing import Any
+
+from generator import comparison
+from generator.errors import ConversionError
+from generator.optimize import graph, half, rounding
+from generator.optimize.recipe import Lowered, Request
+from generator.specs import Array
+
+PRECISION = comparison.BF16
+MAX_ACCURACY_DROP = 0.01
+CALIBRATED = False
+MIXES_SAMPLES = False
+PACKAGES = ("onnx", "onnxruntime", "ml_dtypes")
+# The operator set in which convolution and pooling take BF16.
+OPSET = 22
+
+# The largest BF16: 8 bits of ones, and the largest exponent of FP32.
+LARGEST = (2 - 2.0**-7) * 2.0**127
+
+
+def lower(request: Request) -> Lowered:
+    """Turn FP32 weights and computation into BF16, and write a twin that a CPU can run.
+
+    ONNX Runtime's FP16 converter decides where Casts go; then BF16 takes the place of FP16, and weights are rounded
+    from FP32. Where operators of the model take BF16 only in a newer operator set, its opset becomes OPSET. Operators
+    that take none there stay in FP32, and so do nodes in ``request.kept``. Raises ConversionError for a model that has
+    FP16 in it, can't become one of OPSET, or has no weights that became BF16.
+    """
+    from onnx import TensorProto
+
+    model = graph.load(request.export.path)
+    graph.check_kept(model, request.kept)
+    before = graph.weight_bytes(model)
+    half.prepare(model, "BF16")
+    model = _with_opset(graph.inferred(model))
+    _refuse_fp16(model)
+    precise = {place: values(tensor) for place, tensor in graph.places(model).items()}
+    opset = graph.opset_of(model)
+    without = {node.op_type for node in graph.nodes(model) if _since(node) > opset}
+    model, layers = half.to_half(model, request.kept, half.blocked_operators() | without)
+
+    def rounded(place: str, tensor: Any) -> Array:
+        return to_bf16(precise[place] if place in precise else values(tensor))
+
+    graph.retype(model, TensorProto.FLOAT16, TensorProto.BFLOAT16, rounded)
+    done = half.told(model, TensorProto.BFLOAT16, "BF16", before)
+    export = graph.described(graph.save(model, request.folder), request.export)
+    graph.check_types(export.path)  # ONNX Runtime's CPU has no BF16, and can't tell
+    twin = rounding.write_twin(model, TensorProto.BFLOAT16, request.folder / "twin")
+    return Lowered(export, done, layers, twin, runs_here=False)
+
+
+def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
+    """Return how far each node's FP32 answer moves where its inputs, weights and outputs are rounded to BF16.
+
+    The figure is the root mean square of the differences over that of the answer, the worst over the inputs.
+    """
+    from onnx import TensorProto
+
+    return rounding.costs(request, lowered.layers, TensorProto.BFLOAT16)
+
+
+def to_bf16(numbers: Array) -> Array:
+    """Round to the nearest BF16, ties to even; what is finite stays so, as the lowest FP32 that masks are made of."""
+    import ml_dtypes
+    import numpy as np
+
+    finite = np.where(np.isinf(numbers), numbers, np.clip(numbers, -LARGEST, LARGEST))
+    return finite.astype(ml_dtypes.bfloat16)
+
+
+def values(tensor: Any) -> Array:
+    """Return the values of a TensorProto."""
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(tensor)
+
+
+def _refuse_fp16(model: Any) -> None:
+    from onnx import TensorProto
+
+    if TensorProto.FLOAT16 in graph.element_types(model).values():
+        raise ConversionError("parts of the model are FP16, which can't become BF16", "Start from an FP32 model")
+
+
+def _with_opset(model: Any) -> Any:
+    """Return the model in the operator set OPSET, if that has BF16 for an operator that has none in the model's own."""
+    from onnx import version_converter
+
+    lacking = [node for node in graph.nodes(model) if graph.opset_of(model) < _since(node) <= OPSET]
+    if not lacking:
+        return model
+    try:
+        return graph.without_weights(model, lambda light: version_converter.convert_version(light, OPSET))
+    except RuntimeError as error:  # ConvertError among others, which share nothing else
+        raise ConversionError(
+            f"{lacking[0].op_type} {lacking[0].name!r} takes BF16 from opset {_since(lacking[0])} on, and the model "
+            f"can't be converted to opset {OPSET}: {error}",
+            f"Export it with --opset {OPSET}",
+        ) from error
+
+
+def _since(node: Any) -> float:
+    """Return the opset from which on an operator of ONNX takes BF16; 0 for one that takes no FP32 either."""
+    return _first_with_bf16(node.op_type) if node.domain in graph.DEFAULT_DOMAINS else 0
+
+
+@cache
+def _first_with_bf16(op_type: str) -> float:
+    from onnx import defs
+
+    schemas = [each for each in defs.get_all_schemas_with_history() if (each.domain, each.name) == ("", op_type)]
+    types = [(each.since_version, {*one.allowed_type_strs}) for each in schemas for one in each.type_constraints]
+    if not any("tensor(float)" in allowed for _, allowed in types):
+        return 0
+    return min((since for since, allowed in types if {"tensor(float)", "tensor(bfloat16)"} <= allowed), default=inf)

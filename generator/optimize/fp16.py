@@ -1,0 +1,80 @@
+"""FP16: half the size, and twice the speed or more on a GPU; inputs and outputs stay FP32."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from generator import comparison
+from generator.errors import ConversionError
+from generator.optimize import graph, half, rounding
+from generator.optimize.recipe import Lowered, Request
+
+PRECISION = comparison.FP16
+MAX_ACCURACY_DROP = 0.01
+CALIBRATED = False
+MIXES_SAMPLES = False
+PACKAGES = ("onnx", "onnxruntime")
+# Larger numbers stand for infinity, as in attention masks; the largest FP16 does as well there.
+INFINITE = 1e30
+LARGEST = 65504.0
+
+
+def lower(request: Request) -> Lowered:
+    """Turn FP32 weights and computation into FP16 with ONNX Runtime's converter.
+
+    What it leaves in FP32 stays so (TopK, NonMaxSuppression and their like, the scales of a Resize), and so do nodes
+    in ``request.kept``. The ``twin`` rounds as a GPU does: ONNX Runtime's CPU computes FP16 in FP32, where nothing
+    overflows. Raises ConversionError where a weight is too large for FP16, where no weight was lowered, and where ONNX
+    Runtime refuses the outcome.
+    """
+    from onnx import TensorProto
+
+    model = graph.load(request.export.path)
+    graph.check_kept(model, request.kept)
+    before = graph.weight_bytes(model)
+    half.prepare(model, "FP16")
+    too_large = _too_large(model)
+    model, layers = half.to_half(model, request.kept, half.blocked_operators())
+    _refuse_overflow(model, too_large)
+    done = half.told(model, TensorProto.FLOAT16, "FP16", before)
+    export = graph.described(graph.save(model, request.folder), request.export)
+    twin = rounding.write_twin(model, TensorProto.FLOAT16, request.folder / "twin")
+    return Lowered(export, done, layers, twin, runs_here=graph.opens(export.path))
+
+
+def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
+    """Return how far each node's FP32 answer moves where its inputs, weights and outputs are rounded to FP16.
+
+    The figure is the root mean square of the differences over that of the answer, the worst over the inputs; infinity
+    where an FP16 overflows.
+    """
+    from onnx import TensorProto
+
+    return rounding.costs(request, lowered.layers, TensorProto.FLOAT16)
+
+
+def _too_large(model: Any) -> dict[str, float]:
+    """Return the largest number of each FP32 tensor that FP16 can't hold, by the tensor's place."""
+    import numpy as np
+    import onnx
+
+    found = {}
+    for place, tensor in graph.places(model).items():
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            sizes = np.abs(onnx.numpy_helper.to_array(tensor))
+            largest = float(sizes.max(initial=0.0, where=sizes < INFINITE))
+            if largest > LARGEST:
+                found[place] = largest
+    return found
+
+
+def _refuse_overflow(model: Any, too_large: Mapping[str, float]) -> None:
+    from onnx import TensorProto
+
+    places = graph.places(model) if too_large else {}
+    for place, largest in too_large.items():
+        if place in places and places[place].data_type == TensorProto.FLOAT16:
+            reader = next((node.name for node in graph.nodes(model) if place in node.input), place.rpartition(".")[0])
+            raise ConversionError(
+                f"the weights {place!r} reach {largest:.3g}, and FP16 ends at {LARGEST:.0f}",
+                f"Keep the node that reads them in FP32 with --keep-precise {reader}, or make it bf16",
+            )

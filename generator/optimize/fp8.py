@@ -1,0 +1,109 @@
+"""FP8: floats of one byte, for GPUs from compute capability 8.9 on, made by nvidia-modelopt in its own environment."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from generator import process
+from generator.comparison import Precision
+from generator.errors import ConversionError, OptionError
+from generator.optimize import graph, qdq, tensors
+from generator.optimize.recipe import Lowered, Request
+from generator.specs import Arrays, Tolerance
+
+# An FP8 of 4 bits of exponent has 4 bits of precision: a value is rounded by up to 6% of itself at every layer, and
+# errors average out in its sums.
+PRECISION = Precision(Tolerance(relative=0.25), rounding=0.1)
+MAX_ACCURACY_DROP = 0.03
+CALIBRATED = True
+MIXES_SAMPLES = False
+PACKAGES = ("onnx", "onnxruntime")
+# modelopt pins releases of onnx and onnxruntime that are not ours, so it lives elsewhere, and this names its python.
+PYTHON = "MODELREPO_MODELOPT"
+MODELOPT = "nvidia-modelopt[onnx]==0.47.0"
+WORKER = Path(__file__).with_name("modelopt_worker.py")
+# ResNet18 with 8 inputs took 23 s on two cores; large models take much longer.
+SECONDS = 3600.0
+
+
+def lower(request: Request) -> Lowered:
+    """Quantize convolutions and products of matrices to FP8 (E4M3) with nvidia-modelopt; weights a scale a channel.
+
+    modelopt itself leaves out layers that FP8 would not make faster, such as those of few channels; nodes named in
+    ``request.kept`` stay too. ``twin`` computes the same in FP32: ONNX Runtime's optimizations break such graphs on a
+    CPU. Raises ConversionError without modelopt, where it fails, and where it quantized nothing.
+    """
+    from onnx import TensorProto
+
+    if request.method != "minmax":
+        raise OptionError(f"FP8 is calibrated by minmax, not by {request.method}", "Leave out --calibration-method")
+    python = _python()
+    request.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
+        path = qdq.prepared(request, Path(scratch), "FP8")
+        outcome = _worked(python, path, request, Path(scratch))
+        before, after = graph.load(path), graph.load(outcome)
+    layers = qdq.quantized_layers(after, (TensorProto.FLOAT8E4M3FN,))
+    done = qdq.told(before, after, "FP8", layers)
+    qdq.drop_unused_domains(after)
+    export = graph.described(graph.save(after, request.folder), request.export)
+    return Lowered(export, done, layers, twin=qdq.write_twin(after, request.folder / "twin"))
+
+
+def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
+    """Return the share of its answer by which each layer moves where its input and weights are FP8."""
+    with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
+        path = qdq.prepared(request, Path(scratch), "FP8")
+        return qdq.costs(request, path, lowered.export.path, lowered.layers)
+
+
+def _python() -> str:
+    """Return the python that has modelopt."""
+    python = os.environ.get(PYTHON, "")
+    if not python:
+        raise ConversionError(
+            f"FP8 is made by nvidia-modelopt, which needs an environment of its own, and {PYTHON} names none",
+            f"python -m venv DIR && DIR/bin/pip install '{MODELOPT}' (6.4 GB), then {PYTHON}=DIR/bin/python",
+        )
+    if not Path(python).is_file():
+        raise ConversionError(f"{PYTHON} names {python}, which is no file", "Name the python of that environment")
+    return python
+
+
+def _worked(python: str, path: Path, request: Request, folder: Path) -> Path:
+    """Run modelopt on a model and return the path of its outcome."""
+    import numpy as np
+
+    data, outcome = folder / "calibration.npz", folder / "fp8.onnx"
+    np.savez(data, allow_pickle=False, **_stacked(tensors.asked(request, _count(request))))
+    # Isolated: neither our modules nor those of PYTHONPATH are those that modelopt expects.
+    command = [python, "-I", str(WORKER), str(path), str(data), str(outcome), *request.kept]
+    try:
+        finished = process.run(command, timeout=SECONDS)
+    except OSError as error:
+        raise ConversionError(f"{python} can't be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(f"nvidia-modelopt did not finish in {SECONDS:.0f} s") from error
+    if finished.code or not outcome.exists():
+        raise ConversionError(f"nvidia-modelopt failed: {finished.last_words}", f"It was run with {python}")
+    return outcome
+
+
+def _count(request: Request) -> int:
+    if not request.data:
+        raise ConversionError("FP8 needs data to calibrate with", "Give it with --calibration")
+    return sum(len(pool.families) for pool in request.data)
+
+
+def _stacked(inputs: Iterable[Arrays]) -> dict[str, Any]:
+    """Return inputs one after the other along their first axis, as modelopt takes them apart again."""
+    import numpy as np
+
+    every = list(inputs)
+    shapes = [{name: array.shape for name, array in arrays.items()} for arrays in every]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ConversionError("nvidia-modelopt calibrates with inputs of one shape, and these have several")
+    return {name: np.concatenate([np.atleast_1d(arrays[name]) for arrays in every]) for name in every[0]}

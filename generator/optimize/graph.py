@@ -1,0 +1,307 @@
+"""What every recipe does with an ONNX graph: read it, look through it, write it, and describe the outcome."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from generator import process
+from generator.backends import onnxruntime
+from generator.errors import ConversionError, OptionError, nearest
+from generator.export import onnx_file
+from generator.sources.onnx import MODEL_FILE, graphs
+from generator.specs import Array, Export
+
+# A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, and no weight.
+WEIGHT_ELEMENTS = 8
+DEFAULT_DOMAINS = ("", "ai.onnx")
+# The graph itself stays far below this; the rest of the 2 GiB of a protobuf message is for weights.
+ROOM_FOR_GRAPH = 64 << 20
+OPENING_SECONDS = 600
+# The backend's way to open a model, without its imports.
+OPENING = """
+import sys, onnxruntime
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 4
+try:
+    onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+except Exception as error:
+    sys.exit(str(error).strip().partition("\\n")[0])
+"""
+# Tensors of at least so many bytes go to the file of external data, where there is one.
+EXTERNAL_BYTES = 1 << 10
+
+
+def load(path: Path) -> Any:
+    """Return the ``onnx.ModelProto`` at ``path`` with its external data in it.
+
+    Every node has a name of its own, always the same for the same file: exporters leave some out, and nodes to keep
+    are chosen by name.
+    """
+    import onnx
+
+    model = onnx.load(str(path))
+    name_nodes(model)
+    return model
+
+
+def name_nodes(model: Any) -> None:
+    """Give a name to each node that has none, or one that an earlier node has, by its operator and its place."""
+    taken: set[str] = set()
+    nameless = []
+    for node in nodes(model):
+        if not node.name or node.name in taken:
+            nameless.append(node)
+        taken.add(node.name)
+    for number, node in enumerate(nameless):
+        name = f"{node.op_type}_{number}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        node.name = name
+
+
+def save(model: Any, folder: Path) -> tuple[Path, ...]:
+    """Write ``folder/model.onnx`` and return the files that it took: two where the weights don't fit a message."""
+    import onnx
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MODEL_FILE
+    if sum(map(tensor_bytes, tensors(model))) <= onnx_file.PROTOBUF_LIMIT - ROOM_FOR_GRAPH:
+        path.write_bytes(model.SerializeToString())
+        return (path,)
+    data = path.with_name(path.name + ".data")
+    onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=EXTERNAL_BYTES)
+    onnx.load_external_data_for_model(model, str(folder))  # writing took the weights out of the model
+    return path, data
+
+
+def described(files: tuple[Path, ...], base: Export, *notes: str) -> Export:
+    """Return what was made from ``base``: the same model to its callers, in other ``files``, the model's first.
+
+    Raises ConversionError where the outcome is no valid ONNX model, or has other inputs or outputs than ``base``.
+    """
+    import onnx
+
+    path = files[0]
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(f"what was made is no valid ONNX model: {_first_line(error)}") from error
+    model = onnx.load(str(path), load_external_data=False)
+    _check_signature(model, base)
+    return replace(
+        base, path=path, files=files, opset=opset_of(model), ir_version=model.ir_version, notes=(*base.notes, *notes)
+    )
+
+
+def check_types(path: Path) -> None:
+    """Raise ConversionError where an operator is given a type that its operator set does not allow."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ConversionError(f"the types of what was made are not allowed: {_first_line(error)}") from error
+
+
+def opens(path: Path) -> bool:
+    """Tell whether ONNX Runtime opens a model on a CPU as it will be served: False where it crashes.
+
+    It is tried in a process of its own. ONNX Runtime 1.31 ends with a segmentation fault in the optimizations
+    of some FP16 graphs, torchvision's ViT-B/16 among them: NchwcTransformer after MatmulTransposeFusion. Raises
+    ConversionError with its reason where ONNX Runtime refuses the model.
+    """
+    command = [sys.executable, "-c", OPENING, str(path)]
+    try:
+        finished = process.run(command, timeout=OPENING_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(f"ONNX Runtime did not open what was made in {OPENING_SECONDS} s") from error
+    if finished.code > 0:
+        reason = onnxruntime.reason(RuntimeError(finished.last_words))
+        raise ConversionError(f"ONNX Runtime can't open what was made: {reason}")
+    return finished.code == 0
+
+
+def _check_signature(model: Any, base: Export) -> None:
+    """Compare names, types and shapes with the file of ``base``: its signature may know more than a file declares."""
+    import onnx
+
+    wanted = onnx_file.read_signature(onnx.load(str(base.path), load_external_data=False).graph)
+    got = onnx_file.read_signature(model.graph)
+    for role, before, after in (("inputs", wanted.inputs, got.inputs), ("outputs", wanted.outputs, got.outputs)):
+        if before != after:
+            was, became = (", ".join(f"{spec} of {spec.dtype}" for spec in specs) for specs in (before, after))
+            raise ConversionError(f"the model's {role} {was} became {became}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def opset_of(model: Any) -> int:
+    """Return the version of the default operator set; 0 where the model imports none."""
+    return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), 0)
+
+
+def nodes(model: Any) -> Iterator[Any]:
+    """Yield every node of a model, also those of functions and of graphs within nodes."""
+    for graph in graphs(model):
+        yield from graph.node
+
+
+def tensors(model: Any) -> Iterator[Any]:
+    """Yield every ``onnx.TensorProto`` that a model computes with: initializers, and those that nodes hold."""
+    yield from places(model).values()
+
+
+def places(model: Any) -> dict[str, Any]:
+    """Return every TensorProto that a model computes with, by a name for where it stands.
+
+    That is an initializer's own name, and "node.attribute" where a node holds it, as Constant does.
+    """
+    found = {}
+    for graph in graphs(model):
+        for tensor in getattr(graph, "initializer", ()):  # functions have none
+            found[tensor.name] = tensor
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    found[f"{node.name}.{attribute.name}"] = attribute.t
+    return found
+
+
+def weights(model: Any) -> list[Any]:
+    """Return the tensors of real numbers, of whatever float type, that have at least WEIGHT_ELEMENTS elements."""
+    return [tensor for tensor in tensors(model) if is_float(tensor.data_type) and elements(tensor) >= WEIGHT_ELEMENTS]
+
+
+def weight_bytes(model: Any) -> int:
+    """Return how many bytes the weights take."""
+    return sum(map(tensor_bytes, weights(model)))
+
+
+def is_float(data_type: int) -> bool:
+    """Tell whether an element type of ONNX holds real numbers: FLOAT, DOUBLE, FLOAT16, BFLOAT16 or one of 8 bits."""
+    import onnx
+
+    return onnx.TensorProto.DataType.Name(data_type).startswith(("FLOAT", "DOUBLE", "BFLOAT"))
+
+
+def elements(tensor: Any) -> int:
+    """Return how many elements a TensorProto has."""
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    return count
+
+
+def tensor_bytes(tensor: Any) -> int:
+    """Return how many bytes the elements of a TensorProto take, wherever they are kept; strings count as nothing."""
+    import onnx
+
+    if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
+        return 0
+    if tensor.HasField("raw_data"):
+        return len(tensor.raw_data)
+    return elements(tensor) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+
+
+def set_values(tensor: Any, values: Array) -> None:
+    """Replace the values, and with them the type, of a TensorProto; its name stays."""
+    import onnx
+
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def megabytes(size: int) -> str:
+    """Say a number of bytes in MB, and small ones in kB or bytes."""
+    if size < 1e3:
+        return f"{size} bytes"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def inferred(model: Any) -> Any:
+    """Return the model with the type and shape of every tensor that ONNX can infer; ``model`` is used up.
+
+    Raises ConversionError where the types of the graph contradict each other.
+    """
+    import onnx
+
+    try:
+        return without_weights(model, onnx.shape_inference.infer_shapes)
+    except onnx.shape_inference.InferenceError as error:
+        raise ConversionError(f"the types of the model contradict each other: {_first_line(error)}") from error
+
+
+def without_weights(model: Any, change: Callable[[Any], Any]) -> Any:
+    """Return what ``change`` makes of a model while its large initializers are inputs; ``model`` is used up.
+
+    onnx's own passes copy the model several times: shape inference takes 0.1 s instead of 2.9 s for ViT-B/16's 346 MB.
+    """
+    import onnx
+
+    main = model.graph
+    declared = {value.name for value in main.input}
+    everything = list(main.initializer)
+    large = {tensor.name: tensor for tensor in everything if tensor_bytes(tensor) > EXTERNAL_BYTES}
+    del main.initializer[:]
+    main.initializer.extend(tensor for tensor in everything if tensor.name not in large)
+    main.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in large.values()
+        if tensor.name not in declared
+    )
+    changed = change(model)
+    inputs = [value for value in changed.graph.input if value.name in declared or value.name not in large]
+    del changed.graph.input[:]
+    changed.graph.input.extend(inputs)
+    changed.graph.initializer.extend(large.values())
+    return changed
+
+
+def element_types(model: Any) -> dict[str, int]:
+    """Return the element type of each tensor that the model declares, or that ``inferred`` has found, by name."""
+    found = {name: tensor.data_type for name, tensor in places(model).items()}
+    for graph in graphs(model):
+        if hasattr(graph, "initializer"):  # functions declare no types
+            values = (*graph.input, *graph.output, *graph.value_info)
+            found |= {value.name: value.type.tensor_type.elem_type for value in values}
+    return found
+
+
+def retype(model: Any, old: int, new: int, values: Callable[[str, Any], Array]) -> None:
+    """Put the element type ``new`` in the place of ``old`` wherever a model names it.
+
+    ``values`` gives the new values of a TensorProto, which is told with its place as in ``places``.
+    """
+    for place, tensor in places(model).items():
+        if tensor.data_type == old:
+            set_values(tensor, values(place, tensor))
+    for node in nodes(model):
+        for attribute in node.attribute:
+            if attribute.name in ("to", "dtype") and attribute.i == old:
+                attribute.i = new
+    for each in graphs(model):
+        if hasattr(each, "initializer"):  # functions declare no types
+            for value in (*each.input, *each.output, *each.value_info):
+                tensor_type = _tensor_type(value.type)
+                if tensor_type.elem_type == old:
+                    tensor_type.elem_type = new
+
+
+def _tensor_type(declared: Any) -> Any:
+    """Return the type of the tensors in a TypeProto, also where they are those of a sequence or optional."""
+    kind = declared.WhichOneof("value")
+    inner = getattr(declared, kind) if kind in ("sequence_type", "optional_type") else None
+    return declared.tensor_type if inner is None else _tensor_type(inner.elem_type)
+
+
+def check_kept(model: Any, kept: Iterable[str]) -> None:
+    """Raise OptionError for the name of a node to keep that no node has."""
+    names = {node.name for node in nodes(model)}
+    for name in kept:
+        if name not in names:
+            raise OptionError(f"the model has no node {name!r} to keep precise", nearest(name, names))

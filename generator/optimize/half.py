@@ -1,0 +1,175 @@
+"""FP32 to FP16 by ONNX Runtime's converter, and what it leaves to be put right."""
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from generator.errors import ConversionError
+from generator.optimize import graph
+from generator.sources.onnx import graphs
+
+# Operators that move values and change none: there is nothing to gain from keeping one precise.
+MOVING = frozenset(
+    (
+        *("Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "GatherElements", "GatherND"),
+        *("Identity", "Pad", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    )
+)
+
+
+def blocked_operators() -> frozenset[str]:
+    """Return the operators that ONNX Runtime's converter leaves in FP32: some have no FP16, some lose too much."""
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST
+
+    return frozenset(DEFAULT_OP_BLOCK_LIST)
+
+
+def prepare(model: Any, name: str) -> None:
+    """Bring constants into the form that the converter sees; ConversionError without FP32 to lower to type ``name``."""
+    from onnx import TensorProto
+
+    _spell_out_constants(model)
+    types = {tensor.data_type for tensor in graph.tensors(model) if graph.is_float(tensor.data_type)}
+    if TensorProto.FLOAT in types:
+        return
+    if not types:
+        raise ConversionError(f"the model has no weights that {name} could make smaller")
+    there = ", ".join(sorted(TensorProto.DataType.Name(each) for each in types))
+    raise ConversionError(f"the model has no FP32 weights: they are {there} already", "Leave its precision at fp32")
+
+
+def told(model: Any, element_type: int, name: str, bytes_before: int) -> str:
+    """Say how many weights are of the type, and the size before and now; ConversionError where none is."""
+    weights = graph.weights(model) or [each for each in graph.tensors(model) if graph.is_float(each.data_type)]
+    lowered = sum(tensor.data_type == element_type for tensor in weights)
+    if not lowered:
+        raise ConversionError(f"none of the model's {len(weights)} weights became {name}")
+    sizes = f"{graph.megabytes(bytes_before)} -> {graph.megabytes(graph.weight_bytes(model))}"
+    return f"{lowered} of {len(weights)} weights are {name}, {sizes}"
+
+
+def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tuple[Any, tuple[str, ...]]:
+    """Return the model in FP16 with FP32 inputs and outputs, and the names of the nodes that compute in FP16.
+
+    ``model`` is used up. Nodes named in ``kept`` and ``blocked`` operators stay in FP32. Raises ConversionError where
+    one of these lies in the graph of another node, such as If: the converter would put its Casts outside.
+    """
+    from onnx import TensorProto
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    _refuse_inner(model, kept, blocked)
+    model = graph.inferred(model)
+    types = graph.element_types(model)
+    layers = tuple(
+        node.name
+        for node in graph.nodes(model)
+        if not _stays(node, kept, blocked)
+        and node.op_type not in MOVING
+        and any(types.get(name) == TensorProto.FLOAT for name in node.output)
+    )
+    own = {node.name for node in graph.nodes(model)}
+    logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.WARNING)
+    half = convert_float_to_float16(
+        model,
+        keep_io_types=True,
+        disable_shape_infer=True,
+        op_block_list=list(blocked),
+        node_block_list=list(kept),
+    )
+    _skip_round_trips(half, own)
+    _sort(half.graph)
+    return half, layers
+
+
+def _stays(node: Any, kept: Collection[str], blocked: Collection[str]) -> bool:
+    return node.name in kept or node.op_type in blocked
+
+
+def _refuse_inner(model: Any, kept: Collection[str], blocked: Collection[str]) -> None:
+    for inner in graphs(model):
+        if inner is model.graph:
+            continue
+        for node in inner.node:
+            if _stays(node, kept, blocked):
+                raise ConversionError(
+                    f"{node.op_type} {node.name!r} would stay in FP32, but lies in the graph of another node",
+                    "Only nodes of the main graph can stay in FP32 among others of a lower precision",
+                )
+
+
+def _spell_out_constants(model: Any) -> None:
+    """Give every Constant a tensor: the converter does not see numbers that are attributes."""
+    import numpy as np
+    import onnx
+
+    for node in graph.nodes(model):
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name in ("value_float", "value_floats"):
+                values = np.array(onnx.helper.get_attribute_value(attribute), np.float32)
+                attribute.CopyFrom(onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(values)))
+
+
+def _skip_round_trips(model: Any, own: Collection[str]) -> None:
+    """Let a node that stays in FP32 read and write FP32 directly, where the converter goes through FP16.
+
+    It would round, and overflow, just where precision is to be kept. ``own`` are the nodes that the model had before
+    the converter added its Casts. It adds one for every node that reads it, all of the same name: one is enough.
+    """
+    from onnx import TensorProto
+
+    main = model.graph
+    arguments = {value.name for value in main.input}
+    results = {value.name for value in main.output}
+    casts = {node.output[0]: node for node in main.node if node.name not in own}
+    down = {name: node.input[0] for name, node in casts.items() if node.attribute[0].i == TensorProto.FLOAT16}
+    back = {name: down[node.input[0]] for name, node in casts.items() if name not in down and node.input[0] in down}
+    back = {name: full for name, full in back.items() if not (name in results and full in arguments)}
+    # A result keeps its name, and the FP32 tensor that it is made from takes it.
+    renamed = {full: name for name, full in back.items() if name in results}
+    renamed |= {name: renamed.get(full, full) for name, full in back.items() if name not in results}
+    left = [node for node in main.node if node.name in own]
+    left += [node for name, node in casts.items() if name not in back]
+    _rename(model, renamed)
+    read = results.union(*(node.input for node in graph.nodes(model) if node.name in own))
+    read = read.union(*(node.input for node in left))
+    left = [node for node in left if node.name in own or node.output[0] in read]
+    del main.node[:]
+    main.node.extend(left)
+
+
+def _rename(model: Any, names: Mapping[str, str]) -> None:
+    for node in graph.nodes(model):
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def _sort(main: Any) -> None:
+    """Put each node after those whose outputs it reads, in the order they have otherwise.
+
+    OnnxModel.topological_sort does not see what the graphs within a node read.
+    """
+    waiting = {name: node for node in main.node for name in node.output}
+    ordered: list[Any] = []
+    stack = [(node, False) for node in reversed(main.node)]
+    done: set[str] = set()
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            ordered.append(node)
+        elif node.name not in done:
+            done.add(node.name)
+            stack.append((node, True))
+            stack += [(waiting[name], False) for name in reversed(_read(node)) if name in waiting]
+    del main.node[:]
+    main.node.extend(ordered)
+
+
+def _read(node: Any) -> list[str]:
+    """Return what a node reads, and what the graphs within it read."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            names += [value.name for value in inner.output]
+            for each in inner.node:
+                names += _read(each)
+    return names

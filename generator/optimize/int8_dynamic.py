@@ -1,0 +1,104 @@
+"""Dynamic INT8: int8 weights, and activations whose range is found anew in every request; for CPUs, uncalibrated."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from generator import comparison
+from generator.errors import ConversionError
+from generator.optimize import graph, qdq
+from generator.optimize.recipe import Lowered, Request
+from generator.quiet import quiet
+
+PRECISION = comparison.INT8
+MAX_ACCURACY_DROP = 0.03
+CALIBRATED = False
+MIXES_SAMPLES = True
+PACKAGES = ("onnx", "onnxruntime")
+# Products with constant weights. Convolutions stay: quantized so, ResNet50 was 13% slower than
+# in FP32 on a CPU with VNNI, while ViT-B/16's products were twice as fast.
+OPERATORS = ("MatMul", "Gemm")
+# ONNX Runtime first makes a Gemm a product of this name, and an addition.
+PRODUCT = "_MatMul"
+QUANTIZED = "_quant"
+
+
+def lower(request: Request) -> Lowered:
+    """Quantize the matrix products with constant weights through ONNX Runtime, a scale a column.
+
+    Nodes named in ``request.kept`` and all others stay as they are. Raises ConversionError where there is no such
+    product.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    request.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
+        before = graph.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
+        # ONNX Runtime transposes a Gemm's weights, and trips over the shape that the model tells of them.
+        del before.graph.value_info[:]
+        path, *data = graph.save(before, Path(scratch) / "bare")
+        outcome = Path(scratch) / "quantized.onnx"
+        try:
+            with quiet():
+                quantize_dynamic(
+                    path,
+                    outcome,
+                    op_types_to_quantize=list(OPERATORS),
+                    per_channel=True,
+                    weight_type=QuantType.QInt8,
+                    nodes_to_exclude=[name for kept in request.kept for name in (kept, kept + PRODUCT)],
+                    use_external_data_format=bool(data),
+                )
+        except Exception as error:  # its own errors, onnx's and numpy's share no class but Exception
+            raise ConversionError(f"quantization failed: {str(error).strip().splitlines()[0]}") from error
+        after = graph.load(outcome)
+    qdq.drop_unused_domains(after)
+    layers = _quantized(before, after)
+    there = [node.op_type for node in before.graph.node if node.op_type in qdq.LAYERS]
+    if not layers:
+        raise ConversionError(
+            f"none of the model's {len(there)} layers became dynamic INT8: only products with constant weights can",
+            "Static int8 quantizes convolutions, too",
+        )
+    export = graph.described(graph.save(after, request.folder), request.export)
+    if not graph.opens(export.path):
+        raise ConversionError("ONNX Runtime does not open the INT8 model that it made")
+    convolutions = sum(kind.startswith("Conv") for kind in there)
+    precise = f" ({convolutions} convolutions stay FP32)" if convolutions else ""
+    done = f"{len(layers)} of {len(there)} layers are dynamic INT8{precise}, {qdq.sizes(before, after)}"
+    return Lowered(export, done, layers)
+
+
+def _quantized(before: Any, after: Any) -> tuple[str, ...]:
+    """Return the names that the quantized layers had before."""
+    made = {node.name for node in after.graph.node if node.op_type == "MatMulInteger"}
+    return tuple(
+        node.name
+        for node in before.graph.node
+        if node.op_type in OPERATORS and made & {node.name + QUANTIZED, node.name + PRODUCT + QUANTIZED}
+    )
+
+
+def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
+    """Return the share of its weights by which each layer's int8 ones differ: root mean squares.
+
+    What rounding its input costs depends on the request, and is small: the range is that of the input itself.
+    """
+    import numpy as np
+    import onnx
+
+    with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
+        model = graph.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.name in lowered.layers:
+            values = onnx.numpy_helper.to_array(weights[node.input[1]])
+            transposed = any(each.name == "transB" and each.i for each in node.attribute)
+            columns = values.T if transposed else values
+            # ONNX Runtime keeps the weights of dynamic products to 7 bits, so that no sum of two overflows.
+            scale = np.maximum(np.abs(columns).max(axis=-2, keepdims=True) / 63, np.finfo(np.float32).tiny)
+            lost = columns - np.round(columns / scale) * scale
+            found[node.name] = float(np.linalg.norm(lost)) / max(float(np.linalg.norm(columns)), 1e-30)
+    return found

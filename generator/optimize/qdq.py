@@ -1,0 +1,210 @@
+"""Graphs with QuantizeLinear and DequantizeLinear around their layers: what was quantized, and what that costs."""
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from generator.errors import ConversionError
+from generator.optimize import graph, rounding, tensors
+from generator.optimize.recipe import Request
+from generator.quiet import quiet
+
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+# The operators that compute with weights, and nearly all of what a model computes.
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# The first operator set whose DequantizeLinear has a scale a channel.
+MIN_OPSET = 13
+# How a tensor is called before it is quantized by ONNX Runtime, where it is an output of the model too.
+BEFORE = "_QuantizeLinear_Input"
+SHADOW = "/lowered"
+# How many inputs the layers are compared on: two, so that an unusual one does not decide alone.
+ASKED = 2
+
+
+def refuse(model: Any, name: str) -> None:
+    """Raise ConversionError for a model that can't be quantized to the precision called ``name``."""
+    if any(node.op_type == DEQUANTIZE for node in graph.nodes(model)):
+        raise ConversionError(f"the model is quantized already, so {name} can't be made of it")
+    opset = graph.opset_of(model)
+    if opset < MIN_OPSET:
+        raise ConversionError(
+            f"{name} needs a scale for each channel, which opset {opset} does not have", f"Export opset {MIN_OPSET}"
+        )
+    if not any(node.op_type in LAYERS for node in model.graph.node):
+        raise ConversionError(f"the model has no layer that {name} would make faster: no {', '.join(LAYERS)}")
+
+
+def prepared(request: Request, folder: Path, name: str) -> Path:
+    """Write the model with constants and normalisation folded into its layers, and every node named; return its path.
+
+    Only plain ONNX operators come of it. ONNX's own shape inference finds all types; the symbolic one of ONNX Runtime
+    would need sympy, and add only shapes that nobody reads. Raises ConversionError as ``refuse`` does, for the
+    precision called ``name``, and OptionError where a node of ``request.kept`` is not there.
+    """
+    from onnxruntime.quantization import quant_pre_process
+
+    model = graph.load(request.export.path)
+    refuse(model, name)
+    named, *data = graph.save(model, folder / "named")
+    path = folder / "prepared.onnx"
+    with quiet():
+        quant_pre_process(str(named), str(path), skip_symbolic_shape=True, save_as_external_data=bool(data))
+    graph.check_kept(graph.load(path), request.kept)
+    return path
+
+
+def quantized_layers(model: Any, element_types: Collection[int]) -> tuple[str, ...]:
+    """Return the names of the layers whose input and weights are both dequantized from one of the element types."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    types |= {node.output[0]: tensor.data_type for node, tensor in _constants(model)}
+    dequantized = {
+        node.output[0]
+        for node in model.graph.node
+        # An activation's type is that of its zero point.
+        if node.op_type == DEQUANTIZE
+        and any(types.get(name) in element_types for name in (*node.input[:1], *node.input[2:]))
+    }
+    return tuple(
+        node.name for node in model.graph.node if node.op_type in LAYERS and dequantized.issuperset(node.input[:2])
+    )
+
+
+def _constants(model: Any) -> Iterator[tuple[Any, Any]]:
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            yield from ((node, attribute.t) for attribute in node.attribute if attribute.name == "value")
+
+
+def drop_unused_domains(model: Any) -> None:
+    """Import no operator set that no node uses: ONNX Runtime's tools import all that they know."""
+    used = {node.domain for node in graph.nodes(model)}
+    for entry in [entry for entry in model.opset_import if entry.domain not in used]:
+        model.opset_import.remove(entry)
+
+
+def told(before: Any, after: Any, name: str, layers: Collection[str]) -> str:
+    """Say how many layers are quantized and what the weights take; ConversionError where none is."""
+    there = sum(node.op_type in LAYERS for node in before.graph.node)
+    pairs = sum(node.op_type == QUANTIZE for node in after.graph.node)
+    if not layers or not pairs:
+        raise ConversionError(f"none of the model's {there} layers became {name}, with {pairs} Q/DQ pairs in the graph")
+    return f"{len(layers)} of {there} layers are {name}, {pairs} Q/DQ pairs, {sizes(before, after)}"
+
+
+def sizes(*models: Any) -> str:
+    """Say what the numbers of each model take, one after the other."""
+    return " -> ".join(graph.megabytes(sum(map(graph.tensor_bytes, graph.tensors(model)))) for model in models)
+
+
+def costs(request: Request, precise: Path, lowered: Path, layers: Collection[str]) -> Mapping[str, float]:
+    """Return the share of its answer by which each layer moves where its input and weights are quantized.
+
+    Each is run twice on the tensors of the ``precise`` model: as it is there, and with the quantized input and weights
+    that it has in the ``lowered`` one. The share is the root mean square of the differences over that of the answers,
+    the worst over the inputs that are asked.
+    """
+    model = graph.load(precise)
+    outputs = _Shadows(model, graph.load(lowered)).add(layers)
+    found = dict.fromkeys(outputs, 0.0)
+    wanted = {each for name in outputs.values() for each in (name, name + SHADOW)}
+    with tempfile.TemporaryDirectory(dir=request.folder) as folder:
+        path, *_ = graph.save(model, Path(folder))
+        for values in tensors.tapped(path, tensors.asked(request, ASKED), wanted):
+            for layer, name in outputs.items():
+                found[layer] = max(found[layer], rounding.share_lost(values[name], values[name + SHADOW]))
+    return found
+
+
+class _Shadows:
+    """Puts beside each layer of a precise model its quantized double."""
+
+    def __init__(self, model: Any, lowered: Any) -> None:
+        self.model = model
+        self.nodes = {node.name: node for node in lowered.graph.node}
+        self.made_by = {name: node for node in lowered.graph.node for name in node.output}
+        self.constants = {tensor.name: tensor for tensor in lowered.graph.initializer}
+        self.copied: set[str] = set()
+
+    def add(self, layers: Collection[str]) -> dict[str, str]:
+        """Return the output of each layer; that of its double is called so too, with SHADOW."""
+        from onnxruntime.transformers.onnx_model import OnnxModel
+
+        outputs = {}
+        for node in [node for node in self.model.graph.node if node.name in layers]:
+            double = self.model.graph.node.add()
+            double.CopyFrom(node)
+            double.name += SHADOW
+            double.output[0] += SHADOW
+            double.input[:2] = [self._copied(name) for name in self.nodes[node.name].input[:2]]
+            outputs[node.name] = node.output[0]
+        OnnxModel(self.model).topological_sort()
+        return outputs
+
+    def _copied(self, name: str) -> str:
+        """Copy what makes a quantized tensor, from constants and a tensor of the precise model; return its new name."""
+        if name in self.copied or not name:
+            return name and name + SHADOW
+        self.copied.add(name)
+        if name in self.constants:
+            tensor = self.model.graph.initializer.add()
+            tensor.CopyFrom(self.constants[name])
+            tensor.name += SHADOW
+            return str(tensor.name)
+        made = self.made_by[name]
+        node = self.model.graph.node.add()
+        node.CopyFrom(made)
+        node.name += SHADOW
+        node.output[0] += SHADOW
+        precise = made.op_type == QUANTIZE and made.input[0] not in self.constants
+        inputs = [made.input[0].removesuffix(BEFORE)] if precise else []
+        node.input[:] = inputs + [self._copied(each) for each in made.input[len(inputs) :]]
+        return str(node.output[0])
+
+
+def write_twin(model: Any, folder: Path) -> Path:
+    """Write what a graph of FP8 Q/DQ pairs computes with plain FP32 operators; return its path, ``model`` is used up.
+
+    ONNX Runtime's optimizations move FP8 pairs to places where it has no FP8; they leave divisions and casts alone.
+    """
+    from onnx import TensorProto, helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    written = []
+    for node in model.graph.node:
+        first, scale, into = *(*node.input, "", "")[:2], node.output[0]
+        if node.op_type == QUANTIZE:
+            written.append(helper.make_node("Div", [first, scale], [f"{into}/scaled"], name=f"{node.name}/scaled"))
+            written.append(
+                helper.make_node(
+                    "Cast", [f"{into}/scaled"], [into], name=f"{node.name}/cast", to=TensorProto.FLOAT8E4M3FN
+                )
+            )
+        elif node.op_type == DEQUANTIZE and first in constants:
+            values = model.graph.initializer.add()
+            values.CopyFrom(_dequantized(node, constants[first], constants[scale]))
+        elif node.op_type == DEQUANTIZE:
+            written.append(
+                helper.make_node("Cast", [first], [f"{into}/wide"], name=f"{node.name}/cast", to=TensorProto.FLOAT)
+            )
+            written.append(helper.make_node("Mul", [f"{into}/wide", scale], [into], name=f"{node.name}/scaled"))
+        else:
+            written.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(written)
+    return graph.save(model, folder)[0]
+
+
+def _dequantized(node: Any, values: Any, scale: Any) -> Any:
+    """Return the constant that a DequantizeLinear gives, in FP32."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    wide = numpy_helper.to_array(values).astype(np.float32)
+    factor = numpy_helper.to_array(scale).astype(np.float32)
+    if factor.ndim:
+        axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
+        shape = [1] * wide.ndim
+        shape[axis] = factor.size
+        factor = factor.reshape(shape)
+    return numpy_helper.from_array(wide * factor, node.output[0])

@@ -1,0 +1,74 @@
+"""What a recipe of a precision is asked for, what it returns, and what its module offers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from generator.comparison import Precision
+from generator.inputs import Pool
+from generator.specs import Export
+
+
+@dataclass(frozen=True)
+class Request:
+    """A verified FP32 model, and how its precision is to be lowered.
+
+    ``folder`` is empty: what is written goes there. Nodes called as in ``kept`` stay as they are. ``data`` are inputs
+    to calibrate with, by the ``method`` minmax, entropy or percentile; they are empty for a recipe that is not
+    ``CALIBRATED``. ``for_tensorrt`` asks for a graph in the form that TensorRT's parser takes.
+    """
+
+    export: Export
+    folder: Path
+    kept: tuple[str, ...] = ()
+    data: tuple[Pool, ...] = ()
+    method: str = "minmax"
+    for_tensorrt: bool = False
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model of a lower precision.
+
+    ``export`` has the same inputs and outputs as the model it was made from, in FP32. ``done`` tells in a few words
+    what the recipe found that it did, such as "161 of 161 weights are FP16". ``layers`` are the nodes that were
+    lowered. ``twin`` shows on a CPU what the precision costs where ``export`` itself does not; ``runs_here`` says
+    whether ONNX Runtime's CPU can run that at all.
+    """
+
+    export: Export
+    done: str
+    layers: tuple[str, ...]
+    twin: Path | None = None
+    runs_here: bool = True
+
+
+class Recipe(Protocol):
+    """What the module of a precision offers."""
+
+    @property
+    def PRECISION(self) -> Precision:  # noqa: N802 - a constant of the module
+        """How far its answers may lie from those of the source."""
+
+    @property
+    def MAX_ACCURACY_DROP(self) -> float:  # noqa: N802
+        """The share of samples, in 0..1, that it may answer worse where the user sets no limit."""
+
+    @property
+    def CALIBRATED(self) -> bool:  # noqa: N802
+        """Whether it needs data like that which the model will be asked."""
+
+    @property
+    def MIXES_SAMPLES(self) -> bool:  # noqa: N802
+        """Whether the answer to a sample depends on the others in its batch."""
+
+    @property
+    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802
+        """The distributions whose versions decide the outcome."""
+
+    def lower(self, request: Request) -> Lowered:
+        """Make the model, and check that it was made: ConversionError where nothing was lowered, or it is not valid."""
+
+    def costs(self, request: Request, lowered: Lowered) -> Mapping[str, float]:
+        """Return what each lowered node loses, as a share of its tensors' magnitude: the larger, the worse."""

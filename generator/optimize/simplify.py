@@ -1,0 +1,89 @@
+"""Clean-up of a graph: constants folded, doubles and dead ends gone, and transformers' patterns as single operators."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from generator.errors import ConversionError
+from generator.extras import need
+from generator.optimize import graph
+from generator.quiet import quiet
+from generator.specs import Export
+
+PACKAGES = ("onnxslim", "onnxruntime")
+CONTRIB = "com.microsoft"
+# ONNX Runtime's fusions for BERT and its like find those of vision transformers, too.
+FUSIONS = "bert"
+
+
+def simplified(export: Export, folder: Path, *, for_tensorrt: bool) -> tuple[Export, str]:
+    """Write a cleaned-up model into ``folder`` and say what was done; ``export`` itself where there is nothing to do.
+
+    onnxslim folds and merges within ONNX's own operators. ONNX Runtime's transformer fusions come after it, but not
+    ``for_tensorrt``: they end in operators of com.microsoft, such as SkipLayerNormalization and BiasGelu, which only
+    ONNX Runtime has (1.19.2, 1.24.4 and 1.28.0 were seen to open a ViT-B/16 with them). Raises ConversionError where
+    one of the two fails, or the outcome is not valid.
+    """
+    need("onnxslim", extra="simplify")
+    model = graph.load(export.path)
+    outputs = [_copy(value) for value in model.graph.output]
+    before, tensors_before = _operators(model), len(model.graph.initializer)
+    model = _slimmed(model)
+    if not for_tensorrt:
+        model = _fused(model)
+    del model.graph.output[:]  # onnxslim may tell more of their shapes, or forget the name of a dimension
+    model.graph.output.extend(outputs)
+    after = _operators(model)
+    if (after, len(model.graph.initializer)) == (before, tensors_before):
+        return export, f"nothing to simplify in {before.total()} nodes"
+    fusions = sum(count for (domain, _), count in (after - before).items() if domain == CONTRIB)
+    done = f"simplified: {before.total()} -> {after.total()} nodes" + (f", {fusions} fusions" if fusions else "")
+    return graph.described(graph.save(model, folder), export), done
+
+
+def _slimmed(model: Any) -> Any:
+    """Return the model after onnxslim; ``model`` is used up."""
+    import onnxslim
+
+    with quiet():
+        return _attempt("onnxslim", lambda: onnxslim.slim(model))
+
+
+def _fused(model: Any) -> Any:
+    """Return the model with the patterns of transformers as operators of ONNX Runtime; ``model`` where it has none."""
+    import onnx
+    from onnxruntime.transformers import optimizer
+
+    before = _operators(model)
+    with quiet():
+        fused = _attempt(
+            "ONNX Runtime's transformer optimizer",
+            lambda: optimizer.optimize_by_fusion(_copy(model), model_type=FUSIONS).model,
+        )
+    if not any(domain == CONTRIB for domain, _ in _operators(fused) - before):
+        return model
+    if CONTRIB not in {entry.domain for entry in fused.opset_import}:
+        fused.opset_import.append(onnx.helper.make_opsetid(CONTRIB, 1))
+    return fused
+
+
+def _attempt(tool: str, change: Callable[[], Any]) -> Any:
+    try:
+        return change()
+    except Exception as error:  # both raise whatever their passes do
+        reason = str(error).strip().partition("\n")[0]
+        raise ConversionError(
+            f"{tool} can't simplify the model: {type(error).__name__}: {reason}", "Leave --simplify out"
+        ) from error
+
+
+def _operators(model: Any) -> Counter[tuple[str, str]]:
+    """Count the nodes of a model by domain and operator."""
+    return Counter((node.domain, node.op_type) for node in graph.nodes(model))
+
+
+def _copy(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy

@@ -1,0 +1,173 @@
+"""What a TensorRT plan answers, compared with what ONNX Runtime answered when the plan was prepared.
+
+Only Python's standard library: this file goes into the serving container beside deploy/build_plans.py, where trtexec
+runs the plan and nothing else of ours is installed. ``generator/plan_reference.py`` writes what is read here::
+
+    reference/reference.json   the tolerance and the cases
+    reference/0-in-0.bin       inputs: raw, little-endian, in the model's own type, as trtexec's --loadInputs takes them
+    reference/0-out-0.bin      answers: little-endian float64 (d) or int64 (q)
+"""
+
+import array
+import json
+import math
+import re
+import struct
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+FOLDER, INDEX = "reference", "reference.json"
+# Bytes 0-3 of a plan, little-endian, and where its TensorRT version lies: major, minor, patch and build, a byte each.
+MAGIC, VERSION_AT = 0x74727466, 24
+# What trtexec prints for numbers that JSON has no word for.
+NOT_A_NUMBER = re.compile(r"(?<=[\[,:\s])([+-]?(?:nan|inf))(?=[\],\s])", re.IGNORECASE)
+PYTHON_WORDS = {"nan": "NaN", "+nan": "NaN", "-nan": "NaN", "inf": "Infinity", "+inf": "Infinity", "-inf": "-Infinity"}
+
+Case = Mapping[str, Any]
+Answers = Mapping[str, tuple[list[int], Sequence[float]]]  # shape and values of each output
+# Runs trtexec with these arguments in the folder of the plan; raises whatever it likes where that fails.
+Trtexec = Callable[[Sequence[str]], None]
+
+
+class Mismatch(ValueError):
+    """A plan answers otherwise than ONNX Runtime, or not at all; the text says where and how far."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a plan was compared: the number of cases, and the largest difference over the magnitude of its sample."""
+
+    cases: int
+    max_rel_diff: float
+    tolerance: str
+
+
+def check(folder: Path, answer: Callable[[Case], Answers]) -> Agreement:
+    """Have ``answer`` run every case of ``folder``/reference on a plan, and compare with what is stored.
+
+    Raises Mismatch where an answer is missing, NaN, of another shape, or too far off, and OSError, ValueError or
+    KeyError where the reference can't be read.
+    """
+    document = json.loads((folder / FOLDER / INDEX).read_text("utf-8"))
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"{folder / FOLDER / INDEX} was written by another release of modelrepo")
+    worst = 0.0
+    for number, case in enumerate(document["cases"]):
+        got = answer(case)
+        for output in case["outputs"]:
+            where = f"output {output['name']!r} in case {number} of the reference"
+            if output["name"] not in got:
+                raise Mismatch(f"the plan gives no {where}")
+            wanted = read_values(folder / FOLDER / output["file"], output["type"])
+            worst = max(worst, _compare(wanted, output, got[output["name"]], document, where))
+    return Agreement(len(document["cases"]), worst, document["tolerance"]["text"])
+
+
+def asked_of_trtexec(
+    folder: Path, plan: str, trtexec: Trtexec, *, version_compatible: bool = False
+) -> Callable[[Case], Answers]:
+    """Return what answers a case by having trtexec run the file ``plan`` in ``folder``."""
+
+    def answer(case: Case) -> Answers:
+        exported = folder / "answers.json"
+        try:
+            trtexec(run_arguments(plan, case, exported.name, version_compatible=version_compatible))
+            return read_answers(exported)
+        finally:
+            exported.unlink(missing_ok=True)
+
+    return answer
+
+
+def run_arguments(plan: str, case: Case, answers: str, *, version_compatible: bool = False) -> list[str]:
+    """Return trtexec's arguments that run one case once, and write the answers as JSON.
+
+    The flags are in TensorRT 10 and 11 alike (samples/common/sampleOptions.cpp); nothing is warmed up or repeated.
+    """
+    shapes = ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in case["shapes"].items())
+    inputs = ",".join(f"{each['name']}:{FOLDER}/{each['file']}" for each in case["inputs"])
+    return [
+        f"--loadEngine={plan}",
+        *([f"--shapes={shapes}"] if shapes else []),
+        *([f"--useProfile={case['profile']}"] if case["profile"] else []),
+        f"--loadInputs={inputs}",
+        f"--exportOutput={answers}",
+        *("--iterations=1", "--warmUp=0", "--duration=0", "--avgRuns=1"),
+        *(["--versionCompatible"] if version_compatible else []),
+    ]
+
+
+def read_answers(path: Path) -> Answers:
+    """Return the shape and the values of every output that trtexec exported; Mismatch where it exported none."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise Mismatch("trtexec ended without an answer") from None
+    tensors = {}
+    try:
+        for tensor in json.loads(NOT_A_NUMBER.sub(lambda word: PYTHON_WORDS[word[1].lower()], text)):
+            shape = [int(size) for size in str(tensor["dimensions"]).split("x") if size.strip()]
+            tensors[str(tensor["name"])] = shape, list(tensor["values"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Mismatch(f"trtexec's answer can't be read: {error!r}") from None
+    return tensors
+
+
+def read_values(path: Path, kind: str) -> "array.array[float]":
+    """Return what a file of the reference holds: ``kind`` is d for float64 and q for int64, both little-endian."""
+    values: array.array[float] = array.array(kind)
+    values.frombytes(path.read_bytes())
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def tensorrt_version(plan: Path) -> str:
+    """Return the TensorRT version in a plan's header; ValueError for a file that is no plan."""
+    with plan.open("rb") as file:
+        head = file.read(VERSION_AT + 4)
+    if len(head) < VERSION_AT + 4 or struct.unpack_from("<I", head)[0] != MAGIC:
+        raise ValueError(f"{plan.name} is no TensorRT plan")
+    return ".".join(map(str, head[VERSION_AT : VERSION_AT + 4]))
+
+
+def _compare(
+    wanted: Sequence[float],
+    output: Mapping[str, Any],
+    answer: tuple[list[int], Sequence[float]],
+    document: Mapping[str, Any],
+    where: str,
+) -> float:
+    """Return the largest difference of an output over its sample's magnitude; Mismatch where one is too large."""
+    shape, got = answer
+    if shape != output["shape"] or len(got) != len(wanted):
+        raise Mismatch(f"{where} has shape {shape} where ONNX Runtime gives {output['shape']}")
+    samples = shape[0] if document["batched"] and shape else 1
+    size = len(wanted) // samples if samples else 0
+    worst = 0.0
+    for start in range(0, samples * size, size or 1):
+        difference, magnitude = _difference(wanted[start : start + size], got[start : start + size], where)
+        allowed = 0.0
+        if output["type"] == "d":
+            allowed = document["tolerance"]["absolute"] + document["tolerance"]["relative"] * magnitude
+        if not difference <= allowed:
+            raise Mismatch(f"{where} differs by {difference:.3g} where {allowed:.3g} is allowed")
+        worst = max(worst, difference / magnitude if magnitude else 0.0)
+    return worst
+
+
+def _difference(wanted: Sequence[float], got: Sequence[float], where: str) -> tuple[float, float]:
+    """Return the largest difference of one sample, and the largest finite magnitude that is wanted."""
+    difference = magnitude = 0.0
+    for one, other in zip(wanted, got, strict=True):
+        if math.isnan(other):
+            raise Mismatch(f"{where} holds NaN")
+        if one != other:  # equal infinities lie in the same place
+            difference = max(difference, abs(one - other))
+        if math.isfinite(one):
+            magnitude = max(magnitude, abs(one))
+    return difference, magnitude

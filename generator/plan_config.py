@@ -1,0 +1,66 @@
+"""The config.pbtxt of a prepared plan, fitted to the version and the plan files that it is published with.
+
+The text is edited, so that comments and layout stay, and parsed back: where it is not what was meant, it is written
+anew from the message.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from generator import pbtxt
+from generator.errors import RepositoryError
+
+ORIGIN = "the prepared config.pbtxt"
+
+
+def fitted(text: str, prepared: int | None, version: int, standing: Collection[int], plans: Mapping[str, str]) -> str:
+    """Return the configuration of ``version``, which joins those ``standing``, from one ``prepared`` for another.
+
+    ``prepared`` is None where the versions that are served are a list of the user's, which stands as it is.
+
+    ``plans`` are the files of the plans by compute capability, such as {"8.9": "model.cc89.plan"}; empty where the
+    version has one model.plan. OptionError where the text is no ModelConfig; RepositoryError where it lists a version
+    that will not be there, or names files already.
+    """
+    moved = text if prepared is None else _with_version(text, prepared, version)
+    message = pbtxt.parse(moved, ORIGIN)
+    absent = set(message.version_policy.specific.versions) - {version, *standing}
+    if absent:
+        raise RepositoryError(
+            f"{ORIGIN} of {message.name} lists version {min(absent)}, which is not there",
+            "Run generate again with another --version-policy",
+        )
+    if not plans:
+        return moved
+    if message.default_model_filename or message.cc_model_filenames:
+        raise RepositoryError(f"{ORIGIN} of {message.name} names model files already", "Run generate again without")
+    return _with_files(moved, plans)
+
+
+def _with_version(text: str, prepared: int, version: int) -> str:
+    """Return the text with the version that it was prepared for replaced, where it lists that one alone."""
+    wanted = pbtxt.parse(text, ORIGIN)
+    if list(wanted.version_policy.specific.versions) != [prepared]:
+        return text
+    wanted.version_policy.specific.versions[:] = [version]
+    pattern = rf"(\bversion_policy\s*:?\s*\{{\s*specific\s*:?\s*\{{\s*versions\s*:\s*\[?\s*){prepared}\b"
+    return _proven(re.sub(pattern, rf"\g<1>{version}", text, count=1), wanted, text)
+
+
+def _with_files(text: str, plans: Mapping[str, str]) -> str:
+    wanted = pbtxt.parse(text, ORIGIN)
+    blocks = []
+    for capability in sorted(plans, key=lambda each: [*map(int, each.split("."))]):
+        wanted.cc_model_filenames[capability] = plans[capability]
+        key, value = pbtxt.quote(capability), pbtxt.quote(plans[capability])
+        blocks.append(f"\ncc_model_filenames {{\n  key: {key}\n  value: {value}\n}}\n")
+    return _proven(f"{text.rstrip()}\n{''.join(blocks)}", wanted, text)
+
+
+def _proven(edited: str, wanted: Any, text: str) -> str:
+    """Return an edited text if it says what is wanted; else the wanted message as text, behind the first comment."""
+    if pbtxt.parse(edited, ORIGIN) == wanted:
+        return edited
+    comment = text.partition("\n")[0] + "\n" if text.startswith("#") else ""
+    return f"{comment}{pbtxt.to_text(wanted)}"

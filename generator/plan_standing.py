@@ -1,0 +1,152 @@
+"""What stands of a TensorRT plan: pending, built, published or stale, and what has changed since it was built."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from generator.errors import RepositoryError
+from generator.manifest import BuiltPlan, Manifest, PendingPlan
+from generator.plan_store import changes, file_name
+from generator.repository import Repository
+from generator.specs import Tolerance
+
+if TYPE_CHECKING:
+    from generator.backends.tensorrt.machine import Gpu
+
+Status = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
+# The file that Triton serves where there is one plan for every GPU.
+SINGLE = "model.plan"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One entry of ``plans.lock``, and what stands of it.
+
+    ``fitting`` are the proven plans in its folder that were built from what it says now, ``others`` those that were
+    not, or were never proven. ``published`` is the version made of it, if it is intact. ``changed`` says in words why
+    it is stale, superseded or damaged.
+    """
+
+    name: str
+    entry: PendingPlan
+    status: Status
+    changed: tuple[str, ...]
+    fitting: Mapping[Path, BuiltPlan]
+    others: Mapping[Path, BuiltPlan]
+    published: Manifest | None
+
+    @property
+    def precision(self) -> str:
+        """The precision that the plan has, or will have."""
+        return str(self.entry.inputs.get("precision", "fp32"))
+
+    @property
+    def plans(self) -> tuple[BuiltPlan, ...]:
+        """The plans that ``status`` speaks of."""
+        if self.published and self.status in ("published", "stale"):
+            return self.published.provenance.plans
+        return tuple((self.fitting or self.others).values())
+
+
+def stand(name: str, repository: Repository, gpus: Iterable["Gpu"]) -> Standing:
+    """Look at one entry, and at the GPUs that are here; RepositoryError for files that can't be read."""
+    entry = repository.plans.entries()[name]
+    built = repository.plans.built(name)
+    fitting = {
+        path: plan for path, plan in built.items() if _proven(plan, entry) and not changes(plan.inputs, entry.inputs)
+    }
+    others = {path: plan for path, plan in built.items() if path not in fitting}
+    published = _published(name, entry, repository)
+    served = published.provenance.plans if published else ()
+    fresh = {plan.sha256 for plan in fitting.values()} - {plan.sha256 for plan in served}
+    judged = served if served and not fresh else tuple(fitting.values() or others.values())
+    damage, newer = _damage(name, entry, repository), _newer(name, entry, repository)
+    changed = newer or damage or (*_changed(judged, entry), *_elsewhere(judged, gpus))
+    status: Status
+    if newer:
+        status = "superseded"
+    elif damage:
+        status = "damaged"
+    elif changed:
+        status = "stale"
+    elif served and not fresh:
+        status = "published"
+    else:
+        status = "built" if fitting else "pending"
+    return Standing(name, entry, status, changed, fitting, others, published)
+
+
+def _published(name: str, entry: PendingPlan, repository: Repository) -> Manifest | None:
+    newest = repository.newest(name)
+    ours = newest and newest.provenance.plans and newest.provenance.key == entry.provenance.key
+    return newest if ours else None
+
+
+def _newer(name: str, entry: PendingPlan, repository: Repository) -> tuple[str, ...]:
+    """Say that another model took the name after the plan was prepared: the version it was prepared for, or a later."""
+    known = repository.manifests(name)
+    if not known or entry.version is None or known[-1].version < entry.version:
+        return ()
+    same = known[-1].provenance.key == entry.provenance.key
+    return () if same else (f"version {known[-1].version} was published since",)
+
+
+def _damage(name: str, entry: PendingPlan, repository: Repository) -> tuple[str, ...]:
+    if entry.version is None or "onnx" not in entry.inputs:
+        return ("prepared by an earlier release",)
+    folder = repository.plan_folder(name)
+    return tuple(
+        f"{file} is not as it was prepared" if (folder / file).exists() else f"{file} is missing"
+        for file, record in entry.files.items()
+        if not record.matches(folder / file)
+    )
+
+
+def _changed(plans: Iterable[BuiltPlan], entry: PendingPlan) -> tuple[str, ...]:
+    found = (change for plan in plans for change in changes(plan.inputs, entry.inputs))
+    unproven = ("not compared with ONNX Runtime as is wanted" for plan in plans if not _proven(plan, entry))
+    return tuple(dict.fromkeys((*found, *unproven)))
+
+
+def _proven(plan: BuiltPlan, entry: PendingPlan) -> bool:
+    """Tell whether a plan's answers were near enough for the tolerance that is wanted now."""
+    wanted = wanted_tolerance(entry)
+    if plan.proof is None or wanted is None:
+        return plan.proof is not None
+    return plan.proof.tolerance == str(wanted) or plan.proof.max_rel_diff <= wanted.relative
+
+
+def wanted_tolerance(entry: PendingPlan) -> Tolerance | None:
+    """Return the tolerance that the user gave when the plan was prepared, if any."""
+    written = entry.provenance.options.get("tolerance")
+    return Tolerance(**written) if written else None
+
+
+def _elsewhere(plans: Iterable[BuiltPlan], gpus: Iterable["Gpu"]) -> tuple[str, ...]:
+    """Say that no plan is for a GPU that is here; nothing can be said where there are no GPUs, or no plans."""
+    built = {plan.compute_capability: f"{plan.gpu} ({plan.compute_capability})" for plan in plans}
+    here = {gpu.compute_capability: f"{gpu.name} ({gpu.compute_capability})" for gpu in gpus}
+    if not built or not here or built.keys() & here.keys():
+        return ()
+    return (f"built for {', '.join(built.values())}, here is {', '.join(here.values())}",)
+
+
+def usable(standing: Standing) -> PendingPlan:
+    """Return the entry; RepositoryError where its files are not what was prepared, or it is of no use any more."""
+    if standing.status == "superseded":
+        raise RepositoryError(
+            f"{', '.join(standing.changed)}, and is not what was prepared",
+            "Verify what is prepared: run generate with --plan-builder defer",
+        )
+    if standing.status == "damaged":
+        raise RepositoryError(f"{', '.join(standing.changed)}", "Prepare it again with generate")
+    return standing.entry
+
+
+def served_files(plans: Iterable[BuiltPlan]) -> dict[str, BuiltPlan]:
+    """Return the file of each plan in a version folder: model.plan where there is one plan alone."""
+    several = list(plans)
+    if len(several) == 1:
+        return {SINGLE: several[0]}
+    return {file_name(plan.compute_capability): plan for plan in several}

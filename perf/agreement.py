@@ -1,0 +1,167 @@
+"""Whether variants of a model say the same: their ONNX files are asked the same inputs, in this process."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from generator import accuracy, datasets
+from generator.backends import onnxruntime
+from generator.comparison import largest_difference, largest_magnitude
+from generator.datasets import Dataset
+from generator.errors import OptionError, VerificationError
+from generator.manifest import Provenance
+from generator.progress import Progress
+from generator.remembered import Remembered
+from generator.specs import Accuracy, Arrays, Signature, TensorSpec
+from generator.verify import Run
+
+# So many random inputs are asked where the user gives none: one that differs is less than 1 %.
+GENERATED = 128
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a variant's answers to ``samples`` inputs compare with the baseline's.
+
+    Of a classifier ``top1`` is the share, 0 to 1, in which both name the same class. Of other models it is None, and
+    ``max_rel_diff`` the largest difference over the largest magnitude of the same sample's output. ``accuracy`` is the
+    share of labels that are met, None without labels.
+    """
+
+    samples: int
+    top1: float | None = None
+    max_rel_diff: float | None = None
+    accuracy: Accuracy | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A variant to ask: its ONNX model, how it was made, and the largest batch that it is served in."""
+
+    name: str
+    onnx: Path
+    provenance: Provenance
+    max_batch_size: int
+    labels: tuple[str, ...] = ()
+
+
+def agreements(
+    models: Sequence[Asked], samples: Path | None, progress: Progress
+) -> tuple[Mapping[str, Agreement], Mapping[str, str]]:
+    """Return by name how each model agrees with the first, itself included, and why one can't be asked.
+
+    Inputs are the user's ``samples``, or random ones of the model's kind. Raises OptionError for samples that do not
+    fit, inputs that the first model refuses, and models whose outputs are others.
+    """
+    baseline, *_ = models
+    signature = signature_of(baseline.onnx, baseline.provenance)
+    for other in models[1:]:
+        _refuse_other_outputs(baseline, signature, other)
+    found: dict[str, Agreement] = {}
+    problems: dict[str, str] = {}
+    try:
+        first = Remembered(onnxruntime.open_model(baseline.onnx))
+    except VerificationError as error:
+        return found, {baseline.name: error.message}
+    data = _data(baseline, signature, samples)
+    for note in data.notes:
+        progress.warn(note)
+    batch = min(model.max_batch_size for model in models)
+    for model in models:
+        with progress.step("ask", f"asking {model.name} {data.count} inputs") as step:
+            try:
+                run = first if model is baseline else Remembered(onnxruntime.open_model(model.onnx))
+                found[model.name] = _agreement(first.recall, run.recall, data, signature, batch)
+            except VerificationError as error:
+                if model is baseline:
+                    raise OptionError(error.message, "Give inputs that it answers with --samples PATH") from error
+                problems[model.name] = error.message
+                continue
+            step.outcome = "" if model is baseline else told(found[model.name])
+    return found, problems
+
+
+def told(agreement: Agreement) -> str:
+    """Return an agreement in a few words."""
+    if agreement.top1 is not None:
+        return f"top-1 agreement {agreement.top1:.1%}"
+    return f"worst difference {agreement.max_rel_diff:.1e}"
+
+
+def signature_of(path: Path, provenance: Provenance) -> Signature:
+    """Return what an ONNX model takes and gives, with the values that it is known to take."""
+    import onnx
+
+    from generator.export import onnx_file
+
+    read = onnx_file.read_signature(onnx.load(path, load_external_data=False).graph)
+    known = {spec.name: spec.domain for spec in provenance.source.inputs}
+    inputs = tuple(replace(spec, domain=known.get(spec.name, spec.domain)) for spec in read.inputs)
+    return Signature(inputs, read.outputs)
+
+
+def alike(one: Sequence[TensorSpec], other: Sequence[TensorSpec]) -> bool:
+    """Tell whether tensors have the same names, types and sizes, whatever the names of dimensions of any size."""
+    return [_plain(spec) for spec in one] == [_plain(spec) for spec in other]
+
+
+def _plain(spec: TensorSpec) -> tuple[object, ...]:
+    return spec.name, spec.dtype, tuple(-1 if isinstance(dim, str) else dim for dim in spec.shape)
+
+
+def _refuse_other_outputs(baseline: Asked, signature: Signature, other: Asked) -> None:
+    outputs = signature_of(other.onnx, other.provenance).outputs
+    if not alike(outputs, signature.outputs):
+        ours, theirs = (", ".join(map(str, specs)) for specs in (signature.outputs, outputs))
+        raise OptionError(
+            f"{baseline.name} answers {ours}, and {other.name} {theirs}: they can't be compared",
+            "Name models that were made from the same source",
+        )
+
+
+def _data(baseline: Asked, signature: Signature, samples: Path | None) -> Dataset:
+    preprocess = baseline.provenance.source.preprocess
+    if samples is None:
+        return datasets.random_like(signature, preprocess, GENERATED, SEED)
+    if not samples.exists():
+        raise OptionError(f"there is no file {samples}", "Name images, a .npz, a .npy, or a folder with --samples")
+    return datasets.read(samples, signature, preprocess, baseline.labels)
+
+
+def _agreement(first: Run, run: Run, data: Dataset, signature: Signature, batch: int) -> Agreement:
+    unlabelled = replace(data, labels=None)
+    same = accuracy.measured(first, run, unlabelled, signature, batch=batch, limit=0.0)
+    if same is None:
+        return Agreement(data.count, max_rel_diff=_worst(first, run, data, signature))
+    right = None
+    if data.labels is not None:
+        right = accuracy.measured(first, run, data, signature, batch=batch, limit=0.0)
+    return Agreement(data.count, top1=same.value, accuracy=right)
+
+
+def _worst(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
+    """Return the largest difference of any output to any sample, over that output's largest magnitude.
+
+    Raises VerificationError where no number can say how far apart they are.
+    """
+    worst = 0.0
+    for arrays in _one_by_one(data, signature):
+        wanted, got = first(arrays), run(arrays)
+        for name, answer in wanted.items():
+            if got[name].shape != answer.shape:
+                raise VerificationError(f"output {name!r} has shape {got[name].shape} where {answer.shape} is wanted")
+            difference, magnitude = largest_difference(answer, got[name], True)[0], largest_magnitude(answer)
+            if not np.isfinite(difference):
+                raise VerificationError(f"output {name!r} is NaN or infinite where the first model's is not")
+            worst = max(worst, difference / magnitude if magnitude else difference)
+    return worst
+
+
+def _one_by_one(data: Dataset, signature: Signature) -> Iterator[Arrays]:
+    for pool in data.pools:
+        for row in range(len(pool.families)):
+            whole = signature.batch_dim is None
+            yield {name: array[row, ...] for name, array in pool.arrays.items()} if whole else pool.rows([row])

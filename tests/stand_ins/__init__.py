@@ -1,0 +1,25 @@
+"""Stand-ins for what these tests have not: docker, trtexec and nvidia-smi. None of them is NVIDIA's; no GPU is here.
+
+``trtexec`` "builds" a file with the header of a plan and the ONNX model behind it, and "runs" it with ONNX Runtime.
+``docker`` runs the command of a container on this machine, in the folder that would be mounted. How they fail is said
+by the environment variable STAND_IN, one of ``FAILURES``.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+TENSORRT = (11, 2, 1, 0)
+GPU, CAPABILITY = "Stand-in GPU", "8.9"
+FAILURES = ("memory", "operator", "killed", "wrong", "nan", "silent", "refused")
+SCRIPTS = Path(__file__).parent
+
+
+def install(folder: Path, *names: str) -> str:
+    """Put stand-ins into a folder, all of them unless some are named, and return a PATH that begins with it."""
+    folder.mkdir(exist_ok=True)
+    for name in names or ("trtexec", "docker", "nvidia-smi"):
+        script = SCRIPTS / f"{name.replace('-', '_')}.py"
+        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
+        (folder / name).chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
