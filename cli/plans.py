@@ -40,8 +40,8 @@ REPOSITORY = click.option(
     "--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml."
 )  # fmt: skip
 WHERE = click.option(
-    "--in", "--plan-builder", "where", type=click.Choice(["auto", "process", "container"]), default="auto", show_default=True,
-    help="In this process, or in the image that serves; auto: what is here.",
+    "--in", "--plan-builder", "where", type=click.Choice(["auto", "process", "container"]), default="auto",
+    show_default=True, help="In this process, or in the image that serves; auto: what is here.",
 )  # fmt: skip
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the outcome.")

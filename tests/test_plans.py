@@ -276,7 +276,7 @@ def test_without_a_gpu_the_commands_are_told(root: Path, run: Plans, golden: Gol
     assert snapshot(root.parent) == before
 
 
-@pytest.mark.parametrize("failure", ["memory", "operator", "killed", "wrong", "nan", "silent", "refused"])
+@pytest.mark.parametrize("failure", stand_ins.FAILURES)
 @pytest.mark.usefixtures("gpu")
 def test_a_plan_that_fails_is_told_and_leaves_nothing(
     root: Path, run: Plans, monkeypatch: pytest.MonkeyPatch, golden: Golden, failure: str
