@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all conformance lint format benchmarks clean
+.PHONY: demo test test-all conformance gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -16,6 +16,10 @@ test-all: .venv/dev
 # Every case of the onnx package, published and served; goes on where a run was cut short.
 conformance: .venv/dev
 	$(BIN)/python -m tests.conformance
+
+# On a machine with a GPU, and TensorRT or docker: builds plans, compares them, serves them, and writes a dated record.
+gpu-check: .venv/dev
+	$(BIN)/python benchmarks/gpu_check.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -33,6 +37,7 @@ benchmarks: .venv/dev
 	$(BIN)/python benchmarks/served_against_in_process.py
 	$(BIN)/python benchmarks/bench_overhead.py
 	$(BIN)/python benchmarks/report_of_500.py
+	$(BIN)/python benchmarks/precision.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from generator.plan_standing import Standing
-    from generator.plans import Report, Row
+    from generator.plans.finish import Report, Row
+    from generator.plans.standing import Standing
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 STYLES = {
@@ -61,7 +61,7 @@ def plans() -> None:
 @AS_JSON
 def status(repository: Path | None, as_json: bool) -> None:
     """Tell what is pending, built, published or stale; nothing is changed."""
-    from generator import plans as story
+    from generator.plans import finish as story
 
     root = _root(repository)
     found = story.status(root)
@@ -93,7 +93,7 @@ def build(
 ) -> None:
     """Build plans that are pending or stale, all or those named, prove them, and publish them."""
     from cli.report import Follower
-    from generator import plans as story
+    from generator.plans import finish as story
     from generator.progress import Progress
 
     report = story.build(_root(repository), names, Progress(Follower(quiet)), wanted=where, rebuild=rebuild)
@@ -115,7 +115,7 @@ def verify(
 ) -> None:
     """Run built or published plans again, and compare their answers with ONNX Runtime's; nothing is changed."""
     from cli.report import Follower
-    from generator import plans as story
+    from generator.plans import finish as story
     from generator.progress import Progress
 
     report = story.verify(_root(repository), names, Progress(Follower(quiet)), wanted=where)

@@ -25,6 +25,9 @@ STATUS_STYLES = {
     "skipped": "yellow",
     "failed": "red",
 }
+FINISHING = (
+    "These commands build, no more. On a host with the GPU, `modelrepo plans build` builds, compares and publishes."
+)
 # Where no terminal says how wide it is: wide enough that nothing wraps.
 PIPE_WIDTH = 240
 
@@ -103,6 +106,8 @@ def print_table(report: Report) -> None:
                 console.print(f"{result.name}: {line}", markup=False)
         for number, step in enumerate(steps, 1):
             console.print(f"\n[{number}] {step}", markup=False)
+        if steps:
+            console.print(f"\n{FINISHING}", markup=False)
     # Not by rich itself, which answers a reader that has gone with an exit code of its own.
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from generator import client_code, datasets, plans, results, sources, standing, verify
+from generator import client_code, datasets, results, sources, standing, verify
 from generator.backends import onnxruntime
 from generator.errors import ModelRepoError, OptionError, RepositoryError, VerificationError
 from generator.export import EXPORTERS
 from generator.gate import Gate
 from generator.model_config import ConfigWriter
 from generator.optimize.variant import Variants
+from generator.plans import finish
 from generator.progress import Progress
 from generator.remembered import Remembered
 from generator.repository import Published, Repository, StagedModel
@@ -206,8 +207,8 @@ def _publish(
 
 def _built(target: Target, options: Options, repository: Repository, progress: Progress) -> Result:
     """Build a plan that was prepared, and publish it; one that fails stays pending."""
-    wanted: plans.Wanted = options.plan_builder if options.plan_builder in ("process", "container") else "auto"
-    report = plans.build(repository.root, [target.name], progress, wanted=wanted)
+    wanted: finish.Wanted = options.plan_builder if options.plan_builder in ("process", "container") else "auto"
+    report = finish.build(repository.root, [target.name], progress, wanted=wanted)
     (row,) = report.rows
     if report.interrupted:
         raise KeyboardInterrupt

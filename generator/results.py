@@ -68,7 +68,6 @@ def deferred(target: Target, plan: PendingPlan, repository: Repository) -> Resul
         status="deferred",
         path=repository.plan_folder(target.name),
         max_batch_size=plan.max_batch_size,
-        verification=plan.provenance.verification,
         optimization=plan.provenance.optimization,
         next_step=plan.command,
         notes=(plan.reason,),

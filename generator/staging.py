@@ -5,13 +5,14 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from generator import model_config, plan_reference
+from generator import model_config
 from generator.backends import BACKENDS
 from generator.backends.tensorrt.plan_spec import PlanSpec
 from generator.comparison import Precision
 from generator.digests import record_files
 from generator.manifest import PendingPlan, Provenance, SourceRecord
 from generator.model_config import LABELS, ConfigPlan, ConfigWriter
+from generator.plans import reference
 from generator.progress import Progress
 from generator.releases import release_named
 from generator.remembered import Remembered
@@ -117,12 +118,12 @@ def _stage_plan(
     (folder / CONFIG).write_text(config, "utf-8")
     _write_labels(folder, config, proven)
     if options.verify:
-        plan_reference.write_reference(
+        reference.write_reference(
             folder,
             proven.twin or folder / proven.export.path.name,
             proven.export.signature,
             PlanSpec.of(built.inputs).profiles,
-            options.tolerance or plan_reference.plan_precision(target.choice.precision).tolerance,
+            options.tolerance or reference.plan_precision(target.choice.precision).tolerance,
             options.seed,
         )
     entry = PendingPlan(

@@ -13,7 +13,7 @@ from generator.backends.tensorrt.profiles import Profile
 from generator.digests import record_files, sha256_of
 from generator.export import onnx_file
 from generator.manifest import PendingPlan, Provenance, SourceRecord
-from generator.plan_reference import plan_precision, write_reference
+from generator.plans.reference import plan_precision, write_reference
 from generator.releases import RELEASES
 from generator.repository import Repository
 from generator.specs import Signature, Tolerance, Verification, Weights

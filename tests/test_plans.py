@@ -24,11 +24,13 @@ import pytest
 from onnx import helper
 
 from cli.plans import plans
-from generator import pbtxt, plan_answers, plan_config
+from generator import pbtxt
 from generator.backends.tensorrt.profiles import Profile
 from generator.errors import OptionError, RepositoryError, VerificationError
 from generator.export import onnx_file
-from generator.plan_reference import stand_in_model, write_reference
+from generator.plans import answers as plan_answers
+from generator.plans import config as plan_config
+from generator.plans.reference import stand_in_model, write_reference
 from generator.repository import Repository
 from generator.specs import Tolerance
 from tests import onnx_files, stand_ins

@@ -1,14 +1,21 @@
 """`generate` in lower precisions: names, rows, what is proven, what is refused, and what is left alone."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from google.protobuf import text_format
+from onnx import TensorProto, helper, numpy_helper
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from generator import options
 from generator.options import ConfigFile
 from generator.specs import Choice
-from tests.conftest import Generate, snapshot
+from tests import onnx_files
+from tests.conftest import Generate, Outcome, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
 LINEAR = ("--model", "numpy:linear", "--repository", "repo", "--max-batch-size", "4")
@@ -70,3 +77,179 @@ def test_options_that_are_no_matter_to_a_target_make_no_new_version(generate: Ge
     assert generate(*LINEAR, "--json").result["status"] == "published"
     again = generate(*LINEAR, "--calibration", "8 random", "--cuda-graphs", "--max-accuracy-drop", "5%", "--json")
     assert again.result["status"] == "unchanged"
+
+
+# --- classifiers with labels
+
+
+CLASSES = 8
+
+
+@pytest.fixture
+def classifier(workdir: Path) -> Callable[..., Outcome]:
+    """Write an ONNX classifier and labelled samples of it, some of them mislabelled."""
+    random = np.random.default_rng(0)
+    first = random.standard_normal((16, 32)).astype("float32")
+    last = random.standard_normal((32, CLASSES)).astype("float32")
+    last[0] *= 1000  # what one unit says drowns the others, unless it is told precisely
+    first[:, 0] *= 1e-3
+    samples = random.standard_normal((200, 16)).astype("float32")
+    labels = (np.maximum(samples @ first, 0) @ last).argmax(axis=1)
+    labels[:20] = (labels[:20] + 1) % CLASSES
+    np.savez("labelled.npz", x=samples, labels=labels)
+    np.savez("calibration.npz", x=random.standard_normal((64, 16)).astype("float32"))
+    onnx_files.write(
+        "net.onnx",
+        nodes=(
+            helper.make_node("MatMul", ["x", "first"], ["hidden"], "first"),
+            helper.make_node("Relu", ["hidden"], ["rectified"], "relu"),
+            helper.make_node("MatMul", ["rectified", "last"], ["y"], "last"),
+        ),
+        inputs=(("x", TensorProto.FLOAT, ["batch", 16]),),
+        outputs=(("y", TensorProto.FLOAT, ["batch", CLASSES]),),
+        initializers=(numpy_helper.from_array(first, "first"), numpy_helper.from_array(last, "last")),
+    )
+    return lambda generate, *arguments: generate(
+        *("--model", "onnx:net.onnx", "--repository", "repo", "--calibration", "calibration.npz", *arguments)
+    )
+
+
+def test_labels_say_what_a_precision_costs(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+    outcome = classifier(generate, "--precision", "fp16", "--samples", "labelled.npz", "--json")
+    assert outcome.code == 0, outcome.err
+    accuracy = outcome.result["optimization"]["accuracy"]
+    assert (accuracy["measured"], accuracy["samples"]) == ("top-1 of labels", 200)
+    assert accuracy["source"] == 0.9
+    assert abs(accuracy["value"] - 0.9) < 0.01
+
+
+def test_more_than_the_allowed_drop_is_not_published(
+    generate: Generate, classifier: Callable[..., Outcome], golden: Callable[[str, str], None]
+) -> None:
+    arguments = ("--prune", "90%", "--samples", "labelled.npz", "--json")
+    before = snapshot(Path())
+    outcome = classifier(generate, *arguments)
+    assert outcome.code == 5
+    assert snapshot(Path()) == before
+    golden("messages/optimize/costs-too-much.txt", outcome.err.splitlines()[-1] + "\n")
+    allowed = classifier(generate, *arguments, "--max-accuracy-drop", "100%")
+    assert (allowed.code, allowed.result["status"], allowed.result["name"]) == (0, "published", "net_pruned")
+    assert 0.88 < allowed.result["optimization"]["sparsity"] < 0.91
+
+
+def test_layers_that_lose_most_are_kept_until_the_limit_holds(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    arguments = ("--precision", "int8", "--samples", "labelled.npz", "--max-accuracy-drop", "2%")
+    refused = classifier(generate, *arguments)
+    assert refused.code == 5
+    assert "Layers that lose most in int8: last (" in refused.err
+    kept = classifier(generate, *arguments, "--keep-precise", "auto", "--json")
+    assert kept.code == 0, kept.err
+    assert kept.result["optimization"]["kept"] == ["last"]
+    assert kept.result["optimization"]["accuracy"]["value"] > 0.88
+
+
+def test_a_layer_that_is_named_stays_precise(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+    outcome = classifier(generate, "--precision", "int8", "--keep-precise", "last", "--max-accuracy-drop", "1", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["optimization"]["kept"] == ["last"]
+    weights = onnx.load(Path(outcome.result["path"]) / "model.onnx").graph.initializer
+    assert {tensor.name for tensor in weights if tensor.data_type == TensorProto.FLOAT} >= {"last"}
+
+
+def test_a_layer_that_is_not_there_is_named_with_those_near(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    outcome = classifier(generate, "--precision", "fp16", "--keep-precise", "frist")
+    assert outcome.code == 2
+    assert outcome.err.endswith("--keep-precise names 'frist', which is no layer of the model. Did you mean first?\n")
+
+
+def test_random_calibration_is_warned_about_and_real_is_not(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    arguments = ("--precision", "int8", "--keep-precise", "last", "--json")
+    real = classifier(generate, *arguments)
+    assert (real.code, "random inputs" in real.err) == (0, False)
+    random = classifier(generate, *arguments, "--calibration", "32 random")
+    assert "calibrated with random inputs" in random.err
+    assert any("calibrated with random inputs" in note for note in random.result["notes"])
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [(np.zeros((64, 16), "float32"), "x is 0.0 everywhere"), (np.ones((64, 3), "float32"), "the model takes x[batch, 16]")],
+    ids=["zeros", "shape"],
+)  # fmt: skip
+def test_calibration_data_that_tells_nothing_is_refused(
+    generate: Generate, classifier: Callable[..., Outcome], array: np.ndarray, told: str
+) -> None:
+    np.savez("calibration.npz", x=array)
+    before = snapshot(Path())
+    outcome = classifier(generate, "--precision", "int8")
+    assert outcome.code == 2
+    assert told in outcome.err
+    assert snapshot(Path()) == before
+
+
+# --- what is served
+
+
+def test_a_precision_that_a_backend_does_not_take_is_refused_before_any_work(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx:bf16")
+    assert outcome.code == 2
+    assert outcome.err == (
+        "error: onnx can't be given bf16: it takes fp32, fp16, int8, int8-dynamic. For bf16 there is onnx+tensorrt-ep, "
+        "tensorrt\n"
+    )
+
+
+def test_dynamic_int8_is_not_batched(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--precision", "int8-dynamic", "--max-accuracy-drop", "100%", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["max_batch_size"] == 0
+    assert any("one range is found for all samples" in note for note in outcome.result["notes"])
+
+
+def test_the_accelerator_is_configured_with_the_profile_of_the_batch(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx+tensorrt-ep:fp16", "--json")
+    assert outcome.code == 0, outcome.err
+    config = text_format.Parse((Path("repo/linear_fp16/config.pbtxt")).read_text(), ModelConfig())
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.name == "tensorrt"
+    assert accelerator.parameters["trt_profile_max_shapes"] == "input:4x4"
+    assert "precision_mode" not in accelerator.parameters
+    assert outcome.result["backend"] == "onnxruntime"
+
+
+def test_a_bf16_plan_is_prepared_with_a_twin_that_a_cpu_can_run(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--backends", "tensorrt:bf16", "--json")
+    assert outcome.code == 0, outcome.err
+    prepared = Path(outcome.result["path"])
+    weights = onnx.load(prepared / "model.onnx").graph.initializer
+    assert [tensor.data_type for tensor in weights] == [TensorProto.BFLOAT16]
+    reference = json.loads((prepared / "reference" / "reference.json").read_text())
+    twin = onnx.load(prepared / "reference" / reference["model"])
+    assert [tensor.data_type for tensor in twin.graph.initializer] == [TensorProto.FLOAT]
+
+
+def test_int8_answers_in_a_real_triton_as_it_does_in_process(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    outcome = classifier(
+        generate, "--precision", "int8", "--keep-precise", "last", "--max-batch-size", "4", "--live-check", "require",
+        "--json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    live = outcome.result["verification"]["live"]
+    assert (live["status"], live["cases"] > 0) == ("passed", True)
+    assert live["max_rel_diff"] < 1e-3
+
+
+def test_a_step_that_fails_leaves_the_repository_as_it_was(generate: Generate) -> None:
+    assert generate(*LINEAR).code == 0
+    before = snapshot(Path())
+    outcome = generate(*LINEAR, "--backends", "onnx,onnx:fp16", "--tolerance", "0")
+    assert outcome.code == 5
+    assert snapshot(Path()) == before

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator import plan_answers, process
+from generator import process
 from generator.backends.tensorrt.builder import FOREIGN, OUT_OF_MEMORY, Asked, another, plain
 from generator.backends.tensorrt.plan_spec import PLAN, TRTEXEC, UNFINISHED, PlanSpec, container_command, in_container
 from generator.errors import ConversionError, VerificationError
+from generator.plans import answers as plan_answers
 from generator.progress import Progress
 from generator.specs import Arrays, Signature
 

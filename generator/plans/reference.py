@@ -14,7 +14,7 @@ from generator.backends.tensorrt.profiles import Profile
 from generator.comparison import Precision, why_useless
 from generator.errors import RepositoryError, VerificationError
 from generator.inputs import make_pool
-from generator.plan_answers import FOLDER, INDEX, SCHEMA
+from generator.plans.answers import FOLDER, INDEX, SCHEMA
 from generator.specs import Array, Arrays, Signature, Tolerance
 
 # Smallest and tuned sizes of a profile: the largest may be too much for a CPU, and proves little more.
@@ -39,7 +39,7 @@ def write_reference(
     tolerance: Tolerance,
     seed: int = 0,
 ) -> None:
-    """Write inputs and ONNX Runtime's answers to ``folder``/reference, in the form that ``plan_answers`` reads.
+    """Write inputs and ONNX Runtime's answers to ``folder``/reference, in the form that ``answers`` reads.
 
     ``onnx`` is the prepared model in ``folder``, or one that computes the same on a CPU, alone in a folder of its own,
     which is copied. A case is made of the smallest and of the tuned shapes of each profile; a model with fixed shapes

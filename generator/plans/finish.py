@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator import plan_config, plan_work
 from generator.digests import record_files
 from generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, VerificationError, nearest
 from generator.files import link_or_copy
 from generator.manifest import BuiltPlan, PendingPlan
-from generator.plan_standing import Standing, served_files, stand, usable, wanted_tolerance
-from generator.plan_store import changes
+from generator.plans import config, work
+from generator.plans.standing import Standing, served_files, stand, usable, wanted_tolerance
+from generator.plans.store import changes
 from generator.progress import Progress
 from generator.repository import CONFIG, Published, Repository, StagedModel
 
@@ -162,7 +162,7 @@ def _finish(
     reasons: tuple[str, ...] = ()
     wanting = _wanting(standing, here, rebuild)
     if wanting or not standing.fitting:
-        way = plan_work.choose(plan_work.spec_of(standing.entry), here, wanted)
+        way = work.choose(work.spec_of(standing.entry), here, wanted)
         reasons = way.reasons
         if way.kind == "deferred" and (rebuild or not standing.fitting):
             return Row(standing, "deferred", reasons=reasons)
@@ -202,11 +202,11 @@ def _build(
         folder = staging / standing.name
         _lay_out(standing.entry, prepared, folder)
         with progress.step("build", f"building {standing.name} for {gpu.name}") as step:
-            built = plan_work.make(standing.entry, folder, way, here, gpu, progress)
+            built = work.make(standing.entry, folder, way, here, gpu, progress)
             worst = f", worst difference {built.proof.max_rel_diff:.1e}" if built.proof else ""
             step.outcome = f"TensorRT {built.tensorrt} ({way.kind}){worst}"
         with repository.locked():
-            repository.keep_plan(standing.name, folder / plan_work.PLAN, built)
+            repository.keep_plan(standing.name, folder / work.PLAN, built)
 
 
 def _lay_out(entry: PendingPlan, prepared: Path, folder: Path) -> None:
@@ -223,7 +223,7 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
     text = (prepared / CONFIG).read_text("utf-8")
 
     def render(version: int) -> str:
-        return plan_config.fitted(text, _prepared_version(entry), version, repository.versions(name), by_gpu)
+        return config.fitted(text, _prepared_version(entry), version, repository.versions(name), by_gpu)
 
     with repository.staging() as staging, progress.step("publish", f"publishing in {repository.root}"):
         model = staging / name
@@ -266,14 +266,14 @@ def _verified(standing: Standing, repository: Repository, here: "Machine", wante
             "what it was built from is not what is prepared now",
             f"Build it again with: modelrepo plans build {standing.name}",
         )
-    way = plan_work.choose(plan_work.spec_of(entry), here, wanted)
+    way = work.choose(work.spec_of(entry), here, wanted)
     if way.kind == "deferred":
         raise ServerError(f"it can't be run here: {'; '.join(way.reasons)}")
     with repository.staging() as staging, progress.step("verify", f"verifying {standing.name} on {gpu.name}") as step:
         folder = staging / standing.name
         _lay_out(entry, repository.plan_folder(standing.name), folder)
-        link_or_copy(plan, folder / plan_work.PLAN)
-        proof = plan_work.prove(entry, folder, way, gpu)
+        link_or_copy(plan, folder / work.PLAN)
+        proof = work.prove(entry, folder, way, gpu)
         step.outcome = f"{proof.cases} cases, worst difference {proof.max_rel_diff:.1e}"
     version = standing.published.version if standing.published else None
     return Row(standing, "verified", version, (built,), proof.max_rel_diff, way.reasons)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from generator.errors import RepositoryError
 from generator.manifest import BuiltPlan, Manifest, PendingPlan
-from generator.plan_store import changes, file_name
+from generator.plans.store import changes, file_name
 from generator.repository import Repository
 from generator.specs import Tolerance
 

@@ -1,7 +1,7 @@
 """What a TensorRT plan answers, compared with what ONNX Runtime answered when the plan was prepared.
 
 Only Python's standard library: this file goes into the serving container beside deploy/build_plans.py, where trtexec
-runs the plan and nothing else of ours is installed. ``generator/plan_reference.py`` writes what is read here::
+runs the plan and nothing else of ours is installed. ``generator/plans/reference.py`` writes what is read here::
 
     reference/reference.json   the tolerance and the cases
     reference/0-in-0.bin       inputs: raw, little-endian, in the model's own type, as trtexec's --loadInputs takes them

@@ -4,10 +4,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator import plan_answers
 from generator.errors import RepositoryError, VerificationError
 from generator.manifest import BuiltPlan, PendingPlan, PlanProof
-from generator.plan_standing import wanted_tolerance
+from generator.plans import answers
+from generator.plans.standing import wanted_tolerance
 from generator.progress import Progress
 from generator.specs import Signature
 
@@ -61,7 +61,7 @@ def make(entry: PendingPlan, folder: Path, way: "Way", here: "Machine", gpu: "Gp
             tolerance=wanted_tolerance(entry),
             seed=_seed(entry),
         )
-    except plan_answers.Mismatch as error:
+    except answers.Mismatch as error:
         raise VerificationError(str(error)) from None
 
 
@@ -82,7 +82,7 @@ def prove(entry: PendingPlan, folder: Path, way: "Way", gpu: "Gpu") -> PlanProof
     model = _reference(folder) or folder / ONNX
     try:
         found = verify_plan(ask, model, spec, signature, _precision(spec), wanted_tolerance(entry), _seed(entry))
-    except plan_answers.Mismatch as error:
+    except answers.Mismatch as error:
         raise VerificationError(str(error)) from None
     return PlanProof(found.cases, found.max_rel_diff or 0.0, found.tolerance)
 
@@ -99,13 +99,13 @@ def _signature(entry: PendingPlan, folder: Path) -> Signature:
 
 
 def _reference(folder: Path) -> Path | None:
-    from generator.plan_reference import stand_in_model
+    from generator.plans.reference import stand_in_model
 
     return stand_in_model(folder)
 
 
 def _precision(spec: "PlanSpec") -> "Precision":
-    from generator.plan_reference import plan_precision
+    from generator.plans.reference import plan_precision
 
     return plan_precision(spec.precision)
 
