@@ -151,7 +151,9 @@ def test_layers_that_lose_most_are_kept_until_the_limit_holds(
 
 
 def test_a_layer_that_is_named_stays_precise(generate: Generate, classifier: Callable[..., Outcome]) -> None:
-    outcome = classifier(generate, "--precision", "int8", "--keep-precise", "last", "--max-accuracy-drop", "1", "--json")
+    outcome = classifier(
+        generate, "--precision", "int8", "--keep-precise", "last", "--max-accuracy-drop", "1", "--json"
+    )
     assert outcome.code == 0, outcome.err
     assert outcome.result["optimization"]["kept"] == ["last"]
     weights = onnx.load(Path(outcome.result["path"]) / "model.onnx").graph.initializer
@@ -179,9 +181,12 @@ def test_random_calibration_is_warned_about_and_real_is_not(
 
 @pytest.mark.parametrize(
     ("array", "told"),
-    [(np.zeros((64, 16), "float32"), "x is 0.0 everywhere"), (np.ones((64, 3), "float32"), "the model takes x[batch, 16]")],
+    [
+        (np.zeros((64, 16), "float32"), "x is 0.0 everywhere"),
+        (np.ones((64, 3), "float32"), "the model takes x[batch, 16]"),
+    ],
     ids=["zeros", "shape"],
-)  # fmt: skip
+)
 def test_calibration_data_that_tells_nothing_is_refused(
     generate: Generate, classifier: Callable[..., Outcome], array: np.ndarray, told: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ MIXES = (
     "batching is off: one range is found for all samples of a batch, so that their answers depend on their neighbours"
 )
 ALIKE = "the source names the same class for all that it was asked: agreement says little. Give real --samples"
+NOTHING = Dataset(())
 RANDOM = "calibrated with random inputs, whose ranges are not those of real ones: give real ones with --calibration DIR"
 
 
@@ -199,10 +201,11 @@ def _data(task: Task) -> Data:
     elif calibrated:
         calibration, notes = _random(task, wanted.count, task.options.seed), (RANDOM,)
     samples = _read(task, task.options.samples) if task.options.samples else None
-    for measured in (samples, held_out):
-        if measured and (measured.labels is not None or measured.count >= ENOUGH):
-            return Data(calibration, measured, notes)
-    return Data(calibration, _random(task, GENERATED, task.options.seed + 1), notes)
+    if samples and (samples.labels is not None or samples.count >= ENOUGH):
+        return Data(calibration, samples, notes)
+    if held_out and held_out.count:  # however few: what lies outside the calibrated ranges would be judged unjustly
+        return Data(calibration, held_out, notes)
+    return Data(calibration, _random(task, GENERATED, task.options.seed + 1) if task.options.verify else NOTHING, notes)
 
 
 def _read(task: Task, path: Path) -> Dataset:
@@ -244,7 +247,7 @@ def _lowered(task: Task, request: Request, data: Data) -> tuple[Judged, tuple[st
     costs = task.recipe.costs(request, judged.lowered)
     worst = sorted(costs, key=lambda name: costs[name], reverse=True)
     if "auto" not in task.options.keep_precise:
-        named = ", ".join(f"{name} ({costs[name]:.1%})" for name in worst[:NAMED])
+        named = ", ".join(f"{name} ({_share(costs[name])})" for name in worst[:NAMED])
         hint = f"Layers that lose most in {task.choice.precision}: {named}; --keep-precise auto keeps such in FP32"
         raise VerificationError(judged.problem.message, f"{judged.problem.hint}. {hint}")
     for attempt, count in enumerate(_more(len(worst)), 1):
@@ -253,6 +256,10 @@ def _lowered(task: Task, request: Request, data: Data) -> tuple[Judged, tuple[st
         if not judged.problem:
             break
     return _accepted(judged), kept
+
+
+def _share(cost: float) -> str:
+    return f"{cost:.1%}" if isfinite(cost) else "overflows"
 
 
 def _more(layers: int) -> Iterator[int]:
