@@ -218,7 +218,8 @@ def _built(target: Target, options: Options, repository: Repository, progress: P
     if newest is None or row.outcome == "deferred":
         return results.deferred(target, row.standing.entry, repository)
     status: Literal["published", "unchanged"] = "published" if row.outcome == "published" else "unchanged"
-    return results.published(target, Published(status, newest, row.reasons), repository)
+    built = tuple(f"built for {plan.gpu} by TensorRT {plan.tensorrt} ({plan.way})" for plan in row.plans)
+    return results.published(target, Published(status, newest, (*built, *row.reasons)), repository)
 
 
 def _refuse_same_names(jobs: list[Job]) -> None:

@@ -15,6 +15,7 @@ from generator import model_config, pbtxt
 from generator.errors import OptionError
 from generator.model_config import ConfigPlan, ConfigWriter
 from generator.options import ConfigFile, resolve
+from generator.releases import RELEASES
 from generator.specs import Choice, Instances, Options, Signature, TensorSpec, VersionPolicy
 from tests.conftest import Generate
 
@@ -70,6 +71,34 @@ def test_the_configuration_says_in_protobuf_what_was_planned(variant: str) -> No
     assert [tensor.label_filename for tensor in config.output] == ["labels.txt", ""]
     assert config.model_warmup[0].batch_size == 1
     assert all(dim > 0 for warmup in config.model_warmup[0].inputs.values() for dim in warmup.dims)
+
+
+# Triton's onnxruntime backend refuses a model whose accelerator has another (src/onnxruntime.cc of 26.06).
+ACCELERATOR_KEYS = {
+    *("precision_mode", "max_workspace_size_bytes", "int8_calibration_table_name", "int8_use_native_calibration_table"),
+    *("trt_max_partition_iterations", "trt_min_subgraph_size", "trt_dla_enable", "trt_dla_core"),
+    *("trt_engine_cache_enable", "trt_engine_cache_path", "trt_engine_cache_prefix", "trt_dump_subgraphs"),
+    *("trt_force_sequential_engine_build", "trt_context_memory_sharing_enable", "trt_layer_norm_fp32_fallback"),
+    *("trt_timing_cache_enable", "trt_timing_cache_path", "trt_force_timing_cache", "trt_detailed_build_log"),
+    *("trt_build_heuristics_enable", "trt_sparsity_enable", "trt_builder_optimization_level", "trt_auxiliary_streams"),
+    *("trt_tactic_sources", "trt_extra_plugin_lib_paths"),
+    *("trt_profile_min_shapes", "trt_profile_max_shapes", "trt_profile_opt_shapes"),
+}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_accelerator_has_no_key_that_triton_does_not_know(release: str, precision: str) -> None:
+    planned = plan(f"onnx+tensorrt-ep:{precision}", profiles=({"sequence": (16, 128, 512)},), target_release=release)
+    assert planned.accelerator is not None
+    assert set(planned.accelerator) <= ACCELERATOR_KEYS
+    lowered_by_flag = RELEASES[release].tensorrt.startswith("10.") and precision != "fp32"
+    assert ("precision_mode" in planned.accelerator) == lowered_by_flag
+
+
+def test_bf16_by_the_accelerator_needs_a_release_that_knows_it() -> None:
+    with pytest.raises(OptionError, match="has no BF16 in ONNX Runtime's TensorRT accelerator"):
+        plan("onnx+tensorrt-ep:bf16", profiles=({"sequence": (16, 128, 512)},), target_release="25.12")
 
 
 @given(st.text(st.characters(codec="utf-8")))

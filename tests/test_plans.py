@@ -34,7 +34,7 @@ from generator.plans.reference import stand_in_model, write_reference
 from generator.repository import Repository
 from generator.specs import Tolerance
 from tests import onnx_files, stand_ins
-from tests.conftest import PROJECT, ModelRepo, Outcome, snapshot
+from tests.conftest import PROJECT, Generate, ModelRepo, Outcome, snapshot
 from tests.prepared_plans import CONFIG, SEVERAL_SIZES, SPEC, prepare, write_model
 
 Golden = Callable[[str, str], None]
@@ -215,6 +215,39 @@ def test_all_that_is_pending_is_built_proven_and_published(
 
 
 @pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("gpu", "numpy_models")
+def test_on_a_gpu_host_generate_builds_and_publishes_what_it_prepared(
+    root: Path, generate: Generate, run: Plans
+) -> None:
+    arguments = ("--model", "numpy:linear", "--backends", "onnx,tensorrt:fp16", "--max-batch-size", "4", "--json")
+    outcome = generate(*arguments)
+    assert outcome.code == 0, outcome.err
+    onnx, plan = outcome.report["results"]
+    assert [(row["name"], row["status"], row["version"]) for row in (onnx, plan)] == [
+        ("linear_onnx", "published", 1),
+        ("linear_tensorrt_fp16", "published", 1),
+    ]
+    assert (root / "linear_tensorrt_fp16" / "1" / "model.plan").is_file()
+    assert plan["notes"] == [
+        "built for Stand-in GPU by TensorRT 11.2.1.0 (container)",
+        "not in this process: TensorRT is not installed",
+    ]
+    assert statuses(run("status", "--json")) == {"linear_tensorrt_fp16": "published"}
+    assert [row["status"] for row in generate(*arguments).report["results"]] == ["unchanged", "unchanged"]
+
+
+@pytest.mark.usefixtures("gpu", "numpy_models")
+def test_a_plan_that_can_not_be_built_in_generate_stays_pending_and_the_rest_is_published(
+    root: Path, generate: Generate, run: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN", "memory")
+    outcome = generate("--model", "numpy:linear", "--backends", "onnx,tensorrt", "--max-batch-size", "4", "--json")
+    assert outcome.code == 4
+    assert [row["status"] for row in outcome.report["results"]] == ["published", "failed"]
+    assert statuses(run("status", "--json")) == {"linear_tensorrt": "pending"}
+    assert not (root / "linear_tensorrt").exists()
+
+
 def test_only_those_that_are_named_are_built(root: Path, run: Plans) -> None:
     prepare(root, "one")
     prepare(root, "two")
