@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console
 
-from cli.report import PIPE_WIDTH
+from cli import tables
 from generator.errors import ModelRepoError, PerfError
 from perf import compare, documents
 from perf.report import terminal, verdict
@@ -28,34 +28,22 @@ def tell_results(results: Results, page: Path | None, error: ModelRepoError | No
         click.echo(json.dumps(document, indent=2))
         return
     if results.measurements:
-        _print(terminal.table(results))
+        tables.show(terminal.table(results))
         console = Console()
-        plot = terminal.plot(results, min(_width(console), PLOT_WIDTH), console.is_terminal)
+        plot = terminal.plot(results, min(tables.width(console), PLOT_WIDTH), console.is_terminal)
         if plot:
             click.echo(f"\n{plot}")
     if results.in_process:
-        _print(terminal.in_process(results.in_process))
+        tables.show(terminal.in_process(results.in_process))
     if results.comparisons:
         click.echo()
-        _print(terminal.comparisons(results))
+        tables.show(terminal.comparisons(results))
     if results.scenario:
         click.echo()
     for sentence in verdict.scenario(results):
         click.echo(click.style(sentence.text, fg=COLOURS.get(sentence.tone)))
     if page:
         click.echo(f"\nreport: {page}")
-
-
-def _width(console: Console) -> int:
-    return console.width if console.is_terminal else PIPE_WIDTH
-
-
-def _print(table: RenderableType) -> None:
-    console = Console(highlight=False, width=_width(Console()))
-    with console.capture() as capture:
-        console.print(table)
-    # Not by rich itself, which answers a reader that has gone with an exit code of its own.
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def tell_changes(before: Path, after: Path, *, as_json: bool) -> None:
@@ -71,7 +59,7 @@ def tell_changes(before: Path, after: Path, *, as_json: bool) -> None:
             json.dumps({"before": str(before), "after": str(after), "changes": rows, "environment": other}, indent=2)
         )
         return
-    _print(terminal.comparisons(replace(new, comparisons=changes)))
+    tables.show(terminal.comparisons(replace(new, comparisons=changes)))
     for difference in other:
         click.echo(f"differs: {difference}")
 

@@ -65,6 +65,7 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
     and in turn. Agreement is asked of the repository's ONNX files: how often classifiers name the same class, and of
     other models the largest difference, as a share of the answer's magnitude.
     """
+    from cli import tables
     from cli.errors import client_errors, tell
     from cli.report import Follower
     from generator.progress import Progress
@@ -81,7 +82,7 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
             document["error"] = {"message": str(error), "exit_code": error.exit_code}
         click.echo(json.dumps(document, indent=2))
     else:
-        _print(_table(compared))
+        tables.show(_table(compared))
         for line in _remarks(compared):
             click.echo(line)
     if error:
@@ -113,20 +114,6 @@ def _options(models: tuple[str, ...], given: dict[str, Any]) -> "Options":
         analyzer=given["analyzer"],
         output=given["output"],
     )
-
-
-def _print(table: "Table") -> None:
-    """Print a table, as wide as the terminal."""
-    from rich.console import Console
-
-    from cli.report import PIPE_WIDTH
-
-    terminal = Console()
-    console = Console(highlight=False, width=terminal.width if terminal.is_terminal else PIPE_WIDTH)
-    with console.capture() as capture:
-        console.print(table)
-    # Not by rich itself, which answers a reader that has gone with an exit code of its own.
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def _table(compared: "Compared") -> "Table":

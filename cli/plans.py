@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from generator.plans.finish import Report, Row
-    from generator.plans.standing import Standing
+    from generator.plans.status import Standing
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 STYLES = {
@@ -147,8 +147,8 @@ def _tell_failures(report: "Report", strict: bool) -> int:
     for row in report.rows:
         if row.failure:
             failures.append(row.failure)
-            tell(f"{row.standing.name}: {row.failure}")
-    deferred = [row.standing.name for row in report.rows if row.outcome == "deferred"]
+            tell(f"{row.name}: {row.failure}")
+    deferred = [row.name for row in report.rows if row.outcome == "deferred"]
     if strict and deferred and not failures:
         failures.append(DeferredError(f"{', '.join(deferred)} can't be built on this machine"))
         tell(str(failures[0]))
@@ -165,11 +165,14 @@ def _print_standings(found: "tuple[Standing, ...]") -> None:
     rows = []
     for each in found:
         version = str(each.published.version) if each.published else "-"
-        rows.append((each.name, each.precision, each.status, version, *_built_cells(each.plans)))
+        rows.append((each.name, each.entry.precision, each.status, version, *_built_cells(each.plans)))
     _print_table(("plan", "precision", "status", "version", "GPU", "TensorRT", "worst difference"), rows)
     for each in found:
         if each.changed:
             click.echo(f"\n{each.name}: {'; '.join(each.changed)}")
+    lost = [each for each in found if each.status in ("damaged", "superseded")]
+    for step in dict.fromkeys(each.next_step for each in lost):
+        click.echo(f"\n{', '.join(each.name for each in lost)}: {step}")
     if any(each.status in ("pending", "built", "stale") for each in found):
         click.echo("\nOn a host with the GPU: modelrepo plans build")
 
@@ -185,19 +188,19 @@ def _built_cells(plans: "tuple[Any, ...]") -> tuple[str, str, str]:
 
 
 def _print_rows(report: "Report") -> None:
-    steps = [row.standing.entry.command for row in report.rows if row.outcome == "deferred"]
+    steps = [row.entry.command for row in report.rows if row.outcome == "deferred"]
     table = []
     for row in report.rows:
         gpus, tensorrt, _ = _built_cells(row.plans)
         worst = "-" if row.max_rel_diff is None else f"{row.max_rel_diff:.1e}"
-        step = f"[{steps.index(row.standing.entry.command) + 1}] below" if row.outcome == "deferred" else "-"
+        step = f"[{steps.index(row.entry.command) + 1}] below" if row.outcome == "deferred" else "-"
         version = str(row.version or "-")
-        table.append((row.standing.name, row.standing.precision, row.outcome, version, gpus, tensorrt, worst, step))
+        table.append((row.name, row.entry.precision, row.outcome, version, gpus, tensorrt, worst, step))
     headings = ("plan", "precision", "status", "version", "GPU", "TensorRT", "worst difference", "next step")
     _print_table(headings, table)
     for row in report.rows:
         if row.reasons:
-            click.echo(f"{row.standing.name}: {', '.join(row.reasons)}")
+            click.echo(f"{row.name}: {', '.join(row.reasons)}")
     for number, step in enumerate(steps, 1):
         click.echo(f"\n[{number}] {step}")
 
@@ -227,13 +230,13 @@ def _plan_document(plan: Any) -> dict[str, Any]:
 def _standing_document(standing: "Standing") -> dict[str, Any]:
     return {
         "name": standing.name,
-        "precision": standing.precision,
+        "precision": standing.entry.precision,
         "status": standing.status,
         "version": standing.published.version if standing.published else None,
         "changed": list(standing.changed),
         "plans": [_plan_document(plan) for plan in standing.plans],
         "reason": standing.entry.reason,
-        "next_step": standing.entry.command,
+        "next_step": standing.next_step,
     }
 
 
@@ -247,14 +250,14 @@ def _report_document(report: "Report") -> dict[str, Any]:
 
 def _row_document(row: "Row") -> dict[str, Any]:
     document: dict[str, Any] = {
-        "name": row.standing.name,
-        "precision": row.standing.precision,
+        "name": row.name,
+        "precision": row.entry.precision,
         "status": row.outcome,
         "version": row.version,
         "plans": [_plan_document(plan) for plan in row.plans],
         "max_rel_diff": row.max_rel_diff,
         "reasons": list(row.reasons),
-        "next_step": row.standing.entry.command if row.outcome == "deferred" else None,
+        "next_step": row.entry.command if row.outcome == "deferred" else None,
     }
     if row.failure:
         document["error"] = {"message": row.failure.message, "exit_code": row.failure.exit_code}

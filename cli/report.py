@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.errors import INTERRUPTED, tell
+from cli.tables import PIPE_WIDTH
 from generator.errors import DeferredError
 from generator.progress import Listener
 from generator.specs import Optimization, Report, Result, Verification
@@ -28,8 +29,6 @@ STATUS_STYLES = {
 FINISHING = (
     "These commands build, no more. On a host with the GPU, `modelrepo plans build` builds, compares and publishes."
 )
-# Where no terminal says how wide it is: wide enough that nothing wraps.
-PIPE_WIDTH = 240
 
 
 class Follower(Listener):

@@ -4,8 +4,8 @@ It runs in the image that will serve, which has trtexec and Python's standard li
 entry of ``plans.lock`` it builds with the recorded flags in ``plans/<name>``, has trtexec answer the stored reference
 inputs, and compares with what ONNX Runtime answered when the plan was prepared. A plan that passes stays as
 ``model.cc89.plan``, for compute capability 8.9, with the record of it beside it; ``modelrepo plans build`` publishes
-it. One that stands already, built from the same inputs for the same GPU, is left alone. Exits with 1 where a plan could
-not be built or proven.
+it. One that stands already, built from the same inputs for the same GPU, is left alone, or only asked again where
+another limit held. Exits with 1 where a plan could not be built or proven.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from generator.plans import answers as plan_answers
+    from generator.backends.tensorrt import answers as plan_answers
 else:
     import plan_answers  # beside this file in the container, and nothing else of ours
 
@@ -79,11 +79,16 @@ def build(folder: Path, entry: dict[str, Any], image: str, gpu: str, capability:
         raise Failure(f"it was prepared for {inputs['image']}, this is {image}; set TRITON_RELEASE")
     plan = folder / f"model.cc{capability.replace('.', '')}.plan"
     record = folder / f"{plan.name}.json"
-    if stands(plan, record, inputs):
+    stood = standing(plan, record, inputs)
+    proven = stood and stood["proof"]
+    if isinstance(proven, dict) and proven.get("tolerance") == plan_answers.read_tolerance(folder):
         return "unchanged"
     check_files(folder, inputs["onnx"])
     with cleared(folder):
-        trtexec(folder, inputs["trtexec"])
+        if stood:
+            shutil.copyfile(plan, folder / PLAN)
+        else:
+            trtexec(folder, inputs["trtexec"])
         version = plan_answers.tensorrt_version(folder / PLAN)
         answer = plan_answers.asked_of_trtexec(
             folder,
@@ -92,7 +97,8 @@ def build(folder: Path, entry: dict[str, Any], image: str, gpu: str, capability:
             version_compatible=bool(inputs["version_compatible"]),
         )
         found = plan_answers.check(folder, answer)
-        built = {
+        proof = {"cases": found.cases, "max_rel_diff": found.max_rel_diff, "tolerance": found.tolerance}
+        built = stood or {
             "sha256": sha256_of(folder / PLAN),
             "inputs": inputs,
             "gpu": gpu,
@@ -100,23 +106,24 @@ def build(folder: Path, entry: dict[str, Any], image: str, gpu: str, capability:
             "tensorrt": version,
             "way": "build-plans",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 - Python 3.10
-            "proof": {"cases": found.cases, "max_rel_diff": found.max_rel_diff, "tolerance": found.tolerance},
         }
         record.unlink(missing_ok=True)  # until its record stands, a plan counts for nothing
         (folder / PLAN).replace(plan)
         unfinished = folder / "model.plan.json.tmp"
-        unfinished.write_text(json.dumps(built, indent=2) + "\n", "utf-8")
+        unfinished.write_text(json.dumps({**built, "proof": proof}, indent=2) + "\n", "utf-8")
         unfinished.replace(record)
-    return f"built for {gpu} ({capability}), TensorRT {version}; worst difference {found.max_rel_diff:.1e}"
+    done = "proven again" if stood else "built"
+    return f"{done} for {gpu} ({capability}), TensorRT {version}; worst difference {found.max_rel_diff:.1e}"
 
 
-def stands(plan: Path, record: Path, inputs: dict[str, Any]) -> bool:
-    """Tell whether a plan is there, whole, built from the same inputs, and proven."""
+def standing(plan: Path, record: Path, inputs: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return the record of a plan that is there, whole, and built from the same inputs; None where it is not."""
     try:
-        built = json.loads(record.read_text("utf-8"))
-        return bool(built["inputs"] == inputs and built["proof"] and built["sha256"] == sha256_of(plan))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return False
+        built: dict[str, Any] = json.loads(record.read_text("utf-8"))
+        same = plan_answers.decisive(built["inputs"]) == plan_answers.decisive(inputs)
+        return built if same and "proof" in built and built["sha256"] == sha256_of(plan) else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def check_files(folder: Path, onnx: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """What a lower precision or pruning costs a classifier: how many of its answers are still right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,27 +10,31 @@ from generator.specs import Accuracy, Array, Arrays, Signature
 from generator.verify import Run
 
 LABELS, AGREEMENT = "top-1 of labels", "top-1 agreement"
+# What is measured where nothing says that the model is a classifier: it may as well answer with embeddings.
+LARGEST = "agreement in the largest element"
+# How many inputs it is measured on where the user gives none: one that differs is less than 1%.
+GENERATED = 128
 
 
 def measured(
-    source: Run, candidate: Run, data: Dataset, signature: Signature, *, batch: int, limit: float
+    source: Run, candidate: Run, data: Dataset, signature: Signature, *, batch: int, limit: float, classes: int = 0
 ) -> Accuracy | None:
-    """Compare the classes that both models name for ``data``, asked in batches of ``batch``: 0 for one by one.
+    """Compare what both models rank highest for ``data``, asked in batches of ``batch``: 0 for one by one.
 
-    With labels, those are what is right, and without them the source's classes. ``limit`` is the drop, in 0..1, that
-    is allowed. None for a model without an output of one number a class.
+    With labels, those are what is right, and without them the source's answers. An output of ``classes`` numbers a
+    sample ranks them; without such a one, or where their number is not known (0), the first output of several floats a
+    sample does: that may be a classifier's, and where there are no labels either the outcome is called LARGEST.
+    ``limit`` is the drop, in 0..1, that is allowed. None for a model without an output of several floats a sample.
     """
-    pairs = [
-        (pool, labels, _classes(source, pool, signature, batch), _classes(candidate, pool, signature, batch))
-        for pool, labels in data.parts()
-    ]
-    if not pairs or any(classes is None for *_, classes, _ in pairs):
+    both = [[_rankings(run, pool, signature, batch) for run in (source, candidate)] for pool in data.pools]
+    name = _name([own for own, _ in both], classes)
+    if name is None:
         return None
-    reference = np.concatenate([classes for *_, classes, _ in pairs])
-    named = np.concatenate([classes for *_, classes in pairs])
-    right = reference if data.labels is None else np.concatenate([labels for _, labels, *_ in pairs])
+    reference, named = (np.concatenate([each[run][name].argmax(axis=1) for each in both]) for run in (0, 1))
+    right = reference if data.labels is None else np.concatenate(data.labels)
+    agreement = AGREEMENT if both[0][0][name].shape[1] == classes else LARGEST
     return Accuracy(
-        measured=AGREEMENT if data.labels is None else LABELS,
+        measured=agreement if data.labels is None else LABELS,
         samples=len(named),
         classes=len(np.unique(reference)),
         source=float(np.mean(reference == right)),
@@ -39,15 +43,21 @@ def measured(
     )
 
 
-def _classes(run: Run, pool: Pool, signature: Signature, batch: int) -> "Array | None":
-    """Return the class of each row by the model's first output of one number a class; None without such an output."""
-    classes: list[Array] = []
+def _name(rankings: Sequence[Arrays], classes: int) -> str | None:
+    """Return the output that ranks classes: one of so many numbers if there is one, otherwise the first."""
+    names = [name for name in (rankings[0] if rankings else ()) if all(name in each for each in rankings)]
+    certain = [name for name in names if rankings[0][name].shape[1] == classes]
+    return next(iter((*certain, *names)), None)
+
+
+def _rankings(run: Run, pool: Pool, signature: Signature, batch: int) -> Arrays:
+    """Return the answers to all rows of those outputs that give several floats a sample."""
+    found: dict[str, list[Array]] = {}
     for answers in _answers(run, pool, signature, batch):
-        ranked = [answer for answer in answers.values() if _ranks(answer)]
-        if not ranked:
-            return None
-        classes.append(ranked[0].argmax(axis=1))
-    return np.concatenate(classes)
+        for name, answer in answers.items():
+            if answer.ndim == 2 and answer.shape[1] > 1 and np.issubdtype(answer.dtype, np.floating):
+                found.setdefault(name, []).append(answer)
+    return {name: np.concatenate(answers) for name, answers in found.items()}
 
 
 def _answers(run: Run, pool: Pool, signature: Signature, batch: int) -> Iterator[Arrays]:
@@ -55,13 +65,8 @@ def _answers(run: Run, pool: Pool, signature: Signature, batch: int) -> Iterator
     count = len(pool.families)
     if signature.batch_dim is None:
         for row in range(count):
-            whole = run({name: array[row, ...] for name, array in pool.arrays.items()})
-            yield {name: np.asarray(answer)[np.newaxis] for name, answer in whole.items()}
+            yield {name: np.asarray(answer)[np.newaxis] for name, answer in run(pool.whole(row)).items()}
         return
     size = max(1, batch)
     for start in range(0, count, size):
         yield run(pool.rows(range(start, min(start + size, count))))
-
-
-def _ranks(answer: Array) -> bool:
-    return answer.ndim == 2 and answer.shape[1] > 1 and bool(np.issubdtype(answer.dtype, np.floating))

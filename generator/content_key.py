@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from generator import sources
-from generator.backends import BACKENDS
 from generator.digests import digest_tree, sha256_of
 from generator.errors import SourceError
 from generator.export import EXPORTERS
 from generator.model_config import TEMPLATE, TEMPLATES
 from generator.optimize import recipe_of
+from generator.options import idle
 from generator.specs import Calibration, Choice, Options
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
@@ -32,8 +31,6 @@ NOT_CONTENT = (
 )
 # Options that name files: their content counts, wherever they lie.
 FILES = ("weights", "config_patch", "templates", "samples", "calibration")
-# Options that are no matter to a model that is not calibrated.
-CALIBRATING = ("calibration", "calibration_method")
 SIMPLIFYING = ("onnxslim",)
 ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")
 
@@ -55,8 +52,7 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
     """
     source, model = sources.find(options.model)
     recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
-    calibrated = recipe is not None and recipe.CALIBRATED
-    ignored = {*NOT_CONTENT, *_idle(choice, options, calibrated)}
+    ignored = {*NOT_CONTENT, *idle(choice, options)}
     written = _plain({field: value for field, value in asdict(options).items() if field not in ignored})
     packages = {
         *ALWAYS,
@@ -66,32 +62,20 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
         *(package for each in EXPORTERS.values() for package in each.PACKAGES),
     }
     tools = {package: version for package in sorted(packages) if (version := _version(package))}
+    tools |= recipe.TOOLS if recipe else {}
     contents = {
         "source": [sha256_of(file) for file in source.files(model)],
         "weights": _weights_digest(options.weights),
         "config_patch": options.config_patch and sha256_of(options.config_patch),
         "templates": options.templates and digest_tree(options.templates),
         "samples": options.samples and digest_tree(options.samples),
-        "calibration": _calibration_digest(options.calibration) if calibrated else None,
+        "calibration": None if "calibration" in ignored else _calibration_digest(options.calibration),
         "template": sha256_of(TEMPLATES / TEMPLATE),
     }
     counted = {field: value for field, value in written.items() if field not in FILES}
     document = {"name": name, "choice": str(choice), "options": counted, "tools": tools, "contents": contents}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     return ContentKey(digest, written, tools)
-
-
-def _idle(choice: Choice, options: Options, calibrated: bool) -> Iterator[str]:
-    """Yield the options that are no matter to this choice."""
-    lowered = choice.precision != "fp32"
-    if not calibrated:
-        yield from CALIBRATING
-    if not lowered:
-        yield "keep_precise"
-    if not (lowered or options.prune):
-        yield "max_accuracy_drop"
-    others = {option for backend in BACKENDS.values() for option in backend.OPTIONS}
-    yield from others - {*BACKENDS[choice.backend].OPTIONS}
 
 
 def _calibration_digest(calibration: Calibration) -> dict[str, str] | str:

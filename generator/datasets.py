@@ -1,8 +1,8 @@
 """What the user gives a model to answer: arrays, images and their labels; and random inputs where there are none."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from clients.errors import ClientError
 from clients.images import load_image
+from generator import photographs
 from generator.errors import OptionError, nearest
 from generator.inputs import FAMILIES, LARGER_SIZES, Pool, make_pool
 from generator.specs import Array, Arrays, Dim, Signature, TensorSpec
@@ -21,12 +22,8 @@ LABELS = "labels"
 MOST_BYTES = 2 << 30
 # With fewer samples, one that is unusual sets the range of every layer.
 FEW = 8
-# Photographs: the amplitude of their spectrum falls with the frequency to about this power, and their colours differ
-# less than their brightness. The last two axes are blue-yellow and green-magenta.
-SPECTRUM = (0.8, 1.4)
-COLOURS = np.array([[0.57, 0.57, 0.57], [0.7, 0.0, -0.7], [0.4, -0.8, 0.4]])
-COLOUR_DEVIATIONS = np.array([1.0, 0.3, 0.15]).reshape(3, 1, 1)
-BRIGHTNESS, CONTRAST, TINT = (0.3, 0.6), (0.15, 0.3), 0.06
+# Of more rows than these, evenly spaced ones are compared number by number; for accuracy all are asked.
+COMPARED = 64
 
 
 @dataclass(frozen=True)
@@ -57,14 +54,18 @@ class Dataset:
         """
         held = min(self.count - 1, max(1, round(share * self.count)))
         chosen = set(np.random.default_rng(seed).permutation(self.count)[:held].tolist())
-        numbers = {(id(pool), row): number for number, (pool, row) in enumerate(self._rows())}
-        return (
-            self.only(lambda pool, row: numbers[id(pool), row] not in chosen),
-            self.only(lambda pool, row: numbers[id(pool), row] in chosen),
-        )
+        return self._numbered(set(range(self.count)) - chosen), self._numbered(chosen)
 
-    def _rows(self) -> Iterator[tuple[Pool, int]]:
-        return ((pool, row) for pool in self.pools for row in range(len(pool.families)))
+    @property
+    def compared(self) -> tuple[Pool, ...]:
+        """The rows that are compared number by number: COMPARED of them, evenly spaced, where there are more."""
+        chosen = np.linspace(0, self.count - 1, min(self.count, COMPARED)).astype(int)
+        return self._numbered(set(chosen.tolist())).pools
+
+    def _numbered(self, numbers: Collection[int]) -> "Dataset":
+        """Return the rows of these numbers, which are counted over all pools."""
+        starts = dict(zip(map(id, self.pools), accumulate(len(pool.families) for pool in self.pools), strict=True))
+        return self.only(lambda pool, row: starts[id(pool)] - len(pool.families) + row in numbers)
 
     def only(self, wanted: Callable[[Pool, int], bool]) -> "Dataset":
         """Return the rows that are wanted, told by their pool and their place in it, in their order."""
@@ -75,6 +76,9 @@ class Dataset:
                 pools.append(pool.only(own))
                 labels.append(classes[own] if self.labels is not None else classes)
         return replace(self, pools=tuple(pools), labels=tuple(labels) if self.labels is not None else None)
+
+
+NOTHING = Dataset(())
 
 
 def read(
@@ -109,9 +113,9 @@ def read(
 
 def samples(
     path: Path | None, signature: Signature, preprocess: Mapping[str, Any] | None = None, labels: Sequence[str] = ()
-) -> tuple[Pool, ...]:
-    """Return the pools of the user's samples: none without a path; OptionError as in ``read``."""
-    return read(path, signature, preprocess, labels).pools if path else ()
+) -> Dataset:
+    """Return the user's samples: none without a path; OptionError as in ``read``."""
+    return read(path, signature, preprocess, labels) if path else NOTHING
 
 
 def check_calibration(data: Dataset, path: Path) -> tuple[str, ...]:
@@ -159,7 +163,7 @@ def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, coun
     mean, std = (np.asarray(preprocess[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
     images = np.empty((count, 3, height, width), signature.inputs[0].dtype)
     for row in range(count):
-        images[row] = (natural_looking(np.random.default_rng([seed, row]), height, width) - mean) / std
+        images[row] = (photographs.natural_looking(np.random.default_rng([seed, row]), height, width) - mean) / std
     names = tuple(f"natural-looking {row + 1}" for row in range(count))
     whole = images if lead else images[:, np.newaxis]
     return Dataset((Pool({signature.inputs[0].name: whole}, names),))
@@ -167,19 +171,6 @@ def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, coun
 
 def _sized(shape: tuple[Dim, ...], size: int) -> tuple[int, ...]:
     return tuple(size if isinstance(dim, str) else dim for dim in shape)
-
-
-def natural_looking(random: np.random.Generator, height: int, width: int) -> Array:
-    """Return a random image, float32 (3, height, width), RGB in 0..1, that has the spectrum of a photograph."""
-    frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width)[np.newaxis, :])
-    frequency[0, 0] = np.inf  # brightness and tint are chosen below
-    noise = np.fft.rfft2(random.standard_normal((3, height, width))) / frequency ** random.uniform(*SPECTRUM)
-    planes = np.fft.irfft2(noise, s=(height, width))
-    planes *= COLOUR_DEVIATIONS / np.maximum(planes.std(axis=(1, 2), keepdims=True), 1e-12)
-    image = random.uniform(*BRIGHTNESS) + random.uniform(*CONTRAST) * np.einsum("kc,kij->cij", COLOURS, planes)
-    image += random.normal(0.0, TINT, (3, 1, 1))
-    natural: Array = np.clip(image, 0.0, 1.0).astype(np.float32)
-    return natural
 
 
 def _takes_images(signature: Signature, preprocess: Mapping[str, Any] | None) -> bool:

@@ -20,6 +20,18 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
+def replace_copy(source: Path, target: Path) -> None:
+    """Copy a file to the place of another; OSError leaves what was there."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(descriptor)
+    try:
+        shutil.copyfile(source, temporary)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
 def replace_undoably(target: Path, source: Path, undo: ExitStack) -> None:
     """Put ``source`` in the place of ``target`` by renames, and push what takes that back onto ``undo``."""
     if target.is_dir() or not target.exists():

@@ -23,6 +23,14 @@ class Pool:
         """Return one batch made of these rows, in this order."""
         return {name: np.ascontiguousarray(array[list(indices)]) for name, array in self.arrays.items()}
 
+    def whole(self, row: int) -> dict[str, Array]:
+        """Return one row without the axis that all share; arrays also where a row has no dimensions."""
+        return {name: array[row, ...] for name, array in self.arrays.items()}
+
+    def single(self, row: int, signature: Signature) -> Arrays:
+        """Return one row as the model is asked for it: a batch of one, or a whole input set where it has no batches."""
+        return self.whole(row) if signature.batch_dim is None else self.rows([row])
+
     def only(self, indices: Sequence[int]) -> "Pool":
         """Return the pool that consists of these rows."""
         return Pool(self.rows(indices), tuple(self.families[row] for row in indices))

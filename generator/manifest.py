@@ -8,9 +8,22 @@ from typing import Any
 
 from generator.digests import FileRecord, are_intact, content_of
 from generator.errors import RepositoryError
-from generator.specs import Accuracy, Domain, Live, Optimization, TensorSpec, Verification, Weights, Worst
+from generator.specs import Accuracy, Domain, Live, Optimization, TensorSpec, Tolerance, Verification, Weights, Worst
 
 SCHEMA = 1
+
+
+def _check(document: Mapping[str, Any], **kinds: type | tuple[type, ...]) -> None:
+    """Raise TypeError where a value is of another type than it is written in; a missing one is another's to notice."""
+    for name, kind in kinds.items():
+        if name in document and not isinstance(document[name], kind):
+            raise TypeError(f"{name} is {document[name]!r}")
+
+
+def tolerance_of(document: Mapping[str, Any]) -> Tolerance:
+    """Read what ``dataclasses.asdict`` and JSON made of one; TypeError where it is damaged."""
+    _check(document, relative=(int, float), absolute=(int, float))
+    return Tolerance(**document)
 
 
 @dataclass(frozen=True)
@@ -35,12 +48,18 @@ class PlanProof:
     """How a TensorRT plan was compared with ONNX Runtime on the GPU that it was built on.
 
     ``cases`` are the inputs that both were asked; ``max_rel_diff`` is the largest difference over the largest magnitude
-    of the same sample's output.
+    of the same sample's output; ``tolerance`` is the limit that held: the user's, or that of the precision.
     """
 
     cases: int
     max_rel_diff: float
-    tolerance: str
+    tolerance: Tolerance
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "PlanProof":
+        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        _check(document, cases=int, max_rel_diff=(int, float))
+        return cls(**{**document, "tolerance": tolerance_of(document["tolerance"])})
 
 
 @dataclass(frozen=True)
@@ -61,11 +80,16 @@ class BuiltPlan:
     created: str
     proof: PlanProof | None = None
 
+    def is_proven(self, limit: Tolerance) -> bool:
+        """Tell whether its answers were compared with this limit, and held it."""
+        return self.proof is not None and self.proof.tolerance == limit
+
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "BuiltPlan":
         """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        _check(document, sha256=str, inputs=Mapping, gpu=str, compute_capability=str, tensorrt=str, way=str)
         proof = document.get("proof")
-        return cls(**{**document, "proof": PlanProof(**proof) if proof else None})
+        return cls(**{**document, "proof": PlanProof.of(proof) if proof else None})
 
 
 @dataclass(frozen=True)
@@ -86,6 +110,7 @@ class Provenance:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Provenance":
         """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        _check(document, key=str, options=Mapping)
         source, found = dict(document["source"]), dict(document["verification"])
         source.update(
             weights=Weights(**source["weights"]),
@@ -139,9 +164,16 @@ class PendingPlan:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "PendingPlan":
         """Read an entry; KeyError or TypeError where it is damaged."""
+        _check(document, reason=str, command=str, inputs=Mapping, max_batch_size=int, version=(int, type(None)))
+        _check(document["provenance"]["options"], seed=int, version_policy=(Mapping, type(None)))
         files = {name: FileRecord(**record) for name, record in document["files"].items()}
         known = {name: value for name, value in document.items() if name != "status"}  # of earlier releases
         return cls(**{**known, "files": files, "provenance": Provenance.of(document["provenance"])})
+
+    @property
+    def precision(self) -> str:
+        """The precision that the plan has, or will have."""
+        return str(self.inputs.get("precision", "fp32"))
 
     def is_intact(self, folder: Path) -> bool:
         """Tell whether every prepared file is as it was."""

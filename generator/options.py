@@ -14,10 +14,22 @@ from typing import Any
 from generator import releases, sources
 from generator.backends import BACKENDS
 from generator.errors import OptionError, nearest
-from generator.optimize import PRECISIONS
+from generator.optimize import PRECISIONS, recipe_of
 from generator.specs import Calibration, Choice, Instances, Options, Pruning, Ranges, Tolerance, VersionPolicy
 
 CONFIG_NAME = "modelrepo.toml"
+PLANS_ONLY = "It is for TensorRT plans: --backends tensorrt"
+# What an option is for that some models have no use for.
+WANTING = {
+    "calibration": "It is for static INT8 and FP8: --precision int8",
+    "calibration_method": "It is for static INT8 and FP8: --precision int8",
+    "keep_precise": "It is for a lower precision: --precision fp16",
+    "max_accuracy_drop": "It is for a lower precision or --prune",
+    "profiles": "It is for TensorRT: --backends tensorrt, or onnx+tensorrt-ep",
+    "plan_builder": PLANS_ONLY,
+    "version_compatible": PLANS_ONLY,
+    "cuda_graphs": PLANS_ONLY,
+}
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 INSTANCE_KINDS = ("auto", "cpu", "gpu", "model")
 
@@ -132,6 +144,8 @@ def _items(value: Any, separator: str = ",") -> list[Any]:
 def _backends(value: Any) -> tuple[Choice, ...]:
     """Read backends; one that names no precision has an empty one, which ``resolve`` fills in."""
     choices = [Choice(*map(str.strip, _text(item).partition(":")[::2])) for item in _items(value)]
+    if any(str(item).strip().endswith(":") for item in _items(value)):
+        raise ValueError("expected a precision behind the colon, such as onnx:fp16")
     for choice in choices:
         if choice.backend not in BACKENDS:
             raise ValueError(f"unknown backend {choice.backend!r}. {nearest(choice.backend, BACKENDS)}")
@@ -147,14 +161,16 @@ def _precision(value: Any) -> str:
 
 
 def _fraction(value: Any) -> float:
-    """Read a share such as 0.01 or 1%."""
+    """Read a share such as 0.01 or 1%; a whole number could be meant as either."""
     try:
         if isinstance(value, bool):
             raise ValueError
         percent = isinstance(value, str) and value.endswith("%")
         number = float(value[:-1]) / 100 if percent else float(value)
+        if not percent and number >= 1:
+            raise ValueError
     except (TypeError, ValueError):
-        raise ValueError("expected a share such as 1% or 0.01") from None
+        raise ValueError("expected a share such as 1% or 0.01; for all of it 100%") from None
     if not 0 <= number <= 1:
         raise ValueError("expected a share from 0% to 100%")
     return number
@@ -165,9 +181,12 @@ def _pruning(value: Any) -> Pruning | None:
         return None
     if value == "2:4":
         return Pruning(structured=True)
-    share = _fraction(value)
-    if not 0 < share < 1:
-        raise ValueError("expected 2:4, or a share above 0% and below 100%")
+    try:
+        share = _fraction(value)
+        if not 0 < share < 1:
+            raise ValueError
+    except ValueError:
+        raise ValueError("expected 2:4, or a share above 0% and below 100%") from None
     return Pruning(share)
 
 
@@ -280,7 +299,7 @@ FIELDS: dict[str, Field] = {
     "input_shape": Field(_shape, None, "DIMS", "Shape of one sample, such as 3x224x224; default: the model's own."),
     "opset": Field(_integer(9), 20, "N", "ONNX operator set, within what the target release reads."),
     "exporter": Field(_choice("auto", "torch.export", "torchscript"), "auto", "NAME", "How PyTorch models become ONNX: torch.export, torchscript (older; three times as fast), or auto: torch.export, and torchscript where that fails."),
-    "name_template": Field(_name_template, "", "TEXT", "Published name, from {model}, {backend} and {precision}; default: {model} for one backend, {model}_{backend} for several, with _{precision} after it where that is not fp32."),
+    "name_template": Field(_name_template, "", "TEXT", "Published name, from {model}, {backend} and {precision}; default: {model} for one backend, {model}_{backend} for several, with _pruned and _{precision} after it where the model is pruned or not fp32."),
     "preferred_batch_sizes": Field(_sizes, (), "LIST", "Batch sizes that the dynamic batcher prefers, such as 4,8."),
     "queue_delay_us": Field(_integer(0), 0, "N", "Microseconds that the dynamic batcher may wait to fill a batch."),
     "instances": Field(_instances, None, "KIND:COUNT", "Instance group, such as gpu:2 (auto, cpu, gpu, model); default: auto:1, TensorRT gpu:1."),
@@ -288,7 +307,7 @@ FIELDS: dict[str, Field] = {
     "target_release": Field(_release, releases.NEWEST, "YY.MM", f"Triton release that will serve the models; bounds opset and IR. Default: {releases.NEWEST}."),
     "config_patch": Field(_file, None, "FILE", "ModelConfig protobuf text, merged over the generated config.pbtxt.", path=True),
     "templates": Field(_folder, None, "DIR", "Folder whose templates take the place of those with the same name.", path=True),
-    "samples": Field(_file_or_folder, None, "FILE|DIR", "Samples of yours for verification: .npz, .npy, or a folder of them.", path=True),
+    "samples": Field(_file_or_folder, None, "FILE|DIR", "Samples of yours for verification: .npz, .npy, images, or a folder of them; with labels (an array of that name, or a folder a class) they measure accuracy.", path=True),
     "simplify": Field(_boolean, False, "", "Clean the graph up: fold constants, drop what is not used, fuse what transformers have."),
     "prune": Field(_pruning, None, "SHARE|2:4", "Make the smallest weights of each layer zero: a share such as 50%, or 2 of every 4, as sparse Tensor Cores want it."),
     "calibration": Field(_calibration, Calibration(), "DIR|FILE|'N random'", "What INT8 and FP8 are calibrated with: a folder of images or samples, a .npz, or random inputs (which a warning advises against). Default: 64 random.", path=True),
@@ -386,6 +405,7 @@ def resolve(flags: Mapping[str, Any], config: ConfigFile, model: str) -> tuple[s
     chosen = (replace(choice, precision=choice.precision or values["precision"]) for choice in values["backends"])
     options = Options(**{**values, "backends": tuple(dict.fromkeys(chosen))})
     _check_together(options)
+    _refuse_idle(flags, options)
     if model in config.models:
         return check_name(model), options
     return _default_name(options), options
@@ -422,6 +442,12 @@ def _check_together(options: Options) -> None:
             "Leave --no-verify or --exporter out",
         )
     for choice in options.backends:
+        own = BACKENDS[choice.backend].INSTANCES
+        if own.kind == "KIND_GPU" and options.instances and options.instances.kind not in ("KIND_GPU", "KIND_AUTO"):
+            raise OptionError(
+                f"{choice.backend} needs a GPU, and --instances says {options.instances.kind.removeprefix('KIND_').lower()}",
+                "Leave it out, or name gpu:COUNT",
+            )
         if choice.precision not in BACKENDS[choice.backend].PRECISIONS:
             others = [name for name, backend in BACKENDS.items() if choice.precision in backend.PRECISIONS]
             raise OptionError(
@@ -429,8 +455,8 @@ def _check_together(options: Options) -> None:
                 f"{', '.join(BACKENDS[choice.backend].PRECISIONS)}",
                 f"For {choice.precision} there is {', '.join(others)}",
             )
-        if "auto" in options.keep_precise and not options.verify and choice.precision != "fp32":
-            raise OptionError("--keep-precise auto needs verification to tell what to keep", "Leave --no-verify out")
+        if not options.verify and ("auto" in options.keep_precise or options.max_accuracy_drop is not None):
+            raise OptionError("without verification nothing tells what a precision costs", "Leave --no-verify out")
     too_large = [size for size in options.preferred_batch_sizes if size > options.max_batch_size]
     if too_large:
         raise OptionError(
@@ -439,11 +465,32 @@ def _check_together(options: Options) -> None:
         )
 
 
+def idle(choice: Choice, options: Options) -> set[str]:
+    """Return the fields of ``options`` that are no matter to what is made for one of their choices."""
+    lowered = choice.precision != "fp32"
+    calibrated = lowered and recipe_of(choice.precision).CALIBRATED
+    others = {option for backend in BACKENDS.values() for option in backend.OPTIONS}
+    return {
+        *(others - {*BACKENDS[choice.backend].OPTIONS}),
+        *(() if calibrated else ("calibration", "calibration_method")),
+        *(() if lowered else ("keep_precise",)),
+        *(() if lowered or options.prune else ("max_accuracy_drop",)),
+    }
+
+
+def _refuse_idle(flags: Mapping[str, Any], options: Options) -> None:
+    """Refuse a flag that would do nothing; what a file says for many models may be no matter to one of them."""
+    for name in flags:
+        if all(name in idle(choice, options) for choice in options.backends):
+            choices = ", ".join(map(str, options.backends))
+            raise OptionError(f"--{name.replace('_', '-')} is no matter to {choices}", WANTING[name])
+
+
 def published_name(name: str, options: Options, choice: Choice) -> str:
     """Return the name that a choice's model is published under."""
-    template = options.name_template or ("{model}" if len(options.backends) == 1 else "{model}_{backend}")
     pruned = "_pruned" if options.prune else ""
-    lowered = "" if choice.precision == "fp32" or "{precision}" in template else f"_{choice.precision}"
+    lowered = "" if choice.precision == "fp32" else "_{precision}"
+    own = "{model}" if len(options.backends) == 1 else "{model}_{backend}"
+    template = options.name_template or f"{own}{pruned}{lowered}"
     # Triton takes no "+" in a name.
-    told = template.format(model=name, backend=choice.backend.replace("+", "-"), precision=choice.precision)
-    return check_name(f"{told}{pruned}{lowered}")
+    return check_name(template.format(model=name, backend=choice.backend.replace("+", "-"), precision=choice.precision))

@@ -4,23 +4,24 @@ import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from generator import client_code, datasets, results, sources, standing, verify
 from generator.backends import onnxruntime
+from generator.backends.tensorrt import ways
+from generator.datasets import Dataset
 from generator.errors import ModelRepoError, OptionError, RepositoryError, VerificationError
 from generator.export import EXPORTERS
 from generator.gate import Gate
 from generator.model_config import ConfigWriter
 from generator.optimize.variant import Variants
 from generator.plans import finish
+from generator.plans.status import spec_of
 from generator.progress import Progress
 from generator.remembered import Remembered
-from generator.repository import Published, Repository, StagedModel
+from generator.repository import Repository, StagedModel
 from generator.results import Job, Target
-from generator.sources.model import SourceModel
 from generator.specs import Export, Options, Report, Result, Verification
-from generator.staging import PreparedPlan, Proven, prepare
+from generator.staging import PreparedPlan, Proven, config_plan, prepare
 from generator.verify import Run
 
 
@@ -63,29 +64,46 @@ def generate_model(
     Nothing is published before everything is proven and laid out; what Triton serves is published last.
     """
     missing: list[Target] = []
+    prepared_before: list[Target] = []
     for target in results.targets_of(job):
         repository.preflight(target.name)
         _check_served_versions(job.options, target.name, repository)
         row = standing.find(target, job.options, repository, progress)
         if row is None and not dry_run:
             row = standing.reactivate(target, job.options, repository)
+        plan = None if row else standing.pending(target, job.options, repository)
+        if plan:
+            way = ways.find(spec_of(plan), job.options.plan_builder, progress)
+            row = results.deferred(target, plan, repository, way.deferral) if way.kind == "deferred" else None
         if row:
             yield row
         else:
-            missing.append(target)
-    if not missing:
-        return
-    writer = ConfigWriter(job.options.templates, job.options.config_patch)
+            (prepared_before if plan else missing).append(target)
     if dry_run:
-        source, name = sources.find(job.options.model)
-        source.check(name)
-        yield from (results.would_publish(target, repository) for target in missing)
+        if missing:
+            ConfigWriter(job.options.templates, job.options.config_patch)  # refuses what it can't read
+            source, name = sources.find(job.options.model)
+            source.check(name)
+        yield from (results.would_publish(target, repository) for target in (*prepared_before, *missing))
         return
+    if missing:
+        yield from _made(job, missing, repository, progress, gate)
+    for target in prepared_before:
+        yield _built(target, job.options, repository, progress)
+
+
+def _made(
+    job: Job, missing: list[Target], repository: Repository, progress: Progress, gate: Gate | None
+) -> Iterator[Result]:
+    """Make what is missing from the source on, and yield the row of each target as soon as it is certain."""
+    writer = ConfigWriter(job.options.templates, job.options.config_patch)
     if gate:
         for target in missing:
             gate.expect(target.choice.backend, job.options)
     with repository.staging() as staging:
         proven = _prove(job, staging / "onnx", progress)
+        for target in missing:
+            config_plan(target, job.options, proven)  # refuses profiles that do not fit, before minutes of lowering
         variants = Variants(proven, job.options, staging / "variants", progress)
         ready = []
         for target in missing:
@@ -115,20 +133,20 @@ def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     reference = Remembered(source.run)
-    verification = _verify(source, reference.ask, export, options, progress)
+    samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
+    verification = _verify(reference.ask, export, samples, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
-    notes = (*export.notes, *verification.notes, *reasons)
+    notes = (*export.notes, *samples.notes, *verification.notes, *reasons)
     for note in notes:
         progress.warn(f"{job.name}: {note}")
-    return Proven(source, reference, export, verification, max_batch_size, notes)
+    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
 
 
-def _verify(source: SourceModel, run: Run, export: Export, options: Options, progress: Progress) -> Verification:
+def _verify(run: Run, export: Export, samples: Dataset, options: Options, progress: Progress) -> Verification:
     if not options.verify:
         return Verification(
             notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
         )
-    samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     with progress.step("verify", "verifying against the source") as step:
         try:
             found = verify.verify(
@@ -137,7 +155,7 @@ def _verify(source: SourceModel, run: Run, export: Export, options: Options, pro
                 export.signature,
                 max_batch_size=options.max_batch_size,
                 seed=options.seed,
-                samples=samples,
+                samples=samples.compared,
                 tolerance=options.tolerance,
             )
         except (MemoryError, RuntimeError) as error:
@@ -206,27 +224,24 @@ def _publish(
 
 
 def _built(target: Target, options: Options, repository: Repository, progress: Progress) -> Result:
-    """Build a plan that was prepared, and publish it; one that fails stays pending."""
-    wanted: finish.Wanted = options.plan_builder if options.plan_builder in ("process", "container") else "auto"
-    report = finish.build(repository.root, [target.name], progress, wanted=wanted)
-    (row,) = report.rows
-    if report.interrupted:
-        raise KeyboardInterrupt
-    if row.failure:
-        raise row.failure
-    newest = repository.newest(target.name)
-    if newest is None or row.outcome == "deferred":
-        return results.deferred(target, row.standing.entry, repository)
-    status: Literal["published", "unchanged"] = "published" if row.outcome == "published" else "unchanged"
-    built = tuple(f"built for {plan.gpu} by TensorRT {plan.tensorrt} ({plan.way})" for plan in row.plans)
-    return results.published(target, Published(status, newest, (*built, *row.reasons)), repository)
+    """Build a plan that was prepared, and publish it; one that fails stays pending, and keeps none from its turn."""
+    try:
+        published, reasons = finish.build_one(target.name, repository, progress, wanted=options.plan_builder)
+    except ModelRepoError as error:
+        return results.failed(target, error)
+    if published is None:
+        entry = repository.plans.entries()[target.name]
+        return results.deferred(target, entry, repository, "; ".join(reasons))
+    plans = published.manifest.provenance.plans
+    built = tuple(f"built for {plan.gpu} by TensorRT {plan.tensorrt} ({plan.way})" for plan in plans)
+    return results.published(target, replace(published, notes=(*published.notes, *built, *reasons)), repository)
 
 
 def _refuse_same_names(jobs: list[Job]) -> None:
     names = [name for job in jobs for name in job.published_names().values()]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise OptionError(f"two models would be published as {twice!r}", "Tell them apart with name_template")
+        raise OptionError(f"two models would be published as {twice!r}", "Tell them apart: put {model}, {backend} and {precision} in --name-template")
 
 
 def _check_served_versions(options: Options, name: str, repository: Repository) -> None:

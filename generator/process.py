@@ -1,7 +1,9 @@
 """The one door to commands that are run to their end: what they print is kept, and told where they fail."""
 
+import codecs
+import io
 import os
-import queue
+import selectors
 import signal
 import subprocess
 import threading
@@ -9,10 +11,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO
 
 # How often a command is looked at that may be stopped.
 LOOK_SECONDS = 0.1
+READ_BYTES = 1 << 16
+UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(frozen=True)
@@ -93,40 +96,44 @@ def _output(process: "subprocess.Popen[str]", end: float, stop: threading.Event 
 def _heard(
     process: "subprocess.Popen[str]", end: float, stop: threading.Event | None, heard: Callable[[str], None]
 ) -> tuple[str, str]:
-    """Collect both outputs, and pass on each line of stdout in the caller's own thread."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    out: list[str] = []
-    err: list[str] = []
+    """Collect both outputs, and pass on each line of stdout as it comes.
 
-    def read(stream: IO[str] | None, take: Callable[[str], None]) -> None:
-        for line in stream or ():
-            take(line)
-
-    def read_out() -> None:
-        read(process.stdout, lines.put)
-        lines.put(None)
-
-    readers = [
-        threading.Thread(target=read_out, daemon=True),
-        threading.Thread(target=read, args=(process.stderr, err.append), daemon=True),
-    ]
-    for reader in readers:
-        reader.start()
-    line: str | None = ""
-    while line is not None:
-        if stop and stop.is_set():
-            raise Stopped
-        left = end - time.monotonic()
-        if left <= 0:
-            raise subprocess.TimeoutExpired(process.args, 0)
-        try:
-            line = lines.get(timeout=min(left, LOOK_SECONDS))
-        except queue.Empty:
-            continue
-        if line is not None:
-            out.append(line)
-            heard(line.rstrip("\n"))
+    The pipes are read as they are: what still holds one open would keep a buffered reader, and with it this process.
+    """
+    if process.stdout is None or process.stderr is None:
+        raise ValueError("both outputs must be pipes")
+    texts: dict[int, list[str]] = {}
+    decoders = {}
+    with selectors.DefaultSelector() as selector:
+        for stream in (process.stdout, process.stderr):
+            texts[stream.fileno()] = []
+            decoders[stream.fileno()] = io.IncrementalNewlineDecoder(UTF8(errors="replace"), translate=True)
+            selector.register(stream, selectors.EVENT_READ)
+        begun = ""
+        while selector.get_map():
+            for key in _readable(process, selector, end, stop):
+                read = os.read(key.fd, READ_BYTES)
+                texts[key.fd].append(decoders[key.fd].decode(read, final=not read))
+                if key.fileobj is process.stdout:
+                    *lines, begun = (begun + texts[key.fd][-1]).split("\n")
+                    for line in lines:
+                        heard(line)
+                if not read:
+                    selector.unregister(key.fileobj)
+    if begun:
+        heard(begun)
     process.wait(timeout=max(0.0, end - time.monotonic()))
-    for reader in readers:
-        reader.join()
-    return "".join(out), "".join(err)
+    out, err = ("".join(parts) for parts in texts.values())
+    return out, err
+
+
+def _readable(
+    process: "subprocess.Popen[str]", selector: selectors.BaseSelector, end: float, stop: threading.Event | None
+) -> list[selectors.SelectorKey]:
+    """Return the pipes that there is something to read from, after a while also none."""
+    if stop and stop.is_set():
+        raise Stopped
+    left = end - time.monotonic()
+    if left <= 0:
+        raise subprocess.TimeoutExpired(process.args, 0)
+    return [key for key, _ in selector.select(min(left, LOOK_SECONDS))]

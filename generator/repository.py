@@ -29,7 +29,7 @@ from generator.errors import RepositoryError
 from generator.files import replace_undoably, sync_folder, sync_tree
 from generator.interrupts import interrupts_kept_back
 from generator.manifest import BuiltPlan, Manifest, PendingPlan, Provenance
-from generator.plans.store import PlanStore
+from generator.plan_store import PlanStore
 
 CONFIG = "config.pbtxt"
 LOCK_TIMEOUT_SECONDS = 60.0

@@ -59,8 +59,8 @@ def published(target: Target, outcome: Published, repository: Repository) -> Res
     )
 
 
-def deferred(target: Target, plan: PendingPlan, repository: Repository) -> Result:
-    """Return the row of a plan that is to be built elsewhere."""
+def deferred(target: Target, plan: PendingPlan, repository: Repository, reason: str | None = None) -> Result:
+    """Return the row of a plan that is to be built elsewhere, for a ``reason`` of now or that of its entry."""
     return _row(
         target.model,
         target.choice,
@@ -70,7 +70,7 @@ def deferred(target: Target, plan: PendingPlan, repository: Repository) -> Resul
         max_batch_size=plan.max_batch_size,
         optimization=plan.provenance.optimization,
         next_step=plan.command,
-        notes=(plan.reason,),
+        notes=(reason or plan.reason,),
     )
 
 
@@ -78,6 +78,13 @@ def would_publish(target: Target, repository: Repository) -> Result:
     """Return the row of a dry run."""
     note = f"dry run: would be made as version {repository.next_version(target.name)}"
     return _row(target.model, target.choice, target.name, status="skipped", notes=(note,))
+
+
+def failed(target: Target, failure: ModelRepoError) -> Result:
+    """Return the row of a model that could not be made."""
+    return _row(
+        target.model, target.choice, target.name, status="failed", failure=failure, next_step=failure.hint or None
+    )
 
 
 def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None) -> list[Result]:

@@ -119,7 +119,7 @@ class Choice:
     precision: str = "fp32"
 
     def __str__(self) -> str:
-        return self.backend if self.precision == "fp32" else f"{self.backend}:{self.precision}"
+        return self.backend if self.precision in ("", "fp32") else f"{self.backend}:{self.precision}"
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,9 @@ class Calibration:
 
     path: Path | None = None
     count: int = 64
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path else f"{self.count} random"
 
 
 # A profile as it is written: the smallest, tuned and largest size of each symbolic dimension that it names.
@@ -256,7 +259,7 @@ class Accuracy:
     """What a lower precision, or pruning, costs: ``value`` of ``samples`` answers are right, in 0..1.
 
     ``measured`` says what right is: "top-1 of labels", and then ``source`` is what the source itself reaches; or
-    "top-1 agreement", with the source, whose own is 1. ``classes`` is how many different ones the source names.
+    "top-1 agreement" or "agreement in the largest element", with the source, whose own is 1. ``classes`` is how many different ones the source names.
     """
 
     measured: str

@@ -1,6 +1,5 @@
 """What is laid out in the staging folder: a model as Triton will serve it, or a plan to build elsewhere."""
 
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +7,11 @@ from pathlib import Path
 from generator import model_config
 from generator.backends import BACKENDS
 from generator.backends.tensorrt.plan_spec import PlanSpec
+from generator.backends.tensorrt.proof import plan_precision
 from generator.comparison import Precision
+from generator.datasets import NOTHING, Dataset
 from generator.digests import record_files
+from generator.files import link_or_copy
 from generator.manifest import PendingPlan, Provenance, SourceRecord
 from generator.model_config import LABELS, ConfigPlan, ConfigWriter
 from generator.plans import reference
@@ -28,7 +30,8 @@ class Proven:
 
     ``reference`` is a run that answers as the served model must: the source's, or that of the variant that was proven
     against it, with the answers that were asked for; ``precision`` is how far another run of it may answer differently,
-    None for FP32. ``twin`` computes the same where ONNX Runtime's CPU lacks operators of that variant.
+    None for FP32. ``twin`` computes the same where ONNX Runtime's CPU lacks operators of that variant. ``samples`` are
+    the user's.
     """
 
     source: SourceModel
@@ -40,6 +43,7 @@ class Proven:
     optimization: Optimization = field(default_factory=Optimization)
     precision: Precision | None = None
     twin: Path | None = None
+    samples: Dataset = NOTHING
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def prepare(
     progress: Progress,
 ) -> StagedModel | PreparedPlan:
     """Lay out what a backend serves, or what is needed to build it elsewhere, below ``folder``."""
-    config = _config_plan(target, options, proven)
+    config = config_plan(target, options, proven)
 
     def render(version: int) -> str:
         return writer.render(config, version, repository.versions(target.name))
@@ -117,15 +121,14 @@ def _stage_plan(
         shutil.copy2(file, copy)
     (folder / CONFIG).write_text(config, "utf-8")
     _write_labels(folder, config, proven)
-    if options.verify:
-        reference.write_reference(
-            folder,
-            proven.twin or folder / proven.export.path.name,
-            proven.export.signature,
-            PlanSpec.of(built.inputs).profiles,
-            options.tolerance or reference.plan_precision(target.choice.precision).tolerance,
-            options.seed,
-        )
+    reference.write_reference(  # also with --no-verify: that a plan is proven is a promise of its own
+        folder,
+        proven.twin or folder / proven.export.path.name,
+        proven.export.signature,
+        PlanSpec.of(built.inputs).profiles,
+        options.tolerance or plan_precision(target.choice.precision).tolerance,
+        options.seed,
+    )
     entry = PendingPlan(
         reason=built.reason,
         command=built.command,
@@ -139,16 +142,12 @@ def _stage_plan(
 
 
 def _lay_out(artifact: Artifact, folder: Path) -> None:
-    folder.mkdir(parents=True)
     for name, path in artifact.files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, folder / name)
-        except OSError:  # a file system without hard links
-            shutil.copy2(path, folder / name)
+        link_or_copy(path, folder / name)
 
 
-def _config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan:
+def config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan:
+    """Decide what the configuration of a target says; OptionError for profiles that do not fit the model."""
     weights = proven.source.weights
     parameters = {"source": proven.source.reference, "weights": f"{weights.kind}: {weights.detail}"}
     if weights.untrained:

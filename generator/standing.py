@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from generator import results
-from generator.manifest import Provenance
+from generator.manifest import PendingPlan, Provenance
+from generator.plans import status
 from generator.progress import Progress
 from generator.repository import Published, Repository
 from generator.results import Target
@@ -11,7 +12,7 @@ from generator.specs import Options, Result
 
 
 def find(target: Target, options: Options, repository: Repository, progress: Progress) -> Result | None:
-    """Return the row of a target that is published and in force, or prepared and pending; None where work is needed."""
+    """Return the row of a target that is published and in force; None where work is needed."""
     newest = repository.newest(target.name)
     if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, options):
         if newest.untrained:
@@ -22,9 +23,15 @@ def find(target: Target, options: Options, repository: Repository, progress: Pro
                 "to have the edits in every version, put them in a file for --config-patch"
             )
         return results.published(target, Published("unchanged", newest), repository)
+    return None
+
+
+def pending(target: Target, options: Options, repository: Repository) -> PendingPlan | None:
+    """Return the entry of a target whose plan is prepared, and only to be built; None where work is needed before."""
     plan = repository.pending_plan(target.name)
-    wanted = plan and _is_wanted(plan.provenance, target, options)
-    return results.deferred(target, plan, repository) if plan and wanted else None
+    if plan is None or not _is_wanted(plan.provenance, target, options):
+        return None
+    return plan if status.stand(target.name, repository, ()).status not in ("superseded", "damaged") else None
 
 
 def reactivate(target: Target, options: Options, repository: Repository) -> Result | None:

@@ -50,6 +50,34 @@ def verify(
         return replace(alone, batch_invariant=False, mixing=outputs, notes=(*alone.notes, str(error)))
 
 
+def answered(pool: Pool, run: Run, signature: Signature) -> Iterator[tuple[int, Arrays]]:
+    """Yield the rows that a model answers with numbers, and its answers: it may refuse values it was not made for.
+
+    They are asked as ``Pool.single`` gives them. Raises VerificationError at the end where there were none.
+    """
+    some, problem = False, ""
+    for row in range(len(pool.families)):
+        try:
+            answers = {name: np.asarray(answer) for name, answer in run(pool.single(row, signature)).items()}
+        except VerificationError as error:
+            problem = error.message
+            continue
+        alone = signature.batch_dim is None
+        batch = {name: answer[np.newaxis] if alone else answer for name, answer in answers.items()}
+        useless = why_useless(batch, pool, [row])
+        if useless is None:
+            some = True
+            yield row, answers
+        problem = useless or problem
+    if not some:
+        raise VerificationError(f"no answer that could be compared with: {problem}")
+
+
+def usable(pool: Pool, run: Run, signature: Signature) -> Pool:
+    """Return the rows that a model answers with numbers; VerificationError where there are none."""
+    return pool.only([row for row, _ in answered(pool, run, signature)])
+
+
 class _NotBatched(Exception):
     """The source answers samples one by one, but not a batch of them."""
 

@@ -17,8 +17,6 @@ from generator.remembered import Remembered
 from generator.specs import Accuracy, Arrays, Signature, TensorSpec
 from generator.verify import Run
 
-# So many random inputs are asked where the user gives none: one that differs is less than 1 %.
-GENERATED = 128
 SEED = 0
 
 
@@ -26,9 +24,9 @@ SEED = 0
 class Agreement:
     """How a variant's answers to ``samples`` inputs compare with the baseline's.
 
-    Of a classifier ``top1`` is the share, 0 to 1, in which both name the same class. Of other models it is None, and
-    ``max_rel_diff`` the largest difference over the largest magnitude of the same sample's output. ``accuracy`` is the
-    share of labels that are met, None without labels.
+    ``top1`` is the share, 0 to 1, in which the largest of several floats a sample, a classifier's class, is in the same
+    place. Of models without such an output it is None, and ``max_rel_diff`` the largest difference over the largest
+    magnitude of the same sample's output. ``accuracy`` is the share of labels that are met, None without labels.
     """
 
     samples: int
@@ -74,7 +72,7 @@ def agreements(
         with progress.step("ask", f"asking {model.name} {data.count} inputs") as step:
             try:
                 run = first if model is baseline else Remembered(onnxruntime.open_model(model.onnx))
-                found[model.name] = _agreement(first.recall, run.recall, data, signature, batch)
+                found[model.name] = _agreement(first.recall, run.recall, data, signature, batch, len(baseline.labels))
             except VerificationError as error:
                 if model is baseline:
                     raise OptionError(error.message, "Give inputs that it answers with --samples PATH") from error
@@ -125,20 +123,20 @@ def _refuse_other_outputs(baseline: Asked, signature: Signature, other: Asked) -
 def _data(baseline: Asked, signature: Signature, samples: Path | None) -> Dataset:
     preprocess = baseline.provenance.source.preprocess
     if samples is None:
-        return datasets.random_like(signature, preprocess, GENERATED, SEED)
+        return datasets.random_like(signature, preprocess, accuracy.GENERATED, SEED)
     if not samples.exists():
         raise OptionError(f"there is no file {samples}", "Name images, a .npz, a .npy, or a folder with --samples")
     return datasets.read(samples, signature, preprocess, baseline.labels)
 
 
-def _agreement(first: Run, run: Run, data: Dataset, signature: Signature, batch: int) -> Agreement:
-    unlabelled = replace(data, labels=None)
-    same = accuracy.measured(first, run, unlabelled, signature, batch=batch, limit=0.0)
+def _agreement(first: Run, run: Run, data: Dataset, signature: Signature, batch: int, classes: int) -> Agreement:
+    def measured(asked: Dataset) -> Accuracy | None:
+        return accuracy.measured(first, run, asked, signature, batch=batch, limit=0.0, classes=classes)
+
+    same = measured(replace(data, labels=None))
     if same is None:
         return Agreement(data.count, max_rel_diff=_worst(first, run, data, signature))
-    right = None
-    if data.labels is not None:
-        right = accuracy.measured(first, run, data, signature, batch=batch, limit=0.0)
+    right = measured(data) if data.labels is not None else None
     return Agreement(data.count, top1=same.value, accuracy=right)
 
 
@@ -163,5 +161,4 @@ def _worst(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
 def _one_by_one(data: Dataset, signature: Signature) -> Iterator[Arrays]:
     for pool in data.pools:
         for row in range(len(pool.families)):
-            whole = signature.batch_dim is None
-            yield {name: array[row, ...] for name, array in pool.arrays.items()} if whole else pool.rows([row])
+            yield pool.single(row, signature)

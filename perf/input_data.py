@@ -67,7 +67,7 @@ def random_rows(wanted: Signature, batched: bool, size: int, shapes: Shapes, see
     count = _count(size_of_row)
     pool = make_pool(inputs, len(FAMILIES) - len(RANDOM) + count, seed)
     rows = [row for row, family in enumerate(pool.families) if family.startswith("random")]
-    return [{name: array[row] for name, array in pool.arrays.items()} for row in rows[:count]]
+    return [pool.whole(row) for row in rows[:count]]
 
 
 def _sized(spec: TensorSpec, batched: bool, size: int, shapes: Shapes) -> tuple[int, ...]:
@@ -91,8 +91,8 @@ def _sized(spec: TensorSpec, batched: bool, size: int, shapes: Shapes) -> tuple[
 def sample_rows(path: Path, wanted: Signature, batched: bool) -> list[dict[str, Array]]:
     """Return the user's samples as rows, the batch dimension taken away; OptionError for a file that does not fit."""
     rows = [
-        {name: array[row] for name, array in pool.arrays.items()}
-        for pool in datasets.samples(path, wanted if batched else _unbatched(wanted))
+        pool.whole(row)
+        for pool in datasets.read(path, wanted if batched else _unbatched(wanted)).pools
         for row in range(len(pool.families))
     ]
     return rows[: _count(sum(array.nbytes for array in rows[0].values()))]

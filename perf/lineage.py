@@ -11,6 +11,7 @@ from generator.manifest import Manifest, PendingPlan, Provenance
 from generator.model_config import LABELS
 from generator.progress import Progress
 from generator.repository import CONFIG, Repository
+from generator.sources.onnx import MODEL_FILE
 from server import local, overlay
 
 
@@ -89,7 +90,7 @@ def _variant(name: str, repository: Repository, plan: PendingPlan | None) -> Var
 def _published(repository: Repository, manifest: Manifest) -> Variant:
     folder = repository.root / manifest.name
     own = {name: record for name, record in manifest.files.items() if name not in manifest.sidecars}
-    onnx = folder / str(manifest.version) / "model.onnx"
+    onnx = folder / str(manifest.version) / MODEL_FILE
     labels = folder / LABELS
     return Variant(
         manifest.name,
@@ -98,7 +99,7 @@ def _published(repository: Repository, manifest: Manifest) -> Variant:
         manifest.max_batch_size,
         manifest.version,
         sum(record.size for record in own.values()),
-        onnx if f"{manifest.version}/model.onnx" in own else None,
+        onnx if f"{manifest.version}/{MODEL_FILE}" in own else None,
         tuple(labels.read_text("utf-8").splitlines()) if labels.is_file() else (),
     )
 

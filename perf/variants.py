@@ -108,7 +108,7 @@ def compare(options: Options, progress: Progress) -> Compared:
                 f"of version {variant.version}"
             )
     rows = tuple(_row(each, options, results, agreed, problems) for each in variants)
-    inputs = str(options.samples) if options.samples else f"{agreement.GENERATED} random inputs"
+    inputs = str(options.samples) if options.samples else f"{accuracy.GENERATED} random inputs"
     return Compared(rows, options.concurrency, inputs, replace(results, warnings=tuple(progress.warnings)), page)
 
 

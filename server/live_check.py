@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from clients import Client, GrpcClient, HttpClient
 from clients.errors import ClientError
-from generator import datasets, pbtxt
+from generator import pbtxt
 from generator.backends import BACKENDS
 from generator.errors import ServerError, VerificationError
 from generator.inputs import Pool
@@ -208,7 +208,7 @@ class ServedComparison:
         self.name, self.options, self.source = staged.name, options, proven.reference.recall
         self.signature, self.largest = proven.export.signature, staged.max_batch_size
         self.precision = proven.precision
-        self.samples = datasets.samples(options.samples, self.signature, proven.source.preprocess, proven.source.labels)
+        self.samples = proven.samples.compared
         self.adapter = served.Adapter(staged.name, self.signature, self.largest)
         self.found: list[Verification] = []
 

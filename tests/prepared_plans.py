@@ -10,10 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from generator.backends.tensorrt.plan_spec import PlanSpec, container_command, trtexec_arguments
 from generator.backends.tensorrt.profiles import Profile
+from generator.backends.tensorrt.proof import plan_precision
 from generator.digests import record_files, sha256_of
 from generator.export import onnx_file
 from generator.manifest import PendingPlan, Provenance, SourceRecord
-from generator.plans.reference import plan_precision, write_reference
+from generator.plans.reference import write_reference
 from generator.releases import RELEASES
 from generator.repository import Repository
 from generator.specs import Signature, Tolerance, Verification, Weights
@@ -53,6 +54,7 @@ SPEC = PlanSpec(
     version_compatible=False,
     workspace_mib=4096,
     optimization_level=3,
+    sparse=False,
     onnx={},
     tools={"onnx": "1.23"},
 )

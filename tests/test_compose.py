@@ -311,6 +311,7 @@ def test_a_plan_for_another_gpu_is_built_beside_the_first(state: Path) -> None:
 def test_a_plan_whose_flags_changed_is_built_again(state: Path) -> None:
     build_plans(state)
     document = json.loads((state / "plans.lock").read_text())
+    document["plans"]["one"]["inputs"]["optimization_level"] = 4
     document["plans"]["one"]["inputs"]["trtexec"].append("--verbose")
     (state / "plans.lock").write_text(json.dumps(document))
     assert [line.partition(" for ")[0] for line in build_plans(state).stdout.splitlines()] == [
@@ -318,6 +319,25 @@ def test_a_plan_whose_flags_changed_is_built_again(state: Path) -> None:
         "two: unchanged",
     ]
     assert calls(state, "--verbose") == 1
+
+
+def test_versions_of_tools_and_the_order_of_flags_build_nothing_again(state: Path) -> None:
+    build_plans(state)
+    document = json.loads((state / "plans.lock").read_text())
+    document["plans"]["one"]["inputs"].update(tools={"onnx": "2.0"}, trtexec=["--verbose"])
+    (state / "plans.lock").write_text(json.dumps(document))
+    assert build_plans(state).stdout.splitlines() == ["one: unchanged", "two: unchanged"]
+
+
+def test_a_plan_is_asked_again_and_not_built_where_another_limit_held(state: Path) -> None:
+    build_plans(state)
+    reference = state / "plans/one/reference/reference.json"
+    reference.write_text(reference.read_text().replace('"relative": 0.01', '"relative": 0.02'))
+    one, two = build_plans(state).stdout.splitlines()
+    assert (one.partition(" for ")[0], two) == ("one: proven again", "two: unchanged")
+    assert calls(state, "--saveEngine") == 2
+    record = json.loads((state / "plans/one/model.cc89.plan.json").read_text())
+    assert record["proof"]["tolerance"] == {"relative": 0.02, "absolute": 0.0}
 
 
 @pytest.mark.parametrize(

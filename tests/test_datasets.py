@@ -11,6 +11,7 @@ from PIL import Image
 from generator import datasets
 from generator.datasets import Dataset
 from generator.errors import OptionError
+from generator.inputs import Pool
 from generator.specs import Domain, Signature, TensorSpec
 
 ROWS = Signature((TensorSpec("x", "float32", ("batch", 4)),), (TensorSpec("y", "float32", ("batch", 3)),))
@@ -160,6 +161,21 @@ def test_a_split_keeps_every_row_once_with_its_label() -> None:
     assert sorted(seen) == [(size, label) for size in (1, 2) for label in range(10)]
     again, _ = data.split(0.25, seed=3)
     assert [pool.families for pool in again.pools] == [pool.families for pool in rest.pools]
+
+
+def test_of_many_rows_evenly_spaced_ones_are_compared() -> None:
+    def pool(first: int, count: int) -> Pool:
+        rows = range(first, first + count)
+        return Pool({"x": np.array(rows, "float32")[:, None]}, tuple(map(str, rows)))
+
+    few = Dataset((pool(0, 40), pool(40, 24)))
+    assert [each.families for each in few.compared] == [each.families for each in few.pools]
+    many = Dataset((pool(0, 100), pool(100, 300)), labels=(np.arange(100), np.arange(300)))
+    compared = [int(family) for each in many.compared for family in each.families]
+    assert len(compared) == datasets.COMPARED
+    assert (compared[0], compared[-1]) == (0, 399)
+    assert set(np.diff(compared)) == {6, 7}
+    assert Dataset(()).compared == ()
 
 
 def test_a_single_sample_is_not_split() -> None:

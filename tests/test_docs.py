@@ -137,7 +137,7 @@ def written(value: object) -> str:
         case VersionPolicy() | Instances() | Tolerance():
             return f"`{getattr(value, 'kind', value)}`"
         case tuple():
-            return f"`{list(value)}`".replace("'", '"')
+            return f"`{list(map(str, value))}`".replace("'", '"')
         case _:
             return f"`{value}`"
 

@@ -20,7 +20,7 @@ from generator.inputs import Pool
 from generator.optimize import fp8, int8, int8_dynamic
 from generator.optimize.recipe import Request
 from generator.specs import Array, Export
-from tests import onnx_files
+from tests import fp8_graphs, onnx_files
 
 IMAGES = ("x", TensorProto.FLOAT, ["batch", 3, 16, 16])
 CLASSES = ("y", TensorProto.FLOAT, ["batch", 10])
@@ -195,25 +195,62 @@ def test_dynamic_int8_takes_products_and_leaves_convolutions() -> None:
     assert 0 < int8_dynamic.costs(request, lowered)["Gemm_4"] < 0.05
 
 
-def test_modelopt_s_failure_is_told_in_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(fp8.PYTHON, sys.executable)  # a python without it
-    with pytest.raises(
-        ConversionError, match="nvidia-modelopt failed: ModuleNotFoundError: No module named 'modelopt'"
-    ):
-        fp8.lower(asked(network()))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(fp8.PYTHON not in os.environ, reason=f"{fp8.PYTHON} names no python with nvidia-modelopt")
-def test_fp8_by_modelopt_is_fp8_and_answers_nearly_the_same() -> None:
+def products() -> onnx.ModelProto:
+    """Two products, wide enough for modelopt."""
     wide = [("x", TensorProto.FLOAT, ["batch", 256])], [("y", TensorProto.FLOAT, ["batch", 128])]
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"], name="one"),
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("MatMul", ["b", "v"], ["y"], name="two"),
     ]
-    model = onnx_files.model(nodes, *wide, [weights("w", 256, 256), weights("v", 256, 128)])
+    return onnx_files.model(nodes, *wide, [weights("w", 256, 256), weights("v", 256, 128)])
+
+
+def test_fp8_s_twin_answers_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = products()
+    monkeypatch.setenv(fp8.PYTHON, str(fp8_graphs.stand_in(fp8_graphs.quantized(model, {"x": 4.0, "b": 8.0}))))
     request = asked(model, shape=(256,))
+    lowered = fp8.lower(request)
+    assert lowered.layers == ("one", "two")
+    assert lowered.done.startswith("2 of 2 layers are FP8, 2 Q/DQ pairs, 0.4 MB -> 0.1 MB")
+    assert element_types(lowered.export.path) == {"FLOAT8E4M3FN": 2}
+    assert lowered.export.signature == request.export.signature
+    assert (lowered.runs_here, lowered.twin is None) == (False, False)
+    assert lowered.twin
+    wanted = answers(request.export.path, (256,))
+    assert 1e-3 < np.abs(answers(lowered.twin, (256,)) - wanted).max() / np.abs(wanted).max() < 0.1
+    costs = fp8.costs(request, lowered)
+    assert set(costs) == {"one", "two"}
+    assert all(0.01 < cost < 0.1 for cost in costs.values())
+
+
+def test_modelopt_in_another_version_is_refused(
+    monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
+) -> None:
+    told = []
+    for name, python in {
+        "another": f"./{fp8_graphs.stand_in(products(), '0.46.1').name}",
+        "none": sys.executable,
+    }.items():
+        monkeypatch.setenv(fp8.PYTHON, python)
+        with pytest.raises(ConversionError) as raised:
+            fp8.lower(asked(network()))
+        told.append(f"{name}: {str(raised.value).replace(sys.executable, 'PYTHON')}\n")
+    golden("messages/optimize/modelopt.txt", "".join(told))
+
+
+def test_modelopt_s_failure_is_told_in_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    python = fp8_graphs.stand_in(products())
+    python.write_text(f'#!/bin/sh\nif [ "$2" = -c ]; then echo {fp8.RELEASE}; else echo Out of luck >&2; exit 1; fi\n')
+    monkeypatch.setenv(fp8.PYTHON, str(python))
+    with pytest.raises(ConversionError, match="nvidia-modelopt failed: Out of luck"):
+        fp8.lower(asked(network()))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(fp8.PYTHON not in os.environ, reason=f"{fp8.PYTHON} names no python with nvidia-modelopt")
+def test_fp8_by_modelopt_is_fp8_and_answers_nearly_the_same() -> None:
+    request = asked(products(), shape=(256,))
     lowered = fp8.lower(request)
     assert lowered.layers
     assert element_types(lowered.export.path)["FLOAT8E4M3FN"] == len(lowered.layers)

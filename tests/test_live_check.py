@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from generator import pbtxt
+from generator import datasets, pbtxt
 from server import Server, configs, live_check, running_server, runtime, served
 from tests.conftest import Generate, snapshot
 
@@ -151,6 +151,18 @@ def test_a_check_that_is_required_and_impossible_is_an_error(
     assert outcome.code == 7
     assert "this is no Linux" in outcome.err
     assert snapshot(workdir) == before
+
+
+def test_of_many_samples_the_server_is_asked_some(generate: Generate) -> None:
+    random = np.random.default_rng(0)
+    cases = []
+    for count in (datasets.COMPARED, 4 * datasets.COMPARED):
+        np.save("samples.npy", random.standard_normal((count, 4)).astype("float32"))
+        outcome = generate(*LINEAR, "--samples", "samples.npy", "--json")
+        assert outcome.code == 0, outcome.err
+        cases.append(live(outcome)["cases"])
+    # Single requests, which no sample is asked in, are asked once more where none were merged.
+    assert abs(cases[0] - cases[1]) < datasets.COMPARED
 
 
 def test_what_was_published_unchecked_is_checked_once_that_is_required(generate: Generate) -> None:

@@ -202,6 +202,48 @@ def test_graphs_within_nodes_are_lowered_too(recipe: Any, tmp_path: Path) -> Non
     np.testing.assert_allclose(answers(path, x=x, flag=np.array(False)), [[4, 12, 18, 16]])
 
 
+def sibling(last: float = 1.0) -> onnx.ModelProto:
+    """Return a model whose two branches each have a tensor of their own that is called w, and one called r."""
+
+    def branch(name: str, *values: float) -> onnx.GraphProto:
+        result = helper.make_tensor_value_info("r", FLOAT, None)
+        nodes = [node("Mul", "a w", "r", f"{name}_node")]
+        return helper.make_graph(nodes, name, [], [result], [constant("w", *values)])
+
+    return rows(
+        node("Mul", "x w", "a"),
+        node("If", "flag", "y", then_branch=branch("then", 1, 2, 3, 4), else_branch=branch("else", 4, 3, 2, last)),
+        initializers=[constant("w", 1, 1, 1, 1)],
+        inputs=[("x", FLOAT, ["batch", 4]), ("flag", BOOL, [])],
+    )
+
+
+@pytest.mark.parametrize(("recipe", "kind"), [(fp16, TensorProto.FLOAT16), (bf16, TensorProto.BFLOAT16)])
+def test_branches_may_give_different_tensors_the_same_name(recipe: Any, kind: int, tmp_path: Path) -> None:
+    outcome = lowered(recipe, sibling(), tmp_path)
+    assert types(outcome.export.path) == {"w": kind, "w_2": kind, "w_3": kind}
+    assert outcome.done.startswith("3 of 3 weights")
+    x = np.ones((1, 4), "float32")
+    for path in filter(None, (outcome.export.path if outcome.runs_here else None, outcome.twin)):
+        np.testing.assert_allclose(answers(path, x=x, flag=np.array(True)), [[1, 2, 3, 4]])
+        np.testing.assert_allclose(answers(path, x=x, flag=np.array(False)), [[4, 3, 2, 1]])
+
+
+def test_a_weight_of_a_branch_that_is_too_large_is_found_by_name(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConversionError, match=r"the weights 'w_[23]' reach 1e\+05, and FP16 ends at 65504. Make it bf16$"
+    ):
+        lowered(fp16, sibling(last=1e5), tmp_path)
+
+
+def test_what_the_converter_takes_for_granted_is_an_error_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "name_tensors", lambda model: None)  # so that it finds two tensors of one name
+    with pytest.raises(ConversionError, match="ONNX Runtime can't convert the model: AssertionError"):
+        lowered(fp16, sibling(), tmp_path)
+
+
 def test_masks_become_the_lowest_half(tmp_path: Path) -> None:
     lowest = float(np.finfo(np.float32).min)
     model = rows(
@@ -255,6 +297,11 @@ def test_a_model_that_onnx_runtime_refuses_is_told_apart_from_a_crash(tmp_path: 
     path = onnx_files.write(str(tmp_path / "bad.onnx"), nodes=[node("Relu", "nowhere", "y")])
     with pytest.raises(ConversionError, match="ONNX Runtime can't open what was made"):
         graph.opens(path)
+
+
+def test_modules_in_the_user_s_folder_are_not_those_of_onnx_runtime(tmp_path: Path, workdir: Path) -> None:
+    (workdir / "onnxruntime.py").write_text("raise RuntimeError('taken from the folder')")
+    assert graph.opens(exported(classifier(), tmp_path).path)
 
 
 # BF16

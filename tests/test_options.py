@@ -1,10 +1,12 @@
 """Options: flags, modelrepo.toml, and how they come together."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from generator.errors import OptionError
 from generator.options import FIELDS, ConfigFile, load_config, parse_field, published_name, resolve
 from generator.specs import Calibration, Choice, Instances, Options, Pruning, Tolerance, VersionPolicy
 from tests.conftest import Generate
@@ -19,6 +21,7 @@ READINGS: list[tuple[str, Any, Any]] = [
     ("calibration", "16 random", Calibration(count=16)),
     ("max_accuracy_drop", "2%", 0.02),
     ("max_accuracy_drop", 0.5, 0.5),
+    ("max_accuracy_drop", "100%", 1.0),
     ("keep_precise", "auto", ("auto",)),
     ("keep_precise", ["/conv1/Conv", "/fc/Gemm"], ("/conv1/Conv", "/fc/Gemm")),
     ("profiles", "batch=1:8:16,seq=4; batch=1", ({"batch": (1, 8, 16), "seq": (4, 4, 4)}, {"batch": (1, 1, 1)})),
@@ -87,6 +90,31 @@ def test_names_follow_the_number_of_backends(backends: tuple[str, ...], template
     flags = {"backends": tuple(map(Choice, backends)), "name_template": template}
     _, resolved = resolve(flags, ConfigFile(), "resnet18")
     assert [published_name("resnet18", resolved, choice) for choice in resolved.backends] == names
+
+
+def test_a_name_that_the_user_gives_is_the_name() -> None:
+    _, resolved = resolve({"precision": "fp16", "name_template": "served"}, ConfigFile(), "resnet18")
+    assert published_name("resnet18", resolved, resolved.backends[0]) == "served"
+
+
+REFUSED = [
+    ({"backends": "onnx:"}, "expected a precision behind the colon"),
+    ({"backends": "onnx:fp12"}, "unknown precision 'fp12'. Did you mean fp32"),
+    ({"max_accuracy_drop": "1"}, "for all of it 100%"),
+    ({"prune": "1:4"}, "expected 2:4, or a share above 0% and below 100%"),
+    ({"prune": "100%"}, "expected 2:4, or a share above 0% and below 100%"),
+    ({"calibration": "0 random"}, "expected at least 1"),
+    ({"calibration": "nowhere"}, "no such file"),
+    ({"profiles": "batch=8:4:1"}, "expected MIN:OPT:MAX in rising order"),
+    ({"profiles": "batch=1:2,batch=1"}, "expected DIMENSION=MIN:OPT:MAX"),
+    ({"backends": "tensorrt", "instances": "cpu:1"}, "tensorrt needs a GPU, and --instances says cpu"),
+]
+
+
+@pytest.mark.parametrize(("flags", "told"), REFUSED, ids=lambda value: str(value)[:40])
+def test_what_can_not_be_meant_is_refused(flags: dict[str, str], told: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(told)):
+        resolve({name: parse_field(name, value, f"--{name}") for name, value in flags.items()}, ConfigFile(), "m")
 
 
 def test_every_option_is_in_the_table_and_in_options() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from generator.backends.tensorrt import machine
+from generator.backends.tensorrt import machine, ways
 from generator.backends.tensorrt.machine import Gpu, Machine
 from generator.backends.tensorrt.ways import choose
 from generator.errors import ConversionError
-from tests.plans import L4, spec, stand_in, stand_in_docker, stand_in_gpu
+from generator.progress import Progress
+from tests import stand_ins
+from tests.plans import L4, spec, stand_in
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +21,14 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "NVIDIA_SMI", ("nvidia-smi",))
     monkeypatch.setattr(machine, "HOOKS", ())
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    stand_in("docker", "exit 1", tmp_path, monkeypatch)
-    stand_in("nvidia-smi", "echo 'No devices were found'; exit 6", tmp_path, monkeypatch)
+    monkeypatch.setenv("PATH", stand_ins.install(tmp_path / "host"))
+    monkeypatch.setenv("STAND_IN_GPU", "none")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def with_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: str) -> None:
+    """Let the stand-in for nvidia-smi name these GPUs."""
+    monkeypatch.setenv("STAND_IN_GPU", ",".join(capabilities or ("8.9",)))
 
 
 def test_a_machine_without_any_of_it_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,29 +46,31 @@ def test_a_device_without_a_driver_is_not_taken_for_none(monkeypatch: pytest.Mon
     assert "without nvidia-smi" in machine.look().why_no_gpu
 
 
-def test_gpus_are_read_and_each_type_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [f"{index}, NVIDIA {name}, {cc}, 23034, 580.95.05" for index, name, cc in
-             ((0, "L4", "8.9"), (1, "H100 80GB HBM3", "9.0"), (2, "L4", "8.9"))]  # fmt: skip
-    stand_in_gpu(tmp_path, monkeypatch, *lines)
+def test_gpus_are_read_and_each_type_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch, "8.9", "9.0", "8.9")
     found = machine.look()
-    assert found.gpus[0] == L4
+    assert found.gpus[0] == Gpu(0, "Stand-in GPU", "8.9", "580.95.05", "GPU-0a1e-0000")
     assert [(gpu.index, gpu.compute_capability) for gpu in found.types] == [(0, "8.9"), (1, "9.0")]
 
 
-@pytest.mark.parametrize(("visible", "seen"), [("1", [1]), ("", []), ("-1", []), ("GPU-0123", [0, 1])])
-def test_hidden_gpus_are_not_built_on(
-    visible: str, seen: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stand_in_gpu(tmp_path, monkeypatch, *(f"{index}, NVIDIA L4, 8.9, 23034, 580.95.05" for index in (0, 1)))
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        *(("1", [1]), ("", []), ("-1", []), ("1,0", [0, 1])),
+        *(("GPU-1a1e-0000", [1]), ("GPU-0a", [0]), ("GPU-0123", []), ("GPU-", [0, 1]), ("MIG-0a1e", [])),
+    ],
+)
+def test_hidden_gpus_are_not_built_on(visible: str, seen: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch, "8.9", "8.9")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     found = machine.look()
     assert [gpu.index for gpu in found.gpus] == seen
     assert bool(found.why_no_gpu) != bool(seen)
 
 
-@pytest.mark.parametrize("told", ["garbage", "0, NVIDIA L4, [N/A], 23034, 470.1", "0, L4"])
+@pytest.mark.parametrize("told", ["garbage", "0, NVIDIA L4, [N/A], 470.1, GPU-4a1e", "0, L4"])
 def test_what_nvidia_smi_says_may_be_nonsense(told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in_gpu(tmp_path, monkeypatch, told)
+    stand_in("nvidia-smi", f"echo '{told}'", tmp_path, monkeypatch)
     assert "something unexpected" in machine.look().why_no_gpu
 
 
@@ -78,7 +88,7 @@ DOCKERS = {
 def test_a_stand_in_for_docker_is_asked_for_gpu_access(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in_gpu(tmp_path, monkeypatch)
+    with_gpus(monkeypatch)
     stand_in("docker", script, tmp_path, monkeypatch)
     monkeypatch.setattr(machine, "SECONDS", 0.5)
     why, expected = machine.look().docker, DOCKERS[script]
@@ -101,7 +111,7 @@ REFUSING = "def Builder(logger): raise TypeError('pybind11::init(): factory func
 def test_a_stand_in_for_tensorrt_that_crashes_takes_nothing_with_it(
     module: str, version: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in_gpu(tmp_path, monkeypatch)
+    with_gpus(monkeypatch)
     for name, text in (("tensorrt", module), ("polygraphy", "")):
         (tmp_path / "site" / name).mkdir(parents=True)
         (tmp_path / "site" / name / "__init__.py").write_text(text)
@@ -112,8 +122,26 @@ def test_a_stand_in_for_tensorrt_that_crashes_takes_nothing_with_it(
     assert why in found.why_no_tensorrt
 
 
+def test_a_machine_is_looked_at_once_in_a_run_and_not_at_all_to_defer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch)
+    progress = Progress()
+    found = ways.find(spec("25.12"), "auto", progress)
+    with_gpus(monkeypatch, "none")
+    assert ways.find(spec("25.12"), "auto", progress) == found
+    assert ways.find(spec("25.12"), "auto", Progress()) != found
+    monkeypatch.setattr(machine, "look", lambda progress: pytest.fail("looked"))
+    assert ways.find(spec("25.12"), "defer", progress).kind == "deferred"
+
+
+def test_for_its_gpus_alone_neither_tensorrt_nor_docker_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch)
+    monkeypatch.setattr(machine, "_docker", lambda: pytest.fail("asked docker"))
+    monkeypatch.setattr(machine, "_tensorrt", lambda: pytest.fail("asked TensorRT"))
+    assert [gpu.compute_capability for gpu in machine.gpus()[0]] == ["8.9"]
+
+
 FULL = Machine((L4,), "10.14.1.48", None, "", "")
-OLD = Gpu(0, "Tesla T4", "7.5", 15360, "535.183.01")
+OLD = Gpu(0, "Tesla T4", "7.5", "535.183.01")
 MACHINES = {
     "everything": FULL,
     "no GPU": Machine(),
@@ -176,10 +204,7 @@ def test_a_way_that_is_demanded_and_impossible_says_why(golden: Callable[[str, s
     golden("messages/tensorrt/plan-ways.txt", "".join(lines))
 
 
-def test_a_stand_in_host_with_everything_builds_in_the_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stand_in_gpu(tmp_path, monkeypatch)
-    stand_in_docker(tmp_path, monkeypatch)
+def test_a_stand_in_host_with_everything_builds_in_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch)
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert choose(spec("25.12"), machine.look(), "auto").kind == "container"

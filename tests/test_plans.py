@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,18 @@ from onnx import helper
 
 from cli.plans import plans
 from generator import pbtxt
+from generator.backends import onnxruntime
+from generator.backends.tensorrt import answers as plan_answers
+from generator.backends.tensorrt.builder import Asked
 from generator.backends.tensorrt.profiles import Profile
+from generator.backends.tensorrt.proof import Reference, verify_plan
 from generator.errors import OptionError, RepositoryError, VerificationError
 from generator.export import onnx_file
-from generator.plans import answers as plan_answers
 from generator.plans import config as plan_config
+from generator.plans import finish, status
 from generator.plans.reference import stand_in_model, write_reference
 from generator.repository import Repository
-from generator.specs import Tolerance
+from generator.specs import Arrays, Tolerance
 from tests import onnx_files, stand_ins
 from tests.conftest import PROJECT, Generate, ModelRepo, Outcome, snapshot
 from tests.prepared_plans import CONFIG, SEVERAL_SIZES, SPEC, prepare, write_model
@@ -214,7 +218,6 @@ def test_all_that_is_pending_is_built_proven_and_published(
     assert list((workdir / ".modelrepo/model_repository").glob("staging")) == []
 
 
-@pytest.mark.usefixtures("gpu")
 @pytest.mark.usefixtures("gpu", "numpy_models")
 def test_on_a_gpu_host_generate_builds_and_publishes_what_it_prepared(
     root: Path, generate: Generate, run: Plans
@@ -248,6 +251,102 @@ def test_a_plan_that_can_not_be_built_in_generate_stays_pending_and_the_rest_is_
     assert not (root / "linear_tensorrt").exists()
 
 
+TENSORRT = ("--model", "numpy:linear", "--backends", "tensorrt", "--max-batch-size", "4", "--json")
+
+
+@pytest.mark.usefixtures("gpu", "numpy_models")
+def test_a_plan_that_failed_is_built_by_the_next_generate_without_an_export(
+    root: Path, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN", "wrong")
+    for _ in range(2):
+        again = generate(*TENSORRT)
+        assert (again.code, [row["status"] for row in again.report["results"]]) == (5, ["failed"])
+    assert "export" not in again.report["seconds"]
+    monkeypatch.delenv("STAND_IN")
+    right = generate(*TENSORRT)
+    assert [(row["status"], row["version"]) for row in right.report["results"]] == [("published", 1)]
+    assert "export" not in right.report["seconds"]
+
+
+@pytest.mark.usefixtures("numpy_models")
+def test_a_plan_that_was_prepared_without_a_gpu_is_built_by_generate_where_there_is_one(
+    root: Path, workdir: Path, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*flags: str) -> str:
+        return str(generate(*TENSORRT, *flags).report["results"][0]["status"])
+
+    assert [made(), made()] == ["deferred", "deferred"]
+    demanded = generate(*TENSORRT, "--plan-builder", "container")
+    assert demanded.code == 4
+    assert "by --plan-builder container: nvidia-smi finds no usable GPU" in demanded.err
+    monkeypatch.setenv("PATH", stand_ins.install(workdir / "stand-ins"))
+    monkeypatch.setenv("STAND_IN_GPU", "8.9")
+    assert made("--plan-builder", "defer") == "deferred"
+    assert made("--dry-run") == "skipped"
+    assert not root.exists()
+    assert made("--plan-builder", "container") == "published"
+
+
+@pytest.mark.usefixtures("numpy_models")
+def test_what_an_earlier_release_has_prepared_is_prepared_again(root: Path, generate: Generate, run: Plans) -> None:
+    generate(*TENSORRT)
+    lock = Repository(root).plans.lock
+    whole = lock.read_text()
+    document = json.loads(whole)
+    del document["plans"]["linear"]["inputs"]["sparse"]
+    lock.write_text(json.dumps(document))
+    assert statuses(run("status", "--json")) == {"linear": "damaged"}
+    assert [row["status"] for row in generate(*TENSORRT).report["results"]] == ["deferred"]
+    assert lock.read_text().count('"sparse"') == whole.count('"sparse"')
+
+
+@pytest.mark.usefixtures("gpu", "numpy_models")
+def test_a_plan_is_proven_also_where_the_export_is_not(root: Path, run: Plans, generate: Generate) -> None:
+    outcome = generate(*TENSORRT, "--no-verify")
+    assert outcome.code == 0, outcome.err
+    assert [row["status"] for row in outcome.report["results"]] == ["published"]
+    (plan,) = run("status", "--json").report["plans"]
+    assert plan["plans"][0]["proof"]["cases"] > 1
+
+
+@pytest.mark.usefixtures("gpu")
+def test_an_entry_that_can_not_be_read_keeps_no_other_from_its_turn(
+    root: Path, run: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(root, "one")
+    prepare(root, "two")
+    stand = status.stand
+
+    def unreadable(name: str, *others: Any) -> Any:
+        if name == "one":
+            raise PermissionError(13, "Permission denied", "model.onnx")
+        return stand(name, *others)
+
+    monkeypatch.setattr(finish, "stand", unreadable)
+    outcome = run("build", "--json", "-q")
+    assert (outcome.code, statuses(outcome)) == (6, {"one": "failed", "two": "published"})
+    assert outcome.err == "error: one: Permission denied: model.onnx\n"
+    told = run("status")
+    assert (told.code, told.err) == (6, "error: Permission denied: model.onnx\n")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_an_interrupt_while_files_are_looked_at_ends_in_a_report(
+    root: Path, run: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(root, "one")
+    prepare(root, "two")
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finish, "stand", interrupted)
+    outcome = run("build", "--json", "-q")
+    assert (outcome.code, statuses(outcome)) == (130, {"one": "skipped", "two": "skipped"})
+
+
+@pytest.mark.usefixtures("gpu")
 def test_only_those_that_are_named_are_built(root: Path, run: Plans) -> None:
     prepare(root, "one")
     prepare(root, "two")
@@ -268,9 +367,20 @@ def test_building_twice_changes_nothing(root: Path, workdir: Path, run: Plans) -
 def test_the_same_plan_is_taken_from_the_cache(root: Path, workdir: Path, run: Plans) -> None:
     prepare(root)
     run("build", "-q")
-    (row,) = run("build", "--rebuild", "--json", "-q").report["results"]
-    assert (row["status"], row["version"]) == ("unchanged", 1)
+    shutil.rmtree(root)
+    shutil.rmtree(Repository(root).state)
+    prepare(root)
+    assert statuses(run("build", "--json", "-q")) == {"linear": "published"}
     assert calls(workdir, "--saveEngine") == 1
+
+
+@pytest.mark.usefixtures("gpu")
+def test_rebuild_builds_whatever_is_there_already(root: Path, workdir: Path, run: Plans) -> None:
+    prepare(root)
+    run("build", "-q")
+    (row,) = run("build", "--rebuild", "--json", "-q").report["results"]
+    assert (row["status"], row["version"]) == ("unchanged", 1)  # the stand-in builds the same each time
+    assert calls(workdir, "--saveEngine") == 2
 
 
 @pytest.mark.usefixtures("gpu")
@@ -503,17 +613,42 @@ def test_a_missing_file_of_a_prepared_plan_is_named(root: Path, run: Plans, file
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_plan_counts_only_where_it_was_near_enough_for_the_tolerance_of_now(root: Path, run: Plans) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_plan_is_proven_again_and_not_built_where_another_limit_held(
+    root: Path, workdir: Path, run: Plans, cached: bool
+) -> None:
     prepare(root)
     run("build", "-q")
+    if not cached:
+        shutil.rmtree(workdir / "cache")
     prepare(root, tolerance=Tolerance(0.001))
-    assert statuses(run("status", "--json")) == {"linear": "published"}
-    prepare(root, tolerance=Tolerance(1e-9))
     (plan,) = run("status", "--json").report["plans"]
     assert (plan["status"], plan["changed"]) == ("stale", ["not compared with ONNX Runtime as is wanted"])
+    assert statuses(run("build", "--json", "-q")) == {"linear": "unchanged"}
+    (plan,) = run("status", "--json").report["plans"]
+    assert (plan["status"], plan["plans"][0]["proof"]["tolerance"]["relative"]) == ("published", 0.001)
+    assert calls(workdir, "--saveEngine") == 1
+    prepare(root, tolerance=Tolerance(1e-9))
     outcome = run("build", "-q")
-    assert (outcome.code, "by more than 1e-09 x magnitude" in outcome.err) == (5, True)
+    assert (outcome.code, "where 1e-09 is allowed" in outcome.err or "differs by" in outcome.err) == (5, True)
     assert [path.name for path in (root / "linear").iterdir() if path.is_dir()] == ["1"]
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("beginning", ["another repository", "the same one"])
+def test_a_loose_limit_that_held_once_is_no_proof_for_the_default(
+    root: Path, run: Plans, monkeypatch: pytest.MonkeyPatch, beginning: str
+) -> None:
+    monkeypatch.setenv("STAND_IN", "wrong")  # by 100
+    prepare(root, tolerance=Tolerance(1e6, absolute=1e6))
+    assert statuses(run("build", "--json", "-q")) == {"linear": "published"}
+    if beginning == "another repository":
+        shutil.rmtree(root)
+        shutil.rmtree(Repository(root).state)
+    prepare(root, key="without a tolerance")
+    outcome = run("build", "--json", "-q")
+    assert (outcome.code, statuses(outcome)) == (5, {"linear": "failed"})
+    assert "differs by 100" in outcome.err
 
 
 def test_a_plan_without_a_proof_is_never_published(root: Path, run: Plans) -> None:
@@ -642,7 +777,7 @@ def reference(folder: Path, outputs: list[dict[str, Any]], values: list[Any], *,
         array.tofile(folder / "reference" / output["file"])
     document = {
         "schema": 1,
-        "tolerance": {"relative": 0.01, "absolute": 0.0, "text": "0.01 x magnitude"},
+        "tolerance": {"relative": 0.01, "absolute": 0.0},
         "batched": batched,
         "cases": [{"profile": 0, "shapes": {}, "inputs": [], "outputs": outputs}],
     }
@@ -710,6 +845,29 @@ def test_the_model_that_a_cpu_can_run_goes_along(tmp_path: Path) -> None:
         signature = write_model(tmp_path / folder / "model.onnx", 0)
     write_reference(tmp_path / "prepared", tmp_path / "twin/model.onnx", signature, SEVERAL_SIZES, Tolerance(0.1))
     assert stand_in_model(tmp_path / "prepared") == tmp_path / "prepared/reference/model/model.onnx"
+
+
+def test_an_input_without_dimensions_is_asked_as_such(tmp_path: Path) -> None:
+    scaled = onnx_files.model(
+        nodes=[helper.make_node("Mul", ["x", "by"], ["y"])],
+        inputs=(("x", onnx_files.FLOAT, ["n", 4]), ("by", onnx_files.FLOAT, [])),
+        outputs=(("y", onnx_files.FLOAT, ["n", 4]),),
+    )
+    path = tmp_path / "model.onnx"
+    path.write_bytes(scaled.SerializeToString())
+    profiles = (Profile({"x": ((1, 4), (2, 4), (2, 4))}),)
+    signature = onnx_file.read_signature(scaled.graph)
+    write_reference(tmp_path, path, signature, profiles, Tolerance(0.1))
+    assert (tmp_path / "reference/0-in-1.bin").stat().st_size == 4
+    run = onnxruntime.open_model(path)
+    shapes: set[tuple[int, ...]] = set()
+
+    def ask(asked: Sequence[Asked]) -> list[Arrays]:
+        shapes.update(each.inputs["by"].shape for each in asked)
+        return [run(each.inputs) for each in asked]
+
+    proof = verify_plan(ask, replace(SPEC, profiles=profiles), Reference(path, signature))
+    assert (proof.max_rel_diff, shapes) == (0, {()})
 
 
 def test_a_model_that_answers_nothing_has_no_reference(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,10 +12,13 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from generator import options
+from generator import accuracy, datasets, options
+from generator.inputs import Pool
+from generator.optimize import fp8
 from generator.options import ConfigFile
-from generator.specs import Choice
-from tests import onnx_files
+from generator.specs import Accuracy, Arrays, Choice, Signature, TensorSpec
+from generator.verify import Run
+from tests import fp8_graphs, onnx_files
 from tests.conftest import Generate, Outcome, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -75,8 +79,25 @@ def test_the_same_again_changes_nothing(generate: Generate) -> None:
 
 def test_options_that_are_no_matter_to_a_target_make_no_new_version(generate: Generate) -> None:
     assert generate(*LINEAR, "--json").result["status"] == "published"
-    again = generate(*LINEAR, "--calibration", "8 random", "--cuda-graphs", "--max-accuracy-drop", "5%", "--json")
-    assert again.result["status"] == "unchanged"
+    Path("modelrepo.toml").write_text("calibration = '8 random'\ncuda_graphs = true\nmax_accuracy_drop = '5%'\n")
+    assert generate(*LINEAR, "--json").result["status"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--calibration", "8 random"),
+        ("--cuda-graphs",),
+        ("--max-accuracy-drop", "5%"),
+        ("--keep-precise", "auto"),
+        ("--profiles", "batch=1:2:4"),
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_a_flag_that_would_do_nothing_is_refused(generate: Generate, flags: tuple[str, ...]) -> None:
+    outcome = generate(*LINEAR, *flags)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: {flags[0]} is no matter to onnx. It is for ")
 
 
 # --- classifiers with labels
@@ -109,9 +130,13 @@ def classifier(workdir: Path) -> Callable[..., Outcome]:
         outputs=(("y", TensorProto.FLOAT, ["batch", CLASSES]),),
         initializers=(numpy_helper.from_array(first, "first"), numpy_helper.from_array(last, "last")),
     )
-    return lambda generate, *arguments: generate(
-        *("--model", "onnx:net.onnx", "--repository", "repo", "--calibration", "calibration.npz", *arguments)
-    )
+
+    def run(generate: Generate, *arguments: str) -> Outcome:
+        calibrated = {"int8", "tensorrt:fp8"} & {*arguments}
+        calibration = ("--calibration", "calibration.npz") if calibrated else ()
+        return generate("--model", "onnx:net.onnx", "--repository", "repo", *calibration, *arguments)
+
+    return run
 
 
 def test_labels_say_what_a_precision_costs(generate: Generate, classifier: Callable[..., Outcome]) -> None:
@@ -152,7 +177,7 @@ def test_layers_that_lose_most_are_kept_until_the_limit_holds(
 
 def test_a_layer_that_is_named_stays_precise(generate: Generate, classifier: Callable[..., Outcome]) -> None:
     outcome = classifier(
-        generate, "--precision", "int8", "--keep-precise", "last", "--max-accuracy-drop", "1", "--json"
+        generate, "--precision", "int8", "--keep-precise", "last", "--max-accuracy-drop", "100%", "--json"
     )
     assert outcome.code == 0, outcome.err
     assert outcome.result["optimization"]["kept"] == ["last"]
@@ -165,7 +190,7 @@ def test_a_layer_that_is_not_there_is_named_with_those_near(
 ) -> None:
     outcome = classifier(generate, "--precision", "fp16", "--keep-precise", "frist")
     assert outcome.code == 2
-    assert outcome.err.endswith("--keep-precise names 'frist', which is no layer of the model. Did you mean first?\n")
+    assert outcome.err.endswith("the model has no node 'frist' to keep precise. Did you mean first?\n")
 
 
 def test_random_calibration_is_warned_about_and_real_is_not(
@@ -174,7 +199,7 @@ def test_random_calibration_is_warned_about_and_real_is_not(
     arguments = ("--precision", "int8", "--keep-precise", "last", "--json")
     real = classifier(generate, *arguments)
     assert (real.code, "random inputs" in real.err) == (0, False)
-    random = classifier(generate, *arguments, "--calibration", "32 random")
+    random = classifier(generate, *arguments, "--calibration", "256 random")
     assert "calibrated with random inputs" in random.err
     assert any("calibrated with random inputs" in note for note in random.result["notes"])
 
@@ -196,6 +221,129 @@ def test_calibration_data_that_tells_nothing_is_refused(
     assert outcome.code == 2
     assert told in outcome.err
     assert snapshot(Path()) == before
+
+
+def test_samples_are_read_once_for_all_that_is_made_of_them(
+    generate: Generate, classifier: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counting(path: Path, *rest: Any) -> datasets.Dataset:
+        read.append(path)
+        return real(path, *rest)
+
+    real = datasets.read
+    monkeypatch.setattr(datasets, "read", counting)
+    arguments = ("--backends", "onnx,onnx:fp16", "--json")
+    outcome = classifier(generate, *arguments, "--samples", "labelled.npz")
+    assert outcome.code == 0, outcome.err
+    assert [path.name for path in read] == ["labelled.npz"]
+    assert outcome.report["results"][1]["optimization"]["accuracy"]["samples"] == 200
+
+
+def test_some_of_many_samples_are_compared_and_all_are_counted(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    samples = np.load("labelled.npz")
+    np.savez("some.npz", **{name: array[: datasets.COMPARED] for name, array in samples.items()})
+    cases, counted = [], []
+    for file in ("labelled.npz", "some.npz"):
+        outcome = classifier(generate, "--precision", "fp16", "--samples", file, "--json")
+        assert outcome.code == 0, outcome.err
+        cases.append(outcome.result["verification"]["cases"])
+        counted.append(outcome.result["optimization"]["accuracy"]["samples"])
+    assert cases[0] == cases[1]
+    assert counted == [200, 64]
+
+
+def write_rows(name: str, weights: np.ndarray, shape: list[int | str]) -> str:
+    """Write y = x @ weights, x of ``shape``; return it as a model to generate."""
+    onnx_files.write(
+        f"{name}.onnx",
+        nodes=(helper.make_node("MatMul", ["x", "w"], ["y"], "product"),),
+        inputs=(("x", TensorProto.FLOAT, shape),),
+        outputs=(("y", TensorProto.FLOAT, [*shape[:-1], weights.shape[1]]),),
+        initializers=(numpy_helper.from_array(weights.astype("float32"), "w"),),
+    )
+    return f"onnx:{name}.onnx"
+
+
+def test_a_pruned_model_that_ranks_nothing_has_a_limit_of_its_own(generate: Generate, workdir: Path) -> None:
+    weights = np.random.default_rng(0).standard_normal((16, 8))
+    model = ("--model", write_rows("boxes", weights, ["batch", 3, 16]), "--json")
+    outcome = generate(*model, "--prune", "10%")
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["optimization"]["accuracy"] is None
+    assert outcome.result["verification"]["tolerance"] == "0.5 x magnitude"
+    refused = generate(*model, "--prune", "95%")
+    assert refused.code == 5
+    assert "of their magnitude, where 50% is allowed" in refused.err
+
+
+def test_a_pruned_classifier_is_limited_by_its_accuracy(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+    allowed = ("--max-accuracy-drop", "100%", "--json")
+    outcome = classifier(generate, "--prune", "10%", "--samples", "labelled.npz", *allowed)
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["verification"]["tolerance"] == "that of its accuracy"
+
+
+def test_an_input_without_dimensions_is_asked_as_it_is(generate: Generate, workdir: Path) -> None:
+    onnx_files.write(
+        "scaled.onnx",
+        nodes=(helper.make_node("Mul", ["x", "s"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])),
+        inputs=(("x", TensorProto.FLOAT, [4, 8]), ("s", TensorProto.FLOAT, [])),
+        outputs=(("y", TensorProto.FLOAT, [4, 8]),),
+        initializers=(numpy_helper.from_array(np.eye(8, dtype="float32"), "w"),),
+    )
+    backends = ("--backends", "onnx:fp16,onnx:int8", "--max-accuracy-drop", "100%")
+    outcome = generate("--model", "onnx:scaled.onnx", *backends, "--json")
+    assert outcome.code == 0, outcome.err
+    assert [row["status"] for row in outcome.report["results"]] == ["published", "published"]
+
+
+# --- what accuracy is measured on
+
+
+ROWS = Signature((TensorSpec("x", "float32", ("batch", 6)),), ())
+EYE = np.eye(6, dtype="float32")
+
+
+def reached(source: Run, candidate: Run, labels: np.ndarray | None = None, classes: int = 0) -> Accuracy | None:
+    data = datasets.Dataset((Pool({"x": EYE}, ("row",) * 6),), None if labels is None else (labels,))
+    return accuracy.measured(source, candidate, data, ROWS, batch=2, limit=0.0, classes=classes)
+
+
+def test_what_may_be_an_embedding_is_not_called_a_classifier() -> None:
+    found = reached(lambda x: {"y": x["x"]}, lambda x: {"y": np.roll(x["x"], 1, axis=1) + 2 * EYE[0]})
+    assert found
+    assert (found.measured, found.value) == (accuracy.LARGEST, 1 / 6)
+    known = reached(lambda x: {"y": x["x"]}, lambda x: {"y": x["x"]}, classes=6)
+    assert known
+    assert (known.measured, known.value, known.classes) == (accuracy.AGREEMENT, 1.0, 6)
+
+
+def test_the_output_of_as_many_numbers_as_there_are_classes_ranks_them() -> None:
+    def model(wrong: bool) -> Run:
+        return lambda x: {"embedding": x["x"] * (-1 if wrong else 1), "scores": x["x"][:, :3]}
+
+    agreeing, embedding = (reached(model(False), model(True), classes=classes) for classes in (3, 0))
+    assert agreeing
+    assert embedding
+    assert (agreeing.measured, agreeing.value) == (accuracy.AGREEMENT, 1.0)
+    assert (embedding.measured, embedding.value) == (accuracy.LARGEST, 0.0)
+
+
+def test_labels_say_what_is_right_whatever_the_source_names() -> None:
+    found = reached(lambda x: {"y": x["x"]}, lambda x: {"y": -x["x"]}, labels=np.array([0, 1, 2, 0, 0, 0]))
+    assert found
+    assert (found.measured, found.source, found.value) == (accuracy.LABELS, 0.5, 3 / 6)
+
+
+def test_what_ranks_nothing_has_no_accuracy() -> None:
+    def boxes(arrays: Arrays) -> Arrays:
+        return {"boxes": arrays["x"].reshape(-1, 3, 2), "one": arrays["x"][:, :1], "whole": arrays["x"].astype("int64")}
+
+    assert reached(boxes, boxes) is None
 
 
 # --- what is served
@@ -237,6 +385,43 @@ def test_a_bf16_plan_is_prepared_with_a_twin_that_a_cpu_can_run(generate: Genera
     reference = json.loads((prepared / "reference" / "reference.json").read_text())
     twin = onnx.load(prepared / "reference" / reference["model"])
     assert [tensor.data_type for tensor in twin.graph.initializer] == [TensorProto.FLOAT]
+
+
+def test_an_fp8_plan_is_proven_by_its_twin_and_prepared_with_it(
+    generate: Generate, classifier: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fp8_graphs.quantized(onnx.load("net.onnx"), {"x": 5.0, "rectified": 20.0})
+    monkeypatch.setenv(fp8.PYTHON, str(fp8_graphs.stand_in(made)))
+    arguments = ("--backends", "tensorrt:fp8", "--samples", "labelled.npz", "--plan-builder", "defer", "--json")
+    outcome = classifier(generate, *arguments, "--max-accuracy-drop", "10%")
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["status"] == "deferred"
+    accuracy = outcome.result["optimization"]["accuracy"]
+    assert (accuracy["measured"], accuracy["source"]) == ("top-1 of labels", 0.9)
+    prepared = Path(outcome.result["path"])
+    weights = onnx.load(prepared / "model.onnx").graph.initializer
+    assert TensorProto.FLOAT8E4M3FN in [tensor.data_type for tensor in weights]
+    reference = json.loads((prepared / "reference" / "reference.json").read_text())
+    twin = onnx.load(prepared / "reference" / reference["model"])
+    assert {node.op_type for node in twin.graph.node} == {"Div", "Cast", "Mul", "MatMul", "Relu"}
+
+
+def test_choices_that_are_served_the_same_graph_share_it(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx:fp16,tensorrt:fp16", "--plan-builder", "defer", "--json")
+    assert outcome.code == 0, outcome.err
+    onnx_row, plan_row = outcome.report["results"]
+    assert (onnx_row["status"], plan_row["status"]) == ("published", "deferred")
+    assert onnx_row["optimization"] == plan_row["optimization"]
+    assert outcome.err.count("lowering to fp16") == 1
+    files = (Path(row["path"]) / "model.onnx" for row in (onnx_row, plan_row))
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_int8_is_made_for_each_of_those_that_want_it_otherwise(generate: Generate) -> None:
+    backends = ("--backends", "onnx:int8,tensorrt:int8", "--plan-builder", "defer")
+    outcome = generate(*LINEAR, *backends, "--max-accuracy-drop", "100%", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("lowering to int8") == 2
 
 
 def test_int8_answers_in_a_real_triton_as_it_does_in_process(

@@ -49,3 +49,17 @@ def test_a_command_that_is_heard_can_take_too_long_or_be_stopped() -> None:
     stop = threading.Event()
     with pytest.raises(process.Stopped):
         process.run(sh("echo go; sleep 60"), timeout=10, stop=stop, heard=lambda line: stop.set())
+
+
+def test_outputs_that_are_held_open_are_not_waited_for_longer() -> None:
+    start = time.monotonic()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.run(sh("exec >&-; setsid sleep 5 & exit 0"), timeout=0.5, heard=lambda line: None)
+    assert time.monotonic() - start < 3
+
+
+def test_what_is_heard_is_text_whatever_is_printed() -> None:
+    heard: list[str] = []
+    done = process.run(sh(r"printf 'a\r\n\303'; sleep 0.2; printf '\251\377\nlast'"), timeout=5, heard=heard.append)
+    assert heard == ["a", "é�", "last"]
+    assert done.out == "a\né�\nlast"

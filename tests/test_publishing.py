@@ -165,10 +165,9 @@ def test_a_deferred_plan_is_prepared_once_and_told_every_time(generate: Generate
     assert [row["status"] for row in second.report["results"]] == ["unchanged", "deferred"]
     assert snapshot(workdir) == before
     plan = workdir / ".modelrepo/model_repository/plans/linear_tensorrt"
-    assert sorted(path.name for path in plan.iterdir()) == ["config.pbtxt", "model.onnx"]
+    assert sorted(path.name for path in plan.iterdir()) == ["config.pbtxt", "labels.txt", "model.onnx", "reference"]
     assert not (workdir / "model_repository/linear_tensorrt").exists()
     entry = json.loads((plan.parents[1] / "plans.lock").read_text())["plans"]["linear_tensorrt"]
-    assert entry["status"] == "pending"
     assert entry["command"] == second.report["results"][1]["next_step"]
 
 

@@ -10,28 +10,29 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from generator.backends import onnxruntime, tensorrt
+from generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
 from generator.backends.tensorrt import builder, container, machine, plan_cache, plan_spec, ways, worker
 from generator.backends.tensorrt.builder import Asked, Toolchain, build_plan
 from generator.backends.tensorrt.machine import Machine
 from generator.backends.tensorrt.making import make_plan
 from generator.backends.tensorrt.plan_spec import PlanSpec, cache_key, container_command, trtexec_arguments
 from generator.backends.tensorrt.profiles import Profile
-from generator.backends.tensorrt.proof import verify_plan
+from generator.backends.tensorrt.proof import Reference, verify_plan
 from generator.errors import ConversionError, OptionError, VerificationError
+from generator.manifest import BuiltPlan, PlanProof
 from generator.options import ConfigFile, resolve
 from generator.progress import Progress
 from generator.releases import RELEASES
-from generator.specs import Arrays, Deferred, Export, Order, Signature, TensorSpec
-from tests import onnx_files
-from tests.plans import BATCH, L4, SIGNATURE, X, header, program, spec, stand_in, stand_in_docker, stand_in_gpu
+from generator.specs import Arrays, Choice, Deferred, Export, Order, Pruning, Signature, TensorSpec, Tolerance
+from tests import onnx_files, stand_ins
+from tests.plans import BATCH, L4, SIGNATURE, X, header, program, spec, stand_in
 
 API = Path(__file__).parent / "data" / "tensorrt_api"
 IMAGE = TensorSpec("image", "float32", ("batch", 3, 224, 224))
@@ -53,7 +54,8 @@ def order(folder: Path, batch: int, preferred: tuple[int, ...], *inputs: TensorS
     if not path.exists():
         path.write_bytes(onnx_files.model().SerializeToString())
     signature = Signature(inputs or (X,), (TensorSpec("y", "float32", ("batch", 4)),))
-    _, options = resolve({"live_check": "off", **flags}, ConfigFile(), "resnet18")
+    flags = {"live_check": "off", "backends": (Choice("tensorrt", ""),), **flags}
+    _, options = resolve(flags, ConfigFile(), "resnet18")
     work = folder / "work"
     work.mkdir(exist_ok=True)
     return Order(
@@ -89,7 +91,8 @@ def made(ordered: Order) -> list[Path]:
     for gpu in here.types:
         folder = Path(tempfile.mkdtemp(dir=ordered.work))
         shutil.copy(ordered.export.path, folder)
-        make_plan(wanted, folder, way, here, gpu, ordered.export.signature, ordered.progress)
+        reference = Reference(folder / "model.onnx", ordered.export.signature)
+        make_plan(wanted, folder, way, here, gpu, reference, ordered.progress)
         plans.append(folder / "model.plan")
     return plans
 
@@ -150,13 +153,14 @@ def test_the_key_changes_with_all_that_decides_a_plan() -> None:
         cache_key(spec(), replace(L4, name="NVIDIA L40"), "10.14.1.48"),
         cache_key(spec(), replace(L4, compute_capability="9.0"), "10.14.1.48"),
         *(cache_key(spec(**changed), L4, "10.14.1.48") for changed in (
-            {"onnx": {"model.onnx": "1" * 64}}, {"tools": {"onnx": "1.24"}}, {"precision": "fp16"},
+            {"onnx": {"model.onnx": "1" * 64}}, {"sparse": True}, {"precision": "fp16"},
             {"version_compatible": True}, {"workspace_mib": 1}, {"optimization_level": 5}, {"image": "other"},
             {"profiles": (BATCH, BATCH)},
         )),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
     assert cache_key(spec(), replace(L4, index=1, driver="590.1"), "10.14.1.48") == keys[0]
+    assert cache_key(spec(tools={"onnx": "1.24"}), L4, "10.14.1.48") == keys[0]
 
 
 # --- in the container, with stand-ins for docker and trtexec
@@ -167,8 +171,10 @@ def gpu_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make this machine look like a GPU host with docker and without TensorRT of its own."""
     monkeypatch.setattr(machine, "NVIDIA_SMI", ("nvidia-smi",))
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
-    stand_in_gpu(tmp_path, monkeypatch)
-    stand_in_docker(tmp_path, monkeypatch)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", stand_ins.install(tmp_path / "host"))
+    monkeypatch.setenv("STAND_IN_TENSORRT", "10.14.1.48")
+    monkeypatch.setenv("STAND_IN_DOCKER_CALLS", str(tmp_path / "asked"))
     return tmp_path
 
 
@@ -286,6 +292,16 @@ def test_what_becomes_of_a_stand_in_worker_is_one_line(tmp_path: Path, golden: C
     golden("messages/tensorrt/plan-workers.txt", "".join(lines))
 
 
+def test_a_worker_that_takes_too_long_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "BUILD_SECONDS", 0.2)
+    program(tmp_path / "python", "#!/bin/sh\nsleep 60")
+    (tmp_path / "model.plan.tmp").touch()
+    with pytest.raises(ConversionError, match="TensorRT could not build the plan within 0 hours"):
+        build_plan(spec(), tmp_path / "model.onnx", tmp_path / "model.plan", None, Progress(),
+                   toolchain=Toolchain(str(tmp_path / "python")))  # fmt: skip
+    assert not [*tmp_path.glob("model.plan*")]
+
+
 @pytest.fixture
 def tensorrt_host(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """Stand in for TensorRT: a plan is a header and the ONNX model, ONNX Runtime runs it. Returns the devices."""
@@ -353,6 +369,21 @@ def test_a_plan_of_another_tensorrt_than_the_images_is_not_kept(
     assert not [path for path in tmp_path.rglob("model.plan") if path.is_file()]
 
 
+# --- sparse weights
+
+
+@pytest.mark.parametrize(("prune", "told"), [(None, False), (Pruning(0.5), False), (Pruning(structured=True), True)])
+def test_a_builder_is_told_of_2_in_4_weights_that_are_zero(tmp_path: Path, prune: Pruning | None, told: bool) -> None:
+    wanted = tensorrt.spec_of(order(tmp_path, 4, (2,), prune=prune))
+    assert wanted.sparse == told
+    assert ("--sparsity=enable" in trtexec_arguments(wanted)) == told
+    assert PlanSpec.of(wanted.to_json()) == wanted
+    _, options = resolve({"live_check": "off", "prune": prune}, ConfigFile(), "resnet18")
+    accelerator = tensorrt_accelerator.settings("m", options, SIGNATURE, "fp32", 4).accelerator
+    assert accelerator is not None
+    assert (accelerator.get("trt_sparsity_enable") == "1") == told
+
+
 # --- proof
 
 
@@ -372,37 +403,77 @@ def test_every_bound_of_every_profile_is_asked(tmp_path: Path) -> None:
         return [run(case.inputs) for case in cases]
 
     narrow = Profile({"x": ((1, 4), (1, 4), (1, 4))})
-    found = verify_plan(ask, onnx, spec(profiles=(BATCH, narrow)), SIGNATURE)
+    found = verify_plan(ask, spec(profiles=(BATCH, narrow)), Reference(onnx, SIGNATURE))
     assert shapes == {(0, (1, 4)), (0, (2, 4)), (0, (4, 4)), (1, (1, 4))}
     assert found.max_rel_diff == 0
     assert found.cases == 3 + 3 + 7 + 7
 
 
-@pytest.mark.parametrize(("wrong", "passes"), [(1e-3, True), (0.1, False), (np.nan, False)])
-def test_a_plan_may_differ_by_what_tf32_rounds_away(tmp_path: Path, wrong: float, passes: bool) -> None:
+@pytest.mark.parametrize(
+    ("precision", "wrong", "passes"),
+    [
+        *(("fp32", 1e-3, True), ("fp32", 0.1, False), ("fp32", np.nan, False), ("fp16", 1e-3, True)),
+        *(
+            ("fp16", 2e-2, False),
+            ("bf16", 1e-2, True),
+            ("int8", 1.5e-2, True),
+            ("int8", 0.1, False),
+            ("fp8", 0.1, False),
+        ),
+    ],
+)
+def test_a_plan_may_differ_by_what_its_precision_rounds_away(
+    tmp_path: Path, precision: str, wrong: float, passes: bool
+) -> None:
     onnx = write_double(tmp_path)
     run = onnxruntime.open_model(onnx)
 
     def ask(cases: Sequence[Asked]) -> list[Arrays]:
         return [{"y": run(case.inputs)["y"] * np.float32(1 + wrong)} for case in cases]
 
+    wanted = spec(precision=precision)
     if passes:
-        assert verify_plan(ask, onnx, spec(), SIGNATURE).max_rel_diff == pytest.approx(wrong, rel=0.01)
+        assert verify_plan(ask, wanted, Reference(onnx, SIGNATURE)).max_rel_diff == pytest.approx(wrong, rel=0.01)
     else:
         with pytest.raises(VerificationError, match="output 'y' differs by"):
-            verify_plan(ask, onnx, spec(), SIGNATURE)
+            verify_plan(ask, wanted, Reference(onnx, SIGNATURE))
 
 
 # --- the cache
 
 
+BUILT = BuiltPlan("0" * 64, {}, "NVIDIA L4", "8.9", "10.14.1.48", "process", "2026-11-21T10:00:00+00:00",
+                  PlanProof(3, 0.0, Tolerance(0.01)))  # fmt: skip
+
+
+@pytest.mark.parametrize("record", [{}, {"sha256": "0"}, {**asdict(BUILT), "proof": {"tolerance": "0.01"}}, [], None])
+def test_a_record_that_is_damaged_in_the_cache_is_none(tmp_path: Path, record: object) -> None:
+    plan = tmp_path / "model.plan"
+    plan.write_bytes(b"plan")
+    plan_cache.keep("key", plan, BUILT)
+    (file,) = (tmp_path / "cache").rglob("record.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "record": record}))
+    assert plan_cache.find("key") is None
+
+
+def test_what_a_builder_has_learnt_is_kept_in_one_step(tmp_path: Path) -> None:
+    where = plan_cache.timing_cache("10.14.1.48", L4)
+    assert not where.parent.exists()
+    learnt = tmp_path / "timing.cache"
+    for text in ("little", "more"):
+        learnt.write_text(text)
+        plan_cache.keep_timing(learnt, "10.14.1.48", L4)
+        assert where.read_text() == text
+    assert [*where.parent.iterdir()] == [where]
+
+
 def test_a_plan_that_was_changed_in_the_cache_is_not_found(tmp_path: Path) -> None:
     plan = tmp_path / "model.plan"
     plan.write_bytes(header(10, 14, 1, 48))
-    plan_cache.keep("key", plan, {"gpu": "L4"})
+    plan_cache.keep("key", plan, BUILT)
     found = plan_cache.find("key")
     assert found
-    assert found[1] == {"gpu": "L4"}
+    assert found[1] == BUILT
     assert plan_cache.find("other") is None
     found[0].write_bytes(b"cut off")
     assert plan_cache.find("key") is None
@@ -413,7 +484,7 @@ def test_the_cache_keeps_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     plan = tmp_path / "model.plan"
     plan.write_bytes(b"plan")
     for key in "abc":
-        plan_cache.keep(key, plan, {})
+        plan_cache.keep(key, plan, BUILT)
     assert [key for key in "abc" if plan_cache.find(key)] == ["b", "c"]
 
 
@@ -431,6 +502,7 @@ ARGUMENTS = {
     "profiling_verbosity": "IBuilderConfig.profiling_verbosity",
     "version_compatible": "BuilderFlag.VERSION_COMPATIBLE",
     "progress_monitor": "IBuilderConfig.progress_monitor",
+    "sparse_weights": "BuilderFlag.SPARSE_WEIGHTS",
     "tf32": "BuilderFlag.TF32",
 }
 

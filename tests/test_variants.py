@@ -13,6 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from cli import compare as compare_command
+from generator import accuracy
 from generator.errors import OptionError
 from generator.manifest import Provenance, SourceRecord
 from generator.progress import Progress
@@ -74,7 +75,7 @@ def test_each_precision_is_measured_against_the_first(compare: Compare, linear: 
     assert (half["latency"]["concurrency"], half["throughput_comparison"]["concurrency"]) == (1, 4)
     assert half["latency"]["ratio"]["value"] > 0
     assert half["latency"]["verdict"] in ("better", "worse", "noise")
-    assert half["agreement"]["samples"] == agreement.GENERATED
+    assert half["agreement"]["samples"] == accuracy.GENERATED
     assert half["agreement"]["top1"] > 0.95
 
 

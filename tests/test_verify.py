@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from generator import datasets, inputs, verify
-from generator.errors import OptionError, VerificationError
+from generator.errors import InputRefused, OptionError, VerificationError
 from generator.specs import Arrays, Domain, Signature, TensorSpec, Tolerance
 from tests.conftest import Generate
 
@@ -154,6 +154,41 @@ def test_whole_numbers_and_truth_values_are_compared_exactly() -> None:
         verify.verify(identity, lambda arrays: {"y": arrays["x"] + 1}, whole, max_batch_size=4, seed=0)
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_rows_that_a_model_refuses_or_answers_with_nan_are_left_out(batched: bool) -> None:
+    values = np.array([[1.0], [-1.0], [4.0], [9.0]], "float32")
+    pool = inputs.Pool({"x": values}, ("one", "negative", "four", "nine"))
+
+    def root(arrays: Arrays) -> Arrays:
+        assert arrays["x"].shape == ((1, 1) if batched else (1,))
+        if arrays["x"].max() > 8:
+            raise InputRefused("it takes nothing above 8")
+        with np.errstate(invalid="ignore"):
+            return {"y": np.sqrt(arrays["x"])}
+
+    specs = (tuple(TensorSpec(name, "float32", ("batch", 1) if batched else (1,)) for name in names) for names in "xy")
+    signature = Signature(*specs)
+    assert verify.usable(pool, root, signature).families == ("one", "four")
+    assert [(row, float(answers["y"].item())) for row, answers in verify.answered(pool, root, signature)] == [
+        (0, 1.0),
+        (2, 2.0),
+    ]
+    with pytest.raises(VerificationError, match="no answer that could be compared with: it takes nothing above 8"):
+        verify.usable(pool.only([1, 3]), root, signature)
+
+
+def test_a_row_without_dimensions_is_an_array() -> None:
+    pool = inputs.Pool({"x": np.arange(3.0), "y": np.ones((3, 2))}, ("a", "b", "c"))
+    whole = Signature((TensorSpec("x", "float64", ()), TensorSpec("y", "float64", (2,))), ())
+    single = pool.single(1, whole)
+    assert {name: (type(array), array.shape) for name, array in single.items()} == {
+        "x": (np.ndarray, ()),
+        "y": (np.ndarray, (2,)),
+    }
+    assert single["x"] == 1
+    assert pool.single(1, SIGNATURE)["y"].shape == (1, 2)
+
+
 def test_inputs_stay_in_their_domain() -> None:
     specs = (
         TensorSpec("ids", "int64", ("batch", 5), Domain(0, 30521)),
@@ -175,7 +210,7 @@ def test_inputs_stay_in_their_domain() -> None:
 def test_samples_are_compared_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.full((2, 4), 7, "float32"))
     np.save(tmp_path / "b.npy", np.full(4, 8, "float64"))  # one sample, of another float type
-    (samples,) = datasets.samples(tmp_path, SIGNATURE)
+    (samples,) = datasets.samples(tmp_path, SIGNATURE).pools
     assert samples.families == ("sample a.npz", "sample a.npz", "sample b.npy")
 
     def wrong_on_eights(arrays: Arrays) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def settings(name: str, options: Options, signature: Signature, precision: str, 
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": CACHE,
     }
+    if options.prune is not None and options.prune.structured:
+        accelerator["trt_sparsity_enable"] = "1"
     release = release_named(options.target_release)
     if precision in PRECISION_MODES and release.tensorrt.startswith("10."):
         if precision == "bf16" and release.container < FIRST_WITH_BF16:
@@ -61,7 +63,7 @@ def settings(name: str, options: Options, signature: Signature, precision: str, 
 
 def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
     """Return the size that the profile is tuned for: half the largest batch."""
-    return (max(1, max_batch_size // 2),) if max_batch_size else ()
+    return (profiles.tuned_batch(max_batch_size),) if max_batch_size else ()
 
 
 def build(order: Order) -> Artifact | Deferred:

@@ -15,7 +15,9 @@ PRECISION = comparison.BF16
 MAX_ACCURACY_DROP = 0.01
 CALIBRATED = False
 MIXES_SAMPLES = False
+DIFFERS_FOR_TENSORRT = False
 PACKAGES = ("onnx", "onnxruntime", "ml_dtypes")
+TOOLS: Mapping[str, str] = {}
 # The operator set in which convolution and pooling take BF16.
 OPSET = 22
 

@@ -12,7 +12,9 @@ PRECISION = comparison.FP16
 MAX_ACCURACY_DROP = 0.01
 CALIBRATED = False
 MIXES_SAMPLES = False
+DIFFERS_FOR_TENSORRT = False
 PACKAGES = ("onnx", "onnxruntime")
+TOOLS: Mapping[str, str] = {}
 # Larger numbers stand for infinity, as in attention masks; the largest FP16 does as well there.
 INFINITE = 1e30
 LARGEST = 65504.0
@@ -71,10 +73,13 @@ def _refuse_overflow(model: Any, too_large: Mapping[str, float]) -> None:
     from onnx import TensorProto
 
     places = graph.places(model) if too_large else {}
+    outermost = {node.name for node in model.graph.node}
     for place, largest in too_large.items():
         if place in places and places[place].data_type == TensorProto.FLOAT16:
             reader = next((node.name for node in graph.nodes(model) if place in node.input), place.rpartition(".")[0])
             raise ConversionError(
                 f"the weights {place!r} reach {largest:.3g}, and FP16 ends at {LARGEST:.0f}",
-                f"Keep the node that reads them in FP32 with --keep-precise {reader}, or make it bf16",
+                f"Keep the node that reads them in FP32 with --keep-precise {reader}, or make it bf16"
+                if reader in outermost
+                else "Make it bf16",
             )

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,15 @@ PRECISION = Precision(Tolerance(relative=0.25), rounding=0.1)
 MAX_ACCURACY_DROP = 0.03
 CALIBRATED = True
 MIXES_SAMPLES = False
+DIFFERS_FOR_TENSORRT = False
 PACKAGES = ("onnx", "onnxruntime")
 # modelopt pins releases of onnx and onnxruntime that are not ours, so it lives elsewhere, and this names its python.
 PYTHON = "MODELREPO_MODELOPT"
-MODELOPT = "nvidia-modelopt[onnx]==0.47.0"
+MODELOPT, RELEASE = "nvidia-modelopt", "0.47.0"
+TOOLS: Mapping[str, str] = {MODELOPT: RELEASE}
+PINNED = f"{MODELOPT}[onnx]=={RELEASE}"
+WHICH = f"from importlib.metadata import version; print(version({MODELOPT!r}))"
+WHICH_SECONDS = 60.0
 WORKER = Path(__file__).with_name("modelopt_worker.py")
 # ResNet18 with 8 inputs took 23 s on two cores; large models take much longer.
 SECONDS = 3600.0
@@ -34,7 +39,7 @@ def lower(request: Request) -> Lowered:
 
     modelopt itself leaves out layers that FP8 would not make faster, such as those of few channels; nodes named in
     ``request.kept`` stay too. ``twin`` computes the same in FP32: ONNX Runtime's optimizations break such graphs on a
-    CPU. Raises ConversionError without modelopt, where it fails, and where it quantized nothing.
+    CPU. Raises ConversionError without modelopt in the version RELEASE, where it fails, and where it quantized nothing.
     """
     from onnx import TensorProto
 
@@ -63,16 +68,33 @@ def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
 
 
 def _python() -> str:
-    """Return the python that has modelopt."""
+    """Return the python that has modelopt, in the version that counts for what is published."""
     python = os.environ.get(PYTHON, "")
     if not python:
         raise ConversionError(
             f"FP8 is made by nvidia-modelopt, which needs an environment of its own, and {PYTHON} names none",
-            f"python -m venv DIR && DIR/bin/pip install '{MODELOPT}' (6.4 GB), then {PYTHON}=DIR/bin/python",
+            f"python -m venv DIR && DIR/bin/pip install '{PINNED}' (6.4 GB), then {PYTHON}=DIR/bin/python",
         )
     if not Path(python).is_file():
         raise ConversionError(f"{PYTHON} names {python}, which is no file", "Name the python of that environment")
+    found = _run([python, "-I", "-c", WHICH], WHICH_SECONDS)
+    if found.code or found.out.strip() != RELEASE:
+        there = f"nvidia-modelopt {found.out.strip()}" if not found.code else f"none ({found.last_words})"
+        raise ConversionError(
+            f"FP8 is made by nvidia-modelopt {RELEASE}, and {python} has {there}",
+            f"{python} -m pip install '{PINNED}'",
+        )
     return python
+
+
+def _run(command: Sequence[str], seconds: float) -> process.Finished:
+    """Run modelopt's python."""
+    try:
+        return process.run(command, timeout=seconds)
+    except OSError as error:
+        raise ConversionError(f"{command[0]} can't be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(f"nvidia-modelopt did not finish in {seconds:.0f} s") from error
 
 
 def _worked(python: str, path: Path, request: Request, folder: Path) -> Path:
@@ -82,13 +104,7 @@ def _worked(python: str, path: Path, request: Request, folder: Path) -> Path:
     data, outcome = folder / "calibration.npz", folder / "fp8.onnx"
     np.savez(data, allow_pickle=False, **_stacked(tensors.asked(request, _count(request))))
     # Isolated: neither our modules nor those of PYTHONPATH are those that modelopt expects.
-    command = [python, "-I", str(WORKER), str(path), str(data), str(outcome), *request.kept]
-    try:
-        finished = process.run(command, timeout=SECONDS)
-    except OSError as error:
-        raise ConversionError(f"{python} can't be run: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ConversionError(f"nvidia-modelopt did not finish in {SECONDS:.0f} s") from error
+    finished = _run([python, "-I", str(WORKER), str(path), str(data), str(outcome), *request.kept], SECONDS)
     if finished.code or not outcome.exists():
         raise ConversionError(f"nvidia-modelopt failed: {finished.last_words}", f"It was run with {python}")
     return outcome

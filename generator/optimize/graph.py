@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,14 @@ EXTERNAL_BYTES = 1 << 10
 def load(path: Path) -> Any:
     """Return the ``onnx.ModelProto`` at ``path`` with its external data in it.
 
-    Every node has a name of its own, always the same for the same file: exporters leave some out, and nodes to keep
-    are chosen by name.
+    Every node and every tensor has a name of its own, always the same for the same file: exporters leave out those of
+    nodes, which are kept by name, and the graphs of one If may use the same names for different tensors.
     """
     import onnx
 
     model = onnx.load(str(path))
     name_nodes(model)
+    name_tensors(model)
     return model
 
 
@@ -61,6 +63,45 @@ def name_nodes(model: Any) -> None:
             name += "_"
         taken.add(name)
         node.name = name
+
+
+def name_tensors(model: Any) -> None:
+    """Give another name to each tensor of a graph within a node that is called as one of another graph."""
+    taken = _defined(model.graph)
+    for graph in graphs(model):
+        if graph is model.graph or not hasattr(graph, "initializer"):  # the names of functions are their own
+            continue
+        new = {}
+        for name in _defined(graph):
+            if name in taken:
+                new[name] = next(each for n in count(2) if (each := f"{name}_{n}") not in taken)
+            taken[new.get(name, name)] = None
+        if new:
+            _rename(graph, new)
+
+
+def _defined(graph: Any) -> dict[str, None]:
+    """Return the names of the tensors that a graph itself has or makes, in their order."""
+    made = [name for node in graph.node for name in node.output if name]
+    return dict.fromkeys([*(each.name for each in (*graph.input, *graph.initializer)), *made])
+
+
+def _rename(graph: Any, names: Mapping[str, str]) -> None:
+    """Rename tensors of a graph, also where graphs within it read them."""
+    for declared in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        declared.name = names.get(declared.name, declared.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for within in inner(node):
+            own = _defined(within)
+            _rename(within, {old: new for old, new in names.items() if old not in own})
+
+
+def inner(node: Any) -> list[Any]:
+    """Return the graphs that are attributes of a node."""
+    single = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return [*single, *(graph for attribute in node.attribute for graph in attribute.graphs)]
 
 
 def save(model: Any, folder: Path) -> tuple[Path, ...]:
@@ -114,7 +155,7 @@ def opens(path: Path) -> bool:
     of some FP16 graphs, torchvision's ViT-B/16 among them: NchwcTransformer after MatmulTransposeFusion. Raises
     ConversionError with its reason where ONNX Runtime refuses the model.
     """
-    command = [sys.executable, "-c", OPENING, str(path)]
+    command = [sys.executable, "-P", "-c", OPENING, str(path)]  # -P: not the modules of the user's folder
     try:
         finished = process.run(command, timeout=OPENING_SECONDS)
     except subprocess.TimeoutExpired as error:

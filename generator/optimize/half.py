@@ -52,7 +52,8 @@ def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tupl
     """Return the model in FP16 with FP32 inputs and outputs, and the names of the nodes that compute in FP16.
 
     ``model`` is used up. Nodes named in ``kept`` and ``blocked`` operators stay in FP32. Raises ConversionError where
-    one of these lies in the graph of another node, such as If: the converter would put its Casts outside.
+    one of these lies in the graph of another node, such as If, since the converter would put its Casts outside, and
+    where the converter fails.
     """
     from onnx import TensorProto
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -69,13 +70,17 @@ def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tupl
     )
     own = {node.name for node in graph.nodes(model)}
     logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.WARNING)
-    half = convert_float_to_float16(
-        model,
-        keep_io_types=True,
-        disable_shape_infer=True,
-        op_block_list=list(blocked),
-        node_block_list=list(kept),
-    )
+    try:
+        half = convert_float_to_float16(
+            model,
+            keep_io_types=True,
+            disable_shape_infer=True,
+            op_block_list=list(blocked),
+            node_block_list=list(kept),
+        )
+    except Exception as error:  # it asserts what it takes for granted, and raises what onnx does
+        reason = str(error).strip().partition("\n")[0]
+        raise ConversionError(f"ONNX Runtime can't convert the model: {type(error).__name__}: {reason}") from error
     _skip_round_trips(half, own)
     _sort(half.graph)
     return half, layers
@@ -167,9 +172,8 @@ def _sort(main: Any) -> None:
 def _read(node: Any) -> list[str]:
     """Return what a node reads, and what the graphs within it read."""
     names = list(node.input)
-    for attribute in node.attribute:
-        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            names += [value.name for value in inner.output]
-            for each in inner.node:
-                names += _read(each)
+    for inner in graph.inner(node):
+        names += [value.name for value in inner.output]
+        for each in inner.node:
+            names += _read(each)
     return names

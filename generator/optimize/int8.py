@@ -18,7 +18,9 @@ PRECISION = comparison.INT8
 MAX_ACCURACY_DROP = 0.03
 CALIBRATED = True
 MIXES_SAMPLES = False
+DIFFERS_FOR_TENSORRT = True
 PACKAGES = ("onnx", "onnxruntime")
+TOOLS: Mapping[str, str] = {}
 # Bins of a histogram. ONNX Runtime's 128 for entropy leave it a single threshold to choose, the largest value; the
 # time that it takes grows with the square.
 ENTROPY_BINS = 256

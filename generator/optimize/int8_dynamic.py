@@ -15,7 +15,9 @@ PRECISION = comparison.INT8
 MAX_ACCURACY_DROP = 0.03
 CALIBRATED = False
 MIXES_SAMPLES = True
+DIFFERS_FOR_TENSORRT = False
 PACKAGES = ("onnx", "onnxruntime")
+TOOLS: Mapping[str, str] = {}
 # Products with constant weights. Convolutions stay: quantized so, ResNet50 was 13% slower than
 # in FP32 on a CPU with VNNI, while ViT-B/16's products were twice as fast.
 OPERATORS = ("MatMul", "Gemm")

@@ -10,7 +10,6 @@ from generator.optimize import graph
 from generator.sources.onnx import graphs
 from generator.specs import Array, Export, Pruning
 
-PACKAGES = ("onnx", "numpy")
 GROUP, ZEROS_OF_GROUP = 4, 2
 
 

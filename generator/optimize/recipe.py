@@ -64,8 +64,16 @@ class Recipe(Protocol):
         """Whether the answer to a sample depends on the others in its batch."""
 
     @property
+    def DIFFERS_FOR_TENSORRT(self) -> bool:  # noqa: N802
+        """Whether TensorRT's parser takes another graph than ONNX Runtime runs best."""
+
+    @property
     def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802
         """The distributions whose versions decide the outcome."""
+
+    @property
+    def TOOLS(self) -> Mapping[str, str]:  # noqa: N802
+        """The tools outside this environment that decide it, and the versions that they have to be."""
 
     def lower(self, request: Request) -> Lowered:
         """Make the model, and check that it was made: ConversionError where nothing was lowered, or it is not valid."""

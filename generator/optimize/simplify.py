@@ -11,7 +11,6 @@ from generator.optimize import graph
 from generator.quiet import quiet
 from generator.specs import Export
 
-PACKAGES = ("onnxslim", "onnxruntime")
 CONTRIB = "com.microsoft"
 # ONNX Runtime's fusions for BERT and its like find those of vision transformers, too.
 FUSIONS = "bert"

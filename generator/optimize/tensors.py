@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from generator.backends import onnxruntime
-from generator.errors import ConversionError
+from generator.errors import ConversionError, VerificationError
 from generator.inputs import Pool, generated
 from generator.optimize.recipe import Request
 from generator.specs import Array, Arrays, Signature
+from generator.verify import usable
 
 # Inputs to measure on where the user gives none: those whose answers say most, of three random ones and a large one.
 FAMILIES = ("random 1", "random 2", "random 3", "large (x10)")
@@ -54,29 +55,21 @@ def asked(request: Request, count: int = len(FAMILIES)) -> list[Arrays]:
     signature = request.export.signature
     if request.data:
         return _singles(request.data, signature)[:count]
-    session = onnxruntime.open_session(request.export.path)
+    run = onnxruntime.open_model(request.export.path)
+    reason = ""
     for _, pool in generated(signature, 1, SEED):
         rows = [pool.families.index(family) for family in FAMILIES]
-        answered = [arrays for arrays in _singles([pool.only(rows)], signature) if _answers(session, arrays)]
-        if answered:
-            return answered[:count]
+        try:
+            kept = usable(pool.only(rows), run, signature)
+        except VerificationError as error:
+            reason = error.message
+            continue
+        return _singles([kept], signature)[:count]
     raise ConversionError(
-        "the model answers none of the generated inputs, so nothing can be measured on it",
+        f"the model answers none of the generated inputs, so nothing can be measured on it: {reason}",
         "Give inputs that it answers with --calibration",
     )
 
 
 def _singles(pools: Sequence[Pool], signature: Signature) -> list[Arrays]:
-    """Return the rows of pools as what the model takes: batches of one, or whole inputs where it has no batches."""
-    singles = [pool.rows([row]) for pool in pools for row in range(len(pool.families))]
-    if signature.batch_dim is None:
-        return [{name: array[0, ...] for name, array in arrays.items()} for arrays in singles]
-    return singles
-
-
-def _answers(session: Any, arrays: Arrays) -> bool:
-    try:
-        session.run(None, dict(arrays))
-    except Exception:  # ONNX Runtime's errors share no class but Exception; what is refused here is no input
-        return False
-    return True
+    return [pool.single(row, signature) for pool in pools for row in range(len(pool.families))]

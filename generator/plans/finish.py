@@ -1,34 +1,37 @@
 """The story of `plans`: what is pending is built on a GPU, compared with ONNX Runtime, and only then published."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from generator.backends.tensorrt import machine, ways
+from generator.backends.tensorrt.plan_spec import PLAN
 from generator.digests import record_files
-from generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, VerificationError, nearest
+from generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, nearest
 from generator.files import link_or_copy
 from generator.manifest import BuiltPlan, PendingPlan
-from generator.plans import config, work
-from generator.plans.standing import Standing, served_files, stand, usable, wanted_tolerance
-from generator.plans.store import changes
+from generator.model_config import LABELS
+from generator.plan_store import changes
+from generator.plans import config
+from generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
 from generator.progress import Progress
 from generator.repository import CONFIG, Published, Repository, StagedModel
 
 if TYPE_CHECKING:
     from generator.backends.tensorrt.machine import Gpu, Machine
-    from generator.backends.tensorrt.ways import Way
+    from generator.backends.tensorrt.making import Known
+    from generator.backends.tensorrt.ways import Wanted, Way
 
-LABELS = "labels.txt"
-Outcome = Literal["published", "unchanged", "deferred", "verified", "failed", "skipped"]
-Wanted = Literal["auto", "process", "container"]
+Outcome = Literal["published", "unchanged", "superseded", "deferred", "verified", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class Row:
     """What became of one plan. ``reasons`` say why it was built where it was, or why it could not be."""
 
-    standing: Standing
+    name: str
+    entry: PendingPlan
     outcome: Outcome
     version: int | None = None
     plans: tuple[BuiltPlan, ...] = ()
@@ -52,53 +55,54 @@ def status(root: Path) -> tuple[Standing, ...]:
 
     Raises RepositoryError where there is no such repository, or its state can't be read.
     """
-    from generator.backends.tensorrt import machine
-
     repository = _opened(root)
     names = sorted(repository.plans.entries())
-    gpus = machine.look().gpus if names else ()
-    return tuple(stand(name, repository, gpus) for name in names)
+    gpus, _ = machine.gpus() if names else ((), "")
+    try:
+        return tuple(stand(name, repository, gpus) for name in names)
+    except OSError as error:
+        raise _unreadable(error, repository) from error
 
 
 def build(
-    root: Path, names: Sequence[str], progress: Progress, *, wanted: Wanted = "auto", rebuild: bool = False
+    root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wanted" = "auto", rebuild: bool = False
 ) -> Report:
     """Build what is pending or stale, of all entries or of those named, and publish what proves right.
 
-    A plan that another host has built and proven is published as it is. One that fails keeps no other from its turn,
-    and stays pending.
+    A plan that another host has built and proven is published as it is; one whose name another model took since is left
+    alone. One that fails keeps no other from its turn, and stays pending.
     """
-    from generator.backends.tensorrt import machine
-
     repository = _opened(root)
-    chosen = _chosen(repository, names)
-    here = machine.look() if chosen else machine.Machine()
-    return _run(
-        repository,
-        chosen,
-        here,
-        progress,
-        lambda standing: _finish(standing, repository, here, wanted, rebuild, progress),
-    )
+
+    def act(name: str, entry: PendingPlan) -> Row:
+        newer = superseded(name, entry, repository)
+        if newer:
+            return Row(name, entry, "superseded", reasons=newer)
+        published, reasons = build_one(name, repository, progress, wanted=wanted, rebuild=rebuild)
+        if published is None:
+            return Row(name, entry, "deferred", reasons=reasons)
+        plans = published.manifest.provenance.plans
+        worst = max((plan.proof.max_rel_diff for plan in plans if plan.proof), default=None)
+        return Row(name, entry, published.status, published.manifest.version, plans, worst, reasons)
+
+    return _run(repository, _chosen(repository, names), progress, act)
 
 
-def verify(root: Path, names: Sequence[str], progress: Progress, *, wanted: Wanted = "auto") -> Report:
+def verify(root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wanted" = "auto") -> Report:
     """Run built plans again on this machine's GPU, and compare their answers; nothing is changed on disk.
 
     Of a published plan it is the published file. Raises ServerError where there is no GPU.
     """
-    from generator.backends.tensorrt import machine
-
     repository = _opened(root)
     chosen = _chosen(repository, names)
-    here = machine.look() if chosen else machine.Machine()
+    here = machine.look(progress) if chosen else machine.Machine()
     if chosen and not here.gpus:
         raise ServerError(f"no plan can be run here: {here.why_no_gpu}", "Run it on a host with the GPU")
 
-    def act(standing: Standing) -> Row:
-        return _verified(standing, repository, here, wanted, progress)
+    def act(name: str, entry: PendingPlan) -> Row:
+        return _verified(stand(name, repository, here.gpus), repository, here, wanted, progress)
 
-    return _run(repository, chosen, here, progress, act)
+    return _run(repository, chosen, progress, act)
 
 
 def _opened(root: Path) -> Repository:
@@ -108,83 +112,72 @@ def _opened(root: Path) -> Repository:
     return repository
 
 
-def _chosen(repository: Repository, names: Sequence[str]) -> list[str]:
-    known = sorted(repository.plans.entries())
+def _chosen(repository: Repository, names: Sequence[str]) -> dict[str, PendingPlan]:
+    """Return the entries that are named, or all; OptionError for a name that there is not."""
+    entries = repository.plans.entries()
     for name in names:
-        if name not in known:
-            hint = nearest(name, known) if known else f"{repository.plans.lock} lists none"
+        if name not in entries:
+            hint = nearest(name, sorted(entries)) if entries else f"{repository.plans.lock} lists none"
             raise OptionError(f"unknown plan {name!r}", hint)
-    return list(dict.fromkeys(names)) or known
+    return {name: entries[name] for name in names or sorted(entries)}
 
 
 def _run(
     repository: Repository,
-    names: Iterable[str],
-    here: "Machine",
+    entries: Mapping[str, PendingPlan],
     progress: Progress,
-    act: Callable[[Standing], Row],
+    act: Callable[[str, PendingPlan], Row],
 ) -> Report:
     """Do the same with every plan; an interrupt ends the run, and the report says what stands."""
     rows: list[Row] = []
     interrupted = False
-    for name in names:
-        standing = stand(name, repository, here.gpus)
-        if interrupted:
-            rows.append(Row(standing, "skipped", reasons=("interrupted",)))
-            continue
+    for name, entry in entries.items():
+        row = Row(name, entry, "skipped", reasons=("interrupted",))
         try:
-            rows.append(act(standing))
+            if not interrupted:
+                row = act(name, entry)
         except ModelRepoError as error:
-            rows.append(Row(standing, "failed", failure=error))
+            row = Row(name, entry, "failed", failure=error)
         except OSError as error:
-            failure = RepositoryError(f"{error.strerror or error}: {error.filename or repository.root}")
-            rows.append(Row(standing, "failed", failure=failure))
+            row = Row(name, entry, "failed", failure=_unreadable(error, repository))
         except KeyboardInterrupt:
             interrupted = True
-            rows.append(Row(standing, "skipped", reasons=("interrupted",)))
+        rows.append(row)
     return Report(repository.root, tuple(rows), progress.total(), interrupted)
+
+
+def _unreadable(error: OSError, repository: Repository) -> RepositoryError:
+    return RepositoryError(f"{error.strerror or error}: {error.filename or repository.root}")
 
 
 # --- build
 
 
-def _finish(
-    standing: Standing, repository: Repository, here: "Machine", wanted: Wanted, rebuild: bool, progress: Progress
-) -> Row:
-    """Build one plan if that is needed, and publish it; what can't be built here is deferred."""
-    if standing.status == "superseded":
-        newest = repository.manifests(standing.name)[-1]
-        return _row(standing, "unchanged", newest.provenance.plans, newest.version, standing.changed)
-    usable(standing)
+def build_one(
+    name: str, repository: Repository, progress: Progress, *, wanted: "Wanted" = "auto", rebuild: bool = False
+) -> tuple[Published | None, tuple[str, ...]]:
+    """Build one plan if that is needed, prove it, and publish it; return that, and why it was built as it was.
+
+    None, and why not, where it can't be built here. Raises RepositoryError where its files are not as they were
+    prepared or another model took its name since, ConversionError where it can't be built, or not in the wanted way, and VerificationError where it answers
+    wrongly; it stays pending then.
+    """
+    here = machine.Machine() if wanted == "defer" else machine.look(progress)
+    standing = stand(name, repository, here.gpus)
+    entry = usable(standing)
     if standing.published and standing.status == "published" and not rebuild:
-        return _row(standing, "unchanged", standing.plans, standing.published.version)
-    repository.preflight(standing.name)
+        return Published("unchanged", standing.published), ()
+    repository.preflight(name)
     reasons: tuple[str, ...] = ()
     wanting = _wanting(standing, here, rebuild)
     if wanting or not standing.fitting:
-        way = work.choose(work.spec_of(standing.entry), here, wanted)
+        way = ways.choose(spec_of(entry), here, wanted)
         reasons = way.reasons
         if way.kind == "deferred" and (rebuild or not standing.fitting):
-            return Row(standing, "deferred", reasons=reasons)
+            return None, reasons
         for gpu in wanting if way.kind != "deferred" else ():
-            _build(standing, repository, here, gpu, way, progress)
-    built = stand(standing.name, repository, here.gpus)
-    if not built.fitting:  # from the cache, where it was proven within another tolerance
-        raise VerificationError(
-            f"the plan differs from ONNX Runtime by more than {wanted_tolerance(built.entry)}",
-            "A looser limit is set with --tolerance of generate",
-        )
-    published = _publish(built, repository, progress)
-    manifest = published.manifest
-    outcome: Outcome = "published" if published.status == "published" else "unchanged"
-    return _row(standing, outcome, manifest.provenance.plans, manifest.version, reasons)
-
-
-def _row(
-    standing: Standing, outcome: Outcome, plans: tuple[BuiltPlan, ...], version: int, reasons: tuple[str, ...] = ()
-) -> Row:
-    worst = max((plan.proof.max_rel_diff for plan in plans if plan.proof), default=None)
-    return Row(standing, outcome, version, plans, worst, reasons)
+            _build(standing, repository, here, gpu, way, rebuild, progress)
+    return _publish(stand(name, repository, here.gpus), repository, progress), reasons
 
 
 def _wanting(standing: Standing, here: "Machine", rebuild: bool) -> tuple["Gpu", ...]:
@@ -194,19 +187,39 @@ def _wanting(standing: Standing, here: "Machine", rebuild: bool) -> tuple["Gpu",
 
 
 def _build(
-    standing: Standing, repository: Repository, here: "Machine", gpu: "Gpu", way: "Way", progress: Progress
+    standing: Standing,
+    repository: Repository,
+    here: "Machine",
+    gpu: "Gpu",
+    way: "Way",
+    rebuild: bool,
+    progress: Progress,
 ) -> None:
     """Build and prove one plan in a staging folder, and keep it; nothing is left of one that fails."""
+    from generator.backends.tensorrt.making import make_plan
+    from generator.plans.reference import reference_of
+
+    entry = standing.entry
     prepared = repository.plan_folder(standing.name)
     with repository.staging() as staging:
         folder = staging / standing.name
-        _lay_out(standing.entry, prepared, folder)
+        _lay_out(entry, prepared, folder)
         with progress.step("build", f"building {standing.name} for {gpu.name}") as step:
-            built = work.make(standing.entry, folder, way, here, gpu, progress)
+            reference = reference_of(entry, folder)
+            known = None if rebuild else _known(standing, gpu)
+            built = make_plan(spec_of(entry), folder, way, here, gpu, reference, progress, known=known, fresh=rebuild)
             worst = f", worst difference {built.proof.max_rel_diff:.1e}" if built.proof else ""
             step.outcome = f"TensorRT {built.tensorrt} ({way.kind}){worst}"
         with repository.locked():
-            repository.keep_plan(standing.name, folder / work.PLAN, built)
+            repository.keep_plan(standing.name, folder / PLAN, built)
+
+
+def _known(standing: Standing, gpu: "Gpu") -> "Known | None":
+    """Return a plan for a GPU that was built from the same, and not compared with the limit of now."""
+    for path, plan in standing.others.items():
+        if plan.compute_capability == gpu.compute_capability and not changes(plan.inputs, standing.entry.inputs):
+            return path, plan
+    return None
 
 
 def _lay_out(entry: PendingPlan, prepared: Path, folder: Path) -> None:
@@ -256,8 +269,11 @@ def _prepared_version(entry: PendingPlan) -> int | None:
 # --- verify
 
 
-def _verified(standing: Standing, repository: Repository, here: "Machine", wanted: Wanted, progress: Progress) -> Row:
+def _verified(standing: Standing, repository: Repository, here: "Machine", wanted: "Wanted", progress: Progress) -> Row:
     """Run one plan again; RepositoryError where it is not built, or no longer from what is prepared."""
+    from generator.backends.tensorrt.making import prove
+    from generator.plans.reference import reference_of
+
     entry = usable(standing)
     gpu = here.gpus[0]
     plan, built = _file_for(standing, repository, gpu)
@@ -266,17 +282,18 @@ def _verified(standing: Standing, repository: Repository, here: "Machine", wante
             "what it was built from is not what is prepared now",
             f"Build it again with: modelrepo plans build {standing.name}",
         )
-    way = work.choose(work.spec_of(entry), here, wanted)
+    spec = spec_of(entry)
+    way = ways.choose(spec, here, wanted)
     if way.kind == "deferred":
         raise ServerError(f"it can't be run here: {'; '.join(way.reasons)}")
     with repository.staging() as staging, progress.step("verify", f"verifying {standing.name} on {gpu.name}") as step:
         folder = staging / standing.name
         _lay_out(entry, repository.plan_folder(standing.name), folder)
-        link_or_copy(plan, folder / work.PLAN)
-        proof = work.prove(entry, folder, way, gpu)
+        link_or_copy(plan, folder / PLAN)
+        proof = prove(spec, folder / PLAN, way, gpu, reference_of(entry, folder))
         step.outcome = f"{proof.cases} cases, worst difference {proof.max_rel_diff:.1e}"
     version = standing.published.version if standing.published else None
-    return Row(standing, "verified", version, (built,), proof.max_rel_diff, way.reasons)
+    return Row(standing.name, entry, "verified", version, (built,), proof.max_rel_diff, way.reasons)
 
 
 def _file_for(standing: Standing, repository: Repository, gpu: "Gpu") -> tuple[Path, BuiltPlan]:

@@ -3,32 +3,27 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from generator.backends import onnxruntime
+from generator.backends.tensorrt.answers import FOLDER, INDEX, SCHEMA
+from generator.backends.tensorrt.plan_spec import ONNX
 from generator.backends.tensorrt.profiles import Profile
-from generator.comparison import Precision, why_useless
-from generator.errors import RepositoryError, VerificationError
+from generator.backends.tensorrt.proof import Reference, answered
+from generator.errors import RepositoryError
 from generator.inputs import make_pool
-from generator.plans.answers import FOLDER, INDEX, SCHEMA
+from generator.manifest import PendingPlan
+from generator.plans.status import wanted_tolerance
 from generator.specs import Array, Arrays, Signature, Tolerance
 
 # Smallest and tuned sizes of a profile: the largest may be too much for a CPU, and proves little more.
 BOUNDS = (0, 1)
 MODEL = "model"
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-def plan_precision(precision: str) -> Precision:
-    """Return how far a plan of this precision may answer from the ONNX model that it was built from."""
-    from generator.backends.tensorrt.proof import TF32
-    from generator.optimize import recipe_of
-
-    return TF32 if precision == "fp32" else recipe_of(precision).PRECISION
 
 
 def write_reference(
@@ -43,7 +38,7 @@ def write_reference(
 
     ``onnx`` is the prepared model in ``folder``, or one that computes the same on a CPU, alone in a folder of its own,
     which is copied. A case is made of the smallest and of the tuned shapes of each profile; a model with fixed shapes
-    has one. ``tolerance`` is the user's, or that of ``plan_precision``. Raises VerificationError where the model gives
+    has one. ``tolerance`` is the limit for the plan's answers. Raises VerificationError where the model gives
     no answer that can be compared.
     """
     target = folder / FOLDER
@@ -51,7 +46,11 @@ def write_reference(
     run = onnxruntime.open_model(onnx)
     cases: list[dict[str, Any]] = []
     for profile, shapes in _cases(profiles):
-        inputs, answers = _answered(run, signature, shapes, seed)
+        fixed = tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in signature.inputs)
+        pool = make_pool([replace(spec, shape=("row", *spec.shape)) for spec in fixed], 0, seed)
+        whole = Signature(fixed, signature.outputs)  # of one size: a row is all inputs of a case
+        row, answers = next(answered(pool, run, whole))
+        inputs = pool.single(row, whole)
         cases.append(_write_case(target, len(cases), profile, shapes, inputs, answers))
     own = onnx.parent.resolve() != folder.resolve()
     if own:
@@ -59,11 +58,7 @@ def write_reference(
     document = {
         "schema": SCHEMA,
         "model": f"{MODEL}/{onnx.name}" if own else None,
-        "tolerance": {
-            "relative": tolerance.relative,
-            "absolute": tolerance.absolute,
-            "text": str(tolerance),
-        },
+        "tolerance": asdict(tolerance),
         "batched": signature.batch_dim is not None,
         "cases": cases,
     }
@@ -79,25 +74,6 @@ def _cases(profiles: Sequence[Profile]) -> list[tuple[int, Shapes]]:
             if (number, shapes) not in cases:
                 cases.append((number, shapes))
     return cases or [(0, {})]
-
-
-def _answered(run: Any, signature: Signature, shapes: Shapes, seed: int) -> tuple[Arrays, Arrays]:
-    """Return inputs of these shapes, and answers that can be compared; VerificationError where none is found."""
-    sized = [replace(spec, shape=("row", *shapes.get(spec.name, spec.shape))) for spec in signature.inputs]
-    pool = make_pool(sized, 0, seed)
-    problem = ""
-    for row in range(len(pool.families)):
-        inputs = {name: array[0] for name, array in pool.rows([row]).items()}
-        try:
-            answers = {name: np.asarray(answer) for name, answer in run(inputs).items()}
-        except VerificationError as error:  # a model may refuse some values
-            problem = str(error)
-            continue
-        useless = why_useless({name: answer[np.newaxis] for name, answer in answers.items()}, pool, [row])
-        if useless is None:
-            return inputs, answers
-        problem = useless
-    raise VerificationError(f"no answer that a plan could be compared with: {problem}")
 
 
 def _write_case(
@@ -117,6 +93,26 @@ def _write_case(
         file = _write(target / f"{number}-out-{position}.bin", array.astype(f"<{'f8' if kind == 'd' else 'i8'}"))
         written["outputs"].append({"name": name, "file": file, "type": kind, "shape": list(array.shape)})
     return written
+
+
+def reference_of(entry: PendingPlan, folder: Path) -> Reference:
+    """Return what the plan that is built in ``folder``, from an entry's files, is compared with.
+
+    That is the prepared model, or one that computes the same where a CPU lacks operators of it, and the values that its
+    inputs may have. RepositoryError where the reference can't be read.
+    """
+    import onnx
+
+    from generator.export import onnx_file
+
+    found = onnx_file.read_signature(onnx.load(folder / ONNX, load_external_data=False).graph)
+    known = {spec.name: spec for spec in entry.provenance.source.inputs}
+    return Reference(
+        model=stand_in_model(folder) or folder / ONNX,
+        signature=Signature(tuple(known.get(spec.name, spec) for spec in found.inputs), found.outputs),
+        tolerance=wanted_tolerance(entry),
+        seed=int(entry.provenance.options.get("seed", 0)),
+    )
 
 
 def stand_in_model(folder: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """A stand-in for docker: it runs a container's command on this machine, in the folder that would be mounted.
 
-STAND_IN_DOCKER=no-gpu makes it a docker without NVIDIA's container toolkit.
+STAND_IN_DOCKER=no-gpu makes it a docker without NVIDIA's container toolkit. It notes each call in the file
+STAND_IN_DOCKER_CALLS, if set.
 """
 
 import json
@@ -14,6 +15,9 @@ TENSORRT = os.environ.get("STAND_IN_TENSORRT", "11.2.1.0")
 
 
 def main(words: list[str]) -> int:
+    if os.environ.get("STAND_IN_DOCKER_CALLS"):
+        with Path(os.environ["STAND_IN_DOCKER_CALLS"]).open("a") as calls:
+            calls.write(f"{' '.join(words)}\n")
     match words:
         case ["info", *_]:
             runtimes: dict[str, object] = {} if os.environ.get("STAND_IN_DOCKER") == "no-gpu" else {"nvidia": {}}

@@ -1,16 +1,18 @@
-"""A stand-in for nvidia-smi: one GPU, whose compute capability STAND_IN_GPU may say; "none" for no GPU at all."""
+"""A stand-in for nvidia-smi: GPUs with the compute capabilities that STAND_IN_GPU lists, "none" for no GPU at all."""
 
 import os
 import sys
 
-FIELDS = {
-    "index": "0",
-    "name": "Stand-in GPU",
-    "compute_cap": os.environ.get("STAND_IN_GPU", "8.9"),
-    "memory.total": "24576",
-    "driver_version": "580.95.05",
-}
-if FIELDS["compute_cap"] == "none":
+CAPABILITIES = os.environ.get("STAND_IN_GPU", "8.9").split(",")
+if CAPABILITIES == ["none"]:
     sys.exit("No devices were found")
 (query,) = [word.partition("=")[2] for word in sys.argv if word.startswith("--query-gpu=")]
-print(", ".join(FIELDS[field] for field in query.split(",")))
+for index, capability in enumerate(CAPABILITIES):
+    fields = {
+        "index": str(index),
+        "name": "Stand-in GPU",
+        "compute_cap": capability,
+        "driver_version": "580.95.05",
+        "uuid": f"GPU-{index}a1e-0000",
+    }
+    print(", ".join(fields[field] for field in query.split(",")))

@@ -6,27 +6,25 @@ is here, ``ways`` how it is built, ``making`` is the story of one plan.
 
 import shlex
 
-from generator.backends.tensorrt import machine, plan_spec, profiles, ways
+from generator.backends.tensorrt import plan_spec, profiles, ways
 from generator.backends.tensorrt.machine import gpu_present
 from generator.backends.tensorrt.plan_spec import PlanSpec
 from generator.backends.tensorrt.settings import OPTIONS, PRECISIONS, settings
 from generator.digests import sha256_of
-from generator.specs import Artifact, Deferred, Instances, Order
+from generator.specs import Deferred, Instances, Order
 
-__all__ = ["GRAPH_LEVEL", "INSTANCES", "OPTIONS", "PARAMETERS", "PRECISIONS", "TRITON_NAME", "build", "gpu_present",
-           "preferred_batch_sizes", "settings", "spec_of"]  # fmt: skip
+__all__ = ["INSTANCES", "OPTIONS", "PRECISIONS", "TRITON_NAME", "build", "gpu_present", "preferred_batch_sizes",
+           "settings", "spec_of"]  # fmt: skip
 TRITON_NAME = "tensorrt"
 # TensorRT runs on GPUs only.
 INSTANCES = Instances("KIND_GPU", 1)
-GRAPH_LEVEL = None
-PARAMETERS: dict[str, str] = {}
 # Packages whose versions decide the graph that a plan is built from.
 TOOLS = ("modelrepo", "onnx", "onnxruntime")
 
 
 def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
     """Return the size the plan's profile is tuned for: half the largest batch."""
-    return (max(1, max_batch_size // 2),) if max_batch_size else ()
+    return (profiles.tuned_batch(max_batch_size),) if max_batch_size else ()
 
 
 def spec_of(order: Order) -> PlanSpec:
@@ -44,22 +42,22 @@ def spec_of(order: Order) -> PlanSpec:
         version_compatible=order.options.version_compatible,
         workspace_mib=plan_spec.WORKSPACE_MIB,
         optimization_level=plan_spec.OPTIMIZATION_LEVEL,
+        sparse=order.options.prune is not None and order.options.prune.structured,
         onnx={file.relative_to(folder).as_posix(): sha256_of(file) for file in order.export.files},
         tools=_versions(),
     )
 
 
-def build(order: Order) -> Artifact | Deferred:
+def build(order: Order) -> Deferred:
     """Return what decides the plan, and the command that builds it elsewhere: ``generator.plans`` builds it here.
 
     Raises OptionError for profiles that do not fit the model, and ConversionError where a way is wanted that is not
     possible here.
     """
     spec = spec_of(order)
-    way = ways.choose(spec, machine.look(order.progress), order.options.plan_builder)
+    way = ways.find(spec, order.options.plan_builder, order.progress)
     command = shlex.join(plan_spec.container_command(spec, order.folder))
-    reason = f"plan building needs the GPU that will serve it; {'; '.join(way.reasons)}"
-    return Deferred(reason, command, plan_spec.inputs_of(spec), here=way.kind != "deferred")
+    return Deferred(way.deferral, command, plan_spec.inputs_of(spec), here=way.kind != "deferred")
 
 
 def _versions() -> dict[str, str]:

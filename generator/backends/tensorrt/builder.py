@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,16 +45,6 @@ OWN = Toolchain()
 
 
 @dataclass(frozen=True)
-class BuiltPlan:
-    """A plan that was built: seconds it took, the version of the TensorRT that did, and the layers of its network."""
-
-    plan: Path
-    seconds: float
-    tensorrt: str
-    layers: int
-
-
-@dataclass(frozen=True)
 class Asked:
     """Inputs to ask a plan, and the index of the profile whose range they are in."""
 
@@ -70,7 +61,7 @@ def build_plan(
     *,
     device: int | None = None,
     toolchain: Toolchain = OWN,
-) -> BuiltPlan:
+) -> None:
     """Build ``onnx`` into ``plan``, on the GPU with index ``device``, and tell the builder's phases as remarks.
 
     Raises ConversionError: an operator that the parser refuses, by name and node; a profile that it does not take; no
@@ -85,15 +76,15 @@ def build_plan(
         "version_compatible": spec.version_compatible,
         "workspace_mib": spec.workspace_mib,
         "optimization_level": spec.optimization_level,
+        "sparse": spec.sparse,
     }
     try:
-        done = _work(job, BUILD_SECONDS, toolchain, device, _told(progress))
+        _work(job, BUILD_SECONDS, toolchain, device, _told(progress))
     except BaseException:
         plan.unlink(missing_ok=True)
         raise
     finally:
         plan.with_name(f"{plan.name}.tmp").unlink(missing_ok=True)
-    return BuiltPlan(plan, done["seconds"], done["tensorrt"], done["layers"])
 
 
 def run_plan(
@@ -147,7 +138,7 @@ def _work(
     device: int | None,
     heard: Callable[[str], None] | None,
 ) -> dict[str, Any]:
-    """Run the worker and return what it is done with."""
+    """Run the worker and return what it is done with; ConversionError where it fails, or takes too long."""
     environment = {**os.environ, **toolchain.environment}
     if device is not None:  # nvidia-smi counts in this order, CUDA by itself does not
         environment |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(device)}
@@ -155,7 +146,12 @@ def _work(
         written = Path(folder) / "job.json"
         written.write_text(json.dumps(job), "utf-8")
         command = [toolchain.python, "-P", str(WORKER), str(written)]
-        told = process.run(command, timeout=seconds, environment=environment, heard=heard)
+        try:
+            told = process.run(command, timeout=seconds, environment=environment, heard=heard)
+        except subprocess.TimeoutExpired as error:
+            raise ConversionError(
+                f"TensorRT could not {job['task']} the plan within {error.timeout / 3600:.0f} hours"
+            ) from None
     last: dict[str, Any] = [{}, *_events(told.out)][-1]
     if "done" in last:
         return dict(last["done"])

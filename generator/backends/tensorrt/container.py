@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from generator import process
+from generator.backends.tensorrt import answers as plan_answers
 from generator.backends.tensorrt.builder import FOREIGN, OUT_OF_MEMORY, Asked, another, plain
 from generator.backends.tensorrt.plan_spec import PLAN, TRTEXEC, UNFINISHED, PlanSpec, container_command, in_container
 from generator.errors import ConversionError, VerificationError
-from generator.plans import answers as plan_answers
 from generator.progress import Progress
 from generator.specs import Arrays, Signature
 
@@ -69,18 +69,6 @@ def build_in_container(spec: PlanSpec, folder: Path, progress: Progress, device:
     finally:
         (folder / UNFINISHED).unlink(missing_ok=True)
     return folder / PLAN
-
-
-def trtexec(spec: PlanSpec, folder: Path, device: int = 0) -> Callable[[Sequence[str]], None]:
-    """Return a function that runs trtexec with arguments of its own in ``folder``; ConversionError where it fails."""
-
-    def run(arguments: Sequence[str]) -> None:
-        script = f'{TRTEXEC}; exec "$T" {shlex.join(arguments)}'
-        told = _run(in_container(spec.image, folder, device, script), spec.image, BUILD_SECONDS)
-        if told.code:
-            raise _failure(told, spec.image, "could not run the plan")
-
-    return run
 
 
 def _told_phase(progress: Progress) -> Callable[[str], None]:
@@ -150,9 +138,10 @@ def _refused(node: re.Match[str], after: str) -> ConversionError:
 
 
 def run_plan(spec: PlanSpec, plan: Path, signature: Signature, asked: Sequence[Asked], device: int = 0) -> list[Arrays]:
-    """Return the plan's answers to each of ``asked``, run by trtexec in the image that will serve it.
+    """Return the plan's answers to each of ``asked``, by the outputs' names, in the dtypes of ``signature``.
 
-    Raises VerificationError where it can't be loaded or run, or gives no answers.
+    One container of the image that will serve it has trtexec run them all; answers have the six digits that it prints.
+    Raises VerificationError where there is no container, where the plan can't be loaded or run, or gives no answers.
     """
     import numpy as np
 
@@ -169,10 +158,12 @@ def run_plan(spec: PlanSpec, plan: Path, signature: Signature, asked: Sequence[A
             )
             runs.append(f'"$T" {shlex.join(arguments)}')
         script = f"{TRTEXEC}; {' && '.join(runs)}"
-        told = _run(in_container(spec.image, folder, device, script), spec.image, BUILD_SECONDS)
-        if told.code:
-            error = _failure(told, spec.image, "could not run the plan")
-            raise VerificationError(error.message, error.hint)
+        try:
+            told = _run(in_container(spec.image, folder, device, script), spec.image, ASK_SECONDS)
+            if told.code:
+                raise _failure(told, spec.image, "could not run the plan")
+        except ConversionError as error:
+            raise VerificationError(error.message, error.hint) from error
         answers: list[Arrays] = []
         for number in range(len(asked)):
             try:

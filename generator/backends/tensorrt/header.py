@@ -4,13 +4,11 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from generator.backends.tensorrt.answers import MAGIC, VERSION_AT
 from generator.backends.tensorrt.plan_spec import PlanSpec
 from generator.errors import ConversionError
 
-# Little-endian at byte 0: "trtf" as a number; 0 at byte 4; the version of TensorRT at byte 24, a byte each.
-MAGIC = 0x74727466
-VERSION_AT = 24
-SIZE = 28
+SIZE = VERSION_AT + 4
 RTX = b"vtrt"
 # A length and then text: what some tools put before the plan, and Triton does not take.
 PREFIX = 4

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from generator import process
 from generator.progress import Progress
@@ -17,7 +18,7 @@ from generator.progress import Progress
 SECONDS = 30.0
 # NVML, without a package of its own: nvidia-smi comes with the driver, and WSL keeps it in a place of its own.
 NVIDIA_SMI = ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")
-QUERY = "index,name,compute_cap,memory.total,driver_version"
+QUERY = "index,name,compute_cap,driver_version,uuid"
 # A Builder raises TypeError without a usable GPU, and what comes after it may crash: never in this process.
 PROBE = "import tensorrt; print(tensorrt.__version__); tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))"
 # What `docker run --gpus` needs of the host besides the daemon, where the daemon does not list it as a runtime.
@@ -26,13 +27,13 @@ HOOKS = ("nvidia-container-runtime-hook", "nvidia-cdi-hook")
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: its index and name, compute capability such as "8.9", memory in MiB, and the driver's version."""
+    """A GPU: its index and name, compute capability such as "8.9", the driver's version, and the GPU's UUID."""
 
     index: int
     name: str
     compute_capability: str
-    memory_mib: int
     driver: str
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,30 @@ class Machine:
         return tuple(first.values())
 
 
+# What was found in each run; a Progress belongs to one.
+_found: WeakKeyDictionary[Progress, Machine] = WeakKeyDictionary()
+
+
 def gpu_present() -> bool:
     """Tell whether NVIDIA's kernel driver offers a device (natively, or through WSL)."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def look(progress: Progress | None = None) -> Machine:
-    """Find out what is here; what can't be found is told in the Machine, and nothing is raised."""
-    gpus, no_gpu = _gpus()
-    if not gpus:  # nothing else is asked: TensorRT may crash without one, and docker has none to give
+    """Find out what is here, once in a run; what can't be found is told in the Machine, and nothing is raised."""
+    progress = progress or Progress()
+    if progress not in _found:
+        _found[progress] = _look(progress)
+    return _found[progress]
+
+
+def _look(progress: Progress) -> Machine:
+    found, no_gpu = gpus()
+    if not found:  # nothing else is asked: TensorRT may crash without one, and docker has none to give
         return Machine(why_no_gpu=no_gpu, why_no_tensorrt=_missing() or "")
-    if progress:
-        progress.note("asking for TensorRT and docker")
+    progress.note("asking for TensorRT and docker")
     tensorrt, no_tensorrt = _tensorrt()
-    return Machine(gpus, tensorrt, _docker(), "", no_tensorrt)
+    return Machine(found, tensorrt, _docker(), "", no_tensorrt)
 
 
 def _ask(command: Sequence[str]) -> process.Finished | str:
@@ -84,8 +95,8 @@ def _ask(command: Sequence[str]) -> process.Finished | str:
         return f"{Path(command[0]).name} can't be run: {error.strerror}"
 
 
-def _gpus() -> tuple[tuple[Gpu, ...], str]:
-    """Return the GPUs that CUDA may use, and otherwise why there are none."""
+def gpus() -> tuple[tuple[Gpu, ...], str]:
+    """Return the GPUs that CUDA may use, and otherwise why there are none: asks nvidia-smi, and nothing else."""
     program = next(filter(None, map(shutil.which, NVIDIA_SMI)), None)
     if program is None:
         known = "a CUDA device without nvidia-smi, which comes with its driver" if gpu_present() else ""
@@ -96,26 +107,29 @@ def _gpus() -> tuple[tuple[Gpu, ...], str]:
     if told.code:
         return (), f"nvidia-smi finds no usable GPU: {told.last_words}"
     try:
-        gpus = tuple(_gpu(line) for line in told.out.splitlines() if line.strip())
+        found = tuple(_gpu(line) for line in told.out.splitlines() if line.strip())
     except ValueError:
         return (), f"nvidia-smi said something unexpected: {told.last_words}"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not gpus or visible is None:
-        return gpus, "" if gpus else "no CUDA device on this machine"
-    shown = tuple(gpu for gpu in gpus if _is_visible(gpu, visible))
-    return shown, "" if shown else f"CUDA_VISIBLE_DEVICES={visible} hides every GPU"
+    if not found or visible is None:
+        return found, "" if found else "no CUDA device on this machine"
+    shown = tuple(gpu for gpu in found if _is_visible(gpu, visible))
+    return shown, "" if shown else f"CUDA_VISIBLE_DEVICES={visible} names no whole GPU of this machine"
 
 
 def _is_visible(gpu: Gpu, visible: str) -> bool:
-    """Tell whether a GPU is among those that CUDA is told to use, by index; names of UUIDs are not looked into."""
+    """Tell whether a GPU is among those that CUDA is told to use: by index, or by the beginning of its UUID.
+
+    A part of a GPU (MIG) is none: nvidia-smi does not say here which one it belongs to.
+    """
     named = [each.strip() for each in visible.split(",")]
-    return str(gpu.index) in named or any(each.startswith(("GPU-", "MIG-")) for each in named)
+    return str(gpu.index) in named or any(each.startswith("GPU-") and gpu.uuid.startswith(each) for each in named)
 
 
 def _gpu(line: str) -> Gpu:
-    index, name, capability, memory, driver = (part.strip() for part in line.split(","))
+    index, name, capability, driver, uuid = (part.strip() for part in line.split(","))
     float(capability)  # "[N/A]" where the driver is too old to say
-    return Gpu(int(index), name, capability, int(memory), driver)
+    return Gpu(int(index), name, capability, driver, uuid)
 
 
 def _missing() -> str | None:

@@ -3,33 +3,35 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from generator.backends.tensorrt.machine import Gpu
 from generator.cache import cache_folder
 from generator.digests import sha256_of
+from generator.files import replace_copy
+from generator.manifest import BuiltPlan
 
 # The newest plans that are kept; each is as large as its model.
 KEPT = 20
 
 
-def find(key: str) -> tuple[Path, dict[str, Any]] | None:
+def find(key: str) -> tuple[Path, BuiltPlan] | None:
     """Return the plan that was kept under a key, with its record; None for none, or one that was changed."""
     folder = _folder() / key
     try:
         document = json.loads((folder / "record.json").read_text("utf-8"))
         plan = folder / "model.plan"
         if sha256_of(plan) == document["sha256"]:
-            return plan, dict(document["record"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+            return plan, BuiltPlan.of(document["record"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
         return None  # not there, half there, or damaged: it is built again
     return None
 
 
-def keep(key: str, plan: Path, record: Mapping[str, Any]) -> None:
+def keep(key: str, plan: Path, record: BuiltPlan) -> None:
     """Copy a plan that was built and proven into the cache, where it appears as a whole; the oldest make room.
 
     Raises OSError where nothing can be written, and RuntimeError for a user without a home folder.
@@ -39,24 +41,32 @@ def keep(key: str, plan: Path, record: Mapping[str, Any]) -> None:
     fresh = Path(tempfile.mkdtemp(prefix="new-", dir=home))
     try:
         shutil.copyfile(plan, fresh / "model.plan")
-        document = {"sha256": sha256_of(fresh / "model.plan"), "record": dict(record)}
+        document = {"sha256": sha256_of(fresh / "model.plan"), "record": asdict(record)}
         (fresh / "record.json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
         shutil.rmtree(home / key, ignore_errors=True)
         fresh.rename(home / key)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    plans = sorted((path for path in home.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for old in plans[:-KEPT]:
+    ages: dict[Path, float] = {}
+    for path in home.iterdir():
+        with suppress(FileNotFoundError):  # another run has just removed it
+            ages[path] = path.stat().st_mtime
+    for old in sorted(ages, key=lambda path: ages[path])[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def timing_cache(builder: str, gpu: Gpu) -> Path:
     """Return the file for what a builder (a TensorRT version, or an image) has learnt of a type of GPU."""
     name = sha256(f"{builder} {gpu.name} {gpu.compute_capability}".encode()).hexdigest()[:16]
-    path = _folder().with_name("timing") / f"{name}.cache"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return _folder().with_name("timing") / f"{name}.cache"
+
+
+def keep_timing(learnt: Path, builder: str, gpu: Gpu) -> None:
+    """Keep what a builder has learnt, in one step; OSError where it can't be written."""
+    target = timing_cache(builder, gpu)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace_copy(learnt, target)
 
 
 def _folder() -> Path:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generator.backends.tensorrt.answers import decisive
 from generator.backends.tensorrt.profiles import Profile
+from generator.backends.tensorrt.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from generator.backends.tensorrt.machine import Gpu
@@ -24,6 +26,14 @@ PLAN = "model.plan"
 UNFINISHED = "model.plan.tmp"
 TIMING_CACHE = "timing.cache"
 
+# The type that each plain field of a PlanSpec has in JSON.
+PLAIN: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("release", "image", "precision"), str),
+    "tensorrt": (str, type(None)),
+    **dict.fromkeys(("version_compatible", "sparse"), bool),
+    **dict.fromkeys(("workspace_mib", "optimization_level"), int),
+}
+
 
 @dataclass(frozen=True)
 class PlanSpec:
@@ -31,7 +41,7 @@ class PlanSpec:
 
     ``tensorrt`` is the version that ``image`` is known or thought to hold, as far as it is known ("10.16"), or None.
     ``onnx`` are the files of the typed ONNX model with their SHA-256 (hex), relative to its folder, ``model.onnx``
-    first; ``tools`` the versions of what made it.
+    first; ``tools`` the versions of what made it. ``sparse`` lets the builder use that 2 of every 4 weights are 0.
     """
 
     release: str
@@ -42,6 +52,7 @@ class PlanSpec:
     version_compatible: bool
     workspace_mib: int
     optimization_level: int
+    sparse: bool
     onnx: Mapping[str, str]
     tools: Mapping[str, str]
 
@@ -53,8 +64,16 @@ class PlanSpec:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "PlanSpec":
-        """Read what ``to_json`` made; further keys are left aside. KeyError or TypeError where it is damaged."""
+        """Read what ``to_json`` made; further keys are left aside.
+
+        KeyError, TypeError, ValueError or AttributeError where it is damaged.
+        """
         known = {name: document[name] for name in cls.__dataclass_fields__}
+        for name, kind in PLAIN.items():
+            if not isinstance(known[name], kind):
+                raise TypeError(f"{name} is {known[name]!r}")
+        if known["precision"] not in PRECISIONS:
+            raise ValueError(f"precision is {known['precision']!r}")
         profiles = tuple(
             Profile({name: _bounds(shapes) for name, shapes in each.items()}) for each in known["profiles"]
         )
@@ -92,6 +111,7 @@ def trtexec_arguments(spec: PlanSpec) -> list[str]:
         f"--memPoolSize=workspace:{spec.workspace_mib}",
         f"--timingCacheFile={TIMING_CACHE}",
         f"--builderOptimizationLevel={spec.optimization_level}",
+        *(["--sparsity=enable"] if spec.sparse else []),
         "--profilingVerbosity=layer_names_only",
     ]
 
@@ -121,7 +141,7 @@ def cache_key(spec: PlanSpec, gpu: "Gpu", tensorrt_version: str) -> str:
     Everything counts by name: the integers of TensorRT's enumerations shifted between 10 and 11.
     """
     document = {
-        **inputs_of(spec),
+        **decisive(inputs_of(spec)),
         "built_by": tensorrt_version,
         "gpu": gpu.name,
         "compute_capability": gpu.compute_capability,

@@ -29,6 +29,11 @@ class Profile:
         return ",".join(f"{name}:{'x'.join(map(str, shapes[bound]))}" for name, shapes in self.shapes.items())
 
 
+def tuned_batch(max_batch_size: int) -> int:
+    """Return the batch that a profile is tuned for where the user names none: half the largest."""
+    return max(1, max_batch_size // 2)
+
+
 def derive(
     signature: Signature,
     max_batch_size: int,
@@ -53,7 +58,7 @@ def derive(
             if name not in symbols:
                 raise OptionError(f"--profiles names {name!r}, no dimension of the model", nearest(name, symbols))
         if signature.batch_dim is not None:
-            preferred = max(preferred_batch_sizes, default=max(1, max_batch_size // 2))
+            preferred = max(preferred_batch_sizes, default=tuned_batch(max_batch_size))
             each.setdefault(str(signature.batch_dim), (1, preferred, max_batch_size) if max_batch_size else (1, 1, 1))
         missing = [name for name in symbols if name not in each]
         if missing:

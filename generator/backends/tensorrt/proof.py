@@ -10,16 +10,44 @@ from generator import verify
 from generator.backends import onnxruntime
 from generator.backends.tensorrt.builder import Asked
 from generator.backends.tensorrt.plan_spec import PlanSpec
-from generator.comparison import FP16, Precision, why_useless
+from generator.comparison import BF16, FP16, TF32, Precision, why_useless
 from generator.errors import VerificationError
 from generator.inputs import RANDOM, Pool, make_pool
+from generator.manifest import PlanProof
 from generator.remembered import LIMIT_BYTES, Remembered
 from generator.specs import Arrays, Signature, Tolerance, Verification
 
 # Asks a plan all of it, and returns its answers in order: builder.run_plan or container.run_plan.
 Ask = Callable[[Sequence[Asked]], list[Arrays]]
-# FP32 in a graph is TF32 in a plan: TensorRT multiplies with a mantissa of 10 bits, as many as FP16 has.
-TF32 = FP16
+# Plan and reference run the same quantized graph, so that what lowering costs is in both. What is left is rounding
+# between the quantized layers, which now and then moves a value by a step of 1/127. A first guess: no plan was ever
+# measured.
+QUANTIZED = Precision(Tolerance(relative=5e-2), rounding=2e-2)
+# How far a plan may answer from ONNX Runtime on the ONNX model that it was built from. Layers that stayed FP32 are TF32
+# in every plan.
+PRECISIONS = {"fp32": TF32, "fp16": FP16, "bf16": BF16, "int8": QUANTIZED, "fp8": QUANTIZED}
+
+
+def plan_precision(precision: str) -> Precision:
+    """Return how far a plan of this precision may answer from the ONNX model that it was built from."""
+    return PRECISIONS[precision]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a plan is compared with: an ONNX model that computes the same on a CPU, and its signature.
+
+    ``tolerance`` is the user's, None for that of the plan's precision; ``seed`` is that of the inputs.
+    """
+
+    model: Path
+    signature: Signature
+    tolerance: Tolerance | None = None
+    seed: int = 0
+
+    def limit(self, precision: str) -> Tolerance:
+        """Return the tolerance for a plan of this precision."""
+        return self.tolerance or plan_precision(precision).tolerance
 
 
 @dataclass(frozen=True)
@@ -31,34 +59,21 @@ class _Case:
     pool: Pool
 
 
-def verify_plan(
-    ask: Ask,
-    onnx: Path,
-    spec: PlanSpec,
-    signature: Signature,
-    precision: Precision = TF32,
-    tolerance: Tolerance | None = None,
-    seed: int = 0,
-) -> Verification:
-    """Compare a plan with ONNX Runtime on ``onnx``, which is what it was built from or computes the same on a CPU.
+def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
+    """Compare a plan with ONNX Runtime on the model of ``reference``.
 
     Everything is asked in one go, since a plan takes seconds to load. Raises VerificationError where an answer is
     missing, NaN or too far off, and where ONNX Runtime answers nothing that could be compared.
     """
-    reference = Remembered(onnxruntime.open_model(onnx), LIMIT_BYTES)
-    cases = [*_cases(spec, signature, reference.ask, seed)]
+    kept = Remembered(onnxruntime.open_model(reference.model), LIMIT_BYTES)
+    cases = [*_cases(spec, reference, kept.ask)]
     asked: list[Asked] = []
     for case in cases:
-        _compare(
-            case, signature, reference.ask, _recording(reference.recall, case.profile, asked), precision, tolerance
-        )
+        _compare(case, spec, reference, kept.ask, _recording(kept.recall, case.profile, asked))
     answers = iter(ask(asked))
-    found = [
-        _compare(case, signature, reference.recall, lambda inputs: next(answers), precision, tolerance)
-        for case in cases
-    ]
-    worst = max(found, key=lambda each: each.max_rel_diff or 0.0)
-    return replace(worst, cases=sum(each.cases for each in found))
+    found = [_compare(case, spec, reference, kept.recall, lambda inputs: next(answers)) for case in cases]
+    worst = max(each.max_rel_diff or 0.0 for each in found)
+    return PlanProof(sum(each.cases for each in found), worst, reference.limit(spec.precision))
 
 
 def _recording(reference: verify.Run, profile: int, asked: list[Asked]) -> verify.Run:
@@ -71,32 +86,26 @@ def _recording(reference: verify.Run, profile: int, asked: list[Asked]) -> verif
     return run
 
 
-def _compare(
-    case: _Case,
-    signature: Signature,
-    reference: verify.Run,
-    candidate: verify.Run,
-    precision: Precision,
-    tolerance: Tolerance | None,
-) -> Verification:
+def _compare(case: _Case, spec: PlanSpec, reference: Reference, run: verify.Run, candidate: verify.Run) -> Verification:
     return verify.verify(
-        reference,
+        run,
         candidate,
-        signature,
+        reference.signature,
         max_batch_size=case.batch,
         seed=0,
-        tolerance=tolerance,
-        precision=precision,
+        tolerance=reference.tolerance,
+        precision=plan_precision(spec.precision),
         sizes=(case.batch,),
         pools=(case.pool,),
     )
 
 
-def _cases(spec: PlanSpec, signature: Signature, reference: verify.Run, seed: int) -> Iterator[_Case]:
+def _cases(spec: PlanSpec, reference: Reference, run: verify.Run) -> Iterator[_Case]:
     """Yield the three bounds of every profile, none twice; a model of fixed shapes has one case.
 
     Every family of inputs is asked at the largest shapes, the random ones at the others.
     """
+    signature = reference.signature
     lead = 0 if signature.batch_dim is None else 1
     seen = set()
     for number, profile in enumerate(spec.profiles):
@@ -108,30 +117,36 @@ def _cases(spec: PlanSpec, signature: Signature, reference: verify.Run, seed: in
             sized = [replace(each, shape=shapes.get(each.name, each.shape)) for each in signature.inputs]
             batch = int(sized[0].shape[0]) if lead else 1
             rows = [replace(each, shape=("row", *each.shape[lead:])) for each in sized]
-            pool = _answered(make_pool(rows, batch, seed), reference, lead)
+            pool = _usable(make_pool(rows, batch, reference.seed), run, signature)
             few = len(pool.families) if bound == 2 else min(len(pool.families), max(batch, len(RANDOM)))
             yield _Case(number, batch, pool.only(range(few)))
     if not spec.profiles:
         rows = [replace(each, shape=("row", *each.shape)) for each in signature.inputs]
-        yield _Case(0, 1, _answered(make_pool(rows, 1, seed), reference, lead))
+        yield _Case(0, 1, _usable(make_pool(rows, 1, reference.seed), run, signature))
 
 
-def _answered(pool: Pool, reference: verify.Run, lead: int) -> Pool:
-    """Return the rows that the reference answers with numbers: a model may refuse values that it was not made for."""
-    kept = []
-    problem = ""
+def _usable(pool: Pool, run: verify.Run, signature: Signature) -> Pool:
+    return pool.only([row for row, _ in answered(pool, run, signature)])
+
+
+def answered(pool: Pool, run: verify.Run, signature: Signature) -> Iterator[tuple[int, Arrays]]:
+    """Yield the rows that a model answers with numbers, and its answers: it may refuse values it was not made for.
+
+    Raises VerificationError at the end where there were none.
+    """
+    some, problem = False, ""
     for row in range(len(pool.families)):
-        inputs = pool.rows([row])
         try:
-            answers = reference(inputs if lead else {name: array[0] for name, array in inputs.items()})
+            answers = {name: np.asarray(answer) for name, answer in run(pool.single(row, signature)).items()}
         except VerificationError as error:
             problem = str(error)
             continue
-        whole = {name: answer if lead else np.asarray(answer)[np.newaxis] for name, answer in answers.items()}
+        batched = signature.batch_dim is not None
+        whole = {name: answer if batched else answer[np.newaxis] for name, answer in answers.items()}
         useless = why_useless(whole, pool, [row])
         if useless is None:
-            kept.append(row)
+            some = True
+            yield row, answers
         problem = useless or problem
-    if not kept:
+    if not some:
         raise VerificationError(f"no answer that a plan could be compared with: {problem}")
-    return pool.only(kept)

@@ -7,7 +7,7 @@ from generator.backends.tensorrt.profiles import Profile
 from generator.specs import Options, Settings, Signature
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
-OPTIONS = ("profiles", "version_compatible", "cuda_graphs")
+OPTIONS = ("profiles", "plan_builder", "version_compatible", "cuda_graphs")
 
 
 def settings(name: str, options: Options, signature: Signature, precision: str, batch: int) -> Settings:
@@ -15,7 +15,7 @@ def settings(name: str, options: Options, signature: Signature, precision: str, 
 
     An instance uses one profile unless it is told of all.
     """
-    preferred = options.preferred_batch_sizes or ((max(1, batch // 2),) if batch else ())
+    preferred = options.preferred_batch_sizes or ((profiles.tuned_batch(batch),) if batch else ())
     derived = profiles.derive(signature, batch, preferred, options.profiles)
     return Settings(
         profiles=tuple(map(str, range(len(derived)))) if len(derived) > 1 else (),

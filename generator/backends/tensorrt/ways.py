@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from generator.backends.tensorrt import machine as machines
 from generator.backends.tensorrt.header import known
 from generator.backends.tensorrt.machine import Machine
 from generator.backends.tensorrt.plan_spec import PlanSpec
 from generator.errors import ConversionError
+from generator.progress import Progress
 from generator.releases import release_named
 
 DRIVERS = "https://docs.nvidia.com/deploy/cuda-compatibility"
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit"
+
+Wanted = Literal["auto", "process", "container", "defer"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,11 @@ class Way:
 
     kind: Literal["process", "container", "deferred"]
     reasons: tuple[str, ...]
+
+    @property
+    def deferral(self) -> str:
+        """Why a plan that is not built here is not."""
+        return f"plan building needs the GPU that will serve it; {'; '.join(self.reasons)}"
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,12 @@ class Obstacle:
     next_step: str
 
 
-def choose(spec: PlanSpec, machine: Machine, wanted: Literal["auto", "process", "container", "defer"]) -> Way:
+def find(spec: PlanSpec, wanted: Wanted, progress: Progress) -> Way:
+    """Return how a plan is built on this machine, as ``choose`` does; nothing is looked for where none is wanted."""
+    return choose(spec, Machine() if wanted == "defer" else machines.look(progress), wanted)
+
+
+def choose(spec: PlanSpec, machine: Machine, wanted: Wanted) -> Way:
     """Return the way that is wanted, or the first that is possible: process, container, deferred.
 
     Raises ConversionError where a way is wanted that is not possible, with the reason and the next step.

@@ -8,7 +8,6 @@ all that TensorRT and polygraphy print goes to stderr, their errors in lines tha
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,7 +20,11 @@ def main(job: dict[str, Any], events: TextIO) -> int:
         print(json.dumps(event), file=events, flush=True)
 
     try:
-        tell(done=build(job, tell) if job["task"] == "build" else run(job))
+        if job["task"] == "build":
+            build(job, tell)
+            tell(done={})
+        else:
+            tell(done=run(job))
     except Refused as refused:
         tell(failed="refused", nodes=refused.nodes)
         return 1
@@ -50,13 +53,12 @@ class BadProfile(Exception):
         self.profile = profile
 
 
-def build(job: dict[str, Any], tell: Any) -> dict[str, Any]:
+def build(job: dict[str, Any], tell: Any) -> None:
     """Build the plan of ``job["onnx"]`` into ``job["plan"]``, which appears when it is whole."""
     from polygraphy.backend.trt import EngineBytesFromNetwork, NetworkFromOnnxPath
     from polygraphy.exception import PolygraphyException
 
     trt = tensorrt()
-    start = time.monotonic()
     try:
         builder, network, parser = NetworkFromOnnxPath(job["onnx"], strongly_typed=True)()
     except PolygraphyException as error:
@@ -73,11 +75,6 @@ def build(job: dict[str, Any], tell: Any) -> dict[str, Any]:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(plan)
-    return {
-        "seconds": time.monotonic() - start,
-        "tensorrt": trt.__version__,
-        "layers": network.num_layers,
-    }
 
 
 def tensorrt() -> Any:
@@ -114,7 +111,11 @@ def create_config(trt: Any, job: dict[str, Any], progress_monitor: Any) -> Any:
         "version_compatible": job["version_compatible"],
         "progress_monitor": progress_monitor,
     }
-    return CreateConfigRTX(**common) if USE_TENSORRT_RTX else CreateConfig(tf32=True, **common)
+    return (
+        CreateConfigRTX(**common)
+        if USE_TENSORRT_RTX
+        else CreateConfig(tf32=True, sparse_weights=job["sparse"], **common)
+    )
 
 
 def monitor(trt: Any, tell: Any) -> Any:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from generator.backends.tensorrt.plan_spec import PlanSpec
 from generator.errors import RepositoryError
-from generator.manifest import BuiltPlan, Manifest, PendingPlan
-from generator.plans.store import changes, file_name
+from generator.manifest import BuiltPlan, Manifest, PendingPlan, tolerance_of
+from generator.plan_store import changes, file_name
 from generator.repository import Repository
 from generator.specs import Tolerance
 
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 Status = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
 # The file that Triton serves where there is one plan for every GPU.
 SINGLE = "model.plan"
+PREPARE_AGAIN = "Prepare it again with generate"
 
 
 @dataclass(frozen=True)
 class Standing:
     """One entry of ``plans.lock``, and what stands of it.
 
-    ``fitting`` are the proven plans in its folder that were built from what it says now, ``others`` those that were
-    not, or were never proven. ``published`` is the version made of it, if it is intact. ``changed`` says in words why
+    ``fitting`` are the plans in its folder that were built from what it says now, and proven within the limit of now;
+    ``others`` are the rest. ``published`` is the version made of it, if it is intact. ``changed`` says in words why
     it is stale, superseded or damaged.
     """
 
@@ -37,31 +39,37 @@ class Standing:
     published: Manifest | None
 
     @property
-    def precision(self) -> str:
-        """The precision that the plan has, or will have."""
-        return str(self.entry.inputs.get("precision", "fp32"))
-
-    @property
     def plans(self) -> tuple[BuiltPlan, ...]:
         """The plans that ``status`` speaks of."""
         if self.published and self.status in ("published", "stale"):
             return self.published.provenance.plans
         return tuple((self.fitting or self.others).values())
 
+    @property
+    def next_step(self) -> str | None:
+        """What is to be done: a command, or advice in words; None for what is published."""
+        if self.status in ("superseded", "damaged"):
+            return PREPARE_AGAIN
+        if self.status == "built":
+            return f"modelrepo plans build {self.name}"
+        return None if self.status == "published" else self.entry.command
+
 
 def stand(name: str, repository: Repository, gpus: Iterable["Gpu"]) -> Standing:
     """Look at one entry, and at the GPUs that are here; RepositoryError for files that can't be read."""
     entry = repository.plans.entries()[name]
+    newer, damage = superseded(name, entry, repository), _damage(name, entry, repository)
     built = repository.plans.built(name)
     fitting = {
-        path: plan for path, plan in built.items() if _proven(plan, entry) and not changes(plan.inputs, entry.inputs)
+        path: plan
+        for path, plan in built.items()
+        if not damage and _proven(plan, entry) and not changes(plan.inputs, entry.inputs)
     }
     others = {path: plan for path, plan in built.items() if path not in fitting}
     published = _published(name, entry, repository)
     served = published.provenance.plans if published else ()
     fresh = {plan.sha256 for plan in fitting.values()} - {plan.sha256 for plan in served}
     judged = served if served and not fresh else tuple(fitting.values() or others.values())
-    damage, newer = _damage(name, entry, repository), _newer(name, entry, repository)
     changed = newer or damage or (*_changed(judged, entry), *_elsewhere(judged, gpus))
     status: Status
     if newer:
@@ -83,8 +91,11 @@ def _published(name: str, entry: PendingPlan, repository: Repository) -> Manifes
     return newest if ours else None
 
 
-def _newer(name: str, entry: PendingPlan, repository: Repository) -> tuple[str, ...]:
-    """Say that another model took the name after the plan was prepared: the version it was prepared for, or a later."""
+def superseded(name: str, entry: PendingPlan, repository: Repository) -> tuple[str, ...]:
+    """Say that another model took the name after the plan was prepared: the version it was prepared for, or a later.
+
+    Empty where none did; RepositoryError for a manifest that can't be read.
+    """
     known = repository.manifests(name)
     if not known or entry.version is None or known[-1].version < entry.version:
         return ()
@@ -93,8 +104,13 @@ def _newer(name: str, entry: PendingPlan, repository: Repository) -> tuple[str, 
 
 
 def _damage(name: str, entry: PendingPlan, repository: Repository) -> tuple[str, ...]:
-    if entry.version is None or "onnx" not in entry.inputs:
+    if entry.version is None or not PlanSpec.__dataclass_fields__.keys() <= entry.inputs.keys():
         return ("prepared by an earlier release",)
+    try:
+        spec_of(entry)
+        wanted_tolerance(entry)
+    except RepositoryError as error:
+        return (error.message,)
     folder = repository.plan_folder(name)
     return tuple(
         f"{file} is not as it was prepared" if (folder / file).exists() else f"{file} is missing"
@@ -110,17 +126,19 @@ def _changed(plans: Iterable[BuiltPlan], entry: PendingPlan) -> tuple[str, ...]:
 
 
 def _proven(plan: BuiltPlan, entry: PendingPlan) -> bool:
-    """Tell whether a plan's answers were near enough for the tolerance that is wanted now."""
-    wanted = wanted_tolerance(entry)
-    if plan.proof is None or wanted is None:
-        return plan.proof is not None
-    return plan.proof.tolerance == str(wanted) or plan.proof.max_rel_diff <= wanted.relative
+    """Tell whether a plan's answers were compared with the limit of now."""
+    from generator.backends.tensorrt.proof import plan_precision
+
+    return plan.is_proven(wanted_tolerance(entry) or plan_precision(entry.precision).tolerance)
 
 
 def wanted_tolerance(entry: PendingPlan) -> Tolerance | None:
-    """Return the tolerance that the user gave when the plan was prepared, if any."""
+    """Return the tolerance that the user gave when the plan was prepared, if any; RepositoryError for none of ours."""
     written = entry.provenance.options.get("tolerance")
-    return Tolerance(**written) if written else None
+    try:
+        return tolerance_of(written) if written else None
+    except TypeError as error:
+        raise _damaged(error) from error
 
 
 def _elsewhere(plans: Iterable[BuiltPlan], gpus: Iterable["Gpu"]) -> tuple[str, ...]:
@@ -132,15 +150,24 @@ def _elsewhere(plans: Iterable[BuiltPlan], gpus: Iterable["Gpu"]) -> tuple[str, 
     return (f"built for {', '.join(built.values())}, here is {', '.join(here.values())}",)
 
 
+def spec_of(entry: PendingPlan) -> PlanSpec:
+    """Return what decides a plan's content; RepositoryError for an entry that does not say it."""
+    try:
+        return PlanSpec.of(entry.inputs)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> RepositoryError:
+    return RepositoryError(f"its entry in plans.lock is damaged: {error!r}", PREPARE_AGAIN)
+
+
 def usable(standing: Standing) -> PendingPlan:
     """Return the entry; RepositoryError where its files are not what was prepared, or it is of no use any more."""
     if standing.status == "superseded":
-        raise RepositoryError(
-            f"{', '.join(standing.changed)}, and is not what was prepared",
-            "Verify what is prepared: run generate with --plan-builder defer",
-        )
+        raise RepositoryError(f"{', '.join(standing.changed)}, and is not what was prepared", PREPARE_AGAIN)
     if standing.status == "damaged":
-        raise RepositoryError(f"{', '.join(standing.changed)}", "Prepare it again with generate")
+        raise RepositoryError(", ".join(standing.changed), PREPARE_AGAIN)
     return standing.entry
 
 

@@ -17,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from generator.backends.tensorrt.answers import decisive
+from generator.backends.tensorrt.plan_spec import TIMING_CACHE
 from generator.digests import sha256_of
 from generator.errors import RepositoryError
 from generator.files import replace_undoably, sync_folder, sync_tree
@@ -24,11 +26,6 @@ from generator.manifest import BuiltPlan, PendingPlan
 
 # 2: entries have the version that their configuration was rendered for; those of 1 are read, and can't be built.
 SCHEMA, READABLE = 2, (1, 2)
-# What the builder learns of a GPU: of use to the next build as well.
-TIMING_CACHE = "timing.cache"
-# What does not decide a plan: versions of the tools that made the ONNX files, whose digests count, and the arguments of
-# trtexec, which follow from the rest.
-NOT_CONTENT = ("tools", "trtexec")
 
 Write = Callable[[Path, str], None]
 
@@ -135,7 +132,8 @@ def file_name(compute_capability: str) -> str:
 
 def changes(built: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, ...]:
     """Return in words what a plan was built from that is not what is wanted now; empty where it fits."""
-    keys = [key for key in dict.fromkeys((*wanted, *built)) if key not in NOT_CONTENT]
+    built, wanted = decisive(built), decisive(wanted)
+    keys = dict.fromkeys((*wanted, *built))
     return tuple(_change(key, built.get(key), wanted.get(key)) for key in keys if built.get(key) != wanted.get(key))
 
 

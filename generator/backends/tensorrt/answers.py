@@ -21,8 +21,12 @@ from typing import Any
 
 SCHEMA = 1
 FOLDER, INDEX = "reference", "reference.json"
-# Bytes 0-3 of a plan, little-endian, and where its TensorRT version lies: major, minor, patch and build, a byte each.
+# Bytes 0-3 of a plan ("ftrt", read as a little-endian number; 4-7 are 0), and where the version of its TensorRT lies:
+# major, minor, patch and build, a byte each.
 MAGIC, VERSION_AT = 0x74727466, 24
+# What an entry of plans.lock says that decides no plan: versions of the tools that made the ONNX files, whose digests
+# count, and the arguments of trtexec, which follow from the rest.
+NOT_DECISIVE = ("tools", "trtexec")
 # What trtexec prints for numbers that JSON has no word for.
 NOT_A_NUMBER = re.compile(r"(?<=[\[,:\s])([+-]?(?:nan|inf))(?=[\],\s])", re.IGNORECASE)
 PYTHON_WORDS = {"nan": "NaN", "+nan": "NaN", "-nan": "NaN", "inf": "Infinity", "+inf": "Infinity", "-inf": "-Infinity"}
@@ -39,11 +43,32 @@ class Mismatch(ValueError):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a plan was compared: the number of cases, and the largest difference over the magnitude of its sample."""
+    """How a plan was compared: the number of cases, and the largest difference over the magnitude of its sample.
+
+    ``tolerance`` is the limit, as ``read_tolerance`` gives it.
+    """
 
     cases: int
     max_rel_diff: float
-    tolerance: str
+    tolerance: Mapping[str, float]
+
+
+def decisive(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides a plan among the ``inputs`` of an entry of plans.lock."""
+    return {key: value for key, value in inputs.items() if key not in NOT_DECISIVE}
+
+
+def read_tolerance(folder: Path) -> dict[str, float]:
+    """Return the limit of a reference, ``relative`` and ``absolute``; raises as ``check`` does."""
+    limit = _read_index(folder)["tolerance"]
+    return {"relative": limit["relative"], "absolute": limit["absolute"]}
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / FOLDER / INDEX).read_text("utf-8"))
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"{folder / FOLDER / INDEX} was written by another release of modelrepo")
+    return document
 
 
 def check(folder: Path, answer: Callable[[Case], Answers]) -> Agreement:
@@ -52,9 +77,7 @@ def check(folder: Path, answer: Callable[[Case], Answers]) -> Agreement:
     Raises Mismatch where an answer is missing, NaN, of another shape, or too far off, and OSError, ValueError or
     KeyError where the reference can't be read.
     """
-    document = json.loads((folder / FOLDER / INDEX).read_text("utf-8"))
-    if document["schema"] != SCHEMA:
-        raise ValueError(f"{folder / FOLDER / INDEX} was written by another release of modelrepo")
+    document = _read_index(folder)
     worst = 0.0
     for number, case in enumerate(document["cases"]):
         got = answer(case)
@@ -64,7 +87,7 @@ def check(folder: Path, answer: Callable[[Case], Answers]) -> Agreement:
                 raise Mismatch(f"the plan gives no {where}")
             wanted = read_values(folder / FOLDER / output["file"], output["type"])
             worst = max(worst, _compare(wanted, output, got[output["name"]], document, where))
-    return Agreement(len(document["cases"]), worst, document["tolerance"]["text"])
+    return Agreement(len(document["cases"]), worst, read_tolerance(folder))
 
 
 def asked_of_trtexec(

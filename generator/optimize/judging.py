@@ -1,0 +1,90 @@
+"""Whether a variant may be published: compared with its source number by number, and then by its accuracy."""
+
+from dataclasses import dataclass, replace
+
+from generator import accuracy
+from generator.datasets import Dataset
+from generator.errors import VerificationError
+from generator.optimize.task import Task
+from generator.specs import Accuracy, Tolerance, Verification
+from generator.verify import Run, verify
+
+# How far a pruned model may move that has no accuracy, because its outputs rank nothing: a share of their magnitude.
+PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)
+BY_ACCURACY = "that of its accuracy"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found of a variant beside its source, or the problem that keeps it from being published."""
+
+    verification: Verification
+    accuracy: Accuracy | None = None
+    problem: VerificationError | None = None
+
+    def __str__(self) -> str:
+        if self.problem:
+            return self.problem.message
+        worst, reached = self.verification.max_rel_diff, self.accuracy
+        told = "equal" if worst is None else f"worst difference {worst:.1e}"
+        return f"{told}, {reached.measured} {reached.value:.1%} of {reached.samples}" if reached else told
+
+
+def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
+    """Compare a variant, which answers as ``run``, with the source; its accuracy is ``measured`` on these data."""
+    try:
+        found = _compared(task, run, measured)
+    except VerificationError as error:
+        return Judgement(task.proven.verification, problem=error)
+    if not task.costs_accuracy:
+        return Judgement(found)
+    reached = accuracy.measured(
+        task.proven.reference.recall,
+        run,
+        measured,
+        task.proven.export.signature,
+        batch=task.max_batch_size,
+        limit=task.max_accuracy_drop,
+        classes=len(task.proven.source.labels),
+    )
+    if task.options.prune and not task.options.tolerance:
+        found = replace(found, tolerance=BY_ACCURACY if reached else str(PRUNED_MAX_DIFFERENCE))
+    return Judgement(found, reached, _too_costly(reached) if reached else _moved_too_far(task, found))
+
+
+def _compared(task: Task, run: Run, measured: Dataset) -> Verification:
+    """Compare number by number: on the inputs of any model, or on data like that which a variant was made for."""
+    signature = task.proven.export.signature
+    return verify(
+        task.proven.reference.recall,
+        run,
+        signature,
+        max_batch_size=task.max_batch_size,
+        sizes=() if task.max_batch_size or signature.batch_dim is None else (1,),
+        seed=task.options.seed,
+        samples=task.proven.samples.compared,
+        tolerance=task.options.tolerance,
+        precision=task.precision,
+        pools=measured.compared if task.options.prune or task.calibrated else (),
+    )
+
+
+def _too_costly(reached: Accuracy) -> VerificationError | None:
+    if reached.drop <= reached.limit + 1e-9:
+        return None
+    return VerificationError(
+        f"{reached.measured} is {reached.value:.1%} of {reached.samples} samples, where {reached.source:.1%} less "
+        f"{reached.limit:.1%} is allowed",
+        "Allow more with --max-accuracy-drop",
+    )
+
+
+def _moved_too_far(task: Task, found: Verification) -> VerificationError | None:
+    """Return why a pruned model may not be published that has no accuracy."""
+    moved, most = found.max_rel_diff or 0.0, PRUNED_MAX_DIFFERENCE.relative
+    if not task.options.prune or task.options.tolerance or moved <= most:
+        return None
+    return VerificationError(
+        f"pruning moved its answers by {moved:.0%} of their magnitude, where {most:.0%} is allowed",
+        "Prune less, or allow more with --tolerance",
+    )
