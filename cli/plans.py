@@ -169,10 +169,8 @@ def _print_standings(found: "tuple[Standing, ...]") -> None:
     _print_table(("plan", "precision", "status", "version", "GPU", "TensorRT", "worst difference"), rows)
     for each in found:
         if each.changed:
-            click.echo(f"\n{each.name}: {'; '.join(each.changed)}")
-    lost = [each for each in found if each.status in ("damaged", "superseded")]
-    for step in dict.fromkeys(each.next_step for each in lost):
-        click.echo(f"\n{', '.join(each.name for each in lost)}: {step}")
+            advice = f". {each.next_step}" if each.status in ("damaged", "superseded") else ""
+            click.echo(f"\n{each.name}: {'; '.join(each.changed)}{advice}")
     if any(each.status in ("pending", "built", "stale") for each in found):
         click.echo("\nOn a host with the GPU: modelrepo plans build")
 

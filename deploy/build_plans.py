@@ -50,8 +50,9 @@ def main(state: Path, image: str) -> int:
     for name, entry in entries.items():
         try:
             outcome = build(state / "plans" / name, entry, image, gpu, capability)
-        except (OSError, ValueError, KeyError, Failure) as error:
-            outcome = f"failed: {error!r}" if isinstance(error, KeyError) else f"failed: {error}"
+        except (OSError, ValueError, KeyError, TypeError, Failure) as error:
+            damaged = isinstance(error, (KeyError, TypeError))
+            outcome = f"failed: its entry is damaged: {error!r}" if damaged else f"failed: {error}"
             failed = True
         print(f"{name}: {outcome}", flush=True)
     return int(failed)

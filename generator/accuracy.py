@@ -1,5 +1,6 @@
 """What a lower precision or pruning costs a classifier: how many of its answers are still right."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,10 @@ LABELS, AGREEMENT = "top-1 of labels", "top-1 agreement"
 LARGEST = "agreement in the largest element"
 # How many inputs it is measured on where the user gives none: one that differs is less than 1%.
 GENERATED = 128
+# Fewer samples say too little to be measured on.
+ENOUGH = 32
+# So many standard deviations more right answers than guessing gives are no chance.
+CLEARLY = 3
 
 
 def measured(
@@ -41,6 +46,18 @@ def measured(
         value=float(np.mean(named == right)),
         limit=limit,
     )
+
+
+def believable(reached: Accuracy) -> bool:
+    """Tell whether labels say what is right: ENOUGH of them, and the source meets them more often than by guessing.
+
+    It is taken to guess among the classes that it names. Where it does no better, labels are of something else or in
+    another order, and a candidate that loses all of its accuracy would lose next to nothing.
+    """
+    chance = 1 / max(1, reached.classes)
+    spread = math.sqrt(reached.samples * chance * (1 - chance))
+    more = (reached.source - chance) * reached.samples
+    return reached.samples >= ENOUGH and more > CLEARLY * max(1.0, spread)
 
 
 def _name(rankings: Sequence[Arrays], classes: int) -> str | None:

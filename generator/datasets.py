@@ -24,6 +24,8 @@ MOST_BYTES = 2 << 30
 FEW = 8
 # Of more rows than these, evenly spaced ones are compared number by number; for accuracy all are asked.
 COMPARED = 64
+# Channels, height and width.
+IMAGE_AXES = 3
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,10 @@ def read(
     if pictures:
         return _read_pictures(path, pictures, signature, preprocess, labels)
     if not files:
-        raise OptionError(f"{path} holds no .npz or .npy samples")
+        raise OptionError(
+            f"{path} holds nothing that can be read as samples",
+            f"Give arrays ({', '.join(ARRAYS)}), images, or a folder of images for each class",
+        )
     read_files = [_read_file(file, signature, labels) for file in files]
     lacking = [file for file, (_, classes) in zip(files, read_files, strict=True) if classes is None]
     if lacking and len(lacking) < len(files):
@@ -135,15 +140,26 @@ def _check_finite(name: str, array: Array, pool: Pool, path: Path) -> None:
 
 
 def _check_differing(pool: Pool, path: Path) -> None:
-    """Refuse inputs that are all constant; one of several may be, such as a mask."""
-    constant = {name: array.flat[0] for name, array in pool.arrays.items() if (array == array.flat[0]).all()}
-    if len(constant) < len(pool.arrays):
+    """Refuse inputs that are all constant, over all or in each channel; one of several may be, such as a mask."""
+    reasons = [_why_poor(name, array) for name, array in pool.arrays.items()]
+    if not all(reasons):
         return
-    told = ", ".join(f"{name} is {value} everywhere" for name, value in constant.items())
+    told = ", ".join(filter(None, reasons))
     raise OptionError(
         f"{path}: {told}, which tells nothing about the ranges of the layers",
         "Calibrate with inputs as the model will be asked them, some dozens or hundreds",
     )
+
+
+def _why_poor(name: str, array: Array) -> str | None:
+    """Return why an array of rows sets no ranges; None where it may. Images have channels and two axes behind them."""
+    if (array == array.flat[0]).all():
+        return f"{name} is {array.flat[0]} everywhere"
+    if len(array) > 1 and (array == array[:1]).all():
+        return f"{name} is the same in all {len(array)} samples"
+    if array.ndim > IMAGE_AXES and (array == array[..., :1, :1]).all():
+        return f"{name} is one colour in every image"
+    return None
 
 
 def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, count: int, seed: int) -> Dataset:

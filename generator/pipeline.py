@@ -241,7 +241,10 @@ def _refuse_same_names(jobs: list[Job]) -> None:
     names = [name for job in jobs for name in job.published_names().values()]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise OptionError(f"two models would be published as {twice!r}", "Tell them apart: put {model}, {backend} and {precision} in --name-template")
+        raise OptionError(
+            f"two models would be published as {twice!r}",
+            "Tell them apart: put {model}, {backend} and {precision} in --name-template",
+        )
 
 
 def _check_served_versions(options: Options, name: str, repository: Repository) -> None:

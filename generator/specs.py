@@ -259,7 +259,8 @@ class Accuracy:
     """What a lower precision, or pruning, costs: ``value`` of ``samples`` answers are right, in 0..1.
 
     ``measured`` says what right is: "top-1 of labels", and then ``source`` is what the source itself reaches; or
-    "top-1 agreement" or "agreement in the largest element", with the source, whose own is 1. ``classes`` is how many different ones the source names.
+    "top-1 agreement" or "agreement in the largest element", with the source, whose own is 1. ``classes`` is how many
+    different ones the source names.
     """
 
     measured: str

@@ -78,6 +78,10 @@ def usable(pool: Pool, run: Run, signature: Signature) -> Pool:
     return pool.only([row for row, _ in answered(pool, run, signature)])
 
 
+class SourceFault(VerificationError):
+    """The source's own answers can't be compared with anything: no candidate is to blame."""
+
+
 class _NotBatched(Exception):
     """The source answers samples one by one, but not a batch of them."""
 
@@ -141,7 +145,7 @@ class _Verifier:
             if kept:
                 yield pool.only(kept)
         if not answered and not has_samples:
-            raise VerificationError(
+            raise SourceFault(
                 f"none of the generated inputs can be compared; {refused[0]}",
                 "Give inputs that the model answers with --samples",
             )
@@ -192,7 +196,7 @@ class _Verifier:
             for name, again in self.source(pool.rows([row])).items():
                 answer = first[name]
                 if answer.shape != again.shape or not self.comparison.same(name, answer, again):
-                    raise VerificationError(
+                    raise SourceFault(
                         f"the source model answers the same input differently each time, in output {name!r} on input "
                         f"{pool.families[row]!r}",
                         "It draws random numbers, as RandomNormal, Bernoulli or Dropout in training do: nothing can be "
@@ -224,7 +228,7 @@ class _Reference:
             answers = self._batch(rows)
             problem = why_useless(answers, pool, rows) if judged else None
             if problem:
-                raise VerificationError(problem, "Check its weights: such a model is not published")
+                raise SourceFault(problem, "Check its weights: such a model is not published")
             for name, answer in answers.items():
                 self.answers.setdefault(name, []).extend(answer[row, ...] for row in range(min(size, count - start)))
 

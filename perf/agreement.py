@@ -25,8 +25,9 @@ class Agreement:
     """How a variant's answers to ``samples`` inputs compare with the baseline's.
 
     ``top1`` is the share, 0 to 1, in which the largest of several floats a sample, a classifier's class, is in the same
-    place. Of models without such an output it is None, and ``max_rel_diff`` the largest difference over the largest
-    magnitude of the same sample's output. ``accuracy`` is the share of labels that are met, None without labels.
+    place; of models that answer no floats, that in which everything is equal. Of others it is None, and
+    ``max_rel_diff`` the largest difference over the largest magnitude of the same sample's output. ``accuracy`` is the
+    share of labels that are met, None without labels.
     """
 
     samples: int
@@ -72,7 +73,9 @@ def agreements(
         with progress.step("ask", f"asking {model.name} {data.count} inputs") as step:
             try:
                 run = first if model is baseline else Remembered(onnxruntime.open_model(model.onnx))
-                found[model.name] = _agreement(first.recall, run.recall, data, signature, batch, len(baseline.labels))
+                found[model.name] = _agreement(
+                    _answering(first.recall), _answering(run.recall), data, signature, batch, len(baseline.labels)
+                )
             except VerificationError as error:
                 if model is baseline:
                     raise OptionError(error.message, "Give inputs that it answers with --samples PATH") from error
@@ -129,15 +132,36 @@ def _data(baseline: Asked, signature: Signature, samples: Path | None) -> Datase
     return datasets.read(samples, signature, preprocess, baseline.labels)
 
 
+def _answering(run: Run) -> Run:
+    """Return a run that raises VerificationError where an answer is NaN: nothing agrees with that."""
+
+    def checked(arrays: Arrays) -> Arrays:
+        answers = run(arrays)
+        for name, answer in answers.items():
+            if np.issubdtype(answer.dtype, np.floating) and np.isnan(answer).any():
+                raise VerificationError(f"output {name!r} is NaN")
+        return answers
+
+    return checked
+
+
 def _agreement(first: Run, run: Run, data: Dataset, signature: Signature, batch: int, classes: int) -> Agreement:
     def measured(asked: Dataset) -> Accuracy | None:
         return accuracy.measured(first, run, asked, signature, batch=batch, limit=0.0, classes=classes)
 
     same = measured(replace(data, labels=None))
+    if same is None and all(spec.dtype.startswith(("int", "uint", "bool", "object")) for spec in signature.outputs):
+        return Agreement(data.count, top1=_equal(first, run, data, signature))
     if same is None:
         return Agreement(data.count, max_rel_diff=_worst(first, run, data, signature))
     right = measured(data) if data.labels is not None else None
     return Agreement(data.count, top1=same.value, accuracy=right)
+
+
+def _equal(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
+    """Return the share of samples, in 0..1, that both answer with the same: classes are no distances."""
+    asked = [(first(arrays), run(arrays)) for arrays in _one_by_one(data, signature)]
+    return float(np.mean([all(np.array_equal(one[name], other[name]) for name in one) for one, other in asked]))
 
 
 def _worst(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
@@ -153,7 +177,7 @@ def _worst(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
                 raise VerificationError(f"output {name!r} has shape {got[name].shape} where {answer.shape} is wanted")
             difference, magnitude = largest_difference(answer, got[name], True)[0], largest_magnitude(answer)
             if not np.isfinite(difference):
-                raise VerificationError(f"output {name!r} is NaN or infinite where the first model's is not")
+                raise VerificationError(f"output {name!r} is infinite where the first model's is not")
             worst = max(worst, difference / magnitude if magnitude else difference)
     return worst
 

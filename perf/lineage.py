@@ -14,6 +14,8 @@ from generator.repository import CONFIG, Repository
 from generator.sources.onnx import MODEL_FILE
 from server import local, overlay
 
+DAMAGED = "is not as it was published"
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -48,11 +50,11 @@ def found(names: Sequence[str], root: Path, url: str | None, progress: Progress)
     """Return the variants that are named, or with one name all of that model, and what keeps each from being served.
 
     That is asked of the server at ``url``, and of the local one without it. Raises OptionError for a name that is not
-    in the repository ``root``, RepositoryError for files that are not as they were published, and ClientError where the
-    server can't be asked.
+    in the repository ``root``, RepositoryError where there is no repository, or the first model's files are not as they
+    were published, and ClientError where the server can't be asked.
     """
     if not root.is_dir():
-        raise OptionError(
+        raise RepositoryError(
             f"there is no model repository {root}, whose files tell how models agree",
             "Name it with --repository",
         )
@@ -126,18 +128,23 @@ def _kin(named: Variant, variants: Sequence[Variant]) -> list[Variant]:
 
 
 def _with_reasons(variants: Sequence[Variant], url: str | None, repository: Repository) -> list[Variant]:
-    """Return the variants with the reasons why some can't be measured; RepositoryError for damaged ones."""
-    for each in variants:
-        if not each.unserved and repository.newest(each.name) is None:
-            raise RepositoryError(
-                f"version {each.version} of {each.name} is not as it was published", "Generate it again"
-            )
+    """Return the variants with the reasons why some can't be measured; RepositoryError where the first is damaged."""
+    variants = [_intact(each, repository) for each in variants]
+    if variants[0].unserved.endswith(DAMAGED):
+        raise RepositoryError(f"{variants[0].name}: {variants[0].unserved}", "Generate it again")
     if url is None:
         return [each if each.unserved else replace(each, unserved=_unservable(each, repository)) for each in variants]
     with connect(url) as client:
         ready = {entry.name for entry in client.index() if entry.state == "READY"}
     absent = f"{url} does not serve it"
     return [each if each.unserved or each.name in ready else replace(each, unserved=absent) for each in variants]
+
+
+def _intact(variant: Variant, repository: Repository) -> Variant:
+    """Return a variant; without its files where these are not as they were published."""
+    if variant.unserved or repository.newest(variant.name) is not None:
+        return variant
+    return replace(variant, onnx=None, size=None, unserved=f"version {variant.version} {DAMAGED}")
 
 
 def _unservable(variant: Variant, repository: Repository) -> str:

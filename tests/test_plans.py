@@ -130,7 +130,7 @@ def test_what_was_published_is_told_with_its_gpu_and_its_worst_difference(
     outcome = run("status")
     golden("plans/status-published.txt", outcome.out)
     (plan,) = run("status", "--json").report["plans"]
-    assert (plan["status"], plan["version"]) == ("published", 1)
+    assert (plan["status"], plan["version"], plan["next_step"]) == ("published", 1, None)
     assert plan["plans"][0]["proof"]["cases"] > 1
 
 
@@ -177,15 +177,35 @@ def test_a_plan_is_superseded_by_what_was_published_since(root: Path, run: Plans
     before = snapshot(root)
     (plan,) = run("status", "--json").report["plans"]
     assert (plan["status"], plan["changed"]) == ("superseded", ["version 1 was published since"])
-    (row,) = run("build", "--rebuild", "--json", "-q").report["results"]
-    assert (row["status"], row["version"], row["reasons"]) == ("unchanged", 1, ["version 1 was published since"])
+    assert plan["next_step"] == "Prepare it again with generate"
+    assert "linear: version 1 was published since. Prepare it again with generate\n" in run("status").out
+    for flags in ((), ("--rebuild",)):
+        (row,) = run("build", *flags, "--json", "-q").report["results"]
+        assert (row["status"], row["version"], row["plans"]) == ("superseded", None, [])
+        assert row["reasons"] == ["version 1 was published since"]
     verified = run("verify", "-q")
     assert (verified.code, verified.err) == (
         6,
-        "error: linear: version 1 was published since, and is not what was prepared. Verify what is prepared: "
-        "run generate with --plan-builder defer\n",
+        "error: linear: version 1 was published since, and is not what was prepared. Prepare it again with generate\n",
     )
     assert snapshot(root) == before
+
+
+@pytest.mark.usefixtures("numpy_models")
+def test_a_superseded_plan_is_prepared_anew_for_the_next_version(
+    root: Path, workdir: Path, generate: Generate, run: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(*TENSORRT)
+    assert Repository(root).plans.entries()["linear"].version == 1
+    assert generate("--model", "numpy:linear", "--max-batch-size", "4", "--json").result["version"] == 1
+    assert statuses(run("status", "--json")) == {"linear": "superseded"}
+    assert generate(*TENSORRT).result["status"] == "deferred"
+    assert Repository(root).plans.entries()["linear"].version == 2
+    assert statuses(run("status", "--json")) == {"linear": "pending"}
+    monkeypatch.setenv("PATH", stand_ins.install(workdir / "stand-ins"))
+    monkeypatch.setenv("STAND_IN_GPU", "8.9")
+    (row,) = run("build", "--strict", "--json", "-q").report["results"]
+    assert (row["status"], row["version"]) == ("published", 2)
 
 
 # --- build
@@ -574,6 +594,95 @@ def test_a_damaged_plans_lock_is_named(root: Path, run: Plans, verb: str, damage
     assert f"{lock} is damaged" in outcome.err
 
 
+# What `generate` would do for minutes on a real model, and must not begin where a plan's profiles can't be.
+LOWERING = ("simplifying", "pruning", "lowering")
+
+
+@pytest.mark.parametrize(
+    "profiles", [(), ("--profiles", "sequence=1:2:3"), ("--profiles", "batch=1:2:4,seq=8")], ids=str
+)
+@pytest.mark.parametrize("backend", ["tensorrt", "onnx+tensorrt-ep"])
+def test_profiles_that_do_not_fit_are_refused_before_anything_is_lowered(
+    root: Path, generate: Generate, profiles: tuple[str, ...], backend: str
+) -> None:
+    onnx_files.write(
+        "text.onnx",
+        inputs=[("x", onnx_files.FLOAT, ["batch", "seq"])],
+        outputs=[("y", onnx_files.FLOAT, ["batch", "seq"])],
+    )
+    outcome = generate("--model", "onnx:text.onnx", "--backends", f"onnx:fp16,{backend}:fp16", "--simplify", *profiles)
+    assert outcome.code == 2, outcome.err
+    assert "--profiles" in outcome.err
+    assert "verifying against the source" in outcome.err
+    assert not [word for word in LOWERING if word in outcome.err]
+    assert not root.exists()
+
+
+def damage_entry(root: Path, *path: str, value: object) -> None:
+    """Replace one value of the entry `linear`, found by the keys of ``path``."""
+    lock = Repository(root).plans.lock
+    document = json.loads(lock.read_text())
+    place = document["plans"]["linear"]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    lock.write_text(json.dumps(document))
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("verb", ["status", "build", "verify"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (("inputs",), None),
+        (("inputs",), 3),
+        (("inputs",), []),
+        (("provenance", "options"), None),
+        (("provenance", "options", "seed"), "text"),
+        (("provenance", "options", "version_policy"), "latest"),
+        (("version",), "1"),
+        (("max_batch_size",), None),
+    ],
+    ids=repr,
+)
+def test_an_entry_of_the_wrong_types_is_damage_to_its_file(
+    root: Path, run: Plans, verb: str, field: tuple[str, ...], value: object
+) -> None:
+    prepare(root)
+    damage_entry(root, *field, value=value)
+    outcome = run(verb)
+    assert (outcome.code, "plans.lock is damaged" in outcome.err) == (6, True)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (("inputs", "precision"), "fp64"),
+        (("inputs", "precision"), ["fp32"]),
+        (("inputs", "image"), None),
+        (("inputs", "profiles"), [3]),
+        (("inputs", "onnx"), 3),
+        (("provenance", "options", "tolerance"), 3),
+        (("provenance", "options", "tolerance"), {"relative": "much", "absolute": 0}),
+    ],
+    ids=repr,
+)
+def test_an_entry_that_says_what_no_release_writes_is_damaged_and_keeps_no_other_from_its_turn(
+    root: Path, run: Plans, field: tuple[str, ...], value: object
+) -> None:
+    prepare(root)
+    run("build", "-q")  # so that there is a plan to judge by the entry
+    prepare(root, "other")
+    damage_entry(root, *field, value=value)
+    assert statuses(run("status", "--json")) == {"linear": "damaged", "other": "pending"}
+    assert run("status").code == 0
+    outcome = run("build", "--json", "-q")
+    assert (outcome.code, statuses(outcome)) == (6, {"linear": "failed", "other": "published"})
+    assert "error: linear: its entry in plans.lock is damaged: " in outcome.err
+    assert run("verify", "linear", "-q").code == 6
+
+
 def test_a_plans_lock_of_a_newer_release_is_left_alone(root: Path, run: Plans) -> None:
     prepare(root)
     lock = Repository(root).plans.lock
@@ -594,7 +703,10 @@ def test_an_entry_of_an_earlier_release_is_told_and_not_built(root: Path, run: P
     del entry["version"], entry["provenance"]["plans"]
     entry.update(status="pending", inputs={"image": SPEC.image, "trtexec": []})
     lock.write_text(json.dumps({**document, "schema": 1}))
-    assert run("status", "--json").report["plans"][0]["changed"] == ["prepared by an earlier release"]
+    (told,) = run("status", "--json").report["plans"]
+    assert (told["status"], told["changed"]) == ("damaged", ["prepared by an earlier release"])
+    assert told["next_step"] == "Prepare it again with generate"
+    assert "linear: prepared by an earlier release. Prepare it again with generate\n" in run("status").out
     outcome = run("build", "-q")
     assert outcome.code == 6
     assert "prepared by an earlier release. Prepare it again with generate" in outcome.err
@@ -678,6 +790,20 @@ def test_a_built_plan_with_a_damaged_record_is_built_again(root: Path, run: Plan
     (root / "linear/1/model.plan").unlink()
     assert statuses(run("status", "--json")) == {"linear": "pending"}
     assert statuses(run("build", "--json", "-q")) == {"linear": "published"}
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("changed", [{"inputs": None}, {"gpu": 3}, {"proof": {"cases": 1}}], ids=str)
+def test_a_built_plan_whose_record_has_the_wrong_types_counts_for_nothing(
+    root: Path, run: Plans, changed: dict[str, Any]
+) -> None:
+    prepare(root)
+    run("build", "-q")
+    record = Repository(root).plan_folder("linear") / "model.cc89.plan.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), **changed}))
+    shutil.rmtree(root)
+    shutil.rmtree(Repository(root).state / "manifests")
+    assert statuses(run("status", "--json")) == {"linear": "pending"}
 
 
 @pytest.mark.parametrize("arguments", [("build", "--in", "moon"), ("nonsense",), ("status", "linear")])

@@ -50,7 +50,7 @@ def lower(request: Request) -> Lowered:
         return to_bf16(precise[place] if place in precise else values(tensor))
 
     graph.retype(model, TensorProto.FLOAT16, TensorProto.BFLOAT16, rounded)
-    done = half.told(model, TensorProto.BFLOAT16, "BF16", before)
+    done = half.told(model, TensorProto.BFLOAT16, "BF16", before, request.kept)
     export = graph.described(graph.save(model, request.folder), request.export)
     graph.check_types(export.path)  # ONNX Runtime's CPU has no BF16, and can't tell
     twin = rounding.write_twin(model, TensorProto.BFLOAT16, request.folder / "twin")

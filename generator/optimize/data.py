@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 from generator import datasets
-from generator.accuracy import GENERATED
+from generator.accuracy import ENOUGH, GENERATED
 from generator.datasets import NOTHING, Dataset
 from generator.errors import VerificationError
 from generator.optimize.task import Task
 from generator.verify import usable
 
-# Fewer samples of the user's, without labels, say too little to be measured on.
-ENOUGH = 32
 # Of data that is calibrated with, this share is kept back to measure on.
 HELD_OUT = 0.25
 RANDOM = "calibrated with random inputs, whose ranges are not those of real ones: give real ones with --calibration DIR"
@@ -28,19 +26,33 @@ class Data:
 def gather(task: Task) -> Data:
     """Return the data of a variant; it depends on nothing of it but whether it is calibrated, and costs accuracy.
 
-    Measured on are the user's samples, if they have labels or are ENOUGH; else what is kept back from calibration,
-    however little, since what lies outside the calibrated ranges would be judged unjustly; else random inputs. Raises
+    Measured on are the user's samples, if they are ENOUGH; else what is kept back from calibration, however little,
+    since what lies outside the calibrated ranges would be judged unjustly; else random inputs. Raises
     OptionError for data that does not fit or calibrates nothing, and VerificationError where the model answers no
     random input.
     """
     calibration, held_out, notes = _calibration(task)
     samples = task.proven.samples
-    if samples.labels is not None or samples.count >= ENOUGH:
+    if samples.count >= ENOUGH:
         return Data(calibration, samples, notes)
-    if held_out.count:
-        return Data(calibration, held_out, notes)
     wanted = task.options.verify and task.costs_accuracy
+    if samples.count and wanted:
+        notes = (*notes, f"your {_counted(samples.count)} too few to measure accuracy on: {ENOUGH} are wanted")
+    if held_out.count:
+        few = held_out.count < ENOUGH and wanted
+        return Data(calibration, held_out, (*notes, _few(held_out.count)) if few else notes)
     return Data(calibration, _random(task, GENERATED, task.options.seed + 1) if wanted else NOTHING, notes)
+
+
+def _few(count: int) -> str:
+    return (
+        f"accuracy is measured on {count} of the calibration data, which are kept back and say little: "
+        f"give {ENOUGH} --samples"
+    )
+
+
+def _counted(count: int) -> str:
+    return "one sample is" if count == 1 else f"{count} samples are"
 
 
 def _calibration(task: Task) -> tuple[Dataset | None, Dataset, tuple[str, ...]]:

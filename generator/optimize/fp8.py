@@ -52,7 +52,7 @@ def lower(request: Request) -> Lowered:
         outcome = _worked(python, path, request, Path(scratch))
         before, after = graph.load(path), graph.load(outcome)
     layers = qdq.quantized_layers(after, (TensorProto.FLOAT8E4M3FN,))
-    done = qdq.told(before, after, "FP8", layers)
+    done = qdq.told(before, after, "FP8", layers, request.kept)
     qdq.drop_unused_domains(after)
     export = graph.described(graph.save(after, request.folder), request.export)
     twin = qdq.write_twin(after, request.folder / "twin")

@@ -18,6 +18,13 @@ from generator.specs import Array, Export
 # A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, and no weight.
 WEIGHT_ELEMENTS = 8
 DEFAULT_DOMAINS = ("", "ai.onnx")
+# Operators of quantized graphs, in ONNX and ONNX Runtime; and those whose names begin with QLinear.
+QUANTIZED = frozenset(
+    (
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"),
+        *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "QGemm", "QAttention"),
+    )
+)
 # The graph itself stays far below this; the rest of the 2 GiB of a protobuf message is for weights.
 ROOM_FOR_GRAPH = 64 << 20
 OPENING_SECONDS = 600
@@ -338,6 +345,16 @@ def _tensor_type(declared: Any) -> Any:
     kind = declared.WhichOneof("value")
     inner = getattr(declared, kind) if kind in ("sequence_type", "optional_type") else None
     return declared.tensor_type if inner is None else _tensor_type(inner.elem_type)
+
+
+def refuse_quantized(model: Any, name: str) -> None:
+    """Raise ConversionError for a model whose numbers have 8 bits or less already; ``name`` is the precision wanted."""
+    for node in nodes(model):
+        if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
+            raise ConversionError(
+                f"the model is quantized already ({node.op_type} {node.name!r}), so {name} can't be made of it",
+                "Start from the FP32 model",
+            )
 
 
 def check_kept(model: Any, kept: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ MOVING = frozenset(
         *("Identity", "Pad", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     )
 )
+KEEP_FEWER = "Name fewer layers with --keep-precise"
 
 
 def blocked_operators() -> frozenset[str]:
@@ -28,6 +29,7 @@ def prepare(model: Any, name: str) -> None:
     """Bring constants into the form that the converter sees; ConversionError without FP32 to lower to type ``name``."""
     from onnx import TensorProto
 
+    graph.refuse_quantized(model, name)
     _spell_out_constants(model)
     types = {tensor.data_type for tensor in graph.tensors(model) if graph.is_float(tensor.data_type)}
     if TensorProto.FLOAT in types:
@@ -38,12 +40,13 @@ def prepare(model: Any, name: str) -> None:
     raise ConversionError(f"the model has no FP32 weights: they are {there} already", "Leave its precision at fp32")
 
 
-def told(model: Any, element_type: int, name: str, bytes_before: int) -> str:
+def told(model: Any, element_type: int, name: str, bytes_before: int, kept: Collection[str]) -> str:
     """Say how many weights are of the type, and the size before and now; ConversionError where none is."""
     weights = graph.weights(model) or [each for each in graph.tensors(model) if graph.is_float(each.data_type)]
     lowered = sum(tensor.data_type == element_type for tensor in weights)
     if not lowered:
-        raise ConversionError(f"none of the model's {len(weights)} weights became {name}")
+        why, hint = (f": {len(kept)} layers are kept precise", KEEP_FEWER) if kept else ("", "")
+        raise ConversionError(f"none of the model's {len(weights)} weights became {name}{why}", hint)
     sizes = f"{graph.megabytes(bytes_before)} -> {graph.megabytes(graph.weight_bytes(model))}"
     return f"{lowered} of {len(weights)} weights are {name}, {sizes}"
 

@@ -11,7 +11,7 @@ from generator.errors import ConversionError
 from generator.export.onnx_file import PROTOBUF_LIMIT
 from generator.optimize import graph, qdq, tensors
 from generator.optimize.recipe import Lowered, Request
-from generator.quiet import quiet
+from generator.optimize.silence import silent
 from generator.specs import Arrays
 
 PRECISION = comparison.INT8
@@ -66,7 +66,8 @@ def lower(request: Request) -> Lowered:
         before = graph.load(path)
         after = _quantized(path, _ranges(path, request, Path(scratch)), request)
     layers = qdq.quantized_layers(after, (TensorProto.INT8, TensorProto.UINT8))
-    done = qdq.told(before, after, "INT8", layers)
+    done = qdq.told(before, after, "INT8", layers, request.kept)
+    qdq.check_stored(after, layers)
     export = graph.described(graph.save(after, request.folder), request.export)
     if not graph.opens(export.path):
         raise ConversionError("ONNX Runtime does not open the INT8 model that it made")
@@ -101,7 +102,7 @@ def _ranges(path: Path, request: Request, folder: Path) -> Any:
     form = _form(request)
     inputs = tensors.asked(request, sum(len(pool.families) for pool in request.data))
     try:
-        with quiet():
+        with silent():
             calibrator = create_calibrator(
                 path,
                 form.operators,
@@ -132,7 +133,7 @@ def _quantized(path: Path, ranges: Any, request: Request) -> Any:
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
     form = _form(request)
-    with quiet():
+    with silent():
         quantizer = QDQQuantizer(
             graph.load(path),
             per_channel=True,

@@ -7,9 +7,9 @@ from typing import Any
 
 from generator import comparison
 from generator.errors import ConversionError
-from generator.optimize import graph, qdq
+from generator.optimize import graph, half, qdq
 from generator.optimize.recipe import Lowered, Request
-from generator.quiet import quiet
+from generator.optimize.silence import silent
 
 PRECISION = comparison.INT8
 MAX_ACCURACY_DROP = 0.03
@@ -42,7 +42,7 @@ def lower(request: Request) -> Lowered:
         path, *data = graph.save(before, Path(scratch) / "bare")
         outcome = Path(scratch) / "quantized.onnx"
         try:
-            with quiet():
+            with silent():
                 quantize_dynamic(
                     path,
                     outcome,
@@ -58,6 +58,9 @@ def lower(request: Request) -> Lowered:
     qdq.drop_unused_domains(after)
     layers = _quantized(before, after)
     there = [node.op_type for node in before.graph.node if node.op_type in qdq.LAYERS]
+    products = {node.name for node in before.graph.node if node.op_type in OPERATORS}
+    if products and products <= {*request.kept}:
+        raise ConversionError("all products are kept precise, so none became dynamic INT8", half.KEEP_FEWER)
     if not layers:
         raise ConversionError(
             f"none of the model's {len(there)} layers became dynamic INT8: only products with constant weights can",

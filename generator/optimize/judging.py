@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 
 from generator import accuracy
 from generator.datasets import Dataset
-from generator.errors import VerificationError
+from generator.errors import InputRefused, VerificationError
 from generator.optimize.task import Task
 from generator.specs import Accuracy, Tolerance, Verification
-from generator.verify import Run, verify
+from generator.verify import Run, SourceFault, verify
 
 # How far a pruned model may move that has no accuracy, because its outputs rank nothing: a share of their magnitude.
 PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)
 BY_ACCURACY = "that of its accuracy"
+NO_CLASSES = "--max-accuracy-drop has nothing to limit: the model names no classes. Its distances alone count"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Judgement:
     verification: Verification
     accuracy: Accuracy | None = None
     problem: VerificationError | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def blames_the_source(self) -> bool:
+        """Whether the problem is one of the source and its inputs, which no other variant would solve."""
+        return isinstance(self.problem, SourceFault | InputRefused)
 
     def __str__(self) -> str:
         if self.problem:
@@ -38,18 +45,38 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
         return Judgement(task.proven.verification, problem=error)
     if not task.costs_accuracy:
         return Judgement(found)
-    reached = accuracy.measured(
-        task.proven.reference.recall,
-        run,
-        measured,
-        task.proven.export.signature,
-        batch=task.max_batch_size,
-        limit=task.max_accuracy_drop,
-        classes=len(task.proven.source.labels),
-    )
+    reached, notes = _reached(task, run, measured)
     if task.options.prune and not task.options.tolerance:
         found = replace(found, tolerance=BY_ACCURACY if reached else str(PRUNED_MAX_DIFFERENCE))
-    return Judgement(found, reached, _too_costly(reached) if reached else _moved_too_far(task, found))
+    return Judgement(found, reached, _too_costly(reached) if reached else _moved_too_far(task, found), notes)
+
+
+def _reached(task: Task, run: Run, data: Dataset) -> tuple[Accuracy | None, tuple[str, ...]]:
+    """Return the accuracy: of labels that say something, else the agreement; and what is to be told about it."""
+
+    def measured(asked: Dataset) -> Accuracy | None:
+        return accuracy.measured(
+            task.proven.reference.recall,
+            run,
+            asked,
+            task.proven.export.signature,
+            batch=task.max_batch_size,
+            limit=task.max_accuracy_drop,
+            classes=len(task.proven.source.labels),
+        )
+
+    reached = measured(data)
+    if reached is None:
+        return None, (NO_CLASSES,) if task.options.max_accuracy_drop is not None else ()
+    if data.labels is None or accuracy.believable(reached):
+        return reached, ()
+    return measured(replace(data, labels=None)), (_disbelieved(reached),)
+
+
+def _disbelieved(reached: Accuracy) -> str:
+    few = f"{reached.samples} labels are too few"
+    wrong = f"the source meets {reached.source:.1%} of {reached.samples} labels, no more than by guessing"
+    return f"{few if reached.samples < accuracy.ENOUGH else wrong}: agreement with the source is counted instead"
 
 
 def _compared(task: Task, run: Run, measured: Dataset) -> Verification:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph, rounding, tensors
+from generator.optimize import graph, half, rounding, tensors
 from generator.optimize.recipe import Request
-from generator.quiet import quiet
+from generator.optimize.silence import silent
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # The operators that compute with weights, and nearly all of what a model computes.
@@ -24,8 +24,7 @@ ASKED = 2
 
 def refuse(model: Any, name: str) -> None:
     """Raise ConversionError for a model that can't be quantized to the precision called ``name``."""
-    if any(node.op_type == DEQUANTIZE for node in graph.nodes(model)):
-        raise ConversionError(f"the model is quantized already, so {name} can't be made of it")
+    graph.refuse_quantized(model, name)
     opset = graph.opset_of(model)
     if opset < MIN_OPSET:
         raise ConversionError(
@@ -33,6 +32,55 @@ def refuse(model: Any, name: str) -> None:
         )
     if not any(node.op_type in LAYERS for node in model.graph.node):
         raise ConversionError(f"the model has no layer that {name} would make faster: no {', '.join(LAYERS)}")
+    _refuse_other_floats(model, name)
+
+
+def _refuse_other_floats(model: Any, name: str) -> None:
+    """Refuse layers whose weights are no FP32: ONNX Runtime would quantize them at each request, or not at all."""
+    from onnx import TensorProto
+
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    types |= {node.output[0]: tensor.data_type for node, tensor in _constants(model)}
+    for node in model.graph.node:
+        if node.op_type in LAYERS and types.get(node.input[1], TensorProto.FLOAT) != TensorProto.FLOAT:
+            there = TensorProto.DataType.Name(types[node.input[1]])
+            raise ConversionError(
+                f"the weights of {node.op_type} {node.name!r} are {there}, and {name} is made of FP32 ones",
+                "Start from an FP32 model",
+            )
+
+
+def check_stored(model: Any, layers: Collection[str]) -> None:
+    """Raise ConversionError where weights of these layers are not stored as INT8 with a scale for each channel.
+
+    Only weights count: the product of two activations has none.
+    """
+    from onnx import TensorProto
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.name not in layers:
+            continue
+        dequantize = made_by[node.input[1]]
+        stored, scale = (constants.get(name) for name in dequantize.input[:2])
+        if stored is None:
+            if _from_constants(dequantize.input[0], constants, made_by):
+                raise ConversionError(f"the weights of {node.name!r} are quantized at each request, not stored as INT8")
+            continue
+        if stored.data_type != TensorProto.INT8:
+            raise ConversionError(f"the weights of {node.name!r} are stored in another type than INT8")
+        if scale is None or (graph.elements(scale) == 1 and min(stored.dims) > 1):
+            raise ConversionError(f"the weights of {node.name!r} have one scale for all of their channels")
+
+
+def _from_constants(name: str, constants: Mapping[str, Any], made_by: Mapping[str, Any]) -> bool:
+    """Tell whether a tensor is computed from constants alone, and so the same for every request."""
+    if name in constants or not name:
+        return True
+    if name not in made_by:
+        return False
+    return all(_from_constants(each, constants, made_by) for each in made_by[name].input)
 
 
 def prepared(request: Request, folder: Path, name: str) -> Path:
@@ -48,7 +96,7 @@ def prepared(request: Request, folder: Path, name: str) -> Path:
     refuse(model, name)
     named, *data = graph.save(model, folder / "named")
     path = folder / "prepared.onnx"
-    with quiet():
+    with silent():
         quant_pre_process(str(named), str(path), skip_symbolic_shape=True, save_as_external_data=bool(data))
     graph.check_kept(graph.load(path), request.kept)
     return path
@@ -83,10 +131,12 @@ def drop_unused_domains(model: Any) -> None:
         model.opset_import.remove(entry)
 
 
-def told(before: Any, after: Any, name: str, layers: Collection[str]) -> str:
+def told(before: Any, after: Any, name: str, layers: Collection[str], kept: Collection[str] = ()) -> str:
     """Say how many layers are quantized and what the weights take; ConversionError where none is."""
     there = sum(node.op_type in LAYERS for node in before.graph.node)
     pairs = sum(node.op_type == QUANTIZE for node in after.graph.node)
+    if {node.name for node in before.graph.node if node.op_type in LAYERS} <= {*kept}:
+        raise ConversionError(f"all {there} layers are kept precise, so none became {name}", half.KEEP_FEWER)
     if not layers or not pairs:
         raise ConversionError(f"none of the model's {there} layers became {name}, with {pairs} Q/DQ pairs in the graph")
     return f"{len(layers)} of {there} layers are {name}, {pairs} Q/DQ pairs, {sizes(before, after)}"

@@ -8,7 +8,7 @@ from typing import Any
 from generator.errors import ConversionError
 from generator.extras import need
 from generator.optimize import graph
-from generator.quiet import quiet
+from generator.optimize.silence import silent
 from generator.specs import Export
 
 CONTRIB = "com.microsoft"
@@ -45,7 +45,7 @@ def _slimmed(model: Any) -> Any:
     """Return the model after onnxslim; ``model`` is used up."""
     import onnxslim
 
-    with quiet():
+    with silent():
         return _attempt("onnxslim", lambda: onnxslim.slim(model))
 
 
@@ -55,7 +55,7 @@ def _fused(model: Any) -> Any:
     from onnxruntime.transformers import optimizer
 
     before = _operators(model)
-    with quiet():
+    with silent():
         fused = _attempt(
             "ONNX Runtime's transformer optimizer",
             lambda: optimizer.optimize_by_fusion(_copy(model), model_type=FUSIONS).model,

@@ -1,6 +1,6 @@
 """The story of a lower precision: clean up, prune, lower, compare with the source, and see what it costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -21,6 +21,8 @@ from generator.verify import Run
 
 # The layers that lose most, which a message names.
 NAMED = 3
+# A layer that loses this share of its answer or more answers zero.
+VANISHED = 0.999
 MIXES = (
     "batching is off: one range is found for all samples of a batch, so that their answers depend on their neighbours"
 )
@@ -65,12 +67,15 @@ class Variants:
         recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
         task = Task(choice, self.proven, self.options, recipe, self.folder / str(choice), self.progress)
         wanted = choice.precision, task.for_tensorrt
+        data = self._data_for(task)
+        for note in data.notes:  # before anything is made: they may be why it is refused
+            self.progress.warn(f"{choice}: {note}")
         if wanted not in self._made:
-            self._made[wanted] = _made(task, self._base(task), self._data_for(task))
+            self._made[wanted] = _made(task, self._base(task), data)
         variant = self._made[wanted]
         _refuse_unrunnable(task, runs_here=variant.twin is None)
         for note in variant.notes:
-            if note not in self.proven.notes:
+            if note not in (*self.proven.notes, *data.notes):
                 self.progress.warn(f"{choice}: {note}")
         return variant
 
@@ -117,6 +122,7 @@ def _made(task: Task, base: Base, data: Data) -> Proven:
         *task.proven.notes,
         *data.notes,
         *([ALIKE] if judgement.accuracy and judgement.accuracy.classes == 1 else []),
+        *judgement.notes,
         *judgement.verification.notes,
         *([MIXES] if task.max_batch_size < task.proven.max_batch_size else []),
     )
@@ -140,32 +146,60 @@ def _lowered(task: Task, request: Request, data: Data) -> tuple[Attempt, tuple[s
     problem = attempt.judgement.problem
     if not problem or not task.recipe:
         return _accepted(attempt), request.kept if task.recipe else ()
+    if attempt.judgement.blames_the_source:
+        raise problem
+    if _pruned_too_far(task, request, data):
+        raise VerificationError(problem.message, f"{problem.hint}. Pruning alone costs too much: prune less")
     costs = task.recipe.costs(request, attempt.lowered)
     worst = sorted(costs, key=lambda name: costs[name], reverse=True)
     if "auto" not in task.options.keep_precise:
-        named = ", ".join(f"{name} ({_share(costs[name])})" for name in worst[:NAMED])
-        hint = f"Layers that lose most in {task.choice.precision}: {named}; --keep-precise auto keeps such in FP32"
-        raise VerificationError(problem.message, f"{problem.hint}. {hint}")
+        raise VerificationError(problem.message, f"{problem.hint}. {_layers_hint(task, costs, worst)}")
     kept = request.kept
     for number, count in enumerate(_more(len(worst)), 1):
         kept = (*request.kept, *worst[:count])
-        attempt = _attempt(task, replace(request, kept=kept), data, number)
+        try:
+            attempt = _attempt(task, replace(request, kept=kept), data, number)
+        except ConversionError:  # nothing is left to lower: what was found of the last attempt stands
+            break
         if not attempt.judgement.problem:
             break
     return _accepted(attempt), kept
 
 
+def _pruned_too_far(task: Task, request: Request, data: Data) -> bool:
+    """Tell whether the model would be refused as well if it were pruned and not lowered."""
+    if not task.options.prune:
+        return False
+    pruned = onnxruntime.open_model(request.export.path)
+    return judge(replace(task, recipe=None), pruned, data.measured).problem is not None
+
+
+def _layers_hint(task: Task, costs: Mapping[str, float], worst: Sequence[str]) -> str:
+    """Say which layers lose most, and what can be done about it; with a single layer nothing is left to keep."""
+    named = ", ".join(f"{name} ({_share(costs[name])})" for name in worst[:NAMED])
+    hint = f"Layers that lose most in {task.choice.precision}: {named}"
+    if any(_out_of_range(cost) for cost in costs.values()) and task.choice.precision == "fp16":
+        return f"{hint}; FP16 holds 6e-8 to 65504, bf16 has the range of FP32"
+    return f"{hint}; --keep-precise auto keeps such in FP32" if len(worst) > 1 else hint
+
+
 def _share(cost: float) -> str:
-    return f"{cost:.1%}" if isfinite(cost) else "overflows"
+    return f"{cost:.1%}" if isfinite(cost) and not _out_of_range(cost) else "overflows" if cost > 1 else "vanishes"
+
+
+def _out_of_range(cost: float) -> bool:
+    """Tell whether a layer's answer became infinite, or zero: then all of it is lost."""
+    return not isfinite(cost) or VANISHED <= cost <= 1
 
 
 def _more(layers: int) -> Iterator[int]:
-    """Yield how many layers to keep: 1, 2, 4, …, and at last half of them."""
+    """Yield how many layers to keep: 1, 2, 4, …, and at last half of them; of a single one none."""
     count = 1
     while count < layers / 2:
         yield count
         count *= 2
-    yield max(1, layers // 2)
+    if layers > 1:
+        yield layers // 2
 
 
 def _accepted(attempt: Attempt) -> Attempt:

@@ -159,8 +159,8 @@ def build_one(
     """Build one plan if that is needed, prove it, and publish it; return that, and why it was built as it was.
 
     None, and why not, where it can't be built here. Raises RepositoryError where its files are not as they were
-    prepared or another model took its name since, ConversionError where it can't be built, or not in the wanted way, and VerificationError where it answers
-    wrongly; it stays pending then.
+    prepared or another model took its name since, ConversionError where it can't be built, or not in the wanted way,
+    and VerificationError where it answers wrongly; it stays pending then.
     """
     here = machine.Machine() if wanted == "defer" else machine.look(progress)
     standing = stand(name, repository, here.gpus)
