@@ -8,7 +8,7 @@ import numpy as np
 from generator.datasets import Dataset
 from generator.inputs import Pool
 from generator.specs import Accuracy, Array, Arrays, Signature
-from generator.verify import Run
+from generator.verify import Run, SourceFault
 
 LABELS, AGREEMENT = "top-1 of labels", "top-1 agreement"
 # What is measured where nothing says that the model is a classifier: it may as well answer with embeddings.
@@ -19,6 +19,8 @@ GENERATED = 128
 ENOUGH = 32
 # So many standard deviations more right answers than guessing gives are no chance.
 CLEARLY = 3
+# What an answer of NaN names: no class.
+NOTHING = -1
 
 
 def measured(
@@ -30,13 +32,22 @@ def measured(
     sample ranks them; without such a one, or where their number is not known (0), the first output of several floats a
     sample does: that may be a classifier's, and where there are no labels either the outcome is called LARGEST.
     ``limit`` is the drop, in 0..1, that is allowed. None for a model without an output of several floats a sample.
+    Samples that the source answers with NaN are left out: SourceFault where that is all of them.
     """
     both = [[_rankings(run, pool, signature, batch) for run in (source, candidate)] for pool in data.pools]
     name = _name([own for own, _ in both], classes)
     if name is None:
         return None
-    reference, named = (np.concatenate([each[run][name].argmax(axis=1) for each in both]) for run in (0, 1))
-    right = reference if data.labels is None else np.concatenate(data.labels)
+    known, found = (np.concatenate([each[run][name] for each in both]) for run in (0, 1))
+    asked = ~np.isnan(known).any(axis=1)
+    if not asked.any():
+        raise SourceFault(
+            f"the source model answers NaN in output {name!r} to all that its accuracy is measured on",
+            "Give inputs that it answers with --samples",
+        )
+    reference = known[asked].argmax(axis=1)
+    named = np.where(np.isnan(found).any(axis=1), NOTHING, found.argmax(axis=1))[asked]
+    right = reference if data.labels is None else np.concatenate(data.labels)[asked]
     agreement = AGREEMENT if both[0][0][name].shape[1] == classes else LARGEST
     return Accuracy(
         measured=agreement if data.labels is None else LABELS,

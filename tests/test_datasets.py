@@ -195,6 +195,17 @@ def test_data_that_sets_no_range_is_refused(value: float, said: str) -> None:
         datasets.check_calibration(datasets.read(Path("s.npy"), free), Path("s.npy"))
 
 
+def test_images_that_are_one_colour_and_samples_that_are_all_the_same_are_refused() -> None:
+    for number in range(9):
+        picture(f"red_only/{number}.png", red=100)
+        picture(f"plain/{number}.png", red=10 * number)
+    same, plain = read("red_only"), read("plain")
+    with pytest.raises(OptionError, match="input is the same in all 9 samples"):
+        datasets.check_calibration(same, Path("red_only"))
+    with pytest.raises(OptionError, match="input is one colour in every image"):
+        datasets.check_calibration(plain, Path("plain"))
+
+
 def test_a_constant_mask_beside_real_values_is_fine_and_few_samples_are_noted() -> None:
     mask = TensorSpec("mask", "float32", ("batch", 4))
     np.savez("s.npz", x=np.arange(8, dtype="float32").reshape(2, 4), mask=np.ones((2, 4), "float32"))

@@ -17,7 +17,7 @@ from generator.backends import onnxruntime
 from generator.errors import ConversionError, OptionError
 from generator.export import onnx_file
 from generator.inputs import Pool
-from generator.optimize import fp8, int8, int8_dynamic
+from generator.optimize import bf16, fp8, fp16, int8, int8_dynamic, qdq
 from generator.optimize.recipe import Request
 from generator.specs import Array, Export
 from tests import fp8_graphs, onnx_files
@@ -245,6 +245,66 @@ def test_modelopt_s_failure_is_told_in_its_last_words(monkeypatch: pytest.Monkey
     monkeypatch.setenv(fp8.PYTHON, str(python))
     with pytest.raises(ConversionError, match="nvidia-modelopt failed: Out of luck"):
         fp8.lower(asked(network()))
+
+
+def other_floats(model: onnx.ModelProto, element_type: int) -> onnx.ModelProto:
+    """Return the model with its weights in another type, cast to FP32 for nobody."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    kind = helper.tensor_dtype_to_np_dtype(element_type)
+    for tensor in made.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(kind), tensor.name))
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = element_type
+    return made
+
+
+@pytest.mark.parametrize("recipe", [int8, int8_dynamic])
+@pytest.mark.parametrize("element_type", ["FLOAT16", "DOUBLE"])
+def test_weights_that_are_no_fp32_are_refused_in_silence(
+    recipe: Any, element_type: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = other_floats(network(), TensorProto.DataType.Value(element_type))
+    with pytest.raises(ConversionError, match=f"the weights of Conv 'one' are {element_type}, and .*INT8 is made of"):
+        recipe.lower(asked(model))
+    assert capfd.readouterr().err == ""
+
+
+def test_tools_keep_their_logs_to_themselves(capfd: pytest.CaptureFixture[str]) -> None:
+    model = network()
+    model.graph.initializer.append(weights("unused", 4))  # of which ONNX Runtime warns
+    model.graph.input.append(helper.make_tensor_value_info("first", TensorProto.FLOAT, [CHANNELS, 3, 3, 3]))
+    int8.lower(asked(model))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("recipe", [fp16, bf16])
+def test_what_is_quantized_is_not_called_half(recipe: Any) -> None:
+    quantized = onnx.load(int8.lower(asked(network())).export.path)
+    with pytest.raises(ConversionError, match="the model is quantized already"):
+        recipe.lower(replace(asked(quantized), folder=Path("half")))
+
+
+def stored(scales: int, constant: bool) -> onnx.ModelProto:
+    """Return y = x @ w with w dequantized: from a constant, or from one that is quantized at each request."""
+    values = np.ones((4, 8), "int8" if constant else "float32")
+    nodes = [] if constant else [helper.make_node("QuantizeLinear", ["w", "scale", "zero"], ["q"], axis=1)]
+    nodes += [
+        helper.make_node("DequantizeLinear", ["w" if constant else "q", "scale", "zero"], ["d"], axis=1),
+        helper.make_node("MatMul", ["x", "d"], ["y"], name="product"),
+    ]
+    arrays = {"w": values, "scale": np.ones(scales, "float32"), "zero": np.zeros(scales, "int8")}
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    rows = [("x", TensorProto.FLOAT, ["batch", 4])]
+    return onnx_files.model(nodes, rows, [("y", TensorProto.FLOAT, ["batch", 8])], constants)
+
+
+def test_int8_weights_are_stored_as_such_with_a_scale_a_channel() -> None:
+    qdq.check_stored(stored(8, constant=True), ["product"])
+    with pytest.raises(ConversionError, match="one scale for all"):
+        qdq.check_stored(stored(1, constant=True), ["product"])
+    with pytest.raises(ConversionError, match="quantized at each request"):
+        qdq.check_stored(stored(8, constant=False), ["product"])
 
 
 @pytest.mark.slow

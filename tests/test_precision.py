@@ -162,6 +162,118 @@ def test_more_than_the_allowed_drop_is_not_published(
     assert 0.88 < allowed.result["optimization"]["sparsity"] < 0.91
 
 
+@pytest.mark.parametrize(
+    ("rows", "shift", "told"),
+    [(1, 0, "your one sample is too few"), (200, 3, "no more than by guessing: agreement")],
+    ids=["one", "shifted"],
+)
+def test_labels_that_say_nothing_let_nothing_through(
+    generate: Generate, classifier: Callable[..., Outcome], rows: int, shift: int, told: str
+) -> None:
+    samples = np.load("labelled.npz")
+    labels = (samples["labels"][-rows:] + shift) % CLASSES
+    np.savez("poor.npz", x=samples["x"][-rows:], labels=labels)
+    refused = classifier(generate, "--prune", "99%", "--samples", "poor.npz")
+    assert refused.code == 5
+    assert "agreement" in refused.err.splitlines()[-1]
+    allowed = classifier(generate, "--prune", "99%", "--samples", "poor.npz", "--max-accuracy-drop", "100%", "--json")
+    assert allowed.code == 0, allowed.err
+    assert allowed.result["optimization"]["accuracy"]["measured"] != accuracy.LABELS
+    assert any(told in note for note in allowed.result["notes"])
+
+
+def test_labels_of_a_source_that_guesses_are_not_believed() -> None:
+    def found(samples: int, classes: int, right: float) -> bool:
+        return accuracy.believable(Accuracy(accuracy.LABELS, samples, classes, right, right, 0.0))
+
+    assert found(32, 2, 0.9)
+    assert found(200, 100, 0.3)
+    assert not found(31, 10, 1.0)
+    assert not found(200, 2, 0.55)
+    assert not found(200, 100, 0.0)
+    assert not found(200, 1, 1.0)
+
+
+def test_few_samples_to_measure_on_are_told(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+    np.savez("calibration.npz", x=np.load("labelled.npz")["x"][:12])
+    outcome = classifier(
+        generate, "--precision", "int8", "--keep-precise", "last", "--max-accuracy-drop", "100%", "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    assert any("accuracy is measured on 3 of the calibration data" in note for note in outcome.result["notes"])
+
+
+def test_a_limit_that_has_nothing_to_measure_is_told(generate: Generate, workdir: Path) -> None:
+    model = write_rows("boxes", np.random.default_rng(0).standard_normal((16, 8)), ["batch", 3, 16])
+    outcome = generate("--model", model, "--precision", "fp16", "--max-accuracy-drop", "1%")
+    assert outcome.code == 0, outcome.err
+    assert "--max-accuracy-drop has nothing to limit: the model names no classes" in outcome.err
+
+
+def test_layers_are_kept_no_further_than_there_are_some_to_lower(generate: Generate, workdir: Path) -> None:
+    onnx_files.write(
+        "single.onnx",
+        nodes=(helper.make_node("MatMul", ["x", "w"], ["a"], "product"), helper.make_node("Relu", ["a"], ["y"])),
+        inputs=(("x", TensorProto.FLOAT, ["batch", 16]),),
+        outputs=(("y", TensorProto.FLOAT, ["batch", 8]),),
+        initializers=(numpy_helper.from_array(np.random.default_rng(0).random((16, 8), "float32"), "w"),),
+    )
+    arguments = ("--model", "onnx:single.onnx", "--precision", "fp16", "--tolerance", "0")
+    refused = generate(*arguments, "--keep-precise", "auto")
+    assert refused.code == 5
+    assert "output 'y' differs by" in refused.err.splitlines()[-1]
+
+
+def test_of_a_single_layer_none_is_left_to_keep(generate: Generate, workdir: Path) -> None:
+    model = write_rows("single", np.random.default_rng(0).standard_normal((16, 8)), ["batch", 16])
+    arguments = ("--model", model, "--precision", "fp16", "--tolerance", "0")
+    for more in ((), ("--keep-precise", "auto")):
+        refused = generate(*arguments, *more)
+        assert refused.code == 5
+        assert "keep-precise auto" not in refused.err
+
+
+def test_numbers_that_fp16_can_not_hold_are_what_is_said(generate: Generate, workdir: Path) -> None:
+    weights = np.random.default_rng(0).standard_normal((16, 8)) * 1e-10
+    refused = generate("--model", write_rows("tiny", weights, ["batch", 16]), "--precision", "fp16")
+    assert refused.code == 5
+    assert "product (vanishes); FP16 holds 6e-8 to 65504, bf16 has the range of FP32" in refused.err
+
+
+def test_layers_are_not_blamed_for_the_source_s_nan(generate: Generate, workdir: Path) -> None:
+    onnx_files.write(
+        "root.onnx",
+        nodes=(helper.make_node("Sqrt", ["x"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["y"])),
+        inputs=(("x", TensorProto.FLOAT, ["batch", 4]),),
+        outputs=(("y", TensorProto.FLOAT, ["batch", 4]),),
+        initializers=(numpy_helper.from_array(np.eye(4, dtype="float32"), "w"),),
+    )
+    np.savez("negative.npz", x=-np.ones((40, 4), "float32"))
+    np.savez("positive.npz", x=np.random.default_rng(0).random((40, 4), "float32"))
+    for precision in ("fp16", "int8"):
+        calibration = ("--calibration", "positive.npz") if precision == "int8" else ()
+        model = ("--model", "onnx:root.onnx", "--precision", precision, *calibration)
+        refused = generate(*model, "--samples", "negative.npz")
+        assert refused.code == 5, refused.err
+        assert "the source model" in refused.err.splitlines()[-1]
+        assert "Layers that lose most" not in refused.err
+
+
+def test_layers_are_not_blamed_for_what_pruning_does(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+    refused = classifier(generate, "--prune", "90%", "--precision", "fp16", "--samples", "labelled.npz")
+    assert refused.code == 5
+    assert "Pruning alone costs too much: prune less" in refused.err
+    assert "Layers that lose most" not in refused.err
+
+
+def test_what_is_poor_about_the_data_is_told_also_of_what_is_refused(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    outcome = classifier(generate, "--precision", "int8", "--calibration", "256 random", "--tolerance", "0")
+    assert outcome.code == 5
+    assert "warning: onnx:int8: calibrated with random inputs" in outcome.err
+
+
 def test_layers_that_lose_most_are_kept_until_the_limit_holds(
     generate: Generate, classifier: Callable[..., Outcome]
 ) -> None:

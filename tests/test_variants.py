@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from generator import accuracy
 from generator.errors import OptionError
 from generator.manifest import Provenance, SourceRecord
 from generator.progress import Progress
-from generator.specs import TensorSpec, Verification, Weights
+from generator.specs import Domain, TensorSpec, Verification, Weights
 from perf import agreement, lineage
 from perf.agreement import Agreement, Asked
 from server import running_server
@@ -136,7 +137,6 @@ def test_what_can_not_be_compared_is_said(compare: Compare, generate: Generate, 
         ("relu", "named"),
         ("linear_tensorrt_fp16", "linear_onnx"),
         ("linear_onnx", "--samples", "nowhere"),
-        ("linear_onnx", "--repository", "elsewhere"),
         ("linear_onnx", "--url", "localhost:8001"),
         ("linear_onnx", "--metrics-url", "http://localhost:8002/metrics"),
     ):
@@ -147,11 +147,25 @@ def test_what_can_not_be_compared_is_said(compare: Compare, generate: Generate, 
     golden("compare-refusals.txt", "".join(f"{case}\n    {message}\n" for case, message in told.items()))
 
 
-def test_a_model_whose_files_were_changed_is_refused(compare: Compare, linear: None) -> None:
-    (REPOSITORY / "linear_onnx_fp16/1/model.onnx").write_bytes(b"changed")
-    outcome = compare("linear_onnx")
+def test_a_repository_that_is_not_there_is_an_error_of_the_repository(compare: Compare, workdir: Path) -> None:
+    outcome = compare("linear_onnx", "--repository", "elsewhere")
     assert outcome.code == 6
-    assert "version 1 of linear_onnx_fp16 is not as it was published" in outcome.err
+    assert "there is no model repository" in outcome.err
+
+
+def test_nothing_is_compared_with_a_model_whose_files_were_changed(compare: Compare, linear: None) -> None:
+    (REPOSITORY / "linear_onnx_fp16/1/model.onnx").write_bytes(b"changed")
+    outcome = compare("linear_onnx_fp16", "linear_onnx")
+    assert outcome.code == 6
+    assert "linear_onnx_fp16: version 1 is not as it was published. Generate it again" in outcome.err
+
+
+def test_another_whose_files_were_changed_is_a_row_with_its_reason(linear: None) -> None:
+    (REPOSITORY / "linear_onnx_fp16/1/model.onnx").write_bytes(b"changed")
+    first, changed, _ = lineage.found(["linear_onnx"], REPOSITORY, None, Progress())
+    assert (first.name, first.unserved) == ("linear_onnx", "")
+    assert (changed.onnx, changed.size) == (None, None)
+    assert changed.unserved == "version 1 is not as it was published"
 
 
 # --- whether they agree
@@ -226,7 +240,35 @@ def test_nan_is_no_difference_but_a_reason(workdir: Path) -> None:
     models = [asked(write_scaled("one.onnx", 1.0)), asked(write_scaled("nan.onnx", float("nan")))]
     found, problems = agreement.agreements(models, None, Progress())
     assert list(found) == ["one"]
-    assert problems == {"nan": "output 'y' is NaN or infinite where the first model's is not"}
+    assert problems == {"nan": "output 'y' is NaN"}
+
+
+def test_a_sample_that_the_first_answers_with_nan_is_refused(workdir: Path) -> None:
+    scores = asked(write_scores("scores.onnx", np.eye(3)))
+    inputs = tuple(replace(spec, domain=Domain(known=False)) for spec in scores.provenance.source.inputs)
+    source = replace(scores.provenance.source, inputs=inputs)
+    blind = replace(scores, provenance=replace(scores.provenance, source=source))
+    samples = write_samples(x=np.full((2, CLASSES), np.nan, "float32"))
+    with pytest.raises(OptionError, match="output 'y' is NaN"):
+        agreement.agreements([blind], samples, Progress())
+
+
+def test_classes_that_are_named_by_number_are_equal_or_not(workdir: Path) -> None:
+    def named(name: str, weights: Any) -> Path:
+        return onnx_files.write(
+            name,
+            nodes=(
+                helper.make_node("MatMul", ["x", "W"], ["scores"]),
+                helper.make_node("ArgMax", ["scores"], ["y"], axis=1, keepdims=0),
+            ),
+            inputs=(("x", onnx_files.FLOAT, ["batch", CLASSES]),),
+            outputs=(("y", onnx_files.INT64, ["batch"]),),
+            initializers=(numpy_helper.from_array(np.asarray(weights, "float32"), "W"),),
+        )
+
+    samples = write_samples(x=np.eye(3, dtype="float32")[[0, 1, 2, 2]])
+    found = agreed(named("same.onnx", np.eye(3)), named("swapped.onnx", np.eye(3)[[1, 0, 2]]), samples=samples)
+    assert (found["swapped"].top1, found["swapped"].max_rel_diff) == (0.5, None)
 
 
 def test_a_model_that_can_not_be_asked_here_has_a_reason(workdir: Path) -> None:

@@ -44,6 +44,14 @@ def test_batch_sizes_are_one_two_odd_and_the_largest(largest: int, sizes: tuple[
     assert inputs.batch_sizes(largest) == sizes
 
 
+def test_a_source_that_answers_nan_is_to_blame_itself() -> None:
+    def broken(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.full_like(arrays["x"], np.nan)}
+
+    with pytest.raises(verify.SourceFault, match="the source model itself answers NaN"):
+        check(broken, identity)
+
+
 def test_the_message_names_output_input_batch_and_distance() -> None:
     def wrong_at_odd_batches(arrays: Arrays) -> dict[str, Any]:
         answer = arrays["x"].copy()

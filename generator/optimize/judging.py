@@ -45,7 +45,10 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
         return Judgement(task.proven.verification, problem=error)
     if not task.costs_accuracy:
         return Judgement(found)
-    reached, notes = _reached(task, run, measured)
+    try:
+        reached, notes = _reached(task, run, measured)
+    except SourceFault as error:
+        return Judgement(found, problem=error)
     if task.options.prune and not task.options.tolerance:
         found = replace(found, tolerance=BY_ACCURACY if reached else str(PRUNED_MAX_DIFFERENCE))
     return Judgement(found, reached, _too_costly(reached) if reached else _moved_too_far(task, found), notes)
