@@ -79,7 +79,7 @@ def _resnet50(folder: Path) -> Repository:
     where = ("--repository", str(folder / "repository"))
     backends = ",".join(("onnx", *(f"onnx:{precision}" for precision in PRECISIONS)))
     run([str(BIN / "generate"), *RESNET50, *where, "--backends", backends], folder)
-    run([str(BIN / "generate"), *RESNET50, *where, "--prune", "2:4", "--name-template", "resnet50_onnx"], folder)
+    run([str(BIN / "generate"), *RESNET50, *where, "--prune", "2:4", "--name-template", "resnet50_onnx_pruned"], folder)
     return Repository(folder / "repository")
 
 
