@@ -24,12 +24,12 @@ from pairs import BIN, machine, run
 from generator import accuracy
 from generator.backends.onnxruntime import open_model, open_session
 from generator.datasets import Dataset, random_like
+from generator.export.onnx_file import signature_of
 from generator.manifest import Manifest
 from generator.optimize import recipe_of
 from generator.optimize.recipe import Request
 from generator.repository import Repository
 from generator.specs import Arrays, Export
-from perf.agreement import signature_of
 
 QUICK = "--quick" in sys.argv
 RESNET50 = ("--model", "resnet50", "--weights", "random", "--seed", "0", "--no-verify", "--live-check", "off")
@@ -113,13 +113,15 @@ def _resnet50_rows(repository: Repository, folder: Path) -> Iterator[Sequence[st
 def _images(repository: Repository, count: int) -> Dataset:
     """Return natural-looking images that nothing was calibrated with."""
     provenance = _manifest(repository).provenance
-    signature = signature_of(_path(repository), provenance)
+    signature = signature_of(_path(repository), provenance.source.inputs)
     return random_like(signature, provenance.source.preprocess, count, HELD_OUT_SEED)
 
 
 def _fp16_seconds(repository: Repository, folder: Path) -> Iterator[float]:
     path, source = _path(repository), _manifest(repository).provenance
-    export = Export(path, (path,), signature_of(path, source), "", source.source.opset, source.source.ir_version)
+    export = Export(
+        path, (path,), signature_of(path, source.source.inputs), "", source.source.opset, source.source.ir_version
+    )
     for number in range(4):
         work = folder / f"fp16-{number}"
         work.mkdir()
@@ -131,7 +133,7 @@ def _fp16_seconds(repository: Repository, folder: Path) -> Iterator[float]:
 
 def _agreement(repository: Repository, suffix: str) -> str:
     runs = open_model(_path(repository)), open_model(_path(repository, suffix))
-    signature = signature_of(_path(repository), _manifest(repository).provenance)
+    signature = signature_of(_path(repository), _manifest(repository).provenance.source.inputs)
     found = accuracy.measured(*runs, _images(repository, HELD_OUT), signature, batch=8, limit=0.0)
     assert found is not None
     return f"**{found.value:.1%}** of {found.samples} natural-looking images"

@@ -11,6 +11,7 @@ from generator.backends import onnxruntime
 from generator.comparison import largest_difference, largest_magnitude
 from generator.datasets import Dataset
 from generator.errors import OptionError, VerificationError
+from generator.export import onnx_file
 from generator.manifest import Provenance
 from generator.progress import Progress
 from generator.remembered import Remembered
@@ -56,7 +57,7 @@ def agreements(
     fit, inputs that the first model refuses, and models whose outputs are others.
     """
     baseline, *_ = models
-    signature = signature_of(baseline.onnx, baseline.provenance)
+    signature = onnx_file.signature_of(baseline.onnx, baseline.provenance.source.inputs)
     for other in models[1:]:
         _refuse_other_outputs(baseline, signature, other)
     found: dict[str, Agreement] = {}
@@ -92,18 +93,6 @@ def told(agreement: Agreement) -> str:
     return f"worst difference {agreement.max_rel_diff:.1e}"
 
 
-def signature_of(path: Path, provenance: Provenance) -> Signature:
-    """Return what an ONNX model takes and gives, with the values that it is known to take."""
-    import onnx
-
-    from generator.export import onnx_file
-
-    read = onnx_file.read_signature(onnx.load(path, load_external_data=False).graph)
-    known = {spec.name: spec.domain for spec in provenance.source.inputs}
-    inputs = tuple(replace(spec, domain=known.get(spec.name, spec.domain)) for spec in read.inputs)
-    return Signature(inputs, read.outputs)
-
-
 def alike(one: Sequence[TensorSpec], other: Sequence[TensorSpec]) -> bool:
     """Tell whether tensors have the same names, types and sizes, whatever the names of dimensions of any size."""
     return [_plain(spec) for spec in one] == [_plain(spec) for spec in other]
@@ -114,7 +103,7 @@ def _plain(spec: TensorSpec) -> tuple[object, ...]:
 
 
 def _refuse_other_outputs(baseline: Asked, signature: Signature, other: Asked) -> None:
-    outputs = signature_of(other.onnx, other.provenance).outputs
+    outputs = onnx_file.signature_of(other.onnx, other.provenance.source.inputs).outputs
     if not alike(outputs, signature.outputs):
         ours, theirs = (", ".join(map(str, specs)) for specs in (signature.outputs, outputs))
         raise OptionError(

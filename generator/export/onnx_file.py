@@ -1,6 +1,7 @@
 """ONNX files: written without copies of the weights, read back for what they declare."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -88,6 +89,16 @@ def read_signature(graph: Any) -> Signature:
         tuple(_tensor_spec(value) for value in graph.input if value.name not in initializers),
         tuple(_tensor_spec(value) for value in graph.output),
     )
+
+
+def signature_of(path: Path, known: Sequence[TensorSpec]) -> Signature:
+    """Return what the ONNX model at ``path`` takes and gives; an input may have the values that a ``known`` one has."""
+    import onnx
+
+    read = read_signature(onnx.load(path, load_external_data=False).graph)
+    domains = {spec.name: spec.domain for spec in known}
+    inputs = tuple(replace(spec, domain=domains.get(spec.name, spec.domain)) for spec in read.inputs)
+    return Signature(inputs, read.outputs)
 
 
 def _tensor_spec(value: Any) -> TensorSpec:

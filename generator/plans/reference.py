@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from generator import verify
 from generator.backends import onnxruntime
 from generator.backends.tensorrt.answers import FOLDER, INDEX, SCHEMA
 from generator.backends.tensorrt.plan_spec import ONNX
 from generator.backends.tensorrt.profiles import Profile
-from generator.backends.tensorrt.proof import Reference, answered
+from generator.backends.tensorrt.proof import Reference
 from generator.errors import RepositoryError
+from generator.export import onnx_file
 from generator.inputs import make_pool
 from generator.manifest import PendingPlan
 from generator.plans.status import wanted_tolerance
@@ -49,7 +51,7 @@ def write_reference(
         fixed = tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in signature.inputs)
         pool = make_pool([replace(spec, shape=("row", *spec.shape)) for spec in fixed], 0, seed)
         whole = Signature(fixed, signature.outputs)  # of one size: a row is all inputs of a case
-        row, answers = next(answered(pool, run, whole))
+        row, answers = next(verify.answered(pool, run, whole))
         inputs = pool.single(row, whole)
         cases.append(_write_case(target, len(cases), profile, shapes, inputs, answers))
     own = onnx.parent.resolve() != folder.resolve()
@@ -101,15 +103,9 @@ def reference_of(entry: PendingPlan, folder: Path) -> Reference:
     That is the prepared model, or one that computes the same where a CPU lacks operators of it, and the values that its
     inputs may have. RepositoryError where the reference can't be read.
     """
-    import onnx
-
-    from generator.export import onnx_file
-
-    found = onnx_file.read_signature(onnx.load(folder / ONNX, load_external_data=False).graph)
-    known = {spec.name: spec for spec in entry.provenance.source.inputs}
     return Reference(
         model=stand_in_model(folder) or folder / ONNX,
-        signature=Signature(tuple(known.get(spec.name, spec) for spec in found.inputs), found.outputs),
+        signature=onnx_file.signature_of(folder / ONNX, entry.provenance.source.inputs),
         tolerance=wanted_tolerance(entry),
         seed=int(entry.provenance.options.get("seed", 0)),
     )

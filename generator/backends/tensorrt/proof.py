@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from generator import verify
 from generator.backends import onnxruntime
 from generator.backends.tensorrt.builder import Asked
 from generator.backends.tensorrt.plan_spec import PlanSpec
-from generator.comparison import BF16, FP16, TF32, Precision, why_useless
-from generator.errors import VerificationError
+from generator.comparison import BF16, FP16, TF32, Precision
 from generator.inputs import RANDOM, Pool, make_pool
 from generator.manifest import PlanProof
 from generator.remembered import LIMIT_BYTES, Remembered
@@ -117,36 +114,9 @@ def _cases(spec: PlanSpec, reference: Reference, run: verify.Run) -> Iterator[_C
             sized = [replace(each, shape=shapes.get(each.name, each.shape)) for each in signature.inputs]
             batch = int(sized[0].shape[0]) if lead else 1
             rows = [replace(each, shape=("row", *each.shape[lead:])) for each in sized]
-            pool = _usable(make_pool(rows, batch, reference.seed), run, signature)
+            pool = verify.usable(make_pool(rows, batch, reference.seed), run, signature)
             few = len(pool.families) if bound == 2 else min(len(pool.families), max(batch, len(RANDOM)))
             yield _Case(number, batch, pool.only(range(few)))
     if not spec.profiles:
         rows = [replace(each, shape=("row", *each.shape)) for each in signature.inputs]
-        yield _Case(0, 1, _usable(make_pool(rows, 1, reference.seed), run, signature))
-
-
-def _usable(pool: Pool, run: verify.Run, signature: Signature) -> Pool:
-    return pool.only([row for row, _ in answered(pool, run, signature)])
-
-
-def answered(pool: Pool, run: verify.Run, signature: Signature) -> Iterator[tuple[int, Arrays]]:
-    """Yield the rows that a model answers with numbers, and its answers: it may refuse values it was not made for.
-
-    Raises VerificationError at the end where there were none.
-    """
-    some, problem = False, ""
-    for row in range(len(pool.families)):
-        try:
-            answers = {name: np.asarray(answer) for name, answer in run(pool.single(row, signature)).items()}
-        except VerificationError as error:
-            problem = str(error)
-            continue
-        batched = signature.batch_dim is not None
-        whole = {name: answer if batched else answer[np.newaxis] for name, answer in answers.items()}
-        useless = why_useless(whole, pool, [row])
-        if useless is None:
-            some = True
-            yield row, answers
-        problem = useless or problem
-    if not some:
-        raise VerificationError(f"no answer that a plan could be compared with: {problem}")
+        yield _Case(0, 1, verify.usable(make_pool(rows, 1, reference.seed), run, signature))
