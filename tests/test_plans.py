@@ -1003,7 +1003,7 @@ def test_a_model_that_answers_nothing_has_no_reference(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(log.SerializeToString())
     profiles = (Profile({"x": ((1, 4), (1, 4), (1, 4))}),)
     signature = onnx_file.read_signature(log.graph)
-    with pytest.raises(VerificationError, match="no answer that could be compared with: .* answers NaN"):
+    with pytest.raises(VerificationError, match=r"no answer that could be compared with: .* answers NaN"):
         write_reference(tmp_path, tmp_path / "model.onnx", signature, profiles, Tolerance(0.1))
 
 
