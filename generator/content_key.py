@@ -59,7 +59,7 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
         *source.PACKAGES,
         *(recipe.PACKAGES if recipe else ()),
         *(SIMPLIFYING if options.simplify else ()),
-        *(package for each in EXPORTERS.values() for package in each.PACKAGES),
+        *(package for framework in source.FRAMEWORKS for package in EXPORTERS[framework].PACKAGES),
     }
     tools = {package: version for package in sorted(packages) if (version := _version(package))}
     tools |= recipe.TOOLS if recipe else {}

@@ -16,10 +16,16 @@ class Extra:
     error: type[ModelRepoError]
 
 
+TORCH = ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors")
 EXTRAS = {
     "bench": Extra(("plotext", "plotly", "prometheus_client", "psutil"), PerfError),
+    "boosting": Extra(("xgboost", "lightgbm", "onnxmltools", "sklearn", "skl2onnx", "skops"), SourceError),
+    "hf": Extra(("transformers", "huggingface_hub", *TORCH), SourceError),
     "simplify": Extra(("onnxslim",), OptionError),
-    "torch": Extra(("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors"), SourceError),
+    "sklearn": Extra(("sklearn", "skl2onnx", "skops"), SourceError),
+    "tensorflow": Extra(("tensorflow", "keras", "tf2onnx"), SourceError),
+    "timm": Extra(("timm", *TORCH), SourceError),
+    "torch": Extra(TORCH, SourceError),
 }
 
 

@@ -1,6 +1,6 @@
 """What a model is asked for verification: generated inputs of several families, and the user's own samples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,10 @@ import numpy as np
 from generator.specs import Array, Arrays, Signature, TensorSpec
 
 ODD_BATCH = 3
-# What symbolic dimensions are set to, but the batch: small sizes, and larger ones for models that refuse those.
+# Sizes of symbolic dimensions in an example for exporters: torch.export takes a dimension of 0 or 1 for a constant.
+EXAMPLE_BATCH, EXAMPLE_SIZE = 2, 7
+# What symbolic dimensions are set to, but the batch, where nothing says what they take: small sizes, and larger ones
+# for models that refuse those.
 SIZES, LARGER_SIZES = (1, 2, 3), (32, 224)
 
 
@@ -67,24 +70,47 @@ def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
     return Pool(arrays, names)
 
 
-def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[int, Pool]]:
-    """Yield pools of generated inputs, each with what its symbolic dimensions were set to.
+def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool, Pool]]:
+    """Yield pools of generated inputs, each with whether it is for a model that refuses those before.
 
     A row is one sample of a model that has a batch dimension, and a whole input set of one that has none.
     """
     lead = 0 if signature.batch_dim is None else 1
     symbolic = {dim for spec in signature.inputs for dim in spec.shape[lead:] if isinstance(dim, str)}
-    for each in (*SIZES, *LARGER_SIZES) if symbolic else SIZES[:1]:
-        sizes = dict.fromkeys(symbolic, each)
+    known = {dim: sizes for spec in signature.inputs for dim, sizes in spec.sizes.items() if dim in symbolic}
+    usual = max([1, *map(len, known.values()), *([len(SIZES)] if symbolic - known.keys() else [])])
+    for turn in range(usual + (len(LARGER_SIZES) if symbolic - known.keys() else 0)):
+        sizes = {}
+        for dim in symbolic:
+            own = known.get(dim, SIZES if turn < usual else LARGER_SIZES)
+            sizes[dim] = own[(turn if turn < usual else turn - usual) % len(own)]
         inputs = [
             replace(spec, shape=("row", *replace(spec, shape=spec.shape[lead:]).sized(sizes)))
             for spec in signature.inputs
         ]
-        yield each, make_pool(inputs, size, seed)
+        yield turn >= usual, make_pool(inputs, size, seed)
+
+
+def example_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
+    """Return a size for each symbolic dimension of an example, one that the input takes, and more than 1."""
+    sizes: dict[str, int] = {}
+    for spec in inputs:
+        for axis, dim in enumerate(spec.shape):
+            if isinstance(dim, str):
+                usual = EXAMPLE_SIZE if axis else EXAMPLE_BATCH
+                sizes[dim] = next((size for size in spec.sizes.get(dim, ()) if size > 1), sizes.get(dim, usual))
+    return sizes
+
+
+def example(spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
+    """Return values within an input's domain, the same each time, with these sizes of its symbolic dimensions."""
+    return make_pool([replace(spec, shape=("row", *spec.sized(sizes)))], 1, 0).arrays[spec.name][0, ...]
 
 
 def _into_domain(values: Array, spec: TensorSpec) -> Array:
     dtype = np.dtype(spec.dtype)
+    if spec.domain.mask:
+        return _mask(values).astype(dtype)
     if dtype == np.bool_:
         return np.asarray(values > 0)
     if dtype == np.object_:  # strings: numbers, which models that read text are the least likely to refuse
@@ -96,6 +122,13 @@ def _into_domain(values: Array, spec: TensorSpec) -> Array:
         low, high = (0 if low is None else low), (1 if high is None else high)
         values = np.round(values * max(1.0, high / 3))  # so that normal values reach most of a vocabulary
     return np.clip(values, low, high).astype(dtype)
+
+
+def _mask(values: Array) -> Array:
+    """Return ones and then zeros along the last axis: the larger its first value, the more ones, at least one."""
+    length = values.shape[-1]
+    ones = np.ceil(length / (1 + np.exp(-2.0 * values[..., :1])))
+    return np.asarray(np.arange(length) < np.maximum(ones, 1))
 
 
 def batch_sizes(max_batch_size: int) -> tuple[int, ...]:

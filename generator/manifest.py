@@ -142,7 +142,8 @@ def _optimization(document: Mapping[str, Any]) -> Optimization:
 
 def _tensor(document: Mapping[str, Any]) -> TensorSpec:
     shape, domain = tuple(document["shape"]), Domain(**document["domain"])
-    return TensorSpec(**{**document, "shape": shape, "domain": domain})
+    sizes = {dim: tuple(each) for dim, each in document.get("sizes", {}).items()}
+    return TensorSpec(**{**document, "shape": shape, "domain": domain, "sizes": sizes})
 
 
 @dataclass(frozen=True)

@@ -100,13 +100,14 @@ def _served(
     import numpy as np
     from tritonclient.utils import np_to_triton_dtype
 
+    warmup = {**{dim: own[0] for dim, own in spec.sizes.items()}, **(sizes or {})}
     # Triton knows no tensors without dimensions; it hands a [ 1 ] to ONNX Runtime as what the model takes.
     shape = spec.shape[1:] if max_batch_size else spec.shape or (1,)
     return ServedTensor(
         spec.name,
         f"TYPE_{np_to_triton_dtype(np.dtype(spec.dtype))}".replace("TYPE_BYTES", "TYPE_STRING"),
         dims=tuple(-1 if isinstance(dim, str) else dim for dim in shape),
-        warmup_dims=tuple((sizes or {}).get(dim, 1) if isinstance(dim, str) else dim for dim in shape) or (1,),
+        warmup_dims=tuple(warmup.get(dim, 1) if isinstance(dim, str) else dim for dim in shape) or (1,),
         labels=LABELS if labels and spec.shape[-1:] == (len(labels),) else None,
     )
 

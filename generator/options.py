@@ -15,7 +15,18 @@ from generator import releases, sources
 from generator.backends import BACKENDS
 from generator.errors import OptionError, nearest
 from generator.optimize import PRECISIONS, recipe_of
-from generator.specs import Calibration, Choice, Instances, Options, Pruning, Ranges, Tolerance, VersionPolicy
+from generator.specs import (
+    DTYPES,
+    Calibration,
+    Choice,
+    InputShape,
+    Instances,
+    Options,
+    Pruning,
+    Ranges,
+    Tolerance,
+    VersionPolicy,
+)
 
 CONFIG_NAME = "modelrepo.toml"
 PLANS_ONLY = "It is for TensorRT plans: --backends tensorrt"
@@ -227,7 +238,54 @@ def _shape(value: Any) -> tuple[int, ...]:
     try:
         return tuple(map(_integer(1), _items(value, "x")))
     except ValueError:
-        raise ValueError("expected sizes such as 3x224x224") from None
+        raise ValueError("expected sizes such as 3x224x224, or NAME=1x3x224x224:float32 for each input") from None
+
+
+def input_shapes(value: Any) -> tuple[InputShape, ...]:
+    """Read ``3x224x224``, or ``ids=1x128:int64,mask=1x128:int64``; a scalar is ``name=scalar:float32``.
+
+    Also reads a list of sizes, of such texts, or of what ``dataclasses.asdict`` made of the outcome.
+    """
+    items = _items(value) if value != [] else []
+    if items and all(isinstance(item, int) for item in items):
+        return (InputShape("", _shape(items)),)
+    shapes = tuple(map(_input_shape, items))
+    names = [each.name for each in shapes]
+    if len(set(names)) < len(names):
+        raise ValueError("expected each input once, as NAME=SHAPE:TYPE")
+    return shapes
+
+
+def _input_shape(item: Any) -> InputShape:
+    if isinstance(item, Mapping):
+        return InputShape(item["name"], tuple(item["shape"]), item["dtype"])
+    name, equals, rest = _text(item).rpartition("=")
+    sizes, colon, dtype = rest.partition(":")
+    dtype = {"string": "object"}.get(dtype, dtype)
+    if (equals and not name) or (colon and dtype not in DTYPES):
+        known = ", ".join("string" if each == "object" else each for each in DTYPES)
+        raise ValueError(f"expected NAME=1x3x224x224:TYPE with a type of {known}")
+    return InputShape(name, () if sizes == "scalar" else _shape(sizes), dtype)
+
+
+def _dynamic(value: Any) -> Mapping[str, Mapping[int, str]]:
+    """Read ``ids:0=batch,1=seq;mask:0=batch,1=seq``, or such a mapping; a name that is empty is a single input's."""
+    if isinstance(value, Mapping):
+        return {name: {_integer(0)(axis): _text(dim) for axis, dim in axes.items()} for name, axes in value.items()}
+    read: dict[str, dict[int, str]] = {}
+    for part in _items(value, ";"):
+        name, _, axes = _text(part).rpartition(":")
+        if name in read:
+            raise ValueError(f"input {name!r} is there twice")
+        read[name] = dict(map(_axis, _items(axes)))
+    return read
+
+
+def _axis(text: str) -> tuple[int, str]:
+    axis, equals, dim = text.partition("=")
+    if not equals or not axis.isdigit() or not dim.isidentifier():
+        raise ValueError("expected INPUT:AXIS=NAME,…, such as ids:0=batch,1=seq;mask:0=batch,1=seq")
+    return int(axis), dim
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
@@ -289,14 +347,18 @@ def _name_template(value: Any) -> str:
 
 # fmt: off
 FIELDS: dict[str, Field] = {
-    "model": Field(_text, None, "NAME", "Source model: a torchvision name, onnx:PATH, or a [models.NAME] of modelrepo.toml."),
+    "model": Field(_text, None, "NAME", "Source model: SCHEME:NAME, such as timm:convnext_atto, hf:./folder or keras:model.keras; a torchvision name; or a [models.NAME] of modelrepo.toml. `modelrepo models` lists them."),
     "backends": Field(_backends, (Choice("onnx", ""),), "LIST", f"What to build, of {', '.join(BACKENDS)}; comma-separated, each with a precision of its own if wanted: onnx,tensorrt:fp16."),
     "precision": Field(_precision, "fp32", "NAME", f"Precision of the backends that name none: {', '.join(PRECISIONS)}."),
     "repository": Field(_path, Path("model_repository"), "DIR", "Model repository to publish in.", path=True, run=True),
     "weights": Field(_text, "pretrained", "pretrained|random|PATH", "Weights: downloaded, seeded random, or a .pth, .pt or .safetensors file."),
     "seed": Field(_integer(0, 2**32 - 4), 0, "N", "Seed of random weights and of the inputs for verification."),
     "max_batch_size": Field(_integer(0), 16, "N", "Largest batch that Triton may form; 0 turns batching off."),
-    "input_shape": Field(_shape, None, "DIMS", "Shape of one sample, such as 3x224x224; default: the model's own."),
+    "input_shape": Field(input_shapes, (), "SHAPES", "Example of each input, NAME=1x3x224x224:float32,…, or the shape of one image, such as 3x224x224; default: the model's own."),
+    "dynamic": Field(_dynamic, {}, "AXES", "Dimensions of any size, INPUT:AXIS=NAME,…, such as ids:0=batch,1=seq;mask:0=batch,1=seq. Default: the batch, and what the model itself says."),
+    "make_batch_dynamic": Field(_boolean, False, "", "Rewrite an ONNX file whose batch size is fixed, if that can be proven to change nothing."),
+    "task": Field(_text, "", "NAME", "What a transformers model is for, such as text-classification; default: what its configuration says."),
+    "signature": Field(_text, "", "NAME", "Signature of a SavedModel; default: serving_default, or its only one."),
     "opset": Field(_integer(9), 20, "N", "ONNX operator set, within what the target release reads."),
     "exporter": Field(_choice("auto", "torch.export", "torchscript"), "auto", "NAME", "How PyTorch models become ONNX: torch.export, torchscript (older; three times as fast), or auto: torch.export, and torchscript where that fails."),
     "name_template": Field(_name_template, "", "TEXT", "Published name, from {model}, {backend} and {precision}; default: {model} for one backend, {model}_{backend} for several, with _pruned and _{precision} after it where the model is pruned or not fp32."),
@@ -320,7 +382,7 @@ FIELDS: dict[str, Field] = {
     "cuda_graphs": Field(_boolean, False, "", "Let Triton capture CUDA graphs of a TensorRT plan."),
     "tolerance": Field(_tolerance, None, "NUMBER", "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=…."),
     "verify": Field(_boolean, True, "", "Compare the converted model with its source before it is published (the default)."),
-    "trust_source": Field(_boolean, False, "", "Unpickle a weights file that holds code. It can run anything: only for files you trust."),
+    "trust_source": Field(_boolean, False, "", "Load what runs code of its own: pickles, Hugging Face models with their own code. It can do anything: only for what you trust."),
     "live_check": Field(_choice("auto", "require", "off"), "auto", "auto|require|off", "Ask each model in a real Triton on this machine before it is published: wherever that is possible, always, or not at all. The first time, Triton (55 MB) is downloaded.", run=True),
     "client_dir": Field(_client_dir, Path("clients/generated"), "DIR", "Folder for a typed Python client of each model; none writes no clients.", path=True, run=True),
     "allow_untrained": Field(_boolean, False, "", "Fall back to seeded random weights where pretrained ones can't be downloaded.", flag=False),
@@ -424,7 +486,7 @@ def _default_name(options: Options) -> str:
 
 def _naming_hint(model: str) -> str:
     """Return how a model is given another name, where its own comes from a file's."""
-    if not sources.names_a_file(model):
+    if sources.default_name(model) == model:
         return ""
     return ". Give it one in a [models.NAME] table of modelrepo.toml, or with --name-template"
 
@@ -472,18 +534,29 @@ def idle(choice: Choice, options: Options) -> set[str]:
     others = {option for backend in BACKENDS.values() for option in backend.OPTIONS}
     return {
         *(others - {*BACKENDS[choice.backend].OPTIONS}),
+        *_idle_for_source(options),
         *(() if calibrated else ("calibration", "calibration_method")),
         *(() if lowered else ("keep_precise",)),
         *(() if lowered or options.prune else ("max_accuracy_drop",)),
     }
 
 
+def _idle_for_source(options: Options) -> set[str]:
+    others = {option for source in sources.SOURCES.values() for option in source.OPTIONS}
+    source, _ = sources.find(options.model)
+    return others - {*source.OPTIONS}
+
+
 def _refuse_idle(flags: Mapping[str, Any], options: Options) -> None:
     """Refuse a flag that would do nothing; what a file says for many models may be no matter to one of them."""
     for name in flags:
         if all(name in idle(choice, options) for choice in options.backends):
+            flag = f"--{name.replace('_', '-')}"
+            if name in _idle_for_source(options):
+                schemes = [scheme for scheme, source in sources.SOURCES.items() if name in source.OPTIONS]
+                raise OptionError(f"{flag} is no matter to {options.model}", f"It is for {', '.join(schemes)}")
             choices = ", ".join(map(str, options.backends))
-            raise OptionError(f"--{name.replace('_', '-')} is no matter to {choices}", WANTING[name])
+            raise OptionError(f"{flag} is no matter to {choices}", WANTING[name])
 
 
 def published_name(name: str, options: Options, choice: Choice) -> str:

@@ -83,7 +83,7 @@ def generate_model(
         if missing:
             ConfigWriter(job.options.templates, job.options.config_patch)  # refuses what it can't read
             source, name = sources.find(job.options.model)
-            source.check(name)
+            source.check(name, job.options)
         yield from (results.would_publish(target, repository) for target in (*prepared_before, *missing))
         return
     if missing:
@@ -136,7 +136,7 @@ def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     verification = _verify(reference.ask, export, samples, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
-    notes = (*export.notes, *samples.notes, *verification.notes, *reasons)
+    notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
     for note in notes:
         progress.warn(f"{job.name}: {note}")
     return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)

@@ -23,22 +23,30 @@ Status = Literal["published", "unchanged", "deferred", "skipped", "failed"]
 class Domain:
     """The values an input may take: unbounded floats unless ``low`` and ``high`` (both inclusive) say otherwise.
 
-    ``known`` is False where nothing says what the model can be asked: it may refuse values within the bounds.
+    ``known`` is False where nothing says what the model can be asked: it may refuse values within the bounds. ``mask``
+    is True for a mask of tokens: along the last axis ones and then zeros, and never zeros only.
     """
 
     low: float | None = None
     high: float | None = None
     known: bool = True
+    mask: bool = False
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. ``shape`` holds sizes, and names for symbolic dimensions; ``dtype`` is numpy's name."""
+    """One input or output. ``shape`` holds sizes, and names for symbolic dimensions; ``dtype`` is numpy's name.
+
+    ``sizes`` are those that a symbolic dimension is tried with, for one that does not take any size; the first is that
+    of Triton's warm-up. An ``optional`` input has a value of its own where it is not given.
+    """
 
     name: str
     dtype: str
     shape: tuple[Dim, ...]
     domain: Domain = Domain()
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    optional: bool = False
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Return the concrete shape with every symbolic dimension looked up in ``sizes``."""
@@ -144,6 +152,25 @@ class Calibration:
         return str(self.path) if self.path else f"{self.count} random"
 
 
+# The types that an input can be said to have, by numpy's names; `object` is a string.
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "object"),
+)
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """An example of an input, as a user describes it: its whole shape, the batch dimension included.
+
+    ``name`` is empty where a model has one input, and ``dtype`` where nothing was said about it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = ""
+
+
 # A profile as it is written: the smallest, tuned and largest size of each symbolic dimension that it names.
 Ranges: TypeAlias = Mapping[str, tuple[int, int, int]]
 
@@ -169,7 +196,11 @@ class Options:
     weights: str
     seed: int
     max_batch_size: int
-    input_shape: tuple[int, ...] | None
+    input_shape: tuple[InputShape, ...]
+    dynamic: Mapping[str, Mapping[int, str]]
+    make_batch_dynamic: bool
+    task: str
+    signature: str
     opset: int
     exporter: str
     name_template: str
@@ -193,10 +224,11 @@ class Options:
 class Weights:
     """Where a model's weights came from; ``sha256`` is that of their file.
 
-    ``expected_at`` is the file whose arrival makes an untrained model stale.
+    Those of ``own`` kind are what the user's code made. ``expected_at`` is the file whose arrival makes an untrained
+    model stale.
     """
 
-    kind: Literal["pretrained", "random", "file"]
+    kind: Literal["pretrained", "random", "file", "own"]
     detail: str
     untrained: bool
     sha256: str | None = None

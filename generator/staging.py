@@ -94,6 +94,7 @@ def prepare(
         return _stage_plan(target, options, proven, built, text, version, folder / f"{target.name}.plan")
     model = folder / target.name
     _lay_out(built, model / str(version))
+    _lay_out(Artifact(proven.source.companions), model / str(version))
     _write_labels(model, text, proven)
     return StagedModel(
         name=target.name,

@@ -7,7 +7,7 @@ import numpy as np
 
 from generator.comparison import Comparison, Precision, why_useless
 from generator.errors import InputRefused, VerificationError
-from generator.inputs import FAMILIES, ODD_BATCH, SIZES, Pool, batch_sizes, generated
+from generator.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
 from generator.specs import Array, Arrays, Signature, Tolerance, Verification
 
 Run = Callable[[Arrays], Mapping[str, Array]]
@@ -134,8 +134,8 @@ class _Verifier:
         """Yield the generated inputs; of a model that may refuse some, those that it answers with numbers."""
         refused: list[str] = []
         answered = 0
-        for size, pool in generated(self.signature, self.sizes[-1], seed):
-            if size not in SIZES and (answered or not self.blind):
+        for for_refusing, pool in generated(self.signature, self.sizes[-1], seed):
+            if for_refusing and (answered or not self.blind):
                 break
             rows = range(len(pool.families))
             problems = [self._problem(pool, row) if self.blind else None for row in rows]

@@ -19,8 +19,9 @@ from generator.progress import Progress
 from generator.sources.model import SourceModel
 from generator.specs import Array, Arrays, Export, Options, TensorSpec, Weights
 
-PACKAGES = ("numpy",)
-NAMES_FILES = False
+FORM, SUMMARY = "numpy:NAME", "models for tests"
+FRAMEWORKS = PACKAGES = ("numpy",)
+OPTIONS = ("weights", "input_shape", "opset", "exporter", "trust_source")
 INPUT = TensorSpec("input", "float32", ("batch", 4))
 OPSET, IR_VERSION = 20, 10
 
@@ -75,7 +76,19 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-def check(name: str) -> None:
+def names_file(name: str) -> bool:
+    return False
+
+
+def default_name(name: str) -> str:
+    return name
+
+
+def known() -> tuple[str, ...]:
+    return tuple(MODELS)
+
+
+def check(name: str, options: Options) -> None:
     if name not in MODELS:
         raise SourceError(f"unknown numpy model {name!r}")
 
@@ -85,7 +98,7 @@ def files(name: str) -> tuple[Path, ...]:
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
-    check(name)
+    check(name, options)
     model = MODELS[name]
     weights = np.random.default_rng(options.seed).standard_normal((4, 3)).astype("float32")
 

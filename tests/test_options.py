@@ -8,7 +8,7 @@ import pytest
 
 from generator.errors import OptionError
 from generator.options import FIELDS, ConfigFile, load_config, parse_field, published_name, resolve
-from generator.specs import Calibration, Choice, Instances, Options, Pruning, Tolerance, VersionPolicy
+from generator.specs import Calibration, Choice, InputShape, Instances, Options, Pruning, Tolerance, VersionPolicy
 from tests.conftest import Generate
 
 READINGS: list[tuple[str, Any, Any]] = [
@@ -25,8 +25,15 @@ READINGS: list[tuple[str, Any, Any]] = [
     ("keep_precise", "auto", ("auto",)),
     ("keep_precise", ["/conv1/Conv", "/fc/Gemm"], ("/conv1/Conv", "/fc/Gemm")),
     ("profiles", "batch=1:8:16,seq=4; batch=1", ({"batch": (1, 8, 16), "seq": (4, 4, 4)}, {"batch": (1, 1, 1)})),
-    ("input_shape", "3x224x224", (3, 224, 224)),
-    ("input_shape", [3, 224, 224], (3, 224, 224)),
+    ("input_shape", "3x224x224", (InputShape("", (3, 224, 224)),)),
+    ("input_shape", [3, 224, 224], (InputShape("", (3, 224, 224)),)),
+    (
+        "input_shape",
+        "ids=1x128:int64,on=scalar:bool",
+        (InputShape("ids", (1, 128), "int64"), InputShape("on", (), "bool")),
+    ),
+    ("dynamic", "ids:0=batch,1=seq;mask:0=batch", {"ids": {0: "batch", 1: "seq"}, "mask": {0: "batch"}}),
+    ("dynamic", "0=batch", {"": {0: "batch"}}),
     ("preferred_batch_sizes", "8,4,8", (4, 8)),
     ("instances", "gpu:2", Instances("KIND_GPU", 2)),
     ("instances", "cpu", Instances("KIND_CPU", 1)),

@@ -21,6 +21,8 @@ HEAVY = {
     *("torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"),
     *("plotly", "plotext", "psutil", "prometheus_client"),
     *("onnxslim", "polygraphy", "sympy", "tensorrt", "tensorrt_rtx"),
+    *("timm", "transformers", "huggingface_hub", "tensorflow", "keras", "tf2onnx"),
+    *("sklearn", "skl2onnx", "onnxmltools", "xgboost", "lightgbm", "skops", "joblib"),
 }
 
 

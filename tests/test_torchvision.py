@@ -20,6 +20,7 @@ from generator.digests import sha256_of
 from generator.options import ConfigFile, resolve
 from generator.progress import Progress
 from generator.sources import SOURCES
+from generator.specs import InputShape
 from tests.conftest import PROJECT, Generate, snapshot
 
 MODEL = "shufflenet_v2_x0_5"
@@ -340,6 +341,6 @@ def test_a_full_disk_during_export_is_a_repository_error(generate: Generate, wor
 
 def test_a_network_that_starts_at_zero_gets_weights_that_verification_can_see() -> None:
     # ViT's head is zero until it is trained: every answer would be 0, and every conversion would pass.
-    _, options = resolve({"weights": "random", "input_shape": (3, 32, 32)}, ConfigFile(), "vit_b_32")
+    _, options = resolve({"weights": "random", "input_shape": (InputShape("", (3, 32, 32)),)}, ConfigFile(), "vit_b_32")
     source = SOURCES["torchvision"].load("vit_b_32", options, Progress())
     assert source.run({"input": np.ones((1, 3, 32, 32), "float32")})["output"].any()

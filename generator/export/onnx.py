@@ -7,6 +7,7 @@ from typing import Any
 
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, SourceError
+from generator.export.description import answers_zeros
 from generator.releases import release_named
 from generator.sources.model import SourceModel
 from generator.sources.onnx import MODEL_FILE, OnnxFile, graphs
@@ -48,14 +49,14 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     files = _copy(file, folder)
     session = _open(files[0], file.path)
     signature = Signature(inputs, tuple(map(_inferred, outputs, session.get_outputs())))
-    answers_zeros = _answers_zeros(session, inputs)
-    notes = [] if answers_zeros else ["no warm-up: the model does not answer zeros"]
+    answers = answers_zeros(session, inputs)
+    notes = [] if answers else ["no warm-up: the model does not answer zeros"]
     notes += [
         f"output {value.name!r} declares no shape: its configuration says [ 1 ], as Triton wants it"
         for value, spec in zip(model.graph.output, signature.outputs, strict=True)
         if not spec.shape and not value.type.tensor_type.HasField("shape")
     ]
-    return Export(files[0], files, signature, EXPORTER, opset, model.ir_version, tuple(notes), answers_zeros)
+    return Export(files[0], files, signature, EXPORTER, opset, model.ir_version, tuple(notes), answers)
 
 
 def _check_release(model: Any, container: str) -> int:
@@ -147,17 +148,3 @@ def _open(path: Path, origin: Path) -> Any:
         return onnxruntime.open_session(path)
     except Exception as error:  # ONNX Runtime's errors share no class but Exception
         raise ConversionError(f"ONNX Runtime can't open {origin}: {onnxruntime.reason(error)}") from error
-
-
-def _answers_zeros(session: Any, inputs: tuple[TensorSpec, ...]) -> bool:
-    import numpy as np
-
-    zeros = {}
-    for spec in inputs:
-        shape = spec.sized({dim: 1 for dim in spec.shape if isinstance(dim, str)})
-        zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
-    try:
-        session.run(None, zeros)
-    except Exception:  # whatever the reason is, Triton would meet it too
-        return False
-    return True

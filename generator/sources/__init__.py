@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
-from generator.errors import SourceError
+from generator.errors import SourceError, nearest
 from generator.progress import Progress
 from generator.sources import onnx, torchvision
 from generator.sources.model import SourceModel
@@ -11,15 +11,33 @@ from generator.specs import Options
 
 
 class Source(Protocol):
-    """What a scheme's module offers."""
+    """What a scheme's module offers. Nothing but ``check`` and ``load`` may import a framework."""
 
     @property
-    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
-        """The distributions whose versions decide the outcome."""
+    def FORM(self) -> str:  # noqa: N802 - a constant of the module
+        """How a reference is written, such as ``onnx:FILE``."""
 
     @property
-    def NAMES_FILES(self) -> bool:  # noqa: N802 - a constant of the module
-        """Whether the name within this source is the path of a file."""
+    def SUMMARY(self) -> str:  # noqa: N802
+        """What can be named, in a few words."""
+
+    @property
+    def FRAMEWORKS(self) -> tuple[str, ...]:  # noqa: N802
+        """The frameworks of the table ``EXPORTERS`` that its models may be of."""
+
+    @property
+    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802
+        """The distributions whose versions decide the outcome, beside those of the exporter."""
+
+    @property
+    def OPTIONS(self) -> tuple[str, ...]:  # noqa: N802
+        """The fields of ``Options`` that decide what is loaded and exported, and are no matter to some sources."""
+
+    def names_file(self, name: str) -> bool:
+        """Tell whether the name within this source is a path."""
+
+    def default_name(self, name: str) -> str:
+        """Return the name that a model is published under unless the user gives it one."""
 
     def files(self, name: str) -> tuple[Path, ...]:
         """Return the files whose content makes the model called ``name``; SourceError for one that can't be used.
@@ -27,14 +45,20 @@ class Source(Protocol):
         Weights that an option names, or that are downloaded, are not among them.
         """
 
-    def check(self, name: str) -> None:
+    def known(self) -> tuple[str, ...]:
+        """Return the names that can be given, where they can be listed; SourceError where a framework is missing."""
+
+    def check(self, name: str, options: Options) -> None:
         """Raise SourceError if ``name`` is not a model of this source; costs no loading."""
 
     def load(self, name: str, options: Options, progress: Progress) -> SourceModel:
         """Load the model called ``name`` with the weights that the options ask for; SourceError if it can't be."""
 
 
-SOURCES: dict[str, Source] = {"torchvision": torchvision, "onnx": onnx}
+SOURCES: dict[str, Source] = {
+    "torchvision": torchvision,
+    "onnx": onnx,
+}
 DEFAULT_SCHEME = "torchvision"
 
 
@@ -44,25 +68,21 @@ def find(reference: str) -> tuple[Source, str]:
     if not colon:
         scheme, name = DEFAULT_SCHEME, reference
     if scheme not in SOURCES:
-        raise SourceError(f"unknown source {scheme!r} in {reference!r}", f"Known: {', '.join(SOURCES)}")
+        raise SourceError(f"unknown source {scheme!r} in {reference!r}", nearest(scheme, SOURCES))
     return SOURCES[scheme], name
 
 
-def names_a_file(reference: str) -> bool:
-    """Tell whether a reference holds the path of a file; False also where its scheme is unknown or names nothing."""
-    scheme, colon, name = reference.partition(":")
-    return bool(colon and name) and scheme in SOURCES and SOURCES[scheme].NAMES_FILES
-
-
 def default_name(reference: str) -> str:
-    """Return the name that a model is published under unless the user gives it one: the stem of a file's name."""
-    name = reference.partition(":")[2] or reference
-    return Path(name).stem if names_a_file(reference) else name
+    """Return the name that a model is published under unless the user gives it one."""
+    scheme, colon, name = reference.partition(":")
+    if not colon or not name or scheme not in SOURCES:
+        return name or reference
+    return SOURCES[scheme].default_name(name)
 
 
 def seen_from(reference: str, folder: Path) -> str:
     """Return a reference that is written in a file of ``folder``, with a path that leads there from here."""
-    if not names_a_file(reference):
-        return reference
     scheme, _, name = reference.partition(":")
+    if not name or scheme not in SOURCES or not SOURCES[scheme].names_file(name):
+        return reference
     return f"{scheme}:{folder / Path(name).expanduser()}"

@@ -8,13 +8,16 @@ from typing import Any
 
 from generator.backends import onnxruntime
 from generator.digests import sha256_of
-from generator.errors import InputRefused, OptionError, SourceError
+from generator.errors import InputRefused, SourceError
 from generator.progress import Progress
 from generator.sources.model import SourceModel
 from generator.specs import Arrays, Options, Weights
 
+FORM = "onnx:FILE"
+SUMMARY = "ONNX files, served as they are"
+FRAMEWORKS = ("onnx",)
 PACKAGES = ("onnx", "onnxruntime")
-NAMES_FILES = True
+OPTIONS = ("make_batch_dynamic",)
 # What Triton calls the model in its version folder.
 MODEL_FILE = "model.onnx"
 
@@ -28,7 +31,22 @@ class OnnxFile:
     external: Mapping[str, Path]
 
 
-def check(name: str) -> None:
+def names_file(name: str) -> bool:
+    """Return True: a name is the path of a file."""
+    return True
+
+
+def default_name(name: str) -> str:
+    """Return the file's name without its suffix."""
+    return Path(name).stem
+
+
+def known() -> tuple[str, ...]:
+    """Return none: files are named by their paths."""
+    return ()
+
+
+def check(name: str, options: Options) -> None:
     """Raise SourceError unless ``name`` is the path of an ONNX file whose external data is there."""
     read(name)
 
@@ -42,10 +60,8 @@ def files(name: str) -> tuple[Path, ...]:
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the graph as it is written: ONNX Runtime runs it with every optimization off.
 
-    Its inputs and outputs are read by the exporter. Raises SourceError for a file that can't be used, and OptionError
-    for options that an ONNX file leaves no room for.
+    Its inputs and outputs are read by the exporter. Raises SourceError for a file that can't be used.
     """
-    _refuse_options(options)
     file = read(name)
     return SourceModel(
         reference=f"onnx:{file.path.name}",
@@ -56,13 +72,6 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         run=_Runner(file.path),
         weights=Weights("file", file.path.name, untrained=False, sha256=sha256_of(file.path)),
     )
-
-
-def _refuse_options(options: Options) -> None:
-    if options.weights != "pretrained":
-        raise OptionError(f"weights = {options.weights!r}: an ONNX file holds its weights", "Leave --weights out")
-    if options.input_shape:
-        raise OptionError("an ONNX file holds the shapes of its inputs", "Leave --input-shape out")
 
 
 class _Runner:

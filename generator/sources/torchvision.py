@@ -1,7 +1,6 @@
 """torchvision's classification models: `--model resnet50`, with its own weights, random ones or a file of yours."""
 
 import os
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,12 +13,16 @@ from generator.errors import OptionError, SourceError, nearest
 from generator.extras import need
 from generator.progress import Progress
 from generator.quiet import quiet
+from generator.sources import pytorch, state_dict
 from generator.sources.model import SourceModel
-from generator.specs import Arrays, Options, TensorSpec, Weights
+from generator.specs import InputShape, Options, TensorSpec, Weights
 
-PACKAGES = ("torch", "torchvision")
-NAMES_FILES = False
-INPUT, OUTPUT = "input", "output"
+FORM = "torchvision:NAME, or NAME"
+SUMMARY = "torchvision's models"
+FRAMEWORKS = ("torch",)
+PACKAGES = ("torchvision",)
+OPTIONS = ("weights", "input_shape", "opset", "exporter", "trust_source")
+INPUT = "input"
 CLASSES = 1000
 # Networks whose parameters depend on the image's size, and how their builder is told.
 SIZED: dict[str, Callable[[int], dict[str, Any]]] = {
@@ -28,11 +31,25 @@ SIZED: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 # torch refuses code in the pickles it loads while this variable is set, also where its caller would allow it.
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-# Keys under which training scripts put the state dict of a checkpoint.
-CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 
 
-def check(name: str) -> None:
+def names_file(name: str) -> bool:
+    """Return False: models are named."""
+    return False
+
+
+def default_name(name: str) -> str:
+    """Return the model's own name."""
+    return name
+
+
+def known() -> tuple[str, ...]:
+    """Return the names of torchvision's image classifiers."""
+    models = need("torchvision.models", extra="torch")
+    return tuple(models.list_models(module=models))
+
+
+def check(name: str, options: Options) -> None:
     """Raise SourceError unless ``name`` is one of torchvision's image classifiers."""
     models = need("torchvision.models", extra="torch")
     classifiers = models.list_models(module=models)
@@ -57,7 +74,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     Its input is float32 (batch, 3, height, width), an image normalised with the mean and deviation in ``preprocess``;
     its output float32 (batch, classes), before softmax. Raises SourceError for an unknown name or unusable weights.
     """
-    check(name)
+    check(name, options)
     models = need("torchvision.models", extra="torch")
     published = models.get_model_weights(name).DEFAULT
     transforms = published.transforms()
@@ -66,14 +83,12 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     with quiet():
         module, weights = _load_module(Builder(name, architecture, models), published, options, progress)
     module.eval()
-    return SourceModel(
-        reference=f"torchvision:{name}",
-        framework="torch",
-        native=module,
-        inputs=(TensorSpec(INPUT, "float32", ("batch", *size)),),
-        output_names=(OUTPUT,),
-        run=_runner(module),
-        weights=weights,
+    return pytorch.source_model(
+        f"torchvision:{name}",
+        module,
+        (TensorSpec(INPUT, "float32", ("batch", *size)),),
+        weights,
+        output_names=(pytorch.OUTPUT,),
         labels=tuple(published.meta["categories"]),
         preprocess={
             "kind": "image",
@@ -89,8 +104,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     )
 
 
-def _sample_shape(asked: tuple[int, ...] | None, crop: int) -> tuple[int, int, int]:
-    shape = asked or (3, crop, crop)
+def _sample_shape(asked: tuple[InputShape, ...], crop: int) -> tuple[int, int, int]:
+    shape = asked[0].shape if asked else (3, crop, crop)
     if len(shape) == 4 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) != 3 or shape[0] != 3:
@@ -116,10 +131,10 @@ class Builder:
 
 def _load_module(builder: Builder, published: Any, options: Options, progress: Progress) -> tuple[Any, Weights]:
     if options.weights == "random":
-        return _random(builder, options.seed), Weights("random", f"seed {options.seed}", untrained=True)
+        return pytorch.seeded(builder.build, options.seed), Weights("random", f"seed {options.seed}", untrained=True)
     if options.weights != "pretrained":
         path = Path(options.weights)
-        module = _fitted(builder, read_state(path, options.trust_source), path)
+        module = _fitted(builder, state_dict.read_state(path, options.trust_source), path)
         return module, Weights("file", path.name, untrained=False, sha256=sha256_of(path))
     file = _cached(published.url)
     try:
@@ -133,7 +148,7 @@ def _load_module(builder: Builder, published: Any, options: Options, progress: P
             f"allow_untrained = true: its answers mean nothing. Put the weights at {file} and run again"
         )
         weights = Weights("random", f"seed {options.seed}", untrained=True, expected_at=str(file))
-        return _random(builder, options.seed), weights
+        return pytorch.seeded(builder.build, options.seed), weights
     return _pretrained(builder, published, file), Weights("pretrained", str(published), untrained=False, sha256=digest)
 
 
@@ -164,7 +179,7 @@ def _pretrained(builder: Builder, published: Any, file: Path) -> Any:
     try:
         return builder.models.get_model(builder.name, weights=published, progress=False)
     except Exception as error:
-        # As in read_state: torch raises many kinds for a broken file.
+        # As in state_dict.read_state: torch raises many kinds for a broken file.
         raise SourceError(
             f"{file} is not a readable weights file: {type(error).__name__}", "Remove it to download it again"
         ) from error
@@ -172,66 +187,6 @@ def _pretrained(builder: Builder, published: Any, file: Path) -> Any:
         del os.environ[WEIGHTS_ONLY]
         if before is not None:
             os.environ[WEIGHTS_ONLY] = before
-
-
-def _random(builder: Builder, seed: int) -> Any:
-    """Return a network with seeded random weights; a layer that starts at zero (ViT's head) would answer only zeros."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = builder.build()
-        for parameter in module.parameters():
-            if parameter.ndim > 1 and not parameter.any():
-                torch.nn.init.trunc_normal_(parameter, std=0.02)
-    return module
-
-
-def read_state(path: Path, trust: bool) -> dict[str, Any]:
-    """Return the named tensors of a .safetensors, .pth or .pt file.
-
-    A pickle that holds more than tensors is refused unless ``trust``. Raises SourceError with the reason.
-    """
-    import torch
-
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=not trust)
-    except Exception as error:
-        # torch and safetensors raise UnpicklingError, RuntimeError, EOFError, KeyError, … for what they can't read.
-        raise _unreadable(path, error) from error
-    return _state_of(loaded, path)
-
-
-def _unreadable(path: Path, error: Exception) -> SourceError:
-    if isinstance(error, pickle.UnpicklingError) and re.search("unsupported (global|class)", str(error), re.IGNORECASE):
-        return SourceError(
-            f"{path} holds code, not only tensors",
-            "Save a state dict instead, or allow it to run with --trust-source if you trust the file",
-        )
-    if "TorchScript" in str(error):
-        return SourceError(
-            f"{path} is a TorchScript archive", "Save a state dict: torch.save(model.state_dict(), path)"
-        )
-    return SourceError(f"{path} is not a readable weights file: {type(error).__name__}")
-
-
-def _state_of(loaded: Any, path: Path) -> dict[str, Any]:
-    import torch
-
-    if isinstance(loaded, torch.nn.Module):
-        loaded = loaded.state_dict()
-    for key in CHECKPOINT_KEYS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()
-    ):
-        raise SourceError(f"{path} does not hold a state dict", "Save one with torch.save(model.state_dict(), path)")
-    return {key.removeprefix("module."): value for key, value in loaded.items()}
 
 
 def _fitted(builder: Builder, state: dict[str, Any], origin: Path) -> Any:
@@ -242,26 +197,5 @@ def _fitted(builder: Builder, state: dict[str, Any], origin: Path) -> Any:
     classes = {state[key].shape[0] for key in differing if own[key].shape[:1] == (CLASSES,) and state[key].ndim}
     if differing and len(classes) == 1 and min(classes) > 0:
         module = builder.build(classes.pop())
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise SourceError(f"{origin} does not fit {builder.name}: {_mismatch(module.state_dict(), state)}") from error
+    state_dict.fit(module, state, origin, builder.name)
     return module
-
-
-def _mismatch(own: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    for what, keys in (("lacks", own.keys() - state.keys()), ("has unknown", state.keys() - own.keys())):
-        if keys:
-            return f"it {what} {len(keys)} tensors, {min(keys)} among them"
-    key = min(key for key in own if own[key].shape != state[key].shape)
-    return f"its {key} has shape {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-
-
-def _runner(module: Any) -> Callable[[Arrays], dict[str, Any]]:
-    def run(arrays: Arrays) -> dict[str, Any]:
-        import torch
-
-        with torch.inference_mode():
-            return {OUTPUT: module(torch.from_numpy(arrays[INPUT])).numpy()}
-
-    return run

@@ -138,15 +138,12 @@ def _options(manifest: Manifest) -> Options:
     """Return the options that load a version's source as it was loaded when the version was made."""
     written, weights = manifest.provenance.options, manifest.provenance.source.weights
     defaults = {name: field.default for name, field in FIELDS.items()}
-    shape = written["input_shape"]
-    own = {
-        "model": written["model"],
+    source, _ = sources.find(written["model"])
+    own = {name: FIELDS[name].parse(written[name]) for name in source.OPTIONS if written.get(name)}
+    if weights.kind in ("pretrained", "random"):
         # Random also where that was what stood in for weights that could not be downloaded.
-        "weights": written["weights"] if weights.kind == "file" else weights.kind,
-        "seed": written["seed"],
-        "input_shape": tuple(shape) if shape else None,
-    }
-    return Options(**{**defaults, **own})
+        own["weights"] = weights.kind
+    return Options(**{**defaults, **own, "model": written["model"], "seed": written["seed"]})
 
 
 def _measure_model(

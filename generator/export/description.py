@@ -1,0 +1,92 @@
+"""What exporters share: an ONNX model on disk is checked, and described with what its source says of its inputs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from generator.backends import onnxruntime
+from generator.errors import ConversionError
+from generator.export import onnx_file
+from generator.inputs import example, example_sizes
+from generator.releases import release_named
+from generator.specs import Arrays, Dim, Export, Options, TensorSpec
+from generator.verify import Run
+
+
+def describe(
+    path: Path,
+    files: tuple[Path, ...],
+    inputs: Sequence[TensorSpec],
+    exporter: str,
+    options: Options,
+    notes: tuple[str, ...] = (),
+) -> Export:
+    """Check the ONNX model at ``path`` and return what it is, its inputs with the domains and sizes of ``inputs``.
+
+    Raises ConversionError for one that is newer than the target release reads, or that ONNX Runtime does not open.
+    """
+    import onnx
+
+    onnx.checker.check_model(str(path))
+    model = onnx.load(str(path), load_external_data=False)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    release = release_named(options.target_release)
+    if opset > release.max_opset or model.ir_version > release.max_ir:
+        raise ConversionError(
+            f"it wrote opset {opset} and IR {model.ir_version} where at most opset {release.max_opset} and IR "
+            f"{release.max_ir} are wanted, for Triton {release.container}"
+        )
+    signature = onnx_file.signature_of(path, inputs)
+    answers = all(map(_surely_answers_zeros, signature.inputs)) or answers_zeros(_open(path), signature.inputs)
+    notes = notes if answers else (*notes, "no warm-up: the model does not answer zeros")
+    return Export(path, files, signature, exporter, opset, model.ir_version, notes, answers)
+
+
+def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim, ...]]:
+    """Return the shape of each output of a run: an axis that follows a symbolic dimension of the inputs has its name.
+
+    One that changes otherwise is named for its output. Of what depends on the values of the inputs nothing is seen.
+    """
+    sizes = example_sizes(inputs)
+    shapes = _shapes(run, inputs, sizes)
+    found: dict[str, list[Dim]] = {name: list(shape) for name, shape in shapes.items()}
+    for dim, size in sizes.items():
+        other = next((each for spec in inputs for each in spec.sizes.get(dim, ()) if each not in (1, size)), size + 1)
+        for name, shape in _shapes(run, inputs, {**sizes, dim: other}).items():
+            for axis, (before, after) in enumerate(zip(shapes[name], shape, strict=True)):
+                if before != after:
+                    found[name][axis] = dim if (before, after) == (size, other) else f"{name}_{axis}"
+    return {name: tuple(dims) for name, dims in found.items()}
+
+
+def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
+    """Tell whether a model answers what Triton's warm-up asks it: zeros, with the first size of each dimension."""
+    import numpy as np
+
+    zeros = {}
+    for spec in inputs:
+        sizes = {dim: spec.sizes.get(dim, (1,))[0] for dim in spec.shape if isinstance(dim, str)}
+        shape = spec.sized(sizes)
+        zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
+    try:
+        session.run(None, zeros)
+    except Exception:  # whatever the reason is, Triton would meet it too
+        return False
+    return True
+
+
+def _surely_answers_zeros(spec: TensorSpec) -> bool:
+    """Tell whether an input is an image or the like: floats with nothing but the batch of any size."""
+    return spec.dtype == "float32" and not any(isinstance(dim, str) for dim in spec.shape[1:])
+
+
+def _open(path: Path) -> Any:
+    try:
+        return onnxruntime.open_session(path)
+    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+        raise ConversionError(f"ONNX Runtime can't open the exported model: {onnxruntime.reason(error)}") from error
+
+
+def _shapes(run: Run, inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    arrays: Arrays = {spec.name: example(spec, sizes) for spec in inputs}
+    return {name: answer.shape for name, answer in run(arrays).items()}

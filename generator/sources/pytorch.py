@@ -1,0 +1,197 @@
+"""PyTorch models of every form, asked alike: named arrays in, named arrays out, however the model nests its own."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from generator.errors import InputRefused, SourceError
+from generator.inputs import example, example_sizes
+from generator.quiet import quiet
+from generator.sources.model import SourceModel
+from generator.specs import Arrays, TensorSpec, Weights
+
+OUTPUT = "output"
+# How the tensors of the inputs, in their order, become the arguments of a model's forward.
+Call = Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+
+
+def positional(tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Call a model with its inputs in their order."""
+    return tuple(tensors), {}
+
+
+def source_model(
+    reference: str,
+    module: Any,
+    inputs: tuple[TensorSpec, ...],
+    weights: Weights,
+    *,
+    call: Call = positional,
+    output_names: tuple[str, ...] = (),
+    fixed: tuple[TensorSpec, ...] = (),
+    labels: tuple[str, ...] = (),
+    preprocess: Mapping[str, Any] | None = None,
+    companions: Mapping[str, Path] | None = None,
+    notes: tuple[str, ...] = (),
+) -> SourceModel:
+    """Return a source of ``module``, anything that is called with tensors and answers tensors, nested as it likes.
+
+    Without ``output_names``, which are for a model known to answer a flat tuple of tensors or a single one, the model
+    is asked once for what its outputs are. ``fixed`` is what ``inputs`` fall back to where it does not take them.
+    Raises SourceError where it fails on examples of its own inputs, or answers no tensors.
+    """
+    if not output_names:
+        inputs, fixed, answer, retreat = _first_answer(reference, module, inputs, fixed, call)
+        notes = (*notes, *retreat)
+        output_names, left_out = _named(answer, {spec.name for spec in inputs})
+        if not output_names:
+            raise SourceError(f"{reference} answers {type(answer).__name__} without a tensor in it")
+        notes = (*notes, *left_out)
+        if call is not positional or not _is_tensor(answer):
+            module = _flat(module, call)
+    return SourceModel(
+        reference=reference,
+        framework="torch",
+        native=module,
+        inputs=inputs,
+        output_names=output_names,
+        run=_runner(module, inputs, output_names),
+        weights=weights,
+        labels=labels,
+        preprocess=preprocess,
+        fixed=fixed,
+        companions=companions or {},
+        notes=notes,
+    )
+
+
+def seeded(build: Callable[[], Any], seed: int) -> Any:
+    """Return what ``build`` makes, its random weights seeded; a layer that starts at zero would answer only zeros."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = build()
+        for parameter in module.parameters():
+            if parameter.ndim > 1 and not parameter.any():
+                torch.nn.init.trunc_normal_(parameter, std=0.02)
+    return module
+
+
+def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
+    """Return a tensor for each input, within its domain, the same each time."""
+    import torch
+
+    sizes = example_sizes(inputs)
+    return tuple(torch.from_numpy(example(spec, sizes)) for spec in inputs)
+
+
+def cause(error: BaseException) -> str:
+    """Return the innermost cause of an error in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
+
+
+def _first_answer(
+    reference: str, module: Any, inputs: tuple[TensorSpec, ...], fixed: tuple[TensorSpec, ...], call: Call
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Any, tuple[str, ...]]:
+    """Ask the model an example; one that does not take a batch that was only guessed, as its own example has it."""
+    try:
+        return inputs, fixed, _answer(reference, module, inputs, call), ()
+    except SourceError as error:
+        if not fixed:
+            raise
+        answer = _answer(reference, module, fixed, call)
+        return fixed, (), answer, (f"its shapes are fixed: {error.message}",)
+
+
+def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: Call) -> Any:
+    import torch
+
+    args, kwargs = call(examples(inputs))
+    try:
+        with quiet(), torch.inference_mode():
+            return module(*args, **kwargs)
+    except Exception as error:  # whatever the model's code raises
+        shapes = ", ".join(map(str, inputs))
+        raise SourceError(
+            f"{reference} itself fails on {shapes}: {cause(error)}", "Give an example of each input with --input-shape"
+        ) from error
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield what an answer consists of, with the keys that lead there; a sequence of one is no level of its own."""
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif dataclasses.is_dataclass(value):
+        items = [(each.name, getattr(value, each.name)) for each in dataclasses.fields(value)]
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        items = list(zip(value._fields, value, strict=True))
+    elif isinstance(value, (list, tuple)):
+        items = list(enumerate(value))
+        if len(items) == 1:
+            yield from _leaves(items[0][1], path)
+            return
+    else:
+        yield path, value
+        return
+    for key, each in items:
+        yield from _leaves(each, (*path, key))
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _named(answer: Any, taken: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of an answer's tensors, and a note on each value of another kind."""
+    names: list[str] = []
+    notes = []
+    for path, leaf in _leaves(answer):
+        parts = path if path and isinstance(path[0], str) else (OUTPUT, *path)
+        name = re.sub(r"[^A-Za-z0-9_.]", "_", "_".join(map(str, parts)))
+        if _is_tensor(leaf):
+            while name in taken or name in names:
+                name += "_out"
+            names.append(name)
+        elif leaf is not None:
+            notes.append(f"its answer {name!r} is left out: a {type(leaf).__name__}, and no tensor")
+    return tuple(names), tuple(notes)
+
+
+def _flat(module: Any, call: Call) -> Any:
+    """Return a module that takes the inputs in their order and answers a flat tuple of tensors."""
+    import torch
+
+    class Flat(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *tensors: Any) -> Any:
+            args, kwargs = call(tensors)
+            return tuple(leaf for _, leaf in _leaves(self.module(*args, **kwargs)) if isinstance(leaf, torch.Tensor))
+
+    return Flat().eval()
+
+
+def _runner(module: Any, inputs: tuple[TensorSpec, ...], names: tuple[str, ...]) -> Callable[[Arrays], dict[str, Any]]:
+    def run(arrays: Arrays) -> dict[str, Any]:
+        import torch
+
+        try:
+            with torch.inference_mode():
+                answers = module(*(torch.from_numpy(arrays[spec.name]) for spec in inputs))
+        except Exception as error:  # whatever the model's code raises
+            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
+            raise InputRefused(f"the source model fails on {shapes}: {cause(error)}") from error
+        answers = (answers,) if isinstance(answers, torch.Tensor) else answers
+        return {name: answer.numpy() for name, answer in zip(names, answers, strict=True)}
+
+    return run

@@ -1,0 +1,75 @@
+"""State dicts: the named tensors of a network, read from a file and fitted to it."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from generator.errors import SourceError
+
+# Keys under which training scripts put the state dict of a checkpoint.
+CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
+
+
+def read_state(path: Path, trust: bool) -> dict[str, Any]:
+    """Return the named tensors of a .safetensors, .pth or .pt file.
+
+    A pickle that holds more than tensors is refused unless ``trust``. Raises SourceError with the reason.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        loaded = torch.load(path, map_location="cpu", weights_only=not trust)
+    except Exception as error:
+        # torch and safetensors raise UnpicklingError, RuntimeError, EOFError, KeyError, … for what they can't read.
+        raise _unreadable(path, error) from error
+    return _state_of(loaded, path)
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    if isinstance(error, pickle.UnpicklingError) and re.search("unsupported (global|class)", str(error), re.IGNORECASE):
+        return SourceError(
+            f"{path} holds code, not only tensors",
+            "Save a state dict instead, or allow it to run with --trust-source if you trust the file",
+        )
+    if "TorchScript" in str(error):
+        return SourceError(
+            f"{path} is a TorchScript archive", "Save a state dict: torch.save(model.state_dict(), path)"
+        )
+    return SourceError(f"{path} is not a readable weights file: {type(error).__name__}")
+
+
+def _state_of(loaded: Any, path: Path) -> dict[str, Any]:
+    import torch
+
+    if isinstance(loaded, torch.nn.Module):
+        loaded = loaded.state_dict()
+    for key in CHECKPOINT_KEYS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()
+    ):
+        raise SourceError(f"{path} does not hold a state dict", "Save one with torch.save(model.state_dict(), path)")
+    return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def fit(module: Any, state: Mapping[str, Any], origin: Path, called: str) -> None:
+    """Load ``state`` into a ``torch.nn.Module``; SourceError says what in the file ``origin`` does not fit."""
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise SourceError(f"{origin} does not fit {called}: {_mismatch(module.state_dict(), state)}") from error
+
+
+def _mismatch(own: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    for what, keys in (("lacks", own.keys() - state.keys()), ("has unknown", state.keys() - own.keys())):
+        if keys:
+            return f"it {what} {len(keys)} tensors, {min(keys)} among them"
+    key = min(key for key in own if own[key].shape != state[key].shape)
+    return f"its {key} has shape {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
