@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import InputRefused, SourceError
-from generator.inputs import example, example_sizes
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
 from generator.specs import Arrays, TensorSpec, Weights
@@ -83,6 +82,8 @@ def seeded(build: Callable[[], Any], seed: int) -> Any:
 def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
     """Return a tensor for each input, within its domain, the same each time."""
     import torch
+
+    from generator.inputs import example, example_sizes  # brings numpy, which no help page needs
 
     sizes = example_sizes(inputs)
     return tuple(torch.from_numpy(example(spec, sizes)) for spec in inputs)
