@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -66,14 +67,15 @@ def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
         random = np.random.default_rng([seed, position])
         arrays[spec.name] = np.empty((len(names), *sizes), spec.dtype)
         for row, name in enumerate(names):
-            arrays[spec.name][row] = _into_domain(np.asarray(FAMILIES.get(name, _normal)(random, sizes)), spec)
+            arrays[spec.name][row, ...] = _into_domain(np.asarray(FAMILIES.get(name, _normal)(random, sizes)), spec)
     return Pool(arrays, names)
 
 
 def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool, Pool]]:
     """Yield pools of generated inputs, each with whether it is for a model that refuses those before.
 
-    A row is one sample of a model that has a batch dimension, and a whole input set of one that has none.
+    A row is one sample of a model that has a batch dimension, and a whole input set of one that has none. Each pool
+    comes without optional inputs first, and then with all of them.
     """
     lead = 0 if signature.batch_dim is None else 1
     symbolic = {dim for spec in signature.inputs for dim in spec.shape[lead:] if isinstance(dim, str)}
@@ -84,11 +86,13 @@ def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool
         for dim in symbolic:
             own = known.get(dim, SIZES if turn < usual else LARGER_SIZES)
             sizes[dim] = own[(turn if turn < usual else turn - usual) % len(own)]
-        inputs = [
-            replace(spec, shape=("row", *replace(spec, shape=spec.shape[lead:]).sized(sizes)))
-            for spec in signature.inputs
-        ]
-        yield turn >= usual, make_pool(inputs, size, seed)
+        required = signature.required
+        for given in (required,) if required == signature else (required, signature):
+            inputs = [
+                replace(spec, shape=("row", *replace(spec, shape=spec.shape[lead:]).sized(sizes)))
+                for spec in given.inputs
+            ]
+            yield turn >= usual, make_pool(inputs, size, seed)
 
 
 def example_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
@@ -109,6 +113,8 @@ def example(spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
 
 def _into_domain(values: Array, spec: TensorSpec) -> Array:
     dtype = np.dtype(spec.dtype)
+    if spec.domain.choices:
+        return _chosen(values, spec.domain.choices, dtype)
     if spec.domain.mask:
         return _mask(values).astype(dtype)
     if dtype == np.bool_:
@@ -118,10 +124,22 @@ def _into_domain(values: Array, spec: TensorSpec) -> Array:
         texts.ravel()[:] = [f"{value:.2g}" for value in values.ravel()]
         return texts
     low, high = spec.domain.low, spec.domain.high
+    if spec.domain.wave:  # a tone instead of a constant, which networks that normalise over time divide by zero for
+        values = values * np.cos(np.arange(values.shape[-1]))
+    if spec.domain.spread:
+        values = np.asarray(spec.domain.center) + np.asarray(spec.domain.spread) * values
     if np.issubdtype(dtype, np.integer):
         low, high = (0 if low is None else low), (1 if high is None else high)
         values = np.round(values * max(1.0, high / 3))  # so that normal values reach most of a vocabulary
     return np.clip(values, low, high).astype(dtype)
+
+
+def _chosen(values: Array, choices: Sequence[str | float], dtype: np.dtype[Any]) -> Array:
+    """Return a choice for each value: the first for zeros, and normal ones reach most of them."""
+    known: Array = np.empty(len(choices), dtype)
+    known[:] = choices
+    places = np.round(np.abs(values) * max(1.0, len(choices) / 2)).astype(int) % len(choices)
+    return np.asarray(known[places])
 
 
 def _mask(values: Array) -> Array:

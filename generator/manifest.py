@@ -141,7 +141,9 @@ def _optimization(document: Mapping[str, Any]) -> Optimization:
 
 
 def _tensor(document: Mapping[str, Any]) -> TensorSpec:
-    shape, domain = tuple(document["shape"]), Domain(**document["domain"])
+    lists = {name: tuple(document["domain"].get(name, ())) for name in ("choices", "center", "spread")}
+    domain = Domain(**{**document["domain"], **lists})
+    shape = tuple(document["shape"])
     sizes = {dim: tuple(each) for dim, each in document.get("sizes", {}).items()}
     return TensorSpec(**{**document, "shape": shape, "domain": domain, "sizes": sizes})
 

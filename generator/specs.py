@@ -24,13 +24,30 @@ class Domain:
     """The values an input may take: unbounded floats unless ``low`` and ``high`` (both inclusive) say otherwise.
 
     ``known`` is False where nothing says what the model can be asked: it may refuse values within the bounds. ``mask``
-    is True for a mask of tokens: along the last axis ones and then zeros, and never zeros only.
+    is True for a mask of tokens: along the last axis ones and then zeros, and never zeros only. ``choices``, if
+    any, are the texts or numbers that the model knows; nothing else is asked. ``center`` and ``spread`` say, along
+    the last axis, around which value floats lie and how widely: 0 and 1 where they are empty. ``wave`` is True for the
+    samples of a sound: one that does not change is silence, and all zeros.
     """
 
     low: float | None = None
     high: float | None = None
     known: bool = True
     mask: bool = False
+    choices: tuple[str | float, ...] = ()
+    center: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
+    wave: bool = False
+
+
+# Values of one byte are colours or quantized numbers and use all of their range; larger ones may be places in a list.
+BYTES = {"uint8": (0.0, 255.0), "int8": (-128.0, 127.0)}
+
+
+def unknown_domain(dtype: str) -> Domain:
+    """Return the values of an input that nothing is known about but its type."""
+    low, high = BYTES.get(dtype, (None, None))
+    return Domain(low, high, known=False)
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,11 @@ class Signature:
             or not isinstance(spec.shape[0], str)
             or spec.shape[0] in spec.shape[1:]
         )
+
+    @property
+    def required(self) -> "Signature":
+        """The same without optional inputs."""
+        return Signature(tuple(spec for spec in self.inputs if not spec.optional), self.outputs)
 
     @property
     def batch_dim(self) -> Dim | None:

@@ -1,0 +1,92 @@
+"""How much memory is left for a model, asked before its weights are read: what is killed for memory says nothing."""
+
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from generator.errors import SourceError
+
+# The source holds its weights, and ONNX Runtime those of the converted model, whose answers are compared with it; half
+# as much again is what either computes with. benchmarks/README.md has what was measured: 2.0 to 2.3 at batch 1.
+TIMES_THE_WEIGHTS = 2.5
+# The files of a control group, in version 2 and in version 1: the limit, what is used, and what of that is the cache
+# of files, which gives way. Version 1 writes a number near 2^63 where there is no limit.
+GROUPS = (
+    ("", "memory.max", "memory.current", ("inactive_file", "active_file")),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+)
+# What of a process counts against each of its own limits, as /proc/self/status calls it.
+LIMITS = {resource.RLIMIT_AS: "VmSize", resource.RLIMIT_DATA: "VmData"}
+
+
+def check(weights: int, reference: str) -> None:
+    """Raise SourceError where a model with this many bytes of weights does not fit into the memory that is left."""
+    free, wanted = available(), int(weights * TIMES_THE_WEIGHTS)
+    if wanted > free:
+        raise SourceError(
+            f"{reference} has {_gigabytes(weights)} of weights, which takes about {_gigabytes(wanted)} of memory; "
+            f"{_gigabytes(free)} are free",
+            "Free some, raise the container's limit, or generate it on a larger machine: what is served is the same",
+        )
+
+
+def available(root: Path = Path("/")) -> int:
+    """Return how many bytes this process may still take: the least that the machine and its limits leave.
+
+    Those of its control groups count, and what ``ulimit`` set. ``root`` is where /proc and /sys are.
+    """
+    machine = _fields(root / "proc/meminfo")["MemAvailable"] * 1024
+    return max(0, min((machine, *_left_by_groups(root), *_left_by_limits(root))))
+
+
+def of_module(module: Any) -> int:
+    """Return the bytes of the parameters and buffers of a ``torch.nn.Module``, those of the meta device too."""
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
+def of_built(build: Callable[[], Any]) -> int:
+    """Return the bytes that the PyTorch module which ``build`` makes has, without making its weights."""
+    import torch
+
+    with torch.device("meta"):
+        return of_module(build())
+
+
+def _left_by_groups(root: Path) -> Iterator[int]:
+    """Yield what each control group above this process leaves; a container may see only those from its own on."""
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        mounted, limit, used, cache = GROUPS[0] if number == "0" else GROUPS[1]
+        if number != "0" and "memory" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / mounted
+        lowest = top / path.lstrip("/")
+        for folder in (lowest, *(above for above in lowest.parents if above.is_relative_to(top))):
+            written = _text(folder / limit)
+            if written.isdigit():
+                stat = _fields(folder / "memory.stat")
+                yield int(written) - int(_text(folder / used)) + sum(stat[name] for name in cache)
+
+
+def _left_by_limits(root: Path) -> Iterator[int]:
+    status = _fields(root / "proc/self/status")
+    for limit, name in LIMITS.items():
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            yield soft - status[name] * 1024
+
+
+def _text(path: Path) -> str:
+    """Return what a file of the kernel says; nothing where there is none."""
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Return the numbers of a file of the kernel's whose lines are ``name: number kB`` or ``name number``."""
+    words = (line.replace(":", " ").split() for line in path.read_text().splitlines())
+    return {name: int(values[0]) for name, *values in words if values and values[0].isdigit()}
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

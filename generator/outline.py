@@ -1,0 +1,118 @@
+"""An ONNX model without its weights: what a file declares, read without loading what makes it large."""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Weights at least this large are left in the file; what shapes are made of is smaller.
+LEFT_BYTES = 1 << 10
+# Wire types of protobuf (protobuf.dev/programming-guides/encoding), and the sizes of those that have one.
+VARINT, DELIMITED, SIZES = 0, 2, {1: 8, 5: 4}
+# Fields of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.raw_data.
+GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
+
+
+def read(path: Path) -> Any:
+    """Return the ``onnx.ModelProto`` at ``path``, its large initializers being external data in that same file.
+
+    So it is complete for whoever finds the file beside it, and takes no more memory than the graph. Raises protobuf's
+    DecodeError for what is no ONNX model, or a truncated one.
+    """
+    from google.protobuf.message import DecodeError
+
+    with path.open("rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return _read(content, path.name)
+        except (ValueError, LookupError) as error:  # it is empty, or ends within a field
+            raise DecodeError(f"{path} is no ONNX model, or a truncated one") from error
+
+
+def with_weights(model: Any, path: Path) -> Any:
+    """Return a copy of an outline of the model at ``path``, changed or not, with the weights that were left there."""
+    import onnx
+
+    complete = onnx.ModelProto()
+    complete.CopyFrom(model)
+    with path.open("rb") as file:
+        for tensor in complete.graph.initializer:
+            if in_own_file(tensor, path):
+                place = {entry.key: entry.value for entry in tensor.external_data}
+                file.seek(int(place["offset"]))
+                tensor.raw_data = file.read(int(place["length"]))
+                tensor.ClearField("external_data")
+                tensor.ClearField("data_location")
+    return complete
+
+
+def in_own_file(tensor: Any, path: Path) -> bool:
+    """Tell whether ``read`` left this initializer of the model at ``path`` where it was."""
+    return any(entry.key == "location" and entry.value == path.name for entry in tensor.external_data)
+
+
+def _read(content: mmap.mmap, name: str) -> Any:
+    import onnx
+
+    model, graph, left = bytearray(), bytearray(), []
+    for number, start, value, end in _fields(content, 0, len(content)):
+        if number != GRAPH:
+            model += content[start:end]
+            continue
+        for inner, inner_start, inner_value, inner_end in _fields(content, value, end):
+            if inner == INITIALIZER and inner_end - inner_value >= LEFT_BYTES:
+                left.append(_tensor(content, inner_value, inner_end, name))
+            else:
+                graph += content[inner_start:inner_end]
+    outline = onnx.ModelProto.FromString(bytes(model))
+    outline.graph.ParseFromString(bytes(graph))
+    outline.graph.initializer.extend(left)
+    return outline
+
+
+def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
+    """Return the TensorProto there; its raw data, if it has some, stays where it is in the file of that name."""
+    import onnx
+
+    fields, raw = bytearray(), (0, 0)
+    for number, field_start, value, field_end in _fields(content, start, end):
+        if number == RAW_DATA:
+            raw = (value, field_end - value)
+        else:
+            fields += content[field_start:field_end]
+    tensor = onnx.TensorProto.FromString(bytes(fields))
+    offset, length = raw
+    if length:
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, entry in {"location": name, "offset": offset, "length": length}.items():
+            tensor.external_data.add(key=key, value=str(entry))
+    return tensor
+
+
+def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the fields of a message: their number, and where the field, its value and what comes after it start."""
+    while start < end:
+        tag, value = _varint(content, start)
+        number, kind = tag >> 3, tag & 7
+        if kind == VARINT:
+            _, after = _varint(content, value)
+        elif kind == DELIMITED:
+            length, value = _varint(content, value)
+            after = value + length
+        else:
+            after = value + SIZES[kind]
+        if after > end:
+            raise IndexError(after)
+        yield number, start, value, after
+        start = after
+
+
+def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
+    """Return the number that starts there, and where the next thing does."""
+    number = shift = 0
+    while True:
+        byte = content[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return number, at

@@ -1,0 +1,152 @@
+"""What a model's forward takes: from its parameters, and the user's examples of them, to inputs and a call."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from generator.errors import SourceError
+from generator.sources.model import with_dynamic
+from generator.sources.pytorch import Call, positional
+from generator.specs import InputShape, TensorSpec, unknown_domain
+
+BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a model's forward; one that is not ``required`` has a value of its own."""
+
+    name: str
+    required: bool = True
+    by_position: bool = False  # can't be given by its name
+    by_name: bool = False  # can't be given by its place
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a model is called with; ``variadic`` takes any number (``*args``), ``any_name`` any name (``**kwargs``)."""
+
+    parameters: tuple[Parameter, ...]
+    variadic: bool = False
+    any_name: bool = False
+
+    def __str__(self) -> str:
+        names = [each.name if each.required else f"{each.name} (optional)" for each in self.parameters]
+        return ", ".join((*names, *(["*args"] if self.variadic else []), *(["**kwargs"] if self.any_name else [])))
+
+    @property
+    def example(self) -> str:
+        """The flag that gives an example of each input that must be given."""
+        names = [each.name for each in self.parameters if each.required]
+        if not names and self.parameters and not self.variadic:
+            names = [self.parameters[0].name]
+        return f"--input-shape {','.join(f'{name}={_likely(name)}' for name in names or ['input'])}"
+
+
+def _likely(name: str) -> str:
+    """Return what an input of this name often is: places in a vocabulary, or an image."""
+    return "1x128:int64" if re.search("ids?$|mask|token", name) else "1x3x224x224:float32"
+
+
+def forward_of(function: Callable[..., Any]) -> Forward:
+    """Return what a Python function takes; SourceError where that can't be told."""
+    import inspect
+
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"nothing tells what {function!r} takes", "Wrap it in a function of its own") from error
+    named = [each for each in found if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    return Forward(
+        tuple(
+            Parameter(
+                each.name,
+                each.default is each.empty,
+                by_position=each.kind is each.POSITIONAL_ONLY,
+                by_name=each.kind is each.KEYWORD_ONLY,
+            )
+            for each in named
+        ),
+        any(each.kind is each.VAR_POSITIONAL for each in found),
+        any(each.kind is each.VAR_KEYWORD for each in found),
+    )
+
+
+def inputs_of(reference: str, forward: Forward, shapes: Sequence[InputShape]) -> tuple[TensorSpec, ...]:
+    """Return an input for each example that the user gives, in their order, float32 unless it says otherwise.
+
+    Examples that are called as parameters stand for these, others for the parameters in their order. Raises SourceError
+    where they do not fit ``forward``; the hint is the flag that would.
+    """
+    if not shapes:
+        raise SourceError(
+            f"nothing says what the inputs of {reference} are like; it takes {forward}",
+            f"Give an example of each: {forward.example}",
+        )
+    named = _named(forward, shapes)
+    given = {each.name for each in named}
+    unknown = [name for name in given if name not in _names(forward)]
+    if unknown and not forward.any_name and (len(unknown) < len(given) or not _places(forward, len(named))):
+        raise SourceError(
+            f"{reference} takes no input {min(unknown)!r}; it takes {forward}", f"Such as {forward.example}"
+        )
+    covered = {*given} if not unknown or forward.any_name else {*_names(forward)[: len(named)]}
+    lacking = [each.name for each in forward.parameters if each.required and each.name not in covered]
+    if lacking:
+        raise SourceError(
+            f"nothing says what {lacking[0]!r} of {reference} is like; it takes {forward}",
+            f"Give an example of each: {forward.example}",
+        )
+    return tuple(_spec(each) for each in named)
+
+
+def call_with(forward: Forward, names: Sequence[str]) -> Call:
+    """Return how tensors, in the order of these inputs, become the arguments of ``forward``."""
+    known = _names(forward)
+    by_name = forward.any_name or set(names) <= {*known}
+    only_named = {each.name for each in forward.parameters if each.by_name}
+    if not by_name or (list(names) == known[: len(names)] and not only_named & set(names)):
+        return positional
+    leading = [each.name for each in forward.parameters if each.by_position]
+
+    def call(tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        given = dict(zip(names, tensors, strict=True))
+        return tuple(given.pop(name) for name in leading if name in given), given
+
+    return call
+
+
+def opened(
+    inputs: tuple[TensorSpec, ...], dynamic: Mapping[str, Mapping[int, str]]
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return inputs with the dimensions that the user calls dynamic, or a batch that is guessed; and what is certain.
+
+    A leading size that all inputs share is taken for a batch, and the same inputs with all sizes are the second value;
+    it is empty where nothing is guessed.
+    """
+    if dynamic:
+        return with_dynamic(inputs, dynamic), ()
+    if not all(spec.shape for spec in inputs) or len({spec.shape[0] for spec in inputs}) != 1:
+        return inputs, ()
+    return tuple(replace(spec, shape=(BATCH, *spec.shape[1:])) for spec in inputs), inputs
+
+
+def _names(forward: Forward) -> list[str]:
+    return [each.name for each in forward.parameters]
+
+
+def _places(forward: Forward, count: int) -> bool:
+    """Tell whether a number of inputs can be given by their places."""
+    return forward.variadic or count <= len(forward.parameters)
+
+
+def _named(forward: Forward, shapes: Sequence[InputShape]) -> list[InputShape]:
+    """Return the examples with a name each: that of the first parameter for a single one without."""
+    first = next(iter(_names(forward)), "input")
+    return [each if each.name else replace(each, name=first) for each in shapes]
+
+
+def _spec(example: InputShape) -> TensorSpec:
+    dtype = example.dtype or "float32"
+    return TensorSpec(example.name, dtype, example.shape, unknown_domain(dtype))
