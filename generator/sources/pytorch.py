@@ -9,7 +9,7 @@ from typing import Any
 from generator.errors import InputRefused, SourceError
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
-from generator.specs import Arrays, TensorSpec, Weights
+from generator.specs import DTYPES, Arrays, TensorSpec, Weights
 
 OUTPUT = "output"
 # How the tensors of the inputs, in their order, become the arguments of a model's forward.
@@ -33,6 +33,7 @@ def source_model(
     labels: tuple[str, ...] = (),
     preprocess: Mapping[str, Any] | None = None,
     companions: Mapping[str, Path] | None = None,
+    translations: Mapping[Any, Callable[..., Any]] | None = None,
     notes: tuple[str, ...] = (),
 ) -> SourceModel:
     """Return a source of ``module``, anything that is called with tensors and answers tensors, nested as it likes.
@@ -44,7 +45,7 @@ def source_model(
     if not output_names:
         inputs, fixed, answer, retreat = _first_answer(reference, module, inputs, fixed, call)
         notes = (*notes, *retreat)
-        output_names, left_out = _named(answer, {spec.name for spec in inputs})
+        output_names, left_out = _named(reference, answer, {spec.name for spec in inputs})
         if not output_names:
             raise SourceError(f"{reference} answers {type(answer).__name__} without a tensor in it")
         notes = (*notes, *left_out)
@@ -62,21 +63,40 @@ def source_model(
         preprocess=preprocess,
         fixed=fixed,
         companions=companions or {},
+        translations=translations or {},
         notes=notes,
     )
 
 
-def seeded(build: Callable[[], Any], seed: int) -> Any:
-    """Return what ``build`` makes, its random weights seeded; a layer that starts at zero would answer only zeros."""
+def seeded(build: Callable[[], Any], seed: int, *, revive: bool = True) -> Any:
+    """Return what ``build`` makes, its random weights seeded.
+
+    With ``revive``, weights that start at zero are drawn, too: a layer of nothing but zeros would answer only zeros.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = build()
-        for parameter in module.parameters():
+        made = build()
+        for parameter in made.parameters() if revive and isinstance(made, torch.nn.Module) else ():
             if parameter.ndim > 1 and not parameter.any():
                 torch.nn.init.trunc_normal_(parameter, std=0.02)
-    return module
+    return made
+
+
+def as_module(function: Callable[..., Any]) -> Any:
+    """Return a ``torch.nn.Module`` that calls a function; the module that it is a method of is part of it."""
+    import torch
+
+    class Called(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.owner = getattr(function, "__self__", None)
+
+        def forward(self, *tensors: Any, **named: Any) -> Any:
+            return function(*tensors, **named)
+
+    return Called()
 
 
 def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
@@ -89,12 +109,26 @@ def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
     return tuple(torch.from_numpy(example(spec, sizes)) for spec in inputs)
 
 
+def scripted(module: Any, tensors: tuple[Any, ...]) -> Any:
+    """Return what TorchScript compiles of a module; what flattens its answers is recorded around that.
+
+    Raises whatever TorchScript raises for code that it does not know.
+    """
+    import torch
+
+    if not hasattr(module, "around"):
+        return torch.jit.script(module)
+    return torch.jit.trace(module.around(torch.jit.script(module.module)), tensors, check_trace=False)
+
+
 def cause(error: BaseException) -> str:
-    """Return the innermost cause of an error in one line."""
+    """Return the innermost cause of an error in one line; TorchScript tells it in the last one, behind the code."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and "TorchScript interpreter" in lines[0]:
+        return lines[-1].rstrip(".")
+    return f"{type(error).__name__}: {lines[0].rstrip('.:') if lines else ''}"
 
 
 def _first_answer(
@@ -150,7 +184,16 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-def _named(answer: Any, taken: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _check_output(reference: str, name: str, tensor: Any) -> None:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in DTYPES or str(tensor.layout) != "torch.strided":
+        kind = dtype if dtype not in DTYPES else "a sparse tensor"
+        raise SourceError(
+            f"{reference} answers {name!r} as {kind}, which can't be served", "Convert it to float32 inside the model"
+        )
+
+
+def _named(reference: str, answer: Any, taken: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of an answer's tensors, and a note on each value of another kind."""
     names: list[str] = []
     notes = []
@@ -158,6 +201,7 @@ def _named(answer: Any, taken: set[str]) -> tuple[tuple[str, ...], tuple[str, ..
         parts = path if path and isinstance(path[0], str) else (OUTPUT, *path)
         name = re.sub(r"[^A-Za-z0-9_.]", "_", "_".join(map(str, parts)))
         if _is_tensor(leaf):
+            _check_output(reference, name, leaf)
             while name in taken or name in names:
                 name += "_out"
             names.append(name)
@@ -167,19 +211,27 @@ def _named(answer: Any, taken: set[str]) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def _flat(module: Any, call: Call) -> Any:
-    """Return a module that takes the inputs in their order and answers a flat tuple of tensors."""
+    """Return a module that takes the inputs in their order and answers a flat tuple of tensors.
+
+    ``module`` is as it will be asked already: a program of torch.export has no modes.
+    """
     import torch
 
     class Flat(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.module = module
+            self.training = False
 
         def forward(self, *tensors: Any) -> Any:
             args, kwargs = call(tensors)
             return tuple(leaf for _, leaf in _leaves(self.module(*args, **kwargs)) if isinstance(leaf, torch.Tensor))
 
-    return Flat().eval()
+        def around(self, other: Any) -> Any:
+            """Return the same around another module."""
+            return _flat(other, call)
+
+    return Flat()
 
 
 def _runner(module: Any, inputs: tuple[TensorSpec, ...], names: tuple[str, ...]) -> Callable[[Arrays], dict[str, Any]]:
@@ -187,12 +239,16 @@ def _runner(module: Any, inputs: tuple[TensorSpec, ...], names: tuple[str, ...])
         import torch
 
         try:
-            with torch.inference_mode():
-                answers = module(*(torch.from_numpy(arrays[spec.name]) for spec in inputs))
+            with quiet(), torch.inference_mode():  # a model may print, and a report stands on the standard output
+                # Copies: a model may write into what it is given.
+                answers = module(*(torch.from_numpy(arrays[spec.name].copy()) for spec in inputs))
         except Exception as error:  # whatever the model's code raises
             shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
             raise InputRefused(f"the source model fails on {shapes}: {cause(error)}") from error
         answers = (answers,) if isinstance(answers, torch.Tensor) else answers
+        if len(answers) != len(names):
+            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
+            raise InputRefused(f"the source model answers {shapes} with {len(answers)} tensors, not {len(names)}")
         return {name: answer.numpy() for name, answer in zip(names, answers, strict=True)}
 
     return run

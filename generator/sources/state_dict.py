@@ -1,8 +1,10 @@
 """State dicts: the named tensors of a network, read from a file and fitted to it."""
 
+import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,21 @@ from generator.errors import SourceError
 
 # Keys under which training scripts put the state dict of a checkpoint.
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
+# torch refuses code in the pickles it loads while this variable is set, also where its caller would allow it.
+WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
+
+@contextmanager
+def no_code() -> Iterator[None]:
+    """Let torch load nothing but tensors, whoever calls it."""
+    before = os.environ.get(WEIGHTS_ONLY)
+    os.environ[WEIGHTS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[WEIGHTS_ONLY]
+        if before is not None:
+            os.environ[WEIGHTS_ONLY] = before
 
 
 def read_state(path: Path, trust: bool) -> dict[str, Any]:

@@ -1,0 +1,242 @@
+"""Programs that torch.export wrote: `--model torch:FILE.pt2`."""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import OptionError, SourceError
+from generator.extras import need
+from generator.progress import Progress
+from generator.quiet import quiet
+from generator.sources import formats, pytorch, state_dict, training
+from generator.sources.arguments import BATCH
+from generator.sources.by_path import default_name as default_name
+from generator.sources.by_path import known as known
+from generator.sources.by_path import names_file as names_file
+from generator.sources.model import SourceModel
+from generator.specs import DTYPES, Options, TensorSpec, Weights, unknown_domain
+
+FORM = "torch:FILE.pt2"
+SUMMARY = "programs of torch.export, with the dynamic shapes they were exported with"
+FRAMEWORKS = ("torch",)
+PACKAGES = ("torch",)
+OPTIONS = ("opset", "exporter", "trust_source")
+# What a dimension without bounds is tried with.
+SIZES = (1, 2, 3)
+# torch.export calls 2 the smallest size of a dimension that it has no other bound for.
+UNBOUNDED = 2
+REMEDY = "Call model.eval() before torch.export.export, and export it again"
+# How a program names a device, other than the one that everything has.
+DEVICE = re.compile(r'"type":\s*"(?!cpu|meta)(\w+)",\s*"index"')
+# The class of what a program was exported with that is no tensor, in torch.export.graph_signature.
+CONSTANT = "ConstantArgument"
+OPAQUE = "opaque_obj"  # torch.export.pt2_archive.constants.OPAQUE_OBJ_FILENAME_PREFIX
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return the file; SourceError unless it is a program."""
+    path = Path(name).expanduser()
+    formats.expect(path, "pt2")
+    return (path,)
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless ``name`` is the path of a program for CPUs; OptionError for the older exporter."""
+    (path,) = files(name)
+    if options.exporter == "torchscript":
+        raise OptionError("the torchscript exporter does not read what torch.export wrote", "Leave --exporter out")
+    _check_device(path)
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the program as a source; its inputs and their dynamic shapes are those it was exported with.
+
+    Raises SourceError for one that can't be read here, that was exported in training mode or for another device, and
+    for one that holds pickles of code, unless these are trusted.
+    """
+    check(name, options)
+    need("torch", extra="torch")
+    path = Path(name).expanduser()
+    reference = f"torch:{path.name}"
+    memory.check(path.stat().st_size, reference)
+    program = _read(path, options.trust_source)
+    weights = Weights("file", path.name, untrained=False, sha256=sha256_of(path))
+    return source_of(reference, program, weights, options.max_batch_size)
+
+
+def source_of(reference: str, program: Any, weights: Weights, max_batch_size: int) -> SourceModel:
+    """Return a ``torch.export.ExportedProgram`` as a source; SourceError for one that could not be served."""
+    training.refuse(reference, _calls(program), REMEDY)
+    inputs, most = _inputs(reference, program)
+    small = most is not None and most < max_batch_size
+    notes = (
+        (f"it was exported for at most {most} samples a batch: --max-batch-size {most} batches them",) if small else ()
+    )
+    source = pytorch.source_model(reference, program.module(), inputs, weights, call=_call(program), notes=notes)
+    kinds = {spec.arg.__class__.__name__ for spec in (*_user_inputs(program), *program.graph_signature.output_specs)}
+    return replace(source, native=program) if CONSTANT not in kinds else source
+
+
+def _check_device(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            device = DEVICE.search(archive.read(member).decode("utf-8")) if member.endswith(".json") else None
+            if device:
+                raise SourceError(
+                    f"{path} was exported for {device.group(1)}, and programs keep their device",
+                    'Export it again from the CPU: model.to("cpu"), with inputs there',
+                )
+
+
+def _read(path: Path, trust: bool) -> Any:
+    import torch
+
+    with zipfile.ZipFile(path) as archive:
+        opaque = any(OPAQUE in member for member in archive.namelist())
+    try:
+        with quiet(), path.open("rb") as file:
+            if trust:
+                return torch.export.load(file)
+            if not opaque:
+                with state_dict.no_code():
+                    return torch.export.load(file)
+    except Exception as error:  # torch has no errors of its own for files
+        raise _unreadable(path, error) from error
+    raise _holds_code(path)
+
+
+def _holds_code(path: Path) -> SourceError:
+    return SourceError(
+        f"{path} holds pickles that run code", "Allow it with --trust-source if you know who wrote the file"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    import torch
+
+    if "weights_only" in str(error) or "Weights only" in str(error):
+        return _holds_code(path)
+    with zipfile.ZipFile(path) as archive:
+        member = next((each for each in archive.namelist() if re.search(r"/models/[^/]*\.json$", each)), None)
+        written = json.loads(archive.read(member)).get("torch_version", "") if member else ""
+    # What torch raises is of the older format, which it tries last, and only the log has the reason.
+    return SourceError(
+        f"torch {torch.__version__} can't read {path}, which {f'torch {written}' if written else 'another one'} wrote",
+        "Export the model again with this version, or install that one",
+    )
+
+
+def _user_inputs(program: Any) -> list[Any]:
+    """Return the InputSpecs of what a caller gives, in the order of the flattened arguments."""
+    return [spec for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
+
+
+def _call(program: Any) -> pytorch.Call:
+    """Return how the program's tensors become its arguments, nested as they were, with its constants."""
+    arguments = [spec.arg for spec in _user_inputs(program)]
+    structure = program.call_spec.in_spec
+
+    def call(tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        import torch
+
+        waiting = iter(tensors)
+        leaves = [each.value if each.__class__.__name__ == CONSTANT else next(waiting) for each in arguments]
+        args, kwargs = torch.utils._pytree.tree_unflatten(leaves, structure)
+        return tuple(args), dict(kwargs)
+
+    return call
+
+
+def _inputs(reference: str, program: Any) -> tuple[tuple[TensorSpec, ...], int | None]:
+    """Return a program's inputs, and the largest batch that it takes, None for any."""
+    nodes = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    arguments = [spec.arg for spec in _user_inputs(program) if spec.arg.__class__.__name__ != CONSTANT]
+    values: dict[str, Any] = {argument.name: nodes[argument.name] for argument in arguments}
+    for name, value in values.items():
+        _check_input(reference, name, value)
+    if not values:
+        raise SourceError(f"{reference} has no inputs, so there is nothing to ask it")
+    dims = _Dims(program.range_constraints, tuple(value.shape for value in values.values()))
+    inputs = []
+    for name, value in values.items():
+        dtype = str(value.dtype).removeprefix("torch.")
+        shape = tuple(dims.name(dim, f"{name}_{axis}") for axis, dim in enumerate(value.shape))
+        inputs.append(TensorSpec(name, dtype, shape, unknown_domain(dtype), dims.sizes(value.shape)))
+    return tuple(inputs), dims.most(BATCH)
+
+
+def _check_input(reference: str, name: str, value: Any) -> None:
+    if not hasattr(value, "shape"):
+        raise SourceError(
+            f"{reference} takes {name!r} as a number, which is no tensor", "Export it with a tensor in its place"
+        )
+    dtype = str(value.dtype).removeprefix("torch.")
+    if dtype not in DTYPES:
+        raise SourceError(
+            f"{reference} takes {name!r} as {dtype}, which can't be asked here",
+            "Take it as float32, and convert it inside the model",
+        )
+    for axis, dim in _symbolic(value.shape):
+        if not dim.is_Symbol:
+            raise SourceError(
+                f"{reference} takes {name!r} with a size of {dim} along axis {axis}, which no exporter takes",
+                "Export it with a dimension of its own there, or with a fixed size",
+            )
+
+
+class _Dims:
+    """Names for the symbols of a program's shapes, and the sizes that they can have."""
+
+    def __init__(self, bounds: Mapping[Any, Any], shapes: Sequence[Any]) -> None:
+        self.bounds = bounds
+        self.names: dict[str, str] = {}
+        leading = {str(shape[0]) if len(shape) else "" for shape in shapes}
+        if len(leading) == 1:
+            self.names[leading.pop()] = BATCH
+
+    def name(self, dim: Any, fallback: str) -> int | str:
+        """Return a size, or the name of a symbolic one: all that are equal have the same."""
+        return dim if isinstance(dim, int) else self.names.setdefault(str(dim), fallback)
+
+    def sizes(self, shape: Any) -> dict[str, tuple[int, ...]]:
+        """Return the sizes of those dimensions that do not take any, named before."""
+        found = {}
+        for _, dim in _symbolic(shape):
+            low, high = self._bounds(dim)
+            tried = tuple(dict.fromkeys(min(low + step, high or low + step) for step in range(len(SIZES))))
+            if tried != SIZES:
+                found[self.names[str(dim)]] = tried
+        return found
+
+    def most(self, name: str) -> int | None:
+        """Return the largest size of a dimension, None for one that is not bounded or not there."""
+        return next(
+            (high for dim in self.bounds if self.names.get(str(dim)) == name for _, high in [self._bounds(dim)]), None
+        )
+
+    def _bounds(self, dim: Any) -> tuple[int, int | None]:
+        bounds = self.bounds[dim]
+        low = int(bounds.lower)
+        return 1 if low <= UNBOUNDED else low, int(bounds.upper) if str(bounds.upper).isdigit() else None
+
+
+def _symbolic(shape: Any) -> Iterator[tuple[int, Any]]:
+    """Yield the axes of a shape that have no size, and their expressions of sympy."""
+    return ((axis, dim.node.expr) for axis, dim in enumerate(shape) if not isinstance(dim, int))
+
+
+def _calls(program: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    import torch
+
+    graphs = (each.graph for each in program.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
+    for node in (node for graph in graphs for node in graph.nodes if node.op == "call_function"):
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None:
+            names = [argument.name for argument in schema.arguments]
+            yield schema.name.partition("::")[2], {**dict(zip(names, node.args, strict=False)), **node.kwargs}

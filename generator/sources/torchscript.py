@@ -1,0 +1,129 @@
+"""TorchScript files, traced, scripted or frozen: `--model torchscript:FILE.pt --input-shape x=1x3x224x224`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import SourceError
+from generator.extras import need
+from generator.progress import Progress
+from generator.quiet import quiet
+from generator.sources import formats, pytorch, training
+from generator.sources.arguments import Forward, Parameter, call_with, inputs_of, opened
+from generator.sources.by_path import default_name as default_name
+from generator.sources.by_path import known as known
+from generator.sources.by_path import names_file as names_file
+from generator.sources.model import SourceModel
+from generator.specs import Options, Weights
+
+FORM = "torchscript:FILE.pt"
+SUMMARY = "TorchScript files; they hold no shapes, so --input-shape gives an example of each input"
+FRAMEWORKS = ("torch",)
+PACKAGES = ("torch", "torchvision")
+OPTIONS = ("input_shape", "dynamic", "opset", "exporter")
+REMEDY = "Call model.eval() before torch.jit.trace or torch.jit.script, and save it again"
+# Types of parameters that an example can be made of.
+TENSORS = ("Tensor", "Optional[Tensor]")
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return the file; SourceError unless it is a TorchScript archive."""
+    path = Path(name).expanduser()
+    formats.expect(path, "torchscript")
+    return (path,)
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless ``name`` is the path of a TorchScript archive."""
+    files(name)
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the module, on the CPU and in evaluation mode, with the inputs that the options describe.
+
+    Raises SourceError for a file that can't be read, inputs that nothing describes or that the module does not take,
+    and for operators that were recorded in training mode.
+    """
+    (path,) = files(name)
+    need("torch", extra="torch")
+    reference = f"torchscript:{path.name}"
+    memory.check(path.stat().st_size, reference)
+    module = _read(path)
+    module.eval()
+    forward = forward_of(reference, module)
+    inputs, fixed = opened(inputs_of(reference, forward, options.input_shape), options.dynamic)
+    return pytorch.source_model(
+        reference,
+        module,
+        inputs,
+        Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
+        call=call_with(forward, [spec.name for spec in inputs]),
+        fixed=fixed,
+    )
+
+
+def _read(path: Path) -> Any:
+    import torch
+
+    try:
+        with quiet():
+            try:
+                return torch.jit.load(path, map_location="cpu")
+            except RuntimeError as error:
+                if "torchvision::" not in str(error):
+                    raise
+                need("torchvision", extra="torch")  # brings operators, such as that of detection models
+                return torch.jit.load(path, map_location="cpu")
+    except Exception as error:  # torch has no errors of its own for files
+        raise SourceError(
+            f"torch {torch.__version__} can't read {path}: {pytorch.cause(error)}",
+            "Save it again with this torch; what needs operators of its own is loaded by --model python:MODULE:FACTORY",
+        ) from error
+
+
+def is_script(module: Any) -> bool:
+    """Tell whether a module is a ``torch.jit.ScriptModule``."""
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def forward_of(reference: str, module: Any) -> Forward:
+    """Return what a TorchScript module's forward takes.
+
+    Raises SourceError for what no example can be given of, and for a graph that was recorded in training mode.
+    """
+    if not hasattr(module, "forward"):
+        raise SourceError(f"{reference} has no forward, so nothing can be asked", "Save a module with a forward")
+    training.refuse(reference, _calls(module.inlined_graph), REMEDY)
+    _, *arguments = module._c._get_method("forward").schema.arguments
+    odd = next((each for each in arguments if str(each.type) not in TENSORS and not each.has_default_value()), None)
+    if odd:
+        raise SourceError(
+            f"{reference} takes {odd.name!r} as {odd.type}, which is no tensor",
+            "Wrap it in a module whose forward takes tensors, and save that",
+        )
+    tensors = [each for each in arguments if str(each.type) in TENSORS]
+    return Forward(tuple(Parameter(each.name, required=not each.has_default_value()) for each in tensors))
+
+
+def _calls(block: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the operators of a graph, and of those within it, with the arguments that are constants."""
+    import torch
+
+    for node in block.nodes():
+        for inner in node.blocks():
+            yield from _calls(inner)
+        if node.schema() == "(no schema)":
+            continue
+        schema = torch._C.parse_schema(node.schema())
+        yield (
+            schema.name.partition("::")[2],
+            {
+                argument.name: value.toIValue()
+                for argument, value in zip(schema.arguments, node.inputs(), strict=False)  # some take any number
+                if value.node().kind() == "prim::Constant"
+            },
+        )

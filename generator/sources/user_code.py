@@ -1,0 +1,199 @@
+"""The user's own modules: found without being imported, imported, and blamed by file and line."""
+
+import ast
+import importlib
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from generator.errors import SourceError, nearest
+from generator.quiet import quiet
+
+OURS = Path(__file__).parents[1]
+# What was imported for the last model: another model may have modules of the same names, elsewhere.
+_imported: set[str] = set()
+
+
+@contextmanager
+def importable() -> Iterator[None]:
+    """Let Python find modules in the current folder first, and leave no compiled ones there."""
+    path, bytecode = list(sys.path), sys.dont_write_bytecode
+    sys.path.insert(0, str(Path.cwd()))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        sys.dont_write_bytecode = bytecode
+
+
+def files(module: str) -> tuple[Path, ...]:
+    """Return the files that ``module`` is made of, as far as that can be told without running any.
+
+    These are its own file, or all of its package, and what it imports from the current folder; of an installed package,
+    only its own file. Raises SourceError where there is no such module.
+    """
+    with importable():
+        spec = _find(module)
+        top = _find(module.partition(".")[0])
+    own = [Path(spec.origin)] if spec.origin and spec.has_location else []
+    folders = [Path(each) for each in top.submodule_search_locations or ()]
+    found: set[Path] = set()
+    waiting = own + [file for folder in folders if _is_users(folder) for file in _sources(folder)]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += [each for name in imports([file]) for each in _local(name)]
+    return tuple(sorted(found))
+
+
+def imports(paths: Iterable[Path]) -> set[str]:
+    """Return the first parts of the names that the user's files import; none of what can't be parsed."""
+    return {name.partition(".")[0] for path in paths if _is_users(path) for name in _imports_of(path)}
+
+
+def load(module: str) -> ModuleType:
+    """Import ``module`` anew; SourceError names the line of the user's code that fails."""
+    with importable():
+        spec = _find(module)
+        for name in _imported & sys.modules.keys():
+            del sys.modules[name]
+        _imported.clear()
+        _check_free(module, spec)
+        before = set(sys.modules)
+        importlib.invalidate_caches()
+        loaded = run(lambda: importlib.import_module(module), f"importing {module} fails")
+        _imported.update(name for name in set(sys.modules) - before if _is_users(_file(sys.modules[name])))
+    return loaded  # type: ignore[no-any-return]
+
+
+def run(call: Callable[[], Any], what: str) -> Any:
+    """Return what a call of the user's code returns; SourceError says what failed, why, and in which line."""
+    try:
+        with quiet():
+            return call()
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            f"{_place(error)}: {what}: there is no module {error.name!r}",
+            "Install it, or start this where Python finds it",
+        ) from error
+    except SyntaxError as error:
+        name = _shown(Path(error.filename)) if error.filename else "?"
+        raise SourceError(f"{name}:{error.lineno}: {what}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        lines = str(error).strip().splitlines()
+        told = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise SourceError(f"{_place(error)}: {what}: {told}") from error
+
+
+def _find(module: str) -> ModuleSpec:
+    search, spec = list(sys.path), None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = _spec(".".join(parts[:depth]), search)
+        if spec is None or (depth < len(parts) and spec.submodule_search_locations is None):
+            raise _missing(module)
+        search = list(spec.submodule_search_locations or ())
+    assert spec is not None  # noqa: S101 - a name has at least one part
+    return spec
+
+
+def _spec(name: str, search: list[str]) -> ModuleSpec | None:
+    try:
+        found = PathFinder.find_spec(name, search)
+        if found is None:  # packages under development are found by finders of their own
+            others = [each for each in sys.meta_path if each is not PathFinder]
+            found = next((spec for each in others if (spec := each.find_spec(name, search))), None)
+    except (ImportError, ValueError):
+        return None
+    return found
+
+
+def _missing(module: str) -> SourceError:
+    if module.endswith(".py") or "/" in module:
+        name = module.removesuffix(".py").strip("./").replace("/", ".")
+        return SourceError(f"{module!r} is no module's name", f"Name it as Python imports it: python:{name}:FACTORY")
+    here = sorted(each.stem for each in Path.cwd().glob("*.py")) if "." not in module else []
+    offered = nearest(module, here) if here else ""
+    return SourceError(
+        f"there is no module {module!r}",
+        offered
+        if offered.startswith("Did")
+        else "It is looked for in the current folder, and where Python's packages are",
+    )
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [
+        file
+        for file in folder.rglob("*.py")
+        if not any(part.startswith(".") for part in file.parts[len(folder.parts) :])
+    ]
+
+
+def _imports_of(file: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(file.read_bytes()) if file.suffix == ".py" else ast.Module([], [])
+    except (SyntaxError, ValueError):  # importing it will tell
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def _local(name: str) -> list[Path]:
+    """Return the files of a module or package of the current folder; none for one from elsewhere."""
+    file, folder = Path.cwd() / f"{name}.py", Path.cwd() / name
+    return [file] if file.is_file() else _sources(folder) if folder.is_dir() else []
+
+
+def _check_free(module: str, spec: ModuleSpec) -> None:
+    """Refuse a module whose name another one has taken: Python would answer with that."""
+    top = module.partition(".")[0]
+    taken = sys.modules.get(top)
+    if taken is None or (top != module and spec.origin and _beside(taken, spec)):
+        return
+    if top == module and getattr(taken, "__file__", None) == spec.origin:
+        return
+    raise SourceError(
+        f"Python has another module called {top!r}, from {getattr(taken, '__file__', None) or 'its own'}",
+        "Call yours something else",
+    )
+
+
+def _beside(package: ModuleType, spec: ModuleSpec) -> bool:
+    folders = [Path(each) for each in getattr(package, "__path__", ())]
+    return any(Path(spec.origin or "").is_relative_to(folder) for folder in folders)
+
+
+def _is_users(path: Path) -> bool:
+    """Tell whether a file is the user's: not ours, and in no folder of installed packages."""
+    folders = sysconfig.get_paths()
+    others = [OURS, *(Path(folders[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib"))]
+    return not any(path.is_relative_to(other) for other in others)
+
+
+def _file(module: ModuleType) -> Path:
+    """Return a module's file; that of Python's own library for one without."""
+    return Path(getattr(module, "__file__", None) or ast.__file__)
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and line where the user's code stood last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(Path(frame.filename))]
+    frame = (own or frames)[-1]
+    return f"{_shown(Path(frame.filename))}:{frame.lineno}"
+
+
+def _shown(file: Path) -> str:
+    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
