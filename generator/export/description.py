@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from generator import outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError
 from generator.export import onnx_file
 from generator.inputs import example, example_sizes
 from generator.releases import release_named
-from generator.specs import Arrays, Dim, Export, Options, TensorSpec
+from generator.specs import Arrays, Dim, Export, Options, Signature, TensorSpec
 from generator.verify import Run
 
 
@@ -25,21 +26,17 @@ def describe(
 
     Raises ConversionError for one that is newer than the target release reads, or that ONNX Runtime does not open.
     """
-    import onnx
-
-    onnx.checker.check_model(str(path))
-    model = onnx.load(str(path), load_external_data=False)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    opset, ir_version, signature = _declared(path, inputs)
     release = release_named(options.target_release)
-    if opset > release.max_opset or model.ir_version > release.max_ir:
+    if opset > release.max_opset or ir_version > release.max_ir:
         raise ConversionError(
-            f"it wrote opset {opset} and IR {model.ir_version} where at most opset {release.max_opset} and IR "
+            f"it wrote opset {opset} and IR {ir_version} where at most opset {release.max_opset} and IR "
             f"{release.max_ir} are wanted, for Triton {release.container}"
         )
-    signature = onnx_file.signature_of(path, inputs)
-    answers = all(map(_surely_answers_zeros, signature.inputs)) or answers_zeros(_open(path), signature.inputs)
+    session = _open(path)  # also checks each node, as onnx's own checker does
+    answers = all(map(_surely_answers_zeros, signature.inputs)) or answers_zeros(session, signature.inputs)
     notes = notes if answers else (*notes, "no warm-up: the model does not answer zeros")
-    return Export(path, files, signature, exporter, opset, model.ir_version, notes, answers)
+    return Export(path, files, signature, exporter, opset, ir_version, notes, answers)
 
 
 def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim, ...]]:
@@ -60,11 +57,14 @@ def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim
 
 
 def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
-    """Tell whether a model answers what Triton's warm-up asks it: zeros, with the first size of each dimension."""
+    """Tell whether a model answers what Triton's warm-up asks it: zeros, with the first size of each dimension.
+
+    Optional inputs are not given.
+    """
     import numpy as np
 
     zeros = {}
-    for spec in inputs:
+    for spec in (spec for spec in inputs if not spec.optional):
         sizes = {dim: spec.sizes.get(dim, (1,))[0] for dim in spec.shape if isinstance(dim, str)}
         shape = spec.sized(sizes)
         zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
@@ -75,6 +75,13 @@ def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
     return True
 
 
+def _declared(path: Path, inputs: Sequence[TensorSpec]) -> tuple[int, int, Signature]:
+    """Return the opset, the IR version and the signature of an ONNX file."""
+    model = outline.read(path)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    return opset, model.ir_version, onnx_file.known_signature(model.graph, inputs)
+
+
 def _surely_answers_zeros(spec: TensorSpec) -> bool:
     """Tell whether an input is an image or the like: floats with nothing but the batch of any size."""
     return spec.dtype == "float32" and not any(isinstance(dim, str) for dim in spec.shape[1:])
@@ -82,7 +89,7 @@ def _surely_answers_zeros(spec: TensorSpec) -> bool:
 
 def _open(path: Path) -> Any:
     try:
-        return onnxruntime.open_session(path)
+        return onnxruntime.open_session(path, optimized=False, mapped=True)
     except Exception as error:  # ONNX Runtime's errors share no class but Exception
         raise ConversionError(f"ONNX Runtime can't open the exported model: {onnxruntime.reason(error)}") from error
 

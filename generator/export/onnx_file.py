@@ -1,10 +1,12 @@
 """ONNX files: written without copies of the weights, read back for what they declare."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from generator import outline
 from generator.specs import Dim, Signature, TensorSpec
 
 # A protobuf message ends at 2 GiB; above it, ONNX keeps the weights in a file beside the model.
@@ -57,6 +59,39 @@ def _stream(model: Any, path: Path) -> None:
             _write_raw(value.const_value, file)
 
 
+def write_outline(model: Any, origin: Path, path: Path) -> None:
+    """Write an outline of the model at ``origin``, changed or not, to ``path``, with the weights that it left there.
+
+    They go from file to file, one at a time: a message that holds them takes four times their size to write.
+    """
+    import onnx
+
+    message = onnx.ModelProto()
+    message.CopyFrom(model)
+    left = [tensor for tensor in message.graph.initializer if outline.in_own_file(tensor, origin)]
+    own = [tensor for tensor in message.graph.initializer if not outline.in_own_file(tensor, origin)]
+    places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in left]
+    headers = []
+    for tensor, place in zip(left, places, strict=True):
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        length = int(place["length"])
+        fields = tensor.SerializeToString() + _varint(RAW_DATA_TAG) + _varint(length)
+        headers.append(_varint(INITIALIZER_TAG) + _varint(len(fields) + length) + fields)
+    del message.graph.initializer[:]
+    message.graph.initializer.extend(own)
+    graph = message.graph.SerializeToString()
+    message.ClearField("graph")
+    total = len(graph) + sum(map(len, headers)) + sum(int(place["length"]) for place in places)
+    with origin.open("rb") as source, path.open("wb") as file:
+        file.write(message.SerializeToString())
+        file.write(_varint(GRAPH_TAG) + _varint(total) + graph)
+        for header, place in zip(headers, places, strict=True):
+            source.seek(int(place["offset"]))
+            file.write(header)
+            file.write(source.read(int(place["length"])))
+
+
 def _tensor_header(tensor: Any, name: str) -> bytes:
     """Return everything of a GraphProto.initializer field that comes before the bytes of its raw_data."""
     import onnx
@@ -67,7 +102,10 @@ def _tensor_header(tensor: Any, name: str) -> bytes:
 
 
 def _write_raw(tensor: Any, file: BinaryIO) -> None:
-    written = file.write(tensor.tobytes())
+    array = tensor.numpy()
+    in_place = array.flags.c_contiguous and array.nbytes == tensor.nbytes  # values of less than a byte are packed
+    content = memoryview(array.reshape(-1).view("uint8")) if in_place else tensor.tobytes()
+    written = file.write(content)
     if written != tensor.nbytes:
         raise ValueError(f"{tensor.name} has {written} bytes where {tensor.nbytes} were announced")
 
@@ -82,6 +120,27 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
+def rename_dims(model: Any, inputs: Sequence[TensorSpec]) -> None:
+    """Call the symbolic dimensions of an ``onnx_ir.Model`` as its inputs do, wherever they stand."""
+    import onnx_ir
+
+    names = {
+        str(dim): name
+        for value, spec in zip(model.graph.inputs, inputs, strict=True)
+        for dim, name in zip(value.shape, spec.shape, strict=True)
+        if isinstance(name, str)
+    }
+
+    def renamed(dim: Any) -> Any:
+        return dim if isinstance(dim, int) else re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(dim))
+
+    values = [*model.graph.inputs, *model.graph.outputs]
+    values += [output for node in model.graph.all_nodes() for output in node.outputs]
+    for value in values:
+        if value.shape is not None:
+            value.shape = onnx_ir.Shape(map(renamed, value.shape))
+
+
 def read_signature(graph: Any) -> Signature:
     """Return the inputs and outputs that a GraphProto declares; initializers listed as inputs are left out."""
     initializers = {tensor.name for tensor in graph.initializer}
@@ -93,11 +152,19 @@ def read_signature(graph: Any) -> Signature:
 
 def signature_of(path: Path, known: Sequence[TensorSpec]) -> Signature:
     """Return what the ONNX model at ``path`` takes and gives; an input may have the values that a ``known`` one has."""
-    import onnx
+    return known_signature(outline.read(path).graph, known)
 
-    read = read_signature(onnx.load(path, load_external_data=False).graph)
-    domains = {spec.name: spec.domain for spec in known}
-    inputs = tuple(replace(spec, domain=domains.get(spec.name, spec.domain)) for spec in read.inputs)
+
+def known_signature(graph: Any, known: Sequence[TensorSpec]) -> Signature:
+    """Return what a GraphProto declares; an input may have the values and sizes that a ``known`` one has."""
+    read = read_signature(graph)
+    by_name = {spec.name: spec for spec in known}
+    inputs = tuple(
+        replace(spec, domain=by_name[spec.name].domain, sizes=by_name[spec.name].sizes)
+        if spec.name in by_name
+        else spec
+        for spec in read.inputs
+    )
     return Signature(inputs, read.outputs)
 
 

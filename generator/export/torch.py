@@ -1,26 +1,63 @@
-"""PyTorch to ONNX: the torch.export-based exporter, and the older one where that fails."""
+"""PyTorch to ONNX: by torch.export, by TorchScript, and by what each of them has for models that it does not take."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from generator.errors import ConversionError, InputRefused, SourceError
-from generator.export import onnx_file
+from generator.backends import onnxruntime
+from generator.errors import ConversionError, InputRefused, SourceError, VerificationError
+from generator.export import onnx_file, troubles
 from generator.export.description import describe, observed_dims
 from generator.extras import need
-from generator.inputs import example, example_sizes
+from generator.inputs import ODD_BATCH, example, example_sizes
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
-from generator.sources.pytorch import cause, examples
+from generator.sources.pytorch import examples, scripted
 from generator.specs import Export, Options
+from generator.verify import SourceFault, verify
 
 PACKAGES = ("torch", "onnxscript", "onnx", "onnx-ir")
 NEWER, OLDER = "torch.export", "torchscript"
 # The torch.export-based exporter writes nothing older; TorchScript's writes up to 20.
 NEWER_MIN_OPSET, OLDER_MAX_OPSET = 18, 20
 EXPORTER_OPSETS = f"{NEWER} writes {NEWER_MIN_OPSET} and newer, {OLDER} up to {OLDER_MAX_OPSET}"
-Write = Callable[[SourceModel, Path, int], tuple[Path, ...]]
+# What torch.export assumed of sizes is tried with these.
+TRIED_SIZES = (1, 2, 3)
+AS_RECORDED = "recorded as the model ran on an example, and proven by verification alone"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a way wrote: its files, and whether they may do for all inputs what the model did for one ``example``.
+
+    ``decided`` are the lines of the model's code where that may be so, as far as they are known; ``note`` tells the
+    user what way it was, where that matters.
+    """
+
+    files: tuple[Path, ...]
+    example: bool = False
+    decided: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way from a PyTorch model to ONNX: the exporter that it belongs to, and the kinds of models that it reads.
+
+    Of a ``last`` resort, which says little about the model, failure is not told.
+    """
+
+    exporter: str
+    write: Callable[[SourceModel, Path, int], Written]
+    reads: tuple[str, ...] = ("module",)
+    last: bool = False
+
+    def writes(self, opset: int) -> bool:
+        """Tell whether the exporter writes this opset."""
+        return opset >= NEWER_MIN_OPSET if self.exporter == NEWER else opset <= OLDER_MAX_OPSET
 
 
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
@@ -31,95 +68,228 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     model itself that fails on its input.
     """
     need("onnxscript", extra="torch")
-    failures: list[str] = []
-    attempts = [source, *([replace(source, inputs=source.fixed, fixed=())] if source.fixed else [])]
-    for number, attempt in enumerate(attempts):
-        notes = (f"its shapes are fixed: {'; '.join(failures)}",) if number else ()
-        for name, write in _exporters(attempt, options):
-            path = folder / f"{name}{number or ''}" / "model.onnx"
+    wanted = (source.exporter or options.exporter) if options.exporter == "auto" else options.exporter
+    ways = [way for way in WAYS if wanted in ("auto", way.exporter) and way.writes(options.opset)]
+    failures: dict[str, troubles.Trouble] = {}
+    others: list[troubles.Trouble] = []
+    for attempt in (source, *([replace(source, inputs=source.fixed, fixed=())] if source.fixed else [])):
+        retreat = "" if attempt is source else "its shapes are fixed: "
+        for number, way in enumerate(each for each in ways if _kind(source.native) in each.reads):
+            path = folder / f"{'fixed' if retreat else 'dynamic'}{number}" / "model.onnx"
             path.parent.mkdir(parents=True)
             try:
                 with quiet():
-                    files = write(attempt, path, options.opset)
-                    told = notes or tuple(failures)
-                    return _as_wanted(describe(path, files, attempt.inputs, name, options, told), options)
-            except OSError:
-                raise
+                    notes = tuple(f"{retreat}the {name} exporter failed: {each}" for name, each in failures.items())
+                    return _exported(way, attempt, path, options, notes)
             except Exception as error:
+                if isinstance(error, OSError) and error.errno is not None:  # the disk's; torch raises some without
+                    raise
                 # Exporters fail with whatever the model's code or their own raises: all of it is a failed attempt.
-                failures.append(f"the {name} exporter failed: {_cause(error)}")
+                trouble = troubles.explain(error, source.inputs)
+                if way.last:
+                    others.append(trouble)
+                else:
+                    failures.setdefault(way.exporter, trouble)
     _check_source_runs(source)
-    if not failures:
-        raise ConversionError(f"the {options.exporter} exporter does not write opset {options.opset}", EXPORTER_OPSETS)
-    raise ConversionError(f"{source.reference} can't be exported; {'; '.join(failures)}")
+    told = [*failures.values()] or others
+    if not told:
+        raise ConversionError(f"the {wanted} exporter does not write opset {options.opset}", EXPORTER_OPSETS)
+    raise ConversionError(f"{source.reference} can't be exported: {troubles.summary(told)}", told[0].hint)
 
 
-def _exporters(source: SourceModel, options: Options) -> Iterator[tuple[str, Write]]:
-    """Yield the exporters to try, in order: those that the user admits, that write the opset and read the model."""
+def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes: tuple[str, ...]) -> Export:
+    written = way.write(source, path, options.opset)
+    notes = (*notes, written.note) if written.note else notes
+    found = describe(path, written.files, source.inputs, way.exporter, options, notes)
+    if found.opset != options.opset:
+        raise ConversionError(f"it wrote opset {found.opset} where {options.opset} is wanted")
+    if written.example:
+        _prove(source, found, written.decided, options)
+    return found
+
+
+def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], options: Options) -> None:
+    """Raise Decided where what was exported answers otherwise than the source at other sizes and values."""
+    try:
+        candidate = onnxruntime.open_model(export.path, mapped=True)
+        verify(
+            source.run,
+            candidate,
+            export.signature,
+            max_batch_size=ODD_BATCH,
+            seed=options.seed,
+            tolerance=options.tolerance,
+        )
+    except SourceFault:
+        return  # no fault of the exporter's: verification will say it
+    except InputRefused:
+        raise
+    except VerificationError as error:
+        raise troubles.Decided(decided, error.message) from error
+
+
+def _kind(native: Any) -> str:
+    """Return what kind of model this is: a module, one that holds TorchScript, TorchScript itself, or a program."""
+    import torch
+
+    if isinstance(native, torch.export.ExportedProgram):
+        return "program"
+    if isinstance(native, torch.jit.ScriptModule):
+        return "script"
+    return "mixed" if any(isinstance(part, torch.jit.ScriptModule) for part in native.modules()) else "module"
+
+
+def _captured(source: SourceModel, path: Path, opset: int) -> Written:
+    """Let torch.export follow the model's code with sizes that are symbols, as Python runs it or as bytecode."""
+    import torch
+    from torch.fx.experimental import symbolic_shapes
+
+    # What torch.export notes of a line of code is to be the model's.
+    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels):
+        exported = torch.onnx.export(
+            source.native, examples(source.inputs), dynamic_shapes=_dynamic_shapes(source), **_newer(source, opset)
+        )
+    assumed = list(_assumed(exported.exported_program))
+    return Written(_write(exported, source, path), bool(assumed), tuple(dict.fromkeys(filter(None, assumed))))
+
+
+def _program(source: SourceModel, path: Path, opset: int) -> Written:
+    """Translate a program that torch.export has made already, with the dynamic shapes it was made with."""
+    import torch
+
+    exported = torch.onnx.export(source.native, **_newer(source, opset))
+    onnx_file.rename_dims(exported.model, source.inputs)
+    return Written(_write(exported, source, path))
+
+
+def _traced(source: SourceModel, path: Path, opset: int) -> Written:
+    """Record what the model does with an example; TorchScript is taken as it is."""
     import torch
 
     native = source.native
-    scripted, program = isinstance(native, torch.jit.ScriptModule), isinstance(native, torch.export.ExportedProgram)
-    if options.exporter in ("auto", NEWER) and options.opset >= NEWER_MIN_OPSET and not scripted:
-        yield NEWER, _export_newer
-    if options.exporter in ("auto", OLDER) and options.opset <= OLDER_MAX_OPSET and not program:
-        yield OLDER, _export_older
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        if _kind(native) == "mixed":  # a part that was scripted is taken only within what is traced already
+            native = torch.jit.trace(native, examples(source.inputs), check_trace=False)
+        files = _export_older(source, native, path, opset)
+    doubts = sorted(
+        {(each.filename, each.lineno) for each in warned if issubclass(each.category, torch.jit.TracerWarning)},
+        key=lambda place: not troubles.is_models(place[0]),
+    )
+    places = tuple(troubles.place_of(*place) for place in doubts)
+    note = f"{AS_RECORDED}: {places[0]}" if doubts and troubles.is_models(doubts[0][0]) else ""
+    return Written(files, True, places, note)
 
 
-def _export_newer(source: SourceModel, path: Path, opset: int) -> tuple[Path, ...]:
-    import torch
+def _scripted(source: SourceModel, path: Path, opset: int) -> Written:
+    """Compile the model's code, its branches and loops with it, as TorchScript."""
+    files = _export_older(source, scripted(source.native, examples(source.inputs)), path, opset)
+    return Written(files, note="compiled by TorchScript, with its branches and loops")
 
-    named: dict[str, Any] = {
+
+# In the order they are tried. torch.export itself tries the code as Python runs it, and then its bytecode. Its drafts,
+# which decide by the example as a recording does, added nothing to these in some ninety models, and leave log files.
+WAYS = (
+    Way(NEWER, _captured),
+    Way(NEWER, _program, reads=("program",)),
+    Way(OLDER, _traced, reads=("module", "script", "mixed")),
+    Way(OLDER, _scripted, reads=("module", "mixed"), last=True),
+)
+
+
+def _newer(source: SourceModel, opset: int) -> dict[str, Any]:
+    return {
         "dynamo": True,
         "opset_version": opset,
         "input_names": [spec.name for spec in source.inputs],
         "output_names": list(source.output_names),
+        "custom_translation_table": dict(source.translations) or None,
         "verbose": False,
     }
-    if isinstance(source.native, torch.export.ExportedProgram):  # has its dynamic shapes already
-        exported = torch.onnx.export(source.native, **named)
-    else:
-        axes = tuple(
-            {axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)} for spec in source.inputs
-        )
-        takes_any = any(each.kind is each.VAR_POSITIONAL for each in _parameters(source.native))
-        exported = torch.onnx.export(
-            source.native, examples(source.inputs), dynamic_shapes=(axes,) if takes_any else axes, **named
-        )
+
+
+def _dynamic_shapes(source: SourceModel) -> tuple[Any, ...]:
+    """Return the symbolic axes of each input, in the structure of the arguments of the model's ``forward``."""
+    from inspect import signature
+
+    axes = tuple({axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)} for spec in source.inputs)
+    parameters = signature(source.native.forward).parameters.values()
+    return (axes,) if any(each.kind is each.VAR_POSITIONAL for each in parameters) else axes
+
+
+def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
+    _plain_outputs(exported.model, source)
     return onnx_file.write(exported.model, path)
 
 
-def _parameters(module: Any) -> Any:
-    from inspect import signature
+def _plain_outputs(model: Any, source: SourceModel) -> None:
+    """Call an output's dimension that is an expression by the input's dimension that it is equal to, if there is one.
 
-    return signature(module.forward).parameters.values()
+    Of ``(batch*seq + seq - 1)//seq`` Triton could not tell that it is the batch.
+    """
+    import onnx_ir
+
+    shapes = [[dim if isinstance(dim, int) else str(dim.value) for dim in each.shape] for each in model.graph.outputs]
+    if all(isinstance(dim, int) or dim.isidentifier() for shape in shapes for dim in shape):
+        return
+    observed = observed_dims(source.run, source.inputs)
+    known = {dim for spec in source.inputs for dim in spec.shape if isinstance(dim, str)}
+    for value, shape, seen in zip(model.graph.outputs, shapes, observed.values(), strict=True):
+        plain = [
+            name if not isinstance(dim, int) and not dim.isidentifier() and name in known else dim
+            for dim, name in zip(shape, seen, strict=True)
+        ]
+        value.shape = onnx_ir.Shape(plain)
 
 
-def _export_older(source: SourceModel, path: Path, opset: int) -> tuple[Path, ...]:
+def _assumed(program: Any) -> Iterator[str]:
+    """Yield for what torch.export assumed of sizes, but not all of them fulfil, the model's line, empty if not known.
+
+    It drops what it assumed when it writes ONNX.
+    """
+    from torch._guards import detect_fake_mode
+
+    mode = detect_fake_mode([node.meta.get("val") for node in program.graph.nodes])
+    if mode is None:
+        return
+    sizes = mode.shape_env
+    for symbol, bounds in program.range_constraints.items():
+        if bounds.lower > min(TRIED_SIZES) and symbol in sizes.var_to_range_sloc:
+            yield troubles.place_of_bound(sizes.var_to_range_sloc[symbol].lower)
+    for assumed in (each for some in sizes.deferred_runtime_asserts.values() for each in some):
+        if not all(_holds(assumed.expr, size) for size in TRIED_SIZES):
+            yield troubles.place_in_stack(assumed.stack.summary())
+
+
+def _holds(expression: Any, size: int) -> bool:
+    """Tell whether one of sympy's expressions may hold where every size in it is this one."""
+    try:
+        return bool(expression.xreplace(dict.fromkeys(expression.free_symbols, size)) != False)  # noqa: E712 - sympy's
+    except ZeroDivisionError:
+        return False
+
+
+def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> tuple[Path, ...]:
     import torch
 
     outputs = observed_dims(source.run, source.inputs)
-    shapes = {**{spec.name: spec.shape for spec in source.inputs}, **outputs}
-    torch.onnx.export(
-        source.native,
-        examples(source.inputs),
-        str(path),
-        dynamo=False,
-        opset_version=opset,
-        input_names=[spec.name for spec in source.inputs],
-        output_names=list(source.output_names),
-        dynamic_axes={
-            name: {axis: dim for axis, dim in enumerate(shape) if isinstance(dim, str)}
-            for name, shape in shapes.items()
-        },
-    )
+    shapes: Mapping[str, Any] = {**{spec.name: spec.shape for spec in source.inputs}, **outputs}
+    # It turns its own log on, which prints a failed graph on the standard output, where a report is to stand.
+    with patch.object(torch._C, "_jit_set_onnx_log_enabled", lambda enabled: None):
+        torch.onnx.export(
+            native,
+            examples(source.inputs),
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=[spec.name for spec in source.inputs],
+            output_names=list(source.output_names),
+            dynamic_axes={
+                name: {axis: dim for axis, dim in enumerate(shape) if isinstance(dim, str)}
+                for name, shape in shapes.items()
+            },
+        )
     return tuple(sorted(path.parent.iterdir()))
-
-
-def _as_wanted(export: Export, options: Options) -> Export:
-    if export.opset != options.opset:
-        raise ConversionError(f"it wrote opset {export.opset} where {options.opset} is wanted")
-    return export
 
 
 def _check_source_runs(source: SourceModel) -> None:
@@ -129,7 +299,3 @@ def _check_source_runs(source: SourceModel) -> None:
     except InputRefused as error:
         told = error.message.removeprefix("the source model ")
         raise SourceError(f"{source.reference} itself {told}") from error
-
-
-def _cause(error: BaseException) -> str:
-    return error.message if isinstance(error, ConversionError) else cause(error)

@@ -1,0 +1,332 @@
+"""Why a model can't be exported: what torch's exporters say, as one line that names the operator and the model's code.
+
+``ROWS`` is the one table of what they say; each row's anchor is a section of the page that its hint leads to.
+"""
+
+import linecache
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+from traceback import FrameSummary
+from types import FrameType
+from typing import Any
+
+from generator.errors import ModelRepoError
+from generator.specs import TensorSpec
+
+PAGE = "docs/how-to/when-export-fails.md"
+# Whose code is not the model's own, by the first folder below site-packages: a line of theirs explains nothing.
+EXPORTERS = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy"}
+SITE_PACKAGES = "site-packages"
+PROJECT = Path(__file__).resolve().parents[2]
+OWN = {"cli", "clients", "generator", "perf", "server"}
+# What called this is not the model's code either, whoever wrote it.
+CALLER = str(Path(__file__).parent)
+LONGEST, LONGEST_LINE = 240, 80
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """``what`` keeps a model from being exported, ``seen`` in what, at which ``place`` in its code; ``hint`` helps.
+
+    What was seen and the place are empty where they are not known.
+    """
+
+    what: str
+    hint: str
+    place: str = ""
+    seen: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}{f', as {self.seen}' if self.seen else ''}{f' ({self.place})' if self.place else ''}"
+
+
+class Decided(Exception):
+    """What was exported does what the model did for one example; ``places`` are the lines that decided it."""
+
+    def __init__(self, places: Sequence[str], difference: str) -> None:
+        super().__init__(difference)
+        self.places = places
+
+
+class NotTheModels:
+    """The files whose lines explain nothing, in place of torch's own list of them."""
+
+    def __contains__(self, filename: str) -> bool:
+        return not is_models(filename) and not filename.startswith(CALLER)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What exporters say, as patterns whose groups fill in what it means; what to try, and the section about it."""
+
+    patterns: tuple[str, ...]
+    what: str
+    hint: str
+    anchor: str
+
+
+BRANCH = "Use torch.where or torch.cond, or code that TorchScript compiles"
+OTHERWISE = "Write it with other operators"
+REAL = "Compute with torch.view_as_real of them"
+# The first row that fits the cause of an error explains it. The texts are those of torch 2.15: torch/onnx/errors.py,
+# torch/onnx/_internal, torch/_export, torch/_subclasses and torch/fx/experimental; and ONNX Runtime's.
+ROWS = (
+    Row(
+        (r"MemoryError", r"can't allocate memory", r"not enough memory", r"bad_alloc", r"bad allocation"),
+        "there is not enough memory",
+        "Export it on a machine with more",
+        "memory",
+    ),
+    Row(
+        (r"NVIDIA driver", r"compiled with CUDA", r"No CUDA GPUs", r"on the (?:same|expected) device"),
+        "it puts tensors on a device of its own",
+        "Make what it creates on the device of its input",
+        "devices",
+    ),
+    Row(
+        (r"op='quantized\.", r"operator 'quantized::", r"torch\.classes\.quantized\."),
+        "it is quantized for PyTorch's own kernels",
+        "Give the float model, and let --precision int8 quantize it",
+        "quantized-models",
+    ),
+    Row(
+        (r"No ONNX function found for <OpOverload\(op='\w+\.(\w+)'.*complex-valued",),
+        "{0} of complex numbers has no ONNX translation",
+        REAL,
+        "complex-numbers",
+    ),
+    Row(
+        (
+            r"No ONNX function found for <OpOverload\(op='(?:aten|prims)\.(\w+)'",
+            r"UnsupportedOperatorException: aten\.(\w+)",
+            r"operator 'aten::(\w+)' to ONNX opset version \d+ is not supported$",
+        ),
+        "{0} has no ONNX translation",
+        OTHERWISE,
+        "unsupported-operators",
+    ),
+    Row(
+        (r"No ONNX function found for <OpOverload\(op='(\w+)\.(\w+)'", r"unrecognized namespace (\w+)::(\w+)"),
+        "{0}::{1} is an operator of its own without an ONNX translation",
+        "Give one, or write it with other operators",
+        "custom-operators",
+    ),
+    Row(
+        (r"no fake impl registered for <CustomOpDef\((\w+)::(\w+)\)", r"UnsupportedOperatorException: (\w+)\.(\w+)"),
+        "{0}::{1} is an operator of its own that does not say what shape it answers",
+        "Give it a register_fake, and an ONNX translation",
+        "custom-operators",
+    ),
+    Row(
+        (
+            r"operator '\w+::(\w+)' to ONNX opset version \d+ is not supported\. .* added in version (\d+)",
+            r"ONNX export of (?:operator )?([\w ]+?) in opset \d+\. Please try opset version (\d+)",
+        ),
+        "{0} needs opset {1}",
+        "Use --opset {1}",
+        "opset",
+    ),
+    Row(
+        (r"it wrote opset (\d+) where \d+ is wanted",),
+        "an operator in it needs opset {0}",
+        "Use --opset {0}",
+        "opset",
+    ),
+    Row(
+        (r"inferred a static shape of (\d+) for dimension \S*?\[(?P<input>\d+)\]\.shape\[(\d+)\]",),
+        "its code gives axis {2} of input {1} the size {0}",
+        "Compute with x.shape, or let that axis have one size",
+        "dynamic-shapes",
+    ),
+    Row(
+        (r"the source model fails on (.+?\]): (.+)",),
+        "the model itself fails on {0}: {1}",
+        "Let --dynamic name only what the model takes in any size",
+        "dynamic-shapes",
+    ),
+    Row(
+        (r"[Dd]ata-dependent",),
+        "what its Python does depends on the values of a tensor",
+        BRANCH,
+        "control-flow",
+    ),
+    Row(
+        (r"\.numpy\(\) is not supported", r"Cannot access (?:data pointer|storage) of"),
+        "it reads a tensor's memory, as numpy and torch.func do",
+        "Write it with PyTorch's functions",
+        "outside-pytorch",
+    ),
+    Row(
+        (r"Tried to trace <__torch__", r"torch\.jit\.script/freeze"),
+        "a part of it is TorchScript",
+        "Use what that was scripted from",
+        "torchscript",
+    ),
+    Row(
+        (r"argument 'generator'", r"torch\.Generator"),
+        "it draws random numbers",
+        "Let it draw none in evaluation",
+        "dropout",
+    ),
+    Row(
+        (r"Could not find an implementation for (\w+)\(\d+\) node",),
+        "ONNX Runtime has no {0} for numbers of its type",
+        "Let the model compute in float32, without autocast",
+        "dtypes",
+    ),
+    Row(
+        (r"Type 'tensor\((\w+)\)' of input parameter \(\S*\) of operator \((\w+)\)",),
+        "the exporter wrote {1} of {0}, which ONNX does not have",
+        OTHERWISE,
+        "dtypes",
+    ),
+    Row(
+        (r"[Cc]omplex(?:64|128|Float|Double)", r"support complex types"),
+        "it takes or answers complex numbers",
+        REAL,
+        "complex-numbers",
+    ),
+)
+
+
+def explain(error: BaseException, inputs: Sequence[TensorSpec] = ()) -> Trouble:
+    """Return what an exporter's error, with what caused it, means for the model whose ``inputs`` these are."""
+    if isinstance(error, Decided):
+        what = "its Python may do something else for another size or value" if error.places else "it answers otherwise"
+        hint = f"{BRANCH}; numbers that hardly differ are allowed by --tolerance: {PAGE}#control-flow"
+        return Trouble(what, hint, _several(error.places), _shortened(str(error), LONGEST // 2))
+    chain = list(_chain(error))
+    place = next(filter(None, map(_place, chain)), "")
+    texts = [each.message if isinstance(each, ModelRepoError) else f"{type(each).__name__}: {each}" for each in chain]
+    for text in texts:
+        for row in ROWS:
+            found = next(filter(None, (re.search(pattern, text) for pattern in row.patterns)), None)
+            if found:
+                groups = _groups(found, inputs)
+                hint = f"{row.hint.format(*groups)}: {PAGE}#{row.anchor}"
+                return Trouble(_shortened(row.what.format(*groups)), hint, place)
+    first = next((line for line in texts[0].splitlines() if line.strip()), "")
+    return Trouble(_shortened(first), f"See {PAGE}", place)
+
+
+def summary(troubles: Sequence[Trouble]) -> str:
+    """Return several troubles in one line: each, and each place, once."""
+    best: dict[str, Trouble] = {}
+    for trouble in troubles:
+        key = trouble.seen or trouble.what
+        if key not in best or (trouble.place and not best[key].place):
+            best[key] = trouble
+    told: list[Trouble] = []
+    for trouble in best.values():
+        known = trouble.place in {each.place for each in told}
+        told.append(replace(trouble, place="" if known else trouble.place))
+    return "; ".join(map(str, told))
+
+
+@cache
+def is_models(filename: str) -> bool:
+    """Tell whether a line of this file may be the model's own: not torch's, not an exporter's, not ours."""
+    path = Path(filename)
+    if SITE_PACKAGES in path.parts[:-1]:
+        return path.parts[_below(path.parts)] not in EXPORTERS | OWN
+    if filename.startswith("<") or path.is_relative_to(sysconfig.get_path("stdlib")):
+        return False
+    return not path.is_relative_to(PROJECT) or path.relative_to(PROJECT).parts[0] not in OWN
+
+
+def place_of(filename: str, line: int) -> str:
+    """Return a line of code as a message names it: its file, number and text."""
+    linecache.checkcache(filename)
+    code = linecache.getline(filename, line).strip()
+    return f"{_readable(filename)}, line {line}{f': {_shortened(code, LONGEST_LINE)}' if code else ''}"
+
+
+def place_in_stack(stack: Sequence[FrameSummary]) -> str:
+    """Return the innermost line of a stack that is the model's; empty where none is."""
+    inside = takewhile(lambda frame: not frame.filename.startswith(CALLER), reversed(stack))
+    lines = (place_of(each.filename, each.lineno) for each in inside if each.lineno and is_models(each.filename))
+    return next(lines, "")
+
+
+def place_of_bound(location: Any) -> str:
+    """Return the line of the model's code that bounded a size, of what torch calls SLoc; empty where it has none."""
+    frame = location.framework_loc
+    return place_in_stack([frame]) if isinstance(frame, FrameSummary) else ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error's causes, the first of them first, and itself."""
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    yield from reversed(causes)
+
+
+def _place(error: BaseException) -> str:
+    """Return the model's line that an error is about, by what the exporter was at, what it wrote, or where it was."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    at_work = next(filter(None, map(_place_at_work, reversed(frames))), "")
+    return at_work or _place_written(str(error)) or place_in_stack(traceback.extract_tb(error.__traceback__))
+
+
+def _place_at_work(frame: FrameType) -> str:
+    """Return the model's line that an exporter's frame works on: of a node of the graph, or of a size it can't keep."""
+    if is_models(frame.f_code.co_filename):
+        return ""
+    variables: dict[str, Any] = dict(frame.f_locals)
+    node: Any = variables.get("node", variables.get("n"))
+    sizes: Any = variables.get("shape_env")
+    if isinstance(getattr(node, "stack_trace", None), str):  # torch.fx.Node
+        return _place_written(node.stack_trace)
+    if hasattr(node, "sourceRange"):  # torch._C.Node: "net.py(12): forward", the innermost first
+        found = re.findall(r"^(\S+\.py)\((\d+)\)", node.sourceRange(), re.MULTILINE)
+        return place_in_stack([FrameSummary(filename, int(line), "") for filename, line in reversed(found)])
+    for symbol, bounds in getattr(sizes, "var_to_range", {}).items():  # torch's ShapeEnv
+        if bounds.is_singleton() and symbol in sizes.var_to_range_sloc:
+            return place_of_bound(sizes.var_to_range_sloc[symbol].lower)
+    return ""
+
+
+def _place_written(text: str) -> str:
+    """Return the last line of the model's code that torch names in a text; empty where there is none."""
+    for filename, line in reversed(re.findall(r'File "([^"]+)", line (\d+)', text)):
+        if is_models(filename):
+            return place_of(filename, int(line))
+    return ""
+
+
+def _groups(found: re.Match[str], inputs: Sequence[TensorSpec]) -> list[str]:
+    """Return what the pattern's groups hold, and in place of an input's number its name."""
+    values = list(found.groups())
+    number = found.re.groupindex.get("input")
+    if number and int(values[number - 1]) < len(inputs):
+        values[number - 1] = repr(inputs[int(values[number - 1])].name)
+    return values
+
+
+def _several(places: Sequence[str]) -> str:
+    return f"{places[0]}; and {len(places) - 1} more" if len(places) > 1 else "".join(places)
+
+
+def _shortened(text: str, longest: int = LONGEST) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _readable(filename: str) -> str:
+    path = Path(filename)
+    if SITE_PACKAGES in path.parts[:-1]:
+        return Path(*path.parts[_below(path.parts) :]).as_posix()
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else filename
+
+
+def _below(parts: Sequence[str]) -> int:
+    """Return the place of the first folder below site-packages."""
+    return len(parts) - parts[::-1].index(SITE_PACKAGES)
