@@ -1,0 +1,180 @@
+"""TensorFlow to ONNX through tf2onnx, which is kept from the weights: it would hold them fifty times."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from generator.errors import ConversionError
+from generator.export import onnx_file
+from generator.export.description import describe, observed_dims
+from generator.export.onnx import DOMAINS
+from generator.export.tensorflow_graph import Frozen, Weight
+from generator.export.tensorflow_graph import frozen as frozen_graph
+from generator.export.tensorflow_operators import handlers
+from generator.export.tensorflow_weights import fill, fold
+from generator.extras import need
+from generator.quiet import quiet
+from generator.sources.model import SourceModel
+from generator.sources.tensorflow_models import Traced, cause, tensorflow, unheard
+from generator.specs import Dim, Export, Options
+
+PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir")
+EXPORTER = "tf2onnx"
+# tf2onnx writes 18, too, but there its ReduceMean is no GlobalAveragePool, and keeps transposes around it: 18 more in
+# EfficientNetV2B0, one for each of its 17 means.
+MAX_OPSET = 17
+TROUBLES = "See docs/how-to/when-export-fails.md#tensorflow for what to try"
+
+
+def export(source: SourceModel, folder: Path, options: Options) -> Export:
+    """Write ``source`` as ONNX into ``folder``, with its symbolic dimensions of any size.
+
+    Raises ConversionError that names the operators which tf2onnx does not convert.
+    """
+    need("tf2onnx", extra="tensorflow")
+    need("onnx_ir", extra="tensorflow")
+    opset = min(options.opset, MAX_OPSET)
+    if isinstance(source.native, Traced):
+        frozen = frozen_graph(source.native.function)
+        message = _converted(source, opset, frozen)
+        weights = frozen.weights
+    else:
+        message, weights = _converted(source, opset, None), {}
+    model = _finished(source, message, weights)
+    path = folder / "model.onnx"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = onnx_file.write(model, path)
+    return describe(path, files, source.inputs, EXPORTER, options)
+
+
+# From a graph of TensorFlow's to one of ONNX's.
+
+
+def _converted(source: SourceModel, opset: int, frozen: Frozen | None) -> Any:
+    """Return the ModelProto that tf2onnx makes, its inputs those of the source and then the weights."""
+    with quiet(), unheard(), _reasons() as reasons:
+        try:
+            message = _run_tf2onnx(source, opset, frozen)
+        except Exception as error:  # tf2onnx raises whatever its handlers do
+            raise ConversionError(f"{source.reference} can't be exported: {cause(error)}", TROUBLES) from error
+    _refuse_leftovers(source, message, opset, reasons)
+    return message
+
+
+def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> Any:
+    from tf2onnx import optimizer, tf_loader
+    from tf2onnx.tfonnx import process_tf_graph
+
+    library = tensorflow()
+    tables = frozen.tables if frozen else {}
+    common = {"continue_on_error": True, "opset": opset, "custom_op_handlers": handlers(tables)}
+    with library.device("/cpu:0"), library.Graph().as_default() as graph:
+        if frozen is None:
+            native = source.native
+            made = process_tf_graph(
+                None,
+                tflite_path=str(native.path),
+                input_names=[*native.inputs],
+                output_names=[*native.outputs],
+                **common,
+            )
+        else:
+            inputs = [*frozen.inputs, *(f"{name}:0" for name in frozen.weights)]
+            outputs = [*frozen.outputs]
+            with library.Graph().as_default():
+                library.import_graph_def(frozen.definition, name="")
+                definition = tf_loader.tf_optimize(inputs, outputs, frozen.definition)
+            library.import_graph_def(definition, name="")
+            made = process_tf_graph(graph, input_names=inputs, output_names=outputs, **common)
+        return optimizer.optimize_graph(made).make_model(f"converted from {source.reference}")
+
+
+class _Reasons(logging.Handler):
+    """Keeps why tf2onnx failed to convert a node: it logs that and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1]:
+            told = cause(record.exc_info[1]).partition(": ")[2]
+            self.found.append(told.removeprefix("make_sure failure: ").rstrip("."))
+
+
+@contextmanager
+def _reasons() -> Iterator[list[str]]:
+    handler, logger = _Reasons(), logging.getLogger("tf2onnx")
+    before = logger.propagate, logging.root.manager.disable
+    logger.addHandler(handler)
+    logger.propagate = False
+    logging.disable(logging.WARNING)
+    try:
+        yield handler.found
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before[0]
+        logging.disable(before[1])
+
+
+def _refuse_leftovers(source: SourceModel, message: Any, opset: int, reasons: Sequence[str]) -> None:
+    """Raise ConversionError for operators of TensorFlow that stand in the outcome, each with the first of its nodes."""
+    from onnx import defs
+
+    from generator.sources.onnx import graphs
+
+    left: dict[str, str] = {}
+    for graph in graphs(message):
+        for node in graph.node:
+            known = node.domain in DOMAINS if node.domain else defs.has(node.op_type, max_inclusive_version=opset)
+            if not known:
+                left.setdefault(node.op_type, node.name)
+    if left:
+        named = ", ".join(f"{operator} ({name})" for operator, name in sorted(left.items())[:3])
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        why = f": {reasons[0]}" if reasons else ""
+        raise ConversionError(f"tf2onnx can't convert {named}{more} of {source.reference}{why}", TROUBLES)
+
+
+# The outcome, with its weights and its names.
+
+
+def _finished(source: SourceModel, message: Any, weights: Mapping[str, Weight]) -> Any:
+    """Return an ``onnx_ir.Model`` with the inputs and outputs of the source, and the weights read when written."""
+    import numpy as np
+    import onnx_ir
+
+    model = onnx_ir.from_proto(message)
+    graph = model.graph
+    count = len(source.inputs)
+    for value, (name, weight) in zip(graph.inputs[count:], weights.items(), strict=True):
+        dtype = onnx_ir.DataType.from_numpy(np.dtype(weight.dtype.as_numpy_dtype))
+        fill(graph, value, name, dtype, weight.shape, weight.read)
+    del graph.inputs[count:]
+    fold(graph)
+    dims = _output_dims(source)
+    described = [(spec.name, spec.shape) for spec in source.inputs] + [
+        (name, dims[name]) for name in source.output_names
+    ]
+    for number, value in enumerate(value for node in graph.all_nodes() for value in node.outputs):
+        value.name = f"{value.name}/{number}"  # so that none has the name of an input or output
+    for value, (name, shape) in zip((*graph.inputs, *graph.outputs), described, strict=True):
+        value.name, value.shape = name, onnx_ir.Shape(shape)
+    return model
+
+
+def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
+    """Return the shapes of the outputs: as they are seen to follow the inputs, and open where TensorFlow says so."""
+    seen = observed_dims(source.run, source.inputs)
+    if not isinstance(source.native, Traced):
+        return seen
+    dims = {}
+    for name, tensor in zip(source.output_names, source.native.function.outputs, strict=True):
+        known = tensor.shape if tensor.shape.rank is not None else [None] * len(seen[name])
+        dims[name] = tuple(
+            f"{name}_{axis}" if size is None and isinstance(dim, int) else dim
+            for axis, (dim, size) in enumerate(zip(seen[name], known, strict=True))
+        )
+    return dims

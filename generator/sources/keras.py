@@ -1,0 +1,125 @@
+"""Keras models: `--model keras:FILE`, a .keras archive or an .h5 file."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import ZipFile, is_zipfile
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import SourceError
+from generator.extras import require
+from generator.progress import Progress
+from generator.quiet import quiet
+from generator.sources import formats, tensorflow_models
+from generator.sources.by_path import default_name as default_name
+from generator.sources.by_path import known as known
+from generator.sources.by_path import names_file as names_file
+from generator.sources.model import SourceModel
+from generator.sources.tensorflow_models import cause
+from generator.specs import Options, Weights
+
+FORM = "keras:FILE"
+SUMMARY = "Keras models, .keras or .h5"
+FRAMEWORKS = ("tensorflow",)
+PACKAGES = ("keras",)
+OPTIONS = ("input_shape", "dynamic", "opset", "trust_source")
+# What names of HDF5 files end in: Keras tells by that how to read them.
+HDF5 = (".h5", ".hdf5")
+# The initializers that all others which draw random numbers are kinds of.
+DRAWING = ("VarianceScaling", "RandomNormal", "RandomUniform", "TruncatedNormal", "Orthogonal")
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return the file; SourceError for one that is missing, truncated or of another format."""
+    path = Path(name).expanduser()
+    if formats.expect(path, "keras", "hdf5") == "hdf5" and path.suffix not in HDF5:
+        raise SourceError(f"{path} does not end in {HDF5[0]}, as Keras wants it", "Rename it, or link to it")
+    return (path,)
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless ``name`` is a Keras file and what reads it is installed."""
+    files(name)
+    require("tensorflow")
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the model with the weights that are in the file.
+
+    Code in the file is run only where ``options.trust_source`` allows it. Raises SourceError for a file that holds code
+    or only weights, or that needs classes of the user's own.
+    """
+    check(name, options)
+    (path,) = files(name)
+    reference = f"keras:{path.name}"
+    memory.check(_size(path), reference)
+    weights = Weights("file", path.name, untrained=False, sha256=sha256_of(path))
+    return tensorflow_models.keras_source(reference, _loaded(path, options.trust_source), options, weights)
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of the weights, and little more."""
+    if not is_zipfile(path):
+        return path.stat().st_size
+    with ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
+def _loaded(path: Path, trust: bool) -> Any:
+    keras = tensorflow_models.keras()
+    try:
+        with quiet(), _without_drawing(keras), _unpacked(path) as readable:
+            return keras.saving.load_model(readable, compile=False, safe_mode=not trust)
+    except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError, … for what it can't read
+        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Give a folder with what an archive holds: out of an archive, Keras reads all weights at once, and twice."""
+    if not is_zipfile(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        with ZipFile(path) as archive:
+            archive.extractall(folder)
+        yield Path(folder)
+
+
+@contextmanager
+def _without_drawing(keras: Any) -> Iterator[None]:
+    """Let weights begin as zeros until the file's take their place: to draw one takes its size three times."""
+    initializers = [getattr(keras.initializers, name) for name in DRAWING]
+    kept = [each.__call__ for each in initializers]
+    for each in initializers:
+        each.__call__ = lambda self, shape, dtype=None, **more: keras.ops.zeros(shape, dtype)
+    try:
+        yield
+    finally:
+        for each, own in zip(initializers, kept, strict=True):
+            each.__call__ = own
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    told = " ".join(str(error).split())
+    if "safe_mode" in told or "unsafe" in told.lower():
+        return SourceError(
+            f"{path} holds Python code, such as a Lambda layer's",
+            "Allow it to run with --trust-source if you trust the file, or write the layer as a class of your own",
+        )
+    if "No model config" in told or "model_config" in told:
+        return SourceError(
+            f"{path} holds weights and no model",
+            "Save the whole model with model.save(), or build it in code: --model python:MODULE:FACTORY",
+        )
+    unknown = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown (?:layer|object): '?([^'.]+)", told)
+    if unknown:
+        return SourceError(
+            f"{path} needs {unknown.group(1) or unknown.group(2)!r}, which is none of Keras's own",
+            "Load it where that is defined: --model python:MODULE:FACTORY, where FACTORY returns the loaded model",
+        )
+    return SourceError(f"{path} can't be loaded: {cause(error)}")

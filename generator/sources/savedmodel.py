@@ -1,0 +1,106 @@
+"""TensorFlow SavedModels: `--model savedmodel:FOLDER`, one of their signatures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import SourceError, nearest
+from generator.extras import require
+from generator.progress import Progress
+from generator.quiet import quiet
+from generator.sources import formats, tensorflow_models
+from generator.sources.by_path import known as known
+from generator.sources.by_path import names_file as names_file
+from generator.sources.model import SourceModel
+from generator.sources.tensorflow_models import cause
+from generator.specs import Options, Weights
+
+FORM = "savedmodel:FOLDER"
+SUMMARY = "TensorFlow SavedModels"
+FRAMEWORKS = ("tensorflow",)
+PACKAGES: tuple[str, ...] = ()
+OPTIONS = ("input_shape", "dynamic", "opset", "signature")
+DEFAULT = "serving_default"
+# What TensorFlow adds to every SavedModel for itself.
+INTERNAL = "__saved_model_"
+
+
+def default_name(name: str) -> str:
+    """Return the folder's name; of a folder that is a version's number, that of the folder around it."""
+    path = Path(name)
+    return path.parent.name if path.name.isdigit() and path.parent.name else path.name
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return the graph, the variables and the assets; SourceError for a folder without a SavedModel in it."""
+    folder = Path(name).expanduser()
+    formats.expect(folder, "savedmodel")
+    graphs = [path for path in sorted(folder.glob("saved_model.pb*")) if path.is_file()]
+    parts = [path for part in ("variables", "assets") for path in sorted((folder / part).rglob("*")) if path.is_file()]
+    if not graphs[0].stat().st_size:
+        raise SourceError(f"{graphs[0]} is empty", "Save or download it again")
+    return (*graphs, *parts)
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless ``name`` is a SavedModel and what reads it is installed."""
+    files(name)
+    require("tensorflow")
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the signature that ``options.signature`` names, else ``serving_default``, else the only one there is.
+
+    Inputs are named for the signature's arguments, outputs for the keys of its answer. Raises SourceError for a folder
+    that TensorFlow can't read, and for a signature that is not there.
+    """
+    check(name, options)
+    folder = Path(name).expanduser()
+    reference = f"savedmodel:{folder.resolve().name}"
+    content = files(name)
+    memory.check(sum(path.stat().st_size for path in content), reference)
+    variables = next((path for path in content if ".data-" in path.name), content[0])
+    loaded = _loaded(folder)
+    chosen = _chosen(reference, loaded.signatures, options.signature)
+    function = loaded.signatures[chosen]
+    specs: Mapping[str, Any] = function.structured_input_signature[1]
+
+    def call(tensors: Sequence[Any]) -> Any:
+        return function(**dict(zip(specs, tensors, strict=True)))
+
+    return tensorflow_models.function_source(
+        reference,
+        call,
+        tensorflow_models.declared_from(specs),
+        options,
+        Weights("file", f"{folder.resolve().name}, signature {chosen}", untrained=False, sha256=sha256_of(variables)),
+        owner=loaded,
+    )
+
+
+def _loaded(folder: Path) -> Any:
+    tensorflow = tensorflow_models.tensorflow()
+    try:
+        with quiet():
+            return tensorflow.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow raises OSError, ValueError, NotFoundError, … for what it can't read
+        raise SourceError(f"{folder} can't be loaded: {cause(error)}") from error
+
+
+def _chosen(reference: str, signatures: Mapping[str, Any], wanted: str) -> str:
+    names = [name for name in signatures if not name.startswith(INTERNAL)]
+    if not names:
+        raise SourceError(
+            f"{reference} has no signature",
+            "Save it with one: tf.saved_model.save(model, folder, signatures=…), or model.export(folder) of Keras",
+        )
+    if wanted and wanted not in names:
+        raise SourceError(f"{reference} has no signature {wanted!r}", nearest(wanted, names))
+    if not wanted and DEFAULT not in names and len(names) > 1:
+        raise SourceError(
+            f"{reference} has {len(names)} signatures and no {DEFAULT}",
+            f"Choose one with --signature: {', '.join(sorted(names))}",
+        )
+    return wanted or (DEFAULT if DEFAULT in names else names[0])

@@ -1,0 +1,150 @@
+"""TensorFlow Lite models: `--model tflite:FILE`, quantized ones too."""
+
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import InputRefused, SourceError
+from generator.extras import require
+from generator.progress import Progress
+from generator.quiet import quiet
+from generator.sources import formats, tensorflow_models
+from generator.sources.by_path import default_name as default_name
+from generator.sources.by_path import known as known
+from generator.sources.by_path import names_file as names_file
+from generator.sources.model import SourceModel
+from generator.sources.tensorflow_models import Declared, cause
+from generator.specs import Arrays, Options, TensorSpec, Weights, unknown_domain
+
+FORM = "tflite:FILE"
+SUMMARY = "TensorFlow Lite models"
+FRAMEWORKS = ("tensorflow",)
+PACKAGES: tuple[str, ...] = ("ai-edge-litert",)
+OPTIONS = ("input_shape", "dynamic", "opset")
+# Names that the converter gives tensors without one of their own.
+MADE_UP = re.compile(r"(Stateful)?PartitionedCall|Identity")
+
+
+@dataclass(frozen=True)
+class LiteFile:
+    """A file of TensorFlow Lite's, and what it calls its tensors: inputs and outputs in the order of the source's."""
+
+    path: Path
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return the file; SourceError for one that is missing, truncated or of another format."""
+    path = Path(name).expanduser()
+    formats.expect(path, "tflite")
+    return (path,)
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless ``name`` is a TensorFlow Lite file and what reads it is installed."""
+    files(name)
+    require("tensorflow")
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the file's main graph, run by TensorFlow Lite's own interpreter.
+
+    Dimensions are open where the file says so; ``options.dynamic`` opens others. Raises SourceError for a file that the
+    interpreter does not open, and OptionError for an option that names what is not there.
+    """
+    check(name, options)
+    (path,) = files(name)
+    reference = f"tflite:{path.name}"
+    memory.check(path.stat().st_size, reference)
+    interpreter = _interpreter(path)
+    taken, given = interpreter.get_input_details(), interpreter.get_output_details()
+    called = _called(interpreter)
+    declared = tuple(
+        _declared(each, input_name)
+        for each, input_name in zip(taken, _names(taken, called, tensorflow_models.INPUT), strict=True)
+    )
+    inputs = tensorflow_models.input_specs(reference, declared, options)
+    outputs = tensorflow_models.unique(
+        _names(given, called, tensorflow_models.OUTPUT), [each.name for each in declared]
+    )
+    return SourceModel(
+        reference=reference,
+        framework="tensorflow",
+        native=LiteFile(path, tuple(each["name"] for each in taken), tuple(each["name"] for each in given)),
+        inputs=inputs,
+        output_names=outputs,
+        run=_runner(interpreter, inputs, outputs),
+        weights=Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
+    )
+
+
+def _interpreter(path: Path) -> Any:
+    """Open a file with the interpreter of LiteRT, or that of TensorFlow, which releases after 2.21 may lack."""
+    tensorflow = tensorflow_models.tensorflow()
+    try:
+        lite = importlib.import_module("ai_edge_litert.interpreter")
+    except ModuleNotFoundError:
+        lite = tensorflow.lite
+    try:
+        with quiet(), tensorflow_models.unheard():
+            interpreter = lite.Interpreter(model_path=str(path))
+            interpreter.allocate_tensors()
+    except Exception as error:  # the interpreter raises ValueError or RuntimeError, with what C++ says
+        raise SourceError(f"{path} can't be opened: {cause(error)}") from error
+    return interpreter
+
+
+def _called(interpreter: Any) -> dict[str, str]:
+    """Return what the only signature of a file calls its tensors, by their own names; nothing where there are more."""
+    signatures = list(interpreter.get_signature_list())
+    if len(signatures) != 1:
+        return {}
+    runner = interpreter.get_signature_runner(signatures[0])
+    details = {**runner.get_input_details(), **runner.get_output_details()}
+    return {each["name"]: name for name, each in details.items()}
+
+
+def _names(details: Sequence[dict[str, Any]], called: dict[str, str], kind: str) -> tuple[str, ...]:
+    """Return names for tensors: those of the signature; what TensorFlow made up is only numbered."""
+    names = [called.get(each["name"], each["name"]) for each in details]
+    clean = [name.removesuffix(":0").removeprefix("serving_default_") for name in names]
+    return tensorflow_models.named(
+        ["" if tensorflow_models.COUNTED.fullmatch(name) or MADE_UP.match(name) else name for name in clean], kind
+    )
+
+
+def _declared(detail: dict[str, Any], name: str) -> Declared:
+    import numpy as np
+
+    dtype = np.dtype(detail["dtype"]).name
+    dtype = tensorflow_models.dtype_name("object" if dtype.startswith(("bytes", "str")) else dtype, name)
+    signature = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    return Declared(name, dtype, tuple(None if dim < 0 else int(dim) for dim in signature), unknown_domain(dtype))
+
+
+def _runner(
+    interpreter: Any, inputs: Sequence[TensorSpec], outputs: Sequence[str]
+) -> Callable[[Arrays], dict[str, Any]]:
+    def run(arrays: Arrays) -> dict[str, Any]:
+        taken = interpreter.get_input_details()
+        try:
+            if any(tuple(each["shape"]) != arrays[spec.name].shape for each, spec in zip(taken, inputs, strict=True)):
+                for each, spec in zip(taken, inputs, strict=True):
+                    interpreter.resize_tensor_input(each["index"], arrays[spec.name].shape)
+                interpreter.allocate_tensors()
+            for each, spec in zip(taken, inputs, strict=True):
+                interpreter.set_tensor(each["index"], arrays[spec.name])
+            interpreter.invoke()
+            given = interpreter.get_output_details()
+            return {name: interpreter.get_tensor(each["index"]) for name, each in zip(outputs, given, strict=True)}
+        except Exception as error:  # as when it is opened
+            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
+            raise InputRefused(f"the source model fails on {shapes}: {cause(error)}") from error
+
+    return run
