@@ -1,0 +1,351 @@
+"""scikit-learn to ONNX, with skl2onnx: named outputs in the shapes that scikit-learn answers, and no maps."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from generator.errors import ConversionError, InputRefused, SourceError
+from generator.export import sklearn_converters
+from generator.export.description import describe, observed_dims
+from generator.export.sklearn_equivalents import equivalent
+from generator.extras import need
+from generator.inputs import example
+from generator.quiet import quiet
+from generator.releases import release_named
+from generator.sources.estimator_file import first_line
+from generator.sources.estimators import entries, is_column_transformer, last_step
+from generator.sources.model import SourceModel
+from generator.sources.sklearn import Tabular
+from generator.sources.tabular import BATCH, Table
+from generator.specs import Dim, Export, Options, TensorSpec
+
+PACKAGES = ("scikit-learn", "skl2onnx", "onnxmltools", "onnx")
+EXPORTER = "skl2onnx"
+# The newest operator set that skl2onnx's converters are tested with, and the version of ai.onnx.ml that every release
+# of Triton reads: its TreeEnsemble of version 5 is younger than ONNX Runtime 1.19.
+MAX_OPSET, ML_OPSET = 22, 3
+# What small letters are told by: the images of Ubuntu and Debian have this one, few have the en_US.UTF-8 that ONNX
+# Runtime looks for.
+LOCALE = "C.UTF-8"
+# Rows of the example that outputs are told by: no usual number of classes.
+ROWS = 7
+HELP = "docs/how-to/when-export-fails.md#scikit-learn"
+
+
+def export(source: SourceModel, folder: Path, options: Options) -> Export:
+    """Write ``source`` as ONNX into ``folder``, its batch of any size.
+
+    Raises ConversionError for what skl2onnx can't convert, with the estimator that it fails on, and SourceError where
+    the estimator itself fails on its inputs.
+    """
+    need("skl2onnx", extra="sklearn")
+    native: Tabular = source.native
+    path = folder / EXPORTER / "model.onnx"
+    path.parent.mkdir(parents=True)
+    shapes = _answered(source)
+    sklearn_converters.register(native.estimator)
+    with quiet():
+        model = _converted(source.reference, native, options)
+        if native.table.split and not _takes_columns(native.estimator):
+            _join_columns(model.graph, native.table)
+        _name_inputs(model.graph, native.table)
+        _shape_outputs(model, source, shapes)
+    _tidy(model, release_named(options.target_release).max_ir)
+    path.write_bytes(model.SerializeToString())
+    return describe(path, (path,), source.inputs, EXPORTER, options)
+
+
+def _answered(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
+    """Return the shapes of the source's answers."""
+    try:
+        return observed_dims(source.run, source.inputs)
+    except InputRefused as error:
+        told = error.message.removeprefix("the source model ")
+        raise SourceError(
+            f"{source.reference} itself {told}", "Say what it takes with --input-shape NAME=1x1:TYPE,… for its columns"
+        ) from error
+
+
+def _converted(reference: str, native: Tabular, options: Options) -> Any:
+    """Return what skl2onnx makes of the estimator."""
+    import skl2onnx
+    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+
+    estimator = equivalent(native.estimator)
+    opset = min(options.opset, MAX_OPSET)
+    try:
+        return skl2onnx.convert_sklearn(
+            estimator,
+            name=type(estimator).__name__,
+            initial_types=list(_initial_types(native)),
+            target_opset={"": opset, "ai.onnx.ml": ML_OPSET},
+            options=_options(estimator),
+        )
+    except (MissingConverter, MissingShapeCalculator) as error:
+        raise ConversionError(
+            f"skl2onnx can't convert {_missing(error)}, a part of {reference}",
+            f"Register a converter for it, or fit another estimator in its place: {HELP}",
+        ) from error
+    except ConversionError:
+        raise
+    except Exception as error:  # converters fail with whatever their code raises
+        reason = first_line(error)
+        raise ConversionError(
+            f"skl2onnx can't convert {reference}, a {_story(native.estimator)}: {type(error).__name__}: {reason}",
+            f"What to try is in {HELP}",
+        ) from error
+
+
+def _missing(error: Exception) -> str:
+    """Return the class that a missing converter is for, as the message names it."""
+    first = str(error).splitlines()[0]
+    quoted = [part for part in first.split("'") if "class" in first and "." in part and " " not in part]
+    return quoted[0] if quoted else first.rstrip(".")
+
+
+def _story(estimator: Any) -> str:
+    """Return the class of an estimator, with the steps of a pipeline."""
+    steps = [type(step).__name__ for _, step in getattr(estimator, "steps", ())]
+    return f"{type(estimator).__name__}({', '.join(steps)})" if steps else type(estimator).__name__
+
+
+def _initial_types(native: Tabular) -> Iterator[tuple[str, Any]]:
+    """Yield the inputs as skl2onnx has them: those of the model, or the matrix that its columns are joined to."""
+    from skl2onnx.common.data_types import _guess_numpy_type  # numpy's types to its own
+
+    table = native.table
+    if table.split and not _takes_columns(native.estimator):
+        yield _inner_name(0), _guess_numpy_type(_joined_type(table), [None, len(table.columns)])
+        return
+    import numpy as np
+
+    kinds = dict(zip(table.used if table.split else (0,), table.inputs, strict=True))
+    for place in range(len(table.columns) if table.split else 1):  # columns are counted, also those without an input
+        spec = kinds.get(place, table.inputs[0])
+        kind = np.dtype(np.str_) if spec.dtype == "object" else np.dtype(spec.dtype)
+        yield _inner_name(place), _guess_numpy_type(kind, [None, *spec.shape[1:]])
+
+
+def _inner_name(place: int) -> str:
+    """Return what skl2onnx calls an input: it would change a column's own name where it uses that itself."""
+    return f"table_input_{place}"
+
+
+def _joined_type(table: Table) -> Any:
+    """Return the type that all columns of a table have in one matrix."""
+    import numpy as np
+
+    kinds = {spec.dtype for spec in table.inputs}
+    if "object" in kinds:
+        if len(kinds) > 1:
+            raise ConversionError(
+                "its columns hold texts and numbers, and nothing in it treats them apart",
+                "Fit a Pipeline that begins with a ColumnTransformer",
+            )
+        return np.dtype(np.str_)
+    return np.dtype("float64" if "float64" in kinds else "float32")
+
+
+def _takes_columns(estimator: Any) -> bool:
+    """Tell whether something in an estimator treats each column by itself, so that skl2onnx takes them apart."""
+    return any(
+        is_column_transformer(entry) or isinstance(getattr(entry, "categories_", None), list)
+        for entry in entries(estimator)
+    )
+
+
+def _options(estimator: Any) -> dict[Any, dict[str, Any]]:
+    """Return skl2onnx's options: plain arrays instead of maps, and decisions as they are where there are no others."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map
+    from skl2onnx.common._registration import _converter_pool
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    last = last_step(estimator)
+    converter = _converter_pool.get(sklearn_operator_name_map.get(type(last)))
+    allowed = (converter.get_allowed_options() if converter else None) or {}
+    wanted = {"zipmap": False, **({} if hasattr(last, "predict_proba") else {"raw_scores": True})}
+    chosen = {name: value for name, value in wanted.items() if name in allowed}
+    return {CountVectorizer: {"locale": LOCALE}, TfidfVectorizer: {"locale": LOCALE}, id(last): chosen}
+
+
+def _join_columns(graph: Any, table: Table) -> None:
+    """Put inputs of one column each before a graph that takes a matrix of them."""
+    from onnx import helper
+
+    (matrix,) = graph.input
+    element = matrix.type.tensor_type.elem_type
+    nodes, parts, inputs = [], [], []
+    for place, spec in enumerate(table.inputs, 1):
+        own = helper.np_dtype_to_tensor_dtype(_numpy_type(spec))
+        inputs.append(helper.make_tensor_value_info(_inner_name(place), own, [BATCH, 1]))
+        parts.append(f"{_inner_name(place)}_as_joined")
+        nodes.append(helper.make_node("Cast", [inputs[-1].name], [parts[-1]], to=element))
+    nodes.append(helper.make_node("Concat", parts, [matrix.name], axis=1))
+    own_nodes = list(graph.node)
+    del graph.node[:], graph.input[:]
+    graph.node.extend([*nodes, *own_nodes])
+    graph.input.extend(inputs)
+
+
+def _name_inputs(graph: Any, table: Table) -> None:
+    """Call the inputs of a graph as they are served; what has such a name within it gets another."""
+    places = table.used if len(graph.input) > len(table.inputs) else range(len(table.inputs))
+    kept = [graph.input[place] for place in places]
+    del graph.input[:]
+    graph.input.extend(kept)
+    for value, name in zip(graph.input, [spec.name for spec in table.inputs], strict=True):
+        _rename(graph, name, f"{name}_within")
+        _rename(graph, value.name, name)
+        value.name = name
+
+
+def _numpy_type(spec: TensorSpec) -> Any:
+    import numpy as np
+
+    return np.dtype(object) if spec.dtype == "object" else np.dtype(spec.dtype)
+
+
+def _shape_outputs(model: Any, source: SourceModel, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
+    """Give the outputs the names and shapes of the source's answers; what else the graph puts out is dropped."""
+    from onnx import helper
+
+    graph = model.graph
+    arrays = {spec.name: example(spec, {BATCH: ROWS}) for spec in source.inputs}
+    found = _run(model, arrays, source.reference)
+    wanted = [(name, tuple(ROWS if dim == BATCH else dim for dim in shapes[name])) for name in source.output_names]
+    origins = [value.name for value in graph.output]
+    for origin in origins:
+        _rename(graph, origin, f"{origin}_as_converted")
+    del graph.output[:]
+    for place, (name, shape) in enumerate(wanted):
+        stem, _, number = name.rpartition("_")
+        listed = stem in ("probabilities", "scores") and number.isdigit()
+        index = min(place, 1) if listed else place
+        if index >= len(origins):
+            raise ConversionError(
+                f"skl2onnx writes {len(origins)} outputs where {', '.join(source.output_names)} are wanted"
+            )
+        origin, answer = f"{origins[index]}_as_converted", found[index]
+        element = int(number) if listed else None
+        graph.node.extend(_steps(origin, answer, name, shape, element, graph))
+        graph.output.append(helper.make_tensor_value_info(name, _element_type(answer, element), shapes[name]))
+
+
+def _element_type(answer: Any, element: int | None) -> int:
+    import numpy as np
+    from onnx import helper
+
+    array = answer[element] if isinstance(answer, list) and element is not None else answer
+    kind = np.asarray(array).dtype
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(object) if kind.kind in "OUS" else kind))
+
+
+def _steps(origin: str, answer: Any, name: str, shape: tuple[Dim, ...], element: int | None, graph: Any) -> list[Any]:
+    """Return the nodes that turn what skl2onnx puts out into the output that is wanted.
+
+    One part of a list; a label without an axis of its own; the last columns where there are twice as many, as those of
+    a decision and its negative.
+    """
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    nodes: list[Any] = []
+
+    def then(operator: str, *constants: Any, **attributes: Any) -> None:
+        nonlocal origin
+        names: list[str] = []
+        for value in constants:
+            names.append(f"{name}_constant_{len(nodes)}_{len(names)}")
+            graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.int64), names[-1]))
+        result = f"{name}_step_{len(nodes)}"
+        nodes.append(helper.make_node(operator, [origin, *names], [result], **attributes))
+        origin = result
+
+    got: tuple[int, ...]
+    if element is not None and isinstance(answer, list):
+        then("SequenceAt", element)
+        got = np.shape(answer[element])
+    elif element is not None:
+        then("Gather", element, axis=0)
+        got = np.shape(answer)[1:]
+    else:
+        got = np.shape(answer)
+    if got != shape and len(shape) == 2 and got == (shape[0], 2 * int(shape[1])):
+        then("Slice", [int(shape[1])], [2 * int(shape[1])], [1])
+    elif got != shape and np.prod(got) == np.prod([int(dim) for dim in shape]) and 1 in (*got, *shape):
+        then("Reshape", [-1, *(int(dim) for dim in shape[1:])])
+    elif got != shape:
+        raise ConversionError(f"skl2onnx answers {name} as {list(got)} where scikit-learn does as {list(shape)}")
+    return [*nodes, helper.make_node("Identity", [origin], [name])]
+
+
+def _run(model: Any, arrays: Mapping[str, Any], reference: str) -> list[Any]:
+    """Return what ONNX Runtime answers, output by output."""
+    import onnxruntime
+
+    from generator.backends.onnxruntime import reason
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        return list(session.run(None, dict(arrays)))
+    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+        raise ConversionError(
+            f"ONNX Runtime does not run what skl2onnx made of {reference}: {reason(error)}", f"What to try is in {HELP}"
+        ) from error
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    """Give a tensor of a graph another name, wherever it is read and written."""
+    for tensor in (*graph.initializer, *graph.output):
+        if tensor.name == old:
+            tensor.name = new
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                _rename(inner, old, new)
+
+
+def _tidy(model: Any, max_ir: int) -> None:
+    """Name the batch of each input, list each operator domain once, and leave out what no output needs."""
+    graph = model.graph
+    for value in graph.input:
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    versions: dict[str, int] = {}
+    for entry in model.opset_import:
+        versions[entry.domain] = max(entry.version, versions.get(entry.domain, 0))
+    del model.opset_import[:]
+    for domain, version in versions.items():
+        entry = model.opset_import.add()
+        entry.domain, entry.version = domain, version
+    model.ir_version = min(model.ir_version, max_ir)
+    _prune(graph)
+
+
+def _prune(graph: Any) -> None:
+    """Leave out nodes and constants that no output depends on."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            kept.append(node)
+            needed |= set(_reads(node))
+    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(constants)
+
+
+def _reads(node: Any) -> Iterator[str]:
+    """Yield the names that a node reads, also those within its own graphs."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            for each in inner.node:
+                yield from _reads(each)
+            yield from (value.name for value in inner.output)

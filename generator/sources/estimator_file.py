@@ -1,0 +1,210 @@
+"""Files that hold a fitted estimator: skops, pickles of trusted origin, and the own formats of XGBoost and LightGBM."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator.errors import SourceError
+from generator.extras import EXTRAS, need
+from generator.sources import formats
+
+# What XGBoost's and LightGBM's own files begin with: JSON, universal binary JSON, and text.
+XGBOOST, LIGHTGBM = "xgboost", "lightgbm"
+BEGINNINGS = {
+    b'{"learner"': XGBOOST,
+    b'{"version"': XGBOOST,
+    b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner": XGBOOST,
+    b"{L\x00\x00\x00\x00\x00\x00\x00\x07version": XGBOOST,
+    b"tree\n": LIGHTGBM,
+    b"tree\r\n": LIGHTGBM,
+}
+# Types that skops leaves to the user, but that are plain Python, of whatever content: they compute with numpy alone.
+# Compiled ones, as trees and boosters, are not among them: they read places in memory from the file.
+HARMLESS = {
+    "collections.OrderedDict",
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    *(
+        f"sklearn.gaussian_process.kernels.{name}"
+        for name in (
+            "ConstantKernel",
+            "DotProduct",
+            "Matern",
+            "Product",
+            "RationalQuadratic",
+            "RBF",
+            "Sum",
+            "WhiteKernel",
+        )
+    ),
+    *(f"sklearn.feature_selection._univariate_selection.{name}" for name in ("chi2", "f_classif", "f_regression")),
+    *(f"sklearn.neural_network._stochastic_optimizers.{name}Optimizer" for name in ("Adam", "SGD")),
+}
+SHOWN_TYPES = 4
+
+
+@dataclass(frozen=True)
+class EstimatorFile:
+    """What a file holds: a fitted estimator, and what reading it told."""
+
+    estimator: Any
+    notes: tuple[str, ...] = ()
+
+
+def kind_of(path: Path) -> str:
+    """Return "skops", "pickle", "xgboost" or "lightgbm", by the content; SourceError for anything else."""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = b"".join(file.read(64).split(b" ")) if path.suffix == ".json" else file.read(64)
+        kind = next((kind for start, kind in BEGINNINGS.items() if head.startswith(start)), "")
+        if kind:
+            return kind
+    return formats.expect(path, "skops", "pickle")
+
+
+def check(path: Path, trust: bool) -> str:
+    """Return the kind of a file that may be read; SourceError for one that would run code, or holds types unknown."""
+    kind = kind_of(path)
+    if kind == "pickle":
+        need("sklearn", extra="sklearn")
+        if not trust:
+            raise SourceError(
+                f"{path} is a pickle, which runs whatever code it holds when it is read",
+                "If you trust who made it, add --trust-source; a .skops file runs none (docs/how-to/scikit-learn.md)",
+            )
+    elif kind == "skops":
+        unknown = sorted(_unknown_types(path) - HARMLESS)
+        if unknown and not trust:
+            more = f" and {len(unknown) - SHOWN_TYPES} more" if len(unknown) > SHOWN_TYPES else ""
+            raise SourceError(
+                f"{path} holds types that skops does not take for safe: {', '.join(unknown[:SHOWN_TYPES])}{more}",
+                "If you trust who made it, add --trust-source",
+            )
+    else:
+        need(kind, extra="boosting")
+    return kind
+
+
+def read(path: Path, trust: bool) -> EstimatorFile:
+    """Read the fitted estimator of a file, whatever its kind; SourceError for one that can't be used, and why."""
+    kind = check(path, trust)
+    readers = {"skops": _read_skops, "pickle": _read_pickle, XGBOOST: _read_xgboost, LIGHTGBM: _read_lightgbm}
+    with warnings.catch_warnings(record=True) as caught, _told(path):
+        warnings.simplefilter("always")
+        estimator = readers[kind](path)
+    return EstimatorFile(estimator, _version_notes(caught))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say in one line what a framework could not read; readers raise whatever the content makes them raise."""
+    try:
+        yield
+    except (SourceError, MemoryError):
+        raise
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in EXTRAS["boosting"].modules:
+            raise SourceError(
+                f"{path} needs {name}, which is not installed", "pip install 'modelrepo[boosting]'"
+            ) from error
+        raise SourceError(
+            f"{path} needs the module {error.name}, which is not here",
+            "Run generate where it can be imported: with PYTHONPATH=FOLDER, or with its package installed",
+        ) from error
+    except AttributeError as error:
+        raise SourceError(
+            f"{path} needs code that is not here: {first_line(error)}",
+            "Classes and functions of your own belong in a module that can be imported, not in a script or notebook",
+        ) from error
+    except Exception as error:
+        raise SourceError(
+            f"{path} can't be read: {type(error).__name__}: {first_line(error)}",
+            "Save it again, with the versions of the packages that read it here",
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line that an error says, without its full stop."""
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
+
+
+def _unknown_types(path: Path) -> set[str]:
+    skops = need("skops.io", extra="sklearn")
+    need("sklearn", extra="sklearn")
+    with warnings.catch_warnings(), _told(path):
+        warnings.simplefilter("ignore")
+        return set(skops.get_untrusted_types(file=path))
+
+
+def _read_skops(path: Path) -> Any:
+    import skops.io
+
+    return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+
+
+def _read_pickle(path: Path) -> Any:
+    import joblib
+
+    return joblib.load(path)
+
+
+def _read_xgboost(path: Path) -> Any:
+    """Read a booster as the estimator that its objective makes of it."""
+    import xgboost
+
+    try:
+        booster = xgboost.Booster(model_file=path)
+    except (xgboost.core.XGBoostError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} is not a whole XGBoost model", "Save or download it again") from error
+    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    kinds = {"binary": xgboost.XGBClassifier, "multi": xgboost.XGBClassifier, "rank": xgboost.XGBRanker}
+    estimator = kinds.get(objective.partition(":")[0], xgboost.XGBRegressor)()
+    estimator.load_model(path)
+    return estimator
+
+
+def _read_lightgbm(path: Path) -> Any:
+    """Read a booster as an estimator: LightGBM's own classes, which it does not fill from a file itself."""
+    import lightgbm
+    import numpy as np
+    from sklearn.preprocessing import LabelEncoder
+
+    text = path.read_text("utf-8")
+    if "\nend of trees" not in text:  # LightGBM itself serves what is left
+        raise SourceError(f"{path} is truncated", "Save or download it again")
+    booster = lightgbm.Booster(model_str=text)
+    fields = dict(line.partition("=")[::2] for line in text.partition("\nTree=")[0].splitlines())
+    objective = fields.get("objective", "regression").partition(" ")[0]
+    classes = int(fields["num_class"])
+    estimator: Any
+    if objective.startswith(("binary", "multiclass")):
+        estimator = lightgbm.LGBMClassifier(objective=objective)
+        estimator._n_classes = max(2, classes)
+        estimator._classes = np.arange(estimator._n_classes)
+        estimator._le = LabelEncoder().fit(estimator._classes)
+    else:
+        ranks = objective.startswith(("lambdarank", "rank"))
+        estimator = (lightgbm.LGBMRanker if ranks else lightgbm.LGBMRegressor)(objective=objective)
+    estimator._Booster = booster
+    estimator._objective = objective
+    estimator._best_iteration = -1
+    estimator._n_features = estimator._n_features_in = booster.num_feature()
+    estimator.fitted_ = True
+    return estimator
+
+
+def _version_notes(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Return what is to be told of an estimator that another version of scikit-learn made."""
+    for warning in caught:
+        made = getattr(warning.message, "original_sklearn_version", None)
+        if made:
+            here = getattr(warning.message, "current_sklearn_version", "another version")
+            return (f"it was made with scikit-learn {made} and read with {here}, which may understand it differently",)
+    return ()

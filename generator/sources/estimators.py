@@ -1,0 +1,61 @@
+"""How estimators contain each other: pipelines, unions, ensembles and searches, told by what they have."""
+
+from collections.abc import Iterator
+from typing import Any
+
+# Where estimators keep the fitted ones that they hand their own input to.
+INNER = ("best_estimator_", "estimator_", "regressor_", "base_estimator_", "calibrated_classifiers_", "estimators_")
+NOTHING = (None, "passthrough", "drop")
+
+
+def steps_of(estimator: Any) -> list[Any]:
+    """Return the steps of a pipeline that do something; none of another estimator."""
+    return [step for _, step in getattr(estimator, "steps", ()) if step not in NOTHING]
+
+
+def last_step(estimator: Any) -> Any:
+    """Return the estimator that answers: the last of a pipeline, and of a pipeline within it."""
+    steps = steps_of(estimator)
+    return last_step(steps[-1]) if steps else estimator
+
+
+def parts_of(estimator: Any) -> list[Any]:
+    """Return the estimators that an estimator hands its table to: its first step, or all that it consists of."""
+    if hasattr(estimator, "steps"):
+        return steps_of(estimator)[:1]
+    if hasattr(estimator, "transformer_list"):
+        return [part for _, part in estimator.transformer_list if part not in NOTHING]
+    return [part for name in INNER for part in _flat(getattr(estimator, name, None))]
+
+
+def _flat(inner: Any) -> Iterator[Any]:
+    if isinstance(inner, (list, tuple)) or hasattr(inner, "ravel"):  # gradient boosting keeps an array of trees
+        for each in inner:
+            yield from _flat(each)
+    elif hasattr(inner, "get_params"):
+        yield inner
+    elif hasattr(inner, "calibrators"):  # a CalibratedClassifierCV keeps pairs of a classifier and its calibrators
+        yield inner.estimator
+
+
+def entries(estimator: Any) -> Iterator[Any]:
+    """Yield every estimator that is given the whole table, from the outermost on."""
+    yield estimator
+    for part in parts_of(estimator):
+        yield from entries(part)
+
+
+def is_column_transformer(estimator: Any) -> bool:
+    """Tell whether an estimator is scikit-learn's ColumnTransformer, fitted."""
+    return hasattr(estimator, "_transformer_to_input_indices") and hasattr(estimator, "transformers_")
+
+
+def is_vectorizer(estimator: Any) -> bool:
+    """Tell whether an estimator is scikit-learn's CountVectorizer, TfidfVectorizer or HashingVectorizer."""
+    return hasattr(estimator, "build_analyzer") and hasattr(estimator, "token_pattern")
+
+
+def column_parts(transformer: Any) -> Iterator[tuple[str, Any, list[int]]]:
+    """Yield the name of each part of a fitted ColumnTransformer, the part, and the places of its columns."""
+    for name, part, _ in transformer.transformers_:
+        yield name, part, list(transformer._transformer_to_input_indices[name])

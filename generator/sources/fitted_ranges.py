@@ -1,0 +1,161 @@
+"""Where the numbers of each column lie that an estimator was fitted on, as far as its fitted parts still tell."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from generator.sources.estimators import column_parts, is_column_transformer, parts_of, steps_of
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers lie around ``center``, ``spread`` away as a standard deviation is."""
+
+    center: float
+    spread: float
+
+
+UNKNOWN = Range(0.0, 1.0)
+# The numbers of a column that a fitted part tells of: those of the samples, or limits that it compares them with.
+Column = Any
+Columns = list[Column]
+
+
+def ranges_of(estimator: Any, width: int) -> list[Range]:
+    """Return the range of each column, UNKNOWN for one that nothing tells about.
+
+    A random tree asked far from the data that it was fitted on always gives the same leaf, which proves nothing.
+    """
+    return [_range(column) for column in _told(estimator, width)]
+
+
+def _told(estimator: Any, width: int, behind: Any = None) -> Columns:
+    """Return what an estimator, or the first of its parts that knows, tells of each column: maybe nothing.
+
+    ``behind`` is the step of a pipeline that is given what the estimator makes of the columns.
+    """
+    if is_column_transformer(estimator):
+        return _of_column_transformer(estimator, width, behind)
+    for tell in TELLERS:
+        columns = tell(estimator)
+        if columns is not None and len(columns) == width:
+            return columns
+    for part, following in _parts(estimator):
+        columns = _told(part, width, following)
+        if any(map(len, columns)):
+            return columns
+    return [()] * width
+
+
+def _parts(estimator: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the estimators that see the columns as they are, each with what follows: also behind a filler of gaps."""
+    steps = steps_of(estimator)
+    for step, following in zip(steps, [*steps[1:], None], strict=False):
+        yield step, following
+        if not hasattr(step, "statistics_"):
+            return
+    yield from ((part, None) for part in (() if steps else parts_of(estimator)))
+
+
+def _of_column_transformer(transformer: Any, width: int, behind: Any) -> Columns:
+    columns: Columns = [()] * width
+    made = max((places.stop for places in transformer.output_indices_.values()), default=0)
+    for name, part, places in column_parts(transformer):
+        own = transformer.output_indices_[name]
+        if part == "drop" or not places:
+            continue
+        if part == "passthrough" or (getattr(part, "func", 0) is None and own.stop - own.start == len(places)):
+            told = _told(behind, made)[own] if behind is not None else [()] * len(places)
+        else:
+            told = _told(part, len(places))
+        for place, column in zip(places, told, strict=True):
+            columns[place] = column
+    return columns
+
+
+def _range(column: Column) -> Range:
+    import numpy as np
+
+    if not len(column):
+        return UNKNOWN
+    numbers = np.asarray(column, np.float64)
+    numbers = numbers[np.isfinite(numbers) & (np.abs(numbers) < np.finfo(np.float32).max / 100)]
+    if not numbers.size:
+        return UNKNOWN
+    center, spread = float(numbers.mean()), float(numbers.std())
+    return Range(center, spread or abs(center) / 2 or 1.0)
+
+
+def _scaled(estimator: Any) -> Columns | None:
+    """Read scalers: a center and a scale."""
+    center = next((each for each in _having(estimator, "mean_", "center_") if each is not None), None)
+    scale = getattr(estimator, "scale_", None)
+    if scale is None or not hasattr(scale, "__len__") or hasattr(estimator, "data_min_"):
+        return None
+    centers = center if center is not None else [0.0] * len(scale)
+    return [(at - by, at + by) for at, by in zip(centers, scale, strict=True)]
+
+
+def _limited(estimator: Any) -> Columns | None:
+    """Read what kept the smallest and the largest of each column, or its bins."""
+    if hasattr(estimator, "data_min_"):
+        return list(zip(estimator.data_min_, estimator.data_max_, strict=True))
+    if hasattr(estimator, "bin_edges_"):
+        return list(estimator.bin_edges_)
+    bins = getattr(estimator, "_bin_mapper", None)
+    if bins is not None:
+        return list(bins.bin_thresholds_)
+    return None
+
+
+def _sampled(estimator: Any) -> Columns | None:
+    """Read what kept samples, or places among them: columns of a matrix."""
+    names = ("_fit_X", "X_train_", "support_vectors_", "quantiles_", "theta_", "cluster_centers_", "means_")
+    matrix = next((each for each in _having(estimator, *names) if getattr(each, "ndim", 0) == 2), None)
+    return None if matrix is None or hasattr(matrix, "tocsr") else list(matrix.T)
+
+
+def _split(estimator: Any) -> Columns | None:
+    """Read trees: the limits that they compare each column with."""
+    import numpy as np
+
+    trees = [estimator.tree_] if hasattr(estimator, "tree_") else []
+    if not trees and hasattr(estimator, "estimators_"):
+        inner = list(np.ravel(np.asarray(estimator.estimators_, object)))
+        trees = [each.tree_ for each in inner if hasattr(each, "tree_")]
+        places = getattr(estimator, "estimators_features_", None)
+        if places is not None and any(len(each) != estimator.n_features_in_ for each in places):
+            return None
+    if not trees:
+        return None
+    features = np.concatenate([tree.feature for tree in trees])
+    limits = np.concatenate([tree.threshold for tree in trees])
+    return [limits[features == place] for place in range(trees[0].n_features)]
+
+
+def _boosted(estimator: Any) -> Columns | None:
+    """Read XGBoost's and LightGBM's trees, which their texts tell."""
+    package = type(estimator).__module__.partition(".")[0]
+    if package == "xgboost":
+        booster = estimator.get_booster()
+        names = booster.feature_names or [f"f{place}" for place in range(booster.num_features())]
+        columns: Columns = [[] for _ in names]
+        places = {name: place for place, name in enumerate(names)}
+        for name, limit in re.findall(r"\[(.+?)<([-+.\deE]+)\]", "".join(booster.get_dump())):
+            columns[places[name]].append(float(limit))
+        return columns
+    if package == "lightgbm":
+        booster = estimator.booster_
+        limits = [booster.get_split_value_histogram(place, bins=None) for place in range(booster.num_feature())]
+        return [edges for _, edges in limits]
+    return None
+
+
+def _having(estimator: Any, *names: str) -> Iterator[Any]:
+    for name in names:
+        if hasattr(estimator, name):
+            yield getattr(estimator, name)
+
+
+TELLERS: tuple[Callable[[Any], Columns | None], ...] = (_scaled, _limited, _sampled, _split, _boosted)

@@ -1,0 +1,229 @@
+"""Fitted estimators of scikit-learn, XGBoost and LightGBM: `--model sklearn:FILE`."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import InputRefused, SourceError
+from generator.extras import need
+from generator.progress import Progress
+from generator.sources import estimator_file, tabular
+from generator.sources.by_path import default_name as default_name
+from generator.sources.by_path import known as known
+from generator.sources.by_path import names_file as names_file
+from generator.sources.estimators import last_step
+from generator.sources.model import SourceModel
+from generator.sources.tabular import Table
+from generator.specs import Arrays, Options, Weights
+
+FORM = "sklearn:FILE"
+SUMMARY = "scikit-learn, XGBoost and LightGBM: .skops, XGBoost's .json and .ubj, LightGBM's .txt; pickles if trusted"
+FRAMEWORKS = ("sklearn",)
+PACKAGES = ("scikit-learn", "skops", "joblib", "xgboost", "lightgbm")
+OPTIONS = ("input_shape", "trust_source", "opset")
+LABEL, PROBABILITIES, SCORES, PREDICTION, OUTPUT = "label", "probabilities", "scores", "prediction", "output"
+SHOWN_COLUMNS = 12
+Method = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """What is exported: the estimator, the table that it takes, and what it answers, output by output."""
+
+    estimator: Any
+    table: Table
+    answers: Mapping[str, Method]
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return the file; SourceError unless it is of a kind that may hold an estimator."""
+    path = Path(name).expanduser()
+    estimator_file.kind_of(path)
+    return (path,)
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless the file may be read: nothing in it runs, or the user trusts it."""
+    estimator_file.check(Path(name).expanduser(), options.trust_source)
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return a fitted estimator: named columns, or one matrix of them, in; labels, probabilities or numbers out.
+
+    A classifier answers ``label`` (batch,) and ``probabilities`` (batch, classes), or ``scores`` where it has none; one
+    of several outputs answers ``label`` (batch, outputs) and ``probabilities_0`` and so on; a regressor ``prediction``
+    (batch, targets), a transformer ``output``. Raises SourceError for a file that can't be used.
+    """
+    path = Path(name).expanduser()
+    memory.check(path.stat().st_size if path.is_file() else 0, f"sklearn:{path.name}")
+    file = estimator_file.read(path, options.trust_source)
+    reference = f"sklearn:{path.name}"
+    searched = getattr(file.estimator, "best_estimator_", None)
+    estimator = file.estimator if searched is None else searched
+    _check_fitted(estimator, path)
+    methods = _methods(estimator, path)
+    table = tabular.table_of(estimator, options.input_shape, reference)
+    taken = {spec.name for spec in table.inputs}
+    answers = _answers(estimator, {f"{each}_out" if each in taken else each: own for each, own in methods.items()})
+    return SourceModel(
+        reference=reference,
+        framework="sklearn",
+        native=Tabular(estimator, table, answers),
+        inputs=table.inputs,
+        output_names=tuple(answers),
+        run=_runner(table, answers),
+        weights=Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
+        labels=_labels(estimator),
+        preprocess=_preprocess(table),
+        notes=(*file.notes, *_notes(table, searched)),
+    )
+
+
+def _check_fitted(estimator: Any, path: Path) -> None:
+    validation = need("sklearn.utils.validation", extra="sklearn")
+    from sklearn.exceptions import NotFittedError
+
+    if not hasattr(estimator, "fit"):
+        raise SourceError(
+            f"{path} holds no estimator but something of type {type(estimator).__name__}",
+            "Save the fitted estimator itself, such as a Pipeline with all that comes before it",
+        )
+    try:
+        validation.check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise SourceError(
+            f"{path} holds a {type(estimator).__name__} that is not fitted", "Fit it, then save it"
+        ) from error
+
+
+def _methods(estimator: Any, path: Path) -> dict[str, Method]:
+    """Return what an estimator answers, by the names of the outputs."""
+    from sklearn.base import is_classifier, is_regressor
+
+    def has(*names: str) -> bool:
+        return all(hasattr(estimator, name) for name in names)
+
+    if has("predict") and is_classifier(estimator):
+        methods: dict[str, Method] = {LABEL: estimator.predict}
+        if has("predict_proba"):
+            methods[PROBABILITIES] = estimator.predict_proba
+        elif has("decision_function"):
+            methods[SCORES] = estimator.decision_function
+        return methods
+    if has("predict") and is_regressor(estimator):
+        return {PREDICTION: estimator.predict}
+    if has("predict", "predict_proba"):  # mixtures
+        return {LABEL: estimator.predict, PROBABILITIES: estimator.predict_proba}
+    if has("predict", "decision_function"):  # outlier detectors
+        return {LABEL: estimator.predict, SCORES: estimator.decision_function}
+    if has("predict", "transform"):  # clusters, and how far away each is
+        return {LABEL: estimator.predict, SCORES: estimator.transform}
+    if has("predict"):
+        return {PREDICTION: estimator.predict}
+    if has("kneighbors"):
+        return {
+            "index": lambda rows: estimator.kneighbors(rows)[1],
+            "distance": lambda rows: estimator.kneighbors(rows)[0],
+        }
+    if has("transform"):
+        return {OUTPUT: estimator.transform}
+    raise SourceError(
+        f"{path} holds a {type(estimator).__name__}, which answers nothing about new samples",
+        "It has neither predict nor transform; a model that has can be fitted to what it found",
+    )
+
+
+def _answers(estimator: Any, methods: Mapping[str, Method]) -> dict[str, Method]:
+    """Return what gives each output; probabilities of several outputs are one output each."""
+    classes = _classes(estimator)
+    several = len(classes) if isinstance(classes, list) else 0
+    answers: dict[str, Method] = {}
+    for name, method in methods.items():
+        if name.startswith((PROBABILITIES, SCORES)) and several and _answers_lists(estimator):
+            for number in range(several):
+                answers[f"{name}_{number}"] = _part(method, number)
+        else:
+            answers[name] = method
+    return answers
+
+
+def _part(method: Method, number: int) -> Method:
+    return lambda rows: method(rows)[number]
+
+
+def _classes(estimator: Any) -> Any:
+    last = last_step(estimator)
+    try:
+        return getattr(last, "classes_", None)
+    except AttributeError:
+        return None
+
+
+def _answers_lists(estimator: Any) -> bool:
+    """Tell whether several outputs are answered as a list of arrays, one each, and not as one array."""
+    return hasattr(last_step(estimator), "predict_proba")
+
+
+def _labels(estimator: Any) -> tuple[str, ...]:
+    """Return the names of a classifier's classes, which Triton adds to its probabilities."""
+    from sklearn.base import is_classifier
+
+    classes = _classes(estimator)
+    if not is_classifier(estimator) or classes is None or isinstance(classes, list):
+        return ()
+    return tuple(str(each) for each in classes.tolist())
+
+
+def _preprocess(table: Table) -> Mapping[str, Any] | None:
+    names = [column.own_name for column in table.columns]
+    return {"kind": "table", "columns": names} if all(names) else None
+
+
+def _notes(table: Table, searched: Any) -> tuple[str, ...]:
+    notes = [] if searched is None else [f"the best estimator of the search is served: {type(searched).__name__}"]
+    names = [column.own_name for column in table.columns]
+    if not table.split and len(names) > 1 and all(names):
+        shown = ", ".join(map(str, names[:SHOWN_COLUMNS]))
+        more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
+        notes.append(f"{table.inputs[0]} holds the columns {shown}{more}, in this order")
+    return tuple(notes)
+
+
+def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], dict[str, Any]]:
+    from threadpoolctl import ThreadpoolController
+
+    precise = any(spec.dtype == "float64" for spec in table.inputs)
+    # With a few rows the threads of OpenMP mostly wait for each other: a HistGradientBoostingClassifier answers 3 rows
+    # in 4 ms on one of them, and in 250 ms on those of a machine that is busy.
+    threads = ThreadpoolController()
+
+    def run(arrays: Arrays) -> dict[str, Any]:
+        try:
+            with warnings.catch_warnings(), threads.limit(limits=1):
+                warnings.simplefilter("ignore")  # of columns without names, and of values out of range
+                rows = table.rows(arrays)
+                return {name: as_served(name, answer(rows), precise) for name, answer in answers.items()}
+        except Exception as error:  # whatever the estimator's code raises
+            reason = estimator_file.first_line(error)
+            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
+            raise InputRefused(f"the source model fails on {shapes}: {type(error).__name__}: {reason}") from error
+
+    return run
+
+
+def as_served(name: str, answer: Any, precise: bool = False) -> Any:
+    """Return an answer as it is served: labels as int64 or text, floats as float32, one value a sample as a column."""
+    import numpy as np
+
+    array = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
+    if array.dtype.kind in "US":
+        array = array.astype(object)
+    elif array.dtype.kind in "biu" or (name.startswith(LABEL) and array.dtype.kind == "f"):
+        array = array.astype(np.int64)
+    elif array.dtype.kind == "f" and not precise:
+        array = array.astype(np.float32)
+    return array[:, np.newaxis] if array.ndim == 1 and not name.startswith(LABEL) else array
