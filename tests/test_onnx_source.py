@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from clients import GrpcClient, HttpClient
 from generator import datasets, inputs, verify
 from generator.errors import InputRefused, OptionError, VerificationError
 from generator.specs import Arrays, Domain, Signature, TensorSpec
+from server import running_server
 from tests import onnx_files
 from tests.conftest import Generate, snapshot
 from tests.onnx_files import BOOL, FLOAT, INT64, STRING, write
@@ -129,16 +131,262 @@ def test_one_value_a_sample_is_one_dimension_that_triton_reshapes(generate: Gene
         assert (list(tensor.dims), tensor.HasField("reshape"), list(tensor.reshape.shape)) == ([1], True, [])
 
 
-def test_inputs_with_a_value_of_their_own_are_not_asked_for(generate: Generate, workdir: Path) -> None:
-    weight = onnx.numpy_helper.from_array(np.ones(4, "float32"), "w")
+WEIGHT = onnx.numpy_helper.from_array(np.arange(4, dtype="float32"), "w")
+SCALE = onnx.numpy_helper.from_array(np.array(2, "float32"), "scale")
+
+
+def write_with_optional_inputs(**more: Any) -> Path:
+    return write(
+        "net.onnx",
+        nodes=(helper.make_node("Add", ["x", "w"], ["sum"]), helper.make_node("Mul", ["sum", "scale"], ["y"])),
+        inputs=(onnx_files.ROWS, ("w", FLOAT, [4]), ("scale", FLOAT, [])),
+        initializers=(WEIGHT, SCALE),
+        **more,
+    )
+
+
+def test_before_ir_4_initializers_are_listed_as_inputs_and_are_none(generate: Generate, workdir: Path) -> None:
+    write_with_optional_inputs(ir_version=3, opset=9)
+    found = verification_of(generate, "net", "--live-check", "require")
+    assert (found["max_batch_size"], found["notes"]) == (16, [])
+    assert [tensor.name for tensor in config_of("net").input] == ["x"]
+
+
+def test_optional_inputs_are_left_out_where_triton_batches_and_that_is_told(generate: Generate, workdir: Path) -> None:
+    write_with_optional_inputs()
+    found = verification_of(generate, "net")
+    assert found["max_batch_size"] == 16
+    assert found["notes"] == [
+        "optional inputs (w, scale) are left out, since Triton has none where it batches: --max-batch-size 0 publishes "
+        "them"
+    ]
+    assert [tensor.name for tensor in config_of("net").input] == ["x"]
+
+
+def test_optional_inputs_are_published_without_batching_and_asked_with_and_without(
+    generate: Generate, workdir: Path
+) -> None:
+    write_with_optional_inputs()
+    found = verification_of(generate, "net", "--max-batch-size", "0", "--live-check", "require")
+    assert found["cases"] == 2 * 3 * FAMILIES  # given or not, numbers of rows
+    assert found["live"]["cases"] == 2 * found["cases"]  # over gRPC and HTTP
+    config = config_of("net")
+    assert [(tensor.name, list(tensor.dims), tensor.optional) for tensor in config.input] == [
+        ("x", [-1, 4], False),
+        ("w", [4], True),
+        ("scale", [1], True),
+    ]
+    assert list(config.model_warmup[0].inputs) == ["x"]
+
+
+def test_a_client_gives_an_optional_input_or_leaves_it_out(generate: Generate, workdir: Path) -> None:
+    write_with_optional_inputs()
+    assert generate("--model", "onnx:net.onnx", "--max-batch-size", "0", "-q").code == 0
+    ones = np.ones((2, 4), "float32")
+    with running_server(Path("model_repository")) as server:
+        for client in (GrpcClient(server.grpc_url), HttpClient(server.http_url)):
+            with client:
+                without = client.infer("net", {"x": ones})["y"]
+                np.testing.assert_array_equal(without, np.tile([2, 4, 6, 8], (2, 1)))
+                given = client.infer("net", {"x": ones, "w": ones[0], "scale": np.float32(3)})["y"]
+                np.testing.assert_array_equal(given, np.full((2, 4), 6))
+
+
+def test_samples_may_give_an_optional_input_or_leave_it_out(generate: Generate, workdir: Path) -> None:
+    write_with_optional_inputs()
+    Path("s").mkdir()
+    np.savez("s/a.npz", x=np.ones((1, 4), "float32"))
+    np.savez("s/b.npz", x=np.ones((1, 4), "float32"), w=np.ones(4, "float32"))
+    found = verification_of(generate, "net", "--max-batch-size", "0", "--samples", "s")
+    assert found["cases"] == 2 * 3 * FAMILIES + 2
+
+
+def test_an_optional_input_that_no_generated_value_fits_is_told(generate: Generate, workdir: Path) -> None:
     write(
         "net.onnx",
-        nodes=(helper.make_node("Add", ["x", "w"], ["y"]),),
-        inputs=(onnx_files.ROWS, ("w", FLOAT, [4])),
-        initializers=(weight,),
+        nodes=(helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1),),
+        inputs=(("x", FLOAT, [6]), ("shape", INT64, [2])),
+        outputs=(("y", FLOAT, ["rows", "columns"]),),
+        initializers=(onnx.numpy_helper.from_array(np.array([2, 3]), "shape"),),
     )
-    assert generate("--model", "onnx:net.onnx", "-q").code == 0
+    assert "no generated input with shape is answered: give such --samples" in verification_of(generate, "net")["notes"]
+    np.savez("s.npz", x=np.ones(6, "float32"), shape=np.array([3, 2]))
+    found = verification_of(generate, "net", "--samples", "s.npz")
+    assert not any("no generated input" in note for note in found["notes"])
+
+
+def test_what_a_lower_precision_makes_of_it_has_no_optional_inputs(generate: Generate, workdir: Path) -> None:
+    write_with_optional_inputs()
+    outcome = generate("--model", "onnx:net.onnx", "--backends", "onnx,onnx:fp16", "--max-batch-size", "0", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "onnx:fp16: w, scale can't be given: only ONNX Runtime has optional inputs" in outcome.err
+    assert [tensor.name for tensor in config_of("net_onnx").input] == ["x", "w", "scale"]
+    assert [tensor.name for tensor in config_of("net_onnx_fp16").input] == ["x"]
+
+
+def test_an_optional_input_of_a_type_that_triton_lacks_is_left_out(generate: Generate, workdir: Path) -> None:
+    half = onnx.TensorProto(name="w", dims=[4], data_type=TensorProto.BFLOAT16, raw_data=bytes(8))
+    write(
+        "net.onnx",
+        nodes=(helper.make_node("Cast", ["w"], ["c"], to=FLOAT), helper.make_node("Add", ["x", "c"], ["y"])),
+        inputs=(onnx_files.ROWS, ("w", TensorProto.BFLOAT16, [4])),
+        initializers=(half,),
+    )
+    notes = verification_of(generate, "net", "--max-batch-size", "0")["notes"]
+    assert notes == ["left out: optional input 'w' is of type bfloat16, which can't be served"]
     assert [tensor.name for tensor in config_of("net").input] == ["x"]
+
+
+def test_weights_that_an_exporter_lists_as_inputs_are_none(generate: Generate, workdir: Path) -> None:
+    names = [f"w{number}" for number in range(20)]
+    write(
+        "net.onnx",
+        nodes=(helper.make_node("Sum", ["x", *names], ["y"]),),
+        inputs=(onnx_files.ROWS, *((name, FLOAT, [4]) for name in names)),
+        initializers=[onnx.numpy_helper.from_array(np.ones(4, "float32"), name) for name in names],
+    )
+    found = verification_of(generate, "net", "--max-batch-size", "0")
+    assert found["notes"] == ["20 initializers are listed as inputs, and taken for weights: w0, w1, w2, …"]
+    assert [tensor.name for tensor in config_of("net").input] == ["x"]
+
+
+def test_a_configuration_that_calls_a_required_input_optional_is_refused(generate: Generate, workdir: Path) -> None:
+    write("net.onnx")
+    Path("p.pbtxt").write_text('input { name: "x" optional: true }')
+    outcome = generate("--model", "onnx:net.onnx", "--max-batch-size", "0", "--config-patch", "p.pbtxt")
+    assert outcome.code == 2
+    assert "says x is optional where it is required" in outcome.err
+
+
+# Quantized graphs, half precision, control flow: served as they are.
+
+
+def body(name: str, *nodes: onnx.NodeProto, inputs: Sequence[Any] = (), outputs: Sequence[Any] = ()) -> Any:
+    return helper.make_graph(list(nodes), name, list(inputs), list(outputs))
+
+
+def float_value(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, FLOAT, None)
+
+
+QUANTIZED = [
+    onnx.numpy_helper.from_array(np.array(0.05, "float32"), "scale"),
+    onnx.numpy_helper.from_array(np.array(128, "uint8"), "zero"),
+    onnx.numpy_helper.from_array(np.arange(-8, 8, dtype="int8").reshape(4, 4), "w"),
+    onnx.numpy_helper.from_array(np.array(0, "int8"), "w_zero"),
+]
+ROW, OUT = onnx_files.ROWS, onnx_files.ANSWERS
+SERVED: dict[str, dict[str, Any]] = {
+    "quantized around its layers": {
+        "nodes": (
+            helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+            helper.make_node("DequantizeLinear", ["w", "scale", "w_zero"], ["dw"]),
+            helper.make_node("MatMul", ["d", "dw"], ["y"]),
+        ),
+        "initializers": QUANTIZED,
+    },
+    "quantized operators": {
+        "nodes": (
+            helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+            helper.make_node("QLinearMatMul", ["q", "scale", "zero", "w", "scale", "w_zero", "scale", "zero"], ["p"]),
+            helper.make_node("DequantizeLinear", ["p", "scale", "zero"], ["y"]),
+        ),
+        "initializers": QUANTIZED,
+    },
+    "half precision": {
+        "nodes": (helper.make_node("MatMul", ["x", "w"], ["y"]),),
+        "inputs": (("x", TensorProto.FLOAT16, ["batch", 4]),),
+        "outputs": (("y", TensorProto.FLOAT16, ["batch", 4]),),
+        "initializers": [onnx.numpy_helper.from_array(np.eye(4, dtype="float16"), "w")],
+    },
+    "if": {
+        "nodes": (
+            helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+            helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+            helper.make_node(
+                "If",
+                ["positive"],
+                ["y"],
+                then_branch=body("t", helper.make_node("Relu", ["x"], ["a"]), outputs=[float_value("a")]),
+                else_branch=body("e", helper.make_node("Neg", ["x"], ["b"]), outputs=[float_value("b")]),
+            ),
+        ),
+        "inputs": (("x", FLOAT, ["rows", 4]),),
+        "outputs": (("y", FLOAT, ["rows", 4]),),
+        "initializers": [onnx.numpy_helper.from_array(np.array(0, "float32"), "zero")],
+    },
+    "loop": {
+        "nodes": (
+            helper.make_node(
+                "Loop",
+                ["times", "", "x"],
+                ["y"],
+                body=body(
+                    "l",
+                    helper.make_node("Identity", ["go"], ["on"]),
+                    helper.make_node("Add", ["before", "before"], ["after"]),
+                    inputs=[
+                        helper.make_tensor_value_info("i", INT64, []),
+                        helper.make_tensor_value_info("go", BOOL, []),
+                        float_value("before"),
+                    ],
+                    outputs=[helper.make_tensor_value_info("on", BOOL, []), float_value("after")],
+                ),
+            ),
+        ),
+        "inputs": (("x", FLOAT, [4]), ("times", INT64, [])),
+        "outputs": (("y", FLOAT, [4]),),
+    },
+    "scan": {
+        "nodes": (
+            helper.make_node("ReduceSum", ["x", "first"], ["start"], keepdims=0),
+            helper.make_node(
+                "Scan",
+                ["start", "x"],
+                ["last", "y"],
+                num_scan_inputs=1,
+                body=body(
+                    "s",
+                    helper.make_node("Add", ["state", "row"], ["next"]),
+                    helper.make_node("Identity", ["next"], ["out"]),
+                    inputs=[float_value("state"), float_value("row")],
+                    outputs=[float_value("next"), float_value("out")],
+                ),
+            ),
+        ),
+        "inputs": (("x", FLOAT, ["steps", 4]),),
+        "outputs": (("y", FLOAT, ["steps", 4]),),
+        "initializers": [onnx.numpy_helper.from_array(np.array([0]), "first")],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", SERVED)
+def test_a_graph_of_every_kind_passes_through_the_server(generate: Generate, workdir: Path, kind: str) -> None:
+    write("net.onnx", **SERVED[kind])
+    found = verification_of(generate, "net", "--live-check", "require")
+    assert (found["passed"], found["live"]["status"]) == (True, "passed")
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "told"),
+    [
+        ("quantized around its layers", "fp16", "the model is quantized already (QuantizeLinear 'QuantizeLinear_0')"),
+        ("quantized operators", "int8", "the model is quantized already (QuantizeLinear 'QuantizeLinear_0')"),
+        ("half precision", "fp16", "the model has no FP32 weights: they are FLOAT16 already"),
+        ("half precision", "int8", "the weights of MatMul 'MatMul_0' are FLOAT16, and INT8 is made of FP32 ones"),
+    ],
+)
+def test_a_lower_precision_of_what_is_lowered_already_is_refused(
+    generate: Generate, workdir: Path, kind: str, precision: str, told: str
+) -> None:
+    write("net.onnx", **SERVED[kind])
+    before = snapshot(workdir)
+    outcome = generate("--model", "onnx:net.onnx", "--backends", f"onnx:{precision}")
+    assert outcome.code == 4
+    assert told in outcome.err
+    assert snapshot(workdir) == before
 
 
 def test_an_output_without_a_declared_shape_is_told(generate: Generate, workdir: Path) -> None:
@@ -328,6 +576,17 @@ FAILING = onnx_files.model(
     outputs=(("y", FLOAT, [2]),),
     initializers=(onnx.numpy_helper.from_array(np.array(["word"], object), "w"),),
 )
+LEARNT = [onnx.numpy_helper.from_array(np.ones(4, "float32"), name) for name in "abcd"]
+NORMALISED = ["x", "a", "b", "c", "d"]
+TRUE = onnx.numpy_helper.from_array(np.array(True), "training")
+NORMALISING = helper.make_node("BatchNormalization", NORMALISED, ["y", "m", "v"], "norm", training_mode=1)
+DROPPING = helper.make_node("Dropout", ["x", "", "training"], ["y"], "drop")
+ZIP_MAP = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3])
+ZIPPED = helper.make_sequence_type_proto(helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, None)))
+ZIP_MAPPED = onnx_files.model(nodes=(ZIP_MAP,), outputs=(helper.make_value_info("y", ZIPPED),))
+ZIP_MAPPED.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+CUSTOM = [helper.make_node(name, ["x"], [name], domain="com.acme") for name in ("Snap", "Crackle")]
+CIRCLE = (helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"]))
 # name of the golden message: what net.onnx holds (None: it is not there), further arguments, the exit code.
 CASES: dict[str, tuple[bytes | None, str, int]] = {
     "missing": (None, "", 3),
@@ -354,8 +613,23 @@ CASES: dict[str, tuple[bytes | None, str, int]] = {
     "int4": (identity(TensorProto.INT4), "", 4),
     "bfloat16": (identity(TensorProto.BFLOAT16), "", 4),
     "zero-dimension": (identity(FLOAT, ["batch", 0]), "", 4),
+    "training-normalisation": (
+        onnx_files.model(nodes=(NORMALISING,), initializers=LEARNT).SerializeToString(),
+        "",
+        3,
+    ),
+    "training-dropout": (onnx_files.model(nodes=(DROPPING,), initializers=(TRUE,)).SerializeToString(), "", 3),
+    "same-inputs": (onnx_files.model(inputs=(onnx_files.ROWS,) * 2).SerializeToString(), "", 3),
+    "same-outputs": (onnx_files.model(outputs=(onnx_files.ANSWERS,) * 2).SerializeToString(), "", 3),
+    "circle": (
+        onnx_files.model(nodes=(*CIRCLE, helper.make_node("Relu", ["b"], ["y"]))).SerializeToString(),
+        "",
+        4,
+    ),
+    "renamed": (b"PK\x03\x04" + bytes(100), "", 3),
+    "zip-map": (ZIP_MAPPED.SerializeToString(), "", 4),
     "unknown-domain": (
-        onnx_files.model(nodes=(helper.make_node("Snap", ["x"], ["y"], domain="com.acme"),)).SerializeToString(),
+        onnx_files.model(nodes=(*CUSTOM, helper.make_node("Add", ["Snap", "Crackle"], ["y"]))).SerializeToString(),
         "",
         4,
     ),
@@ -391,6 +665,12 @@ def test_a_bad_file_gets_one_line_and_changes_nothing(
     if content is not None:
         (workdir / "net.onnx").write_bytes(content)
     assert refused(generate, workdir, golden, case, "--model", "onnx:net.onnx", *arguments.split()) == code
+
+
+def test_a_pipe_is_refused(generate: Generate, workdir: Path) -> None:
+    os.mkfifo("net.onnx")
+    outcome = generate("--model", "onnx:net.onnx", "-q")
+    assert (outcome.code, outcome.err.count("\n")) == (3, 1)
 
 
 def test_a_folder_is_refused(generate: Generate, workdir: Path, golden: Callable[[str, str], None]) -> None:

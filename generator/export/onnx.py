@@ -1,62 +1,90 @@
-"""An ONNX file to ONNX: the same bytes, checked against what Triton and the target release take."""
+"""An ONNX file to ONNX: the same bytes, checked against what Triton and the target release take.
+
+Only a batch that is to be made dynamic changes it.
+"""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError, SourceError
+from generator.export import batch, batch_proof, onnx_file
 from generator.export.description import answers_zeros
 from generator.releases import release_named
 from generator.sources.model import SourceModel
-from generator.sources.onnx import MODEL_FILE, OnnxFile, graphs
-from generator.specs import Dim, Domain, Export, Options, Signature, TensorSpec
+from generator.sources.onnx import (
+    MODEL_FILE,
+    OnnxFile,
+    fixed_batch,
+    graphs,
+    has_dynamic_batch,
+    open_file,
+    required_inputs,
+)
+from generator.specs import Dim, Export, Options, Signature, TensorSpec, unknown_domain
 
 PACKAGES = ("onnx", "onnxruntime")
-EXPORTER = "as-is"
+EXPORTER, REWRITTEN = "as-is", "batch made dynamic"
+# Who lists more initializers among the inputs than these lists all of them, and means weights.
+MOST_OPTIONAL = 16
 # Element types that Triton and ONNX Runtime's Python interface share, as onnx.TensorProto names them. Triton has BF16
 # too, from 26.03 on, but what can't be asked here can't be proven here.
 TYPES = {"FLOAT", "FLOAT16", "DOUBLE", "BOOL", "STRING"} | {
     f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
 }
+MOST_NAMED = 3
+# From this IR on, an initializer that is an input as well is optional.
+FIRST_IR_WITH_OPTIONAL = 4
+NO_WARM_UP = "no warm-up: the model does not answer zeros"
 KINDS = {
     "sequence_type": "a sequence",
     "optional_type": "an optional value",
     "map_type": "a map",
     "sparse_tensor_type": "a sparse tensor",
 }
-# Values of one byte are colours or quantized numbers and use all of their range; larger ones may be places in a list.
-RANGES = {"uint8": (0.0, 255.0), "int8": (-128.0, 127.0)}
 # The operator domains that ONNX Runtime's builds bring with them.
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "com.microsoft"}
 
 
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
-    """Copy the file and its external data into ``folder``.
+    """Copy the file and its external data into ``folder``; where that is asked for, with its batch made dynamic.
 
-    Raises ConversionError for a model that Triton can't express, or that the target release or ONNX Runtime does not
-    read, and SourceError for one without inputs.
+    Raises ConversionError for a model that Triton can't express, that the target release or ONNX Runtime does not
+    read, or whose batch stays fixed, and SourceError for one without inputs.
     """
     file: OnnxFile = source.native
     model = file.model
     opset = _check_release(model, options.target_release)
     _check_operators(model)
-    inputs = tuple(_tensor("input", value) for value in _required_inputs(model.graph))
+    inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
     if not inputs:
-        raise SourceError(f"{file.path} has no inputs, so there is nothing to ask it")
+        raise SourceError(f"{file.path} has no inputs that must be given, so there is nothing to ask it")
     outputs = tuple(_tensor("output", value) for value in model.graph.output)
-    files = _copy(file, folder)
-    session = _open(files[0], file.path)
-    signature = Signature(inputs, tuple(map(_inferred, outputs, session.get_outputs())))
-    answers = answers_zeros(session, inputs)
-    notes = [] if answers else ["no warm-up: the model does not answer zeros"]
-    notes += [
+    notes = [
         f"output {value.name!r} declares no shape: its configuration says [ 1 ], as Triton wants it"
-        for value, spec in zip(model.graph.output, signature.outputs, strict=True)
+        for value, spec in zip(model.graph.output, outputs, strict=True)
         if not spec.shape and not value.type.tensor_type.HasField("shape")
     ]
-    return Export(files[0], files, signature, EXPORTER, opset, model.ir_version, tuple(notes), answers)
+    files = _copy(file, folder)
+    rewritten = options.make_batch_dynamic and not has_dynamic_batch(model.graph)
+    if rewritten:
+        notes = [batch.make_dynamic(model, fixed_batch(model.graph), file.path.parent)]
+        onnx_file.write_outline(model, file.path, files[0])
+        inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
+        outputs = tuple(_tensor("output", value) for value in model.graph.output)
+    session = open_file(files[0], file.path)
+    signature = Signature(inputs, tuple(map(_inferred, outputs, session.get_outputs())))
+    answers = answers_zeros(session, inputs)
+    del session  # it holds the weights, as does each that is opened next
+    if rewritten:
+        batch_proof.prove(source.run, files[0], Signature(inputs, outputs), options.seed)
+    optional, told = _optional_inputs(model, signature, options)
+    notes += [*told, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
+    signature = replace(signature, inputs=(*inputs, *optional))
+    exporter = REWRITTEN if rewritten else EXPORTER
+    return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes), answers)
 
 
 def _check_release(model: Any, container: str) -> int:
@@ -74,20 +102,60 @@ def _check_release(model: Any, container: str) -> int:
 
 def _check_operators(model: Any) -> None:
     own = {(function.domain, function.name) for function in model.functions}
-    for graph in graphs(model):
-        for node in graph.node:
-            if node.domain not in DOMAINS and (node.domain, node.op_type) not in own:
-                raise ConversionError(
-                    f"operator {node.op_type!r} of domain {node.domain!r} is not among those of ONNX Runtime",
-                    "It needs a library of custom operators, which can't be published",
-                )
+    foreign: dict[str, list[str]] = {}
+    for node in (node for graph in graphs(model) for node in graph.node):
+        operators = foreign.setdefault(node.domain, [])
+        if node.domain not in DOMAINS and (node.domain, node.op_type) not in own and node.op_type not in operators:
+            operators.append(node.op_type)
+    for domain, operators in foreign.items():
+        if operators:
+            raise ConversionError(
+                f"ONNX Runtime has no {' and '.join(sorted(operators))} of domain {domain!r}, and without the library "
+                "that has, nothing can be proven",
+                'Triton takes it from model_operations { op_library_filename: "libcustom.so" } in config.pbtxt: see '
+                "docs/how-to/onnx-file.md",
+            )
 
 
-def _required_inputs(graph: Any) -> list[Any]:
-    """Return the inputs without a value of their own; Triton does not need to know the others."""
-    initializers = {tensor.name for tensor in graph.initializer}
-    initializers |= {tensor.values.name for tensor in graph.sparse_initializer}
-    return [value for value in graph.input if value.name not in initializers]
+def _optional_inputs(
+    model: Any, required: Signature, options: Options
+) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
+    """Return the inputs that have a value of their own, where Triton takes such, and what is told about others."""
+    given = {value.name for value in required_inputs(model.graph)}
+    declared = [value for value in model.graph.input if value.name not in given]
+    if model.ir_version < FIRST_IR_WITH_OPTIONAL or not declared:
+        return (), ()
+    names = ", ".join(value.name for value in declared[:MOST_NAMED]) + (", …" if len(declared) > MOST_NAMED else "")
+    if len(declared) > MOST_OPTIONAL:
+        return (), (f"{len(declared)} initializers are listed as inputs, and taken for weights: {names}",)
+    if options.max_batch_size and required.batch_dim is not None:
+        left_out = "left out, since Triton has none where it batches: --max-batch-size 0 publishes them"
+        return (), (f"optional inputs ({names}) are {left_out}",)
+    dims = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    specs, told = [], []
+    for value in declared:
+        if not value.type.tensor_type.HasField("shape"):
+            for size in dims[value.name]:
+                value.type.tensor_type.shape.dim.add().dim_value = size
+        try:
+            specs.append(replace(_tensor("optional input", value), optional=True))
+        except ConversionError as error:
+            told.append(f"left out: {error.message}")
+    return tuple(specs), tuple(told)
+
+
+def _batch_notes(signature: Signature, options: Options, rewritten: bool) -> Sequence[str]:
+    """Tell what --make-batch-dynamic would do, or why it did nothing: the batch that was wanted is there already."""
+    if options.make_batch_dynamic:
+        return () if rewritten else ("its batch is dynamic already: --make-batch-dynamic changes nothing",)
+    leading = {spec.shape[:1] for spec in (*signature.inputs, *signature.outputs)}
+    (first, *others) = leading
+    fixed = not others and isinstance(next(iter(first), None), int)
+    if not options.max_batch_size or not fixed:
+        return ()
+    return (
+        f"all tensors have {first[0]} as their first size: if that is a batch, --make-batch-dynamic makes it any size",
+    )
 
 
 def _tensor(role: str, value: Any) -> TensorSpec:
@@ -96,8 +164,10 @@ def _tensor(role: str, value: Any) -> TensorSpec:
 
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
+        zipped = kind == "sequence_type" and value.type.sequence_type.elem_type.HasField("map_type")
         raise ConversionError(
-            f"{role} {value.name!r} is {KINDS.get(kind, 'of no known type')}: Triton has only tensors"
+            f"{role} {value.name!r} is {KINDS.get(kind, 'of no known type')}: Triton has only tensors",
+            "A ZipMap makes it: convert with options={'zipmap': False}" if zipped else "",
         )
     tensor = value.type.tensor_type
     type_name = onnx.TensorProto.DataType.Name(tensor.elem_type)
@@ -106,9 +176,8 @@ def _tensor(role: str, value: Any) -> TensorSpec:
     if role == "input" and not tensor.HasField("shape"):
         raise ConversionError(f"input {value.name!r} declares no shape: Triton would take it for a scalar")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    low, high = RANGES.get(dtype, (None, None))
     shape = _positive(role, value.name, _dims(tensor.shape))
-    return TensorSpec(value.name, dtype, shape, Domain(low, high, known=False))
+    return TensorSpec(value.name, dtype, shape, unknown_domain(dtype))
 
 
 def _dims(shape: Any) -> Iterator[Any]:
@@ -141,10 +210,3 @@ def _copy(file: OnnxFile, folder: Path) -> tuple[Path, ...]:
         shutil.copyfile(origin, copy)
         copies.append(copy)
     return tuple(copies)
-
-
-def _open(path: Path, origin: Path) -> Any:
-    try:
-        return onnxruntime.open_session(path)
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
-        raise ConversionError(f"ONNX Runtime can't open {origin}: {onnxruntime.reason(error)}") from error

@@ -1,15 +1,20 @@
-"""ONNX files: `--model onnx:PATH`, served as they are, byte for byte."""
+"""ONNX files: `--model onnx:PATH`, served as they are, byte for byte, unless a fixed batch is to be made dynamic."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from generator import memory, outline
 from generator.backends import onnxruntime
 from generator.digests import sha256_of
-from generator.errors import InputRefused, SourceError
+from generator.errors import ConversionError, InputRefused, SourceError
 from generator.progress import Progress
+from generator.sources import formats
+from generator.sources.by_path import default_name as default_name
+from generator.sources.by_path import known as known
+from generator.sources.by_path import names_file as names_file
 from generator.sources.model import SourceModel
 from generator.specs import Arrays, Options, Weights
 
@@ -20,30 +25,17 @@ PACKAGES = ("onnx", "onnxruntime")
 OPTIONS = ("make_batch_dynamic",)
 # What Triton calls the model in its version folder.
 MODEL_FILE = "model.onnx"
+FIXED = "the batch can't be made dynamic"
+INSTEAD = "Export it with a dynamic batch, or serve it without batching: leave --make-batch-dynamic out"
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX model on disk: its ``ModelProto``, and its external data by the paths that the model gives, relative."""
+    """An ONNX model on disk: its ``outline``, and its external data by the paths that the model gives, relative."""
 
     path: Path
     model: Any
     external: Mapping[str, Path]
-
-
-def names_file(name: str) -> bool:
-    """Return True: a name is the path of a file."""
-    return True
-
-
-def default_name(name: str) -> str:
-    """Return the file's name without its suffix."""
-    return Path(name).stem
-
-
-def known() -> tuple[str, ...]:
-    """Return none: files are named by their paths."""
-    return ()
 
 
 def check(name: str, options: Options) -> None:
@@ -60,27 +52,36 @@ def files(name: str) -> tuple[Path, ...]:
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the graph as it is written: ONNX Runtime runs it with every optimization off.
 
-    Its inputs and outputs are read by the exporter. Raises SourceError for a file that can't be used.
+    Its inputs and outputs are read by the exporter. Where its batch is to be made dynamic, it answers any number of
+    samples in batches of its own size. Raises SourceError for a file that can't be used.
     """
     file = read(name)
+    memory.check(sum(path.stat().st_size for path in (file.path, *file.external.values())), f"onnx:{name}")
+    run: Callable[[Arrays], dict[str, Any]] = Runner(file.path)
+    if options.make_batch_dynamic and not has_dynamic_batch(file.model.graph):
+        run = _InBatches(run, fixed_batch(file.model.graph))
     return SourceModel(
         reference=f"onnx:{file.path.name}",
         framework="onnx",
         native=file,
         inputs=(),
         output_names=tuple(value.name for value in file.model.graph.output),
-        run=_Runner(file.path),
+        run=run,
         weights=Weights("file", file.path.name, untrained=False, sha256=sha256_of(file.path)),
     )
 
 
-class _Runner:
-    """Answers named inputs as the graph says, and raises InputRefused where it does not answer."""
+class Runner:
+    """Answers named inputs as the graph says, unoptimized, and raises InputRefused where it does not answer.
+
+    ONNX Runtime's own error is the cause of that. ConversionError where it does not open the file.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._session = cache(lambda: onnxruntime.open_session(path, optimized=False))
+        self._session = cache(lambda: open_file(path, path, optimized=False))
 
     def __call__(self, arrays: Arrays) -> dict[str, Any]:
+        """Return what the file answers to named inputs."""
         session = self._session()
         names = [output.name for output in session.get_outputs()]
         try:
@@ -90,33 +91,135 @@ class _Runner:
             raise InputRefused(f"the source model fails on {shapes}: {onnxruntime.reason(error)}") from error
 
 
+def open_file(path: Path, origin: Path, *, optimized: bool = True) -> Any:
+    """Open an ONNX file in ONNX Runtime; ConversionError with its reason, which names ``origin``."""
+    try:
+        return onnxruntime.open_session(path, optimized=optimized)
+    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+        raise ConversionError(f"ONNX Runtime can't open {origin}: {onnxruntime.reason(error)}") from error
+
+
+class _InBatches:
+    """Asks a model that takes ``size`` samples for any number of them; the last one fills up the last batch."""
+
+    def __init__(self, run: Callable[[Arrays], dict[str, Any]], size: int) -> None:
+        self._run, self._size = run, size
+
+    def __call__(self, arrays: Arrays) -> dict[str, Any]:
+        import numpy as np
+
+        count = len(next(iter(arrays.values())))
+        parts = []
+        for start in range(0, count, self._size):
+            rows = [min(row, count - 1) for row in range(start, start + self._size)]
+            parts.append(self._run({name: array[rows] for name, array in arrays.items()}))
+            for name, answer in parts[-1].items():
+                if answer.shape[:1] != (self._size,):
+                    raise InputRefused(f"output {name!r} of the source has shape {list(answer.shape)}, and no batch")
+        return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+
+
+def has_dynamic_batch(graph: Any) -> bool:
+    """Tell whether all inputs and outputs of a GraphProto have the same named first dimension."""
+    (first, *others) = {_leading(value) for value in (*required_inputs(graph), *graph.output)}
+    return not others and isinstance(first, str) and first != ""
+
+
+def fixed_batch(graph: Any) -> int:
+    """Return the size that the inputs of a GraphProto have as their first dimension; 1 where none of them has one.
+
+    Raises ConversionError for an input that has no such dimension, or another than the others.
+    """
+    sizes: dict[int, str] = {}
+    for value in required_inputs(graph):
+        leading = _leading(value)
+        if leading is None:
+            raise ConversionError(f"{FIXED}: input {value.name!r} has no first dimension", INSTEAD)
+        if isinstance(leading, int):
+            sizes[leading] = value.name
+    if len(sizes) > 1:
+        told = " and ".join(f"{size} of {name!r}" for size, name in sizes.items())
+        raise ConversionError(f"{FIXED}: the inputs' first dimensions are {told}", INSTEAD)
+    return next(iter(sizes), 1)
+
+
+def _leading(value: Any) -> int | str | None:
+    """Return the first dimension of an input or output: its size, its name, or None without one."""
+    dims = value.type.tensor_type.shape.dim
+    return (dims[0].dim_value if dims[0].HasField("dim_value") else str(dims[0].dim_param)) if dims else None
+
+
+def required_inputs(graph: Any) -> list[Any]:
+    """Return the inputs of a GraphProto without a value of their own.
+
+    Before IR 4 all initializers are listed as inputs, and are none; from then on those that are listed are optional.
+    """
+    initializers = {tensor.name for tensor in graph.initializer}
+    initializers |= {tensor.values.name for tensor in graph.sparse_initializer}
+    return [value for value in graph.input if value.name not in initializers]
+
+
 def read(name: str) -> OnnxFile:
     """Read a model without its external data, and find that; SourceError says what can't be used and why."""
     path = Path(name).expanduser()
     model = _parse(path)
-    locations = sorted({location for tensor in _tensors(model) for location in _locations(tensor)})
+    tensors = (tensor for tensor in _tensors(model) if not outline.in_own_file(tensor, path))
+    locations = sorted({location for tensor in tensors for location in _locations(tensor)})
     return OnnxFile(path, model, {location: _external_file(path, location) for location in locations})
 
 
 def _parse(path: Path) -> Any:
-    import onnx
     from google.protobuf.message import DecodeError
 
-    if path.is_dir():
-        raise SourceError(f"{path} is a folder", f"Name the ONNX file in it, such as onnx:{path}/{MODEL_FILE}")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SourceError(f"{path} is no file", "Save it as one: it is read more than once")
+    formats.expect(path, "onnx")
     try:
-        content = path.read_bytes()
+        model = outline.read(path)
     except OSError as error:
         raise SourceError(f"can't read {path}: {error.strerror}") from error
-    if not content:
-        raise SourceError(f"{path} is empty")
-    try:
-        model = onnx.ModelProto.FromString(content)
     except DecodeError as error:
-        raise SourceError(f"{path} is no ONNX file, or a truncated one") from error
+        raise SourceError(f"{path} is no ONNX file, or a damaged one", "Save or download it again") from error
     if not model.ir_version or not model.graph.output:
-        raise SourceError(f"{path} is no ONNX file, or a truncated one")
+        raise SourceError(f"{path} holds no ONNX model that has outputs")
+    _check_names(path, model.graph)
+    _check_mode(path, model)
     return model
+
+
+def _check_names(path: Path, graph: Any) -> None:
+    for role, values in (("inputs", graph.input), ("outputs", graph.output)):
+        names = [value.name for value in values]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise SourceError(f"{path} has two {role} called {twice!r}", "Export it again: no tool writes such a file")
+
+
+def _check_mode(path: Path, model: Any) -> None:
+    """Refuse a model that was exported to be trained: it draws random numbers, or normalises by what it is asked."""
+    for graph in graphs(model):
+        for node in graph.node:
+            if _trains(node, graph):
+                raise SourceError(
+                    f"{path} is in training mode, in {node.op_type} {node.name or node.output[0]!r}",
+                    "Export it in evaluation mode: in PyTorch call model.eval() first",
+                )
+
+
+def _trains(node: Any, graph: Any) -> bool:
+    """Tell whether a node is meant for training: by an attribute, a constant input, or outputs that only then exist."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "BatchNormalization":
+        statistics = sum(1 for name in node.output if name) > 1
+        return statistics or any(each.name == "training_mode" and each.i for each in node.attribute)
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    import onnx
+
+    made = (each.attribute[0].t for each in graph.node if each.op_type == "Constant" and node.input[2] in each.output)
+    stored = (tensor for tensor in getattr(graph, "initializer", ()) if tensor.name == node.input[2])
+    return any(onnx.numpy_helper.to_array(tensor).any() for tensor in (*made, *stored))
 
 
 def graphs(model: Any) -> Iterator[Any]:

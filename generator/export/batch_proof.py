@@ -1,0 +1,107 @@
+"""Whether a model with a dynamic batch answers as the one it was made from, and what keeps it from it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from generator.backends import onnxruntime
+from generator.errors import ConversionError, InputRefused, VerificationError
+from generator.inputs import ODD_BATCH, RANDOM, Pool, generated
+from generator.sources.onnx import FIXED, INSTEAD, Runner
+from generator.specs import Array, Arrays, Signature
+from generator.verify import Run, usable, verify
+
+# How ONNX Runtime tells which node failed; one within the graph of another follows that.
+NAMED = re.compile(r"running (\S+) node\. Name:'(.*?)' Status Message: ((?:(?!Non-zero status).)*)")
+
+
+def prove(source: Run, path: Path, signature: Signature, seed: int) -> None:
+    """Ask the model at ``path`` in batches of 1, 2 and 3 what ``source`` answers in batches of its fixed size.
+
+    Raises ConversionError, which names the node that keeps the batch fixed or mixes its samples, and where the source
+    answers no generated input.
+    """
+    signature = signature.required
+    rows = _rows(source, signature, seed)
+    candidate = Runner(path)  # as it is written, so that messages name its nodes
+    try:
+        candidate(rows.rows(_pair(rows)))
+    except InputRefused as error:
+        raise _refusal(_failing(str(error.__cause__)) or error.message) from error
+    try:
+        found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=(rows,))
+    except VerificationError as error:
+        raise _refusal(_first_mixing(path, rows) or error.message) from error
+    if found.mixing:
+        raise _refusal(f"the samples of a batch influence each other in {', '.join(found.mixing)}")
+
+
+def _refusal(reason: str) -> ConversionError:
+    return ConversionError(f"{FIXED}: {reason}", INSTEAD)
+
+
+def _rows(source: Run, signature: Signature, seed: int) -> Pool:
+    """Return random inputs that the source answers."""
+    problem: VerificationError | None = None
+    for _, pool in generated(signature, 0, seed):
+        try:
+            random = pool.only([row for row, family in enumerate(pool.families) if family in RANDOM])
+            return usable(random, source, signature)
+        except VerificationError as error:
+            problem = problem or error
+    raise _refusal(f"nothing proves it: {problem.message if problem else 'there is no input'}") from problem
+
+
+def _pair(rows: Pool) -> tuple[int, int]:
+    return 0, len(rows.families) - 1
+
+
+def _failing(reason: str) -> str:
+    """Return the innermost node that ONNX Runtime names where a run fails."""
+    named = NAMED.findall(reason)
+    if not named:
+        return ""
+    operator, name, told = named[-1]
+    return f"{operator} {name!r} takes no other size: {onnxruntime.reason(RuntimeError(told))}"
+
+
+def _first_mixing(path: Path, rows: Pool) -> str:
+    """Return the first node whose answers to two samples are not its answers to each; nothing where there is none."""
+    import onnx
+
+    pair = _pair(rows)
+    one, other, both = (_tensors(path, rows.rows(asked)) for asked in (pair[:1], pair[1:], pair))
+    for node in onnx.load(str(path), load_external_data=False).graph.node:
+        for name in node.output:
+            if name in both and not _joins(one[name], other[name], both[name]):
+                return f"{node.op_type} {node.name or name!r} does not keep the samples of a batch apart"
+    return ""
+
+
+def _tensors(path: Path, arrays: Arrays) -> dict[str, Array]:
+    from generator.optimize.tensors import tapped  # that package builds on this one
+
+    return next(tapped(path, [arrays]))
+
+
+def _joins(one: Array, other: Array, both: Array) -> bool:
+    """Tell whether two answers make up the one to both, along some axis, or whether it does not know of the batch."""
+    scale = float(np.abs(one).max(initial=0.0)) + float(np.abs(other).max(initial=0.0))
+
+    def same(first: Array, second: Array) -> bool:
+        return first.shape == second.shape and np.allclose(first, second, rtol=0, atol=1e-2 * scale, equal_nan=True)
+
+    if one.shape != other.shape:
+        return True  # how many there are depends on the values: nothing can be told
+    if both.shape == one.shape:
+        return same(one, both) and same(other, both)
+    return any(same(joined, both) for axis in range(one.ndim) for joined in _joined([one, other], axis))
+
+
+def _joined(arrays: Sequence[Array], axis: int) -> tuple[Array, Array]:
+    """Return arrays one after the other along an axis, and their elements in turn."""
+    shape = list(arrays[0].shape)
+    shape[axis] *= len(arrays)
+    return np.concatenate(arrays, axis), np.stack(arrays, axis + 1).reshape(shape)
