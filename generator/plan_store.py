@@ -4,6 +4,7 @@
 
     plans.lock                       the entries, by the name that each model will have
     plans/<name>/model.onnx          what is built, with external data beside it; config.pbtxt and labels.txt
+    plans/<name>/companions/         what goes along into the version folder, such as a tokenizer's files
     plans/<name>/reference/          inputs with ONNX Runtime's answers, for a host that has none
     plans/<name>/model.cc89.plan     built for compute capability 8.9, and what it was built from: model.cc89.plan.json
     plans/<name>/timing.cache        what the builder has learnt of the GPU
@@ -26,6 +27,7 @@ from generator.manifest import BuiltPlan, PendingPlan
 
 # 2: entries have the version that their configuration was rendered for; those of 1 are read, and can't be built.
 SCHEMA, READABLE = 2, (1, 2)
+COMPANIONS = "companions"
 
 Write = Callable[[Path, str], None]
 

@@ -1,7 +1,7 @@
 """What is laid out in the staging folder: a model as Triton will serve it, or a plan to build elsewhere."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from generator import model_config
@@ -14,6 +14,7 @@ from generator.digests import record_files
 from generator.files import link_or_copy
 from generator.manifest import PendingPlan, Provenance, SourceRecord
 from generator.model_config import LABELS, ConfigPlan, ConfigWriter
+from generator.plan_store import COMPANIONS
 from generator.plans import reference
 from generator.progress import Progress
 from generator.releases import release_named
@@ -22,6 +23,8 @@ from generator.repository import CONFIG, Repository, StagedModel
 from generator.results import Target
 from generator.sources.model import SourceModel
 from generator.specs import Artifact, Deferred, Export, Optimization, Options, Order, Verification
+
+CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is served as it was verified"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,19 @@ class Proven:
     precision: Precision | None = None
     twin: Path | None = None
     samples: Dataset = NOTHING
+
+    @property
+    def closed(self) -> "Proven":
+        """The same without optional inputs, and samples that give them: for what has their values as constants."""
+        optional = [spec.name for spec in self.export.signature.inputs if spec.optional]
+        if not optional:
+            return self
+        return replace(
+            self,
+            export=replace(self.export, signature=self.export.signature.required),
+            notes=(*self.notes, f"{', '.join(optional)} can't be given: {CONSTANT}"),
+            samples=self.samples.only(lambda pool, row: pool.arrays.keys().isdisjoint(optional)),
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,10 @@ def prepare(
     progress: Progress,
 ) -> StagedModel | PreparedPlan:
     """Lay out what a backend serves, or what is needed to build it elsewhere, below ``folder``."""
+    served = _as_served(target, proven)
+    for note in served.notes[len(proven.notes) :]:
+        progress.warn(f"{target.name}: {note}")
+    proven = served
     config = config_plan(target, options, proven)
 
     def render(version: int) -> str:
@@ -94,7 +114,7 @@ def prepare(
         return _stage_plan(target, options, proven, built, text, version, folder / f"{target.name}.plan")
     model = folder / target.name
     _lay_out(built, model / str(version))
-    _lay_out(Artifact(proven.source.companions), model / str(version))
+    _copy_companions(proven.source, model / str(version))
     _write_labels(model, text, proven)
     return StagedModel(
         name=target.name,
@@ -122,6 +142,7 @@ def _stage_plan(
         shutil.copy2(file, copy)
     (folder / CONFIG).write_text(config, "utf-8")
     _write_labels(folder, config, proven)
+    _copy_companions(proven.source, folder / COMPANIONS)
     reference.write_reference(  # also with --no-verify: that a plan is proven is a promise of its own
         folder,
         proven.twin or folder / proven.export.path.name,
@@ -147,8 +168,16 @@ def _lay_out(artifact: Artifact, folder: Path) -> None:
         link_or_copy(path, folder / name)
 
 
+def _copy_companions(source: SourceModel, folder: Path) -> None:
+    """Copy the files that belong to a model: they are the user's, who may edit them, and links in a cache."""
+    for name, path in source.companions.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / name)
+
+
 def config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan:
     """Decide what the configuration of a target says; OptionError for profiles that do not fit the model."""
+    proven = _as_served(target, proven)
     weights = proven.source.weights
     parameters = {"source": proven.source.reference, "weights": f"{weights.kind}: {weights.detail}"}
     if weights.untrained:
@@ -163,6 +192,10 @@ def config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan:
         parameters,
         proven.export.answers_zeros,
     )
+
+
+def _as_served(target: Target, proven: Proven) -> Proven:
+    return proven if BACKENDS[target.choice.backend].TRITON_NAME == "onnxruntime" else proven.closed
 
 
 def _provenance(target: Target, proven: Proven) -> Provenance:

@@ -12,7 +12,7 @@ from generator.errors import ModelRepoError, OptionError, RepositoryError, Serve
 from generator.files import link_or_copy
 from generator.manifest import BuiltPlan, PendingPlan
 from generator.model_config import LABELS
-from generator.plan_store import changes
+from generator.plan_store import COMPANIONS, changes
 from generator.plans import config
 from generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
 from generator.progress import Progress
@@ -240,8 +240,13 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
 
     with repository.staging() as staging, progress.step("publish", f"publishing in {repository.root}"):
         model = staging / name
+        version = model / str(repository.next_version(name))
         for file, plan in files.items():
-            link_or_copy(sources[plan.sha256], model / str(repository.next_version(name)) / file)
+            link_or_copy(sources[plan.sha256], version / file)
+        for path in entry.files:
+            folder, _, companion = path.partition("/")
+            if folder == COMPANIONS:
+                link_or_copy(prepared / path, version / companion)
         if (prepared / LABELS).exists():
             link_or_copy(prepared / LABELS, model / LABELS)
         staged = StagedModel(

@@ -1,0 +1,103 @@
+"""Hugging Face's models: `--model hf:ORG/NAME` from the hub or its cache, `--model hf:./folder` from a folder.
+
+``folder`` is what a folder holds, ``hub`` where one is; ``tasks`` what a model is for, ``inputs`` what it takes, and
+``loading`` has transformers make it.
+"""
+
+from pathlib import Path
+
+from generator.errors import OptionError
+from generator.progress import Progress
+from generator.sources import pytorch
+from generator.sources.hf import folder as folders
+from generator.sources.hf import hub, images, inputs, loading
+from generator.sources.model import SourceModel, with_dynamic
+from generator.specs import Options
+
+FORM = "hf:ORG/NAME, or hf:./FOLDER"
+SUMMARY = "Hugging Face transformers"
+FRAMEWORKS = ("torch",)
+PACKAGES = ("transformers", "safetensors", "huggingface-hub")
+OPTIONS = ("weights", "input_shape", "dynamic", "task", "opset", "exporter", "trust_source")
+# Beside model.onnx in the version folder: what transformers calls the tokenizer and image or sound processor together.
+COMPANIONS = "processor"
+
+
+def names_file(name: str) -> bool:
+    """Tell whether the name is a folder's path: what is not ORG/NAME."""
+    return hub.is_path(name)
+
+
+def default_name(name: str) -> str:
+    """Return the last part of the name."""
+    return Path(name).expanduser().absolute().name if hub.is_path(name) else name.rpartition("/")[2]
+
+
+def known() -> tuple[str, ...]:
+    """Return the models in the hub's cache."""
+    return hub.known()
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return the configuration, weights, code and tokenizer of a folder or of a cached model; none before a download.
+
+    Raises SourceError for a path that is no folder, or a folder without a readable configuration.
+    """
+    folder = hub.local(name)
+    if folder is None or (not hub.is_path(name) and not (folder / folders.CONFIG).exists()):
+        return ()
+    folders.configuration(folder)
+    return tuple(
+        dict.fromkeys((*folders.companions(folder), *folders.weights(folder).files, *folders.own_code(folder)))
+    )
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless a folder has a configuration, and weights that can be read where they are wanted."""
+    _refuse_path(options)
+    folder = hub.local(name)
+    if folder and (hub.is_path(name) or (folder / folders.CONFIG).exists()):
+        loading.refuse(folders.configuration(folder), f"hf:{name}", options.trust_source)
+        if options.weights != "random" and not options.allow_untrained and hub.is_path(name):
+            folders.weights(folder).checked(options.trust_source)
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the model for the task that the options or its configuration name, in evaluation mode and float32.
+
+    Texts are (batch, sequence) of int64 with a mask of the same shape, images (batch, channels, height, width), waves
+    (batch, samples). Raises SourceError for what can't be had, read or used, OptionError for an option that can't.
+    """
+    _refuse_path(options)
+    reference = f"hf:{default_name(name) if hub.is_path(name) else name}"
+    folder = hub.fetched(
+        name,
+        weights=options.weights != "random",
+        code=options.trust_source,
+        spared=options.allow_untrained,
+    )
+    loading.refuse(folders.configuration(folder), reference, options.trust_source)
+    loaded = loading.load(folder, reference, options, progress)
+    described = images.processor(folder)
+    specs = inputs.inputs_of(loaded.model, loaded.task, images.size_of(described))
+    specs = with_dynamic(inputs.given(specs, options.input_shape), options.dynamic)
+    takes_images = any(spec.name == "pixel_values" for spec in specs)
+    preprocess, note = images.preprocess(described) if described and takes_images else (None, "")
+    return pytorch.source_model(
+        reference,
+        loading.answering(loaded, tuple(spec.name for spec in specs)),
+        specs,
+        loaded.weights,
+        labels=loaded.labels,
+        preprocess=preprocess,
+        companions={f"{COMPANIONS}/{file.name}": file for file in folders.companions(folder)},
+        notes=(*loaded.notes, *filter(None, [note])),
+    )
+
+
+def _refuse_path(options: Options) -> None:
+    if options.weights not in ("pretrained", "random"):
+        raise OptionError(
+            f"--weights {options.weights} is no matter to {options.model}",
+            "Weights lie beside its config.json; of a file of your own make a folder with save_pretrained",
+        )

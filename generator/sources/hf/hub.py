@@ -1,0 +1,116 @@
+"""Where a model of Hugging Face's lies: a folder, or a snapshot in the hub's cache, downloaded where it is missing."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from generator.errors import SourceError
+from generator.extras import need
+from generator.quiet import quiet
+from generator.sources.hf import folder as folders
+
+# ORG/NAME, as huggingface_hub.utils.validate_repo_id has it.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+PREFIX = "models--"
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a name is a path: what is not ORG/NAME, such as ``./models/bert``, or a folder that is there."""
+    return not HUB_NAME.fullmatch(name) or Path(name).is_dir()
+
+
+def cache() -> Path:
+    """Return the hub's cache, as huggingface_hub finds it; its own import costs what `generate --help` may take."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    found = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or Path(home) / "hub"
+    return Path(os.path.expandvars(found)).expanduser()
+
+
+def known() -> tuple[str, ...]:
+    """Return the models that the hub's cache has a configuration of, as ORG/NAME."""
+    names = (folder.name.removeprefix(PREFIX).replace("--", "/", 1) for folder in sorted(cache().glob(f"{PREFIX}*--*")))
+    return tuple(name for name in names if (found := cached(name)) and (found / folders.CONFIG).exists())
+
+
+def cached(name: str) -> Path | None:
+    """Return the snapshot of ORG/NAME's main branch that lies in the hub's cache, or its only one."""
+    model = cache() / f"{PREFIX}{name.replace('/', '--')}"
+    snapshots = model / "snapshots"
+    reference = model / "refs" / "main"
+    if reference.is_file():
+        snapshot = snapshots / reference.read_text("utf-8").strip()
+        return snapshot if snapshot.is_dir() else None
+    only = sorted(snapshots.iterdir()) if snapshots.is_dir() else []
+    return only[0] if len(only) == 1 else None
+
+
+def local(name: str) -> Path | None:
+    """Return the folder that a name stands for, without a download; SourceError for a path that is no folder."""
+    if not is_path(name):
+        return cached(name)
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "is neither a folder nor a model of the hub"
+        raise SourceError(f"hf:{name} {what}", "Name a folder, such as hf:./bert, or a model as hf:ORG/NAME")
+    return path
+
+
+def fetched(name: str, *, weights: bool, code: bool, spared: bool = False) -> Path:
+    """Return the folder that a name stands for, after what is missing of ORG/NAME was downloaded.
+
+    Without ``weights`` those are not needed; with ``code`` the model's own is. What is cached whole is used as it is,
+    without a question to the hub. Raises SourceError that says where a model was looked for, unless only weights can't
+    be had and these are ``spared``.
+    """
+    found = local(name)
+    if found and (is_path(name) or _whole(found, weights)):
+        return found
+    hub = need("huggingface_hub", extra="hf")
+    try:
+        with quiet():
+            wanted = _wanted(hub.HfApi().list_repo_files(name), weights, code)
+            return Path(hub.snapshot_download(name, cache_dir=cache(), allow_patterns=wanted))
+    except Exception as error:  # huggingface_hub, its HTTP client and the disk share no class but Exception
+        if spared and found and _whole(found, weights=False):
+            return found
+        raise _unavailable(name, error) from error
+
+
+def _whole(snapshot: Path, weights: bool) -> bool:
+    """Tell whether a snapshot has all that is needed: an interrupted download leaves what was complete."""
+    if not (snapshot / folders.CONFIG).exists():
+        return False
+    return not weights or folders.weights(snapshot).problem is None
+
+
+def _wanted(names: list[str], weights: bool, code: bool) -> list[str]:
+    """Return the files to download: of the weights only the safetensors, where there are some."""
+    top = [name for name in names if "/" not in name]
+    safe = any(name.endswith(".safetensors") for name in top)
+    kinds = (".safetensors", folders.SAFE_INDEX) if safe else (folders.PICKLE, folders.PICKLE_INDEX, ".bin")
+    return [
+        name
+        for name in top
+        if name == folders.CONFIG
+        or folders.is_companion(name)
+        or (weights and name.endswith(kinds))
+        or (code and name.endswith(".py"))
+    ]
+
+
+def _unavailable(name: str, error: Exception) -> SourceError:
+    errors: Any = need("huggingface_hub.errors", extra="hf")
+    if isinstance(error, errors.GatedRepoError):
+        return SourceError(
+            f"{name} is gated", f"Accept its terms at https://huggingface.co/{name}, then: hf auth login"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return SourceError(
+            f"the hub has no model {name}, and here is no such folder", "If it is a private one: hf auth login"
+        )
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return SourceError(
+        f"{name} is not whole in the hub's cache {cache()}, and can't be downloaded: {lines[0].rstrip('. ')}",
+        f"Where there is a network: hf download {name} --local-dir FOLDER; then name its copy here, as hf:./FOLDER",
+    )
