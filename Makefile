@@ -1,8 +1,9 @@
 # From a fresh clone, Python 3.11 or newer, pip and make are enough: each target does its own set-up in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= 2
 
-.PHONY: demo test test-all conformance gpu-check lint format benchmarks clean
+.PHONY: demo test test-all conformance coverage gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -16,6 +17,11 @@ test-all: .venv/dev
 # Every case of the onnx package, published and served; goes on where a run was cut short.
 conformance: .venv/dev
 	$(BIN)/python -m tests.conformance
+
+# Every model of the sources' own tables, generated, proven and served; goes on where a run was cut short. JOBS=4 runs
+# four at a time, ARGUMENTS=--retry-failed those again that failed.
+coverage: .venv/dev
+	$(BIN)/python -m tests.coverage --jobs $(JOBS) $(ARGUMENTS)
 
 # On a machine with a GPU, and TensorRT or docker: builds plans, compares them, serves them, and writes a dated record.
 gpu-check: .venv/dev

@@ -8,6 +8,7 @@ import click
 # verb -> the module whose function of the same name is the command, and its line in the help page.
 COMMANDS = {
     "generate": ("cli.generate", "Convert, verify and publish models."),
+    "models": ("cli.models", "List what `generate --model` can be given."),
     "serve": ("cli.serve", "Run a real Triton on a model repository."),
     "infer": ("cli.infer", "Ask a served model, or one of a repository."),
     "plans": ("cli.plans", "Finish TensorRT plans: status, build, verify."),

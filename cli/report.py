@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,8 @@ class Follower(Listener):
     """Follows a run on stderr: a spinner while a step runs (on a terminal only), and a line with its time after it."""
 
     def __init__(self, quiet: bool) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        # The stream itself: frameworks that print about themselves are kept from sys.stderr while a step runs.
+        self.console = Console(file=sys.stderr, highlight=False)
         self.quiet = quiet
         self.status: Status | None = None
         self.title = ""

@@ -13,12 +13,14 @@ from clients.errors import DependencyError, InputError
 def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.float32]:
     """Return an image as float32 (1, 3, height, width), RGB, scaled to 0..1, then (value - mean) / std by channel.
 
+    Where ``preprocess`` has the ``layout`` CHW it is (3, height, width): the model takes one image, and no batch.
     ``preprocess`` is what a manifest stores: ``resize`` is the length of the shorter side in pixels, ``crop`` height
     and width of the centre that is kept (padded with black where the image is smaller), ``interpolation`` Pillow's
     name of a filter, ``mean`` and ``std`` three numbers. Raises InputError for a file or a preprocess that can't be
     used, DependencyError without Pillow.
     """
-    as_expected = {"kind": "image", "layout": "NCHW", "scale": [0.0, 1.0]}
+    layout = preprocess.get("layout", "NCHW")
+    as_expected = {"kind": "image", "layout": layout if layout == "CHW" else "NCHW", "scale": [0.0, 1.0]}
     other = [key for key, value in as_expected.items() if preprocess.get(key, value) != value]
     if other:
         raise InputError(
@@ -33,8 +35,8 @@ def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.fl
     image = _resized(_opened(Path(path)), resize, interpolation)
     pixels = np.asarray(_cropped(image, height, width), np.uint8).transpose(2, 0, 1)
     scaled = pixels.astype(np.float32) / np.float32(255)
-    normalised: NDArray[np.float32] = np.ascontiguousarray((scaled - mean) / std)[np.newaxis]
-    return normalised
+    normalised: NDArray[np.float32] = np.ascontiguousarray((scaled - mean) / std)
+    return normalised if layout == "CHW" else normalised[np.newaxis]
 
 
 def _pillow() -> Any:

@@ -89,10 +89,10 @@ def read(
     """Read arrays (.npz named like the inputs, .npy for a single input) or images: a file, or a folder of them.
 
     Every array has a leading batch axis, or the shape of one sample; for a model without a common batch dimension a
-    file is one whole input set. Samples of the same shapes come in one pool. An array ``labels`` of integers in a .npz,
-    one a sample, says which class is right, and so does the folder of an image, called as a class of ``labels`` or by
-    its index. Images are prepared as ``preprocess`` says; where all would take more than MOST_BYTES, evenly spaced ones
-    are chosen. Raises OptionError for what does not fit the model.
+    file is one whole input set. Optional inputs may be missing; samples of the same shapes come in one pool. An array
+    ``labels`` of integers in a .npz, one a sample, says which class is right, and so does the folder of an image,
+    called as a class of ``labels`` or by its index. Images are prepared as ``preprocess`` says; where all would take
+    more than MOST_BYTES, evenly spaced ones are chosen. Raises OptionError for what does not fit the model.
     """
     pictures = _pictures(path)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -181,7 +181,7 @@ def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, coun
     for row in range(count):
         images[row] = (photographs.natural_looking(np.random.default_rng([seed, row]), height, width) - mean) / std
     names = tuple(f"natural-looking {row + 1}" for row in range(count))
-    whole = images if lead else images[:, np.newaxis]
+    whole = images if lead or preprocess.get("layout") == "CHW" else images[:, np.newaxis]
     return Dataset((Pool({signature.inputs[0].name: whole}, names),))
 
 
@@ -295,7 +295,7 @@ def _read_file(file: Path, signature: Signature, labels: Sequence[str]) -> "tupl
 
 
 def _read_pool(file: Path, arrays: Arrays, signature: Signature) -> Pool:
-    inputs = signature.inputs
+    inputs = [spec for spec in signature.inputs if spec.name in arrays]
     if signature.batch_dim is None:
         fitted = {spec.name: _fitting(arrays[spec.name], spec, spec.shape, file)[np.newaxis] for spec in inputs}
         return Pool(fitted, (f"sample {file.name}",))
@@ -310,8 +310,8 @@ def _read_pool(file: Path, arrays: Arrays, signature: Signature) -> Pool:
     return Pool(fitted, (f"sample {file.name}",) * counts.pop())
 
 
-def _row_shapes(pool: Pool) -> list[tuple[int, ...]]:
-    return [array.shape[1:] for array in pool.arrays.values()]
+def _row_shapes(pool: Pool) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name, array.shape[1:]) for name, array in pool.arrays.items()]
 
 
 def _joined(pools: list[Pool]) -> Pool:
@@ -326,7 +326,7 @@ def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
             arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
         raise OptionError(f"can't read samples from {file}: it is no .npy or .npz file of numbers or text") from error
-    missing = [spec.name for spec in inputs if spec.name not in arrays]
+    missing = [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]
     if missing:
         raise OptionError(f"{file} lacks the input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
     return arrays

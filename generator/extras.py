@@ -17,13 +17,14 @@ class Extra:
 
 
 TORCH = ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors")
+SKLEARN = ("sklearn", "skl2onnx", "skops", "pandas")
 EXTRAS = {
     "bench": Extra(("plotext", "plotly", "prometheus_client", "psutil"), PerfError),
-    "boosting": Extra(("xgboost", "lightgbm", "onnxmltools", "sklearn", "skl2onnx", "skops"), SourceError),
+    "boosting": Extra(("xgboost", "lightgbm", "onnxmltools", *SKLEARN), SourceError),
     "hf": Extra(("transformers", "huggingface_hub", *TORCH), SourceError),
     "simplify": Extra(("onnxslim",), OptionError),
-    "sklearn": Extra(("sklearn", "skl2onnx", "skops"), SourceError),
-    "tensorflow": Extra(("tensorflow", "keras", "tf2onnx"), SourceError),
+    "sklearn": Extra(SKLEARN, SourceError),
+    "tensorflow": Extra(("tensorflow", "keras", "tf2onnx", "onnx_ir"), SourceError),
     "timm": Extra(("timm", *TORCH), SourceError),
     "torch": Extra(TORCH, SourceError),
 }

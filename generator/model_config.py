@@ -27,6 +27,7 @@ class ServedTensor:
     dims: tuple[int, ...]
     warmup_dims: tuple[int, ...]
     labels: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def _served(
         dims=tuple(-1 if isinstance(dim, str) else dim for dim in shape),
         warmup_dims=tuple(warmup.get(dim, 1) if isinstance(dim, str) else dim for dim in shape) or (1,),
         labels=LABELS if labels and spec.shape[-1:] == (len(labels),) else None,
+        optional=spec.optional,
     )
 
 
@@ -224,9 +226,15 @@ def _tensor_disagreement(kind: str, written: Any, planned: tuple[ServedTensor, .
         data_type = model_config_pb2.DataType.Name(tensor.data_type)
         if (dims, data_type) != (wanted.dims, wanted.data_type):
             return f"says {data_type}{list(dims)} of {tensor.name} where it is {wanted.data_type}{list(wanted.dims)}"
+        if kind == "input" and tensor.optional != wanted.optional:
+            return f"says {tensor.name} is {_kind(tensor.optional)} where it is {_kind(wanted.optional)}"
         if kind == "output" and tensor.label_filename not in ("", wanted.labels):
             return f"names the label file {tensor.label_filename!r}, which is not published"
     return None
+
+
+def _kind(optional: bool) -> str:
+    return "optional" if optional else "required"
 
 
 def _batch_disagreement(config: Any, plan: ConfigPlan) -> str | None:
@@ -235,7 +243,8 @@ def _batch_disagreement(config: Any, plan: ConfigPlan) -> str | None:
     if wrong:
         return f"prefers batches of {wrong[0]} where max_batch_size is {largest}"
     inputs = {tensor.name for tensor in plan.inputs}
+    required = {tensor.name for tensor in plan.inputs if not tensor.optional}
     for warmup in config.model_warmup:
-        if warmup.batch_size > max(largest, 1) or set(warmup.inputs) != inputs:
+        if warmup.batch_size > max(largest, 1) or not required <= set(warmup.inputs) <= inputs:
             return f"warms up with batch {warmup.batch_size} of {', '.join(warmup.inputs)}, which crashes Triton"
     return None

@@ -16,10 +16,8 @@ from generator.backends import BACKENDS
 from generator.errors import OptionError, nearest
 from generator.optimize import PRECISIONS, recipe_of
 from generator.specs import (
-    DTYPES,
     Calibration,
     Choice,
-    InputShape,
     Instances,
     Options,
     Pruning,
@@ -27,6 +25,10 @@ from generator.specs import (
     Tolerance,
     VersionPolicy,
 )
+from generator.written import input_shapes
+from generator.written import integer as _integer
+from generator.written import items as _items
+from generator.written import text as _text
 
 CONFIG_NAME = "modelrepo.toml"
 PLANS_ONLY = "It is for TensorRT plans: --backends tensorrt"
@@ -76,12 +78,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("expected text")
-    return value
-
-
 def _path(value: Any) -> Path:
     return Path(_text(value)).expanduser()
 
@@ -126,30 +122,6 @@ def _choice(*words: str) -> Callable[[Any], str]:
         return str(value)
 
     return parse
-
-
-def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        try:
-            if isinstance(value, (bool, float)):
-                raise ValueError
-            number = int(value)
-        except (TypeError, ValueError):
-            raise ValueError("expected a whole number") from None
-        if number < minimum:
-            raise ValueError(f"expected at least {minimum}")
-        if number > maximum:
-            raise ValueError(f"expected at most {maximum}")
-        return number
-
-    return parse
-
-
-def _items(value: Any, separator: str = ",") -> list[Any]:
-    items = value.split(separator) if isinstance(value, str) else value
-    if not isinstance(items, list) or not items or "" in items:
-        raise ValueError("expected a list without gaps")
-    return [item.strip() if isinstance(item, str) else item for item in items]
 
 
 def _backends(value: Any) -> tuple[Choice, ...]:
@@ -232,40 +204,6 @@ def _ranges(text: str) -> Ranges:
             raise ValueError(f"{dim!r} is there twice")
         ranges[dim] = (low, tuned, high)
     return ranges
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    try:
-        return tuple(map(_integer(1), _items(value, "x")))
-    except ValueError:
-        raise ValueError("expected sizes such as 3x224x224, or NAME=1x3x224x224:float32 for each input") from None
-
-
-def input_shapes(value: Any) -> tuple[InputShape, ...]:
-    """Read ``3x224x224``, or ``ids=1x128:int64,mask=1x128:int64``; a scalar is ``name=scalar:float32``.
-
-    Also reads a list of sizes, of such texts, or of what ``dataclasses.asdict`` made of the outcome.
-    """
-    items = _items(value) if value != [] else []
-    if items and all(isinstance(item, int) for item in items):
-        return (InputShape("", _shape(items)),)
-    shapes = tuple(map(_input_shape, items))
-    names = [each.name for each in shapes]
-    if len(set(names)) < len(names):
-        raise ValueError("expected each input once, as NAME=SHAPE:TYPE")
-    return shapes
-
-
-def _input_shape(item: Any) -> InputShape:
-    if isinstance(item, Mapping):
-        return InputShape(item["name"], tuple(item["shape"]), item["dtype"])
-    name, equals, rest = _text(item).rpartition("=")
-    sizes, colon, dtype = rest.partition(":")
-    dtype = {"string": "object"}.get(dtype, dtype)
-    if (equals and not name) or (colon and dtype not in DTYPES):
-        known = ", ".join("string" if each == "object" else each for each in DTYPES)
-        raise ValueError(f"expected NAME=1x3x224x224:TYPE with a type of {known}")
-    return InputShape(name, () if sizes == "scalar" else _shape(sizes), dtype)
 
 
 def _dynamic(value: Any) -> Mapping[str, Mapping[int, str]]:

@@ -151,7 +151,7 @@ def _verify(run: Run, export: Export, samples: Dataset, options: Options, progre
         try:
             found = verify.verify(
                 run,
-                onnxruntime.open_model(export.path),
+                onnxruntime.open_model(export.path, mapped=True),
                 export.signature,
                 max_batch_size=options.max_batch_size,
                 seed=options.seed,
@@ -173,7 +173,7 @@ def _served_batch(options: Options, export: Export, verification: Verification) 
     """Return the largest batch that Triton may form, and why it is 0 where the user asked for more."""
     if not options.max_batch_size:
         return 0, ()
-    unbatched = export.signature.unbatched
+    unbatched = export.signature.required.unbatched
     if unbatched:
         tensors = ", ".join(map(str, unbatched))
         return 0, (f"batching is off: {tensors} without the leading batch dimension that all others share",)

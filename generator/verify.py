@@ -134,6 +134,7 @@ class _Verifier:
         """Yield the generated inputs; of a model that may refuse some, those that it answers with numbers."""
         refused: list[str] = []
         answered = 0
+        unasked = {spec.name for spec in self.signature.inputs if spec.optional}
         for for_refusing, pool in generated(self.signature, self.sizes[-1], seed):
             if for_refusing and (answered or not self.blind):
                 break
@@ -143,12 +144,15 @@ class _Verifier:
             refused += filter(None, problems)
             answered += len(kept)
             if kept:
+                unasked -= pool.arrays.keys()
                 yield pool.only(kept)
         if not answered and not has_samples:
             raise SourceFault(
                 f"none of the generated inputs can be compared; {refused[0]}",
                 "Give inputs that the model answers with --samples",
             )
+        if unasked and not has_samples:
+            self.notes.append(f"no generated input with {', '.join(sorted(unasked))} is answered: give such --samples")
         if refused:
             self.notes.append(
                 f"{len(refused)} of {len(refused) + answered} generated inputs are left out; {refused[0]}"
@@ -199,8 +203,8 @@ class _Verifier:
                     raise SourceFault(
                         f"the source model answers the same input differently each time, in output {name!r} on input "
                         f"{pool.families[row]!r}",
-                        "It draws random numbers, as RandomNormal, Bernoulli or Dropout in training do: nothing can be "
-                        "compared with it",
+                        "It draws random numbers, as dropout in training does, or remembers what it was asked: nothing "
+                        "can be compared with it: docs/how-to/when-export-fails.md#dropout",
                     )
 
 

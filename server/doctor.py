@@ -48,6 +48,7 @@ def judge(facts: Facts) -> tuple[Check, ...]:
         _package(facts, "onnxruntime", "verifying and serving ONNX models", stops_server=True),
         _package(facts, "tritonclient", "asking a server: `infer`, the live check", stops_server=True),
         _torch(facts),
+        _frameworks(facts),
         _ports(facts),
         _shared_memory(facts),
         _docker(facts.docker),
@@ -113,6 +114,16 @@ def _torch(facts: Facts) -> Check:
     absent = " and ".join(name for name in ("torch", "torchvision") if not facts.packages[name])
     step = f"{facts.executable} -m pip install --editable '.[torch]', in the project's folder"
     return Check("torch", "missing", f"no {absent}", "`generate` from PyTorch models", step)
+
+
+def _frameworks(facts: Facts) -> Check:
+    absent = [extra for extra, packages in facts.lacking.items() if packages]
+    here = ", ".join(extra for extra in facts.lacking if extra not in absent)
+    if not absent:
+        return Check("frameworks", "ok", here)
+    step = f"{facts.executable} -m pip install --editable '.[{','.join(absent)}]', in the project's folder"
+    found = f"no {', '.join(absent)}" + (f"; {here}" if here else "")
+    return Check("frameworks", "missing", found, f"`generate` from models of {', '.join(absent)}", step)
 
 
 def _ports(facts: Facts) -> Check:

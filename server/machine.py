@@ -15,6 +15,7 @@ from pathlib import Path
 
 from generator import process
 from generator.backends.tensorrt import gpu_present
+from generator.catalogue import missing
 from generator.errors import ServerError
 from server import runtime, wheels
 from server.handle import Ports
@@ -24,6 +25,8 @@ from server.wheels import PERF_ANALYZER, PYTRITON
 PATIENCE = 1.0
 PORTS = (8000, 8001, 8002)
 PACKAGES = ("pip", "onnxruntime", "tritonclient", "torch", "torchvision", "tensorrt")
+# What models come from beside torch, whose packages are looked at by themselves.
+EXTRAS = ("timm", "hf", "tensorflow", "sklearn", "boosting")
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton and its Python-based backends meet
 DRIVER = Path("/sys/module/nvidia/version")
@@ -75,6 +78,7 @@ class Facts:
     python: str  # major and minor version, as Debian names its packages
     executable: str
     packages: Mapping[str, str | None]
+    lacking: Mapping[str, tuple[str, ...]]  # the packages that are missing, by the extra of a source
     cache: Cache
     wheel: bool  # downloaded by hand, to be unpacked
     triton: str | None
@@ -96,6 +100,7 @@ def look() -> Facts:
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         executable=sys.executable,
         packages={package: _version(package) for package in PACKAGES},
+        lacking={extra: missing(extra) for extra in EXTRAS},
         cache=_look_at_cache(wheels.cache_folder()),
         wheel=wheels.reachable(wheels.by_hand(PYTRITON)),
         triton=found.triton_version if found else None,

@@ -33,7 +33,8 @@ class Adapter:
         return run
 
     def _written(self, arrays: Arrays) -> Arrays:
-        return {spec.name: self._with_dims(arrays[spec.name], spec) for spec in self.signature.inputs}
+        given = (spec for spec in self.signature.inputs if spec.name in arrays)
+        return {spec.name: self._with_dims(arrays[spec.name], spec) for spec in given}
 
     def _with_dims(self, array: Array, spec: TensorSpec) -> Array:
         """Give a tensor of one value a sample the dimension that Triton insists on."""

@@ -16,7 +16,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,7 @@ from generator.progress import Progress
 from generator.results import Job
 from server import running_server
 from server.handle import Server
+from tests.kept_rows import KeptRows
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs/reference/conformance.md"
@@ -58,6 +59,7 @@ INEXPRESSIBLE = {
     r"has no inputs": "no inputs: Triton serves nothing that can't be asked",
     r"dimension of size 0, which Triton refuses": "a fixed dimension of size 0, which Triton refuses",
     r"declares no shape": "an input that declares no shape, which Triton would take for a scalar",
+    r"is in training mode": "in training mode: what it answers depends on what else it is asked",
     r"the file has opset": "newer than Triton's newest ONNX Runtime reads",
 }
 Values = Any  # an array; or what a sequence or an optional value is in Python, for cases that are out
@@ -302,23 +304,9 @@ def _check(case: Case, name: str, wanted: Values, got: Values) -> None:
     np.testing.assert_allclose(got, wanted, rtol=case.rtol, atol=case.atol, err_msg=name)
 
 
-class State:
-    """What a run has found so far, in a file beside the temporary ones, so that a run that was cut short goes on.
-
-    It counts only for the same code and packages.
-    """
-
-    def __init__(self, fresh: bool) -> None:
-        self.path = Path(tempfile.gettempdir()) / f"modelrepo-conformance-{_fingerprint()}.jsonl"
-        if fresh:
-            self.path.unlink(missing_ok=True)
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        self.outcomes = [Outcome(**json.loads(line)) for line in lines]
-
-    def add(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-        with self.path.open("a") as file:
-            file.write(json.dumps(asdict(outcome)) + "\n")
+def kept_outcomes(fresh: bool) -> KeptRows[Outcome]:
+    """Return what runs with the same code and packages have found; it lies beside the temporary files."""
+    return KeptRows(Path(tempfile.gettempdir()) / f"modelrepo-conformance-{_fingerprint()}.jsonl", Outcome, fresh)
 
 
 def _fingerprint() -> str:
@@ -379,8 +367,8 @@ not answer as expected, asked in process, and what Triton can't express. onnx {o
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run has found.")
 def main(only: str, fresh: bool) -> None:
     """Publish, serve and ask every case; write the page; exit with 1 where one failed."""
-    state = State(fresh)
-    done = {outcome.name for outcome in state.outcomes}
+    state = kept_outcomes(fresh)
+    done = {outcome.name for outcome in state.rows}
     cases = [case for case in all_cases() if re.search(only, case.name)]
     waiting = [case for case in cases if case.name not in done]
     start = time.monotonic()
@@ -393,7 +381,7 @@ def main(only: str, fresh: bool) -> None:
         count = min(position + GROUP, len(waiting))
         click.echo(f"{len(cases) - len(waiting) + count} of {len(cases)}, {time.monotonic() - start:.0f} s", err=True)
     names = {case.name for case in cases}
-    found = [outcome for outcome in state.outcomes if outcome.name in names]
+    found = [outcome for outcome in state.rows if outcome.name in names]
     if not only:
         PAGE.write_text(page(found), "utf-8")
     counts = Counter(outcome.status for outcome in found)

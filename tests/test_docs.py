@@ -33,6 +33,11 @@ PAGES = [
         "docs/how-to/automate.md",
         "docs/how-to/ask-a-model.md",
         "docs/how-to/lower-the-precision.md",
+        "docs/how-to/pytorch-models.md",
+        "docs/how-to/tensorflow-models.md",
+        "docs/how-to/scikit-learn.md",
+        "docs/how-to/hugging-face.md",
+        "docs/how-to/onnx-file.md",
     )
 ]
 

@@ -21,6 +21,7 @@ import pytest
 from cli import doctor as command
 from cli import errors
 from generator.errors import ServerError
+from generator.extras import EXTRAS
 from generator.progress import Progress
 from server import machine, runtime, wheels
 from server.doctor import Check, judge
@@ -42,6 +43,7 @@ COMPLETE = Facts(
         "pip": "24.0", "onnxruntime": "1.30.0", "tritonclient": "2.60.0", "torch": "2.9.0", "torchvision": "0.24.0",
         "tensorrt": "10.12.0",
     },
+    lacking=dict.fromkeys(machine.EXTRAS, ()),
     cache=Cache(Path("/home/ann/.cache/modelrepo"), 149_000_000, 80_000_000_000, obstacle=""),
     wheel=False,
     triton="2.51.0",
@@ -63,6 +65,7 @@ BARE = replace(
     ),
     python="3.14",
     packages=dict.fromkeys(COMPLETE.packages),
+    lacking={extra: EXTRAS[extra].modules for extra in machine.EXTRAS},
     cache=Cache(Path("/home/ann/.cache/modelrepo"), 0, 10_000_000, obstacle=""),
     triton=None,
     ports={8000: True, 8001: False, 8002: True},

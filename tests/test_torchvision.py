@@ -250,8 +250,11 @@ def test_trained_weights_that_hold_code_do_not_run_it(
     ("arguments", "code", "message"),
     [
         (("--model", "resnet5", "--weights", "random"), 3, "Did you mean resnet50 or"),
-        (("--model", "deeplabv3_resnet50", "--weights", "random"), 3, "is no image classifier"),
         (("--model", MODEL, "--weights", "random", "--input-shape", "64x64"), 2, "does not fit an image classifier"),
+        (("--model", MODEL, "--weights", "random", "--input-shape", "x=3x64x64:float32"), 2, "names the input 'x'"),
+        (("--model", MODEL, "--weights", "random", "--input-shape", "input=3x64x64:int64"), 2, "takes float32"),
+        (("--model", MODEL, "--weights", "random", "--dynamic", "image:0=batch"), 2, "names the input 'image'"),
+        (("--model", MODEL, "--weights", "random", "--task", "detection"), 2, "no matter to"),
         (("--model", "inception_v3", "--weights", "random", "--input-shape", "3x32x32"), 3, "itself fails on input"),
     ],
 )
@@ -297,10 +300,13 @@ def test_an_exporter_that_does_not_write_the_opset_is_told(generate: Generate, w
 def test_where_the_newer_exporter_fails_the_older_is_tried_and_the_report_says_so(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*arguments: object, **options: object) -> None:
-        raise RuntimeError("no translation for aten::novel")
+    def failing(*arguments: object, dynamo: bool, **options: object) -> None:
+        if dynamo:
+            raise RuntimeError("no translation for aten::novel")
+        export(*arguments, dynamo=False, **options)
 
-    monkeypatch.setattr("generator.export.torch._export_newer", failing)
+    export = torch.onnx.export
+    monkeypatch.setattr("torch.onnx.export", failing)
     outcome = generate(*RANDOM, "--max-batch-size", "2")
     assert outcome.code == 0, outcome.err
     (note,) = outcome.result["notes"]
@@ -312,14 +318,14 @@ def test_where_the_newer_exporter_fails_the_older_is_tried_and_the_report_says_s
 def test_where_both_exporters_fail_both_reasons_are_told(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*arguments: object, **options: object) -> None:
-        raise RuntimeError("no translation for aten::novel")
+    def failing(*arguments: object, dynamo: bool, **options: object) -> None:
+        raise RuntimeError(f"no translation for aten::novel, with dynamo={dynamo}")
 
-    monkeypatch.setattr("generator.export.torch._export_newer", failing)
-    monkeypatch.setattr("generator.export.torch._export_older", failing)
+    monkeypatch.setattr("torch.onnx.export", failing)
     outcome = generate(*RANDOM)
     assert outcome.code == 4
-    assert outcome.err.count("aten::novel") == 2
+    assert "dynamo=True" in outcome.err
+    assert "dynamo=False" in outcome.err
     assert snapshot(workdir) == {}
 
 

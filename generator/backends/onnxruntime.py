@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from generator import outline
 from generator.errors import VerificationError
 from generator.specs import Arrays, Artifact, Deferred, Instances, Options, Order, Settings, Signature
 
@@ -18,8 +19,11 @@ OPTIONS: tuple[str, ...] = ()
 GRAPH_LEVEL = 0
 # 0: as many threads as the host has cores. Written out so that a reader finds the knob.
 PARAMETERS = {"intra_op_thread_count": "0"}
-# What ONNX Runtime puts before some of its reasons: a line of its own source, and the function that this is in.
-SOURCE_LINE = re.compile(r"^/onnxruntime_src/\S+:\d+ \S.*?\)(?: const)? ")
+# From here on copies of the weights matter; ONNX Runtime reads the whole file, copies each of them, and packs most.
+LARGE_BYTES = 100 << 20
+# What ONNX Runtime puts before some of its reasons: the file, or a line of its own source and the function it is in.
+LOADING = re.compile(r"^Load model from .*? failed:\s*")
+SOURCE_LINE = re.compile(r"^(?:/onnxruntime_src/\S+:\d+ \S.*?\)(?: const)?|\w+\.(?:cc|h):\d+ \w+) ")
 
 
 def settings(name: str, options: Options, signature: Signature, precision: str, batch: int) -> Settings:
@@ -38,31 +42,40 @@ def build(order: Order) -> Artifact | Deferred:
     return Artifact({file.relative_to(export.path.parent).as_posix(): file for file in export.files})
 
 
-def open_session(path: Path, *, optimized: bool = True) -> Any:
-    """Open an ONNX model on the CPU, with every graph optimization or with none; raises whatever ONNX Runtime does."""
+def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
+    """Open an ONNX model on the CPU, with every graph optimization or with none; raises whatever ONNX Runtime does.
+
+    With ``mapped`` the weights of a large model stay in its files, which must not change as long as it is open.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # its errors are raised, too
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    model: str | bytes = str(path)
+    if mapped and sum(file.stat().st_size for file in path.parent.rglob("*")) >= LARGE_BYTES:
+        model = outline.read(path).SerializeToString()
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+        options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def reason(error: Exception) -> str:
     """Return the first line of one of ONNX Runtime's errors, without its codes."""
     first = str(error).strip().partition("\n")[0]
     told = first.rpartition("Status Message: ")[2].rpartition(" : ")[2].rpartition(" was false. ")[2]
-    return SOURCE_LINE.sub("", told).rstrip(" .")
+    return SOURCE_LINE.sub("", LOADING.sub("", told)).rstrip(" .")
 
 
-def open_model(path: Path) -> Callable[[Arrays], dict[str, Any]]:
+def open_model(path: Path, *, mapped: bool = False) -> Callable[[Arrays], dict[str, Any]]:
     """Open an ONNX model on the CPU and return a function that answers named inputs with named outputs.
 
-    Both raise VerificationError with ONNX Runtime's reason: a model that does not run here is not proven.
+    ``mapped`` is as in ``open_session``. Both raise VerificationError with ONNX Runtime's reason: a model that does not
+    run here is not proven.
     """
     try:
-        session = open_session(path)
+        session = open_session(path, mapped=mapped)
     except Exception as error:  # ONNX Runtime's errors share no class but Exception
         raise VerificationError(f"ONNX Runtime can't open the converted model: {error}") from error
     names = [output.name for output in session.get_outputs()]

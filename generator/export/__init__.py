@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
-from generator.export import onnx, torch
+from generator.export import onnx, sklearn, tensorflow, torch
 from generator.sources.model import SourceModel
 from generator.specs import Export, Options
 
@@ -19,4 +19,4 @@ class Exporter(Protocol):
         """Write ``model.onnx`` below ``folder``, as the target release reads it; ConversionError if impossible."""
 
 
-EXPORTERS: dict[str, Exporter] = {"torch": torch, "onnx": onnx}
+EXPORTERS: dict[str, Exporter] = {"torch": torch, "onnx": onnx, "sklearn": sklearn, "tensorflow": tensorflow}

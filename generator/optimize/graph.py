@@ -38,6 +38,8 @@ try:
 except Exception as error:
     sys.exit(str(error).strip().partition("\\n")[0])
 """
+# Before this IR, an initializer had to be an input, too.
+FIRST_IR_WITH_CONSTANTS = 4
 # Tensors of at least so many bytes go to the file of external data, where there is one.
 EXTERNAL_BYTES = 1 << 10
 
@@ -46,14 +48,26 @@ def load(path: Path) -> Any:
     """Return the ``onnx.ModelProto`` at ``path`` with its external data in it.
 
     Every node and every tensor has a name of its own, always the same for the same file: exporters leave out those of
-    nodes, which are kept by name, and the graphs of one If may use the same names for different tensors.
+    nodes, which are kept by name, and the graphs of one If may use the same names for different tensors. Initializers
+    are no inputs: the passes change the types of one and forget the other.
     """
     import onnx
 
     model = onnx.load(str(path))
+    close(model)
     name_nodes(model)
     name_tensors(model)
     return model
+
+
+def close(model: Any) -> None:
+    """Take initializers out of the inputs, where IR 3 and older list them all, and later ones the optional inputs."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    if len(inputs) < len(model.graph.input):
+        model.ir_version = max(model.ir_version, FIRST_IR_WITH_CONSTANTS)
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
 
 
 def name_nodes(model: Any) -> None:

@@ -65,7 +65,7 @@ class Variants:
         if choice.precision == "fp32" and not self.options.simplify and not self.options.prune:
             return self.proven
         recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
-        task = Task(choice, self.proven, self.options, recipe, self.folder / str(choice), self.progress)
+        task = Task(choice, self.proven.closed, self.options, recipe, self.folder / str(choice), self.progress)
         wanted = choice.precision, task.for_tensorrt
         data = self._data_for(task)
         for note in data.notes:  # before anything is made: they may be why it is refused

@@ -5,7 +5,19 @@ from typing import Protocol
 
 from generator.errors import SourceError, nearest
 from generator.progress import Progress
-from generator.sources import onnx, torchvision
+from generator.sources import (
+    exported_program,
+    hf,
+    keras,
+    onnx,
+    python,
+    savedmodel,
+    sklearn,
+    tflite,
+    timm,
+    torchscript,
+    torchvision,
+)
 from generator.sources.model import SourceModel
 from generator.specs import Options
 
@@ -57,7 +69,16 @@ class Source(Protocol):
 
 SOURCES: dict[str, Source] = {
     "torchvision": torchvision,
+    "timm": timm,
+    "hf": hf,
+    "torch": exported_program,
+    "torchscript": torchscript,
+    "python": python,
+    "keras": keras,
+    "savedmodel": savedmodel,
+    "tflite": tflite,
     "onnx": onnx,
+    "sklearn": sklearn,
 }
 DEFAULT_SCHEME = "torchvision"
 

@@ -19,7 +19,9 @@ class SourceModel:
 
     Where the symbolic dimensions of ``inputs`` were only guessed, ``fixed`` are the same inputs with all sizes, for
     exporters that do not take them otherwise. ``companions`` are files that belong to the model, such as a tokenizer's,
-    by their names in the version folder. ``notes`` tell the user what was decided.
+    by their names in the version folder. ``translations`` are functions of onnxscript for operators of the user's own,
+    by the operator as torch calls it, such as ``torch.ops.mine.twist.default``. ``exporter`` is
+    the only one of its framework's that reads the model, where not all do. ``notes`` tell the user what was decided.
     """
 
     reference: str
@@ -33,6 +35,8 @@ class SourceModel:
     preprocess: Mapping[str, Any] | None = None
     fixed: tuple[TensorSpec, ...] = ()
     companions: Mapping[str, Path] = field(default_factory=dict)
+    translations: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)
+    exporter: str = ""
     notes: tuple[str, ...] = ()
 
 

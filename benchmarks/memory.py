@@ -1,0 +1,181 @@
+"""The peak of memory that `generate` takes, as a multiple of the weights, for models that consist of them.
+
+python benchmarks/memory.py [NAME …]
+
+The imports alone are taken off, and Triton's processes counted apart. Nothing but the weights should be held: so the
+batch is 1, and for the vgg16, whose pictures weigh as much as half its weights in a batch of 16, that is measured, too.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pairs import machine
+
+LOOK_SECONDS = 0.02
+GENERATE = "import sys; from cli.entry import generate; sys.argv[0] = 'generate'; generate()"
+TORCH = "import torch, torchvision, torch.onnx, torch.export, onnxscript, onnxruntime, generator.pipeline"
+ONNX = "import onnx, onnxruntime, generator.pipeline"
+HF = f"{TORCH}, transformers"
+KERAS = "import tensorflow, keras, tf2onnx, onnx_ir, onnxruntime, generator.pipeline"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: how `generate` is told, what is imported for it, and how its files are made in the current folder."""
+
+    told: tuple[str, ...]
+    imports: str
+    make: Callable[[], Any] | None = None
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most memory that a command took in bytes: its own process, and at one time all those that it started."""
+
+    own: int
+    others: int
+
+
+def main() -> None:
+    """Measure each model, with the live check and without, and print the rows of a table."""
+    print(f"{machine()}\n")
+    print("| model | weights | live check | peak above imports | times the weights | Triton's processes |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for name in sys.argv[1:] or MODELS:
+        model = MODELS[name]
+        with tempfile.TemporaryDirectory(prefix="modelrepo-memory-") as folder:
+            if model.make:
+                program = f"import sys; sys.path[:0] = {sys.path!r}; import memory; memory.MODELS[{name!r}].make()"
+                subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+            imports = peak(["-c", model.imports], Path(folder)).own
+            for live in ("off", "require"):
+                told = [*model.told, "--max-batch-size", str(model.batch), "--live-check", live]
+                target = ["--repository", f"models-{live}", "--client-dir", "none"]
+                found = peak(["-c", GENERATE, *told, *target], Path(folder))
+                weights = sum(file.stat().st_size for file in Path(folder).glob(f"models-{live}/*/1/*"))
+                above = found.own - imports
+                cells = (name, _mb(weights), live, _mb(above), f"{above / weights:.2f}", _mb(found.others))
+                print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def peak(arguments: list[str], folder: Path) -> Peak:
+    """Run Python in ``folder``, and return the most memory it took; exits where it fails."""
+    own = others = 0
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=log, stderr=log)
+        watched = psutil.Process(process.pid)
+        while process.poll() is None:
+            own = max(own, _high_water(process.pid))
+            others = max(others, sum(map(_resident, _children(watched))))
+            time.sleep(LOOK_SECONDS)
+    if process.returncode:
+        sys.exit(f"{arguments} exited with {process.returncode}:\n{(folder / 'log.txt').read_text()}")
+    return Peak(own, others)
+
+
+def _high_water(pid: int) -> int:
+    """Return the peak of a process's resident memory in bytes; 0 for one that has ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _mb(count: float) -> str:
+    return f"{count / 1e6:.0f} MB"
+
+
+# What is measured.
+
+
+def make_onnx() -> None:
+    """Save 24 layers of 4096 x 2048 and back as ONNX, 0.8 GB of weights in the file."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(0)
+    nodes, weights, size = [], [], (2048, 4096)
+    for number in range(24):
+        shape = size if number % 2 == 0 else size[::-1]
+        values = random.standard_normal(shape, "float32") / np.float32(shape[0] ** 0.5)
+        weights.append(numpy_helper.from_array(values, f"w{number}"))
+        nodes.append(helper.make_node("MatMul", [f"x{number}", f"w{number}"], [f"y{number}"]))
+        nodes.append(helper.make_node("Tanh", [f"y{number}"], [f"x{number + 1}"]))
+    declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2048]) for name in ("x0", "x24")]
+    graph = helper.make_graph(nodes, "layers", declared[:1], declared[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), "layers.onnx")
+
+
+def make_hf() -> None:
+    """Save a BERT of the size of bert-base, 0.4 GB, as transformers does."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    BertModel(BertConfig()).save_pretrained("bert")
+
+
+def make_keras() -> None:
+    """Save Keras's VGG16, 0.55 GB."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    keras.applications.VGG16(weights=None).save("vgg16.keras")
+
+
+def make_state() -> None:
+    """Save the weights of a ViT-L/16, 1.2 GB, as a state dict."""
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    torch.save(models.vit_l_16().state_dict(), "vit.pth")
+
+
+def make_program() -> None:
+    """Save a ViT-B/16 as an ExportedProgram, 0.35 GB."""
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    module, example = models.vit_b_16().eval(), torch.zeros(2, 3, 224, 224)
+    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=({0: "batch"},)), "vit.pt2")
+
+
+RANDOM = ("--weights", "random")
+MODELS = {
+    "torchvision vgg16": Model(("--model", "vgg16", *RANDOM), TORCH),
+    "torchvision vgg16, batch 16": Model(("--model", "vgg16", *RANDOM), TORCH, batch=16),
+    "torchvision vit_l_16": Model(("--model", "vit_l_16", *RANDOM), TORCH),
+    "torchvision vit_l_16, its weights in a file": Model(
+        ("--model", "vit_l_16", "--weights", "vit.pth"), TORCH, make_state
+    ),
+    "an ExportedProgram": Model(("--model", "torch:vit.pt2"), TORCH, make_program),
+    "an ONNX file": Model(("--model", "onnx:layers.onnx"), ONNX, make_onnx),
+    "a Hugging Face folder": Model(("--model", "hf:./bert"), HF, make_hf),
+    "a Keras file": Model(("--model", "keras:vgg16.keras"), KERAS, make_keras),
+}
+
+if __name__ == "__main__":
+    main()

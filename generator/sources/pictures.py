@@ -1,0 +1,80 @@
+"""What sources of image models share: the shape that a user asks for, sizes to try, and how a client prepares one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from generator.errors import OptionError
+from generator.sources.model import with_dynamic
+from generator.specs import InputShape, TensorSpec
+
+COLOURS = 3
+# Networks halve an image up to five times: sizes that are this far apart fit them alike.
+STEP = 32
+
+
+def asked_shape(asked: Sequence[InputShape], inputs: Sequence[str], axes: Sequence[str], kind: str) -> tuple[int, ...]:
+    """Return the shape of one sample that a user gives for all of these inputs; none where nothing is given.
+
+    ``axes`` are its dimensions, the first its channels; a leading batch of 1 is left out. ``kind`` is what messages
+    call the model. Raises OptionError for another input, type or number of dimensions, and for shapes that differ.
+    """
+    for each in asked:
+        if each.name not in ("", *inputs):
+            raise OptionError(f"--input-shape names the input {each.name!r}", f"The model takes {' and '.join(inputs)}")
+        if each.dtype not in ("", "float32"):
+            raise OptionError(f"--input-shape gives {each.dtype}, and {kind} takes float32")
+    shapes = {
+        each.shape[1:] if len(each.shape) == len(axes) + 1 and each.shape[0] == 1 else each.shape for each in asked
+    }
+    if len(shapes) > 1:
+        raise OptionError(f"{' and '.join(inputs)} have one shape, and --input-shape gives several")
+    for shape in shapes:
+        if len(shape) != len(axes):
+            example = "x".join(("3", *(["16"] if len(axes) > COLOURS else []), "224", "224"))
+            raise OptionError(
+                f"input shape {'x'.join(map(str, shape))} does not fit {kind}",
+                f"Give {', '.join(axes[:-1])} and {axes[-1]} of one, such as {example}",
+            )
+    return next(iter(shapes), ())
+
+
+def opened(inputs: tuple[TensorSpec, ...], dynamic: Mapping[str, Mapping[int, str]]) -> tuple[TensorSpec, ...]:
+    """Return inputs with the dimensions that the user calls dynamic, and sizes of these that networks take."""
+    sized = {spec.name: spec.shape for spec in inputs}
+    return tuple(
+        replace(
+            spec,
+            sizes={
+                **spec.sizes,
+                **{
+                    dim: (size, size + STEP, size + 2 * STEP)
+                    for dim, size in zip(spec.shape, sized[spec.name], strict=True)
+                    if isinstance(dim, str) and isinstance(size, int)
+                },
+            },
+        )
+        for spec in with_dynamic(inputs, dynamic)
+    )
+
+
+def preprocess(
+    size: Sequence[int],
+    *,
+    resize: int,
+    interpolation: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    layout: str = "NCHW",
+) -> dict[str, Any]:
+    """Return what ``clients.load_image`` does to an image: resize, crop to height and width, scale, normalise."""
+    return {
+        "kind": "image",
+        "resize": resize,
+        "crop": list(size),
+        "interpolation": interpolation,
+        "scale": [0.0, 1.0],
+        "mean": list(mean),
+        "std": list(std),
+        "layout": layout,
+    }

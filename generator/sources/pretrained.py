@@ -1,0 +1,121 @@
+"""The weights of architectures that are named: random ones, a file of the user's, or those that were published."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import SourceError
+from generator.progress import Progress
+from generator.quiet import quiet
+from generator.sources import pytorch, state_dict
+from generator.specs import Options, Weights
+
+RANDOM: Literal["random"] = "random"
+PRETRAINED = "pretrained"
+
+
+class Absent(SourceError):
+    """Published weights that can't be had here: what to do about it, and where they would lie, if that is known."""
+
+    def __init__(self, message: str, remedy: str, expected_at: Path | None = None) -> None:
+        super().__init__(message, f"Use --weights random for an untrained model, or {remedy}")
+        self.remedy, self.expected_at = remedy, expected_at
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network without weights: ``build`` returns it, a ``torch.nn.Module``, for a number of classes.
+
+    ``classes`` is the number that it is published with, and ``size`` that of its weights in bytes. ``untrained`` builds
+    the network that gets random weights, and ``saved`` the one that a state dict was saved from, for a number of
+    classes, where these are others.
+    """
+
+    name: str
+    build: Callable[[int], Any]
+    classes: int
+    size: int
+    untrained: Callable[[], Any] | None = None
+    saved: Callable[[dict[str, Any], int], Any] | None = None
+
+
+Published = Callable[[Progress], tuple[Any, Weights]]
+
+
+def load(architecture: Architecture, published: Published, options: Options, progress: Progress) -> tuple[Any, Weights]:
+    """Return a network in evaluation mode with the weights that the options ask for, and where these came from.
+
+    ``published`` loads those that belong to it, and raises Absent where they can't be had: then the network gets random
+    ones if the options allow it. Raises SourceError for weights that can't be had, read or fitted.
+    """
+    memory.check(architecture.size, architecture.name)
+    with quiet():
+        if options.weights == RANDOM:
+            module, weights = _untrained(architecture, options)
+        elif options.weights != PRETRAINED:
+            path = Path(options.weights)
+            module = fitted(architecture, state_dict.read_state(path, options.trust_source), path)
+            weights = Weights("file", path.name, untrained=False, sha256=sha256_of(path))
+        else:
+            module, weights = _published(architecture, published, options, progress)
+    return module.eval(), weights
+
+
+def _untrained(architecture: Architecture, options: Options, expected_at: Path | None = None) -> tuple[Any, Weights]:
+    build = architecture.untrained or (lambda: architecture.build(architecture.classes))
+    module = pytorch.seeded(build, options.seed)
+    where = str(expected_at) if expected_at else None
+    return module, Weights(RANDOM, f"seed {options.seed}", untrained=True, expected_at=where)
+
+
+def _published(
+    architecture: Architecture, published: Published, options: Options, progress: Progress
+) -> tuple[Any, Weights]:
+    try:
+        return published(progress)
+    except Absent as error:
+        if not options.allow_untrained:
+            raise
+        progress.warn(
+            f"{error.message}; {architecture.name} gets RANDOM weights (seed {options.seed}) because modelrepo.toml "
+            f"says allow_untrained = true: its answers mean nothing. For its own, {error.remedy}, and run again"
+        )
+        return _untrained(architecture, options, error.expected_at)
+
+
+def fitted(architecture: Architecture, state: dict[str, Any], origin: Path) -> Any:
+    """Build the network that ``state`` fits, also where it was trained on another number of classes."""
+    saved = architecture.saved
+    build = architecture.build if saved is None else partial(saved, state)
+    module = build(architecture.classes)
+    classes = _classes(module.state_dict(), state, architecture.classes)
+    if classes != architecture.classes:
+        module = build(classes)
+    state_dict.fit(module, _counted(module.state_dict(), state), origin, architecture.name)
+    return module
+
+
+def _classes(own: dict[str, Any], state: dict[str, Any], classes: int) -> int:
+    """Return the number of classes that explains every tensor of another length: a detector has some rows for each.
+
+    It is ``classes``, those of ``own``, where there is no such number.
+    """
+    found = set()
+    for key in state.keys() & own.keys():
+        theirs, ours = state[key].shape, own[key].shape
+        if theirs != ours:
+            alike = len(theirs) == len(ours) > 0 and theirs[1:] == ours[1:] and theirs[0] * classes % ours[0] == 0
+            found.add(theirs[0] * classes // ours[0] if alike else 0)
+    return found.pop() if len(found) == 1 and min(found) > 0 else classes
+
+
+def _counted(own: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state with counters for batch norms that were frozen in training: they have none, and it needs none."""
+    lacking = own.keys() - state.keys()
+    if not all(key.endswith("num_batches_tracked") for key in lacking):
+        return state
+    return {**state, **{key: own[key] for key in lacking}}

@@ -1,0 +1,221 @@
+"""timm's models: `--model timm:resnet50` or `timm:resnet50.a1_in1k`, with timm's weights, random ones or a file."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from generator import memory
+from generator.digests import sha256_of
+from generator.errors import ModelRepoError, SourceError, nearest
+from generator.extras import need
+from generator.progress import Progress
+from generator.quiet import quiet
+from generator.sources import pictures, pretrained, pytorch, state_dict
+from generator.sources.hf import hub
+from generator.sources.model import SourceModel
+from generator.specs import Options, TensorSpec, Weights
+
+FORM = "timm:NAME, or timm:NAME.TAG"
+SUMMARY = "timm's image models; a tag names a set of their weights"
+FRAMEWORKS = ("torch",)
+PACKAGES = ("timm",)
+OPTIONS = ("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source")
+INPUT = "input"
+AXES = ("channels", "height", "width")
+# The files that timm looks for in a repository of the hub, in its order.
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+# How timm prepares an image in the only way that clients know: the shorter side resized, the centre cut out.
+CENTER = "center"
+
+
+def names_file(name: str) -> bool:
+    """Return False: models are named."""
+    return False
+
+
+def default_name(name: str) -> str:
+    """Return the model's own name, its tag included."""
+    return name
+
+
+def known() -> tuple[str, ...]:
+    """Return the names of timm's architectures, and of those with each tag that there are weights for."""
+    timm = need("timm", extra="timm")
+    return tuple(sorted({*timm.list_models(), *timm.list_models(pretrained=True)}))
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless timm has an architecture of that name, and weights for it where they are wanted."""
+    timm = need("timm", extra="timm")
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture) or "/" in name:
+        raise SourceError(f"unknown timm model {name!r}", nearest(name, timm.list_models()))
+    tags = [each.partition(".")[2] for each in timm.list_models(f"{architecture}.*", pretrained=True)]
+    if tag and tag not in tags:
+        offered = nearest(tag, tags) if tags else f"Use --model timm:{architecture} --weights random"
+        raise SourceError(f"timm has no weights {tag!r} for {architecture}", offered)
+    if not tags and options.weights == pretrained.PRETRAINED and not options.allow_untrained:
+        raise SourceError(
+            f"timm has no pretrained weights for {name}",
+            "Use --weights random for an untrained model, or --weights FILE for your own",
+        )
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return none: the architecture is code, and weights are an option."""
+    return ()
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the model in evaluation mode.
+
+    Its input is float32 (batch, channels, height, width), an image as timm's own data configuration prepares it, which
+    ``preprocess`` says; its output float32 (batch, classes) before softmax, or features where it has no classes. Raises
+    SourceError for an unknown name, unusable weights and a size that the network does not take.
+    """
+    check(name, options)
+    timm = need("timm", extra="timm")
+    reference = f"timm:{name}"
+    asked = pictures.asked_shape(options.input_shape, (INPUT,), AXES, "a timm model")
+    config = timm.get_pretrained_cfg(name)
+    arguments = _arguments(config, asked)
+    module, weights = pretrained.load(
+        _architecture(reference, name, config.num_classes, arguments),
+        lambda progress: _published(name, arguments),
+        options,
+        progress,
+    )
+    data = timm.data.resolve_model_data_config(module)
+    shape = asked or tuple(data["input_size"])
+    preprocess, note = _preprocess(data, shape)
+    return pytorch.source_model(
+        reference,
+        module,
+        pictures.opened((TensorSpec(INPUT, "float32", ("batch", *shape)),), options.dynamic),
+        weights,
+        labels=_labels(module),
+        preprocess=preprocess,
+        notes=(note,) if note else (),
+    )
+
+
+def _arguments(config: Any, asked: tuple[int, ...]) -> dict[str, Any]:
+    """Return what a model is built with: code that exporters read, and the size where that shapes the weights."""
+    arguments: dict[str, Any] = {"exportable": True}
+    if asked and asked[0] != config.input_size[0]:
+        arguments["in_chans"] = asked[0]
+    if asked and config.fixed_input_size and asked[1:] != tuple(config.input_size[1:]):
+        arguments["img_size"] = asked[1:]
+    return arguments
+
+
+def _architecture(reference: str, name: str, classes: int, arguments: Mapping[str, Any]) -> pretrained.Architecture:
+    timm = need("timm", extra="timm")
+
+    def build(classes: int) -> Any:
+        try:
+            return timm.create_model(name, num_classes=classes, **arguments)
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # whatever the model's code raises
+            raise _unbuildable(reference, arguments, error) from error
+
+    with quiet():
+        return pretrained.Architecture(reference, build, classes, memory.of_built(partial(build, classes)))
+
+
+def _unbuildable(reference: str, arguments: Mapping[str, Any], error: Exception) -> SourceError:
+    size = arguments.get("img_size")
+    if size:
+        height, width = size
+        return SourceError(
+            f"{reference} is not made for {height}x{width}: {pytorch.cause(error)}", "Leave --input-shape out"
+        )
+    return SourceError(f"{reference} can't be built: {pytorch.cause(error)}")
+
+
+def _published(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Weights]:
+    """Return a model with weights that timm loads, and where they came from.
+
+    What lies in the hub's cache is used as it is, without a question to the hub, which takes half a minute where there
+    is no network. Raises Absent where they can't be had, and SourceError where they can't be read.
+    """
+    timm = need("timm", extra="timm")
+    config = timm.get_pretrained_cfg(name)
+    file = _cached(config)
+    overlay = {"pretrained_cfg_overlay": {"file": str(file)}} if file and not config.custom_load else {}
+    try:
+        with state_dict.no_code():
+            module = timm.create_model(name, pretrained=True, **overlay, **arguments)
+    except ModelRepoError:
+        raise
+    except Exception as error:  # timm, the hub, its HTTP client, torch and the model's code share no class
+        if config.has_weights and not _is_absence(error):
+            raise SourceError(
+                f"the weights of timm:{name} can't be used: {pytorch.cause(error)}",
+                "Remove them from the cache to download them again",
+            ) from error
+        raise _absent(name, config, error) from error
+    file = file or _cached(config)
+    detail = ".".join(filter(None, (name.partition(".")[0], config.tag)))
+    return module, Weights("pretrained", detail, untrained=False, sha256=sha256_of(file) if file else None)
+
+
+def _is_absence(error: Exception) -> bool:
+    """Tell whether an error is one of the network or of the disk: the hub's own and urllib's are OSError."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("http")
+
+
+def _absent(name: str, config: Any, error: Exception) -> pretrained.Absent:
+    if not config.has_weights:
+        return pretrained.Absent(f"timm has no pretrained weights for {name}", "name a file of yours with --weights")
+    reason = pytorch.cause(error).partition(": ")[2].rstrip(". ") or type(error).__name__
+    if not config.hf_hub_id:
+        return pretrained.Absent(f"can't download the weights of timm:{name}: {reason}", f"download {config.url}")
+    remedy = (
+        f"where there is a network, hf download {config.hf_hub_id} --local-dir FOLDER, and here --weights "
+        f"FOLDER/{HUB_FILES[0]}"
+    )
+    where = f"{config.hf_hub_id} is not in the hub's cache {hub.cache()}, and can't be downloaded: {reason}"
+    return pretrained.Absent(where, remedy, hub.cache() / f"{hub.PREFIX}{config.hf_hub_id.replace('/', '--')}" / "refs")
+
+
+def _cached(config: Any) -> Path | None:
+    """Return the file of a model's weights in the hub's cache, or in torch's; None where there is none."""
+    if config.hf_hub_id:
+        snapshot = hub.cached(config.hf_hub_id)
+        names = [config.hf_hub_filename] if config.hf_hub_filename else HUB_FILES
+        candidates = [snapshot / each for each in names] if snapshot else []
+    else:
+        from torch.hub import get_dir
+
+        candidates = [Path(get_dir()) / "checkpoints" / Path(config.url).name] if config.url else []
+    return next((file for file in candidates if file.exists()), None)
+
+
+def _labels(module: Any) -> tuple[str, ...]:
+    """Return the names of a model's classes: its own, or those of the part of ImageNet that has as many."""
+    from timm import data
+
+    own = module.pretrained_cfg.get("label_names")
+    if own:
+        return tuple(own)
+    subset = data.infer_imagenet_subset(module)
+    return tuple(data.ImageNetInfo(subset).label_descriptions()) if subset else ()
+
+
+def _preprocess(config: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict[str, Any] | None, str]:
+    """Return what a client does to an image, or None and why it can't be said in its terms."""
+    problem = ""
+    if shape[0] != pictures.COLOURS:
+        problem = f"it takes {shape[0]} channels"
+    elif config["crop_mode"] != CENTER:
+        problem = f"timm prepares one by {config['crop_mode']!r}, which is no crop of the centre"
+    if problem:
+        return None, f"clients are not told how to prepare an image: {problem}"
+    return pictures.preprocess(
+        shape[1:],
+        resize=int(min(shape[1:]) / config["crop_pct"]),
+        interpolation=config["interpolation"],
+        mean=config["mean"],
+        std=config["std"],
+    ), ""

@@ -1,0 +1,138 @@
+"""torchvision's models: `--model resnet50`, with its own weights, random ones or a file of yours.
+
+``tasks`` is the table of what they are for, ``published`` has their own weights, and ``detectors`` what is special to
+those that answer boxes.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from generator.errors import SourceError, nearest
+from generator.extras import need
+from generator.progress import Progress
+from generator.sources import pictures, pretrained, pytorch
+from generator.sources.model import SourceModel
+from generator.sources.steady import steady
+from generator.sources.torchvision import detectors, published
+from generator.sources.torchvision.tasks import Task, task_of
+from generator.specs import Dim, Options, TensorSpec
+
+FORM = "torchvision:NAME, or NAME"
+SUMMARY = "torchvision's models: classification, segmentation, detection, video and optical flow"
+FRAMEWORKS = ("torch",)
+PACKAGES = ("torchvision",)
+OPTIONS = ("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source")
+BATCH = "batch"
+FLOAT_BYTES = 4
+
+
+def names_file(name: str) -> bool:
+    """Return False: models are named."""
+    return False
+
+
+def default_name(name: str) -> str:
+    """Return the model's own name."""
+    return name
+
+
+def known() -> tuple[str, ...]:
+    """Return the names that torchvision lists."""
+    return tuple(need("torchvision.models", extra="torch").list_models())
+
+
+def check(name: str, options: Options) -> None:
+    """Raise SourceError unless torchvision lists ``name``."""
+    models = need("torchvision.models", extra="torch")
+    if name not in models.list_models():
+        raise SourceError(f"unknown torchvision model {name!r}", nearest(name, models.list_models()))
+
+
+def files(name: str) -> tuple[Path, ...]:
+    """Return none: the architecture is code, and weights are an option."""
+    return ()
+
+
+def load(name: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the model in evaluation mode, its inputs float32 and named by its task.
+
+    Images are (batch, 3, height, width), a detector's (3, height, width), clips (batch, 3, frames, height, width), each
+    normalised as ``preprocess`` says. A classifier answers (batch, classes) before softmax, a segmenter (batch,
+    classes, height, width), a detector what it found, one row a box, RAFT (batch, 2, height, width) in pixels. Raises
+    SourceError for an unknown name or unusable weights, OptionError for a shape that does not fit.
+    """
+    check(name, options)
+    models = need("torchvision.models", extra="torch")
+    task = task_of(name, models)
+    if task is None:
+        raise SourceError(f"torchvision model {name!r} is for a task that is not known here", "Update modelrepo")
+    own = published.weights_of(name, models)
+    transforms = own.transforms()
+    asked = pictures.asked_shape(options.input_shape, task.inputs, task.axes, task.kind)
+    module, weights = pretrained.load(
+        _architecture(name, task, own, asked, models),
+        lambda progress: published.load(name, task.arguments(name), own, models, progress),
+        options,
+        progress,
+    )
+    shape = asked or task.shape(transforms, module)
+    inputs = pictures.opened(_inputs(task, shape), options.dynamic)
+    notes = task.notes
+    if not task.batched and weights.kind == pretrained.RANDOM:
+        detectors.vary(module, task.call(pytorch.examples(inputs)))
+        notes = (*notes, detectors.VARIED)
+    source = pytorch.source_model(
+        f"torchvision:{name}",
+        _answering(module, task.answers) if task.answers else module,
+        inputs,
+        weights,
+        call=task.call,
+        output_names=(pytorch.OUTPUT,) if task.labelled else (),
+        labels=tuple(own.meta["categories"]) if task.labelled else (),
+        preprocess=task.preprocess(transforms, shape),
+        notes=notes,
+    )
+    return steady(replace(source, exporter="torchscript")) if task.decides else source
+
+
+def _architecture(name: str, task: Task, own: Any, asked: tuple[int, ...], models: Any) -> pretrained.Architecture:
+    classes = len(own.meta.get("categories", ()))
+    sized = next((told for prefix, told in task.sized.items() if name.startswith(prefix)), None)
+    arguments = dict(task.arguments(name))
+    if sized:
+        arguments |= sized(asked or task.shape(own.transforms(), None))
+
+    def build(classes: int, **more: Any) -> Any:
+        counted = {"num_classes": classes} if classes else {}
+        return models.get_model(name, weights=None, **{**arguments, **counted, **more})
+
+    return pretrained.Architecture(
+        name,
+        build,
+        classes,
+        own.meta["num_params"] * FLOAT_BYTES,
+        untrained=lambda: build(classes, **task.untrained(name)),
+        saved=lambda state, classes: build(classes, **task.saved(arguments, state)),
+    )
+
+
+def _inputs(task: Task, shape: tuple[int, ...]) -> tuple[TensorSpec, ...]:
+    whole: tuple[Dim, ...] = (BATCH, *shape) if task.batched else shape
+    return tuple(TensorSpec(each, "float32", whole, task.domain) for each in task.inputs)
+
+
+def _answering(module: Any, answers: Callable[[Any], Any]) -> Any:
+    """Return a module that serves of what another answers what ``answers`` makes of it."""
+    import torch
+
+    class Answering(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *tensors: Any) -> Any:
+            return answers(self.module(*tensors))
+
+    return Answering().eval()

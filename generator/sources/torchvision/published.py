@@ -1,0 +1,64 @@
+"""torchvision's own weights: downloaded into torch's cache, checked, and loaded by torchvision itself."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from generator.digests import sha256_of
+from generator.download import fetch
+from generator.errors import SourceError
+from generator.progress import Progress
+from generator.sources import state_dict
+from generator.sources.pretrained import Absent
+from generator.specs import Weights
+
+
+def weights_of(name: str, models: Any) -> Any:
+    """Return the weights that torchvision has for a model; for a quantized one those that it was made of."""
+    default = models.get_model_weights(name).DEFAULT
+    return default.meta.get("unquantized", default)
+
+
+def load(name: str, arguments: Mapping[str, Any], weights: Any, models: Any, progress: Progress) -> tuple[Any, Weights]:
+    """Return a model with its published weights, and where these came from.
+
+    torchvision loads them: it knows the architecture that each set was trained in. Raises Absent where they can't be
+    downloaded, and SourceError for a file that is not what its name says, or not readable.
+    """
+    file = _cached(weights.url)
+    digest = _downloaded(weights.url, file, progress)
+    try:
+        with state_dict.no_code():
+            module = models.get_model(name, weights=weights, progress=False, **arguments)
+    except Exception as error:
+        # As in state_dict.read_state: torch raises many kinds for a broken file.
+        raise SourceError(
+            f"{file} is not a readable weights file: {type(error).__name__}", "Remove it to download it again"
+        ) from error
+    return module, Weights("pretrained", str(weights), untrained=False, sha256=digest)
+
+
+def _downloaded(url: str, file: Path, progress: Progress) -> str:
+    """Have the file in torch's cache, and return its SHA-256, which starts as its name says."""
+    named = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    prefix = named.group(1) if named else ""
+    if not file.exists():
+        try:
+            fetch(url, file, prefix, progress)
+        except SourceError as error:
+            if error.hint:  # what came is not what was wanted
+                raise
+            raise Absent(error.message, f"put the file at {file}", file) from error
+    digest = sha256_of(file)
+    if not digest.startswith(prefix):
+        raise SourceError(
+            f"{file} is not what its name says: its SHA-256 is {digest}", "Remove it to download it again"
+        )
+    return digest
+
+
+def _cached(url: str) -> Path:
+    from torch.hub import get_dir
+
+    return Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]

@@ -1,0 +1,1 @@
+"""Every model that can be named: generated, proven, served; `make coverage` writes docs/reference/coverage.md."""

@@ -1,0 +1,84 @@
+"""`make coverage`: generates, proves and serves every model of the tables, and writes docs/reference/coverage.md."""
+
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+
+import click
+
+from generator import memory
+from tests.conftest import PROJECT
+from tests.coverage.cases import FAMILIES, cases_of
+from tests.coverage.page import PAGE as PAGE
+from tests.coverage.page import page
+from tests.coverage.row import Row
+from tests.coverage.runner import Limits, run
+from tests.kept_rows import KeptRows
+
+STATE = PROJECT / "build/coverage/rows.jsonl"
+# A model whose memory is bounded by this leaves the machine some.
+SHARE_OF_MEMORY = 0.9
+
+
+@click.command()
+@click.option("--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), help="Only this; may repeat.")
+@click.option("--only", default="", help="Only models whose FAMILY/NAME matches this expression.")
+@click.option("--first", type=click.IntRange(1), help="Only the first N of each family.")
+@click.option("--jobs", default=1, type=click.IntRange(1), help="How many run at a time.")
+@click.option("--seconds", default=900.0, help="How long a model may take. Default: 900.")
+@click.option("--fresh", is_flag=True, help="Forget what earlier runs have found.")
+@click.option("--retry-failed", is_flag=True, help="Run those again that failed.")
+@click.option("--update-page", is_flag=True, help="Run nothing; write the page from what is known.")
+def main(
+    families: tuple[str, ...],
+    only: str,
+    first: int | None,
+    jobs: int,
+    seconds: float,
+    fresh: bool,
+    retry_failed: bool,
+    update_page: bool,
+) -> None:
+    """Run what is not known yet with the tools that are installed; exit with 1 where a model failed.
+
+    What was found is kept after each model: a run that is interrupted goes on where it was. The page is written where
+    all was to be run.
+    """
+    kept = KeptRows(STATE, Row, fresh)
+    cases = {family: cases_of(family) for family in FAMILIES if not families or family in families}
+    tools = {family: FAMILIES[family].tools for family in cases}
+    wanted = [case for own in cases.values() for case in own[:first] if re.search(only, case.key)]
+    known = {row.key: row for row in kept.rows if row.tools == tools.get(row.key.partition("/")[0])}
+    waiting = (
+        []
+        if update_page
+        else [case for case in wanted if case.key not in known or (retry_failed and known[case.key].reason)]
+    )
+    start = time.monotonic()
+    limits = Limits(jobs, seconds, int(memory.available() * SHARE_OF_MEMORY / jobs))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with closing(run(waiting, limits)) as rows:
+            for count, found in enumerate(rows, 1):
+                row = replace(found, tools=tools[found.key.partition("/")[0]])
+                kept.add(row)
+                known[row.key] = row
+                outcome = f"FAILED: {row.reason}" if row.reason else f"{row.exporter}, {row.seconds:.0f} s"
+                elapsed = time.monotonic() - start
+                click.echo(f"{count} of {len(waiting)}, {elapsed:.0f} s: {row.key}: {outcome}", err=True)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+    if update_page or not (families or only or first):
+        PAGE.write_text(page(cases, known), "utf-8")
+    counts = Counter("failed" if known[case.key].reason else "served" for case in wanted if case.key in known)
+    click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    sys.exit(1 if counts["failed"] else 0)
+
+
+if __name__ == "__main__":
+    main()

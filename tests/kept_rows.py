@@ -1,0 +1,29 @@
+"""What a long run has found so far, row by row in a file, so that one that was cut short goes on where it was."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Generic, TypeVar
+
+Row = TypeVar("Row")
+
+
+class KeptRows(Generic[Row]):
+    """Rows of a frozen dataclass ``kind``, kept as JSON lines at ``path``; ``fresh`` forgets those of earlier runs."""
+
+    def __init__(self, path: Path, kind: type[Row], fresh: bool = False) -> None:
+        self.path = path
+        if fresh:
+            path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:  # the last line was cut short
+            path.write_bytes(whole)
+        self.rows = [kind(**json.loads(line)) for line in whole.splitlines()]
+
+    def add(self, row: Row) -> None:
+        """Keep a row, at once."""
+        self.rows.append(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(row)) + "\n")  # type: ignore[call-overload]
