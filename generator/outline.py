@@ -29,23 +29,6 @@ def read(path: Path) -> Any:
             raise DecodeError(f"{path} is no ONNX model, or a truncated one") from error
 
 
-def with_weights(model: Any, path: Path) -> Any:
-    """Return a copy of an outline of the model at ``path``, changed or not, with the weights that were left there."""
-    import onnx
-
-    complete = onnx.ModelProto()
-    complete.CopyFrom(model)
-    with path.open("rb") as file:
-        for tensor in complete.graph.initializer:
-            if in_own_file(tensor, path):
-                place = {entry.key: entry.value for entry in tensor.external_data}
-                file.seek(int(place["offset"]))
-                tensor.raw_data = file.read(int(place["length"]))
-                tensor.ClearField("external_data")
-                tensor.ClearField("data_location")
-    return complete
-
-
 def in_own_file(tensor: Any, path: Path) -> bool:
     """Tell whether ``read`` left this initializer of the model at ``path`` where it was."""
     return any(entry.key == "location" and entry.value == path.name for entry in tensor.external_data)

@@ -21,7 +21,7 @@ def misbehave(family: str, names: Sequence[str], folder: Path, cores: set[int], 
         if name == "hangs":
             time.sleep(MINUTE)
         if name == "takes":
-            taken = bytearray(b"x" * (700 << 20))
+            taken = bytearray(b"x" * (250 << 20))
             time.sleep(MINUTE)
             taken.clear()
         rows.send(Row(f"{family}/{name}", exporter=str(folder)))

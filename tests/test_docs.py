@@ -15,10 +15,13 @@ from cli.bench import bench
 from cli.compare import compare
 from cli.generate import generate
 from cli.infer import infer
+from cli.models import models
 from cli.serve import serve
+from generator.catalogue import extras_of
 from generator.options import FIELDS
 from generator.progress import Progress
 from generator.releases import RELEASES
+from generator.sources import SOURCES
 from generator.specs import Instances, Tolerance, VersionPolicy
 from server import runtime
 from tests.conftest import PROJECT
@@ -37,6 +40,7 @@ PAGES = [
         "docs/how-to/tensorflow-models.md",
         "docs/how-to/scikit-learn.md",
         "docs/how-to/hugging-face.md",
+        "docs/how-to/image-models.md",
         "docs/how-to/onnx-file.md",
     )
 ]
@@ -124,7 +128,7 @@ def update(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-goldens"))
 
 
-@pytest.mark.parametrize("command", [generate, serve, infer, bench, compare], ids=lambda command: command.name)
+@pytest.mark.parametrize("command", [generate, models, serve, infer, bench, compare], ids=lambda command: command.name)
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
     called = "generate" if command is generate else f"modelrepo {command.name}"
@@ -158,6 +162,23 @@ def test_the_reference_lists_every_key_of_the_file(update: bool) -> None:
         "the file, an unknown key is an error.\n\n" + "\n".join(rows) + "\n"
     )
     check_page(update, "modelrepo-toml.md", reference_page("modelrepo.toml", text))
+
+
+def test_the_reference_lists_every_source(update: bool) -> None:
+    rows = ["| `--model` | what | needs | models of | options of its own |", "|---|---|---|---|---|"]
+    for scheme, source in SOURCES.items():
+        extras = " or ".join(f"`modelrepo[{extra}]`" for extra in extras_of(scheme)) or "nothing more"
+        options = ", ".join(f"`--{name.replace('_', '-')}`" for name in source.OPTIONS)
+        frameworks = ", ".join(source.FRAMEWORKS)
+        form = ", ".join(f"`{each}`" for each in source.FORM.split(", or "))
+        rows.append(f"| {form} | {source.SUMMARY} | {extras} | {frameworks} | {options} |")
+    text = (
+        "What `generate --model` takes, and `[models.NAME]` in [modelrepo.toml](modelrepo-toml.md). A name without a "
+        "scheme is torchvision's. Paths are seen from the current folder, in `modelrepo.toml` from that file. An "
+        "option that is no matter to a source is refused for it. [modelrepo models](models.md) lists what can be "
+        "named.\n\n" + "\n".join(rows) + "\n"
+    )
+    check_page(update, "sources.md", reference_page("Sources", text))
 
 
 def test_the_reference_lists_the_releases(update: bool) -> None:

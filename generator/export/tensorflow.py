@@ -10,7 +10,7 @@ from generator.errors import ConversionError
 from generator.export import onnx_file
 from generator.export.description import describe, observed_dims
 from generator.export.onnx import DOMAINS
-from generator.export.tensorflow_graph import Frozen, Weight
+from generator.export.tensorflow_graph import Frozen, Weight, with_sizes
 from generator.export.tensorflow_graph import frozen as frozen_graph
 from generator.export.tensorflow_operators import handlers
 from generator.export.tensorflow_weights import fill, fold
@@ -86,7 +86,7 @@ def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> Any:
             with library.Graph().as_default():
                 library.import_graph_def(frozen.definition, name="")
                 definition = tf_loader.tf_optimize(inputs, outputs, frozen.definition)
-            library.import_graph_def(definition, name="")
+            library.import_graph_def(with_sizes(definition, frozen.weights), name="")
             made = process_tf_graph(graph, input_names=inputs, output_names=outputs, **common)
         return optimizer.optimize_graph(made).make_model(f"converted from {source.reference}")
 

@@ -171,16 +171,25 @@ def _only_read(name: str, readers: Mapping[str, list[Any]]) -> bool:
     )
 
 
+def with_sizes(definition: Any, weights: Mapping[str, Weight]) -> Any:
+    """Return a graph whose placeholders of ``weights`` have their sizes."""
+    for node in definition.node:
+        if node.name in weights:
+            for dim, size in zip(node.attr["shape"].shape.dim, weights[node.name].shape, strict=True):
+                dim.size = size
+    return definition
+
+
 def _open(node: Any, weight: Weight) -> None:
-    """Make the constant that stands for a weight a placeholder."""
+    """Make the constant that stands for a weight a placeholder, without sizes: TensorFlow's optimizer fills those."""
     name = node.name
     node.Clear()
     node.name, node.op = name, "Placeholder"
     node.attr["dtype"].type = weight.dtype.as_datatype_enum
     shape = node.attr["shape"].shape
     shape.SetInParent()
-    for size in weight.shape:
-        shape.dim.add().size = size
+    for _ in weight.shape:
+        shape.dim.add().size = -1
 
 
 def _table(name: str, readers: Mapping[str, list[Any]]) -> Any:

@@ -272,7 +272,8 @@ def _holds(expression: Any, size: int) -> bool:
 def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> tuple[Path, ...]:
     import torch
 
-    outputs = observed_dims(source.run, source.inputs)
+    symbolic = any(isinstance(dim, str) for spec in source.inputs for dim in spec.shape)
+    outputs = observed_dims(source.run, source.inputs) if symbolic else {}
     shapes: Mapping[str, Any] = {**{spec.name: spec.shape for spec in source.inputs}, **outputs}
     # It turns its own log on, which prints a failed graph on the standard output, where a report is to stand.
     with patch.object(torch._C, "_jit_set_onnx_log_enabled", lambda enabled: None):

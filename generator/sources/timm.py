@@ -36,7 +36,7 @@ def names_file(name: str) -> bool:
 
 def default_name(name: str) -> str:
     """Return the model's own name, its tag included."""
-    return name
+    return name.rpartition("/")[2]
 
 
 def known() -> tuple[str, ...]:

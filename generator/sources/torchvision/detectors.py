@@ -3,8 +3,8 @@
 from typing import Any
 
 VARIED = (
-    "its random weights are scaled layer by layer, and it answers ten boxes at most: otherwise it would find all boxes "
-    "equally likely, and their order would mean nothing"
+    "its random weights are scaled layer by layer, and it answers four boxes at most: otherwise it would find all boxes"
+    " equally likely, and their order would mean nothing"
 )
 
 

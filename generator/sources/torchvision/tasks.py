@@ -15,7 +15,7 @@ FRAMES = 16
 # Height and width of the first crops that torchvision's references train RAFT with, those of FlyingChairs.
 FLOW = (368, 496)
 # Detectors with random weights answer no more boxes than these: among many, some always lie too close to tell apart.
-FEW_BOXES = 10
+FEW_BOXES = 4
 
 ANY = Domain()
 
