@@ -160,7 +160,8 @@ def make_program() -> None:
 
     torch.manual_seed(0)
     module, example = models.vit_b_16().eval(), torch.zeros(2, 3, 224, 224)
-    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=({0: "batch"},)), "vit.pt2")
+    program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, "vit.pt2")
 
 
 RANDOM = ("--weights", "random")

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from clients.images import load_image
-from generator.errors import InputRefused, OptionError
+from generator.errors import InputRefused, OptionError, SourceError
 from generator.options import ConfigFile, parse_field, resolve
 from generator.progress import Progress
 from generator.sources import SOURCES, pretrained, pytorch
@@ -99,11 +99,17 @@ def test_a_quantized_model_is_said_to_be_the_float_one() -> None:
         ("raft_small", "image3=3x128x128", "names the input 'image3'"),
         ("mc3_18", "3x112x112", "does not fit a video classifier"),
         (DETECTOR, "2x3x64x64", "does not fit a detector"),
+        (SEGMENTER, "1x64x64", "does not fit a segmentation model"),
     ],
 )
 def test_a_shape_that_does_not_fit_the_task_is_refused(name: str, shape: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         load(name, input_shape=shape)
+
+
+def test_what_a_network_does_not_take_is_told_before_it_is_exported() -> None:
+    with pytest.raises(SourceError, match=r"raft_small itself fails on image1\[batch, 3, 64, 64\]"):
+        load("raft_small", input_shape="3x64x64")
 
 
 def test_dimensions_can_be_made_dynamic_and_are_tried_with_sizes_that_networks_take() -> None:

@@ -13,11 +13,14 @@ COLOURS = 3
 STEP = 32
 
 
-def asked_shape(asked: Sequence[InputShape], inputs: Sequence[str], axes: Sequence[str], kind: str) -> tuple[int, ...]:
+def asked_shape(
+    asked: Sequence[InputShape], inputs: Sequence[str], axes: Sequence[str], kind: str, *, any_channels: bool = False
+) -> tuple[int, ...]:
     """Return the shape of one sample that a user gives for all of these inputs; none where nothing is given.
 
-    ``axes`` are its dimensions, the first its channels; a leading batch of 1 is left out. ``kind`` is what messages
-    call the model. Raises OptionError for another input, type or number of dimensions, and for shapes that differ.
+    ``axes`` are its dimensions, the first its channels, three unless ``any_channels``; a leading batch of 1 is left
+    out. ``kind`` is what messages call the model. Raises OptionError for another input, type, number of dimensions or
+    of channels, and for shapes that differ.
     """
     for each in asked:
         if each.name not in ("", *inputs):
@@ -30,7 +33,7 @@ def asked_shape(asked: Sequence[InputShape], inputs: Sequence[str], axes: Sequen
     if len(shapes) > 1:
         raise OptionError(f"{' and '.join(inputs)} have one shape, and --input-shape gives several")
     for shape in shapes:
-        if len(shape) != len(axes):
+        if len(shape) != len(axes) or not (any_channels or shape[0] == COLOURS):
             example = "x".join(("3", *(["16"] if len(axes) > COLOURS else []), "224", "224"))
             raise OptionError(
                 f"input shape {'x'.join(map(str, shape))} does not fit {kind}",

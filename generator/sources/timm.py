@@ -49,8 +49,9 @@ def check(name: str, options: Options) -> None:
     """Raise SourceError unless timm has an architecture of that name, and weights for it where they are wanted."""
     timm = need("timm", extra="timm")
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture) or "/" in name:
-        raise SourceError(f"unknown timm model {name!r}", nearest(name, timm.list_models()))
+    names = timm.list_models()  # without those that have another name now
+    if architecture not in names:
+        raise SourceError(f"unknown timm model {name!r}", nearest(name, names))
     tags = [each.partition(".")[2] for each in timm.list_models(f"{architecture}.*", pretrained=True)]
     if tag and tag not in tags:
         offered = nearest(tag, tags) if tags else f"Use --model timm:{architecture} --weights random"
@@ -77,7 +78,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     check(name, options)
     timm = need("timm", extra="timm")
     reference = f"timm:{name}"
-    asked = pictures.asked_shape(options.input_shape, (INPUT,), AXES, "a timm model")
+    asked = pictures.asked_shape(options.input_shape, (INPUT,), AXES, "a timm model", any_channels=True)
     config = timm.get_pretrained_cfg(name)
     arguments = _arguments(config, asked)
     module, weights = pretrained.load(

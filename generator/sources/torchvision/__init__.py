@@ -12,6 +12,7 @@ from typing import Any
 from generator.errors import SourceError, nearest
 from generator.extras import need
 from generator.progress import Progress
+from generator.quiet import quiet
 from generator.sources import pictures, pretrained, pytorch
 from generator.sources.model import SourceModel
 from generator.sources.steady import steady
@@ -79,10 +80,6 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     )
     shape = asked or task.shape(transforms, module)
     inputs = pictures.opened(_inputs(task, shape), options.dynamic)
-    notes = task.notes
-    if not task.batched and weights.kind == pretrained.RANDOM:
-        detectors.vary(module, task.call(pytorch.examples(inputs)))
-        notes = (*notes, detectors.VARIED)
     source = pytorch.source_model(
         f"torchvision:{name}",
         _answering(module, task.answers) if task.answers else module,
@@ -92,8 +89,12 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         output_names=(pytorch.OUTPUT,) if task.labelled else (),
         labels=tuple(own.meta["categories"]) if task.labelled else (),
         preprocess=task.preprocess(transforms, shape),
-        notes=notes,
+        notes=task.notes,
     )
+    if task.untrained and weights.kind == pretrained.RANDOM:
+        with quiet():
+            detectors.vary(module, task.call(pytorch.examples(inputs)))
+        source = replace(source, notes=(*source.notes, detectors.VARIED))
     return steady(replace(source, exporter="torchscript")) if task.decides else source
 
 
@@ -113,7 +114,7 @@ def _architecture(name: str, task: Task, own: Any, asked: tuple[int, ...], model
         build,
         classes,
         own.meta["num_params"] * FLOAT_BYTES,
-        untrained=lambda: build(classes, **task.untrained(name)),
+        untrained=lambda: build(classes, **(task.untrained(name) if task.untrained else {})),
         saved=lambda state, classes: build(classes, **task.saved(arguments, state)),
     )
 

@@ -47,7 +47,7 @@ class Task:
     decides: bool = False
     arguments: Callable[[str], Mapping[str, Any]] = lambda name: {}
     sized: Mapping[str, Callable[[Sequence[int]], Mapping[str, Any]]] = field(default_factory=dict)
-    untrained: Callable[[str], Mapping[str, Any]] = lambda name: {}
+    untrained: Callable[[str], Mapping[str, Any]] | None = None
     saved: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda arguments, state: {}
     call: Call = positional
     answers: Callable[[Any], Any] | None = None
