@@ -6,6 +6,7 @@ ModelRepoError         1  unexpected
 ├── ConversionError    4  conversion to ONNX or to what a backend serves
 ├── VerificationError  5  the converted model does not answer as its source does
 │   └── InputRefused      the source itself does not answer an input
+│       └── Unsteady      it does, and rounding decides what
 ├── RepositoryError    6  the model repository or its state folder
 ├── ServerError        7  a Triton server that can't be had, started, reached or asked
 ├── PerfError          8  a measurement that can't be made, or that finds a limit broken or an answer lost
@@ -14,6 +15,7 @@ ModelRepoError         1  unexpected
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ModelRepoError(Exception):
@@ -56,6 +58,14 @@ class VerificationError(ModelRepoError):
 
 class InputRefused(VerificationError):
     """The source model does not answer an input that it was asked; another input may do."""
+
+
+class Unsteady(InputRefused):
+    """Rounding decides what the source model answers an input: it may be asked, but compared with nothing."""
+
+    def __init__(self, message: str, answer: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class RepositoryError(ModelRepoError):

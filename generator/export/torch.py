@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from generator.backends import onnxruntime
-from generator.errors import ConversionError, InputRefused, SourceError, VerificationError
+from generator.errors import ConversionError, InputRefused, SourceError, Unsteady, VerificationError
 from generator.export import onnx_file, troubles
 from generator.export.description import describe, observed_dims
 from generator.extras import need
@@ -297,6 +297,8 @@ def _check_source_runs(source: SourceModel) -> None:
     sizes = example_sizes(source.inputs)
     try:
         source.run({spec.name: example(spec, sizes) for spec in source.inputs})
+    except Unsteady:
+        return
     except InputRefused as error:
         told = error.message.removeprefix("the source model ")
         raise SourceError(f"{source.reference} itself {told}") from error

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from generator.errors import InputRefused
+from generator.errors import Unsteady
 from generator.sources.model import SourceModel
 from generator.specs import Arrays
 
@@ -17,8 +17,8 @@ KEPT_BYTES = 256 << 20
 def steady(source: SourceModel) -> SourceModel:
     """Return a source that refuses inputs whose answers hang on rounding, as where two scores are all but equal.
 
-    No comparison could tell anything of those: any conversion may answer them otherwise. Answers are kept, since
-    exporting and verification ask the same several times, and here each costs three.
+    It raises Unsteady: no comparison could tell anything, since any conversion may answer them otherwise. Answers are
+    kept, since exporting and verification ask the same several times, and here each costs three.
     """
     from generator.remembered import Remembered  # brings numpy, which no help page needs
 
@@ -26,9 +26,8 @@ def steady(source: SourceModel) -> SourceModel:
         answer = source.run(arrays)
         for change in (CHANGE, -CHANGE):
             if not _alike(answer, source.run({name: _changed(array, change) for name, array in arrays.items()})):
-                raise InputRefused(
-                    f"the source model lets rounding decide: it answers otherwise where the input changes by {CHANGE:g}"
-                )
+                told = f"it answers otherwise where the input changes by {CHANGE:g}"
+                raise Unsteady(f"the source model lets rounding decide: {told}", answer)
         return answer
 
     kept = Remembered(ask, KEPT_BYTES)

@@ -159,10 +159,7 @@ TASKS = (
         arguments=lambda name: {"weights_backbone": None},
         untrained=_few,
         call=_one_image,
-        notes=(
-            "it takes one image, without a batch axis, of values in 0..1, and answers as many boxes as it finds: "
-            "Triton can't batch that",
-        ),
+        notes=("it takes one image, without a batch axis, of values in 0..1, and answers as many boxes as it finds",),
     ),
     Task(
         "a video classifier",
