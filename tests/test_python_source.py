@@ -1,5 +1,7 @@
 """`--model python:MODULE:FACTORY`: user code is found, imported, called, and blamed by its line where it fails."""
 
+import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -125,6 +127,20 @@ def test_a_keras_model_and_a_tf_function_go_the_way_of_tensorflow(generate: Gene
     outcome = generate(*arguments, "bad.weights.h5")
     assert outcome.code == 3
     assert "bad.weights.h5 does not fit python:nets:model" in outcome.err
+
+
+def test_code_of_both_frameworks_is_exported(workdir: Path) -> None:
+    """TensorFlow and the compiler of torch each bring LLVM, and the process is aborted unless in the right order."""
+    pytest.importorskip("tensorflow")
+    code("""
+        import tensorflow
+        import torch
+        net = torch.nn.Linear(4, 2)
+    """)
+    told = ["generate", "--model", "python:nets:net", "--input-shape", "1x4", "--live-check", "off", "-q"]
+    program = f"import sys; sys.argv = {told}; from cli.entry import generate; generate()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", program], cwd=workdir, env=environment, check=True)
 
 
 # What describes the inputs.

@@ -20,7 +20,11 @@ from generator.errors import SourceError
 from generator.options import ConfigFile, resolve
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import find, keras, savedmodel, tensorflow_models, tflite
+from generator.sources import find, keras, savedmodel, tflite
+from generator.sources import tensorflow as sources
+from generator.sources.tensorflow.declared import declared_from
+from generator.sources.tensorflow.function import function_source
+from generator.sources.tensorflow.layers import keras_source
 from generator.specs import Options, Weights
 from tests.conftest import Generate, Outcome, snapshot
 
@@ -30,7 +34,7 @@ WIDE = 300  # a layer this wide has weights that do not pass through tf2onnx
 
 def save_keras(folder: Path) -> None:
     """Save Keras models: of several inputs, of images, of words, with all operators of ours; and what is refused."""
-    library = tensorflow_models.keras()
+    library = sources.keras()
     layers = library.layers
     library.utils.set_random_seed(0)
 
@@ -78,13 +82,13 @@ def save_keras(folder: Path) -> None:
     library.Sequential([library.Input((4,)), Own()]).save(folder / "own.keras")
     text = layers.TextVectorization(output_sequence_length=4, vocabulary=["red", "green"])
     phrase = library.Input((), dtype="string", name="phrase")
-    library.Model(phrase, text(phrase)).save(folder / "phrase.keras")
+    library.Model(phrase, text(phrase), name="words").save(folder / "phrase.keras")
 
 
 def save_models(folder: Path) -> None:
     """Save SavedModels, with text and a table, with control flow, without a signature; and a quantized TFLite file."""
-    tensorflow = tensorflow_models.tensorflow()
-    library = tensorflow_models.keras()
+    tensorflow = sources.tensorflow()
+    library = sources.keras()
 
     class Words(tensorflow.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -236,7 +240,7 @@ def test_an_example_says_what_a_file_does_not(generate: Generate, models: Path) 
 
 def test_models_in_memory_are_sources_too() -> None:
     """What a factory of the user's returns: a Keras model without layers' graph, or a function of TensorFlow's."""
-    library, tensorflow = tensorflow_models.keras(), tensorflow_models.tensorflow()
+    library, tensorflow = sources.keras(), sources.tensorflow()
 
     class Own(library.Model):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -250,14 +254,14 @@ def test_models_in_memory_are_sources_too() -> None:
     model = Own()
     model(np.zeros((1, 4), "float32"))
     asked = options("python:own:model")
-    source = tensorflow_models.keras_source("python:own", model, asked, Weights("own", "own", untrained=False))
+    source = keras_source("python:own", model, asked, Weights("own", "own", untrained=False))
     assert [str(spec) for spec in source.inputs] == ["input[batch, 4]"]
     assert source.output_names == ("a", "rest_0", "rest_1_b")
     assert "'rest_2' is left out" in source.notes[0]
     ones = np.ones((2, 4), "float32")
     np.testing.assert_allclose(source.run({"input": ones})["a"], model(ones)["a"], rtol=1e-6)
-    declared = tensorflow_models.declared_from({"x": tensorflow.TensorSpec([None, 2], "int8")})
-    twice = tensorflow_models.function_source(
+    declared = declared_from({"x": tensorflow.TensorSpec([None, 2], "int8")})
+    twice = function_source(
         "python:twice", lambda tensors: tensors[0] * 2, declared, asked, Weights("own", "own", untrained=False)
     )
     assert twice.run({"x": np.array([[1, 2]], "int8")})["output"].tolist() == [[2, 4]]

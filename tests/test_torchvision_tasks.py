@@ -16,9 +16,10 @@ from clients.images import load_image
 from generator.errors import InputRefused, OptionError, SourceError
 from generator.options import ConfigFile, parse_field, resolve
 from generator.progress import Progress
-from generator.sources import SOURCES, pretrained, pytorch
+from generator.sources import SOURCES, pytorch
 from generator.sources.model import SourceModel
-from generator.sources.steady import steady
+from generator.sources.pytorch import pretrained
+from generator.sources.pytorch.steady import steady
 from generator.sources.torchvision import detectors
 from generator.specs import Arrays, Options, TensorSpec, Weights
 from tests.conftest import Generate, snapshot

@@ -58,6 +58,7 @@ def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) ->
         model = outline.read(path).SerializeToString()
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
+        options.enable_cpu_mem_arena = False  # it keeps what a batch was computed with
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

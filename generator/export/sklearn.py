@@ -12,11 +12,11 @@ from generator.extras import need
 from generator.inputs import example
 from generator.quiet import quiet
 from generator.releases import release_named
-from generator.sources.estimator_file import first_line
-from generator.sources.estimators import entries, is_column_transformer, last_step
 from generator.sources.model import SourceModel
 from generator.sources.sklearn import Tabular
-from generator.sources.tabular import BATCH, Table
+from generator.sources.sklearn.estimator_file import first_line
+from generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
+from generator.sources.sklearn.tabular import BATCH, Table
 from generator.specs import Dim, Export, Options, TensorSpec
 
 PACKAGES = ("scikit-learn", "skl2onnx", "onnxmltools", "onnx")

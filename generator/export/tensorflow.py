@@ -17,7 +17,8 @@ from generator.export.tensorflow_weights import fill, fold
 from generator.extras import need
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow_models import Traced, cause, tensorflow, unheard
+from generator.sources.tensorflow import cause, tensorflow, unheard
+from generator.sources.tensorflow.function import Traced
 from generator.specs import Dim, Export, Options
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir")

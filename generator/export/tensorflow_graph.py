@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.sources.tensorflow_models import tensorflow
+from generator.sources.tensorflow import tensorflow
 
 # Weights at least this large, in bytes, do not pass through tf2onnx, where no other operator than these reads them, nor
 # one that only moves them around: it converts those in the same way whether they are constant or not.

@@ -14,12 +14,13 @@ from generator.errors import OptionError, SourceError
 from generator.extras import need
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import formats, pytorch, state_dict, training
-from generator.sources.arguments import BATCH
+from generator.sources import formats, pytorch
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.model import SourceModel
+from generator.sources.pytorch import state_dict, training
+from generator.sources.pytorch.arguments import BATCH
 from generator.specs import DTYPES, Options, TensorSpec, Weights, unknown_domain
 
 FORM = "torch:FILE.pt2"

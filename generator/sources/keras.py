@@ -14,12 +14,13 @@ from generator.errors import SourceError
 from generator.extras import require
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import formats, tensorflow_models
+from generator.sources import formats, tensorflow
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow_models import cause
+from generator.sources.tensorflow import cause
+from generator.sources.tensorflow.layers import keras_source
 from generator.specs import Options, Weights
 
 FORM = "keras:FILE"
@@ -58,7 +59,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     reference = f"keras:{path.name}"
     memory.check(_size(path), reference)
     weights = Weights("file", path.name, untrained=False, sha256=sha256_of(path))
-    return tensorflow_models.keras_source(reference, _loaded(path, options.trust_source), options, weights)
+    return keras_source(reference, _loaded(path, options.trust_source), options, weights)
 
 
 def _size(path: Path) -> int:
@@ -70,7 +71,7 @@ def _size(path: Path) -> int:
 
 
 def _loaded(path: Path, trust: bool) -> Any:
-    keras = tensorflow_models.keras()
+    keras = tensorflow.keras()
     try:
         with quiet(), _without_drawing(keras), _unpacked(path) as readable:
             return keras.saving.load_model(readable, compile=False, safe_mode=not trust)

@@ -10,11 +10,13 @@ from generator.errors import SourceError, nearest
 from generator.extras import require
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import formats, tensorflow_models
+from generator.sources import formats
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow_models import cause
+from generator.sources.tensorflow import cause, tensorflow
+from generator.sources.tensorflow.declared import declared_from
+from generator.sources.tensorflow.function import function_source
 from generator.specs import Options, Weights
 
 FORM = "savedmodel:FOLDER"
@@ -70,10 +72,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     def call(tensors: Sequence[Any]) -> Any:
         return function(**dict(zip(specs, tensors, strict=True)))
 
-    return tensorflow_models.function_source(
+    return function_source(
         reference,
         call,
-        tensorflow_models.declared_from(specs),
+        declared_from(specs),
         options,
         Weights("file", f"{folder.resolve().name}, signature {chosen}", untrained=False, sha256=sha256_of(variables)),
         owner=loaded,
@@ -81,10 +83,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _loaded(folder: Path) -> Any:
-    tensorflow = tensorflow_models.tensorflow()
+    library = tensorflow()
     try:
         with quiet():
-            return tensorflow.saved_model.load(str(folder))
+            return library.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises OSError, ValueError, NotFoundError, … for what it can't read
         raise SourceError(f"{folder} can't be loaded: {cause(error)}") from error
 

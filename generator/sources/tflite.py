@@ -13,12 +13,22 @@ from generator.errors import InputRefused, SourceError
 from generator.extras import require
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import formats, tensorflow_models
+from generator.sources import formats
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow_models import Declared, cause
+from generator.sources.tensorflow import cause, tensorflow, unheard
+from generator.sources.tensorflow.declared import (
+    COUNTED,
+    INPUT,
+    OUTPUT,
+    Declared,
+    dtype_name,
+    input_specs,
+    named,
+    unique,
+)
 from generator.specs import Arrays, Options, TensorSpec, Weights, unknown_domain
 
 FORM = "tflite:FILE"
@@ -66,13 +76,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     taken, given = interpreter.get_input_details(), interpreter.get_output_details()
     called = _called(interpreter)
     declared = tuple(
-        _declared(each, input_name)
-        for each, input_name in zip(taken, _names(taken, called, tensorflow_models.INPUT), strict=True)
+        _declared(each, input_name) for each, input_name in zip(taken, _names(taken, called, INPUT), strict=True)
     )
-    inputs = tensorflow_models.input_specs(reference, declared, options)
-    outputs = tensorflow_models.unique(
-        _names(given, called, tensorflow_models.OUTPUT), [each.name for each in declared]
-    )
+    inputs = input_specs(reference, declared, options)
+    outputs = unique(_names(given, called, OUTPUT), [each.name for each in declared])
     return SourceModel(
         reference=reference,
         framework="tensorflow",
@@ -86,13 +93,13 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 def _interpreter(path: Path) -> Any:
     """Open a file with the interpreter of LiteRT, or that of TensorFlow, which releases after 2.21 may lack."""
-    tensorflow = tensorflow_models.tensorflow()
+    library = tensorflow()
     try:
         lite = importlib.import_module("ai_edge_litert.interpreter")
     except ModuleNotFoundError:
-        lite = tensorflow.lite
+        lite = library.lite
     try:
-        with quiet(), tensorflow_models.unheard():
+        with quiet(), unheard():
             interpreter = lite.Interpreter(model_path=str(path))
             interpreter.allocate_tensors()
     except Exception as error:  # the interpreter raises ValueError or RuntimeError, with what C++ says
@@ -114,16 +121,14 @@ def _names(details: Sequence[dict[str, Any]], called: dict[str, str], kind: str)
     """Return names for tensors: those of the signature; what TensorFlow made up is only numbered."""
     names = [called.get(each["name"], each["name"]) for each in details]
     clean = [name.removesuffix(":0").removeprefix("serving_default_") for name in names]
-    return tensorflow_models.named(
-        ["" if tensorflow_models.COUNTED.fullmatch(name) or MADE_UP.match(name) else name for name in clean], kind
-    )
+    return named(["" if COUNTED.fullmatch(name) or MADE_UP.match(name) else name for name in clean], kind)
 
 
 def _declared(detail: dict[str, Any], name: str) -> Declared:
     import numpy as np
 
     dtype = np.dtype(detail["dtype"]).name
-    dtype = tensorflow_models.dtype_name("object" if dtype.startswith(("bytes", "str")) else dtype, name)
+    dtype = dtype_name("object" if dtype.startswith(("bytes", "str")) else dtype, name)
     signature = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
     return Declared(name, dtype, tuple(None if dim < 0 else int(dim) for dim in signature), unknown_domain(dtype))
 

@@ -11,9 +11,10 @@ from generator.errors import ModelRepoError, SourceError, nearest
 from generator.extras import need
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import pictures, pretrained, pytorch, state_dict
+from generator.sources import pytorch
 from generator.sources.hf import hub
 from generator.sources.model import SourceModel
+from generator.sources.pytorch import pictures, pretrained, state_dict
 from generator.specs import Options, TensorSpec, Weights
 
 FORM = "timm:NAME, or timm:NAME.TAG"

@@ -10,12 +10,13 @@ from generator.errors import SourceError
 from generator.extras import need
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import formats, pytorch, training
-from generator.sources.arguments import Forward, Parameter, call_with, inputs_of, opened
+from generator.sources import formats, pytorch
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.model import SourceModel
+from generator.sources.pytorch import training
+from generator.sources.pytorch.arguments import Forward, Parameter, call_with, inputs_of, opened
 from generator.specs import Options, Weights
 
 FORM = "torchscript:FILE.pt"

@@ -13,9 +13,10 @@ from generator.errors import SourceError, nearest
 from generator.extras import need
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import pictures, pretrained, pytorch
+from generator.sources import pytorch
 from generator.sources.model import SourceModel
-from generator.sources.steady import steady
+from generator.sources.pytorch import pictures, pretrained
+from generator.sources.pytorch.steady import steady
 from generator.sources.torchvision import detectors, published
 from generator.sources.torchvision.tasks import Task, task_of
 from generator.specs import Dim, Options, TensorSpec

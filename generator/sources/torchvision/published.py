@@ -9,8 +9,8 @@ from generator.digests import sha256_of
 from generator.download import fetch
 from generator.errors import SourceError
 from generator.progress import Progress
-from generator.sources import state_dict
-from generator.sources.pretrained import Absent
+from generator.sources.pytorch import state_dict
+from generator.sources.pytorch.pretrained import Absent
 from generator.specs import Weights
 
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from generator.sources import pictures
-from generator.sources.pytorch import Call, positional
+from generator.sources.pytorch import Call, pictures, positional
 from generator.specs import Domain
 
 IMAGE = ("channels", "height", "width")

@@ -11,7 +11,8 @@ from generator.digests import sha256_of
 from generator.errors import SourceError
 from generator.progress import Progress
 from generator.quiet import quiet
-from generator.sources import pytorch, state_dict
+from generator.sources import pytorch
+from generator.sources.pytorch import state_dict
 from generator.specs import Options, Weights
 
 RANDOM: Literal["random"] = "random"

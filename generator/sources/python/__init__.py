@@ -13,9 +13,15 @@ from generator import memory
 from generator.digests import sha256_of
 from generator.errors import SourceError, nearest
 from generator.progress import Progress
-from generator.sources import exported_program, formats, pytorch, state_dict, tensorflow_models, torchscript, user_code
-from generator.sources.arguments import Forward, call_with, forward_of, inputs_of, opened
+from generator.sources import exported_program, formats, pytorch, torchscript
 from generator.sources.model import SourceModel
+from generator.sources.python import user_code
+from generator.sources.pytorch import state_dict
+from generator.sources.pytorch.arguments import Forward, call_with, forward_of, inputs_of, opened
+from generator.sources.tensorflow import tensorflow
+from generator.sources.tensorflow.declared import Declared, declared_from
+from generator.sources.tensorflow.function import function_source
+from generator.sources.tensorflow.layers import keras_source
 from generator.specs import InputShape, Options, Weights
 from generator.written import input_shapes
 
@@ -63,7 +69,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     module, attribute = _parts(name)
     reference = f"python:{name}"
     if user_code.imports(files(name)) & {"tensorflow", "keras"} and find_spec("tensorflow"):
-        tensorflow_models.tensorflow()  # imports it without what it has to say
+        tensorflow()  # imports it without what it has to say
     loaded = user_code.load(module)
     factory = _attribute(loaded, module, attribute)
     path = None if options.weights in ("pretrained", "random") else Path(options.weights)
@@ -235,7 +241,7 @@ def _source(
 ) -> SourceModel:
     if _is_keras(model) and not _is_torch(model):  # Keras on PyTorch makes modules of it
         _fit_keras(reference, model, path)
-        return tensorflow_models.keras_source(reference, model, replace(options, input_shape=shapes), weights)
+        return keras_source(reference, model, replace(options, input_shape=shapes), weights)
     if path and not _is_torch(model):
         raise SourceError(
             f"{reference} makes a {type(model).__name__}, which no file of weights can be loaded into",
@@ -305,11 +311,11 @@ def _tensorflow(reference: str, model: Any, options: Options, weights: Weights) 
     forward = forward_of(python if function is model else python.__get__(model))
     if signature:
         names = [each.name for each in forward.parameters]
-        declared = tensorflow_models.declared_from(dict(zip(names, signature, strict=False)))
+        declared = declared_from(dict(zip(names, signature, strict=False)))
     else:
         inputs, _ = opened(inputs_of(reference, forward, options.input_shape), {})
         declared = tuple(
-            tensorflow_models.Declared(
+            Declared(
                 spec.name, spec.dtype, tuple(None if isinstance(dim, str) else dim for dim in spec.shape), spec.domain
             )
             for spec in inputs
@@ -320,4 +326,4 @@ def _tensorflow(reference: str, model: Any, options: Options, weights: Weights) 
         args, kwargs = arranged(tensors)
         return model(*args, **kwargs)
 
-    return tensorflow_models.function_source(reference, call, declared, options, weights, owner=model)
+    return function_source(reference, call, declared, options, weights, owner=model)

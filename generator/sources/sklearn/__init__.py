@@ -11,13 +11,13 @@ from generator.digests import sha256_of
 from generator.errors import InputRefused, SourceError
 from generator.extras import need
 from generator.progress import Progress
-from generator.sources import estimator_file, tabular
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
-from generator.sources.estimators import last_step
 from generator.sources.model import SourceModel
-from generator.sources.tabular import Table
+from generator.sources.sklearn import estimator_file, tabular
+from generator.sources.sklearn.estimators import last_step
+from generator.sources.sklearn.tabular import Table
 from generator.specs import Arrays, Options, Weights
 
 FORM = "sklearn:FILE"

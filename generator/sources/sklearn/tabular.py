@@ -6,8 +6,15 @@ from typing import Any
 
 from generator.errors import OptionError, SourceError
 from generator.extras import need
-from generator.sources.estimators import column_parts, entries, is_column_transformer, is_vectorizer, parts_of, steps_of
-from generator.sources.fitted_ranges import UNKNOWN, Range, ranges_of
+from generator.sources.sklearn.estimators import (
+    column_parts,
+    entries,
+    is_column_transformer,
+    is_vectorizer,
+    parts_of,
+    steps_of,
+)
+from generator.sources.sklearn.fitted_ranges import UNKNOWN, Range, ranges_of
 from generator.specs import Domain, InputShape, TensorSpec
 
 BATCH, MATRIX = "batch", "input"
