@@ -44,6 +44,7 @@ benchmarks: .venv/dev
 	$(BIN)/python benchmarks/bench_overhead.py
 	$(BIN)/python benchmarks/report_of_500.py
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -164,6 +164,35 @@ def make_program() -> None:
     torch.export.save(program, "vit.pt2")
 
 
+def make_script() -> None:
+    """Save 24 layers of 2048 x 2048 as TorchScript, 0.4 GB."""
+    import torch
+
+    torch.manual_seed(0)
+    layers = [layer for _ in range(24) for layer in (torch.nn.Linear(2048, 2048), torch.nn.Tanh())]
+    torch.jit.trace(torch.nn.Sequential(*layers).eval(), torch.zeros(1, 2048)).save("layers.pt")
+
+
+def make_lite() -> None:
+    """Save four layers of 2048 x 2048 as TensorFlow Lite, 67 MB."""
+    import keras
+    import tensorflow
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(2048, activation="tanh") for _ in range(4)]
+    model = keras.Sequential([keras.Input((2048,), batch_size=1), *layers])
+    Path("layers.tflite").write_bytes(tensorflow.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def make_fixed() -> None:
+    """Save a ViT-B/16 as ONNX for a batch of 1, 0.35 GB."""
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    torch.onnx.export(models.vit_b_16().eval(), (torch.zeros(1, 3, 224, 224),), "fixed.onnx", dynamo=True)
+
+
 RANDOM = ("--weights", "random")
 MODELS = {
     "torchvision vgg16": Model(("--model", "vgg16", *RANDOM), TORCH),
@@ -176,6 +205,9 @@ MODELS = {
     "an ONNX file": Model(("--model", "onnx:layers.onnx"), ONNX, make_onnx),
     "a Hugging Face folder": Model(("--model", "hf:./bert"), HF, make_hf),
     "a Keras file": Model(("--model", "keras:vgg16.keras"), KERAS, make_keras),
+    "a TorchScript file": Model(("--model", "torchscript:layers.pt", "--input-shape", "1x2048"), TORCH, make_script),
+    "a TensorFlow Lite file": Model(("--model", "tflite:layers.tflite"), KERAS, make_lite),
+    "a fixed batch made dynamic": Model(("--model", "onnx:fixed.onnx", "--make-batch-dynamic"), ONNX, make_fixed, 2),
 }
 
 if __name__ == "__main__":

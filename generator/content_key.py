@@ -14,6 +14,7 @@ from generator.export import EXPORTERS
 from generator.model_config import TEMPLATE, TEMPLATES
 from generator.optimize import recipe_of
 from generator.options import idle
+from generator.sources.formats import refuse_pipe
 from generator.specs import Calibration, Choice, Options
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
@@ -86,6 +87,7 @@ def _weights_digest(weights: str) -> str:
     if weights in ("pretrained", "random"):
         return weights
     try:
+        refuse_pipe(Path(weights))
         return sha256_of(Path(weights))
     except OSError as error:
         raise SourceError(

@@ -1,5 +1,7 @@
 """How much memory is left for a model, asked before its weights are read: what is killed for memory says nothing."""
 
+import ctypes
+import gc
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +22,12 @@ GROUPS = (
 LIMITS = {resource.RLIMIT_AS: "VmSize", resource.RLIMIT_DATA: "VmData"}
 
 
-def check(weights: int, reference: str) -> None:
-    """Raise SourceError where a model with this many bytes of weights does not fit into the memory that is left."""
-    free, wanted = available(), int(weights * TIMES_THE_WEIGHTS)
+def check(weights: int, reference: str, times: float = TIMES_THE_WEIGHTS) -> None:
+    """Raise SourceError where a model with this many bytes of weights does not fit into the memory that is left.
+
+    ``times`` is what its conversion takes, as a multiple of them.
+    """
+    free, wanted = available(), int(weights * times)
     if wanted > free:
         raise SourceError(
             f"{reference} has {_gigabytes(weights)} of weights, which takes about {_gigabytes(wanted)} of memory; "
@@ -38,6 +43,14 @@ def available(root: Path = Path("/")) -> int:
     """
     machine = _fields(root / "proc/meminfo")["MemAvailable"] * 1024
     return max(0, min((machine, *_left_by_groups(root), *_left_by_limits(root))))
+
+
+def give_back() -> None:
+    """Let the system have the memory that earlier steps held, of which glibc's allocator keeps blocks below 32 MB."""
+    gc.collect()  # graphs of models hold each other
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # no other allocator has it
+    if trim:
+        trim(0)
 
 
 def of_module(module: Any) -> int:
@@ -65,8 +78,8 @@ def _left_by_groups(root: Path) -> Iterator[int]:
         for folder in (lowest, *(above for above in lowest.parents if above.is_relative_to(top))):
             written = _text(folder / limit)
             if written.isdigit():
-                stat = _fields(folder / "memory.stat")
-                yield int(written) - int(_text(folder / used)) + sum(stat[name] for name in cache)
+                statistics = _fields(folder / "memory.stat")
+                yield int(written) - int(_text(folder / used)) + sum(statistics.get(name, 0) for name in cache)
 
 
 def _left_by_limits(root: Path) -> Iterator[int]:
@@ -84,7 +97,7 @@ def _text(path: Path) -> str:
 
 def _fields(path: Path) -> dict[str, int]:
     """Return the numbers of a file of the kernel's whose lines are ``name: number kB`` or ``name number``."""
-    words = (line.replace(":", " ").split() for line in path.read_text().splitlines())
+    words = (line.replace(":", " ").split() for line in _text(path).splitlines())
     return {name: int(values[0]) for name, *values in words if values and values[0].isdigit()}
 
 

@@ -1,11 +1,10 @@
 """The story of `generate`: load, export, verify, stage, publish."""
 
-import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from generator import client_code, datasets, results, sources, standing, verify
+from generator import client_code, datasets, memory, results, sources, standing, verify
 from generator.backends import onnxruntime
 from generator.backends.tensorrt import ways
 from generator.datasets import Dataset
@@ -122,9 +121,9 @@ def _made(
 
 def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
     """Load the source, export it, and compare the two; the source's answers are kept for what is compared later."""
-    gc.collect()  # the graphs of the last exported model hold each other
     options = job.options
     loader, name = sources.find(options.model)
+    memory.give_back()
     with progress.step("load", f"loading {options.model}") as step:
         source = loader.load(name, options, progress)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
@@ -132,6 +131,7 @@ def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
         export = EXPORTERS[source.framework].export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
+    memory.give_back()
     reference = Remembered(source.run)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     verification = _verify(reference.ask, export, samples, options, progress)

@@ -247,7 +247,7 @@ class Weights:
     """Where a model's weights came from; ``sha256`` is that of their file.
 
     Those of ``own`` kind are what the user's code made. ``expected_at`` is the file whose arrival makes an untrained
-    model stale.
+    model stale, or a pattern of such files.
     """
 
     kind: Literal["pretrained", "random", "file", "own"]

@@ -1,6 +1,6 @@
 """What stands in a repository already, and needs no work: told without importing any framework."""
 
-from pathlib import Path
+import glob
 
 from generator import results
 from generator.manifest import PendingPlan, Provenance
@@ -51,11 +51,18 @@ def _passed_live(provenance: Provenance) -> bool:
 
 def _is_wanted(provenance: Provenance, target: Target, options: Options) -> bool:
     """Tell whether what was made then is what would be made now, and proven if that is asked for."""
-    expected = provenance.source.weights.expected_at
     return (
         provenance.key == target.key.digest
         and (provenance.verification.passed is not None or not options.verify)
         and (options.live_check != "require" or _passed_live(provenance))
-        # A fallback to random weights stands while that is allowed and the trained ones are missing.
-        and (expected is None or (options.allow_untrained and not Path(expected).exists()))
+        and _has_wanted_weights(provenance, options)
     )
+
+
+def _has_wanted_weights(provenance: Provenance, options: Options) -> bool:
+    """Tell whether the weights are those asked for: random ones in their place stand while allowed and none arrived."""
+    weights = provenance.source.weights
+    if weights.kind != "random" or options.weights == "random":
+        return True
+    arrived = glob.glob(weights.expected_at) if weights.expected_at else []  # noqa: PTH207 - a Path has no absolute ones
+    return options.allow_untrained and not arrived

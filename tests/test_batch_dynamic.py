@@ -310,6 +310,8 @@ def test_functions_are_written_out(generate: Generate, workdir: Path) -> None:
 
 ONE: Declared = ("x", FLOAT, [1, 4])
 SAME: Declared = ("y", FLOAT, [1, 4])
+LABEL: Declared = ("y", INT64, [1])
+CERTAIN = numpy_helper.from_array(np.array([0, 0, 0, 1000], "float32"), "certain")
 FIRST = numpy_helper.from_array(np.array(0), "first")
 REFUSED: dict[str, dict[str, Any]] = {
     "mean-of-the-batch": parts(
@@ -337,6 +339,44 @@ REFUSED: dict[str, dict[str, Any]] = {
     "different-sizes": parts([ONE, ("z", FLOAT, [2, 4])], [("y", FLOAT, [2, 4])], [node("Add", ["x", "z"], ["y"])]),
     "output-without-batch": parts(
         [("x", FLOAT, [2, 4])], [("y", FLOAT, [4])], [node("ReduceSum", ["x", "0"], ["y"], keepdims=0)], [sizes("0", 0)]
+    ),
+    # What no noise shows: noise is always of the same class, is never that large, and never fills a batch of 4.
+    "class-of-the-first": parts(
+        [ONE],
+        [LABEL],
+        [
+            node("Gather", ["x", "first"], ["f"], "pick"),
+            node("Add", ["f", "certain"], ["s"]),
+            node("ArgMax", ["s"], ["a"], keepdims=0),
+            node("Unsqueeze", ["a", "0"], ["y"]),
+        ],
+        [FIRST, CERTAIN, sizes("0", 0)],
+    ),
+    "class-of-a-share": parts(
+        [ONE],
+        [LABEL],
+        [
+            node("Softmax", ["x"], ["shares"], "share", axis=0),
+            node("Add", ["shares", "certain"], ["s"]),
+            node("ArgMax", ["s"], ["y"], axis=1, keepdims=0),
+        ],
+        [CERTAIN],
+    ),
+    "limit-of-the-batch": parts(
+        [ONE],
+        [SAME],
+        [
+            node("ReduceMax", ["x"], ["m"], "largest", keepdims=0),
+            node("Less", ["m", "limit"], ["l"]),
+            node("Where", ["l", "x", "limit"], ["y"]),
+        ],
+        [numpy_helper.from_array(np.array(1000, "float32"), "limit")],
+    ),
+    "place-in-the-batch": parts(
+        [("x", FLOAT, [4, 4])],
+        [("y", FLOAT, [4, 4])],
+        [node("Add", ["x", "last"], ["y"])],
+        [numpy_helper.from_array(np.array([[0], [0], [0], [1]], "float32"), "last")],
     ),
     "nothing-answered": parts([ONE], [SAME], [node("Sqrt", ["x"], ["s"]), node("Log", ["s"], ["y"])]),
 }

@@ -12,6 +12,7 @@ from torch.nn import functional
 from generator.backends import onnxruntime
 from generator.errors import ConversionError
 from generator.export import torch as torch_export
+from generator.export.description import observed_dims
 from generator.options import ConfigFile, resolve
 from generator.quiet import quiet
 from generator.sources import pytorch
@@ -220,3 +221,10 @@ def test_a_model_that_prints_leaves_the_report_alone(capfd: pytest.CaptureFixtur
     source = source_of(function(call), (X,))
     source.run({"x": torch.ones(2, 4).numpy()})
     assert capfd.readouterr().out == ""
+
+
+def test_an_output_whose_number_of_dimensions_depends_on_a_size_is_refused() -> None:
+    import numpy as np
+
+    with pytest.raises(ConversionError, match="output 'y' has 2 dimensions where batch is 2, and 1 where it is 3"):
+        observed_dims(lambda arrays: {"y": np.zeros((2, 2) if len(arrays["x"]) == 2 else 3)}, (X,))

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -256,3 +257,9 @@ def test_the_formats_are_those_that_the_frameworks_write(workdir: Path) -> None:
         "state.safetensors": "safetensors",
     }
     assert {name: formats.kind_of(Path(name)) for name in wanted} == wanted
+
+
+def test_what_would_wait_for_ever_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.keras")
+    with pytest.raises(SourceError, match=r"net\.keras is no file"):
+        formats.expect(tmp_path / "net.keras", "keras")

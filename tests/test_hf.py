@@ -514,6 +514,8 @@ CASES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "no-config": (removed("config.json"), "", 3),
     "config-broken": (written("config.json", "{"), "", 3),
     "config-a-list": (written("config.json", "[]"), "", 3),
+    "type-a-list": (configured(model_type=["distilbert"]), "", 3),
+    "class-a-number": (configured(architectures=[3]), "", 3),
     "config-refused": (configured(n_heads=5), "", 3),
     "no-weights": (removed("model.safetensors"), "", 3),
     "unknown-type": (configured(model_type="snapbert"), "", 3),

@@ -49,6 +49,7 @@ def test_without_limits_it_is_what_the_machine_has_free(tmp_path: Path) -> None:
         ("0::/\n4:cpu,memory:/a\n", {"memory/a": version_1(3 * GB, 2 * GB)}, 2 * GB),
         ("4:memory:/a\n", {"memory/a": version_1(2**63 - 4096, 2 * GB)}, 8_192_000_000),
         ("0::/\n", {"": version_2(2 * GB, 4 * GB)}, 0),
+        ("0::/\n", {"": {"memory.max": 3 * GB, "memory.current": GB}}, 2 * GB),
     ],
     ids=[
         "the group above",
@@ -57,6 +58,7 @@ def test_without_limits_it_is_what_the_machine_has_free(tmp_path: Path) -> None:
         "version 1",
         "version 1 without a limit",
         "more than all",
+        "without statistics",
     ],
 )
 def test_a_control_group_leaves_its_limit_without_what_is_used_but_for_the_cache_of_files(

@@ -586,6 +586,8 @@ ZIPPED = helper.make_sequence_type_proto(helper.make_map_type_proto(INT64, helpe
 ZIP_MAPPED = onnx_files.model(nodes=(ZIP_MAP,), outputs=(helper.make_value_info("y", ZIPPED),))
 ZIP_MAPPED.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
 CUSTOM = [helper.make_node(name, ["x"], [name], domain="com.acme") for name in ("Snap", "Crackle")]
+UNHEARD_OF = onnx_files.model()
+UNHEARD_OF.graph.input[0].type.tensor_type.elem_type = 77
 CIRCLE = (helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"]))
 # name of the golden message: what net.onnx holds (None: it is not there), further arguments, the exit code.
 CASES: dict[str, tuple[bytes | None, str, int]] = {
@@ -598,6 +600,7 @@ CASES: dict[str, tuple[bytes | None, str, int]] = {
     "data-escapes": (onnx_files.with_external_data("../w.bin").SerializeToString(), "", 3),
     "data-absolute": (onnx_files.with_external_data("/etc/hostname").SerializeToString(), "", 3),
     "data-link": (onnx_files.with_external_data("link.bin").SerializeToString(), "", 3),
+    "data-name-too-long": (onnx_files.with_external_data("w" * 300).SerializeToString(), "", 3),
     "data-too-short": (onnx_files.with_external_data("short.bin").SerializeToString(), "", 4),
     "no-inputs": (
         onnx_files.model(nodes=(ONE,), inputs=(), outputs=(("y", FLOAT, [1]),)).SerializeToString(),
@@ -612,6 +615,7 @@ CASES: dict[str, tuple[bytes | None, str, int]] = {
     "float8": (identity(TensorProto.FLOAT8E4M3FN), "", 4),
     "int4": (identity(TensorProto.INT4), "", 4),
     "bfloat16": (identity(TensorProto.BFLOAT16), "", 4),
+    "type-of-the-future": (UNHEARD_OF.SerializeToString(), "", 4),
     "zero-dimension": (identity(FLOAT, ["batch", 0]), "", 4),
     "training-normalisation": (
         onnx_files.model(nodes=(NORMALISING,), initializers=LEARNT).SerializeToString(),
@@ -665,6 +669,32 @@ def test_a_bad_file_gets_one_line_and_changes_nothing(
     if content is not None:
         (workdir / "net.onnx").write_bytes(content)
     assert refused(generate, workdir, golden, case, "--model", "onnx:net.onnx", *arguments.split()) == code
+
+
+def test_a_file_that_declares_an_input_larger_than_the_memory_is_refused(generate: Generate, workdir: Path) -> None:
+    (workdir / "net.onnx").write_bytes(identity(FLOAT, [1, 2**40]))
+    for further in ((), ("--make-batch-dynamic",)):
+        outcome = generate("--model", "onnx:net.onnx", "-q", *further)
+        assert (outcome.code, outcome.err.count("\n")) == (3, 1)
+        assert outcome.err.startswith("error: one request's 'x' takes 4398.0 GB, and ")
+
+
+@pytest.mark.parametrize("scheme", ["onnx", "keras", "savedmodel", "tflite", "sklearn"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("n" * 300 + ".onnx", "File name too long"),
+        ("~nobody-here/net.onnx", "there is no file ~nobody-here/net.onnx"),
+        ("link.onnx", "link.onnx is a link to nowhere, which is not there"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told(
+    generate: Generate, workdir: Path, scheme: str, name: str, told: str
+) -> None:
+    (workdir / "link.onnx").symlink_to("nowhere")
+    outcome = generate("--model", f"{scheme}:{name}", "-q", "--json")
+    assert (outcome.code, outcome.err.count("\n"), told in outcome.err) == (3, 1, True), outcome.err
+    assert "error" in outcome.report["results"][0]
 
 
 def test_a_pipe_is_refused(generate: Generate, workdir: Path) -> None:

@@ -493,15 +493,16 @@ def test_a_run_that_failed_for_one_backend_says_what_stands_for_the_other(
     assert [row["status"] for row in outcome.report["results"]] == ["unchanged", "failed"]
 
 
+@pytest.mark.parametrize("expected_at", ["/nowhere/*/weights.pth", None])
 def test_a_fallback_to_random_weights_does_not_stand_where_it_is_not_allowed(
-    generate: Generate, monkeypatch: pytest.MonkeyPatch
+    expected_at: str | None, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = numpy_framework.load
 
     def fallen_back(name: str, options: Options, progress: Progress) -> SourceModel:
         if not options.allow_untrained:
             raise SourceError("can't download")
-        weights = Weights("random", "seed 0", untrained=True, expected_at="/nowhere/weights.pth")
+        weights = Weights("random", "seed 0", untrained=True, expected_at=expected_at)
         return replace(load(name, options, progress), weights=weights)
 
     monkeypatch.setattr(numpy_framework, "load", fallen_back)

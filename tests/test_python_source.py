@@ -234,6 +234,75 @@ def test_weights_are_those_of_a_file_or_seeded_or_the_factorys_own(generate: Gen
 # What counts as the model's content.
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", ""])
+@pytest.mark.parametrize("own", ["layer", "module"])
+def test_names_that_a_wrapper_put_before_those_of_the_weights_are_no_matter(prefix: str, own: str) -> None:
+    import torch
+
+    from generator.sources.pytorch import state_dict
+
+    net = torch.nn.Sequential()
+    net.add_module(own, torch.nn.Linear(4, 3))
+    saved = {f"{prefix}{name}": torch.ones_like(value) for name, value in net.state_dict().items()}
+    state_dict.fit(net, saved, Path("net.pth"), "net")
+    assert net(torch.ones(1, 4)).tolist() == [[5, 5, 5]]
+
+
+def test_weights_are_read_as_what_they_are_whatever_they_are_called(workdir: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from generator.sources.pytorch import state_dict
+
+    save_file({"x": torch.ones(2)}, "safe.pth")
+    torch.save({"x": torch.ones(2)}, "pickled.safetensors")
+    for name in ("safe.pth", "pickled.safetensors"):
+        assert state_dict.read_state(Path(name), trust=False)["x"].tolist() == [1, 1]
+
+
+def test_weights_in_a_pipe_are_refused_and_not_waited_for(generate: Generate, workdir: Path) -> None:
+    code(LINEAR)
+    os.mkfifo("pipe.pth")
+    outcome = generate("--model", "python:nets:net", "--weights", "pipe.pth")
+    assert (outcome.code, outcome.err.count("\n")) == (3, 1), outcome.err
+    assert "pipe.pth is no file" in outcome.err
+
+
+COMPILED = """
+import os
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 3)
+
+    def forward(self, pixels):
+        return {"": self.layer(pixels), "scale": self.layer.weight}
+
+
+def made():
+    os.makedirs("elsewhere", exist_ok=True)
+    os.chdir("elsewhere")
+    torch.set_default_dtype(torch.float64)
+    return torch.compile(torch.nn.DataParallel(Net().float()))
+"""
+
+
+def test_what_code_wraps_around_a_model_or_sets_for_all_is_undone(generate: Generate, workdir: Path) -> None:
+    code(COMPILED)
+    outcome = generate(
+        "--model", "python:nets:made", "--input-shape", "pixels=1x4", "--exporter", "torchscript", "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    assert inputs_of("made") == {"pixels": [-1, 4]}
+    assert not any(Path("elsewhere").iterdir())
+    code(LINEAR)
+    outcome = generate("--model", "python:nets:net", "--exporter", "torchscript", "--json")
+    assert outcome.code == 0, outcome.err
+
+
 def test_an_edit_of_any_file_of_the_users_is_noticed(generate: Generate, workdir: Path) -> None:
     code("from .layers import Net\nimport common\ndef net(): return Net()", "project/nets.py")
     code(LINEAR, "project/layers.py")
@@ -305,6 +374,11 @@ BAD: dict[str, tuple[str, str]] = {
     "a-class": (LINEAR + "def made(): return Net\n", "nets:made --input-shape 1x4"),
     "a-value": ("net = 3\n", "nets:net"),
     "meta": (LINEAR + "def made():\n    with torch.device('meta'): return Net()\n", "nets:made --input-shape 1x4"),
+    "meta-buffer": (
+        "import torch\n\n\ndef made():\n    net = torch.nn.Linear(4, 3)\n"
+        "    net.register_buffer('scale', torch.empty(4, device='meta'))\n    return net\n",
+        "nets:made --input-shape 1x4",
+    ),
     "annotation-unknown": ("def net() -> 'Missing': return (lambda x: x)\n", "nets:net"),
     "annotation-wrong": (LINEAR.replace("x=1x4", "x=1xfour"), "nets:net"),
     "no-shape": (LINEAR, "nets:Net"),
@@ -322,6 +396,18 @@ BAD: dict[str, tuple[str, str]] = {
         "nets:net --input-shape 1x4",
     ),
     "answers-bfloat16": ("def net(): return lambda x: x.bfloat16()\nimport torch\n", "nets:net --input-shape 1x4"),
+    "answers-nested": (
+        "def net(): return lambda x: torch.nested.nested_tensor([x[0], x[0]])\nimport torch\n",
+        "nets:net --input-shape 1x4",
+    ),
+    "answers-itself": (
+        "def answer(x):\n    found = {'x': x}\n    found['found'] = found\n    return found\n\n\n"
+        "def net(): return answer\nimport torch\n",
+        "nets:net --input-shape 1x4",
+    ),
+    "forward-exits": ("def net(): return lambda x: exit()\nimport torch\n", "nets:net --input-shape 1x4"),
+    "text": (LINEAR, "nets:Net --input-shape x=1x4:string"),
+    "too-large": (LINEAR, "nets:Net --input-shape x=1000000x1000000x1000"),
     "answers-complex": (
         "def net(): return lambda x: torch.complex(x, x)\nimport torch\n",
         "nets:net --input-shape 1x4",

@@ -23,6 +23,7 @@ import sklearn
 import skops.io
 import xgboost
 from google.protobuf import text_format
+from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
@@ -32,7 +33,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, LabelEncoder, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -166,6 +167,13 @@ def test_a_transformer_and_an_outlier_detector_are_models_too(generate: Generate
     published(generate, save(detector, "forest.skops"), "--trust-source")
     assert served("scaler")[1] == {"output": ("FP32", [3])}
     assert served("forest")[1] == {"label": ("INT64", [1]), "scores": ("FP32", [1])}
+
+
+def test_clusters_that_were_found_in_float64_are_served_in_float32(generate: Generate, workdir: Path) -> None:
+    clusters = KMeans(3, n_init=1, random_state=0).fit(NUMBERS.astype("float64"))
+    published(generate, save(clusters, "clusters.skops"))
+    assert served("clusters")[0] == {"input": ("FP32", [3])}
+    assert served("clusters")[1] == {"label": ("INT64", [1]), "scores": ("FP32", [3])}
 
 
 def test_columns_of_different_kinds_are_inputs_of_their_own_and_dropped_ones_none(
@@ -311,6 +319,8 @@ def write_bad_files() -> None:
     save(RandomForestClassifier(2).fit(NUMBERS, CLASS), "trees.skops")
     save({"weights": [1, 2]}, "no-estimator.skops")
     save(LogisticRegression(), "unfitted.skops")
+    joblib.dump(LogisticRegression, "class.joblib")
+    save(LabelEncoder().fit(["a", "b"]), "labels.skops")
     save(DummyClassifier().fit(NUMBERS, CLASS), "unknown.skops")
     save(make_pipeline(FunctionTransformer(np.log1p), LinearRegression()).fit(NUMBERS, CLASS), "function.skops")
     with zipfile.ZipFile("leads-out.skops", "w") as archive:
@@ -334,6 +344,8 @@ def write_bad_files() -> None:
         ("trees.skops", 3, ()),
         ("no-estimator.skops", 3, ()),
         ("unfitted.skops", 3, ()),
+        ("labels.skops", 3, ()),
+        ("class.joblib", 3, ("--trust-source",)),
         ("leads-out.skops", 3, ()),
         ("renamed.skops", 3, ()),
         ("code.pkl", 3, ()),
@@ -344,6 +356,7 @@ def write_bad_files() -> None:
         ("absent.skops", 3, ()),
         ("unknown.skops", 4, ("--trust-source",)),
         ("function.skops", 4, ("--trust-source",)),
+        ("good.skops", 4, ("--opset", "23")),
         ("good.skops", 2, ("--input-shape", "1x4")),
         ("good.skops", 2, ("--input-shape", "age=1x1:float32")),
     ],

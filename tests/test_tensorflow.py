@@ -70,6 +70,9 @@ def save_keras(folder: Path) -> None:
     shutil.copy(folder / "old.h5", folder / "old.model")
     library.Sequential([layers.Dense(3)]).save(folder / "unbuilt.keras")
     library.Sequential([library.Input((4,)), layers.Lambda(lambda x: x + 1)]).save(folder / "code.keras")
+    library.Sequential([library.Input(batch_shape=(2, 3, 4)), layers.LSTM(2, stateful=True, name="goes_on")]).save(
+        folder / "stateful.keras"
+    )
     each_step = layers.TimeDistributed(layers.Dense(2))
     library.Sequential([library.Input((None, 6)), layers.LSTM(4, return_sequences=True), each_step]).save(
         folder / "steps.keras"
@@ -81,6 +84,8 @@ def save_keras(folder: Path) -> None:
 
     library.Sequential([library.Input((4,)), Own()]).save(folder / "own.keras")
     text = layers.TextVectorization(output_sequence_length=4, vocabulary=["red", "green"])
+    words = library.Input((None, 3), name="words")
+    library.Model(words, layers.Conv1D(2, 16)(words)).save(folder / "wide.keras")
     phrase = library.Input((), dtype="string", name="phrase")
     library.Model(phrase, text(phrase), name="words").save(folder / "phrase.keras")
 
@@ -117,6 +122,13 @@ def save_models(folder: Path) -> None:
     tensorflow.saved_model.save(words, str(folder / "choose"), signatures={"find": find, "repeat": repeat})
     tensorflow.saved_model.save(tensorflow.Module(), str(folder / "mute"))
 
+    @tensorflow.function(input_signature=[spec([None, 4], "float32", "x")])  # type: ignore[untyped-decorator]
+    def repeated(x: Any) -> Any:
+        return {"same": x, "twice": x * 2, "double": x * 2}
+
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([repeated.get_concrete_function()])
+    (folder / "repeated.tflite").write_bytes(converter.convert())
+
     library.utils.set_random_seed(1)
     layers = library.layers
     image = library.Sequential(
@@ -141,6 +153,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cut.tflite").write_bytes((folder / "quantized.tflite").read_bytes()[:-500])
     shutil.copytree(folder / "words", folder / "cut")
     (folder / "cut/saved_model.pb").write_bytes((folder / "words/saved_model.pb").read_bytes()[:999])
+    (folder / "nested/saved_model.pb").mkdir(parents=True)
     shutil.copytree(folder / "words", folder / "bare")
     shutil.rmtree(folder / "bare/variables")
     with zipfile.ZipFile(folder / "leads-out.keras", "w") as archive:
@@ -183,6 +196,13 @@ def test_a_quantized_file_is_served_in_the_numbers_of_its_own(generate: Generate
     model = onnx.load(Path(outcome.result["path"]) / "model.onnx")
     kinds = {each.type.tensor_type.elem_type for each in (*model.graph.input, *model.graph.output)}
     assert kinds == {onnx.TensorProto.UINT8}
+
+
+def test_a_tensor_may_be_an_input_and_several_outputs(generate: Generate, models: Path) -> None:
+    outcome = generate("--model", f"tflite:{models}/repeated.tflite", "--json", "-q")
+    assert outcome.code == 0, outcome.err
+    model = onnx.load(Path(outcome.result["path"]) / "model.onnx")
+    assert [each.name for each in (*model.graph.input, *model.graph.output)] == ["x", "output_0", "x_1", "output_2"]
 
 
 def test_a_signature_with_control_flow_and_a_scalar_is_chosen(generate: Generate, models: Path) -> None:
@@ -307,7 +327,9 @@ CASES = {
     "suffix": ("keras:old.model", 3),
     "unbuilt": ("keras:unbuilt.keras", 3),
     "depends-on-sizes": ("keras:steps.keras", 3),
+    "stateful": ("keras:stateful.keras", 4),
     "operators": ("keras:phrase.keras", 4),
+    "sizes": ("keras:wide.keras", 3),
     "shape-misfit": ("keras:half.keras --input-shape 1x5", 2),
     "shape-unknown": ("keras:half.keras --input-shape other=1x4", 2),
     "shape-ambiguous": ("keras:two.keras --input-shape 1x4", 2),
@@ -315,6 +337,7 @@ CASES = {
     "signature": ("savedmodel:words --signature server", 3),
     "signatures": ("savedmodel:choose", 3),
     "no-signature": ("savedmodel:mute", 3),
+    "graph-is-a-folder": ("savedmodel:nested", 3),
     "cut-savedmodel": ("savedmodel:cut", 3),
     "no-variables": ("savedmodel:bare", 3),
     "folder": ("savedmodel:empty", 3),

@@ -21,6 +21,8 @@ GRAPH_LEVEL = 0
 PARAMETERS = {"intra_op_thread_count": "0"}
 # From here on copies of the weights matter; ONNX Runtime reads the whole file, copies each of them, and packs most.
 LARGE_BYTES = 100 << 20
+# Optimizations that multiply the weights of a convolution by what comes after it, and keep both while they do.
+COPYING = ("ConvAddFusion", "ConvBNFusion", "ConvMulFusion")
 # What ONNX Runtime puts before some of its reasons: the file, or a line of its own source and the function it is in.
 LOADING = re.compile(r"^Load model from .*? failed:\s*")
 SOURCE_LINE = re.compile(r"^(?:/onnxruntime_src/\S+:\d+ \S.*?\)(?: const)?|\w+\.(?:cc|h):\d+ \w+) ")
@@ -45,21 +47,28 @@ def build(order: Order) -> Artifact | Deferred:
 def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
     """Open an ONNX model on the CPU, with every graph optimization or with none; raises whatever ONNX Runtime does.
 
-    With ``mapped`` the weights of a large model stay in its files, which must not change as long as it is open.
+    With ``mapped`` the weights of a large model stay in its files, which must not change as long as it is open, and
+    optimizations that copy them are left out.
     """
     import onnxruntime
 
+    level = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # its errors are raised, too
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     model: str | bytes = str(path)
+    left_out: tuple[str, ...] = ()
     if mapped and sum(file.stat().st_size for file in path.parent.rglob("*")) >= LARGE_BYTES:
         model = outline.read(path).SerializeToString()
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
         options.enable_cpu_mem_arena = False  # it keeps what a batch was computed with
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        options.graph_optimization_level = level.ORT_ENABLE_EXTENDED  # above it, weights of convolutions are reordered
+        left_out = COPYING
+    if not optimized:
+        options.graph_optimization_level = level.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=[*left_out]
+    )
 
 
 def reason(error: Exception) -> str:

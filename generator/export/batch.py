@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.export.batch_shapes import Graph, Shape
+from generator.export.batch_shapes import Graph, Shape, depending
 from generator.sources.onnx import FIXED, INSTEAD, graphs
 
 BATCH = "batch"
+# What follows the name of an output where it has the fixed batch still.
+KEPT = f"_{BATCH}_fixed"
 # The end of a slice that leaves nothing out.
 END = 2**63 - 1
 # They repeat a dimension of 1 to fit another input's, and do not repeat one of another fixed size.
@@ -37,13 +39,14 @@ def make_dynamic(model: Any, batch: int, folder: Path) -> str:
     """Rewrite an ``onnx.ModelProto`` whose inputs have ``batch`` as their first dimension, and say what was done.
 
     ``model`` is changed in place; its external data lies in ``folder``. Raises ConversionError for an output without
-    such a first dimension.
+    such a first dimension, and where a value is computed that is not one for each sample.
     """
     _name_apart(model.graph)
     rewriting = _Rewriting(model, batch, folder)
     while rewriting.advance():
         pass
     rewriting.write_back(model)
+    rewriting.check_apart()
     changed = ", ".join(f"{count} {operator}" for operator, count in sorted(rewriting.changed.items()))
     return f"its batch of {batch} was made dynamic" + (f", for which these were changed: {changed}" if changed else "")
 
@@ -76,6 +79,18 @@ class _Rewriting(Graph):
             self._follow(node)
             folded |= self.fold(index, node)
         return folded or any(map(self._repeat_output, self.outputs))
+
+    def check_apart(self) -> None:
+        """Raise ConversionError for the first node that answers a larger batch of samples with no more than one.
+
+        Its answer mixes them, or is that of the first. Inputs that show this may be rare: a class that noise is never
+        taken for, a value above a limit.
+        """
+        known = self.before.keys() & self.after.keys() & depending(self.nodes, self.inputs)
+        for node in self.nodes:
+            for name in node.output:
+                if name in known and self.before[name] == self.after[name]:
+                    raise ConversionError(f"{FIXED}: {mixing(node, name.removesuffix(KEPT))}", INSTEAD)
 
     def _insert(self, index: int, changed: Any) -> None:
         """Put the nodes that a change has added before the one at ``index``."""
@@ -254,7 +269,7 @@ class _Rewriting(Graph):
         made = next((node for node in self.nodes if name in node.output), None)
         if made is None or name in self.done or not self.fixed(name, 0):
             return False
-        fixed = f"{name}_{BATCH}_fixed"
+        fixed = name + KEPT
         for node in self.nodes:
             node.input[:] = [fixed if each == name else each for each in node.input]
             node.output[:] = [fixed if each == name else each for each in node.output]
@@ -315,6 +330,11 @@ class _Rewriting(Graph):
         parts = [[1] * axis, None, [1] * behind]
         sizes = [self._batch_size() if part is None else self._constant(part) for part in parts if part != []]
         return self._add("Expand", [one, self._add("Concat", sizes, axis=0)], output)
+
+
+def mixing(node: Any, name: str) -> str:
+    """Say that a node, with this output, mixes samples."""
+    return f"{node.op_type} {node.name or name!r} does not keep the samples of a batch apart"
 
 
 def _moved(data: Place, source: Shape, target: Shape, batch: int) -> Place | None:

@@ -8,6 +8,8 @@ import numpy as np
 
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, VerificationError
+from generator.export.batch import mixing
+from generator.export.batch_shapes import depending
 from generator.inputs import ODD_BATCH, RANDOM, Pool, generated
 from generator.sources.onnx import FIXED, INSTEAD, Runner
 from generator.specs import Array, Arrays, Signature
@@ -16,42 +18,59 @@ from generator.verify import Run, usable, verify
 # How ONNX Runtime tells which node failed; one within the graph of another follows that.
 NAMED = re.compile(r"running (\S+) node\. Name:'(.*?)' Status Message: ((?:(?!Non-zero status).)*)")
 
+# Shares of an answer's magnitude: below one, answers to different samples are the same, such as a class that noise is
+# always taken for, and hide which was asked; above the other, answers to the same sample differ.
+EQUAL, ROUNDING = 1e-5, 1e-2
 
-def prove(source: Run, path: Path, signature: Signature, seed: int) -> None:
-    """Ask the model at ``path`` in batches of 1, 2 and 3 what ``source`` answers in batches of its fixed size.
+
+def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) -> None:
+    """Ask the model at ``path`` in batches of 1, 2 and 3 what ``source`` answers in batches of ``batch`` samples.
 
     Raises ConversionError, which names the node that keeps the batch fixed or mixes its samples, and where the source
     answers no generated input.
     """
     signature = signature.required
-    rows = _rows(source, signature, seed)
+    pools = _pools(source, signature, seed)
+    rows = pools[-1]
     candidate = Runner(path)  # as it is written, so that messages name its nodes
     try:
         candidate(rows.rows(_pair(rows)))
     except InputRefused as error:
         raise _refusal(_failing(str(error.__cause__)) or error.message) from error
     try:
-        found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=(rows,))
+        found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=pools)
     except VerificationError as error:
         raise _refusal(_first_mixing(path, rows) or error.message) from error
     if found.mixing:
         raise _refusal(f"the samples of a batch influence each other in {', '.join(found.mixing)}")
+    answers = candidate(rows.rows(range(len(rows.families)))).values()
+    hidden = _first_mixing(path, rows) if any(_alike(answer, EQUAL) for answer in answers) else ""
+    if hidden:
+        raise _refusal(hidden)
+    for name, answer in source(rows.rows([0] * batch)).items():
+        if not _alike(answer, ROUNDING):
+            raise _refusal(f"output {name!r} depends on where in the batch a sample stands")
 
 
 def _refusal(reason: str) -> ConversionError:
     return ConversionError(f"{FIXED}: {reason}", INSTEAD)
 
 
-def _rows(source: Run, signature: Signature, seed: int) -> Pool:
-    """Return random inputs that the source answers."""
+def _pools(source: Run, signature: Signature, seed: int) -> list[Pool]:
+    """Return random inputs that the source answers, one pool for each size that other dimensions are given."""
+    pools: list[Pool] = []
     problem: VerificationError | None = None
-    for _, pool in generated(signature, 0, seed):
+    for for_refusing, pool in generated(signature, 0, seed):
+        if pools and for_refusing:
+            break
         try:
             random = pool.only([row for row, family in enumerate(pool.families) if family in RANDOM])
-            return usable(random, source, signature)
+            pools.append(usable(random, source, signature))
         except VerificationError as error:
             problem = problem or error
-    raise _refusal(f"nothing proves it: {problem.message if problem else 'there is no input'}") from problem
+    if not pools:
+        raise _refusal(f"nothing proves it: {problem.message if problem else 'there is no input'}") from problem
+    return pools
 
 
 def _pair(rows: Pool) -> tuple[int, int]:
@@ -67,16 +86,26 @@ def _failing(reason: str) -> str:
     return f"{operator} {name!r} takes no other size: {onnxruntime.reason(RuntimeError(told))}"
 
 
+def _alike(answers: Array, share: float) -> bool:
+    """Tell whether all samples have the same answer, but for this share of its magnitude."""
+    if answers.dtype.kind != "f":
+        return bool((answers == answers[:1]).all())
+    scale = float(np.abs(answers).max(initial=0.0))
+    return bool(np.allclose(answers, answers[:1], rtol=0, atol=share * scale, equal_nan=True))
+
+
 def _first_mixing(path: Path, rows: Pool) -> str:
     """Return the first node whose answers to two samples are not its answers to each; nothing where there is none."""
     import onnx
 
     pair = _pair(rows)
     one, other, both = (_tensors(path, rows.rows(asked)) for asked in (pair[:1], pair[1:], pair))
-    for node in onnx.load(str(path), load_external_data=False).graph.node:
+    graph = onnx.load(str(path), load_external_data=False).graph
+    known = both.keys() & depending(graph.node, rows.arrays)
+    for node in graph.node:
         for name in node.output:
-            if name in both and not _joins(one[name], other[name], both[name]):
-                return f"{node.op_type} {node.name or name!r} does not keep the samples of a batch apart"
+            if name in known and not _joins(one[name], other[name], both[name]):
+                return mixing(node, name)
     return ""
 
 
@@ -91,7 +120,7 @@ def _joins(one: Array, other: Array, both: Array) -> bool:
     scale = float(np.abs(one).max(initial=0.0)) + float(np.abs(other).max(initial=0.0))
 
     def same(first: Array, second: Array) -> bool:
-        return first.shape == second.shape and np.allclose(first, second, rtol=0, atol=1e-2 * scale, equal_nan=True)
+        return first.shape == second.shape and np.allclose(first, second, rtol=0, atol=ROUNDING * scale, equal_nan=True)
 
     if one.shape != other.shape:
         return True  # how many there are depends on the values: nothing can be told

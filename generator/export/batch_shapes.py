@@ -4,7 +4,7 @@ Shapes are inferred twice, with the batch that a file fixes and with one that is
 grew by SCALE holds the batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count
 from math import prod
 from pathlib import Path
@@ -20,11 +20,12 @@ SCALE, SIZES = 7919, (521, 523, 541, 547, 557, 563, 569, 571, 577, 587, 593, 599
 SMALL_BYTES = 1 << 10
 # Before this IR, an initializer had to be an input, too.
 FIRST_IR_WITH_CONSTANTS = 4
-# What exporters compute sizes with, and which input of these says how many they answer.
+# What exporters compute sizes with, what reads them, and which input of these says how many they answer.
 FOLDED = (
     *("Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Identity", "Mod", "Mul", "Neg"),
     *("Range", "Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"),
 )
+SIZES_ONLY = ("Shape", "Size")
 MAKING = {"ConstantOfShape": 0, "Expand": 1, "Range": 1}
 Shape = tuple[int, ...]
 Pair = tuple[Array, Array]
@@ -149,6 +150,24 @@ class Graph:
         except Exception:  # whatever numpy raises where sizes do not fit: then nothing follows from them
             return None
         return (before, after) if before.dtype.kind in "ib" else None
+
+
+def depending(nodes: Iterable[Any], inputs: Iterable[str]) -> set[str]:
+    """Return the names of what follows from the values of ``inputs``, and not from their sizes alone."""
+    found = set(inputs)
+    for node in nodes:
+        if node.op_type not in SIZES_ONLY and not found.isdisjoint(_reads(node)):
+            found.update(name for name in node.output if name)
+    return found
+
+
+def _reads(node: Any) -> Iterator[str]:
+    """Yield what a node reads, also within the graphs that it holds."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            yield from chain.from_iterable(map(_reads, graph.node))
+            yield from (value.name for value in graph.output)
 
 
 def _skeleton(model: Any, folder: Path) -> Any:

@@ -6,10 +6,11 @@ from typing import Any
 
 from generator import outline
 from generator.backends import onnxruntime
-from generator.errors import ConversionError, Unsteady
+from generator.errors import ConversionError, InputRefused, SourceError, Unsteady
 from generator.export import onnx_file
 from generator.inputs import example, example_sizes
 from generator.releases import release_named
+from generator.sources.model import SourceModel
 from generator.specs import Arrays, Dim, Export, Options, Signature, TensorSpec
 from generator.verify import Run
 
@@ -43,6 +44,7 @@ def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim
     """Return the shape of each output of a run: an axis that follows a symbolic dimension of the inputs has its name.
 
     One that changes otherwise is named for its output. Of what depends on the values of the inputs nothing is seen.
+    Raises ConversionError where the number of axes depends on a size.
     """
     sizes = example_sizes(inputs)
     shapes = _shapes(run, inputs, sizes)
@@ -50,10 +52,25 @@ def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim
     for dim, size in sizes.items():
         other = next((each for spec in inputs for each in spec.sizes.get(dim, ()) if each not in (1, size)), size + 1)
         for name, shape in _shapes(run, inputs, {**sizes, dim: other}).items():
+            if len(shape) != len(shapes[name]):
+                raise ConversionError(
+                    f"output {name!r} has {len(shapes[name])} dimensions where {dim} is {size}, and {len(shape)} where "
+                    f"it is {other}: a served output has always as many",
+                    "Fix that size with --input-shape, or let the model keep its dimensions",
+                )
             for axis, (before, after) in enumerate(zip(shapes[name], shape, strict=True)):
                 if before != after:
                     found[name][axis] = dim if (before, after) == (size, other) else f"{name}_{axis}"
     return {name: tuple(dims) for name, dims in found.items()}
+
+
+def source_dims(source: SourceModel, remedy: str) -> dict[str, tuple[Dim, ...]]:
+    """Return ``observed_dims`` of a source; SourceError, with ``remedy`` as the hint, where it fails on such inputs."""
+    try:
+        return observed_dims(source.run, source.inputs)
+    except InputRefused as error:
+        told = error.message.removeprefix("the source model ")
+        raise SourceError(f"{source.reference} itself {told}", remedy) from error
 
 
 def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
@@ -63,12 +80,12 @@ def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
     """
     import numpy as np
 
-    zeros = {}
-    for spec in (spec for spec in inputs if not spec.optional):
-        sizes = {dim: spec.sizes.get(dim, (1,))[0] for dim in spec.shape if isinstance(dim, str)}
-        shape = spec.sized(sizes)
-        zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
     try:
+        zeros = {}
+        for spec in (spec for spec in inputs if not spec.optional):
+            sizes = {dim: spec.sizes.get(dim, (1,))[0] for dim in spec.shape if isinstance(dim, str)}
+            shape = spec.sized(sizes)
+            zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
         session.run(None, zeros)
     except Exception:  # whatever the reason is, Triton would meet it too
         return False

@@ -6,9 +6,13 @@ Only a batch that is to be made dynamic changes it.
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from generator import memory
 from generator.errors import ConversionError, SourceError
 from generator.export import batch, batch_proof, onnx_file
 from generator.export.description import answers_zeros
@@ -61,6 +65,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
     if not inputs:
         raise SourceError(f"{file.path} has no inputs that must be given, so there is nothing to ask it")
+    _check_sizes(inputs)
     outputs = tuple(_tensor("output", value) for value in model.graph.output)
     notes = [
         f"output {value.name!r} declares no shape: its configuration says [ 1 ], as Triton wants it"
@@ -70,7 +75,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     files = _copy(file, folder)
     rewritten = options.make_batch_dynamic and not has_dynamic_batch(model.graph)
     if rewritten:
-        notes = [batch.make_dynamic(model, fixed_batch(model.graph), file.path.parent)]
+        size = fixed_batch(model.graph)
+        notes = [batch.make_dynamic(model, size, file.path.parent)]
         onnx_file.write_outline(model, file.path, files[0])
         inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
         outputs = tuple(_tensor("output", value) for value in model.graph.output)
@@ -79,7 +85,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     answers = answers_zeros(session, inputs)
     del session  # it holds the weights, as does each that is opened next
     if rewritten:
-        batch_proof.prove(source.run, files[0], Signature(inputs, outputs), options.seed)
+        batch_proof.prove(source.run, files[0], Signature(inputs, outputs), size, options.seed)
     optional, told = _optional_inputs(model, signature, options)
     notes += [*told, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
     signature = replace(signature, inputs=(*inputs, *optional))
@@ -98,6 +104,18 @@ def _check_release(model: Any, container: str) -> int:
             "Write the file for an older opset or IR, or serve it with a newer --target-release",
         )
     return opset
+
+
+def _check_sizes(inputs: Sequence[TensorSpec]) -> None:
+    """Refuse a model that can't be asked once: a file of some bytes may declare inputs of any size."""
+    free = memory.available()
+    for spec in inputs:
+        taken = prod(dim for dim in spec.shape if isinstance(dim, int)) * np.dtype(spec.dtype).itemsize
+        if taken > free:
+            raise SourceError(
+                f"one request's {spec.name!r} takes {taken / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free",
+                "Export it for a smaller input, or generate it on a larger machine",
+            )
 
 
 def _check_operators(model: Any) -> None:
@@ -170,7 +188,8 @@ def _tensor(role: str, value: Any) -> TensorSpec:
             "A ZipMap makes it: convert with options={'zipmap': False}" if zipped else "",
         )
     tensor = value.type.tensor_type
-    type_name = onnx.TensorProto.DataType.Name(tensor.elem_type)
+    types = {number: type_name for type_name, number in onnx.TensorProto.DataType.items()}
+    type_name = types.get(tensor.elem_type, f"number {tensor.elem_type}")
     if type_name not in TYPES:
         raise ConversionError(f"{role} {value.name!r} is of type {type_name.lower()}, which can't be served")
     if role == "input" and not tensor.HasField("shape"):

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, InputRefused, SourceError
+from generator.errors import ConversionError
 from generator.export import sklearn_converters
-from generator.export.description import describe, observed_dims
+from generator.export.description import describe, source_dims
 from generator.export.sklearn_equivalents import equivalent
 from generator.extras import need
 from generator.inputs import example
@@ -30,6 +30,7 @@ LOCALE = "C.UTF-8"
 # Rows of the example that outputs are told by: no usual number of classes.
 ROWS = 7
 HELP = "docs/how-to/when-export-fails.md#scikit-learn"
+COLUMNS = "Say what it takes with --input-shape NAME=1x1:TYPE,… for its columns"
 
 
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
@@ -39,10 +40,14 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     the estimator itself fails on its inputs.
     """
     need("skl2onnx", extra="sklearn")
+    if options.opset > MAX_OPSET:
+        raise ConversionError(
+            f"skl2onnx does not write opset {options.opset}", f"It writes up to {MAX_OPSET}: lower --opset"
+        )
     native: Tabular = source.native
     path = folder / EXPORTER / "model.onnx"
     path.parent.mkdir(parents=True)
-    shapes = _answered(source)
+    shapes = source_dims(source, COLUMNS)
     sklearn_converters.register(native.estimator)
     with quiet():
         model = _converted(source.reference, native, options)
@@ -55,30 +60,18 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     return describe(path, (path,), source.inputs, EXPORTER, options)
 
 
-def _answered(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
-    """Return the shapes of the source's answers."""
-    try:
-        return observed_dims(source.run, source.inputs)
-    except InputRefused as error:
-        told = error.message.removeprefix("the source model ")
-        raise SourceError(
-            f"{source.reference} itself {told}", "Say what it takes with --input-shape NAME=1x1:TYPE,… for its columns"
-        ) from error
-
-
 def _converted(reference: str, native: Tabular, options: Options) -> Any:
     """Return what skl2onnx makes of the estimator."""
     import skl2onnx
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
     estimator = equivalent(native.estimator)
-    opset = min(options.opset, MAX_OPSET)
     try:
         return skl2onnx.convert_sklearn(
             estimator,
             name=type(estimator).__name__,
             initial_types=list(_initial_types(native)),
-            target_opset={"": opset, "ai.onnx.ml": ML_OPSET},
+            target_opset={"": options.opset, "ai.onnx.ml": ML_OPSET},
             options=_options(estimator),
         )
     except (MissingConverter, MissingShapeCalculator) as error:

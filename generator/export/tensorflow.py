@@ -1,14 +1,17 @@
-"""TensorFlow to ONNX through tf2onnx, which is kept from the weights: it would hold them fifty times."""
+"""TensorFlow to ONNX through tf2onnx, which is kept from large weights: it would hold them fifteen times."""
 
+import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from generator import memory
 from generator.errors import ConversionError
 from generator.export import onnx_file
-from generator.export.description import describe, observed_dims
+from generator.export.description import describe, source_dims
 from generator.export.onnx import DOMAINS
 from generator.export.tensorflow_graph import Frozen, Weight, with_sizes
 from generator.export.tensorflow_graph import frozen as frozen_graph
@@ -44,6 +47,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     else:
         message, weights = _converted(source, opset, None), {}
     model = _finished(source, message, weights)
+    memory.give_back()
     path = folder / "model.onnx"
     folder.mkdir(parents=True, exist_ok=True)
     files = onnx_file.write(model, path)
@@ -89,7 +93,18 @@ def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> Any:
                 definition = tf_loader.tf_optimize(inputs, outputs, frozen.definition)
             library.import_graph_def(with_sizes(definition, frozen.weights), name="")
             made = process_tf_graph(graph, input_names=inputs, output_names=outputs, **common)
-        return optimizer.optimize_graph(made).make_model(f"converted from {source.reference}")
+        optimized = optimizer.optimize_graph(made, optimizers=_frugal(optimizer._get_optimizers()))
+        return optimized.make_model(f"converted from {source.reference}")
+
+
+def _frugal(optimizers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tf2onnx's optimizations, each giving back the copy of the graph that was made for the one before it."""
+
+    def made(factory: Any) -> Any:
+        gc.collect()  # nodes hold their graph, and it them
+        return factory()
+
+    return {name: partial(made, factory) for name, factory in optimizers.items()}
 
 
 class _Reasons(logging.Handler):
@@ -159,6 +174,7 @@ def _finished(source: SourceModel, message: Any, weights: Mapping[str, Weight]) 
     described = [(spec.name, spec.shape) for spec in source.inputs] + [
         (name, dims[name]) for name in source.output_names
     ]
+    _part_outputs(graph)
     for number, value in enumerate(value for node in graph.all_nodes() for value in node.outputs):
         value.name = f"{value.name}/{number}"  # so that none has the name of an input or output
     for value, (name, shape) in zip((*graph.inputs, *graph.outputs), described, strict=True):
@@ -166,9 +182,23 @@ def _finished(source: SourceModel, message: Any, weights: Mapping[str, Weight]) 
     return model
 
 
+def _part_outputs(graph: Any) -> None:
+    """Let each output have a name of its own: TensorFlow Lite may give a tensor out twice, or an input as it is."""
+    import onnx_ir
+
+    named = list(graph.inputs)
+    for place, value in enumerate(graph.outputs):
+        if any(value is each for each in named):
+            node = onnx_ir.node("Identity", [value])
+            node.outputs[0].type = value.type
+            graph.append(node)
+            graph.outputs[place] = node.outputs[0]
+        named.append(graph.outputs[place])
+
+
 def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
     """Return the shapes of the outputs: as they are seen to follow the inputs, and open where TensorFlow says so."""
-    seen = observed_dims(source.run, source.inputs)
+    seen = source_dims(source, "Give sizes that it takes with --input-shape")
     if not isinstance(source.native, Traced):
         return seen
     dims = {}

@@ -13,9 +13,8 @@ from generator.export import onnx_file, troubles
 from generator.export.description import describe, observed_dims
 from generator.extras import need
 from generator.inputs import ODD_BATCH, example, example_sizes
-from generator.quiet import quiet
 from generator.sources.model import SourceModel
-from generator.sources.pytorch import examples, scripted
+from generator.sources.pytorch import examples, quietly, scripted
 from generator.specs import Export, Options
 from generator.verify import SourceFault, verify
 
@@ -78,10 +77,10 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
             path = folder / f"{'fixed' if retreat else 'dynamic'}{number}" / "model.onnx"
             path.parent.mkdir(parents=True)
             try:
-                with quiet():
+                with quietly():
                     notes = tuple(f"{retreat}the {name} exporter failed: {each}" for name, each in failures.items())
                     return _exported(way, attempt, path, options, notes)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if isinstance(error, OSError) and error.errno is not None:  # the disk's; torch raises some without
                     raise
                 # Exporters fail with whatever the model's code or their own raises: all of it is a failed attempt.

@@ -18,6 +18,7 @@ from generator.sources import (
     torchscript,
     torchvision,
 )
+from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
 from generator.specs import Options
 
@@ -106,4 +107,4 @@ def seen_from(reference: str, folder: Path) -> str:
     scheme, _, name = reference.partition(":")
     if not name or scheme not in SOURCES or not SOURCES[scheme].names_file(name):
         return reference
-    return f"{scheme}:{folder / Path(name).expanduser()}"
+    return f"{scheme}:{folder / path_of(name)}"

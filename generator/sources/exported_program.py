@@ -18,6 +18,7 @@ from generator.sources import formats, pytorch
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
+from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
 from generator.sources.pytorch import state_dict, training
 from generator.sources.pytorch.arguments import BATCH
@@ -42,7 +43,7 @@ OPAQUE = "opaque_obj"  # torch.export.pt2_archive.constants.OPAQUE_OBJ_FILENAME_
 
 def files(name: str) -> tuple[Path, ...]:
     """Return the file; SourceError unless it is a program."""
-    path = Path(name).expanduser()
+    path = path_of(name)
     formats.expect(path, "pt2")
     return (path,)
 
@@ -63,7 +64,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """
     check(name, options)
     need("torch", extra="torch")
-    path = Path(name).expanduser()
+    path = path_of(name)
     reference = f"torch:{path.name}"
     memory.check(path.stat().st_size, reference)
     program = _read(path, options.trust_source)

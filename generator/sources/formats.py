@@ -103,20 +103,30 @@ def expect(path: Path, *wanted: str) -> str:
 
 def kind_of(path: Path) -> str:
     """Return what is at ``path``: a name of ``READ``, ``WEIGHTS`` or ``OTHERS``, or "folder"; SourceError as above."""
-    if path.is_dir():
-        return _folder_kind(path)
     try:
+        if path.is_dir():
+            return _folder_kind(path)
+        refuse_pipe(path)
         with path.open("rb") as file:
             size = path.stat().st_size
             if not size:
                 raise SourceError(f"{path} is empty", "Save or download it again")
             return _file_kind(file, size, path)
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise SourceError(f"{path} is a link to {path.readlink()}, which is not there") from error
         raise SourceError(f"there is no file {path}", _neighbours(path)) from error
     except OSError as error:
         raise SourceError(f"can't read {path}: {error.strerror}") from error
     except _Truncated as error:
         raise SourceError(f"{path} is truncated", "Save or download it again") from error
+
+
+def refuse_pipe(path: Path) -> None:
+    """Raise SourceError for a pipe, a socket or a device: opening one may wait for ever. OSError where nothing is."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise SourceError(f"{path} is no file", "Save it as one: it is read more than once")
 
 
 class _Truncated(Exception):

@@ -18,6 +18,7 @@ from generator.sources import formats, tensorflow
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
+from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
 from generator.sources.tensorflow import cause
 from generator.sources.tensorflow.layers import keras_source
@@ -36,7 +37,7 @@ DRAWING = ("VarianceScaling", "RandomNormal", "RandomUniform", "TruncatedNormal"
 
 def files(name: str) -> tuple[Path, ...]:
     """Return the file; SourceError for one that is missing, truncated or of another format."""
-    path = Path(name).expanduser()
+    path = path_of(name)
     if formats.expect(path, "keras", "hdf5") == "hdf5" and path.suffix not in HDF5:
         raise SourceError(f"{path} does not end in {HDF5[0]}, as Keras wants it", "Rename it, or link to it")
     return (path,)
@@ -93,11 +94,15 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _without_drawing(keras: Any) -> Iterator[None]:
-    """Let weights begin as zeros until the file's take their place: to draw one takes its size three times."""
+    """Let weights begin as whatever is in memory, which takes none of it until the file's take their place.
+
+    To draw one takes its size three times, and what is drawn is not known beforehand either.
+    """
+    empty = tensorflow.tensorflow().raw_ops.Empty
     initializers = [getattr(keras.initializers, name) for name in DRAWING]
     kept = [each.__call__ for each in initializers]
     for each in initializers:
-        each.__call__ = lambda self, shape, dtype=None, **more: keras.ops.zeros(shape, dtype)
+        each.__call__ = lambda self, shape, dtype=None, **more: empty(shape=shape, dtype=dtype or keras.config.floatx())
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """ONNX files: `--model onnx:PATH`, served as they are, byte for byte, unless a fixed batch is to be made dynamic."""
 
+import os.path
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from generator.sources import formats
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
+from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
 from generator.specs import Arrays, Options, Weights
 
@@ -25,6 +27,7 @@ PACKAGES = ("onnx", "onnxruntime")
 OPTIONS = ("make_batch_dynamic",)
 # What Triton calls the model in its version folder.
 MODEL_FILE = "model.onnx"
+SHOWN = 255  # characters of a name: no file has more
 FIXED = "the batch can't be made dynamic"
 INSTEAD = "Export it with a dynamic batch, or serve it without batching: leave --make-batch-dynamic out"
 
@@ -161,7 +164,7 @@ def required_inputs(graph: Any) -> list[Any]:
 
 def read(name: str) -> OnnxFile:
     """Read a model without its external data, and find that; SourceError says what can't be used and why."""
-    path = Path(name).expanduser()
+    path = path_of(name)
     model = _parse(path)
     tensors = (tensor for tensor in _tensors(model) if not outline.in_own_file(tensor, path))
     locations = sorted({location for tensor in tensors for location in _locations(tensor)})
@@ -171,8 +174,6 @@ def read(name: str) -> OnnxFile:
 def _parse(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise SourceError(f"{path} is no file", "Save it as one: it is read more than once")
     formats.expect(path, "onnx")
     try:
         model = outline.read(path)
@@ -259,8 +260,8 @@ def _external_file(path: Path, location: str) -> Path:
     inside = PurePosixPath(location)
     if not location or inside.is_absolute() or ".." in inside.parts:
         raise SourceError(f"{path} keeps weights in {location!r}, which is not beside it")
-    if not file.is_file():
-        raise SourceError(f"{path} keeps weights in {location}, and there is no such file beside it")
+    if not os.path.isfile(file):  # noqa: PTH113 - pathlib's raises for a name that is too long
+        raise SourceError(f"{path} keeps weights in {location[:SHOWN]}, and there is no such file beside it")
     if not file.resolve().is_relative_to(path.parent.resolve()):
         raise SourceError(
             f"{path} keeps weights in {location}, a link that leads out of its folder", "Put the file itself there"

@@ -13,6 +13,7 @@ from generator.quiet import quiet
 from generator.sources import formats
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
+from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
 from generator.sources.tensorflow import cause, tensorflow
 from generator.sources.tensorflow.declared import declared_from
@@ -37,10 +38,12 @@ def default_name(name: str) -> str:
 
 def files(name: str) -> tuple[Path, ...]:
     """Return the graph, the variables and the assets; SourceError for a folder without a SavedModel in it."""
-    folder = Path(name).expanduser()
+    folder = path_of(name)
     formats.expect(folder, "savedmodel")
     graphs = [path for path in sorted(folder.glob("saved_model.pb*")) if path.is_file()]
     parts = [path for part in ("variables", "assets") for path in sorted((folder / part).rglob("*")) if path.is_file()]
+    if not graphs:
+        raise SourceError(f"{folder / 'saved_model.pb'} is no file", "Save or download it again")
     if not graphs[0].stat().st_size:
         raise SourceError(f"{graphs[0]} is empty", "Save or download it again")
     return (*graphs, *parts)
@@ -59,7 +62,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     that TensorFlow can't read, and for a signature that is not there.
     """
     check(name, options)
-    folder = Path(name).expanduser()
+    folder = path_of(name)
     reference = f"savedmodel:{folder.resolve().name}"
     content = files(name)
     memory.check(sum(path.stat().st_size for path in content), reference)

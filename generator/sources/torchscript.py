@@ -14,6 +14,7 @@ from generator.sources import formats, pytorch
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
+from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
 from generator.sources.pytorch import training
 from generator.sources.pytorch.arguments import Forward, Parameter, call_with, inputs_of, opened
@@ -31,7 +32,7 @@ TENSORS = ("Tensor", "Optional[Tensor]")
 
 def files(name: str) -> tuple[Path, ...]:
     """Return the file; SourceError unless it is a TorchScript archive."""
-    path = Path(name).expanduser()
+    path = path_of(name)
     formats.expect(path, "torchscript")
     return (path,)
 

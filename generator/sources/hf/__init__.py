@@ -9,6 +9,7 @@ from pathlib import Path
 from generator.errors import OptionError
 from generator.progress import Progress
 from generator.sources import pytorch
+from generator.sources.by_path import path_of
 from generator.sources.hf import folder as folders
 from generator.sources.hf import hub, images, inputs, loading
 from generator.sources.model import SourceModel, with_dynamic
@@ -30,7 +31,7 @@ def names_file(name: str) -> bool:
 
 def default_name(name: str) -> str:
     """Return the last part of the name."""
-    return Path(name).expanduser().absolute().name if hub.is_path(name) else name.rpartition("/")[2]
+    return path_of(name).absolute().name if hub.is_path(name) else name.rpartition("/")[2]
 
 
 def known() -> tuple[str, ...]:

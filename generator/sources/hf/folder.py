@@ -80,11 +80,18 @@ def configuration(folder: Path) -> dict[str, Any]:
         hint = f"There is one in hf:{nested}" if nested else "Save the model with save_pretrained"
         raise SourceError(f"{folder} has no {CONFIG}", hint)
     document = _document(path)
-    if not isinstance(document, dict) or not ("model_type" in document or "architectures" in document):
+    if not isinstance(document, dict) or not _is_named(document.get("model_type"), document.get("architectures")):
         raise SourceError(
             f"{path} does not say what the model is", "It needs a model_type, as save_pretrained writes it"
         )
     return document
+
+
+def _is_named(kind: Any, classes: Any) -> bool:
+    """Tell whether a configuration names the type of its model, or its class, by text."""
+    classes = classes or []
+    named = [*classes, *([] if kind is None else [kind])] if isinstance(classes, list) else []
+    return bool(named) and all(isinstance(each, str) for each in named)
 
 
 def weights(folder: Path) -> Weights:

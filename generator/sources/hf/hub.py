@@ -8,10 +8,11 @@ from typing import Any
 from generator.errors import SourceError
 from generator.extras import need
 from generator.quiet import quiet
+from generator.sources.by_path import path_of
 from generator.sources.hf import folder as folders
 
 # ORG/NAME, as huggingface_hub.utils.validate_repo_id has it.
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_NAME = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[\w.-]+")
 PREFIX = "models--"
 
 
@@ -49,9 +50,9 @@ def local(name: str) -> Path | None:
     """Return the folder that a name stands for, without a download; SourceError for a path that is no folder."""
     if not is_path(name):
         return cached(name)
-    path = Path(name).expanduser()
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "is neither a folder nor a model of the hub"
+    path = path_of(name)
+    if not os.path.isdir(path):  # noqa: PTH112 - pathlib's raises for a name that is too long
+        what = "is a file" if os.path.isfile(path) else "is neither a folder nor a model of the hub"  # noqa: PTH113
         raise SourceError(f"hf:{name} {what}", "Name a folder, such as hf:./bert, or a model as hf:ORG/NAME")
     return path
 

@@ -68,6 +68,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """
     module, attribute = _parts(name)
     reference = f"python:{name}"
+    _as_new()
     if user_code.imports(files(name)) & {"tensorflow", "keras"} and find_spec("tensorflow"):
         tensorflow()  # imports it without what it has to say
     loaded = user_code.load(module)
@@ -83,11 +84,20 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     )
 
 
+def _as_new() -> None:
+    """Undo what the last model's code may have set for all of torch."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        torch.set_grad_enabled(True)
+
+
 def _parts(name: str) -> tuple[str, str]:
     module, colon, attribute = name.rpartition(":")
     if not (colon and module and attribute):
         raise SourceError(
-            f"python:{name} does not say what makes the model", f"Such as python:{module or name}:FACTORY"
+            f"python:{name} does not say what makes the model", f"Such as python:{module or name.strip(':')}:FACTORY"
         )
     return module, attribute
 
@@ -262,6 +272,7 @@ def _torch(
     weights: Weights,
     options: Options,
 ) -> SourceModel:
+    model = _unwrapped(model)
     module = model if _is_torch(model) else pytorch.as_module(model)
     module.eval()
     if path:
@@ -275,13 +286,27 @@ def _torch(
     return pytorch.source_model(reference, module.cpu(), inputs, weights, call=call, fixed=fixed)
 
 
+def _unwrapped(model: Any) -> Any:
+    """Return what torch.compile or data parallelism was put around: these take anything, and say nothing of it."""
+    import torch
+
+    while True:
+        if isinstance(model, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif "_orig_mod" in getattr(model, "_modules", {}):  # torch.compile
+            model = model._orig_mod
+        else:
+            return model
+
+
 def _called(model: Any) -> Callable[..., Any]:
     """Return the function that says what a model takes: a module's forward."""
     return model.forward if _is_torch(model) else model  # type: ignore[no-any-return]
 
 
 def _check_weights(reference: str, module: Any) -> None:
-    empty = next((name for name, each in module.named_parameters() if each.is_meta), None)
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    empty = next((name for name, each in tensors if each.is_meta), None)
     if empty:
         raise SourceError(
             f"{reference} makes a model without values: its {empty} is on the meta device",

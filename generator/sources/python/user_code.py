@@ -6,7 +6,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -77,7 +77,7 @@ def load(module: str) -> ModuleType:
 def run(call: Callable[[], Any], what: str) -> Any:
     """Return what a call of the user's code returns; SourceError says what failed, why, and in which line."""
     try:
-        with quiet():
+        with quiet(), chdir(Path.cwd()):  # what comes next is seen from the folder that it was
             return call()
     except ModuleNotFoundError as error:
         raise SourceError(

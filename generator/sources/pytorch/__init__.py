@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,16 @@ def source_model(
     is asked once for what its outputs are. ``fixed`` is what ``inputs`` fall back to where it does not take them.
     Raises SourceError where it fails on examples of its own inputs, or answers no tensors.
     """
+    _check_inputs(reference, inputs)
     if not output_names:
         inputs, fixed, answer, retreat = _first_answer(reference, module, inputs, fixed, call)
         notes = (*notes, *retreat)
         output_names, left_out = _named(reference, answer, {spec.name for spec in inputs})
         if not output_names:
-            raise SourceError(f"{reference} answers {type(answer).__name__} without a tensor in it")
+            raise SourceError(
+                f"{reference} answers {type(answer).__name__} without a tensor in it",
+                "Let it return a tensor, or several in a tuple, a list, a dict or a dataclass",
+            )
         notes = (*notes, *left_out)
         if call is not positional or not _is_tensor(answer):
             module = _flat(module, call)
@@ -109,6 +115,19 @@ def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
     return tuple(torch.from_numpy(example(spec, sizes)) for spec in inputs)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Let a model's code run as it is written: whatever it prints, and without what torch.compile would make of it.
+
+    That is compiled anew for each shape, which takes minutes and needs a C++ compiler, and answers what the code does.
+    """
+    import torch
+
+    compiles = "torch._dynamo" in sys.modules  # importing it takes long, and torch.compile does
+    with quiet(), torch.compiler.set_stance("force_eager") if compiles else nullcontext():
+        yield
+
+
 def scripted(module: Any, tensors: tuple[Any, ...]) -> Any:
     """Return what TorchScript compiles of a module; what flattens its answers is recorded around that.
 
@@ -147,11 +166,11 @@ def _first_answer(
 def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: Call) -> Any:
     import torch
 
-    args, kwargs = call(examples(inputs))
     try:
-        with quiet(), torch.inference_mode():
+        args, kwargs = call(examples(inputs))
+        with quietly(), torch.inference_mode():
             return module(*args, **kwargs)
-    except Exception as error:  # whatever the model's code raises
+    except (Exception, SystemExit) as error:  # whatever the model's code raises
         shapes = ", ".join(map(str, inputs))
         raise SourceError(
             f"{reference} itself fails on {shapes}: {cause(error)}", "Give an example of each input with --input-shape"
@@ -178,28 +197,51 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
         yield from _leaves(each, (*path, key))
 
 
+def _all_leaves(reference: str, answer: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    try:
+        return list(_leaves(answer))
+    except RecursionError as error:
+        raise SourceError(
+            f"{reference} answers a {type(answer).__name__} that holds itself, or is nested too deep",
+            "Return the tensors alone",
+        ) from error
+
+
 def _is_tensor(value: Any) -> bool:
     import torch
 
     return isinstance(value, torch.Tensor)
 
 
+def _check_inputs(reference: str, inputs: Sequence[TensorSpec]) -> None:
+    text = next((spec for spec in inputs if spec.dtype == "object"), None)
+    if text:
+        raise SourceError(
+            f"{text.name!r} of {reference} is given as text, which PyTorch has no tensors of",
+            f"Give it as the numbers that the text becomes: --input-shape {text.name}=1x128:int64",
+        )
+
+
 def _check_output(reference: str, name: str, tensor: Any) -> None:
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if dtype not in DTYPES or str(tensor.layout) != "torch.strided":
-        kind = dtype if dtype not in DTYPES else "a sparse tensor"
-        raise SourceError(
-            f"{reference} answers {name!r} as {kind}, which can't be served", "Convert it to float32 inside the model"
-        )
+    odd = (
+        (dtype not in DTYPES, dtype, "Convert it to float32 inside the model"),
+        (tensor.is_nested, "a nested tensor", "Pad it inside the model"),
+        (str(tensor.layout) != "torch.strided", "a sparse tensor", "Call to_dense() inside the model"),
+        (tensor.is_meta, "a tensor of the meta device", "Give values to what it is computed from"),
+    )
+    for found, kind, hint in odd:
+        if found:
+            raise SourceError(f"{reference} answers {name!r} as {kind}, which can't be served", hint)
 
 
 def _named(reference: str, answer: Any, taken: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of an answer's tensors, and a note on each value of another kind."""
     names: list[str] = []
     notes = []
-    for path, leaf in _leaves(answer):
+    for path, leaf in _all_leaves(reference, answer):
         parts = path if path and isinstance(path[0], str) else (OUTPUT, *path)
-        name = re.sub(r"[^A-Za-z0-9_.]", "_", "_".join(map(str, parts)))
+        name = re.sub(r"[^A-Za-z0-9_.]", "_", "_".join(map(str, parts))) or OUTPUT
         if _is_tensor(leaf):
             _check_output(reference, name, leaf)
             while name in taken or name in names:
@@ -239,16 +281,16 @@ def _runner(module: Any, inputs: tuple[TensorSpec, ...], names: tuple[str, ...])
         import torch
 
         try:
-            with quiet(), torch.inference_mode():  # a model may print, and a report stands on the standard output
+            with quietly(), torch.inference_mode():
                 # Copies: a model may write into what it is given.
                 answers = module(*(torch.from_numpy(arrays[spec.name].copy()) for spec in inputs))
-        except Exception as error:  # whatever the model's code raises
+        except (Exception, SystemExit) as error:  # whatever the model's code raises
             shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
             raise InputRefused(f"the source model fails on {shapes}: {cause(error)}") from error
         answers = (answers,) if isinstance(answers, torch.Tensor) else answers
         if len(answers) != len(names):
             shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
             raise InputRefused(f"the source model answers {shapes} with {len(answers)} tensors, not {len(names)}")
-        return {name: answer.numpy() for name, answer in zip(names, answers, strict=True)}
+        return {name: answer.numpy(force=True) for name, answer in zip(names, answers, strict=True)}
 
     return run

@@ -90,6 +90,7 @@ def _published(
 
 def fitted(architecture: Architecture, state: dict[str, Any], origin: Path) -> Any:
     """Build the network that ``state`` fits, also where it was trained on another number of classes."""
+    state = state_dict.bare(state)
     saved = architecture.saved
     build = architecture.build if saved is None else partial(saved, state)
     module = build(architecture.classes)

@@ -3,15 +3,18 @@
 import os
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from generator.errors import SourceError
+from generator.sources import formats
 
 # Keys under which training scripts put the state dict of a checkpoint.
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
+# What data parallelism and torch.compile put before each name.
+WRAPPERS = ("module.", "_orig_mod.")
 # torch refuses code in the pickles it loads while this variable is set, also where its caller would allow it.
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -30,18 +33,21 @@ def no_code() -> Iterator[None]:
 
 
 def read_state(path: Path, trust: bool) -> dict[str, Any]:
-    """Return the named tensors of a .safetensors, .pth or .pt file.
+    """Return the named tensors of a file of safetensors, or of a pickle as torch writes it.
 
     A pickle that holds more than tensors is refused unless ``trust``. Raises SourceError with the reason.
     """
     import torch
 
     try:
-        if path.suffix == ".safetensors":
+        if formats.kind_of(path) == "safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=not trust)
+        with path.open("rb") as file:  # of a path torch believes the suffix
+            loaded = torch.load(file, map_location="cpu", weights_only=not trust)
+    except SourceError:
+        raise
     except Exception as error:
         # torch and safetensors raise UnpicklingError, RuntimeError, EOFError, KeyError, … for what they can't read.
         raise _unreadable(path, error) from error
@@ -73,11 +79,20 @@ def _state_of(loaded: Any, path: Path) -> dict[str, Any]:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()
     ):
         raise SourceError(f"{path} does not hold a state dict", "Save one with torch.save(model.state_dict(), path)")
-    return {key.removeprefix("module."): value for key, value in loaded.items()}
+    return dict(loaded)
 
 
-def fit(module: Any, state: Mapping[str, Any], origin: Path, called: str) -> None:
+def bare(state: dict[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
+    """Return a state dict without what wrappers put before its names; a network may have such names of its ``own``."""
+    wrapper = next((each for each in WRAPPERS if state and all(key.startswith(each) for key in state)), None)
+    if wrapper is None or state.keys() <= set(own):
+        return state
+    return bare({key.removeprefix(wrapper): value for key, value in state.items()}, own)
+
+
+def fit(module: Any, state: dict[str, Any], origin: Path, called: str) -> None:
     """Load ``state`` into a ``torch.nn.Module``; SourceError says what in the file ``origin`` does not fit."""
+    state = bare(state, module.state_dict())
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

@@ -14,6 +14,7 @@ from generator.progress import Progress
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
+from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
 from generator.sources.sklearn import estimator_file, tabular
 from generator.sources.sklearn.estimators import last_step
@@ -41,14 +42,14 @@ class Tabular:
 
 def files(name: str) -> tuple[Path, ...]:
     """Return the file; SourceError unless it is of a kind that may hold an estimator."""
-    path = Path(name).expanduser()
+    path = path_of(name)
     estimator_file.kind_of(path)
     return (path,)
 
 
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless the file may be read: nothing in it runs, or the user trusts it."""
-    estimator_file.check(Path(name).expanduser(), options.trust_source)
+    estimator_file.check(path_of(name), options.trust_source)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -58,7 +59,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     of several outputs answers ``label`` (batch, outputs) and ``probabilities_0`` and so on; a regressor ``prediction``
     (batch, targets), a transformer ``output``. Raises SourceError for a file that can't be used.
     """
-    path = Path(name).expanduser()
+    path = path_of(name)
     memory.check(path.stat().st_size if path.is_file() else 0, f"sklearn:{path.name}")
     file = estimator_file.read(path, options.trust_source)
     reference = f"sklearn:{path.name}"
@@ -86,7 +87,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 def _check_fitted(estimator: Any, path: Path) -> None:
     validation = need("sklearn.utils.validation", extra="sklearn")
     from sklearn.exceptions import NotFittedError
+    from sklearn.utils import get_tags
 
+    if isinstance(estimator, type):
+        raise SourceError(f"{path} holds the class {estimator.__name__}, and no estimator", "Save what fit returns")
     if not hasattr(estimator, "fit"):
         raise SourceError(
             f"{path} holds no estimator but something of type {type(estimator).__name__}",
@@ -98,6 +102,12 @@ def _check_fitted(estimator: Any, path: Path) -> None:
         raise SourceError(
             f"{path} holds a {type(estimator).__name__} that is not fitted", "Fit it, then save it"
         ) from error
+    target = get_tags(estimator).target_tags
+    if not hasattr(estimator, "predict") and (target.one_d_labels or target.two_d_labels):
+        raise SourceError(
+            f"{path} holds a {type(estimator).__name__}, which encodes what a model is to answer, and is no model",
+            "Serve the classifier: fitted to the labels as they are, it answers with them",
+        )
 
 
 def _methods(estimator: Any, path: Path) -> dict[str, Method]:

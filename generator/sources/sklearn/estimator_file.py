@@ -1,6 +1,7 @@
 """Files that hold a fitted estimator: skops, pickles of trusted origin, and the own formats of XGBoost and LightGBM."""
 
 import json
+import os.path
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class EstimatorFile:
 
 def kind_of(path: Path) -> str:
     """Return "skops", "pickle", "xgboost" or "lightgbm", by the content; SourceError for anything else."""
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 - pathlib's raises for a name that is too long
         with path.open("rb") as file:
             head = b"".join(file.read(64).split(b" ")) if path.suffix == ".json" else file.read(64)
         kind = next((kind for start, kind in BEGINNINGS.items() if head.startswith(start)), "")

@@ -11,6 +11,7 @@ from generator.sources.sklearn.estimators import (
     entries,
     is_column_transformer,
     is_vectorizer,
+    last_step,
     parts_of,
     steps_of,
 )
@@ -51,9 +52,14 @@ class Table:
     split: bool
     used: tuple[int, ...]
     flat: bool = False
+    widened: bool = False
 
     def rows(self, arrays: Mapping[str, Any]) -> Any:
         """Return what the estimator is given for named arrays: a data frame where it was fitted on one."""
+        if self.widened:
+            arrays = {
+                name: array.astype("float64") if array.dtype.kind == "f" else array for name, array in arrays.items()
+            }
         if not self.split:
             matrix = arrays[self.inputs[0].name]
             return matrix[:, 0] if self.flat else matrix
@@ -90,7 +96,8 @@ def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str) -> T
     by_column = {each.name: each for each in asked} if asked and asked[0].name not in ("", MATRIX) else {}
     split = bool(by_column) or named or len(set(kinds)) > 1
     if not split:
-        return Table(columns, (_matrix(columns, asked),), split, tuple(range(len(columns))), flat)
+        matrix = _matrix(columns, asked)
+        return Table(columns, (matrix,), split, tuple(range(len(columns))), flat, widened=_compares_doubles(estimator))
     used = _used(estimator) if named else tuple(range(len(columns)))
     inputs = tuple(_input(columns[place], by_column.get(columns[place].name)) for place in used)
     unknown = [each.name for each in asked if each.name not in {spec.name for spec in inputs}]
@@ -99,7 +106,13 @@ def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str) -> T
             f"--input-shape names the input {unknown[0]!r}",
             f"The model's columns are {', '.join(spec.name for spec in inputs)}",
         )
-    return Table(columns, inputs, split, used)
+    return Table(columns, inputs, split, used, widened=_compares_doubles(estimator))
+
+
+def _compares_doubles(estimator: Any) -> bool:
+    """Tell whether an estimator is a KMeans fitted on float64: its compiled code takes nothing else."""
+    centers = getattr(last_step(estimator), "cluster_centers_", None)
+    return getattr(centers, "dtype", None) == "float64"
 
 
 def _used(estimator: Any) -> tuple[int, ...]:

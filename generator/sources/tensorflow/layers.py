@@ -1,13 +1,14 @@
 """Keras models: what their layers say about inputs and outputs, and how they are asked as in inference."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError, SourceError
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow import keras, tensorflow
+from generator.sources.tensorflow import cause, keras, tensorflow
 from generator.sources.tensorflow.declared import COUNTED, INPUT, Declared, declared_shape, dtype_name, named
 from generator.sources.tensorflow.function import Call, array_of, flattened, function_source
 from generator.specs import Domain, Options, Weights, unknown_domain
@@ -35,6 +36,7 @@ def keras_source(
     """
     library = keras()
     declared, structure = _keras_inputs(reference, model, options)
+    _check_forgetful(reference, model)
     mixed = _in_full_precision(model)
 
     def call(tensors: Sequence[Any]) -> Any:
@@ -55,7 +57,7 @@ def keras_source(
         notes=(*notes, *mixed),
     )
     if any(isinstance(dim, str) for spec in source.inputs for dim in spec.shape[1:]):
-        _check_alike(source, call)
+        return replace(source, notes=(*source.notes, *_compared(source, call)))
     return source
 
 
@@ -128,6 +130,16 @@ def _domain(dtype: str, tensor: Any, readers: Sequence[Any]) -> Domain:
     return Domain() if image else unknown_domain(dtype)
 
 
+def _check_forgetful(reference: str, model: Any) -> None:
+    """Refuse a model whose answer to one request depends on those before: nobody knows which were a client's own."""
+    stateful = next((layer.name for layer in model._flatten_layers() if getattr(layer, "stateful", False)), None)
+    if stateful is not None:
+        raise ConversionError(
+            f"layer {stateful!r} of {reference} is stateful: it goes on from what it was asked before",
+            "Build it with stateful=False, with its state as an input and an output where that is needed",
+        )
+
+
 def _in_full_precision(model: Any) -> tuple[str, ...]:
     """Let layers of mixed precision compute in float32, as their weights are; return a note where there are such."""
     mixed = [layer for layer in model._flatten_layers() if layer.dtype_policy.name.startswith("mixed_")]
@@ -137,8 +149,11 @@ def _in_full_precision(model: Any) -> tuple[str, ...]:
     return (f"its layers have the policy {name}: they compute in float32, as their weights are",) if mixed else ()
 
 
-def _check_alike(source: SourceModel, call: Call) -> None:
-    """Raise SourceError where a model answers otherwise as a graph than layer by layer, as some code does."""
+def _compared(source: SourceModel, call: Call) -> tuple[str, ...]:
+    """Raise SourceError where a model answers otherwise as a graph than layer by layer, as some code does.
+
+    Returns a note where its layers fail on the example, so that there is nothing to compare with.
+    """
     import numpy as np
 
     from generator.inputs import example, example_sizes  # brings numpy, which no help page needs
@@ -149,8 +164,8 @@ def _check_alike(source: SourceModel, call: Call) -> None:
     try:
         with quiet():
             answer = call([library.constant(array) for array in arrays.values()])
-    except Exception:  # an example that the model refuses; verification finds others
-        return
+    except Exception as error:  # whatever the layers' code raises
+        return (f"its graph was not compared with its layers, which fail on an example of it: {cause(error)}",)
     tensors, names, _ = flattened(source.reference, answer, source.inputs, source.output_names)
     for name, wanted in zip(names, tensors, strict=True):
         one, other = array_of(wanted), source.run(arrays)[name]
@@ -162,6 +177,7 @@ def _check_alike(source: SourceModel, call: Call) -> None:
                 f"{list(one.shape)} layer by layer, in output {name!r}",
                 "Fix its sizes with --input-shape, or change the layer that reads the shape of its input",
             )
+    return ()
 
 
 def _keras_outputs(model: Any) -> tuple[str, ...]:
