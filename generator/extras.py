@@ -24,7 +24,7 @@ EXTRAS = {
     "hf": Extra(("transformers", "huggingface_hub", *TORCH), SourceError),
     "simplify": Extra(("onnxslim",), OptionError),
     "sklearn": Extra(SKLEARN, SourceError),
-    "tensorflow": Extra(("tensorflow", "keras", "tf2onnx", "onnx_ir"), SourceError),
+    "tensorflow": Extra(("tensorflow", "keras", "tf2onnx", "onnx_ir", "ai_edge_litert"), SourceError),
     "timm": Extra(("timm", *TORCH), SourceError),
     "torch": Extra(TORCH, SourceError),
 }

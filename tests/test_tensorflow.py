@@ -128,6 +128,12 @@ def save_models(folder: Path) -> None:
 
     converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([repeated.get_concrete_function()])
     (folder / "repeated.tflite").write_bytes(converter.convert())
+    both = tensorflow.Module()
+    both.repeated = repeated
+    signatures = {"one": repeated.get_concrete_function(), "two": repeated.get_concrete_function()}
+    tensorflow.saved_model.save(both, str(folder / "both"), signatures=signatures)
+    converter = tensorflow.lite.TFLiteConverter.from_saved_model(str(folder / "both"), signature_keys=["one", "two"])
+    (folder / "several.tflite").write_bytes(converter.convert())
 
     library.utils.set_random_seed(1)
     layers = library.layers
@@ -341,6 +347,7 @@ CASES = {
     "cut-savedmodel": ("savedmodel:cut", 3),
     "no-variables": ("savedmodel:bare", 3),
     "folder": ("savedmodel:empty", 3),
+    "several-tflite": ("tflite:several.tflite", 3),
     "cut-tflite": ("tflite:cut.tflite", 3),
     "renamed": ("tflite:half.keras", 3),
 }

@@ -1,6 +1,5 @@
 """TensorFlow Lite models: `--model tflite:FILE`, quantized ones too."""
 
-import importlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 from generator import memory
 from generator.digests import sha256_of
 from generator.errors import InputRefused, SourceError
-from generator.extras import require
+from generator.extras import need, require
 from generator.progress import Progress
 from generator.quiet import quiet
 from generator.sources import formats
@@ -78,7 +77,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     memory.check(path.stat().st_size, reference, TIMES_THE_WEIGHTS)
     interpreter = _interpreter(path)
     taken, given = interpreter.get_input_details(), interpreter.get_output_details()
-    called = _called(interpreter)
+    called = _called(interpreter, reference)
     declared = tuple(
         _declared(each, input_name) for each, input_name in zip(taken, _names(taken, called, INPUT), strict=True)
     )
@@ -96,12 +95,9 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _interpreter(path: Path) -> Any:
-    """Open a file with the interpreter of LiteRT, or that of TensorFlow, which releases after 2.21 may lack."""
-    library = tensorflow()
-    try:
-        lite = importlib.import_module("ai_edge_litert.interpreter")
-    except ModuleNotFoundError:
-        lite = library.lite
+    tensorflow()  # before what brings parts of it
+    with quiet(), unheard():
+        lite = need("ai_edge_litert.interpreter", extra="tensorflow")
     try:
         with quiet(), unheard():
             interpreter = lite.Interpreter(model_path=str(path))
@@ -111,10 +107,18 @@ def _interpreter(path: Path) -> Any:
     return interpreter
 
 
-def _called(interpreter: Any) -> dict[str, str]:
-    """Return what the only signature of a file calls its tensors, by their own names; nothing where there are more."""
+def _called(interpreter: Any, reference: str) -> dict[str, str]:
+    """Return what the signature of a file calls its tensors, by their own names; nothing where it has none.
+
+    Raises SourceError for a file with several: each is a graph of its own, and tf2onnx converts only the first.
+    """
     signatures = list(interpreter.get_signature_list())
-    if len(signatures) != 1:
+    if len(signatures) > 1:
+        raise SourceError(
+            f"{reference} has {len(signatures)} signatures, {', '.join(sorted(signatures))}: only one can be converted",
+            "Convert one of them to a file of its own, or name the SavedModel: savedmodel:FOLDER --signature NAME",
+        )
+    if not signatures:
         return {}
     runner = interpreter.get_signature_runner(signatures[0])
     details = {**runner.get_input_details(), **runner.get_output_details()}
