@@ -215,7 +215,10 @@ def _dynamic(value: Any) -> Mapping[str, Mapping[int, str]]:
         name, _, axes = _text(part).rpartition(":")
         if name in read:
             raise ValueError(f"input {name!r} is there twice")
-        read[name] = dict(map(_axis, _items(axes)))
+        pairs = [*map(_axis, _items(axes))]
+        read[name] = dict(pairs)
+        if len(read[name]) < len(pairs):
+            raise ValueError(f"an axis of {name!r} is there twice")
     return read
 
 

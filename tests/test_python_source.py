@@ -102,7 +102,6 @@ def test_a_module_that_torchscript_compiled_keeps_its_branches(generate: Generat
 
 
 def test_a_keras_model_and_a_tf_function_go_the_way_of_tensorflow(generate: Generate, workdir: Path) -> None:
-    pytest.importorskip("tensorflow")
     code("""
         import tensorflow as tf
         import keras
@@ -111,9 +110,14 @@ def test_a_keras_model_and_a_tf_function_go_the_way_of_tensorflow(generate: Gene
         @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="rows")])
         def doubled(rows):
             return {"twice": rows * 2}
+        @tf.function
+        def sized(rows): return rows * 2
     """)
-    assert done(generate("--model", "python:nets:model", "--json"))["status"] == "published"
+    assert done(generate("--model", "python:nets:model", "--live-check", "require", "--json"))["status"] == "published"
     assert inputs_of("model") == {"x": [4]}
+    np.savez("samples.npz", rows=np.ones((5, 4), "float32"), labels=np.zeros(5, int))
+    done(generate("--model", "python:nets:sized", "--samples", "samples.npz", "--json"))
+    assert inputs_of("sized") == {"rows": [4]}
     done(generate("--model", "python:nets:doubled", "--json"))
     assert inputs_of("doubled") == {"rows": [4]}
     import keras
@@ -131,7 +135,6 @@ def test_a_keras_model_and_a_tf_function_go_the_way_of_tensorflow(generate: Gene
 
 def test_code_of_both_frameworks_is_exported(workdir: Path) -> None:
     """TensorFlow and the compiler of torch each bring LLVM, and the process is aborted unless in the right order."""
-    pytest.importorskip("tensorflow")
     code("""
         import tensorflow
         import torch
@@ -267,6 +270,16 @@ def test_weights_in_a_pipe_are_refused_and_not_waited_for(generate: Generate, wo
     assert (outcome.code, outcome.err.count("\n")) == (3, 1), outcome.err
     assert "pipe.pth is no file" in outcome.err
 
+
+PROGRAM = """
+import torch
+
+def made():
+    return torch.export.export(torch.nn.ReLU(), (torch.ones(2, 4),))
+
+def scripted():
+    return torch.jit.script(torch.nn.ReLU())
+"""
 
 COMPILED = """
 import os
@@ -421,9 +434,19 @@ BAD: dict[str, tuple[str, str]] = {
         "nets:made --input-shape 1x4 --weights other.pth",
     ),
     "samples": (LINEAR, "nets:Net --samples broken.npz"),
+    "dynamic-axis": (LINEAR, "nets:Net --input-shape x=1x4 --dynamic x:0=a,0=b"),
+    "program-shape": (PROGRAM, "nets:made --input-shape x=7x9"),
+    "program-dynamic": (PROGRAM, "nets:made --dynamic input:0=batch"),
+    "program-exporter": (PROGRAM, "nets:made --exporter torchscript"),
+    "script-exporter": (PROGRAM, "nets:scripted --input-shape 1x4 --exporter torch.export"),
+    "script-opset": (PROGRAM, "nets:scripted --input-shape 1x4 --opset 21"),
     "name-taken": (LINEAR, "json:net"),
 }
-CODES = {"dynamic-unknown": 2, "dynamic-beyond": 2}
+CODES = {
+    **dict.fromkeys(("dynamic-unknown", "dynamic-beyond", "dynamic-axis"), 2),
+    **dict.fromkeys(("program-shape", "program-dynamic", "program-exporter"), 2),
+    **dict.fromkeys(("script-exporter", "script-opset"), 4),
+}
 
 
 @pytest.mark.parametrize("case", BAD)

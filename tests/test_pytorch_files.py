@@ -219,6 +219,11 @@ class Derived(torch.nn.Module):  # type: ignore[misc]
         return x.sum() + y.reshape(x.shape[0], -1).sum(1)
 
 
+class Add(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + y
+
+
 class Sliced(torch.nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return x[:, :count] * 1
@@ -257,6 +262,18 @@ def pickled_sample() -> None:
     Path("code.pth").unlink()
 
 
+def program_with(before: str, after: str) -> None:
+    """Write a program, one of whose sizes or guards is Python of a stranger's."""
+    dims = {0: Dim("rows"), 1: Dim.AUTO}
+    program(Add(), ones(2, 4), ones(2, 4), shapes={"x": dims, "y": {0: dims[0], 1: Dim.AUTO}})
+    document = zipfile.ZipFile("net.pt2").read("net/models/model.json").decode()
+    assert before in document
+    edited("models/model.json", lambda text: text.replace(before, after))
+
+
+CODE = "__import__('os').mkdir('ran')"
+
+
 def newer_program() -> None:
     program(Net(), ones(2, 4))
     edited("models/model.json", newer)
@@ -293,6 +310,8 @@ BAD: dict[str, tuple[Callable[[], None], str]] = {
     "cuda": (cuda_program, "torch:net.pt2"),
     "code": (pickled_sample, "torch:net.pt2"),
     "opaque": (opaque_program, "torch:net.pt2"),
+    "size": (lambda: program_with("\"Symbol('", f"\"{CODE} or Symbol('"), "torch:net.pt2"),
+    "guard": (lambda: program_with("\"L['x'].size()[1]", f"\"{CODE} or L['x'].size()[1]"), "torch:net.pt2"),
     "leads-out": (escaping_program, "torch:net.pt2"),
     "derived": (derived_program, "torch:net.pt2"),
     "number": (lambda: program(Sliced(), ones(2, 4), 3, shapes=({}, Dim.DYNAMIC)), "torch:net.pt2"),

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+from generator.errors import ConversionError
 from generator.extras import need
 
+# The booster whose trees onnxmltools reads: it knows nothing of the weights that dart gives them.
+TREES = "gbtree"
 CLASSIFIER = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [True, False]}
 
 
@@ -67,9 +70,12 @@ def _xgboost() -> None:
 
 
 def _xgboost_by_place(scope: Any, operator: Any, container: Any) -> None:
-    """Convert as onnxmltools does, which wants columns without names of their own."""
+    """Convert as onnxmltools does, which reads nothing but trees, and wants columns without names of their own."""
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 
+    kind = operator.raw_operator.booster or TREES
+    if kind != TREES:
+        raise ConversionError(f"onnxmltools does not convert XGBoost's booster {kind!r}", f"Fit one of {TREES!r}")
     booster = operator.raw_operator.get_booster()
     names, booster.feature_names = booster.feature_names, None
     try:

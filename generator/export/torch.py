@@ -68,12 +68,19 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     """
     need("onnxscript", extra="torch")
     wanted = (source.exporter or options.exporter) if options.exporter == "auto" else options.exporter
-    ways = [way for way in WAYS if wanted in ("auto", way.exporter) and way.writes(options.opset)]
+    kind = _kind(source.native)
+    able = [way for way in WAYS if wanted in ("auto", way.exporter) and kind in way.reads]
+    if not able:
+        raise ConversionError(f"the {wanted} exporter does not read {KINDS[kind]}", "Leave --exporter out")
+    ways = [way for way in able if way.writes(options.opset)]
+    if not ways:
+        names = " and ".join(dict.fromkeys(way.exporter for way in able))
+        raise ConversionError(f"the {names} exporter does not write opset {options.opset}", EXPORTER_OPSETS)
     failures: dict[str, troubles.Trouble] = {}
     others: list[troubles.Trouble] = []
     for attempt in (source, *([replace(source, inputs=source.fixed, fixed=())] if source.fixed else [])):
         retreat = "" if attempt is source else "its shapes are fixed: "
-        for number, way in enumerate(each for each in ways if _kind(source.native) in each.reads):
+        for number, way in enumerate(ways):
             path = folder / f"{'fixed' if retreat else 'dynamic'}{number}" / "model.onnx"
             path.parent.mkdir(parents=True)
             try:
@@ -91,8 +98,6 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
                     failures.setdefault(way.exporter, trouble)
     _check_source_runs(source)
     told = [*failures.values()] or others
-    if not told:
-        raise ConversionError(f"the {wanted} exporter does not write opset {options.opset}", EXPORTER_OPSETS)
     raise ConversionError(f"{source.reference} can't be exported: {troubles.summary(told)}", told[0].hint)
 
 
@@ -194,6 +199,15 @@ WAYS = (
     Way(OLDER, _traced, reads=("module", "script", "mixed")),
     Way(OLDER, _scripted, reads=("module", "mixed"), last=True),
 )
+
+
+# What each kind of model is called.
+KINDS = {
+    "module": "modules",
+    "script": "TorchScript",
+    "mixed": "modules that hold TorchScript",
+    "program": "programs of torch.export",
+}
 
 
 def _newer(source: SourceModel, opset: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
-from generator.sources.pytorch import state_dict, training
+from generator.sources.pytorch import expressions, state_dict, training
 from generator.sources.pytorch.arguments import BATCH
 from generator.specs import DTYPES, Options, TensorSpec, Weights, unknown_domain
 
@@ -51,8 +51,7 @@ def files(name: str) -> tuple[Path, ...]:
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless ``name`` is the path of a program for CPUs; OptionError for the older exporter."""
     (path,) = files(name)
-    if options.exporter == "torchscript":
-        raise OptionError("the torchscript exporter does not read what torch.export wrote", "Leave --exporter out")
+    refuse_exporter(options)
     _check_device(path)
 
 
@@ -70,6 +69,12 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     program = _read(path, options.trust_source)
     weights = Weights("file", path.name, untrained=False, sha256=sha256_of(path))
     return source_of(reference, program, weights, options.max_batch_size)
+
+
+def refuse_exporter(options: Options) -> None:
+    """Raise OptionError where the options name the exporter that does not read programs."""
+    if options.exporter == "torchscript":
+        raise OptionError("the torchscript exporter does not read what torch.export wrote", "Leave --exporter out")
 
 
 def source_of(reference: str, program: Any, weights: Weights, max_batch_size: int) -> SourceModel:
@@ -105,7 +110,7 @@ def _read(path: Path, trust: bool) -> Any:
         with quiet(), path.open("rb") as file:
             if trust:
                 return torch.export.load(file)
-            if not opaque:
+            if not opaque and expressions.are_plain(path):
                 with state_dict.no_code():
                     return torch.export.load(file)
     except Exception as error:  # torch has no errors of its own for files
@@ -115,7 +120,7 @@ def _read(path: Path, trust: bool) -> Any:
 
 def _holds_code(path: Path) -> SourceError:
     return SourceError(
-        f"{path} holds pickles that run code", "Allow it with --trust-source if you know who wrote the file"
+        f"{path} holds code that runs when it is read", "Allow it with --trust-source if you know who wrote the file"
     )
 
 

@@ -172,13 +172,15 @@ def _absent(name: str, config: Any, error: Exception) -> pretrained.Absent:
         return pretrained.Absent(f"timm has no pretrained weights for {name}", "name a file of yours with --weights")
     reason = pytorch.cause(error).partition(": ")[2].rstrip(". ") or type(error).__name__
     if not config.hf_hub_id:
-        return pretrained.Absent(f"can't download the weights of timm:{name}: {reason}", f"download {config.url}")
+        message, remedy = f"can't download the weights of timm:{name}: {reason}", f"download {config.url}"
+        return pretrained.Absent(message, remedy, _downloaded(config))
     remedy = (
         f"where there is a network, hf download {config.hf_hub_id} --local-dir FOLDER, and here --weights "
         f"FOLDER/{HUB_FILES[0]}"
     )
     where = f"{config.hf_hub_id} is not in the hub's cache {hub.cache()}, and can't be downloaded: {reason}"
-    return pretrained.Absent(where, remedy, hub.cache() / f"{hub.PREFIX}{config.hf_hub_id.replace('/', '--')}" / "refs")
+    folder = hub.cache() / f"{hub.PREFIX}{config.hf_hub_id.replace('/', '--')}"
+    return pretrained.Absent(where, remedy, folder / "snapshots/*" / (config.hf_hub_filename or HUB_FILES[0]))
 
 
 def _cached(config: Any) -> Path | None:
@@ -188,10 +190,15 @@ def _cached(config: Any) -> Path | None:
         names = [config.hf_hub_filename] if config.hf_hub_filename else HUB_FILES
         candidates = [snapshot / each for each in names] if snapshot else []
     else:
-        from torch.hub import get_dir
-
-        candidates = [Path(get_dir()) / "checkpoints" / Path(config.url).name] if config.url else []
+        candidates = [_downloaded(config)] if config.url else []
     return next((file for file in candidates if file.exists()), None)
+
+
+def _downloaded(config: Any) -> Path:
+    """Return where torch puts what it downloads from a model's URL."""
+    from torch.hub import get_dir
+
+    return Path(get_dir()) / "checkpoints" / Path(config.url).name
 
 
 def _labels(module: Any) -> tuple[str, ...]:

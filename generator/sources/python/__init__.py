@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from generator import memory
 from generator.digests import sha256_of
-from generator.errors import SourceError, nearest
+from generator.errors import OptionError, SourceError, nearest
 from generator.progress import Progress
 from generator.sources import exported_program, formats, pytorch, torchscript
 from generator.sources.model import SourceModel
@@ -77,10 +77,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     if path:
         memory.check(path.stat().st_size, reference)
     model = factory if _is_model(factory) else _made(factory, name, options)
-    shapes = options.input_shape or _annotated(factory, reference)
+    annotated = _annotated(factory, reference)
     weights = _weights(attribute, options)
     return replace(
-        _source(reference, model, shapes, path, weights, options), translations=_translations(loaded, module)
+        _source(reference, model, annotated, path, weights, options), translations=_translations(loaded, module)
     )
 
 
@@ -216,6 +216,10 @@ def _annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:
         raise SourceError(f"the annotation of {reference}, {texts[0]!r}: {error}") from error
 
 
+def _shapes(options: Options, forward: Forward, annotated: tuple[InputShape, ...]) -> tuple[InputShape, ...]:
+    return options.input_shape or _sampled(options.samples, forward) or annotated
+
+
 def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
     """Return the inputs that a file of samples holds, each array as forward takes it; none for other files."""
     import numpy as np
@@ -244,13 +248,15 @@ def _dtype(array: Any) -> str:
 def _source(
     reference: str,
     model: Any,
-    shapes: tuple[InputShape, ...],
+    annotated: tuple[InputShape, ...],
     path: Path | None,
     weights: Weights,
     options: Options,
 ) -> SourceModel:
     if _is_keras(model) and not _is_torch(model):  # Keras on PyTorch makes modules of it
         _fit_keras(reference, model, path)
+        built = getattr(model, "inputs", None)  # it says itself what it takes
+        shapes = options.input_shape or annotated if built else _shapes(options, forward_of(model.call), annotated)
         return keras_source(reference, model, replace(options, input_shape=shapes), weights)
     if path and not _is_torch(model):
         raise SourceError(
@@ -258,16 +264,27 @@ def _source(
             "Leave --weights out, and load them in your code",
         )
     if _is_program(model):
+        _refuse_shapes(reference, options)
         return exported_program.source_of(reference, model, weights, options.max_batch_size)
     if _is_tensorflow(model):
-        return _tensorflow(reference, model, replace(options, input_shape=shapes), weights)
-    return _torch(reference, model, shapes, path, weights, options)
+        return _tensorflow(reference, model, annotated, weights, options)
+    return _torch(reference, model, annotated, path, weights, options)
+
+
+def _refuse_shapes(reference: str, options: Options) -> None:
+    """Raise OptionError for what does not change a program of torch.export: it has its shapes, and its exporter."""
+    exported_program.refuse_exporter(options)
+    if options.input_shape or options.dynamic:
+        raise OptionError(
+            f"{reference} makes a program of torch.export, which has the shapes it was exported with",
+            "Leave --input-shape and --dynamic out, or export it with other dynamic_shapes",
+        )
 
 
 def _torch(
     reference: str,
     model: Any,
-    shapes: tuple[InputShape, ...],
+    annotated: tuple[InputShape, ...],
     path: Path | None,
     weights: Weights,
     options: Options,
@@ -280,8 +297,8 @@ def _torch(
         state_dict.fit(module, state_dict.read_state(path, options.trust_source), path, reference)
     _check_weights(reference, module)
     forward = torchscript.forward_of(reference, model) if torchscript.is_script(model) else forward_of(_called(model))
-    shapes = options.input_shape or _sampled(options.samples, forward) or shapes
-    inputs, fixed = opened(inputs_of(reference, forward, shapes), options.dynamic)
+    given = inputs_of(reference, forward, _shapes(options, forward, annotated))
+    inputs, fixed = opened(given, options.dynamic)
     call = call_with(forward, [spec.name for spec in inputs])
     return pytorch.source_model(reference, module.cpu(), inputs, weights, call=call, fixed=fixed)
 
@@ -326,7 +343,9 @@ def _fit_keras(reference: str, model: Any, path: Path | None) -> None:
         ) from error
 
 
-def _tensorflow(reference: str, model: Any, options: Options, weights: Weights) -> SourceModel:
+def _tensorflow(
+    reference: str, model: Any, annotated: tuple[InputShape, ...], weights: Weights, options: Options
+) -> SourceModel:
     """Return a tf.function, or a tf.Module that can be called, as a source."""
     if not callable(model):
         raise SourceError(f"{reference} makes a {type(model).__name__} that can't be called", "Give it a __call__")
@@ -335,10 +354,11 @@ def _tensorflow(reference: str, model: Any, options: Options, weights: Weights) 
     python = getattr(function, "python_function", function)
     forward = forward_of(python if function is model else python.__get__(model))
     if signature:
+        options = replace(options, input_shape=options.input_shape or annotated)
         names = [each.name for each in forward.parameters]
         declared = declared_from(dict(zip(names, signature, strict=False)))
     else:
-        inputs, _ = opened(inputs_of(reference, forward, options.input_shape), {})
+        inputs, _ = opened(inputs_of(reference, forward, _shapes(options, forward, annotated)), {})
         declared = tuple(
             Declared(
                 spec.name, spec.dtype, tuple(None if isinstance(dim, str) else dim for dim in spec.shape), spec.domain

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import SourceError
+from generator.extras import need
 from generator.sources import formats
 
 # Keys under which training scripts put the state dict of a checkpoint.
@@ -39,11 +40,10 @@ def read_state(path: Path, trust: bool) -> dict[str, Any]:
     """
     import torch
 
+    safetensors = need("safetensors.torch", extra="torch")
     try:
         if formats.kind_of(path) == "safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
+            return dict(safetensors.load_file(path))
         with path.open("rb") as file:  # of a path torch believes the suffix
             loaded = torch.load(file, map_location="cpu", weights_only=not trust)
     except SourceError:

@@ -127,7 +127,7 @@ def _asked_width(asked: tuple[InputShape, ...], reference: str) -> int:
         raise SourceError(
             f"{reference} does not say how many columns it takes", "Give an example: --input-shape input=1x4:float32"
         )
-    return asked[0].shape[-1] if len(asked) == 1 else len(asked)
+    return (asked[0].shape or (1,))[-1] if len(asked) == 1 else len(asked)
 
 
 def _served_names(names: Sequence[str]) -> list[str]:
