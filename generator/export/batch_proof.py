@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from generator import outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, VerificationError
 from generator.export.batch import mixing
 from generator.export.batch_shapes import depending
 from generator.inputs import ODD_BATCH, RANDOM, Pool, generated
 from generator.sources.onnx import FIXED, INSTEAD, Runner
-from generator.specs import Array, Arrays, Signature
+from generator.specs import Array, Signature
 from generator.verify import Run, usable, verify
 
 # How ONNX Runtime tells which node failed; one within the graph of another follows that.
@@ -21,6 +22,8 @@ NAMED = re.compile(r"running (\S+) node\. Name:'(.*?)' Status Message: ((?:(?!No
 # Shares of an answer's magnitude: below one, answers to different samples are the same, such as a class that noise is
 # always taken for, and hide which was asked; above the other, answers to the same sample differ.
 EQUAL, ROUNDING = 1e-5, 1e-2
+# Of how many nodes the tensors are held at a time: all of those of a large network take more than its weights.
+AT_ONCE = 20
 
 
 def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) -> None:
@@ -32,7 +35,7 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) 
     signature = signature.required
     pools = _pools(source, signature, seed)
     rows = pools[-1]
-    candidate = Runner(path)  # as it is written, so that messages name its nodes
+    candidate = Runner(path, mapped=True)  # as it is written, so that messages name its nodes
     try:
         candidate(rows.rows(_pair(rows)))
     except InputRefused as error:
@@ -44,6 +47,7 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) 
     if found.mixing:
         raise _refusal(f"the samples of a batch influence each other in {', '.join(found.mixing)}")
     answers = candidate(rows.rows(range(len(rows.families)))).values()
+    del candidate  # it holds the weights, as does what is opened next
     hidden = _first_mixing(path, rows) if any(_alike(answer, EQUAL) for answer in answers) else ""
     if hidden:
         raise _refusal(hidden)
@@ -96,23 +100,21 @@ def _alike(answers: Array, share: float) -> bool:
 
 def _first_mixing(path: Path, rows: Pool) -> str:
     """Return the first node whose answers to two samples are not its answers to each; nothing where there is none."""
-    import onnx
-
-    pair = _pair(rows)
-    one, other, both = (_tensors(path, rows.rows(asked)) for asked in (pair[:1], pair[1:], pair))
-    graph = onnx.load(str(path), load_external_data=False).graph
-    known = both.keys() & depending(graph.node, rows.arrays)
-    for node in graph.node:
-        for name in node.output:
-            if name in known and not _joins(one[name], other[name], both[name]):
-                return mixing(node, name)
-    return ""
-
-
-def _tensors(path: Path, arrays: Arrays) -> dict[str, Array]:
     from generator.optimize.tensors import tapped  # that package builds on this one
 
-    return next(tapped(path, [arrays]))
+    pair = _pair(rows)
+    asked = [rows.rows(each) for each in (pair[:1], pair[1:], pair)]
+    nodes = outline.read(path).graph.node
+    known = depending(nodes, rows.arrays)
+    for start in range(0, len(nodes), AT_ONCE):
+        group = nodes[start : start + AT_ONCE]
+        names = {name for node in group for name in node.output if name in known}
+        one, other, both = tapped(path, asked, names)
+        for node in group:
+            for name in node.output:
+                if name in names & both.keys() and not _joins(one[name], other[name], both[name]):
+                    return mixing(node, name)
+    return ""
 
 
 def _joins(one: Array, other: Array, both: Array) -> bool:

@@ -80,7 +80,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         onnx_file.write_outline(model, file.path, files[0])
         inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
         outputs = tuple(_tensor("output", value) for value in model.graph.output)
-    session = open_file(files[0], file.path)
+    session = open_file(files[0], file.path, mapped=True)
     signature = Signature(inputs, tuple(map(_inferred, outputs, session.get_outputs())))
     answers = answers_zeros(session, inputs)
     del session  # it holds the weights, as does each that is opened next

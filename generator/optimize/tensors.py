@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from generator import outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, VerificationError
 from generator.inputs import Pool, generated
@@ -23,12 +24,12 @@ def tapped(path: Path, inputs: Iterable[Arrays], only: Collection[str] | None = 
     """Run the ONNX model at ``path`` as it is written, on the CPU, and yield per input its tensors of floats by name.
 
     These are its inputs, outputs and what nodes of its main graph give, or those in ``only``. For the length of the
-    runs a second model file lies beside the first, so that it finds the same external data.
+    runs a second model file lies beside the first, whose weights it shares.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tapped") as file:
         file.write(_with_all_outputs(path, only).SerializeToString())
         file.flush()
-        session = onnxruntime.open_session(Path(file.name), optimized=False)
+        session = onnxruntime.open_session(Path(file.name), optimized=False, mapped=True)
         names = [output.name for output in session.get_outputs() if output.type in FLOATS]
         for arrays in inputs:
             found = {**arrays, **dict(zip(names, session.run(names, dict(arrays)), strict=True))}
@@ -39,7 +40,7 @@ def _with_all_outputs(path: Path, only: Collection[str] | None) -> Any:
     """Return the model with what its nodes give as outputs; ONNX Runtime infers their types."""
     import onnx
 
-    model = onnx.load(str(path), load_external_data=False)
+    model = outline.read(path)
     known = {value.name for value in model.graph.output}
     given = dict.fromkeys(name for node in model.graph.node for name in node.output if name and name not in known)
     chosen = given if only is None else [name for name in given if name in only]

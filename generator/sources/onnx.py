@@ -77,11 +77,12 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 class Runner:
     """Answers named inputs as the graph says, unoptimized, and raises InputRefused where it does not answer.
 
-    ONNX Runtime's own error is the cause of that. ConversionError where it does not open the file.
+    ONNX Runtime's own error is the cause of that. ConversionError where it does not open the file. A file that is
+    ``mapped`` must not change: a user's own may.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._session = cache(lambda: open_file(path, path, optimized=False))
+    def __init__(self, path: Path, *, mapped: bool = False) -> None:
+        self._session = cache(lambda: open_file(path, path, optimized=False, mapped=mapped))
 
     def __call__(self, arrays: Arrays) -> dict[str, Any]:
         """Return what the file answers to named inputs."""
@@ -94,10 +95,10 @@ class Runner:
             raise InputRefused(f"the source model fails on {shapes}: {onnxruntime.reason(error)}") from error
 
 
-def open_file(path: Path, origin: Path, *, optimized: bool = True) -> Any:
+def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
     """Open an ONNX file in ONNX Runtime; ConversionError with its reason, which names ``origin``."""
     try:
-        return onnxruntime.open_session(path, optimized=optimized)
+        return onnxruntime.open_session(path, optimized=optimized, mapped=mapped)
     except Exception as error:  # ONNX Runtime's errors share no class but Exception
         raise ConversionError(f"ONNX Runtime can't open {origin}: {onnxruntime.reason(error)}") from error
 
