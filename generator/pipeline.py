@@ -99,8 +99,12 @@ def _made(
     if gate:
         for target in missing:
             gate.expect(target.choice.backend, job.options)
+    source, name = sources.find(job.options.model)
+    here = source.files(name)
     with repository.staging() as staging:
         proven = _prove(job, staging / "onnx", progress)
+        if not here:
+            missing = results.counted_again(job, missing)
         for target in missing:
             config_plan(target, job.options, proven)  # refuses profiles that do not fit, before minutes of lowering
         variants = Variants(proven, job.options, staging / "variants", progress)

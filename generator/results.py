@@ -42,6 +42,12 @@ def targets_of(job: Job) -> list[Target]:
     ]
 
 
+def counted_again(job: Job, targets: list[Target]) -> list[Target]:
+    """Return targets with the keys that they have once the source was loaded: it may have downloaded what counts."""
+    names = {target.name for target in targets}
+    return [target for target in targets_of(job) if target.name in names]
+
+
 def published(target: Target, outcome: Published, repository: Repository) -> Result:
     """Return the row of a version that was published, or that stood already."""
     manifest = outcome.manifest

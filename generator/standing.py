@@ -62,7 +62,7 @@ def _is_wanted(provenance: Provenance, target: Target, options: Options) -> bool
 def _has_wanted_weights(provenance: Provenance, options: Options) -> bool:
     """Tell whether the weights are those asked for: random ones in their place stand while allowed and none arrived."""
     weights = provenance.source.weights
-    if weights.kind != "random" or options.weights == "random":
+    if not weights.untrained or options.weights == "random":
         return True
     arrived = glob.glob(weights.expected_at) if weights.expected_at else []  # noqa: PTH207 - a Path has no absolute ones
     return options.allow_untrained and not arrived

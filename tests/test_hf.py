@@ -630,6 +630,17 @@ def test_a_model_in_the_hubs_cache_needs_no_network(generate: Generate, saved: C
     assert generate("--model", "hf:acme/words", "--json").result["status"] == "unchanged"
 
 
+def test_a_model_that_was_downloaded_is_unchanged_when_it_is_generated_again(
+    generate: Generate, saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(hub, "fetched", lambda name, **more: cached(saved("distilbert"), name))
+        assert generate("--model", "hf:acme/words", "--json").result["status"] == "published"
+    outcome = generate("--model", "hf:acme/words", "--json")
+    assert outcome.result["status"] == "unchanged"
+    assert "loading" not in outcome.err
+
+
 def test_what_a_snapshot_consists_of_is_known_without_a_framework(saved: Callable[..., Path], workdir: Path) -> None:
     snapshot_folder = cached(saved("distilbert"), "acme/words", reference=False)
     (snapshot_folder / "training_args.bin").write_bytes(b"")
