@@ -14,7 +14,7 @@ ModelRepoError         1  unexpected
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -58,6 +58,12 @@ class VerificationError(ModelRepoError):
 
 class InputRefused(VerificationError):
     """The source model does not answer an input that it was asked; another input may do."""
+
+
+def refused(arrays: Mapping[str, Any], reason: str) -> InputRefused:
+    """Return the error that a source model fails on named inputs; their shapes are told, and ``reason``."""
+    shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
+    return InputRefused(f"the source model fails on {shapes}: {reason}")
 
 
 class Unsteady(InputRefused):

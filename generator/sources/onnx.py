@@ -10,7 +10,7 @@ from typing import Any
 from generator import memory, outline
 from generator.backends import onnxruntime
 from generator.digests import sha256_of
-from generator.errors import ConversionError, InputRefused, SourceError
+from generator.errors import ConversionError, InputRefused, SourceError, refused
 from generator.progress import Progress
 from generator.sources import formats
 from generator.sources.by_path import default_name as default_name
@@ -91,8 +91,7 @@ class Runner:
         try:
             return dict(zip(names, session.run(names, dict(arrays)), strict=True))
         except Exception as error:  # ONNX Runtime's errors share no class but Exception
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise InputRefused(f"the source model fails on {shapes}: {onnxruntime.reason(error)}") from error
+            raise refused(arrays, onnxruntime.reason(error)) from error
 
 
 def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool = False) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from generator import memory
 from generator.digests import sha256_of
-from generator.errors import InputRefused, SourceError
+from generator.errors import SourceError, refused
 from generator.extras import need, require
 from generator.progress import Progress
 from generator.quiet import quiet
@@ -157,7 +157,6 @@ def _runner(
             given = interpreter.get_output_details()
             return {name: interpreter.get_tensor(each["index"]) for name, each in zip(outputs, given, strict=True)}
         except Exception as error:  # as when it is opened
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise InputRefused(f"the source model fails on {shapes}: {cause(error)}") from error
+            raise refused(arrays, cause(error)) from error
 
     return run

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 SEED = 0
@@ -32,11 +31,3 @@ NAMES = (
 MODELS: dict[str, Callable[[], Any]] = {
     name: partial(_build, name, **({"input_shape": SIZES[name]} if name in SIZES else {})) for name in NAMES
 }
-
-
-def save(name: str, folder: Path) -> Path:
-    """Build the model called ``name`` and save it into ``folder``; return its path, what ``keras:`` takes."""
-    path = folder / f"{name}.keras"
-    if not path.exists():
-        MODELS[name]().save(path)
-    return path

@@ -1,6 +1,5 @@
 """PyTorch models of every form, asked alike: named arrays in, named arrays out, however the model nests its own."""
 
-import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,9 +7,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from generator.errors import InputRefused, SourceError
+from generator.errors import InputRefused, SourceError, refused
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
+from generator.sources.nesting import leaves, walk
 from generator.specs import DTYPES, Arrays, TensorSpec, Weights
 
 OUTPUT = "output"
@@ -35,7 +35,6 @@ def source_model(
     labels: tuple[str, ...] = (),
     preprocess: Mapping[str, Any] | None = None,
     companions: Mapping[str, Path] | None = None,
-    translations: Mapping[Any, Callable[..., Any]] | None = None,
     notes: tuple[str, ...] = (),
 ) -> SourceModel:
     """Return a source of ``module``, anything that is called with tensors and answers tensors, nested as it likes.
@@ -69,7 +68,6 @@ def source_model(
         preprocess=preprocess,
         fixed=fixed,
         companions=companions or {},
-        translations=translations or {},
         notes=notes,
     )
 
@@ -177,36 +175,6 @@ def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: C
         ) from error
 
 
-def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield what an answer consists of, with the keys that lead there; a sequence of one is no level of its own."""
-    if isinstance(value, Mapping):
-        items = list(value.items())
-    elif dataclasses.is_dataclass(value):
-        items = [(each.name, getattr(value, each.name)) for each in dataclasses.fields(value)]
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        items = list(zip(value._fields, value, strict=True))
-    elif isinstance(value, (list, tuple)):
-        items = list(enumerate(value))
-        if len(items) == 1:
-            yield from _leaves(items[0][1], path)
-            return
-    else:
-        yield path, value
-        return
-    for key, each in items:
-        yield from _leaves(each, (*path, key))
-
-
-def _all_leaves(reference: str, answer: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    try:
-        return list(_leaves(answer))
-    except RecursionError as error:
-        raise SourceError(
-            f"{reference} answers a {type(answer).__name__} that holds itself, or is nested too deep",
-            "Return the tensors alone",
-        ) from error
-
-
 def _is_tensor(value: Any) -> bool:
     import torch
 
@@ -239,7 +207,7 @@ def _named(reference: str, answer: Any, taken: set[str]) -> tuple[tuple[str, ...
     """Return the names of an answer's tensors, and a note on each value of another kind."""
     names: list[str] = []
     notes = []
-    for path, leaf in _all_leaves(reference, answer):
+    for path, leaf in leaves(reference, answer):
         parts = path if path and isinstance(path[0], str) else (OUTPUT, *path)
         name = re.sub(r"[^A-Za-z0-9_.]", "_", "_".join(map(str, parts))) or OUTPUT
         if _is_tensor(leaf):
@@ -267,7 +235,7 @@ def _flat(module: Any, call: Call) -> Any:
 
         def forward(self, *tensors: Any) -> Any:
             args, kwargs = call(tensors)
-            return tuple(leaf for _, leaf in _leaves(self.module(*args, **kwargs)) if isinstance(leaf, torch.Tensor))
+            return tuple(leaf for _, leaf in walk(self.module(*args, **kwargs)) if isinstance(leaf, torch.Tensor))
 
         def around(self, other: Any) -> Any:
             """Return the same around another module."""
@@ -285,8 +253,7 @@ def _runner(module: Any, inputs: tuple[TensorSpec, ...], names: tuple[str, ...])
                 # Copies: a model may write into what it is given.
                 answers = module(*(torch.from_numpy(arrays[spec.name].copy()) for spec in inputs))
         except (Exception, SystemExit) as error:  # whatever the model's code raises
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise InputRefused(f"the source model fails on {shapes}: {cause(error)}") from error
+            raise refused(arrays, cause(error)) from error
         answers = (answers,) if isinstance(answers, torch.Tensor) else answers
         if len(answers) != len(names):
             shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())

@@ -8,7 +8,7 @@ from typing import Any
 
 from generator import memory
 from generator.digests import sha256_of
-from generator.errors import InputRefused, SourceError
+from generator.errors import SourceError, refused
 from generator.extras import need
 from generator.progress import Progress
 from generator.sources.by_path import default_name as default_name
@@ -219,8 +219,7 @@ def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], d
                 return {name: as_served(name, answer(rows), precise) for name, answer in answers.items()}
         except Exception as error:  # whatever the estimator's code raises
             reason = estimator_file.first_line(error)
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise InputRefused(f"the source model fails on {shapes}: {type(error).__name__}: {reason}") from error
+            raise refused(arrays, f"{type(error).__name__}: {reason}") from error
 
     return run
 

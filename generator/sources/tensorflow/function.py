@@ -1,14 +1,14 @@
 """TensorFlow models of every form, asked alike: named arrays in, named arrays out, however the model nests its own."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, InputRefused, SourceError
+from generator.errors import ConversionError, SourceError, refused
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
+from generator.sources.nesting import leaves
 from generator.sources.tensorflow import cause, tensorflow
 from generator.sources.tensorflow.declared import OUTPUT, Declared, dtype_name, input_specs, unique
 from generator.specs import Arrays, Options, TensorSpec, Weights
@@ -34,9 +34,6 @@ def function_source(
     *,
     owner: Any = None,
     output_names: tuple[str, ...] = (),
-    labels: tuple[str, ...] = (),
-    preprocess: Mapping[str, Any] | None = None,
-    companions: Mapping[str, Path] | None = None,
     notes: tuple[str, ...] = (),
 ) -> SourceModel:
     """Return a source of a callable that takes tensors as ``declared``, in one sequence, and answers nested ones.
@@ -54,9 +51,6 @@ def function_source(
         output_names=names,
         run=_runner(function, inputs, names),
         weights=weights,
-        labels=labels,
-        preprocess=preprocess,
-        companions=companions or {},
         notes=(*notes, *told),
     )
 
@@ -104,7 +98,7 @@ def flattened(
     """
     library = tensorflow()
     paths, answers, notes = [], [], []
-    for path, leaf in _leaves(answer):
+    for path, leaf in leaves(reference, answer):
         name = "_".join(map(str, path if path and isinstance(path[0], str) else (OUTPUT, *path)))
         if isinstance(leaf, (library.RaggedTensor, library.SparseTensor)):
             raise ConversionError(
@@ -128,32 +122,13 @@ def flattened(
     return answers, names, tuple(notes)
 
 
-def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield what an answer consists of, with the keys that lead there; a sequence of one is no level of its own."""
-    if isinstance(value, Mapping):
-        items = list(value.items())
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        items = list(zip(value._fields, value, strict=True))
-    elif isinstance(value, (list, tuple)):
-        if len(value) == 1:
-            yield from _leaves(value[0], path)
-            return
-        items = list(enumerate(value))
-    else:
-        yield path, value
-        return
-    for key, each in items:
-        yield from _leaves(each, (*path, key))
-
-
 def _runner(function: Any, inputs: Sequence[TensorSpec], names: tuple[str, ...]) -> Callable[[Arrays], dict[str, Any]]:
     def run(arrays: Arrays) -> dict[str, Any]:
         library = tensorflow()
         try:
             answers = function(*(library.constant(arrays[spec.name]) for spec in inputs))
         except Exception as error:  # whatever the model's operators raise
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise InputRefused(f"the source model fails on {shapes}: {cause(error)}") from error
+            raise refused(arrays, cause(error)) from error
         return {name: array_of(answer) for name, answer in zip(names, answers, strict=True)}
 
     return run

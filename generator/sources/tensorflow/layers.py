@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError, SourceError
@@ -22,11 +21,6 @@ def keras_source(
     model: Any,
     options: Options,
     weights: Weights,
-    *,
-    labels: tuple[str, ...] = (),
-    preprocess: Mapping[str, Any] | None = None,
-    companions: Mapping[str, Path] | None = None,
-    notes: tuple[str, ...] = (),
 ) -> SourceModel:
     """Return a source of a Keras 3 model in memory, asked as in inference: without dropout, with trained statistics.
 
@@ -51,10 +45,7 @@ def keras_source(
         weights,
         owner=model,
         output_names=_keras_outputs(model),
-        labels=labels,
-        preprocess=preprocess,
-        companions=companions,
-        notes=(*notes, *mixed),
+        notes=mixed,
     )
     if any(isinstance(dim, str) for spec in source.inputs for dim in spec.shape[1:]):
         return replace(source, notes=(*source.notes, *_compared(source, call)))
