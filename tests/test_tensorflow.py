@@ -212,7 +212,9 @@ def test_a_tensor_may_be_an_input_and_several_outputs(generate: Generate, models
 
 
 def test_a_signature_with_control_flow_and_a_scalar_is_chosen(generate: Generate, models: Path) -> None:
-    outcome = generate("--model", f"savedmodel:{models}/words", "--signature", "repeat", "--json")
+    outcome = generate(
+        "--model", f"savedmodel:{models}/words", "--signature", "repeat", "--live-check", "require", "--json"
+    )
     assert (outcome.code, outcome.result["max_batch_size"]) == (0, 0), outcome.err
     assert "batching is off: times[]" in outcome.result["notes"][-1]
 
