@@ -130,8 +130,8 @@ def _check_operators(model: Any) -> None:
             raise ConversionError(
                 f"ONNX Runtime has no {' and '.join(sorted(operators))} of domain {domain!r}, and without the library "
                 "that has, nothing can be proven",
-                'Triton takes it from model_operations { op_library_filename: "libcustom.so" } in config.pbtxt: see '
-                "docs/how-to/onnx-file.md",
+                'Triton takes it from model_operations { op_library_filename: "/models/NAME/libcustom.so" } in '
+                "config.pbtxt: see docs/how-to/onnx-file.md",
             )
 
 
