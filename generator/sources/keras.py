@@ -20,7 +20,7 @@ from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow import cause
+from generator.sources.tensorflow import IN_CODE, cause
 from generator.sources.tensorflow.layers import keras_source
 from generator.specs import Options, Weights
 
@@ -128,4 +128,4 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
             f"{path} needs {unknown.group(1) or unknown.group(2)!r}, which is none of Keras's own",
             "Load it where that is defined: --model python:MODULE:FACTORY, where FACTORY returns the loaded model",
         )
-    return SourceError(f"{path} can't be loaded: {cause(error)}")
+    return SourceError(f"{path} can't be loaded: {cause(error)}", IN_CODE)

@@ -27,6 +27,7 @@ PACKAGES = ("onnx", "onnxruntime")
 OPTIONS = ("make_batch_dynamic",)
 # What Triton calls the model in its version folder.
 MODEL_FILE = "model.onnx"
+BESIDE = "Put the file there, or save the model again with its weights beside it"
 SHOWN = 255  # characters of a name: no file has more
 FIXED = "the batch can't be made dynamic"
 INSTEAD = "Export it with a dynamic batch, or serve it without batching: leave --make-batch-dynamic out"
@@ -182,7 +183,7 @@ def _parse(path: Path) -> Any:
     except DecodeError as error:
         raise SourceError(f"{path} is no ONNX file, or a damaged one", "Save or download it again") from error
     if not model.ir_version or not model.graph.output:
-        raise SourceError(f"{path} holds no ONNX model that has outputs")
+        raise SourceError(f"{path} holds no ONNX model that has outputs", "Export it again")
     _check_names(path, model.graph)
     _check_mode(path, model)
     return model
@@ -259,9 +260,9 @@ def _external_file(path: Path, location: str) -> Path:
     file = path.parent / location
     inside = PurePosixPath(location)
     if not location or inside.is_absolute() or ".." in inside.parts:
-        raise SourceError(f"{path} keeps weights in {location!r}, which is not beside it")
+        raise SourceError(f"{path} keeps weights in {location!r}, which is not beside it", BESIDE)
     if not os.path.isfile(file):  # noqa: PTH113 - pathlib's raises for a name that is too long
-        raise SourceError(f"{path} keeps weights in {location[:SHOWN]}, and there is no such file beside it")
+        raise SourceError(f"{path} keeps weights in {location[:SHOWN]}, and there is no such file beside it", BESIDE)
     if not file.resolve().is_relative_to(path.parent.resolve()):
         raise SourceError(
             f"{path} keeps weights in {location}, a link that leads out of its folder", "Put the file itself there"

@@ -15,7 +15,7 @@ from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow import cause, tensorflow
+from generator.sources.tensorflow import IN_CODE, cause, tensorflow
 from generator.sources.tensorflow.declared import declared_from
 from generator.sources.tensorflow.function import function_source
 from generator.specs import Options, Weights
@@ -91,7 +91,7 @@ def _loaded(folder: Path) -> Any:
         with quiet():
             return library.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises OSError, ValueError, NotFoundError, … for what it can't read
-        raise SourceError(f"{folder} can't be loaded: {cause(error)}") from error
+        raise SourceError(f"{folder} can't be loaded: {cause(error)}", IN_CODE) from error
 
 
 def _chosen(reference: str, signatures: Mapping[str, Any], wanted: str) -> str:

@@ -103,7 +103,7 @@ def _interpreter(path: Path) -> Any:
             interpreter = lite.Interpreter(model_path=str(path))
             interpreter.allocate_tensors()
     except Exception as error:  # the interpreter raises ValueError or RuntimeError, with what C++ says
-        raise SourceError(f"{path} can't be opened: {cause(error)}") from error
+        raise SourceError(f"{path} can't be opened: {cause(error)}", "Convert it again, or save it again") from error
     return interpreter
 
 

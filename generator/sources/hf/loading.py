@@ -22,6 +22,8 @@ ATTENTION = "eager"
 POOLER = "pooler_output"
 # Experts as one product of all that were chosen: the others, faster, are loops and operators that ONNX does not have.
 EXPERTS = "batched_mm"
+# What to do with a configuration that transformers refuses.
+CHECK = "Compare it with the configuration that transformers saves, or download it again"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def load(folder: Path, reference: str, options: Options, progress: Progress) -> 
         except (ModelRepoError, MemoryError):
             raise
         except Exception as error:  # whatever the code of a model raises
-            raise SourceError(f"{reference} can't be built: {pytorch.cause(error)}") from error
+            raise SourceError(f"{reference} can't be built: {pytorch.cause(error)}", CHECK) from error
     _refuse_unfit(found, reference, type(model).__name__)
     notes = [] if options.task or config.architectures else [f"its configuration names no model: it is for {name}"]
     outputs = task.outputs
@@ -162,7 +164,7 @@ def _configuration(folder: Path, reference: str, trust: bool) -> Any:
                 f"{reference} is of a type that transformers {transformers.__version__} does not know: {kind!r}",
                 "Upgrade transformers, or export the model yourself and name onnx:FILE",
             ) from error
-        raise SourceError(f"{folder / folders.CONFIG} can't be used: {pytorch.cause(error)}") from error
+        raise SourceError(f"{folder / folders.CONFIG} can't be used: {pytorch.cause(error)}", CHECK) from error
     config.return_dict = True
     config.architectures = config.architectures or []  # None is not taken where there are several models for a task
     for each in (config, config.get_text_config(decoder=True), config.get_text_config(decoder=False)):

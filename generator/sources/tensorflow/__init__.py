@@ -16,6 +16,8 @@ from typing import Any
 from generator.errors import SourceError
 from generator.extras import need
 
+# What to do with a file that Keras or TensorFlow does not read.
+IN_CODE = "Save it again with the version that is here, or load it in code: --model python:MODULE:FACTORY"
 # Lines in which TensorFlow says where an error was raised.
 WHERE = re.compile(
     r"Graph execution error|Detected at node|Exception encountered|Arguments received|File \"|\[\[|<stack|Stack trace"
