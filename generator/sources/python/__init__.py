@@ -3,27 +3,23 @@
 import inspect
 import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from generator import memory
 from generator.digests import sha256_of
-from generator.errors import OptionError, SourceError, nearest
+from generator.errors import SourceError, nearest
 from generator.progress import Progress
-from generator.sources import exported_program, formats, pytorch, torchscript
+from generator.sources import pytorch
 from generator.sources.model import SourceModel
 from generator.sources.python import user_code
-from generator.sources.pytorch import state_dict
-from generator.sources.pytorch.arguments import Forward, call_with, forward_of, inputs_of, opened
+from generator.sources.python.examples import annotated
+from generator.sources.python.kinds import Made, is_model, source_of
 from generator.sources.tensorflow import tensorflow
-from generator.sources.tensorflow.declared import Declared, declared_from
-from generator.sources.tensorflow.function import function_source
-from generator.sources.tensorflow.layers import keras_source
-from generator.specs import InputShape, Options, Weights
-from generator.written import input_shapes
+from generator.specs import Options, Weights
 
 FORM = "python:MODULE:FACTORY"
 SUMMARY = "what a function of yours returns: a PyTorch or Keras model, a tf.function, or a function of tensors"
@@ -76,12 +72,9 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     path = None if options.weights in ("pretrained", "random") else Path(options.weights)
     if path:
         memory.check(path.stat().st_size, reference)
-    model = factory if _is_model(factory) else _made(factory, name, options)
-    annotated = _annotated(factory, reference)
-    weights = _weights(attribute, options)
-    return replace(
-        _source(reference, model, annotated, path, weights, options), translations=_translations(loaded, module)
-    )
+    model = factory if is_model(factory) else _made(factory, name, options)
+    made = Made(reference, model, annotated(factory, reference), path, _weights(attribute, options), options)
+    return replace(source_of(made), translations=_translations(loaded, module))
 
 
 def _as_new() -> None:
@@ -147,7 +140,7 @@ def _made(factory: Any, name: str, options: Options) -> Any:
 
     with user_code.importable():
         model = user_code.run(seeded, f"{name} fails")
-    if not _is_model(model) and (not callable(model) or isinstance(model, type)):
+    if not is_model(model) and (not callable(model) or isinstance(model, type)):
         raise SourceError(
             f"{name} returns {model if model is None else type(model).__name__}, and no model",
             "Return a torch.nn.Module, a Keras model, a tf.function, or a function of torch tensors",
@@ -164,32 +157,6 @@ def _needed(factory: Any) -> list[str]:
     return [each.name for each in found if each.default is each.empty and each.kind not in variadic]
 
 
-def _is_model(made: Any) -> bool:
-    return _is_torch(made) or _is_program(made) or _is_keras(made) or _is_tensorflow(made)
-
-
-def _is_torch(made: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(made, torch.nn.Module)
-
-
-def _is_program(made: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(made, torch.export.ExportedProgram)
-
-
-def _is_keras(made: Any) -> bool:
-    keras = sys.modules.get("keras")
-    return keras is not None and isinstance(made, (keras.Model, keras.Layer))
-
-
-def _is_tensorflow(made: Any) -> bool:
-    tensorflow = sys.modules.get("tensorflow")
-    return tensorflow is not None and isinstance(
-        made, (tensorflow.Module, tensorflow.types.experimental.PolymorphicFunction)
-    )
-
-
 def _weights(attribute: str, options: Options) -> Weights:
     if options.weights == "pretrained":
         return Weights("own", f"as {attribute} makes them", untrained=False)
@@ -197,178 +164,3 @@ def _weights(attribute: str, options: Options) -> Weights:
         return Weights("random", f"seed {options.seed}", untrained=True)
     path = Path(options.weights)
     return Weights("file", path.name, untrained=False, sha256=sha256_of(path))
-
-
-def _annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:
-    """Return the inputs that stand in the text of a factory's ``-> Annotated[torch.nn.Module, "x=1x3x224x224"]``."""
-    annotation = getattr(factory, "__annotations__", {}).get("return")
-    if annotation is None or isinstance(factory, type):
-        return ()
-    holder = type("Holder", (), {"__annotations__": {"return": annotation}})
-    try:
-        hint = get_type_hints(holder, getattr(factory, "__globals__", {}), include_extras=True)["return"]
-    except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        raise SourceError(f"the annotation of {reference} can't be read: {error}") from error
-    texts = [each for each in get_args(hint)[1:] if isinstance(each, str)] if get_origin(hint) is Annotated else []
-    try:
-        return input_shapes(texts[0]) if texts else ()
-    except ValueError as error:
-        raise SourceError(f"the annotation of {reference}, {texts[0]!r}: {error}") from error
-
-
-def _shapes(options: Options, forward: Forward, annotated: tuple[InputShape, ...]) -> tuple[InputShape, ...]:
-    return options.input_shape or _sampled(options.samples, forward) or annotated
-
-
-def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
-    """Return the inputs that a file of samples holds, each array as forward takes it; none for other files."""
-    import numpy as np
-
-    if path is None or path.suffix not in (".npz", ".npy"):
-        return ()
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise SourceError(f"can't read samples from {path}: it is no .npy or .npz file of numbers or text") from error
-    names = {each.name for each in forward.parameters}
-    taken = {name: array for name, array in arrays.items() if not name or name in names or forward.any_name}
-    return tuple(InputShape(name, array.shape, _dtype(array)) for name, array in (taken or arrays).items())
-
-
-def _dtype(array: Any) -> str:
-    """Return the type that a model takes an array as: numpy's own for decimals is wider than what models have."""
-    return {"float64": "float32"}.get(array.dtype.name, "object" if array.dtype.kind in "US" else array.dtype.name)
-
-
-# One function for each kind of model.
-
-
-def _source(
-    reference: str,
-    model: Any,
-    annotated: tuple[InputShape, ...],
-    path: Path | None,
-    weights: Weights,
-    options: Options,
-) -> SourceModel:
-    if _is_keras(model) and not _is_torch(model):  # Keras on PyTorch makes modules of it
-        _fit_keras(reference, model, path)
-        built = getattr(model, "inputs", None)  # it says itself what it takes
-        shapes = options.input_shape or annotated if built else _shapes(options, forward_of(model.call), annotated)
-        return keras_source(reference, model, replace(options, input_shape=shapes), weights)
-    if path and not _is_torch(model):
-        raise SourceError(
-            f"{reference} makes a {type(model).__name__}, which no file of weights can be loaded into",
-            "Leave --weights out, and load them in your code",
-        )
-    if _is_program(model):
-        _refuse_shapes(reference, options)
-        return exported_program.source_of(reference, model, weights, options.max_batch_size)
-    if _is_tensorflow(model):
-        return _tensorflow(reference, model, annotated, weights, options)
-    return _torch(reference, model, annotated, path, weights, options)
-
-
-def _refuse_shapes(reference: str, options: Options) -> None:
-    """Raise OptionError for what does not change a program of torch.export: it has its shapes, and its exporter."""
-    exported_program.refuse_exporter(options)
-    if options.input_shape or options.dynamic:
-        raise OptionError(
-            f"{reference} makes a program of torch.export, which has the shapes it was exported with",
-            "Leave --input-shape and --dynamic out, or export it with other dynamic_shapes",
-        )
-
-
-def _torch(
-    reference: str,
-    model: Any,
-    annotated: tuple[InputShape, ...],
-    path: Path | None,
-    weights: Weights,
-    options: Options,
-) -> SourceModel:
-    model = _unwrapped(model)
-    module = model if _is_torch(model) else pytorch.as_module(model)
-    module.eval()
-    if path:
-        formats.expect(path, "state dict", "safetensors", *(["torch module"] if options.trust_source else []))
-        state_dict.fit(module, state_dict.read_state(path, options.trust_source), path, reference)
-    _check_weights(reference, module)
-    forward = torchscript.forward_of(reference, model) if torchscript.is_script(model) else forward_of(_called(model))
-    given = inputs_of(reference, forward, _shapes(options, forward, annotated))
-    inputs, fixed = opened(given, options.dynamic)
-    call = call_with(forward, [spec.name for spec in inputs])
-    return pytorch.source_model(reference, module.cpu(), inputs, weights, call=call, fixed=fixed)
-
-
-def _unwrapped(model: Any) -> Any:
-    """Return what torch.compile or data parallelism was put around: these take anything, and say nothing of it."""
-    import torch
-
-    while True:
-        if isinstance(model, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif "_orig_mod" in getattr(model, "_modules", {}):  # torch.compile
-            model = model._orig_mod
-        else:
-            return model
-
-
-def _called(model: Any) -> Callable[..., Any]:
-    """Return the function that says what a model takes: a module's forward."""
-    return model.forward if _is_torch(model) else model  # type: ignore[no-any-return]
-
-
-def _check_weights(reference: str, module: Any) -> None:
-    tensors = (*module.named_parameters(), *module.named_buffers())
-    empty = next((name for name, each in tensors if each.is_meta), None)
-    if empty:
-        raise SourceError(
-            f"{reference} makes a model without values: its {empty} is on the meta device",
-            'Load its weights in your code, or call model.to_empty(device="cpu") and give --weights FILE',
-        )
-
-
-def _fit_keras(reference: str, model: Any, path: Path | None) -> None:
-    if path is None:
-        return
-    formats.expect(path, "hdf5")
-    try:
-        model.load_weights(path)
-    except Exception as error:  # Keras raises ValueError, OSError, KeyError, … for what does not fit
-        raise SourceError(
-            f"{path} does not fit {reference}: {pytorch.cause(error)}", "Save them with model.save_weights"
-        ) from error
-
-
-def _tensorflow(
-    reference: str, model: Any, annotated: tuple[InputShape, ...], weights: Weights, options: Options
-) -> SourceModel:
-    """Return a tf.function, or a tf.Module that can be called, as a source."""
-    if not callable(model):
-        raise SourceError(f"{reference} makes a {type(model).__name__} that can't be called", "Give it a __call__")
-    function = model if hasattr(model, "input_signature") else type(model).__call__
-    signature = getattr(function, "input_signature", None)
-    python = getattr(function, "python_function", function)
-    forward = forward_of(python if function is model else python.__get__(model))
-    if signature:
-        options = replace(options, input_shape=options.input_shape or annotated)
-        names = [each.name for each in forward.parameters]
-        declared = declared_from(dict(zip(names, signature, strict=False)))
-    else:
-        inputs, _ = opened(inputs_of(reference, forward, _shapes(options, forward, annotated)), {})
-        declared = tuple(
-            Declared(
-                spec.name, spec.dtype, tuple(None if isinstance(dim, str) else dim for dim in spec.shape), spec.domain
-            )
-            for spec in inputs
-        )
-    arranged = call_with(forward, [each.name for each in declared])
-
-    def call(tensors: Sequence[Any]) -> Any:
-        args, kwargs = arranged(tensors)
-        return model(*args, **kwargs)
-
-    return function_source(reference, call, declared, options, weights, owner=model)

@@ -1,0 +1,59 @@
+"""What describes the inputs of a model that code makes: options, a file of samples, or the factory's annotation."""
+
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from generator.errors import SourceError
+from generator.sources.pytorch.arguments import Forward
+from generator.specs import InputShape, Options
+from generator.written import input_shapes
+
+
+def annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:
+    """Return the inputs that stand in the text of a factory's ``-> Annotated[torch.nn.Module, "x=1x3x224x224"]``.
+
+    Raises SourceError for one that can't be read.
+    """
+    annotation = getattr(factory, "__annotations__", {}).get("return")
+    if annotation is None or isinstance(factory, type):
+        return ()
+    holder = type("Holder", (), {"__annotations__": {"return": annotation}})
+    try:
+        hint = get_type_hints(holder, getattr(factory, "__globals__", {}), include_extras=True)["return"]
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        raise SourceError(f"the annotation of {reference} can't be read: {error}") from error
+    texts = [each for each in get_args(hint)[1:] if isinstance(each, str)] if get_origin(hint) is Annotated else []
+    try:
+        return input_shapes(texts[0]) if texts else ()
+    except ValueError as error:
+        raise SourceError(f"the annotation of {reference}, {texts[0]!r}: {error}") from error
+
+
+def shapes(options: Options, forward: Forward, said: tuple[InputShape, ...]) -> tuple[InputShape, ...]:
+    """Return an example of each input: of the options, a file of samples, or what is ``said`` otherwise, in this order.
+
+    Raises SourceError for samples that can't be read.
+    """
+    return options.input_shape or _sampled(options.samples, forward) or said
+
+
+def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
+    """Return the inputs that a file of samples holds, each array as forward takes it; none for other files."""
+    import numpy as np
+
+    if path is None or path.suffix not in (".npz", ".npy"):
+        return ()
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
+        raise SourceError(f"can't read samples from {path}: it is no .npy or .npz file of numbers or text") from error
+    names = {each.name for each in forward.parameters}
+    taken = {name: array for name, array in arrays.items() if not name or name in names or forward.any_name}
+    return tuple(InputShape(name, array.shape, _dtype(array)) for name, array in (taken or arrays).items())
+
+
+def _dtype(array: Any) -> str:
+    """Return the type that a model takes an array as: numpy's own for decimals is wider than what models have."""
+    return {"float64": "float32"}.get(array.dtype.name, "object" if array.dtype.kind in "US" else array.dtype.name)
