@@ -149,8 +149,8 @@ def with_nan(file: Path) -> None:
 
 # what the file holds, the exit code, and a part of the message.
 BAD_WEIGHTS: dict[str, tuple[Any, int, str]] = {
-    "empty": (lambda file: file.touch(), 3, "is not a readable weights file"),
-    "truncated": (corrupt, 3, "is not a readable weights file"),
+    "empty": (lambda file: file.touch(), 3, "is empty"),
+    "truncated": (corrupt, 3, "is truncated"),
     "text": (lambda file: file.write_text("weights"), 3, "is not a readable weights file"),
     "code": (lambda file: torch.save({"fc.weight": Code()}, file), 3, "--trust-source"),
     "a list": (lambda file: torch.save([1, 2], file), 3, "does not hold a state dict"),
