@@ -54,7 +54,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="modelrepo-memory-") as folder:
             if model.make:
                 program = f"import sys; sys.path[:0] = {sys.path!r}; import memory; memory.MODELS[{name!r}].make()"
-                subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+                subprocess.run([sys.executable, "-c", program], cwd=folder, stdout=subprocess.DEVNULL, check=True)
             imports = peak(["-c", model.imports], Path(folder)).own
             for live in ("off", "require"):
                 told = [*model.told, "--max-batch-size", str(model.batch), "--live-check", live]

@@ -10,7 +10,7 @@ from typing import Any
 from generator.errors import SourceError
 
 # The source holds its weights, and ONNX Runtime those of the converted model, whose answers are compared with it; half
-# as much again is what either computes with. benchmarks/README.md has what was measured: 2.0 to 2.3 at batch 1.
+# as much again is what either computes with. benchmarks/README.md has what was measured.
 TIMES_THE_WEIGHTS = 2.5
 # The files of a control group, in version 2 and in version 1: the limit, what is used, and what of that is the cache
 # of files, which gives way. Version 1 writes a number near 2^63 where there is no limit.

@@ -35,7 +35,7 @@ TABLE = (
 
 def page(cases: Mapping[str, Sequence[Case]], rows: Mapping[str, Row]) -> str:
     """Return the page's text: ``cases`` by family, and what became of them by their keys."""
-    dates = sorted({row.date for row in rows.values()})
+    dates = sorted({row.date for row in rows.values() if row.date})
     flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in OPTIONS.items() if name != "client_dir")
     about = [text.format(options=flags, triton=TRITON_VERSION) for text in ABOUT]
     measured = f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))}." if dates else "Nothing was measured."
