@@ -181,8 +181,8 @@ FAMILIES = {
     ),
     "keras": Family(
         "Keras applications",
-        "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and EfficientNetV2L can't "
-        "be compared with random weights: where the input changes by 1e-7, EfficientNetV2M's logits change by half.",
+        "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and V2L can't be "
+        "compared with random weights: where the input changes by 1e-7, EfficientNetV2M's logits change by half.",
         ("keras", "tensorflow-cpu", "tf2onnx"),
         _keras,
     ),
