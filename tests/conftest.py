@@ -106,6 +106,13 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return compare
 
 
+def assert_refused(outcome: Outcome, code: int, message: str) -> None:
+    """Assert that a command failed with this exit code, and one line that holds the message."""
+    assert outcome.code == code, outcome.err
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
 def snapshot(folder: Path) -> dict[str, tuple[str, bytes]]:
     """Return everything below a folder: kind and content by relative path."""
     content = {}

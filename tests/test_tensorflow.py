@@ -83,7 +83,7 @@ def save_keras(folder: Path) -> None:
             return inputs * 2
 
     library.Sequential([library.Input((4,)), Own()]).save(folder / "own.keras")
-    text = layers.TextVectorization(output_sequence_length=4, vocabulary=["red", "green"])
+    text = layers.TextVectorization(output_sequence_length=4, vocabulary=["red", "green"], name="text")
     words = library.Input((None, 3), name="words")
     library.Model(words, layers.Conv1D(2, 16)(words)).save(folder / "wide.keras")
     phrase = library.Input((), dtype="string", name="phrase")

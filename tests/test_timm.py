@@ -21,7 +21,7 @@ from generator.options import ConfigFile, parse_field, resolve
 from generator.progress import Progress
 from generator.sources import SOURCES
 from generator.sources.model import SourceModel
-from tests.conftest import Generate, snapshot
+from tests.conftest import Generate, assert_refused, snapshot
 
 MODEL, TAG = "test_vit", "r160_in1k"
 RANDOM = ("--model", f"timm:{MODEL}", "--weights", "random", "--max-batch-size", "2", "--json", "-q")
@@ -205,10 +205,7 @@ def test_where_it_is_allowed_missing_weights_become_random_ones_loudly(
 def test_what_timm_cannot_do_is_told(
     generate: Generate, workdir: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    outcome = generate(*arguments, "-q")
-    assert outcome.code == code, outcome.err
-    assert message in outcome.err
-    assert outcome.err.count("\n") == 1
+    assert_refused(generate(*arguments, "-q"), code, message)
     assert snapshot(workdir) == {}
 
 

@@ -21,7 +21,7 @@ from generator.options import ConfigFile, resolve
 from generator.progress import Progress
 from generator.sources import SOURCES
 from generator.specs import InputShape
-from tests.conftest import PROJECT, Generate, snapshot
+from tests.conftest import PROJECT, Generate, assert_refused, snapshot
 
 MODEL = "shufflenet_v2_x0_5"
 SMALL = ("--model", MODEL, "--input-shape", "3x64x64", "--json", "-q")
@@ -261,10 +261,7 @@ def test_trained_weights_that_hold_code_do_not_run_it(
 def test_what_torchvision_cannot_do_is_told(
     generate: Generate, workdir: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    outcome = generate(*arguments, "-q")
-    assert outcome.code == code, outcome.err
-    assert message in outcome.err
-    assert outcome.err.count("\n") == 1
+    assert_refused(generate(*arguments, "-q"), code, message)
     assert snapshot(workdir) == {}
 
 

@@ -69,8 +69,13 @@ def source_dims(source: SourceModel, remedy: str) -> dict[str, tuple[Dim, ...]]:
     try:
         return observed_dims(source.run, source.inputs)
     except InputRefused as error:
-        told = error.message.removeprefix("the source model ")
-        raise SourceError(f"{source.reference} itself {told}", remedy) from error
+        raise source_fails(source, error, remedy) from error
+
+
+def source_fails(source: SourceModel, error: InputRefused, remedy: str = "") -> SourceError:
+    """Return the error that it is the source, and no exporter, that fails on an example of its inputs."""
+    told = error.message.removeprefix("the source model ")
+    return SourceError(f"{source.reference} itself {told}", remedy)
 
 
 def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:

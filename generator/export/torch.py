@@ -8,9 +8,9 @@ from typing import Any
 from unittest.mock import patch
 
 from generator.backends import onnxruntime
-from generator.errors import ConversionError, InputRefused, SourceError, Unsteady, VerificationError
+from generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
 from generator.export import onnx_file, troubles
-from generator.export.description import describe, observed_dims
+from generator.export.description import describe, observed_dims, source_fails
 from generator.extras import need
 from generator.inputs import ODD_BATCH, example, example_sizes
 from generator.sources.model import SourceModel
@@ -313,5 +313,4 @@ def _check_source_runs(source: SourceModel) -> None:
     except Unsteady:
         return
     except InputRefused as error:
-        told = error.message.removeprefix("the source model ")
-        raise SourceError(f"{source.reference} itself {told}") from error
+        raise source_fails(source, error) from error

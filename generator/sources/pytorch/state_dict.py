@@ -40,10 +40,9 @@ def read_state(path: Path, trust: bool) -> dict[str, Any]:
     """
     import torch
 
-    safetensors = need("safetensors.torch", extra="torch")
     try:
         if formats.kind_of(path) == "safetensors":
-            return dict(safetensors.load_file(path))
+            return dict(need("safetensors.torch", extra="torch").load_file(path))
         with path.open("rb") as file:  # of a path torch believes the suffix
             loaded = torch.load(file, map_location="cpu", weights_only=not trust)
     except SourceError:
