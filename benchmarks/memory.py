@@ -20,7 +20,8 @@ from pairs import machine
 
 LOOK_SECONDS = 0.02
 GENERATE = "import sys; from cli.entry import generate; sys.argv[0] = 'generate'; generate()"
-TORCH = "import torch, torchvision, torch.onnx, torch.export, onnxscript, onnxruntime, generator.pipeline"
+SCRIPT = "import torch, torch.onnx, torch.export, onnxscript, onnxruntime, generator.pipeline"
+TORCH = f"{SCRIPT}, torchvision"
 ONNX = "import onnx, onnxruntime, generator.pipeline"
 HF = f"{TORCH}, transformers"
 KERAS = "import tensorflow, keras, tf2onnx, onnx_ir, onnxruntime, generator.pipeline"
@@ -55,7 +56,7 @@ def main() -> None:
             if model.make:
                 program = f"import sys; sys.path[:0] = {sys.path!r}; import memory; memory.MODELS[{name!r}].make()"
                 subprocess.run([sys.executable, "-c", program], cwd=folder, stdout=subprocess.DEVNULL, check=True)
-            imports = peak(["-c", model.imports], Path(folder)).own
+            imports = peak(["-c", f"{model.imports}; import os; os._exit(0)"], Path(folder)).own  # to end takes more
             for live in ("off", "require"):
                 told = [*model.told, "--max-batch-size", str(model.batch), "--live-check", live]
                 target = ["--repository", f"models-{live}", "--client-dir", "none"]
@@ -205,7 +206,7 @@ MODELS = {
     "an ONNX file": Model(("--model", "onnx:layers.onnx"), ONNX, make_onnx),
     "a Hugging Face folder": Model(("--model", "hf:./bert"), HF, make_hf),
     "a Keras file": Model(("--model", "keras:vgg16.keras"), KERAS, make_keras),
-    "a TorchScript file": Model(("--model", "torchscript:layers.pt", "--input-shape", "1x2048"), TORCH, make_script),
+    "a TorchScript file": Model(("--model", "torchscript:layers.pt", "--input-shape", "1x2048"), SCRIPT, make_script),
     "a TensorFlow Lite file": Model(("--model", "tflite:layers.tflite"), KERAS, make_lite),
     "a fixed batch made dynamic": Model(("--model", "onnx:fixed.onnx", "--make-batch-dynamic"), ONNX, make_fixed, 2),
 }

@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from generator import memory
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
 from generator.export import onnx_file, troubles
@@ -108,6 +110,7 @@ def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes
     if found.opset != options.opset:
         raise ConversionError(f"it wrote opset {found.opset} where {options.opset} is wanted")
     if written.example:
+        memory.give_back()
         _prove(source, found, written.decided, options)
     return found
 
@@ -283,19 +286,20 @@ def _holds(expression: Any, size: int) -> bool:
 
 
 def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> tuple[Path, ...]:
+    import onnx_ir
     import torch
 
     symbolic = any(isinstance(dim, str) for spec in source.inputs for dim in spec.shape)
     outputs = observed_dims(source.run, source.inputs) if symbolic else {}
     shapes: Mapping[str, Any] = {**{spec.name: spec.shape for spec in source.inputs}, **outputs}
-    # It turns its own log on, which prints a failed graph on the standard output, where a report is to stand.
-    with patch.object(torch._C, "_jit_set_onnx_log_enabled", lambda enabled: None):
+    with _without_weights() as weights:
         torch.onnx.export(
             native,
             examples(source.inputs),
             str(path),
             dynamo=False,
             opset_version=opset,
+            export_params=False,
             input_names=[spec.name for spec in source.inputs],
             output_names=list(source.output_names),
             dynamic_axes={
@@ -303,7 +307,42 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
                 for name, shape in shapes.items()
             },
         )
-    return tuple(sorted(path.parent.iterdir()))
+    return onnx_file.write(_filled(onnx_ir.load(path), weights), path)
+
+
+@contextmanager
+def _without_weights() -> Iterator[dict[str, Any]]:
+    """Let the older exporter write graphs alone; yield the weights that belong to one, by name, once it is written.
+
+    It would lay them out twice more, in a message and as the bytes of that.
+    """
+    import torch
+
+    kept: dict[str, Any] = {}
+    last_pass = torch._C._jit_pass_onnx_deduplicate_initializers
+
+    def passed(*arguments: Any) -> dict[str, Any]:
+        kept.update(last_pass(*arguments))
+        return kept
+
+    with (
+        patch.object(torch._C, "_jit_pass_onnx_deduplicate_initializers", passed),
+        # It turns its own log on, which prints a failed graph on the standard output, where a report is to stand.
+        patch.object(torch._C, "_jit_set_onnx_log_enabled", lambda enabled: None),
+    ):
+        yield kept
+
+
+def _filled(model: Any, weights: Mapping[str, Any]) -> Any:
+    """Return an ``onnx_ir.Model`` with the inputs that stand for its weights, torch's tensors, made initializers."""
+    from onnx_ir.tensor_adapters import TorchTensor
+
+    inputs = model.graph.inputs
+    for value in [each for each in inputs if each.name in weights]:
+        inputs.remove(value)
+        value.const_value = TorchTensor(weights[value.name].detach(), name=value.name)
+        model.graph.register_initializer(value)
+    return model
 
 
 def _check_source_runs(source: SourceModel) -> None:

@@ -25,8 +25,6 @@ SUMMARY = "TorchScript files; they hold no shapes, so --input-shape gives an exa
 FRAMEWORKS = ("torch",)
 PACKAGES = ("torch", "torchvision")
 OPTIONS = ("input_shape", "dynamic", "opset", "exporter")
-# The exporter writes the whole model in memory before it is a file: benchmarks/README.md has what was measured.
-TIMES_THE_WEIGHTS = 3.5
 REMEDY = "Call model.eval() before torch.jit.trace or torch.jit.script, and save it again"
 # Types of parameters that an example can be made of.
 TENSORS = ("Tensor", "Optional[Tensor]")
@@ -53,7 +51,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     (path,) = files(name)
     need("torch", extra="torch")
     reference = f"torchscript:{path.name}"
-    memory.check(path.stat().st_size, reference, TIMES_THE_WEIGHTS)
+    memory.check(path.stat().st_size, reference)
     module = _read(path)
     module.eval()
     forward = forward_of(reference, module)
