@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -12,13 +13,14 @@ from torch.nn import functional
 from generator.backends import onnxruntime
 from generator.errors import ConversionError
 from generator.export import torch as torch_export
-from generator.export.description import observed_dims
+from generator.export.description import describe, observed_dims
 from generator.options import ConfigFile, resolve
 from generator.quiet import quiet
 from generator.sources import pytorch
 from generator.sources.model import SourceModel
 from generator.specs import Domain, Export, TensorSpec, Verification, Weights
 from generator.verify import verify
+from tests import onnx_files
 
 WEIGHTS = Weights("own", "", untrained=False)
 X = TensorSpec("x", "float32", ("batch", 4))
@@ -126,6 +128,13 @@ class PartlyScripted(nn.Module):  # type: ignore[misc]
         return self.part(x)
 
 
+class Windowed(nn.Module):  # type: ignore[misc]
+    def forward(self, x: torch.Tensor) -> Any:
+        assert bool((x.abs() < 1e9).all())
+        steps = functional.pad(x, (0, 0, 1, 2))
+        return {"last": steps.unfold(1, 3, 2).sum(-1), "first": steps.transpose(1, 2).unfold(-1, 2, 1).amax(-1)}
+
+
 # A module, its inputs, the exporter that is to do it, and what is to be told about the way.
 MODELS: dict[str, tuple[Callable[[], Any], tuple[TensorSpec, ...], str, str]] = {
     "in place": (lambda: function(in_place), (X,), NEWER, ""),
@@ -156,6 +165,7 @@ MODELS: dict[str, tuple[Callable[[], Any], tuple[TensorSpec, ...], str, str]] = 
     "loop over a size": (Looping, (STEPS,), OLDER, "compiled by TorchScript"),
     "loop in what is flattened": (NestedLooping, (STEPS,), OLDER, "compiled by TorchScript"),
     "partly scripted": (PartlyScripted, (X,), OLDER, ""),
+    "windows of a trace": (Windowed, (STEPS,), OLDER, "recorded as the model ran on an example"),
 }
 
 
@@ -185,6 +195,14 @@ def test_an_output_whose_size_is_an_expression_keeps_its_batch(tmp_path: Path) -
     export, found = exported(source_of(nn.EmbeddingBag(10, 4), (IDS,)), tmp_path / "onnx")
     assert export.signature.outputs[0].shape == ("batch", 4)
     assert found.batch_invariant
+
+
+def test_an_output_has_the_sizes_that_the_server_infers(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx_files.model(outputs=[("y", onnx_files.FLOAT, ["batch", "any"])]), path)
+    _, options = resolve({}, ConfigFile(), "onnx:model.onnx")
+    found = describe(path, (path,), (X,), OLDER, options)
+    assert [spec.shape for spec in found.signature.outputs] == [("batch", 4)]
 
 
 def test_shapes_that_were_guessed_are_fixed_where_they_must_be(tmp_path: Path) -> None:

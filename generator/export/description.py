@@ -1,6 +1,7 @@
 """What exporters share: an ONNX model on disk is checked, and described with what its source says of its inputs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def describe(
             f"{release.max_ir} are wanted, for Triton {release.container}"
         )
     session = _open(path)  # also checks each node, as onnx's own checker does
+    outputs = tuple(map(_as_inferred, signature.outputs, session.get_outputs()))
+    signature = replace(signature, outputs=outputs)
     answers = all(map(_surely_answers_zeros, signature.inputs)) or answers_zeros(session, signature.inputs)
     notes = notes if answers else (*notes, "no warm-up: the model does not answer zeros")
     return Export(path, files, signature, exporter, opset, ir_version, notes, answers)
@@ -102,6 +105,14 @@ def _declared(path: Path, inputs: Sequence[TensorSpec]) -> tuple[int, int, Signa
     model = outline.read(path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     return opset, model.ir_version, onnx_file.known_signature(model.graph, inputs)
+
+
+def _as_inferred(spec: TensorSpec, output: Any) -> TensorSpec:
+    """Return an output with the sizes that ONNX Runtime knows better: Triton compares the configuration with those."""
+    if len(output.shape) != len(spec.shape):  # it knows nothing of it
+        return spec
+    shape = (size if isinstance(size, int) else dim for dim, size in zip(spec.shape, output.shape, strict=True))
+    return replace(spec, shape=tuple(shape))
 
 
 def _surely_answers_zeros(spec: TensorSpec) -> bool:

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from generator import memory
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
-from generator.export import onnx_file, troubles
+from generator.export import onnx_file, torchscript_operators, troubles
 from generator.export.description import describe, observed_dims, source_fails
 from generator.extras import need
 from generator.inputs import ODD_BATCH, example, example_sizes
@@ -100,7 +100,9 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
                     failures.setdefault(way.exporter, trouble)
     _check_source_runs(source)
     told = [*failures.values()] or others
-    raise ConversionError(f"{source.reference} can't be exported: {troubles.summary(told)}", told[0].hint)
+    raise ConversionError(
+        f"{source.reference} can't be exported: {troubles.summary(told)}", troubles.hint(told, source.inputs)
+    )
 
 
 def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes: tuple[str, ...]) -> Export:
@@ -292,7 +294,7 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
     symbolic = any(isinstance(dim, str) for spec in source.inputs for dim in spec.shape)
     outputs = observed_dims(source.run, source.inputs) if symbolic else {}
     shapes: Mapping[str, Any] = {**{spec.name: spec.shape for spec in source.inputs}, **outputs}
-    with _without_weights() as weights:
+    with torchscript_operators.registered(opset), _without_weights() as weights:
         torch.onnx.export(
             native,
             examples(source.inputs),

@@ -229,6 +229,14 @@ def summary(troubles: Sequence[Trouble]) -> str:
     return "; ".join(map(str, told))
 
 
+def hint(troubles: Sequence[Trouble], inputs: Sequence[TensorSpec]) -> str:
+    """Return what to try first: what the model decides by a size may be settled where that size is."""
+    first = troubles[0].hint
+    if BRANCH not in first or not any(isinstance(dim, str) for spec in inputs for dim in spec.shape[1:]):
+        return first
+    return f"Fix its sizes with --input-shape, or {first[0].lower()}{first[1:]}"
+
+
 @cache
 def is_models(filename: str) -> bool:
     """Tell whether a line of this file may be the model's own: not torch's, not an exporter's, not ours."""

@@ -52,7 +52,8 @@ def main(
     cases = {family: cases_of(family) for family in FAMILIES if not families or family in families}
     tools = {family: FAMILIES[family].tools for family in cases}
     wanted = [case for own in cases.values() for case in own[:first] if re.search(only, case.key)]
-    known = {row.key: row for row in kept.rows if row.tools == tools.get(row.key.partition("/")[0])}
+    found_before = {row.key: row for row in kept.rows}
+    known = {key: row for key, row in found_before.items() if row.tools == tools.get(key.partition("/")[0])}
     waiting = (
         []
         if update_page
@@ -74,7 +75,7 @@ def main(
         click.echo("Interrupted; the same command goes on from here", err=True)
         sys.exit(130)
     if update_page or not (families or only or first):
-        PAGE.write_text(page(cases, known), "utf-8")
+        PAGE.write_text(page(cases, {**found_before, **known}), "utf-8")
     counts = Counter("failed" if known[case.key].reason else "served" for case in wanted if case.key in known)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     sys.exit(1 if counts["failed"] else 0)

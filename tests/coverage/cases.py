@@ -92,9 +92,10 @@ def _transformers() -> Iterator[Case]:
     from tests.coverage.transformers_models import MODELS, save
 
     for name, small in MODELS.items():
-        yield Case(
-            "transformers", name, "hf:{folder}", make=partial(save, name), options={"task": small.task}, said=small.task
-        )
+        shape = f"input_ids=1x{small.length}" if small.length else ""
+        options = {"task": small.task, **({"input_shape": shape} if shape else {})}
+        said = ", ".join(filter(None, (small.task, shape)))
+        yield Case("transformers", name, "hf:{folder}", make=partial(save, name), options=options, said=said)
 
 
 def _timm() -> Iterator[Case]:

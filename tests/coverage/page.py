@@ -1,6 +1,7 @@
 """docs/reference/coverage.md: what a run has found, as tables."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from server.runtime import TRITON_VERSION
@@ -45,9 +46,24 @@ def page(cases: Mapping[str, Sequence[Case]], rows: Mapping[str, Row]) -> str:
     parts.append(_summary("**all**", [case for own in cases.values() for case in own], rows))
     for family, own in cases.items():
         kind = FAMILIES[family]
-        parts.append(f"\n## {kind.title}\n\n{textwrap.fill(f'{kind.about} {kind.tools}.', WIDTH)}\n\n{TABLE}")
+        about = f"{kind.about} {_tools([rows[case.key] for case in own if case.key in rows])}"
+        parts.append(f"\n## {kind.title}\n\n{textwrap.fill(about, WIDTH)}\n\n{TABLE}")
         parts += [_line(case, rows[case.key]) for case in own if case.key in rows]
     return "".join(parts)
+
+
+def _tools(rows: Sequence[Row]) -> str:
+    """Return a sentence of what most models were measured with, and one for each that was measured with other tools."""
+    counts = Counter(row.tools for row in rows).most_common()
+    if not counts:
+        return ""
+    ((most, _), *others) = counts
+    told = (f"{', '.join(_named(row) for row in rows if row.tools == tools)}: {tools}." for tools, _ in others)
+    return " ".join((f"{most}.", *told))
+
+
+def _named(row: Row) -> str:
+    return row.key.partition("/")[2]
 
 
 def _summary(title: str, cases: Sequence[Case], rows: Mapping[str, Row]) -> str:

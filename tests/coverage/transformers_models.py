@@ -52,13 +52,15 @@ DETR: dict[str, Any] = {
 class Small:
     """An architecture: its configuration's class and arguments, and the task that it is generated for.
 
-    ``parts`` are the arguments of configurations within the configuration, by the argument that takes each.
+    ``parts`` are the arguments of configurations within the configuration, by the argument that takes each. Where
+    there is a ``length``, it is that of all texts.
     """
 
     config: str
     arguments: Mapping[str, Any]
     task: str
     parts: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    length: int = 0
 
 
 # fmt: off
@@ -74,7 +76,7 @@ MODELS: dict[str, Small] = {
     "deberta-v2": Small("DebertaV2Config", {**TEXT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8, "type_vocab_size": 0}, "text-classification"),
     "distilbert": Small("DistilBertConfig", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "vocab_size": 100, "max_position_embeddings": 64}, "text-classification"),
     "electra": Small("ElectraConfig", {**TEXT, "embedding_size": 16}, "token-classification"),
-    "longformer": Small("LongformerConfig", {**TEXT, "attention_window": [4, 4], "pad_token_id": 1}, "feature-extraction"),
+    "longformer": Small("LongformerConfig", {**TEXT, "attention_window": [4, 4], "pad_token_id": 1}, "feature-extraction", length=16),
     "modernbert": Small("ModernBertConfig", {**TEXT, "num_hidden_layers": 3, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2, "pad_token_id": 0, "local_attention": 8}, "fill-mask"),
     "mpnet": Small("MPNetConfig", {**TEXT, "pad_token_id": 1}, "feature-extraction"),
     "roberta": Small("RobertaConfig", {**TEXT, "pad_token_id": 1}, "text-classification"),
@@ -83,6 +85,7 @@ MODELS: dict[str, Small] = {
     "bart": Small("BartConfig", BART, "text2text-generation"),
     "bart-encoder": Small("BartConfig", BART, "text-encoding"),
     "mbart": Small("MBartConfig", BART, "text2text-generation"),
+    "led": Small("LEDConfig", {**BART, "attention_window": 4, "max_encoder_position_embeddings": 64, "max_decoder_position_embeddings": 64}, "text2text-generation", length=16),
     "marian": Small("MarianConfig", BART, "text2text-generation"),
     "mt5": Small("MT5Config", T5, "text-encoding"),
     "pegasus": Small("PegasusConfig", BART, "text2text-generation"),

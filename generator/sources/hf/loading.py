@@ -169,6 +169,7 @@ def _configuration(folder: Path, reference: str, trust: bool) -> Any:
     config.architectures = config.architectures or []  # None is not taken where there are several models for a task
     for each in (config, config.get_text_config(decoder=True), config.get_text_config(decoder=False)):
         each.use_cache = each.output_attentions = each.output_hidden_states = False
+    config.onnx_export = True  # Longformer and LED then let windows overlap by an operator, and not in memory
     return config
 
 
