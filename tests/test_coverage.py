@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,17 @@ def test_rows_of_other_versions_do_not_count(few: list[str], monkeypatch: pytest
     monkeypatch.setattr("tests.coverage.cases.EVERYWHERE", ("onnx",))
     coverage("--only", "a")
     assert few == ["a", "a"]
+
+
+def test_the_page_says_what_was_measured_with_other_versions(few: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        coverage("--only", name)
+    monkeypatch.setattr("tests.coverage.cases.EVERYWHERE", ("onnx",))
+    coverage("--only", "c")
+    coverage("--only", "c")
+    assert coverage("--update-page").exit_code == 1, "b has failed"
+    text = " ".join(command.PAGE.read_text().split())
+    assert f"numpy {metadata.version('numpy')}. c: onnx {metadata.version('onnx')}. |" in text
 
 
 def test_a_row_that_was_cut_short_is_no_row(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 
 from generator import memory
 from tests.conftest import PROJECT
-from tests.coverage.cases import FAMILIES, cases_of
+from tests.coverage.cases import FAMILIES, Case, cases_of
 from tests.coverage.page import PAGE as PAGE
 from tests.coverage.page import page
 from tests.coverage.row import Row
@@ -52,13 +52,13 @@ def main(
     cases = {family: cases_of(family) for family in FAMILIES if not families or family in families}
     tools = {family: FAMILIES[family].tools for family in cases}
     wanted = [case for own in cases.values() for case in own[:first] if re.search(only, case.key)]
-    found_before = {row.key: row for row in kept.rows}
-    known = {key: row for key, row in found_before.items() if row.tools == tools.get(key.partition("/")[0])}
-    waiting = (
-        []
-        if update_page
-        else [case for case in wanted if case.key not in known or (retry_failed and known[case.key].reason)]
-    )
+    latest = {row.key: row for row in kept.rows}
+
+    def stands(case: Case) -> bool:
+        row = latest.get(case.key)
+        return row is not None and row.tools == tools[case.family] and not (retry_failed and row.reason)
+
+    waiting = [] if update_page else [case for case in wanted if not stands(case)]
     start = time.monotonic()
     limits = Limits(jobs, seconds, int(memory.available() * SHARE_OF_MEMORY / jobs))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -67,7 +67,7 @@ def main(
             for count, found in enumerate(rows, 1):
                 row = replace(found, tools=tools[found.key.partition("/")[0]])
                 kept.add(row)
-                known[row.key] = row
+                latest[row.key] = row
                 outcome = f"FAILED: {row.reason}" if row.reason else f"{row.exporter}, {row.seconds:.0f} s"
                 elapsed = time.monotonic() - start
                 click.echo(f"{count} of {len(waiting)}, {elapsed:.0f} s: {row.key}: {outcome}", err=True)
@@ -75,8 +75,8 @@ def main(
         click.echo("Interrupted; the same command goes on from here", err=True)
         sys.exit(130)
     if update_page or not (families or only or first):
-        PAGE.write_text(page(cases, {**found_before, **known}), "utf-8")
-    counts = Counter("failed" if known[case.key].reason else "served" for case in wanted if case.key in known)
+        PAGE.write_text(page(cases, latest), "utf-8")
+    counts = Counter("failed" if latest[case.key].reason else "served" for case in wanted if case.key in latest)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     sys.exit(1 if counts["failed"] else 0)
 

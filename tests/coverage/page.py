@@ -46,8 +46,8 @@ def page(cases: Mapping[str, Sequence[Case]], rows: Mapping[str, Row]) -> str:
     parts.append(_summary("**all**", [case for own in cases.values() for case in own], rows))
     for family, own in cases.items():
         kind = FAMILIES[family]
-        about = f"{kind.about} {_tools([rows[case.key] for case in own if case.key in rows])}"
-        parts.append(f"\n## {kind.title}\n\n{textwrap.fill(about, WIDTH)}\n\n{TABLE}")
+        told = f"{kind.about} {_tools([rows[case.key] for case in own if case.key in rows])}"
+        parts.append(f"\n## {kind.title}\n\n{textwrap.fill(told, WIDTH)}\n\n{TABLE}")
         parts += [_line(case, rows[case.key]) for case in own if case.key in rows]
     return "".join(parts)
 
