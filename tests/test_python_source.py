@@ -13,7 +13,7 @@ import pytest
 
 from generator import pbtxt
 from generator.quiet import quiet
-from tests.conftest import Generate, Outcome, snapshot
+from tests.conftest import Generate, Outcome, of_any_torch, snapshot
 
 LINEAR = """
 from typing import Annotated
@@ -467,7 +467,7 @@ def test_what_can_not_be_used_gets_one_line_and_changes_nothing(
     assert outcome.err.count("\n") == 1, outcome.err
     assert snapshot(workdir) == before
     told = outcome.err.replace(str(workdir), "/work").replace(json_file(), "json/__init__.py")
-    golden(f"messages/pytorch/python-{case}.txt", told)
+    golden(f"messages/pytorch/python-{case}.txt", of_any_torch(told))
     assert outcome.code == CODES.get(case, 3)
 
 
