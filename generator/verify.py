@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from generator import memory
 from generator.comparison import Comparison, Precision, why_useless
 from generator.errors import InputRefused, VerificationError
 from generator.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
@@ -187,6 +188,7 @@ class _Verifier:
             self.mixing |= reference.differing_alone(self.comparison)
         asked = set()
         for batch, rows in _batches(pool, self.sizes):
+            memory.trim()  # either model computes, for which the other's numbers need not be kept
             wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
             self.comparison.add(wanted, self.candidate(pool.rows(rows)), pool, rows, batch)
             asked |= {(batch, row) for row in rows}

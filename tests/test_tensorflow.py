@@ -305,6 +305,25 @@ def test_large_weights_do_not_pass_through_tf2onnx(models: Path) -> None:
     assert frozen.definition.ByteSize() < 2 * tensorflow_graph.LARGE
 
 
+@pytest.mark.parametrize(("name", "dtype"), [("parts.keras", "bfloat16"), ("parts.h5", "float16")])
+def test_a_weight_that_is_read_in_parts_is_the_same(
+    name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory: Keras would hold the largest weight three times."""
+    library, path = sources.keras(), tmp_path / name
+    layers = library.layers
+    model = library.Sequential([library.Input((50,)), layers.Dense(30), layers.Dense(7, dtype=dtype)])
+    with quiet():
+        model.save(path)
+    monkeypatch.setattr(keras, "PART", 256)
+    assign = library.Variable.assign
+    loaded = keras.load(str(path), options(f"keras:{path}"), Progress()).native.owner
+    assert library.Variable.assign is assign
+    assert [each.dtype for each in loaded.weights] == ["float32", "float32", dtype, dtype]
+    for wanted, found in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_tensorflow_is_not_heard(models: Path, tmp_path: Path) -> None:
     """Neither when it is imported nor when it converts, be it in Python or in C++."""
     (tmp_path / "modelrepo.toml").write_text(
