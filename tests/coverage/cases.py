@@ -183,8 +183,8 @@ FAMILIES = {
         "Keras applications",
         "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and V2L, marked "
         "*statistics*, are not quite as Keras makes them: their batch norms have the statistics of eight random "
-        "inputs, as training would leave them. With those that Keras starts with their answers grow to 1e5, and change "
-        "as much by a rounding error in the input as by another input: nothing can be compared with that.",
+        "inputs, as training would leave them. With those that Keras starts with, EfficientNetV2M's logits grow to 1e5 "
+        "and change as much by a rounding error in the input as by another input: nothing can be compared with that.",
         ("keras", "tensorflow-cpu", "tf2onnx"),
         _keras,
     ),

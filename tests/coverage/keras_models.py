@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 SEED = 0
-# So deep that their answers grow to 1e5, and rounding decides them, where batch norms begin with a mean of 0 and a
-# deviation of 1: an input changed by 1e-7 is answered as differently as another input.
+# So deep that rounding decides their answers where batch norms begin with a mean of 0 and a deviation of 1:
+# EfficientNetV2M's logits grow to 1e5 there, and an input changed by 1e-7 is answered as differently as another input.
 STATISTICS = ("EfficientNetV2M", "EfficientNetV2L")
 # Inputs whose statistics they have instead: as many, and with the largest deviation that verification asks.
 COUNT, DEVIATION = 8, 10.0
