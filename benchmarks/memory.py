@@ -24,7 +24,9 @@ SCRIPT = "import torch, torch.onnx, torch.export, onnxscript, onnxruntime, gener
 TORCH = f"{SCRIPT}, torchvision"
 ONNX = "import onnx, onnxruntime, generator.pipeline"
 HF = f"{TORCH}, transformers"
-KERAS = "import tensorflow, keras, tf2onnx, onnx_ir, onnxruntime, generator.pipeline"
+# As `generate` imports Keras: with torch's compiler before it, where that is installed.
+TOGETHER = "from generator.sources import tensorflow; tensorflow.keras()"
+KERAS = f"{TOGETHER}; import tf2onnx, onnx_ir, onnxruntime, generator.pipeline"
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,22 @@ def make_keras() -> None:
     keras.applications.VGG16(weights=None).save("vgg16.keras")
 
 
+def make_deep_keras() -> None:
+    """Save Keras's ResNet152V2, 0.24 GB in 566 layers."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    keras.applications.ResNet152V2(weights=None).save("resnet.keras")
+
+
+def make_saved() -> None:
+    """Save Keras's VGG16 as a SavedModel, which has each of its weights twice."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    keras.applications.VGG16(weights=None).export("vgg16")
+
+
 def make_state() -> None:
     """Save the weights of a ViT-L/16, 1.2 GB, as a state dict."""
     import torch
@@ -206,6 +224,8 @@ MODELS = {
     "an ONNX file": Model(("--model", "onnx:layers.onnx"), ONNX, make_onnx),
     "a Hugging Face folder": Model(("--model", "hf:./bert"), HF, make_hf),
     "a Keras file": Model(("--model", "keras:vgg16.keras"), KERAS, make_keras),
+    "a Keras file of many layers": Model(("--model", "keras:resnet.keras"), KERAS, make_deep_keras),
+    "a SavedModel": Model(("--model", "savedmodel:vgg16"), KERAS, make_saved),
     "a TorchScript file": Model(("--model", "torchscript:layers.pt", "--input-shape", "1x2048"), SCRIPT, make_script),
     "a TensorFlow Lite file": Model(("--model", "tflite:layers.tflite"), KERAS, make_lite),
     "a fixed batch made dynamic": Model(("--model", "onnx:fixed.onnx", "--make-batch-dynamic"), ONNX, make_fixed, 2),

@@ -44,6 +44,14 @@ SHARE_OF_DISTANCE = 0.1
 NOISE = 1e-6
 
 
+class Differs(VerificationError):
+    """An answer to the input in ``row`` of a pool lies outside the tolerance; ``found`` says how far and where."""
+
+    def __init__(self, message: str, hint: str, found: Worst, row: int) -> None:
+        super().__init__(message, hint)
+        self.found, self.row = found, row
+
+
 class Comparison:
     """Collects the differences of a run and remembers the worst.
 
@@ -118,7 +126,10 @@ class Comparison:
         return self.tolerance.absolute + self.tolerance.relative * largest_magnitude(wanted)
 
     def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
-        """Compare one batch sample by sample; raises VerificationError at the first that is too far off."""
+        """Compare one batch sample by sample; raises Differs at the first that is too far off.
+
+        VerificationError where an output is missing or has another shape.
+        """
         for name, answers in wanted.items():
             if name not in got:
                 raise VerificationError(f"the converted model lacks the output {name!r}")
@@ -129,20 +140,22 @@ class Comparison:
                 )
             for position, row in enumerate(rows):
                 one, other = answers[position, ...], got[name][position, ...]
-                self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one)
+                self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one, row)
                 self._add_ranking(one, other)
 
     def _measure(self, name: str, wanted: Array, got: Array) -> tuple[tuple[int, ...], float, float]:
         difference, index = largest_difference(wanted, got, self.equal_nan)
         return index, difference, self.limit(name, wanted)
 
-    def _add_sample(self, found: Worst, wanted: Array) -> None:
+    def _add_sample(self, found: Worst, wanted: Array, row: int) -> None:
         if not found.difference <= found.limit:
             loosened = "a looser limit is set with --tolerance" if _is_float(wanted) else "whole numbers must be equal"
-            raise VerificationError(
+            raise Differs(
                 f"output {found.output!r} differs by {found.difference:.3g} where {found.limit:.3g} is allowed, on "
                 f"input {found.family!r} at batch {found.batch}, index {list(found.index)}",
                 f"The conversion changed the model's answers; {loosened}",
+                found,
+                row,
             )
         magnitude = largest_magnitude(wanted)
         self.max_abs = max(self.max_abs, found.difference)

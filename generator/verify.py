@@ -1,16 +1,21 @@
 """Parity with the source, and batch invariance: the numbers that a published model stands on."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from generator.comparison import Comparison, Precision, why_useless
+from generator import memory
+from generator.comparison import Comparison, Differs, Precision, largest_difference, largest_magnitude, why_useless
 from generator.errors import InputRefused, VerificationError
 from generator.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
 from generator.specs import Array, Arrays, Signature, Tolerance, Verification
 
 Run = Callable[[Arrays], Mapping[str, Array]]
+# A difference is rounding's where a rounding error in the input alone moves the source's answer by this share of it: a
+# conversion rounds otherwise at every step.
+EXPLAINS = 0.1
 
 
 def verify(
@@ -187,10 +192,39 @@ class _Verifier:
             self.mixing |= reference.differing_alone(self.comparison)
         asked = set()
         for batch, rows in _batches(pool, self.sizes):
+            memory.trim()  # either model computes, for which the other's numbers need not be kept
             wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
-            self.comparison.add(wanted, self.candidate(pool.rows(rows)), pool, rows, batch)
+            got = self.candidate(pool.rows(rows))
+            try:
+                self.comparison.add(wanted, got, pool, rows, batch)
+            except Differs as error:
+                self._refuse_unsteady(error, pool)
+                raise
             asked |= {(batch, row) for row in rows}
         self.comparison.cases += len(asked)
+
+    def _refuse_unsteady(self, error: Differs, pool: Pool) -> None:
+        """Raise VerificationError that says so where rounding decides what the source answers that input."""
+        moved = self._moved(pool.rows([error.row]), error.found.output)
+        if moved > max(error.found.limit, EXPLAINS * error.found.difference):
+            raise VerificationError(
+                f"{error.message}; the source's own answer moves by {moved:.3g} where that input changes by rounding",
+                "Rounding decides what the source itself answers, as with some random weights, so that no conversion "
+                "can be told right or wrong: give it trained weights; a looser limit is set with --tolerance",
+            ) from error
+
+    def _moved(self, arrays: Arrays, output: str) -> float:
+        """Return how far an output of the source moves where its input changes by a rounding error.
+
+        A source that refuses such an input, or answers no numbers or another shape, tells nothing.
+        """
+        asked = (arrays, _rounded(arrays, 1), _rounded(arrays, -1))
+        try:
+            before, *after = (self.source(each)[output] for each in asked)
+        except InputRefused:
+            return 0.0
+        moved = [largest_difference(before, each)[0] for each in after if each.shape == before.shape]
+        return max(filter(math.isfinite, moved), default=0.0)
 
     def _refuse_random(self, pool: Pool, reference: "_Reference") -> None:
         """Ask some inputs twice: a model that draws random numbers can't be compared with anything."""
@@ -206,6 +240,19 @@ class _Verifier:
                         "It draws random numbers, as dropout in training does, or remembers what it was asked: nothing "
                         "can be compared with it: docs/how-to/when-export-fails.md#dropout",
                     )
+
+
+def _rounded(arrays: Arrays, sign: int) -> Arrays:
+    """Return inputs in which all floats are changed by what rounding changes the largest: up or down, as chance has it.
+
+    The other ``sign`` changes each the other way.
+    """
+    random, changed = np.random.default_rng(0), dict(arrays)
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating):
+            unit = float(np.finfo(array.dtype).eps) * (largest_magnitude(array) or 1.0)
+            changed[name] = (array + sign * unit * random.choice((-1.0, 1.0), array.shape)).astype(array.dtype)
+    return changed
 
 
 def _batches(pool: Pool, sizes: Sequence[int]) -> Iterator[tuple[int, list[int]]]:

@@ -72,6 +72,7 @@ MODELS: Mapping[str, Model] = {
     "frozen_batch": Model(_linear, FROZEN),
     "doubles_the_batch": Model(lambda array, weights: np.tile(array @ weights, (2, 1)), DOUBLED, ("twice", 3)),
     "exported_wrong": Model(lambda array, weights: np.abs(array @ weights), (LINEAR,)),
+    "lets_rounding_decide": Model(lambda array, weights: np.sin(3e7 * array.astype("float64")) @ weights, (LINEAR,)),
     "answers_nan": Model(lambda array, weights: np.log(-1 - np.abs(array)) @ weights, (LINEAR,)),
 }
 

@@ -90,6 +90,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int]] = {
     "repository-link-to-nowhere": (link_to_nowhere, LINEAR, 6),
     "answers-nan": (nothing, "--model numpy:answers_nan", 5),
     "exported-wrong": (nothing, "--model numpy:exported_wrong", 5),
+    "rounding-decides": (nothing, "--model numpy:lets_rounding_decide", 5),
     "toml-unknown-key": (write("modelrepo.toml", "max_batch_sise = 4\n"), LINEAR, 2),
     "toml-unknown-model-key": (write("modelrepo.toml", "[models.m]\nbackend = ['onnx']\n"), LINEAR, 2),
     "toml-wrong-kind": (write("modelrepo.toml", "max_batch_size = 'many'\n"), LINEAR, 2),

@@ -1,5 +1,6 @@
 """TensorFlow's models: Keras files, SavedModels and TensorFlow Lite files, generated and served, or refused."""
 
+import gc
 import json
 import os
 import re
@@ -303,6 +304,41 @@ def test_large_weights_do_not_pass_through_tf2onnx(models: Path) -> None:
     frozen = tensorflow_graph.frozen(source.native.function)
     assert sorted(weight.shape for weight in frozen.weights.values()) == [(308, WIDE), (3000, 8)]
     assert frozen.definition.ByteSize() < 2 * tensorflow_graph.LARGE
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("parts.keras", "bfloat16"), ("parts.h5", "float16")])
+def test_a_weight_that_is_read_in_parts_is_the_same(
+    name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory: Keras would hold the largest weight three times."""
+    library, path = sources.keras(), tmp_path / name
+    layers = library.layers
+    model = library.Sequential([library.Input((50,)), layers.Dense(30), layers.Dense(7, dtype=dtype)])
+    with quiet():
+        model.save(path)
+    monkeypatch.setattr(keras, "PART", 256)
+    assign = library.Variable.assign
+    loaded = keras.load(str(path), options(f"keras:{path}"), Progress()).native.owner
+    assert library.Variable.assign is assign
+    assert [each.dtype for each in loaded.weights] == ["float32", "float32", dtype, dtype]
+    for wanted, found in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_of_a_saved_model_only_what_its_signature_needs_is_kept(models: Path, tmp_path: Path) -> None:
+    """Memory: Keras saves each weight twice. A table is kept with all that holds it."""
+    library, path = sources.keras(), tmp_path / "twice"
+    model = library.Sequential([library.Input((4,)), library.layers.Dense(3)])
+    with quiet():
+        model.export(path)
+    source = savedmodel.load(str(path), options(f"savedmodel:{path}"), Progress())
+    assert sorted(tuple(each.shape) for each in source.native.owner) == [(3,), (4, 3)]
+    ones = np.ones((2, 4), "float32")
+    (name,) = source.output_names
+    gc.collect()
+    np.testing.assert_allclose(source.run({source.inputs[0].name: ones})[name], model(ones), rtol=1e-6)
+    with_table = savedmodel.load(f"{models}/words", options(f"savedmodel:{models}/words"), Progress())
+    assert not isinstance(with_table.native.owner, tuple)
 
 
 def test_tensorflow_is_not_heard(models: Path, tmp_path: Path) -> None:

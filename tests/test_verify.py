@@ -65,6 +65,52 @@ def test_the_message_names_output_input_batch_and_distance() -> None:
     assert "on input 'random 2' at batch 3, index [2]" in raised.value.message
 
 
+def test_that_rounding_decides_the_sources_own_answer_is_told() -> None:
+    def chaotic(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.sin(np.float32(3e7) * arrays["x"])}
+
+    def rounded_otherwise(arrays: Arrays) -> dict[str, Any]:
+        return chaotic({"x": arrays["x"] * np.float32(1 + 2e-7)})
+
+    with pytest.raises(VerificationError) as raised:
+        check(chaotic, rounded_otherwise)
+    assert "differs by" in raised.value.message
+    assert "the source's own answer moves by" in raised.value.message
+    assert "trained weights" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan])
+def test_what_rounding_does_not_explain_is_blamed_on_the_conversion(wrong: float) -> None:
+    """Rounding moves these answers further than is allowed, too, but not nearly as far as they are wrong."""
+
+    def sensitive(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.sin(np.float32(2e4) * arrays["x"])}
+
+    def wrong_besides(arrays: Arrays) -> dict[str, Any]:
+        return {"y": sensitive(arrays)["y"] + np.float32(wrong)}
+
+    with pytest.raises(VerificationError) as raised:
+        check(sensitive, wrong_besides)
+    assert "moves by" not in raised.value.message
+    assert "The conversion changed the model's answers" in str(raised.value.hint)
+
+
+def test_a_source_that_is_not_to_be_asked_again_explains_nothing() -> None:
+    seen: set[bytes] = set()
+
+    def refuses(arrays: Arrays) -> dict[str, Any]:
+        if seen and arrays["x"].tobytes() not in seen:
+            raise InputRefused("the source model fails on other inputs")
+        return identity(arrays)
+
+    def wrong(arrays: Arrays) -> dict[str, Any]:
+        seen.update(arrays["x"][[row]].tobytes() for row in range(len(arrays["x"])))
+        return {"y": arrays["x"] + 1}
+
+    with pytest.raises(VerificationError, match="output 'y' differs by"):
+        check(refuses, wrong)
+
+
 @pytest.mark.parametrize("scale", [1e-14, 1.0, 1e6])
 def test_the_limit_follows_the_magnitude_of_the_answers(scale: float) -> None:
     def scaled(factor: float) -> verify.Run:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,8 @@ PACKAGES = ("keras",)
 OPTIONS = ("input_shape", "dynamic", "opset", "trust_source")
 # What names of HDF5 files end in: Keras tells by that how to read them.
 HDF5 = (".h5", ".hdf5")
+# Weights are read in parts of about so many bytes.
+PART = 32 << 20
 # The initializers that all others which draw random numbers are kinds of.
 DRAWING = ("VarianceScaling", "RandomNormal", "RandomUniform", "TruncatedNormal", "Orthogonal")
 
@@ -74,7 +77,7 @@ def _size(path: Path) -> int:
 def _loaded(path: Path, trust: bool) -> Any:
     keras = tensorflow.keras()
     try:
-        with quiet(), _without_drawing(keras), _unpacked(path) as readable:
+        with quiet(), _without_drawing(keras), _by_parts(keras), _unpacked(path) as readable:
             return keras.saving.load_model(readable, compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError, … for what it can't read
         raise _unreadable(path, error) from error
@@ -108,6 +111,34 @@ def _without_drawing(keras: Any) -> Iterator[None]:
     finally:
         for each, own in zip(initializers, kept, strict=True):
             each.__call__ = own
+
+
+@contextmanager
+def _by_parts(keras: Any) -> Iterator[None]:
+    """Let a large weight go to its place in parts: Keras holds it three times while it makes a tensor of the whole.
+
+    What has another shape than its variable is left to Keras, which says so.
+    """
+    operators = tensorflow.tensorflow().raw_ops
+    whole = keras.Variable.assign
+
+    def assign(self: Any, value: Any) -> Any:
+        rows = max(1, PART // max(1, self.value.dtype.size * prod(self.shape[1:])))
+        if tuple(getattr(value, "shape", ())) != tuple(self.shape) or not self.shape or rows >= self.shape[0]:
+            return whole(self, value)
+        for start in range(0, self.shape[0], rows):
+            part = self._convert_to_tensor(value[start : start + rows], dtype=self._dtype)
+            operators.ResourceStridedSliceAssign(
+                ref=self.value.handle, begin=[start], end=[start + rows], strides=[1], value=part
+            )
+        operators.DisableCopyOnRead(resource=self.value.handle)  # who assigns parts is taken to do so often
+        return self.value
+
+    keras.Variable.assign = assign
+    try:
+        yield
+    finally:
+        keras.Variable.assign = whole
 
 
 def _unreadable(path: Path, error: Exception) -> SourceError:

@@ -81,8 +81,18 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         declared_from(specs),
         options,
         Weights("file", f"{folder.resolve().name}, signature {chosen}", untrained=False, sha256=sha256_of(variables)),
-        owner=loaded,
+        owner=_needed(function, loaded),
     )
+
+
+def _needed(function: Any, loaded: Any) -> Any:
+    """Return what is to be kept of a SavedModel for one of its signatures: its variables, or all where it needs more.
+
+    Keras saves each variable twice, once for the signatures and once for those who train on.
+    """
+    variables = tuple(function.variables)
+    handles = {id(each.handle) for each in variables}
+    return variables if all(id(captured) in handles for captured in function.captured_inputs) else loaded
 
 
 def _loaded(folder: Path) -> Any:

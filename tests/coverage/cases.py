@@ -106,7 +106,7 @@ def _timm() -> Iterator[Case]:
 
 
 def _keras() -> Iterator[Case]:
-    from tests.coverage.keras_models import MODELS
+    from tests.coverage.keras_models import MODELS, STATISTICS
 
     def save(name: str, arguments: Mapping[str, Any], folder: Path) -> None:
         MODELS[name](**arguments).save(folder / f"{name}.keras")
@@ -119,7 +119,7 @@ def _keras() -> Iterator[Case]:
             f"keras:{{folder}}/{name}.keras",
             make=partial(save, name, {"input_shape": shape} if shape else {}),
             batched=True,
-            said="x".join(map(str, shape)),
+            said=", ".join(filter(None, ("x".join(map(str, shape)), "statistics" if name in STATISTICS else ""))),
         )
 
 
@@ -182,8 +182,10 @@ FAMILIES = {
     ),
     "keras": Family(
         "Keras applications",
-        "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and V2L can't be "
-        "compared with random weights: where the input changes by 1e-7, EfficientNetV2M's logits change by half.",
+        "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and V2L, marked "
+        "*statistics*, are not quite as Keras makes them: their batch norms have the statistics of eight random "
+        "inputs, as training would leave them. With those that Keras starts with, EfficientNetV2M's logits grow to 1e5 "
+        "and change as much by a rounding error in the input as by another input: nothing can be compared with that.",
         ("keras", "tensorflow-cpu", "tf2onnx"),
         _keras,
     ),
