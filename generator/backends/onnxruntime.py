@@ -57,13 +57,16 @@ def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) ->
     options.log_severity_level = 4  # its errors are raised, too
     model: str | bytes = str(path)
     left_out: tuple[str, ...] = ()
-    if mapped and sum(file.stat().st_size for file in path.parent.rglob("*")) >= LARGE_BYTES:
-        model = outline.read(path).SerializeToString()
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-        options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
+    if sum(file.stat().st_size for file in path.parent.rglob("*")) >= LARGE_BYTES:
         options.enable_cpu_mem_arena = False  # it keeps what a batch was computed with
-        options.graph_optimization_level = level.ORT_ENABLE_EXTENDED  # above it, weights of convolutions are reordered
-        left_out = COPYING
+        if mapped:
+            model = outline.read(path).SerializeToString()
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+            options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
+            options.graph_optimization_level = (
+                level.ORT_ENABLE_EXTENDED
+            )  # above it, those of convolutions are reordered
+            left_out = COPYING
     if not optimized:
         options.graph_optimization_level = level.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from generator import outline
+from generator import memory, outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, VerificationError
 from generator.export.batch import mixing
@@ -35,6 +35,7 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) 
     signature = signature.required
     pools = _pools(source, signature, seed)
     rows = pools[-1]
+    memory.give_back()
     candidate = Runner(path, mapped=True)  # as it is written, so that messages name its nodes
     try:
         candidate(rows.rows(_pair(rows)))
@@ -109,6 +110,7 @@ def _first_mixing(path: Path, rows: Pool) -> str:
     for start in range(0, len(nodes), AT_ONCE):
         group = nodes[start : start + AT_ONCE]
         names = {name for node in group for name in node.output if name in known}
+        memory.trim()
         one, other, both = tapped(path, asked, names)
         for node in group:
             for name in node.output:
