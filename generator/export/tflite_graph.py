@@ -14,11 +14,11 @@ from generator.export.tensorflow_graph import LARGE, Weight
 from generator.sources.tensorflow import tensorflow
 from generator.sources.tflite import LiteFile
 
-# Operators that tf2onnx converts in the same way whether what they read at these places is constant or not. It puts a
-# DequantizeLinear before what is quantized, and of CONV_3D it then wants the kernel's value.
+# Operators that tf2onnx converts in the same way whether what they read at these places is constant or not, with the
+# DequantizeLinear, too, that it puts before what is quantized.
 READING: Mapping[str, Collection[int]] = {
     **dict.fromkeys(("ADD", "SUB", "MUL", "DIV", "BATCH_MATMUL"), (0, 1)),
-    **dict.fromkeys(("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), (1,)),
+    **dict.fromkeys(("FULLY_CONNECTED", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), (1,)),
     "GATHER": (0,),
 }
 # How a file holds numbers, by the names of TensorType.

@@ -102,4 +102,4 @@ def reading(path: Path) -> Iterator[None]:
         with quiet(), unheard():
             yield
     except Exception as error:  # ValueError or RuntimeError with what C++ says, and more for names that are no text
-        raise SourceError(f"{path} can't be opened: {cause(error)}", AGAIN) from error
+        raise SourceError(f"{path} can't be opened: {cause(error).rstrip('.')}", AGAIN) from error
