@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 
 from generator import extras
 from generator.errors import SourceError
+from generator.export.tensorflow_graph import LARGE
 from generator.options import ConfigFile, resolve
 from generator.progress import Progress
 from generator.quiet import quiet
@@ -149,6 +151,51 @@ def save_models(folder: Path) -> None:
     (folder / "quantized.tflite").write_bytes(converter.convert())
 
 
+def save_wide(folder: Path) -> None:
+    """Save TensorFlow Lite files whose weights do not pass through tf2onnx: of float32, of halves, and quantized."""
+    tensorflow = sources.tensorflow()
+    library = sources.keras()
+    layers = library.layers
+    library.utils.set_random_seed(0)
+    wide = [
+        *(library.Input((9, 9, 16), batch_size=1), layers.Conv2D(WIDE, 3, activation="relu")),
+        *(layers.DepthwiseConv2D(9, padding="same"), layers.GlobalAveragePooling2D(), layers.Dense(WIDE)),
+    ]
+    converter = tensorflow.lite.TFLiteConverter.from_keras_model(library.Sequential(wide))
+    (folder / "wide.tflite").write_bytes(converter.convert())
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tensorflow.float16]
+    (folder / "wide-halves.tflite").write_bytes(converter.convert())
+    converter = tensorflow.lite.TFLiteConverter.from_keras_model(library.Sequential(wide))
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: iter([[np.random.default_rng(0).random((1, 9, 9, 16), "float32")]] * 4)
+    converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    (folder / "wide-quantized.tflite").write_bytes(converter.convert())
+
+
+def save_damaged(folder: Path) -> None:
+    """Save what was quantized.tflite before some of its numbers changed, each in a place where it matters."""
+    from tf2onnx.tflite.Model import Model
+
+    def damaged(name: str, change: Callable[[bytearray, Any], Any]) -> None:
+        content = bytearray((folder / "quantized.tflite").read_bytes())
+        change(content, Model.GetRootAs(content).Subgraphs(0))
+        (folder / f"{name}.tflite").write_bytes(content)
+
+    def made(graph: Any) -> Any:
+        """Return how the outcome of the first operator is quantized, which makes int8 of the input."""
+        return graph.Tensors(graph.Operators(0).Outputs(0)).Quantization()
+
+    def cut(content: bytearray, graph: Any) -> None:
+        del content[graph._tab.Pos + 16 :]
+
+    damaged("zero-point", lambda content, graph: np.copyto(made(graph).ZeroPointAsNumpy(), -255))
+    damaged("scale", lambda content, graph: np.copyto(made(graph).ScaleAsNumpy(), -1e-38))
+    damaged("place", lambda content, graph: np.copyto(graph.Operators(1).InputsAsNumpy(), 999))
+    damaged("shape", lambda content, graph: np.copyto(graph.Tensors(graph.Inputs(0)).ShapeAsNumpy(), 1 << 20))
+    damaged("cut-in-tables", cut)
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with all models of these tests, made once."""
@@ -156,6 +203,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with quiet():  # TensorFlow and Keras warn of what they do themselves
         save_keras(folder)
         save_models(folder)
+        save_wide(folder)
+    save_damaged(folder)
     (folder / "cut.keras").write_bytes((folder / "two.keras").read_bytes()[:2000])
     (folder / "cut.tflite").write_bytes((folder / "quantized.tflite").read_bytes()[:-500])
     shutil.copytree(folder / "words", folder / "cut")
@@ -242,6 +291,35 @@ def test_weights_are_written_as_onnx_has_them(generate: Generate, models: Path) 
     assert {(WIDE, 16, 3, 3), (WIDE, 1, 9, 9)} <= weights
     names = {each.name for each in graph.initializer}
     assert not any(node.op_type in ("Transpose", "Reshape") and node.input[0] in names for node in graph.node)
+
+
+@pytest.mark.parametrize("name", ["wide", "wide-halves", "wide-quantized"])
+def test_weights_of_a_tensorflow_lite_file_go_from_file_to_file(
+    generate: Generate, models: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What tf2onnx is given is small, and what is written is as if it had been given all: turned, and scaled along."""
+    from tf2onnx import tflite_utils
+
+    given = []
+
+    def heard(array: Any, name: str | None = None) -> Any:
+        given.append(array.nbytes)
+        return onnx.numpy_helper.from_array(array, name)
+
+    monkeypatch.setattr(tflite_utils, "numpy_helper", SimpleNamespace(from_array=heard))
+    outcome = generate("--model", f"tflite:{models}/{name}.tflite", "--json")
+    assert outcome.code == 0, outcome.err
+    assert given
+    assert max(given) < LARGE
+    graph = onnx.load(Path(outcome.result["path"]) / "model.onnx").graph
+    kind = onnx.TensorProto.INT8 if "quantized" in name else onnx.TensorProto.FLOAT
+    weights = {tuple(each.dims) for each in graph.initializer if each.data_type == kind}
+    assert {(WIDE, 16, 3, 3), (WIDE, 1, 9, 9), (WIDE, WIDE)} <= weights
+    stored = {each.name for each in graph.initializer}
+    scaled = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored}
+    assert not any(
+        node.op_type in ("Transpose", "Reshape", "Cast") and node.input[0] in stored | scaled for node in graph.node
+    )
 
 
 def test_words_numbers_and_boundaries_of_a_table_are_converted(generate: Generate, models: Path) -> None:
@@ -387,6 +465,7 @@ CASES = {
     "folder": ("savedmodel:empty", 3),
     "several-tflite": ("tflite:several.tflite", 3),
     "cut-tflite": ("tflite:cut.tflite", 3),
+    "crashing-tflite": ("tflite:zero-point.tflite", 3),
     "renamed": ("tflite:half.keras", 3),
 }
 
@@ -403,6 +482,20 @@ def test_what_cannot_be_used_gets_one_line(
     assert (outcome.code, outcome.err.count("\n")) == (code, 1), outcome.err
     assert snapshot(models) == before
     golden(f"messages/tensorflow/{case}.txt", re.sub(r"_\d+/", "/", outcome.err))  # Keras counts its layers
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *(("zero-point", "is damaged: .* crashes on it with SIGSEGV"), ("scale", "is damaged: .* with SIGSEGV")),
+        *(("place", "can't be opened: "), ("shape", "can't be opened: "), ("cut-in-tables", "is truncated")),
+    ],
+)
+def test_a_damaged_file_is_refused_and_ends_no_process(generate: Generate, models: Path, name: str, told: str) -> None:
+    outcome = generate("--model", f"tflite:{models}/{name}.tflite", "-q")
+    assert (outcome.code, outcome.err.count("\n")) == (3, 1), outcome.err
+    assert re.search(told, outcome.err)
+    assert not any(path.name == "config.pbtxt" for path in Path.cwd().rglob("*"))
 
 
 @pytest.mark.parametrize("source", [keras, savedmodel, tflite])

@@ -17,6 +17,7 @@ from generator.export.tensorflow_graph import Frozen, Weight, with_sizes
 from generator.export.tensorflow_graph import frozen as frozen_graph
 from generator.export.tensorflow_operators import handlers
 from generator.export.tensorflow_weights import fill, fold
+from generator.export.tflite_graph import processed
 from generator.extras import need
 from generator.quiet import quiet
 from generator.sources.model import SourceModel
@@ -40,12 +41,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     need("tf2onnx", extra="tensorflow")
     need("onnx_ir", extra="tensorflow")
     opset = min(options.opset, MAX_OPSET)
-    if isinstance(source.native, Traced):
-        frozen = frozen_graph(source.native.function)
-        message = _converted(source, opset, frozen)
-        weights = frozen.weights
-    else:
-        message, weights = _converted(source, opset, None), {}
+    frozen = frozen_graph(source.native.function) if isinstance(source.native, Traced) else None
+    message, weights = _converted(source, opset, frozen)
     model = _finished(source, message, weights)
     memory.give_back()
     path = folder / "model.onnx"
@@ -57,34 +54,26 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
 # From a graph of TensorFlow's to one of ONNX's.
 
 
-def _converted(source: SourceModel, opset: int, frozen: Frozen | None) -> Any:
-    """Return the ModelProto that tf2onnx makes, its inputs those of the source and then the weights."""
+def _converted(source: SourceModel, opset: int, frozen: Frozen | None) -> tuple[Any, Mapping[str, Weight]]:
+    """Return the ModelProto that tf2onnx makes, its inputs those of the source and then the weights; and those."""
     with quiet(), unheard(), _reasons() as reasons:
         try:
-            message = _run_tf2onnx(source, opset, frozen)
+            message, weights = _run_tf2onnx(source, opset, frozen)
         except Exception as error:  # tf2onnx raises whatever its handlers do
             raise ConversionError(f"{source.reference} can't be exported: {cause(error)}", TROUBLES) from error
     _refuse_leftovers(source, message, opset, reasons)
-    return message
+    return message, weights
 
 
-def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> Any:
+def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> tuple[Any, Mapping[str, Weight]]:
     from tf2onnx import optimizer, tf_loader
     from tf2onnx.tfonnx import process_tf_graph
 
     library = tensorflow()
-    tables = frozen.tables if frozen else {}
-    common = {"continue_on_error": True, "opset": opset, "custom_op_handlers": handlers(tables)}
+    common = {"continue_on_error": True, "custom_op_handlers": handlers(frozen.tables if frozen else {})}
     with library.device("/cpu:0"), library.Graph().as_default() as graph:
         if frozen is None:
-            native = source.native
-            made = process_tf_graph(
-                None,
-                tflite_path=str(native.path),
-                input_names=[*native.inputs],
-                output_names=[*native.outputs],
-                **common,
-            )
+            made, weights = processed(source.native, opset, **common)
         else:
             inputs = [*frozen.inputs, *(f"{name}:0" for name in frozen.weights)]
             outputs = [*frozen.outputs]
@@ -92,9 +81,10 @@ def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> Any:
                 library.import_graph_def(frozen.definition, name="")
                 definition = tf_loader.tf_optimize(inputs, outputs, frozen.definition)
             library.import_graph_def(with_sizes(definition, frozen.weights), name="")
-            made = process_tf_graph(graph, input_names=inputs, output_names=outputs, **common)
+            made = process_tf_graph(graph, input_names=inputs, output_names=outputs, opset=opset, **common)
+            weights = frozen.weights
         optimized = optimizer.optimize_graph(made, optimizers=_frugal(optimizer._get_optimizers()))
-        return optimized.make_model(f"converted from {source.reference}")
+        return optimized.make_model(f"converted from {source.reference}"), weights
 
 
 def _frugal(optimizers: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 
@@ -20,25 +21,60 @@ def fill(graph: Any, value: Any, name: str, dtype: Any, shape: Sequence[int], re
 
 
 def fold(graph: Any) -> None:
-    """Let what only moves a weight around be done when the weight is written."""
+    """Let what only moves a weight around be done when the weight is written, before its numbers are scaled."""
     import numpy as np
     import onnx_ir
 
     for node in list(graph):
         move = _move(node)
-        weight = node.inputs[0] if node.inputs else None
-        if move is None or weight is None or not isinstance(weight.const_value, onnx_ir.LazyTensor):
+        given = node.inputs[0] if node.inputs else None
+        scaling = _scaling(given)
+        weight: Any = scaling.inputs[0] if scaling else given
+        if move is None or given is None or not isinstance(weight.const_value, onnx_ir.LazyTensor):
             continue
-        if len(weight.uses()) > 1 or weight.is_graph_output() or node.outputs[0].is_graph_output():
+        if (
+            len(weight.uses()) > 1
+            or len(given.uses()) > 1
+            or any(value.is_graph_output() for value in (weight, given, node.outputs[0]))
+        ):
             continue
         tensor, made = weight.const_value, node.outputs[0]
         shape = move(np.empty(tensor.shape.numpy(), tensor.dtype.numpy())).shape  # takes no memory: nothing is written
+        if scaling and not _scaled_along(scaling, node, tensor.shape.numpy(), shape):
+            continue
         name = weight.name
         del graph.initializers[name]
-        graph.remove(node, safe=False)
         replacement = onnx_ir.Value(name=name)
-        made.replace_all_uses_with(replacement)
+        if scaling:
+            scaling.replace_input_with(0, replacement)
+            given.shape = made.shape
+        graph.remove(node, safe=False)
+        made.replace_all_uses_with(given if scaling else replacement)
         fill(graph, replacement, name, tensor.dtype, shape, partial(_moved, move, tensor))
+
+
+def _scaling(value: Any) -> Any:
+    """Return the DequantizeLinear that makes a value of a weight, None where something else does."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _scaled_along(scaling: Any, node: Any, before: Sequence[int], after: Sequence[int]) -> bool:
+    """Let a DequantizeLinear scale what ``node`` makes; False where that has no axis of as many scales."""
+    import onnx_ir
+
+    if not scaling.inputs[1].shape:  # one scale for all
+        return True
+    axis = scaling.attributes["axis"].as_int() if "axis" in scaling.attributes else 1
+    if node.op_type == "Transpose":
+        order = node.attributes["perm"].as_ints() if "perm" in node.attributes else [*range(len(before))][::-1]
+        places = [order.index(axis % len(before))]
+    else:
+        place = prod(before[: axis % len(before)]), before[axis]
+        places = [number for number, size in enumerate(after) if (prod(after[:number]), size) == place]
+    if places:
+        scaling.attributes["axis"] = onnx_ir.AttrInt64("axis", places[0])
+    return bool(places)
 
 
 def _move(node: Any) -> Callable[[Any], Any] | None:

@@ -1,7 +1,7 @@
 """TensorFlow Lite models: `--model tflite:FILE`, quantized ones too."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,15 @@ from typing import Any
 from generator import memory
 from generator.digests import sha256_of
 from generator.errors import SourceError, refused
-from generator.extras import need, require
+from generator.extras import require
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import formats
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow import cause, tensorflow, unheard
+from generator.sources.tensorflow import cause, lite
 from generator.sources.tensorflow.declared import (
     COUNTED,
     INPUT,
@@ -36,20 +35,24 @@ SUMMARY = "TensorFlow Lite models"
 FRAMEWORKS = ("tensorflow",)
 PACKAGES: tuple[str, ...] = ("ai-edge-litert",)
 OPTIONS = ("input_shape", "dynamic", "opset")
-# tf2onnx is given the weights with the graph here, and copies both for each of its optimizations: a file of 67 MB took
-# 1.0 GB. What was trained in TensorFlow takes 2.5 times its weights as a SavedModel.
-TIMES_THE_WEIGHTS = 16.0
+# What a file takes whose weights are not float32 alone, as a multiple of its size: the interpreter holds halves as
+# float32, as the ONNX file does; and what is quantized a second time, for XNNPACK. See benchmarks/README.md.
+TIMES_THE_FILE = 6.0
 # Names that the converter gives tensors without one of their own.
 MADE_UP = re.compile(r"(Stateful)?PartitionedCall|Identity")
 
 
 @dataclass(frozen=True)
 class LiteFile:
-    """A file of TensorFlow Lite's, and what it calls its tensors: inputs and outputs in the order of the source's."""
+    """A file of TensorFlow Lite's, and what it calls its tensors: inputs and outputs in the order of the source's.
+
+    ``shapes`` are those of all tensors of the main graph, as the interpreter finds them, -1 for what is open.
+    """
 
     path: Path
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
 
 
 def files(name: str) -> tuple[Path, ...]:
@@ -74,10 +77,16 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     check(name, options)
     (path,) = files(name)
     reference = f"tflite:{path.name}"
-    memory.check(path.stat().st_size, reference, TIMES_THE_WEIGHTS)
-    interpreter = _interpreter(path)
-    taken, given = interpreter.get_input_details(), interpreter.get_output_details()
-    called = _called(interpreter, reference)
+    memory.check(path.stat().st_size, reference)
+    numbers = lite.tried(path)
+    if numbers != lite.Numbers(quantized=False, halves=False):
+        memory.check(path.stat().st_size, reference, TIMES_THE_FILE)
+    interpreter = lite.opened(path, numbers)
+    with lite.reading(path):
+        taken, given = interpreter.get_input_details(), interpreter.get_output_details()
+        shapes = {each["name"]: tuple(each["shape_signature"].tolist()) for each in interpreter.get_tensor_details()}
+        signatures = _signatures(interpreter)
+    called = _called(signatures, reference)
     declared = tuple(
         _declared(each, input_name) for each, input_name in zip(taken, _names(taken, called, INPUT), strict=True)
     )
@@ -86,7 +95,12 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     return SourceModel(
         reference=reference,
         framework="tensorflow",
-        native=LiteFile(path, tuple(each["name"] for each in taken), tuple(each["name"] for each in given)),
+        native=LiteFile(
+            path,
+            tuple(each["name"] for each in taken),
+            tuple(each["name"] for each in given),
+            shapes,
+        ),
         inputs=inputs,
         output_names=outputs,
         run=_runner(interpreter, inputs, outputs),
@@ -94,35 +108,27 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     )
 
 
-def _interpreter(path: Path) -> Any:
-    tensorflow()  # before what brings parts of it
-    with quiet(), unheard():
-        lite = need("ai_edge_litert.interpreter", extra="tensorflow")
-    try:
-        with quiet(), unheard():
-            interpreter = lite.Interpreter(model_path=str(path))
-            interpreter.allocate_tensors()
-    except Exception as error:  # the interpreter raises ValueError or RuntimeError, with what C++ says
-        raise SourceError(f"{path} can't be opened: {cause(error)}", "Convert it again, or save it again") from error
-    return interpreter
+def _signatures(interpreter: Any) -> dict[str, dict[str, str]]:
+    """Return what each signature of a file calls its tensors, by their own names."""
+    found = {}
+    for key in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(key)
+        details = {**runner.get_input_details(), **runner.get_output_details()}
+        found[key] = {each["name"]: name for name, each in details.items()}
+    return found
 
 
-def _called(interpreter: Any, reference: str) -> dict[str, str]:
-    """Return what the signature of a file calls its tensors, by their own names; nothing where it has none.
+def _called(signatures: Mapping[str, dict[str, str]], reference: str) -> dict[str, str]:
+    """Return what the signature of a file calls its tensors; nothing where it has none.
 
     Raises SourceError for a file with several: each is a graph of its own, and tf2onnx converts only the first.
     """
-    signatures = list(interpreter.get_signature_list())
     if len(signatures) > 1:
         raise SourceError(
             f"{reference} has {len(signatures)} signatures, {', '.join(sorted(signatures))}: only one can be converted",
             "Convert one of them to a file of its own, or name the SavedModel: savedmodel:FOLDER --signature NAME",
         )
-    if not signatures:
-        return {}
-    runner = interpreter.get_signature_runner(signatures[0])
-    details = {**runner.get_input_details(), **runner.get_output_details()}
-    return {each["name"]: name for name, each in details.items()}
+    return next(iter(signatures.values()), {})
 
 
 def _names(details: Sequence[dict[str, Any]], called: dict[str, str], kind: str) -> tuple[str, ...]:

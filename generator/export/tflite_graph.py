@@ -1,0 +1,184 @@
+"""A TensorFlow Lite file, to graphs as tf2onnx reads them, but without its large weights: those stay in the file."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from generator.export.tensorflow_graph import LARGE, Weight
+from generator.sources.tensorflow import tensorflow
+from generator.sources.tflite import LiteFile
+
+# Operators that tf2onnx converts in the same way whether what they read at these places is constant or not, with the
+# DequantizeLinear, too, that it puts before what is quantized.
+READING: Mapping[str, Collection[int]] = {
+    **dict.fromkeys(("ADD", "SUB", "MUL", "DIV", "BATCH_MATMUL"), (0, 1)),
+    **dict.fromkeys(("FULLY_CONNECTED", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), (1,)),
+    "GATHER": (0,),
+}
+# How a file holds numbers, by the names of TensorType.
+NUMBERS = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT16": "<i2", "INT32": "<i4"}
+# A buffer whose content tf2onnx is not told.
+EMPTY = SimpleNamespace(DataIsNone=lambda: True)
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """A model as tf2onnx reads it, whose buffers of these numbers are empty."""
+
+    model: Any
+    emptied: Collection[int]
+
+    def Buffers(self, number: int) -> Any:  # noqa: N802 - what tf2onnx calls
+        return EMPTY if number in self.emptied else self.model.Buffers(number)
+
+    def Subgraphs(self, number: int) -> Any:  # noqa: N802 - what tf2onnx calls
+        return self.model.Subgraphs(number)
+
+
+def processed(native: LiteFile, opset: int, **settings: Any) -> tuple[Any, Mapping[str, Weight]]:
+    """Return the graph that tf2onnx makes of a file, and the weights that are its inputs after those of the file.
+
+    tf2onnx reads the file here as it does itself, but from a mapping, and with the shapes that the interpreter of
+    ``native`` has found: it would hold the file twice, and open another interpreter. ``settings`` are those of
+    process_tf_graph. Raises whatever tf2onnx does for a file that it can't read or convert.
+    """
+    from tf2onnx import tf_loader, tflite_utils, tfonnx
+    from tf2onnx.tflite.Model import Model
+
+    tf_loader.clear_functions()
+    with native.path.open("rb") as file:
+        model = Model.GetRootAs(mmap(file.fileno(), 0, access=ACCESS_READ))
+    operators = {number: _operator(model.OperatorCodes(number)) for number in range(model.OperatorCodesLength())}
+    *inner, main = tflite_utils.get_model_subgraphs(model)
+    called = [_inner(model, graph, operators) for graph in inner]
+    weights, emptied = _weights(model, main, operators, native.path)
+    whole = _main(_Outline(model, emptied), main, operators, native, weights)
+    for graph in (whole, *called):
+        graph.set_config(None, opset)
+    unset: dict[str, Any] = {"inputs_as_nchw": [], "outputs_as_nchw": [], "custom_rewriter": None}
+    unset |= {"initialized_tables": None, "tensors_to_rename": None}
+    return tfonnx.process_graphs(whole, called, is_tflite=True, **unset, **settings), weights
+
+
+def _inner(model: Any, graph: Any, operators: Mapping[int, str]) -> Any:
+    """Return the graph of tf2onnx's that a loop or a condition runs."""
+    from tf2onnx.graph import Graph
+    from tf2onnx.tflite_utils import parse_tflite_graph
+
+    prefix = graph.Name().decode() + "_"
+    nodes, _, _, shapes, dtypes, inputs, outputs, name = parse_tflite_graph(graph, operators, model, prefix)
+    names = {"input_names": inputs, "output_names": outputs, "graph_name": name}
+    return Graph(nodes, shapes, dtypes, is_subgraph=True, **names)
+
+
+def _main(
+    model: _Outline, graph: Any, operators: Mapping[int, str], native: LiteFile, weights: Mapping[str, Weight]
+) -> Any:
+    """Return the main graph of tf2onnx's, with ``weights`` as inputs after those of the file."""
+    from onnx import helper
+    from tf2onnx import tflite_utils, utils
+    from tf2onnx.graph import Graph
+
+    known = {name: [*shape] for name, shape in native.shapes.items()}
+    nodes, _, _, shapes, dtypes, _, _, name = tflite_utils.parse_tflite_graph(graph, operators, model, "", known)
+    utils.check_io([*native.inputs], [*native.outputs], shapes.keys())
+    nodes = [node for node in nodes if weights.keys().isdisjoint(node.output)]  # what would make one of halves
+    nodes += [helper.make_node("Placeholder", [], outputs=[weight], name=weight) for weight in weights]
+    names = {"input_names": [*native.inputs, *weights], "output_names": [*native.outputs], "graph_name": name}
+    return Graph(nodes, shapes, dtypes, **names)
+
+
+def _operator(code: Any) -> str:
+    """Return the name of an operator: the schema has two fields for its number, of which the older holds a byte."""
+    from tf2onnx.tflite_utils import lookup_enum
+
+    name = lookup_enum(code.DeprecatedBuiltinCode(), "BuiltinOperator")
+    if name == "PLACEHOLDER_FOR_GREATER_OP_CODES":
+        name = lookup_enum(code.BuiltinCode(), "BuiltinOperator")
+    return str(code.CustomCode().decode() if name == "CUSTOM" else name)
+
+
+# Which tensors tf2onnx needs not know.
+
+
+def _weights(
+    model: Any, graph: Any, operators: Mapping[int, str], path: Path
+) -> tuple[dict[str, Weight], frozenset[int]]:
+    """Return the weights that are read from the file, by the names of their tensors, and the buffers that hold them."""
+    tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]
+    names = Counter(tensor.Name() for tensor in tensors)
+    subgraphs = [model.Subgraphs(number) for number in range(model.SubgraphsLength())]
+    users = Counter(each.Tensors(number).Buffer() for each in subgraphs for number in range(each.TensorsLength()))
+    readers = _readers(graph, operators)
+    weights, emptied = {}, set()
+    for number, tensor in enumerate(tensors):
+        buffer = model.Buffers(tensor.Buffer())
+        if buffer.DataLength() < LARGE or users[tensor.Buffer()] > 1:
+            continue
+        shown = _shown(number, tensor, readers)
+        weight = _weight(tensor, tensors[shown], buffer, path)
+        if weight and names[tensors[shown].Name()] == 1 and _only_read(shown, readers):
+            weights[tensors[shown].Name().decode()] = weight
+            emptied.add(tensor.Buffer())
+    return weights, frozenset(emptied)
+
+
+def _readers(graph: Any, operators: Mapping[int, str]) -> dict[int, list[tuple[str, int, int]]]:
+    """Return what reads each tensor of a graph: an operator, at which of its places, and the tensor that it makes."""
+    readers: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        made = operator.Outputs(0) if operator.OutputsLength() else -1
+        for place in range(operator.InputsLength()):
+            readers[operator.Inputs(place)].append((operators[operator.OpcodeIndex()], place, made))
+    for place in range(graph.OutputsLength()):
+        readers[graph.Outputs(place)].append(("", place, -1))
+    return readers
+
+
+def _only_read(number: int, readers: Mapping[int, Sequence[tuple[str, int, int]]]) -> bool:
+    """Tell whether to what reads a tensor it is all the same where it comes from."""
+    read = readers.get(number, ())
+    return bool(read) and all(
+        place in READING.get(operator, ()) or (operator == "DEQUANTIZE" and _only_read(made, readers))
+        for operator, place, made in read
+    )
+
+
+def _shown(number: int, tensor: Any, readers: Mapping[int, Sequence[tuple[str, int, int]]]) -> int:
+    """Return the tensor that a weight is to tf2onnx: of halves, the one of float32 that is made of them."""
+    from tf2onnx.tflite.TensorType import TensorType
+
+    read = readers.get(number, ())
+    if tensor.Type() == TensorType.FLOAT16 and len(read) == 1 and read[0][0] == "DEQUANTIZE":
+        return read[0][2]
+    return number
+
+
+def _weight(tensor: Any, shown: Any, buffer: Any, path: Path) -> Weight | None:
+    """Return what reads a tensor from the file; None where that is not the plain numbers of its shape."""
+    import numpy as np
+    from tf2onnx.tflite.TensorType import TensorType
+
+    forms = {getattr(TensorType, name): form for name, form in NUMBERS.items()}
+    if not {tensor.Type(), shown.Type()} <= forms.keys() or tensor.Sparsity() or tensor.ShapeIsNone():
+        return None
+    held, wanted = np.dtype(forms[tensor.Type()]), np.dtype(forms[shown.Type()])
+    shape, data = tuple(tensor.ShapeAsNumpy().tolist()), buffer.DataAsNumpy()
+    if prod(shape) * held.itemsize != data.nbytes or min(shape) < 1:
+        return None
+    offset = data.ctypes.data - np.frombuffer(buffer._tab.Bytes, "u1").ctypes.data
+    return Weight(tensorflow().as_dtype(wanted), shape, partial(_read, path, offset, held, wanted, shape))
+
+
+def _read(path: Path, offset: int, held: Any, wanted: Any, shape: tuple[int, ...]) -> Any:
+    """Return the numbers at a place of a file, mapped for as long as they are used: so one weight is held at a time."""
+    import numpy as np
+
+    return np.memmap(path, held, "r", offset, shape).astype(wanted, copy=False)
