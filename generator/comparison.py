@@ -42,6 +42,10 @@ INT8 = Precision(Tolerance(relative=0.25), rounding=0.1)
 SHARE_OF_DISTANCE = 0.1
 # Differences below this share of an output's largest magnitude over all inputs are rounding too.
 NOISE = 1e-6
+# Kinds of numpy's dtypes that have distances.
+NUMBERS = "fiu"
+LOOSENED = "; a looser limit is set with --tolerance"
+LOOSENED_STEPS = "; whole numbers must be equal, but for quantized ones --tolerance absolute=1 allows one step"
 
 
 class Differs(VerificationError):
@@ -120,9 +124,14 @@ class Comparison:
         return limit + NOISE * self.scale[name]
 
     def limit(self, name: str, wanted: Array) -> float:
-        """Return the largest difference that is allowed for one sample of an output."""
-        if self.tolerance is None or not _is_float(wanted):
+        """Return the largest difference that is allowed for one sample of an output.
+
+        Of the user's own tolerance, what is absolute is for whole numbers, too: those of a quantized output are steps.
+        """
+        if self.tolerance is None or wanted.dtype.kind not in NUMBERS:
             return self._own_limit(name, wanted)
+        if not _is_float(wanted):
+            return self.tolerance.absolute
         return self.tolerance.absolute + self.tolerance.relative * largest_magnitude(wanted)
 
     def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
@@ -149,11 +158,11 @@ class Comparison:
 
     def _add_sample(self, found: Worst, wanted: Array, row: int) -> None:
         if not found.difference <= found.limit:
-            loosened = "a looser limit is set with --tolerance" if _is_float(wanted) else "whole numbers must be equal"
+            loosened = LOOSENED if _is_float(wanted) else LOOSENED_STEPS if wanted.dtype.kind in NUMBERS else ""
             raise Differs(
                 f"output {found.output!r} differs by {found.difference:.3g} where {found.limit:.3g} is allowed, on "
                 f"input {found.family!r} at batch {found.batch}, index {list(found.index)}",
-                f"The conversion changed the model's answers; {loosened}",
+                f"The conversion changed the model's answers{loosened}",
                 found,
                 row,
             )
@@ -212,12 +221,14 @@ def largest_magnitude(answer: Array) -> float:
 
 
 def largest_difference(wanted: Array, got: Array, equal_nan: bool = False) -> tuple[float, tuple[int, ...]]:
-    """Return the largest difference of two samples of one shape, and its place; other values than floats differ by 1.
+    """Return the largest difference of two samples of one shape, and its place; what is no number differs by 1.
 
     NaN and unequal infinities are infinitely far apart; with ``equal_nan`` two NaN are equal.
     """
-    if not _is_float(wanted):
+    if wanted.dtype.kind not in NUMBERS:
         gaps = np.asarray(wanted != got).astype(float)
+    elif not _is_float(wanted):  # of large ones, floats do not know the last digits
+        gaps = np.where(wanted == got, 0.0, np.maximum(1.0, np.abs(wanted.astype(np.float64) - got.astype(np.float64))))
     else:
         with np.errstate(invalid="ignore"):
             gaps = np.abs(wanted.astype(np.float64) - got.astype(np.float64))

@@ -256,12 +256,12 @@ def _version_policy(value: Any) -> VersionPolicy:
 def _tolerance(value: Any) -> Tolerance:
     parts = dict(part.partition("=")[::2] for part in _items(value)) if isinstance(value, str) else {}
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or not (parts or isinstance(value, (int, float))):
             raise TypeError
-        if isinstance(value, (int, float)) or list(parts.values()) == [""]:
+        if not parts or list(parts.values()) == [""]:
             tolerance = Tolerance(float(value))
         else:
-            tolerance = Tolerance(**{name: float(number) for name, number in parts.items()})
+            tolerance = Tolerance(**{"relative": 0.0, **{name: float(number) for name, number in parts.items()}})
     except (TypeError, ValueError):
         raise ValueError("expected a number such as 1e-3, or relative=1e-3,absolute=1e-6") from None
     if not (0 <= tolerance.relative < float("inf") and 0 <= tolerance.absolute < float("inf")):

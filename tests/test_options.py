@@ -44,6 +44,7 @@ READINGS: list[tuple[str, Any, Any]] = [
     ("tolerance", "1e-3", Tolerance(1e-3)),
     ("tolerance", 0.01, Tolerance(0.01)),
     ("tolerance", "relative=1e-2,absolute=1e-5", Tolerance(1e-2, 1e-5)),
+    ("tolerance", "absolute=1", Tolerance(0.0, 1.0)),
     ("max_batch_size", "0", 0),
     ("verify", False, False),
 ]

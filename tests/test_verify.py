@@ -1,5 +1,6 @@
 """Verification: what passes, what never does, and what it finds out about batching."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,23 @@ def test_whole_numbers_and_truth_values_are_compared_exactly() -> None:
     assert found.passed
     with pytest.raises(VerificationError, match="differs by 1 where 0 is allowed"):
         verify.verify(identity, lambda arrays: {"y": arrays["x"] + 1}, whole, max_batch_size=4, seed=0)
+
+
+@pytest.mark.parametrize(("step", "tolerance", "passes"), [
+    (1, Tolerance(0.0, absolute=1.0), True),
+    (2, Tolerance(0.0, absolute=1.0), False),
+    (1, Tolerance(0.5, absolute=0.9), False),
+    (-1, Tolerance(0.5), False),
+])  # fmt: skip
+def test_whole_numbers_may_differ_by_as_many_steps_as_the_user_allows(
+    step: int, tolerance: Tolerance, passes: bool
+) -> None:
+    steps = Signature((TensorSpec("x", "int8", ("batch", 4), Domain(-9, 9)),), (TensorSpec("y", "int8", ("batch", 4)),))
+    settings: dict[str, Any] = {"max_batch_size": 4, "seed": 0, "tolerance": tolerance}
+    allowed = nullcontext() if passes else pytest.raises(VerificationError, match="absolute=1 allows one")
+    with allowed:
+        found = verify.verify(identity, lambda arrays: {"y": arrays["x"] + np.int8(step)}, steps, **settings)
+        assert found.max_abs_diff == abs(step)
 
 
 @pytest.mark.parametrize("batched", [True, False])
