@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from generator.backends import onnxruntime
 from generator.errors import ConversionError
-from generator.export import batch
+from generator.export.onnx import batch
 from generator.inputs import make_pool
 from generator.specs import Array, Arrays, TensorSpec
 from tests import onnx_files

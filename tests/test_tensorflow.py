@@ -19,7 +19,7 @@ import pytest
 
 from generator import extras
 from generator.errors import SourceError
-from generator.export.tensorflow_graph import LARGE
+from generator.export.tensorflow.graph import LARGE
 from generator.options import ConfigFile, resolve
 from generator.progress import Progress
 from generator.quiet import quiet
@@ -376,7 +376,7 @@ def test_models_in_memory_are_sources_too() -> None:
 
 def test_large_weights_do_not_pass_through_tf2onnx(models: Path) -> None:
     """Memory: tf2onnx holds fifty times what passes through it."""
-    from generator.export import tensorflow_graph
+    from generator.export.tensorflow import graph as tensorflow_graph
 
     source = keras.load(f"{models}/two.keras", options(f"keras:{models}/two.keras"), Progress())
     frozen = tensorflow_graph.frozen(source.native.function)

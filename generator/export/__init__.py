@@ -1,4 +1,4 @@
-"""From a framework's model to ONNX: one module a framework, and this one table."""
+"""From a framework's model to ONNX: one package a framework, and this one table."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,10 +9,10 @@ from generator.specs import Export, Options
 
 
 class Exporter(Protocol):
-    """What a framework's module offers."""
+    """What a framework's package offers."""
 
     @property
-    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the module
+    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the package
         """The distributions whose versions decide the outcome."""
 
     def export(self, source: SourceModel, folder: Path, options: Options) -> Export:

@@ -23,10 +23,10 @@ PAGE = "docs/how-to/when-export-fails.md"
 # Whose code is not the model's own, by the first folder below site-packages: a line of theirs explains nothing.
 EXPORTERS = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy"}
 SITE_PACKAGES = "site-packages"
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 OWN = {"cli", "clients", "generator", "perf", "server"}
 # What called this is not the model's code either, whoever wrote it.
-CALLER = str(Path(__file__).parent)
+CALLER = str(Path(__file__).parents[1])
 LONGEST, LONGEST_LINE = 240, 80
 
 

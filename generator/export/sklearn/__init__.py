@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.export import sklearn_converters
 from generator.export.description import describe, source_dims
-from generator.export.sklearn_equivalents import equivalent
+from generator.export.sklearn import converters
+from generator.export.sklearn.equivalents import equivalent
 from generator.extras import need
 from generator.inputs import example
 from generator.quiet import quiet
@@ -48,7 +48,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     path = folder / EXPORTER / "model.onnx"
     path.parent.mkdir(parents=True)
     shapes = source_dims(source, COLUMNS)
-    sklearn_converters.register(native.estimator)
+    converters.register(native.estimator)
     with quiet():
         model = _converted(source.reference, native, options)
         if native.table.split and not _takes_columns(native.estimator):

@@ -14,8 +14,9 @@ import numpy as np
 
 from generator import memory
 from generator.errors import ConversionError, SourceError
-from generator.export import batch, batch_proof, onnx_file
+from generator.export import onnx_file
 from generator.export.description import answers_zeros
+from generator.export.onnx import batch, batch_proof
 from generator.releases import release_named
 from generator.sources.model import SourceModel
 from generator.sources.onnx import (

@@ -11,8 +11,9 @@ from unittest.mock import patch
 from generator import memory
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
-from generator.export import onnx_file, torchscript_operators, troubles
+from generator.export import onnx_file
 from generator.export.description import describe, observed_dims, source_fails
+from generator.export.torch import operators, troubles
 from generator.extras import need
 from generator.inputs import ODD_BATCH, example, example_sizes
 from generator.sources.model import SourceModel
@@ -294,7 +295,7 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
     symbolic = any(isinstance(dim, str) for spec in source.inputs for dim in spec.shape)
     outputs = observed_dims(source.run, source.inputs) if symbolic else {}
     shapes: Mapping[str, Any] = {**{spec.name: spec.shape for spec in source.inputs}, **outputs}
-    with torchscript_operators.registered(opset), _without_weights() as weights:
+    with operators.registered(opset), _without_weights() as weights:
         torch.onnx.export(
             native,
             examples(source.inputs),

@@ -9,8 +9,8 @@ import numpy as np
 from generator import memory, outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, VerificationError
-from generator.export.batch import mixing
-from generator.export.batch_shapes import depending
+from generator.export.onnx.batch import mixing
+from generator.export.onnx.batch_shapes import depending
 from generator.inputs import ODD_BATCH, RANDOM, Pool, generated
 from generator.sources.onnx import FIXED, INSTEAD, Runner
 from generator.specs import Array, Signature

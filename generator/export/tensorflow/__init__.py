@@ -13,11 +13,11 @@ from generator.errors import ConversionError
 from generator.export import onnx_file
 from generator.export.description import describe, source_dims
 from generator.export.onnx import DOMAINS
-from generator.export.tensorflow_graph import Frozen, Weight, with_sizes
-from generator.export.tensorflow_graph import frozen as frozen_graph
-from generator.export.tensorflow_operators import handlers
-from generator.export.tensorflow_weights import fill, fold
-from generator.export.tflite_graph import processed
+from generator.export.tensorflow.graph import Frozen, Weight, with_sizes
+from generator.export.tensorflow.graph import frozen as frozen_graph
+from generator.export.tensorflow.lite import processed
+from generator.export.tensorflow.operators import handlers
+from generator.export.tensorflow.weights import fill, fold
 from generator.extras import need
 from generator.quiet import quiet
 from generator.sources.model import SourceModel

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from generator.export.tensorflow_graph import LARGE, Weight
+from generator.export.tensorflow.graph import LARGE, Weight
 from generator.sources.tensorflow import tensorflow
 from generator.sources.tflite import LiteFile
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.export.batch_shapes import Graph, Shape, depending
+from generator.export.onnx.batch_shapes import Graph, Shape, depending
 from generator.sources.onnx import FIXED, INSTEAD, graphs
 
 BATCH = "batch"
