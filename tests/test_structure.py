@@ -72,6 +72,7 @@ def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
     installed = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
+    assert list(installed.glob("*.data/data/share/doc/modelrepo/docs/how-to/when-export-fails.md")), "messages name it"
     script = (
         "import generator.model_config as config, cli.main, generator.pipeline, clients, server.local\n"
         "assert config.__file__.startswith(sys.path[0]), config.__file__\n"
