@@ -27,8 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C be what it is at a terminal: behind `nohup … &` it is ignored, also by whatever a test interrupts."""
+    """Let what interrupts be what it is at a terminal: behind `nohup … &` it is ignored, also by what a test starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
