@@ -1,5 +1,6 @@
 """What every test may use: a folder to work in, the command line, and a framework small enough to export at once."""
 
+import gc
 import json
 import re
 import signal
@@ -30,6 +31,13 @@ def pytest_configure() -> None:
     """Let what interrupts be what it is at a terminal: behind `nohup … &` it is ignored, also by what a test starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _spared() -> None:
+    """Leave what other modules have imported out of garbage collection: `generate` collects several times a model."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -326,6 +326,7 @@ BAD: dict[str, tuple[Callable[[], None], str]] = {
     "script-ambiguous": (lambda: script(Three()), "torchscript:net.pt --input-shape 1x4"),
     "script-unknown": (lambda: script(Three()), "torchscript:net.pt --input-shape ids=1x4,image=1x4"),
     "script-list": (lambda: script(Lists()), "torchscript:net.pt --input-shape 1x4"),
+    "script-meta": (lambda: script(Net().to("meta")), "torchscript:net.pt --input-shape 1x4"),
     "script-rejected": (lambda: script(Net()), "torchscript:net.pt --input-shape 1x5"),
 }
 

@@ -124,6 +124,11 @@ def save_models(folder: Path) -> None:
     tensorflow.saved_model.save(words, str(folder / "words"), signatures={"serving_default": find, "repeat": repeat})
     tensorflow.saved_model.save(words, str(folder / "choose"), signatures={"find": find, "repeat": repeat})
     tensorflow.saved_model.save(tensorflow.Module(), str(folder / "mute"))
+    counting = tensorflow.Module()
+    counting.asked = tensorflow.Variable(0.0)
+    row = tensorflow.TensorSpec([None, 4], "float32", "x")
+    count = tensorflow.function(lambda x: {"y": x + counting.asked.assign_add(1.0)}, input_signature=[row])
+    tensorflow.saved_model.save(counting, str(folder / "counting"), signatures=count)
 
     @tensorflow.function(input_signature=[spec([None, 4], "float32", "x")])  # type: ignore[untyped-decorator]
     def repeated(x: Any) -> Any:
@@ -450,6 +455,7 @@ CASES = {
     "unbuilt": ("keras:unbuilt.keras", 3),
     "depends-on-sizes": ("keras:steps.keras", 3),
     "stateful": ("keras:stateful.keras", 4),
+    "writes": ("savedmodel:counting", 4),
     "operators": ("keras:phrase.keras", 4),
     "sizes": ("keras:wide.keras", 3),
     "shape-misfit": ("keras:half.keras --input-shape 1x5", 2),

@@ -133,6 +133,11 @@ def test_a_trouble_that_exporters_share_is_told_once() -> None:
             "torchscript",
         ),
         (
+            "Tracer cannot set value trace for type Int. Supported types are tensor, tensor list.",
+            "it answers a number (Int) beside its tensors",
+            "torchscript",
+        ),
+        (
             "[ONNXRuntimeError] : 10 : INVALID_GRAPH : Type Error: Type 'tensor(int32)' of input parameter (a) of "
             "operator (ScatterND) in node (b) is invalid.",
             "the exporter wrote ScatterND of int32, which ONNX does not have",

@@ -9,7 +9,7 @@ from generator.digests import sha256_of
 from generator.errors import SourceError
 from generator.extras import need
 from generator.progress import Progress
-from generator.quiet import quiet
+from generator.quiet import quiet, unheard
 from generator.sources import formats, pytorch
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
@@ -53,6 +53,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     reference = f"torchscript:{path.name}"
     memory.check(path.stat().st_size, reference)
     module = _read(path)
+    pytorch.refuse_empty(reference, module, "Load its weights before it is traced or scripted, and save it again")
     module.eval()
     forward = forward_of(reference, module)
     inputs, fixed = opened(inputs_of(reference, forward, options.input_shape), options.dynamic)
@@ -70,7 +71,7 @@ def _read(path: Path) -> Any:
     import torch
 
     try:
-        with quiet():
+        with quiet(), unheard():
             try:
                 return torch.jit.load(path, map_location="cpu")
             except RuntimeError as error:
@@ -81,7 +82,8 @@ def _read(path: Path) -> Any:
     except Exception as error:  # torch has no errors of its own for files
         raise SourceError(
             f"torch {torch.__version__} can't read {path}: {pytorch.cause(error)}",
-            "Save it again with this torch; what needs operators of its own is loaded by --model python:MODULE:FACTORY",
+            "Save it again with this torch, before torch.jit.optimize_for_inference; what needs operators of its own "
+            "is loaded by --model python:MODULE:FACTORY",
         ) from error
 
 

@@ -19,9 +19,9 @@ from generator.export.tensorflow.lite import processed
 from generator.export.tensorflow.operators import handlers
 from generator.export.tensorflow.weights import fill, fold
 from generator.extras import need
-from generator.quiet import quiet
+from generator.quiet import quiet, unheard
 from generator.sources.model import SourceModel
-from generator.sources.tensorflow import cause, tensorflow, unheard
+from generator.sources.tensorflow import cause, tensorflow
 from generator.sources.tensorflow.function import Traced
 from generator.specs import Dim, Export, Options
 
@@ -56,7 +56,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
 
 def _converted(source: SourceModel, opset: int, frozen: Frozen | None) -> tuple[Any, Mapping[str, Weight]]:
     """Return the ModelProto that tf2onnx makes, its inputs those of the source and then the weights; and those."""
-    with quiet(), unheard(), _reasons() as reasons:
+    with quiet(), unheard(), _spared(), _reasons() as reasons:
         try:
             message, weights = _run_tf2onnx(source, opset, frozen)
         except Exception as error:  # tf2onnx raises whatever its handlers do
@@ -95,6 +95,16 @@ def _frugal(optimizers: Mapping[str, Any]) -> dict[str, Any]:
         return factory()
 
     return {name: partial(made, factory) for name, factory in optimizers.items()}
+
+
+@contextmanager
+def _spared() -> Iterator[None]:
+    """Let the garbage collector leave alone what is there before: half a million objects of the frameworks."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Reasons(logging.Handler):

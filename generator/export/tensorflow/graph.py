@@ -49,7 +49,7 @@ def frozen(function: Any) -> Frozen:
     from tensorflow.python.framework import convert_to_constants as freezing
 
     definition = _inlined(function)
-    _refuse_references(definition)
+    _refuse_state(definition)
     readers = _readers(definition)
     weights: dict[str, Weight] = {}
     tables: dict[bytes, tuple[Any, Any]] = {}
@@ -115,8 +115,17 @@ def _grappled(definition: Any, config: Any, fetched: Sequence[str]) -> Any:
     return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
-def _refuse_references(definition: Any) -> None:
-    """Raise ConversionError for variables as TensorFlow 1 has them: nothing but a session of its own reads them."""
+def _refuse_state(definition: Any) -> None:
+    """Raise ConversionError for variables that the graph writes to, and for those as TensorFlow 1 has them.
+
+    Nothing but a session of its own reads the latter.
+    """
+    written = [node.name for node in definition.node if node.op.startswith("Assign") and node.op.endswith("VariableOp")]
+    if written:
+        raise ConversionError(
+            f"it goes on from what it was asked before: {written[0].rpartition('/')[2]!r} writes to a variable",
+            "Let its state be an input and an output: docs/how-to/when-export-fails.md#tensorflow",
+        )
     held = [node.name for node in definition.node if node.op in ("Variable", "VariableV2")]
     if held:
         raise ConversionError(

@@ -169,6 +169,12 @@ ROWS = (
         "torchscript",
     ),
     Row(
+        (r"Tracer cannot set value trace for type (\w+)",),
+        "it answers a number ({0}) beside its tensors",
+        "Let it answer tensors alone",
+        "torchscript",
+    ),
+    Row(
         (r"argument 'generator'", r"torch\.Generator"),
         "it draws random numbers",
         "Let it draw none in evaluation",
@@ -212,7 +218,7 @@ def explain(error: BaseException, inputs: Sequence[TensorSpec] = ()) -> Trouble:
                 hint = f"{row.hint.format(*groups)}: {PAGE}#{row.anchor}"
                 return Trouble(_shortened(row.what.format(*groups)), hint, place)
     first = next((line for line in texts[0].splitlines() if line.strip()), "")
-    return Trouble(_shortened(first), f"See {PAGE}", place)
+    return Trouble(_shortened(first.rstrip(". ")), f"See {PAGE}", place)
 
 
 def summary(troubles: Sequence[Trouble]) -> str:

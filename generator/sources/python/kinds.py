@@ -76,7 +76,9 @@ def _torch(made: Made) -> SourceModel:
     if made.path:
         formats.expect(made.path, "state dict", "safetensors", *(["torch module"] if options.trust_source else []))
         state_dict.fit(module, state_dict.read_state(made.path, options.trust_source), made.path, reference)
-    _check_weights(reference, module)
+    pytorch.refuse_empty(
+        reference, module, 'Load its weights in your code, or call model.to_empty(device="cpu") and give --weights FILE'
+    )
     forward = torchscript.forward_of(reference, model) if torchscript.is_script(model) else forward_of(_called(model))
     inputs, fixed = opened(inputs_of(reference, forward, shapes(options, forward, made.said)), options.dynamic)
     call = call_with(forward, [spec.name for spec in inputs])
@@ -99,16 +101,6 @@ def _unwrapped(model: Any) -> Any:
 def _called(model: Any) -> Callable[..., Any]:
     """Return the function that says what a model takes: a module's forward."""
     return model.forward if _is_torch(model) else model  # type: ignore[no-any-return]
-
-
-def _check_weights(reference: str, module: Any) -> None:
-    tensors = (*module.named_parameters(), *module.named_buffers())
-    empty = next((name for name, each in tensors if each.is_meta), None)
-    if empty:
-        raise SourceError(
-            f"{reference} makes a model without values: its {empty} is on the meta device",
-            'Load its weights in your code, or call model.to_empty(device="cpu") and give --weights FILE',
-        )
 
 
 def _keras(made: Made) -> SourceModel:

@@ -126,6 +126,14 @@ def quietly() -> Iterator[None]:
         yield
 
 
+def refuse_empty(reference: str, module: Any, remedy: str) -> None:
+    """Raise SourceError, with ``remedy`` as the hint, for a module with weights of the meta device: without values."""
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    empty = next((name for name, each in tensors if each.is_meta), None)
+    if empty:
+        raise SourceError(f"{reference} is a model without values: its {empty} is on the meta device", remedy)
+
+
 def scripted(module: Any, tensors: tuple[Any, ...]) -> Any:
     """Return what TorchScript compiles of a module; what flattens its answers is recorded around that.
 

@@ -8,13 +8,12 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from generator.errors import SourceError
 from generator.extras import need
+from generator.quiet import unheard
 
 # What to do with a file that Keras or TensorFlow does not read.
 IN_CODE = "Save it again with the version that is here, or load it in code: --model python:MODULE:FACTORY"
@@ -54,22 +53,8 @@ def keras() -> Any:
     return module
 
 
-@contextmanager
-def unheard() -> Iterator[None]:
-    """Discard what is written to the process's own stderr, where TensorFlow's C++ greets whoever imports it."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def cause(error: BaseException) -> str:
     """Return what an error says in one line; TensorFlow puts where it comes from before what it is."""
     told = [line.strip() for line in str(error).splitlines() if line.strip()]
     own = [line for line in told if not WHERE.match(line)]
-    return f"{type(error).__name__}: {own[0].rstrip(':') if own else ''}"
+    return f"{type(error).__name__}: {own[0].rstrip('.:') if own else ''}"

@@ -13,8 +13,8 @@ from typing import Any
 from generator import process
 from generator.errors import SourceError
 from generator.extras import need
-from generator.quiet import quiet
-from generator.sources.tensorflow import cause, tensorflow, unheard
+from generator.quiet import quiet, unheard
+from generator.sources.tensorflow import cause, tensorflow
 
 AGAIN = "Convert it again, or save or download it again"
 TRIAL_SECONDS = 300
