@@ -44,6 +44,7 @@ SHARE_OF_DISTANCE = 0.1
 NOISE = 1e-6
 # Kinds of numpy's dtypes that have distances.
 NUMBERS = "fiu"
+# How a hint goes on for floats, and for whole numbers.
 LOOSENED = "; a looser limit is set with --tolerance"
 LOOSENED_STEPS = "; whole numbers must be equal, but for quantized ones --tolerance absolute=1 allows one step"
 

@@ -63,9 +63,8 @@ def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) ->
             model = outline.read(path).SerializeToString()
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
             options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
-            options.graph_optimization_level = (
-                level.ORT_ENABLE_EXTENDED
-            )  # above it, those of convolutions are reordered
+            # Above this level the weights of convolutions are reordered.
+            options.graph_optimization_level = level.ORT_ENABLE_EXTENDED
             left_out = COPYING
     if not optimized:
         options.graph_optimization_level = level.ORT_DISABLE_ALL
