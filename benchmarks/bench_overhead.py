@@ -19,8 +19,8 @@ from served_models import MIDDLE, SMALL, write_mlp
 from perf.analyzer import export
 from perf.analyzer.command import Request, arguments
 from perf.analyzer.run import Setting, request_of, run
-from perf.loads import Load
-from perf.target import Target
+from perf.measuring.target import Target
+from perf.results.loads import Load
 from server import running_server
 
 ROUNDS = 3 if "--quick" in sys.argv else 10

@@ -17,7 +17,8 @@ from pairs import BIN, machine
 from served_models import SMALL, write_mlp
 
 from generator.progress import Progress
-from server import running_server, runtime
+from server import running_server
+from server.binaries import runtime
 
 ROUNDS = 3 if "--quick" in sys.argv else 10
 
@@ -49,7 +50,7 @@ def function(repository: Path) -> float:
 def bare_import() -> float:
     """Return the seconds that Python takes to start and to import what `serve` imports."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import cli.serve, generator.options, server"], check=True)
+    subprocess.run([sys.executable, "-c", "import cli.commands.serve, generator.options.fields, server"], check=True)
     return time.perf_counter() - start
 
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from pairs import BIN, machine
 
-from generator.backends.tensorrt import machine as gpu_machine
-from generator.releases import NEWEST, release_named
+from generator.tensorrt import machine as gpu_machine
+from generator.triton.releases import NEWEST, release_named
 
 PRECISIONS = ("fp32", "fp16", "int8")
 GPU_RECORDS = Path(__file__).parent / "gpu"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from clients import connect
 from clients.settings import parse_url
-from generator import releases
 from generator.progress import Progress
+from generator.triton import releases
 from perf.analyzer.find import find
 from perf.analyzer.run import Setting, request_of, run
-from perf.loads import Load
-from perf.results import Figures
-from perf.target import Data, Target, prepare
+from perf.measuring.target import Data, Target, prepare
+from perf.results.loads import Load
+from perf.results.results import Figures
 from server import Server
 
 

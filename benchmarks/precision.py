@@ -21,15 +21,15 @@ from typing import Any
 import shapes
 from pairs import BIN, machine, run
 
-from generator import accuracy
 from generator.backends.onnxruntime import open_model, open_session
-from generator.datasets import Dataset, random_like
-from generator.export.onnx_file import signature_of
-from generator.manifest import Manifest
+from generator.graphs.onnx_file import signature_of
 from generator.optimize import recipe_of
 from generator.optimize.recipe import Request
-from generator.repository import Repository
-from generator.specs import Arrays, Export
+from generator.repository.manifest import Manifest
+from generator.repository.repository import Repository
+from generator.specs.tensors import Arrays, Export
+from generator.verification import accuracy
+from generator.verification.datasets import Dataset, random_like
 
 QUICK = "--quick" in sys.argv
 RESNET50 = ("--model", "resnet50", "--weights", "random", "--seed", "0", "--no-verify", "--live-check", "off")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pairs import machine
 
-from perf import documents, report
-from perf.loads import Load
-from perf.results import Results
-from tests.bench_results import BASE, measured, measurement, run
+from perf import report
+from perf.results import documents
+from perf.results.loads import Load
+from perf.results.results import Results
+from tests.perf.bench_results import BASE, measured, measurement, run
 
 ROUNDS = 5
 

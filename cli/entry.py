@@ -3,7 +3,7 @@
 
 def generate() -> None:
     """Run `generate`."""
-    _start("cli.generate", "generate")
+    _start("cli.commands.generate", "generate")
 
 
 def modelrepo() -> None:
@@ -21,7 +21,7 @@ def _start(module: str, name: str) -> None:
     try:
         from importlib import import_module
 
-        errors = import_module("cli.errors")
+        errors = import_module("cli.terminal.errors")
         code = errors.run(getattr(import_module(module), name), name)
         for stream in (sys.stdout, sys.stderr):
             if stream:  # closed by whoever started us

@@ -12,24 +12,26 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from generator import extras, releases
 from generator.errors import ModelRepoError, OptionError, PerfError
-from generator.interrupts import interrupts_kept_back
 from generator.progress import Progress
-from generator.repository import make_folders
-from perf import machine, report, rounds
+from generator.repository.repository import make_folders
+from generator.system import extras
+from generator.system.interrupts import interrupts_kept_back
+from generator.triton import releases
+from perf import report
 from perf.analyzer.find import Analyzer, Way, find
 from perf.analyzer.run import Setting
-from perf.compare import compare
 from perf.frameworks import turns
-from perf.loads import Load, Slo
-from perf.results import Figures, InProcess, Results
-from perf.rounds import INTERRUPTED
+from perf.measuring import machine, rounds
+from perf.measuring.rounds import INTERRUPTED
+from perf.measuring.session import Session, opened, prepared
+from perf.measuring.target import Data, Target
+from perf.results.compare import compare
+from perf.results.loads import Load, Slo
+from perf.results.results import Figures, InProcess, Results
 from perf.scenarios import load_test
 from perf.scenarios.scenario import Scenario
-from perf.session import Session, opened, prepared
-from perf.target import Data, Target
-from server import runtime
+from server.binaries import wheels
 
 Mode = Literal["measure", "scenario", "frameworks"]
 SECONDS = 3.0
@@ -112,7 +114,7 @@ def _regions(options: Options) -> Iterator[None]:
     if options.shared_memory == "none":
         yield
         return
-    lock = runtime.cache_folder() / "shared-memory.lock"
+    lock = wheels.cache_folder() / "shared-memory.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):

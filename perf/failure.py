@@ -1,10 +1,10 @@
 """What makes a run of `bench` a failure, and with which exit code."""
 
 from generator.errors import ModelRepoError, PerfError, ServerError
-from perf.loads import Slo
-from perf.results import Results
-from perf.rounds import INTERRUPTED, SERVER_GONE
-from perf.summary import best_within, judged_by
+from perf.measuring.rounds import INTERRUPTED, SERVER_GONE
+from perf.measuring.summary import best_within, judged_by
+from perf.results.loads import Slo
+from perf.results.results import Results
 
 
 class Interrupted(ModelRepoError):

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from generator import releases
 from generator.errors import OptionError, RepositoryError, ServerError, nearest
 from generator.progress import Progress
-from server import docker, runtime, start
-from server.handle import ModelState, Ports, Server
-from server.plan import Control, Plan, needs_completion
+from generator.triton import releases
+from server.binaries import runtime
+from server.running import docker, start
+from server.running.handle import ModelState, Ports, Server
+from server.running.plan import Control, Plan, needs_completion
 
 __all__ = ["ModelState", "Ports", "RuntimeName", "Server", "running_server"]
 

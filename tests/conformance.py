@@ -1,7 +1,7 @@
 """The ONNX project's own test cases, through all of this: published by `generate`, served by a real Triton.
 
-`make conformance` runs every case and writes docs/reference/conformance.md; tests/test_conformance.py runs a few. A
-case is out where Triton can't express it or ONNX Runtime itself does not answer it as expected; every other one must be
+`make conformance` runs every case and writes docs/reference/conformance.md; test_conformance.py runs a few. A case is
+out where Triton can't express it or ONNX Runtime itself does not answer it as expected; every other one must be
 published, load, and answer over gRPC what the case expects.
 """
 
@@ -27,14 +27,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from generator import pipeline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, ModelRepoError, SourceError
-from generator.options import ConfigFile, resolve
+from generator.options.fields import ConfigFile, resolve
+from generator.pipeline import generate
+from generator.pipeline.rows import Job
 from generator.progress import Progress
-from generator.results import Job
 from server import running_server
-from server.handle import Server
+from server.running.handle import Server
 from tests.kept_rows import KeptRows
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -217,7 +217,7 @@ def _generate(case: Case, path: Path, repository: Path) -> ModelRepoError | None
             arrays = {name: _savable(array) for name, array in case.inputs(inputs).items()}
             np.savez(flags["samples"] / f"{position}.npz", **arrays)  # type: ignore[arg-type]
     name, options = resolve(flags, ConfigFile(), f"onnx:{path}")
-    (result,) = pipeline.generate([Job(name, options)], repository, Progress()).results
+    (result,) = generate.generate([Job(name, options)], repository, Progress()).results
     return result.failure
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import click
 import pytest
 
-from cli import errors
-from cli import generate as generate_command
+from cli.commands import generate as generate_command
+from cli.terminal import errors
 from generator.export import EXPORTERS
 from generator.sources import SOURCES
 from tests import numpy_framework

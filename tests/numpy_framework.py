@@ -14,10 +14,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from generator.errors import SourceError
-from generator.export import onnx_file
+from generator.graphs import onnx_file
 from generator.progress import Progress
-from generator.sources.model import SourceModel
-from generator.specs import Array, Arrays, Export, Options, TensorSpec, Weights
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Array, Arrays, Export, Options, TensorSpec, Weights
 
 FORM, SUMMARY = "numpy:NAME", "models for tests"
 FRAMEWORKS = PACKAGES = ("numpy",)

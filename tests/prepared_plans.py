@@ -8,16 +8,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.backends.tensorrt.plan_spec import PlanSpec, container_command, trtexec_arguments
-from generator.backends.tensorrt.profiles import Profile
-from generator.backends.tensorrt.proof import plan_precision
-from generator.digests import record_files, sha256_of
-from generator.export import onnx_file
-from generator.manifest import PendingPlan, Provenance, SourceRecord
+from generator.graphs import onnx_file
 from generator.plans.reference import write_reference
-from generator.releases import RELEASES
-from generator.repository import Repository
-from generator.specs import Signature, Tolerance, Verification, Weights
+from generator.repository.manifest import PendingPlan, Provenance, SourceRecord
+from generator.repository.repository import Repository
+from generator.specs.tensors import Signature, Tolerance, Verification, Weights
+from generator.system.digests import record_files, sha256_of
+from generator.tensorrt.plan_spec import PlanSpec, container_command, trtexec_arguments
+from generator.tensorrt.profiles import Profile
+from generator.tensorrt.proof import plan_precision
+from generator.triton.releases import RELEASES
 
 RELEASE = RELEASES["26.08"]
 CONFIG = """# Generated for a test

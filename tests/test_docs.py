@@ -11,19 +11,19 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.bench import bench
-from cli.compare import compare
-from cli.generate import generate
-from cli.infer import infer
-from cli.models import models
-from cli.serve import serve
-from generator.catalogue import extras_of
-from generator.options import FIELDS
+from cli.commands.bench import bench
+from cli.commands.compare import compare
+from cli.commands.generate import generate
+from cli.commands.infer import infer
+from cli.commands.models import models
+from cli.commands.serve import serve
+from generator.options.fields import FIELDS
 from generator.progress import Progress
-from generator.releases import RELEASES
 from generator.sources import SOURCES
-from generator.specs import Instances, Tolerance, VersionPolicy
-from server import runtime
+from generator.sources.catalogue import extras_of
+from generator.specs.tensors import Instances, Tolerance, VersionPolicy
+from generator.triton.releases import RELEASES
+from server.binaries import runtime
 from tests.conftest import PROJECT
 from tests.served_models import write_repository
 

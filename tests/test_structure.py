@@ -52,7 +52,7 @@ def test_heavy_packages_are_imported_inside_the_functions_that_use_them(room: st
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from cli import errors, generate; sys.argv = ['generate', '--help']\n"
+        "import sys; from cli.commands import generate; from cli.terminal import errors; sys.argv = ['generate', '--help']\n"
         "assert errors.run(generate.generate, 'generate') == 0\n"
         f"heavy = {HEAVY | {'numpy', 'rich'}} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -74,14 +74,15 @@ def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
         archive.extractall(installed)
     assert list(installed.glob("*.data/data/share/doc/modelrepo/docs/how-to/when-export-fails.md")), "messages name it"
     script = (
-        "import generator.model_config as config, cli.main, generator.pipeline, clients, server.local\n"
+        "import generator.configuration.decisions as config, cli.main, generator.pipeline.generate, clients\n"
+        "from server.running import local\n"
         "assert config.__file__.startswith(sys.path[0]), config.__file__\n"
         "config.ConfigWriter()\n"
         "assert (config.TEMPLATES / 'client.py.j2').is_file()\n"
         "from perf.scenarios import scenario\n"
         "assert scenario.read('ramp').phases and (config.TEMPLATES / 'report.html.j2').is_file()\n"
-        "assert server.local.backends() == ('onnxruntime',)\n"
-        "assert (server.local.BACKENDS.parent / 'guardian.py').is_file()\n"
+        "assert local.backends() == ('onnxruntime',)\n"
+        "assert (local.BACKENDS.parent / 'running/guardian.py').is_file()\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{script}"],

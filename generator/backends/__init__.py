@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
-from generator.specs import Artifact, Deferred, Instances, Options, Order, Settings, Signature
+from generator.specs.tensors import Artifact, Deferred, Instances, Options, Order, Settings, Signature
 
 
 class Backend(Protocol):

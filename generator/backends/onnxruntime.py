@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from generator import outline
 from generator.errors import VerificationError
-from generator.specs import Arrays, Artifact, Deferred, Instances, Options, Order, Settings, Signature
+from generator.graphs import outline
+from generator.specs.tensors import Arrays, Artifact, Deferred, Instances, Options, Order, Settings, Signature
 
 TRITON_NAME = "onnxruntime"
 # One instance on whatever the host has; left out, Triton would start two on a CPU.

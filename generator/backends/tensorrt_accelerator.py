@@ -4,11 +4,11 @@ The engines are built when a model is loaded, on the GPU that serves it, and kep
 """
 
 from generator.backends import onnxruntime
-from generator.backends.tensorrt import profiles
-from generator.backends.tensorrt.settings import smallest
 from generator.errors import OptionError
-from generator.releases import release_named
-from generator.specs import Artifact, Deferred, Instances, Options, Order, Settings, Signature
+from generator.specs.tensors import Artifact, Deferred, Instances, Options, Order, Settings, Signature
+from generator.tensorrt import profiles
+from generator.tensorrt.settings import smallest
+from generator.triton.releases import release_named
 
 TRITON_NAME = onnxruntime.TRITON_NAME
 INSTANCES = Instances("KIND_GPU", 1)

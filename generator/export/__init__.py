@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Protocol
 
 from generator.export import onnx, sklearn, tensorflow, torch
-from generator.sources.model import SourceModel
-from generator.specs import Export, Options
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Export, Options
 
 
 class Exporter(Protocol):

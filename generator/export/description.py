@@ -5,15 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator import outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, SourceError, Unsteady
-from generator.export import onnx_file
-from generator.inputs import example, example_sizes
-from generator.releases import release_named
-from generator.sources.model import SourceModel
-from generator.specs import Arrays, Dim, Export, Options, Signature, TensorSpec
-from generator.verify import Run
+from generator.graphs import onnx_file, outline
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Arrays, Dim, Export, Options, Signature, TensorSpec
+from generator.triton.releases import release_named
+from generator.verification.inputs import example, example_sizes
+from generator.verification.verify import Run
 
 
 def describe(

@@ -5,11 +5,11 @@ from functools import cache
 from math import inf
 from typing import Any
 
-from generator import comparison
 from generator.errors import ConversionError
 from generator.optimize import graph, half, rounding
 from generator.optimize.recipe import Lowered, Request
-from generator.specs import Array
+from generator.specs.tensors import Array
+from generator.verification import comparison
 
 PRECISION = comparison.BF16
 MAX_ACCURACY_DROP = 0.01

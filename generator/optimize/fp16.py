@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from generator import comparison
 from generator.errors import ConversionError
 from generator.optimize import graph, half, rounding
 from generator.optimize.recipe import Lowered, Request
+from generator.verification import comparison
 
 PRECISION = comparison.FP16
 MAX_ACCURACY_DROP = 0.01

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from generator import process
-from generator.comparison import Precision
 from generator.errors import ConversionError, OptionError
 from generator.optimize import graph, qdq, tensors
 from generator.optimize.recipe import Lowered, Request
-from generator.specs import Arrays, Tolerance
+from generator.specs.tensors import Arrays, Tolerance
+from generator.system import process
+from generator.verification.comparison import Precision
 
 # An FP8 of 4 bits of exponent has 4 bits of precision: a value is rounded by up to 6% of itself at every layer, and
 # errors average out in its sums.

@@ -8,12 +8,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from generator import process
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, OptionError, nearest
-from generator.export import onnx_file
+from generator.graphs import onnx_file
 from generator.sources.onnx import MODEL_FILE, graphs
-from generator.specs import Array, Export
+from generator.specs.tensors import Array, Export
+from generator.system import process
 
 # A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, and no weight.
 WEIGHT_ELEMENTS = 8

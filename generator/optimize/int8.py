@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator import comparison
 from generator.errors import ConversionError
-from generator.export.onnx_file import PROTOBUF_LIMIT
+from generator.graphs.onnx_file import PROTOBUF_LIMIT
 from generator.optimize import graph, qdq, tensors
 from generator.optimize.recipe import Lowered, Request
 from generator.optimize.silence import silent
-from generator.specs import Arrays
+from generator.specs.tensors import Arrays
+from generator.verification import comparison
 
 PRECISION = comparison.INT8
 MAX_ACCURACY_DROP = 0.03

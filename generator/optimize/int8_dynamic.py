@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generator import comparison
 from generator.errors import ConversionError
 from generator.optimize import graph, half, qdq
 from generator.optimize.recipe import Lowered, Request
 from generator.optimize.silence import silent
+from generator.verification import comparison
 
 PRECISION = comparison.INT8
 MAX_ACCURACY_DROP = 0.03

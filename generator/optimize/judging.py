@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from generator import accuracy
-from generator.datasets import Dataset
 from generator.errors import InputRefused, VerificationError
 from generator.optimize.task import Task
-from generator.specs import Accuracy, Tolerance, Verification
-from generator.verify import Run, SourceFault, verify
+from generator.specs.tensors import Accuracy, Tolerance, Verification
+from generator.verification import accuracy
+from generator.verification.datasets import Dataset
+from generator.verification.verify import Run, SourceFault, verify
 
 # How far a pruned model may move that has no accuracy, because its outputs rank nothing: a share of their magnitude.
 PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)

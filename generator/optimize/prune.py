@@ -8,7 +8,7 @@ from typing import Any
 from generator.errors import ConversionError
 from generator.optimize import graph
 from generator.sources.onnx import graphs
-from generator.specs import Array, Export, Pruning
+from generator.specs.tensors import Array, Export, Pruning
 
 GROUP, ZEROS_OF_GROUP = 4, 2
 

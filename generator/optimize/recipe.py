@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from generator.comparison import Precision
-from generator.inputs import Pool
-from generator.specs import Export
+from generator.specs.tensors import Export
+from generator.verification.comparison import Precision
+from generator.verification.inputs import Pool
 
 
 @dataclass(frozen=True)

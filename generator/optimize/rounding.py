@@ -8,7 +8,7 @@ from typing import Any
 from generator.optimize import graph, half, tensors
 from generator.optimize.recipe import Request
 from generator.sources.onnx import MODEL_FILE, graphs
-from generator.specs import Array
+from generator.specs.tensors import Array
 
 SHADOW = "/rounded"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.extras import need
 from generator.optimize import graph
 from generator.optimize.silence import silent
-from generator.specs import Export
+from generator.specs.tensors import Export
+from generator.system.extras import need
 
 CONTRIB = "com.microsoft"
 # ONNX Runtime's fusions for BERT and its like find those of vision transformers, too.

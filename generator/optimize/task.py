@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.comparison import Precision
 from generator.optimize.recipe import Recipe
+from generator.pipeline.staging import Proven
 from generator.progress import Progress
-from generator.specs import Choice, Options, Tolerance
-from generator.staging import Proven
+from generator.specs.tensors import Choice, Options, Tolerance
+from generator.verification.comparison import Precision
 
 # Answers of a pruned model are others, and judged by its accuracy: of all distances only NaN and infinity are refused.
 PRUNED = Precision(Tolerance(relative=1e9), rounding=1e9)

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from generator import outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, VerificationError
-from generator.inputs import Pool, generated
+from generator.graphs import outline
 from generator.optimize.recipe import Request
-from generator.specs import Array, Arrays, Signature
-from generator.verify import usable
+from generator.specs.tensors import Array, Arrays, Signature
+from generator.verification.inputs import Pool, generated
+from generator.verification.verify import usable
 
 # Inputs to measure on where the user gives none: those whose answers say most, of three random ones and a large one.
 FAMILIES = ("random 1", "random 2", "random 3", "large (x10)")

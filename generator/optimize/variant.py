@@ -12,12 +12,12 @@ from generator.optimize.data import Data, gather
 from generator.optimize.judging import Judgement, judge
 from generator.optimize.recipe import Lowered, Request
 from generator.optimize.task import Task
+from generator.pipeline.staging import Proven
 from generator.progress import Progress
-from generator.releases import release_named
-from generator.remembered import Remembered
-from generator.specs import Choice, Export, Optimization, Options
-from generator.staging import Proven
-from generator.verify import Run
+from generator.specs.tensors import Choice, Export, Optimization, Options
+from generator.triton.releases import release_named
+from generator.verification.remembered import Remembered
+from generator.verification.verify import Run
 
 # The layers that lose most, which a message names.
 NAMED = 3

@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from generator import pbtxt
 from generator.errors import RepositoryError
+from generator.triton import pbtxt
 
 ORIGIN = "the prepared config.pbtxt"
 

@@ -5,23 +5,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator.backends.tensorrt import machine, ways
-from generator.backends.tensorrt.plan_spec import PLAN
-from generator.digests import record_files
+from generator.configuration.decisions import LABELS
 from generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, nearest
-from generator.files import link_or_copy
-from generator.manifest import BuiltPlan, PendingPlan
-from generator.model_config import LABELS
-from generator.plan_store import COMPANIONS, changes
 from generator.plans import config
 from generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
+from generator.plans.store import COMPANIONS, changes
 from generator.progress import Progress
-from generator.repository import CONFIG, Published, Repository, StagedModel
+from generator.repository.manifest import BuiltPlan, PendingPlan
+from generator.repository.repository import CONFIG, Published, Repository, StagedModel
+from generator.system.digests import record_files
+from generator.system.files import link_or_copy
+from generator.tensorrt import machine, ways
+from generator.tensorrt.plan_spec import PLAN
 
 if TYPE_CHECKING:
-    from generator.backends.tensorrt.machine import Gpu, Machine
-    from generator.backends.tensorrt.making import Known
-    from generator.backends.tensorrt.ways import Wanted, Way
+    from generator.tensorrt.machine import Gpu, Machine
+    from generator.tensorrt.making import Known
+    from generator.tensorrt.ways import Wanted, Way
 
 Outcome = Literal["published", "unchanged", "superseded", "deferred", "verified", "failed", "skipped"]
 
@@ -196,8 +196,8 @@ def _build(
     progress: Progress,
 ) -> None:
     """Build and prove one plan in a staging folder, and keep it; nothing is left of one that fails."""
-    from generator.backends.tensorrt.making import make_plan
     from generator.plans.reference import reference_of
+    from generator.tensorrt.making import make_plan
 
     entry = standing.entry
     prepared = repository.plan_folder(standing.name)
@@ -276,8 +276,8 @@ def _prepared_version(entry: PendingPlan) -> int | None:
 
 def _verified(standing: Standing, repository: Repository, here: "Machine", wanted: "Wanted", progress: Progress) -> Row:
     """Run one plan again; RepositoryError where it is not built, or no longer from what is prepared."""
-    from generator.backends.tensorrt.making import prove
     from generator.plans.reference import reference_of
+    from generator.tensorrt.making import prove
 
     entry = usable(standing)
     gpu = here.gpus[0]

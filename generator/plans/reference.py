@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from generator import verify
 from generator.backends import onnxruntime
-from generator.backends.tensorrt.answers import FOLDER, INDEX, SCHEMA
-from generator.backends.tensorrt.plan_spec import ONNX
-from generator.backends.tensorrt.profiles import Profile
-from generator.backends.tensorrt.proof import Reference
 from generator.errors import RepositoryError
-from generator.export import onnx_file
-from generator.inputs import make_pool
-from generator.manifest import PendingPlan
+from generator.graphs import onnx_file
 from generator.plans.status import wanted_tolerance
-from generator.specs import Array, Arrays, Signature, Tolerance
+from generator.repository.manifest import PendingPlan
+from generator.specs.tensors import Array, Arrays, Signature, Tolerance
+from generator.tensorrt.answers import FOLDER, INDEX, SCHEMA
+from generator.tensorrt.plan_spec import ONNX
+from generator.tensorrt.profiles import Profile
+from generator.tensorrt.proof import Reference
+from generator.verification import verify
+from generator.verification.inputs import make_pool
 
 # Smallest and tuned sizes of a profile: the largest may be too much for a CPU, and proves little more.
 BOUNDS = (0, 1)

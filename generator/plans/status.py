@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator.backends.tensorrt.plan_spec import PlanSpec
 from generator.errors import RepositoryError
-from generator.manifest import BuiltPlan, Manifest, PendingPlan, tolerance_of
-from generator.plan_store import changes, file_name
-from generator.repository import Repository
-from generator.specs import Tolerance
+from generator.plans.store import changes, file_name
+from generator.repository.manifest import BuiltPlan, Manifest, PendingPlan, tolerance_of
+from generator.repository.repository import Repository
+from generator.specs.tensors import Tolerance
+from generator.tensorrt.plan_spec import PlanSpec
 
 if TYPE_CHECKING:
-    from generator.backends.tensorrt.machine import Gpu
+    from generator.tensorrt.machine import Gpu
 
 Status = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
 # The file that Triton serves where there is one plan for every GPU.
@@ -127,7 +127,7 @@ def _changed(plans: Iterable[BuiltPlan], entry: PendingPlan) -> tuple[str, ...]:
 
 def _proven(plan: BuiltPlan, entry: PendingPlan) -> bool:
     """Tell whether a plan's answers were compared with the limit of now."""
-    from generator.backends.tensorrt.proof import plan_precision
+    from generator.tensorrt.proof import plan_precision
 
     return plan.is_proven(wanted_tolerance(entry) or plan_precision(entry.precision).tolerance)
 

@@ -19,8 +19,8 @@ from generator.sources import (
     torchvision,
 )
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
-from generator.specs import Options
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Options
 
 
 class Source(Protocol):

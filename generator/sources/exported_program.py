@@ -8,21 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import OptionError, SourceError
-from generator.extras import need
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import formats, pytorch
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.pytorch import expressions, state_dict, training
 from generator.sources.pytorch.arguments import BATCH
-from generator.specs import DTYPES, Options, TensorSpec, Weights, unknown_domain
+from generator.specs.tensors import DTYPES, Options, TensorSpec, Weights, unknown_domain
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import need
+from generator.system.quiet import quiet
 
 FORM = "torch:FILE.pt2"
 SUMMARY = "programs of torch.export, with the dynamic shapes they were exported with"

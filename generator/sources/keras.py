@@ -9,21 +9,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import SourceError
-from generator.extras import require
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import formats, tensorflow
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import IN_CODE, cause
 from generator.sources.tensorflow.layers import keras_source
-from generator.specs import Options, Weights
+from generator.specs.tensors import Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import require
+from generator.system.quiet import quiet
 
 FORM = "keras:FILE"
 SUMMARY = "Keras models, .keras or .h5"

@@ -7,18 +7,19 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from generator import memory, outline
 from generator.backends import onnxruntime
-from generator.digests import sha256_of
 from generator.errors import ConversionError, InputRefused, SourceError, refused
+from generator.graphs import outline
 from generator.progress import Progress
 from generator.sources import formats
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
-from generator.specs import Arrays, Options, Weights
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Arrays, Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
 
 FORM = "onnx:FILE"
 SUMMARY = "ONNX files, served as they are"

@@ -4,21 +4,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import SourceError, nearest
-from generator.extras import require
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import formats
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import IN_CODE, cause, tensorflow
 from generator.sources.tensorflow.declared import declared_from
 from generator.sources.tensorflow.function import function_source
-from generator.specs import Options, Weights
+from generator.specs.tensors import Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import require
+from generator.system.quiet import quiet
 
 FORM = "savedmodel:FOLDER"
 SUMMARY = "TensorFlow SavedModels"

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import SourceError, refused
-from generator.extras import require
 from generator.progress import Progress
 from generator.sources import formats
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import cause, lite
 from generator.sources.tensorflow.declared import (
     COUNTED,
@@ -28,7 +25,10 @@ from generator.sources.tensorflow.declared import (
     named,
     unique,
 )
-from generator.specs import Arrays, Options, TensorSpec, Weights, unknown_domain
+from generator.specs.tensors import Arrays, Options, TensorSpec, Weights, unknown_domain
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import require
 
 FORM = "tflite:FILE"
 SUMMARY = "TensorFlow Lite models"

@@ -5,17 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import ModelRepoError, SourceError, nearest
-from generator.extras import need
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import pytorch
+from generator.sources.dynamic import SourceModel
 from generator.sources.hf import hub
-from generator.sources.model import SourceModel
 from generator.sources.pytorch import pictures, pretrained, state_dict
-from generator.specs import Options, TensorSpec, Weights
+from generator.specs.tensors import Options, TensorSpec, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import need
+from generator.system.quiet import quiet
 
 FORM = "timm:NAME, or timm:NAME.TAG"
 SUMMARY = "timm's image models; a tag names a set of their weights"

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import SourceError
-from generator.extras import need
 from generator.progress import Progress
-from generator.quiet import quiet, unheard
 from generator.sources import formats, pytorch
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.pytorch import training
 from generator.sources.pytorch.arguments import Forward, Parameter, call_with, inputs_of, opened
-from generator.specs import Options, Weights
+from generator.specs.tensors import Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import need
+from generator.system.quiet import quiet, unheard
 
 FORM = "torchscript:FILE.pt"
 SUMMARY = "TorchScript files; they hold no shapes, so --input-shape gives an example of each input"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from clients.settings import Address
-from perf.loads import Load
+from perf.results.loads import Load
 
 SharedMemory = Literal["none", "system"]
 # perf_analyzer gives figures only where its last three windows agree, and none at all where they never do. It is asked

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from generator.errors import PerfError
-from perf.results import ClientTime, Figures, Latency, ServerTime, Window
+from perf.results.results import ClientTime, Figures, Latency, ServerTime, Window
 
 LONGEST = 200
 NO_END = "no end after"

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from generator import process
 from generator.errors import PerfError, ServerError
 from generator.progress import Progress
-from generator.releases import Release
-from server import docker, runtime, wheels
-from server.wheels import PERF_ANALYZER, PYTRITON, PYTRITON_LIBRARIES
+from generator.system import process
+from generator.triton.releases import Release
+from server.binaries import runtime, wheels
+from server.binaries.wheels import PERF_ANALYZER, PYTRITON, PYTRITON_LIBRARIES
+from server.running import docker
 
 Way = Literal["auto", "path", "wheel", "container"]
 PROGRAM = "perf_analyzer"

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from clients import Client
 from clients.errors import ClientError
-from generator import process
 from generator.errors import PerfError
-from perf import machine, metrics
+from generator.system import process
 from perf.analyzer import export
 from perf.analyzer.command import WINDOWS, Request, SharedMemory, arguments, proxies, written
 from perf.analyzer.find import Analyzer
-from perf.loads import Load
-from perf.results import Figures, Run, Window
-from perf.target import Target, short
+from perf.measuring import machine, metrics
+from perf.measuring.target import Target, short
+from perf.results.loads import Load
+from perf.results.results import Figures, Run, Window
 
 # For perf_analyzer's start and end, and for each second of a run: so long may what has piled up take.
 PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
@@ -32,8 +32,8 @@ class Setting:
     """What all runs have in common.
 
     ``seconds`` are those of the three windows together, ``stability`` the percentage within which they must agree.
-    When ``stop`` is set, perf_analyzer is killed and ``generator.process.Stopped`` raised: so is a thread ended that an
-    interrupt does not reach.
+    When ``stop`` is set, perf_analyzer is killed and ``process.Stopped`` raised: so is a thread ended that an interrupt
+    does not reach.
     """
 
     analyzer: Analyzer

@@ -14,14 +14,14 @@ from typing import Protocol, TypeAlias
 from clients.errors import ClientError
 from generator import sources
 from generator.errors import ModelRepoError, PerfError
-from generator.manifest import Manifest
-from generator.options import FIELDS
+from generator.options.fields import FIELDS
 from generator.progress import Progress
-from generator.repository import Repository
-from generator.specs import Array, Arrays, Options
-from perf.compare import ratio_of
+from generator.repository.manifest import Manifest
+from generator.repository.repository import Repository
+from generator.specs.tensors import Array, Arrays, Options
 from perf.frameworks.worker import OnnxRuntime, Opener, Source, Timed, Worker, worker
-from perf.results import Figures, InProcess
+from perf.results.compare import ratio_of
+from perf.results.results import Figures, InProcess
 
 SERVED = "triton (served)"
 # The scheme of models that no framework but ONNX Runtime runs.

@@ -25,8 +25,8 @@ from typing import IO, TypeAlias
 from generator.backends import onnxruntime
 from generator.errors import ModelRepoError, PerfError
 from generator.progress import Progress
-from generator.sources.model import SourceModel
-from generator.specs import Arrays, Options, Weights
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Arrays, Options, Weights
 
 Run: TypeAlias = Callable[[Arrays], object]
 # Loads a model in the worker, which gets it pickled; returns what the framework is called, and what calls the model.

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from generator.errors import PerfError
-from generator.files import replace_text
-from perf import documents
+from generator.system.files import replace_text
 from perf.report import spreadsheet
 from perf.report.page import markdown, page
-from perf.results import Results
+from perf.results import documents
+from perf.results.results import Results
 
 PAGE = "report.html"
 

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.extras import need
+from generator.system.extras import need
 from perf.report import tables, units
 from perf.report.plots import Plot
 from perf.report.sections import Section, sections
 from perf.report.subjects import Subjects
 from perf.report.verdict import cautions, verdict
-from perf.results import Results
+from perf.results.results import Results
 
 if TYPE_CHECKING:
     import jinja2

@@ -7,7 +7,7 @@ from perf.report import plots, tables
 from perf.report.plots import Plot
 from perf.report.subjects import Curve, Subjects, curves
 from perf.report.tables import PARTS, Table
-from perf.results import Results
+from perf.results.results import Results
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Self
 from clients import Client, Retry, connect
 from clients.errors import ClientError, ServerRefused, ServerUnavailable
 from clients.models import Answer
-from generator.comparison import Comparison, largest_difference
-from generator.inputs import RANDOM, Pool
-from generator.specs import Array
-from perf.target import Target
+from generator.specs.tensors import Array
+from generator.verification.comparison import Comparison, largest_difference
+from generator.verification.inputs import RANDOM, Pool
+from perf.measuring.target import Target
 
 EVERY_SECONDS = 0.2
 # Under overload an answer waits as long as the queue is; what takes longer than this nobody waits for.

@@ -10,21 +10,21 @@ from dataclasses import replace
 
 from clients.settings import Address
 from generator.errors import ModelRepoError
-from generator.extras import need
-from generator.process import Stopped
 from generator.progress import Progress
-from perf import machine
+from generator.system.extras import need
+from generator.system.process import Stopped
 from perf.analyzer.command import WINDOWS
 from perf.analyzer.run import Setting, request_of, run, window_seconds
-from perf.loads import Load, Slo
-from perf.results import Measurement, Run, ScenarioOutcome, Subject
-from perf.rounds import INTERRUPTED, SERVER_GONE, Recorder
+from perf.measuring import machine
+from perf.measuring.rounds import INTERRUPTED, SERVER_GONE, Recorder
+from perf.measuring.summary import summarise
+from perf.measuring.target import Target, is_there
+from perf.results.loads import Load, Slo
+from perf.results.results import Measurement, Run, ScenarioOutcome, Subject
 from perf.scenarios import findings
 from perf.scenarios.canary import Canary
 from perf.scenarios.findings import Played
 from perf.scenarios.scenario import CAPACITY, Phase, Scenario
-from perf.summary import summarise
-from perf.target import Target, is_there
 
 CAPACITY_SECONDS = 3.0
 # Of a scenario that is made shorter, measuring the capacity takes at most this share besides.

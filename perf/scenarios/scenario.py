@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import OptionError, nearest
-from perf.loads import LEAST_RATE, MOST_RATE, Arrivals, Slo, parse_concurrency, parse_slo
+from perf.results.loads import LEAST_RATE, MOST_RATE, Arrivals, Slo, parse_concurrency, parse_slo
 
 FOLDER = Path(__file__).parent
 # What the measuring of capacity, before the phases, is called.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.specs import Array, Arrays
+from generator.specs.tensors import Array, Arrays
 from tests import conformance
 
 

@@ -11,15 +11,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from clients import GrpcClient
-from generator import pipeline
 from generator.errors import ModelRepoError
-from generator.options import ConfigFile, parse_field, resolve
+from generator.options.fields import ConfigFile, parse_field, resolve
+from generator.pipeline import generate
+from generator.pipeline.rows import Job
 from generator.progress import Progress
-from generator.repository import Repository
-from generator.results import Job
-from generator.specs import Result, Verification
+from generator.repository.repository import Repository
+from generator.specs.tensors import Result, Verification
 from server import running_server
-from server.live_check import LiveCheck
+from server.checking.live_check import LiveCheck
 from tests.coverage.cases import Case, cases_of
 from tests.coverage.row import Row
 
@@ -63,7 +63,7 @@ def _row(case: Case, home: Path, gate: LiveCheck) -> Row:
     try:
         job = _job(case, home)
         gate.progress = progress = Progress()  # times nothing but `generate`
-        (result,) = pipeline.generate([job], home / "models", progress, gate=gate).results
+        (result,) = generate.generate([job], home / "models", progress, gate=gate).results
         if result.failure:
             raise result.failure
         exporter = Repository(home / "models").manifests(job.name)[-1].provenance.source.exporter

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from generator import memory
 from generator.errors import ConversionError, SourceError
-from generator.export import onnx_file
 from generator.export.description import answers_zeros
 from generator.export.onnx import batch, batch_proof
-from generator.releases import release_named
-from generator.sources.model import SourceModel
+from generator.graphs import onnx_file
+from generator.sources.dynamic import SourceModel
 from generator.sources.onnx import (
     MODEL_FILE,
     OnnxFile,
@@ -28,7 +26,9 @@ from generator.sources.onnx import (
     open_file,
     required_inputs,
 )
-from generator.specs import Dim, Export, Options, Signature, TensorSpec, unknown_domain
+from generator.specs.tensors import Dim, Export, Options, Signature, TensorSpec, unknown_domain
+from generator.system import memory
+from generator.triton.releases import release_named
 
 PACKAGES = ("onnx", "onnxruntime")
 EXPORTER, REWRITTEN = "as-is", "batch made dynamic"

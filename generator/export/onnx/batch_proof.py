@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from generator import memory, outline
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, VerificationError
 from generator.export.onnx.batch import mixing
 from generator.export.onnx.batch_shapes import depending
-from generator.inputs import ODD_BATCH, RANDOM, Pool, generated
+from generator.graphs import outline
 from generator.sources.onnx import FIXED, INSTEAD, Runner
-from generator.specs import Array, Signature
-from generator.verify import Run, usable, verify
+from generator.specs.tensors import Array, Signature
+from generator.system import memory
+from generator.verification.inputs import ODD_BATCH, RANDOM, Pool, generated
+from generator.verification.verify import Run, usable, verify
 
 # How ONNX Runtime tells which node failed; one within the graph of another follows that.
 NAMED = re.compile(r"running (\S+) node\. Name:'(.*?)' Status Message: ((?:(?!Non-zero status).)*)")

@@ -8,16 +8,16 @@ from generator.errors import ConversionError
 from generator.export.description import describe, source_dims
 from generator.export.sklearn import converters
 from generator.export.sklearn.equivalents import equivalent
-from generator.extras import need
-from generator.inputs import example
-from generator.quiet import quiet
-from generator.releases import release_named
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.sklearn import Tabular
 from generator.sources.sklearn.estimator_file import first_line
 from generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
 from generator.sources.sklearn.tabular import BATCH, Table
-from generator.specs import Dim, Export, Options, TensorSpec
+from generator.specs.tensors import Dim, Export, Options, TensorSpec
+from generator.system.extras import need
+from generator.system.quiet import quiet
+from generator.triton.releases import release_named
+from generator.verification.inputs import example
 
 PACKAGES = ("scikit-learn", "skl2onnx", "onnxmltools", "onnx")
 EXPORTER = "skl2onnx"

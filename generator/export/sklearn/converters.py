@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.extras import need
+from generator.system.extras import need
 
 # The booster whose trees onnxmltools reads: it knows nothing of the weights that dart gives them.
 TREES = "gbtree"

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from generator import memory
 from generator.errors import ConversionError
-from generator.export import onnx_file
 from generator.export.description import describe, source_dims
 from generator.export.onnx import DOMAINS
 from generator.export.tensorflow.graph import Frozen, Weight, with_sizes
@@ -18,12 +16,14 @@ from generator.export.tensorflow.graph import frozen as frozen_graph
 from generator.export.tensorflow.lite import processed
 from generator.export.tensorflow.operators import handlers
 from generator.export.tensorflow.weights import fill, fold
-from generator.extras import need
-from generator.quiet import quiet, unheard
-from generator.sources.model import SourceModel
+from generator.graphs import onnx_file
+from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import cause, tensorflow
 from generator.sources.tensorflow.function import Traced
-from generator.specs import Dim, Export, Options
+from generator.specs.tensors import Dim, Export, Options
+from generator.system import memory
+from generator.system.extras import need
+from generator.system.quiet import quiet, unheard
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir")
 EXPORTER = "tf2onnx"

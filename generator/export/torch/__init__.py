@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from generator import memory
 from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
-from generator.export import onnx_file
 from generator.export.description import describe, observed_dims, source_fails
 from generator.export.torch import operators, troubles
-from generator.extras import need
-from generator.inputs import ODD_BATCH, example, example_sizes
-from generator.sources.model import SourceModel
+from generator.graphs import onnx_file
+from generator.sources.dynamic import SourceModel
 from generator.sources.pytorch import examples, quietly, scripted
-from generator.specs import Export, Options
-from generator.verify import SourceFault, verify
+from generator.specs.tensors import Export, Options
+from generator.system import memory
+from generator.system.extras import need
+from generator.verification.inputs import ODD_BATCH, example, example_sizes
+from generator.verification.verify import SourceFault, verify
 
 PACKAGES = ("torch", "onnxscript", "onnx", "onnx-ir")
 NEWER, OLDER = "torch.export", "torchscript"

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from generator.errors import ModelRepoError
-from generator.specs import TensorSpec
+from generator.specs.tensors import TensorSpec
 
 PAGE = "docs/how-to/when-export-fails.md"
 # Whose code is not the model's own, by the first folder below site-packages: a line of theirs explains nothing.

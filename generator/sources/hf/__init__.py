@@ -10,10 +10,10 @@ from generator.errors import OptionError
 from generator.progress import Progress
 from generator.sources import pytorch
 from generator.sources.by_path import path_of
+from generator.sources.dynamic import SourceModel, with_dynamic
 from generator.sources.hf import folder as folders
 from generator.sources.hf import hub, images, inputs, loading
-from generator.sources.model import SourceModel, with_dynamic
-from generator.specs import Options
+from generator.specs.tensors import Options
 
 FORM = "hf:ORG/NAME, or hf:./FOLDER"
 SUMMARY = "Hugging Face transformers"

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from generator.errors import OptionError
-from generator.specs import Dim, Domain, InputShape, TensorSpec
+from generator.specs.tensors import Dim, Domain, InputShape, TensorSpec
 
 BATCH, SEQUENCE = "batch", "sequence"
 # Texts of a few tokens, of one, and long enough for windows and buckets of positions to matter; the first warms up.

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import ModelRepoError, SourceError
-from generator.extras import need
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import pytorch
 from generator.sources.hf import folder as folders
 from generator.sources.hf import tasks
-from generator.specs import Options, Weights
+from generator.specs.tensors import Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import need
+from generator.system.quiet import quiet
 
 # Attention as plain matrix products, which every exporter writes.
 ATTENTION = "eager"

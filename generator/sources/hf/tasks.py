@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.errors import OptionError, SourceError, nearest
-from generator.extras import need
+from generator.system.extras import need
 
 FALLBACK = "feature-extraction"
 ENCODED = "text-encoding"

@@ -9,17 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import SourceError, nearest
 from generator.progress import Progress
 from generator.sources import pytorch
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.python import user_code
 from generator.sources.python.examples import annotated
 from generator.sources.python.kinds import Made, is_model, source_of
 from generator.sources.tensorflow import tensorflow
-from generator.specs import Options, Weights
+from generator.specs.tensors import Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
 
 FORM = "python:MODULE:FACTORY"
 SUMMARY = "what a function of yours returns: a PyTorch or Keras model, a tf.function, or a function of tensors"

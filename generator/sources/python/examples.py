@@ -5,8 +5,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from generator.errors import SourceError
 from generator.sources.pytorch.arguments import Forward
-from generator.specs import InputShape, Options
-from generator.written import input_shapes
+from generator.specs.tensors import InputShape, Options
+from generator.specs.written import input_shapes
 
 
 def annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from generator.errors import SourceError, nearest
-from generator.quiet import quiet
+from generator.system.quiet import quiet
 
 OURS = Path(__file__).parents[1]
 # What was imported for the last model: another model may have modules of the same names, elsewhere.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import InputRefused, SourceError, refused
-from generator.quiet import quiet
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.nesting import leaves, walk
-from generator.specs import DTYPES, Arrays, TensorSpec, Weights
+from generator.specs.tensors import DTYPES, Arrays, TensorSpec, Weights
+from generator.system.quiet import quiet
 
 OUTPUT = "output"
 # How the tensors of the inputs, in their order, become the arguments of a model's forward.
@@ -107,7 +107,7 @@ def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
     """Return a tensor for each input, within its domain, the same each time."""
     import torch
 
-    from generator.inputs import example, example_sizes  # brings numpy, which no help page needs
+    from generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
 
     sizes = example_sizes(inputs)
     return tuple(torch.from_numpy(example(spec, sizes)) for spec in inputs)

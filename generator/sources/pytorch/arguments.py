@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from generator.errors import SourceError
-from generator.sources.model import with_dynamic
+from generator.sources.dynamic import with_dynamic
 from generator.sources.pytorch import Call, positional
-from generator.specs import InputShape, TensorSpec, unknown_domain
+from generator.specs.tensors import InputShape, TensorSpec, unknown_domain
 
 BATCH = "batch"
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from generator.errors import OptionError
-from generator.sources.model import with_dynamic
-from generator.specs import InputShape, TensorSpec
+from generator.sources.dynamic import with_dynamic
+from generator.specs.tensors import InputShape, TensorSpec
 
 COLOURS = 3
 # Networks halve an image up to five times: sizes that are this far apart fit them alike.

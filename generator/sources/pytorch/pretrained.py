@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import SourceError
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import pytorch
 from generator.sources.pytorch import state_dict
-from generator.specs import Options, Weights
+from generator.specs.tensors import Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.quiet import quiet
 
 RANDOM: Literal["random"] = "random"
 PRETRAINED = "pretrained"

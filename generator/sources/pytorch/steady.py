@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from generator.errors import Unsteady
-from generator.sources.model import SourceModel
-from generator.specs import Arrays
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Arrays
 
 # By how much an input around 1 is changed, up and down, to see that: detectors' scores and boxes then move up to ten
-# times as far as when they are converted. They may move as far as FP32 is allowed (generator/comparison.py).
+# times as far as when they are converted. They may move as far as FP32 is allowed (see comparison.py).
 CHANGE, ALLOWED = 1e-5, 1e-3
 KEPT_BYTES = 256 << 20
 
@@ -20,7 +20,7 @@ def steady(source: SourceModel) -> SourceModel:
     It raises Unsteady: no comparison could tell anything, since any conversion may answer them otherwise. Answers are
     kept, since exporting and verification ask the same several times, and here each costs three.
     """
-    from generator.remembered import Remembered  # brings numpy, which no help page needs
+    from generator.verification.remembered import Remembered  # brings numpy, which no help page needs
 
     def ask(arrays: Arrays) -> dict[str, Any]:
         answer = source.run(arrays)

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator import memory
-from generator.digests import sha256_of
 from generator.errors import SourceError, refused
-from generator.extras import need
 from generator.progress import Progress
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.sklearn import estimator_file, tabular
 from generator.sources.sklearn.estimators import last_step
 from generator.sources.sklearn.tabular import Table
-from generator.specs import Arrays, Options, Weights
+from generator.specs.tensors import Arrays, Options, Weights
+from generator.system import memory
+from generator.system.digests import sha256_of
+from generator.system.extras import need
 
 FORM = "sklearn:FILE"
 SUMMARY = "scikit-learn, XGBoost and LightGBM: .skops, XGBoost's .json and .ubj, LightGBM's .txt; pickles if trusted"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import SourceError
-from generator.extras import EXTRAS, need
 from generator.sources import formats
+from generator.system.extras import EXTRAS, need
 
 # What XGBoost's and LightGBM's own files begin with: JSON, universal binary JSON, and text.
 XGBOOST, LIGHTGBM = "xgboost", "lightgbm"

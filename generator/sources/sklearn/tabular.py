@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from generator.errors import OptionError, SourceError
-from generator.extras import need
 from generator.sources.sklearn.estimators import (
     column_parts,
     entries,
@@ -16,7 +15,8 @@ from generator.sources.sklearn.estimators import (
     steps_of,
 )
 from generator.sources.sklearn.fitted_ranges import UNKNOWN, Range, ranges_of
-from generator.specs import Domain, InputShape, TensorSpec
+from generator.specs.tensors import Domain, InputShape, TensorSpec
+from generator.system.extras import need
 
 BATCH, MATRIX = "batch", "input"
 NUMBER = ("float32", Domain(known=False))

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from generator.errors import SourceError
-from generator.extras import need
-from generator.quiet import unheard
+from generator.system.extras import need
+from generator.system.quiet import unheard
 
 # What to do with a file that Keras or TensorFlow does not read.
 IN_CODE = "Save it again with the version that is here, or load it in code: --model python:MODULE:FACTORY"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.errors import ConversionError, OptionError, SourceError
-from generator.sources.model import with_dynamic
-from generator.specs import DTYPES, Dim, Domain, InputShape, Options, TensorSpec
+from generator.sources.dynamic import with_dynamic
+from generator.specs.tensors import DTYPES, Dim, Domain, InputShape, Options, TensorSpec
 
 INPUT, OUTPUT, BATCH = "input", "output", "batch"
 # Heights and widths of an image that a model takes in any size: multiples of what networks halve it by.

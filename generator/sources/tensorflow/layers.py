@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from generator.errors import ConversionError, SourceError
-from generator.quiet import quiet
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import cause, keras, tensorflow
 from generator.sources.tensorflow.declared import COUNTED, INPUT, Declared, declared_shape, dtype_name, named
 from generator.sources.tensorflow.function import Call, array_of, flattened, function_source
-from generator.specs import Domain, Options, Weights, unknown_domain
+from generator.specs.tensors import Domain, Options, Weights, unknown_domain
+from generator.system.quiet import quiet
 
 # How many words of a vocabulary a model is asked.
 CHOICES = 16
@@ -147,7 +147,7 @@ def _compared(source: SourceModel, call: Call) -> tuple[str, ...]:
     """
     import numpy as np
 
-    from generator.inputs import example, example_sizes  # brings numpy, which no help page needs
+    from generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
 
     library = tensorflow()
     sizes = example_sizes(source.inputs)

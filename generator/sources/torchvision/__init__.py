@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import SourceError, nearest
-from generator.extras import need
 from generator.progress import Progress
-from generator.quiet import quiet
 from generator.sources import pytorch
-from generator.sources.model import SourceModel
+from generator.sources.dynamic import SourceModel
 from generator.sources.pytorch import pictures, pretrained
 from generator.sources.pytorch.steady import steady
 from generator.sources.torchvision import detectors, published
 from generator.sources.torchvision.tasks import Task, task_of
-from generator.specs import Dim, Options, TensorSpec
+from generator.specs.tensors import Dim, Options, TensorSpec
+from generator.system.extras import need
+from generator.system.quiet import quiet
 
 FORM = "torchvision:NAME, or NAME"
 SUMMARY = "torchvision's models: classification, segmentation, detection, video and optical flow"

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.digests import sha256_of
-from generator.download import fetch
 from generator.errors import SourceError
 from generator.progress import Progress
 from generator.sources.pytorch import state_dict
 from generator.sources.pytorch.pretrained import Absent
-from generator.specs import Weights
+from generator.specs.tensors import Weights
+from generator.system.digests import sha256_of
+from generator.system.download import fetch
 
 
 def weights_of(name: str, models: Any) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from generator.sources.pytorch import Call, pictures, positional
-from generator.specs import Domain
+from generator.specs.tensors import Domain
 
 IMAGE = ("channels", "height", "width")
 CLIP = ("channels", "frames", "height", "width")

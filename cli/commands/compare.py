@@ -1,0 +1,217 @@
+"""`modelrepo compare`: what variants of a model cost and buy: size, latency, throughput, agreement."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from generator.errors import OptionError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from perf.results.results import Comparison, Measurement
+    from perf.variants.variants import Compared, Options, Row
+
+NOTHING = "-"
+# How bench judges a ratio, as a sign behind it.
+SIGNS = {"better": "▲", "worse": "▼", "noise": "=", "unknown": "?"}
+MEANINGS = {"▲": "better", "▼": "worse", "=": "no more than noise", "?": "too few rounds to tell"}
+COLOURS = {"better": "green", "worse": "red", "noise": "dim", "unknown": "yellow"}
+EXAMPLES = """
+\b
+Examples:
+  generate --model resnet50 --backends onnx,onnx:fp16,onnx:int8
+  modelrepo compare resnet50_onnx                      all that was made from the same source and weights
+  modelrepo compare resnet50_onnx resnet50_onnx_int8 --samples photos/
+  modelrepo compare resnet50_onnx resnet50_tensorrt_fp16 --url grpc://gpu-host:8001 --concurrency 64
+  modelrepo compare resnet50_onnx --duration 1s --repeats 3 --json
+
+\b
+Exit codes:
+  0 done                            7 server
+  1 unexpected                      8 no figures
+  2 usage                           130 interrupted; what was measured is reported
+  6 repository
+"""
+
+
+@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
+@click.option("--url", help="A server that serves the same repository. Default: a local server for the run.")
+@click.option("--samples", type=click.Path(path_type=Path),
+              help="What they are asked to see whether they agree: images, .npz, .npy. Default: random.")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, 4096), default=8, show_default=True,
+              help="Requests in flight for the throughput; as many as keep the server busy.")  # fmt: skip
+@click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS", help="Of an input with dimensions of any size.")
+@click.option("--duration", default="3s", show_default=True, metavar="SECONDS", help="Of a run, such as 5s.")
+@click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
+              help="Rounds; a ratio can be told from noise with two or more.")  # fmt: skip
+@click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",
+              help="How far the windows of a run may lie apart; other runs are repeated, then marked.")  # fmt: skip
+@click.option("--metrics-url", help="Triton's metrics. Default: port 8002 of the server.")
+@click.option("--analyzer", type=click.Choice(["auto", "path", "wheel", "container"]), default="auto",
+              show_default=True, help="Where perf_analyzer comes from.")  # fmt: skip
+@click.option("--output", type=click.Path(path_type=Path), help="Bench's report. Default: bench_results/ and the time.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the table.")
+def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -> None:
+    """Compare models that were made from one: precisions, backends, pruned ones.
+
+    The first model is what the others are compared with; one name alone stands for all that were made from the same
+    source and weights. Latency (median, concurrency 1) and throughput are measured as by `modelrepo bench`, in rounds
+    and in turn. Agreement is asked of the repository's ONNX files: how often classifiers name the same class, and of
+    other models the largest difference, as a share of the answer's magnitude.
+    """
+    from cli.terminal import tables
+    from cli.terminal.errors import client_errors, tell
+    from cli.terminal.report import Follower
+    from generator.progress import Progress
+    from perf.failure import failure
+    from perf.variants import variants
+
+    options = _options(models, given)
+    with client_errors():
+        compared = variants.compare(options, Progress(Follower(quiet)))
+    error = failure(compared.results, compared.page is not None)
+    if as_json:
+        document = variants.to_document(compared)
+        if error:
+            document["error"] = {"message": str(error), "exit_code": error.exit_code}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        tables.show(_table(compared))
+        for line in _remarks(compared):
+            click.echo(line)
+    if error:
+        tell(str(error))
+    raise click.exceptions.Exit(error.exit_code if error else 0)
+
+
+def _options(models: tuple[str, ...], given: dict[str, Any]) -> "Options":
+    from generator.options.fields import default_repository
+    from perf.measuring.session import parse_shapes
+    from perf.results.loads import parse_duration
+    from perf.variants.variants import Options
+
+    if given["url"] is not None and "://" not in given["url"]:
+        raise OptionError(f"the URL {given['url']!r} has no scheme", f"Write grpc://{given['url']}")
+    if given["metrics_url"] and not given["url"]:
+        raise OptionError("--metrics-url is of a server that runs already", "Give --url too, or leave it out")
+    return Options(
+        models=tuple(dict.fromkeys(models)),
+        repository=given["repository"] or default_repository(),
+        url=given["url"],
+        samples=given["samples"],
+        concurrency=given["concurrency"],
+        seconds=parse_duration(given["duration"]),
+        repeats=given["repeats"],
+        stability=given["stability"],
+        shapes=parse_shapes(given["shapes"]),
+        metrics_url=given["metrics_url"],
+        analyzer=given["analyzer"],
+        output=given["output"],
+    )
+
+
+def _table(compared: "Compared") -> "Table":
+    """Return a row for each model; columns that none has a figure for are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [_cells(row, compared.rows[0]) for row in compared.rows]
+    shown = [name for name in rows[0] if name in ("model", "precision") or any(str(row[name]) for row in rows)]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in shown:
+        words = name in ("model", "precision")
+        # A ratio has no heading of its own: it stands beside what it is of.
+        table.add_column(Text("" if name.endswith(" ratio") else name), justify="left" if words else "right",
+                         overflow="fold", no_wrap=name != "model")  # fmt: skip
+    for row in rows:
+        table.add_row(*(row[name] if str(row[name]) else Text(NOTHING) for name in shown))
+    return table
+
+
+def _cells(row: "Row", baseline: "Row") -> dict[str, Any]:
+    """Return a row's cells by their headings: texts, empty where there is no figure."""
+    from rich.text import Text
+
+    from perf.report import units
+    from perf.variants.variants import size_ratio
+
+    variant, first = row.variant, row is baseline
+    smaller = None if first else size_ratio(variant, baseline.variant)
+    plain = {
+        "model": variant.name,
+        "precision": variant.precision,
+        "MB": "" if variant.size is None else units.digits(variant.size / 1e6),
+        "MB ratio": " " if first else "" if smaller is None else units.factor(smaller),
+        "p50 ms": _figure(row.single, lambda figures: figures.latency.p50 / 1e3),
+        "p50 ms ratio": _ratio(row.latency, first),
+        "samples/s": _figure(row.crowded, lambda figures: figures.throughput),
+        "samples/s ratio": _ratio(row.throughput, first),
+        "agreement": " " if first else _agreement(row),
+        "sparsity": "" if variant.sparsity is None else units.share(variant.sparsity),
+        "accuracy": "" if row.accuracy is None else units.share(row.accuracy.value),
+    }
+    return {name: cell if isinstance(cell, Text) else Text(cell) for name, cell in plain.items()}
+
+
+def _figure(measured: "Measurement | None", of: Any) -> str:
+    from perf.report import units
+
+    if measured is None or measured.figures is None:
+        return ""
+    return units.digits(of(measured.figures)) + ("" if measured.stable else "*")
+
+
+def _ratio(comparison: "Comparison | None", first: bool) -> Any:
+    """Return a ratio and the sign of its verdict."""
+    from rich.text import Text
+
+    from perf.report import units
+
+    if first:
+        return " "
+    if comparison is None or comparison.ratio is None:
+        return "" if comparison is None else Text(SIGNS["unknown"], COLOURS["unknown"])
+    told = f"{units.factor(comparison.ratio.value)} {SIGNS[comparison.verdict]}"
+    return Text(told, COLOURS[comparison.verdict])
+
+
+def _agreement(row: "Row") -> str:
+    from perf.report import units
+
+    if row.agreement is None:
+        return ""
+    if row.agreement.top1 is not None:
+        return units.share(row.agreement.top1)
+    return f"{row.agreement.max_rel_diff:.1e} off"
+
+
+def _remarks(compared: "Compared") -> list[str]:
+    """Return what is to be known of the table: loads, signs, where accuracy comes from, and what is missing."""
+    baseline, *others = compared.rows
+    lines = [
+        f"p50 at concurrency 1, samples/s at concurrency {compared.concurrency}; ratios and agreement with "
+        f"{baseline.variant.name}, asked {compared.inputs}"
+    ]
+    compared_with = [each for row in others for each in (row.latency, row.throughput) if each]
+    signs = dict.fromkeys(SIGNS[each.verdict] for each in compared_with)
+    lines += [", ".join(f"{sign} {MEANINGS[sign]}" for sign in signs)] if signs else []
+    lines += [f"accuracy: {each}" for each in dict.fromkeys(filter(None, map(_labelled, compared.rows)))]
+    if any(each and not each.stable for row in compared.rows for each in (row.single, row.crowded)):
+        lines.append("* unstable: see the report")
+    lines += [f"{row.variant.name}: {reason}" for row in compared.rows for reason in row.reasons]
+    return [*lines, *([f"\nreport: {compared.page}"] if compared.page else [])]
+
+
+def _labelled(row: "Row") -> str:
+    """Return what the accuracy of a row is of."""
+    reached = row.accuracy
+    if reached is None:
+        return ""
+    when = "" if row.agreement and row.agreement.accuracy else f", when published; the source has {reached.source:.1%}"
+    return f"{reached.measured}, {reached.samples} samples{when}"

@@ -1,0 +1,115 @@
+"""`generate`: convert models, verify them, and publish them in a Triton model repository."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from generator.errors import OptionError
+from generator.options import fields
+from generator.options.fields import FIELDS, Field
+
+if TYPE_CHECKING:
+    from generator.pipeline.gate import Gate
+    from generator.pipeline.rows import Job
+    from generator.progress import Progress
+
+EXAMPLES = """
+\b
+Examples:
+  generate --model resnet50 --backends onnx,tensorrt
+  generate --model resnet50 --weights fine_tuned.safetensors --max-batch-size 32
+  generate --model resnet18 --instances gpu:2 --preferred-batch-sizes 4,8 --queue-delay-us 100
+  generate --model resnet50 --backends onnx:fp16,tensorrt:int8 --calibration photos/
+  generate --model resnet50 --precision int8 --keep-precise auto --max-accuracy-drop 2%
+  generate --model resnet50 --prune 2:4 --backends tensorrt:fp16
+  generate                     every model of modelrepo.toml
+  generate --dry-run --json    what would be done, for a program to read
+
+\b
+Exit codes:
+  0 done            3 source          6 repository
+  1 unexpected      4 conversion      9 deferred, with --strict
+  2 usage           5 verification    7 server, with --live-check require
+                                      130 interrupted
+"""
+
+
+def field_flags(function: Callable[..., None]) -> Callable[..., None]:
+    """Add a flag for every option of ``FIELDS``; one that is not given is None, so that the file's value stands."""
+    for name, field in reversed(FIELDS.items()):
+        if not field.flag:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        kwargs: dict[str, Any] = {}
+        if isinstance(field.default, bool):
+            flag += f"/--no-{flag.removeprefix('--')}"
+        else:
+            kwargs = {"metavar": field.metavar, "multiple": name == "model"}
+        function = click.option(flag, name, default=None, help=_help(field), **kwargs)(function)
+    return function
+
+
+def _help(field: Field) -> str:
+    """Return a field's help with its default, where the text does not name it already."""
+    plain = isinstance(field.default, (int, str, Path)) and not isinstance(field.default, bool)
+    told = not plain or field.default == "" or "efault:" in field.help
+    return field.help if told else f"{field.help} Default: {field.default}."
+
+
+@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@field_flags
+@click.option("--config", type=click.Path(path_type=Path), help="File of options; default: ./modelrepo.toml.")
+@click.option("--strict", is_flag=True, help="Exit with 9 if a backend was deferred.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the report.")
+def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> None:
+    """Convert source models for Triton, prove them against their source, and publish them.
+
+    Without --model, every model of modelrepo.toml is generated. Flags win over the file. A model whose content
+    would not change is left as it is, without being exported again.
+    """
+    from cli.terminal import report
+    from generator.pipeline.generate import generate as run
+    from generator.progress import Progress
+
+    jobs, repository = _jobs(given, config)
+    progress = Progress(report.Follower(quiet))
+    with _gate(jobs[0].options.live_check, progress) as gate:
+        outcome = run(jobs, repository, progress, dry_run=dry_run, gate=gate)
+    if as_json:
+        report.print_json(outcome)
+    else:
+        report.print_table(outcome)
+    raise click.exceptions.Exit(report.tell_failures(outcome, strict))
+
+
+@contextmanager
+def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Iterator[Gate | None]":
+    if mode == "off":
+        yield None
+        return
+    from server.checking.live_check import LiveCheck
+
+    with LiveCheck(mode, progress) as gate:
+        yield gate
+
+
+def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]":
+    from generator.pipeline.rows import Job
+
+    file = fields.load_config(config)
+    flags = {
+        name: fields.parse_field(name, value, f"--{name.replace('_', '-')}")
+        for name, value in given.items()
+        if value is not None and name != "model"
+    }
+    models = given["model"] or tuple(file.models)
+    if not models:
+        raise OptionError("no model named", "Name one with --model, or in a [models.NAME] table of modelrepo.toml")
+    resolved = [fields.resolve(flags, file, model) for model in dict.fromkeys(models)]
+    jobs = [Job(name, each) for name, each in resolved]
+    return jobs, jobs[0].options.repository

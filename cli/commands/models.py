@@ -1,0 +1,92 @@
+"""`modelrepo models`: what `generate --model` can be given."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from generator.sources import SOURCES
+
+if TYPE_CHECKING:
+    from generator.sources.catalogue import Entry
+
+EXAMPLES = """
+\b
+Examples:
+  modelrepo models                           every source, and how many models it lists
+  modelrepo models resnet                    names with "resnet" in them, of all sources
+  modelrepo models --source timm 'convnext*_in1k'
+  modelrepo models --source torchvision --json
+
+\b
+Exit codes:
+  0 done
+  1 unexpected
+  2 usage
+  3 nothing is called so, or the packages that list it are not installed
+"""
+
+
+@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("pattern", required=False)
+@click.option("--source", type=click.Choice(list(SOURCES)), help="List the models of this source only.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is found as one JSON object.")
+def models(pattern: str | None, source: str | None, as_json: bool) -> None:
+    """List what `generate --model` can be given.
+
+    Without a PATTERN or a source this is a table of the sources. A PATTERN is a part of a name, or has the wildcards *,
+    ? and []. Names are listed by the packages that have the models, which must be installed.
+    """
+    from generator.sources import catalogue
+    from generator.system.extras import require
+
+    entries = catalogue.read([source] if source else SOURCES)
+    if source and entries[0].missing:
+        require(entries[0].extras[0])
+    found = {entry.scheme: entry.matching(pattern or "") for entry in entries}
+    if pattern and not any(found.values()):
+        raise catalogue.unmatched(pattern, entries)
+    if as_json:
+        listed = bool(pattern or source)
+        click.echo(json.dumps({"sources": [_document(each, found[each.scheme], listed) for each in entries]}, indent=2))
+    elif pattern or source:
+        _print_names(entries, found)
+    else:
+        _print_sources(entries)
+
+
+def _document(entry: "Entry", names: tuple[str, ...], listed: bool) -> dict[str, Any]:
+    return {
+        "scheme": entry.scheme,
+        "form": entry.form,
+        "summary": entry.summary,
+        "extras": list(entry.extras),
+        "missing": list(entry.missing),
+        "install": entry.install or None,
+        "known": len(entry.names),
+        **({"models": list(names)} if listed else {}),
+    }
+
+
+def _print_names(entries: "tuple[Entry, ...]", found: dict[str, tuple[str, ...]]) -> None:
+    """Print a reference a line, and on stderr what could not be looked into; a source of files has only a form."""
+    for entry in entries:
+        for name in found[entry.scheme]:
+            click.echo(name)
+        if entry.missing:
+            click.echo(f"{entry.scheme} is not installed: {entry.install}", err=True)
+        elif len(entries) == 1 and not entry.names:
+            click.echo(f"{entry.form}: {entry.summary}")
+
+
+def _print_sources(entries: "tuple[Entry, ...]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from cli.terminal.tables import show
+
+    table = Table("--model", "what", "models", "to install", box=None, pad_edge=False, header_style="bold")
+    for entry in entries:
+        count = f"{len(entry.names):,}" if entry.names else "-"
+        table.add_row(*map(Text, (entry.form, entry.summary, count, entry.install or "-")))  # [ ] is markup otherwise
+    show(table)

@@ -1,0 +1,262 @@
+"""`modelrepo plans`: what TensorRT plans are pending or stale, building them, and verifying them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from generator.plans.finish import Report, Row
+    from generator.plans.status import Standing
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+STYLES = {
+    **dict.fromkeys(("published", "unchanged", "verified"), "green"),
+    **dict.fromkeys(("pending", "built", "stale", "superseded", "deferred", "skipped"), "yellow"),
+    **dict.fromkeys(("damaged", "failed"), "red"),
+}
+EXAMPLES = """
+\b
+Examples:
+  modelrepo plans status                     what is pending, built, published or stale
+  modelrepo plans build                      build all that is pending or stale, prove it, publish it
+  modelrepo plans build resnet50_tensorrt --in container
+  modelrepo plans verify                     run what is published again, on this machine's GPU
+
+\b
+Exit codes:
+  0 done, or deferred         6 repository
+  1 unexpected                7 no GPU to verify on
+  2 usage                     9 deferred, with --strict
+  4 a plan can't be built     130 interrupted
+  5 it answers otherwise
+"""
+
+NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
+REPOSITORY = click.option(
+    "--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml."
+)  # fmt: skip
+WHERE = click.option(
+    "--in", "--plan-builder", "where", type=click.Choice(["auto", "process", "container"]), default="auto",
+    show_default=True, help="In this process, or in the image that serves; auto: what is here.",
+)  # fmt: skip
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the outcome.")
+
+
+@click.group(epilog=EXAMPLES, context_settings=SETTINGS)
+def plans() -> None:
+    """Finish the TensorRT plans that generate has prepared.
+
+    A plan is built for one GPU and one TensorRT: on a host that has both, in this process or in the serving container.
+    Its answers are compared with ONNX Runtime's before it is published.
+    """
+
+
+@plans.command(context_settings=SETTINGS)
+@REPOSITORY
+@AS_JSON
+def status(repository: Path | None, as_json: bool) -> None:
+    """Tell what is pending, built, published or stale; nothing is changed."""
+    from generator.plans import finish as story
+
+    root = _root(repository)
+    found = story.status(root)
+    if as_json:
+        document = {"repository": str(root.absolute()), "plans": [_standing_document(each) for each in found]}
+        click.echo(json.dumps(document, indent=2))
+    elif found:
+        _print_standings(found)
+    else:
+        click.echo("no TensorRT plans: generate prepares them with --backends tensorrt")
+
+
+@plans.command(context_settings=SETTINGS)
+@NAMES
+@REPOSITORY
+@WHERE
+@click.option("--rebuild", is_flag=True, help="Build also what is built and published already.")
+@click.option("--strict", is_flag=True, help="Exit with 9 if a plan can't be built on this machine.")
+@AS_JSON
+@QUIET
+def build(
+    names: tuple[str, ...],
+    repository: Path | None,
+    where: Literal["auto", "process", "container"],
+    rebuild: bool,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Build plans that are pending or stale, all or those named, prove them, and publish them."""
+    from cli.terminal.report import Follower
+    from generator.plans import finish as story
+    from generator.progress import Progress
+
+    report = story.build(_root(repository), names, Progress(Follower(quiet)), wanted=where, rebuild=rebuild)
+    _end(report, as_json, strict)
+
+
+@plans.command(context_settings=SETTINGS)
+@NAMES
+@REPOSITORY
+@WHERE
+@AS_JSON
+@QUIET
+def verify(
+    names: tuple[str, ...],
+    repository: Path | None,
+    where: Literal["auto", "process", "container"],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run built or published plans again, and compare their answers with ONNX Runtime's; nothing is changed."""
+    from cli.terminal.report import Follower
+    from generator.plans import finish as story
+    from generator.progress import Progress
+
+    report = story.verify(_root(repository), names, Progress(Follower(quiet)), wanted=where)
+    _end(report, as_json, strict=False)
+
+
+def _root(repository: Path | None) -> Path:
+    from generator.options.fields import default_repository
+
+    return repository or default_repository()
+
+
+def _end(report: "Report", as_json: bool, strict: bool) -> None:
+    """Print what became of the plans, and every failure; exit with the code of the first."""
+    if as_json:
+        click.echo(json.dumps(_report_document(report), indent=2))
+    elif report.rows:
+        _print_rows(report)
+    else:
+        click.echo("no TensorRT plans: generate prepares them with --backends tensorrt")
+    raise click.exceptions.Exit(_tell_failures(report, strict))
+
+
+def _tell_failures(report: "Report", strict: bool) -> int:
+    from cli.terminal.errors import INTERRUPTED, tell
+    from generator.errors import DeferredError, ModelRepoError
+
+    failures: list[ModelRepoError] = []
+    for row in report.rows:
+        if row.failure:
+            failures.append(row.failure)
+            tell(f"{row.name}: {row.failure}")
+    deferred = [row.name for row in report.rows if row.outcome == "deferred"]
+    if strict and deferred and not failures:
+        failures.append(DeferredError(f"{', '.join(deferred)} can't be built on this machine"))
+        tell(str(failures[0]))
+    if report.interrupted:
+        tell("interrupted: what is called published stands, nothing else was changed")
+        return INTERRUPTED
+    return failures[0].exit_code if failures else 0
+
+
+# --- tables
+
+
+def _print_standings(found: "tuple[Standing, ...]") -> None:
+    rows = []
+    for each in found:
+        version = str(each.published.version) if each.published else "-"
+        rows.append((each.name, each.entry.precision, each.status, version, *_built_cells(each.plans)))
+    _print_table(("plan", "precision", "status", "version", "GPU", "TensorRT", "worst difference"), rows)
+    for each in found:
+        if each.changed:
+            advice = f". {each.next_step}" if each.status in ("damaged", "superseded") else ""
+            click.echo(f"\n{each.name}: {'; '.join(each.changed)}{advice}")
+    if any(each.status in ("pending", "built", "stale") for each in found):
+        click.echo("\nOn a host with the GPU: modelrepo plans build")
+
+
+def _built_cells(plans: "tuple[Any, ...]") -> tuple[str, str, str]:
+    """Return the GPUs, the TensorRT versions and the worst difference of built plans."""
+    worst = max((plan.proof.max_rel_diff for plan in plans if plan.proof), default=None)
+    return (
+        ", ".join(f"{plan.gpu} ({plan.compute_capability})" for plan in plans) or "-",
+        ", ".join(dict.fromkeys(plan.tensorrt for plan in plans)) or "-",
+        "-" if worst is None else f"{worst:.1e}",
+    )
+
+
+def _print_rows(report: "Report") -> None:
+    steps = [row.entry.command for row in report.rows if row.outcome == "deferred"]
+    table = []
+    for row in report.rows:
+        gpus, tensorrt, _ = _built_cells(row.plans)
+        worst = "-" if row.max_rel_diff is None else f"{row.max_rel_diff:.1e}"
+        step = f"[{steps.index(row.entry.command) + 1}] below" if row.outcome == "deferred" else "-"
+        version = str(row.version or "-")
+        table.append((row.name, row.entry.precision, row.outcome, version, gpus, tensorrt, worst, step))
+    headings = ("plan", "precision", "status", "version", "GPU", "TensorRT", "worst difference", "next step")
+    _print_table(headings, table)
+    for row in report.rows:
+        if row.reasons:
+            click.echo(f"{row.name}: {', '.join(row.reasons)}")
+    for number, step in enumerate(steps, 1):
+        click.echo(f"\n[{number}] {step}")
+
+
+def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print columns as wide as their content; the third is the status, in its colour."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    click.echo(click.style(_line(headings, widths, None), bold=True))
+    for row in rows:
+        click.echo(_line(row, widths, STYLES[row[2]]))
+
+
+def _line(cells: tuple[str, ...], widths: list[int], colour: str | None) -> str:
+    padded = [f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)]
+    if colour:
+        padded[2] = click.style(padded[2], fg=colour)
+    return "  ".join(padded).rstrip()
+
+
+# --- JSON
+
+
+def _plan_document(plan: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(plan).items() if name != "inputs"}
+
+
+def _standing_document(standing: "Standing") -> dict[str, Any]:
+    return {
+        "name": standing.name,
+        "precision": standing.entry.precision,
+        "status": standing.status,
+        "version": standing.published.version if standing.published else None,
+        "changed": list(standing.changed),
+        "plans": [_plan_document(plan) for plan in standing.plans],
+        "reason": standing.entry.reason,
+        "next_step": standing.next_step,
+    }
+
+
+def _report_document(report: "Report") -> dict[str, Any]:
+    return {
+        "repository": str(report.repository),
+        "results": [_row_document(row) for row in report.rows],
+        "seconds": {step: round(seconds, 3) for step, seconds in report.seconds.items()},
+    }
+
+
+def _row_document(row: "Row") -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": row.name,
+        "precision": row.entry.precision,
+        "status": row.outcome,
+        "version": row.version,
+        "plans": [_plan_document(plan) for plan in row.plans],
+        "max_rel_diff": row.max_rel_diff,
+        "reasons": list(row.reasons),
+        "next_step": row.entry.command if row.outcome == "deferred" else None,
+    }
+    if row.failure:
+        document["error"] = {"message": row.failure.message, "exit_code": row.failure.exit_code}
+    return document

@@ -1,0 +1,131 @@
+"""`modelrepo serve`: a real Triton on a model repository, until it is told to stop."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from server import Server
+
+EXAMPLES = """
+\b
+Examples:
+  modelrepo serve                              everything in ./model_repository, on free ports
+  modelrepo serve --http-port 8000 --grpc-port 8001 --metrics-port 8002
+  modelrepo serve --model resnet50_onnx        one model, whatever else is there
+  modelrepo serve --control poll               and follow what is published meanwhile
+  modelrepo serve --json | head -1             the addresses, for a program to read
+
+\b
+Exit codes:
+  0 stopped by Ctrl-C or SIGTERM    6 no such repository
+  2 usage                           7 Triton can't be had or started, refuses a model, or died
+"""
+
+
+@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Serve only this model; may be repeated.")
+@click.option(
+    "--control",
+    type=click.Choice(["none", "poll", "explicit"]),
+    help="Triton's mode. Default: none; explicit with --model.",
+)
+@click.option("--poll-seconds", type=click.IntRange(1), default=15, help="How often --control poll looks. Default: 15.")
+@click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "local", "docker"]),
+    default="auto",
+    help="A server of this machine, NVIDIA's container, or the first that is possible. Default: auto.",
+)
+@click.option("--target-release", metavar="YY.MM", help="Release of the container; default: the newest known.")
+@click.option("--cpu-overlay", is_flag=True, help="Serve what asks for a GPU without one; says what is left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print addresses and models as one line of JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def serve(
+    repository: Path | None,
+    models: tuple[str, ...],
+    control: Literal["none", "poll", "explicit"] | None,
+    runtime: Literal["auto", "local", "docker"],
+    target_release: str | None,
+    cpu_overlay: bool,
+    as_json: bool,
+    quiet: bool,
+    **ports: int,
+) -> None:
+    """Run a real Triton on a model repository, on loopback, until Ctrl-C.
+
+    Without a container and without a GPU: ONNX models are served by ONNX Runtime on this machine's CPU, with their
+    config.pbtxt as it is. The first time, Triton (55 MB) is downloaded into the user's cache.
+    """
+    from cli.terminal import report
+    from generator.errors import OptionError
+    from generator.options import fields
+    from generator.progress import Progress
+    from generator.triton import releases
+    from server import running_server
+
+    if models and control in ("none", "poll"):
+        raise OptionError(f"--model can't be combined with --control {control}", "Leave --control out")
+    chosen = control or ("explicit" if models else "none")
+    if cpu_overlay and chosen == "poll":
+        raise OptionError(
+            "--cpu-overlay can't be combined with --control poll", "The overlay is made once, when the server starts"
+        )
+    follower = report.Follower(quiet)
+    with (
+        running_server(
+            repository or fields.default_repository(),
+            runtime=runtime,
+            control=chosen,
+            models=models,
+            release=releases.release_named(target_release).container if target_release else releases.NEWEST,
+            cpu_overlay=cpu_overlay,
+            auto_complete=None if chosen == "none" or models else True,
+            graceful=True,
+            keep_going=chosen != "none" and not models,
+            progress=Progress(follower),
+            **ports,
+        ) as server,
+        suppress(KeyboardInterrupt),  # how a server is meant to end
+    ):
+        _tell(server, follower, as_json)
+        if not quiet:
+            click.echo("Stop it with Ctrl-C.", err=True)
+        _wait(server)
+
+
+def _tell(server: "Server", follower: Any, as_json: bool) -> None:
+    for note in server.notes:
+        follower.warned(f"CPU overlay: {note}")
+    states = server.models()
+    document = {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}
+    if as_json:
+        rows = [{"name": row.name, "version": row.version, "state": row.state, "reason": row.reason} for row in states]
+        more = {"pid": server.pid, "log": str(server.log), "models": rows, "notes": server.notes}
+        click.echo(json.dumps({**document, **more}))
+        return
+    width = max((len(state.name) for state in states), default=0)
+    for state in states:
+        row = f"{state.name:{width}}  {state.version or '-':>3}  {state.state or 'not loaded':11}  {state.reason}"
+        click.echo(row.rstrip())
+    if not states:
+        follower.warned("the repository holds no models")
+    for name, url in (*document.items(), ("log", server.log)):
+        click.echo(f"{name:7}  {url}")
+
+
+def _wait(server: "Server") -> None:
+    """Wait for an interrupt; ServerError where the server ended by itself."""
+    from generator.errors import ServerError
+    from server.running import handle, log
+
+    code = server.wait()
+    said = log.last_words(server.log_text())
+    raise ServerError(f"Triton {handle.ending(code)}: {said}", f"Its log is {server.log}")

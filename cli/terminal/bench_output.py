@@ -1,0 +1,74 @@
+"""What `modelrepo bench` prints: a table and a plot, or JSON; what changed between two results; the scenarios."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from cli.terminal import tables
+from generator.errors import ModelRepoError, PerfError
+from perf.report import terminal, verdict
+from perf.results import compare, documents
+from perf.results.results import Results
+from perf.scenarios import scenario
+
+PLOT_WIDTH = 80
+COLOURS = {"good": "green", "bad": "red"}
+
+
+def tell_results(results: Results, page: Path | None, error: ModelRepoError | None, *, as_json: bool) -> None:
+    """Print what was measured, and where the report is."""
+    if as_json:
+        document = documents.to_document(results, page)
+        document.pop("runs")  # every run is in the report's own JSON
+        if error:
+            document["error"] = {"message": str(error), "exit_code": error.exit_code}
+        click.echo(json.dumps(document, indent=2))
+        return
+    if results.measurements:
+        tables.show(terminal.table(results))
+        console = Console()
+        plot = terminal.plot(results, min(tables.width(console), PLOT_WIDTH), console.is_terminal)
+        if plot:
+            click.echo(f"\n{plot}")
+    if results.in_process:
+        tables.show(terminal.in_process(results.in_process))
+    if results.comparisons:
+        click.echo()
+        tables.show(terminal.comparisons(results))
+    if results.scenario:
+        click.echo()
+    for sentence in verdict.scenario(results):
+        click.echo(click.style(sentence.text, fg=COLOURS.get(sentence.tone)))
+    if page:
+        click.echo(f"\nreport: {page}")
+
+
+def tell_changes(before: Path, after: Path, *, as_json: bool) -> None:
+    """Print what changed from one result to another; PerfError where one can't be read, or they share nothing."""
+    old, new = documents.read(before), documents.read(after)
+    changes = compare.compare_results(old, new)
+    if not changes:
+        raise PerfError(f"{before} and {after} have no model, protocol and load in common", "Measure the same again")
+    other = list(compare.differences(old.environment, new.environment))
+    if as_json:
+        rows = [documents.comparison_document(change) for change in changes]
+        click.echo(
+            json.dumps({"before": str(before), "after": str(after), "changes": rows, "environment": other}, indent=2)
+        )
+        return
+    tables.show(terminal.comparisons(replace(new, comparisons=changes)))
+    for difference in other:
+        click.echo(f"differs: {difference}")
+
+
+def tell_scenarios(*, as_json: bool) -> None:
+    """Print the load tests that can be named."""
+    found = [scenario.read(name) for name in scenario.names()]
+    if as_json:
+        click.echo(json.dumps([{"name": each.name, "description": each.description} for each in found], indent=2))
+        return
+    for each in found:
+        click.echo(f"{each.name:8}  {each.description}")

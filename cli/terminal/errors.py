@@ -1,0 +1,71 @@
+"""How every command ends: one clear line on stderr, and the exit code of its class."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from generator.errors import ModelRepoError, OptionError, ServerError
+from generator.system.interrupts import INTERRUPTS
+
+USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def run(command: click.Command, name: str) -> int:
+    """Run a command with the arguments of this process and return its exit code."""
+    for number in INTERRUPTS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and its like mean it
+            signal.signal(number, _interrupt)
+    try:
+        return int(command.main(prog_name=name, standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
+    except click.ClickException as error:
+        return _end(error.format_message(), error.exit_code, name)
+    except ModelRepoError as error:
+        return _end(str(error), error.exit_code, name)
+    except SystemExit:  # click's, when whoever read our output has gone
+        return 128 + signal.SIGPIPE
+    except (KeyboardInterrupt, click.Abort):
+        return _end("interrupted", INTERRUPTED, name)
+
+
+@contextmanager
+def client_errors() -> Iterator[None]:
+    """Give the clients' errors the exit codes of this program."""
+    from clients.errors import ClientError, DependencyError, InputError, SettingsError
+
+    try:
+        yield
+    except (InputError, SettingsError, DependencyError) as error:
+        raise OptionError(error.message, error.hint) from error
+    except ClientError as error:
+        raise ServerError(error.message, error.hint) from error
+
+
+def tell(message: str) -> None:
+    """Print an error as one line on stderr."""
+    line = " ".join(message.split())
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
+
+
+def _end(message: str, code: int, name: str) -> int:
+    tell(message)
+    if "--json" in sys.argv:
+        error = {"message": message, "exit_code": code}
+        generates = "generate" in (name, *sys.argv[1:2])
+        empty: dict[str, Any] = {"repository": None, "results": [], "seconds": {}} if generates else {}
+        indent = None if "serve" in sys.argv[1:2] else 2  # a line, as serve prints where it succeeds
+        click.echo(json.dumps({**empty, "error": error}, indent=indent))
+    return code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,219 @@
+"""What a person, or a program, sees of a run: progress on stderr, results on stdout."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from cli.terminal.errors import INTERRUPTED, tell
+from cli.terminal.tables import PIPE_WIDTH
+from generator.errors import DeferredError
+from generator.progress import Listener
+from generator.specs.tensors import Optimization, Report, Result, Verification
+
+STATUS_STYLES = {
+    "published": "green",
+    "unchanged": "green",
+    "deferred": "yellow",
+    "skipped": "yellow",
+    "failed": "red",
+}
+FINISHING = (
+    "These commands build, no more. On a host with the GPU, `modelrepo plans build` builds, compares and publishes."
+)
+
+
+class Follower(Listener):
+    """Follows a run on stderr: a spinner while a step runs (on a terminal only), and a line with its time after it."""
+
+    def __init__(self, quiet: bool) -> None:
+        # The stream itself: frameworks that print about themselves are kept from sys.stderr while a step runs.
+        self.console = Console(file=sys.stderr, highlight=False)
+        self.quiet = quiet
+        self.status: Status | None = None
+        self.title = ""
+
+    def started(self, title: str) -> None:
+        """Show a spinner."""
+        self.title = title
+        if not self.quiet and self.console.is_terminal:
+            self.status = self.console.status(Text(f"{title} …"))
+            self.status.start()
+
+    def finished(self, title: str, seconds: float, outcome: str) -> None:
+        """Print the step with its time."""
+        self.failed(title)
+        if not self.quiet:
+            remark = f"  {outcome}" if outcome else ""
+            self.console.print(Text(f"{seconds:6.1f} s  {title}{remark and ':'}{remark}"), soft_wrap=True)
+
+    def failed(self, title: str) -> None:
+        """Take the spinner away."""
+        if self.status:
+            self.status.stop()
+            self.status = None
+
+    def advanced(self, title: str, done: int, total: int) -> None:
+        """Show how far a download is."""
+        if self.status:
+            of_total = f" of {total / 1e6:.0f}" if total else ""
+            self.status.update(Text(f"{title} … {done / 1e6:.0f}{of_total} MB"))
+
+    def noted(self, remark: str) -> None:
+        """Show where the step is."""
+        if self.status:
+            self.status.update(Text(f"{self.title} … {remark}"))
+
+    def told(self, line: str) -> None:
+        """Print a line as it is."""
+        if not self.quiet:
+            self.console.print(Text(line, style="dim"), soft_wrap=True)
+
+    def warned(self, message: str) -> None:
+        """Print a warning."""
+        self.console.print(Text("warning: ", style="bold yellow") + Text(message), soft_wrap=True)
+
+
+def print_table(report: Report) -> None:
+    """Print a row per model and backend, and below the table what would not fit into it.
+
+    Where everything failed there is no table: the errors say all there is to say.
+    """
+    if all(result.status == "failed" for result in report.results):
+        return
+    steps = list(dict.fromkeys(result.next_step for result in report.results if result.status == "deferred"))
+    wide = _table(report.results, steps, with_path=True)
+    console = Console(highlight=False, soft_wrap=True)
+    unbounded = console.options.update(max_width=PIPE_WIDTH)
+    fits = not console.is_terminal or console.measure(wide, options=unbounded).maximum <= console.width
+    with console.capture() as capture:
+        console.width = max(console.width, PIPE_WIDTH)
+        console.print(wide if fits else _table(report.results, steps, with_path=False))
+        for result in report.results:
+            if result.path and not fits:
+                console.print(f"{result.name}: {_relative(result.path)}", markup=False)
+            if result.status in ("deferred", "skipped"):
+                console.print(f"{result.name}: {', '.join(result.notes)}", markup=False)
+            for line in _optimized(result.optimization):
+                console.print(f"{result.name}: {line}", markup=False)
+        for number, step in enumerate(steps, 1):
+            console.print(f"\n[{number}] {step}", markup=False)
+        if steps:
+            console.print(f"\n{FINISHING}", markup=False)
+    # Not by rich itself, which answers a reader that has gone with an exit code of its own.
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) -> Table:
+    """Return the table; without paths and live checks, and with headings in two lines it fits an 80-column terminal."""
+    worst, step = ("worst difference", "next step") if with_path else ("worst\ndifference", "next\nstep")
+    lowered = any(result.precision != "fp32" for result in results)
+    headings = [
+        "model",
+        "backend",
+        *(["precision"] if lowered else []),
+        "version",
+        "status",
+        "batch",
+        worst,
+        *(["live check", "path"] if with_path else []),
+        step,
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("version", "batch") else "left")
+    for result in results:
+        cells: list[str | Text] = [
+            result.name,
+            result.backend,
+            *([result.precision] if lowered else []),
+            str(result.version or "-"),
+            Text(result.status, style=STATUS_STYLES[result.status]),
+            "-" if result.max_batch_size is None else str(result.max_batch_size),
+            _worst(result.verification),
+            *([_live(result.verification), _relative(result.path) if result.path else "-"] if with_path else []),
+            f"[{steps.index(result.next_step) + 1}] below" if result.next_step in steps else "-",
+        ]
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+    return table
+
+
+def _optimized(optimization: Optimization) -> Iterator[str]:
+    """Yield what was done to a model and what that costs."""
+    if optimization.done:
+        yield "; ".join(optimization.done)
+    if optimization.kept:
+        yield f"kept precise: {', '.join(optimization.kept)}"
+    reached = optimization.accuracy
+    if reached:
+        yield f"{reached.measured} {reached.value:.1%} of {reached.samples} samples (the source: {reached.source:.1%})"
+
+
+def _worst(verification: Verification) -> str:
+    if verification.passed is None or verification.max_rel_diff is None:
+        return "-"
+    return f"{verification.max_rel_diff:.1e}"
+
+
+def _live(verification: Verification) -> str:
+    return verification.live.status if verification.live else "-"
+
+
+def _relative(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def print_json(report: Report) -> None:
+    """Print the report as one JSON object."""
+    document = {
+        "repository": str(report.repository),
+        "results": [_result_document(result) for result in report.results],
+        "seconds": {step: round(seconds, 3) for step, seconds in report.seconds.items()},
+    }
+    click.echo(json.dumps(document, indent=2))
+
+
+def _result_document(result: Result) -> dict[str, Any]:
+    verification = asdict(result.verification)
+    document: dict[str, Any] = {
+        "model": result.model,
+        "backend": result.backend,
+        "precision": result.precision,
+        "name": result.name,
+        "version": result.version,
+        "status": result.status,
+        "path": str(result.path) if result.path else None,
+        "max_batch_size": result.max_batch_size,
+        "verification": verification,
+        "optimization": asdict(result.optimization),
+        "client": str(result.client) if result.client else None,
+        "next_step": result.next_step,
+        "notes": list(result.notes),
+    }
+    if result.failure:
+        document["error"] = {"message": result.failure.message, "exit_code": result.failure.exit_code}
+    return document
+
+
+def tell_failures(report: Report, strict: bool) -> int:
+    """Print every error of a run once, and return the exit code of the first; an interrupt comes before all."""
+    failures = list(dict.fromkeys(result.failure for result in report.results if result.failure))
+    deferred = [result.name for result in report.results if result.status == "deferred"]
+    if strict and deferred and not failures:
+        failures = [DeferredError(f"{', '.join(deferred)} can't be finished on this machine")]
+    for failure in failures:
+        tell(str(failure))
+    if report.interrupted:
+        tell("interrupted: what the report calls published stands, nothing else was changed")
+        return INTERRUPTED
+    return failures[0].exit_code if failures else 0

@@ -1,0 +1,1 @@
+"""ONNX graphs: read, walked, edited, written, run and tapped."""

@@ -1,0 +1,1 @@
+"""What a user asks for: flags and modelrepo.toml, read and resolved."""

@@ -1,0 +1,1 @@
+"""The story of `generate`, and the rows that it reports."""

@@ -1,0 +1,108 @@
+"""The key that tells, before any framework is imported, whether a model would come out as it did last time."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from generator import sources
+from generator.configuration.decisions import TEMPLATE, TEMPLATES
+from generator.errors import SourceError
+from generator.export import EXPORTERS
+from generator.optimize import recipe_of
+from generator.options.fields import idle
+from generator.sources.formats import refuse_pipe
+from generator.specs.tensors import Calibration, Choice, Options
+from generator.system.digests import digest_tree, sha256_of
+
+# Options that say where a model goes, or what may be done to get it, and not what it is.
+NOT_CONTENT = (
+    "repository",
+    "backends",
+    "precision",
+    "name_template",
+    "plan_builder",
+    "allow_untrained",
+    "trust_source",
+    "verify",
+    "live_check",
+    "client_dir",
+)
+# Options that name files: their content counts, wherever they lie.
+FILES = ("weights", "config_patch", "templates", "samples", "calibration")
+SIMPLIFYING = ("onnxslim",)
+ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")
+
+
+@dataclass(frozen=True)
+class ContentKey:
+    """The digest, and what it was taken over: the options and the versions of the tools."""
+
+    digest: str
+    options: dict[str, Any]
+    tools: dict[str, str]
+
+
+def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
+    """Digest what decides a published model: source, weights, options, templates and tool versions.
+
+    Files count by content, and options only where they matter. Raises SourceError for a model or weights that are no
+    file.
+    """
+    source, model = sources.find(options.model)
+    recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
+    ignored = {*NOT_CONTENT, *idle(choice, options)}
+    written = _plain({field: value for field, value in asdict(options).items() if field not in ignored})
+    packages = {
+        *ALWAYS,
+        *source.PACKAGES,
+        *(recipe.PACKAGES if recipe else ()),
+        *(SIMPLIFYING if options.simplify else ()),
+        *(package for framework in source.FRAMEWORKS for package in EXPORTERS[framework].PACKAGES),
+    }
+    tools = {package: version for package in sorted(packages) if (version := _version(package))}
+    tools |= recipe.TOOLS if recipe else {}
+    contents = {
+        "source": [sha256_of(file) for file in source.files(model)],
+        "weights": _weights_digest(options.weights),
+        "config_patch": options.config_patch and sha256_of(options.config_patch),
+        "templates": options.templates and digest_tree(options.templates),
+        "samples": options.samples and digest_tree(options.samples),
+        "calibration": None if "calibration" in ignored else _calibration_digest(options.calibration),
+        "template": sha256_of(TEMPLATES / TEMPLATE),
+    }
+    counted = {field: value for field, value in written.items() if field not in FILES}
+    document = {"name": name, "choice": str(choice), "options": counted, "tools": tools, "contents": contents}
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return ContentKey(digest, written, tools)
+
+
+def _calibration_digest(calibration: Calibration) -> dict[str, str] | str:
+    return digest_tree(calibration.path) if calibration.path else f"{calibration.count} random"
+
+
+def _weights_digest(weights: str) -> str:
+    if weights in ("pretrained", "random"):
+        return weights
+    try:
+        refuse_pipe(Path(weights))
+        return sha256_of(Path(weights))
+    except OSError as error:
+        raise SourceError(
+            f"can't read weights from {weights!r}: {error.strerror}",
+            "Weights are pretrained, random, or the path of a .pth, .pt or .safetensors file",
+        ) from error
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON would give it back, so that what is digested is what a manifest holds."""
+    return json.loads(json.dumps(value, default=str))

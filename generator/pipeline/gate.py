@@ -1,0 +1,17 @@
+"""What a staged model must pass before it is published, handed to the pipeline by whoever can check more."""
+
+from typing import Protocol
+
+from generator.pipeline.staging import Proven
+from generator.repository.repository import StagedModel
+from generator.specs.tensors import Live, Options
+
+
+class Gate(Protocol):
+    """A check of staged models."""
+
+    def expect(self, backend: str, options: Options) -> None:
+        """Note that a model is on its way: what takes time to get ready may be begun."""
+
+    def check(self, staged: StagedModel, proven: Proven, options: Options) -> Live:
+        """Return what was found; VerificationError for a model that may not be published."""

@@ -1,0 +1,219 @@
+"""What is laid out in the staging folder: a model as Triton will serve it, or a plan to build elsewhere."""
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from generator.backends import BACKENDS
+from generator.configuration import decisions
+from generator.configuration.decisions import LABELS, ConfigPlan, ConfigWriter
+from generator.pipeline.rows import Target
+from generator.plans import reference
+from generator.plans.store import COMPANIONS
+from generator.progress import Progress
+from generator.repository.manifest import PendingPlan, Provenance, SourceRecord
+from generator.repository.repository import CONFIG, Repository, StagedModel
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Artifact, Deferred, Export, Optimization, Options, Order, Verification
+from generator.system.digests import record_files
+from generator.system.files import link_or_copy
+from generator.tensorrt.plan_spec import PlanSpec
+from generator.tensorrt.proof import plan_precision
+from generator.triton.releases import release_named
+from generator.verification.comparison import Precision
+from generator.verification.datasets import NOTHING, Dataset
+from generator.verification.remembered import Remembered
+
+CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is served as it was verified"
+
+
+@dataclass(frozen=True)
+class Proven:
+    """An exported model with what verification says of it, and the largest batch that Triton may form.
+
+    ``reference`` is a run that answers as the served model must: the source's, or that of the variant that was proven
+    against it, with the answers that were asked for; ``precision`` is how far another run of it may answer differently,
+    None for FP32. ``twin`` computes the same where ONNX Runtime's CPU lacks operators of that variant. ``samples`` are
+    the user's.
+    """
+
+    source: SourceModel
+    reference: Remembered
+    export: Export
+    verification: Verification
+    max_batch_size: int
+    notes: tuple[str, ...]
+    optimization: Optimization = field(default_factory=Optimization)
+    precision: Precision | None = None
+    twin: Path | None = None
+    samples: Dataset = NOTHING
+
+    @property
+    def closed(self) -> "Proven":
+        """The same without optional inputs, and samples that give them: for what has their values as constants."""
+        optional = [spec.name for spec in self.export.signature.inputs if spec.optional]
+        if not optional:
+            return self
+        return replace(
+            self,
+            export=replace(self.export, signature=self.export.signature.required),
+            notes=(*self.notes, f"{', '.join(optional)} can't be given: {CONSTANT}"),
+            samples=self.samples.only(lambda pool, row: pool.arrays.keys().isdisjoint(optional)),
+        )
+
+
+@dataclass(frozen=True)
+class PreparedPlan:
+    """A target that is built once it is prepared: what it is built from, and its entry in ``plans.lock``.
+
+    ``here`` says that this machine can build it.
+    """
+
+    folder: Path
+    entry: PendingPlan
+    here: bool
+
+
+def prepare(
+    target: Target,
+    options: Options,
+    proven: Proven,
+    writer: ConfigWriter,
+    repository: Repository,
+    folder: Path,
+    progress: Progress,
+) -> StagedModel | PreparedPlan:
+    """Lay out what a backend serves, or what is needed to build it elsewhere, below ``folder``."""
+    served = _as_served(target, proven)
+    for note in served.notes[len(proven.notes) :]:
+        progress.warn(f"{target.name}: {note}")
+    proven = served
+    config = config_plan(target, options, proven)
+
+    def render(version: int) -> str:
+        return writer.render(config, version, repository.versions(target.name))
+
+    version = repository.next_version(target.name)
+    text = render(version)
+    work = folder / f"{target.name}.work"
+    work.mkdir()
+    built = BACKENDS[target.choice.backend].build(
+        Order(
+            export=proven.export,
+            precision=target.choice.precision,
+            max_batch_size=decisions.max_batch_size(text),
+            preferred_batch_sizes=config.preferred_batch_sizes,
+            release=release_named(options.target_release),
+            options=options,
+            folder=repository.plan_folder(target.name),
+            work=work,
+            progress=progress,
+        )
+    )
+    if isinstance(built, Deferred):
+        return _stage_plan(target, options, proven, built, text, version, folder / f"{target.name}.plan")
+    model = folder / target.name
+    _lay_out(built, model / str(version))
+    _copy_companions(proven.source, model / str(version))
+    _write_labels(model, text, proven)
+    return StagedModel(
+        name=target.name,
+        backend=target.choice.backend,
+        folder=model,
+        files=record_files(model),
+        max_batch_size=decisions.max_batch_size(text),
+        render=render,
+        provenance=_provenance(target, proven),
+    )
+
+
+def _write_labels(folder: Path, config: str, proven: Proven) -> None:
+    if f'label_filename: "{LABELS}"' in config:
+        (folder / LABELS).write_text("".join(f"{label}\n" for label in proven.source.labels), "utf-8")
+
+
+def _stage_plan(
+    target: Target, options: Options, proven: Proven, built: Deferred, config: str, version: int, folder: Path
+) -> PreparedPlan:
+    folder.mkdir()
+    for file in proven.export.files:
+        copy = folder / file.relative_to(proven.export.path.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, copy)
+    (folder / CONFIG).write_text(config, "utf-8")
+    _write_labels(folder, config, proven)
+    _copy_companions(proven.source, folder / COMPANIONS)
+    reference.write_reference(  # also with --no-verify: that a plan is proven is a promise of its own
+        folder,
+        proven.twin or folder / proven.export.path.name,
+        proven.export.signature,
+        PlanSpec.of(built.inputs).profiles,
+        options.tolerance or plan_precision(target.choice.precision).tolerance,
+        options.seed,
+    )
+    entry = PendingPlan(
+        reason=built.reason,
+        command=built.command,
+        inputs=built.inputs,
+        max_batch_size=decisions.max_batch_size(config),
+        provenance=_provenance(target, proven),
+        files=record_files(folder),
+        version=version,
+    )
+    return PreparedPlan(folder, entry, built.here)
+
+
+def _lay_out(artifact: Artifact, folder: Path) -> None:
+    for name, path in artifact.files.items():
+        link_or_copy(path, folder / name)
+
+
+def _copy_companions(source: SourceModel, folder: Path) -> None:
+    """Copy the files that belong to a model: they are the user's, who may edit them, and links in a cache."""
+    for name, path in source.companions.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / name)
+
+
+def config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan:
+    """Decide what the configuration of a target says; OptionError for profiles that do not fit the model."""
+    proven = _as_served(target, proven)
+    weights = proven.source.weights
+    parameters = {"source": proven.source.reference, "weights": f"{weights.kind}: {weights.detail}"}
+    if weights.untrained:
+        parameters["untrained"] = "true"
+    return decisions.plan(
+        target.name,
+        target.choice,
+        options,
+        proven.export.signature,
+        proven.max_batch_size,
+        proven.source.labels,
+        parameters,
+        proven.export.answers_zeros,
+    )
+
+
+def _as_served(target: Target, proven: Proven) -> Proven:
+    return proven if BACKENDS[target.choice.backend].TRITON_NAME == "onnxruntime" else proven.closed
+
+
+def _provenance(target: Target, proven: Proven) -> Provenance:
+    source, export = proven.source, proven.export
+    return Provenance(
+        key=target.key.digest,
+        source=SourceRecord(
+            reference=source.reference,
+            weights=source.weights,
+            preprocess=source.preprocess,
+            exporter=export.exporter,
+            opset=export.opset,
+            ir_version=export.ir_version,
+            notes=proven.notes,
+            inputs=export.signature.inputs,
+        ),
+        options=target.key.options,
+        tools=target.key.tools,
+        verification=proven.verification,
+        optimization=proven.optimization,
+    )

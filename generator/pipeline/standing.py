@@ -1,0 +1,68 @@
+"""What stands in a repository already, and needs no work: told without importing any framework."""
+
+import glob
+
+from generator.pipeline import rows
+from generator.pipeline.rows import Target
+from generator.plans import status
+from generator.progress import Progress
+from generator.repository.manifest import PendingPlan, Provenance
+from generator.repository.repository import Published, Repository
+from generator.specs.tensors import Options, Result
+
+
+def find(target: Target, options: Options, repository: Repository, progress: Progress) -> Result | None:
+    """Return the row of a target that is published and in force; None where work is needed."""
+    newest = repository.newest(target.name)
+    if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, options):
+        if newest.untrained:
+            progress.warn(f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing")
+        for file in repository.edited(newest):
+            progress.warn(
+                f"{file} was edited by hand and is left as it is; "
+                "to have the edits in every version, put them in a file for --config-patch"
+            )
+        return rows.published(target, Published("unchanged", newest), repository)
+    return None
+
+
+def pending(target: Target, options: Options, repository: Repository) -> PendingPlan | None:
+    """Return the entry of a target whose plan is prepared, and only to be built; None where work is needed before."""
+    plan = repository.pending_plan(target.name)
+    if plan is None or not _is_wanted(plan.provenance, target, options):
+        return None
+    return plan if status.stand(target.name, repository, ()).status not in ("superseded", "damaged") else None
+
+
+def reactivate(target: Target, options: Options, repository: Repository) -> Result | None:
+    """Finish a publish that broke off before its last step, where that is all there is to do."""
+    newest = repository.newest(target.name)
+    if newest is None or not _is_wanted(newest.provenance, target, options):
+        return None
+    with repository.locked():
+        activated = repository.activate(target.name)
+    return rows.published(target, activated, repository) if activated else None
+
+
+def _passed_live(provenance: Provenance) -> bool:
+    live = provenance.verification.live
+    return live is not None and live.status == "passed"
+
+
+def _is_wanted(provenance: Provenance, target: Target, options: Options) -> bool:
+    """Tell whether what was made then is what would be made now, and proven if that is asked for."""
+    return (
+        provenance.key == target.key.digest
+        and (provenance.verification.passed is not None or not options.verify)
+        and (options.live_check != "require" or _passed_live(provenance))
+        and _has_wanted_weights(provenance, options)
+    )
+
+
+def _has_wanted_weights(provenance: Provenance, options: Options) -> bool:
+    """Tell whether the weights are those asked for: random ones in their place stand while allowed and none arrived."""
+    weights = provenance.source.weights
+    if not weights.untrained or options.weights == "random":
+        return True
+    arrived = glob.glob(weights.expected_at) if weights.expected_at else []  # noqa: PTH207 - a Path has no absolute ones
+    return options.allow_untrained and not arrived

@@ -1,0 +1,242 @@
+"""The manifest of a published version: where it came from, what belongs to it, and how it was proven."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from generator.errors import RepositoryError
+from generator.specs.tensors import (
+    Accuracy,
+    Domain,
+    Live,
+    Optimization,
+    TensorSpec,
+    Tolerance,
+    Verification,
+    Weights,
+    Worst,
+)
+from generator.system.digests import FileRecord, are_intact, content_of
+
+SCHEMA = 1
+
+
+def _check(document: Mapping[str, Any], **kinds: type | tuple[type, ...]) -> None:
+    """Raise TypeError where a value is of another type than it is written in; a missing one is another's to notice."""
+    for name, kind in kinds.items():
+        if name in document and not isinstance(document[name], kind):
+            raise TypeError(f"{name} is {document[name]!r}")
+
+
+def tolerance_of(document: Mapping[str, Any]) -> Tolerance:
+    """Read what ``dataclasses.asdict`` and JSON made of one; TypeError where it is damaged."""
+    _check(document, relative=(int, float), absolute=(int, float))
+    return Tolerance(**document)
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """What a model was made from, and how: ``preprocess`` is how a client prepares an input.
+
+    ``inputs`` are what it takes, with the values that each may have; manifests of earlier releases have none.
+    """
+
+    reference: str
+    weights: Weights
+    preprocess: Mapping[str, Any] | None
+    exporter: str
+    opset: int
+    ir_version: int
+    notes: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlanProof:
+    """How a TensorRT plan was compared with ONNX Runtime on the GPU that it was built on.
+
+    ``cases`` are the inputs that both were asked; ``max_rel_diff`` is the largest difference over the largest magnitude
+    of the same sample's output; ``tolerance`` is the limit that held: the user's, or that of the precision.
+    """
+
+    cases: int
+    max_rel_diff: float
+    tolerance: Tolerance
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "PlanProof":
+        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        _check(document, cases=int, max_rel_diff=(int, float))
+        return cls(**{**document, "tolerance": tolerance_of(document["tolerance"])})
+
+
+@dataclass(frozen=True)
+class BuiltPlan:
+    """A TensorRT plan: its SHA-256 (hex), what it was built from, where, and how it was proven; None for not at all.
+
+    ``inputs`` are those of its entry in ``plans.lock`` when it was built. ``compute_capability`` is that of the GPU,
+    such as "8.9", ``tensorrt`` the version in the plan's header, and ``way`` says what built it: process, container, or
+    build-plans, the service of docker-compose.yml.
+    """
+
+    sha256: str
+    inputs: Mapping[str, Any]
+    gpu: str
+    compute_capability: str
+    tensorrt: str
+    way: str
+    created: str
+    proof: PlanProof | None = None
+
+    def is_proven(self, limit: Tolerance) -> bool:
+        """Tell whether its answers were compared with this limit, and held it."""
+        return self.proof is not None and self.proof.tolerance == limit
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "BuiltPlan":
+        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        _check(document, sha256=str, inputs=Mapping, gpu=str, compute_capability=str, tensorrt=str, way=str)
+        proof = document.get("proof")
+        return cls(**{**document, "proof": PlanProof.of(proof) if proof else None})
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Enough to make a version again, and to tell how it was proven.
+
+    ``plans`` are the TensorRT plans of the version, one for each compute capability.
+    """
+
+    key: str
+    source: SourceRecord
+    options: Mapping[str, Any]
+    tools: Mapping[str, str]
+    verification: Verification
+    plans: tuple[BuiltPlan, ...] = ()
+    optimization: Optimization = field(default_factory=Optimization)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Provenance":
+        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        _check(document, key=str, options=Mapping)
+        source, found = dict(document["source"]), dict(document["verification"])
+        source.update(
+            weights=Weights(**source["weights"]),
+            notes=tuple(source["notes"]),
+            inputs=tuple(_tensor(tensor) for tensor in source.get("inputs", ())),
+        )
+        found.update(mixing=tuple(found["mixing"]), notes=tuple(found["notes"]))
+        if found.get("live"):
+            found["live"] = Live(**{**found["live"], "notes": tuple(found["live"]["notes"])})
+        if found["worst"]:
+            found["worst"] = Worst(**{**found["worst"], "index": tuple(found["worst"]["index"])})
+        return cls(
+            **{
+                **document,
+                "source": SourceRecord(**source),
+                "verification": Verification(**found),
+                "plans": tuple(BuiltPlan.of(plan) for plan in document.get("plans", ())),
+                "optimization": _optimization(document.get("optimization", {})),
+            }
+        )
+
+
+def _optimization(document: Mapping[str, Any]) -> Optimization:
+    """Read what was done to a model; of an earlier release's, nothing."""
+    lists = {name: tuple(document[name]) for name in ("done", "kept") if name in document}
+    accuracy = document.get("accuracy")
+    return Optimization(**{**document, **lists, "accuracy": Accuracy(**accuracy) if accuracy else None})
+
+
+def _tensor(document: Mapping[str, Any]) -> TensorSpec:
+    lists = {name: tuple(document["domain"].get(name, ())) for name in ("choices", "center", "spread")}
+    domain = Domain(**{**document["domain"], **lists})
+    shape = tuple(document["shape"])
+    sizes = {dim: tuple(each) for dim, each in document.get("sizes", {}).items()}
+    return TensorSpec(**{**document, "shape": shape, "domain": domain, "sizes": sizes})
+
+
+@dataclass(frozen=True)
+class PendingPlan:
+    """An entry of ``plans.lock``: a plan to build elsewhere, why, and the command that builds it from ``files``.
+
+    ``inputs`` are a PlanSpec as JSON, and the arguments of ``trtexec``. ``version`` is the one that the prepared
+    config.pbtxt was rendered for; entries of earlier releases have none, and can't be built.
+    """
+
+    reason: str
+    command: str
+    inputs: Mapping[str, Any]
+    max_batch_size: int
+    provenance: Provenance
+    files: Mapping[str, FileRecord]
+    version: int | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "PendingPlan":
+        """Read an entry; KeyError or TypeError where it is damaged."""
+        _check(document, reason=str, command=str, inputs=Mapping, max_batch_size=int, version=(int, type(None)))
+        _check(document["provenance"]["options"], seed=int, version_policy=(Mapping, type(None)))
+        files = {name: FileRecord(**record) for name, record in document["files"].items()}
+        known = {name: value for name, value in document.items() if name != "status"}  # of earlier releases
+        return cls(**{**known, "files": files, "provenance": Provenance.of(document["provenance"])})
+
+    @property
+    def precision(self) -> str:
+        """The precision that the plan has, or will have."""
+        return str(self.inputs.get("precision", "fp32"))
+
+    def is_intact(self, folder: Path) -> bool:
+        """Tell whether every prepared file is as it was."""
+        return are_intact(self.files, folder)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One published version: files are named relative to the model's folder; ``config`` is the text that serves it."""
+
+    name: str
+    version: int
+    backend: str
+    created: str
+    max_batch_size: int
+    config: str
+    files: Mapping[str, FileRecord]
+    provenance: Provenance
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the model's weights were never trained."""
+        return self.provenance.source.weights.untrained
+
+    @property
+    def sidecars(self) -> dict[str, FileRecord]:
+        """The files beside the version folders, which all versions share."""
+        return {name: record for name, record in self.files.items() if "/" not in name}
+
+    def content(self) -> dict[str, str]:
+        """Return the digest of every file, whatever the version's number."""
+        return content_of(self.files)
+
+    def is_intact(self, folder: Path) -> bool:
+        """Tell whether the version's own files are as they were published, and those beside it are there."""
+        own = {name: record for name, record in self.files.items() if name not in self.sidecars}
+        return are_intact(own, folder) and all((folder / name).exists() for name in self.sidecars)
+
+    def to_json(self) -> str:
+        """Return the manifest as indented JSON."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read(path: Path) -> Manifest:
+    """Read a manifest; RepositoryError for one that is damaged or from a newer release."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        if document.pop("schema") != SCHEMA:
+            raise RepositoryError(f"{path} was written by another release of modelrepo", "Upgrade modelrepo")
+        files = {name: FileRecord(**record) for name, record in document.pop("files").items()}
+        return Manifest(files=files, provenance=Provenance.of(document.pop("provenance")), **document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RepositoryError(f"the manifest {path} is damaged: {error!r}", "Restore it from a backup") from error

@@ -1,0 +1,323 @@
+"""The model repository on disk: layout, versions, lock, staging and atomic publishing.
+
+The repository's root holds served models and nothing else, because Triton takes every folder there for a model. All
+else lies beside it, on the same file system, in ``.modelrepo/<name of the root>/``::
+
+    lock                      serialises writers
+    staging/<run>/            what a run has not published yet
+    manifests/<model>/1.json  one for each published version
+    plans.lock, plans/        plans that are to be built elsewhere
+    replaced/<model>/         configurations that were edited by hand before they were replaced
+"""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from generator.errors import RepositoryError
+from generator.plans.store import PlanStore
+from generator.repository import manifest as manifests
+from generator.repository.manifest import BuiltPlan, Manifest, PendingPlan, Provenance
+from generator.system.digests import FileRecord, content_of
+from generator.system.files import replace_undoably, sync_folder, sync_tree
+from generator.system.interrupts import interrupts_kept_back
+
+CONFIG = "config.pbtxt"
+LOCK_TIMEOUT_SECONDS = 60.0
+LARGEST_VERSION = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class StagedModel:
+    """A model that is ready to be published from ``folder``, a folder of its own with a version folder in it.
+
+    ``files`` records what is in it, by relative path. ``render`` returns the text of config.pbtxt for a version, which
+    is only certain once the lock is held.
+    """
+
+    name: str
+    backend: str
+    folder: Path
+    files: Mapping[str, FileRecord]
+    max_batch_size: int
+    render: Callable[[int], str]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a staged model."""
+
+    status: Literal["published", "unchanged"]
+    manifest: Manifest
+    notes: tuple[str, ...] = ()
+
+
+class Repository:
+    """A model repository and the state beside it. Making one touches nothing; ``preflight`` only looks."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve() if root.exists() else root.absolute()
+        self.state = self.root.parent / ".modelrepo" / self.root.name
+        self.plans = PlanStore(self.state)
+
+    # --- looking
+
+    def preflight(self, name: str) -> None:
+        """Raise RepositoryError where publishing under this name is bound to fail; costs no work."""
+        if self.root.exists() and not self.root.is_dir():
+            raise RepositoryError(f"the repository {self.root} is a file", "Name a folder with --repository")
+        if self.root.is_symlink():
+            raise RepositoryError(f"the repository {self.root} is a link to nowhere", "Make the folder it points to")
+        existing = next(folder for folder in (self.root.parent, *self.root.parent.parents) if folder.exists())
+        for folder in (existing, self.root):
+            if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+                raise RepositoryError(f"can't write in {folder}", "Name another folder with --repository")
+        if self.root.exists() and self.root.stat().st_dev != self.root.parent.stat().st_dev:
+            raise RepositoryError(
+                f"{self.root} is a mount point, so models can't be moved into it in one step",
+                f"Use a folder inside it: --repository {self.root / 'models'}",
+            )
+        self._refuse_foreign(name)
+
+    def _refuse_foreign(self, name: str) -> None:
+        folder = self.root / name
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not self.manifests(name))):
+            raise RepositoryError(
+                f"{folder} was not made by modelrepo (it has no manifests in {self.state / 'manifests'})",
+                "Move it away, or publish under another name with --name-template",
+            )
+
+    def manifests(self, name: str) -> list[Manifest]:
+        """Return the manifests of a model's published versions, oldest first."""
+        files = [file for file in (self.state / "manifests" / name).glob("*.json") if file.stem.isdecimal()]
+        return [manifests.read(file) for file in sorted(files, key=lambda file: int(file.stem))]
+
+    def newest(self, name: str) -> Manifest | None:
+        """Return the newest published version that is intact in the repository, if the newest is."""
+        known = self.manifests(name)
+        return known[-1] if known and known[-1].is_intact(self.root / name) else None
+
+    def config_text(self, name: str) -> str | None:
+        """Return the configuration in force, or None where there is none."""
+        try:
+            return (self.root / name / CONFIG).read_text("utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            return None
+
+    def versions(self, name: str) -> set[int]:
+        """Return the numbers of the versions that stand in the model's folder."""
+        folder = self.root / name
+        # Triton reads the leading digits of a folder's name, so "2.tmp" stands for 2 as well.
+        digits = [re.match(r"\s*\+?(\d+)", entry.name) for entry in (folder.iterdir() if folder.is_dir() else ())]
+        numbers = {int(match.group(1)) for match in digits if match}
+        if max(numbers, default=0) > LARGEST_VERSION:
+            raise RepositoryError(
+                f"{folder} holds the version folder {max(numbers)}, whose number makes Triton abort", "Move it away"
+            )
+        return numbers
+
+    def next_version(self, name: str) -> int:
+        """Return a number above every version that stands in the model's folder or ever had a manifest."""
+        return max({0, *self.versions(name), *(manifest.version for manifest in self.manifests(name))}) + 1
+
+    # --- writing
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Provide an empty folder on the repository's file system, and remove it and all traces of it afterwards."""
+        base = self.state / "staging"
+        made = make_folders(base)
+        folder = base / uuid.uuid4().hex
+        try:
+            self._sweep(base)
+            with FileLock(f"{folder}.lock", timeout=0):
+                folder.mkdir()
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder)
+                    Path(f"{folder}.lock").unlink()
+        finally:
+            with suppress(OSError):  # not empty: other runs are staging, or something was published
+                base.rmdir()
+                for created in reversed(made[:-1]):
+                    created.rmdir()
+
+    def _sweep(self, base: Path) -> None:
+        """Remove what killed runs left: staging folders whose lock nobody holds."""
+        for lock in base.glob("*.lock"):
+            with suppress(Timeout), FileLock(lock, timeout=0):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the repository's lock, with interrupts kept back until it is released."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), interrupts_kept_back():
+                yield
+        except Timeout:
+            raise RepositoryError(
+                f"another process has been publishing in {self.root} for {LOCK_TIMEOUT_SECONDS:.0f} seconds",
+                "Wait for it, then run the command again",
+            ) from None
+
+    def publish(self, staged: StagedModel) -> Published:
+        """Make a staged model the served version; call it with the lock held.
+
+        The version folder appears by one rename and ``config.pbtxt`` is replaced last, so Triton sees the version
+        whole or not at all. Content that is published already makes no new version.
+        """
+        self._refuse_foreign(staged.name)
+        newest = self.newest(staged.name)
+        if newest and newest.content() == content_of(staged.files) and newest.config == staged.render(newest.version):
+            return self._refresh(staged, newest)
+        version = self.next_version(staged.name)
+        _number(staged.folder, version)
+        manifest = Manifest(
+            name=staged.name,
+            version=version,
+            backend=staged.backend,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            max_batch_size=staged.max_batch_size,
+            config=staged.render(version),
+            files={_numbered(name, version): record for name, record in staged.files.items()},
+            provenance=staged.provenance,
+        )
+        (staged.folder / CONFIG).write_text(manifest.config, "utf-8")
+        notes = self._keep_edits(staged.name)
+        sync_tree(staged.folder)
+        self._commit(staged.folder, manifest)
+        return Published("published", manifest, notes)
+
+    def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
+        """Record how published content was made and proven this time; put a missing configuration back."""
+        provenance = staged.provenance
+        if provenance.verification.passed is None:  # not to have looked again takes no proof away
+            provenance = replace(newest.provenance, key=provenance.key)
+        manifest = replace(newest, provenance=provenance)
+        self._write(self._manifest_path(manifest), manifest.to_json())
+        return self.activate(manifest.name) or Published("unchanged", manifest)
+
+    def in_force(self, manifest: Manifest) -> bool:
+        """Tell whether a version is what Triton serves: its configuration, or one edited by hand, is in place."""
+        current = self.config_text(manifest.name)
+        others = {other.config for other in self.manifests(manifest.name)} - {manifest.config}
+        return current is not None and current not in others
+
+    def edited(self, manifest: Manifest) -> tuple[Path, ...]:
+        """Return the files beside the version folders that were edited by hand since this version was published."""
+        folder = self.root / manifest.name
+        edited = [folder / name for name, record in manifest.sidecars.items() if not record.matches(folder / name)]
+        if self.config_text(manifest.name) not in {each.config for each in self.manifests(manifest.name)}:
+            edited.append(folder / CONFIG)
+        return tuple(file for file in edited if file.exists())
+
+    def activate(self, name: str) -> Published | None:
+        """Put the newest version's configuration in force if another's is; call it with the lock held."""
+        newest = self.newest(name)
+        if newest is None or self.in_force(newest):
+            return None
+        self._write(self.root / name / CONFIG, newest.config)
+        return Published("published", newest, ("its files stood in the repository already",))
+
+    def _commit(self, staged: Path, manifest: Manifest) -> None:
+        """Move a staged model in: the manifest first, the version by one rename, the configuration last.
+
+        Until the configuration is replaced Triton serves what it served, so all before it can be undone.
+        """
+        target = self.root / manifest.name
+        undo = ExitStack()
+        try:
+            undo.callback(self._manifest_path(manifest).unlink, missing_ok=True)
+            self._write(self._manifest_path(manifest), manifest.to_json())
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not target.exists() or not any(target.iterdir()):
+                staged.rename(target)
+            else:
+                for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == CONFIG):
+                    replace_undoably(target / entry.name, entry, undo)
+        except BaseException:
+            undo.close()
+            raise
+        sync_folder(target)
+        sync_folder(self.root)
+
+    def _keep_edits(self, name: str) -> tuple[str, ...]:
+        """Copy what was edited by hand to a safe place before it is replaced."""
+        known = self.manifests(name)
+        kept = []
+        for file in self.edited(known[-1]) if known else ():
+            copy = self._replaced(name) / file.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, copy)
+            kept.append(f"{file.name} had been edited by hand; the edited one is kept as {copy}")
+        return tuple(kept)
+
+    def _replaced(self, name: str) -> Path:
+        return self.state / "replaced" / name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+
+    def _manifest_path(self, manifest: Manifest) -> Path:
+        return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
+
+    # --- plans that are built elsewhere
+
+    def plan_folder(self, name: str) -> Path:
+        """Return where a deferred model's prepared files lie."""
+        return self.plans.folder(name)
+
+    def pending_plan(self, name: str) -> PendingPlan | None:
+        """Return a deferred model's entry in ``plans.lock`` if the files it needs are as they were."""
+        return self.plans.intact(name)
+
+    def defer(self, name: str, folder: Path, plan: PendingPlan) -> None:
+        """Keep prepared files, and the entry in ``plans.lock`` that finishes them; call it with the lock held."""
+        self.plans.defer(name, folder, plan, self._replaced(name), self._write)
+
+    def keep_plan(self, name: str, plan: Path, built: BuiltPlan) -> Path:
+        """Keep a finished plan beside what it was built from; call it with the lock held."""
+        return self.plans.keep(name, plan, built, self._write)
+
+    def _write(self, path: Path, text: str) -> None:
+        """Replace a file in one step; the new one is written in the state folder, where Triton does not look."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _numbered(name: str, version: int) -> str:
+    folder, slash, rest = name.partition("/")
+    return f"{version}/{rest}" if slash else folder
+
+
+def _number(folder: Path, version: int) -> None:
+    current = next(entry for entry in folder.iterdir() if entry.is_dir())
+    if current.name != str(version):
+        current.rename(folder / str(version))
+
+
+def make_folders(path: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, outermost first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing

@@ -1,0 +1,76 @@
+"""What can be named: every source, what it needs, and the names that it knows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+
+from generator.errors import SourceError, nearest
+from generator.sources import SOURCES
+from generator.system.extras import EXTRAS
+
+WILDCARDS = "*?["
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A source: how a model of it is written, and what is in it.
+
+    ``extras`` are those of pyproject.toml that it needs, any one of them, and ``missing`` the packages that keep all of
+    them from being there. ``names`` are those that it lists, without the scheme; none where it can't, or reads files.
+    """
+
+    scheme: str
+    form: str
+    summary: str
+    extras: tuple[str, ...]
+    missing: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def install(self) -> str:
+        """The line that installs what is missing; empty where nothing is."""
+        return f"pip install 'modelrepo[{self.extras[0]}]'" if self.missing else ""
+
+    def matching(self, pattern: str) -> tuple[str, ...]:
+        """Return the references that fit a pattern, as `generate --model` takes them."""
+        references = (f"{self.scheme}:{name}" for name in self.names)
+        return tuple(each for each in references if fits(each, pattern))
+
+
+def fits(reference: str, pattern: str) -> bool:
+    """Tell whether a reference, or the name in it, fits a pattern, a part of it where that has no wildcard."""
+    if not any(character in pattern for character in WILDCARDS):
+        return pattern in reference
+    return any(fnmatchcase(each, pattern) for each in (reference, reference.partition(":")[2]))
+
+
+def read(schemes: Iterable[str]) -> tuple[Entry, ...]:
+    """Return the sources of these schemes with the names that each lists; frameworks that do so are imported."""
+    return tuple(_entry(scheme) for scheme in schemes)
+
+
+def extras_of(scheme: str) -> tuple[str, ...]:
+    """Return the extras that a source needs, any one of them: that called like it, or those of its frameworks."""
+    return (scheme,) if scheme in EXTRAS else tuple(each for each in SOURCES[scheme].FRAMEWORKS if each in EXTRAS)
+
+
+def missing(extra: str) -> tuple[str, ...]:
+    """Return the packages of an extra that are not installed."""
+    return tuple(module for module in EXTRAS[extra].modules if find_spec(module) is None)
+
+
+def unmatched(pattern: str, entries: Iterable[Entry]) -> SourceError:
+    """Return the error that nothing fits a pattern, with the names that are nearest."""
+    plain = pattern.rpartition(":")[2].strip(WILDCARDS + "]")
+    names = {name for entry in entries for name in entry.names}
+    hint = nearest(plain, names) if names else "Sources that read files list none: their form is in `modelrepo models`"
+    return SourceError(f"no model is called like {pattern!r}", hint)
+
+
+def _entry(scheme: str) -> Entry:
+    source = SOURCES[scheme]
+    extras = extras_of(scheme)
+    lacking = [missing(extra) for extra in extras]
+    absent = lacking[0] if lacking and all(lacking) else ()
+    return Entry(scheme, source.FORM, source.SUMMARY, extras, absent, () if absent else source.known())

@@ -1,0 +1,1 @@
+"""Frozen data that travels between rooms. No side effects, no frameworks."""

@@ -1,0 +1,1 @@
+"""The machine: files, downloads, processes and memory. Knows no models."""

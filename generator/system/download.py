@@ -1,0 +1,79 @@
+"""Downloads that survive an interruption: what has arrived is kept, and the next attempt goes on from there."""
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from filelock import FileLock
+
+from generator.errors import SourceError
+from generator.progress import Progress
+from generator.system.digests import sha256_of
+
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 15.0
+ATTEMPTS = 3
+
+
+def fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> None:
+    """Download ``url`` to ``target`` and check that its SHA-256 (hex) starts with ``sha256_prefix``.
+
+    Bytes gather in ``<target>.part``; a connection that breaks after it delivered something is taken up again, within
+    this call and in the next. Raises SourceError where nothing can be had or the digest differs.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(target.name + ".lock")):  # two runs may want the same file
+        if not target.exists():
+            _fetch(url, target, sha256_prefix, progress)
+
+
+def _fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> None:
+    part = target.with_name(target.name + ".part")
+    for attempt in range(1, ATTEMPTS + 1):
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _append(url, part, progress)
+            break
+        except (OSError, http.client.HTTPException) as error:
+            arrived = part.stat().st_size if part.exists() else 0
+            if arrived == before or attempt == ATTEMPTS:
+                raise SourceError(f"can't download {url}: {_reason(error)}") from error
+    digest = sha256_of(part)
+    if not digest.startswith(sha256_prefix):
+        part.unlink()
+        raise SourceError(
+            f"{url} does not have the expected content",
+            f"Its SHA-256 is {digest}, which should start with {sha256_prefix}; run the command again",
+        )
+    part.replace(target)
+
+
+def _append(url: str, part: Path, progress: Progress) -> None:
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+            return  # everything had arrived already; the digest decides
+        raise
+    with answer:
+        resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
+        done = start if resumed else 0
+        total = done + int(answer.headers.get("Content-Length") or 0)
+        with part.open("ab" if resumed else "wb") as file:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                progress.listener.advanced(f"downloading {url.rpartition('/')[2]}", done, total)
+            file.flush()
+            os.fsync(file.fileno())
+    if total and done < total:
+        raise http.client.IncompleteRead(b"", total - done)
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(getattr(reason, "strerror", None) or reason)

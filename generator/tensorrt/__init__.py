@@ -1,0 +1,1 @@
+"""TensorRT's tool chain: profiles, builders, plan files. No Triton in it."""

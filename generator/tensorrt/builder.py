@@ -1,0 +1,219 @@
+"""Building and running plans with this machine's own TensorRT, each in a process of its own (``worker.py``)."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from generator.errors import ConversionError, VerificationError
+from generator.progress import Progress
+from generator.specs.tensors import Arrays
+from generator.system import process
+from generator.tensorrt.plan_spec import PlanSpec
+
+WORKER = Path(__file__).with_name("worker.py")
+BUILD_SECONDS = 6 * 3600.0
+RUN_SECONDS = 3600.0
+# How polygraphy marks what TensorRT logs as an error; then TensorRT's own functions, numbers and lines, in its reasons.
+ERROR = re.compile(r"^\[E\] (.*)$", re.MULTILINE)
+NOISE = re.compile(r"^(?:\w+::\w+: )?(?:Error Code \d+: )?(?:Error\[\d+\]: )?|\.? In \w+ at \S+:\d+(?=\))")
+# What TensorRT says of a plan of another GPU, or of another version of its own.
+FOREIGN = re.compile(r"expecting (compute|library version) ([\d.]*\d) got \D*([\d.]*\d)")
+# The parser's words for an operator that it has no importer of, and that no plugin is called like.
+NO_PLUGIN = "Plugin not found"
+OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|insufficient memory|std::bad_alloc|MemoryError", re.IGNORECASE)
+LESS_MEMORY = "Free memory, or lower --max-batch-size, the sizes of --profiles, or both"
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """The Python whose TensorRT builds, and what is added to its environment."""
+
+    python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+OWN = Toolchain()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Inputs to ask a plan, and the index of the profile whose range they are in."""
+
+    profile: int
+    inputs: Arrays
+
+
+def build_plan(
+    spec: PlanSpec,
+    onnx: Path,
+    plan: Path,
+    timing_cache: Path | None,
+    progress: Progress,
+    *,
+    device: int | None = None,
+    toolchain: Toolchain = OWN,
+) -> None:
+    """Build ``onnx`` into ``plan``, on the GPU with index ``device``, and tell the builder's phases as remarks.
+
+    Raises ConversionError: an operator that the parser refuses, by name and node; a profile that it does not take; no
+    memory; a crash. Then, and after an interrupt, nothing is left at ``plan``.
+    """
+    job = {
+        "task": "build",
+        "onnx": str(onnx),
+        "plan": str(plan),
+        "timing_cache": str(timing_cache) if timing_cache else None,
+        "profiles": spec.to_json()["profiles"],
+        "version_compatible": spec.version_compatible,
+        "workspace_mib": spec.workspace_mib,
+        "optimization_level": spec.optimization_level,
+        "sparse": spec.sparse,
+    }
+    try:
+        _work(job, BUILD_SECONDS, toolchain, device, _told(progress))
+    except BaseException:
+        plan.unlink(missing_ok=True)
+        raise
+    finally:
+        plan.with_name(f"{plan.name}.tmp").unlink(missing_ok=True)
+
+
+def run_plan(
+    plan: Path, asked: Sequence[Asked], *, device: int | None = None, toolchain: Toolchain = OWN
+) -> list[Arrays]:
+    """Return the plan's answers to each of ``asked``, by the outputs' names; needs a GPU of the plan's own type.
+
+    Raises VerificationError where the plan can't be loaded or run.
+    """
+    import numpy as np
+
+    with tempfile.TemporaryDirectory(prefix="modelrepo-plan-") as folder:
+        cases: list[dict[str, Any]] = []
+        for number, each in enumerate(asked):
+            files = {kind: str(Path(folder) / f"{number}-{kind}.npz") for kind in ("inputs", "outputs")}
+            np.savez(files["inputs"], *each.inputs.values())
+            cases.append({"profile": each.profile, "names": list(each.inputs), **files})
+        job = {"task": "run", "plan": str(plan), "cases": cases}
+        try:
+            done = _work(job, RUN_SECONDS, toolchain, device, None)
+        except ConversionError as error:
+            raise VerificationError(error.message, error.hint) from error
+        answers: list[Arrays] = []
+        for case, names in zip(cases, done["names"], strict=True):
+            with np.load(case["outputs"]) as arrays:
+                answers.append(dict(zip(names, arrays.values(), strict=True)))
+        return answers
+
+
+def _told(progress: Progress) -> Callable[[str], None]:
+    def hear(line: str) -> None:
+        for event in _events(line):
+            if "phase" in event:
+                of = f" {event['step']} of {event['steps']}" if event["steps"] else ""
+                progress.note(f"{event['phase']}{of}")
+
+    return hear
+
+
+def _events(out: str) -> Iterator[dict[str, Any]]:
+    """Yield the worker's events; the last line of one that was killed may be cut off."""
+    for line in out.splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def _work(
+    job: Mapping[str, Any],
+    seconds: float,
+    toolchain: Toolchain,
+    device: int | None,
+    heard: Callable[[str], None] | None,
+) -> dict[str, Any]:
+    """Run the worker and return what it is done with; ConversionError where it fails, or takes too long."""
+    environment = {**os.environ, **toolchain.environment}
+    if device is not None:  # nvidia-smi counts in this order, CUDA by itself does not
+        environment |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(device)}
+    with tempfile.TemporaryDirectory(prefix="modelrepo-job-") as folder:
+        written = Path(folder) / "job.json"
+        written.write_text(json.dumps(job), "utf-8")
+        command = [toolchain.python, "-P", str(WORKER), str(written)]
+        try:
+            told = process.run(command, timeout=seconds, environment=environment, heard=heard)
+        except subprocess.TimeoutExpired as error:
+            raise ConversionError(
+                f"TensorRT could not {job['task']} the plan within {error.timeout / 3600:.0f} hours"
+            ) from None
+    last: dict[str, Any] = [{}, *_events(told.out)][-1]
+    if "done" in last:
+        return dict(last["done"])
+    raise _failure(told, last, f"could not {job['task']} the plan")
+
+
+def _failure(told: process.Finished, event: Mapping[str, Any], what: str) -> ConversionError:
+    """Return the error that the worker's last event, its death or TensorRT's own words amount to."""
+    errors = [NOISE.sub("", error).strip() for error in ERROR.findall(told.err)]
+    if OUT_OF_MEMORY.search(told.err) or OUT_OF_MEMORY.search(str(event.get("message", ""))):
+        return ConversionError(f"TensorRT {what}: out of memory", LESS_MEMORY)
+    foreign = FOREIGN.search(told.err)
+    if foreign:
+        return another(foreign)
+    if told.code < 0:
+        name = signal.Signals(-told.code).name
+        hint = LESS_MEMORY if name == "SIGKILL" else "Try --plan-builder container"
+        why = ", which is how a system ends what takes too much memory" if name == "SIGKILL" else ""
+        return ConversionError(f"TensorRT {what}: it was ended by {name}{why}", hint)
+    if event.get("failed") == "refused":
+        return _refused(event["nodes"], errors)
+    if event.get("failed") == "profile":
+        return ConversionError(
+            f"TensorRT does not take profile {event['profile']}{_reason(errors)}", "Change --profiles"
+        )
+    mismatch = next((error for error in errors if "profile" in error), None)
+    if mismatch:
+        return ConversionError(f"TensorRT refuses the profile: {mismatch}", "Change --profiles")
+    if errors:
+        return ConversionError(f"TensorRT {what}{_reason(errors)}")
+    message = str(event.get("message") or told.last_words).partition("\n")[0]
+    return ConversionError(f"TensorRT {what}: {message}")
+
+
+def _refused(nodes: Iterable[Mapping[str, Any]], errors: Sequence[str]) -> ConversionError:
+    hint = "Serve the model with --backends onnx"
+    refused = list(nodes)
+    if not refused or not refused[0]["operator"]:
+        return ConversionError(f"TensorRT can't read the ONNX model{_reason(errors)}", hint)
+    first = refused[0]
+    named = f"node {first['name']!r}" if first["name"] else f"node {first['node']}"
+    more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return ConversionError(
+        f"TensorRT refuses operator {first['operator']} ({named}{more}): {plain(first['reason'])}", hint
+    )
+
+
+def another(foreign: re.Match[str]) -> ConversionError:
+    """Return the error that a plan belongs to another type of GPU, or to another version of TensorRT."""
+    kind, here, plans = foreign.groups()
+    told = (
+        f"the plan is for GPUs of compute capability {plans}, and this one has {here}"
+        if kind == "compute"
+        else f"the plan was built by TensorRT {plans}, and {here} is what runs it"
+    )
+    return ConversionError(told, "Build it where it will be served")
+
+
+def plain(reason: str) -> str:
+    """Return the parser's reason in words."""
+    return "it has no such operator, and no plugin of that name" if NO_PLUGIN in reason else reason
+
+
+def _reason(errors: Sequence[str]) -> str:
+    return f": {errors[0]}" if errors else ""

@@ -1,0 +1,85 @@
+"""The first bytes of a plan: which TensorRT built it."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.errors import ConversionError
+from generator.tensorrt.answers import MAGIC, VERSION_AT
+from generator.tensorrt.plan_spec import PlanSpec
+
+SIZE = VERSION_AT + 4
+RTX = b"vtrt"
+# A length and then text: what some tools put before the plan, and Triton does not take.
+PREFIX = 4
+
+
+@dataclass(frozen=True)
+class PlanHeader:
+    """What a plan says of itself: the TensorRT that built it, as major, minor, patch and build."""
+
+    tensorrt: tuple[int, int, int, int]
+
+    @property
+    def version(self) -> str:
+        """The TensorRT version as text."""
+        return ".".join(map(str, self.tensorrt))
+
+
+def read(path: Path) -> PlanHeader:
+    """Read a plan's header; ConversionError for every other file, with what it is instead."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        raise ConversionError(f"{path} is empty", "The build was interrupted: build the plan again")
+    if head[:4] == RTX:
+        raise ConversionError(
+            f"{path} is a plan of TensorRT-RTX, which Triton does not load", "Build it with TensorRT itself"
+        )
+    if _has_prefix(head):
+        raise ConversionError(
+            f"{path} has metadata in JSON before the plan, as Ultralytics writes it: Triton does not load that",
+            "Export ONNX instead, and let modelrepo build the plan",
+        )
+    if struct.unpack_from("<I", head.ljust(4, b"\0"))[0] != MAGIC:
+        raise ConversionError(f"{path} is no TensorRT plan: it starts with {head[:4].hex(' ')}")
+    if len(head) < SIZE:
+        raise ConversionError(f"{path} breaks off after {len(head)} bytes", "Build the plan again")
+    if struct.unpack_from("<I", head, 4)[0]:
+        raise ConversionError(f"{path} is no TensorRT plan of a known form: bytes 4 to 7 are {head[4:8].hex(' ')}")
+    major, minor, patch, build = head[VERSION_AT:SIZE]
+    return PlanHeader((major, minor, patch, build))
+
+
+def _has_prefix(head: bytes) -> bool:
+    """Tell whether a length and then JSON, or JSON alone, comes first."""
+    return head[:1] == b"{" or (len(head) > PREFIX and head[PREFIX : PREFIX + 1] == b"{")
+
+
+def check(header: PlanHeader, spec: PlanSpec, image_tensorrt: str | None = None) -> None:
+    """Raise ConversionError where the target image would not load the plan.
+
+    ``image_tensorrt`` is what the image really holds, where it was asked; otherwise the spec's hint counts, as far as
+    it is known. A version compatible plan runs on the version that built it and on newer ones.
+    """
+    holds = image_tensorrt or spec.tensorrt
+    wanted = known(holds)
+    built = header.tensorrt[: len(wanted)]
+    if built == wanted or (spec.version_compatible and built < wanted):
+        return
+    raise ConversionError(
+        f"the plan was built by TensorRT {header.version}, and {spec.image} serves with {holds}",
+        "Build it in that image: --plan-builder container"
+        if built > wanted or spec.version_compatible
+        else "Build it in that image, --plan-builder container, or with --version-compatible",
+    )
+
+
+def known(version: str | None) -> tuple[int, ...]:
+    """Return the first three numbers of a version, as far as they are known: (10,) for "10.x", () for None."""
+    numbers = []
+    for part in (version or "").split(".")[:3]:
+        if not part.isdecimal():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)

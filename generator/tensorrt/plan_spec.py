@@ -1,0 +1,149 @@
+"""What decides a TensorRT plan, and the command that makes one of it. No side effects."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generator.tensorrt.answers import decisive
+from generator.tensorrt.profiles import Profile
+from generator.tensorrt.settings import PRECISIONS
+
+if TYPE_CHECKING:
+    from generator.tensorrt.machine import Gpu
+
+# trtexec's place in NVIDIA's Triton images, where it is not on PATH.
+TRTEXEC = "T=$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)"
+WORKSPACE_MIB = 4096
+# TensorRT's own default; 4 and 5 search for longer.
+OPTIMIZATION_LEVEL = 3
+# Names in the folder that is built in.
+ONNX = "model.onnx"
+PLAN = "model.plan"
+UNFINISHED = "model.plan.tmp"
+TIMING_CACHE = "timing.cache"
+
+# The type that each plain field of a PlanSpec has in JSON.
+PLAIN: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("release", "image", "precision"), str),
+    "tensorrt": (str, type(None)),
+    **dict.fromkeys(("version_compatible", "sparse"), bool),
+    **dict.fromkeys(("workspace_mib", "optimization_level"), int),
+}
+
+
+@dataclass(frozen=True)
+class PlanSpec:
+    """Everything that decides a plan's content, but the GPU and the TensorRT that build it.
+
+    ``tensorrt`` is the version that ``image`` is known or thought to hold, as far as it is known ("10.16"), or None.
+    ``onnx`` are the files of the typed ONNX model with their SHA-256 (hex), relative to its folder, ``model.onnx``
+    first; ``tools`` the versions of what made it. ``sparse`` lets the builder use that 2 of every 4 weights are 0.
+    """
+
+    release: str
+    image: str
+    tensorrt: str | None
+    precision: str
+    profiles: tuple[Profile, ...]
+    version_compatible: bool
+    workspace_mib: int
+    optimization_level: int
+    sparse: bool
+    onnx: Mapping[str, str]
+    tools: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold; ``PlanSpec.of`` reads it back."""
+        shapes = [{name: [list(shape) for shape in each] for name, each in p.shapes.items()} for p in self.profiles]
+        own = {name: value for name, value in vars(self).items() if name != "profiles"}
+        return {**own, "profiles": shapes, "onnx": dict(self.onnx), "tools": dict(self.tools)}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "PlanSpec":
+        """Read what ``to_json`` made; further keys are left aside.
+
+        KeyError, TypeError, ValueError or AttributeError where it is damaged.
+        """
+        known = {name: document[name] for name in cls.__dataclass_fields__}
+        for name, kind in PLAIN.items():
+            if not isinstance(known[name], kind):
+                raise TypeError(f"{name} is {known[name]!r}")
+        if known["precision"] not in PRECISIONS:
+            raise ValueError(f"precision is {known['precision']!r}")
+        profiles = tuple(
+            Profile({name: _bounds(shapes) for name, shapes in each.items()}) for each in known["profiles"]
+        )
+        return cls(**{**known, "profiles": profiles, "onnx": dict(known["onnx"]), "tools": dict(known["tools"])})
+
+
+def _bounds(shapes: list[list[int]]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    if len(shapes) != 3 or any(not isinstance(size, int) for shape in shapes for size in shape):
+        raise TypeError("a profile has three shapes of whole numbers for each input")
+    smallest, tuned, largest = (tuple(shape) for shape in shapes)
+    return smallest, tuned, largest
+
+
+def trtexec_arguments(spec: PlanSpec) -> list[str]:
+    """Return trtexec's arguments, for a folder that holds the ONNX model.
+
+    Several profiles are told by --profile=N before the shapes of each (samples/common/sampleOptions.cpp of
+    github.com/NVIDIA/TensorRT). Precision is that of the strongly typed graph: TensorRT 11 knows no flags for it.
+    """
+    shapes = [
+        flag
+        for number, profile in enumerate(spec.profiles)
+        for flag in (
+            *([f"--profile={number}"] if len(spec.profiles) > 1 else []),
+            *(f"--{bound}Shapes={profile.written(position)}" for position, bound in enumerate(("min", "opt", "max"))),
+        )
+    ]
+    return [
+        f"--onnx={ONNX}",
+        f"--saveEngine={UNFINISHED}",
+        "--stronglyTyped",
+        "--skipInference",
+        *shapes,
+        *(["--versionCompatible"] if spec.version_compatible else []),
+        f"--memPoolSize=workspace:{spec.workspace_mib}",
+        f"--timingCacheFile={TIMING_CACHE}",
+        f"--builderOptimizationLevel={spec.optimization_level}",
+        *(["--sparsity=enable"] if spec.sparse else []),
+        "--profilingVerbosity=layer_names_only",
+    ]
+
+
+def inputs_of(spec: PlanSpec) -> dict[str, Any]:
+    """Return the ``inputs`` of an entry of plans.lock: the spec, and the arguments that its builders give trtexec."""
+    return {**spec.to_json(), "trtexec": trtexec_arguments(spec)}
+
+
+def in_container(image: str, folder: Path, device: int, script: str) -> list[str]:
+    """Return the command that runs a shell script in an image, in ``folder``, with one GPU and without network."""
+    return [
+        *("docker", "run", "--rm", "--gpus", f"device={device}", "--network", "none"),
+        *("-v", f"{folder.absolute()}:/w", "-w", "/w", image, "sh", "-c", script),
+    ]
+
+
+def container_command(spec: PlanSpec, folder: Path, device: int = 0) -> list[str]:
+    """Return the command that builds the plan in the serving image; ``model.plan`` appears in ``folder`` when whole."""
+    flags = shlex.join(trtexec_arguments(spec))
+    return in_container(spec.image, folder, device, f'{TRTEXEC}; "$T" {flags} && mv {UNFINISHED} {PLAN}')
+
+
+def cache_key(spec: PlanSpec, gpu: "Gpu", tensorrt_version: str) -> str:
+    """Return the SHA-256 (hex) of what decides a plan's bytes: the spec, the GPU, and the full TensorRT version.
+
+    Everything counts by name: the integers of TensorRT's enumerations shifted between 10 and 11.
+    """
+    document = {
+        **decisive(inputs_of(spec)),
+        "built_by": tensorrt_version,
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute_capability,
+    }
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""Whether a plan answers as ONNX Runtime does, at every profile's smallest, tuned and largest shapes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from generator.backends import onnxruntime
+from generator.repository.manifest import PlanProof
+from generator.specs.tensors import Arrays, Signature, Tolerance, Verification
+from generator.tensorrt.builder import Asked
+from generator.tensorrt.plan_spec import PlanSpec
+from generator.verification import verify
+from generator.verification.comparison import BF16, FP16, TF32, Precision
+from generator.verification.inputs import RANDOM, Pool, make_pool
+from generator.verification.remembered import LIMIT_BYTES, Remembered
+
+# Asks a plan all of it, and returns its answers in order: builder.run_plan or container.run_plan.
+Ask = Callable[[Sequence[Asked]], list[Arrays]]
+# Plan and reference run the same quantized graph, so that what lowering costs is in both. What is left is rounding
+# between the quantized layers, which now and then moves a value by a step of 1/127. A first guess: no plan was ever
+# measured.
+QUANTIZED = Precision(Tolerance(relative=5e-2), rounding=2e-2)
+# How far a plan may answer from ONNX Runtime on the ONNX model that it was built from. Layers that stayed FP32 are TF32
+# in every plan.
+PRECISIONS = {"fp32": TF32, "fp16": FP16, "bf16": BF16, "int8": QUANTIZED, "fp8": QUANTIZED}
+
+
+def plan_precision(precision: str) -> Precision:
+    """Return how far a plan of this precision may answer from the ONNX model that it was built from."""
+    return PRECISIONS[precision]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a plan is compared with: an ONNX model that computes the same on a CPU, and its signature.
+
+    ``tolerance`` is the user's, None for that of the plan's precision; ``seed`` is that of the inputs.
+    """
+
+    model: Path
+    signature: Signature
+    tolerance: Tolerance | None = None
+    seed: int = 0
+
+    def limit(self, precision: str) -> Tolerance:
+        """Return the tolerance for a plan of this precision."""
+        return self.tolerance or plan_precision(precision).tolerance
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What is asked of one profile: a pool of samples, in batches of ``batch``; a whole input set is one sample."""
+
+    profile: int
+    batch: int
+    pool: Pool
+
+
+def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
+    """Compare a plan with ONNX Runtime on the model of ``reference``.
+
+    Everything is asked in one go, since a plan takes seconds to load. Raises VerificationError where an answer is
+    missing, NaN or too far off, and where ONNX Runtime answers nothing that could be compared.
+    """
+    kept = Remembered(onnxruntime.open_model(reference.model), LIMIT_BYTES)
+    cases = [*_cases(spec, reference, kept.ask)]
+    asked: list[Asked] = []
+    for case in cases:
+        _compare(case, spec, reference, kept.ask, _recording(kept.recall, case.profile, asked))
+    answers = iter(ask(asked))
+    found = [_compare(case, spec, reference, kept.recall, lambda inputs: next(answers)) for case in cases]
+    worst = max(each.max_rel_diff or 0.0 for each in found)
+    return PlanProof(sum(each.cases for each in found), worst, reference.limit(spec.precision))
+
+
+def _recording(reference: verify.Run, profile: int, asked: list[Asked]) -> verify.Run:
+    """Return the reference, which notes what it is asked: verification asks the same in the same order again."""
+
+    def run(inputs: Arrays) -> Arrays:
+        asked.append(Asked(profile, inputs))
+        return reference(inputs)
+
+    return run
+
+
+def _compare(case: _Case, spec: PlanSpec, reference: Reference, run: verify.Run, candidate: verify.Run) -> Verification:
+    return verify.verify(
+        run,
+        candidate,
+        reference.signature,
+        max_batch_size=case.batch,
+        seed=0,
+        tolerance=reference.tolerance,
+        precision=plan_precision(spec.precision),
+        sizes=(case.batch,),
+        pools=(case.pool,),
+    )
+
+
+def _cases(spec: PlanSpec, reference: Reference, run: verify.Run) -> Iterator[_Case]:
+    """Yield the three bounds of every profile, none twice; a model of fixed shapes has one case.
+
+    Every family of inputs is asked at the largest shapes, the random ones at the others.
+    """
+    signature = reference.signature
+    lead = 0 if signature.batch_dim is None else 1
+    seen = set()
+    for number, profile in enumerate(spec.profiles):
+        for bound in (2, 1, 0):
+            shapes = {name: each[bound] for name, each in profile.shapes.items()}
+            if (number, str(shapes)) in seen:
+                continue
+            seen.add((number, str(shapes)))
+            sized = [replace(each, shape=shapes.get(each.name, each.shape)) for each in signature.inputs]
+            batch = int(sized[0].shape[0]) if lead else 1
+            rows = [replace(each, shape=("row", *each.shape[lead:])) for each in sized]
+            pool = verify.usable(make_pool(rows, batch, reference.seed), run, signature)
+            few = len(pool.families) if bound == 2 else min(len(pool.families), max(batch, len(RANDOM)))
+            yield _Case(number, batch, pool.only(range(few)))
+    if not spec.profiles:
+        rows = [replace(each, shape=("row", *each.shape)) for each in signature.inputs]
+        yield _Case(0, 1, verify.usable(make_pool(rows, 1, reference.seed), run, signature))

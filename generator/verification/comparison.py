@@ -1,0 +1,243 @@
+"""How far apart two answers may lie: what each precision allows, and the worst that a run has found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from generator.errors import VerificationError
+from generator.specs.tensors import Array, Arrays, Tolerance, Verification, Worst
+from generator.verification.inputs import RANDOM, Pool
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a type of numbers allows.
+
+    ``rounding`` is the share of an answer's magnitude below which a difference can't mean anything but rounding.
+    """
+
+    tolerance: Tolerance
+    rounding: float
+
+
+# By the type of the output. FP32: torch and ONNX Runtime differ by some millionths of the answers' magnitude
+# (docs/reference/coverage.md has the figure of every classifier); 1e-3 leaves room for deep trained models on inputs
+# ten times as large as usual, and is far below what a wrong operator does. FP16 has 11 bits, so that a value is rounded
+# by up to 5e-4 of itself at every step that is not fused with the next.
+FP32 = Precision(Tolerance(relative=1e-3), rounding=1e-5)
+FP16 = Precision(Tolerance(relative=1e-2), rounding=2e-3)
+# TensorRT multiplies FP32 as TF32, with a mantissa of 10 bits: as many as FP16 has.
+TF32 = FP16
+# BF16 has 8 bits, so that everything is 8 times as coarse: answers of torchvision's ResNets and MobileNet V2 (seeded
+# random weights) moved by up to 7e-3 of their magnitude, and those of ViT-B/16 by 2e-2.
+BF16 = Precision(Tolerance(relative=8e-2), rounding=1.6e-2)
+# INT8 has 8 bits for the whole range of a tensor, so that small values lose most. On natural-looking images like those
+# of their calibration, untrained ResNet18, ResNet50, MobileNetV2 and ViT-B/16 moved by up to 2% to 6% of the magnitude,
+# and a ResNet18 with a head fitted to classes by 9%.
+INT8 = Precision(Tolerance(relative=0.25), rounding=0.1)
+# An untrained network may hardly react to its input. Its limit shrinks to this share of the distance between answers to
+# different inputs, so that an exchanged answer is noticed, but not below the rounding of its precision.
+SHARE_OF_DISTANCE = 0.1
+# Differences below this share of an output's largest magnitude over all inputs are rounding too.
+NOISE = 1e-6
+# Kinds of numpy's dtypes that have distances.
+NUMBERS = "fiu"
+# How a hint goes on for floats, and for whole numbers.
+LOOSENED = "; a looser limit is set with --tolerance"
+LOOSENED_STEPS = "; whole numbers must be equal, but for quantized ones --tolerance absolute=1 allows one step"
+
+
+class Differs(VerificationError):
+    """An answer to the input in ``row`` of a pool lies outside the tolerance; ``found`` says how far and where."""
+
+    def __init__(self, message: str, hint: str, found: Worst, row: int) -> None:
+        super().__init__(message, hint)
+        self.found, self.row = found, row
+
+
+class Comparison:
+    """Collects the differences of a run and remembers the worst.
+
+    ``precision``: what every output has, where it is not that of its type. ``whole``: what is compared is an answer as
+    a whole, its leading axis one that verification has added. ``equal_nan``: answers that are NaN in the same places
+    are equal there. ``repeating``: inputs may be the same twice, and equal answers then tell nothing about how far
+    apart those to different inputs lie.
+    """
+
+    def __init__(
+        self,
+        tolerance: Tolerance | None,
+        *,
+        precision: Precision | None = None,
+        whole: bool = False,
+        equal_nan: bool = False,
+        repeating: bool = False,
+    ) -> None:
+        self.tolerance = tolerance
+        self.precision = precision
+        self.whole = whole
+        self.equal_nan = equal_nan
+        self.repeating = repeating
+        self.cases = 0
+        self.precisions: dict[str, Precision] = {}
+        self.scale: dict[str, float] = {}
+        self.typical: dict[str, float] = {}
+        self.distance: dict[str, float] = {}
+        self.max_abs = self.max_rel = 0.0
+        self.worst: Worst | None = None
+        self.hits: dict[int, list[bool]] = {1: [], 5: []}
+        self.notes: dict[str, str] = {}
+
+    def learn(self, answers: Mapping[str, list[Array]], pool: Pool) -> None:
+        """Note each output's precision, its largest magnitude, and how far apart its answers to random inputs lie."""
+        rows = [row for row, family in enumerate(pool.families) if family in RANDOM]
+        for name, each in answers.items():
+            self.precisions[name] = self.precision or (FP16 if each[0].dtype == np.float16 else FP32)
+            self.scale[name] = max(self.scale.get(name, 0.0), *map(largest_magnitude, each))
+            self.typical[name] = float(np.median(list(map(largest_magnitude, each))))
+            pairs = [(each[one], each[other]) for one, other in combinations(rows, 2)]
+            if pairs and all(one.shape == other.shape for one, other in pairs):
+                apart = min(largest_difference(one, other)[0] for one, other in pairs)
+                if self.repeating and not apart:
+                    continue
+                self.distance[name] = apart
+                alike = _is_float(each[0]) or all(np.array_equal(one, each[0]) for one in each)  # labels are few
+                if alike and self.distance[name] <= self._own_limit(name, each[rows[0]]):
+                    self.notes[name] = f"output {name!r} hardly depends on the input, so comparing it proves little"
+
+    def same(self, name: str, together: Array, alone: Array) -> bool:
+        """Tell whether a sample is answered alike alone and in a batch; a tolerance of the user's is no matter here."""
+        return largest_difference(together, alone, self.equal_nan)[0] <= self._own_limit(name, together)
+
+    def _own_limit(self, name: str, wanted: Array) -> float:
+        """Return what the precision of an output allows, less where its answers lie close together."""
+        if not _is_float(wanted):
+            return 0.0
+        magnitude = largest_magnitude(wanted)
+        precision = self.precisions[name]
+        if self.precision:  # what was rounded on the way is as large as ever where an answer happens to be near zero
+            magnitude = max(magnitude, self.typical[name])
+        limit = precision.tolerance.relative * magnitude
+        if name in self.distance:
+            limit = min(limit, max(SHARE_OF_DISTANCE * self.distance[name], precision.rounding * magnitude))
+        return limit + NOISE * self.scale[name]
+
+    def limit(self, name: str, wanted: Array) -> float:
+        """Return the largest difference that is allowed for one sample of an output.
+
+        Of the user's own tolerance, what is absolute is for whole numbers, too: those of a quantized output are steps.
+        """
+        if self.tolerance is None or wanted.dtype.kind not in NUMBERS:
+            return self._own_limit(name, wanted)
+        if not _is_float(wanted):
+            return self.tolerance.absolute
+        return self.tolerance.absolute + self.tolerance.relative * largest_magnitude(wanted)
+
+    def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
+        """Compare one batch sample by sample; raises Differs at the first that is too far off.
+
+        VerificationError where an output is missing or has another shape.
+        """
+        for name, answers in wanted.items():
+            if name not in got:
+                raise VerificationError(f"the converted model lacks the output {name!r}")
+            if got[name].shape != answers.shape:
+                shape, wanted_shape = (list(array.shape[self.whole :]) for array in (got[name], answers))
+                raise VerificationError(
+                    f"output {name!r} has shape {shape} where the source gives {wanted_shape}, at batch {batch}"
+                )
+            for position, row in enumerate(rows):
+                one, other = answers[position, ...], got[name][position, ...]
+                self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one, row)
+                self._add_ranking(one, other)
+
+    def _measure(self, name: str, wanted: Array, got: Array) -> tuple[tuple[int, ...], float, float]:
+        difference, index = largest_difference(wanted, got, self.equal_nan)
+        return index, difference, self.limit(name, wanted)
+
+    def _add_sample(self, found: Worst, wanted: Array, row: int) -> None:
+        if not found.difference <= found.limit:
+            loosened = LOOSENED if _is_float(wanted) else LOOSENED_STEPS if wanted.dtype.kind in NUMBERS else ""
+            raise Differs(
+                f"output {found.output!r} differs by {found.difference:.3g} where {found.limit:.3g} is allowed, on "
+                f"input {found.family!r} at batch {found.batch}, index {list(found.index)}",
+                f"The conversion changed the model's answers{loosened}",
+                found,
+                row,
+            )
+        magnitude = largest_magnitude(wanted)
+        self.max_abs = max(self.max_abs, found.difference)
+        self.max_rel = max(self.max_rel, found.difference / magnitude if magnitude else 0.0)
+        if self.worst is None or found.share_of_limit > self.worst.share_of_limit:
+            self.worst = found
+
+    def _add_ranking(self, wanted: Array, got: Array) -> None:
+        if wanted.ndim != 1 or not _is_float(wanted):
+            return
+        for k, hits in self.hits.items():
+            if wanted.size > k:
+                hits.append(set(np.argsort(wanted)[-k:]) == set(np.argsort(got)[-k:]))
+
+    def verification(self, notes: tuple[str, ...]) -> Verification:
+        """Return what was found; every answer was within the tolerance."""
+        own = {str(precision.tolerance): None for precision in self.precisions.values()}
+        agreement = {k: float(np.mean(hits)) if hits else None for k, hits in self.hits.items()}
+        return Verification(
+            passed=True,
+            max_abs_diff=self.max_abs,
+            max_rel_diff=self.max_rel,
+            cases=self.cases,
+            tolerance=str(self.tolerance or ", ".join(own)),
+            worst=self.worst,
+            top1=agreement[1],
+            top5=agreement[5],
+            notes=(*notes, *self.notes.values()),
+        )
+
+
+def why_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> str | None:
+    """Return why no comparison could tell anything about a source's answers to a batch; None if one could."""
+    for name, answer in answers.items():
+        if not answer.size:
+            return f"the source model's output {name!r} is empty"
+        if not _is_float(answer):
+            continue
+        samples = answer.reshape(len(answer), -1)
+        kinds = {"NaN": np.isnan(samples).any(axis=1), "only infinities": np.isinf(samples).all(axis=1)}
+        for what, useless in kinds.items():
+            if useless.any():
+                family = pool.families[rows[int(useless.argmax())]]
+                return f"the source model itself answers {what} in output {name!r} on input {family!r}"
+    return None
+
+
+def largest_magnitude(answer: Array) -> float:
+    """Return the largest finite absolute value of an answer; 0.0 where it has none, or holds no numbers."""
+    if answer.dtype.kind not in "fiub":
+        return 0.0
+    finite = answer[np.isfinite(answer)]
+    return float(np.abs(finite.astype(np.float64)).max(initial=0.0))
+
+
+def largest_difference(wanted: Array, got: Array, equal_nan: bool = False) -> tuple[float, tuple[int, ...]]:
+    """Return the largest difference of two samples of one shape, and its place; what is no number differs by 1.
+
+    NaN and unequal infinities are infinitely far apart; with ``equal_nan`` two NaN are equal.
+    """
+    if wanted.dtype.kind not in NUMBERS:
+        gaps = np.asarray(wanted != got).astype(float)
+    elif not _is_float(wanted):  # of large ones, floats do not know the last digits
+        gaps = np.where(wanted == got, 0.0, np.maximum(1.0, np.abs(wanted.astype(np.float64) - got.astype(np.float64))))
+    else:
+        with np.errstate(invalid="ignore"):
+            gaps = np.abs(wanted.astype(np.float64) - got.astype(np.float64))
+        same = (wanted == got) | (equal_nan & np.isnan(wanted) & np.isnan(got))
+        gaps = np.where(same, 0.0, np.where(np.isfinite(gaps), gaps, np.inf))
+    place = np.unravel_index(int(gaps.argmax()), gaps.shape) if gaps.size else ()
+    return float(gaps.max(initial=0.0)), tuple(map(int, place))
+
+
+def _is_float(array: Array) -> bool:
+    return bool(np.issubdtype(array.dtype, np.floating))

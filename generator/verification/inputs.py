@@ -1,0 +1,154 @@
+"""What a model is asked for verification: generated inputs of several families, and the user's own samples."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from generator.specs.tensors import Array, Arrays, Signature, TensorSpec
+
+ODD_BATCH = 3
+# Sizes of symbolic dimensions in an example for exporters: torch.export takes a dimension of 0 or 1 for a constant.
+EXAMPLE_BATCH, EXAMPLE_SIZE = 2, 7
+# What symbolic dimensions are set to, but the batch, where nothing says what they take: small sizes, and larger ones
+# for models that refuse those.
+SIZES, LARGER_SIZES = (1, 2, 3), (32, 224)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Inputs to choose batches from: named arrays that share their leading axis, and the family of each row."""
+
+    arrays: Arrays
+    families: tuple[str, ...]
+
+    def rows(self, indices: Sequence[int]) -> Arrays:
+        """Return one batch made of these rows, in this order."""
+        return {name: np.ascontiguousarray(array[list(indices)]) for name, array in self.arrays.items()}
+
+    def whole(self, row: int) -> dict[str, Array]:
+        """Return one row without the axis that all share; arrays also where a row has no dimensions."""
+        return {name: array[row, ...] for name, array in self.arrays.items()}
+
+    def single(self, row: int, signature: Signature) -> Arrays:
+        """Return one row as the model is asked for it: a batch of one, or a whole input set where it has no batches."""
+        return self.whole(row) if signature.batch_dim is None else self.rows([row])
+
+    def only(self, indices: Sequence[int]) -> "Pool":
+        """Return the pool that consists of these rows."""
+        return Pool(self.rows(indices), tuple(self.families[row] for row in indices))
+
+
+def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return random.standard_normal(shape)
+
+
+RANDOM = ("random 1", "random 2", "random 3")
+FAMILIES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    **dict.fromkeys(RANDOM, _normal),
+    "zeros": lambda random, shape: np.zeros(shape),
+    "ones": lambda random, shape: np.ones(shape),
+    "small (x0.1)": lambda random, shape: 0.1 * _normal(random, shape),
+    "large (x10)": lambda random, shape: 10.0 * _normal(random, shape),
+}
+
+
+def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
+    """Return at least one row of each input family, filled up to ``size`` rows with further random ones.
+
+    The leading dimension of each input is that of the rows; the others must have a size.
+    """
+    more = max(0, size - len(FAMILIES))
+    names = (*FAMILIES, *(f"random {number}" for number in range(len(RANDOM) + 1, len(RANDOM) + 1 + more)))
+    arrays = {}
+    for position, spec in enumerate(inputs):
+        sizes = tuple(int(dim) for dim in spec.shape[1:])
+        random = np.random.default_rng([seed, position])
+        arrays[spec.name] = np.empty((len(names), *sizes), spec.dtype)
+        for row, name in enumerate(names):
+            arrays[spec.name][row, ...] = _into_domain(np.asarray(FAMILIES.get(name, _normal)(random, sizes)), spec)
+    return Pool(arrays, names)
+
+
+def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool, Pool]]:
+    """Yield pools of generated inputs, each with whether it is for a model that refuses those before.
+
+    A row is one sample of a model that has a batch dimension, and a whole input set of one that has none. Each pool
+    comes without optional inputs first, and then with all of them.
+    """
+    lead = 0 if signature.batch_dim is None else 1
+    symbolic = {dim for spec in signature.inputs for dim in spec.shape[lead:] if isinstance(dim, str)}
+    known = {dim: sizes for spec in signature.inputs for dim, sizes in spec.sizes.items() if dim in symbolic}
+    usual = max([1, *map(len, known.values()), *([len(SIZES)] if symbolic - known.keys() else [])])
+    for turn in range(usual + (len(LARGER_SIZES) if symbolic - known.keys() else 0)):
+        sizes = {}
+        for dim in symbolic:
+            own = known.get(dim, SIZES if turn < usual else LARGER_SIZES)
+            sizes[dim] = own[(turn if turn < usual else turn - usual) % len(own)]
+        required = signature.required
+        for given in (required,) if required == signature else (required, signature):
+            inputs = [
+                replace(spec, shape=("row", *replace(spec, shape=spec.shape[lead:]).sized(sizes)))
+                for spec in given.inputs
+            ]
+            yield turn >= usual, make_pool(inputs, size, seed)
+
+
+def example_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
+    """Return a size for each symbolic dimension of an example, one that the input takes, and more than 1."""
+    sizes: dict[str, int] = {}
+    for spec in inputs:
+        for axis, dim in enumerate(spec.shape):
+            if isinstance(dim, str):
+                usual = EXAMPLE_SIZE if axis else EXAMPLE_BATCH
+                sizes[dim] = next((size for size in spec.sizes.get(dim, ()) if size > 1), sizes.get(dim, usual))
+    return sizes
+
+
+def example(spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
+    """Return values within an input's domain, the same each time, with these sizes of its symbolic dimensions."""
+    return make_pool([replace(spec, shape=("row", *spec.sized(sizes)))], 1, 0).arrays[spec.name][0, ...]
+
+
+def _into_domain(values: Array, spec: TensorSpec) -> Array:
+    dtype = np.dtype(spec.dtype)
+    if spec.domain.choices:
+        return _chosen(values, spec.domain.choices, dtype)
+    if spec.domain.mask:
+        return _mask(values).astype(dtype)
+    if dtype == np.bool_:
+        return np.asarray(values > 0)
+    if dtype == np.object_:  # strings: numbers, which models that read text are the least likely to refuse
+        texts = np.empty(values.shape, object)
+        texts.ravel()[:] = [f"{value:.2g}" for value in values.ravel()]
+        return texts
+    low, high = spec.domain.low, spec.domain.high
+    if spec.domain.wave:  # a tone instead of a constant, which networks that normalise over time divide by zero for
+        values = values * np.cos(np.arange(values.shape[-1]))
+    if spec.domain.spread:
+        values = np.asarray(spec.domain.center) + np.asarray(spec.domain.spread) * values
+    if np.issubdtype(dtype, np.integer):
+        low, high = (0 if low is None else low), (1 if high is None else high)
+        values = np.round(values * max(1.0, high / 3))  # so that normal values reach most of a vocabulary
+    return np.clip(values, low, high).astype(dtype)
+
+
+def _chosen(values: Array, choices: Sequence[str | float], dtype: np.dtype[Any]) -> Array:
+    """Return a choice for each value: the first for zeros, and normal ones reach most of them."""
+    known: Array = np.empty(len(choices), dtype)
+    known[:] = choices
+    places = np.round(np.abs(values) * max(1.0, len(choices) / 2)).astype(int) % len(choices)
+    return np.asarray(known[places])
+
+
+def _mask(values: Array) -> Array:
+    """Return ones and then zeros along the last axis: the larger its first value, the more ones, at least one."""
+    length = values.shape[-1]
+    ones = np.ceil(length / (1 + np.exp(-2.0 * values[..., :1])))
+    return np.asarray(np.arange(length) < np.maximum(ones, 1))
+
+
+def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
+    """Return the batch sizes to compare at: 1, 2, an odd one and the largest."""
+    return tuple(sorted({size for size in (1, 2, ODD_BATCH, max_batch_size) if 1 <= size <= max(1, max_batch_size)}))

@@ -1,0 +1,316 @@
+"""Parity with the source, and batch invariance: the numbers that a published model stands on."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from generator.errors import InputRefused, VerificationError
+from generator.specs.tensors import Array, Arrays, Signature, Tolerance, Verification
+from generator.system import memory
+from generator.verification.comparison import (
+    Comparison,
+    Differs,
+    Precision,
+    largest_difference,
+    largest_magnitude,
+    why_useless,
+)
+from generator.verification.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
+
+Run = Callable[[Arrays], Mapping[str, Array]]
+# A difference is rounding's where a rounding error in the input alone moves the source's answer by this share of it: a
+# conversion rounds otherwise at every step.
+EXPLAINS = 0.1
+
+
+def verify(
+    source: Run,
+    candidate: Run,
+    signature: Signature,
+    *,
+    max_batch_size: int,
+    seed: int,
+    samples: Sequence[Pool] = (),
+    tolerance: Tolerance | None = None,
+    precision: Precision | None = None,
+    sizes: Sequence[int] = (),
+    pools: Sequence[Pool] = (),
+) -> Verification:
+    """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
+
+    ``precision`` is the candidate's, where it is lower than the source's. ``sizes``, in rising order, takes the place
+    of the batch sizes that follow from ``max_batch_size``, and ``pools`` that of the generated inputs.
+
+    Where the source answers samples one by one as it answers them in a batch, ``batch_invariant`` is True; otherwise
+    ``mixing`` names the outputs, and comparison goes on batch by batch. It is None where there are no batches. Raises
+    VerificationError, which names input, output and distance, where an answer lies outside the tolerance or is NaN,
+    where the source does not answer alike twice, and where it answers nothing that it can be asked.
+    """
+    limits = (tolerance, precision)
+    if signature.batch_dim is None:
+        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits)
+        return whole.verification(seed, samples, pools)
+    sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
+    try:
+        return _Verifier(source, candidate, signature, sizes, *limits).verification(seed, samples, pools)
+    except _NotBatched as error:
+        one_by_one = _Verifier(_as_one(source), _as_one(candidate), signature, (), *limits)
+        alone = one_by_one.verification(seed, samples, pools)
+        outputs = tuple(spec.name for spec in signature.outputs)
+        return replace(alone, batch_invariant=False, mixing=outputs, notes=(*alone.notes, str(error)))
+
+
+def answered(pool: Pool, run: Run, signature: Signature) -> Iterator[tuple[int, Arrays]]:
+    """Yield the rows that a model answers with numbers, and its answers: it may refuse values it was not made for.
+
+    They are asked as ``Pool.single`` gives them. Raises VerificationError at the end where there were none.
+    """
+    some, problem = False, ""
+    for row in range(len(pool.families)):
+        try:
+            answers = {name: np.asarray(answer) for name, answer in run(pool.single(row, signature)).items()}
+        except VerificationError as error:
+            problem = error.message
+            continue
+        alone = signature.batch_dim is None
+        batch = {name: answer[np.newaxis] if alone else answer for name, answer in answers.items()}
+        useless = why_useless(batch, pool, [row])
+        if useless is None:
+            some = True
+            yield row, answers
+        problem = useless or problem
+    if not some:
+        raise VerificationError(f"no answer that could be compared with: {problem}")
+
+
+def usable(pool: Pool, run: Run, signature: Signature) -> Pool:
+    """Return the rows that a model answers with numbers; VerificationError where there are none."""
+    return pool.only([row for row, _ in answered(pool, run, signature)])
+
+
+class SourceFault(VerificationError):
+    """The source's own answers can't be compared with anything: no candidate is to blame."""
+
+
+class _NotBatched(Exception):
+    """The source answers samples one by one, but not a batch of them."""
+
+
+def _as_one(run: Run) -> Run:
+    """Return a run whose whole answers, whatever their shapes, stand behind a leading axis of 1: a batch of one."""
+    return lambda arrays: {name: np.asarray(answer)[np.newaxis] for name, answer in run(arrays).items()}
+
+
+def _whole(run: Run) -> Run:
+    """Return a run that takes a whole input set behind a leading axis of 1, and answers so."""
+    return _as_one(lambda arrays: run({name: array[0, ...] for name, array in arrays.items()}))
+
+
+class _Verifier:
+    """Asks both models at the given batch sizes; without any, row by row, each answer being compared as a whole."""
+
+    def __init__(
+        self,
+        source: Run,
+        candidate: Run,
+        signature: Signature,
+        sizes: Sequence[int],
+        tolerance: Tolerance | None,
+        precision: Precision | None,
+    ) -> None:
+        self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
+        self.blind = not all(spec.domain.known for spec in signature.inputs)
+        self.comparison = Comparison(tolerance, precision=precision, whole=not sizes)
+        self.notes: list[str] = []
+        self.mixing: set[str] = set()
+
+    def verification(self, seed: int, samples: Sequence[Pool], pools: Sequence[Pool]) -> Verification:
+        """Compare everything and return what was found."""
+        for pool in pools or self._generated(seed, bool(samples)):
+            self._compare(pool)
+        self.comparison.equal_nan = self.blind
+        for pool in samples:
+            if self.blind:  # a sample that is refused is named, also where a batch would hide which one it is
+                for row in range(len(pool.families)):
+                    self._alone(pool, row)
+            self._compare(pool)
+        return replace(
+            self.comparison.verification(tuple(self.notes)),
+            batch_invariant=not self.mixing if self.sizes[-1] > 1 else None,
+            mixing=tuple(sorted(self.mixing)),
+        )
+
+    def _generated(self, seed: int, has_samples: bool) -> Iterator[Pool]:
+        """Yield the generated inputs; of a model that may refuse some, those that it answers with numbers."""
+        refused: list[str] = []
+        answered = 0
+        unasked = {spec.name for spec in self.signature.inputs if spec.optional}
+        for for_refusing, pool in generated(self.signature, self.sizes[-1], seed):
+            if for_refusing and (answered or not self.blind):
+                break
+            rows = range(len(pool.families))
+            problems = [self._problem(pool, row) if self.blind else None for row in rows]
+            kept = [row for row in rows if problems[row] is None]
+            refused += filter(None, problems)
+            answered += len(kept)
+            if kept:
+                unasked -= pool.arrays.keys()
+                yield pool.only(kept)
+        if not answered and not has_samples:
+            raise SourceFault(
+                f"none of the generated inputs can be compared; {refused[0]}",
+                "Give inputs that the model answers with --samples",
+            )
+        if unasked and not has_samples:
+            self.notes.append(f"no generated input with {', '.join(sorted(unasked))} is answered: give such --samples")
+        if refused:
+            self.notes.append(
+                f"{len(refused)} of {len(refused) + answered} generated inputs are left out; {refused[0]}"
+                if answered
+                else f"only your samples are compared; {refused[0]}"
+            )
+
+    def _alone(self, pool: Pool, row: int) -> Mapping[str, Array]:
+        """Return the source's answers to one row."""
+        try:
+            answers = self.source(pool.rows([row]))
+        except InputRefused as error:
+            raise InputRefused(f"{error.message}, on input {pool.families[row]!r}") from error
+        if any(answer.shape[:1] != (1,) for answer in answers.values()):
+            raise _NotBatched("the source model answers one sample with something else than a batch of one")
+        return answers
+
+    def _problem(self, pool: Pool, row: int) -> str | None:
+        """Return why one row tells nothing about a model: the source refuses it, or answers no numbers."""
+        try:
+            return why_useless(self._alone(pool, row), pool, [row])
+        except InputRefused as error:
+            return error.message
+
+    def _compare(self, pool: Pool) -> None:
+        judged = not self.comparison.equal_nan
+        reference = _Reference(self.source, pool, self.sizes[-1], judged)
+        self.comparison.learn(reference.answers, pool)
+        if not self.comparison.cases:
+            self._refuse_random(pool, reference)
+        if self.sizes[-1] > 1:
+            self.mixing |= reference.differing_alone(self.comparison)
+        asked = set()
+        for batch, rows in _batches(pool, self.sizes):
+            memory.trim()  # either model computes, for which the other's numbers need not be kept
+            wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
+            got = self.candidate(pool.rows(rows))
+            try:
+                self.comparison.add(wanted, got, pool, rows, batch)
+            except Differs as error:
+                self._refuse_unsteady(error, pool)
+                raise
+            asked |= {(batch, row) for row in rows}
+        self.comparison.cases += len(asked)
+
+    def _refuse_unsteady(self, error: Differs, pool: Pool) -> None:
+        """Raise VerificationError that says so where rounding decides what the source answers that input."""
+        moved = self._moved(pool.rows([error.row]), error.found.output)
+        if moved > max(error.found.limit, EXPLAINS * error.found.difference):
+            raise VerificationError(
+                f"{error.message}; the source's own answer moves by {moved:.3g} where that input changes by rounding",
+                "Rounding decides what the source itself answers, as with some random weights, so that no conversion "
+                "can be told right or wrong: give it trained weights; a looser limit is set with --tolerance",
+            ) from error
+
+    def _moved(self, arrays: Arrays, output: str) -> float:
+        """Return how far an output of the source moves where its input changes by a rounding error.
+
+        A source that refuses such an input, or answers no numbers or another shape, tells nothing.
+        """
+        asked = (arrays, _rounded(arrays, 1), _rounded(arrays, -1))
+        try:
+            before, *after = (self.source(each)[output] for each in asked)
+        except InputRefused:
+            return 0.0
+        moved = [largest_difference(before, each)[0] for each in after if each.shape == before.shape]
+        return max(filter(math.isfinite, moved), default=0.0)
+
+    def _refuse_random(self, pool: Pool, reference: "_Reference") -> None:
+        """Ask some inputs twice: a model that draws random numbers can't be compared with anything."""
+        for row in range(len(pool.families) if self.blind else 1):
+            asked_alone = self.sizes[-1] == 1
+            first = reference.rows([row]) if asked_alone else self.source(pool.rows([row]))
+            for name, again in self.source(pool.rows([row])).items():
+                answer = first[name]
+                if answer.shape != again.shape or not self.comparison.same(name, answer, again):
+                    raise SourceFault(
+                        f"the source model answers the same input differently each time, in output {name!r} on input "
+                        f"{pool.families[row]!r}",
+                        "It draws random numbers, as dropout in training does, or remembers what it was asked: nothing "
+                        "can be compared with it: docs/how-to/when-export-fails.md#dropout",
+                    )
+
+
+def _rounded(arrays: Arrays, sign: int) -> Arrays:
+    """Return inputs in which all floats are changed by what rounding changes the largest: up or down, as chance has it.
+
+    The other ``sign`` changes each the other way.
+    """
+    random, changed = np.random.default_rng(0), dict(arrays)
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating):
+            unit = float(np.finfo(array.dtype).eps) * (largest_magnitude(array) or 1.0)
+            changed[name] = (array + sign * unit * random.choice((-1.0, 1.0), array.shape)).astype(array.dtype)
+    return changed
+
+
+def _batches(pool: Pool, sizes: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """Yield batches that show every family at every size; a last batch that is short is filled from the start."""
+    count = len(pool.families)
+    for size in sizes:
+        shown = count if size == sizes[-1] else min(count, len(FAMILIES))
+        for start in range(0, shown, size):
+            yield size, [row % count for row in range(start, start + size)]
+
+
+class _Reference:
+    """The source's answers to every row of a pool, asked in batches of the largest size.
+
+    ``judged``: answers that no comparison could tell anything about are refused.
+    """
+
+    def __init__(self, source: Run, pool: Pool, size: int, judged: bool) -> None:
+        self.source, self.pool = source, pool
+        count = len(pool.families)
+        self.answers: dict[str, list[Array]] = {}
+        for start in range(0, count, size):
+            rows = [row % count for row in range(start, start + size)]
+            answers = self._batch(rows)
+            problem = why_useless(answers, pool, rows) if judged else None
+            if problem:
+                raise SourceFault(problem, "Check its weights: such a model is not published")
+            for name, answer in answers.items():
+                self.answers.setdefault(name, []).extend(answer[row, ...] for row in range(min(size, count - start)))
+
+    def _batch(self, rows: list[int]) -> Mapping[str, Array]:
+        try:
+            answers = self.source(self.pool.rows(rows))
+        except InputRefused as error:
+            if len(rows) == 1:
+                raise
+            raise _NotBatched(f"samples are asked one by one; {error.message}") from error
+        wrong = [name for name, answer in answers.items() if answer.shape[:1] != (len(rows),)]
+        if wrong:
+            raise _NotBatched(f"samples are asked one by one: output {wrong[0]!r} does not keep the batch's size")
+        return answers
+
+    def rows(self, rows: Sequence[int]) -> Arrays:
+        return {name: np.stack([answers[row] for row in rows]) for name, answers in self.answers.items()}
+
+    def differing_alone(self, comparison: Comparison) -> set[str]:
+        """Return the outputs that differ when the first samples are asked one by one."""
+        differing = set()
+        for row in range(min(len(self.pool.families), len(FAMILIES))):
+            for name, alone in self.source(self.pool.rows([row])).items():
+                together = self.answers[name][row]
+                if alone.shape[1:] != together.shape or not comparison.same(name, together, alone[0, ...]):
+                    differing.add(name)
+        return differing

@@ -1,0 +1,82 @@
+"""How this machine fares while it measures, and what it is: other guests of the same host make figures lie."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from generator.system.extras import need
+from perf.results.results import MachineLoad
+
+# Above this share of stolen time a run is repeated.
+STEAL = 0.05
+PACKAGES = ("modelrepo", "tritonclient", "onnxruntime", "torch", "numpy")
+
+
+class Watch:
+    """Counts the time of all CPUs from its creation on."""
+
+    def __init__(self) -> None:
+        self._start = self._times()
+
+    @staticmethod
+    def _times() -> dict[str, float]:
+        return dict(need("psutil", "bench").cpu_times()._asdict())
+
+    def load(self) -> MachineLoad:
+        """Return what the CPUs did since then."""
+        spent = {name: seconds - self._start[name] for name, seconds in self._times().items()}
+        # Linux counts the time of guests as user time, too.
+        total = sum(seconds for name, seconds in spent.items() if not name.startswith("guest")) or 1.0
+        idle = spent["idle"] + spent.get("iowait", 0.0)
+        return MachineLoad(max(0.0, spent.get("steal", 0.0)) / total, max(0.0, 1 - idle / total), os.getloadavg()[0])
+
+
+def describe() -> dict[str, Any]:
+    """Return this machine and what is installed on it, as plain values."""
+    psutil = need("psutil", "bench")
+    return {
+        "cpu": _cpu(),
+        "cores": psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes that a process and its children hold in memory now, 0 where it has ended.
+
+    Pages that they share count once each (proportional set size, where the system tells it).
+    """
+    psutil = need("psutil", "bench")
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    for process in family:
+        try:
+            total += int(process.memory_full_info().pss)
+        except psutil.Error:  # it has just ended, or is another user's
+            continue
+    return total

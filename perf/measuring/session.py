@@ -1,0 +1,157 @@
+"""Where the measuring happens: a server that runs already, or a local one for as long as it takes."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+from clients import Client, connect
+from clients.settings import Address, parse_url
+from generator.errors import OptionError, nearest
+from generator.progress import Progress
+from generator.repository.manifest import Manifest
+from generator.repository.repository import Repository
+from perf.measuring import metrics
+from perf.measuring.target import Data, Target, prepare
+from server import Server, running_server
+
+USUAL_METRICS_PORT = 8002
+# ONNX's names for the types of weights, by which a model's precision is told.
+PRECISIONS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A server to measure: ``local`` is the one that was started for it, None where it ran before.
+
+    ``metrics_url`` is None where its metrics can't be read.
+    """
+
+    client: Client
+    address: Address
+    metrics_url: str | None
+    local: Server | None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the server is, as plain values."""
+        told = self.client.server()
+        return {
+            "name": told.name,
+            "version": told.version,
+            "url": str(self.address),
+            "local": self.local is not None,
+            "on_this_machine": self.address.on_loopback,
+            "metrics": self.metrics_url or "not reachable",
+        }
+
+
+@contextmanager
+def opened(
+    url: str | None, repository: Path, names: Sequence[str], protocol: str, metrics_url: str | None, progress: Progress
+) -> Iterator[Session]:
+    """Yield the server at ``url``, or without one a local server of the named models.
+
+    Raises ServerError and ClientError where it can't be had.
+    """
+    if url is not None:
+        address = parse_url(url)
+        with connect(url) as client:
+            client.server()
+            yield Session(client, address, _metrics(address, metrics_url, progress), None)
+        return
+    models = [name.partition(":")[0] for name in names]
+    _check_models(repository, models)
+    with running_server(repository, control="explicit", models=models, progress=progress) as server:
+        for note in server.notes:
+            progress.warn(note)
+        own = server.grpc_url if protocol == "grpc" else server.http_url
+        with connect(own) as client:
+            yield Session(client, parse_url(own), server.metrics_url, server)
+
+
+def _check_models(repository: Path, names: Sequence[str]) -> None:
+    if not repository.is_dir():
+        raise OptionError(f"there is no model repository {repository}", "Name it with --repository, or a server: --url")
+    known = [folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").is_file()]
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known) if known else "Generate it first, or name another with --repository"
+            raise OptionError(f"{repository} has no model {name!r}", hint)
+
+
+def _metrics(address: Address, given: str | None, progress: Progress) -> str | None:
+    """Return where the metrics are: where the user says, or at their usual port, if they are there."""
+    url = given or f"http://{address.netloc.rpartition(':')[0]}:{USUAL_METRICS_PORT}/metrics"
+    if not re.match("https?://", url):
+        raise OptionError(f"--metrics-url {url} can't be used", "Write http://HOST:8002/metrics")
+    try:
+        metrics.read(url)
+    except (OSError, ValueError) as error:
+        if given:
+            reason = error.reason if isinstance(error, URLError) else error
+            raise OptionError(f"can't read Triton's metrics at {given}: {reason}", "Correct --metrics-url") from error
+        progress.warn(f"no metrics at {url}, so CPU and GPU figures are missing; name them with --metrics-url")
+        return None
+    return url
+
+
+def prepared(
+    session: Session, names: Sequence[str], repository: Path, data: Data, folder: Path, progress: Progress
+) -> list[Target]:
+    """Return the models, each ready to be measured; see ``perf.measuring.target.prepare``."""
+    targets: list[Target] = []
+    for name in names:
+        manifest = manifest_of(repository, name)
+        precision = precision_of(repository, name)
+        with progress.step("prepare", f"asking {name}") as step:
+            target = prepare(session.client, session.address, name, manifest, precision, data, folder, progress)
+            step.outcome = f"{target.seconds * 1e3:.3g} ms a request" if target.rows else ""
+        if any(each.subject == target.subject for each in targets):
+            raise OptionError(f"{name} is named twice", "Name each version of a model once")
+        targets.append(target)
+    return targets
+
+
+def manifest_of(repository: Path, name: str) -> Manifest | None:
+    """Return the manifest of ``NAME`` or ``NAME:VERSION``, the newest where there is no version; None for none."""
+    model, _, version = name.partition(":")
+    if not repository.is_dir():
+        return None
+    found = [each for each in Repository(repository).manifests(model) if not version or str(each.version) == version]
+    return found[-1] if found else None
+
+
+def precision_of(repository: Path, name: str) -> str | None:
+    """Return the type that most of an ONNX model's weights have, None for other models and ones elsewhere."""
+    model, _, version = name.partition(":")
+    folder = repository / model
+    numbers = [int(each.name) for each in folder.glob("[0-9]*") if each.name.isdecimal()]
+    path = folder / (version or str(max(numbers, default=""))) / "model.onnx"
+    return _weights_type(path) if path.is_file() else None
+
+
+def _weights_type(path: Path) -> str | None:
+    import onnx
+
+    weights: dict[int, int] = {}
+    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+        count = 1
+        for dim in tensor.dims:
+            count *= dim
+        weights[tensor.data_type] = weights.get(tensor.data_type, 0) + count
+    floats = {kind: count for kind, count in weights.items() if onnx.TensorProto.DataType.Name(kind) in PRECISIONS}
+    return PRECISIONS[onnx.TensorProto.DataType.Name(max(floats, key=floats.__getitem__))] if floats else None
+
+
+def parse_shapes(texts: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
+    """Read ``NAME:3,224,224`` as perf_analyzer does, without the batch dimension; OptionError for anything else."""
+    shapes = {}
+    for text in texts:
+        match = re.fullmatch(r"(.+):(\d{1,9}(?:,\d{1,9})*)", text)
+        if not match or "0" in match[2].split(","):
+            raise OptionError(f"--shape {text} can't be read", "Write NAME:3,224,224, without the batch dimension")
+        shapes[match[1]] = tuple(map(int, match[2].split(",")))
+    return shapes

@@ -1,0 +1,173 @@
+"""A served model that is ready to be measured: it answers what it will be asked, and we know what it should say."""
+
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from clients import Client
+from clients.errors import ClientError, ServerRefused
+from clients.models import Answer, Model
+from clients.settings import Address
+from generator.errors import OptionError, PerfError
+from generator.progress import Progress
+from generator.repository.manifest import Manifest
+from generator.specs.tensors import Array
+from perf.measuring import input_data
+from perf.measuring.input_data import SIZES, Shapes
+from perf.results.results import Subject
+
+SEED = 0
+# Outputs of a size that depends on the input get this much more room in shared memory than the largest that was seen.
+ROOM = 4
+LONGEST = 120
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is measured, where, and with which data.
+
+    ``rows`` are samples, ``answers`` what the unloaded server said to each, ``seconds`` how long it took for one.
+    ``data`` is perf_analyzer's file with the rows, or one of the user's.
+    """
+
+    subject: Subject
+    address: Address
+    model: Model
+    data: Path
+    rows: Sequence[Mapping[str, Array]] = field(repr=False)
+    answers: Sequence[Answer] = field(repr=False)
+    seconds: float
+    output_bytes: int
+
+    def request(self, row: int) -> Mapping[str, Array]:
+        """Return a row as a request of one sample."""
+        lead = self.model.max_batch_size > 0
+        return {name: array[None] if lead else array for name, array in self.rows[row % len(self.rows)].items()}
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the user wants to be asked: ``source`` is random, samples, or a file; ``shapes`` by input name."""
+
+    source: str
+    shapes: Shapes
+    samples: Path | None = None
+
+
+def short(name: str) -> str:
+    """Return a model's name as a part of a file's, whose length file systems limit to 255 bytes."""
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}~{zlib.crc32(name.encode()):08x}"
+
+
+def prepare(
+    client: Client,
+    address: Address,
+    name: str,
+    manifest: Manifest | None,
+    precision: str | None,
+    data: Data,
+    folder: Path,
+    progress: Progress,
+) -> Target:
+    """Find a model by ``NAME`` or ``NAME:VERSION``, write its input data into a folder, and ask each row once.
+
+    Raises OptionError for data that does not fit, PerfError where the model refuses all of it, and ClientError where
+    the server can't be asked.
+    """
+    model_name, colon, version = name.partition(":")
+    model = client.model(model_name, version)
+    if colon and version not in model.versions:
+        raise OptionError(f"{model_name} has no version {version!r}", f"It is served as {', '.join(model.versions)}")
+    version = version or max(model.versions, key=int, default="")
+    subject = Subject(model_name, version, model.backend or model.platform, precision, address.protocol)
+    if data.source.endswith(".json"):
+        return _with_file(client, subject, address, model, Path(data.source), data.shapes)
+    rows, answers, seconds = _rows(client, model, version, manifest, data, progress)
+    path = folder / f"{short(model_name)}-{version}.json"
+    input_data.write(rows, path)
+    largest = max(sum(array.nbytes for array in answer.values()) for answer in answers)
+    return Target(subject, address, model, path, rows, answers, seconds, max(1, largest) * ROOM)
+
+
+def _with_file(client: Client, subject: Subject, address: Address, model: Model, path: Path, shapes: Shapes) -> Target:
+    """Take perf_analyzer's own JSON as it is: what is in it is its business, and its first run tells."""
+    if not path.is_file():
+        raise OptionError(f"there is no file {path}", "Name it with --input-data")
+    if shapes:
+        raise OptionError("--shape is for random values", f"Write the shapes into {path}")
+    return Target(subject, address, model, path.resolve(), (), (), 0.0, 1 << 20)
+
+
+def _rows(
+    client: Client, model: Model, version: str, manifest: Manifest | None, data: Data, progress: Progress
+) -> tuple[list[dict[str, Array]], list[Answer], float]:
+    wanted, batched = input_data.signature(model, manifest), model.max_batch_size > 0
+    if data.source != "random":
+        path = _samples(model.name, manifest, data)
+        if data.shapes:
+            raise OptionError("--shape is for random values", f"The samples of {path} have shapes of their own")
+        rows = input_data.sample_rows(path, wanted, batched)
+        try:
+            return rows, *_asked(client, model, version, rows)
+        except ServerRefused as error:
+            said = error.message.splitlines()[0]
+            raise OptionError(f"{model.name} refuses samples of {path}: {said}", "Correct --input-data") from error
+    dynamic = [spec.name for spec in wanted.inputs if any(isinstance(dim, str) for dim in spec.shape[batched:])]
+    free = [name for name in dynamic if name not in data.shapes]
+    for size in SIZES if free else SIZES[:1]:
+        rows = input_data.random_rows(wanted, batched, size, data.shapes, SEED)
+        try:
+            answers, seconds = _asked(client, model, version, rows)
+        except ServerRefused as error:
+            refusal = error
+            continue
+        if free:
+            progress.warn(f"{model.name}: {', '.join(free)} of any size are measured at {size}; choose with --shape")
+        return rows, answers, seconds
+    raise PerfError(
+        f"{model.name} refuses random values: {refusal.message.splitlines()[0]}",
+        "Give it real ones with --input-data FILE.npz",
+    ) from refusal
+
+
+def _samples(name: str, manifest: Manifest | None, data: Data) -> Path:
+    if data.source != "samples":
+        path = Path(data.source)
+    elif data.samples:
+        path = data.samples
+    else:
+        recorded = manifest.provenance.options.get("samples") if manifest else None
+        if not recorded:
+            raise OptionError(
+                f"{name} was not published with samples", "Name a file with --input-data, or use --input-data random"
+            )
+        path = Path(str(recorded))
+    if not path.exists():
+        raise OptionError(f"there is no file {path}", "Name the samples with --input-data FILE.npz")
+    return path
+
+
+def _asked(
+    client: Client, model: Model, version: str, rows: Sequence[Mapping[str, Array]]
+) -> tuple[list[Answer], float]:
+    """Ask each row twice: first come the answers, and, when the model is warm, the time."""
+    lead = model.max_batch_size > 0
+    requests = [{name: array[None] if lead else array for name, array in row.items()} for row in rows]
+    answers = [client.infer(model.name, request, version=version) for request in requests]
+    marks = [time.perf_counter()]
+    for request in requests:
+        client.infer(model.name, request, version=version)
+        marks.append(time.perf_counter())
+    return answers, median(end - start for start, end in pairwise(marks))
+
+
+def is_there(client: Client) -> bool:
+    """Tell whether the server still answers."""
+    try:
+        return client.is_live(deadline=5.0)
+    except ClientError:
+        return False

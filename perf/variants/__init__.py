@@ -1,0 +1,1 @@
+"""The variants of one model, side by side."""

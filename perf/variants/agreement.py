@@ -1,0 +1,177 @@
+"""Whether variants of a model say the same: their ONNX files are asked the same inputs, in this process."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from generator.backends import onnxruntime
+from generator.errors import OptionError, VerificationError
+from generator.graphs import onnx_file
+from generator.progress import Progress
+from generator.repository.manifest import Provenance
+from generator.specs.tensors import Accuracy, Arrays, Signature, TensorSpec
+from generator.verification import accuracy, datasets
+from generator.verification.comparison import largest_difference, largest_magnitude
+from generator.verification.datasets import Dataset
+from generator.verification.remembered import Remembered
+from generator.verification.verify import Run
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a variant's answers to ``samples`` inputs compare with the baseline's.
+
+    ``top1`` is the share, 0 to 1, in which the largest of several floats a sample, a classifier's class, is in the same
+    place; of models that answer no floats, that in which everything is equal. Of others it is None, and
+    ``max_rel_diff`` the largest difference over the largest magnitude of the same sample's output. ``accuracy`` is the
+    share of labels that are met, None without labels.
+    """
+
+    samples: int
+    top1: float | None = None
+    max_rel_diff: float | None = None
+    accuracy: Accuracy | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A variant to ask: its ONNX model, how it was made, and the largest batch that it is served in."""
+
+    name: str
+    onnx: Path
+    provenance: Provenance
+    max_batch_size: int
+    labels: tuple[str, ...] = ()
+
+
+def agreements(
+    models: Sequence[Asked], samples: Path | None, progress: Progress
+) -> tuple[Mapping[str, Agreement], Mapping[str, str]]:
+    """Return by name how each model agrees with the first, itself included, and why one can't be asked.
+
+    Inputs are the user's ``samples``, or random ones of the model's kind. Raises OptionError for samples that do not
+    fit, inputs that the first model refuses, and models whose outputs are others.
+    """
+    baseline, *_ = models
+    signature = onnx_file.signature_of(baseline.onnx, baseline.provenance.source.inputs)
+    for other in models[1:]:
+        _refuse_other_outputs(baseline, signature, other)
+    found: dict[str, Agreement] = {}
+    problems: dict[str, str] = {}
+    try:
+        first = Remembered(onnxruntime.open_model(baseline.onnx))
+    except VerificationError as error:
+        return found, {baseline.name: error.message}
+    data = _data(baseline, signature, samples)
+    for note in data.notes:
+        progress.warn(note)
+    batch = min(model.max_batch_size for model in models)
+    for model in models:
+        with progress.step("ask", f"asking {model.name} {data.count} inputs") as step:
+            try:
+                run = first if model is baseline else Remembered(onnxruntime.open_model(model.onnx))
+                found[model.name] = _agreement(
+                    _answering(first.recall), _answering(run.recall), data, signature, batch, len(baseline.labels)
+                )
+            except VerificationError as error:
+                if model is baseline:
+                    raise OptionError(error.message, "Give inputs that it answers with --samples PATH") from error
+                problems[model.name] = error.message
+                continue
+            step.outcome = "" if model is baseline else told(found[model.name])
+    return found, problems
+
+
+def told(agreement: Agreement) -> str:
+    """Return an agreement in a few words."""
+    if agreement.top1 is not None:
+        return f"top-1 agreement {agreement.top1:.1%}"
+    return f"worst difference {agreement.max_rel_diff:.1e}"
+
+
+def alike(one: Sequence[TensorSpec], other: Sequence[TensorSpec]) -> bool:
+    """Tell whether tensors have the same names, types and sizes, whatever the names of dimensions of any size."""
+    return [_plain(spec) for spec in one] == [_plain(spec) for spec in other]
+
+
+def _plain(spec: TensorSpec) -> tuple[object, ...]:
+    return spec.name, spec.dtype, tuple(-1 if isinstance(dim, str) else dim for dim in spec.shape)
+
+
+def _refuse_other_outputs(baseline: Asked, signature: Signature, other: Asked) -> None:
+    outputs = onnx_file.signature_of(other.onnx, other.provenance.source.inputs).outputs
+    if not alike(outputs, signature.outputs):
+        ours, theirs = (", ".join(map(str, specs)) for specs in (signature.outputs, outputs))
+        raise OptionError(
+            f"{baseline.name} answers {ours}, and {other.name} {theirs}: they can't be compared",
+            "Name models that were made from the same source",
+        )
+
+
+def _data(baseline: Asked, signature: Signature, samples: Path | None) -> Dataset:
+    preprocess = baseline.provenance.source.preprocess
+    if samples is None:
+        return datasets.random_like(signature, preprocess, accuracy.GENERATED, SEED)
+    if not samples.exists():
+        raise OptionError(f"there is no file {samples}", "Name images, a .npz, a .npy, or a folder with --samples")
+    return datasets.read(samples, signature, preprocess, baseline.labels)
+
+
+def _answering(run: Run) -> Run:
+    """Return a run that raises VerificationError where an answer is NaN: nothing agrees with that."""
+
+    def checked(arrays: Arrays) -> Arrays:
+        answers = run(arrays)
+        for name, answer in answers.items():
+            if np.issubdtype(answer.dtype, np.floating) and np.isnan(answer).any():
+                raise VerificationError(f"output {name!r} is NaN")
+        return answers
+
+    return checked
+
+
+def _agreement(first: Run, run: Run, data: Dataset, signature: Signature, batch: int, classes: int) -> Agreement:
+    def measured(asked: Dataset) -> Accuracy | None:
+        return accuracy.measured(first, run, asked, signature, batch=batch, limit=0.0, classes=classes)
+
+    same = measured(replace(data, labels=None))
+    if same is None and all(spec.dtype.startswith(("int", "uint", "bool", "object")) for spec in signature.outputs):
+        return Agreement(data.count, top1=_equal(first, run, data, signature))
+    if same is None:
+        return Agreement(data.count, max_rel_diff=_worst(first, run, data, signature))
+    right = measured(data) if data.labels is not None else None
+    return Agreement(data.count, top1=same.value, accuracy=right)
+
+
+def _equal(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
+    """Return the share of samples, in 0..1, that both answer with the same: classes are no distances."""
+    asked = [(first(arrays), run(arrays)) for arrays in _one_by_one(data, signature)]
+    return float(np.mean([all(np.array_equal(one[name], other[name]) for name in one) for one, other in asked]))
+
+
+def _worst(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
+    """Return the largest difference of any output to any sample, over that output's largest magnitude.
+
+    Raises VerificationError where no number can say how far apart they are.
+    """
+    worst = 0.0
+    for arrays in _one_by_one(data, signature):
+        wanted, got = first(arrays), run(arrays)
+        for name, answer in wanted.items():
+            if got[name].shape != answer.shape:
+                raise VerificationError(f"output {name!r} has shape {got[name].shape} where {answer.shape} is wanted")
+            difference, magnitude = largest_difference(answer, got[name], True)[0], largest_magnitude(answer)
+            if not np.isfinite(difference):
+                raise VerificationError(f"output {name!r} is infinite where the first model's is not")
+            worst = max(worst, difference / magnitude if magnitude else difference)
+    return worst
+
+
+def _one_by_one(data: Dataset, signature: Signature) -> Iterator[Arrays]:
+    for pool in data.pools:
+        for row in range(len(pool.families)):
+            yield pool.single(row, signature)

@@ -1,0 +1,156 @@
+"""Which models of a repository are variants of one, what is on disk of each, and what keeps it from being served."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clients import connect
+from generator.backends import BACKENDS
+from generator.configuration.decisions import LABELS
+from generator.errors import OptionError, RepositoryError, nearest
+from generator.progress import Progress
+from generator.repository.manifest import Manifest, PendingPlan, Provenance
+from generator.repository.repository import CONFIG, Repository
+from generator.sources.onnx import MODEL_FILE
+from server.running import local, overlay
+
+DAMAGED = "is not as it was published"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model of the repository, published or still to be built.
+
+    ``size`` counts the bytes of its version's files, and ``onnx`` is its ONNX model; None where there is none.
+    ``unserved`` says why it can't be measured, and is empty where it can.
+    """
+
+    name: str
+    backend: str
+    provenance: Provenance
+    max_batch_size: int
+    version: int | None = None
+    size: int | None = None
+    onnx: Path | None = None
+    labels: tuple[str, ...] = ()
+    unserved: str = ""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in, such as fp32 or int8."""
+        return self.provenance.optimization.precision
+
+    @property
+    def sparsity(self) -> float | None:
+        """The share of its weights that pruning made zero, 0 to 1; None where it is not pruned."""
+        return self.provenance.optimization.sparsity
+
+
+def found(names: Sequence[str], root: Path, url: str | None, progress: Progress) -> list[Variant]:
+    """Return the variants that are named, or with one name all of that model, and what keeps each from being served.
+
+    That is asked of the server at ``url``, and of the local one without it. Raises OptionError for a name that is not
+    in the repository ``root``, RepositoryError where there is no repository, or the first model's files are not as they
+    were published, and ClientError where the server can't be asked.
+    """
+    if not root.is_dir():
+        raise RepositoryError(
+            f"there is no model repository {root}, whose files tell how models agree",
+            "Name it with --repository",
+        )
+    repository = Repository(root)
+    plans = repository.plans.entries()
+    known = {each.name for each in repository.root.iterdir() if repository.manifests(each.name)} | plans.keys()
+    for name in names:
+        if name not in known:
+            raise _unknown(name, root, known)
+    variants = {name: _variant(name, repository, plans.get(name)) for name in sorted(known)}
+    chosen = [variants[name] for name in names]
+    if len(chosen) == 1:
+        chosen = _kin(chosen[0], list(variants.values()))
+        progress.tell(f"of {chosen[0].provenance.source.reference}: {', '.join(each.name for each in chosen)}")
+    return _with_reasons(chosen, url, repository)
+
+
+def _unknown(name: str, root: Path, known: set[str]) -> OptionError:
+    if (root / name / CONFIG).is_file():
+        message = f"{name} was not published by modelrepo: nothing tells what it was made from"
+        return OptionError(message, "Measure it with modelrepo bench")
+    hint = nearest(name, known) if known else "Generate it first, or name another with --repository"
+    return OptionError(f"{root} has no model {name!r}", hint)
+
+
+def _variant(name: str, repository: Repository, plan: PendingPlan | None) -> Variant:
+    manifests = repository.manifests(name)
+    if manifests:
+        return _published(repository, manifests[-1])
+    assert plan  # noqa: S101 - the name is that of one or the other
+    unserved = f"its plan is still to be built: {plan.reason}"
+    return Variant(name, "tensorrt", plan.provenance, plan.max_batch_size, unserved=unserved)
+
+
+def _published(repository: Repository, manifest: Manifest) -> Variant:
+    folder = repository.root / manifest.name
+    own = {name: record for name, record in manifest.files.items() if name not in manifest.sidecars}
+    onnx = folder / str(manifest.version) / MODEL_FILE
+    labels = folder / LABELS
+    return Variant(
+        manifest.name,
+        manifest.backend,
+        manifest.provenance,
+        manifest.max_batch_size,
+        manifest.version,
+        sum(record.size for record in own.values()),
+        onnx if f"{manifest.version}/{MODEL_FILE}" in own else None,
+        tuple(labels.read_text("utf-8").splitlines()) if labels.is_file() else (),
+    )
+
+
+def _kin(named: Variant, variants: Sequence[Variant]) -> list[Variant]:
+    """Return all variants of one source with the same weights, FP32 first; OptionError where there is but one."""
+
+    def origin(variant: Variant) -> tuple[object, ...]:
+        source = variant.provenance.source
+        return source.reference, source.weights, source.inputs
+
+    def order(variant: Variant) -> tuple[bool | str, ...]:
+        other = variant.precision != "fp32", variant.sparsity is not None, variant.backend != "onnx"
+        return bool(variant.unserved), *other, variant.name
+
+    kin = sorted((each for each in variants if origin(each) == origin(named)), key=order)
+    if len(kin) == 1:
+        reference = named.provenance.source.reference
+        raise OptionError(
+            f"{named.name} is all that was made from {reference} with these weights",
+            "Make others, as with: generate --model NAME --backends onnx,onnx:fp16,onnx:int8",
+        )
+    return kin
+
+
+def _with_reasons(variants: Sequence[Variant], url: str | None, repository: Repository) -> list[Variant]:
+    """Return the variants with the reasons why some can't be measured; RepositoryError where the first is damaged."""
+    variants = [_intact(each, repository) for each in variants]
+    if variants[0].unserved.endswith(DAMAGED):
+        raise RepositoryError(f"{variants[0].name}: {variants[0].unserved}", "Generate it again")
+    if url is None:
+        return [each if each.unserved else replace(each, unserved=_unservable(each, repository)) for each in variants]
+    with connect(url) as client:
+        ready = {entry.name for entry in client.index() if entry.state == "READY"}
+    absent = f"{url} does not serve it"
+    return [each if each.unserved or each.name in ready else replace(each, unserved=absent) for each in variants]
+
+
+def _intact(variant: Variant, repository: Repository) -> Variant:
+    """Return a variant; without its files where these are not as they were published."""
+    if variant.unserved or repository.newest(variant.name) is not None:
+        return variant
+    return replace(variant, onnx=None, size=None, unserved=f"version {variant.version} {DAMAGED}")
+
+
+def _unservable(variant: Variant, repository: Repository) -> str:
+    """Return why the local server can't serve a model, or nothing where it can."""
+    backend = BACKENDS[variant.backend].TRITON_NAME
+    if backend not in local.backends():
+        return f"the local server has no {backend} backend; name a server that has with --url"
+    _, changes = overlay.overlaid(repository.config_text(variant.name) or "", variant.name)
+    return "its configuration asks for a GPU; name a server that has one with --url" if changes else ""

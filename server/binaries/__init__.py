@@ -1,0 +1,1 @@
+"""NVIDIA's server on this machine: fetched, checked and unpacked."""

@@ -1,0 +1,155 @@
+"""The Triton that runs here without a container: what it needs of a machine, and where its parts are.
+
+The wheel of PyTriton carries NVIDIA's own ``tritonserver`` with its Python backend: see ``server/binaries/wheels.py``.
+"""
+
+import os
+import platform
+import re
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.errors import ServerError
+from generator.progress import Progress
+from server.binaries import wheels
+from server.binaries.wheels import PYTRITON, PYTRITON_LIBRARIES, cache_folder, reachable
+
+# What the wheel's manylinux tag says it was built against.
+GLIBC = (2, 35)
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+TRITON_VERSION = PYTRITON.version
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An unpacked Triton."""
+
+    folder: Path
+    triton_version: str = TRITON_VERSION
+
+    @property
+    def binary(self) -> Path:
+        """The server's executable."""
+        return self.folder / "pytriton/tritonserver/bin/tritonserver"
+
+    @property
+    def python_backend(self) -> tuple[Path, ...]:
+        """The files that make a ``backends/python`` folder for this interpreter."""
+        home = self.folder / "pytriton/tritonserver"
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return (
+            home / "backends/python/libtriton_python.so",
+            home / "backends/python/triton_python_backend_utils.py",
+            home / "python_backend_stubs" / version / "triton_python_backend_stub",
+        )
+
+    @property
+    def libraries(self) -> tuple[Path, ...]:
+        """The folders of the shared libraries that the server needs, this interpreter's among them."""
+        return libpython().parent, self.folder / PYTRITON_LIBRARIES
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the server runs with: this process's, and where its libraries are."""
+        return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, self.libraries))}
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something that the local Triton needs of a machine: what was found, what is needed, and whether it will do."""
+
+    name: str
+    found: str
+    needed: str
+    ok: bool
+
+
+def runs_folder() -> Path:
+    """Return where the folders of running servers lie: in the cache, unless Triton's shell could not take its path."""
+    own = cache_folder() / "runs"
+    return own if is_plain(str(own)) else Path(tempfile.gettempdir(), f"modelrepo-{os.getuid()}", "runs")
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a path means itself to a shell, and to a Python that knows only ASCII.
+
+    Triton's Python backend starts its processes with a command line that it hands to bash, unquoted.
+    """
+    return re.fullmatch(r"[A-Za-z0-9_./+@%,=-]+", text) is not None
+
+
+def libpython() -> Path:
+    """Return where this interpreter's shared library is, or would be."""
+    folder = sysconfig.get_config_var("LIBDIR") or str(Path(sys.base_prefix, "lib"))
+    name = sysconfig.get_config_var("INSTSONAME") or ""
+    if ".so" not in name:  # an interpreter that is linked statically may still have one beside it
+        name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    return Path(folder) / name
+
+
+def requirements() -> tuple[Requirement, ...]:
+    """Return what the local Triton needs of a machine, in the order in which it is worth mending."""
+    library, has_library = libpython(), reachable(libpython())
+    return (
+        platform_requirement(),
+        Requirement(
+            "python",
+            found=f"{platform.python_version()}, {sys.executable}",
+            needed=f"Python {', '.join(f'{major}.{minor}' for major, minor in PYTHONS)}",
+            ok=sys.version_info[:2] in PYTHONS,
+        ),
+        Requirement(
+            "libpython",
+            found=str(library) if has_library else f"no {library}",
+            needed="a Python with a shared library",
+            ok=has_library,
+        ),
+    )
+
+
+def platform_requirement() -> Requirement:
+    """Return what everything in NVIDIA's wheels needs of the system, the processor and the C library."""
+    system, glibc = f"{platform.system()} {platform.machine()}", _glibc()
+    recent = bool(glibc) and tuple(map(int, glibc.split(".")[:2])) >= GLIBC
+    return Requirement(
+        "platform",
+        found=f"{system}, {f'glibc {glibc}' if glibc else 'no glibc'}",
+        needed=f"Linux x86_64 with glibc {GLIBC[0]}.{GLIBC[1]} or newer",
+        ok=system == "Linux x86_64" and recent,
+    )
+
+
+def _glibc() -> str:
+    """Return the version of glibc, or nothing where the C library is another one."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except ValueError:  # musl and macOS have no such variable
+        return ""
+    return version if name == "glibc" else ""
+
+
+def unsupported() -> str | None:
+    """Return why this machine can't run the local Triton, or None where it can."""
+    for each in requirements():
+        if not each.ok:
+            return f"the local Triton needs {each.needed}, and here is {each.found}"
+    return None
+
+
+def installed() -> Runtime | None:
+    """Return the unpacked Triton, or None where it was not fetched yet or can't be got at; downloads nothing."""
+    folder = wheels.installed(PYTRITON)
+    return Runtime(folder) if folder else None
+
+
+def ensure(progress: Progress) -> Runtime:
+    """Return the local Triton, which is downloaded and unpacked first where it is not here yet.
+
+    Raises ServerError where this machine can't run it, or it can't be had.
+    """
+    reason = unsupported()
+    if reason:
+        raise ServerError(reason, "Use a container: --runtime docker; `modelrepo doctor` tells what is missing")
+    return Runtime(wheels.ensure(PYTRITON, progress))

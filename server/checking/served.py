@@ -1,0 +1,59 @@
+"""A served model as a function from named arrays to named arrays, as verification asks models."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from clients import Client
+from generator.specs.tensors import Array, Arrays, Signature, TensorSpec
+from generator.verification.verify import Run
+
+
+class Adapter:
+    """Between a model's own signature and Triton's: scalars travel as ``[1]``, strings come back as ``bytes``.
+
+    ``max_batch_size`` is the configuration's: above 0, every array has the batch as its leading axis.
+    """
+
+    def __init__(self, name: str, signature: Signature, max_batch_size: int) -> None:
+        self.name, self.signature, self.max_batch_size = name, signature, max_batch_size
+
+    def whole(self, client: Client) -> Run:
+        """Return a run that sends what it is given as one request."""
+        return lambda arrays: self._read(client.infer(self.name, self._written(arrays)))
+
+    def single(self, client: Client, in_flight: int) -> Run:
+        """Return a run that sends each sample of a batch as a request of its own, ``in_flight`` at a time."""
+
+        def run(arrays: Arrays) -> Mapping[str, Any]:
+            answers = list(client.infer_many(self.name, self._written(arrays), 1, in_flight))
+            return self._read({name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]})
+
+        return run
+
+    def _written(self, arrays: Arrays) -> Arrays:
+        given = (spec for spec in self.signature.inputs if spec.name in arrays)
+        return {spec.name: self._with_dims(arrays[spec.name], spec) for spec in given}
+
+    def _with_dims(self, array: Array, spec: TensorSpec) -> Array:
+        """Give a tensor of one value a sample the dimension that Triton insists on."""
+        bare = len(spec.shape) == (1 if self.max_batch_size else 0)
+        return np.asarray(array)[..., np.newaxis] if bare else array
+
+    def _read(self, answers: Arrays) -> Mapping[str, Any]:
+        return {spec.name: self._own(answers[spec.name], spec) for spec in self.signature.outputs}
+
+    def _own(self, array: Array, spec: TensorSpec) -> Array:
+        bare = len(spec.shape) == (1 if self.max_batch_size else 0)
+        array = array[..., 0] if bare else array
+        if array.dtype != np.object_:
+            return array
+        return np.array([item.decode() for item in array.ravel()], np.object_).reshape(array.shape)
+
+
+def batches(client: Client, name: str) -> dict[int, int]:
+    """Return how many batches of each size a model has executed since it was loaded."""
+    return {
+        each.batch_size: each.compute_infer.count for version in client.statistics(name) for each in version.batches
+    }

@@ -1,0 +1,1 @@
+"""What is on this machine, and what that means for every command."""

@@ -1,0 +1,210 @@
+"""What is on this machine: the facts that `modelrepo doctor` judges.
+
+``look`` downloads nothing, changes nothing, and waits for nobody longer than ``PATIENCE``.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from generator.backends.tensorrt import gpu_present
+from generator.errors import ServerError
+from generator.sources.catalogue import missing
+from generator.system import process
+from server.binaries import runtime, wheels
+from server.binaries.wheels import PERF_ANALYZER, PYTRITON
+from server.running.handle import Ports
+from server.running.plan import choose_ports
+
+PATIENCE = 1.0
+PORTS = (8000, 8001, 8002)
+PACKAGES = ("pip", "onnxruntime", "tritonclient", "torch", "torchvision", "tensorrt")
+# What models come from beside torch, whose packages are looked at by themselves.
+EXTRAS = ("timm", "hf", "tensorflow", "sklearn", "boosting")
+TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton and its Python-based backends meet
+DRIVER = Path("/sys/module/nvidia/version")
+GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The folder that keeps what is downloaded, its size, and the room beside it.
+
+    ``obstacle`` says why nothing can be kept there, or is empty.
+    """
+
+    folder: Path
+    size: int
+    free: int
+    obstacle: str
+
+
+@dataclass(frozen=True)
+class Docker:
+    """Versions of docker's parts, None where one is not there; ``silence`` is why the daemon does not answer."""
+
+    client: str | None
+    daemon: str | None
+    silence: str
+    compose: str | None
+    nvidia: bool
+
+
+@dataclass(frozen=True)
+class PerfAnalyzer:
+    """Where a perf_analyzer is: on PATH, where ``silence`` is why it can't start, or in the cache.
+
+    There it is ``fetched``, or ``downloaded`` by hand, to be unpacked.
+    """
+
+    on_path: str | None
+    silence: str
+    fetched: bool
+    downloaded: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found on a machine."""
+
+    requirements: tuple[runtime.Requirement, ...]
+    python: str  # major and minor version, as Debian names its packages
+    executable: str
+    packages: Mapping[str, str | None]
+    lacking: Mapping[str, tuple[str, ...]]  # the packages that are missing, by the extra of a source
+    cache: Cache
+    wheel: bool  # downloaded by hand, to be unpacked
+    triton: str | None
+    ports: Mapping[int, bool]  # whether somebody listens there
+    shared_memory: tuple[int, int] | None  # bytes in all, and free
+    perf_analyzer: PerfAnalyzer
+    docker: Docker
+    gpu: bool
+    gpu_names: tuple[str, ...]
+    driver: str | None
+    trtexec: str | None
+
+
+def look() -> Facts:
+    """Return what is here; unreadable places count as absent."""
+    found = runtime.installed()
+    return Facts(
+        requirements=runtime.requirements(),
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        executable=sys.executable,
+        packages={package: _version(package) for package in PACKAGES},
+        lacking={extra: missing(extra) for extra in EXTRAS},
+        cache=_look_at_cache(wheels.cache_folder()),
+        wheel=wheels.reachable(wheels.by_hand(PYTRITON)),
+        triton=found.triton_version if found else None,
+        ports={port: _in_use(port) for port in PORTS},
+        shared_memory=_room(SHARED_MEMORY),
+        perf_analyzer=_look_at_perf_analyzer(),
+        docker=_look_at_docker(),
+        gpu=gpu_present(),
+        gpu_names=tuple(_gpu_names()),
+        driver=DRIVER.read_text().strip() if DRIVER.is_file() else None,
+        trtexec=shutil.which("trtexec") or (str(TRTEXEC) if TRTEXEC.is_file() else None),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _look_at_cache(folder: Path) -> Cache:
+    existing = next(path for path in (folder, *folder.parents) if wheels.reachable(path))
+    return Cache(folder, _size(folder), shutil.disk_usage(existing).free, _obstacle(existing))
+
+
+def _obstacle(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    if not os.access(folder, os.X_OK):
+        return f"{folder} may not be entered"
+    return "" if os.access(folder, os.W_OK) else f"{folder} is not writable"
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for parent, _, files in os.walk(folder):  # which passes over what may not be listed
+        for file in files:
+            try:
+                total += Path(parent, file).lstat().st_size
+            except OSError:  # a server that has just stopped takes its files away
+                continue
+    return total
+
+
+def _in_use(port: int) -> bool:
+    try:
+        choose_ports(Ports(port, 0, 0))
+    except ServerError:
+        return True
+    return False
+
+
+def _room(folder: Path) -> tuple[int, int] | None:
+    if not folder.is_dir():
+        return None
+    usage = shutil.disk_usage(folder)
+    return usage.total, usage.free
+
+
+def _gpu_names() -> Iterator[str]:
+    for file in sorted(GPUS.glob("*/information")):
+        for line in file.read_text().splitlines():
+            if line.startswith("Model:"):
+                yield line.removeprefix("Model:").strip()
+
+
+def _look_at_perf_analyzer() -> PerfAnalyzer:
+    on_path = shutil.which("perf_analyzer")
+    answer = _ask((on_path, "--version")) if on_path else None
+    return PerfAnalyzer(
+        on_path=on_path,
+        silence=answer.last_words if answer and answer.code else "",
+        fetched=wheels.installed(PERF_ANALYZER) is not None,
+        downloaded=wheels.reachable(wheels.by_hand(PERF_ANALYZER)),
+    )
+
+
+def _look_at_docker() -> Docker:
+    """Ask docker's client everything at once: a daemon that hangs costs the patience once."""
+    if not shutil.which("docker"):
+        return Docker(None, None, "", None, False)
+    questions = (
+        ("docker", "version", "--format", "{{.Client.Version}}"),
+        ("docker", "version", "--format", "{{.Server.Version}}"),
+        ("docker", "compose", "version", "--short"),
+        ("docker", "info", "--format", "{{json .Runtimes}}"),
+    )
+    with ThreadPoolExecutor(len(questions)) as pool:
+        client, daemon, compose, runtimes = pool.map(_ask, questions)
+    return Docker(
+        client=client.out.strip() or "of an unknown version",
+        daemon=daemon.out.strip() if daemon.code == 0 else None,
+        silence="" if daemon.code == 0 else daemon.last_words,
+        compose=compose.out.strip() if compose.code == 0 else None,
+        # The toolkit's hook serves --gpus even where its runtime is not registered.
+        nvidia='"nvidia"' in runtimes.out or shutil.which("nvidia-container-runtime-hook") is not None,
+    )
+
+
+def _ask(command: tuple[str, ...]) -> process.Finished:
+    try:
+        return process.run(command, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return process.Finished(command, 124, "", f"no answer within {PATIENCE:.0f} s")
+    except OSError as error:
+        return process.Finished(command, 126, "", error.strerror or str(error))

@@ -1,0 +1,49 @@
+"""Triton in NVIDIA's container, behind the same interface.
+
+Untested beyond the command that is built: no docker daemon was to be had where this was written. The container is
+stopped by the signal that `docker run` passes on, and removed by name if that client was killed.
+"""
+
+import os
+import shutil
+from dataclasses import astuple
+from pathlib import Path
+
+from generator.backends.tensorrt import gpu_present
+from generator.errors import ServerError
+from generator.progress import Progress
+from server.running.handle import Ports
+from server.running.local import Launch
+from server.running.plan import Plan, server_flags
+
+# Where the image expects things, and the ports it is asked to listen on inside.
+MODELS = "/models"
+INSIDE = Ports(8000, 8001, 8002)
+SHARED_MEMORY = "1g"
+
+
+def available() -> bool:
+    """Tell whether there is a docker client; whether its daemon answers is seen when it is asked."""
+    return shutil.which("docker") is not None
+
+
+def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
+    """Return the command that serves a plan with its release's image; ServerError without a docker client."""
+    if not available():
+        raise ServerError("there is no docker here", "Install docker, or use --runtime local")
+    name = f"modelrepo-{scratch.name}"
+    published = zip(astuple(plan.ports), astuple(INSIDE), strict=True)
+    command = [
+        *("docker", "run", "--rm", "--name", name, "--shm-size", SHARED_MEMORY),
+        *("--security-opt", "no-new-privileges:true"),
+        *(("--gpus", "all") if gpu_present() else ()),
+        *(part for outer, inner in published for part in ("-p", f"127.0.0.1:{outer}:{inner}")),
+        *("-v", f"{plan.served}:{MODELS}:ro", plan.release.image),
+        *("tritonserver", *server_flags(plan, MODELS, "0.0.0.0", INSIDE)),  # noqa: S104 - inside the container
+    ]
+    return Launch(
+        command=tuple(command),
+        environment=dict(os.environ),
+        description=f"container {plan.release.image}",
+        cleanup=("docker", "rm", "--force", name),
+    )

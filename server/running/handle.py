@@ -1,0 +1,185 @@
+"""A running server, as those who started it see it."""
+
+import http.client
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator.errors import ServerError
+from server.running import log as logs
+
+HOST = "127.0.0.1"
+ASK_SECONDS = 10.0
+LOAD_SECONDS = 600.0
+LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where a server listens; on loopback only."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A model of the repository as Triton sees it: ``state`` is READY, UNAVAILABLE, … or empty where not loaded."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether Triton tried to load it and could not; one that was unloaded, or never asked for, did not fail."""
+        return self.state != "READY" and self.reason != "unloaded" and bool(self.reason)
+
+
+class PortTaken(ServerError):
+    """Someone else took a port between our look and Triton's."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Triton: where it answers, where its log is, and what it can be told.
+
+    ``repository`` is what it serves: its own folder, where it was given none. ``notes`` say where what is served
+    differs from the repository. Every method raises ServerError where the server can't be reached or says no.
+    """
+
+    ports: Ports
+    repository: Path
+    log: Path
+    pid: int
+    description: str
+    guardian: "subprocess.Popen[bytes]"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def http_url(self) -> str:
+        """The HTTP endpoint, such as ``http://127.0.0.1:8000``."""
+        return f"http://{HOST}:{self.ports.http}"
+
+    @property
+    def grpc_url(self) -> str:
+        """The gRPC endpoint, such as ``grpc://127.0.0.1:8001``."""
+        return f"grpc://{HOST}:{self.ports.grpc}"
+
+    @property
+    def metrics_url(self) -> str:
+        """The Prometheus metrics, such as ``http://127.0.0.1:8002/metrics``."""
+        return f"http://{HOST}:{self.ports.metrics}/metrics"
+
+    def wait_until_started(self, seconds: float) -> None:
+        """Return when the server answers, which is when it has loaded, or failed to load, what it was told to."""
+        deadline = time.monotonic() + seconds
+        # The log as well: someone else may answer at a port that Triton could not take.
+        while not (logs.listens(self.log_text()) and self._answers()):
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise ServerError(f"Triton did not start within {seconds:.0f} seconds", f"Its log is {self.log}")
+            time.sleep(LOOK_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server is running."""
+        return self.guardian.poll() is None
+
+    def wait(self) -> int:
+        """Wait for the server's end and return its exit code."""
+        return self.guardian.wait()
+
+    def models(self) -> tuple[ModelState, ...]:
+        """Return every model of the repository; one that was refused unread is found in the log."""
+        refused = logs.failures(self.log_text())
+        states = tuple(
+            ModelState(row["name"], row.get("version", ""), row.get("state", ""), _reason(row, refused))
+            for row in self._index()
+        )
+        unlisted = refused.keys() - {state.name for state in states}
+        return (*states, *(ModelState(name, "", "UNAVAILABLE", refused[name]) for name in sorted(unlisted)))
+
+    def load(self, name: str) -> None:
+        """Load a model, or its new versions (with ``explicit`` control); ServerError gives Triton's reason."""
+        start = self.log.stat().st_size
+        try:
+            self._ask("POST", f"/v2/repository/models/{name}/load", {}, LOAD_SECONDS)
+        except ServerError as error:
+            reason = logs.failures(self.log_text(start)).get(name) or logs.shorten(error.message)
+            raise ServerError(f"Triton can't load {name}: {reason}", f"Its log is {self.log}") from error
+
+    def unload(self, name: str) -> None:
+        """Unload a model and wait until it is gone."""
+        self._ask("POST", f"/v2/repository/models/{name}/unload", {}, LOAD_SECONDS)
+        deadline = time.monotonic() + LOAD_SECONDS
+        while any(row["name"] == name and row.get("state") == "UNLOADING" for row in self._index()):
+            if time.monotonic() > deadline:
+                raise ServerError(f"Triton did not unload {name} within {LOAD_SECONDS:.0f} seconds")
+            time.sleep(LOOK_SECONDS)
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Return a loaded model's configuration, completed by Triton."""
+        return dict(self._ask("GET", f"/v2/models/{name}/config"))
+
+    def log_text(self, start: int = 0) -> str:
+        """Return what the server has printed, from a byte on."""
+        with self.log.open("rb") as file:
+            file.seek(start)
+            return file.read().decode("utf-8", errors="replace")
+
+    def _index(self) -> list[dict[str, str]]:
+        return list(self._ask("POST", "/v2/repository/index"))
+
+    def _answers(self) -> bool:
+        try:
+            return self._request("GET", "/v2/health/live", None, ASK_SECONDS)[0] == http.HTTPStatus.OK
+        except OSError:
+            return False
+
+    def _check_alive(self) -> None:
+        if not self.alive:
+            said = logs.last_words(self.log_text())
+            kind = PortTaken if "in use" in said else ServerError
+            raise kind(f"Triton {ending(self.guardian.returncode)}: {said}", f"Its log is {self.log}")
+
+    def _ask(self, method: str, path: str, body: Any = None, seconds: float = ASK_SECONDS) -> Any:
+        try:
+            status, answer = self._request(method, path, body, seconds)
+        except (OSError, http.client.HTTPException) as error:
+            self._check_alive()
+            raise ServerError(
+                f"Triton does not answer: {str(error) or type(error).__name__}", f"Its log is {self.log}"
+            ) from error
+        if status != http.HTTPStatus.OK:
+            raise ServerError(str(json.loads(answer)["error"]) if answer else f"HTTP status {status}")
+        return json.loads(answer) if answer else None
+
+    def _request(self, method: str, path: str, body: Any, seconds: float) -> tuple[int, bytes]:
+        """Ask directly: a proxy that the environment names has no business with loopback."""
+        connection = http.client.HTTPConnection(HOST, self.ports.http, timeout=seconds)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+def ending(code: int) -> str:
+    """Return how a server ended, by its guardian's exit code: 128 and more stand for a signal, as in shells."""
+    if code < 0:
+        return f"ended: its guardian was killed by signal {-code}"
+    return f"was killed by signal {code - 128}" if code > 128 else f"ended with code {code}"
+
+
+def _reason(row: dict[str, str], refused: dict[str, str]) -> str:
+    """Return why a model is not ready: the log's reason only where Triton gives none, for the log is old."""
+    if row.get("state") == "READY":
+        return ""
+    return logs.shorten(row.get("reason", "")) or refused.get(row["name"], "")

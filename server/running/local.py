@@ -1,0 +1,121 @@
+"""Triton as a process of this machine, serving with our Python-based backends."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.errors import RepositoryError
+from generator.progress import Progress
+from server.binaries import runtime
+from server.binaries.runtime import Runtime
+from server.running.handle import HOST
+from server.running.plan import Plan, server_flags
+
+BACKENDS = Path(__file__).parents[1] / "backends"
+STUB_SECONDS = 120
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command for the guardian to run and look after; see guardian.py."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    description: str
+    shared_memory: str = ""
+    cleanup: tuple[str, ...] = ()
+
+
+def backends() -> tuple[str, ...]:
+    """Return the names of the backends that the local server has."""
+    return tuple(sorted(folder.name for folder in BACKENDS.iterdir() if (folder / "model.py").is_file()))
+
+
+def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
+    """Lay out what the local server needs in ``scratch``; ServerError where Triton can't be had or run here."""
+    triton = runtime.ensure(progress)
+    prefix = _shared_memory_prefix(scratch)
+    _lay_out_backends(triton, scratch / "backends")
+    # The stub's interpreter finds its standard library from the first python3 on PATH.
+    (scratch / "bin").mkdir()
+    (scratch / "bin/python3").symlink_to(sys.executable)
+    environment = triton.environment()
+    environment["PATH"] = f"{scratch / 'bin'}:{environment.get('PATH', os.defpath)}"
+    environment["LD_LIBRARY_PATH"] = ":".join(_linked(triton.libraries, scratch / "lib"))
+    refuse_unsafe(plan.served)
+    flags = server_flags(plan, _plain_path(plan.served, scratch), HOST, plan.ports)
+    for name in ("python", *backends()):
+        flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
+        flags.append(f"--backend-config={name},stub-timeout-seconds={STUB_SECONDS}")
+    return Launch(
+        command=(str(triton.binary), f"--backend-directory={scratch / 'backends'}", *flags),
+        environment=environment,
+        description=f"local Triton {triton.triton_version}",
+        shared_memory=prefix,
+    )
+
+
+def _linked(folders: Sequence[Path], base: Path) -> Iterator[str]:
+    """Yield links to folders, for a variable in which a colon ends a path."""
+    base.mkdir()
+    for number, folder in enumerate(folders):
+        link = base / str(number)
+        link.symlink_to(folder)
+        yield str(link)
+
+
+def _plain_path(repository: Path, scratch: Path) -> str:
+    """Return a path of the repository that means itself to a shell: its own, or that of a link."""
+    if runtime.is_plain(str(repository)):
+        return str(repository)
+    (scratch / "served").symlink_to(repository)
+    return str(scratch / "served")
+
+
+def refuse_unsafe(repository: Path) -> None:
+    """Raise RepositoryError for names in a repository that Triton's Python backend would let a shell interpret."""
+    for model in repository.iterdir():
+        config = model / "config.pbtxt"
+        text = config.read_text("utf-8", errors="replace") if os.access(config, os.R_OK) and config.is_file() else ""
+        named = re.findall(r"""default_model_filename\s*:\s*(?:"([^"]*)"|'([^']*)')""", text)
+        for name in (model.name, *(part for parts in named for part in parts if part)) if model.is_dir() else ():
+            if not runtime.is_plain(name):
+                raise RepositoryError(
+                    f"{model} can't be served here: Triton's Python backend would have a shell interpret {name!r}",
+                    "Use letters, digits, '_', '.' and '-'",
+                )
+
+
+def _shared_memory_prefix(scratch: Path) -> str:
+    return f"modelrepo_{scratch.name}_"
+
+
+def shared_memory(scratch: Path) -> tuple[Path, ...]:
+    """Return the regions of shared memory that a server with this folder has, or has left."""
+    return tuple(SHARED_MEMORY.glob(f"{_shared_memory_prefix(scratch)}*"))
+
+
+def _lay_out_backends(triton: Runtime, folder: Path) -> None:
+    """Put the Python backend and ours side by side; Triton refuses links that lead out of the folder.
+
+    The stub ignores PYTHONPATH, so each ``model.py`` says itself where this process imports from.
+    """
+    (folder / "python").mkdir(parents=True)
+    for file in triton.python_backend:
+        try:
+            os.link(file, folder / "python" / file.name)
+        except OSError:  # on another file system, or one without hard links
+            shutil.copy2(file, folder / "python" / file.name)
+    packages = [str(BACKENDS.parents[1]), *(path for path in sys.path if path and Path(path).exists())]
+    for name in backends():
+        (folder / name).mkdir()
+        (folder / name / "model.py").write_text(
+            f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
+            f"from server.backends.{name}.model import TritonPythonModel\n",
+            "utf-8",
+        )

@@ -1,0 +1,137 @@
+"""What an ONNX file declares is read without its weights, which stay in the file for those who want them."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper
+
+from generator.backends import onnxruntime as backend
+from generator.graphs import outline
+
+FLOAT = onnx.TensorProto.FLOAT
+
+
+def save_model(path: Path, size: int = 40, data: str = "raw") -> onnx.ModelProto:
+    """Save y = If(true, x @ weight, x) + bias + shape[0], whose initializers are of all kinds."""
+    random = np.random.default_rng(0)
+    weight = random.random((size, size), "float32")
+    bias = random.random(size, "float32")
+    then = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weight"], ["product"])],
+        "then",
+        [],
+        [helper.make_tensor_value_info("product", FLOAT, None)],
+    )
+    otherwise = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["same"])],
+        "else",
+        [],
+        [helper.make_tensor_value_info("same", FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("If", ["yes"], ["chosen"], then_branch=then, else_branch=otherwise),
+        helper.make_node("Add", ["chosen", "bias"], ["moved"]),
+        helper.make_node("Add", ["moved", "list"], ["y"]),
+    ]
+    values = {"weight": weight, "bias": bias, "yes": np.array(True)}
+    initializers = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    initializers.append(helper.make_tensor("list", FLOAT, [size], random.random(size).tolist()))
+    if data == "list":
+        initializers[0] = helper.make_tensor("weight", FLOAT, [size, size], weight.ravel().tolist())
+    declared = (helper.make_tensor_value_info(name, FLOAT, ["n", size]) for name in "xy")
+    graph = helper.make_graph(nodes, "g", [next(declared)], [next(declared)], initializers, doc_string="before")
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="é")
+    helper.set_model_props(model, {"key": "value"})
+    onnx.save(model, path)
+    return model
+
+
+@pytest.mark.parametrize("data", ["raw", "list"])
+def test_with_the_weights_it_is_the_model(data: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd name.onnx"
+    model = save_model(path, data=data)
+    read = outline.read(path)
+    left = [tensor.name for tensor in read.graph.initializer if outline.in_own_file(tensor, path)]
+    assert left == (["weight"] if data == "raw" else [])
+    onnx.load_external_data_for_model(read, str(tmp_path))
+    for found in (read, model):
+        found.graph.initializer.sort(key=lambda tensor: tensor.name)
+    arrays = [[numpy_helper.to_array(tensor) for tensor in found.graph.initializer] for found in (read, model)]
+    assert all(map(np.array_equal, *arrays))
+    for found in (read, model):
+        del found.graph.initializer[:]
+    assert read == model
+
+
+def test_no_weights_are_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    save_model(path, size=2000)
+    tracemalloc.start()
+    try:
+        outline.read(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20 < path.stat().st_size
+
+
+def test_it_is_a_model_that_can_be_checked_and_opened_beside_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    save_model(path)
+    beside = tmp_path / "outline.onnx"
+    beside.write_bytes(outline.read(path).SerializeToString())
+    assert beside.stat().st_size < path.stat().st_size / 2
+    onnx.checker.check_model(str(beside))
+    asked = {"x": np.random.default_rng(1).random((3, 40), "float32")}
+    np.testing.assert_array_equal(*(backend.open_session(file).run(None, asked) for file in (path, beside)))
+
+
+def refuses(path: Path) -> tuple[bool, bool]:
+    """Tell whether onnx refuses a file, and whether we do."""
+    refused = []
+    for read in (lambda: onnx.ModelProto.FromString(path.read_bytes()), lambda: outline.read(path)):
+        try:
+            read()
+        except DecodeError:
+            refused.append(True)
+        else:
+            refused.append(False)
+    return refused[0], refused[1]
+
+
+def test_what_is_damaged_is_refused_where_onnx_refuses_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    save_model(path)
+    content = path.read_bytes()
+    found = []
+    for cut in range(1, len(content), 7):
+        path.write_bytes(content[:cut])
+        found.append(refuses(path))
+    assert {theirs == ours for theirs, ours in found} == {True}
+    assert found.count((True, True)) > len(found) / 2
+    path.write_bytes(b"\x7fELF" + content)
+    assert refuses(path) == (True, True)
+    path.write_bytes(b"")
+    with pytest.raises(DecodeError):
+        outline.read(path)
+
+
+@pytest.mark.parametrize("optimized", [True, False])
+def test_the_session_of_a_large_model_answers_as_any(
+    optimized: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    path, external = tmp_path / "model.onnx", tmp_path / "other/external.onnx"
+    save_model(path)
+    onnx.save(onnx.load(path), external, save_as_external_data=True, location="weights")
+    asked = {"x": np.random.default_rng(1).random((3, 40), "float32")}
+    wanted = backend.open_session(path, optimized=optimized).run(None, asked)
+    monkeypatch.setattr(backend, "LARGE_BYTES", 0)
+    for file in (path, external):
+        session = backend.open_session(file, optimized=optimized, mapped=True)
+        np.testing.assert_array_equal(session.run(None, asked), wanted)

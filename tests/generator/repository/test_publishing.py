@@ -1,0 +1,519 @@
+"""Publishing: versions, unchanged content, edits by hand, interruptions, and nothing ever lost."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.errors import SourceError
+from generator.progress import Progress
+from generator.repository import repository as repository_module
+from generator.repository.repository import Repository
+from generator.sources.dynamic import SourceModel
+from generator.specs.tensors import Options, Weights
+from generator.system import files
+from tests import numpy_framework
+from tests.conftest import PROJECT, Generate, snapshot
+
+pytestmark = pytest.mark.usefixtures("numpy_models")
+LINEAR = ("--model", "numpy:linear", "--json", "-q")
+
+
+def config(workdir: Path, name: str = "linear") -> Path:
+    return workdir / "model_repository" / name / "config.pbtxt"
+
+
+def test_the_first_run_publishes_version_1(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*LINEAR)
+    assert (outcome.code, outcome.result["status"], outcome.result["version"]) == (0, "published", 1)
+    assert sorted(path for path in snapshot(workdir / "model_repository")) == [
+        "linear",
+        "linear/1",
+        "linear/1/model.onnx",
+        "linear/config.pbtxt",
+        "linear/labels.txt",
+    ]
+    assert (workdir / "model_repository/linear/labels.txt").read_text() == 'cat\ndog\na "quoted" fish\n'
+    assert outcome.result["path"] == str(workdir / "model_repository/linear/1")
+
+
+def test_publishing_twice_changes_nothing(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert (outcome.result["status"], outcome.result["version"]) == ("unchanged", 1)
+    assert snapshot(workdir) == before
+
+
+def test_other_content_becomes_the_next_version_and_is_the_one_served(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    assert generate(*LINEAR, "--seed", "1").result["version"] == 2
+    assert "versions: [ 2 ]" in config(workdir).read_text()
+    assert generate(*LINEAR, "--seed", "1", "--queue-delay-us", "5").result["version"] == 3
+    assert sorted(path.name for path in config(workdir).parent.iterdir() if path.is_dir()) == ["1", "2", "3"]
+
+
+def test_options_that_lead_to_the_same_files_make_no_new_version(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir / "model_repository")
+    outcome = generate(*LINEAR, "--tolerance", "0.01")
+    assert (outcome.result["status"], outcome.result["version"]) == ("unchanged", 1)
+    assert snapshot(workdir / "model_repository") == before
+
+
+def test_a_version_number_is_never_used_twice(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (config(workdir).parent / "7.tmp").mkdir()  # Triton reads this as version 7
+    assert generate(*LINEAR, "--seed", "1").result["version"] == 8
+
+
+def test_a_config_edited_by_hand_is_left_alone_and_told(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    config(workdir).write_text(config(workdir).read_text() + "# mine\n")
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.result["status"] == "unchanged"
+    assert "was edited by hand" in outcome.err
+    assert "--config-patch" in outcome.err
+    assert snapshot(workdir) == before
+
+
+def test_a_config_edited_by_hand_is_kept_when_a_new_version_replaces_it(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    edited = config(workdir).read_text() + "# mine\n"
+    config(workdir).write_text(edited)
+    (note,) = generate(*LINEAR, "--seed", "1").result["notes"]
+    assert Path(note.rpartition(" ")[2]).read_text() == edited
+
+
+def test_a_damaged_version_is_not_taken_for_unchanged(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (config(workdir).parent / "1/model.onnx").write_bytes(b"damaged")
+    assert generate(*LINEAR).result["version"] == 2
+
+
+def test_a_touched_file_is_still_unchanged(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    os.utime(config(workdir).parent / "1/model.onnx")
+    assert generate(*LINEAR).result["status"] == "unchanged"
+
+
+def test_a_missing_config_is_put_back_without_a_new_version(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir)
+    config(workdir).unlink()
+    outcome = generate(*LINEAR)
+    assert (outcome.result["status"], outcome.result["version"]) == ("published", 1)
+    assert snapshot(workdir) == before
+
+
+def test_going_back_to_earlier_options_is_a_new_version(generate: Generate) -> None:
+    generate(*LINEAR)
+    generate(*LINEAR, "--seed", "1")
+    assert generate(*LINEAR).result["version"] == 3
+
+
+def test_a_publish_that_broke_off_before_its_config_is_finished_by_the_next_run(
+    generate: Generate, workdir: Path
+) -> None:
+    generate(*LINEAR)
+    first = config(workdir).read_text()
+    generate(*LINEAR, "--seed", "1")
+    config(workdir).write_text(first)  # as if power had failed before the last rename
+    outcome = generate(*LINEAR, "--seed", "1")
+    assert (outcome.result["status"], outcome.result["version"]) == ("published", 2)
+    assert "versions: [ 2 ]" in config(workdir).read_text()
+
+
+def test_a_model_that_others_made_is_not_touched(generate: Generate, workdir: Path) -> None:
+    (workdir / "model_repository/linear/1").mkdir(parents=True)
+    (workdir / "model_repository/linear/1/model.onnx").write_bytes(b"theirs")
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.code == 6
+    assert "was not made by modelrepo" in outcome.err
+    assert snapshot(workdir) == before
+
+
+def test_a_manifest_tells_how_to_make_the_version_again(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR, "--max-batch-size", "4")
+    path = workdir / ".modelrepo/model_repository/manifests/linear/1.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["provenance"]["source"]["reference"] == "numpy:linear"
+    assert manifest["provenance"]["options"]["max_batch_size"] == 4
+    assert manifest["provenance"]["verification"]["passed"] is True
+    assert set(manifest["provenance"]["tools"]) >= {"modelrepo", "onnx", "onnxruntime", "numpy"}
+    assert set(manifest["files"]) == {"1/model.onnx", "labels.txt"}
+    assert manifest["config"] == config(workdir).read_text()
+
+
+def test_a_deferred_plan_is_prepared_once_and_told_every_time(generate: Generate, workdir: Path) -> None:
+    arguments = (*LINEAR, "--backends", "onnx,tensorrt")
+    first = generate(*arguments)
+    before = snapshot(workdir)
+    second = generate(*arguments)
+    assert [row["status"] for row in first.report["results"]] == ["published", "deferred"]
+    assert [row["status"] for row in second.report["results"]] == ["unchanged", "deferred"]
+    assert snapshot(workdir) == before
+    plan = workdir / ".modelrepo/model_repository/plans/linear_tensorrt"
+    assert sorted(path.name for path in plan.iterdir()) == ["config.pbtxt", "labels.txt", "model.onnx", "reference"]
+    assert not (workdir / "model_repository/linear_tensorrt").exists()
+    entry = json.loads((plan.parents[1] / "plans.lock").read_text())["plans"]["linear_tensorrt"]
+    assert entry["command"] == second.report["results"][1]["next_step"]
+
+
+def test_what_was_built_from_a_plan_outlives_the_next_run(generate: Generate, workdir: Path) -> None:
+    arguments = (*LINEAR, "--backends", "tensorrt")
+    plan = Path(generate(*arguments).result["path"])
+    (plan / "model.plan").write_text("hours of a GPU")
+    (plan / "timing.cache").write_text("learnt")
+    generate(*arguments, "--tolerance", "0.5")  # the same model, proven otherwise
+    assert (plan / "model.plan").read_text() == "hours of a GPU"
+    generate(*arguments, "--seed", "1")  # another model
+    assert not (plan / "model.plan").exists()
+    assert (plan / "timing.cache").read_text() == "learnt"
+    (kept,) = workdir.glob(".modelrepo/model_repository/replaced/linear/*/model.plan")
+    assert kept.read_text() == "hours of a GPU"
+
+
+def test_labels_edited_by_hand_are_left_alone_and_kept(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    labels = config(workdir).parent / "labels.txt"
+    labels.write_text("mine\n")
+    unchanged = generate(*LINEAR)
+    assert unchanged.result["status"] == "unchanged"
+    assert f"{labels} was edited by hand" in unchanged.err
+    assert labels.read_text() == "mine\n"
+    replaced = generate(*LINEAR, "--seed", "1")
+    assert "labels.txt had been edited by hand" in replaced.err
+    (kept,) = workdir.glob(".modelrepo/model_repository/replaced/linear/*/labels.txt")
+    assert kept.read_text() == "mine\n"
+
+
+def test_strict_makes_a_deferred_backend_an_error_and_publishes_the_others(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt", "--strict")
+    assert outcome.code == 9
+    assert "linear_tensorrt can't be finished on this machine" in outcome.err
+    assert outcome.report["results"][0]["status"] == "published"
+
+
+def test_a_dry_run_leaves_no_trace(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt", "--dry-run")
+    assert outcome.code == 0
+    assert {row["status"] for row in outcome.report["results"]} == {"skipped"}
+    assert snapshot(workdir) == {}
+
+
+def test_a_failure_leaves_no_trace(generate: Generate, workdir: Path) -> None:
+    assert generate("--model", "numpy:exported_wrong").code == 5
+    assert snapshot(workdir) == {}
+
+
+def test_when_one_backend_fails_none_is_published(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "model.onnx")
+
+    monkeypatch.setattr("generator.pipeline.staging.shutil.copy2", full)
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+    assert outcome.code == 6
+    assert "No space left on device" in outcome.err
+    assert snapshot(workdir) == {}
+
+
+def test_one_model_that_fails_keeps_no_other_from_its_turn(generate: Generate) -> None:
+    outcome = generate("--model", "numpy:exported_wrong", "--model", "numpy:linear", "--json", "-q")
+    assert [row["status"] for row in outcome.report["results"]] == ["failed", "published"]
+    assert outcome.code == 5
+
+
+@pytest.mark.parametrize("moment", ["load", "export"])
+def test_ctrl_c_leaves_no_trace(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    monkeypatch.setattr(numpy_framework, moment, interrupted)
+    outcome = generate("--model", "numpy:linear")
+    assert outcome.code == 130
+    assert "interrupted" in outcome.err
+    assert snapshot(workdir) == {}
+
+
+def test_ctrl_c_while_publishing_waits_until_the_repository_is_whole(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = files.sync_tree
+
+    def interrupted(folder: Path) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        sync(folder)
+
+    monkeypatch.setattr(repository_module, "sync_tree", interrupted)
+    assert generate("--model", "numpy:linear").code == 130
+    monkeypatch.undo()
+    assert config(workdir).exists()
+    assert list((workdir / ".modelrepo/model_repository").glob("manifests/linear/1.json"))
+
+
+def test_a_failed_move_is_undone(generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate(*LINEAR)
+    before = snapshot(workdir / "model_repository")
+    rename = Path.replace
+    labelled = numpy_framework.load
+
+    def relabelled(*arguments: Any) -> SourceModel:
+        return replace(labelled(*arguments), labels=("x", "y", "z"))
+
+    monkeypatch.setattr(numpy_framework, "load", relabelled)
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "config.pbtxt":
+            raise OSError(5, "Input/output error", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    assert generate(*LINEAR, "--seed", "1").code == 6
+    assert snapshot(workdir / "model_repository") == before
+    assert [manifest.version for manifest in Repository(workdir / "model_repository").manifests("linear")] == [1]
+
+
+def test_what_a_killed_run_staged_is_removed_by_the_next(generate: Generate, workdir: Path) -> None:
+    script = (
+        "from pathlib import Path; from generator.repository.repository import Repository; import os, signal\n"
+        "with Repository(Path('model_repository')).staging() as folder:\n"
+        "    (folder / 'half.onnx').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=workdir, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    assert killed.returncode == -signal.SIGKILL
+    staging = workdir / ".modelrepo/model_repository/staging"
+    assert list(staging.rglob("half.onnx"))
+    generate(*LINEAR)
+    assert not staging.exists()
+
+
+def test_two_writers_at_once_publish_one_version_each(workdir: Path) -> None:
+    script = (
+        "import sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
+        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from cli.entry import generate; generate()\n"
+    )
+    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q", "--live-check", "off"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    runs = [subprocess.Popen([*command, "--seed", str(seed)], cwd=workdir, env=environment) for seed in range(3)]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
+    manifests = Repository(workdir / "model_repository").manifests("linear")
+    assert [manifest.version for manifest in manifests] == [1, 2, 3]
+    assert config(workdir).read_text() == manifests[-1].config
+    assert all((workdir / f"model_repository/linear/{version}/model.onnx").exists() for version in (1, 2, 3))
+
+
+def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Path) -> None:
+    script = (
+        "import resource, sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
+        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
+        "from cli.entry import generate; generate()\n"
+    )
+    command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q", "--live-check", "off"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 6
+    assert "File too large" in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert snapshot(workdir) == {}
+
+
+def test_an_interrupted_run_still_reports_what_stands(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = numpy_framework.load
+
+    def interrupted(name: str, *arguments: Any) -> SourceModel:
+        if name == "mixes_samples":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return load(name, *arguments)
+
+    monkeypatch.setattr(numpy_framework, "load", interrupted)
+    models = ("numpy:linear", "numpy:mixes_samples", "numpy:sums_the_batch")
+    outcome = generate(*(word for model in models for word in ("--model", model)), "--json", "-q")
+    assert outcome.code == 130
+    assert [row["status"] for row in outcome.report["results"]] == ["published", "skipped", "skipped"]
+    assert "what the report calls published stands" in outcome.err
+    assert [path.name for path in (workdir / "model_repository").iterdir()] == ["linear"]
+
+
+def test_not_to_verify_takes_no_proof_away(generate: Generate) -> None:
+    generate(*LINEAR)
+    unverified = generate(*LINEAR, "--no-verify")
+    assert (unverified.result["status"], unverified.result["verification"]["passed"]) == ("unchanged", True)
+    again = generate(*LINEAR, "--no-verify", "--tolerance", "0.5")
+    assert (again.result["status"], again.result["verification"]["passed"]) == ("unchanged", True)
+
+
+def test_an_unverified_version_is_verified_when_that_is_asked_for(generate: Generate) -> None:
+    assert generate(*LINEAR, "--no-verify").result["verification"]["passed"] is None
+    verified = generate(*LINEAR)
+    assert (verified.result["status"], verified.result["version"]) == ("unchanged", 1)
+    assert verified.result["verification"]["passed"] is True
+
+
+def test_a_damaged_plan_is_prepared_again(generate: Generate, workdir: Path) -> None:
+    arguments = (*LINEAR, "--backends", "tensorrt")
+    generate(*arguments)
+    onnx = workdir / ".modelrepo/model_repository/plans/linear/model.onnx"
+    whole = onnx.read_bytes()
+    onnx.write_bytes(b"damaged")
+    assert generate(*arguments).result["status"] == "deferred"
+    assert onnx.read_bytes() == whole
+
+
+def test_a_plan_that_cannot_be_kept_publishes_nothing_else(generate: Generate, workdir: Path) -> None:
+    (workdir / ".modelrepo/model_repository").mkdir(parents=True)
+    (workdir / ".modelrepo/model_repository/plans").touch()
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+    assert outcome.code == 6
+    assert {row["status"] for row in outcome.report["results"]} == {"failed"}
+    assert not (workdir / "model_repository").exists()
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"schema": 2}', '{"schema": 1, "files": {}}'])
+def test_a_damaged_manifest_is_named(generate: Generate, workdir: Path, damage: str) -> None:
+    generate(*LINEAR)
+    manifest = workdir / ".modelrepo/model_repository/manifests/linear/1.json"
+    manifest.write_text(damage)
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.code == 6
+    assert str(manifest) in outcome.err
+    assert snapshot(workdir) == before
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"plans": {"linear": {}}}'])
+def test_a_damaged_plans_lock_is_named(generate: Generate, workdir: Path, damage: str) -> None:
+    generate(*LINEAR, "--backends", "tensorrt")
+    lock = workdir / ".modelrepo/model_repository/plans.lock"
+    lock.write_text(damage)
+    outcome = generate(*LINEAR, "--backends", "tensorrt")
+    assert (outcome.code, f"{lock} is damaged" in outcome.err) == (6, True)
+
+
+def test_a_file_among_the_manifests_that_is_none_does_no_harm(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (workdir / ".modelrepo/model_repository/manifests/linear/notes.json").write_text("mine")
+    assert generate(*LINEAR).result["status"] == "unchanged"
+
+
+def test_a_version_number_that_would_abort_triton_is_refused(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    (config(workdir).parent / "20241031123456789012").mkdir()
+    outcome = generate(*LINEAR, "--seed", "1")
+    assert (outcome.code, "makes Triton abort" in outcome.err) == (6, True)
+
+
+def test_the_same_files_under_another_path_are_the_same(generate: Generate, workdir: Path) -> None:
+    (workdir / "p.pbtxt").write_text("max_batch_size: 4")
+    (workdir / "elsewhere").mkdir()
+    (workdir / "elsewhere/q.pbtxt").write_text("max_batch_size: 4")
+    generate(*LINEAR, "--config-patch", "p.pbtxt")
+    assert generate(*LINEAR, "--config-patch", "elsewhere/q.pbtxt").result["status"] == "unchanged"
+
+
+def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
+    script = (
+        "from tests import numpy_framework as n; from generator.sources import SOURCES\n"
+        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from cli.entry import generate; generate()\n"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "--model",
+        "numpy:linear",
+        "--backends",
+        "onnx,tensorrt",
+        "--live-check",
+        "off",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "80", "TERM": "xterm"}
+    main, terminal = pty.openpty()
+    run = subprocess.Popen(command, cwd=workdir, env=environment, stdout=terminal, stderr=subprocess.DEVNULL)
+    os.close(terminal)
+    assert run.wait(timeout=60) == 0
+    lines = re.sub(r"\x1b\[\d*m", "", os.read(main, 65536).decode()).splitlines()
+    os.close(main)
+    table = lines[: next(row for row, line in enumerate(lines) if ":" in line)]
+    assert [line.split()[:4] for line in table[-2:]] == [
+        ["linear_onnx", "onnxruntime", "1", "published"],
+        ["linear_tensorrt", "tensorrt", "-", "deferred"],
+    ]
+    assert max(map(len, table)) <= 80, table
+    assert "linear_onnx: model_repository/linear_onnx/1" in lines
+
+
+def test_an_interrupt_while_publishing_reports_what_was_published(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = files.sync_tree
+
+    def interrupted(folder: Path) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        sync(folder)
+
+    monkeypatch.setattr(repository_module, "sync_tree", interrupted)
+    outcome = generate(*LINEAR)
+    assert (outcome.code, outcome.result["status"], outcome.result["version"]) == (130, "published", 1)
+
+
+def test_a_run_that_failed_for_one_backend_says_what_stands_for_the_other(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(*LINEAR, "--name-template", "{model}_{backend}")
+
+    def failing(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "model.onnx")
+
+    monkeypatch.setattr("generator.pipeline.staging.shutil.copy2", failing)
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+    assert [row["status"] for row in outcome.report["results"]] == ["unchanged", "failed"]
+
+
+@pytest.mark.parametrize("expected_at", ["/nowhere/*/weights.pth", None])
+def test_a_fallback_to_random_weights_does_not_stand_where_it_is_not_allowed(
+    expected_at: str | None, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = numpy_framework.load
+
+    def fallen_back(name: str, options: Options, progress: Progress) -> SourceModel:
+        if not options.allow_untrained:
+            raise SourceError("can't download")
+        weights = Weights("random", "seed 0", untrained=True, expected_at=expected_at)
+        return replace(load(name, options, progress), weights=weights)
+
+    monkeypatch.setattr(numpy_framework, "load", fallen_back)
+    Path("modelrepo.toml").write_text("allow_untrained = true\n")
+    assert generate(*LINEAR).result["status"] == "published"
+    assert generate(*LINEAR).result["status"] == "unchanged"
+    Path("modelrepo.toml").unlink()
+    assert generate(*LINEAR).code == 3
+
+
+def test_a_dry_run_finds_what_would_fail(generate: Generate, workdir: Path) -> None:
+    assert generate("--model", "numpy:nothing", "--dry-run").code == 3
+    (workdir / "config.pbtxt.j2").write_text("{{ undefined }}")
+    assert generate(*LINEAR, "--templates", ".", "--dry-run").code == 2

@@ -1,0 +1,240 @@
+"""What the user gives a model to answer: arrays, images, labels; what calibrates nothing; random inputs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from generator.errors import OptionError
+from generator.specs.tensors import Domain, Signature, TensorSpec
+from generator.verification import datasets
+from generator.verification.datasets import Dataset
+from generator.verification.inputs import Pool
+
+ROWS = Signature((TensorSpec("x", "float32", ("batch", 4)),), (TensorSpec("y", "float32", ("batch", 3)),))
+PICTURES = Signature((TensorSpec("input", "float32", ("batch", 3, 8, 8)),), (TensorSpec("y", "float32", ("batch", 3)),))
+PREPROCESS = {
+    **{"kind": "image", "resize": 8, "crop": [8, 8], "interpolation": "bilinear", "layout": "NCHW"},
+    **{"scale": [0.0, 1.0], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+}
+X = np.ones((2, 4), "float32")
+LABELS = ("tabby cat", "beagle", "goldfish")
+
+
+def picture(path: str, red: int = 200) -> Path:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (10, 12), (red, 0, 0)).save(file)
+    return file
+
+
+def read(path: str) -> Dataset:
+    return datasets.read(Path(path), PICTURES, PREPROCESS, LABELS)
+
+
+pytestmark = pytest.mark.usefixtures("workdir")
+
+
+def test_a_folder_of_images_is_prepared_as_the_model_says() -> None:
+    for number, suffix in enumerate((".png", ".JPG", ".bmp", ".webp", ".jpeg")):
+        picture(f"images/{number}{suffix}", red=255)
+    data = read("images")
+    (pool,) = data.pools
+    assert (data.count, data.labels, pool.families[0]) == (5, None, "sample 0.png")
+    assert pool.arrays["input"].shape == (5, 3, 8, 8)
+    assert pool.arrays["input"][0, 0] == pytest.approx((1 - 0.5) / 0.25)
+    assert pool.arrays["input"][0, 1] == pytest.approx((0 - 0.5) / 0.25)
+
+
+def test_folders_label_their_images_by_name_or_index() -> None:
+    picture("images/Tabby_Cat/a.png", red=10)
+    picture("images/2/b.png", red=20)
+    data = read("images")
+    assert data.labels is not None
+    by_name = dict(zip(data.pools[0].families, data.labels[0].tolist(), strict=True))
+    assert by_name == {"sample a.png": 0, "sample b.png": 2}
+
+
+def test_labels_lie_beside_the_inputs() -> None:
+    np.savez("s.npz", x=np.zeros((3, 4), "float32"), labels=np.array([2, 0, 1]))
+    data = datasets.read(Path("s.npz"), ROWS)
+    assert data.labels is not None
+    assert data.labels[0].tolist() == [2, 0, 1]
+
+
+def test_an_input_called_labels_is_no_label() -> None:
+    spec = TensorSpec("labels", "int64", ("batch",))
+    np.savez("s.npz", x=np.zeros((2, 4), "float32"), labels=np.array([7, 8]))
+    assert datasets.read(Path("s.npz"), Signature((*ROWS.inputs, spec), ROWS.outputs)).labels is None
+
+
+def arrays(**named: Any) -> Callable[[], None]:
+    return lambda: np.savez("s.npz", **named)
+
+
+def pictures(*paths: str) -> Callable[[], Any]:
+    return lambda: [picture(path) for path in paths]
+
+
+def broken_picture() -> None:
+    Path("s").mkdir()
+    Path("s/a.png").write_bytes(b"no image")
+
+
+def image_and_array() -> None:
+    picture("s/a.png")
+    np.save("s/b.npy", X)
+
+
+def half_labelled() -> None:
+    Path("s").mkdir()
+    np.savez("s/a.npz", x=np.zeros((2, 4), "float32"), labels=np.array([0, 1]))
+    np.savez("s/b.npz", x=np.zeros((2, 4), "float32"))
+
+
+# What is refused: how it is made, the signature, the preprocess.
+REFUSED: dict[str, tuple[Callable[[], Any], Signature, dict[str, Any] | None]] = {
+    "nothing": (lambda: Path("s").mkdir(), PICTURES, PREPROCESS),
+    "images for a model of rows": (pictures("s/a.png"), ROWS, None),
+    "no image": (broken_picture, PICTURES, PREPROCESS),
+    "images beside arrays": (image_and_array, PICTURES, PREPROCESS),
+    "images in and beside folders": (pictures("s/beagle/a.png", "s/b.png"), PICTURES, PREPROCESS),
+    "unknown folder": (pictures("s/beagel/a.png"), PICTURES, PREPROCESS),
+    "index too large": (pictures("s/3/a.png"), PICTURES, PREPROCESS),
+    "labels for other rows": (arrays(x=X, labels=np.array([1])), ROWS, None),
+    "labels of floats": (arrays(x=X, labels=np.array([0.5, 1.0])), ROWS, None),
+    "label too large": (arrays(x=X, labels=np.array([0, 3])), ROWS, None),
+    "negative label": (arrays(x=X, labels=np.array([0, -1])), ROWS, None),
+    "half labelled": (half_labelled, ROWS, None),
+    "other shape": (arrays(x=np.ones((2, 5), "float32")), ROWS, None),
+    "other type": (arrays(x=np.array([["a"] * 4])), ROWS, None),
+}
+
+
+def test_what_does_not_fit_is_refused_in_words(workdir: Path, golden: Callable[[str, str], None]) -> None:
+    told = []
+    for number, (name, (make, signature, preprocess)) in enumerate(REFUSED.items()):
+        folder = workdir / str(number)
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            make()
+            path = Path("s") if Path("s").exists() else Path("s.npz")
+            with pytest.raises(OptionError) as raised:
+                datasets.read(path, signature, preprocess, LABELS if signature is PICTURES else ())
+        told.append(f"{name}: {raised.value}\n")
+    golden("messages/optimize/datasets.txt", "".join(told))
+
+
+def test_a_class_name_that_two_classes_have_is_refused() -> None:
+    picture("s/crane/a.png")
+    with pytest.raises(OptionError, match="the classes 0 and 2 are both called 'crane'"):
+        datasets.read(Path("s"), PICTURES, PREPROCESS, ("crane", "beagle", "crane"))
+
+
+def test_more_images_than_memory_is_meant_for_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        picture(f"s/{number}.png")
+    monkeypatch.setattr(datasets, "MOST_BYTES", 3 * (3 * 8 * 8 * 4))
+    data = read("s")
+    assert data.pools[0].families == ("sample 0.png", "sample 4.png", "sample 8.png")
+    assert data.notes == ("3 of the 9 images in s are read, evenly spaced",)
+
+
+def test_a_split_keeps_every_row_once_with_its_label() -> None:
+    Path("s").mkdir()
+    for size in (1, 2):  # two pools
+        rows = np.arange(10)
+        np.savez(f"s/{size}.npz", x=np.full((10, size), 1.0) * rows[:, None], labels=rows)
+    free = Signature((TensorSpec("x", "float32", ("batch", "size")),), (TensorSpec("y", "float32", ("batch", 10)),))
+    data = datasets.read(Path("s"), free)
+    rest, held_out = data.split(0.25, seed=3)
+    assert (data.count, rest.count, held_out.count) == (20, 15, 5)
+    seen = []
+    for part in (rest, held_out):
+        for pool, labels in part.parts():
+            assert pool.arrays["x"][:, 0].tolist() == labels.tolist()
+            seen += [(pool.arrays["x"].shape[1], label) for label in labels.tolist()]
+    assert sorted(seen) == [(size, label) for size in (1, 2) for label in range(10)]
+    again, _ = data.split(0.25, seed=3)
+    assert [pool.families for pool in again.pools] == [pool.families for pool in rest.pools]
+
+
+def test_of_many_rows_evenly_spaced_ones_are_compared() -> None:
+    def pool(first: int, count: int) -> Pool:
+        rows = range(first, first + count)
+        return Pool({"x": np.array(rows, "float32")[:, None]}, tuple(map(str, rows)))
+
+    few = Dataset((pool(0, 40), pool(40, 24)))
+    assert [each.families for each in few.compared] == [each.families for each in few.pools]
+    many = Dataset((pool(0, 100), pool(100, 300)), labels=(np.arange(100), np.arange(300)))
+    compared = [int(family) for each in many.compared for family in each.families]
+    assert len(compared) == datasets.COMPARED
+    assert (compared[0], compared[-1]) == (0, 399)
+    assert set(np.diff(compared)) == {6, 7}
+    assert Dataset(()).compared == ()
+
+
+def test_a_single_sample_is_not_split() -> None:
+    np.save("s.npy", np.ones(4, "float32"))
+    rest, held_out = datasets.read(Path("s.npy"), ROWS).split(0.5, seed=0)
+    assert (rest.count, held_out.count, held_out.pools) == (1, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "x is 0.0 everywhere"), (3.0, "x is 3.0 everywhere"), (np.nan, "x holds NaN"), (np.inf, "x holds infinity")],
+)
+def test_data_that_sets_no_range_is_refused(value: float, said: str) -> None:
+    free = Signature((TensorSpec("x", "float32", ("batch", 4), Domain(known=False)),), ROWS.outputs)
+    np.save("s.npy", np.full((9, 4), value, "float32"))
+    with pytest.raises(OptionError, match=said):
+        datasets.check_calibration(datasets.read(Path("s.npy"), free), Path("s.npy"))
+
+
+def test_images_that_are_one_colour_and_samples_that_are_all_the_same_are_refused() -> None:
+    for number in range(9):
+        picture(f"red_only/{number}.png", red=100)
+        picture(f"plain/{number}.png", red=10 * number)
+    same, plain = read("red_only"), read("plain")
+    with pytest.raises(OptionError, match="input is the same in all 9 samples"):
+        datasets.check_calibration(same, Path("red_only"))
+    with pytest.raises(OptionError, match="input is one colour in every image"):
+        datasets.check_calibration(plain, Path("plain"))
+
+
+def test_a_constant_mask_beside_real_values_is_fine_and_few_samples_are_noted() -> None:
+    mask = TensorSpec("mask", "float32", ("batch", 4))
+    np.savez("s.npz", x=np.arange(8, dtype="float32").reshape(2, 4), mask=np.ones((2, 4), "float32"))
+    data = datasets.read(Path("s.npz"), Signature((*ROWS.inputs, mask), ROWS.outputs))
+    (note,) = datasets.check_calibration(data, Path("s.npz"))
+    assert note == "s.npz holds 2 samples: ranges are certain with some dozens"
+
+
+def test_random_images_look_natural_and_are_the_same_for_the_same_seed() -> None:
+    size = {**PREPROCESS, "crop": [64, 64]}
+    signature = Signature((TensorSpec("input", "float32", ("batch", 3, 64, 64)),), PICTURES.outputs)
+    images = datasets.random_like(signature, size, 12, seed=5).pools[0].arrays["input"]
+    assert (images.shape, images.dtype) == ((12, 3, 64, 64), np.dtype("float32"))
+    assert images.min() >= -2.0  # 0..1, normalised
+    assert images.max() <= 2.0
+    power = np.abs(np.fft.fft2(images - images.mean(axis=(2, 3), keepdims=True)))[..., 0, :].mean(axis=(0, 1))
+    assert power[1:5].mean() > 4 * power[16:32].mean()  # white noise has as much of both
+    brightness = images.mean(axis=1)
+    assert brightness.std() > (images[:, 0] - brightness).std()  # colours differ less than brightness
+    again = datasets.random_like(signature, size, 3, seed=5).pools[0].arrays["input"]
+    other = datasets.random_like(signature, size, 3, seed=6).pools[0].arrays["input"]
+    assert np.array_equal(again, images[:3])
+    assert not np.array_equal(other, again)
+
+
+def test_other_random_inputs_stay_within_their_domains() -> None:
+    ids = TensorSpec("ids", "int64", ("batch", "tokens"), Domain(0, 99))
+    pool, *_ = datasets.random_like(Signature((ids, *ROWS.inputs), ROWS.outputs), None, 20, seed=0).pools
+    assert pool.arrays["ids"].shape == (20, 32)
+    assert 0 <= pool.arrays["ids"].min() < pool.arrays["ids"].max() <= 99
+    assert pool.arrays["x"].std() == pytest.approx(1.0, abs=0.3)
+    assert len(set(pool.families)) == 20

@@ -1,0 +1,255 @@
+"""The live check: what a real Triton answers decides whether a model is published."""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from generator.triton import pbtxt
+from generator.verification import datasets
+from server import Server, running_server
+from server.binaries import runtime
+from server.checking import configs, live_check, served
+from tests.conftest import Generate, snapshot
+
+pytestmark = pytest.mark.usefixtures("numpy_models")
+LINEAR = ("--model", "numpy:linear", "--live-check", "require")
+
+
+def live(outcome: Any) -> dict[str, Any]:
+    document: dict[str, Any] = outcome.result["verification"]["live"]
+    return document
+
+
+def save_onnx(
+    path: Path, nodes: Sequence[onnx.NodeProto], inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[Any]
+) -> None:
+    graph = helper.make_graph(list(nodes), "g", list(inputs), list(outputs))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+
+
+def value(name: str, kind: int, *shape: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def test_a_published_model_was_asked_over_both_protocols_and_its_requests_were_merged(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--json")
+    assert outcome.code == 0
+    found = live(outcome)
+    assert found["status"] == "passed"
+    assert found["detail"] == f"local Triton {runtime.TRITON_VERSION}"
+    assert found["cases"] > outcome.result["verification"]["cases"]
+    assert found["largest_merged_batch"] > 1
+    assert found["max_rel_diff"] < 1e-5
+
+
+def test_one_server_checks_every_model_of_a_run(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        started.append(arguments)
+        return running_server(*arguments, **more)
+
+    monkeypatch.setattr(live_check, "running_server", counted)
+    (workdir / "modelrepo.toml").write_text(
+        '[models.one]\nmodel = "numpy:linear"\n[models.two]\nmodel = "numpy:mixes_samples"\n'
+        '[models.three]\nmodel = "numpy:linear"\nmax_batch_size = 0\n'
+    )
+    outcome = generate("--live-check", "require", "--json")
+    rows = outcome.report["results"]
+    assert [row["verification"]["live"]["status"] for row in rows] == ["passed"] * 3, outcome.err
+    assert [row["max_batch_size"] for row in rows] == [16, 0, 0]
+    assert len(started) == 1
+
+
+def test_a_server_that_dies_costs_one_model(generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "modelrepo.toml").write_text(
+        '[models.one]\nmodel = "numpy:linear"\n[models.two]\nmodel = "numpy:linear"\n'
+    )
+    deaths: list[str] = []
+
+    def load(server: Server, name: str) -> None:
+        if not deaths:
+            deaths.append(name)
+            os.kill(server.pid, signal.SIGKILL)
+            server.guardian.wait()
+        original(server, name)
+
+    original = Server.load
+    monkeypatch.setattr(Server, "load", load)
+    outcome = generate("--live-check", "require", "--json")
+    assert outcome.code == 7
+    assert "Triton died while it served one" in outcome.err
+    assert [row["status"] for row in outcome.report["results"]] == ["failed", "published"]
+
+
+@pytest.mark.parametrize("kind", ["wrong answers over gRPC", "an answer that is not its own"])
+def test_a_model_that_is_served_wrongly_is_not_published(
+    kind: str, generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disturbed(method: Callable[..., Any]) -> Callable[..., Any]:
+        def make(*arguments: Any) -> Callable[..., Any]:
+            run = method(*arguments)
+            return lambda arrays: {name: np.roll(array, 1, axis=0) + 1e-2 for name, array in run(arrays).items()}
+
+        return make
+
+    name = "whole" if kind == "wrong answers over gRPC" else "single"
+    monkeypatch.setattr(served.Adapter, name, disturbed(getattr(served.Adapter, name)))
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.code == 5
+    assert "served by local Triton" in outcome.err
+    assert "asked over gRPC" in outcome.err
+    assert snapshot(workdir) == before
+
+
+def test_a_configuration_that_triton_refuses_is_not_published(generate: Generate, workdir: Path) -> None:
+    (workdir / "p.pbtxt").write_text('parameters { key: "execution_mode" value { string_value: "2" } }\n')
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR, "--config-patch", "p.pbtxt")
+    assert outcome.code == 5
+    assert "parameter execution_mode is 2 where 0 or 1 was expected" in outcome.err
+    assert snapshot(workdir) == before
+
+
+def test_what_asks_for_a_gpu_is_checked_on_the_cpu_and_says_so(generate: Generate, workdir: Path) -> None:
+    outcome = generate(*LINEAR, "--instances", "gpu:1", "--json")
+    assert live(outcome)["notes"] == ["checked on the CPU: instance group KIND_GPU is served as KIND_CPU"]
+    assert "warning: linear: checked on the CPU" in outcome.err
+    assert "KIND_GPU" in (workdir / "model_repository/linear/config.pbtxt").read_text()
+
+
+def test_what_single_requests_cannot_ask_is_skipped_and_that_is_told(generate: Generate, workdir: Path) -> None:
+    (workdir / "p.pbtxt").write_text("sequence_batching { max_sequence_idle_microseconds: 5000000 }\n")
+    outcome = generate("--model", "numpy:linear", "--live-check", "auto", "--config-patch", "p.pbtxt", "--json")
+    assert outcome.code == 0, outcome.err
+    assert live(outcome)["detail"] == "its requests belong to sequences"
+
+
+def test_where_there_is_no_server_the_check_is_skipped_and_that_is_told(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "unsupported", lambda: "this is no Linux")
+    outcome = generate("--model", "numpy:linear", "--live-check", "auto", "--json")
+    assert outcome.code == 0
+    assert live(outcome)["status"] == "skipped"
+    assert "warning: linear: no live check: this is no Linux" in outcome.err
+
+
+def test_a_check_that_is_required_and_impossible_is_an_error(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "unsupported", lambda: "this is no Linux")
+    before = snapshot(workdir)
+    outcome = generate(*LINEAR)
+    assert outcome.code == 7
+    assert "this is no Linux" in outcome.err
+    assert snapshot(workdir) == before
+
+
+def test_of_many_samples_the_server_is_asked_some(generate: Generate) -> None:
+    random = np.random.default_rng(0)
+    cases = []
+    for count in (datasets.COMPARED, 4 * datasets.COMPARED):
+        np.save("samples.npy", random.standard_normal((count, 4)).astype("float32"))
+        outcome = generate(*LINEAR, "--samples", "samples.npy", "--json")
+        assert outcome.code == 0, outcome.err
+        cases.append(live(outcome)["cases"])
+    # Single requests, which no sample is asked in, are asked once more where none were merged.
+    assert abs(cases[0] - cases[1]) < datasets.COMPARED
+
+
+def test_what_was_published_unchecked_is_checked_once_that_is_required(generate: Generate) -> None:
+    assert generate("--model", "numpy:linear", "--json").result["verification"]["live"] is None
+    again = generate(*LINEAR, "--json")
+    assert live(again)["status"] == "passed"
+    assert again.result["status"] == "unchanged"
+    assert generate(*LINEAR, "--json").report["seconds"].keys() == {"total"}
+
+
+def test_without_verification_there_is_nothing_to_check_against(generate: Generate) -> None:
+    outcome = generate("--model", "numpy:linear", "--no-verify", "--live-check", "auto", "--json")
+    assert live(outcome)["status"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "outputs"),
+    [
+        (
+            [helper.make_node("Neg", ["a"], ["b"])],
+            [value("a", TensorProto.FLOAT)],
+            [value("b", TensorProto.FLOAT)],
+        ),
+        (
+            [helper.make_node("StringConcat", ["a", "a"], ["b"])],
+            [value("a", TensorProto.STRING, "batch", 2)],
+            [value("b", TensorProto.STRING, "batch", 2)],
+        ),
+        (
+            [helper.make_node("ReduceSum", ["a", ""], ["b"], keepdims=0), helper.make_node("Not", ["c"], ["d"])],
+            [value("a", TensorProto.FLOAT16, "rows", "columns"), value("c", TensorProto.BOOL, 3)],
+            [value("b", TensorProto.FLOAT16), value("d", TensorProto.BOOL, 3)],
+        ),
+        (
+            [helper.make_node("Neg", ["a"], ["b"])],
+            [value("a", TensorProto.INT8, "batch")],
+            [value("b", TensorProto.INT8, "batch")],
+        ),
+        (
+            [helper.make_node("Add", ["a", "a"], ["b"])],
+            [value("a", TensorProto.UINT64, "batch", "length")],
+            [value("b", TensorProto.UINT64, "batch", "length")],
+        ),
+    ],
+    ids=["scalar", "strings", "half and bool", "one value a sample", "two dynamic dimensions"],
+)
+def test_every_shape_and_type_passes_through_the_server(
+    nodes: list[Any], inputs: list[Any], outputs: list[Any], generate: Generate, workdir: Path
+) -> None:
+    save_onnx(workdir / "model.onnx", nodes, inputs, outputs)
+    outcome = generate("--model", "onnx:model.onnx", "--live-check", "require", "--json")
+    assert outcome.code == 0, outcome.err
+    assert live(outcome)["status"] == "passed"
+
+
+WRITTEN = 'max_batch_size: 4\ninput { name: "a" dims: [ 1, 2 ] }\ninstance_group { kind: KIND_AUTO count: 1 }\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({}, None),
+        ({"max_batch_size": 5}, "max_batch_size is 5 where 4 was written"),
+        ({"input": [{"name": "a", "dims": [1, 3]}]}, "input[0].dims is [1, 3] where [1, 2] was written"),
+        ({"input": []}, "input has 0 entries where 1 were written"),
+        ({"instance_group": [{"kind": "KIND_CPU", "count": 2}]}, "instance_group[0].count is 2 where 1 was written"),
+        ({"parameters": {}}, "parameters lacks 'k'"),
+        (
+            {"parameters": {"k": {"string_value": "w"}}},
+            "parameters['k'].string_value is 'w' where 'v' was written",
+        ),
+    ],
+)
+def test_what_the_server_understood_is_compared_with_what_was_written(
+    change: dict[str, Any], difference: str | None
+) -> None:
+    text = WRITTEN + 'parameters { key: "k" value { string_value: "v" } }\n'
+    assert pbtxt.parse(text, "here").max_batch_size == 4
+    answered = {
+        "max_batch_size": 4,
+        "input": [{"name": "a", "dims": [1, 2], "allow_ragged_batch": False}],
+        "instance_group": [{"name": "m_0", "kind": "KIND_CPU", "count": 1}],
+        "parameters": {"k": {"string_value": "v"}},
+        "runtime": "model.py",
+        **change,
+    }
+    assert configs.disagreement(text, answered) == difference

@@ -1,0 +1,383 @@
+"""A real Triton: it serves what is there, says what is wrong, and is gone when it is no longer needed."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clients import GrpcClient, HttpClient
+from clients.errors import ServerRefused
+from generator.errors import OptionError, RepositoryError, ServerError
+from generator.progress import Progress
+from server import Server, running_server
+from server.binaries import runtime
+from server.running.guardian import _named_in_memory
+from tests.conftest import PROJECT
+from tests.served_models import WEIGHTS, write_repository
+
+SERVE = "from cli.entry import modelrepo; modelrepo()"
+
+
+def left_behind(server: Server) -> list[str]:
+    """Return what is still there of a server: processes, shared memory, temporary folders."""
+    name = run_name(server.log)
+    found = [str(path) for path in Path("/dev/shm").glob(f"*{name}*")]
+    found += [str(path) for path in runtime.runs_folder().glob(name)]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if name in (process / "cmdline").read_text():
+                found.append(process.name)
+    return found
+
+
+def run_name(log: Path) -> str:
+    return log.stem
+
+
+def environment_folders() -> set[Path]:
+    """Return the folders that Triton's Python backend makes, but those of servers that run beside the tests."""
+    there = set(Path("/tmp").glob("python_env_*"))
+    used: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text().startswith("tritonserver"):
+                used |= _named_in_memory(int(process.name))
+    return {path for path in there if str(path) not in used and path.exists()}
+
+
+def assert_gone_since(before: set[Path]) -> None:
+    """Allow other servers of this machine the moment between their end and the removal of what they left."""
+    deadline = time.monotonic() + 5
+    while not environment_folders() <= before:
+        assert time.monotonic() < deadline, environment_folders() - before
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_repository(tmp_path_factory.mktemp("served") / "models")
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path) -> Iterator[Server]:
+    with running_server(repository) as running:
+        yield running
+
+
+def ask(server: Server, rows: int = 2) -> bool:
+    batch = np.random.default_rng(0).random((rows, 4), dtype="float32")
+    with GrpcClient(server.grpc_url) as client:
+        return np.allclose(client.infer("linear", batch)["output"], batch @ WEIGHTS)
+
+
+def test_it_serves_every_model_of_the_repository(server: Server) -> None:
+    assert {state.name for state in server.models()} == {"linear", "join", "echo", "fill", "slow"}
+    assert all(state.state == "READY" for state in server.models())
+    assert ask(server)
+
+
+def test_it_listens_on_loopback_only(server: Server) -> None:
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    listening = {row[1] for row in rows if row[3] == "0A"}  # TCP_LISTEN
+    for port in (server.ports.http, server.ports.grpc, server.ports.metrics):
+        (address,) = (address for address in listening if address.endswith(f":{port:04X}"))
+        assert address.partition(":")[0].endswith("0100007F")  # 127.0.0.1, as itself or within IPv6
+
+
+def test_single_requests_are_merged_and_each_gets_its_own_answer(server: Server) -> None:
+    batch = np.random.default_rng(1).random((64, 4), dtype="float32")
+    with GrpcClient(server.grpc_url) as client:
+        before = client.statistics("linear")[0]
+        answers = list(client.infer_many("linear", batch, batch_size=1, max_in_flight=32))
+        after = client.statistics("linear")[0]
+    assert np.allclose(np.concatenate([answer["output"] for answer in answers]), batch @ WEIGHTS)
+    assert after.inferences - before.inferences == 64
+    assert after.executions - before.executions < 64
+
+
+def test_only_the_outputs_that_are_asked_for_are_answered(server: Server) -> None:
+    pair = {"left": np.ones((1, 2), "float32"), "right": np.ones((1, 2), "float32")}
+    for client in (GrpcClient(server.grpc_url), HttpClient(server.http_url)):
+        with client:
+            assert set(client.infer("join", pair, outputs=["difference"])) == {"difference"}
+
+
+def test_an_error_is_answered_to_the_request_that_made_it(server: Server) -> None:
+    with GrpcClient(server.grpc_url) as client:
+        with pytest.raises(ServerRefused):
+            client.infer("fill", np.array([-1], "int64"))
+        assert client.infer("fill", np.array([3], "int64"))["filled"].tolist() == [1, 1, 1]
+
+
+def test_nothing_is_left_of_a_server_that_was_used(repository: Path) -> None:
+    before = environment_folders()
+    with running_server(repository, control="explicit", models=["linear"]) as running:
+        assert ask(running)
+        assert left_behind(running)
+    assert not left_behind(running)
+    assert_gone_since(before)
+
+
+def test_nothing_is_left_where_the_block_fails(repository: Path) -> None:
+    with pytest.raises(ZeroDivisionError), running_server(repository, control="explicit") as running:
+        raise ZeroDivisionError
+    assert not left_behind(running)
+
+
+def serve(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVE, "serve", "--quiet", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+    )
+
+
+def started(process: "subprocess.Popen[str]") -> dict[str, str]:
+    assert process.stdout is not None
+    document: dict[str, str] = json.loads(process.stdout.readline())
+    return document
+
+
+def gone(pid: int, log: Path, seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        alive = Path(f"/proc/{pid}").exists() or list(Path("/dev/shm").glob(f"*{log.stem}*"))
+        if not alive and not (runtime.runs_folder() / log.stem).exists():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_server_does_not_outlive_the_command_that_started_it(number: signal.Signals, repository: Path) -> None:
+    before = environment_folders()
+    with serve("--repository", str(repository), "--model", "linear", "--json") as process:
+        document = started(process)
+        process.send_signal(number)
+        code = process.wait(15)
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+    assert gone(int(document["pid"]), Path(document["log"]))
+    assert_gone_since(before)
+
+
+def test_serve_says_when_its_server_died(repository: Path) -> None:
+    before = environment_folders()
+    with serve("--repository", str(repository), "--model", "linear", "--json") as process:
+        document = started(process)
+        os.kill(int(document["pid"]), signal.SIGKILL)
+        _, err = process.communicate(timeout=15)
+    assert process.returncode == 7
+    assert err.startswith("error: Triton was killed by signal 9")
+    assert gone(int(document["pid"]), Path(document["log"]))
+    assert_gone_since(before)
+
+
+def test_a_port_in_use_is_named(repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = f"can't listen on port {port}: address already in use"
+        with pytest.raises(ServerError, match=said), running_server(repository, grpc_port=port):
+            pass
+
+
+def test_a_chosen_port_is_the_one_used(repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with running_server(repository, control="explicit", http_port=port) as running:
+        assert running.http_url == f"http://127.0.0.1:{port}"
+
+
+def break_model(repository: Path, name: str, config: str) -> None:
+    (repository / name / "1").mkdir(parents=True)
+    (repository / name / "config.pbtxt").write_text(config)
+
+
+def test_every_broken_model_is_named_with_its_reason(tmp_path: Path) -> None:
+    tensors = (
+        'input { name: "a" data_type: TYPE_FP32 dims: [1] }\noutput { name: "b" data_type: TYPE_FP32 dims: [1] }\n'
+    )
+    break_model(tmp_path, "mistyped", 'backend: "onnxruntime"\nmax_batchsize: 4\n')
+    break_model(tmp_path, "missing", f'backend: "onnxruntime"\n{tensors}')
+    break_model(tmp_path, "elsewhere", f'backend: "tensorrt"\n{tensors}')
+    with pytest.raises(ServerError) as caught, running_server(tmp_path):
+        pass
+    said = str(caught.value)
+    assert 'has no field named "max_batchsize"' in said
+    assert "missing: unable to find" in said
+    assert "elsewhere: " in said
+    assert "tensorrt" in said
+
+
+def test_the_broken_models_need_not_keep_the_others_from_being_served(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "linear").symlink_to(repository / "linear")
+    break_model(tmp_path, "missing", 'backend: "onnxruntime"\n')
+    with running_server(tmp_path, keep_going=True) as running:
+        assert ask(running)
+        assert {state.name for state in running.models() if state.failed} == {"missing"}
+
+
+@pytest.mark.parametrize("name", ["with a space", "mit-ä", "a:b", "$(touch made)"])
+def test_the_repository_and_the_cache_may_lie_anywhere(
+    name: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triton = runtime.ensure(Progress())
+    cache = tmp_path / name / "cache"
+    cache.mkdir(parents=True)
+    (cache / triton.folder.name).symlink_to(triton.folder)
+    (tmp_path / name / "models").symlink_to(repository)
+    monkeypatch.setenv("MODELREPO_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    with running_server(tmp_path / name / "models", control="explicit", models=["linear"]) as running:
+        assert ask(running)
+    assert not left_behind(running)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "a$(touch made)", "ä", "a;b"])
+def test_a_name_that_a_shell_would_interpret_is_refused(name: str, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to(repository / "linear")
+    with pytest.raises(RepositoryError, match="a shell interpret"), running_server(tmp_path, control="explicit"):
+        pass
+
+
+def test_so_is_such_a_file_name_in_a_configuration(tmp_path: Path) -> None:
+    break_model(tmp_path, "linear", 'backend: "onnxruntime"\ndefault_model_filename: "$(touch made)"\n')
+    with pytest.raises(RepositoryError, match="touch made"), running_server(tmp_path, control="explicit"):
+        pass
+
+
+def test_a_model_without_a_version_is_named(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "linear").symlink_to(repository / "linear")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/config.pbtxt").write_text(
+        (repository / "fill/config.pbtxt").read_text().replace("fill", "empty")
+    )
+    with pytest.raises(ServerError, match="can't load empty: at least one version"), running_server(tmp_path):
+        pass
+
+
+def test_without_a_repository_there_is_nothing_to_serve(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="there is no model repository"), running_server(tmp_path / "none"):
+        pass
+
+
+def test_a_model_that_is_not_there_is_named(repository: Path) -> None:
+    said = r"has no model 'linaer'\. Did you mean linear"
+    asked = running_server(repository, control="explicit", models=["linear", "linaer"])
+    with pytest.raises(ServerError, match=said), asked:
+        pass
+
+
+def test_an_overlay_is_for_the_local_server(repository: Path) -> None:
+    with pytest.raises(OptionError), running_server(repository, runtime="docker", cpu_overlay=True):
+        pass
+
+
+def test_a_model_that_was_mended_did_not_fail(repository: Path, tmp_path: Path) -> None:
+    break_model(tmp_path, "linear", 'backend: "onnxruntime"\nmax_batchsize: 4\n')
+    with running_server(tmp_path, control="explicit", auto_complete=False) as running:
+        with pytest.raises(ServerError, match="max_batchsize"):
+            running.load("linear")
+        shutil.rmtree(tmp_path / "linear")
+        shutil.copytree(repository / "linear", tmp_path / "linear")
+        running.load("linear")
+        assert ask(running)
+        running.unload("linear")
+        assert not [state for state in running.models() if state.failed]
+
+
+def test_what_a_killed_guardian_left_is_removed_by_the_next_server(repository: Path) -> None:
+    before = environment_folders()
+    with running_server(repository, control="explicit", models=["linear"]) as running:
+        assert ask(running)
+        guardian, log = running.guardian.pid, running.log
+        os.kill(guardian, signal.SIGKILL)
+        running.guardian.wait()
+        os.kill(running.pid, signal.SIGKILL)
+        folder = runtime.runs_folder() / run_name(log)
+        assert folder.exists()
+        with running_server(repository, control="explicit"):
+            assert not folder.exists()
+            assert not list(Path("/dev/shm").glob(f"*{run_name(log)}*"))
+            assert_gone_since(before)
+
+
+def test_models_come_and_go_where_that_is_asked_for(repository: Path) -> None:
+    with running_server(repository, control="explicit") as running:
+        running.load("linear")
+        assert ask(running)
+        running.unload("linear")
+        with pytest.raises(ServerError, match="can't load nothing"):
+            running.load("nothing")
+
+
+def test_what_is_published_meanwhile_is_served_in_poll_mode(repository: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path, control="poll", poll_seconds=1, auto_complete=False) as running:
+        (tmp_path / "linear").symlink_to(repository / "linear")
+        deadline = time.monotonic() + 20
+        while not any(state.state == "READY" for state in running.models()):
+            assert time.monotonic() < deadline, running.log_text()
+            time.sleep(0.1)
+        assert ask(running)
+
+
+def test_what_a_configuration_leaves_out_is_filled_in_as_in_the_container(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "linear").mkdir()
+    (tmp_path / "linear/1").symlink_to(repository / "linear/1")
+    (tmp_path / "linear/config.pbtxt").write_text('backend: "onnxruntime"\n')
+    with running_server(tmp_path) as running:
+        config = running.config("linear")
+        assert config["max_batch_size"] == 4
+        assert [(tensor["name"], tensor["dims"]) for tensor in config["input"]] == [("input", [4])]
+        assert ask(running)
+
+
+def test_what_asks_for_a_gpu_is_served_without_one_where_that_is_asked_for(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "linear").mkdir()
+    for name in ("1", "labels.txt"):
+        (tmp_path / "linear" / name).symlink_to(repository / "linear" / name)
+    text = (repository / "linear/config.pbtxt").read_text().replace("KIND_CPU", "KIND_GPU")
+    accelerators = 'optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt" } } }\n'
+    (tmp_path / "linear/config.pbtxt").write_text(text + accelerators)
+    with pytest.raises(ServerError, match="KIND_GPU"), running_server(tmp_path):
+        pass
+    with running_server(tmp_path, cpu_overlay=True) as running:
+        assert running.notes == (
+            "linear: instance group KIND_GPU is served as KIND_CPU",
+            "linear: accelerator tensorrt is left out",
+        )
+        assert ask(running)
+    assert "KIND_GPU" in (tmp_path / "linear/config.pbtxt").read_text()
+
+
+def test_two_servers_run_side_by_side_and_leave_nothing(repository: Path) -> None:
+    before = environment_folders()
+    servers: list[Server] = []
+
+    def one() -> None:
+        with running_server(repository, control="explicit", models=["linear"]) as running:
+            assert ask(running)
+            servers.append(running)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(servers) == 2
+    assert servers[0].ports != servers[1].ports
+    assert not [item for running in servers for item in left_behind(running)]
+    assert_gone_since(before)
