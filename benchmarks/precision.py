@@ -21,13 +21,14 @@ from typing import Any
 import shapes
 from pairs import BIN, machine, run
 
-from generator.backends.onnxruntime import open_model, open_session
 from generator.graphs.onnx_file import signature_of
+from generator.graphs.runtime import open_model, open_session
 from generator.optimize import recipe_of
 from generator.optimize.recipe import Request
 from generator.repository.manifest import Manifest
 from generator.repository.repository import Repository
-from generator.specs.tensors import Arrays, Export
+from generator.specs.artifacts import Export
+from generator.specs.tensors import Arrays
 from generator.verification import accuracy
 from generator.verification.datasets import Dataset, random_like
 

@@ -27,11 +27,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError, ModelRepoError, SourceError
-from generator.options.fields import ConfigFile, resolve
+from generator.graphs import runtime
+from generator.options.config_file import ConfigFile
+from generator.options.resolve import resolve
 from generator.pipeline import generate
-from generator.pipeline.rows import Job
+from generator.pipeline.job import Job
 from generator.progress import Progress
 from server import running_server
 from server.running.handle import Server
@@ -237,7 +238,7 @@ def _text(array: NDArray[Any]) -> NDArray[Any]:
 def _runtime_disagreement(case: Case, path: Path) -> str | None:
     """Return why ONNX Runtime itself does not answer a case as expected, asked in this process; None where it does."""
     try:
-        session = onnxruntime.open_session(path)
+        session = runtime.open_session(path)
     except Exception:  # whatever it raises: the case is not for ONNX Runtime
         return "ONNX Runtime does not open the model"
     for inputs, expected in case.data_sets:

@@ -16,8 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from generator.errors import SourceError
 from generator.graphs import onnx_file
 from generator.progress import Progress
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Array, Arrays, Export, Options, TensorSpec, Weights
+from generator.specs.artifacts import Export, Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Array, Arrays, TensorSpec
 
 FORM, SUMMARY = "numpy:NAME", "models for tests"
 FRAMEWORKS = PACKAGES = ("numpy",)

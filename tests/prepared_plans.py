@@ -9,10 +9,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from generator.graphs import onnx_file
+from generator.plans.pending import PendingPlan
 from generator.plans.reference import write_reference
-from generator.repository.manifest import PendingPlan, Provenance, SourceRecord
+from generator.plans.store import PlanStore
+from generator.repository.manifest import Provenance, SourceRecord
 from generator.repository.repository import Repository
-from generator.specs.tensors import Signature, Tolerance, Verification, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.findings import Verification
+from generator.specs.options import Tolerance
+from generator.specs.tensors import Signature
 from generator.system.digests import record_files, sha256_of
 from generator.tensorrt.plan_spec import PlanSpec, container_command, trtexec_arguments
 from generator.tensorrt.profiles import Profile
@@ -98,7 +103,7 @@ def prepare(
         options = {"tolerance": asdict(tolerance) if tolerance else None}
         entry = PendingPlan(
             reason="no CUDA device on this machine",
-            command=shlex.join(container_command(spec, repository.plan_folder(name))),
+            command=shlex.join(container_command(spec, PlanStore(repository).folder(name))),
             inputs={**spec.to_json(), "trtexec": trtexec_arguments(spec)},
             max_batch_size=4,
             provenance=Provenance(key, _source(), options, {}, Verification(passed=True, max_rel_diff=1e-6, cases=40)),
@@ -106,7 +111,7 @@ def prepare(
             version=version,
         )
         with repository.locked():
-            repository.defer(name, folder, entry)
+            PlanStore(repository).defer(name, folder, entry)
     return entry
 
 

@@ -21,7 +21,7 @@ from generator.options.fields import FIELDS
 from generator.progress import Progress
 from generator.sources import SOURCES
 from generator.sources.catalogue import extras_of
-from generator.specs.tensors import Instances, Tolerance, VersionPolicy
+from generator.specs.options import Instances, Tolerance, VersionPolicy
 from generator.triton.releases import RELEASES
 from server.binaries import runtime
 from tests.conftest import PROJECT

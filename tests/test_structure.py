@@ -52,7 +52,8 @@ def test_heavy_packages_are_imported_inside_the_functions_that_use_them(room: st
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from cli.commands import generate; from cli.terminal import errors; sys.argv = ['generate', '--help']\n"
+        "import sys; from cli.commands import generate; from cli.terminal import errors\n"
+        "sys.argv = ['generate', '--help']\n"
         "assert errors.run(generate.generate, 'generate') == 0\n"
         f"heavy = {HEAVY | {'numpy', 'rich'}} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -153,7 +153,7 @@ def _flag(name: str) -> str:
 
 def _options(mode: str, models: tuple[str, ...], scenario: str | None, given: dict[str, Any]) -> "Options":
     """Return what was asked for; OptionError for what can't be read."""
-    from generator.options.fields import default_repository
+    from generator.options.config_file import default_repository
     from perf.bench import Options
     from perf.measuring.session import parse_shapes
     from perf.measuring.target import Data

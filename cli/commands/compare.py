@@ -91,7 +91,7 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
 
 
 def _options(models: tuple[str, ...], given: dict[str, Any]) -> "Options":
-    from generator.options.fields import default_repository
+    from generator.options.config_file import default_repository
     from perf.measuring.session import parse_shapes
     from perf.results.loads import parse_duration
     from perf.variants.variants import Options

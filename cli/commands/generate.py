@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from generator.errors import OptionError
-from generator.options import fields
+from generator.options import config_file, fields, resolve
 from generator.options.fields import FIELDS, Field
 
 if TYPE_CHECKING:
     from generator.pipeline.gate import Gate
-    from generator.pipeline.rows import Job
+    from generator.pipeline.job import Job
     from generator.progress import Progress
 
 EXAMPLES = """
@@ -99,9 +99,9 @@ def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Ite
 
 
 def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]":
-    from generator.pipeline.rows import Job
+    from generator.pipeline.job import Job
 
-    file = fields.load_config(config)
+    file = config_file.load_config(config)
     flags = {
         name: fields.parse_field(name, value, f"--{name.replace('_', '-')}")
         for name, value in given.items()
@@ -110,6 +110,6 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]
     models = given["model"] or tuple(file.models)
     if not models:
         raise OptionError("no model named", "Name one with --model, or in a [models.NAME] table of modelrepo.toml")
-    resolved = [fields.resolve(flags, file, model) for model in dict.fromkeys(models)]
+    resolved = [resolve.resolve(flags, file, model) for model in dict.fromkeys(models)]
     jobs = [Job(name, each) for name, each in resolved]
     return jobs, jobs[0].options.repository

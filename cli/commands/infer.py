@@ -67,14 +67,14 @@ def infer(
     from cli.terminal.infer_inputs import read_headers, read_image, read_inputs
     from cli.terminal.report import Follower
     from clients import connect
-    from generator.options import fields
+    from generator.options import config_file
     from generator.progress import Progress
 
     _check(model, inputs, image, top, output_file)
     if image is not None and output_file is None:
         top = top or TOP
     progress = Progress(Follower(quiet))
-    repository = repository or fields.default_repository()
+    repository = repository or config_file.default_repository()
     with client_errors(), ExitStack() as stack:
         given = read_inputs(inputs) if image is None else read_image(image, repository, model, version)
         at = url or stack.enter_context(_server(repository, model, progress))

@@ -123,7 +123,7 @@ def verify(
 
 
 def _root(repository: Path | None) -> Path:
-    from generator.options.fields import default_repository
+    from generator.options.config_file import default_repository
 
     return repository or default_repository()
 

@@ -66,7 +66,7 @@ def serve(
     """
     from cli.terminal import report
     from generator.errors import OptionError
-    from generator.options import fields
+    from generator.options import config_file
     from generator.progress import Progress
     from generator.triton import releases
     from server import running_server
@@ -81,7 +81,7 @@ def serve(
     follower = report.Follower(quiet)
     with (
         running_server(
-            repository or fields.default_repository(),
+            repository or config_file.default_repository(),
             runtime=runtime,
             control=chosen,
             models=models,

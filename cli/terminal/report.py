@@ -18,7 +18,8 @@ from cli.terminal.errors import INTERRUPTED, tell
 from cli.terminal.tables import PIPE_WIDTH
 from generator.errors import DeferredError
 from generator.progress import Listener
-from generator.specs.tensors import Optimization, Report, Result, Verification
+from generator.specs.findings import Optimization, Verification
+from generator.specs.report import Report, Result
 
 STATUS_STYLES = {
     "published": "green",

@@ -3,7 +3,9 @@
 from typing import Protocol
 
 from generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
-from generator.specs.tensors import Artifact, Deferred, Instances, Options, Order, Settings, Signature
+from generator.specs.artifacts import Artifact, Deferred, Order, Settings
+from generator.specs.options import Instances, Options
+from generator.specs.tensors import Signature
 
 
 class Backend(Protocol):

@@ -1,13 +1,8 @@
 """ONNX Runtime: serves the verified ONNX model as it is."""
 
-import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from generator.errors import VerificationError
-from generator.graphs import outline
-from generator.specs.tensors import Arrays, Artifact, Deferred, Instances, Options, Order, Settings, Signature
+from generator.specs.artifacts import Artifact, Deferred, Order, Settings
+from generator.specs.options import Instances, Options
+from generator.specs.tensors import Signature
 
 TRITON_NAME = "onnxruntime"
 # One instance on whatever the host has; left out, Triton would start two on a CPU.
@@ -19,13 +14,6 @@ OPTIONS: tuple[str, ...] = ()
 GRAPH_LEVEL = 0
 # 0: as many threads as the host has cores. Written out so that a reader finds the knob.
 PARAMETERS = {"intra_op_thread_count": "0"}
-# From here on copies of the weights matter; ONNX Runtime reads the whole file, copies each of them, and packs most.
-LARGE_BYTES = 100 << 20
-# Optimizations that multiply the weights of a convolution by what comes after it, and keep both while they do.
-COPYING = ("ConvAddFusion", "ConvBNFusion", "ConvMulFusion")
-# What ONNX Runtime puts before some of its reasons: the file, or a line of its own source and the function it is in.
-LOADING = re.compile(r"^Load model from .*? failed:\s*")
-SOURCE_LINE = re.compile(r"^(?:/onnxruntime_src/\S+:\d+ \S.*?\)(?: const)?|\w+\.(?:cc|h):\d+ \w+) ")
 
 
 def settings(name: str, options: Options, signature: Signature, precision: str, batch: int) -> Settings:
@@ -42,61 +30,3 @@ def build(order: Order) -> Artifact | Deferred:
     """Return the exported files; Triton looks for ``model.onnx``, external data lies beside it or below."""
     export = order.export
     return Artifact({file.relative_to(export.path.parent).as_posix(): file for file in export.files})
-
-
-def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
-    """Open an ONNX model on the CPU, with every graph optimization or with none; raises whatever ONNX Runtime does.
-
-    With ``mapped`` the weights of a large model stay in its files, which must not change as long as it is open, and
-    optimizations that copy them are left out.
-    """
-    import onnxruntime
-
-    level = onnxruntime.GraphOptimizationLevel
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its errors are raised, too
-    model: str | bytes = str(path)
-    left_out: tuple[str, ...] = ()
-    if sum(file.stat().st_size for file in path.parent.rglob("*")) >= LARGE_BYTES:
-        options.enable_cpu_mem_arena = False  # it keeps what a batch was computed with
-        if mapped:
-            model = outline.read(path).SerializeToString()
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-            options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
-            # Above this level the weights of convolutions are reordered.
-            options.graph_optimization_level = level.ORT_ENABLE_EXTENDED
-            left_out = COPYING
-    if not optimized:
-        options.graph_optimization_level = level.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(
-        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=[*left_out]
-    )
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of one of ONNX Runtime's errors, without its codes."""
-    first = str(error).strip().partition("\n")[0]
-    told = first.rpartition("Status Message: ")[2].rpartition(" : ")[2].rpartition(" was false. ")[2]
-    return SOURCE_LINE.sub("", LOADING.sub("", told)).rstrip(" .")
-
-
-def open_model(path: Path, *, mapped: bool = False) -> Callable[[Arrays], dict[str, Any]]:
-    """Open an ONNX model on the CPU and return a function that answers named inputs with named outputs.
-
-    ``mapped`` is as in ``open_session``. Both raise VerificationError with ONNX Runtime's reason: a model that does not
-    run here is not proven.
-    """
-    try:
-        session = open_session(path, mapped=mapped)
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
-        raise VerificationError(f"ONNX Runtime can't open the converted model: {error}") from error
-    names = [output.name for output in session.get_outputs()]
-
-    def run(arrays: Arrays) -> dict[str, Any]:
-        try:
-            return dict(zip(names, session.run(names, dict(arrays)), strict=True))
-        except Exception as error:
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise VerificationError(f"the converted model fails on {shapes}: {error}") from error
-
-    return run

@@ -6,7 +6,8 @@ is here, ``ways`` how it is built, ``making`` is the story of one plan.
 
 import shlex
 
-from generator.specs.tensors import Deferred, Instances, Order
+from generator.specs.artifacts import Deferred, Order
+from generator.specs.options import Instances
 from generator.system.digests import sha256_of
 from generator.tensorrt import plan_spec, profiles, ways
 from generator.tensorrt.machine import gpu_present

@@ -5,7 +5,9 @@ The engines are built when a model is loaded, on the GPU that serves it, and kep
 
 from generator.backends import onnxruntime
 from generator.errors import OptionError
-from generator.specs.tensors import Artifact, Deferred, Instances, Options, Order, Settings, Signature
+from generator.specs.artifacts import Artifact, Deferred, Order, Settings
+from generator.specs.options import Instances, Options
+from generator.specs.tensors import Signature
 from generator.tensorrt import profiles
 from generator.tensorrt.settings import smallest
 from generator.triton.releases import release_named

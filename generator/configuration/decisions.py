@@ -1,18 +1,12 @@
 """config.pbtxt: decisions, then a template, then text, which is parsed back as Triton's protobuf before it is kept."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from generator.backends import BACKENDS
-from generator.errors import OptionError
-from generator.specs.tensors import Choice, Instances, Options, Signature, TensorSpec, VersionPolicy
-from generator.triton import pbtxt
-
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
-TEMPLATE = "config.pbtxt.j2"
-LABELS = "labels.txt"
+from generator.repository.layout import LABELS
+from generator.specs.options import Choice, Instances, Options, VersionPolicy
+from generator.specs.tensors import Signature, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -112,139 +106,3 @@ def _served(
         labels=LABELS if labels and spec.shape[-1:] == (len(labels),) else None,
         optional=spec.optional,
     )
-
-
-class ConfigWriter:
-    """Renders configurations with the project's templates, or those of a folder that takes their place."""
-
-    def __init__(self, templates: Path | None = None, patch: Path | None = None) -> None:
-        import jinja2
-
-        if templates is not None and not (templates / TEMPLATE).is_file():
-            raise OptionError(f"{templates} holds no {TEMPLATE}", f"Copy {TEMPLATES / TEMPLATE} there and change it")
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader([folder for folder in (templates, TEMPLATES) if folder is not None]),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701 - protobuf text, quoted by the pbtxt filter
-        )
-        self._environment.filters["pbtxt"] = pbtxt.quote
-        self._path = (templates or TEMPLATES) / TEMPLATE
-        self._template = self._load()
-        self._patch = _parse_file(patch) if patch else None
-
-    def _load(self) -> Any:
-        """Compile the template and check the names it uses, before any model is loaded."""
-        import jinja2
-        from jinja2 import meta
-
-        try:
-            tree = self._environment.parse(self._path.read_text("utf-8"))
-            template = self._environment.get_template(TEMPLATE)
-        except jinja2.TemplateSyntaxError as error:
-            raise OptionError(f"{self._path}, line {error.lineno}: {error.message}") from error
-        except (OSError, UnicodeDecodeError, jinja2.TemplateError) as error:
-            raise OptionError(f"can't read the template {self._path}: {error}") from error
-        unknown = meta.find_undeclared_variables(tree) - {*_context_names(), *self._environment.globals}
-        if unknown:
-            raise OptionError(
-                f"{self._path}: {min(unknown)!r} is undefined",
-                f"A template can use: {', '.join(sorted(_context_names()))}",
-            )
-        return template
-
-    def render(self, plan: ConfigPlan, version: int, standing: Collection[int] = ()) -> str:
-        """Return the text of ``config.pbtxt`` for a version that joins those ``standing`` in the model's folder.
-
-        The text is proven to be a ModelConfig that agrees with what is published; OptionError where a template or a
-        patch says otherwise.
-        """
-        policy = plan.version_policy
-        if policy.kind == "specific" and not policy.versions:
-            policy = VersionPolicy("specific", (version,))
-        try:
-            text = str(self._template.render({**vars(plan), "version_policy": policy}))
-        except Exception as error:  # a template may raise whatever its expressions raise
-            raise OptionError(f"{self._path}: {error}") from error
-        message = pbtxt.parse(text, str(self._path))
-        if self._patch is not None and self._patch.ListFields():
-            pbtxt.merge(message, self._patch)
-            text = f"# {plan.comment}\n{pbtxt.to_text(message)}"
-        problem = _disagreement(message, plan, {version, *standing})
-        if problem:
-            raise OptionError(f"the configuration of {plan.name} {problem}", "Look at --config-patch and --templates")
-        return text
-
-
-def _context_names() -> set[str]:
-    return set(ConfigPlan.__dataclass_fields__)
-
-
-def _parse_file(path: Path) -> Any:
-    try:
-        return pbtxt.parse(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"can't read the config patch {path}: {error}") from error
-
-
-def max_batch_size(text: str) -> int:
-    """Return the ``max_batch_size`` of a rendered configuration, which a patch may have lowered."""
-    return int(pbtxt.parse(text, TEMPLATE).max_batch_size)
-
-
-def _disagreement(config: Any, plan: ConfigPlan, versions: Collection[int]) -> str | None:
-    """Return what a configuration says against the published files, or against what was verified; None if nothing."""
-    for field, value in (("name", plan.name), ("backend", plan.backend), ("platform", "")):
-        if getattr(config, field) != value:
-            return f"says {field}: {getattr(config, field)!r} where it must say {value!r}"
-    if config.default_model_filename or config.cc_model_filenames:
-        return "names another model file than the one that is published"
-    if config.max_batch_size != plan.max_batch_size and not 0 < config.max_batch_size < plan.max_batch_size:
-        return f"says max_batch_size: {config.max_batch_size} where the model was made for {plan.max_batch_size}"
-    absent = set(config.version_policy.specific.versions) - set(versions)
-    if absent:
-        return f"lists version {min(absent)}, which is not there"
-    return (
-        _tensor_disagreement("input", config.input, plan.inputs)
-        or _tensor_disagreement("output", config.output, plan.outputs)
-        or _batch_disagreement(config, plan)
-    )
-
-
-def _tensor_disagreement(kind: str, written: Any, planned: tuple[ServedTensor, ...]) -> str | None:
-    from tritonclient.grpc import model_config_pb2
-
-    if sorted(tensor.name for tensor in written) != sorted(tensor.name for tensor in planned):
-        names = ", ".join(tensor.name for tensor in planned)
-        return f"lists the {kind}s {', '.join(tensor.name for tensor in written) or 'none'} where the model has {names}"
-    by_name = {tensor.name: tensor for tensor in planned}
-    for tensor in written:
-        wanted = by_name[tensor.name]
-        dims = tuple(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
-        data_type = model_config_pb2.DataType.Name(tensor.data_type)
-        if (dims, data_type) != (wanted.dims, wanted.data_type):
-            return f"says {data_type}{list(dims)} of {tensor.name} where it is {wanted.data_type}{list(wanted.dims)}"
-        if kind == "input" and tensor.optional != wanted.optional:
-            return f"says {tensor.name} is {_kind(tensor.optional)} where it is {_kind(wanted.optional)}"
-        if kind == "output" and tensor.label_filename not in ("", wanted.labels):
-            return f"names the label file {tensor.label_filename!r}, which is not published"
-    return None
-
-
-def _kind(optional: bool) -> str:
-    return "optional" if optional else "required"
-
-
-def _batch_disagreement(config: Any, plan: ConfigPlan) -> str | None:
-    largest = config.max_batch_size
-    wrong = [size for size in config.dynamic_batching.preferred_batch_size if not 0 < size <= largest]
-    if wrong:
-        return f"prefers batches of {wrong[0]} where max_batch_size is {largest}"
-    inputs = {tensor.name for tensor in plan.inputs}
-    required = {tensor.name for tensor in plan.inputs if not tensor.optional}
-    for warmup in config.model_warmup:
-        if warmup.batch_size > max(largest, 1) or not required <= set(warmup.inputs) <= inputs:
-            return f"warms up with batch {warmup.batch_size} of {', '.join(warmup.inputs)}, which crashes Triton"
-    return None

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Protocol
 
 from generator.export import onnx, sklearn, tensorflow, torch
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Export, Options
+from generator.specs.artifacts import Export
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 
 
 class Exporter(Protocol):

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, SourceError, Unsteady
-from generator.graphs import onnx_file, outline
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Arrays, Dim, Export, Options, Signature, TensorSpec
+from generator.graphs import onnx_file, outline, runtime
+from generator.specs.artifacts import Export
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Arrays, Dim, Signature, TensorSpec
 from generator.triton.releases import release_named
 from generator.verification.inputs import example, example_sizes
 from generator.verification.verify import Run
@@ -121,9 +122,9 @@ def _surely_answers_zeros(spec: TensorSpec) -> bool:
 
 def _open(path: Path) -> Any:
     try:
-        return onnxruntime.open_session(path, optimized=False, mapped=True)
+        return runtime.open_session(path, optimized=False, mapped=True)
     except Exception as error:  # ONNX Runtime's errors share no class but Exception
-        raise ConversionError(f"ONNX Runtime can't open the exported model: {onnxruntime.reason(error)}") from error
+        raise ConversionError(f"ONNX Runtime can't open the exported model: {runtime.reason(error)}") from error
 
 
 def _shapes(run: Run, inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,8 @@ from math import inf
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph, half, rounding
+from generator.graphs import edit
+from generator.optimize import half, made, rounding
 from generator.optimize.recipe import Lowered, Request
 from generator.specs.tensors import Array
 from generator.verification import comparison
@@ -35,24 +36,24 @@ def lower(request: Request) -> Lowered:
     """
     from onnx import TensorProto
 
-    model = graph.load(request.export.path)
-    graph.check_kept(model, request.kept)
-    before = graph.weight_bytes(model)
+    model = edit.load(request.export.path)
+    made.check_kept(model, request.kept)
+    before = edit.weight_bytes(model)
     half.prepare(model, "BF16")
-    model = _with_opset(graph.inferred(model))
+    model = _with_opset(edit.inferred(model))
     _refuse_fp16(model)
-    precise = {place: values(tensor) for place, tensor in graph.places(model).items()}
-    opset = graph.opset_of(model)
-    without = {node.op_type for node in graph.nodes(model) if _since(node) > opset}
+    precise = {place: values(tensor) for place, tensor in edit.places(model).items()}
+    opset = edit.opset_of(model)
+    without = {node.op_type for node in edit.nodes(model) if _since(node) > opset}
     model, layers = half.to_half(model, request.kept, half.blocked_operators() | without)
 
     def rounded(place: str, tensor: Any) -> Array:
         return to_bf16(precise[place] if place in precise else values(tensor))
 
-    graph.retype(model, TensorProto.FLOAT16, TensorProto.BFLOAT16, rounded)
+    edit.retype(model, TensorProto.FLOAT16, TensorProto.BFLOAT16, rounded)
     done = half.told(model, TensorProto.BFLOAT16, "BF16", before, request.kept)
-    export = graph.described(graph.save(model, request.folder), request.export)
-    graph.check_types(export.path)  # ONNX Runtime's CPU has no BF16, and can't tell
+    export = made.described(edit.save(model, request.folder), request.export)
+    made.check_types(export.path)  # ONNX Runtime's CPU has no BF16, and can't tell
     twin = rounding.write_twin(model, TensorProto.BFLOAT16, request.folder / "twin")
     return Lowered(export, done, layers, twin, runs_here=False)
 
@@ -86,7 +87,7 @@ def values(tensor: Any) -> Array:
 def _refuse_fp16(model: Any) -> None:
     from onnx import TensorProto
 
-    if TensorProto.FLOAT16 in graph.element_types(model).values():
+    if TensorProto.FLOAT16 in edit.element_types(model).values():
         raise ConversionError("parts of the model are FP16, which can't become BF16", "Start from an FP32 model")
 
 
@@ -94,11 +95,11 @@ def _with_opset(model: Any) -> Any:
     """Return the model in the operator set OPSET, if that has BF16 for an operator that has none in the model's own."""
     from onnx import version_converter
 
-    lacking = [node for node in graph.nodes(model) if graph.opset_of(model) < _since(node) <= OPSET]
+    lacking = [node for node in edit.nodes(model) if edit.opset_of(model) < _since(node) <= OPSET]
     if not lacking:
         return model
     try:
-        return graph.without_weights(model, lambda light: version_converter.convert_version(light, OPSET))
+        return edit.without_weights(model, lambda light: version_converter.convert_version(light, OPSET))
     except RuntimeError as error:  # ConvertError among others, which share nothing else
         raise ConversionError(
             f"{lacking[0].op_type} {lacking[0].name!r} takes BF16 from opset {_since(lacking[0])} on, and the model "
@@ -109,7 +110,7 @@ def _with_opset(model: Any) -> Any:
 
 def _since(node: Any) -> float:
     """Return the opset from which on an operator of ONNX takes BF16; 0 for one that takes no FP32 either."""
-    return _first_with_bf16(node.op_type) if node.domain in graph.DEFAULT_DOMAINS else 0
+    return _first_with_bf16(node.op_type) if node.domain in edit.DEFAULT_DOMAINS else 0
 
 
 @cache

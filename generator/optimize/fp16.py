@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph, half, rounding
+from generator.graphs import edit
+from generator.optimize import half, made, rounding
 from generator.optimize.recipe import Lowered, Request
 from generator.verification import comparison
 
@@ -30,17 +31,17 @@ def lower(request: Request) -> Lowered:
     """
     from onnx import TensorProto
 
-    model = graph.load(request.export.path)
-    graph.check_kept(model, request.kept)
-    before = graph.weight_bytes(model)
+    model = edit.load(request.export.path)
+    made.check_kept(model, request.kept)
+    before = edit.weight_bytes(model)
     half.prepare(model, "FP16")
     too_large = _too_large(model)
     model, layers = half.to_half(model, request.kept, half.blocked_operators())
     _refuse_overflow(model, too_large)
     done = half.told(model, TensorProto.FLOAT16, "FP16", before, request.kept)
-    export = graph.described(graph.save(model, request.folder), request.export)
+    export = made.described(edit.save(model, request.folder), request.export)
     twin = rounding.write_twin(model, TensorProto.FLOAT16, request.folder / "twin")
-    return Lowered(export, done, layers, twin, runs_here=graph.opens(export.path))
+    return Lowered(export, done, layers, twin, runs_here=made.opens(export.path))
 
 
 def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
@@ -60,7 +61,7 @@ def _too_large(model: Any) -> dict[str, float]:
     import onnx
 
     found = {}
-    for place, tensor in graph.places(model).items():
+    for place, tensor in edit.places(model).items():
         if tensor.data_type == onnx.TensorProto.FLOAT:
             sizes = np.abs(onnx.numpy_helper.to_array(tensor))
             largest = float(sizes.max(initial=0.0, where=sizes < INFINITE))
@@ -72,11 +73,11 @@ def _too_large(model: Any) -> dict[str, float]:
 def _refuse_overflow(model: Any, too_large: Mapping[str, float]) -> None:
     from onnx import TensorProto
 
-    places = graph.places(model) if too_large else {}
+    places = edit.places(model) if too_large else {}
     outermost = {node.name for node in model.graph.node}
     for place, largest in too_large.items():
         if place in places and places[place].data_type == TensorProto.FLOAT16:
-            reader = next((node.name for node in graph.nodes(model) if place in node.input), place.rpartition(".")[0])
+            reader = next((node.name for node in edit.nodes(model) if place in node.input), place.rpartition(".")[0])
             raise ConversionError(
                 f"the weights {place!r} reach {largest:.3g}, and FP16 ends at {LARGEST:.0f}",
                 f"Keep the node that reads them in FP32 with --keep-precise {reader}, or make it bf16"

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError, OptionError
-from generator.optimize import graph, qdq, tensors
+from generator.graphs import edit
+from generator.optimize import made, qdq, tensors
 from generator.optimize.recipe import Lowered, Request
-from generator.specs.tensors import Arrays, Tolerance
+from generator.specs.options import Tolerance
+from generator.specs.tensors import Arrays
 from generator.system import process
 from generator.verification.comparison import Precision
 
@@ -50,11 +52,11 @@ def lower(request: Request) -> Lowered:
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
         path = qdq.prepared(request, Path(scratch), "FP8")
         outcome = _worked(python, path, request, Path(scratch))
-        before, after = graph.load(path), graph.load(outcome)
+        before, after = edit.load(path), edit.load(outcome)
     layers = qdq.quantized_layers(after, (TensorProto.FLOAT8E4M3FN,))
     done = qdq.told(before, after, "FP8", layers, request.kept)
     qdq.drop_unused_domains(after)
-    export = graph.described(graph.save(after, request.folder), request.export)
+    export = made.described(edit.save(after, request.folder), request.export)
     twin = qdq.write_twin(after, request.folder / "twin")
     # With its optimizations ONNX Runtime puts float8 where its own operators take none.
     return Lowered(export, done, layers, twin, runs_here=False)

@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph
-from generator.sources.onnx import graphs
+from generator.graphs import edit
+from generator.graphs.walk import graphs
+from generator.optimize import made
 
 # Operators that move values and change none: there is nothing to gain from keeping one precise.
 MOVING = frozenset(
@@ -29,9 +30,9 @@ def prepare(model: Any, name: str) -> None:
     """Bring constants into the form that the converter sees; ConversionError without FP32 to lower to type ``name``."""
     from onnx import TensorProto
 
-    graph.refuse_quantized(model, name)
+    made.refuse_quantized(model, name)
     _spell_out_constants(model)
-    types = {tensor.data_type for tensor in graph.tensors(model) if graph.is_float(tensor.data_type)}
+    types = {tensor.data_type for tensor in edit.tensors(model) if edit.is_float(tensor.data_type)}
     if TensorProto.FLOAT in types:
         return
     if not types:
@@ -42,12 +43,12 @@ def prepare(model: Any, name: str) -> None:
 
 def told(model: Any, element_type: int, name: str, bytes_before: int, kept: Collection[str]) -> str:
     """Say how many weights are of the type, and the size before and now; ConversionError where none is."""
-    weights = graph.weights(model) or [each for each in graph.tensors(model) if graph.is_float(each.data_type)]
+    weights = edit.weights(model) or [each for each in edit.tensors(model) if edit.is_float(each.data_type)]
     lowered = sum(tensor.data_type == element_type for tensor in weights)
     if not lowered:
         why, hint = (f": {len(kept)} layers are kept precise", KEEP_FEWER) if kept else ("", "")
         raise ConversionError(f"none of the model's {len(weights)} weights became {name}{why}", hint)
-    sizes = f"{graph.megabytes(bytes_before)} -> {graph.megabytes(graph.weight_bytes(model))}"
+    sizes = f"{made.megabytes(bytes_before)} -> {made.megabytes(edit.weight_bytes(model))}"
     return f"{lowered} of {len(weights)} weights are {name}, {sizes}"
 
 
@@ -62,16 +63,16 @@ def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tupl
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     _refuse_inner(model, kept, blocked)
-    model = graph.inferred(model)
-    types = graph.element_types(model)
+    model = edit.inferred(model)
+    types = edit.element_types(model)
     layers = tuple(
         node.name
-        for node in graph.nodes(model)
+        for node in edit.nodes(model)
         if not _stays(node, kept, blocked)
         and node.op_type not in MOVING
         and any(types.get(name) == TensorProto.FLOAT for name in node.output)
     )
-    own = {node.name for node in graph.nodes(model)}
+    own = {node.name for node in edit.nodes(model)}
     logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.WARNING)
     try:
         half = convert_float_to_float16(
@@ -110,7 +111,7 @@ def _spell_out_constants(model: Any) -> None:
     import numpy as np
     import onnx
 
-    for node in graph.nodes(model):
+    for node in edit.nodes(model):
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.name in ("value_float", "value_floats"):
                 values = np.array(onnx.helper.get_attribute_value(attribute), np.float32)
@@ -138,7 +139,7 @@ def _skip_round_trips(model: Any, own: Collection[str]) -> None:
     left = [node for node in main.node if node.name in own]
     left += [node for name, node in casts.items() if name not in back]
     _rename(model, renamed)
-    read = results.union(*(node.input for node in graph.nodes(model) if node.name in own))
+    read = results.union(*(node.input for node in edit.nodes(model) if node.name in own))
     read = read.union(*(node.input for node in left))
     left = [node for node in left if node.name in own or node.output[0] in read]
     del main.node[:]
@@ -146,7 +147,7 @@ def _skip_round_trips(model: Any, own: Collection[str]) -> None:
 
 
 def _rename(model: Any, names: Mapping[str, str]) -> None:
-    for node in graph.nodes(model):
+    for node in edit.nodes(model):
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
 
@@ -175,7 +176,7 @@ def _sort(main: Any) -> None:
 def _read(node: Any) -> list[str]:
     """Return what a node reads, and what the graphs within it read."""
     names = list(node.input)
-    for inner in graph.inner(node):
+    for inner in edit.inner(node):
         names += [value.name for value in inner.output]
         for each in inner.node:
             names += _read(each)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
+from generator.graphs import edit
 from generator.graphs.onnx_file import PROTOBUF_LIMIT
-from generator.optimize import graph, qdq, tensors
+from generator.optimize import made, qdq, tensors
 from generator.optimize.recipe import Lowered, Request
 from generator.optimize.silence import silent
 from generator.specs.tensors import Arrays
@@ -63,13 +64,13 @@ def lower(request: Request) -> Lowered:
     request.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
         path = qdq.prepared(request, Path(scratch), "INT8")
-        before = graph.load(path)
+        before = edit.load(path)
         after = _quantized(path, _ranges(path, request, Path(scratch)), request)
     layers = qdq.quantized_layers(after, (TensorProto.INT8, TensorProto.UINT8))
     done = qdq.told(before, after, "INT8", layers, request.kept)
     qdq.check_stored(after, layers)
-    export = graph.described(graph.save(after, request.folder), request.export)
-    if not graph.opens(export.path):
+    export = made.described(edit.save(after, request.folder), request.export)
+    if not made.opens(export.path):
         raise ConversionError("ONNX Runtime does not open the INT8 model that it made")
     return Lowered(export, done, layers)
 
@@ -135,7 +136,7 @@ def _quantized(path: Path, ranges: Any, request: Request) -> Any:
     form = _form(request)
     with silent():
         quantizer = QDQQuantizer(
-            graph.load(path),
+            edit.load(path),
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,

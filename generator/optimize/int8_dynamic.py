@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph, half, qdq
+from generator.graphs import edit
+from generator.optimize import half, made, qdq
 from generator.optimize.recipe import Lowered, Request
 from generator.optimize.silence import silent
 from generator.verification import comparison
@@ -36,10 +37,10 @@ def lower(request: Request) -> Lowered:
 
     request.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
-        before = graph.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
+        before = edit.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
         # ONNX Runtime transposes a Gemm's weights, and trips over the shape that the model tells of them.
         del before.graph.value_info[:]
-        path, *data = graph.save(before, Path(scratch) / "bare")
+        path, *data = edit.save(before, Path(scratch) / "bare")
         outcome = Path(scratch) / "quantized.onnx"
         try:
             with silent():
@@ -54,7 +55,7 @@ def lower(request: Request) -> Lowered:
                 )
         except Exception as error:  # its own errors, onnx's and numpy's share no class but Exception
             raise ConversionError(f"quantization failed: {str(error).strip().splitlines()[0]}") from error
-        after = graph.load(outcome)
+        after = edit.load(outcome)
     qdq.drop_unused_domains(after)
     layers = _quantized(before, after)
     there = [node.op_type for node in before.graph.node if node.op_type in qdq.LAYERS]
@@ -66,8 +67,8 @@ def lower(request: Request) -> Lowered:
             f"none of the model's {len(there)} layers became dynamic INT8: only products with constant weights can",
             "Static int8 quantizes convolutions, too",
         )
-    export = graph.described(graph.save(after, request.folder), request.export)
-    if not graph.opens(export.path):
+    export = made.described(edit.save(after, request.folder), request.export)
+    if not made.opens(export.path):
         raise ConversionError("ONNX Runtime does not open the INT8 model that it made")
     convolutions = sum(kind.startswith("Conv") for kind in there)
     precise = f" ({convolutions} convolutions stay FP32)" if convolutions else ""
@@ -94,7 +95,7 @@ def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
     import onnx
 
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
-        model = graph.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
+        model = edit.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {}
     for node in model.graph.node:

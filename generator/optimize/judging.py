@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from generator.errors import InputRefused, VerificationError
 from generator.optimize.task import Task
-from generator.specs.tensors import Accuracy, Tolerance, Verification
+from generator.specs.findings import Accuracy, Verification
+from generator.specs.options import Tolerance
 from generator.verification import accuracy
 from generator.verification.datasets import Dataset
 from generator.verification.verify import Run, SourceFault, verify

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph
-from generator.sources.onnx import graphs
-from generator.specs.tensors import Array, Export, Pruning
+from generator.graphs import edit
+from generator.graphs.walk import graphs
+from generator.optimize import made
+from generator.specs.artifacts import Export
+from generator.specs.options import Pruning
+from generator.specs.tensors import Array
 
 GROUP, ZEROS_OF_GROUP = 4, 2
 
@@ -33,19 +36,19 @@ def pruned(export: Export, pruning: Pruning, folder: Path) -> tuple[Export, str,
 
     Raises ConversionError where there is nothing to prune, or the file does not hold what was to be written.
     """
-    model = graph.load(export.path)
+    model = edit.load(export.path)
     layers = list(_layers(model))
-    places = graph.places(model)
+    places = edit.places(model)
     chosen = []
     for layer in layers:
         weights = _values(places[layer.place])
         if _zeros_wanted(weights, layer.axis, pruning):
-            graph.set_values(places[layer.place], _prune(weights, layer.axis, pruning))
+            edit.set_values(places[layer.place], _prune(weights, layer.axis, pruning))
             chosen.append(layer)
     if not chosen:
         raise ConversionError(_why_nothing(layers, pruning), "Leave --prune out")
-    described = graph.described(graph.save(model, folder), export)
-    sparsity = _check(graph.load(described.path), chosen, pruning)
+    described = made.described(edit.save(model, folder), export)
+    sparsity = _check(edit.load(described.path), chosen, pruning)
     left = f", {len(layers) - len(chosen)} left alone" if len(chosen) < len(layers) else ""
     return (
         described,
@@ -60,9 +63,9 @@ def _layers(model: Any) -> Iterator[Layer]:
 
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
     names = {name: place for place, name in _names(model)}
-    tensors = graph.places(model)
+    tensors = edit.places(model)
     readers: dict[str, set[int | None]] = {}
-    for node in graph.nodes(model):
+    for node in edit.nodes(model):
         for position, name in enumerate(node.input):
             if name in names:
                 readers.setdefault(names[name], set()).add(_axis(node, position))
@@ -86,7 +89,7 @@ def _names(model: Any) -> Iterator[tuple[str, str]]:
 
 def _axis(node: Any, position: int) -> int | None:
     """Return the axis that a node sums over in an input; None where that is not its second, or it is no layer."""
-    if position != 1 or node.domain not in graph.DEFAULT_DOMAINS:
+    if position != 1 or node.domain not in edit.DEFAULT_DOMAINS:
         return None
     if node.op_type == "Gemm":
         return 1 if any(attribute.name == "transB" and attribute.i for attribute in node.attribute) else 0
@@ -128,11 +131,11 @@ def _check(model: Any, layers: list[Layer], pruning: Pruning) -> float:
     """Read a written model's zeros: ConversionError where a layer lacks some; return their share of all weights."""
     import numpy as np
 
-    places = graph.places(model)
+    places = edit.places(model)
     for layer in layers:
         if not _is_pruned(_values(places[layer.place]), layer.axis, pruning):
             raise ConversionError(f"the weights {layer.place!r} did not become {pruning} sparse")
-    everything = [_values(tensor) for tensor in graph.weights(model)]
+    everything = [_values(tensor) for tensor in edit.weights(model)]
     total = sum(weights.size for weights in everything)
     return 1 - sum(int(np.count_nonzero(weights)) for weights in everything) / total
 

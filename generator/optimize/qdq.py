@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph, half, rounding, tensors
+from generator.graphs import edit, taps
+from generator.optimize import half, made, rounding, tensors
 from generator.optimize.recipe import Request
 from generator.optimize.silence import silent
 
@@ -24,8 +25,8 @@ ASKED = 2
 
 def refuse(model: Any, name: str) -> None:
     """Raise ConversionError for a model that can't be quantized to the precision called ``name``."""
-    graph.refuse_quantized(model, name)
-    opset = graph.opset_of(model)
+    made.refuse_quantized(model, name)
+    opset = edit.opset_of(model)
     if opset < MIN_OPSET:
         raise ConversionError(
             f"{name} needs a scale for each channel, which opset {opset} does not have", f"Export opset {MIN_OPSET}"
@@ -70,7 +71,7 @@ def check_stored(model: Any, layers: Collection[str]) -> None:
             continue
         if stored.data_type != TensorProto.INT8:
             raise ConversionError(f"the weights of {node.name!r} are stored in another type than INT8")
-        if scale is None or (graph.elements(scale) == 1 and min(stored.dims) > 1):
+        if scale is None or (edit.elements(scale) == 1 and min(stored.dims) > 1):
             raise ConversionError(f"the weights of {node.name!r} have one scale for all of their channels")
 
 
@@ -92,13 +93,13 @@ def prepared(request: Request, folder: Path, name: str) -> Path:
     """
     from onnxruntime.quantization import quant_pre_process
 
-    model = graph.load(request.export.path)
+    model = edit.load(request.export.path)
     refuse(model, name)
-    named, *data = graph.save(model, folder / "named")
+    named, *data = edit.save(model, folder / "named")
     path = folder / "prepared.onnx"
     with silent():
         quant_pre_process(str(named), str(path), skip_symbolic_shape=True, save_as_external_data=bool(data))
-    graph.check_kept(graph.load(path), request.kept)
+    made.check_kept(edit.load(path), request.kept)
     return path
 
 
@@ -126,7 +127,7 @@ def _constants(model: Any) -> Iterator[tuple[Any, Any]]:
 
 def drop_unused_domains(model: Any) -> None:
     """Import no operator set that no node uses: ONNX Runtime's tools import all that they know."""
-    used = {node.domain for node in graph.nodes(model)}
+    used = {node.domain for node in edit.nodes(model)}
     for entry in [entry for entry in model.opset_import if entry.domain not in used]:
         model.opset_import.remove(entry)
 
@@ -144,7 +145,7 @@ def told(before: Any, after: Any, name: str, layers: Collection[str], kept: Coll
 
 def sizes(*models: Any) -> str:
     """Say what the numbers of each model take, one after the other."""
-    return " -> ".join(graph.megabytes(sum(map(graph.tensor_bytes, graph.tensors(model)))) for model in models)
+    return " -> ".join(made.megabytes(sum(map(edit.tensor_bytes, edit.tensors(model)))) for model in models)
 
 
 def costs(request: Request, precise: Path, lowered: Path, layers: Collection[str]) -> Mapping[str, float]:
@@ -154,13 +155,13 @@ def costs(request: Request, precise: Path, lowered: Path, layers: Collection[str
     that it has in the ``lowered`` one. The share is the root mean square of the differences over that of the answers,
     the worst over the inputs that are asked.
     """
-    model = graph.load(precise)
-    outputs = _Shadows(model, graph.load(lowered)).add(layers)
+    model = edit.load(precise)
+    outputs = _Shadows(model, edit.load(lowered)).add(layers)
     found = dict.fromkeys(outputs, 0.0)
     wanted = {each for name in outputs.values() for each in (name, name + SHADOW)}
     with tempfile.TemporaryDirectory(dir=request.folder) as folder:
-        path, *_ = graph.save(model, Path(folder))
-        for values in tensors.tapped(path, tensors.asked(request, ASKED), wanted):
+        path, *_ = edit.save(model, Path(folder))
+        for values in taps.tapped(path, tensors.asked(request, ASKED), wanted):
             for layer, name in outputs.items():
                 found[layer] = max(found[layer], rounding.share_lost(values[name], values[name + SHADOW]))
     return found
@@ -242,7 +243,7 @@ def write_twin(model: Any, folder: Path) -> Path:
             written.append(node)
     del model.graph.node[:]
     model.graph.node.extend(written)
-    return graph.save(model, folder)[0]
+    return edit.save(model, folder)[0]
 
 
 def _dequantized(node: Any, values: Any, scale: Any) -> Any:

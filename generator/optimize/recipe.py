@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from generator.specs.tensors import Export
+from generator.specs.artifacts import Export
 from generator.verification.comparison import Precision
 from generator.verification.inputs import Pool
 

@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.optimize import graph, half, tensors
+from generator.graphs import edit, taps
+from generator.graphs.walk import MODEL_FILE, graphs
+from generator.optimize import half, tensors
 from generator.optimize.recipe import Request
-from generator.sources.onnx import MODEL_FILE, graphs
 from generator.specs.tensors import Array
 
 SHADOW = "/rounded"
@@ -35,7 +36,7 @@ def costs(request: Request, layers: Collection[str], element_type: int) -> Mappi
         outputs = _write_shadows(request, layers, element_type, Path(folder))
         wanted = {each for names in outputs.values() for name in names for each in (name, name + SHADOW)}
         found = dict.fromkeys(outputs, 0.0)
-        for values in tensors.tapped(Path(folder) / MODEL_FILE, tensors.asked(request), wanted):
+        for values in taps.tapped(Path(folder) / MODEL_FILE, tensors.asked(request), wanted):
             for layer, names in outputs.items():
                 found[layer] = max([found[layer], *(share_lost(values[name], values[name + SHADOW]) for name in names)])
     return found
@@ -61,8 +62,8 @@ def _write_shadows(
     """Write the model with a rounded double of each layer beside it; return the FP32 outputs of each layer."""
     from onnx import TensorProto
 
-    model = graph.inferred(graph.load(request.export.path))
-    types = graph.element_types(model)
+    model = edit.inferred(edit.load(request.export.path))
+    types = edit.element_types(model)
     chosen = [node for node in model.graph.node if node.name in layers]
     outputs = {
         node.name: tuple(name for name in node.output if types.get(name) == TensorProto.FLOAT) for node in chosen
@@ -78,7 +79,7 @@ def _write_shadows(
         double.output[:] = [f"{name}/exact" if name else "" for name in node.output]
         for name in outputs[node.name]:
             model.graph.node.extend(round_trip(f"{name}/exact", name + SHADOW, element_type))
-    graph.save(model, folder)
+    edit.save(model, folder)
     return outputs
 
 
@@ -90,9 +91,9 @@ def write_twin(model: Any, element_type: int, folder: Path) -> Path:
     import numpy as np
     from onnx import TensorProto, numpy_helper
 
-    model = graph.inferred(model)
-    types = graph.element_types(model)
-    graph.retype(
+    model = edit.inferred(model)
+    types = edit.element_types(model)
+    edit.retype(
         model,
         element_type,
         TensorProto.FLOAT,
@@ -108,4 +109,4 @@ def write_twin(model: Any, element_type: int, folder: Path) -> Path:
                     rounded += round_trip(f"{name}/exact", name, element_type)
         del inner.node[:]
         inner.node.extend(rounded)
-    return graph.save(model, folder)[0]
+    return edit.save(model, folder)[0]

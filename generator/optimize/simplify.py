@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.optimize import graph
+from generator.graphs import edit
+from generator.optimize import made
 from generator.optimize.silence import silent
-from generator.specs.tensors import Export
+from generator.specs.artifacts import Export
 from generator.system.extras import need
 
 CONTRIB = "com.microsoft"
@@ -25,7 +26,7 @@ def simplified(export: Export, folder: Path, *, for_tensorrt: bool) -> tuple[Exp
     one of the two fails, or the outcome is not valid.
     """
     need("onnxslim", extra="simplify")
-    model = graph.load(export.path)
+    model = edit.load(export.path)
     outputs = [_copy(value) for value in model.graph.output]
     before, tensors_before = _operators(model), len(model.graph.initializer)
     model = _slimmed(model)
@@ -38,7 +39,7 @@ def simplified(export: Export, folder: Path, *, for_tensorrt: bool) -> tuple[Exp
         return export, f"nothing to simplify in {before.total()} nodes"
     fusions = sum(count for (domain, _), count in (after - before).items() if domain == CONTRIB)
     done = f"simplified: {before.total()} -> {after.total()} nodes" + (f", {fusions} fusions" if fusions else "")
-    return graph.described(graph.save(model, folder), export), done
+    return made.described(edit.save(model, folder), export), done
 
 
 def _slimmed(model: Any) -> Any:
@@ -79,7 +80,7 @@ def _attempt(tool: str, change: Callable[[], Any]) -> Any:
 
 def _operators(model: Any) -> Counter[tuple[str, str]]:
     """Count the nodes of a model by domain and operator."""
-    return Counter((node.domain, node.op_type) for node in graph.nodes(model))
+    return Counter((node.domain, node.op_type) for node in edit.nodes(model))
 
 
 def _copy(message: Any) -> Any:

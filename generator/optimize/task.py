@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator.optimize.recipe import Recipe
-from generator.pipeline.staging import Proven
 from generator.progress import Progress
-from generator.specs.tensors import Choice, Options, Tolerance
+from generator.specs.options import Choice, Options, Tolerance
 from generator.verification.comparison import Precision
+from generator.verification.proven import Proven
 
 # Answers of a pruned model are others, and judged by its accuracy: of all distances only NaN and infinity are refused.
 PRUNED = Precision(Tolerance(relative=1e9), rounding=1e9)

@@ -5,17 +5,19 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError, VerificationError
+from generator.graphs import runtime
 from generator.optimize import prune, recipe_of, simplify
 from generator.optimize.data import Data, gather
 from generator.optimize.judging import Judgement, judge
 from generator.optimize.recipe import Lowered, Request
 from generator.optimize.task import Task
-from generator.pipeline.staging import Proven
 from generator.progress import Progress
-from generator.specs.tensors import Choice, Export, Optimization, Options
+from generator.specs.artifacts import Export
+from generator.specs.findings import Optimization
+from generator.specs.options import Choice, Options
 from generator.triton.releases import release_named
+from generator.verification.proven import Proven
 from generator.verification.remembered import Remembered
 from generator.verification.verify import Run
 
@@ -170,7 +172,7 @@ def _pruned_too_far(task: Task, request: Request, data: Data) -> bool:
     """Tell whether the model would be refused as well if it were pruned and not lowered."""
     if not task.options.prune:
         return False
-    pruned = onnxruntime.open_model(request.export.path)
+    pruned = runtime.open_model(request.export.path)
     return judge(replace(task, recipe=None), pruned, data.measured).problem is not None
 
 
@@ -237,8 +239,8 @@ def _refuse_unrunnable(task: Task, *, runs_here: bool) -> None:
 
 def _opened(lowered: Lowered) -> tuple[Run, Run]:
     """Return what is compared with the source, and what a server here would answer."""
-    served = onnxruntime.open_model(lowered.export.path) if lowered.runs_here else None
-    compared = onnxruntime.open_model(lowered.twin) if lowered.twin else served
+    served = runtime.open_model(lowered.export.path) if lowered.runs_here else None
+    compared = runtime.open_model(lowered.twin) if lowered.twin else served
     assert compared is not None  # noqa: S101 - what does not run here has a twin
     return compared, served or compared
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from generator import sources
-from generator.configuration.decisions import TEMPLATE, TEMPLATES
 from generator.errors import SourceError
 from generator.export import EXPORTERS
 from generator.optimize import recipe_of
-from generator.options.fields import idle
+from generator.options.relevance import idle
 from generator.sources.formats import refuse_pipe
-from generator.specs.tensors import Calibration, Choice, Options
+from generator.specs.options import Calibration, Choice, Options
 from generator.system.digests import digest_tree, sha256_of
+from generator.system.templates import TEMPLATE, TEMPLATES
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
 NOT_CONTENT = (

@@ -2,9 +2,10 @@
 
 from typing import Protocol
 
-from generator.pipeline.staging import Proven
 from generator.repository.repository import StagedModel
-from generator.specs.tensors import Live, Options
+from generator.specs.findings import Live
+from generator.specs.options import Options
+from generator.verification.proven import Proven
 
 
 class Gate(Protocol):

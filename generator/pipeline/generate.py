@@ -5,27 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from generator import sources
-from generator.backends import onnxruntime
-from generator.configuration.decisions import ConfigWriter
-from generator.errors import ModelRepoError, OptionError, RepositoryError, VerificationError
-from generator.export import EXPORTERS
+from generator.configuration.writer import ConfigWriter
+from generator.errors import ModelRepoError, OptionError, RepositoryError
 from generator.optimize.variant import Variants
 from generator.pipeline import rows, standing
 from generator.pipeline.gate import Gate
-from generator.pipeline.rows import Job, Target
-from generator.pipeline.staging import PreparedPlan, Proven, config_plan, prepare
+from generator.pipeline.job import Job, Target, counted_again, targets_of
+from generator.pipeline.proving import prove
+from generator.pipeline.staging import PreparedPlan, config_plan, prepare
 from generator.plans import finish
 from generator.plans.status import spec_of
+from generator.plans.store import PlanStore
 from generator.progress import Progress
 from generator.rendered import client_code
 from generator.repository.repository import Repository, StagedModel
-from generator.specs.tensors import Export, Options, Report, Result, Verification
-from generator.system import memory
+from generator.specs.options import Options
+from generator.specs.report import Report, Result
 from generator.tensorrt import ways
-from generator.verification import datasets, verify
-from generator.verification.datasets import Dataset
-from generator.verification.remembered import Remembered
-from generator.verification.verify import Run
+from generator.verification.proven import Proven
 
 
 def generate(
@@ -68,7 +65,7 @@ def generate_model(
     """
     missing: list[Target] = []
     prepared_before: list[Target] = []
-    for target in rows.targets_of(job):
+    for target in targets_of(job):
         repository.preflight(target.name)
         _check_served_versions(job.options, target.name, repository)
         row = standing.find(target, job.options, repository, progress)
@@ -106,9 +103,9 @@ def _made(
     source, name = sources.find(job.options.model)
     here = source.files(name)
     with repository.staging() as staging:
-        proven = _prove(job, staging / "onnx", progress)
+        proven = prove(job, staging / "onnx", progress)
         if not here:
-            missing = rows.counted_again(job, missing)
+            missing = counted_again(job, missing)
         for target in missing:
             config_plan(target, job.options, proven)  # refuses profiles that do not fit, before minutes of lowering
         variants = Variants(proven, job.options, staging / "variants", progress)
@@ -125,69 +122,6 @@ def _made(
     for target, prepared in ready:
         if isinstance(prepared, PreparedPlan) and prepared.here:
             yield _built(target, job.options, repository, progress)
-
-
-def _prove(job: Job, folder: Path, progress: Progress) -> Proven:
-    """Load the source, export it, and compare the two; the source's answers are kept for what is compared later."""
-    options = job.options
-    loader, name = sources.find(options.model)
-    memory.give_back()
-    with progress.step("load", f"loading {options.model}") as step:
-        source = loader.load(name, options, progress)
-        step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
-    with progress.step("export", "exporting to ONNX") as step:
-        export = EXPORTERS[source.framework].export(source, folder, options)
-        size = sum(file.stat().st_size for file in export.files) / 1e6
-        step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
-    memory.give_back()
-    reference = Remembered(source.run)
-    samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
-    verification = _verify(reference.ask, export, samples, options, progress)
-    max_batch_size, reasons = _served_batch(options, export, verification)
-    notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
-    for note in notes:
-        progress.warn(f"{job.name}: {note}")
-    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
-
-
-def _verify(run: Run, export: Export, samples: Dataset, options: Options, progress: Progress) -> Verification:
-    if not options.verify:
-        return Verification(
-            notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
-        )
-    with progress.step("verify", "verifying against the source") as step:
-        try:
-            found = verify.verify(
-                run,
-                onnxruntime.open_model(export.path, mapped=True),
-                export.signature,
-                max_batch_size=options.max_batch_size,
-                seed=options.seed,
-                samples=samples.compared,
-                tolerance=options.tolerance,
-            )
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "allocate" not in str(error):
-                raise
-            raise VerificationError(
-                f"not enough memory to verify at batch {options.max_batch_size}", "Lower --max-batch-size"
-            ) from error
-        ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
-        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}"
-    return found
-
-
-def _served_batch(options: Options, export: Export, verification: Verification) -> tuple[int, tuple[str, ...]]:
-    """Return the largest batch that Triton may form, and why it is 0 where the user asked for more."""
-    if not options.max_batch_size:
-        return 0, ()
-    unbatched = export.signature.required.unbatched
-    if unbatched:
-        tensors = ", ".join(map(str, unbatched))
-        return 0, (f"batching is off: {tensors} without the leading batch dimension that all others share",)
-    if verification.mixing:
-        return 0, (f"batching is off: samples of one batch influence each other in {', '.join(verification.mixing)}",)
-    return options.max_batch_size, ()
 
 
 def _passed(
@@ -223,7 +157,7 @@ def _publish(
 ) -> Result | None:
     """Publish a staged model, or keep what a plan is made of; None for a plan that is built here next."""
     if isinstance(prepared, PreparedPlan):
-        repository.defer(target.name, prepared.folder, prepared.entry)
+        PlanStore(repository).defer(target.name, prepared.folder, prepared.entry)
         return None if prepared.here else rows.deferred(target, prepared.entry, repository)
     outcome = repository.publish(prepared)
     for note in outcome.notes:
@@ -238,7 +172,7 @@ def _built(target: Target, options: Options, repository: Repository, progress: P
     except ModelRepoError as error:
         return rows.failed(target, error)
     if published is None:
-        entry = repository.plans.entries()[target.name]
+        entry = PlanStore(repository).entries()[target.name]
         return rows.deferred(target, entry, repository, "; ".join(reasons))
     plans = published.manifest.provenance.plans
     built = tuple(f"built for {plan.gpu} by TensorRT {plan.tensorrt} ({plan.way})" for plan in plans)

@@ -1,51 +1,15 @@
 """The rows of the report: what became of a model for a backend."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from generator.backends import BACKENDS
 from generator.errors import ModelRepoError
-from generator.options.fields import published_name
-from generator.pipeline.content_key import ContentKey, content_key
-from generator.repository.manifest import PendingPlan
+from generator.pipeline.job import Job, Target
+from generator.plans.pending import PendingPlan
+from generator.plans.store import PlanStore
 from generator.repository.repository import Published, Repository
-from generator.specs.tensors import Choice, Options, Result
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model to generate: its own name, and its options."""
-
-    name: str
-    options: Options
-
-    def published_names(self) -> dict[Choice, str]:
-        """Return the name that each choice's model is published under."""
-        return {choice: published_name(self.name, self.options, choice) for choice in self.options.backends}
-
-
-@dataclass(frozen=True)
-class Target:
-    """What one choice of a job is published as, and the key that tells whether it is there already."""
-
-    model: str
-    choice: Choice
-    name: str
-    key: ContentKey
-
-
-def targets_of(job: Job) -> list[Target]:
-    """Return a job's targets in the order of its backends."""
-    return [
-        Target(job.name, choice, name, content_key(name, choice, job.options))
-        for choice, name in job.published_names().items()
-    ]
-
-
-def counted_again(job: Job, targets: list[Target]) -> list[Target]:
-    """Return targets with the keys that they have once the source was loaded: it may have downloaded what counts."""
-    names = {target.name for target in targets}
-    return [target for target in targets_of(job) if target.name in names]
+from generator.specs.options import Choice
+from generator.specs.report import Result
 
 
 def published(target: Target, outcome: Published, repository: Repository) -> Result:
@@ -72,7 +36,7 @@ def deferred(target: Target, plan: PendingPlan, repository: Repository, reason: 
         target.choice,
         target.name,
         status="deferred",
-        path=repository.plan_folder(target.name),
+        path=PlanStore(repository).folder(target.name),
         max_batch_size=plan.max_batch_size,
         optimization=plan.provenance.optimization,
         next_step=plan.command,

@@ -1,65 +1,31 @@
 """What is laid out in the staging folder: a model as Triton will serve it, or a plan to build elsewhere."""
 
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from generator.backends import BACKENDS
 from generator.configuration import decisions
-from generator.configuration.decisions import LABELS, ConfigPlan, ConfigWriter
-from generator.pipeline.rows import Target
+from generator.configuration.decisions import ConfigPlan
+from generator.configuration.writer import ConfigWriter
+from generator.pipeline.job import Target
 from generator.plans import reference
-from generator.plans.store import COMPANIONS
+from generator.plans.pending import PendingPlan
+from generator.plans.store import COMPANIONS, PlanStore
 from generator.progress import Progress
-from generator.repository.manifest import PendingPlan, Provenance, SourceRecord
-from generator.repository.repository import CONFIG, Repository, StagedModel
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Artifact, Deferred, Export, Optimization, Options, Order, Verification
+from generator.repository.layout import CONFIG, LABELS
+from generator.repository.manifest import Provenance, SourceRecord
+from generator.repository.repository import Repository, StagedModel
+from generator.specs.artifacts import Artifact, Deferred, Order
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 from generator.system.digests import record_files
 from generator.system.files import link_or_copy
 from generator.tensorrt.plan_spec import PlanSpec
 from generator.tensorrt.proof import plan_precision
+from generator.triton import pbtxt
 from generator.triton.releases import release_named
-from generator.verification.comparison import Precision
-from generator.verification.datasets import NOTHING, Dataset
-from generator.verification.remembered import Remembered
-
-CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is served as it was verified"
-
-
-@dataclass(frozen=True)
-class Proven:
-    """An exported model with what verification says of it, and the largest batch that Triton may form.
-
-    ``reference`` is a run that answers as the served model must: the source's, or that of the variant that was proven
-    against it, with the answers that were asked for; ``precision`` is how far another run of it may answer differently,
-    None for FP32. ``twin`` computes the same where ONNX Runtime's CPU lacks operators of that variant. ``samples`` are
-    the user's.
-    """
-
-    source: SourceModel
-    reference: Remembered
-    export: Export
-    verification: Verification
-    max_batch_size: int
-    notes: tuple[str, ...]
-    optimization: Optimization = field(default_factory=Optimization)
-    precision: Precision | None = None
-    twin: Path | None = None
-    samples: Dataset = NOTHING
-
-    @property
-    def closed(self) -> "Proven":
-        """The same without optional inputs, and samples that give them: for what has their values as constants."""
-        optional = [spec.name for spec in self.export.signature.inputs if spec.optional]
-        if not optional:
-            return self
-        return replace(
-            self,
-            export=replace(self.export, signature=self.export.signature.required),
-            notes=(*self.notes, f"{', '.join(optional)} can't be given: {CONSTANT}"),
-            samples=self.samples.only(lambda pool, row: pool.arrays.keys().isdisjoint(optional)),
-        )
+from generator.verification.proven import Proven
 
 
 @dataclass(frozen=True)
@@ -101,11 +67,11 @@ def prepare(
         Order(
             export=proven.export,
             precision=target.choice.precision,
-            max_batch_size=decisions.max_batch_size(text),
+            max_batch_size=pbtxt.max_batch_size(text),
             preferred_batch_sizes=config.preferred_batch_sizes,
             release=release_named(options.target_release),
             options=options,
-            folder=repository.plan_folder(target.name),
+            folder=PlanStore(repository).folder(target.name),
             work=work,
             progress=progress,
         )
@@ -121,7 +87,7 @@ def prepare(
         backend=target.choice.backend,
         folder=model,
         files=record_files(model),
-        max_batch_size=decisions.max_batch_size(text),
+        max_batch_size=pbtxt.max_batch_size(text),
         render=render,
         provenance=_provenance(target, proven),
     )
@@ -155,7 +121,7 @@ def _stage_plan(
         reason=built.reason,
         command=built.command,
         inputs=built.inputs,
-        max_batch_size=decisions.max_batch_size(config),
+        max_batch_size=pbtxt.max_batch_size(config),
         provenance=_provenance(target, proven),
         files=record_files(folder),
         version=version,

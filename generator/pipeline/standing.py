@@ -3,12 +3,15 @@
 import glob
 
 from generator.pipeline import rows
-from generator.pipeline.rows import Target
+from generator.pipeline.job import Target
 from generator.plans import status
+from generator.plans.pending import PendingPlan
+from generator.plans.store import PlanStore
 from generator.progress import Progress
-from generator.repository.manifest import PendingPlan, Provenance
+from generator.repository.manifest import Provenance
 from generator.repository.repository import Published, Repository
-from generator.specs.tensors import Options, Result
+from generator.specs.options import Options
+from generator.specs.report import Result
 
 
 def find(target: Target, options: Options, repository: Repository, progress: Progress) -> Result | None:
@@ -28,7 +31,7 @@ def find(target: Target, options: Options, repository: Repository, progress: Pro
 
 def pending(target: Target, options: Options, repository: Repository) -> PendingPlan | None:
     """Return the entry of a target whose plan is prepared, and only to be built; None where work is needed before."""
-    plan = repository.pending_plan(target.name)
+    plan = PlanStore(repository).intact(target.name)
     if plan is None or not _is_wanted(plan.provenance, target, options):
         return None
     return plan if status.stand(target.name, repository, ()).status not in ("superseded", "damaged") else None

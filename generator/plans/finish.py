@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator.configuration.decisions import LABELS
 from generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, nearest
 from generator.plans import config
+from generator.plans.pending import PendingPlan
 from generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
-from generator.plans.store import COMPANIONS, changes
+from generator.plans.store import COMPANIONS, PlanStore, changes
 from generator.progress import Progress
-from generator.repository.manifest import BuiltPlan, PendingPlan
-from generator.repository.repository import CONFIG, Published, Repository, StagedModel
+from generator.repository.layout import CONFIG, LABELS
+from generator.repository.repository import Published, Repository, StagedModel
+from generator.specs.plans import BuiltPlan
 from generator.system.digests import record_files
 from generator.system.files import link_or_copy
 from generator.tensorrt import machine, ways
@@ -56,7 +57,7 @@ def status(root: Path) -> tuple[Standing, ...]:
     Raises RepositoryError where there is no such repository, or its state can't be read.
     """
     repository = _opened(root)
-    names = sorted(repository.plans.entries())
+    names = sorted(PlanStore(repository).entries())
     gpus, _ = machine.gpus() if names else ((), "")
     try:
         return tuple(stand(name, repository, gpus) for name in names)
@@ -114,10 +115,10 @@ def _opened(root: Path) -> Repository:
 
 def _chosen(repository: Repository, names: Sequence[str]) -> dict[str, PendingPlan]:
     """Return the entries that are named, or all; OptionError for a name that there is not."""
-    entries = repository.plans.entries()
+    entries = PlanStore(repository).entries()
     for name in names:
         if name not in entries:
-            hint = nearest(name, sorted(entries)) if entries else f"{repository.plans.lock} lists none"
+            hint = nearest(name, sorted(entries)) if entries else f"{PlanStore(repository).lock} lists none"
             raise OptionError(f"unknown plan {name!r}", hint)
     return {name: entries[name] for name in names or sorted(entries)}
 
@@ -200,7 +201,7 @@ def _build(
     from generator.tensorrt.making import make_plan
 
     entry = standing.entry
-    prepared = repository.plan_folder(standing.name)
+    prepared = PlanStore(repository).folder(standing.name)
     with repository.staging() as staging:
         folder = staging / standing.name
         _lay_out(entry, prepared, folder)
@@ -211,7 +212,7 @@ def _build(
             worst = f", worst difference {built.proof.max_rel_diff:.1e}" if built.proof else ""
             step.outcome = f"TensorRT {built.tensorrt} ({way.kind}){worst}"
         with repository.locked():
-            repository.keep_plan(standing.name, folder / PLAN, built)
+            PlanStore(repository).keep(standing.name, folder / PLAN, built)
 
 
 def _known(standing: Standing, gpu: "Gpu") -> "Known | None":
@@ -229,7 +230,7 @@ def _lay_out(entry: PendingPlan, prepared: Path, folder: Path) -> None:
 
 def _publish(standing: Standing, repository: Repository, progress: Progress) -> Published:
     """Publish the proven plans of an entry together, one for each compute capability, as one version."""
-    name, entry, prepared = standing.name, standing.entry, repository.plan_folder(standing.name)
+    name, entry, prepared = standing.name, standing.entry, PlanStore(repository).folder(standing.name)
     sources = {plan.sha256: path for path, plan in standing.fitting.items()}
     files = served_files(standing.fitting.values())
     by_gpu = {plan.compute_capability: file for file, plan in files.items()} if len(files) > 1 else {}
@@ -293,7 +294,7 @@ def _verified(standing: Standing, repository: Repository, here: "Machine", wante
         raise ServerError(f"it can't be run here: {'; '.join(way.reasons)}")
     with repository.staging() as staging, progress.step("verify", f"verifying {standing.name} on {gpu.name}") as step:
         folder = staging / standing.name
-        _lay_out(entry, repository.plan_folder(standing.name), folder)
+        _lay_out(entry, PlanStore(repository).folder(standing.name), folder)
         link_or_copy(plan, folder / PLAN)
         proof = prove(spec, folder / PLAN, way, gpu, reference_of(entry, folder))
         step.outcome = f"{proof.cases} cases, worst difference {proof.max_rel_diff:.1e}"

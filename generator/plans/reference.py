@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from generator.backends import onnxruntime
 from generator.errors import RepositoryError
-from generator.graphs import onnx_file
+from generator.graphs import onnx_file, runtime
+from generator.plans.pending import PendingPlan
 from generator.plans.status import wanted_tolerance
-from generator.repository.manifest import PendingPlan
-from generator.specs.tensors import Array, Arrays, Signature, Tolerance
+from generator.specs.options import Tolerance
+from generator.specs.tensors import Array, Arrays, Signature
 from generator.tensorrt.answers import FOLDER, INDEX, SCHEMA
 from generator.tensorrt.plan_spec import ONNX
 from generator.tensorrt.profiles import Profile
@@ -45,7 +45,7 @@ def write_reference(
     """
     target = folder / FOLDER
     target.mkdir()
-    run = onnxruntime.open_model(onnx)
+    run = runtime.open_model(onnx)
     cases: list[dict[str, Any]] = []
     for profile, shapes in _cases(profiles):
         fixed = tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in signature.inputs)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from generator.errors import RepositoryError
-from generator.plans.store import changes, file_name
-from generator.repository.manifest import BuiltPlan, Manifest, PendingPlan, tolerance_of
+from generator.plans.pending import PendingPlan
+from generator.plans.store import PlanStore, changes, file_name
+from generator.repository.manifest import Manifest
 from generator.repository.repository import Repository
-from generator.specs.tensors import Tolerance
+from generator.specs.options import Tolerance
+from generator.specs.plans import BuiltPlan, tolerance_of
 from generator.tensorrt.plan_spec import PlanSpec
 
 if TYPE_CHECKING:
@@ -57,9 +59,9 @@ class Standing:
 
 def stand(name: str, repository: Repository, gpus: Iterable["Gpu"]) -> Standing:
     """Look at one entry, and at the GPUs that are here; RepositoryError for files that can't be read."""
-    entry = repository.plans.entries()[name]
+    entry = PlanStore(repository).entries()[name]
     newer, damage = superseded(name, entry, repository), _damage(name, entry, repository)
-    built = repository.plans.built(name)
+    built = PlanStore(repository).built(name)
     fitting = {
         path: plan
         for path, plan in built.items()
@@ -111,7 +113,7 @@ def _damage(name: str, entry: PendingPlan, repository: Repository) -> tuple[str,
         wanted_tolerance(entry)
     except RepositoryError as error:
         return (error.message,)
-    folder = repository.plan_folder(name)
+    folder = PlanStore(repository).folder(name)
     return tuple(
         f"{file} is not as it was prepared" if (folder / file).exists() else f"{file} is missing"
         for file, record in entry.files.items()

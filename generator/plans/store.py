@@ -12,14 +12,16 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from generator.errors import RepositoryError
-from generator.repository.manifest import BuiltPlan, PendingPlan
+from generator.plans.pending import PendingPlan
+from generator.repository.repository import Repository
+from generator.specs.plans import BuiltPlan
 from generator.system.digests import sha256_of
 from generator.system.files import replace_undoably, sync_folder, sync_tree
 from generator.tensorrt.answers import decisive
@@ -29,19 +31,17 @@ from generator.tensorrt.plan_spec import TIMING_CACHE
 SCHEMA, READABLE = 2, (1, 2)
 COMPANIONS = "companions"
 
-Write = Callable[[Path, str], None]
-
 
 class PlanStore:
     """The plans beside one repository, in its state folder. Making one touches nothing."""
 
-    def __init__(self, state: Path) -> None:
-        self.state = state
-        self.lock = state / "plans.lock"
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self.lock = repository.state / "plans.lock"
 
     def folder(self, name: str) -> Path:
         """Return where a model's prepared files lie."""
-        return self.state / "plans" / name
+        return self._repository.state / "plans" / name
 
     def entries(self) -> dict[str, PendingPlan]:
         """Return the entries by name; RepositoryError for a file that is damaged, or of a newer release."""
@@ -77,10 +77,10 @@ class PlanStore:
                 continue
         return found
 
-    def defer(self, name: str, folder: Path, plan: PendingPlan, replaced: Path, write: Write) -> None:
-        """Put prepared files in place, and their entry; what the old folder held of use is kept in the new one.
+    def defer(self, name: str, folder: Path, plan: PendingPlan) -> None:
+        """Put prepared files in place, and their entry; call it with the repository's lock held.
 
-        What is of no use any more goes to the folder ``replaced``. ``write`` replaces a text file in one step.
+        The files of the old folder that still fit are kept in the new one, the others where replaced files go.
         """
         plans = {**self.entries(), name: plan}
         document = {"schema": SCHEMA, "plans": {key: asdict(plans[key]) for key in sorted(plans)}}
@@ -90,19 +90,19 @@ class PlanStore:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
-                self._keep_built(name, folder, plan, replaced)
+                self._keep_built(name, folder, plan)
             replace_undoably(target, folder, undo)
-            write(self.lock, json.dumps(document, indent=2) + "\n")
+            self._repository.write(self.lock, json.dumps(document, indent=2) + "\n")
         except BaseException:
             undo.close()
             raise
 
-    def _keep_built(self, name: str, folder: Path, plan: PendingPlan, replaced: Path) -> None:
+    def _keep_built(self, name: str, folder: Path, plan: PendingPlan) -> None:
         """Copy what was built in a plan's folder, such as model.plan, to where it outlives the folder.
 
         Where a plan would be built from the same, or was by what its record says, that is the new folder.
         """
-        target = self.folder(name)
+        target, replaced = self.folder(name), self._repository.replaced_folder(name)
         fitting = {path.name for path, built in self.built(name).items() if not changes(built.inputs, plan.inputs)}
         before = self.entries().get(name)
         same = before is not None and not changes(before.inputs, plan.inputs)
@@ -112,18 +112,18 @@ class PlanStore:
             keep.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, keep / file.name)
 
-    def keep(self, name: str, plan: Path, built: BuiltPlan, write: Write) -> Path:
-        """Move a finished plan into the model's folder with its record, and return where it lies.
+    def keep(self, name: str, plan: Path, built: BuiltPlan) -> Path:
+        """Move a finished plan into the model's folder with its record; call it with the repository's lock held.
 
-        The plan of another build for the same compute capability is replaced. Until its record stands, a plan counts
-        for nothing.
+        Return where it lies. The plan of another build for the same compute capability is replaced. Until its record
+        stands, a plan counts for nothing.
         """
         target = self.folder(name) / file_name(built.compute_capability)
         record = target.with_name(f"{target.name}.json")
         record.unlink(missing_ok=True)
         plan.replace(target)
         sync_folder(target.parent)
-        write(record, json.dumps(asdict(built), indent=2) + "\n")
+        self._repository.write(record, json.dumps(asdict(built), indent=2) + "\n")
         return target
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from generator.backends import BACKENDS
-from generator.configuration.decisions import TEMPLATES
 from generator.errors import OptionError
 from generator.repository.manifest import Manifest
 from generator.system.files import replace_text
+from generator.system.templates import TEMPLATES
 from generator.triton import pbtxt
 
 TEMPLATE = "client.py.j2"

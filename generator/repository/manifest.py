@@ -7,33 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import RepositoryError
-from generator.specs.tensors import (
-    Accuracy,
-    Domain,
-    Live,
-    Optimization,
-    TensorSpec,
-    Tolerance,
-    Verification,
-    Weights,
-    Worst,
-)
+from generator.specs.artifacts import Weights
+from generator.specs.findings import Accuracy, Live, Optimization, Verification, Worst
+from generator.specs.plans import BuiltPlan, check_kinds
+from generator.specs.tensors import Domain, TensorSpec
 from generator.system.digests import FileRecord, are_intact, content_of
 
 SCHEMA = 1
-
-
-def _check(document: Mapping[str, Any], **kinds: type | tuple[type, ...]) -> None:
-    """Raise TypeError where a value is of another type than it is written in; a missing one is another's to notice."""
-    for name, kind in kinds.items():
-        if name in document and not isinstance(document[name], kind):
-            raise TypeError(f"{name} is {document[name]!r}")
-
-
-def tolerance_of(document: Mapping[str, Any]) -> Tolerance:
-    """Read what ``dataclasses.asdict`` and JSON made of one; TypeError where it is damaged."""
-    _check(document, relative=(int, float), absolute=(int, float))
-    return Tolerance(**document)
 
 
 @dataclass(frozen=True)
@@ -54,55 +34,6 @@ class SourceRecord:
 
 
 @dataclass(frozen=True)
-class PlanProof:
-    """How a TensorRT plan was compared with ONNX Runtime on the GPU that it was built on.
-
-    ``cases`` are the inputs that both were asked; ``max_rel_diff`` is the largest difference over the largest magnitude
-    of the same sample's output; ``tolerance`` is the limit that held: the user's, or that of the precision.
-    """
-
-    cases: int
-    max_rel_diff: float
-    tolerance: Tolerance
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "PlanProof":
-        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
-        _check(document, cases=int, max_rel_diff=(int, float))
-        return cls(**{**document, "tolerance": tolerance_of(document["tolerance"])})
-
-
-@dataclass(frozen=True)
-class BuiltPlan:
-    """A TensorRT plan: its SHA-256 (hex), what it was built from, where, and how it was proven; None for not at all.
-
-    ``inputs`` are those of its entry in ``plans.lock`` when it was built. ``compute_capability`` is that of the GPU,
-    such as "8.9", ``tensorrt`` the version in the plan's header, and ``way`` says what built it: process, container, or
-    build-plans, the service of docker-compose.yml.
-    """
-
-    sha256: str
-    inputs: Mapping[str, Any]
-    gpu: str
-    compute_capability: str
-    tensorrt: str
-    way: str
-    created: str
-    proof: PlanProof | None = None
-
-    def is_proven(self, limit: Tolerance) -> bool:
-        """Tell whether its answers were compared with this limit, and held it."""
-        return self.proof is not None and self.proof.tolerance == limit
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "BuiltPlan":
-        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
-        _check(document, sha256=str, inputs=Mapping, gpu=str, compute_capability=str, tensorrt=str, way=str)
-        proof = document.get("proof")
-        return cls(**{**document, "proof": PlanProof.of(proof) if proof else None})
-
-
-@dataclass(frozen=True)
 class Provenance:
     """Enough to make a version again, and to tell how it was proven.
 
@@ -120,7 +51,7 @@ class Provenance:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Provenance":
         """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
-        _check(document, key=str, options=Mapping)
+        check_kinds(document, key=str, options=Mapping)
         source, found = dict(document["source"]), dict(document["verification"])
         source.update(
             weights=Weights(**source["weights"]),
@@ -156,41 +87,6 @@ def _tensor(document: Mapping[str, Any]) -> TensorSpec:
     shape = tuple(document["shape"])
     sizes = {dim: tuple(each) for dim, each in document.get("sizes", {}).items()}
     return TensorSpec(**{**document, "shape": shape, "domain": domain, "sizes": sizes})
-
-
-@dataclass(frozen=True)
-class PendingPlan:
-    """An entry of ``plans.lock``: a plan to build elsewhere, why, and the command that builds it from ``files``.
-
-    ``inputs`` are a PlanSpec as JSON, and the arguments of ``trtexec``. ``version`` is the one that the prepared
-    config.pbtxt was rendered for; entries of earlier releases have none, and can't be built.
-    """
-
-    reason: str
-    command: str
-    inputs: Mapping[str, Any]
-    max_batch_size: int
-    provenance: Provenance
-    files: Mapping[str, FileRecord]
-    version: int | None = None
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "PendingPlan":
-        """Read an entry; KeyError or TypeError where it is damaged."""
-        _check(document, reason=str, command=str, inputs=Mapping, max_batch_size=int, version=(int, type(None)))
-        _check(document["provenance"]["options"], seed=int, version_policy=(Mapping, type(None)))
-        files = {name: FileRecord(**record) for name, record in document["files"].items()}
-        known = {name: value for name, value in document.items() if name != "status"}  # of earlier releases
-        return cls(**{**known, "files": files, "provenance": Provenance.of(document["provenance"])})
-
-    @property
-    def precision(self) -> str:
-        """The precision that the plan has, or will have."""
-        return str(self.inputs.get("precision", "fp32"))
-
-    def is_intact(self, folder: Path) -> bool:
-        """Tell whether every prepared file is as it was."""
-        return are_intact(self.files, folder)
 
 
 @dataclass(frozen=True)

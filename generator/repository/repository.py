@@ -24,14 +24,13 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from generator.errors import RepositoryError
-from generator.plans.store import PlanStore
 from generator.repository import manifest as manifests
-from generator.repository.manifest import BuiltPlan, Manifest, PendingPlan, Provenance
+from generator.repository.layout import CONFIG
+from generator.repository.manifest import Manifest, Provenance
 from generator.system.digests import FileRecord, content_of
 from generator.system.files import replace_undoably, sync_folder, sync_tree
 from generator.system.interrupts import interrupts_kept_back
 
-CONFIG = "config.pbtxt"
 LOCK_TIMEOUT_SECONDS = 60.0
 LARGEST_VERSION = 2**63 - 1
 
@@ -68,7 +67,6 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve() if root.exists() else root.absolute()
         self.state = self.root.parent / ".modelrepo" / self.root.name
-        self.plans = PlanStore(self.state)
 
     # --- looking
 
@@ -207,7 +205,7 @@ class Repository:
         if provenance.verification.passed is None:  # not to have looked again takes no proof away
             provenance = replace(newest.provenance, key=provenance.key)
         manifest = replace(newest, provenance=provenance)
-        self._write(self._manifest_path(manifest), manifest.to_json())
+        self.write(self._manifest_path(manifest), manifest.to_json())
         return self.activate(manifest.name) or Published("unchanged", manifest)
 
     def in_force(self, manifest: Manifest) -> bool:
@@ -229,7 +227,7 @@ class Repository:
         newest = self.newest(name)
         if newest is None or self.in_force(newest):
             return None
-        self._write(self.root / name / CONFIG, newest.config)
+        self.write(self.root / name / CONFIG, newest.config)
         return Published("published", newest, ("its files stood in the repository already",))
 
     def _commit(self, staged: Path, manifest: Manifest) -> None:
@@ -241,7 +239,7 @@ class Repository:
         undo = ExitStack()
         try:
             undo.callback(self._manifest_path(manifest).unlink, missing_ok=True)
-            self._write(self._manifest_path(manifest), manifest.to_json())
+            self.write(self._manifest_path(manifest), manifest.to_json())
             self.root.mkdir(parents=True, exist_ok=True)
             if not target.exists() or not any(target.iterdir()):
                 staged.rename(target)
@@ -259,37 +257,20 @@ class Repository:
         known = self.manifests(name)
         kept = []
         for file in self.edited(known[-1]) if known else ():
-            copy = self._replaced(name) / file.name
+            copy = self.replaced_folder(name) / file.name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
             kept.append(f"{file.name} had been edited by hand; the edited one is kept as {copy}")
         return tuple(kept)
 
-    def _replaced(self, name: str) -> Path:
+    def replaced_folder(self, name: str) -> Path:
+        """Return a new folder's path for files of a model that give way to others."""
         return self.state / "replaced" / name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
 
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
 
-    # --- plans that are built elsewhere
-
-    def plan_folder(self, name: str) -> Path:
-        """Return where a deferred model's prepared files lie."""
-        return self.plans.folder(name)
-
-    def pending_plan(self, name: str) -> PendingPlan | None:
-        """Return a deferred model's entry in ``plans.lock`` if the files it needs are as they were."""
-        return self.plans.intact(name)
-
-    def defer(self, name: str, folder: Path, plan: PendingPlan) -> None:
-        """Keep prepared files, and the entry in ``plans.lock`` that finishes them; call it with the lock held."""
-        self.plans.defer(name, folder, plan, self._replaced(name), self._write)
-
-    def keep_plan(self, name: str, plan: Path, built: BuiltPlan) -> Path:
-        """Keep a finished plan beside what it was built from; call it with the lock held."""
-        return self.plans.keep(name, plan, built, self._write)
-
-    def _write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, text: str) -> None:
         """Replace a file in one step; the new one is written in the state folder, where Triton does not look."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"

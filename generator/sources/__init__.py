@@ -19,8 +19,8 @@ from generator.sources import (
     torchvision,
 )
 from generator.sources.by_path import path_of
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Options
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 
 
 class Source(Protocol):

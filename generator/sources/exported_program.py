@@ -15,10 +15,12 @@ from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.dynamic import SourceModel
 from generator.sources.pytorch import expressions, state_dict, training
 from generator.sources.pytorch.arguments import BATCH
-from generator.specs.tensors import DTYPES, Options, TensorSpec, Weights, unknown_domain
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import DTYPES, TensorSpec, unknown_domain
 from generator.system import memory
 from generator.system.digests import sha256_of
 from generator.system.extras import need

@@ -3,21 +3,23 @@
 import os.path
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from generator.backends import onnxruntime
-from generator.errors import ConversionError, InputRefused, SourceError, refused
+from generator.errors import InputRefused, SourceError
 from generator.graphs import outline
+from generator.graphs.runtime import Runner
+from generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch
 from generator.progress import Progress
 from generator.sources import formats
 from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Arrays, Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Arrays
 from generator.system import memory
 from generator.system.digests import sha256_of
 
@@ -26,12 +28,8 @@ SUMMARY = "ONNX files, served as they are"
 FRAMEWORKS = ("onnx",)
 PACKAGES = ("onnx", "onnxruntime")
 OPTIONS = ("make_batch_dynamic",)
-# What Triton calls the model in its version folder.
-MODEL_FILE = "model.onnx"
 BESIDE = "Put the file there, or save the model again with its weights beside it"
 SHOWN = 255  # characters of a name: no file has more
-FIXED = "the batch can't be made dynamic"
-INSTEAD = "Export it with a dynamic batch, or serve it without batching: leave --make-batch-dynamic out"
 
 
 @dataclass(frozen=True)
@@ -76,34 +74,6 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     )
 
 
-class Runner:
-    """Answers named inputs as the graph says, unoptimized, and raises InputRefused where it does not answer.
-
-    ONNX Runtime's own error is the cause of that. ConversionError where it does not open the file. A file that is
-    ``mapped`` must not change: a user's own may.
-    """
-
-    def __init__(self, path: Path, *, mapped: bool = False) -> None:
-        self._session = cache(lambda: open_file(path, path, optimized=False, mapped=mapped))
-
-    def __call__(self, arrays: Arrays) -> dict[str, Any]:
-        """Return what the file answers to named inputs."""
-        session = self._session()
-        names = [output.name for output in session.get_outputs()]
-        try:
-            return dict(zip(names, session.run(names, dict(arrays)), strict=True))
-        except Exception as error:  # ONNX Runtime's errors share no class but Exception
-            raise refused(arrays, onnxruntime.reason(error)) from error
-
-
-def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
-    """Open an ONNX file in ONNX Runtime; ConversionError with its reason, which names ``origin``."""
-    try:
-        return onnxruntime.open_session(path, optimized=optimized, mapped=mapped)
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
-        raise ConversionError(f"ONNX Runtime can't open {origin}: {onnxruntime.reason(error)}") from error
-
-
 class _InBatches:
     """Asks a model that takes ``size`` samples for any number of them; the last one fills up the last batch."""
 
@@ -122,46 +92,6 @@ class _InBatches:
                 if answer.shape[:1] != (self._size,):
                     raise InputRefused(f"output {name!r} of the source has shape {list(answer.shape)}, and no batch")
         return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
-
-
-def has_dynamic_batch(graph: Any) -> bool:
-    """Tell whether all inputs and outputs of a GraphProto have the same named first dimension."""
-    (first, *others) = {_leading(value) for value in (*required_inputs(graph), *graph.output)}
-    return not others and isinstance(first, str) and first != ""
-
-
-def fixed_batch(graph: Any) -> int:
-    """Return the size that the inputs of a GraphProto have as their first dimension; 1 where none of them has one.
-
-    Raises ConversionError for an input that has no such dimension, or another than the others.
-    """
-    sizes: dict[int, str] = {}
-    for value in required_inputs(graph):
-        leading = _leading(value)
-        if leading is None:
-            raise ConversionError(f"{FIXED}: input {value.name!r} has no first dimension", INSTEAD)
-        if isinstance(leading, int):
-            sizes[leading] = value.name
-    if len(sizes) > 1:
-        told = " and ".join(f"{size} of {name!r}" for size, name in sizes.items())
-        raise ConversionError(f"{FIXED}: the inputs' first dimensions are {told}", INSTEAD)
-    return next(iter(sizes), 1)
-
-
-def _leading(value: Any) -> int | str | None:
-    """Return the first dimension of an input or output: its size, its name, or None without one."""
-    dims = value.type.tensor_type.shape.dim
-    return (dims[0].dim_value if dims[0].HasField("dim_value") else str(dims[0].dim_param)) if dims else None
-
-
-def required_inputs(graph: Any) -> list[Any]:
-    """Return the inputs of a GraphProto without a value of their own.
-
-    Before IR 4 all initializers are listed as inputs, and are none; from then on those that are listed are optional.
-    """
-    initializers = {tensor.name for tensor in graph.initializer}
-    initializers |= {tensor.values.name for tensor in graph.sparse_initializer}
-    return [value for value in graph.input if value.name not in initializers]
 
 
 def read(name: str) -> OnnxFile:
@@ -223,17 +153,6 @@ def _trains(node: Any, graph: Any) -> bool:
     made = (each.attribute[0].t for each in graph.node if each.op_type == "Constant" and node.input[2] in each.output)
     stored = (tensor for tensor in getattr(graph, "initializer", ()) if tensor.name == node.input[2])
     return any(onnx.numpy_helper.to_array(tensor).any() for tensor in (*made, *stored))
-
-
-def graphs(model: Any) -> Iterator[Any]:
-    """Yield a model's graph, its functions, and every graph that is an attribute of a node in one of these."""
-    waiting = [model.graph, *model.functions]
-    while waiting:
-        graph = waiting.pop()
-        yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                waiting += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
 
 def _tensors(model: Any) -> Iterator[Any]:

@@ -10,11 +10,12 @@ from generator.sources import formats
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import IN_CODE, cause, tensorflow
 from generator.sources.tensorflow.declared import declared_from
 from generator.sources.tensorflow.function import function_source
-from generator.specs.tensors import Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 from generator.system import memory
 from generator.system.digests import sha256_of
 from generator.system.extras import require

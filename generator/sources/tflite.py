@@ -13,7 +13,6 @@ from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import cause, lite
 from generator.sources.tensorflow.declared import (
     COUNTED,
@@ -25,7 +24,10 @@ from generator.sources.tensorflow.declared import (
     named,
     unique,
 )
-from generator.specs.tensors import Arrays, Options, TensorSpec, Weights, unknown_domain
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Arrays, TensorSpec, unknown_domain
 from generator.system import memory
 from generator.system.digests import sha256_of
 from generator.system.extras import require

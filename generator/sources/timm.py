@@ -8,11 +8,12 @@ from typing import Any
 from generator.errors import ModelRepoError, SourceError, nearest
 from generator.progress import Progress
 from generator.sources import pytorch
-from generator.sources.dynamic import SourceModel
 from generator.sources.hf import hub
-from generator.sources.pytorch import pictures, pretrained, state_dict
-from generator.specs.tensors import Options, TensorSpec, Weights
-from generator.system import memory
+from generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import TensorSpec
 from generator.system.digests import sha256_of
 from generator.system.extras import need
 from generator.system.quiet import quiet
@@ -122,7 +123,7 @@ def _architecture(reference: str, name: str, classes: int, arguments: Mapping[st
             raise _unbuildable(reference, arguments, error) from error
 
     with quiet():
-        return pretrained.Architecture(reference, build, classes, memory.of_built(partial(build, classes)))
+        return pretrained.Architecture(reference, build, classes, weights_size.of_built(partial(build, classes)))
 
 
 def _unbuildable(reference: str, arguments: Mapping[str, Any], error: Exception) -> SourceError:

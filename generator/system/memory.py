@@ -3,9 +3,8 @@
 import ctypes
 import gc
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from generator.errors import SourceError
 
@@ -56,19 +55,6 @@ def trim() -> None:
     give = getattr(ctypes.CDLL(None), "malloc_trim", None)  # no other allocator has it
     if give:
         give(0)
-
-
-def of_module(module: Any) -> int:
-    """Return the bytes of the parameters and buffers of a ``torch.nn.Module``, those of the meta device too."""
-    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-
-
-def of_built(build: Callable[[], Any]) -> int:
-    """Return the bytes that the PyTorch module which ``build`` makes has, without making its weights."""
-    import torch
-
-    with torch.device("meta"):
-        return of_module(build())
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:

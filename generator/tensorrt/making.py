@@ -9,7 +9,7 @@ from pathlib import Path
 
 from generator.errors import ConversionError
 from generator.progress import Progress
-from generator.repository.manifest import BuiltPlan, PlanProof
+from generator.specs.plans import BuiltPlan, PlanProof
 from generator.system.digests import sha256_of
 from generator.tensorrt import builder, container, header, plan_cache
 from generator.tensorrt.container import Image

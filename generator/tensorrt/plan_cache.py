@@ -8,7 +8,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
-from generator.repository.manifest import BuiltPlan
+from generator.specs.plans import BuiltPlan
 from generator.system.cache import cache_folder
 from generator.system.digests import sha256_of
 from generator.system.files import replace_copy

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import prod
 
 from generator.errors import OptionError, nearest
-from generator.specs.tensors import Dim, Ranges, Signature, TensorSpec
+from generator.specs.options import Ranges
+from generator.specs.tensors import Dim, Signature, TensorSpec
 
 Shape = tuple[int, ...]
 BOUNDS = ("min", "opt", "max")

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generator.backends import onnxruntime
-from generator.repository.manifest import PlanProof
-from generator.specs.tensors import Arrays, Signature, Tolerance, Verification
+from generator.graphs import runtime
+from generator.specs.findings import Verification
+from generator.specs.options import Tolerance
+from generator.specs.plans import PlanProof
+from generator.specs.tensors import Arrays, Signature
 from generator.tensorrt.builder import Asked
 from generator.tensorrt.plan_spec import PlanSpec
 from generator.verification import verify
@@ -62,7 +64,7 @@ def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
     Everything is asked in one go, since a plan takes seconds to load. Raises VerificationError where an answer is
     missing, NaN or too far off, and where ONNX Runtime answers nothing that could be compared.
     """
-    kept = Remembered(onnxruntime.open_model(reference.model), LIMIT_BYTES)
+    kept = Remembered(runtime.open_model(reference.model), LIMIT_BYTES)
     cases = [*_cases(spec, reference, kept.ask)]
     asked: list[Asked] = []
     for case in cases:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from generator.specs.tensors import Options, Settings, Signature
+from generator.specs.artifacts import Settings
+from generator.specs.options import Options
+from generator.specs.tensors import Signature
 from generator.tensorrt import profiles
 from generator.tensorrt.profiles import Profile
 

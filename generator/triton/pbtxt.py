@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 from generator.errors import OptionError
+from generator.system.templates import TEMPLATE
+from generator.triton import pbtxt
 
 # The order in which fields are written: as the shipped template has them, then everything else by number.
 ORDER = (
@@ -107,3 +109,8 @@ def _one_list(lines: re.Match[str]) -> str:
 def _position(config: Any, field: str) -> tuple[int, int]:
     number = config.DESCRIPTOR.fields_by_name[field].number
     return (ORDER.index(field) if field in ORDER else len(ORDER), number)
+
+
+def max_batch_size(text: str) -> int:
+    """Return the ``max_batch_size`` of a rendered configuration, which a patch may have lowered."""
+    return int(pbtxt.parse(text, TEMPLATE).max_batch_size)

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from generator.specs.tensors import Accuracy, Array, Arrays, Signature
+from generator.specs.findings import Accuracy
+from generator.specs.tensors import Array, Arrays, Signature
 from generator.verification.datasets import Dataset
 from generator.verification.inputs import Pool
 from generator.verification.verify import Run, SourceFault

@@ -7,7 +7,9 @@ from itertools import combinations
 import numpy as np
 
 from generator.errors import VerificationError
-from generator.specs.tensors import Array, Arrays, Tolerance, Verification, Worst
+from generator.specs.findings import Verification, Worst
+from generator.specs.options import Tolerance
+from generator.specs.tensors import Array, Arrays
 from generator.verification.inputs import RANDOM, Pool
 
 

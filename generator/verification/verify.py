@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from generator.errors import InputRefused, VerificationError
-from generator.specs.tensors import Array, Arrays, Signature, Tolerance, Verification
+from generator.specs.findings import Verification
+from generator.specs.options import Tolerance
+from generator.specs.tensors import Array, Arrays, Signature
 from generator.system import memory
 from generator.verification.comparison import (
     Comparison,

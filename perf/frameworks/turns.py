@@ -15,10 +15,12 @@ from clients.errors import ClientError
 from generator import sources
 from generator.errors import ModelRepoError, PerfError
 from generator.options.fields import FIELDS
+from generator.plans.store import PlanStore
 from generator.progress import Progress
 from generator.repository.manifest import Manifest
 from generator.repository.repository import Repository
-from generator.specs.tensors import Array, Arrays, Options
+from generator.specs.options import Options
+from generator.specs.tensors import Array, Arrays
 from perf.frameworks.worker import OnnxRuntime, Opener, Source, Timed, Worker, worker
 from perf.results.compare import ratio_of
 from perf.results.results import Figures, InProcess
@@ -102,7 +104,7 @@ def measure(
 def _published(model: str, repository: Repository) -> Published:
     name, _, version = model.partition(":")
     known = repository.manifests(name)
-    plan = None if known else repository.pending_plan(name)
+    plan = None if known else PlanStore(repository).intact(name)
     if plan:
         raise PerfError(f"{name} is not built yet: {plan.reason}", f"Build it first: {plan.command}")
     if not known:

@@ -22,11 +22,13 @@ from threading import Thread
 from time import perf_counter
 from typing import IO, TypeAlias
 
-from generator.backends import onnxruntime
 from generator.errors import ModelRepoError, PerfError
+from generator.graphs import runtime
 from generator.progress import Progress
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Arrays, Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Arrays
 
 Run: TypeAlias = Callable[[Arrays], object]
 # Loads a model in the worker, which gets it pickled; returns what the framework is called, and what calls the model.
@@ -70,7 +72,7 @@ class OnnxRuntime:
 
     def __call__(self) -> tuple[str, Run]:
         """Open the model; VerificationError with ONNX Runtime's reason where it can't be."""
-        return named("onnxruntime"), onnxruntime.open_model(self.path)
+        return named("onnxruntime"), runtime.open_model(self.path)
 
 
 def named(framework: str) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.backends import onnxruntime
 from generator.errors import OptionError, VerificationError
-from generator.graphs import onnx_file
+from generator.graphs import onnx_file, runtime
 from generator.progress import Progress
 from generator.repository.manifest import Provenance
-from generator.specs.tensors import Accuracy, Arrays, Signature, TensorSpec
+from generator.specs.findings import Accuracy
+from generator.specs.tensors import Arrays, Signature, TensorSpec
 from generator.verification import accuracy, datasets
 from generator.verification.comparison import largest_difference, largest_magnitude
 from generator.verification.datasets import Dataset
@@ -63,7 +63,7 @@ def agreements(
     found: dict[str, Agreement] = {}
     problems: dict[str, str] = {}
     try:
-        first = Remembered(onnxruntime.open_model(baseline.onnx))
+        first = Remembered(runtime.open_model(baseline.onnx))
     except VerificationError as error:
         return found, {baseline.name: error.message}
     data = _data(baseline, signature, samples)
@@ -73,7 +73,7 @@ def agreements(
     for model in models:
         with progress.step("ask", f"asking {model.name} {data.count} inputs") as step:
             try:
-                run = first if model is baseline else Remembered(onnxruntime.open_model(model.onnx))
+                run = first if model is baseline else Remembered(runtime.open_model(model.onnx))
                 found[model.name] = _agreement(
                     _answering(first.recall), _answering(run.recall), data, signature, batch, len(baseline.labels)
                 )

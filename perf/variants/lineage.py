@@ -6,12 +6,14 @@ from pathlib import Path
 
 from clients import connect
 from generator.backends import BACKENDS
-from generator.configuration.decisions import LABELS
 from generator.errors import OptionError, RepositoryError, nearest
+from generator.graphs.walk import MODEL_FILE
+from generator.plans.pending import PendingPlan
+from generator.plans.store import PlanStore
 from generator.progress import Progress
-from generator.repository.manifest import Manifest, PendingPlan, Provenance
-from generator.repository.repository import CONFIG, Repository
-from generator.sources.onnx import MODEL_FILE
+from generator.repository.layout import CONFIG, LABELS
+from generator.repository.manifest import Manifest, Provenance
+from generator.repository.repository import Repository
 from server.running import local, overlay
 
 DAMAGED = "is not as it was published"
@@ -59,7 +61,7 @@ def found(names: Sequence[str], root: Path, url: str | None, progress: Progress)
             "Name it with --repository",
         )
     repository = Repository(root)
-    plans = repository.plans.entries()
+    plans = PlanStore(repository).entries()
     known = {each.name for each in repository.root.iterdir() if repository.manifests(each.name)} | plans.keys()
     for name in names:
         if name not in known:

@@ -10,7 +10,7 @@ from typing import Any
 
 from generator.errors import OptionError
 from generator.progress import Progress
-from generator.specs.tensors import Accuracy
+from generator.specs.findings import Accuracy
 from generator.verification import accuracy
 from perf import bench
 from perf.analyzer.find import Way

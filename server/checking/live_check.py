@@ -10,12 +10,14 @@ from clients import Client, GrpcClient, HttpClient
 from clients.errors import ClientError
 from generator.backends import BACKENDS
 from generator.errors import ServerError, VerificationError
-from generator.pipeline.staging import Proven
 from generator.progress import Progress
-from generator.repository.repository import CONFIG, StagedModel
-from generator.specs.tensors import Live, Options, Verification
+from generator.repository.layout import CONFIG
+from generator.repository.repository import StagedModel
+from generator.specs.findings import Live, Verification
+from generator.specs.options import Options
 from generator.triton import pbtxt
 from generator.verification.inputs import Pool
+from generator.verification.proven import Proven
 from generator.verification.verify import Run, verify
 from server import running_server
 from server.binaries import runtime

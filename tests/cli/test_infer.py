@@ -13,7 +13,8 @@ import pytest
 from cli.commands import infer as infer_command
 from generator.repository.manifest import Manifest, Provenance, SourceRecord
 from generator.repository.repository import Repository
-from generator.specs.tensors import Verification, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.findings import Verification
 from server import Server, running_server
 from tests.conftest import PROJECT, Generate, ModelRepo, Outcome
 from tests.served_models import LATE, write_repository
@@ -210,7 +211,8 @@ def unused() -> Iterator[int]:
 
 def test_help_imports_nothing_heavy_and_shows_examples() -> None:
     script = (
-        "import sys; from cli.commands import infer; from cli.terminal import errors; sys.argv = ['modelrepo', '--help']\n"
+        "import sys; from cli.commands import infer; from cli.terminal import errors\n"
+        "sys.argv = ['modelrepo', '--help']\n"
         "assert errors.run(infer.infer, 'modelrepo infer') == 0\n"
         "heavy = {'numpy', 'rich', 'clients', 'server', 'tritonclient', 'grpc', 'jinja2'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

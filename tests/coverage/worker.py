@@ -12,12 +12,15 @@ from pathlib import Path
 
 from clients import GrpcClient
 from generator.errors import ModelRepoError
-from generator.options.fields import ConfigFile, parse_field, resolve
+from generator.options.config_file import ConfigFile
+from generator.options.fields import parse_field
+from generator.options.resolve import resolve
 from generator.pipeline import generate
-from generator.pipeline.rows import Job
+from generator.pipeline.job import Job
 from generator.progress import Progress
 from generator.repository.repository import Repository
-from generator.specs.tensors import Result, Verification
+from generator.specs.findings import Verification
+from generator.specs.report import Result
 from server import running_server
 from server.checking.live_check import LiveCheck
 from tests.coverage.cases import Case, cases_of

@@ -16,17 +16,13 @@ from generator.errors import ConversionError, SourceError
 from generator.export.description import answers_zeros
 from generator.export.onnx import batch, batch_proof
 from generator.graphs import onnx_file
-from generator.sources.dynamic import SourceModel
-from generator.sources.onnx import (
-    MODEL_FILE,
-    OnnxFile,
-    fixed_batch,
-    graphs,
-    has_dynamic_batch,
-    open_file,
-    required_inputs,
-)
-from generator.specs.tensors import Dim, Export, Options, Signature, TensorSpec, unknown_domain
+from generator.graphs.runtime import open_file
+from generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch, required_inputs
+from generator.sources.onnx import OnnxFile
+from generator.specs.artifacts import Export
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Dim, Signature, TensorSpec, unknown_domain
 from generator.system import memory
 from generator.triton.releases import release_named
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from generator.errors import ConversionError
 from generator.export.onnx.batch_shapes import Graph, Shape, depending
-from generator.sources.onnx import FIXED, INSTEAD, graphs
+from generator.graphs.walk import FIXED, INSTEAD, graphs
 
 BATCH = "batch"
 # What follows the name of an output where it has the fixed batch still.

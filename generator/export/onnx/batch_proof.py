@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, VerificationError
 from generator.export.onnx.batch import mixing
 from generator.export.onnx.batch_shapes import depending
-from generator.graphs import outline
-from generator.sources.onnx import FIXED, INSTEAD, Runner
+from generator.graphs import outline, runtime
+from generator.graphs.runtime import Runner
+from generator.graphs.walk import FIXED, INSTEAD
 from generator.specs.tensors import Array, Signature
 from generator.system import memory
 from generator.verification.inputs import ODD_BATCH, RANDOM, Pool, generated
@@ -89,7 +89,7 @@ def _failing(reason: str) -> str:
     if not named:
         return ""
     operator, name, told = named[-1]
-    return f"{operator} {name!r} takes no other size: {onnxruntime.reason(RuntimeError(told))}"
+    return f"{operator} {name!r} takes no other size: {runtime.reason(RuntimeError(told))}"
 
 
 def _alike(answers: Array, share: float) -> bool:
@@ -102,7 +102,7 @@ def _alike(answers: Array, share: float) -> bool:
 
 def _first_mixing(path: Path, rows: Pool) -> str:
     """Return the first node whose answers to two samples are not its answers to each; nothing where there is none."""
-    from generator.optimize.tensors import tapped  # that package builds on this one
+    from generator.graphs.taps import tapped  # that package builds on this one
 
     pair = _pair(rows)
     asked = [rows.rows(each) for each in (pair[:1], pair[1:], pair)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ConversionError
-from generator.sources.onnx import FIXED, required_inputs
+from generator.graphs.walk import FIXED, required_inputs
 from generator.specs.tensors import Array
 
 # Primes that no dimension of a usual model is a multiple of: for the batch, and for other dimensions of any size.

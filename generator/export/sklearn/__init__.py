@@ -8,12 +8,14 @@ from generator.errors import ConversionError
 from generator.export.description import describe, source_dims
 from generator.export.sklearn import converters
 from generator.export.sklearn.equivalents import equivalent
-from generator.sources.dynamic import SourceModel
 from generator.sources.sklearn import Tabular
 from generator.sources.sklearn.estimator_file import first_line
 from generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
 from generator.sources.sklearn.tabular import BATCH, Table
-from generator.specs.tensors import Dim, Export, Options, TensorSpec
+from generator.specs.artifacts import Export
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Dim, TensorSpec
 from generator.system.extras import need
 from generator.system.quiet import quiet
 from generator.triton.releases import release_named
@@ -276,7 +278,7 @@ def _run(model: Any, arrays: Mapping[str, Any], reference: str) -> list[Any]:
     """Return what ONNX Runtime answers, output by output."""
     import onnxruntime
 
-    from generator.backends.onnxruntime import reason
+    from generator.graphs.runtime import reason
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4

@@ -17,10 +17,12 @@ from generator.export.tensorflow.lite import processed
 from generator.export.tensorflow.operators import handlers
 from generator.export.tensorflow.weights import fill, fold
 from generator.graphs import onnx_file
-from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import cause, tensorflow
 from generator.sources.tensorflow.function import Traced
-from generator.specs.tensors import Dim, Export, Options
+from generator.specs.artifacts import Export
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Dim
 from generator.system import memory
 from generator.system.extras import need
 from generator.system.quiet import quiet, unheard
@@ -139,7 +141,7 @@ def _refuse_leftovers(source: SourceModel, message: Any, opset: int, reasons: Se
     """Raise ConversionError for operators of TensorFlow that stand in the outcome, each with the first of its nodes."""
     from onnx import defs
 
-    from generator.sources.onnx import graphs
+    from generator.graphs.walk import graphs
 
     left: dict[str, str] = {}
     for graph in graphs(message):

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
 from generator.export.description import describe, observed_dims, source_fails
 from generator.export.torch import operators, troubles
-from generator.graphs import onnx_file
-from generator.sources.dynamic import SourceModel
+from generator.graphs import onnx_file, runtime
 from generator.sources.pytorch import examples, quietly, scripted
-from generator.specs.tensors import Export, Options
+from generator.specs.artifacts import Export
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 from generator.system import memory
 from generator.system.extras import need
 from generator.verification.inputs import ODD_BATCH, example, example_sizes
@@ -121,7 +121,7 @@ def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes
 def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], options: Options) -> None:
     """Raise Decided where what was exported answers otherwise than the source at other sizes and values."""
     try:
-        candidate = onnxruntime.open_model(export.path, mapped=True)
+        candidate = runtime.open_model(export.path, mapped=True)
         verify(
             source.run,
             candidate,

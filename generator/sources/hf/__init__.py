@@ -10,10 +10,11 @@ from generator.errors import OptionError
 from generator.progress import Progress
 from generator.sources import pytorch
 from generator.sources.by_path import path_of
-from generator.sources.dynamic import SourceModel, with_dynamic
+from generator.sources.dynamic import with_dynamic
 from generator.sources.hf import folder as folders
 from generator.sources.hf import hub, images, inputs, loading
-from generator.specs.tensors import Options
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 
 FORM = "hf:ORG/NAME, or hf:./FOLDER"
 SUMMARY = "Hugging Face transformers"

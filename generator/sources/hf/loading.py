@@ -10,7 +10,9 @@ from generator.progress import Progress
 from generator.sources import pytorch
 from generator.sources.hf import folder as folders
 from generator.sources.hf import tasks
-from generator.specs.tensors import Options, Weights
+from generator.sources.pytorch import weights_size
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
 from generator.system import memory
 from generator.system.digests import sha256_of
 from generator.system.extras import need
@@ -88,7 +90,7 @@ def load(folder: Path, reference: str, options: Options, progress: Progress) -> 
         maker = _Maker(task.builder(config), config, options.trust_source)
         files = _files(folder, reference, options, progress)
         try:
-            memory.check(memory.of_built(maker.empty), reference)
+            memory.check(weights_size.of_built(maker.empty), reference)
             model, found = maker.filled(folder, files) if files else (pytorch.seeded(maker.empty, options.seed), {})
         except (ModelRepoError, MemoryError):
             raise

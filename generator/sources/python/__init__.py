@@ -12,12 +12,13 @@ from typing import Any
 from generator.errors import SourceError, nearest
 from generator.progress import Progress
 from generator.sources import pytorch
-from generator.sources.dynamic import SourceModel
 from generator.sources.python import user_code
 from generator.sources.python.examples import annotated
 from generator.sources.python.kinds import Made, is_model, source_of
 from generator.sources.tensorflow import tensorflow
-from generator.specs.tensors import Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 from generator.system import memory
 from generator.system.digests import sha256_of
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from generator.errors import SourceError
 from generator.sources.pytorch.arguments import Forward
-from generator.specs.tensors import InputShape, Options
+from generator.specs.options import Options
+from generator.specs.tensors import InputShape
 from generator.specs.written import input_shapes
 
 

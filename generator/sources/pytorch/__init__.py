@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import InputRefused, SourceError, refused
-from generator.sources.dynamic import SourceModel
 from generator.sources.nesting import leaves, walk
-from generator.specs.tensors import DTYPES, Arrays, TensorSpec, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.source import SourceModel
+from generator.specs.tensors import DTYPES, Arrays, TensorSpec
 from generator.system.quiet import quiet
 
 OUTPUT = "output"

@@ -10,7 +10,8 @@ from generator.errors import SourceError
 from generator.progress import Progress
 from generator.sources import pytorch
 from generator.sources.pytorch import state_dict
-from generator.specs.tensors import Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
 from generator.system import memory
 from generator.system.digests import sha256_of
 from generator.system.quiet import quiet

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from generator.errors import Unsteady
-from generator.sources.dynamic import SourceModel
+from generator.specs.source import SourceModel
 from generator.specs.tensors import Arrays
 
 # By how much an input around 1 is changed, up and down, to see that: detectors' scores and boxes then move up to ten

@@ -12,11 +12,13 @@ from generator.sources.by_path import default_name as default_name
 from generator.sources.by_path import known as known
 from generator.sources.by_path import names_file as names_file
 from generator.sources.by_path import path_of
-from generator.sources.dynamic import SourceModel
 from generator.sources.sklearn import estimator_file, tabular
 from generator.sources.sklearn.estimators import last_step
 from generator.sources.sklearn.tabular import Table
-from generator.specs.tensors import Arrays, Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Arrays
 from generator.system import memory
 from generator.system.digests import sha256_of
 from generator.system.extras import need

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.errors import ConversionError, SourceError, refused
-from generator.sources.dynamic import SourceModel
 from generator.sources.nesting import leaves
 from generator.sources.tensorflow import cause, tensorflow
 from generator.sources.tensorflow.declared import OUTPUT, Declared, dtype_name, input_specs, unique
-from generator.specs.tensors import Arrays, Options, TensorSpec, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Arrays, TensorSpec
 from generator.system.quiet import quiet
 
 # What calls a model with its inputs, in their order.

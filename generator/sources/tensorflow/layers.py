@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from generator.errors import ConversionError, SourceError
-from generator.sources.dynamic import SourceModel
 from generator.sources.tensorflow import cause, keras, tensorflow
 from generator.sources.tensorflow.declared import COUNTED, INPUT, Declared, declared_shape, dtype_name, named
 from generator.sources.tensorflow.function import Call, array_of, flattened, function_source
-from generator.specs.tensors import Domain, Options, Weights, unknown_domain
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Domain, unknown_domain
 from generator.system.quiet import quiet
 
 # How many words of a vocabulary a model is asked.

@@ -12,12 +12,13 @@ from typing import Any
 from generator.errors import SourceError, nearest
 from generator.progress import Progress
 from generator.sources import pytorch
-from generator.sources.dynamic import SourceModel
 from generator.sources.pytorch import pictures, pretrained
 from generator.sources.pytorch.steady import steady
 from generator.sources.torchvision import detectors, published
 from generator.sources.torchvision.tasks import Task, task_of
-from generator.specs.tensors import Dim, Options, TensorSpec
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Dim, TensorSpec
 from generator.system.extras import need
 from generator.system.quiet import quiet
 

@@ -9,7 +9,7 @@ from generator.errors import SourceError
 from generator.progress import Progress
 from generator.sources.pytorch import state_dict
 from generator.sources.pytorch.pretrained import Absent
-from generator.specs.tensors import Weights
+from generator.specs.artifacts import Weights
 from generator.system.digests import sha256_of
 from generator.system.download import fetch
 

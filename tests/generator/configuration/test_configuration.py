@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from generator.configuration import decisions
-from generator.configuration.decisions import ConfigPlan, ConfigWriter
+from generator.configuration.decisions import ConfigPlan
+from generator.configuration.writer import ConfigWriter
 from generator.errors import OptionError
-from generator.options.fields import ConfigFile, resolve
-from generator.specs.tensors import Choice, Instances, Options, Signature, TensorSpec, VersionPolicy
+from generator.options.config_file import ConfigFile
+from generator.options.resolve import resolve
+from generator.specs.options import Choice, Instances, Options, VersionPolicy
+from generator.specs.tensors import Signature, TensorSpec
+from generator.system import templates
 from generator.triton import pbtxt
 from generator.triton.releases import RELEASES
 from tests.conftest import Generate
@@ -199,7 +203,7 @@ def test_a_lower_batch_size_in_a_patch_is_the_one_that_is_reported(generate: Gen
     "text", ["{{ 1 / 0 }}", "{{ name + 1 }}", "{% include 'config.pbtxt.j2' %}", "{{ inputs[0].nope }}"]
 )
 def test_a_template_that_fails_while_it_runs_is_told(tmp_path: Path, text: str) -> None:
-    (tmp_path / decisions.TEMPLATE).write_text(text)
+    (tmp_path / templates.TEMPLATE).write_text(text)
     with pytest.raises(OptionError, match=r"config\.pbtxt\.j2"):
         ConfigWriter(tmp_path).render(plan(), 1)
 
@@ -212,16 +216,16 @@ def test_a_patched_configuration_keeps_its_order_and_its_zeros(
 
 
 def test_a_template_of_the_users_takes_the_place_of_ours(tmp_path: Path) -> None:
-    shipped = (decisions.TEMPLATES / decisions.TEMPLATE).read_text()
-    (tmp_path / decisions.TEMPLATE).write_text("# ours\n" + shipped)
+    shipped = (templates.TEMPLATES / templates.TEMPLATE).read_text()
+    (tmp_path / templates.TEMPLATE).write_text("# ours\n" + shipped)
     assert ConfigWriter(tmp_path).render(plan(), 1).startswith("# ours\n")
 
 
 def test_another_template_is_another_version(generate: Generate, numpy_models: None, workdir: Path) -> None:
-    shipped = (decisions.TEMPLATES / decisions.TEMPLATE).read_text()
+    shipped = (templates.TEMPLATES / templates.TEMPLATE).read_text()
     (workdir / "t").mkdir()
-    (workdir / "t" / decisions.TEMPLATE).write_text(shipped)
+    (workdir / "t" / templates.TEMPLATE).write_text(shipped)
     arguments = ("--model", "numpy:linear", "--templates", "t", "--json", "-q")
     assert generate(*arguments).result["version"] == 1
-    (workdir / "t" / decisions.TEMPLATE).write_text(shipped + "# more\n")
+    (workdir / "t" / templates.TEMPLATE).write_text(shipped + "# more\n")
     assert generate(*arguments).result["version"] == 2

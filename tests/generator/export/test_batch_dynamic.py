@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError
 from generator.export.onnx import batch
+from generator.graphs import runtime
 from generator.specs.tensors import Array, Arrays, TensorSpec
 from generator.verification.inputs import make_pool
 from tests import onnx_files
@@ -207,7 +207,7 @@ FIXED: dict[str, dict[str, Any]] = {
 
 
 def run_of(path: str) -> Callable[[Arrays], dict[str, Array]]:
-    return onnxruntime.open_model(Path(path))
+    return runtime.open_model(Path(path))
 
 
 def rows(declared: Sequence[Declared], count: int) -> Arrays:

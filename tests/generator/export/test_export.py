@@ -10,14 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError
 from generator.export import torch as torch_export
 from generator.export.description import describe, observed_dims
-from generator.options.fields import ConfigFile, resolve
+from generator.graphs import runtime
+from generator.options.config_file import ConfigFile
+from generator.options.resolve import resolve
 from generator.sources import pytorch
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Domain, Export, TensorSpec, Verification, Weights
+from generator.specs.artifacts import Export, Weights
+from generator.specs.findings import Verification
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Domain, TensorSpec
 from generator.system.quiet import quiet
 from generator.verification.verify import verify
 from tests import onnx_files
@@ -178,7 +181,7 @@ def source_of(module: Any, inputs: Sequence[TensorSpec], **more: Any) -> SourceM
 def exported(source: SourceModel, folder: Path, **chosen: Any) -> tuple[Export, Verification]:
     _, options = resolve(chosen, ConfigFile(), "torchvision:alexnet")
     export = torch_export.export(source, folder, options)
-    found = verify(source.run, onnxruntime.open_model(export.path), export.signature, max_batch_size=3, seed=0)
+    found = verify(source.run, runtime.open_model(export.path), export.signature, max_batch_size=3, seed=0)
     return export, found
 
 

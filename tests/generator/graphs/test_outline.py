@@ -9,8 +9,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
 
-from generator.backends import onnxruntime as backend
-from generator.graphs import outline
+from generator.graphs import outline, runtime
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -88,7 +87,7 @@ def test_it_is_a_model_that_can_be_checked_and_opened_beside_its_file(tmp_path: 
     assert beside.stat().st_size < path.stat().st_size / 2
     onnx.checker.check_model(str(beside))
     asked = {"x": np.random.default_rng(1).random((3, 40), "float32")}
-    np.testing.assert_array_equal(*(backend.open_session(file).run(None, asked) for file in (path, beside)))
+    np.testing.assert_array_equal(*(runtime.open_session(file).run(None, asked) for file in (path, beside)))
 
 
 def refuses(path: Path) -> tuple[bool, bool]:
@@ -130,8 +129,8 @@ def test_the_session_of_a_large_model_answers_as_any(
     save_model(path)
     onnx.save(onnx.load(path), external, save_as_external_data=True, location="weights")
     asked = {"x": np.random.default_rng(1).random((3, 40), "float32")}
-    wanted = backend.open_session(path, optimized=optimized).run(None, asked)
-    monkeypatch.setattr(backend, "LARGE_BYTES", 0)
+    wanted = runtime.open_session(path, optimized=optimized).run(None, asked)
+    monkeypatch.setattr(runtime, "LARGE_BYTES", 0)
     for file in (path, external):
-        session = backend.open_session(file, optimized=optimized, mapped=True)
+        session = runtime.open_session(file, optimized=optimized, mapped=True)
         np.testing.assert_array_equal(session.run(None, asked), wanted)

@@ -13,12 +13,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.backends import onnxruntime
 from generator.errors import ConversionError, OptionError
-from generator.graphs import onnx_file
+from generator.graphs import onnx_file, runtime
 from generator.optimize import bf16, fp8, fp16, int8, int8_dynamic, qdq
 from generator.optimize.recipe import Request
-from generator.specs.tensors import Array, Export
+from generator.specs.artifacts import Export
+from generator.specs.tensors import Array
 from generator.verification.inputs import Pool
 from tests import onnx_files
 from tests.generator.optimize import fp8_graphs
@@ -69,7 +69,7 @@ def asked(model: onnx.ModelProto, shape: Sequence[int] = (3, 16, 16), count: int
 
 def answers(path: Path, shape: Sequence[int] = (3, 16, 16), batch: int = 5) -> Array:
     values = np.random.default_rng(2).standard_normal((batch, *shape)).astype("float32")
-    answer: Array = onnxruntime.open_model(path)({"x": values})["y"]
+    answer: Array = runtime.open_model(path)({"x": values})["y"]
     return answer
 
 
@@ -132,8 +132,8 @@ def test_what_lies_outside_the_calibrated_range_is_cut_off() -> None:
     """Why INT8 is compared on inputs like those of its calibration, and not on ones ten times as large."""
     request = asked(network())
     large = np.full((1, 3, 16, 16), 100.0, "float32")
-    got = onnxruntime.open_model(int8.lower(request).export.path)({"x": large})["y"]
-    wanted = onnxruntime.open_model(request.export.path)({"x": large})["y"]
+    got = runtime.open_model(int8.lower(request).export.path)({"x": large})["y"]
+    wanted = runtime.open_model(request.export.path)({"x": large})["y"]
     assert np.abs(got).max() < 0.2 * np.abs(wanted).max()
 
 

@@ -10,12 +10,13 @@ import pytest
 from ml_dtypes import bfloat16
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.backends.onnxruntime import open_model
 from generator.errors import ConversionError, ModelRepoError, OptionError
-from generator.graphs import onnx_file
-from generator.optimize import bf16, fp16, graph, prune, simplify, tensors
+from generator.graphs import edit, onnx_file, taps
+from generator.graphs.runtime import open_model
+from generator.optimize import bf16, fp16, made, prune, simplify
 from generator.optimize.recipe import Lowered, Request
-from generator.specs.tensors import Export, Pruning
+from generator.specs.artifacts import Export
+from generator.specs.options import Pruning
 from generator.verification.comparison import BF16
 from tests import onnx_files
 from tests.onnx_files import BOOL, FLOAT
@@ -63,7 +64,7 @@ def exported(model: onnx.ModelProto, folder: Path) -> Export:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(model.SerializeToString())
     signature = onnx_file.read_signature(model.graph)
-    return Export(path, (path,), signature, "test", graph.opset_of(model), model.ir_version)
+    return Export(path, (path,), signature, "test", edit.opset_of(model), model.ir_version)
 
 
 def lowered(recipe: Any, model: onnx.ModelProto, folder: Path, *kept: str) -> Lowered:
@@ -78,7 +79,7 @@ def answers(path: Path, **inputs: Any) -> Any:
 
 
 def types(path: Path) -> dict[str, int]:
-    return {name: tensor.data_type for name, tensor in graph.places(graph.load(path)).items()}
+    return {name: tensor.data_type for name, tensor in edit.places(edit.load(path)).items()}
 
 
 def images() -> Any:
@@ -239,7 +240,7 @@ def test_a_weight_of_a_branch_that_is_too_large_is_found_by_name(tmp_path: Path)
 def test_what_the_converter_takes_for_granted_is_an_error_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph, "name_tensors", lambda model: None)  # so that it finds two tensors of one name
+    monkeypatch.setattr(edit, "name_tensors", lambda model: None)  # so that it finds two tensors of one name
     with pytest.raises(ConversionError, match="ONNX Runtime can't convert the model: AssertionError"):
         lowered(fp16, sibling(), tmp_path)
 
@@ -257,7 +258,7 @@ def test_masks_become_the_lowest_half(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", [fp16, bf16])
 def test_weights_above_2_gb_lie_beside_the_model(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "PROTOBUF_LIMIT", graph.ROOM_FOR_GRAPH)  # so that nothing fits
+    monkeypatch.setattr(onnx_file, "PROTOBUF_LIMIT", edit.ROOM_FOR_GRAPH)  # so that nothing fits
     outcome = lowered(recipe, classifier(), tmp_path)
     assert [file.name for file in outcome.export.files] == ["model.onnx", "model.onnx.data"]
     precise = answers(tmp_path / "source" / "model.onnx", x=images())
@@ -283,7 +284,7 @@ def test_what_fp16_loses_is_found_where_numbers_are_too_large_or_small(tmp_path:
 
 
 def test_where_onnx_runtime_crashes_a_twin_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "opens", lambda path: False)  # a stand-in for the crash of a larger model
+    monkeypatch.setattr(made, "opens", lambda path: False)  # a stand-in for the crash of a larger model
     outcome = lowered(fp16, classifier(), tmp_path)
     assert outcome.twin is not None
     assert not outcome.runs_here
@@ -296,12 +297,12 @@ def test_where_onnx_runtime_crashes_a_twin_answers(tmp_path: Path, monkeypatch: 
 def test_a_model_that_onnx_runtime_refuses_is_told_apart_from_a_crash(tmp_path: Path) -> None:
     path = onnx_files.write(str(tmp_path / "bad.onnx"), nodes=[node("Relu", "nowhere", "y")])
     with pytest.raises(ConversionError, match="ONNX Runtime can't open what was made"):
-        graph.opens(path)
+        made.opens(path)
 
 
 def test_modules_in_the_user_s_folder_are_not_those_of_onnx_runtime(tmp_path: Path, workdir: Path) -> None:
     (workdir / "onnxruntime.py").write_text("raise RuntimeError('taken from the folder')")
-    assert graph.opens(exported(classifier(), tmp_path).path)
+    assert made.opens(exported(classifier(), tmp_path).path)
 
 
 # BF16
@@ -312,7 +313,7 @@ def test_bf16_rounds_weights_to_nearest_and_twin_computes_the_same(tmp_path: Pat
     outcome = lowered(bf16, model, tmp_path)
     assert outcome.done == "3 of 3 weights are BF16, 2.5 kB -> 1.2 kB"
     assert outcome.export.signature == exported(model, tmp_path).signature
-    written = graph.places(graph.load(outcome.export.path))
+    written = edit.places(edit.load(outcome.export.path))
     for tensor in model.graph.initializer:
         wanted = numpy_helper.to_array(tensor).astype(bfloat16)
         np.testing.assert_array_equal(numpy_helper.to_array(written[tensor.name]), wanted)
@@ -324,7 +325,7 @@ def test_bf16_rounds_weights_to_nearest_and_twin_computes_the_same(tmp_path: Pat
 def test_every_tensor_of_the_twin_is_a_bf16(tmp_path: Path) -> None:
     outcome = lowered(bf16, classifier(), tmp_path)
     assert outcome.twin is not None
-    (values,) = tensors.tapped(outcome.twin, [{"x": images()}])
+    (values,) = taps.tapped(outcome.twin, [{"x": images()}])
     for name in ("conv", "relu", "pool", "flat", "y"):
         np.testing.assert_array_equal(values[name], values[name].astype(bfloat16).astype(np.float32), name)
     assert not np.array_equal(values["conv/exact"], values["conv"])
@@ -411,15 +412,15 @@ def test_other_outputs_than_before_are_refused(tmp_path: Path) -> None:
     changed = classifier()
     changed.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
     with pytest.raises(ConversionError, match=r"outputs y\[batch, 5\] of float32 became y\[1, 5\]"):
-        graph.described(graph.save(changed, tmp_path / "changed"), base)
+        made.described(edit.save(changed, tmp_path / "changed"), base)
 
 
 def test_nodes_without_names_get_the_same_ones_each_time(tmp_path: Path) -> None:
     model = rows(node("Relu", "x", "a", "twice"), node("Relu", "a", "b", "twice"), node("Relu", "b", "y"))
     model.graph.node[2].name = ""
     path = exported(model, tmp_path).path
-    names = [each.name for each in graph.load(path).graph.node]
-    assert names == [each.name for each in graph.load(path).graph.node]
+    names = [each.name for each in edit.load(path).graph.node]
+    assert names == [each.name for each in edit.load(path).graph.node]
     assert len(set(names)) == 3
     assert "" not in names
 
@@ -439,7 +440,7 @@ def linear(operator: str, terms: int, outputs: int, **attributes: Any) -> onnx.M
 
 def pruned(model: onnx.ModelProto, folder: Path, pruning: Pruning) -> tuple[dict[str, Any], str, float]:
     outcome, done, sparsity = prune.pruned(exported(model, folder), pruning, folder / "pruned")
-    read = {name: numpy_helper.to_array(tensor) for name, tensor in graph.places(graph.load(outcome.path)).items()}
+    read = {name: numpy_helper.to_array(tensor) for name, tensor in edit.places(edit.load(outcome.path)).items()}
     return read, done, sparsity
 
 
@@ -563,7 +564,7 @@ def test_transformers_are_fused_for_onnx_runtime_alone(tmp_path: Path) -> None:
     x = np.random.default_rng(2).standard_normal((2, 3, 8)).astype("float32")
     assert relative(answers(base.path, x=x), answers(fused.path, x=x)) < 1e-5
     plain, _ = simplify.simplified(base, tmp_path / "plain", for_tensorrt=True)
-    assert {each.domain for each in graph.load(plain.path).graph.node} == {""}
+    assert {each.domain for each in edit.load(plain.path).graph.node} == {""}
 
 
 def test_branches_survive_the_clean_up(tmp_path: Path) -> None:
@@ -575,7 +576,7 @@ def test_branches_survive_the_clean_up(tmp_path: Path) -> None:
 
 def test_a_type_that_the_opset_does_not_allow_is_refused(tmp_path: Path) -> None:
     path = lowered(bf16, classifier(), tmp_path).export.path
-    model = graph.load(path)
+    model = edit.load(path)
     model.opset_import[0].version = 20
     with pytest.raises(ConversionError, match="unsupported type"):
-        graph.check_types(graph.save(model, tmp_path / "older")[0])
+        made.check_types(edit.save(model, tmp_path / "older")[0])

@@ -13,9 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from generator.optimize import fp8
-from generator.options import fields
-from generator.options.fields import ConfigFile
-from generator.specs.tensors import Accuracy, Arrays, Choice, Signature, TensorSpec
+from generator.options import fields, names, resolve
+from generator.options.config_file import ConfigFile
+from generator.specs.findings import Accuracy
+from generator.specs.options import Choice
+from generator.specs.tensors import Arrays, Signature, TensorSpec
 from generator.verification import accuracy, datasets
 from generator.verification.inputs import Pool
 from generator.verification.verify import Run
@@ -29,8 +31,8 @@ LINEAR = ("--model", "numpy:linear", "--repository", "repo", "--max-batch-size",
 
 def choices(written: str, precision: str = "fp32") -> list[tuple[str, str]]:
     flags = {"backends": fields.parse_field("backends", written, "--backends"), "precision": precision}
-    _, resolved = fields.resolve(flags, ConfigFile(), "numpy:linear")
-    return [(str(choice), fields.published_name("m", resolved, choice)) for choice in resolved.backends]
+    _, resolved = resolve.resolve(flags, ConfigFile(), "numpy:linear")
+    return [(str(choice), names.published_name("m", resolved, choice)) for choice in resolved.backends]
 
 
 def test_a_backend_takes_a_precision_of_its_own_and_else_that_of_the_run() -> None:
@@ -53,8 +55,8 @@ def test_an_accelerator_is_told_in_the_name_as_triton_takes_it() -> None:
 
 def test_the_name_template_may_place_the_precision() -> None:
     flags = {"backends": (Choice("onnx", "fp16"),), "name_template": "{precision}-{model}"}
-    _, resolved = fields.resolve(flags, ConfigFile(), "numpy:linear")
-    assert fields.published_name("m", resolved, Choice("onnx", "fp16")) == "fp16-m"
+    _, resolved = resolve.resolve(flags, ConfigFile(), "numpy:linear")
+    assert names.published_name("m", resolved, Choice("onnx", "fp16")) == "fp16-m"
 
 
 def test_fp16_is_published_beside_fp32_and_says_what_it_is(generate: Generate) -> None:

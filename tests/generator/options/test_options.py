@@ -7,17 +7,12 @@ from typing import Any
 import pytest
 
 from generator.errors import OptionError
-from generator.options.fields import FIELDS, ConfigFile, load_config, parse_field, published_name, resolve
-from generator.specs.tensors import (
-    Calibration,
-    Choice,
-    InputShape,
-    Instances,
-    Options,
-    Pruning,
-    Tolerance,
-    VersionPolicy,
-)
+from generator.options.config_file import ConfigFile, load_config
+from generator.options.fields import FIELDS, parse_field
+from generator.options.names import published_name
+from generator.options.resolve import resolve
+from generator.specs.options import Calibration, Choice, Instances, Options, Pruning, Tolerance, VersionPolicy
+from generator.specs.tensors import InputShape
 from tests.conftest import Generate
 
 READINGS: list[tuple[str, Any, Any]] = [

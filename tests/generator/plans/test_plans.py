@@ -24,14 +24,15 @@ import pytest
 from onnx import helper
 
 from cli.commands.plans import plans
-from generator.backends import onnxruntime
 from generator.errors import OptionError, RepositoryError, VerificationError
-from generator.graphs import onnx_file
+from generator.graphs import onnx_file, runtime
 from generator.plans import config as plan_config
 from generator.plans import finish, status
 from generator.plans.reference import stand_in_model, write_reference
+from generator.plans.store import PlanStore
 from generator.repository.repository import Repository
-from generator.specs.tensors import Arrays, Tolerance
+from generator.specs.options import Tolerance
+from generator.specs.tensors import Arrays
 from generator.tensorrt import answers as plan_answers
 from generator.tensorrt.builder import Asked
 from generator.tensorrt.profiles import Profile
@@ -172,8 +173,8 @@ def test_a_plan_is_superseded_by_what_was_published_since(root: Path, run: Plans
     run("build", "-q")
     repository = Repository(root)
     with repository.staging() as staging, repository.locked():  # as if it had been prepared before
-        shutil.copytree(repository.plan_folder("linear"), staging / "linear")
-        repository.defer("linear", staging / "linear", replace(older, files={}))
+        shutil.copytree(PlanStore(repository).folder("linear"), staging / "linear")
+        PlanStore(repository).defer("linear", staging / "linear", replace(older, files={}))
     before = snapshot(root)
     (plan,) = run("status", "--json").report["plans"]
     assert (plan["status"], plan["changed"]) == ("superseded", ["version 1 was published since"])
@@ -196,11 +197,11 @@ def test_a_superseded_plan_is_prepared_anew_for_the_next_version(
     root: Path, workdir: Path, generate: Generate, run: Plans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generate(*TENSORRT)
-    assert Repository(root).plans.entries()["linear"].version == 1
+    assert PlanStore(Repository(root)).entries()["linear"].version == 1
     assert generate("--model", "numpy:linear", "--max-batch-size", "4", "--json").result["version"] == 1
     assert statuses(run("status", "--json")) == {"linear": "superseded"}
     assert generate(*TENSORRT).result["status"] == "deferred"
-    assert Repository(root).plans.entries()["linear"].version == 2
+    assert PlanStore(Repository(root)).entries()["linear"].version == 2
     assert statuses(run("status", "--json")) == {"linear": "pending"}
     monkeypatch.setenv("PATH", stand_ins.install(workdir / "stand-ins"))
     monkeypatch.setenv("STAND_IN_GPU", "8.9")
@@ -311,7 +312,7 @@ def test_a_plan_that_was_prepared_without_a_gpu_is_built_by_generate_where_there
 @pytest.mark.usefixtures("numpy_models")
 def test_what_an_earlier_release_has_prepared_is_prepared_again(root: Path, generate: Generate, run: Plans) -> None:
     generate(*TENSORRT)
-    lock = Repository(root).plans.lock
+    lock = PlanStore(Repository(root)).lock
     whole = lock.read_text()
     document = json.loads(whole)
     del document["plans"]["linear"]["inputs"]["sparse"]
@@ -460,7 +461,7 @@ def test_a_plan_that_fails_is_told_and_leaves_nothing(
 def test_one_failure_does_not_stop_the_others(root: Path, run: Plans) -> None:
     prepare(root, "one")
     prepare(root, "two")
-    (Repository(root).plan_folder("one") / "model.onnx").write_bytes(b"damaged")
+    (PlanStore(Repository(root)).folder("one") / "model.onnx").write_bytes(b"damaged")
     outcome = run("build", "--json", "-q")
     assert statuses(outcome) == {"one": "failed", "two": "published"}
     assert outcome.code == 6
@@ -587,7 +588,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(root: Path, run: Plans, ve
 @pytest.mark.parametrize("damage", ["{", "[]", '{"schema": 2, "plans": {"linear": {}}}'])
 def test_a_damaged_plans_lock_is_named(root: Path, run: Plans, verb: str, damage: str) -> None:
     prepare(root)
-    lock = Repository(root).plans.lock
+    lock = PlanStore(Repository(root)).lock
     lock.write_text(damage)
     outcome = run(verb)
     assert outcome.code == 6
@@ -620,7 +621,7 @@ def test_profiles_that_do_not_fit_are_refused_before_anything_is_lowered(
 
 def damage_entry(root: Path, *path: str, value: object) -> None:
     """Replace one value of the entry `linear`, found by the keys of ``path``."""
-    lock = Repository(root).plans.lock
+    lock = PlanStore(Repository(root)).lock
     document = json.loads(lock.read_text())
     place = document["plans"]["linear"]
     for key in path[:-1]:
@@ -685,7 +686,7 @@ def test_an_entry_that_says_what_no_release_writes_is_damaged_and_keeps_no_other
 
 def test_a_plans_lock_of_a_newer_release_is_left_alone(root: Path, run: Plans) -> None:
     prepare(root)
-    lock = Repository(root).plans.lock
+    lock = PlanStore(Repository(root)).lock
     lock.write_text(lock.read_text().replace('"schema": 2', '"schema": 3'))
     outcome = run("build")
     assert (outcome.code, outcome.err) == (
@@ -697,7 +698,7 @@ def test_a_plans_lock_of_a_newer_release_is_left_alone(root: Path, run: Plans) -
 @pytest.mark.usefixtures("gpu")
 def test_an_entry_of_an_earlier_release_is_told_and_not_built(root: Path, run: Plans) -> None:
     prepare(root)
-    lock = Repository(root).plans.lock
+    lock = PlanStore(Repository(root)).lock
     document = json.loads(lock.read_text())
     entry = document["plans"]["linear"]
     del entry["version"], entry["provenance"]["plans"]
@@ -716,7 +717,7 @@ def test_an_entry_of_an_earlier_release_is_told_and_not_built(root: Path, run: P
 @pytest.mark.parametrize("file", ["model.onnx", "config.pbtxt", "reference/reference.json"])
 def test_a_missing_file_of_a_prepared_plan_is_named(root: Path, run: Plans, file: str) -> None:
     prepare(root)
-    (Repository(root).plan_folder("linear") / file).unlink()
+    (PlanStore(Repository(root)).folder("linear") / file).unlink()
     assert statuses(run("status", "--json")) == {"linear": "damaged"}
     outcome = run("build", "-q")
     assert outcome.code == 6
@@ -765,7 +766,7 @@ def test_a_loose_limit_that_held_once_is_no_proof_for_the_default(
 
 def test_a_plan_without_a_proof_is_never_published(root: Path, run: Plans) -> None:
     prepare(root)
-    (Repository(root).plan_folder("linear") / "model.plan").write_text("hours of a GPU")
+    (PlanStore(Repository(root)).folder("linear") / "model.plan").write_text("hours of a GPU")
     assert statuses(run("build", "--json", "-q")) == {"linear": "deferred"}
     assert not root.exists()
 
@@ -774,7 +775,7 @@ def test_a_plan_without_a_proof_is_never_published(root: Path, run: Plans) -> No
 def test_a_built_plan_that_was_changed_afterwards_counts_for_nothing(root: Path, run: Plans) -> None:
     prepare(root)
     run("build", "-q")
-    plan = Repository(root).plan_folder("linear") / "model.cc89.plan"
+    plan = PlanStore(Repository(root)).folder("linear") / "model.cc89.plan"
     plan.unlink()
     plan.write_bytes(b"changed")
     (root / "linear/1/model.plan").unlink()
@@ -786,7 +787,7 @@ def test_a_built_plan_that_was_changed_afterwards_counts_for_nothing(root: Path,
 def test_a_built_plan_with_a_damaged_record_is_built_again(root: Path, run: Plans, damage: str) -> None:
     prepare(root)
     run("build", "-q")
-    (Repository(root).plan_folder("linear") / "model.cc89.plan.json").write_text(damage)
+    (PlanStore(Repository(root)).folder("linear") / "model.cc89.plan.json").write_text(damage)
     (root / "linear/1/model.plan").unlink()
     assert statuses(run("status", "--json")) == {"linear": "pending"}
     assert statuses(run("build", "--json", "-q")) == {"linear": "published"}
@@ -799,7 +800,7 @@ def test_a_built_plan_whose_record_has_the_wrong_types_counts_for_nothing(
 ) -> None:
     prepare(root)
     run("build", "-q")
-    record = Repository(root).plan_folder("linear") / "model.cc89.plan.json"
+    record = PlanStore(Repository(root)).folder("linear") / "model.cc89.plan.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), **changed}))
     shutil.rmtree(root)
     shutil.rmtree(Repository(root).state / "manifests")
@@ -985,7 +986,7 @@ def test_an_input_without_dimensions_is_asked_as_such(tmp_path: Path) -> None:
     signature = onnx_file.read_signature(scaled.graph)
     write_reference(tmp_path, path, signature, profiles, Tolerance(0.1))
     assert (tmp_path / "reference/0-in-1.bin").stat().st_size == 4
-    run = onnxruntime.open_model(path)
+    run = runtime.open_model(path)
     shapes: set[tuple[int, ...]] = set()
 
     def ask(asked: Sequence[Asked]) -> list[Arrays]:

@@ -17,7 +17,8 @@ from clients import connect
 from generator.errors import OptionError
 from generator.rendered import client_code
 from generator.repository.manifest import Manifest, Provenance, SourceRecord
-from generator.specs.tensors import Verification, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.findings import Verification
 from generator.triton import pbtxt
 from server import running_server
 from tests.conftest import PROJECT

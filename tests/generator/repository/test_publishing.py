@@ -18,8 +18,9 @@ from generator.errors import SourceError
 from generator.progress import Progress
 from generator.repository import repository as repository_module
 from generator.repository.repository import Repository
-from generator.sources.dynamic import SourceModel
-from generator.specs.tensors import Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
 from generator.system import files
 from tests import numpy_framework
 from tests.conftest import PROJECT, Generate, snapshot

@@ -21,13 +21,14 @@ import transformers
 from clients.images import load_image
 from generator import sources
 from generator.errors import OptionError, SourceError
-from generator.options.fields import ConfigFile, resolve
+from generator.options.config_file import ConfigFile
+from generator.options.resolve import resolve
 from generator.progress import Progress
 from generator.repository.repository import Repository
 from generator.sources import hf
-from generator.sources.dynamic import SourceModel
 from generator.sources.hf import folder as folders
 from generator.sources.hf import hub, images, inputs, tasks
+from generator.specs.source import SourceModel
 from generator.specs.tensors import InputShape
 from tests import stand_ins
 from tests.conftest import PROJECT, Generate, snapshot

@@ -19,14 +19,16 @@ import pytest
 
 from generator.errors import SourceError
 from generator.export.tensorflow.graph import LARGE
-from generator.options.fields import ConfigFile, resolve
+from generator.options.config_file import ConfigFile
+from generator.options.resolve import resolve
 from generator.progress import Progress
 from generator.sources import find, keras, savedmodel, tflite
 from generator.sources import tensorflow as sources
 from generator.sources.tensorflow.declared import declared_from
 from generator.sources.tensorflow.function import function_source
 from generator.sources.tensorflow.layers import keras_source
-from generator.specs.tensors import Options, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
 from generator.system import extras
 from generator.system.quiet import quiet
 from tests.conftest import PROJECT, Generate, Outcome, snapshot

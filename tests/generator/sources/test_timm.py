@@ -16,10 +16,12 @@ from PIL import Image
 
 from clients.images import load_image
 from generator.errors import SourceError
-from generator.options.fields import ConfigFile, parse_field, resolve
+from generator.options.config_file import ConfigFile
+from generator.options.fields import parse_field
+from generator.options.resolve import resolve
 from generator.progress import Progress
 from generator.sources import SOURCES
-from generator.sources.dynamic import SourceModel
+from generator.specs.source import SourceModel
 from generator.system.digests import sha256_of
 from tests.conftest import Generate, assert_refused, snapshot
 

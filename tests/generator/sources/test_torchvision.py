@@ -16,7 +16,8 @@ import torchvision
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from generator.options.fields import ConfigFile, resolve
+from generator.options.config_file import ConfigFile
+from generator.options.resolve import resolve
 from generator.progress import Progress
 from generator.sources import SOURCES
 from generator.specs.tensors import InputShape

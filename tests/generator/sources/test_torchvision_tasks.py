@@ -14,14 +14,18 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from clients.images import load_image
 from generator.errors import InputRefused, OptionError, SourceError
-from generator.options.fields import ConfigFile, parse_field, resolve
+from generator.options.config_file import ConfigFile
+from generator.options.fields import parse_field
+from generator.options.resolve import resolve
 from generator.progress import Progress
 from generator.sources import SOURCES, pytorch
-from generator.sources.dynamic import SourceModel
 from generator.sources.pytorch import pretrained
 from generator.sources.pytorch.steady import steady
 from generator.sources.torchvision import detectors
-from generator.specs.tensors import Arrays, Options, TensorSpec, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.options import Options
+from generator.specs.source import SourceModel
+from generator.specs.tensors import Arrays, TensorSpec
 from tests.conftest import Generate, snapshot
 
 DETECTOR, SEGMENTER = "ssdlite320_mobilenet_v3_large", "lraspp_mobilenet_v3_large"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from generator.errors import SourceError
+from generator.sources.pytorch import weights_size
 from generator.system import memory
 from tests.conftest import PROJECT
 
@@ -96,4 +97,4 @@ def test_the_weights_of_a_module_are_counted_without_making_them() -> None:
         layer = torch.nn.Linear(100_000, 100_000)
         return torch.nn.Sequential(layer, layer, torch.nn.BatchNorm1d(10))
 
-    assert memory.of_built(build) == 4 * (100_000**2 + 100_000 + 4 * 10) + 8
+    assert weights_size.of_built(build) == 4 * (100_000**2 + 100_000 + 4 * 10) + 8

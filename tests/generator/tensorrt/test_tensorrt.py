@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
+from generator.backends import tensorrt, tensorrt_accelerator
 from generator.errors import ConversionError, OptionError, VerificationError
-from generator.options.fields import ConfigFile, resolve
+from generator.graphs import runtime
+from generator.options.config_file import ConfigFile
+from generator.options.resolve import resolve
 from generator.progress import Progress
-from generator.repository.manifest import BuiltPlan, PlanProof
-from generator.specs.tensors import Arrays, Choice, Deferred, Export, Order, Pruning, Signature, TensorSpec, Tolerance
+from generator.specs.artifacts import Deferred, Export, Order
+from generator.specs.options import Choice, Pruning, Tolerance
+from generator.specs.plans import BuiltPlan, PlanProof
+from generator.specs.tensors import Arrays, Signature, TensorSpec
 from generator.tensorrt import builder, container, machine, plan_cache, plan_spec, ways, worker
 from generator.tensorrt.builder import Asked, Toolchain, build_plan
 from generator.tensorrt.machine import Machine
@@ -315,7 +319,7 @@ def tensorrt_host(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
 
     def stand_in_run(plan: Path, cases: Sequence[Asked], *, device: int | None = None) -> list[Arrays]:
         (plan.parent / "again.onnx").write_bytes(plan.read_bytes()[28:])
-        run = onnxruntime.open_model(plan.parent / "again.onnx")
+        run = runtime.open_model(plan.parent / "again.onnx")
         return [run(case.inputs) for case in cases]
 
     monkeypatch.setattr(builder, "build_plan", stand_in_build)
@@ -396,7 +400,7 @@ def write_double(folder: Path) -> Path:
 
 def test_every_bound_of_every_profile_is_asked(tmp_path: Path) -> None:
     onnx = write_double(tmp_path)
-    run = onnxruntime.open_model(onnx)
+    run = runtime.open_model(onnx)
     shapes: set[tuple[int, tuple[int, ...]]] = set()
 
     def ask(cases: Sequence[Asked]) -> list[Arrays]:
@@ -427,7 +431,7 @@ def test_a_plan_may_differ_by_what_its_precision_rounds_away(
     tmp_path: Path, precision: str, wrong: float, passes: bool
 ) -> None:
     onnx = write_double(tmp_path)
-    run = onnxruntime.open_model(onnx)
+    run = runtime.open_model(onnx)
 
     def ask(cases: Sequence[Asked]) -> list[Arrays]:
         return [{"y": run(case.inputs)["y"] * np.float32(1 + wrong)} for case in cases]

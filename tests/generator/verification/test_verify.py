@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from generator.errors import InputRefused, OptionError, VerificationError
-from generator.specs.tensors import Arrays, Domain, Signature, TensorSpec, Tolerance
+from generator.specs.options import Tolerance
+from generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
 from generator.verification import datasets, inputs, verify
 from tests.conftest import Generate
 

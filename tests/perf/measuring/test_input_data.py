@@ -12,7 +12,9 @@ import pytest
 from clients.models import Model, Tensor
 from generator.errors import OptionError
 from generator.repository.manifest import Manifest, Provenance, SourceRecord
-from generator.specs.tensors import Domain, TensorSpec, Verification, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.findings import Verification
+from generator.specs.tensors import Domain, TensorSpec
 from perf.measuring import input_data
 
 BERT = Model(

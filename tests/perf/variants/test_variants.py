@@ -17,7 +17,9 @@ from cli.commands import compare as compare_command
 from generator.errors import OptionError
 from generator.progress import Progress
 from generator.repository.manifest import Provenance, SourceRecord
-from generator.specs.tensors import Domain, TensorSpec, Verification, Weights
+from generator.specs.artifacts import Weights
+from generator.specs.findings import Verification
+from generator.specs.tensors import Domain, TensorSpec
 from generator.verification import accuracy
 from perf.variants import agreement, lineage
 from perf.variants.agreement import Agreement, Asked

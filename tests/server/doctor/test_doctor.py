@@ -377,7 +377,8 @@ def test_a_gpu_is_named_with_its_driver(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_it_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from cli.commands import doctor; from cli.terminal import errors; sys.argv = ['doctor', '--json']\n"
+        "import sys; from cli.commands import doctor; from cli.terminal import errors\n"
+        "sys.argv = ['doctor', '--json']\n"
         "errors.run(doctor.doctor, 'doctor')\n"
         "heavy = {'torch', 'torchvision', 'onnx', 'onnxruntime', 'tritonclient', 'numpy', 'grpc'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -1,43 +1,20 @@
-"""What every recipe does with an ONNX graph: read it, look through it, write it, and describe the outcome."""
+"""Reading, changing and writing ONNX graphs."""
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from generator.backends import onnxruntime
-from generator.errors import ConversionError, OptionError, nearest
+from generator.errors import ConversionError
 from generator.graphs import onnx_file
-from generator.sources.onnx import MODEL_FILE, graphs
-from generator.specs.tensors import Array, Export
-from generator.system import process
+from generator.graphs.walk import MODEL_FILE, graphs
+from generator.specs.tensors import Array
 
 # A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, and no weight.
 WEIGHT_ELEMENTS = 8
 DEFAULT_DOMAINS = ("", "ai.onnx")
-# Operators of quantized graphs, in ONNX and ONNX Runtime; and those whose names begin with QLinear.
-QUANTIZED = frozenset(
-    (
-        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"),
-        *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "QGemm", "QAttention"),
-    )
-)
 # The graph itself stays far below this; the rest of the 2 GiB of a protobuf message is for weights.
 ROOM_FOR_GRAPH = 64 << 20
-OPENING_SECONDS = 600
-# The backend's way to open a model, without its imports.
-OPENING = """
-import sys, onnxruntime
-options = onnxruntime.SessionOptions()
-options.log_severity_level = 4
-try:
-    onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-except Exception as error:
-    sys.exit(str(error).strip().partition("\\n")[0])
-"""
 # Before this IR, an initializer had to be an input, too.
 FIRST_IR_WITH_CONSTANTS = 4
 # Tensors of at least so many bytes go to the file of external data, where there is one.
@@ -140,65 +117,6 @@ def save(model: Any, folder: Path) -> tuple[Path, ...]:
     return path, data
 
 
-def described(files: tuple[Path, ...], base: Export, *notes: str) -> Export:
-    """Return what was made from ``base``: the same model to its callers, in other ``files``, the model's first.
-
-    Raises ConversionError where the outcome is no valid ONNX model, or has other inputs or outputs than ``base``.
-    """
-    import onnx
-
-    path = files[0]
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        raise ConversionError(f"what was made is no valid ONNX model: {_first_line(error)}") from error
-    model = onnx.load(str(path), load_external_data=False)
-    _check_signature(model, base)
-    return replace(
-        base, path=path, files=files, opset=opset_of(model), ir_version=model.ir_version, notes=(*base.notes, *notes)
-    )
-
-
-def check_types(path: Path) -> None:
-    """Raise ConversionError where an operator is given a type that its operator set does not allow."""
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ConversionError(f"the types of what was made are not allowed: {_first_line(error)}") from error
-
-
-def opens(path: Path) -> bool:
-    """Tell whether ONNX Runtime opens a model on a CPU as it will be served: False where it crashes.
-
-    It is tried in a process of its own. ONNX Runtime 1.31 ends with a segmentation fault in the optimizations
-    of some FP16 graphs, torchvision's ViT-B/16 among them: NchwcTransformer after MatmulTransposeFusion. Raises
-    ConversionError with its reason where ONNX Runtime refuses the model.
-    """
-    command = [sys.executable, "-P", "-c", OPENING, str(path)]  # -P: not the modules of the user's folder
-    try:
-        finished = process.run(command, timeout=OPENING_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise ConversionError(f"ONNX Runtime did not open what was made in {OPENING_SECONDS} s") from error
-    if finished.code > 0:
-        reason = onnxruntime.reason(RuntimeError(finished.last_words))
-        raise ConversionError(f"ONNX Runtime can't open what was made: {reason}")
-    return finished.code == 0
-
-
-def _check_signature(model: Any, base: Export) -> None:
-    """Compare names, types and shapes with the file of ``base``: its signature may know more than a file declares."""
-    import onnx
-
-    wanted = onnx_file.read_signature(onnx.load(str(base.path), load_external_data=False).graph)
-    got = onnx_file.read_signature(model.graph)
-    for role, before, after in (("inputs", wanted.inputs, got.inputs), ("outputs", wanted.outputs, got.outputs)):
-        if before != after:
-            was, became = (", ".join(f"{spec} of {spec.dtype}" for spec in specs) for specs in (before, after))
-            raise ConversionError(f"the model's {role} {was} became {became}")
-
-
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
@@ -278,13 +196,6 @@ def set_values(tensor: Any, values: Array) -> None:
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
-def megabytes(size: int) -> str:
-    """Say a number of bytes in MB, and small ones in kB or bytes."""
-    if size < 1e3:
-        return f"{size} bytes"
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
 def inferred(model: Any) -> Any:
     """Return the model with the type and shape of every tensor that ONNX can infer; ``model`` is used up.
 
@@ -359,21 +270,3 @@ def _tensor_type(declared: Any) -> Any:
     kind = declared.WhichOneof("value")
     inner = getattr(declared, kind) if kind in ("sequence_type", "optional_type") else None
     return declared.tensor_type if inner is None else _tensor_type(inner.elem_type)
-
-
-def refuse_quantized(model: Any, name: str) -> None:
-    """Raise ConversionError for a model whose numbers have 8 bits or less already; ``name`` is the precision wanted."""
-    for node in nodes(model):
-        if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
-            raise ConversionError(
-                f"the model is quantized already ({node.op_type} {node.name!r}), so {name} can't be made of it",
-                "Start from the FP32 model",
-            )
-
-
-def check_kept(model: Any, kept: Iterable[str]) -> None:
-    """Raise OptionError for the name of a node to keep that no node has."""
-    names = {node.name for node in nodes(model)}
-    for name in kept:
-        if name not in names:
-            raise OptionError(f"the model has no node {name!r} to keep precise", nearest(name, names))

@@ -1,0 +1,40 @@
+"""Reading the values inside an ONNX graph."""
+
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from generator.graphs import outline, runtime
+from generator.specs.tensors import Array, Arrays
+
+# What numpy can hold, as ONNX Runtime calls it: it hands out no BF16.
+FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+
+
+def tapped(path: Path, inputs: Iterable[Arrays], only: Collection[str] | None = None) -> Iterator[dict[str, Array]]:
+    """Run the ONNX model at ``path`` as it is written, on the CPU, and yield per input its tensors of floats by name.
+
+    These are its inputs, outputs and what nodes of its main graph give, or those in ``only``. For the length of the
+    runs a second model file lies beside the first, whose weights it shares.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tapped") as file:
+        file.write(_with_all_outputs(path, only).SerializeToString())
+        file.flush()
+        session = runtime.open_session(Path(file.name), optimized=False, mapped=True)
+        names = [output.name for output in session.get_outputs() if output.type in FLOATS]
+        for arrays in inputs:
+            found = {**arrays, **dict(zip(names, session.run(names, dict(arrays)), strict=True))}
+            yield {name: array for name, array in found.items() if array.dtype.kind == "f"}
+
+
+def _with_all_outputs(path: Path, only: Collection[str] | None) -> Any:
+    """Return the model with what its nodes give as outputs; ONNX Runtime infers their types."""
+    import onnx
+
+    model = outline.read(path)
+    known = {value.name for value in model.graph.output}
+    given = dict.fromkeys(name for node in model.graph.node for name in node.output if name and name not in known)
+    chosen = given if only is None else [name for name in given if name in only]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in chosen)
+    return model

@@ -1,0 +1,117 @@
+"""What a recipe has made: refused, checked and described."""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from generator.errors import ConversionError, OptionError, nearest
+from generator.graphs import onnx_file, runtime
+from generator.graphs.edit import _first_line, nodes, opset_of
+from generator.specs.artifacts import Export
+from generator.system import process
+
+# Operators of quantized graphs, in ONNX and ONNX Runtime; and those whose names begin with QLinear.
+QUANTIZED = frozenset(
+    (
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"),
+        *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "QGemm", "QAttention"),
+    )
+)
+OPENING_SECONDS = 600
+# The backend's way to open a model, without its imports.
+OPENING = """
+import sys, onnxruntime
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 4
+try:
+    onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+except Exception as error:
+    sys.exit(str(error).strip().partition("\\n")[0])
+"""
+
+
+def described(files: tuple[Path, ...], base: Export, *notes: str) -> Export:
+    """Return what was made from ``base``: the same model to its callers, in other ``files``, the model's first.
+
+    Raises ConversionError where the outcome is no valid ONNX model, or has other inputs or outputs than ``base``.
+    """
+    import onnx
+
+    path = files[0]
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(f"what was made is no valid ONNX model: {_first_line(error)}") from error
+    model = onnx.load(str(path), load_external_data=False)
+    _check_signature(model, base)
+    return replace(
+        base, path=path, files=files, opset=opset_of(model), ir_version=model.ir_version, notes=(*base.notes, *notes)
+    )
+
+
+def check_types(path: Path) -> None:
+    """Raise ConversionError where an operator is given a type that its operator set does not allow."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ConversionError(f"the types of what was made are not allowed: {_first_line(error)}") from error
+
+
+def opens(path: Path) -> bool:
+    """Tell whether ONNX Runtime opens a model on a CPU as it will be served: False where it crashes.
+
+    It is tried in a process of its own. ONNX Runtime 1.31 ends with a segmentation fault in the optimizations
+    of some FP16 graphs, torchvision's ViT-B/16 among them: NchwcTransformer after MatmulTransposeFusion. Raises
+    ConversionError with its reason where ONNX Runtime refuses the model.
+    """
+    command = [sys.executable, "-P", "-c", OPENING, str(path)]  # -P: not the modules of the user's folder
+    try:
+        finished = process.run(command, timeout=OPENING_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(f"ONNX Runtime did not open what was made in {OPENING_SECONDS} s") from error
+    if finished.code > 0:
+        reason = runtime.reason(RuntimeError(finished.last_words))
+        raise ConversionError(f"ONNX Runtime can't open what was made: {reason}")
+    return finished.code == 0
+
+
+def _check_signature(model: Any, base: Export) -> None:
+    """Compare names, types and shapes with the file of ``base``: its signature may know more than a file declares."""
+    import onnx
+
+    wanted = onnx_file.read_signature(onnx.load(str(base.path), load_external_data=False).graph)
+    got = onnx_file.read_signature(model.graph)
+    for role, before, after in (("inputs", wanted.inputs, got.inputs), ("outputs", wanted.outputs, got.outputs)):
+        if before != after:
+            was, became = (", ".join(f"{spec} of {spec.dtype}" for spec in specs) for specs in (before, after))
+            raise ConversionError(f"the model's {role} {was} became {became}")
+
+
+def megabytes(size: int) -> str:
+    """Say a number of bytes in MB, and small ones in kB or bytes."""
+    if size < 1e3:
+        return f"{size} bytes"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def refuse_quantized(model: Any, name: str) -> None:
+    """Raise ConversionError for a model whose numbers have 8 bits or less already; ``name`` is the precision wanted."""
+    for node in nodes(model):
+        if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
+            raise ConversionError(
+                f"the model is quantized already ({node.op_type} {node.name!r}), so {name} can't be made of it",
+                "Start from the FP32 model",
+            )
+
+
+def check_kept(model: Any, kept: Iterable[str]) -> None:
+    """Raise OptionError for the name of a node to keep that no node has."""
+    names = {node.name for node in nodes(model)}
+    for name in kept:
+        if name not in names:
+            raise OptionError(f"the model has no node {name!r} to keep precise", nearest(name, names))

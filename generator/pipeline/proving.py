@@ -1,0 +1,82 @@
+"""Loading, exporting and verifying one source model."""
+
+from pathlib import Path
+
+from generator import sources
+from generator.errors import VerificationError
+from generator.export import EXPORTERS
+from generator.graphs import runtime
+from generator.pipeline.job import Job
+from generator.progress import Progress
+from generator.specs.artifacts import Export
+from generator.specs.findings import Verification
+from generator.specs.options import Options
+from generator.system import memory
+from generator.verification import datasets, verify
+from generator.verification.datasets import Dataset
+from generator.verification.proven import Proven
+from generator.verification.remembered import Remembered
+from generator.verification.verify import Run
+
+
+def prove(job: Job, folder: Path, progress: Progress) -> Proven:
+    """Load the source, export it, and compare the two; the source's answers are kept for what is compared later."""
+    options = job.options
+    loader, name = sources.find(options.model)
+    memory.give_back()
+    with progress.step("load", f"loading {options.model}") as step:
+        source = loader.load(name, options, progress)
+        step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
+    with progress.step("export", "exporting to ONNX") as step:
+        export = EXPORTERS[source.framework].export(source, folder, options)
+        size = sum(file.stat().st_size for file in export.files) / 1e6
+        step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
+    memory.give_back()
+    reference = Remembered(source.run)
+    samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
+    verification = _verify(reference.ask, export, samples, options, progress)
+    max_batch_size, reasons = _served_batch(options, export, verification)
+    notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
+    for note in notes:
+        progress.warn(f"{job.name}: {note}")
+    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
+
+
+def _verify(run: Run, export: Export, samples: Dataset, options: Options, progress: Progress) -> Verification:
+    if not options.verify:
+        return Verification(
+            notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
+        )
+    with progress.step("verify", "verifying against the source") as step:
+        try:
+            found = verify.verify(
+                run,
+                runtime.open_model(export.path, mapped=True),
+                export.signature,
+                max_batch_size=options.max_batch_size,
+                seed=options.seed,
+                samples=samples.compared,
+                tolerance=options.tolerance,
+            )
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate" not in str(error):
+                raise
+            raise VerificationError(
+                f"not enough memory to verify at batch {options.max_batch_size}", "Lower --max-batch-size"
+            ) from error
+        ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
+        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}"
+    return found
+
+
+def _served_batch(options: Options, export: Export, verification: Verification) -> tuple[int, tuple[str, ...]]:
+    """Return the largest batch that Triton may form, and why it is 0 where the user asked for more."""
+    if not options.max_batch_size:
+        return 0, ()
+    unbatched = export.signature.required.unbatched
+    if unbatched:
+        tensors = ", ".join(map(str, unbatched))
+        return 0, (f"batching is off: {tensors} without the leading batch dimension that all others share",)
+    if verification.mixing:
+        return 0, (f"batching is off: samples of one batch influence each other in {', '.join(verification.mixing)}",)
+    return options.max_batch_size, ()

@@ -1,0 +1,6 @@
+"""The names of files in a model repository."""
+
+LABELS = "labels.txt"
+
+
+CONFIG = "config.pbtxt"
