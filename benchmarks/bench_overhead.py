@@ -16,12 +16,12 @@ from loads import setting, target
 from pairs import machine
 from served_models import MIDDLE, SMALL, write_mlp
 
-from perf.analyzer import export
-from perf.analyzer.command import Request, arguments
-from perf.analyzer.run import Setting, request_of, run
-from perf.measuring.target import Target
-from perf.results.loads import Load
-from server import running_server
+from modelrepo.perf.analyzer import export
+from modelrepo.perf.analyzer.command import Request, arguments
+from modelrepo.perf.analyzer.run import Setting, request_of, run
+from modelrepo.perf.measuring.target import Target
+from modelrepo.perf.results.loads import Load
+from modelrepo.server import running_server
 
 ROUNDS = 3 if "--quick" in sys.argv else 10
 SECONDS = 1.5

@@ -16,9 +16,9 @@ from pathlib import Path
 from pairs import BIN, machine
 from served_models import SMALL, write_mlp
 
-from generator.progress import Progress
-from server import running_server
-from server.binaries import runtime
+from modelrepo.generator.progress import Progress
+from modelrepo.server import running_server
+from modelrepo.server.binaries import runtime
 
 ROUNDS = 3 if "--quick" in sys.argv else 10
 
@@ -50,7 +50,14 @@ def function(repository: Path) -> float:
 def bare_import() -> float:
     """Return the seconds that Python takes to start and to import what `serve` imports."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import cli.commands.serve, generator.options.fields, server"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import modelrepo.cli.commands.serve, modelrepo.generator.options.fields, modelrepo.server",
+        ],
+        check=True,
+    )
     return time.perf_counter() - start
 
 

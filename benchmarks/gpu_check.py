@@ -24,8 +24,8 @@ from typing import Any
 
 from pairs import BIN, machine
 
-from generator.tensorrt import machine as gpu_machine
-from generator.triton.releases import NEWEST, release_named
+from modelrepo.generator.tensorrt import machine as gpu_machine
+from modelrepo.generator.triton.releases import NEWEST, release_named
 
 PRECISIONS = ("fp32", "fp16", "int8")
 GPU_RECORDS = Path(__file__).parent / "gpu"
@@ -127,7 +127,7 @@ def served(release: str, folder: Path, *, in_docker: bool) -> list[dict[str, Any
     names = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
     if not names or not in_docker:
         return [{"name": name, "skipped": "a Triton with the TensorRT backend needs docker"} for name in names]
-    from server import running_server
+    from modelrepo.server import running_server
 
     try:
         with running_server(repository, runtime="docker", release=release) as server:
@@ -141,7 +141,7 @@ def ask(name: str, folder: Path, url: str) -> dict[str, Any]:
     import numpy as np
     import onnxruntime
 
-    from clients import connect
+    from modelrepo.clients import connect
 
     onnx = folder / ".modelrepo/model_repository/plans" / name / "model.onnx"
     session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clients import connect
-from clients.settings import parse_url
-from generator.progress import Progress
-from generator.triton import releases
-from perf.analyzer.find import find
-from perf.analyzer.run import Setting, request_of, run
-from perf.measuring.target import Data, Target, prepare
-from perf.results.loads import Load
-from perf.results.results import Figures
-from server import Server
+from modelrepo.clients import connect
+from modelrepo.clients.settings import parse_url
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.triton import releases
+from modelrepo.perf.analyzer.find import find
+from modelrepo.perf.analyzer.run import Setting, request_of, run
+from modelrepo.perf.measuring.target import Data, Target, prepare
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Figures
+from modelrepo.server import Server
 
 
 @contextmanager

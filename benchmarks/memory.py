@@ -19,14 +19,14 @@ import psutil
 from pairs import machine
 
 LOOK_SECONDS = 0.02
-GENERATE = "import sys; from cli.entry import generate; sys.argv[0] = 'generate'; generate()"
-SCRIPT = "import torch, torch.onnx, torch.export, onnxscript, onnxruntime, generator.pipeline.generate"
+GENERATE = "import sys; from modelrepo.cli.entry import generate; sys.argv[0] = 'generate'; generate()"
+SCRIPT = "import torch, torch.onnx, torch.export, onnxscript, onnxruntime, modelrepo.generator.pipeline.generate"
 TORCH = f"{SCRIPT}, torchvision"
-ONNX = "import onnx, onnxruntime, generator.pipeline.generate"
+ONNX = "import onnx, onnxruntime, modelrepo.generator.pipeline.generate"
 HF = f"{TORCH}, transformers"
 # As `generate` imports Keras: with torch's compiler before it, where that is installed.
-TOGETHER = "from generator.sources import tensorflow; tensorflow.keras()"
-KERAS = f"{TOGETHER}; import tf2onnx, onnx_ir, onnxruntime, generator.pipeline.generate"
+TOGETHER = "from modelrepo.generator.sources import tensorflow; tensorflow.keras()"
+KERAS = f"{TOGETHER}; import tf2onnx, onnx_ir, onnxruntime, modelrepo.generator.pipeline.generate"
 
 
 @dataclass(frozen=True)

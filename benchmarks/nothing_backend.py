@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from server.backends import tensors
+from modelrepo.server.backends import tensors
 
 
 class TritonPythonModel:

@@ -21,16 +21,16 @@ from typing import Any
 import shapes
 from pairs import BIN, machine, run
 
-from generator.graphs.onnx_file import signature_of
-from generator.graphs.runtime import open_model, open_session
-from generator.optimize import recipe_of
-from generator.optimize.recipe import Request
-from generator.repository.manifest import Manifest
-from generator.repository.repository import Repository
-from generator.specs.artifacts import Export
-from generator.specs.tensors import Arrays
-from generator.verification import accuracy
-from generator.verification.datasets import Dataset, random_like
+from modelrepo.generator.graphs.onnx_file import signature_of
+from modelrepo.generator.graphs.runtime import open_model, open_session
+from modelrepo.generator.optimize import recipe_of
+from modelrepo.generator.optimize.recipe import Request
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.verification import accuracy
+from modelrepo.generator.verification.datasets import Dataset, random_like
 
 QUICK = "--quick" in sys.argv
 RESNET50 = ("--model", "resnet50", "--weights", "random", "--seed", "0", "--no-verify", "--live-check", "off")

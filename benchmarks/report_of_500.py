@@ -8,12 +8,12 @@ from importlib import metadata
 from pathlib import Path
 
 from pairs import machine
-
-from perf import report
-from perf.results import documents
-from perf.results.loads import Load
-from perf.results.results import Results
 from tests.perf.bench_results import BASE, measured, measurement, run
+
+from modelrepo.perf import report
+from modelrepo.perf.results import documents
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Results
 
 ROUNDS = 5
 

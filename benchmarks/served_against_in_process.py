@@ -19,10 +19,10 @@ from loads import measuring
 from pairs import machine
 from served_models import MIDDLE, SMALL, nothing_backend, write_mlp, write_resnet50
 
-from perf.results.results import Figures
-from server import running_server
-from server.binaries.runtime import TRITON_VERSION
-from server.binaries.wheels import PERF_ANALYZER
+from modelrepo.perf.results.results import Figures
+from modelrepo.server import running_server
+from modelrepo.server.binaries.runtime import TRITON_VERSION
+from modelrepo.server.binaries.wheels import PERF_ANALYZER
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 3 if QUICK else 9

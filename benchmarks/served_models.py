@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from pairs import BIN, run
 
-from server.running import local
+from modelrepo.server.running import local
 
 # Widths of perceptrons that take 0.04 ms and 1 to 2 ms in-process, on two cores.
 SMALL, MIDDLE = (784, 256, 10), (784, 2048, 2048, 10)

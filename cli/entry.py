@@ -3,12 +3,12 @@
 
 def generate() -> None:
     """Run `generate`."""
-    _start("cli.commands.generate", "generate")
+    _start("modelrepo.cli.commands.generate", "generate")
 
 
 def modelrepo() -> None:
     """Run `modelrepo`."""
-    _start("cli.main", "modelrepo")
+    _start("modelrepo.cli.main", "modelrepo")
 
 
 def _start(module: str, name: str) -> None:
@@ -21,7 +21,7 @@ def _start(module: str, name: str) -> None:
     try:
         from importlib import import_module
 
-        errors = import_module("cli.terminal.errors")
+        errors = import_module("modelrepo.cli.terminal.errors")
         code = errors.run(getattr(import_module(module), name), name)
         for stream in (sys.stdout, sys.stderr):
             if stream:  # closed by whoever started us

@@ -7,14 +7,14 @@ import click
 
 # verb -> the module whose function of the same name is the command, and its line in the help page.
 COMMANDS = {
-    "generate": ("cli.commands.generate", "Convert, verify and publish models."),
-    "models": ("cli.commands.models", "List what `generate --model` can be given."),
-    "serve": ("cli.commands.serve", "Run a real Triton on a model repository."),
-    "infer": ("cli.commands.infer", "Ask a served model, or one of a repository."),
-    "plans": ("cli.commands.plans", "Finish TensorRT plans: status, build, verify."),
-    "bench": ("cli.commands.bench", "Measure, compare and load-test what is served."),
-    "compare": ("cli.commands.compare", "Compare precisions and backends of one model."),
-    "doctor": ("cli.commands.doctor", "Tell what is here, what is missing, and how to get it."),
+    "generate": ("modelrepo.cli.commands.generate", "Convert, verify and publish models."),
+    "models": ("modelrepo.cli.commands.models", "List what `generate --model` can be given."),
+    "serve": ("modelrepo.cli.commands.serve", "Run a real Triton on a model repository."),
+    "infer": ("modelrepo.cli.commands.infer", "Ask a served model, or one of a repository."),
+    "plans": ("modelrepo.cli.commands.plans", "Finish TensorRT plans: status, build, verify."),
+    "bench": ("modelrepo.cli.commands.bench", "Measure, compare and load-test what is served."),
+    "compare": ("modelrepo.cli.commands.compare", "Compare precisions and backends of one model."),
+    "doctor": ("modelrepo.cli.commands.doctor", "Tell what is here, what is missing, and how to get it."),
 }
 
 

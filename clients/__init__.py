@@ -4,11 +4,11 @@ with GrpcClient("grpc://127.0.0.1:8001") as client:
     answer = client.infer("resnet50", images)["output"]
 """
 
-from clients.async_client import AsyncGrpcClient
-from clients.client import Client, GrpcClient, HttpClient, connect
-from clients.images import load_image
-from clients.models import Classification
-from clients.settings import Retry, Tls
+from modelrepo.clients.async_client import AsyncGrpcClient
+from modelrepo.clients.client import Client, GrpcClient, HttpClient, connect
+from modelrepo.clients.images import load_image
+from modelrepo.clients.models import Classification
+from modelrepo.clients.settings import Retry, Tls
 
 __all__ = [
     "AsyncGrpcClient",

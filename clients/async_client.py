@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from clients import plans
-from clients.batches import IN_FLIGHT, merge, split
-from clients.drive import run_async
-from clients.errors import SettingsError
-from clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
-from clients.inputs import Inputs
-from clients.models import Answer, Classification, IndexEntry, Model, Server, Statistics
-from clients.plans import Pause, Plan, Session, Step
-from clients.settings import ClientOptions, make_settings
+from modelrepo.clients import plans
+from modelrepo.clients.batches import IN_FLIGHT, merge, split
+from modelrepo.clients.drive import run_async
+from modelrepo.clients.errors import SettingsError
+from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
+from modelrepo.clients.inputs import Inputs
+from modelrepo.clients.models import Answer, Classification, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.plans import Pause, Plan, Session, Step
+from modelrepo.clients.settings import ClientOptions, make_settings
 
 _Result = TypeVar("_Result")
 
@@ -26,7 +26,7 @@ class AsyncGrpcClient:
     """
 
     def __init__(self, url: str, *, max_message_bytes: int = LARGEST_MESSAGE, **options: Unpack[ClientOptions]) -> None:
-        """Connect at the first call; SettingsError for what can't be used. See ``clients.settings.ClientOptions``."""
+        """Connect at the first call; SettingsError for what can't be used. See ``settings.ClientOptions``."""
         self._settings = make_settings(url, "grpc", **options)
         channel_arguments(self._settings.address, max_message_bytes)
         self._max_message_bytes = max_message_bytes

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from clients.errors import InputError
-from clients.inputs import Inputs, by_name
-from clients.models import Answer, Array, Model
+from modelrepo.clients.errors import InputError
+from modelrepo.clients.inputs import Inputs, by_name
+from modelrepo.clients.models import Answer, Array, Model
 
 IN_FLIGHT = 4
 

@@ -7,16 +7,16 @@ from time import sleep
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
-from clients import plans
-from clients.batches import IN_FLIGHT, merge, split
-from clients.drive import run
-from clients.errors import ClientError, SettingsError
-from clients.grpc_wire import LARGEST_MESSAGE, GrpcWire
-from clients.http_wire import HttpWire
-from clients.inputs import Inputs
-from clients.models import Answer, Array, Classification, IndexEntry, Model, Server, Statistics
-from clients.plans import Ask, Pause, Plan, Session, Step
-from clients.settings import ClientOptions, Settings, make_settings, parse_url
+from modelrepo.clients import plans
+from modelrepo.clients.batches import IN_FLIGHT, merge, split
+from modelrepo.clients.drive import run
+from modelrepo.clients.errors import ClientError, SettingsError
+from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire
+from modelrepo.clients.http_wire import HttpWire
+from modelrepo.clients.inputs import Inputs
+from modelrepo.clients.models import Answer, Array, Classification, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.plans import Ask, Pause, Plan, Session, Step
+from modelrepo.clients.settings import ClientOptions, Settings, make_settings, parse_url
 
 _Result = TypeVar("_Result")
 
@@ -51,7 +51,7 @@ class Client:
 
     Every method takes a ``deadline``: the seconds for the whole call, retries included. Without one the client's holds
     (60 s unless told otherwise). It is sent along as gRPC's deadline and as the request's timeout, which a dynamic
-    batcher obeys if its queue policy allows it. Every method raises ClientError's subclasses, see ``clients.errors``.
+    batcher obeys if its queue policy allows it. Every method raises ClientError's subclasses, see ``errors``.
     """
 
     def __init__(self, settings: Settings, wire: Wire) -> None:
@@ -113,7 +113,7 @@ class Client:
         """Ask a model, and return its outputs by name: all, or those named.
 
         ``inputs`` is a mapping by name, a list or tuple with one entry an input, or for a single input the array;
-        shapes include the batch dimension. Values are cast where they stay the same (see ``clients.inputs``), BYTES
+        shapes include the batch dimension. Values are cast where they stay the same (see ``inputs``), BYTES
         takes str and bytes and answers bytes. Outputs are read-only views of the answer where the protocol allows it.
         With ``shared_memory`` tensors pass through a region of /dev/shm instead of the connection; the server must
         run on this machine.
@@ -212,7 +212,7 @@ class GrpcClient(Client):
     """
 
     def __init__(self, url: str, *, max_message_bytes: int = LARGEST_MESSAGE, **options: Unpack[ClientOptions]) -> None:
-        """Connect at the first call; SettingsError for what can't be used. See ``clients.settings.ClientOptions``."""
+        """Connect at the first call; SettingsError for what can't be used. See ``settings.ClientOptions``."""
         settings = make_settings(url, "grpc", **options)
         super().__init__(settings, BlockingGrpcWire(settings, max_message_bytes))
 
@@ -221,11 +221,11 @@ class HttpClient(Client):
     """A client over HTTP: ``HttpClient("http://127.0.0.1:8000")``; with ``https://`` over TLS."""
 
     def __init__(self, url: str, **options: Unpack[ClientOptions]) -> None:
-        """Connect at the first call; SettingsError for what can't be used. See ``clients.settings.ClientOptions``."""
+        """Connect at the first call; SettingsError for what can't be used. See ``settings.ClientOptions``."""
         settings = make_settings(url, "http", **options)
         super().__init__(settings, HttpWire(settings))
 
 
 def connect(url: str, **options: Unpack[ClientOptions]) -> Client:
-    """Return the client that the URL's scheme asks for; see ``clients.settings.ClientOptions``."""
+    """Return the client that the URL's scheme asks for; see ``settings.ClientOptions``."""
     return GrpcClient(url, **options) if parse_url(url).protocol == "grpc" else HttpClient(url, **options)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from clients.plans import Plan, Step
+from modelrepo.clients.plans import Plan, Step
 
 _Result = TypeVar("_Result")
 

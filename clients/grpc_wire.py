@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from clients.errors import (
+from modelrepo.clients.errors import (
     ClientError,
     ConnectionLost,
     DeadlineExceeded,
@@ -16,10 +16,10 @@ from clients.errors import (
     SettingsError,
     UnknownModel,
 )
-from clients.models import Answer
-from clients.plans import Ask, Request
-from clients.settings import Address, Settings
-from clients.wire import make_inputs, make_outputs, read_answer
+from modelrepo.clients.models import Answer
+from modelrepo.clients.plans import Ask, Request
+from modelrepo.clients.settings import Address, Settings
+from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
 # The largest message that protobuf allows, and so the default limit: gRPC's own is 4 MB.
 LARGEST_MESSAGE = 2**31 - 1

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
-from clients.errors import (
+from modelrepo.clients.errors import (
     ClientError,
     ConnectionLost,
     DeadlineExceeded,
@@ -28,10 +28,10 @@ from clients.errors import (
     SettingsError,
     UnknownModel,
 )
-from clients.models import Answer
-from clients.plans import Ask, Request
-from clients.settings import Address, Settings, Tls
-from clients.wire import make_inputs, make_outputs, read_answer
+from modelrepo.clients.models import Answer
+from modelrepo.clients.plans import Ask, Request
+from modelrepo.clients.settings import Address, Settings, Tls
+from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
 CHUNK = 1 << 20
 HEADER_LENGTH = "Inference-Header-Content-Length"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.errors import DependencyError, InputError
+from modelrepo.clients.errors import DependencyError, InputError
 
 
 def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clients.errors import InputError, nearest
-from clients.models import Array, Model, Tensor
+from modelrepo.clients.errors import InputError, nearest
+from modelrepo.clients.models import Array, Model, Tensor
 
 Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | ArrayLike
 

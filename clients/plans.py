@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypeVar
 
-from clients import inputs as checking
-from clients.errors import (
+from modelrepo.clients import inputs as checking
+from modelrepo.clients.errors import (
     ClientError,
     ConnectionLost,
     InputError,
@@ -20,8 +20,8 @@ from clients.errors import (
     UnknownModel,
     nearest,
 )
-from clients.inputs import Inputs
-from clients.models import (
+from modelrepo.clients.inputs import Inputs
+from modelrepo.clients.models import (
     Answer,
     Array,
     Classification,
@@ -34,8 +34,8 @@ from clients.models import (
     read_server,
     read_statistics,
 )
-from clients.settings import Settings, check_deadline
-from clients.shared_memory import Region, predictable
+from modelrepo.clients.settings import Settings, check_deadline
+from modelrepo.clients.shared_memory import Region, predictable
 
 # Taking a shared-memory region back is tried for this long, also after the deadline.
 LAST_SECONDS = 1.0

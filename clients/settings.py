@@ -8,7 +8,7 @@ from random import uniform
 from typing import TypedDict
 from urllib.parse import urlsplit
 
-from clients.errors import SettingsError
+from modelrepo.clients.errors import SettingsError
 
 SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
 USUAL_PORTS = {"grpc": 8001, "http": 8000}

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from clients.errors import MessageTooLarge
-from clients.inputs import numpy_dtype
-from clients.models import Array, Model, Tensor
+from modelrepo.clients.errors import MessageTooLarge
+from modelrepo.clients.inputs import numpy_dtype
+from modelrepo.clients.models import Array, Model, Tensor
 
 ALIGNMENT = 64
 

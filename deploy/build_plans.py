@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from generator.tensorrt import answers as plan_answers
+    from modelrepo.generator.tensorrt import answers as plan_answers
 else:
     import plan_answers  # beside this file in the container, and nothing else of ours
 

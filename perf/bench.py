@@ -12,26 +12,26 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from generator.errors import ModelRepoError, OptionError, PerfError
-from generator.progress import Progress
-from generator.repository.repository import make_folders
-from generator.system import extras
-from generator.system.interrupts import interrupts_kept_back
-from generator.triton import releases
-from perf import report
-from perf.analyzer.find import Analyzer, Way, find
-from perf.analyzer.run import Setting
-from perf.frameworks import turns
-from perf.measuring import machine, rounds
-from perf.measuring.rounds import INTERRUPTED
-from perf.measuring.session import Session, opened, prepared
-from perf.measuring.target import Data, Target
-from perf.results.compare import compare
-from perf.results.loads import Load, Slo
-from perf.results.results import Figures, InProcess, Results
-from perf.scenarios import load_test
-from perf.scenarios.scenario import Scenario
-from server.binaries import wheels
+from modelrepo.generator.errors import ModelRepoError, OptionError, PerfError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.repository import make_folders
+from modelrepo.generator.system import extras
+from modelrepo.generator.system.interrupts import interrupts_kept_back
+from modelrepo.generator.triton import releases
+from modelrepo.perf import report
+from modelrepo.perf.analyzer.find import Analyzer, Way, find
+from modelrepo.perf.analyzer.run import Setting
+from modelrepo.perf.frameworks import turns
+from modelrepo.perf.measuring import machine, rounds
+from modelrepo.perf.measuring.rounds import INTERRUPTED
+from modelrepo.perf.measuring.session import Session, opened, prepared
+from modelrepo.perf.measuring.target import Data, Target
+from modelrepo.perf.results.compare import compare
+from modelrepo.perf.results.loads import Load, Slo
+from modelrepo.perf.results.results import Figures, InProcess, Results
+from modelrepo.perf.scenarios import load_test
+from modelrepo.perf.scenarios.scenario import Scenario
+from modelrepo.server.binaries import wheels
 
 Mode = Literal["measure", "scenario", "frameworks"]
 SECONDS = 3.0

@@ -1,10 +1,10 @@
 """What makes a run of `bench` a failure, and with which exit code."""
 
-from generator.errors import ModelRepoError, PerfError, ServerError
-from perf.measuring.rounds import INTERRUPTED, SERVER_GONE
-from perf.measuring.summary import best_within, judged_by
-from perf.results.loads import Slo
-from perf.results.results import Results
+from modelrepo.generator.errors import ModelRepoError, PerfError, ServerError
+from modelrepo.perf.measuring.rounds import INTERRUPTED, SERVER_GONE
+from modelrepo.perf.measuring.summary import best_within, judged_by
+from modelrepo.perf.results.loads import Slo
+from modelrepo.perf.results.results import Results
 
 
 class Interrupted(ModelRepoError):

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from generator.errors import OptionError, RepositoryError, ServerError, nearest
-from generator.progress import Progress
-from generator.triton import releases
-from server.binaries import runtime
-from server.running import docker, start
-from server.running.handle import ModelState, Ports, Server
-from server.running.plan import Control, Plan, needs_completion
+from modelrepo.generator.errors import OptionError, RepositoryError, ServerError, nearest
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.triton import releases
+from modelrepo.server.binaries import runtime
+from modelrepo.server.running import docker, start
+from modelrepo.server.running.handle import ModelState, Ports, Server
+from modelrepo.server.running.plan import Control, Plan, needs_completion
 
 __all__ = ["ModelState", "Ports", "RuntimeName", "Server", "running_server"]
 

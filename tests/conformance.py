@@ -27,15 +27,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from generator.errors import ConversionError, ModelRepoError, SourceError
-from generator.graphs import runtime
-from generator.options.config_file import ConfigFile
-from generator.options.resolve import resolve
-from generator.pipeline import generate
-from generator.pipeline.job import Job
-from generator.progress import Progress
-from server import running_server
-from server.running.handle import Server
+from modelrepo.generator.errors import ConversionError, ModelRepoError, SourceError
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.pipeline import generate
+from modelrepo.generator.pipeline.job import Job
+from modelrepo.generator.progress import Progress
+from modelrepo.server import running_server
+from modelrepo.server.running.handle import Server
 from tests.kept_rows import KeptRows
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -13,10 +13,10 @@ from typing import Any
 import click
 import pytest
 
-from cli.commands import generate as generate_command
-from cli.terminal import errors
-from generator.export import EXPORTERS
-from generator.sources import SOURCES
+from modelrepo.cli.commands import generate as generate_command
+from modelrepo.cli.terminal import errors
+from modelrepo.generator.export import EXPORTERS
+from modelrepo.generator.sources import SOURCES
 from tests import numpy_framework
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.errors import SourceError
-from generator.graphs import onnx_file
-from generator.progress import Progress
-from generator.specs.artifacts import Export, Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Array, Arrays, TensorSpec
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.artifacts import Export, Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 
 FORM, SUMMARY = "numpy:NAME", "models for tests"
 FRAMEWORKS = PACKAGES = ("numpy",)

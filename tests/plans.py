@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from generator.specs.tensors import Signature, TensorSpec
-from generator.tensorrt.machine import Gpu
-from generator.tensorrt.plan_spec import PlanSpec
-from generator.tensorrt.profiles import Profile
-from generator.triton.releases import RELEASES
+from modelrepo.generator.specs.tensors import Signature, TensorSpec
+from modelrepo.generator.tensorrt.machine import Gpu
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.tensorrt.profiles import Profile
+from modelrepo.generator.triton.releases import RELEASES
 
 L4 = Gpu(0, "NVIDIA L4", "8.9", "580.95.05", "GPU-4a1e")
 X, Y = TensorSpec("x", "float32", ("batch", 4)), TensorSpec("y", "float32", ("batch", 4))

@@ -8,21 +8,21 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.graphs import onnx_file
-from generator.plans.pending import PendingPlan
-from generator.plans.reference import write_reference
-from generator.plans.store import PlanStore
-from generator.repository.manifest import Provenance, SourceRecord
-from generator.repository.repository import Repository
-from generator.specs.artifacts import Weights
-from generator.specs.findings import Verification
-from generator.specs.options import Tolerance
-from generator.specs.tensors import Signature
-from generator.system.digests import record_files, sha256_of
-from generator.tensorrt.plan_spec import PlanSpec, container_command, trtexec_arguments
-from generator.tensorrt.profiles import Profile
-from generator.tensorrt.proof import plan_precision
-from generator.triton.releases import RELEASES
+from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.reference import write_reference
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.manifest import Provenance, SourceRecord
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.tensors import Signature
+from modelrepo.generator.system.digests import record_files, sha256_of
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec, container_command, trtexec_arguments
+from modelrepo.generator.tensorrt.profiles import Profile
+from modelrepo.generator.tensorrt.proof import plan_precision
+from modelrepo.generator.triton.releases import RELEASES
 
 RELEASE = RELEASES["26.08"]
 CONFIG = """# Generated for a test

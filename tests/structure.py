@@ -1,7 +1,7 @@
 """The structure of the project, measured from its imports: `python -m tests.structure` prints it.
 
-A room is a folder of ``generator/`` or another top-level folder, ``generator/errors.py`` and ``generator/progress.py``
-each count as one. CONTRIBUTING.md holds the one block that says which room may import which.
+A room is a folder of ``generator/`` or another top-level folder; ``generator/errors.py`` and ``generator/progress.py``
+are rooms of their own. CONTRIBUTING.md holds the one block that says which room may import which.
 """
 
 import ast
@@ -13,7 +13,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-PACKAGES = ("cli", "clients", "generator", "perf", "server")
+PACKAGE = "modelrepo"
+FOLDERS = ("cli", "clients", "generator", "perf", "server")
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,20 @@ class Import:
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module such as generator.specs.tensors."""
-    top, *rest = module.split(".")
+    """Return the room of a module such as modelrepo.generator.specs.tensors."""
+    _, top, *rest = module.split(".")
     return rest[0] if top == "generator" and rest else top
 
 
 def files() -> Iterator[Path]:
     """Yield every module of the product, by its path relative to the project."""
-    for package in PACKAGES:
-        yield from sorted(file.relative_to(PROJECT) for file in (PROJECT / package).rglob("*.py"))
+    for folder in FOLDERS:
+        yield from sorted(file.relative_to(PROJECT) for file in (PROJECT / folder).rglob("*.py"))
 
 
 def module_of(file: Path) -> str:
-    """Return the dotted name of a file of the project."""
-    return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+    """Return the name under which a file of the project is imported."""
+    return ".".join((PACKAGE, *file.with_suffix("").parts)).removesuffix(".__init__")
 
 
 def imports_of(file: Path) -> Iterator[Import]:
@@ -50,13 +51,16 @@ def imports_of(file: Path) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom) and node.module and _is_ours(node.module):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                path = PROJECT / inner.replace(".", "/")
-                is_module = path.is_dir() or path.with_suffix(".py").is_file()
-                yield Import(file, node.lineno, inner if is_module else node.module)
+                yield Import(file, node.lineno, inner if _is_module(inner) else node.module)
 
 
 def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] in PACKAGES
+    return module.startswith(f"{PACKAGE}.")
+
+
+def _is_module(name: str) -> bool:
+    path = PROJECT / name.removeprefix(f"{PACKAGE}.").replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def arrows() -> dict[tuple[str, str], list[Import]]:

@@ -11,19 +11,19 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.commands.bench import bench
-from cli.commands.compare import compare
-from cli.commands.generate import generate
-from cli.commands.infer import infer
-from cli.commands.models import models
-from cli.commands.serve import serve
-from generator.options.fields import FIELDS
-from generator.progress import Progress
-from generator.sources import SOURCES
-from generator.sources.catalogue import extras_of
-from generator.specs.options import Instances, Tolerance, VersionPolicy
-from generator.triton.releases import RELEASES
-from server.binaries import runtime
+from modelrepo.cli.commands.bench import bench
+from modelrepo.cli.commands.compare import compare
+from modelrepo.cli.commands.generate import generate
+from modelrepo.cli.commands.infer import infer
+from modelrepo.cli.commands.models import models
+from modelrepo.cli.commands.serve import serve
+from modelrepo.generator.options.fields import FIELDS
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import SOURCES
+from modelrepo.generator.sources.catalogue import extras_of
+from modelrepo.generator.specs.options import Instances, Tolerance, VersionPolicy
+from modelrepo.generator.triton.releases import RELEASES
+from modelrepo.server.binaries import runtime
 from tests.conftest import PROJECT
 from tests.served_models import write_repository
 
@@ -207,7 +207,7 @@ def test_every_link_of_every_page_leads_somewhere() -> None:
 
 
 def test_the_table_of_exit_codes_is_the_one_of_the_errors() -> None:
-    from generator import errors
+    from modelrepo.generator import errors
 
     classes: list[type[errors.ModelRepoError]] = [errors.ModelRepoError, *errors.ModelRepoError.__subclasses__()]
     codes = {each.exit_code for each in classes}
@@ -216,7 +216,7 @@ def test_the_table_of_exit_codes_is_the_one_of_the_errors() -> None:
 
 
 def test_help_answers_with_examples(golden: Callable[[str, str], None]) -> None:
-    run = subprocess.run([sys.executable, "-c", "from cli.entry import modelrepo; modelrepo()", "--help"],
+    run = subprocess.run([sys.executable, "-c", "from modelrepo.cli.entry import modelrepo; modelrepo()", "--help"],
                          capture_output=True, text=True, cwd=PROJECT, env={**os.environ, "COLUMNS": "100"})  # fmt: skip
     golden("modelrepo-help.txt", run.stdout)
     assert "generate" in run.stdout

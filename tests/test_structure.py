@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import structure
 from tests.conftest import PROJECT
 
-# A room, and what it must never import.
-FORBIDDEN = {
-    "generator": {"cli", "perf", "server"},
-    "clients": {"cli", "perf", "server", "generator"},
-    "server": {"cli", "perf"},
-    "perf": {"cli"},
-}
 HEAVY = {
     *("torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"),
     *("plotly", "plotext", "psutil", "prometheus_client"),
@@ -36,10 +30,36 @@ def imports(tree: ast.AST) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_imports_run_one_way(room: str) -> None:
-    for file in (PROJECT / room).rglob("*.py"):
-        assert not imports(ast.parse(file.read_text())) & FORBIDDEN[room], file
+def test_imports_run_one_way() -> None:
+    assert not structure.against(structure.order())
+
+
+def test_the_block_of_contributing_names_every_room_once() -> None:
+    named = [room for line in structure.order() for room in line]
+    assert sorted(named) == sorted({room for pair in structure.arrows() for room in pair})
+
+
+def test_an_import_against_the_direction_is_found() -> None:
+    upside_down = structure.order()[::-1]
+    assert "generator/pipeline/generate.py" in {str(each.file) for each in structure.against(upside_down)}
+
+
+def test_generator_holds_no_loose_modules() -> None:
+    loose = {file.name for file in (PROJECT / "generator").glob("*.py")}
+    assert loose == {"__init__.py", "errors.py", "progress.py"}
+
+
+def test_the_tests_lie_in_folders_that_mirror_the_rooms() -> None:
+    tests = PROJECT / "tests"
+    for file in tests.rglob("test_*.py"):
+        folder = file.parent.relative_to(tests)
+        assert folder.parts == () or folder.parts == ("coverage",) or (PROJECT / folder).is_dir(), file
+
+
+def test_our_packages_are_imported_as_modelrepo_only() -> None:
+    for folder in (*structure.FOLDERS, "benchmarks", "deploy", "tests"):
+        for file in (PROJECT / folder).rglob("*.py"):
+            assert not imports(ast.parse(file.read_text())) & set(structure.FOLDERS), file
 
 
 @pytest.mark.parametrize("room", ["cli", "clients", "generator", "perf"])
@@ -52,7 +72,7 @@ def test_heavy_packages_are_imported_inside_the_functions_that_use_them(room: st
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from cli.commands import generate; from cli.terminal import errors\n"
+        "import sys; from modelrepo.cli.commands import generate; from modelrepo.cli.terminal import errors\n"
         "sys.argv = ['generate', '--help']\n"
         "assert errors.run(generate.generate, 'generate') == 0\n"
         f"heavy = {HEAVY | {'numpy', 'rich'}} & set(sys.modules)\n"
@@ -74,14 +94,17 @@ def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     assert list(installed.glob("*.data/data/share/doc/modelrepo/docs/how-to/when-export-fails.md")), "messages name it"
+    assert {entry.name for entry in installed.iterdir() if entry.suffix == ""} == {"modelrepo"}
     script = (
-        "import generator.configuration.decisions as config, cli.main, generator.pipeline.generate, clients\n"
-        "from server.running import local\n"
-        "assert config.__file__.startswith(sys.path[0]), config.__file__\n"
-        "config.ConfigWriter()\n"
-        "assert (config.TEMPLATES / 'client.py.j2').is_file()\n"
-        "from perf.scenarios import scenario\n"
-        "assert scenario.read('ramp').phases and (config.TEMPLATES / 'report.html.j2').is_file()\n"
+        "import modelrepo.cli.main, modelrepo.generator.pipeline.generate, modelrepo.clients\n"
+        "from modelrepo.generator.configuration import writer\n"
+        "from modelrepo.generator.system.templates import TEMPLATES\n"
+        "from modelrepo.perf.scenarios import scenario\n"
+        "from modelrepo.server.running import local\n"
+        "assert writer.__file__.startswith(sys.path[0]), writer.__file__\n"
+        "writer.ConfigWriter()\n"
+        "assert (TEMPLATES / 'client.py.j2').is_file() and (TEMPLATES / 'report.html.j2').is_file()\n"
+        "assert scenario.read('ramp').phases\n"
         "assert local.backends() == ('onnxruntime',)\n"
         "assert (local.BACKENDS.parent / 'running/guardian.py').is_file()\n"
     )

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
-from generator.errors import OptionError
+from modelrepo.generator.errors import OptionError
 
 if TYPE_CHECKING:
-    from perf.bench import Mode, Options
-    from perf.results.loads import Arrivals, Load
-    from perf.scenarios.scenario import Scenario
+    from modelrepo.perf.bench import Mode, Options
+    from modelrepo.perf.results.loads import Arrivals, Load
+    from modelrepo.perf.scenarios.scenario import Scenario
 
 BATCH_SIZES = {"measure": "1", "scenario": "1", "frameworks": "1,4,8,16"}
 MODES = {"compare": "compare", "list": "scenario list", "scenario": "scenario", "frameworks": "frameworks"}
@@ -90,10 +90,10 @@ def bench(
     interval and with what a model differs from itself. The report, one HTML page with its twins in Markdown, CSV and
     JSON, goes to --output. Throughput counts samples a second, latencies are what a client waits for a request.
     """
-    from cli.terminal import bench_output
-    from cli.terminal.errors import client_errors, tell
-    from cli.terminal.report import Follower
-    from generator.progress import Progress
+    from modelrepo.cli.terminal import bench_output
+    from modelrepo.cli.terminal.errors import client_errors, tell
+    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.generator.progress import Progress
 
     mode = _mode(compare, scenario, frameworks)
     _refuse_ignored(mode, models, given)
@@ -104,8 +104,8 @@ def bench(
         bench_output.tell_scenarios(as_json=as_json)
         return
     options = _options(mode, models, scenario, given)
-    from perf.bench import bench as measure
-    from perf.failure import failure
+    from modelrepo.perf.bench import bench as measure
+    from modelrepo.perf.failure import failure
 
     with client_errors():
         results, page = measure(options, Progress(Follower(quiet)))
@@ -153,12 +153,12 @@ def _flag(name: str) -> str:
 
 def _options(mode: str, models: tuple[str, ...], scenario: str | None, given: dict[str, Any]) -> "Options":
     """Return what was asked for; OptionError for what can't be read."""
-    from generator.options.config_file import default_repository
-    from perf.bench import Options
-    from perf.measuring.session import parse_shapes
-    from perf.measuring.target import Data
-    from perf.results import loads
-    from perf.scenarios.scenario import read
+    from modelrepo.generator.options.config_file import default_repository
+    from modelrepo.perf.bench import Options
+    from modelrepo.perf.measuring.session import parse_shapes
+    from modelrepo.perf.measuring.target import Data
+    from modelrepo.perf.results import loads
+    from modelrepo.perf.scenarios.scenario import read
 
     if not models:
         raise OptionError("no model named", "Name one or more, as in: modelrepo bench resnet50_onnx")
@@ -201,7 +201,7 @@ def _check_scenario(playing: "Scenario", batch_sizes: tuple[int, ...], rates: tu
 
 
 def _loads(batch_sizes: tuple[int, ...], rates: tuple[float, ...], given: dict[str, Any]) -> "tuple[Load, ...]":
-    from perf.results.loads import Load, parse_concurrency
+    from modelrepo.perf.results.loads import Load, parse_concurrency
 
     arrivals: Arrivals = given["arrivals"] or "constant"
     if rates:

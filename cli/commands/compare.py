@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from generator.errors import OptionError
+from modelrepo.generator.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from perf.results.results import Comparison, Measurement
-    from perf.variants.variants import Compared, Options, Row
+    from modelrepo.perf.results.results import Comparison, Measurement
+    from modelrepo.perf.variants.variants import Compared, Options, Row
 
 NOTHING = "-"
 # How bench judges a ratio, as a sign behind it.
@@ -65,12 +65,12 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
     and in turn. Agreement is asked of the repository's ONNX files: how often classifiers name the same class, and of
     other models the largest difference, as a share of the answer's magnitude.
     """
-    from cli.terminal import tables
-    from cli.terminal.errors import client_errors, tell
-    from cli.terminal.report import Follower
-    from generator.progress import Progress
-    from perf.failure import failure
-    from perf.variants import variants
+    from modelrepo.cli.terminal import tables
+    from modelrepo.cli.terminal.errors import client_errors, tell
+    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.generator.progress import Progress
+    from modelrepo.perf.failure import failure
+    from modelrepo.perf.variants import variants
 
     options = _options(models, given)
     with client_errors():
@@ -91,10 +91,10 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
 
 
 def _options(models: tuple[str, ...], given: dict[str, Any]) -> "Options":
-    from generator.options.config_file import default_repository
-    from perf.measuring.session import parse_shapes
-    from perf.results.loads import parse_duration
-    from perf.variants.variants import Options
+    from modelrepo.generator.options.config_file import default_repository
+    from modelrepo.perf.measuring.session import parse_shapes
+    from modelrepo.perf.results.loads import parse_duration
+    from modelrepo.perf.variants.variants import Options
 
     if given["url"] is not None and "://" not in given["url"]:
         raise OptionError(f"the URL {given['url']!r} has no scheme", f"Write grpc://{given['url']}")
@@ -138,8 +138,8 @@ def _cells(row: "Row", baseline: "Row") -> dict[str, Any]:
     """Return a row's cells by their headings: texts, empty where there is no figure."""
     from rich.text import Text
 
-    from perf.report import units
-    from perf.variants.variants import size_ratio
+    from modelrepo.perf.report import units
+    from modelrepo.perf.variants.variants import size_ratio
 
     variant, first = row.variant, row is baseline
     smaller = None if first else size_ratio(variant, baseline.variant)
@@ -160,7 +160,7 @@ def _cells(row: "Row", baseline: "Row") -> dict[str, Any]:
 
 
 def _figure(measured: "Measurement | None", of: Any) -> str:
-    from perf.report import units
+    from modelrepo.perf.report import units
 
     if measured is None or measured.figures is None:
         return ""
@@ -171,7 +171,7 @@ def _ratio(comparison: "Comparison | None", first: bool) -> Any:
     """Return a ratio and the sign of its verdict."""
     from rich.text import Text
 
-    from perf.report import units
+    from modelrepo.perf.report import units
 
     if first:
         return " "
@@ -182,7 +182,7 @@ def _ratio(comparison: "Comparison | None", first: bool) -> Any:
 
 
 def _agreement(row: "Row") -> str:
-    from perf.report import units
+    from modelrepo.perf.report import units
 
     if row.agreement is None:
         return ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from server.doctor.doctor import Check
+    from modelrepo.server.doctor.doctor import Check
 
 STYLES = {"ok": "green", "missing": "yellow", "problem": "red"}
 PRINTED = ("name", "status", "found", "disables", "next_step")
@@ -27,10 +27,10 @@ def doctor(as_json: bool) -> None:
 
     Looks only: nothing is downloaded, started or changed.
     """
-    from cli.terminal.errors import tell
-    from generator.errors import ServerError
-    from server.doctor.doctor import judge
-    from server.doctor.machine import look
+    from modelrepo.cli.terminal.errors import tell
+    from modelrepo.generator.errors import ServerError
+    from modelrepo.server.doctor.doctor import judge
+    from modelrepo.server.doctor.machine import look
 
     checks = judge(look())
     print_json(checks) if as_json else print_table(checks)

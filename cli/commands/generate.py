@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from generator.errors import OptionError
-from generator.options import config_file, fields, resolve
-from generator.options.fields import FIELDS, Field
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.options import config_file, fields, resolve
+from modelrepo.generator.options.fields import FIELDS, Field
 
 if TYPE_CHECKING:
-    from generator.pipeline.gate import Gate
-    from generator.pipeline.job import Job
-    from generator.progress import Progress
+    from modelrepo.generator.pipeline.gate import Gate
+    from modelrepo.generator.pipeline.job import Job
+    from modelrepo.generator.progress import Progress
 
 EXAMPLES = """
 \b
@@ -72,9 +72,9 @@ def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, qu
     Without --model, every model of modelrepo.toml is generated. Flags win over the file. A model whose content
     would not change is left as it is, without being exported again.
     """
-    from cli.terminal import report
-    from generator.pipeline.generate import generate as run
-    from generator.progress import Progress
+    from modelrepo.cli.terminal import report
+    from modelrepo.generator.pipeline.generate import generate as run
+    from modelrepo.generator.progress import Progress
 
     jobs, repository = _jobs(given, config)
     progress = Progress(report.Follower(quiet))
@@ -92,14 +92,14 @@ def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Ite
     if mode == "off":
         yield None
         return
-    from server.checking.live_check import LiveCheck
+    from modelrepo.server.checking.live_check import LiveCheck
 
     with LiveCheck(mode, progress) as gate:
         yield gate
 
 
 def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]":
-    from generator.pipeline.job import Job
+    from modelrepo.generator.pipeline.job import Job
 
     file = config_file.load_config(config)
     flags = {

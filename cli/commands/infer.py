@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.terminal.errors import client_errors
-from generator.errors import OptionError, nearest
+from modelrepo.cli.terminal.errors import client_errors
+from modelrepo.generator.errors import OptionError, nearest
 
 if TYPE_CHECKING:
-    from generator.progress import Progress
+    from modelrepo.generator.progress import Progress
 
 TOP = 5
 EXAMPLES = """
@@ -63,12 +63,12 @@ def infer(
     The answer goes to stdout, as a table or truncated arrays; --json and --output-file give all of it. With --url a
     running server is asked, otherwise one is started on the repository for the one call.
     """
-    from cli.terminal.infer_answers import save, tell_classes, tell_outputs
-    from cli.terminal.infer_inputs import read_headers, read_image, read_inputs
-    from cli.terminal.report import Follower
-    from clients import connect
-    from generator.options import config_file
-    from generator.progress import Progress
+    from modelrepo.cli.terminal.infer_answers import save, tell_classes, tell_outputs
+    from modelrepo.cli.terminal.infer_inputs import read_headers, read_image, read_inputs
+    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.clients import connect
+    from modelrepo.generator.options import config_file
+    from modelrepo.generator.progress import Progress
 
     _check(model, inputs, image, top, output_file)
     if image is not None and output_file is None:
@@ -107,7 +107,7 @@ def _check(model: str, inputs: tuple[str, ...], image: Path | None, top: int | N
 @contextmanager
 def _server(repository: Path, model: str, progress: "Progress") -> Iterator[str]:
     """Serve the one model, and yield the URL."""
-    from server import running_server
+    from modelrepo.server import running_server
 
     if repository.is_dir() and not (repository / model / "config.pbtxt").is_file():
         names = [folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").is_file()]

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from generator.sources import SOURCES
+from modelrepo.generator.sources import SOURCES
 
 if TYPE_CHECKING:
-    from generator.sources.catalogue import Entry
+    from modelrepo.generator.sources.catalogue import Entry
 
 EXAMPLES = """
 \b
@@ -37,8 +37,8 @@ def models(pattern: str | None, source: str | None, as_json: bool) -> None:
     Without a PATTERN or a source this is a table of the sources. A PATTERN is a part of a name, or has the wildcards *,
     ? and []. Names are listed by the packages that have the models, which must be installed.
     """
-    from generator.sources import catalogue
-    from generator.system.extras import require
+    from modelrepo.generator.sources import catalogue
+    from modelrepo.generator.system.extras import require
 
     entries = catalogue.read([source] if source else SOURCES)
     if source and entries[0].missing:
@@ -83,7 +83,7 @@ def _print_sources(entries: "tuple[Entry, ...]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from cli.terminal.tables import show
+    from modelrepo.cli.terminal.tables import show
 
     table = Table("--model", "what", "models", "to install", box=None, pad_edge=False, header_style="bold")
     for entry in entries:

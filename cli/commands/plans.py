@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from generator.plans.finish import Report, Row
-    from generator.plans.status import Standing
+    from modelrepo.generator.plans.finish import Report, Row
+    from modelrepo.generator.plans.status import Standing
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 STYLES = {
@@ -61,7 +61,7 @@ def plans() -> None:
 @AS_JSON
 def status(repository: Path | None, as_json: bool) -> None:
     """Tell what is pending, built, published or stale; nothing is changed."""
-    from generator.plans import finish as story
+    from modelrepo.generator.plans import finish as story
 
     root = _root(repository)
     found = story.status(root)
@@ -92,9 +92,9 @@ def build(
     quiet: bool,
 ) -> None:
     """Build plans that are pending or stale, all or those named, prove them, and publish them."""
-    from cli.terminal.report import Follower
-    from generator.plans import finish as story
-    from generator.progress import Progress
+    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.generator.plans import finish as story
+    from modelrepo.generator.progress import Progress
 
     report = story.build(_root(repository), names, Progress(Follower(quiet)), wanted=where, rebuild=rebuild)
     _end(report, as_json, strict)
@@ -114,16 +114,16 @@ def verify(
     quiet: bool,
 ) -> None:
     """Run built or published plans again, and compare their answers with ONNX Runtime's; nothing is changed."""
-    from cli.terminal.report import Follower
-    from generator.plans import finish as story
-    from generator.progress import Progress
+    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.generator.plans import finish as story
+    from modelrepo.generator.progress import Progress
 
     report = story.verify(_root(repository), names, Progress(Follower(quiet)), wanted=where)
     _end(report, as_json, strict=False)
 
 
 def _root(repository: Path | None) -> Path:
-    from generator.options.config_file import default_repository
+    from modelrepo.generator.options.config_file import default_repository
 
     return repository or default_repository()
 
@@ -140,8 +140,8 @@ def _end(report: "Report", as_json: bool, strict: bool) -> None:
 
 
 def _tell_failures(report: "Report", strict: bool) -> int:
-    from cli.terminal.errors import INTERRUPTED, tell
-    from generator.errors import DeferredError, ModelRepoError
+    from modelrepo.cli.terminal.errors import INTERRUPTED, tell
+    from modelrepo.generator.errors import DeferredError, ModelRepoError
 
     failures: list[ModelRepoError] = []
     for row in report.rows:

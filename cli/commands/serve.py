@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from server import Server
+    from modelrepo.server import Server
 
 EXAMPLES = """
 \b
@@ -64,12 +64,12 @@ def serve(
     Without a container and without a GPU: ONNX models are served by ONNX Runtime on this machine's CPU, with their
     config.pbtxt as it is. The first time, Triton (55 MB) is downloaded into the user's cache.
     """
-    from cli.terminal import report
-    from generator.errors import OptionError
-    from generator.options import config_file
-    from generator.progress import Progress
-    from generator.triton import releases
-    from server import running_server
+    from modelrepo.cli.terminal import report
+    from modelrepo.generator.errors import OptionError
+    from modelrepo.generator.options import config_file
+    from modelrepo.generator.progress import Progress
+    from modelrepo.generator.triton import releases
+    from modelrepo.server import running_server
 
     if models and control in ("none", "poll"):
         raise OptionError(f"--model can't be combined with --control {control}", "Leave --control out")
@@ -123,8 +123,8 @@ def _tell(server: "Server", follower: Any, as_json: bool) -> None:
 
 def _wait(server: "Server") -> None:
     """Wait for an interrupt; ServerError where the server ended by itself."""
-    from generator.errors import ServerError
-    from server.running import handle, log
+    from modelrepo.generator.errors import ServerError
+    from modelrepo.server.running import handle, log
 
     code = server.wait()
     said = log.last_words(server.log_text())

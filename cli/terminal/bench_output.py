@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from cli.terminal import tables
-from generator.errors import ModelRepoError, PerfError
-from perf.report import terminal, verdict
-from perf.results import compare, documents
-from perf.results.results import Results
-from perf.scenarios import scenario
+from modelrepo.cli.terminal import tables
+from modelrepo.generator.errors import ModelRepoError, PerfError
+from modelrepo.perf.report import terminal, verdict
+from modelrepo.perf.results import compare, documents
+from modelrepo.perf.results.results import Results
+from modelrepo.perf.scenarios import scenario
 
 PLOT_WIDTH = 80
 COLOURS = {"good": "green", "bad": "red"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from generator.errors import ModelRepoError, OptionError, ServerError
-from generator.system.interrupts import INTERRUPTS
+from modelrepo.generator.errors import ModelRepoError, OptionError, ServerError
+from modelrepo.generator.system.interrupts import INTERRUPTS
 
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -40,7 +40,7 @@ def run(command: click.Command, name: str) -> int:
 @contextmanager
 def client_errors() -> Iterator[None]:
     """Give the clients' errors the exit codes of this program."""
-    from clients.errors import ClientError, DependencyError, InputError, SettingsError
+    from modelrepo.clients.errors import ClientError, DependencyError, InputError, SettingsError
 
     try:
         yield

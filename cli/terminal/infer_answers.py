@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from clients import Classification
-from clients.models import Answer, Array
-from generator.errors import OptionError
+from modelrepo.clients import Classification
+from modelrepo.clients.models import Answer, Array
+from modelrepo.generator.errors import OptionError
 
 # For each sample its best classes.
 Classes = Sequence[Sequence[Classification]]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from clients import load_image
-from clients.inputs import Inputs
-from generator.errors import OptionError
-from generator.repository.repository import Repository
+from modelrepo.clients import load_image
+from modelrepo.clients.inputs import Inputs
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.repository.repository import Repository
 
 
 def read_image(path: Path, repository: Path, model: str, version: str) -> Inputs:

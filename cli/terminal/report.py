@@ -14,12 +14,12 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from cli.terminal.errors import INTERRUPTED, tell
-from cli.terminal.tables import PIPE_WIDTH
-from generator.errors import DeferredError
-from generator.progress import Listener
-from generator.specs.findings import Optimization, Verification
-from generator.specs.report import Report, Result
+from modelrepo.cli.terminal.errors import INTERRUPTED, tell
+from modelrepo.cli.terminal.tables import PIPE_WIDTH
+from modelrepo.generator.errors import DeferredError
+from modelrepo.generator.progress import Listener
+from modelrepo.generator.specs.findings import Optimization, Verification
+from modelrepo.generator.specs.report import Report, Result
 
 STATUS_STYLES = {
     "published": "green",

@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
-from generator.specs.artifacts import Artifact, Deferred, Order, Settings
-from generator.specs.options import Instances, Options
-from generator.specs.tensors import Signature
+from modelrepo.generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
+from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Settings
+from modelrepo.generator.specs.options import Instances, Options
+from modelrepo.generator.specs.tensors import Signature
 
 
 class Backend(Protocol):

@@ -1,8 +1,8 @@
 """ONNX Runtime: serves the verified ONNX model as it is."""
 
-from generator.specs.artifacts import Artifact, Deferred, Order, Settings
-from generator.specs.options import Instances, Options
-from generator.specs.tensors import Signature
+from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Settings
+from modelrepo.generator.specs.options import Instances, Options
+from modelrepo.generator.specs.tensors import Signature
 
 TRITON_NAME = "onnxruntime"
 # One instance on whatever the host has; left out, Triton would start two on a CPU.

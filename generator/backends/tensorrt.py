@@ -6,13 +6,13 @@ is here, ``ways`` how it is built, ``making`` is the story of one plan.
 
 import shlex
 
-from generator.specs.artifacts import Deferred, Order
-from generator.specs.options import Instances
-from generator.system.digests import sha256_of
-from generator.tensorrt import plan_spec, profiles, ways
-from generator.tensorrt.machine import gpu_present
-from generator.tensorrt.plan_spec import PlanSpec
-from generator.tensorrt.settings import OPTIONS, PRECISIONS, settings
+from modelrepo.generator.specs.artifacts import Deferred, Order
+from modelrepo.generator.specs.options import Instances
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.tensorrt import plan_spec, profiles, ways
+from modelrepo.generator.tensorrt.machine import gpu_present
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.tensorrt.settings import OPTIONS, PRECISIONS, settings
 
 __all__ = ["INSTANCES", "OPTIONS", "PRECISIONS", "TRITON_NAME", "build", "gpu_present", "preferred_batch_sizes",
            "settings", "spec_of"]  # fmt: skip
@@ -50,7 +50,7 @@ def spec_of(order: Order) -> PlanSpec:
 
 
 def build(order: Order) -> Deferred:
-    """Return what decides the plan, and the command that builds it elsewhere: ``generator.plans`` builds it here.
+    """Return what decides the plan, and the command that builds it elsewhere; ``generator.plans`` builds it here.
 
     Raises OptionError for profiles that do not fit the model, and ConversionError where a way is wanted that is not
     possible here.

@@ -3,14 +3,14 @@
 The engines are built when a model is loaded, on the GPU that serves it, and kept in a cache that the server can write.
 """
 
-from generator.backends import onnxruntime
-from generator.errors import OptionError
-from generator.specs.artifacts import Artifact, Deferred, Order, Settings
-from generator.specs.options import Instances, Options
-from generator.specs.tensors import Signature
-from generator.tensorrt import profiles
-from generator.tensorrt.settings import smallest
-from generator.triton.releases import release_named
+from modelrepo.generator.backends import onnxruntime
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Settings
+from modelrepo.generator.specs.options import Instances, Options
+from modelrepo.generator.specs.tensors import Signature
+from modelrepo.generator.tensorrt import profiles
+from modelrepo.generator.tensorrt.settings import smallest
+from modelrepo.generator.triton.releases import release_named
 
 TRITON_NAME = onnxruntime.TRITON_NAME
 INSTANCES = Instances("KIND_GPU", 1)

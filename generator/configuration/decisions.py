@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from generator.backends import BACKENDS
-from generator.repository.layout import LABELS
-from generator.specs.options import Choice, Instances, Options, VersionPolicy
-from generator.specs.tensors import Signature, TensorSpec
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.repository.layout import LABELS
+from modelrepo.generator.specs.options import Choice, Instances, Options, VersionPolicy
+from modelrepo.generator.specs.tensors import Signature, TensorSpec
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from generator.configuration.decisions import ConfigPlan, ServedTensor
-from generator.errors import OptionError
-from generator.specs.options import VersionPolicy
-from generator.system.templates import TEMPLATE, TEMPLATES
-from generator.triton import pbtxt
+from modelrepo.generator.configuration.decisions import ConfigPlan, ServedTensor
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.options import VersionPolicy
+from modelrepo.generator.system.templates import TEMPLATE, TEMPLATES
+from modelrepo.generator.triton import pbtxt
 
 
 class ConfigWriter:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Protocol
 
-from generator.export import onnx, sklearn, tensorflow, torch
-from generator.specs.artifacts import Export
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
+from modelrepo.generator.export import onnx, sklearn, tensorflow, torch
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
 
 
 class Exporter(Protocol):

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, InputRefused, SourceError, Unsteady
-from generator.graphs import onnx_file, outline, runtime
-from generator.specs.artifacts import Export
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays, Dim, Signature, TensorSpec
-from generator.triton.releases import release_named
-from generator.verification.inputs import example, example_sizes
-from generator.verification.verify import Run
+from modelrepo.generator.errors import ConversionError, InputRefused, SourceError, Unsteady
+from modelrepo.generator.graphs import onnx_file, outline, runtime
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays, Dim, Signature, TensorSpec
+from modelrepo.generator.triton.releases import release_named
+from modelrepo.generator.verification.inputs import example, example_sizes
+from modelrepo.generator.verification.verify import Run
 
 
 def describe(

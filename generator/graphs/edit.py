@@ -5,10 +5,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import onnx_file
-from generator.graphs.walk import MODEL_FILE, graphs
-from generator.specs.tensors import Array
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.graphs.walk import MODEL_FILE, graphs
+from modelrepo.generator.specs.tensors import Array
 
 # A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, and no weight.
 WEIGHT_ELEMENTS = 8

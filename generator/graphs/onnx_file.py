@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from generator.graphs import outline
-from generator.specs.tensors import Dim, Signature, TensorSpec
+from modelrepo.generator.graphs import outline
+from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec
 
 # A protobuf message ends at 2 GiB; above it, ONNX keeps the weights in a file beside the model.
 PROTOBUF_LIMIT = 2**31 - 1

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, VerificationError, refused
-from generator.graphs import outline
-from generator.specs.tensors import Arrays
+from modelrepo.generator.errors import ConversionError, VerificationError, refused
+from modelrepo.generator.graphs import outline
+from modelrepo.generator.specs.tensors import Arrays
 
 
 class Runner:

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from generator.graphs import outline, runtime
-from generator.specs.tensors import Array, Arrays
+from modelrepo.generator.graphs import outline, runtime
+from modelrepo.generator.specs.tensors import Array, Arrays
 
 # What numpy can hold, as ONNX Runtime calls it: it hands out no BF16.
 FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")

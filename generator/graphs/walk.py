@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError
 
 # What Triton calls the model in its version folder.
 MODEL_FILE = "model.onnx"

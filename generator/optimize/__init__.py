@@ -4,15 +4,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from generator.optimize.recipe import Recipe
+    from modelrepo.generator.optimize.recipe import Recipe
 
 # Precision -> the module whose recipe makes it from FP32; imported when it is wanted, because options name all of them.
 RECIPES = {
-    "fp16": "generator.optimize.fp16",
-    "bf16": "generator.optimize.bf16",
-    "int8": "generator.optimize.int8",
-    "int8-dynamic": "generator.optimize.int8_dynamic",
-    "fp8": "generator.optimize.fp8",
+    "fp16": "modelrepo.generator.optimize.fp16",
+    "bf16": "modelrepo.generator.optimize.bf16",
+    "int8": "modelrepo.generator.optimize.int8",
+    "int8-dynamic": "modelrepo.generator.optimize.int8_dynamic",
+    "fp8": "modelrepo.generator.optimize.fp8",
 }
 PRECISIONS = ("fp32", *RECIPES)
 

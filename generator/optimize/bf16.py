@@ -5,12 +5,12 @@ from functools import cache
 from math import inf
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit
-from generator.optimize import half, made, rounding
-from generator.optimize.recipe import Lowered, Request
-from generator.specs.tensors import Array
-from generator.verification import comparison
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.optimize import half, made, rounding
+from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.specs.tensors import Array
+from modelrepo.generator.verification import comparison
 
 PRECISION = comparison.BF16
 MAX_ACCURACY_DROP = 0.01

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from generator.errors import VerificationError
-from generator.optimize.task import Task
-from generator.verification import datasets
-from generator.verification.accuracy import ENOUGH, GENERATED
-from generator.verification.datasets import NOTHING, Dataset
-from generator.verification.verify import usable
+from modelrepo.generator.errors import VerificationError
+from modelrepo.generator.optimize.task import Task
+from modelrepo.generator.verification import datasets
+from modelrepo.generator.verification.accuracy import ENOUGH, GENERATED
+from modelrepo.generator.verification.datasets import NOTHING, Dataset
+from modelrepo.generator.verification.verify import usable
 
 # Of data that is calibrated with, this share is kept back to measure on.
 HELD_OUT = 0.25

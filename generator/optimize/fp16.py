@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit
-from generator.optimize import half, made, rounding
-from generator.optimize.recipe import Lowered, Request
-from generator.verification import comparison
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.optimize import half, made, rounding
+from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.verification import comparison
 
 PRECISION = comparison.FP16
 MAX_ACCURACY_DROP = 0.01

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, OptionError
-from generator.graphs import edit
-from generator.optimize import made, qdq, tensors
-from generator.optimize.recipe import Lowered, Request
-from generator.specs.options import Tolerance
-from generator.specs.tensors import Arrays
-from generator.system import process
-from generator.verification.comparison import Precision
+from modelrepo.generator.errors import ConversionError, OptionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.optimize import made, qdq, tensors
+from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.system import process
+from modelrepo.generator.verification.comparison import Precision
 
 # An FP8 of 4 bits of exponent has 4 bits of precision: a value is rounded by up to 6% of itself at every layer, and
 # errors average out in its sums.

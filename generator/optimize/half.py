@@ -4,10 +4,10 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit
-from generator.graphs.walk import graphs
-from generator.optimize import made
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.graphs.walk import graphs
+from modelrepo.generator.optimize import made
 
 # Operators that move values and change none: there is nothing to gain from keeping one precise.
 MOVING = frozenset(

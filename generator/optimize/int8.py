@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit
-from generator.graphs.onnx_file import PROTOBUF_LIMIT
-from generator.optimize import made, qdq, tensors
-from generator.optimize.recipe import Lowered, Request
-from generator.optimize.silence import silent
-from generator.specs.tensors import Arrays
-from generator.verification import comparison
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.graphs.onnx_file import PROTOBUF_LIMIT
+from modelrepo.generator.optimize import made, qdq, tensors
+from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.silence import silent
+from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.verification import comparison
 
 PRECISION = comparison.INT8
 MAX_ACCURACY_DROP = 0.03

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit
-from generator.optimize import half, made, qdq
-from generator.optimize.recipe import Lowered, Request
-from generator.optimize.silence import silent
-from generator.verification import comparison
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.optimize import half, made, qdq
+from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.silence import silent
+from modelrepo.generator.verification import comparison
 
 PRECISION = comparison.INT8
 MAX_ACCURACY_DROP = 0.03

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from generator.errors import InputRefused, VerificationError
-from generator.optimize.task import Task
-from generator.specs.findings import Accuracy, Verification
-from generator.specs.options import Tolerance
-from generator.verification import accuracy
-from generator.verification.datasets import Dataset
-from generator.verification.verify import Run, SourceFault, verify
+from modelrepo.generator.errors import InputRefused, VerificationError
+from modelrepo.generator.optimize.task import Task
+from modelrepo.generator.specs.findings import Accuracy, Verification
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.verification import accuracy
+from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.verify import Run, SourceFault, verify
 
 # How far a pruned model may move that has no accuracy, because its outputs rank nothing: a share of their magnitude.
 PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, OptionError, nearest
-from generator.graphs import onnx_file, runtime
-from generator.graphs.edit import _first_line, nodes, opset_of
-from generator.specs.artifacts import Export
-from generator.system import process
+from modelrepo.generator.errors import ConversionError, OptionError, nearest
+from modelrepo.generator.graphs import onnx_file, runtime
+from modelrepo.generator.graphs.edit import _first_line, nodes, opset_of
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.system import process
 
 # Operators of quantized graphs, in ONNX and ONNX Runtime; and those whose names begin with QLinear.
 QUANTIZED = frozenset(

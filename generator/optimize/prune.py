@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit
-from generator.graphs.walk import graphs
-from generator.optimize import made
-from generator.specs.artifacts import Export
-from generator.specs.options import Pruning
-from generator.specs.tensors import Array
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.graphs.walk import graphs
+from modelrepo.generator.optimize import made
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Pruning
+from modelrepo.generator.specs.tensors import Array
 
 GROUP, ZEROS_OF_GROUP = 4, 2
 

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit, taps
-from generator.optimize import half, made, rounding, tensors
-from generator.optimize.recipe import Request
-from generator.optimize.silence import silent
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit, taps
+from modelrepo.generator.optimize import half, made, rounding, tensors
+from modelrepo.generator.optimize.recipe import Request
+from modelrepo.generator.optimize.silence import silent
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # The operators that compute with weights, and nearly all of what a model computes.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from generator.specs.artifacts import Export
-from generator.verification.comparison import Precision
-from generator.verification.inputs import Pool
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.verification.comparison import Precision
+from modelrepo.generator.verification.inputs import Pool
 
 
 @dataclass(frozen=True)

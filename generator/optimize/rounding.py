@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.graphs import edit, taps
-from generator.graphs.walk import MODEL_FILE, graphs
-from generator.optimize import half, tensors
-from generator.optimize.recipe import Request
-from generator.specs.tensors import Array
+from modelrepo.generator.graphs import edit, taps
+from modelrepo.generator.graphs.walk import MODEL_FILE, graphs
+from modelrepo.generator.optimize import half, tensors
+from modelrepo.generator.optimize.recipe import Request
+from modelrepo.generator.specs.tensors import Array
 
 SHADOW = "/rounded"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from generator.system.quiet import quiet
+from modelrepo.generator.system.quiet import quiet
 
 # As ONNX Runtime counts: warnings and worse, which is its default, and what ends the process.
 WARNING, FATAL = 2, 4

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs import edit
-from generator.optimize import made
-from generator.optimize.silence import silent
-from generator.specs.artifacts import Export
-from generator.system.extras import need
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs import edit
+from modelrepo.generator.optimize import made
+from modelrepo.generator.optimize.silence import silent
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.system.extras import need
 
 CONTRIB = "com.microsoft"
 # ONNX Runtime's fusions for BERT and its like find those of vision transformers, too.

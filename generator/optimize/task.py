@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.optimize.recipe import Recipe
-from generator.progress import Progress
-from generator.specs.options import Choice, Options, Tolerance
-from generator.verification.comparison import Precision
-from generator.verification.proven import Proven
+from modelrepo.generator.optimize.recipe import Recipe
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.options import Choice, Options, Tolerance
+from modelrepo.generator.verification.comparison import Precision
+from modelrepo.generator.verification.proven import Proven
 
 # Answers of a pruned model are others, and judged by its accuracy: of all distances only NaN and infinity are refused.
 PRUNED = Precision(Tolerance(relative=1e9), rounding=1e9)

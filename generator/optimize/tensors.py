@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from generator.errors import ConversionError, VerificationError
-from generator.graphs import runtime
-from generator.optimize.recipe import Request
-from generator.specs.tensors import Arrays, Signature
-from generator.verification.inputs import Pool, generated
-from generator.verification.verify import usable
+from modelrepo.generator.errors import ConversionError, VerificationError
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.optimize.recipe import Request
+from modelrepo.generator.specs.tensors import Arrays, Signature
+from modelrepo.generator.verification.inputs import Pool, generated
+from modelrepo.generator.verification.verify import usable
 
 # Inputs to measure on where the user gives none: those whose answers say most, of three random ones and a large one.
 FAMILIES = ("random 1", "random 2", "random 3", "large (x10)")

@@ -5,21 +5,21 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
-from generator.errors import ConversionError, VerificationError
-from generator.graphs import runtime
-from generator.optimize import prune, recipe_of, simplify
-from generator.optimize.data import Data, gather
-from generator.optimize.judging import Judgement, judge
-from generator.optimize.recipe import Lowered, Request
-from generator.optimize.task import Task
-from generator.progress import Progress
-from generator.specs.artifacts import Export
-from generator.specs.findings import Optimization
-from generator.specs.options import Choice, Options
-from generator.triton.releases import release_named
-from generator.verification.proven import Proven
-from generator.verification.remembered import Remembered
-from generator.verification.verify import Run
+from modelrepo.generator.errors import ConversionError, VerificationError
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.optimize import prune, recipe_of, simplify
+from modelrepo.generator.optimize.data import Data, gather
+from modelrepo.generator.optimize.judging import Judgement, judge
+from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.task import Task
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.findings import Optimization
+from modelrepo.generator.specs.options import Choice, Options
+from modelrepo.generator.triton.releases import release_named
+from modelrepo.generator.verification.proven import Proven
+from modelrepo.generator.verification.remembered import Remembered
+from modelrepo.generator.verification.verify import Run
 
 # The layers that lose most, which a message names.
 NAMED = 3

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator import sources
-from generator.errors import OptionError, nearest
-from generator.options.fields import FIELDS, parse_field
-from generator.options.names import check_name
+from modelrepo.generator import sources
+from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.options.fields import FIELDS, parse_field
+from modelrepo.generator.options.names import check_name
 
 CONFIG_NAME = "modelrepo.toml"
 

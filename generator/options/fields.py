@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.backends import BACKENDS
-from generator.errors import OptionError
-from generator.optimize import PRECISIONS
-from generator.options.parsers import (
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.optimize import PRECISIONS
+from modelrepo.generator.options.parsers import (
     _backends,
     _boolean,
     _calibration,
@@ -34,11 +34,11 @@ from generator.options.parsers import (
     _tolerance,
     _version_policy,
 )
-from generator.specs.options import Calibration, Choice, VersionPolicy
-from generator.specs.written import input_shapes
-from generator.specs.written import integer as _integer
-from generator.specs.written import text as _text
-from generator.triton import releases
+from modelrepo.generator.specs.options import Calibration, Choice, VersionPolicy
+from modelrepo.generator.specs.written import input_shapes
+from modelrepo.generator.specs.written import integer as _integer
+from modelrepo.generator.specs.written import text as _text
+from modelrepo.generator.triton import releases
 
 
 @dataclass(frozen=True)

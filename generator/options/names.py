@@ -2,8 +2,8 @@
 
 import re
 
-from generator.errors import OptionError
-from generator.specs.options import Choice, Options
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.options import Choice, Options
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

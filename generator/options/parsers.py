@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.backends import BACKENDS
-from generator.errors import OptionError, nearest
-from generator.optimize import PRECISIONS
-from generator.options.names import check_name
-from generator.specs.options import Calibration, Choice, Instances, Pruning, Ranges, Tolerance, VersionPolicy
-from generator.specs.written import integer as _integer
-from generator.specs.written import items as _items
-from generator.specs.written import text as _text
-from generator.triton import releases
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.optimize import PRECISIONS
+from modelrepo.generator.options.names import check_name
+from modelrepo.generator.specs.options import Calibration, Choice, Instances, Pruning, Ranges, Tolerance, VersionPolicy
+from modelrepo.generator.specs.written import integer as _integer
+from modelrepo.generator.specs.written import items as _items
+from modelrepo.generator.specs.written import text as _text
+from modelrepo.generator.triton import releases
 
 INSTANCE_KINDS = ("auto", "cpu", "gpu", "model")
 

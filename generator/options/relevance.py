@@ -1,9 +1,9 @@
 """Which options have no effect on a model."""
 
-from generator import sources
-from generator.backends import BACKENDS
-from generator.optimize import recipe_of
-from generator.specs.options import Choice, Options
+from modelrepo.generator import sources
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.optimize import recipe_of
+from modelrepo.generator.specs.options import Choice, Options
 
 
 def idle(choice: Choice, options: Options) -> set[str]:

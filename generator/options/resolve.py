@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from generator import sources
-from generator.backends import BACKENDS
-from generator.errors import OptionError
-from generator.options.config_file import ConfigFile
-from generator.options.fields import FIELDS
-from generator.options.names import check_name, published_name
-from generator.options.relevance import idle, idle_for_source
-from generator.specs.options import Options
-from generator.triton import releases
+from modelrepo.generator import sources
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.fields import FIELDS
+from modelrepo.generator.options.names import check_name, published_name
+from modelrepo.generator.options.relevance import idle, idle_for_source
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.triton import releases
 
 PLANS_ONLY = "It is for TensorRT plans: --backends tensorrt"
 # What an option is for that some models have no use for.

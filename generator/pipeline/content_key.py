@@ -7,15 +7,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from generator import sources
-from generator.errors import SourceError
-from generator.export import EXPORTERS
-from generator.optimize import recipe_of
-from generator.options.relevance import idle
-from generator.sources.formats import refuse_pipe
-from generator.specs.options import Calibration, Choice, Options
-from generator.system.digests import digest_tree, sha256_of
-from generator.system.templates import TEMPLATE, TEMPLATES
+from modelrepo.generator import sources
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.export import EXPORTERS
+from modelrepo.generator.optimize import recipe_of
+from modelrepo.generator.options.relevance import idle
+from modelrepo.generator.sources.formats import refuse_pipe
+from modelrepo.generator.specs.options import Calibration, Choice, Options
+from modelrepo.generator.system.digests import digest_tree, sha256_of
+from modelrepo.generator.system.templates import TEMPLATE, TEMPLATES
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
 NOT_CONTENT = (

@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from generator.repository.repository import StagedModel
-from generator.specs.findings import Live
-from generator.specs.options import Options
-from generator.verification.proven import Proven
+from modelrepo.generator.repository.repository import StagedModel
+from modelrepo.generator.specs.findings import Live
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.verification.proven import Proven
 
 
 class Gate(Protocol):

@@ -4,25 +4,25 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from generator import sources
-from generator.configuration.writer import ConfigWriter
-from generator.errors import ModelRepoError, OptionError, RepositoryError
-from generator.optimize.variant import Variants
-from generator.pipeline import rows, standing
-from generator.pipeline.gate import Gate
-from generator.pipeline.job import Job, Target, counted_again, targets_of
-from generator.pipeline.proving import prove
-from generator.pipeline.staging import PreparedPlan, config_plan, prepare
-from generator.plans import finish
-from generator.plans.status import spec_of
-from generator.plans.store import PlanStore
-from generator.progress import Progress
-from generator.rendered import client_code
-from generator.repository.repository import Repository, StagedModel
-from generator.specs.options import Options
-from generator.specs.report import Report, Result
-from generator.tensorrt import ways
-from generator.verification.proven import Proven
+from modelrepo.generator import sources
+from modelrepo.generator.configuration.writer import ConfigWriter
+from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
+from modelrepo.generator.optimize.variant import Variants
+from modelrepo.generator.pipeline import rows, standing
+from modelrepo.generator.pipeline.gate import Gate
+from modelrepo.generator.pipeline.job import Job, Target, counted_again, targets_of
+from modelrepo.generator.pipeline.proving import prove
+from modelrepo.generator.pipeline.staging import PreparedPlan, config_plan, prepare
+from modelrepo.generator.plans import finish
+from modelrepo.generator.plans.status import spec_of
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.rendered import client_code
+from modelrepo.generator.repository.repository import Repository, StagedModel
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.report import Report, Result
+from modelrepo.generator.tensorrt import ways
+from modelrepo.generator.verification.proven import Proven
 
 
 def generate(

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from generator.options.names import published_name
-from generator.pipeline.content_key import ContentKey, content_key
-from generator.specs.options import Choice, Options
+from modelrepo.generator.options.names import published_name
+from modelrepo.generator.pipeline.content_key import ContentKey, content_key
+from modelrepo.generator.specs.options import Choice, Options
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from generator import sources
-from generator.errors import VerificationError
-from generator.export import EXPORTERS
-from generator.graphs import runtime
-from generator.pipeline.job import Job
-from generator.progress import Progress
-from generator.specs.artifacts import Export
-from generator.specs.findings import Verification
-from generator.specs.options import Options
-from generator.system import memory
-from generator.verification import datasets, verify
-from generator.verification.datasets import Dataset
-from generator.verification.proven import Proven
-from generator.verification.remembered import Remembered
-from generator.verification.verify import Run
+from modelrepo.generator import sources
+from modelrepo.generator.errors import VerificationError
+from modelrepo.generator.export import EXPORTERS
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.pipeline.job import Job
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.system import memory
+from modelrepo.generator.verification import datasets, verify
+from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.proven import Proven
+from modelrepo.generator.verification.remembered import Remembered
+from modelrepo.generator.verification.verify import Run
 
 
 def prove(job: Job, folder: Path, progress: Progress) -> Proven:

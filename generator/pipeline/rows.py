@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from generator.backends import BACKENDS
-from generator.errors import ModelRepoError
-from generator.pipeline.job import Job, Target
-from generator.plans.pending import PendingPlan
-from generator.plans.store import PlanStore
-from generator.repository.repository import Published, Repository
-from generator.specs.options import Choice
-from generator.specs.report import Result
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.pipeline.job import Job, Target
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.repository import Published, Repository
+from modelrepo.generator.specs.options import Choice
+from modelrepo.generator.specs.report import Result
 
 
 def published(target: Target, outcome: Published, repository: Repository) -> Result:

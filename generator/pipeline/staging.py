@@ -4,28 +4,28 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.backends import BACKENDS
-from generator.configuration import decisions
-from generator.configuration.decisions import ConfigPlan
-from generator.configuration.writer import ConfigWriter
-from generator.pipeline.job import Target
-from generator.plans import reference
-from generator.plans.pending import PendingPlan
-from generator.plans.store import COMPANIONS, PlanStore
-from generator.progress import Progress
-from generator.repository.layout import CONFIG, LABELS
-from generator.repository.manifest import Provenance, SourceRecord
-from generator.repository.repository import Repository, StagedModel
-from generator.specs.artifacts import Artifact, Deferred, Order
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.system.digests import record_files
-from generator.system.files import link_or_copy
-from generator.tensorrt.plan_spec import PlanSpec
-from generator.tensorrt.proof import plan_precision
-from generator.triton import pbtxt
-from generator.triton.releases import release_named
-from generator.verification.proven import Proven
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.configuration import decisions
+from modelrepo.generator.configuration.decisions import ConfigPlan
+from modelrepo.generator.configuration.writer import ConfigWriter
+from modelrepo.generator.pipeline.job import Target
+from modelrepo.generator.plans import reference
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.store import COMPANIONS, PlanStore
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.layout import CONFIG, LABELS
+from modelrepo.generator.repository.manifest import Provenance, SourceRecord
+from modelrepo.generator.repository.repository import Repository, StagedModel
+from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system.digests import record_files
+from modelrepo.generator.system.files import link_or_copy
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.tensorrt.proof import plan_precision
+from modelrepo.generator.triton import pbtxt
+from modelrepo.generator.triton.releases import release_named
+from modelrepo.generator.verification.proven import Proven
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 import glob
 
-from generator.pipeline import rows
-from generator.pipeline.job import Target
-from generator.plans import status
-from generator.plans.pending import PendingPlan
-from generator.plans.store import PlanStore
-from generator.progress import Progress
-from generator.repository.manifest import Provenance
-from generator.repository.repository import Published, Repository
-from generator.specs.options import Options
-from generator.specs.report import Result
+from modelrepo.generator.pipeline import rows
+from modelrepo.generator.pipeline.job import Target
+from modelrepo.generator.plans import status
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.manifest import Provenance
+from modelrepo.generator.repository.repository import Published, Repository
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.report import Result
 
 
 def find(target: Target, options: Options, repository: Repository, progress: Progress) -> Result | None:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from generator.errors import RepositoryError
-from generator.triton import pbtxt
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.triton import pbtxt
 
 ORIGIN = "the prepared config.pbtxt"
 

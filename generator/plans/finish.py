@@ -5,24 +5,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, nearest
-from generator.plans import config
-from generator.plans.pending import PendingPlan
-from generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
-from generator.plans.store import COMPANIONS, PlanStore, changes
-from generator.progress import Progress
-from generator.repository.layout import CONFIG, LABELS
-from generator.repository.repository import Published, Repository, StagedModel
-from generator.specs.plans import BuiltPlan
-from generator.system.digests import record_files
-from generator.system.files import link_or_copy
-from generator.tensorrt import machine, ways
-from generator.tensorrt.plan_spec import PLAN
+from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, nearest
+from modelrepo.generator.plans import config
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
+from modelrepo.generator.plans.store import COMPANIONS, PlanStore, changes
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.layout import CONFIG, LABELS
+from modelrepo.generator.repository.repository import Published, Repository, StagedModel
+from modelrepo.generator.specs.plans import BuiltPlan
+from modelrepo.generator.system.digests import record_files
+from modelrepo.generator.system.files import link_or_copy
+from modelrepo.generator.tensorrt import machine, ways
+from modelrepo.generator.tensorrt.plan_spec import PLAN
 
 if TYPE_CHECKING:
-    from generator.tensorrt.machine import Gpu, Machine
-    from generator.tensorrt.making import Known
-    from generator.tensorrt.ways import Wanted, Way
+    from modelrepo.generator.tensorrt.machine import Gpu, Machine
+    from modelrepo.generator.tensorrt.making import Known
+    from modelrepo.generator.tensorrt.ways import Wanted, Way
 
 Outcome = Literal["published", "unchanged", "superseded", "deferred", "verified", "failed", "skipped"]
 
@@ -197,8 +197,8 @@ def _build(
     progress: Progress,
 ) -> None:
     """Build and prove one plan in a staging folder, and keep it; nothing is left of one that fails."""
-    from generator.plans.reference import reference_of
-    from generator.tensorrt.making import make_plan
+    from modelrepo.generator.plans.reference import reference_of
+    from modelrepo.generator.tensorrt.making import make_plan
 
     entry = standing.entry
     prepared = PlanStore(repository).folder(standing.name)
@@ -277,8 +277,8 @@ def _prepared_version(entry: PendingPlan) -> int | None:
 
 def _verified(standing: Standing, repository: Repository, here: "Machine", wanted: "Wanted", progress: Progress) -> Row:
     """Run one plan again; RepositoryError where it is not built, or no longer from what is prepared."""
-    from generator.plans.reference import reference_of
-    from generator.tensorrt.making import prove
+    from modelrepo.generator.plans.reference import reference_of
+    from modelrepo.generator.tensorrt.making import prove
 
     entry = usable(standing)
     gpu = here.gpus[0]

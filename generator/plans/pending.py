@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.repository.manifest import Provenance
-from generator.specs.plans import check_kinds
-from generator.system.digests import FileRecord, are_intact
+from modelrepo.generator.repository.manifest import Provenance
+from modelrepo.generator.specs.plans import check_kinds
+from modelrepo.generator.system.digests import FileRecord, are_intact
 
 
 @dataclass(frozen=True)

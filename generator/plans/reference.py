@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from generator.errors import RepositoryError
-from generator.graphs import onnx_file, runtime
-from generator.plans.pending import PendingPlan
-from generator.plans.status import wanted_tolerance
-from generator.specs.options import Tolerance
-from generator.specs.tensors import Array, Arrays, Signature
-from generator.tensorrt.answers import FOLDER, INDEX, SCHEMA
-from generator.tensorrt.plan_spec import ONNX
-from generator.tensorrt.profiles import Profile
-from generator.tensorrt.proof import Reference
-from generator.verification import verify
-from generator.verification.inputs import make_pool
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.graphs import onnx_file, runtime
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.status import wanted_tolerance
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature
+from modelrepo.generator.tensorrt.answers import FOLDER, INDEX, SCHEMA
+from modelrepo.generator.tensorrt.plan_spec import ONNX
+from modelrepo.generator.tensorrt.profiles import Profile
+from modelrepo.generator.tensorrt.proof import Reference
+from modelrepo.generator.verification import verify
+from modelrepo.generator.verification.inputs import make_pool
 
 # Smallest and tuned sizes of a profile: the largest may be too much for a CPU, and proves little more.
 BOUNDS = (0, 1)

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator.errors import RepositoryError
-from generator.plans.pending import PendingPlan
-from generator.plans.store import PlanStore, changes, file_name
-from generator.repository.manifest import Manifest
-from generator.repository.repository import Repository
-from generator.specs.options import Tolerance
-from generator.specs.plans import BuiltPlan, tolerance_of
-from generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.store import PlanStore, changes, file_name
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.plans import BuiltPlan, tolerance_of
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 
 if TYPE_CHECKING:
-    from generator.tensorrt.machine import Gpu
+    from modelrepo.generator.tensorrt.machine import Gpu
 
 Status = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
 # The file that Triton serves where there is one plan for every GPU.
@@ -129,7 +129,7 @@ def _changed(plans: Iterable[BuiltPlan], entry: PendingPlan) -> tuple[str, ...]:
 
 def _proven(plan: BuiltPlan, entry: PendingPlan) -> bool:
     """Tell whether a plan's answers were compared with the limit of now."""
-    from generator.tensorrt.proof import plan_precision
+    from modelrepo.generator.tensorrt.proof import plan_precision
 
     return plan.is_proven(wanted_tolerance(entry) or plan_precision(entry.precision).tolerance)
 

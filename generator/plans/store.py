@@ -18,14 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from generator.errors import RepositoryError
-from generator.plans.pending import PendingPlan
-from generator.repository.repository import Repository
-from generator.specs.plans import BuiltPlan
-from generator.system.digests import sha256_of
-from generator.system.files import replace_undoably, sync_folder, sync_tree
-from generator.tensorrt.answers import decisive
-from generator.tensorrt.plan_spec import TIMING_CACHE
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.plans import BuiltPlan
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.files import replace_undoably, sync_folder, sync_tree
+from modelrepo.generator.tensorrt.answers import decisive
+from modelrepo.generator.tensorrt.plan_spec import TIMING_CACHE
 
 # 2: entries have the version that their configuration was rendered for; those of 1 are read, and can't be built.
 SCHEMA, READABLE = 2, (1, 2)

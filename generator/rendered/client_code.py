@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.backends import BACKENDS
-from generator.errors import OptionError
-from generator.repository.manifest import Manifest
-from generator.system.files import replace_text
-from generator.system.templates import TEMPLATES
-from generator.triton import pbtxt
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.system.files import replace_text
+from modelrepo.generator.system.templates import TEMPLATES
+from modelrepo.generator.triton import pbtxt
 
 TEMPLATE = "client.py.j2"
 WIDTH = 110

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator.errors import RepositoryError
-from generator.specs.artifacts import Weights
-from generator.specs.findings import Accuracy, Live, Optimization, Verification, Worst
-from generator.specs.plans import BuiltPlan, check_kinds
-from generator.specs.tensors import Domain, TensorSpec
-from generator.system.digests import FileRecord, are_intact, content_of
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.findings import Accuracy, Live, Optimization, Verification, Worst
+from modelrepo.generator.specs.plans import BuiltPlan, check_kinds
+from modelrepo.generator.specs.tensors import Domain, TensorSpec
+from modelrepo.generator.system.digests import FileRecord, are_intact, content_of
 
 SCHEMA = 1
 

@@ -23,13 +23,13 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from generator.errors import RepositoryError
-from generator.repository import manifest as manifests
-from generator.repository.layout import CONFIG
-from generator.repository.manifest import Manifest, Provenance
-from generator.system.digests import FileRecord, content_of
-from generator.system.files import replace_undoably, sync_folder, sync_tree
-from generator.system.interrupts import interrupts_kept_back
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.repository import manifest as manifests
+from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.manifest import Manifest, Provenance
+from modelrepo.generator.system.digests import FileRecord, content_of
+from modelrepo.generator.system.files import replace_undoably, sync_folder, sync_tree
+from modelrepo.generator.system.interrupts import interrupts_kept_back
 
 LOCK_TIMEOUT_SECONDS = 60.0
 LARGEST_VERSION = 2**63 - 1

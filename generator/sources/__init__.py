@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Protocol
 
-from generator.errors import SourceError, nearest
-from generator.progress import Progress
-from generator.sources import (
+from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import (
     exported_program,
     hf,
     keras,
@@ -18,9 +18,9 @@ from generator.sources import (
     torchscript,
     torchvision,
 )
-from generator.sources.by_path import path_of
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
 
 
 class Source(Protocol):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
-from generator.errors import SourceError, nearest
-from generator.sources import SOURCES
-from generator.system.extras import EXTRAS
+from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.sources import SOURCES
+from modelrepo.generator.system.extras import EXTRAS
 
 WILDCARDS = "*?["
 

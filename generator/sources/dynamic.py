@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from generator.errors import OptionError
-from generator.specs.tensors import TensorSpec
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.tensors import TensorSpec
 
 
 def with_dynamic(inputs: tuple[TensorSpec, ...], dynamic: Mapping[str, Mapping[int, str]]) -> tuple[TensorSpec, ...]:

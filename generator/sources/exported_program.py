@@ -8,23 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator.errors import OptionError, SourceError
-from generator.progress import Progress
-from generator.sources import formats, pytorch
-from generator.sources.by_path import default_name as default_name
-from generator.sources.by_path import known as known
-from generator.sources.by_path import names_file as names_file
-from generator.sources.by_path import path_of
-from generator.sources.pytorch import expressions, state_dict, training
-from generator.sources.pytorch.arguments import BATCH
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import DTYPES, TensorSpec, unknown_domain
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.extras import need
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import OptionError, SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import formats, pytorch
+from modelrepo.generator.sources.by_path import default_name as default_name
+from modelrepo.generator.sources.by_path import known as known
+from modelrepo.generator.sources.by_path import names_file as names_file
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.pytorch import expressions, state_dict, training
+from modelrepo.generator.sources.pytorch.arguments import BATCH
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import DTYPES, TensorSpec, unknown_domain
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet
 
 FORM = "torch:FILE.pt2"
 SUMMARY = "programs of torch.export, with the dynamic shapes they were exported with"

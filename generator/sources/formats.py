@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, BinaryIO
 
-from generator.errors import SourceError, nearest
+from modelrepo.generator.errors import SourceError, nearest
 
 # The formats that a source reads: how each is called, and the flags that it is given with.
 READ = {

@@ -9,22 +9,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
-from generator.errors import SourceError
-from generator.progress import Progress
-from generator.sources import formats, tensorflow
-from generator.sources.by_path import default_name as default_name
-from generator.sources.by_path import known as known
-from generator.sources.by_path import names_file as names_file
-from generator.sources.by_path import path_of
-from generator.sources.tensorflow import IN_CODE, cause
-from generator.sources.tensorflow.layers import keras_source
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.extras import require
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import formats, tensorflow
+from modelrepo.generator.sources.by_path import default_name as default_name
+from modelrepo.generator.sources.by_path import known as known
+from modelrepo.generator.sources.by_path import names_file as names_file
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.tensorflow import IN_CODE, cause
+from modelrepo.generator.sources.tensorflow.layers import keras_source
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import require
+from modelrepo.generator.system.quiet import quiet
 
 FORM = "keras:FILE"
 SUMMARY = "Keras models, .keras or .h5"

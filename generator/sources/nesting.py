@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from generator.errors import SourceError
+from modelrepo.generator.errors import SourceError
 
 
 def leaves(reference: str, answer: Any) -> list[tuple[tuple[Any, ...], Any]]:

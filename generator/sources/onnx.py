@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from generator.errors import InputRefused, SourceError
-from generator.graphs import outline
-from generator.graphs.runtime import Runner
-from generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch
-from generator.progress import Progress
-from generator.sources import formats
-from generator.sources.by_path import default_name as default_name
-from generator.sources.by_path import known as known
-from generator.sources.by_path import names_file as names_file
-from generator.sources.by_path import path_of
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays
-from generator.system import memory
-from generator.system.digests import sha256_of
+from modelrepo.generator.errors import InputRefused, SourceError
+from modelrepo.generator.graphs import outline
+from modelrepo.generator.graphs.runtime import Runner
+from modelrepo.generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import formats
+from modelrepo.generator.sources.by_path import default_name as default_name
+from modelrepo.generator.sources.by_path import known as known
+from modelrepo.generator.sources.by_path import names_file as names_file
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
 
 FORM = "onnx:FILE"
 SUMMARY = "ONNX files, served as they are"

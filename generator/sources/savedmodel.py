@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError, nearest
-from generator.progress import Progress
-from generator.sources import formats
-from generator.sources.by_path import known as known
-from generator.sources.by_path import names_file as names_file
-from generator.sources.by_path import path_of
-from generator.sources.tensorflow import IN_CODE, cause, tensorflow
-from generator.sources.tensorflow.declared import declared_from
-from generator.sources.tensorflow.function import function_source
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.extras import require
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import formats
+from modelrepo.generator.sources.by_path import known as known
+from modelrepo.generator.sources.by_path import names_file as names_file
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.tensorflow import IN_CODE, cause, tensorflow
+from modelrepo.generator.sources.tensorflow.declared import declared_from
+from modelrepo.generator.sources.tensorflow.function import function_source
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import require
+from modelrepo.generator.system.quiet import quiet
 
 FORM = "savedmodel:FOLDER"
 SUMMARY = "TensorFlow SavedModels"

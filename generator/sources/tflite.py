@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError, refused
-from generator.progress import Progress
-from generator.sources import formats
-from generator.sources.by_path import default_name as default_name
-from generator.sources.by_path import known as known
-from generator.sources.by_path import names_file as names_file
-from generator.sources.by_path import path_of
-from generator.sources.tensorflow import cause, lite
-from generator.sources.tensorflow.declared import (
+from modelrepo.generator.errors import SourceError, refused
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import formats
+from modelrepo.generator.sources.by_path import default_name as default_name
+from modelrepo.generator.sources.by_path import known as known
+from modelrepo.generator.sources.by_path import names_file as names_file
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.tensorflow import cause, lite
+from modelrepo.generator.sources.tensorflow.declared import (
     COUNTED,
     INPUT,
     OUTPUT,
@@ -24,13 +24,13 @@ from generator.sources.tensorflow.declared import (
     named,
     unique,
 )
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays, TensorSpec, unknown_domain
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.extras import require
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays, TensorSpec, unknown_domain
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import require
 
 FORM = "tflite:FILE"
 SUMMARY = "TensorFlow Lite models"

@@ -5,18 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ModelRepoError, SourceError, nearest
-from generator.progress import Progress
-from generator.sources import pytorch
-from generator.sources.hf import hub
-from generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import TensorSpec
-from generator.system.digests import sha256_of
-from generator.system.extras import need
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import ModelRepoError, SourceError, nearest
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources.hf import hub
+from modelrepo.generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import TensorSpec
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet
 
 FORM = "timm:NAME, or timm:NAME.TAG"
 SUMMARY = "timm's image models; a tag names a set of their weights"

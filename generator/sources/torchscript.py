@@ -4,22 +4,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError
-from generator.progress import Progress
-from generator.sources import formats, pytorch
-from generator.sources.by_path import default_name as default_name
-from generator.sources.by_path import known as known
-from generator.sources.by_path import names_file as names_file
-from generator.sources.by_path import path_of
-from generator.sources.pytorch import training
-from generator.sources.pytorch.arguments import Forward, Parameter, call_with, inputs_of, opened
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.extras import need
-from generator.system.quiet import quiet, unheard
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import formats, pytorch
+from modelrepo.generator.sources.by_path import default_name as default_name
+from modelrepo.generator.sources.by_path import known as known
+from modelrepo.generator.sources.by_path import names_file as names_file
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.pytorch import training
+from modelrepo.generator.sources.pytorch.arguments import Forward, Parameter, call_with, inputs_of, opened
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet, unheard
 
 FORM = "torchscript:FILE.pt"
 SUMMARY = "TorchScript files; they hold no shapes, so --input-shape gives an example of each input"

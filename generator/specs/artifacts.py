@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from generator.progress import Progress
-    from generator.triton.releases import Release
-from generator.specs.options import Options
-from generator.specs.tensors import Signature
+    from modelrepo.generator.progress import Progress
+    from modelrepo.generator.triton.releases import Release
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.tensors import Signature
 
 
 @dataclass(frozen=True)

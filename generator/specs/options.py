@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     pass
-from generator.specs.tensors import InputShape
+from modelrepo.generator.specs.tensors import InputShape
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from generator.specs.options import Tolerance
+from modelrepo.generator.specs.options import Tolerance
 
 
 def check_kinds(document: Mapping[str, Any], **kinds: type | tuple[type, ...]) -> None:

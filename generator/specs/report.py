@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from generator.errors import ModelRepoError
+from modelrepo.generator.errors import ModelRepoError
 
 if TYPE_CHECKING:
     pass
-from generator.specs.findings import Optimization, Verification
+from modelrepo.generator.specs.findings import Optimization, Verification
 
 Status = Literal["published", "unchanged", "deferred", "skipped", "failed"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator.specs.artifacts import Weights
-from generator.specs.tensors import Arrays, TensorSpec
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.tensors import Arrays, TensorSpec
 
 
 @dataclass(frozen=True)

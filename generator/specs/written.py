@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from generator.specs.tensors import DTYPES, InputShape
+from modelrepo.generator.specs.tensors import DTYPES, InputShape
 
 
 def text(value: Any) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from generator.errors import SourceError
-from generator.progress import Progress
-from generator.system.digests import sha256_of
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.digests import sha256_of
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 15.0

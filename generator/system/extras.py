@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 
-from generator.errors import ModelRepoError, OptionError, PerfError, SourceError
+from modelrepo.generator.errors import ModelRepoError, OptionError, PerfError, SourceError
 
 
 @dataclass(frozen=True)

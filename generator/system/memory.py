@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from generator.errors import SourceError
+from modelrepo.generator.errors import SourceError
 
 # The source holds its weights, and ONNX Runtime those of the converted model, whose answers are compared with it; half
 # as much again is what either computes with. benchmarks/README.md has what was measured.

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, VerificationError
-from generator.progress import Progress
-from generator.specs.tensors import Arrays
-from generator.system import process
-from generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.errors import ConversionError, VerificationError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.system import process
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 
 WORKER = Path(__file__).with_name("worker.py")
 BUILD_SECONDS = 6 * 3600.0

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError, VerificationError
-from generator.progress import Progress
-from generator.specs.tensors import Arrays, Signature
-from generator.system import process
-from generator.tensorrt import answers as plan_answers
-from generator.tensorrt.builder import FOREIGN, OUT_OF_MEMORY, Asked, another, plain
-from generator.tensorrt.plan_spec import PLAN, TRTEXEC, UNFINISHED, PlanSpec, container_command, in_container
+from modelrepo.generator.errors import ConversionError, VerificationError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.tensors import Arrays, Signature
+from modelrepo.generator.system import process
+from modelrepo.generator.tensorrt import answers as plan_answers
+from modelrepo.generator.tensorrt.builder import FOREIGN, OUT_OF_MEMORY, Asked, another, plain
+from modelrepo.generator.tensorrt.plan_spec import PLAN, TRTEXEC, UNFINISHED, PlanSpec, container_command, in_container
 
 BUILD_SECONDS = 6 * 3600.0
 ASK_SECONDS = 3600.0  # an image that is not here is pulled first

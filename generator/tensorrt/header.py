@@ -4,9 +4,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.errors import ConversionError
-from generator.tensorrt.answers import MAGIC, VERSION_AT
-from generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.tensorrt.answers import MAGIC, VERSION_AT
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 
 SIZE = VERSION_AT + 4
 RTX = b"vtrt"

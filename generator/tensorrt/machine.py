@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from generator.progress import Progress
-from generator.system import process
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system import process
 
 SECONDS = 30.0
 # NVML, without a package of its own: nvidia-smi comes with the driver, and WSL keeps it in a place of its own.

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from generator.errors import ConversionError
-from generator.progress import Progress
-from generator.specs.plans import BuiltPlan, PlanProof
-from generator.system.digests import sha256_of
-from generator.tensorrt import builder, container, header, plan_cache
-from generator.tensorrt.container import Image
-from generator.tensorrt.machine import Gpu, Machine
-from generator.tensorrt.plan_spec import ONNX, PLAN, TIMING_CACHE, PlanSpec, cache_key, inputs_of
-from generator.tensorrt.proof import Reference, verify_plan
-from generator.tensorrt.ways import Way
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.plans import BuiltPlan, PlanProof
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.tensorrt import builder, container, header, plan_cache
+from modelrepo.generator.tensorrt.container import Image
+from modelrepo.generator.tensorrt.machine import Gpu, Machine
+from modelrepo.generator.tensorrt.plan_spec import ONNX, PLAN, TIMING_CACHE, PlanSpec, cache_key, inputs_of
+from modelrepo.generator.tensorrt.proof import Reference, verify_plan
+from modelrepo.generator.tensorrt.ways import Way
 
 Known = tuple[Path, BuiltPlan]
 

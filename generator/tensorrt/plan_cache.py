@@ -8,11 +8,11 @@ from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
-from generator.specs.plans import BuiltPlan
-from generator.system.cache import cache_folder
-from generator.system.digests import sha256_of
-from generator.system.files import replace_copy
-from generator.tensorrt.machine import Gpu
+from modelrepo.generator.specs.plans import BuiltPlan
+from modelrepo.generator.system.cache import cache_folder
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.files import replace_copy
+from modelrepo.generator.tensorrt.machine import Gpu
 
 # The newest plans that are kept; each is as large as its model.
 KEPT = 20

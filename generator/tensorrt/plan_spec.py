@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.tensorrt.answers import decisive
-from generator.tensorrt.profiles import Profile
-from generator.tensorrt.settings import PRECISIONS
+from modelrepo.generator.tensorrt.answers import decisive
+from modelrepo.generator.tensorrt.profiles import Profile
+from modelrepo.generator.tensorrt.settings import PRECISIONS
 
 if TYPE_CHECKING:
-    from generator.tensorrt.machine import Gpu
+    from modelrepo.generator.tensorrt.machine import Gpu
 
 # trtexec's place in NVIDIA's Triton images, where it is not on PATH.
 TRTEXEC = "T=$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from generator.errors import OptionError, nearest
-from generator.specs.options import Ranges
-from generator.specs.tensors import Dim, Signature, TensorSpec
+from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.specs.options import Ranges
+from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec
 
 Shape = tuple[int, ...]
 BOUNDS = ("min", "opt", "max")

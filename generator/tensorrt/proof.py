@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generator.graphs import runtime
-from generator.specs.findings import Verification
-from generator.specs.options import Tolerance
-from generator.specs.plans import PlanProof
-from generator.specs.tensors import Arrays, Signature
-from generator.tensorrt.builder import Asked
-from generator.tensorrt.plan_spec import PlanSpec
-from generator.verification import verify
-from generator.verification.comparison import BF16, FP16, TF32, Precision
-from generator.verification.inputs import RANDOM, Pool, make_pool
-from generator.verification.remembered import LIMIT_BYTES, Remembered
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.plans import PlanProof
+from modelrepo.generator.specs.tensors import Arrays, Signature
+from modelrepo.generator.tensorrt.builder import Asked
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.verification import verify
+from modelrepo.generator.verification.comparison import BF16, FP16, TF32, Precision
+from modelrepo.generator.verification.inputs import RANDOM, Pool, make_pool
+from modelrepo.generator.verification.remembered import LIMIT_BYTES, Remembered
 
 # Asks a plan all of it, and returns its answers in order: builder.run_plan or container.run_plan.
 Ask = Callable[[Sequence[Asked]], list[Arrays]]

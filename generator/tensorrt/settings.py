@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from generator.specs.artifacts import Settings
-from generator.specs.options import Options
-from generator.specs.tensors import Signature
-from generator.tensorrt import profiles
-from generator.tensorrt.profiles import Profile
+from modelrepo.generator.specs.artifacts import Settings
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.tensors import Signature
+from modelrepo.generator.tensorrt import profiles
+from modelrepo.generator.tensorrt.profiles import Profile
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 OPTIONS = ("profiles", "plan_builder", "version_compatible", "cuda_graphs")

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from generator.errors import ConversionError
-from generator.progress import Progress
-from generator.tensorrt import machine as machines
-from generator.tensorrt.header import known
-from generator.tensorrt.machine import Machine
-from generator.tensorrt.plan_spec import PlanSpec
-from generator.triton.releases import release_named
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.tensorrt import machine as machines
+from modelrepo.generator.tensorrt.header import known
+from modelrepo.generator.tensorrt.machine import Machine
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec
+from modelrepo.generator.triton.releases import release_named
 
 DRIVERS = "https://docs.nvidia.com/deploy/cuda-compatibility"
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit"

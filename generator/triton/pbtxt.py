@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from generator.errors import OptionError
-from generator.system.templates import TEMPLATE
-from generator.triton import pbtxt
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.system.templates import TEMPLATE
+from modelrepo.generator.triton import pbtxt
 
 # The order in which fields are written: as the shipped template has them, then everything else by number.
 ORDER = (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from generator.errors import OptionError
+from modelrepo.generator.errors import OptionError
 
 
 @dataclass(frozen=True)

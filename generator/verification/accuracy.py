@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from generator.specs.findings import Accuracy
-from generator.specs.tensors import Array, Arrays, Signature
-from generator.verification.datasets import Dataset
-from generator.verification.inputs import Pool
-from generator.verification.verify import Run, SourceFault
+from modelrepo.generator.specs.findings import Accuracy
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature
+from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.inputs import Pool
+from modelrepo.generator.verification.verify import Run, SourceFault
 
 LABELS, AGREEMENT = "top-1 of labels", "top-1 agreement"
 # What is measured where nothing says that the model is a classifier: it may as well answer with embeddings.

@@ -6,11 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
-from generator.errors import VerificationError
-from generator.specs.findings import Verification, Worst
-from generator.specs.options import Tolerance
-from generator.specs.tensors import Array, Arrays
-from generator.verification.inputs import RANDOM, Pool
+from modelrepo.generator.errors import VerificationError
+from modelrepo.generator.specs.findings import Verification, Worst
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.tensors import Array, Arrays
+from modelrepo.generator.verification.inputs import RANDOM, Pool
 
 
 @dataclass(frozen=True)

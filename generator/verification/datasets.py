@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from clients.errors import ClientError
-from clients.images import load_image
-from generator.errors import OptionError, nearest
-from generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec
-from generator.verification import photographs
-from generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool, make_pool
+from modelrepo.clients.errors import ClientError
+from modelrepo.clients.images import load_image
+from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec
+from modelrepo.generator.verification import photographs
+from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool, make_pool
 
 ARRAYS = (".npy", ".npz")
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")

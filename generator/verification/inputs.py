@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from generator.specs.tensors import Array, Arrays, Signature, TensorSpec
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
 
 ODD_BATCH = 3
 # Sizes of symbolic dimensions in an example for exporters: torch.export takes a dimension of 0 or 1 for a constant.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from generator.specs.tensors import Array
+from modelrepo.generator.specs.tensors import Array
 
 # The amplitude of a photograph's spectrum falls with the frequency to about this power, and colours differ less
 # than brightness. The last two axes are blue-yellow and green-magenta.

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from generator.specs.artifacts import Export
-from generator.specs.findings import Optimization, Verification
-from generator.specs.source import SourceModel
-from generator.verification.comparison import Precision
-from generator.verification.datasets import NOTHING, Dataset
-from generator.verification.remembered import Remembered
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.findings import Optimization, Verification
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.verification.comparison import Precision
+from modelrepo.generator.verification.datasets import NOTHING, Dataset
+from modelrepo.generator.verification.remembered import Remembered
 
 CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is served as it was verified"
 

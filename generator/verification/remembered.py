@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from generator.specs.tensors import Arrays
+from modelrepo.generator.specs.tensors import Arrays
 
 # Above this, answers are not kept but asked again: a segmentation model's would fill the memory.
 LIMIT_BYTES = 512 << 20

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from generator.errors import InputRefused, VerificationError
-from generator.specs.findings import Verification
-from generator.specs.options import Tolerance
-from generator.specs.tensors import Array, Arrays, Signature
-from generator.system import memory
-from generator.verification.comparison import (
+from modelrepo.generator.errors import InputRefused, VerificationError
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature
+from modelrepo.generator.system import memory
+from modelrepo.generator.verification.comparison import (
     Comparison,
     Differs,
     Precision,
@@ -19,7 +19,7 @@ from generator.verification.comparison import (
     largest_magnitude,
     why_useless,
 )
-from generator.verification.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
+from modelrepo.generator.verification.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
 
 Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is rounding's where a rounding error in the input alone moves the source's answer by this share of it: a

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clients.settings import Address
-from perf.results.loads import Load
+from modelrepo.clients.settings import Address
+from modelrepo.perf.results.loads import Load
 
 SharedMemory = Literal["none", "system"]
 # perf_analyzer gives figures only where its last three windows agree, and none at all where they never do. It is asked

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from generator.errors import PerfError
-from perf.results.results import ClientTime, Figures, Latency, ServerTime, Window
+from modelrepo.generator.errors import PerfError
+from modelrepo.perf.results.results import ClientTime, Figures, Latency, ServerTime, Window
 
 LONGEST = 200
 NO_END = "no end after"

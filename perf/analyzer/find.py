@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from generator.errors import PerfError, ServerError
-from generator.progress import Progress
-from generator.system import process
-from generator.triton.releases import Release
-from server.binaries import runtime, wheels
-from server.binaries.wheels import PERF_ANALYZER, PYTRITON, PYTRITON_LIBRARIES
-from server.running import docker
+from modelrepo.generator.errors import PerfError, ServerError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system import process
+from modelrepo.generator.triton.releases import Release
+from modelrepo.server.binaries import runtime, wheels
+from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON, PYTRITON_LIBRARIES
+from modelrepo.server.running import docker
 
 Way = Literal["auto", "path", "wheel", "container"]
 PROGRAM = "perf_analyzer"

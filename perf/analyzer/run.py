@@ -8,17 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clients import Client
-from clients.errors import ClientError
-from generator.errors import PerfError
-from generator.system import process
-from perf.analyzer import export
-from perf.analyzer.command import WINDOWS, Request, SharedMemory, arguments, proxies, written
-from perf.analyzer.find import Analyzer
-from perf.measuring import machine, metrics
-from perf.measuring.target import Target, short
-from perf.results.loads import Load
-from perf.results.results import Figures, Run, Window
+from modelrepo.clients import Client
+from modelrepo.clients.errors import ClientError
+from modelrepo.generator.errors import PerfError
+from modelrepo.generator.system import process
+from modelrepo.perf.analyzer import export
+from modelrepo.perf.analyzer.command import WINDOWS, Request, SharedMemory, arguments, proxies, written
+from modelrepo.perf.analyzer.find import Analyzer
+from modelrepo.perf.measuring import machine, metrics
+from modelrepo.perf.measuring.target import Target, short
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Figures, Run, Window
 
 # For perf_analyzer's start and end, and for each second of a run: so long may what has piled up take.
 PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0

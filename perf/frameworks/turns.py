@@ -11,19 +11,19 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Protocol, TypeAlias
 
-from clients.errors import ClientError
-from generator import sources
-from generator.errors import ModelRepoError, PerfError
-from generator.options.fields import FIELDS
-from generator.plans.store import PlanStore
-from generator.progress import Progress
-from generator.repository.manifest import Manifest
-from generator.repository.repository import Repository
-from generator.specs.options import Options
-from generator.specs.tensors import Array, Arrays
-from perf.frameworks.worker import OnnxRuntime, Opener, Source, Timed, Worker, worker
-from perf.results.compare import ratio_of
-from perf.results.results import Figures, InProcess
+from modelrepo.clients.errors import ClientError
+from modelrepo.generator import sources
+from modelrepo.generator.errors import ModelRepoError, PerfError
+from modelrepo.generator.options.fields import FIELDS
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.tensors import Array, Arrays
+from modelrepo.perf.frameworks.worker import OnnxRuntime, Opener, Source, Timed, Worker, worker
+from modelrepo.perf.results.compare import ratio_of
+from modelrepo.perf.results.results import Figures, InProcess
 
 SERVED = "triton (served)"
 # The scheme of models that no framework but ONNX Runtime runs.

@@ -22,13 +22,13 @@ from threading import Thread
 from time import perf_counter
 from typing import IO, TypeAlias
 
-from generator.errors import ModelRepoError, PerfError
-from generator.graphs import runtime
-from generator.progress import Progress
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays
+from modelrepo.generator.errors import ModelRepoError, PerfError
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays
 
 Run: TypeAlias = Callable[[Arrays], object]
 # Loads a model in the worker, which gets it pickled; returns what the framework is called, and what calls the model.
@@ -37,7 +37,7 @@ Opener: TypeAlias = Callable[[], tuple[str, Run]]
 WARM_UP_CALLS = 2
 LEAST_CALLS = 5
 END_SECONDS = 10.0
-MAIN = "from perf.frameworks.worker import main; main()"
+MAIN = "from modelrepo.perf.frameworks.worker import main; main()"
 
 
 class Refused(PerfError):

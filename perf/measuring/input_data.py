@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from clients.inputs import numpy_dtype
-from clients.models import Model, Tensor
-from generator.errors import OptionError
-from generator.repository.manifest import Manifest
-from generator.specs.tensors import Array, Dim, Domain, Signature, TensorSpec
-from generator.verification import datasets
-from generator.verification.inputs import FAMILIES, RANDOM, make_pool
+from modelrepo.clients.inputs import numpy_dtype
+from modelrepo.clients.models import Model, Tensor
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.specs.tensors import Array, Dim, Domain, Signature, TensorSpec
+from modelrepo.generator.verification import datasets
+from modelrepo.generator.verification.inputs import FAMILIES, RANDOM, make_pool
 
 ROWS = 8
 # perf_analyzer reads all rows into memory, as text.

@@ -6,8 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from generator.system.extras import need
-from perf.results.results import MachineLoad
+from modelrepo.generator.system.extras import need
+from modelrepo.perf.results.results import MachineLoad
 
 # Above this share of stolen time a run is repeated.
 STEAL = 0.05

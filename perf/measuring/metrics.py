@@ -10,8 +10,8 @@ from statistics import fmean
 from types import TracebackType
 from typing import Self
 
-from generator.system.extras import need
-from perf.results.results import Gauge
+from modelrepo.generator.system.extras import need
+from modelrepo.perf.results.results import Gauge
 
 SECONDS = 5.0
 MOST_BYTES = 16 << 20

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from generator.errors import ModelRepoError
-from generator.progress import Progress
-from perf.analyzer.command import WINDOWS
-from perf.analyzer.run import Setting, request_of, run
-from perf.measuring.machine import STEAL
-from perf.measuring.summary import summarise
-from perf.measuring.target import Target, is_there
-from perf.results.loads import Load
-from perf.results.results import Measurement, Run, Subject
+from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.progress import Progress
+from modelrepo.perf.analyzer.command import WINDOWS
+from modelrepo.perf.analyzer.run import Setting, request_of, run
+from modelrepo.perf.measuring.machine import STEAL
+from modelrepo.perf.measuring.summary import summarise
+from modelrepo.perf.measuring.target import Target, is_there
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Measurement, Run, Subject
 
 # A disturbed or unsteady run is repeated, so that there are up to so many.
 TRIES = 3

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from clients import Client, connect
-from clients.settings import Address, parse_url
-from generator.errors import OptionError, nearest
-from generator.progress import Progress
-from generator.repository.manifest import Manifest
-from generator.repository.repository import Repository
-from perf.measuring import metrics
-from perf.measuring.target import Data, Target, prepare
-from server import Server, running_server
+from modelrepo.clients import Client, connect
+from modelrepo.clients.settings import Address, parse_url
+from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.perf.measuring import metrics
+from modelrepo.perf.measuring.target import Data, Target, prepare
+from modelrepo.server import Server, running_server
 
 USUAL_METRICS_PORT = 8002
 # ONNX's names for the types of weights, by which a model's precision is told.
@@ -101,7 +101,7 @@ def _metrics(address: Address, given: str | None, progress: Progress) -> str | N
 def prepared(
     session: Session, names: Sequence[str], repository: Path, data: Data, folder: Path, progress: Progress
 ) -> list[Target]:
-    """Return the models, each ready to be measured; see ``perf.measuring.target.prepare``."""
+    """Return the models, each ready to be measured; see ``modelrepo.perf.measuring.target.prepare``."""
     targets: list[Target] = []
     for name in names:
         manifest = manifest_of(repository, name)

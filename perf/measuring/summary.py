@@ -5,8 +5,8 @@ from dataclasses import fields
 from statistics import fmean, median
 from typing import TypeVar
 
-from perf.results.loads import Slo
-from perf.results.results import (
+from modelrepo.perf.results.loads import Slo
+from modelrepo.perf.results.results import (
     ClientTime,
     Figures,
     Gauge,

@@ -8,17 +8,17 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from clients import Client
-from clients.errors import ClientError, ServerRefused
-from clients.models import Answer, Model
-from clients.settings import Address
-from generator.errors import OptionError, PerfError
-from generator.progress import Progress
-from generator.repository.manifest import Manifest
-from generator.specs.tensors import Array
-from perf.measuring import input_data
-from perf.measuring.input_data import SIZES, Shapes
-from perf.results.results import Subject
+from modelrepo.clients import Client
+from modelrepo.clients.errors import ClientError, ServerRefused
+from modelrepo.clients.models import Answer, Model
+from modelrepo.clients.settings import Address
+from modelrepo.generator.errors import OptionError, PerfError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.specs.tensors import Array
+from modelrepo.perf.measuring import input_data
+from modelrepo.perf.measuring.input_data import SIZES, Shapes
+from modelrepo.perf.results.results import Subject
 
 SEED = 0
 # Outputs of a size that depends on the input get this much more room in shared memory than the largest that was seen.

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from generator.errors import PerfError
-from generator.system.files import replace_text
-from perf.report import spreadsheet
-from perf.report.page import markdown, page
-from perf.results import documents
-from perf.results.results import Results
+from modelrepo.generator.errors import PerfError
+from modelrepo.generator.system.files import replace_text
+from modelrepo.perf.report import spreadsheet
+from modelrepo.perf.report.page import markdown, page
+from modelrepo.perf.results import documents
+from modelrepo.perf.results.results import Results
 
 PAGE = "report.html"
 

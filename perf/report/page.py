@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.system.extras import need
-from perf.report import tables, units
-from perf.report.plots import Plot
-from perf.report.sections import Section, sections
-from perf.report.subjects import Subjects
-from perf.report.verdict import cautions, verdict
-from perf.results.results import Results
+from modelrepo.generator.system.extras import need
+from modelrepo.perf.report import tables, units
+from modelrepo.perf.report.plots import Plot
+from modelrepo.perf.report.sections import Section, sections
+from modelrepo.perf.report.subjects import Subjects
+from modelrepo.perf.report.verdict import cautions, verdict
+from modelrepo.perf.results.results import Results
 
 if TYPE_CHECKING:
     import jinja2

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perf.report import units
-from perf.report.subjects import COLOURS, Curve, Subjects, amount
-from perf.report.tables import PARTS, parts
-from perf.report.verdict import METRICS, TONES
-from perf.results.compare import floor
-from perf.results.loads import Slo
-from perf.results.results import Comparison, InProcess, Measurement
+from modelrepo.perf.report import units
+from modelrepo.perf.report.subjects import COLOURS, Curve, Subjects, amount
+from modelrepo.perf.report.tables import PARTS, parts
+from modelrepo.perf.report.verdict import METRICS, TONES
+from modelrepo.perf.results.compare import floor
+from modelrepo.perf.results.loads import Slo
+from modelrepo.perf.results.results import Comparison, InProcess, Measurement
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "x")

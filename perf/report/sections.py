@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from perf.report import plots, tables
-from perf.report.plots import Plot
-from perf.report.subjects import Curve, Subjects, curves
-from perf.report.tables import PARTS, Table
-from perf.results.results import Results
+from modelrepo.perf.report import plots, tables
+from modelrepo.perf.report.plots import Plot
+from modelrepo.perf.report.subjects import Curve, Subjects, curves
+from modelrepo.perf.report.tables import PARTS, Table
+from modelrepo.perf.results.results import Results
 
 
 @dataclass(frozen=True)

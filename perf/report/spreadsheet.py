@@ -5,7 +5,7 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from perf.results.results import Figures, Measurement, Results
+from modelrepo.perf.results.results import Figures, Measurement, Results
 
 FIRST = ("model", "version", "backend", "precision", "protocol", "phase")
 LOAD = ("concurrency", "request_rate_per_s", "arrivals", "batch_size")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perf.results.loads import Load
-from perf.results.results import Measurement, Results, Subject
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Measurement, Results, Subject
 
 # The page has so many colours for subjects; the next one begins again.
 COLOURS = 8

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perf.measuring.machine import STEAL
-from perf.measuring.summary import keeps
-from perf.report import units
-from perf.report.subjects import Subjects
-from perf.report.verdict import METRICS, TONES, Tone
-from perf.results.loads import Slo
-from perf.results.results import Gauge, InProcess, Measurement, Results
+from modelrepo.perf.measuring.machine import STEAL
+from modelrepo.perf.measuring.summary import keeps
+from modelrepo.perf.report import units
+from modelrepo.perf.report.subjects import Subjects
+from modelrepo.perf.report.verdict import METRICS, TONES, Tone
+from modelrepo.perf.results.loads import Slo
+from modelrepo.perf.results.results import Gauge, InProcess, Measurement, Results
 
 VERDICTS = {"better": "▲ better", "worse": "▼ worse", "noise": "= noise", "unknown": "? unknown"}
 LATENCIES = {"avg": "mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}

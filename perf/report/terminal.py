@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from generator.system.extras import need
-from perf.report import tables, units
-from perf.report.subjects import Curve, Subjects, amount, curves
-from perf.report.tables import Cell
-from perf.report.verdict import Tone
-from perf.results.loads import Slo
-from perf.results.results import InProcess, Measurement, Results
+from modelrepo.generator.system.extras import need
+from modelrepo.perf.report import tables, units
+from modelrepo.perf.report.subjects import Curve, Subjects, amount, curves
+from modelrepo.perf.report.tables import Cell
+from modelrepo.perf.report.verdict import Tone
+from modelrepo.perf.results.loads import Slo
+from modelrepo.perf.results.results import InProcess, Measurement, Results
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 
-from perf.results.results import Ratio
+from modelrepo.perf.results.results import Ratio
 
 NOTHING = "–"  # noqa: RUF001 - an en dash, as tables have it
 _BYTES = ("B", "kB", "MB", "GB", "TB")

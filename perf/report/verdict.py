@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from perf.measuring.summary import best_within
-from perf.report import units
-from perf.report.subjects import Subjects
-from perf.results.loads import Slo
-from perf.results.results import Comparison, InProcess, Measurement, Results, Subject
+from modelrepo.perf.measuring.summary import best_within
+from modelrepo.perf.report import units
+from modelrepo.perf.report.subjects import Subjects
+from modelrepo.perf.results.loads import Slo
+from modelrepo.perf.results.results import Comparison, InProcess, Measurement, Results, Subject
 
 Tone = Literal["good", "bad", "warn", "quiet", "plain"]
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "noise": "quiet", "unknown": "warn"}

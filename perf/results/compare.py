@@ -6,8 +6,18 @@ from itertools import pairwise
 from statistics import fmean, stdev, variance
 from typing import Literal
 
-from perf.results.loads import Load
-from perf.results.results import Comparison, Figures, Measurement, Ratio, Repeat, Results, Run, Subject, Verdict
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import (
+    Comparison,
+    Figures,
+    Measurement,
+    Ratio,
+    Repeat,
+    Results,
+    Run,
+    Subject,
+    Verdict,
+)
 
 Metric = Literal["throughput", "p50", "p99"]
 PASSING = ("url", "metrics")

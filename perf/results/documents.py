@@ -7,9 +7,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from generator.errors import PerfError
-from perf.results.loads import Load, Slo
-from perf.results.results import (
+from modelrepo.generator.errors import PerfError
+from modelrepo.perf.results.loads import Load, Slo
+from modelrepo.perf.results.results import (
     ClientTime,
     Comparison,
     Figures,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from generator.errors import OptionError
+from modelrepo.generator.errors import OptionError
 
 Arrivals = Literal["constant", "poisson"]
 PERCENTILES = ("avg", "p50", "p90", "p95", "p99")

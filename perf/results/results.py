@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from perf.results.loads import Load, Slo
+from modelrepo.perf.results.loads import Load, Slo
 
 Verdict = Literal["better", "worse", "noise", "unknown"]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from clients import Client, Retry, connect
-from clients.errors import ClientError, ServerRefused, ServerUnavailable
-from clients.models import Answer
-from generator.specs.tensors import Array
-from generator.verification.comparison import Comparison, largest_difference
-from generator.verification.inputs import RANDOM, Pool
-from perf.measuring.target import Target
+from modelrepo.clients import Client, Retry, connect
+from modelrepo.clients.errors import ClientError, ServerRefused, ServerUnavailable
+from modelrepo.clients.models import Answer
+from modelrepo.generator.specs.tensors import Array
+from modelrepo.generator.verification.comparison import Comparison, largest_difference
+from modelrepo.generator.verification.inputs import RANDOM, Pool
+from modelrepo.perf.measuring.target import Target
 
 EVERY_SECONDS = 0.2
 # Under overload an answer waits as long as the queue is; what takes longer than this nobody waits for.

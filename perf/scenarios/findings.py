@@ -6,12 +6,12 @@ from functools import reduce
 from math import sqrt
 from statistics import fmean, median
 
-from perf.measuring.summary import meets
-from perf.measuring.target import Target
-from perf.results.loads import Slo
-from perf.results.results import Figures, Requests, Run, Subject
-from perf.scenarios.canary import Seen
-from perf.scenarios.scenario import CAPACITY, Phase
+from modelrepo.perf.measuring.summary import meets
+from modelrepo.perf.measuring.target import Target
+from modelrepo.perf.results.loads import Slo
+from modelrepo.perf.results.results import Figures, Requests, Run, Subject
+from modelrepo.perf.scenarios.canary import Seen
+from modelrepo.perf.scenarios.scenario import CAPACITY, Phase
 
 # A step of a ramp must beat the best before it by this much; one step may fail to, as batches may first form there.
 GROWTH = 1.05

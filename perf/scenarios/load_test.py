@@ -8,23 +8,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 
-from clients.settings import Address
-from generator.errors import ModelRepoError
-from generator.progress import Progress
-from generator.system.extras import need
-from generator.system.process import Stopped
-from perf.analyzer.command import WINDOWS
-from perf.analyzer.run import Setting, request_of, run, window_seconds
-from perf.measuring import machine
-from perf.measuring.rounds import INTERRUPTED, SERVER_GONE, Recorder
-from perf.measuring.summary import summarise
-from perf.measuring.target import Target, is_there
-from perf.results.loads import Load, Slo
-from perf.results.results import Measurement, Run, ScenarioOutcome, Subject
-from perf.scenarios import findings
-from perf.scenarios.canary import Canary
-from perf.scenarios.findings import Played
-from perf.scenarios.scenario import CAPACITY, Phase, Scenario
+from modelrepo.clients.settings import Address
+from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.process import Stopped
+from modelrepo.perf.analyzer.command import WINDOWS
+from modelrepo.perf.analyzer.run import Setting, request_of, run, window_seconds
+from modelrepo.perf.measuring import machine
+from modelrepo.perf.measuring.rounds import INTERRUPTED, SERVER_GONE, Recorder
+from modelrepo.perf.measuring.summary import summarise
+from modelrepo.perf.measuring.target import Target, is_there
+from modelrepo.perf.results.loads import Load, Slo
+from modelrepo.perf.results.results import Measurement, Run, ScenarioOutcome, Subject
+from modelrepo.perf.scenarios import findings
+from modelrepo.perf.scenarios.canary import Canary
+from modelrepo.perf.scenarios.findings import Played
+from modelrepo.perf.scenarios.scenario import CAPACITY, Phase, Scenario
 
 CAPACITY_SECONDS = 3.0
 # Of a scenario that is made shorter, measuring the capacity takes at most this share besides.

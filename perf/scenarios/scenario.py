@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from generator.errors import OptionError, nearest
-from perf.results.loads import LEAST_RATE, MOST_RATE, Arrivals, Slo, parse_concurrency, parse_slo
+from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.perf.results.loads import LEAST_RATE, MOST_RATE, Arrivals, Slo, parse_concurrency, parse_slo
 
 FOLDER = Path(__file__).parent
 # What the measuring of capacity, before the phases, is called.

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.errors import OptionError, VerificationError
-from generator.graphs import onnx_file, runtime
-from generator.progress import Progress
-from generator.repository.manifest import Provenance
-from generator.specs.findings import Accuracy
-from generator.specs.tensors import Arrays, Signature, TensorSpec
-from generator.verification import accuracy, datasets
-from generator.verification.comparison import largest_difference, largest_magnitude
-from generator.verification.datasets import Dataset
-from generator.verification.remembered import Remembered
-from generator.verification.verify import Run
+from modelrepo.generator.errors import OptionError, VerificationError
+from modelrepo.generator.graphs import onnx_file, runtime
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.manifest import Provenance
+from modelrepo.generator.specs.findings import Accuracy
+from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
+from modelrepo.generator.verification import accuracy, datasets
+from modelrepo.generator.verification.comparison import largest_difference, largest_magnitude
+from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.remembered import Remembered
+from modelrepo.generator.verification.verify import Run
 
 SEED = 0
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clients import connect
-from generator.backends import BACKENDS
-from generator.errors import OptionError, RepositoryError, nearest
-from generator.graphs.walk import MODEL_FILE
-from generator.plans.pending import PendingPlan
-from generator.plans.store import PlanStore
-from generator.progress import Progress
-from generator.repository.layout import CONFIG, LABELS
-from generator.repository.manifest import Manifest, Provenance
-from generator.repository.repository import Repository
-from server.running import local, overlay
+from modelrepo.clients import connect
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.errors import OptionError, RepositoryError, nearest
+from modelrepo.generator.graphs.walk import MODEL_FILE
+from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.layout import CONFIG, LABELS
+from modelrepo.generator.repository.manifest import Manifest, Provenance
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.server.running import local, overlay
 
 DAMAGED = "is not as it was published"
 

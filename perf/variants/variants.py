@@ -1,6 +1,6 @@
 """The story of `modelrepo compare`: find a model's variants, ask them the same inputs, and measure them as bench does.
 
-What is served is measured by ``perf.bench``; sizes and agreement come from the files of the repository.
+What is served is measured by ``modelrepo.perf.bench``; sizes and agreement come from the files of the repository.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from generator.errors import OptionError
-from generator.progress import Progress
-from generator.specs.findings import Accuracy
-from generator.verification import accuracy
-from perf import bench
-from perf.analyzer.find import Way
-from perf.measuring.target import Data
-from perf.results import documents
-from perf.results.loads import Load
-from perf.results.results import Comparison, Measurement, Results
-from perf.variants import agreement, lineage
-from perf.variants.agreement import Agreement, Asked, alike
-from perf.variants.lineage import Variant
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.findings import Accuracy
+from modelrepo.generator.verification import accuracy
+from modelrepo.perf import bench
+from modelrepo.perf.analyzer.find import Way
+from modelrepo.perf.measuring.target import Data
+from modelrepo.perf.results import documents
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Comparison, Measurement, Results
+from modelrepo.perf.variants import agreement, lineage
+from modelrepo.perf.variants.agreement import Agreement, Asked, alike
+from modelrepo.perf.variants.lineage import Variant
 
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that a user asked of ``compare``; see ``perf.bench.Options`` for what is measured.
+    """Everything that a user asked of ``compare``; see ``modelrepo.perf.bench.Options`` for what is measured.
 
     ``concurrency`` is the load for throughput, ``shapes`` the input shapes to measure with. Without ``samples``, random
     inputs tell how the models agree.

@@ -7,7 +7,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
-from server.backends import tensors
+from modelrepo.server.backends import tensors
 
 Arrays = Mapping[str, NDArray[Any]]
 # Answers named inputs with the named outputs that were asked for.

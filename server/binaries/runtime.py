@@ -12,10 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.errors import ServerError
-from generator.progress import Progress
-from server.binaries import wheels
-from server.binaries.wheels import PYTRITON, PYTRITON_LIBRARIES, cache_folder, reachable
+from modelrepo.generator.errors import ServerError
+from modelrepo.generator.progress import Progress
+from modelrepo.server.binaries import wheels
+from modelrepo.server.binaries.wheels import PYTRITON, PYTRITON_LIBRARIES, cache_folder, reachable
 
 # What the wheel's manylinux tag says it was built against.
 GLIBC = (2, 35)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from generator.errors import ServerError, SourceError
-from generator.progress import Progress
-from generator.system import cache, process
-from generator.system.digests import sha256_of
-from generator.system.download import fetch
+from modelrepo.generator.errors import ServerError, SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system import cache, process
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.download import fetch
 
 RESOLVE_SECONDS = 120.0
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from generator.triton import pbtxt
+from modelrepo.generator.triton import pbtxt
 
 # What Triton decides itself where the configuration leaves it to it: KIND_AUTO becomes what the host has.
 RESOLVED = {("kind", "KIND_AUTO")}

@@ -6,24 +6,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Literal, Self
 
-from clients import Client, GrpcClient, HttpClient
-from clients.errors import ClientError
-from generator.backends import BACKENDS
-from generator.errors import ServerError, VerificationError
-from generator.progress import Progress
-from generator.repository.layout import CONFIG
-from generator.repository.repository import StagedModel
-from generator.specs.findings import Live, Verification
-from generator.specs.options import Options
-from generator.triton import pbtxt
-from generator.verification.inputs import Pool
-from generator.verification.proven import Proven
-from generator.verification.verify import Run, verify
-from server import running_server
-from server.binaries import runtime
-from server.checking import configs, served
-from server.running import local, overlay
-from server.running.handle import Server
+from modelrepo.clients import Client, GrpcClient, HttpClient
+from modelrepo.clients.errors import ClientError
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.errors import ServerError, VerificationError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.repository import StagedModel
+from modelrepo.generator.specs.findings import Live, Verification
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.triton import pbtxt
+from modelrepo.generator.verification.inputs import Pool
+from modelrepo.generator.verification.proven import Proven
+from modelrepo.generator.verification.verify import Run, verify
+from modelrepo.server import running_server
+from modelrepo.server.binaries import runtime
+from modelrepo.server.checking import configs, served
+from modelrepo.server.running import local, overlay
+from modelrepo.server.running.handle import Server
 
 Mode = Literal["auto", "require"]
 # Over HTTP batches of this size are enough: the same numbers travel as over gRPC, which is asked for all sizes.

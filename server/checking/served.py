@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from clients import Client
-from generator.specs.tensors import Array, Arrays, Signature, TensorSpec
-from generator.verification.verify import Run
+from modelrepo.clients import Client
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
+from modelrepo.generator.verification.verify import Run
 
 
 class Adapter:

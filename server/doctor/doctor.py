@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from server.binaries.runtime import Requirement
-from server.binaries.wheels import PERF_ANALYZER, PYTRITON
-from server.doctor.machine import SHARED_MEMORY, Docker, Facts
+from modelrepo.server.binaries.runtime import Requirement
+from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
+from modelrepo.server.doctor.machine import SHARED_MEMORY, Docker, Facts
 
 # The unpacked Triton, and what the shared memory of a few Python-based models takes.
 CACHE_BYTES = PYTRITON.megabytes * 1_000_000

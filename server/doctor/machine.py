@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from generator.backends.tensorrt import gpu_present
-from generator.errors import ServerError
-from generator.sources.catalogue import missing
-from generator.system import process
-from server.binaries import runtime, wheels
-from server.binaries.wheels import PERF_ANALYZER, PYTRITON
-from server.running.handle import Ports
-from server.running.plan import choose_ports
+from modelrepo.generator.backends.tensorrt import gpu_present
+from modelrepo.generator.errors import ServerError
+from modelrepo.generator.sources.catalogue import missing
+from modelrepo.generator.system import process
+from modelrepo.server.binaries import runtime, wheels
+from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
+from modelrepo.server.running.handle import Ports
+from modelrepo.server.running.plan import choose_ports
 
 PATIENCE = 1.0
 PORTS = (8000, 8001, 8002)

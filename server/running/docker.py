@@ -9,12 +9,12 @@ import shutil
 from dataclasses import astuple
 from pathlib import Path
 
-from generator.backends.tensorrt import gpu_present
-from generator.errors import ServerError
-from generator.progress import Progress
-from server.running.handle import Ports
-from server.running.local import Launch
-from server.running.plan import Plan, server_flags
+from modelrepo.generator.backends.tensorrt import gpu_present
+from modelrepo.generator.errors import ServerError
+from modelrepo.generator.progress import Progress
+from modelrepo.server.running.handle import Ports
+from modelrepo.server.running.local import Launch
+from modelrepo.server.running.plan import Plan, server_flags
 
 # Where the image expects things, and the ports it is asked to listen on inside.
 MODELS = "/models"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ServerError
-from server.running import log as logs
+from modelrepo.generator.errors import ServerError
+from modelrepo.server.running import log as logs
 
 HOST = "127.0.0.1"
 ASK_SECONDS = 10.0

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.errors import RepositoryError
-from generator.progress import Progress
-from server.binaries import runtime
-from server.binaries.runtime import Runtime
-from server.running.handle import HOST
-from server.running.plan import Plan, server_flags
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.progress import Progress
+from modelrepo.server.binaries import runtime
+from modelrepo.server.binaries.runtime import Runtime
+from modelrepo.server.running.handle import HOST
+from modelrepo.server.running.plan import Plan, server_flags
 
 BACKENDS = Path(__file__).parents[1] / "backends"
 STUB_SECONDS = 120
@@ -111,11 +111,11 @@ def _lay_out_backends(triton: Runtime, folder: Path) -> None:
             os.link(file, folder / "python" / file.name)
         except OSError:  # on another file system, or one without hard links
             shutil.copy2(file, folder / "python" / file.name)
-    packages = [str(BACKENDS.parents[1]), *(path for path in sys.path if path and Path(path).exists())]
+    packages = [str(BACKENDS.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
     for name in backends():
         (folder / name).mkdir()
         (folder / name / "model.py").write_text(
             f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
-            f"from server.backends.{name}.model import TritonPythonModel\n",
+            f"from modelrepo.server.backends.{name}.model import TritonPythonModel\n",
             "utf-8",
         )

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from generator.errors import OptionError, RepositoryError
-from generator.triton import pbtxt
+from modelrepo.generator.errors import OptionError, RepositoryError
+from modelrepo.generator.triton import pbtxt
 
 CONFIG = "config.pbtxt"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from generator.errors import ServerError
-from generator.triton.releases import Release
-from server.running.handle import HOST, Ports
+from modelrepo.generator.errors import ServerError
+from modelrepo.generator.triton.releases import Release
+from modelrepo.server.running.handle import HOST, Ports
 
 Control = Literal["none", "poll", "explicit"]
 # Seconds that Triton gives requests in flight when it is told to stop, and that it gets before it is killed.

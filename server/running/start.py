@@ -10,15 +10,15 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from generator.errors import ServerError
-from generator.progress import Progress
-from server.binaries import runtime, wheels
-from server.running import docker, local, overlay
-from server.running import log as logs
-from server.running.guardian import NOTE
-from server.running.handle import PortTaken, Server
-from server.running.local import Launch
-from server.running.plan import GRACE_SECONDS, Plan, choose_ports
+from modelrepo.generator.errors import ServerError
+from modelrepo.generator.progress import Progress
+from modelrepo.server.binaries import runtime, wheels
+from modelrepo.server.running import docker, local, overlay
+from modelrepo.server.running import log as logs
+from modelrepo.server.running.guardian import NOTE
+from modelrepo.server.running.handle import PortTaken, Server
+from modelrepo.server.running.local import Launch
+from modelrepo.server.running.plan import GRACE_SECONDS, Plan, choose_ports
 
 # A container's image may have to be pulled first.
 START_SECONDS = {"local": 600.0, "docker": 3600.0}

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.commands import infer as infer_command
-from generator.repository.manifest import Manifest, Provenance, SourceRecord
-from generator.repository.repository import Repository
-from generator.specs.artifacts import Weights
-from generator.specs.findings import Verification
-from server import Server, running_server
+from modelrepo.cli.commands import infer as infer_command
+from modelrepo.generator.repository.manifest import Manifest, Provenance, SourceRecord
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.server import Server, running_server
 from tests.conftest import PROJECT, Generate, ModelRepo, Outcome
 from tests.served_models import LATE, write_repository
 
@@ -132,7 +132,7 @@ def test_a_generated_client_is_imported_from_the_folder_it_was_written_to(
     """As docs/reference/clients.md has it, in a folder of the user's where nothing of this project lies."""
     assert generate("--model", "numpy:linear", "--quiet").code == 0
     script = (
-        "import sys\nimport numpy as np\nfrom clients import connect\n"
+        "import sys\nimport numpy as np\nfrom modelrepo.clients import connect\n"
         "sys.path.insert(0, 'clients/generated')\nimport linear\n"
         "with connect(sys.argv[1]) as client:\n"
         "    print(linear.infer(client, np.ones((1, 4), 'float32')).output.shape)\n"
@@ -211,7 +211,7 @@ def unused() -> Iterator[int]:
 
 def test_help_imports_nothing_heavy_and_shows_examples() -> None:
     script = (
-        "import sys; from cli.commands import infer; from cli.terminal import errors\n"
+        "import sys; from modelrepo.cli.commands import infer; from modelrepo.cli.terminal import errors\n"
         "sys.argv = ['modelrepo', '--help']\n"
         "assert errors.run(infer.infer, 'modelrepo infer') == 0\n"
         "heavy = {'numpy', 'rich', 'clients', 'server', 'tritonclient', 'grpc', 'jinja2'} & set(sys.modules)\n"

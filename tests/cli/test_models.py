@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cli.commands.models import models
-from generator.errors import SourceError
-from generator.sources import SOURCES, catalogue
+from modelrepo.cli.commands.models import models
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources import SOURCES, catalogue
 from tests.conftest import ModelRepo
 
 
@@ -17,7 +17,9 @@ def without(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Packages that are not installed, as far as can be seen; a test adds to them."""
     absent: set[str] = set()
     monkeypatch.setattr(catalogue, "find_spec", lambda name: None if name in absent else find_spec(name))
-    monkeypatch.setattr("generator.system.extras.find_spec", lambda name: None if name in absent else find_spec(name))
+    monkeypatch.setattr(
+        "modelrepo.generator.system.extras.find_spec", lambda name: None if name in absent else find_spec(name)
+    )
     return absent
 
 

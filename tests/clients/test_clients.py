@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clients import AsyncGrpcClient, Client, GrpcClient, HttpClient, Retry, Tls, connect, errors, load_image
-from clients.batches import split
-from clients.client import _in_order
-from clients.drive import run
-from clients.grpc_wire import GrpcWire
-from clients.http_wire import make_call
-from clients.inputs import check_inputs
-from clients.models import Model, Tensor
-from clients.plans import Ask, Clock, Pause, Request, Session, ask
-from clients.settings import ClientOptions, make_settings, parse_url
-from server import Server, running_server
+from modelrepo.clients import AsyncGrpcClient, Client, GrpcClient, HttpClient, Retry, Tls, connect, errors, load_image
+from modelrepo.clients.batches import split
+from modelrepo.clients.client import _in_order
+from modelrepo.clients.drive import run
+from modelrepo.clients.grpc_wire import GrpcWire
+from modelrepo.clients.http_wire import make_call
+from modelrepo.clients.inputs import check_inputs
+from modelrepo.clients.models import Model, Tensor
+from modelrepo.clients.plans import Ask, Clock, Pause, Request, Session, ask
+from modelrepo.clients.settings import ClientOptions, make_settings, parse_url
+from modelrepo.server import Server, running_server
 from tests.conftest import PROJECT
 from tests.served_models import ECHOED, ENDLESS, LATE, WEIGHTS, write_repository
 
@@ -263,7 +263,7 @@ def test_a_cancelled_task_leaves_no_shared_memory(server: Server) -> None:
 def test_shared_memory_needs_the_same_machine() -> None:
     settings = make_settings("example.invalid:8001", "grpc")
     session = Session(settings, {("m", ""): MODEL})
-    from clients.plans import infer
+    from modelrepo.clients.plans import infer
 
     with pytest.raises(errors.InputError, match="on another machine"):
         run(infer(session, Clock(None), "m", GOOD, None, "", True), lambda step: None)
@@ -810,8 +810,9 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest
 
 def test_the_clients_are_importable_alone_and_light() -> None:
     script = (
-        "import sys, clients\n"
-        "heavy = {'torch', 'tritonclient', 'grpc', 'PIL', 'cli', 'generator', 'server', 'perf'} & set(sys.modules)\n"
+        "import sys, modelrepo.clients\n"
+        "others = {f'modelrepo.{name}' for name in ('cli', 'generator', 'server', 'perf')}\n"
+        "heavy = {'torch', 'tritonclient', 'grpc', 'PIL', *others} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     run_ = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)

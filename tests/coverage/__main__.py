@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import click
 
-from generator.system import memory
+from modelrepo.generator.system import memory
 from tests.conftest import PROJECT
 from tests.coverage.cases import FAMILIES, Case, cases_of
 from tests.coverage.page import PAGE as PAGE

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from generator.specs.tensors import Arrays
+from modelrepo.generator.specs.tensors import Arrays
 
 EVERYWHERE = ("onnx", "onnxruntime", "numpy")
 TORCH = ("torch", "onnxscript")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.specs.tensors import Array, Arrays
+from modelrepo.generator.specs.tensors import Array, Arrays
 from tests import conformance
 
 

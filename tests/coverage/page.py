@@ -4,7 +4,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from server.binaries.runtime import TRITON_VERSION
+from modelrepo.server.binaries.runtime import TRITON_VERSION
 from tests.conftest import PROJECT
 from tests.coverage.cases import FAMILIES, Case
 from tests.coverage.row import Row

@@ -159,7 +159,7 @@ def save(name: str, folder: Path, seed: int = 0) -> Path:
     """
     import torch
 
-    from generator.sources.hf import tasks
+    from modelrepo.generator.sources.hf import tasks
 
     torch.manual_seed(seed)
     task = tasks.ALIASES.get(MODELS[name].task, MODELS[name].task)

@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from clients import GrpcClient
-from generator.errors import ModelRepoError
-from generator.options.config_file import ConfigFile
-from generator.options.fields import parse_field
-from generator.options.resolve import resolve
-from generator.pipeline import generate
-from generator.pipeline.job import Job
-from generator.progress import Progress
-from generator.repository.repository import Repository
-from generator.specs.findings import Verification
-from generator.specs.report import Result
-from server import running_server
-from server.checking.live_check import LiveCheck
+from modelrepo.clients import GrpcClient
+from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.fields import parse_field
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.pipeline import generate
+from modelrepo.generator.pipeline.job import Job
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.report import Result
+from modelrepo.server import running_server
+from modelrepo.server.checking.live_check import LiveCheck
 from tests.coverage.cases import Case, cases_of
 from tests.coverage.row import Row
 

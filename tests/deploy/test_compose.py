@@ -22,13 +22,13 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from cli.commands.plans import plans
-from generator.progress import Progress
-from generator.triton.releases import NEWEST, RELEASES, release_named
-from server.binaries import runtime
-from server.running import local
-from server.running.handle import Ports
-from server.running.plan import Control, Plan, server_flags
+from modelrepo.cli.commands.plans import plans
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.triton.releases import NEWEST, RELEASES, release_named
+from modelrepo.server.binaries import runtime
+from modelrepo.server.running import local
+from modelrepo.server.running.handle import Ports
+from modelrepo.server.running.plan import Control, Plan, server_flags
 from tests import stand_ins
 from tests.conftest import PROJECT, ModelRepo
 from tests.prepared_plans import prepare

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from perf.results.loads import Load, Slo
-from perf.results.results import (
+from modelrepo.perf.results.loads import Load, Slo
+from modelrepo.perf.results.results import (
     ClientTime,
     Comparison,
     Figures,

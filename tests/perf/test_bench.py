@@ -20,10 +20,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from cli.commands import bench as bench_command
-from generator.errors import PerfError
-from generator.system import extras
-from server import Server, running_server
+from modelrepo.cli.commands import bench as bench_command
+from modelrepo.generator.errors import PerfError
+from modelrepo.generator.system import extras
+from modelrepo.server import Server, running_server
 from tests.conftest import PROJECT, Generate, ModelRepo, Outcome
 from tests.served_models import tensor, value, write, write_repository
 
@@ -235,7 +235,7 @@ def test_a_server_that_dies_leaves_what_was_measured(bench: Bench, repository: P
 @contextmanager
 def running(workdir: Path, logs: int, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
     """Run bench in a process of its own, and yield it when it has so many logs, or else measures."""
-    script = "from cli.entry import modelrepo; modelrepo()"
+    script = "from modelrepo.cli.entry import modelrepo; modelrepo()"
     command = [sys.executable, "-c", script, "bench", *arguments, "--output", "out"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -316,7 +316,7 @@ def test_a_full_disk_costs_the_report_and_not_the_figures(
     def full(*arguments: object) -> None:
         raise PerfError("can't write: No space left on device")
 
-    monkeypatch.setattr("perf.report.write", full)
+    monkeypatch.setattr("modelrepo.perf.report.write", full)
     outcome = bench(*asked(server, "linear", "--concurrency", "1", *QUICK, "--json"))
     assert outcome.code == 8
     assert outcome.report["measurements"][0]["throughput"] > 0

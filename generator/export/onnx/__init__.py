@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from generator.errors import ConversionError, SourceError
-from generator.export.description import answers_zeros
-from generator.export.onnx import batch, batch_proof
-from generator.graphs import onnx_file
-from generator.graphs.runtime import open_file
-from generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch, required_inputs
-from generator.sources.onnx import OnnxFile
-from generator.specs.artifacts import Export
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Dim, Signature, TensorSpec, unknown_domain
-from generator.system import memory
-from generator.triton.releases import release_named
+from modelrepo.generator.errors import ConversionError, SourceError
+from modelrepo.generator.export.description import answers_zeros
+from modelrepo.generator.export.onnx import batch, batch_proof
+from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.graphs.runtime import open_file
+from modelrepo.generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch, required_inputs
+from modelrepo.generator.sources.onnx import OnnxFile
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec, unknown_domain
+from modelrepo.generator.system import memory
+from modelrepo.generator.triton.releases import release_named
 
 PACKAGES = ("onnx", "onnxruntime")
 EXPORTER, REWRITTEN = "as-is", "batch made dynamic"

@@ -11,9 +11,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.export.onnx.batch_shapes import Graph, Shape, depending
-from generator.graphs.walk import FIXED, INSTEAD, graphs
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.export.onnx.batch_shapes import Graph, Shape, depending
+from modelrepo.generator.graphs.walk import FIXED, INSTEAD, graphs
 
 BATCH = "batch"
 # What follows the name of an output where it has the fixed batch still.

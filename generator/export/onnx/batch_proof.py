@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from generator.errors import ConversionError, InputRefused, VerificationError
-from generator.export.onnx.batch import mixing
-from generator.export.onnx.batch_shapes import depending
-from generator.graphs import outline, runtime
-from generator.graphs.runtime import Runner
-from generator.graphs.walk import FIXED, INSTEAD
-from generator.specs.tensors import Array, Signature
-from generator.system import memory
-from generator.verification.inputs import ODD_BATCH, RANDOM, Pool, generated
-from generator.verification.verify import Run, usable, verify
+from modelrepo.generator.errors import ConversionError, InputRefused, VerificationError
+from modelrepo.generator.export.onnx.batch import mixing
+from modelrepo.generator.export.onnx.batch_shapes import depending
+from modelrepo.generator.graphs import outline, runtime
+from modelrepo.generator.graphs.runtime import Runner
+from modelrepo.generator.graphs.walk import FIXED, INSTEAD
+from modelrepo.generator.specs.tensors import Array, Signature
+from modelrepo.generator.system import memory
+from modelrepo.generator.verification.inputs import ODD_BATCH, RANDOM, Pool, generated
+from modelrepo.generator.verification.verify import Run, usable, verify
 
 # How ONNX Runtime tells which node failed; one within the graph of another follows that.
 NAMED = re.compile(r"running (\S+) node\. Name:'(.*?)' Status Message: ((?:(?!Non-zero status).)*)")
@@ -102,7 +102,7 @@ def _alike(answers: Array, share: float) -> bool:
 
 def _first_mixing(path: Path, rows: Pool) -> str:
     """Return the first node whose answers to two samples are not its answers to each; nothing where there is none."""
-    from generator.graphs.taps import tapped  # that package builds on this one
+    from modelrepo.generator.graphs.taps import tapped  # that package builds on this one
 
     pair = _pair(rows)
     asked = [rows.rows(each) for each in (pair[:1], pair[1:], pair)]

@@ -10,9 +10,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.graphs.walk import FIXED, required_inputs
-from generator.specs.tensors import Array
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs.walk import FIXED, required_inputs
+from modelrepo.generator.specs.tensors import Array
 
 # Primes that no dimension of a usual model is a multiple of: for the batch, and for other dimensions of any size.
 SCALE, SIZES = 7919, (521, 523, 541, 547, 557, 563, 569, 571, 577, 587, 593, 599, 601, 607, 613, 617)

@@ -4,22 +4,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.export.description import describe, source_dims
-from generator.export.sklearn import converters
-from generator.export.sklearn.equivalents import equivalent
-from generator.sources.sklearn import Tabular
-from generator.sources.sklearn.estimator_file import first_line
-from generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
-from generator.sources.sklearn.tabular import BATCH, Table
-from generator.specs.artifacts import Export
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Dim, TensorSpec
-from generator.system.extras import need
-from generator.system.quiet import quiet
-from generator.triton.releases import release_named
-from generator.verification.inputs import example
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.export.description import describe, source_dims
+from modelrepo.generator.export.sklearn import converters
+from modelrepo.generator.export.sklearn.equivalents import equivalent
+from modelrepo.generator.sources.sklearn import Tabular
+from modelrepo.generator.sources.sklearn.estimator_file import first_line
+from modelrepo.generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
+from modelrepo.generator.sources.sklearn.tabular import BATCH, Table
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Dim, TensorSpec
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet
+from modelrepo.generator.triton.releases import release_named
+from modelrepo.generator.verification.inputs import example
 
 PACKAGES = ("scikit-learn", "skl2onnx", "onnxmltools", "onnx")
 EXPORTER = "skl2onnx"
@@ -278,7 +278,7 @@ def _run(model: Any, arrays: Mapping[str, Any], reference: str) -> list[Any]:
     """Return what ONNX Runtime answers, output by output."""
     import onnxruntime
 
-    from generator.graphs.runtime import reason
+    from modelrepo.generator.graphs.runtime import reason
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.system.extras import need
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.system.extras import need
 
 # The booster whose trees onnxmltools reads: it knows nothing of the weights that dart gives them.
 TREES = "gbtree"

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from generator.sources.sklearn.estimators import NOTHING, column_parts, is_column_transformer, steps_of
+from modelrepo.generator.sources.sklearn.estimators import NOTHING, column_parts, is_column_transformer, steps_of
 
 
 def equivalent(estimator: Any) -> Any:

@@ -8,24 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.export.description import describe, source_dims
-from generator.export.onnx import DOMAINS
-from generator.export.tensorflow.graph import Frozen, Weight, with_sizes
-from generator.export.tensorflow.graph import frozen as frozen_graph
-from generator.export.tensorflow.lite import processed
-from generator.export.tensorflow.operators import handlers
-from generator.export.tensorflow.weights import fill, fold
-from generator.graphs import onnx_file
-from generator.sources.tensorflow import cause, tensorflow
-from generator.sources.tensorflow.function import Traced
-from generator.specs.artifacts import Export
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Dim
-from generator.system import memory
-from generator.system.extras import need
-from generator.system.quiet import quiet, unheard
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.export.description import describe, source_dims
+from modelrepo.generator.export.onnx import DOMAINS
+from modelrepo.generator.export.tensorflow.graph import Frozen, Weight, with_sizes
+from modelrepo.generator.export.tensorflow.graph import frozen as frozen_graph
+from modelrepo.generator.export.tensorflow.lite import processed
+from modelrepo.generator.export.tensorflow.operators import handlers
+from modelrepo.generator.export.tensorflow.weights import fill, fold
+from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.sources.tensorflow import cause, tensorflow
+from modelrepo.generator.sources.tensorflow.function import Traced
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Dim
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet, unheard
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir")
 EXPORTER = "tf2onnx"
@@ -141,7 +141,7 @@ def _refuse_leftovers(source: SourceModel, message: Any, opset: int, reasons: Se
     """Raise ConversionError for operators of TensorFlow that stand in the outcome, each with the first of its nodes."""
     from onnx import defs
 
-    from generator.graphs.walk import graphs
+    from modelrepo.generator.graphs.walk import graphs
 
     left: dict[str, str] = {}
     for graph in graphs(message):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from generator.errors import ConversionError
-from generator.sources.tensorflow import tensorflow
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.sources.tensorflow import tensorflow
 
 # Weights at least this large, in bytes, do not pass through tf2onnx, where no other operator than these reads them, nor
 # one that only moves them around: it converts those in the same way whether they are constant or not.

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from generator.export.tensorflow.graph import LARGE, Weight
-from generator.sources.tensorflow import tensorflow
-from generator.sources.tflite import LiteFile
+from modelrepo.generator.export.tensorflow.graph import LARGE, Weight
+from modelrepo.generator.sources.tensorflow import tensorflow
+from modelrepo.generator.sources.tflite import LiteFile
 
 # Operators that tf2onnx converts in the same way whether what they read at these places is constant or not, with the
 # DequantizeLinear, too, that it puts before what is quantized.

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
-from generator.export.description import describe, observed_dims, source_fails
-from generator.export.torch import operators, troubles
-from generator.graphs import onnx_file, runtime
-from generator.sources.pytorch import examples, quietly, scripted
-from generator.specs.artifacts import Export
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.system import memory
-from generator.system.extras import need
-from generator.verification.inputs import ODD_BATCH, example, example_sizes
-from generator.verification.verify import SourceFault, verify
+from modelrepo.generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
+from modelrepo.generator.export.description import describe, observed_dims, source_fails
+from modelrepo.generator.export.torch import operators, troubles
+from modelrepo.generator.graphs import onnx_file, runtime
+from modelrepo.generator.sources.pytorch import examples, quietly, scripted
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.verification.inputs import ODD_BATCH, example, example_sizes
+from modelrepo.generator.verification.verify import SourceFault, verify
 
 PACKAGES = ("torch", "onnxscript", "onnx", "onnx-ir")
 NEWER, OLDER = "torch.export", "torchscript"

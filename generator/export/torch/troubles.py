@@ -16,15 +16,14 @@ from traceback import FrameSummary
 from types import FrameType
 from typing import Any
 
-from generator.errors import ModelRepoError
-from generator.specs.tensors import TensorSpec
+from modelrepo import HOME
+from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.specs.tensors import TensorSpec
 
 PAGE = "docs/how-to/when-export-fails.md"
 # Whose code is not the model's own, by the first folder below site-packages: a line of theirs explains nothing.
-EXPORTERS = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy"}
+EXPORTERS = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy", HOME.name}
 SITE_PACKAGES = "site-packages"
-PROJECT = Path(__file__).resolve().parents[3]
-OWN = {"cli", "clients", "generator", "perf", "server"}
 # What called this is not the model's code either, whoever wrote it.
 CALLER = str(Path(__file__).parents[1])
 LONGEST, LONGEST_LINE = 240, 80
@@ -248,10 +247,10 @@ def is_models(filename: str) -> bool:
     """Tell whether a line of this file may be the model's own: not torch's, not an exporter's, not ours."""
     path = Path(filename)
     if SITE_PACKAGES in path.parts[:-1]:
-        return path.parts[_below(path.parts)] not in EXPORTERS | OWN
+        return path.parts[_below(path.parts)] not in EXPORTERS
     if filename.startswith("<") or path.is_relative_to(sysconfig.get_path("stdlib")):
         return False
-    return not path.is_relative_to(PROJECT) or path.relative_to(PROJECT).parts[0] not in OWN
+    return not path.is_relative_to(HOME)
 
 
 def place_of(filename: str, line: int) -> str:

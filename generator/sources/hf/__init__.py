@@ -6,15 +6,15 @@
 
 from pathlib import Path
 
-from generator.errors import OptionError
-from generator.progress import Progress
-from generator.sources import pytorch
-from generator.sources.by_path import path_of
-from generator.sources.dynamic import with_dynamic
-from generator.sources.hf import folder as folders
-from generator.sources.hf import hub, images, inputs, loading
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.dynamic import with_dynamic
+from modelrepo.generator.sources.hf import folder as folders
+from modelrepo.generator.sources.hf import hub, images, inputs, loading
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
 
 FORM = "hf:ORG/NAME, or hf:./FOLDER"
 SUMMARY = "Hugging Face transformers"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from generator.errors import SourceError
-from generator.sources import formats
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources import formats
 
 CONFIG = "config.json"
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError
-from generator.sources.by_path import path_of
-from generator.sources.hf import folder as folders
-from generator.system.extras import need
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.hf import folder as folders
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet
 
 # ORG/NAME, as huggingface_hub.utils.validate_repo_id has it.
 HUB_NAME = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError
-from generator.sources.hf import folder as folders
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources.hf import folder as folders
 
 # PIL.Image.Resampling's numbers, by the names that our clients know.
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}

@@ -6,8 +6,8 @@ from inspect import signature
 from math import prod
 from typing import Any
 
-from generator.errors import OptionError
-from generator.specs.tensors import Dim, Domain, InputShape, TensorSpec
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.tensors import Dim, Domain, InputShape, TensorSpec
 
 BATCH, SEQUENCE = "batch", "sequence"
 # Texts of a few tokens, of one, and long enough for windows and buckets of positions to matter; the first warms up.

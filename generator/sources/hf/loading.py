@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import ModelRepoError, SourceError
-from generator.progress import Progress
-from generator.sources import pytorch
-from generator.sources.hf import folder as folders
-from generator.sources.hf import tasks
-from generator.sources.pytorch import weights_size
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.extras import need
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import ModelRepoError, SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources.hf import folder as folders
+from modelrepo.generator.sources.hf import tasks
+from modelrepo.generator.sources.pytorch import weights_size
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet
 
 # Attention as plain matrix products, which every exporter writes.
 ATTENTION = "eager"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from generator.errors import OptionError, SourceError, nearest
-from generator.system.extras import need
+from modelrepo.generator.errors import OptionError, SourceError, nearest
+from modelrepo.generator.system.extras import need
 
 FALLBACK = "feature-extraction"
 ENCODED = "text-encoding"

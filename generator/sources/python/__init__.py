@@ -9,18 +9,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError, nearest
-from generator.progress import Progress
-from generator.sources import pytorch
-from generator.sources.python import user_code
-from generator.sources.python.examples import annotated
-from generator.sources.python.kinds import Made, is_model, source_of
-from generator.sources.tensorflow import tensorflow
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.system import memory
-from generator.system.digests import sha256_of
+from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources.python import user_code
+from modelrepo.generator.sources.python.examples import annotated
+from modelrepo.generator.sources.python.kinds import Made, is_model, source_of
+from modelrepo.generator.sources.tensorflow import tensorflow
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
 
 FORM = "python:MODULE:FACTORY"
 SUMMARY = "what a function of yours returns: a PyTorch or Keras model, a tf.function, or a function of tensors"

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from generator.errors import SourceError
-from generator.sources.pytorch.arguments import Forward
-from generator.specs.options import Options
-from generator.specs.tensors import InputShape
-from generator.specs.written import input_shapes
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources.pytorch.arguments import Forward
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.tensors import InputShape
+from modelrepo.generator.specs.written import input_shapes
 
 
 def annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:

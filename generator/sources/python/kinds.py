@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from generator.errors import OptionError, SourceError
-from generator.sources import exported_program, formats, pytorch, torchscript
-from generator.sources.python.examples import shapes
-from generator.sources.pytorch import state_dict
-from generator.sources.pytorch.arguments import call_with, forward_of, inputs_of, opened
-from generator.sources.tensorflow.declared import Declared, declared_from
-from generator.sources.tensorflow.function import function_source
-from generator.sources.tensorflow.layers import keras_source
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import InputShape
+from modelrepo.generator.errors import OptionError, SourceError
+from modelrepo.generator.sources import exported_program, formats, pytorch, torchscript
+from modelrepo.generator.sources.python.examples import shapes
+from modelrepo.generator.sources.pytorch import state_dict
+from modelrepo.generator.sources.pytorch.arguments import call_with, forward_of, inputs_of, opened
+from modelrepo.generator.sources.tensorflow.declared import Declared, declared_from
+from modelrepo.generator.sources.tensorflow.function import function_source
+from modelrepo.generator.sources.tensorflow.layers import keras_source
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import InputShape
 
 
 @dataclass(frozen=True)

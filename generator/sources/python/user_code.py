@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from generator.errors import SourceError, nearest
-from generator.system.quiet import quiet
+from modelrepo import HOME
+from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.system.quiet import quiet
 
-OURS = Path(__file__).parents[1]
 # What was imported for the last model: another model may have modules of the same names, elsewhere.
 _imported: set[str] = set()
 
@@ -178,7 +178,7 @@ def _beside(package: ModuleType, spec: ModuleSpec) -> bool:
 def _is_users(path: Path) -> bool:
     """Tell whether a file is the user's: not ours, and in no folder of installed packages."""
     folders = sysconfig.get_paths()
-    others = [OURS, *(Path(folders[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib"))]
+    others = [HOME, *(Path(folders[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib"))]
     return not any(path.is_relative_to(other) for other in others)
 
 

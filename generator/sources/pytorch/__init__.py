@@ -7,12 +7,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from generator.errors import InputRefused, SourceError, refused
-from generator.sources.nesting import leaves, walk
-from generator.specs.artifacts import Weights
-from generator.specs.source import SourceModel
-from generator.specs.tensors import DTYPES, Arrays, TensorSpec
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import InputRefused, SourceError, refused
+from modelrepo.generator.sources.nesting import leaves, walk
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import DTYPES, Arrays, TensorSpec
+from modelrepo.generator.system.quiet import quiet
 
 OUTPUT = "output"
 # How the tensors of the inputs, in their order, become the arguments of a model's forward.
@@ -108,7 +108,7 @@ def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
     """Return a tensor for each input, within its domain, the same each time."""
     import torch
 
-    from generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
+    from modelrepo.generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
 
     sizes = example_sizes(inputs)
     return tuple(torch.from_numpy(example(spec, sizes)) for spec in inputs)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from generator.errors import SourceError
-from generator.sources.dynamic import with_dynamic
-from generator.sources.pytorch import Call, positional
-from generator.specs.tensors import InputShape, TensorSpec, unknown_domain
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources.dynamic import with_dynamic
+from modelrepo.generator.sources.pytorch import Call, positional
+from modelrepo.generator.specs.tensors import InputShape, TensorSpec, unknown_domain
 
 BATCH = "batch"
 

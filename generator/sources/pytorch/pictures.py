@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from generator.errors import OptionError
-from generator.sources.dynamic import with_dynamic
-from generator.specs.tensors import InputShape, TensorSpec
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.sources.dynamic import with_dynamic
+from modelrepo.generator.specs.tensors import InputShape, TensorSpec
 
 COLOURS = 3
 # Networks halve an image up to five times: sizes that are this far apart fit them alike.

@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from generator.errors import SourceError
-from generator.progress import Progress
-from generator.sources import pytorch
-from generator.sources.pytorch import state_dict
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources.pytorch import state_dict
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.quiet import quiet
 
 RANDOM: Literal["random"] = "random"
 PRETRAINED = "pretrained"

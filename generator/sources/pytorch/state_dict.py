@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError
-from generator.sources import formats
-from generator.system.extras import need
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources import formats
+from modelrepo.generator.system.extras import need
 
 # Keys under which training scripts put the state dict of a checkpoint.
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")

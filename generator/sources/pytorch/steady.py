@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from generator.errors import Unsteady
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays
+from modelrepo.generator.errors import Unsteady
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays
 
 # By how much an input around 1 is changed, up and down, to see that: detectors' scores and boxes then move up to ten
 # times as far as when they are converted. They may move as far as FP32 is allowed (see comparison.py).
@@ -20,7 +20,7 @@ def steady(source: SourceModel) -> SourceModel:
     It raises Unsteady: no comparison could tell anything, since any conversion may answer them otherwise. Answers are
     kept, since exporting and verification ask the same several times, and here each costs three.
     """
-    from generator.verification.remembered import Remembered  # brings numpy, which no help page needs
+    from modelrepo.generator.verification.remembered import Remembered  # brings numpy, which no help page needs
 
     def ask(arrays: Arrays) -> dict[str, Any]:
         answer = source.run(arrays)

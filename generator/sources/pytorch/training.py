@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from generator.errors import SourceError
+from modelrepo.generator.errors import SourceError
 
 
 def refuse(reference: str, calls: Iterable[tuple[str, Mapping[str, Any]]], remedy: str) -> None:

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError, refused
-from generator.progress import Progress
-from generator.sources.by_path import default_name as default_name
-from generator.sources.by_path import known as known
-from generator.sources.by_path import names_file as names_file
-from generator.sources.by_path import path_of
-from generator.sources.sklearn import estimator_file, tabular
-from generator.sources.sklearn.estimators import last_step
-from generator.sources.sklearn.tabular import Table
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays
-from generator.system import memory
-from generator.system.digests import sha256_of
-from generator.system.extras import need
+from modelrepo.generator.errors import SourceError, refused
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources.by_path import default_name as default_name
+from modelrepo.generator.sources.by_path import known as known
+from modelrepo.generator.sources.by_path import names_file as names_file
+from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.sklearn import estimator_file, tabular
+from modelrepo.generator.sources.sklearn.estimators import last_step
+from modelrepo.generator.sources.sklearn.tabular import Table
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import need
 
 FORM = "sklearn:FILE"
 SUMMARY = "scikit-learn, XGBoost and LightGBM: .skops, XGBoost's .json and .ubj, LightGBM's .txt; pickles if trusted"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError
-from generator.sources import formats
-from generator.system.extras import EXTRAS, need
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources import formats
+from modelrepo.generator.system.extras import EXTRAS, need
 
 # What XGBoost's and LightGBM's own files begin with: JSON, universal binary JSON, and text.
 XGBOOST, LIGHTGBM = "xgboost", "lightgbm"

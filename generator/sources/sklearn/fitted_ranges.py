@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from generator.sources.sklearn.estimators import column_parts, is_column_transformer, parts_of, steps_of
+from modelrepo.generator.sources.sklearn.estimators import column_parts, is_column_transformer, parts_of, steps_of
 
 
 @dataclass(frozen=True)

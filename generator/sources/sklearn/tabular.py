@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from generator.errors import OptionError, SourceError
-from generator.sources.sklearn.estimators import (
+from modelrepo.generator.errors import OptionError, SourceError
+from modelrepo.generator.sources.sklearn.estimators import (
     column_parts,
     entries,
     is_column_transformer,
@@ -14,9 +14,9 @@ from generator.sources.sklearn.estimators import (
     parts_of,
     steps_of,
 )
-from generator.sources.sklearn.fitted_ranges import UNKNOWN, Range, ranges_of
-from generator.specs.tensors import Domain, InputShape, TensorSpec
-from generator.system.extras import need
+from modelrepo.generator.sources.sklearn.fitted_ranges import UNKNOWN, Range, ranges_of
+from modelrepo.generator.specs.tensors import Domain, InputShape, TensorSpec
+from modelrepo.generator.system.extras import need
 
 BATCH, MATRIX = "batch", "input"
 NUMBER = ("float32", Domain(known=False))

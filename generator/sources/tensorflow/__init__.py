@@ -11,9 +11,9 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from generator.errors import SourceError
-from generator.system.extras import need
-from generator.system.quiet import unheard
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import unheard
 
 # What to do with a file that Keras or TensorFlow does not read.
 IN_CODE = "Save it again with the version that is here, or load it in code: --model python:MODULE:FACTORY"

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from generator.errors import ConversionError, OptionError, SourceError
-from generator.sources.dynamic import with_dynamic
-from generator.specs.options import Options
-from generator.specs.tensors import DTYPES, Dim, Domain, InputShape, TensorSpec
+from modelrepo.generator.errors import ConversionError, OptionError, SourceError
+from modelrepo.generator.sources.dynamic import with_dynamic
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.tensors import DTYPES, Dim, Domain, InputShape, TensorSpec
 
 INPUT, OUTPUT, BATCH = "input", "output", "batch"
 # Heights and widths of an image that a model takes in any size: multiples of what networks halve it by.

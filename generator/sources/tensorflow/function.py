@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from generator.errors import ConversionError, SourceError, refused
-from generator.sources.nesting import leaves
-from generator.sources.tensorflow import cause, tensorflow
-from generator.sources.tensorflow.declared import OUTPUT, Declared, dtype_name, input_specs, unique
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays, TensorSpec
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import ConversionError, SourceError, refused
+from modelrepo.generator.sources.nesting import leaves
+from modelrepo.generator.sources.tensorflow import cause, tensorflow
+from modelrepo.generator.sources.tensorflow.declared import OUTPUT, Declared, dtype_name, input_specs, unique
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays, TensorSpec
+from modelrepo.generator.system.quiet import quiet
 
 # What calls a model with its inputs, in their order.
 Call = Callable[[Sequence[Any]], Any]

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from generator.errors import ConversionError, SourceError
-from generator.sources.tensorflow import cause, keras, tensorflow
-from generator.sources.tensorflow.declared import COUNTED, INPUT, Declared, declared_shape, dtype_name, named
-from generator.sources.tensorflow.function import Call, array_of, flattened, function_source
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Domain, unknown_domain
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import ConversionError, SourceError
+from modelrepo.generator.sources.tensorflow import cause, keras, tensorflow
+from modelrepo.generator.sources.tensorflow.declared import COUNTED, INPUT, Declared, declared_shape, dtype_name, named
+from modelrepo.generator.sources.tensorflow.function import Call, array_of, flattened, function_source
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Domain, unknown_domain
+from modelrepo.generator.system.quiet import quiet
 
 # How many words of a vocabulary a model is asked.
 CHOICES = 16
@@ -149,7 +149,7 @@ def _compared(source: SourceModel, call: Call) -> tuple[str, ...]:
     """
     import numpy as np
 
-    from generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
+    from modelrepo.generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
 
     library = tensorflow()
     sizes = example_sizes(source.inputs)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError
-from generator.sources.tensorflow import cause, tensorflow
-from generator.system import process
-from generator.system.extras import need
-from generator.system.quiet import quiet, unheard
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources.tensorflow import cause, tensorflow
+from modelrepo.generator.system import process
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet, unheard
 
 AGAIN = "Convert it again, or save or download it again"
 TRIAL_SECONDS = 300

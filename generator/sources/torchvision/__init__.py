@@ -9,18 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError, nearest
-from generator.progress import Progress
-from generator.sources import pytorch
-from generator.sources.pytorch import pictures, pretrained
-from generator.sources.pytorch.steady import steady
-from generator.sources.torchvision import detectors, published
-from generator.sources.torchvision.tasks import Task, task_of
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Dim, TensorSpec
-from generator.system.extras import need
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources.pytorch import pictures, pretrained
+from modelrepo.generator.sources.pytorch.steady import steady
+from modelrepo.generator.sources.torchvision import detectors, published
+from modelrepo.generator.sources.torchvision.tasks import Task, task_of
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Dim, TensorSpec
+from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.quiet import quiet
 
 FORM = "torchvision:NAME, or NAME"
 SUMMARY = "torchvision's models: classification, segmentation, detection, video and optical flow"

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.errors import SourceError
-from generator.progress import Progress
-from generator.sources.pytorch import state_dict
-from generator.sources.pytorch.pretrained import Absent
-from generator.specs.artifacts import Weights
-from generator.system.digests import sha256_of
-from generator.system.download import fetch
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources.pytorch import state_dict
+from modelrepo.generator.sources.pytorch.pretrained import Absent
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.download import fetch
 
 
 def weights_of(name: str, models: Any) -> Any:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from generator.sources.pytorch import Call, pictures, positional
-from generator.specs.tensors import Domain
+from modelrepo.generator.sources.pytorch import Call, pictures, positional
+from modelrepo.generator.specs.tensors import Domain
 
 IMAGE = ("channels", "height", "width")
 CLIP = ("channels", "frames", "height", "width")

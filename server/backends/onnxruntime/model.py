@@ -10,8 +10,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
-from server.backends.onnxruntime import rules
-from server.backends.requests import Arrays, Requests
+from modelrepo.server.backends.onnxruntime import rules
+from modelrepo.server.backends.requests import Arrays, Requests
 
 # ONNX Runtime is imported late: Triton starts one process more to complete a configuration, most often in vain.
 
@@ -25,7 +25,7 @@ class TritonPythonModel:
         config = completed.as_dict()
         if config.get("input") and config.get("output"):
             return completed
-        from server.backends.onnxruntime import session
+        from modelrepo.server.backends.onnxruntime import session
 
         version = Path(pb_utils.get_model_dir())
         path = session.model_file(str(version.parent), version.name, config)
@@ -42,7 +42,7 @@ class TritonPythonModel:
 
     def initialize(self, arguments: Mapping[str, str]) -> None:
         """Open the model; what the C++ backend would refuse is refused with its reason."""
-        from server.backends.onnxruntime import session
+        from modelrepo.server.backends.onnxruntime import session
 
         config = json.loads(arguments["model_config"])
         try:

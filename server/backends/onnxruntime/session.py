@@ -6,7 +6,7 @@ from typing import Any
 
 import onnxruntime
 
-from server.backends.onnxruntime.rules import DATA_TYPES, Model, Refused, Tensor
+from modelrepo.server.backends.onnxruntime.rules import DATA_TYPES, Model, Refused, Tensor
 
 # optimization.graph.level: -1 basic, 1 extended, 2 none, anything else all (onnxruntime.cc, ModelState).
 LEVELS = {

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from generator.configuration import decisions
-from generator.configuration.decisions import ConfigPlan
-from generator.configuration.writer import ConfigWriter
-from generator.errors import OptionError
-from generator.options.config_file import ConfigFile
-from generator.options.resolve import resolve
-from generator.specs.options import Choice, Instances, Options, VersionPolicy
-from generator.specs.tensors import Signature, TensorSpec
-from generator.system import templates
-from generator.triton import pbtxt
-from generator.triton.releases import RELEASES
+from modelrepo.generator.configuration import decisions
+from modelrepo.generator.configuration.decisions import ConfigPlan
+from modelrepo.generator.configuration.writer import ConfigWriter
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.specs.options import Choice, Instances, Options, VersionPolicy
+from modelrepo.generator.specs.tensors import Signature, TensorSpec
+from modelrepo.generator.system import templates
+from modelrepo.generator.triton import pbtxt
+from modelrepo.generator.triton.releases import RELEASES
 from tests.conftest import Generate
 
 SIGNATURE = Signature(

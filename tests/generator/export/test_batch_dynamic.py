@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.errors import ConversionError
-from generator.export.onnx import batch
-from generator.graphs import runtime
-from generator.specs.tensors import Array, Arrays, TensorSpec
-from generator.verification.inputs import make_pool
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.export.onnx import batch
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
+from modelrepo.generator.verification.inputs import make_pool
 from tests import onnx_files
 from tests.conftest import Generate, snapshot
 from tests.coverage.light_models import MODELS, LightModel

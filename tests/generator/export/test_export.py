@@ -10,19 +10,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from generator.errors import ConversionError
-from generator.export import torch as torch_export
-from generator.export.description import describe, observed_dims
-from generator.graphs import runtime
-from generator.options.config_file import ConfigFile
-from generator.options.resolve import resolve
-from generator.sources import pytorch
-from generator.specs.artifacts import Export, Weights
-from generator.specs.findings import Verification
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Domain, TensorSpec
-from generator.system.quiet import quiet
-from generator.verification.verify import verify
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.export import torch as torch_export
+from modelrepo.generator.export.description import describe, observed_dims
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.sources import pytorch
+from modelrepo.generator.specs.artifacts import Export, Weights
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Domain, TensorSpec
+from modelrepo.generator.system.quiet import quiet
+from modelrepo.generator.verification.verify import verify
 from tests import onnx_files
 
 WEIGHTS = Weights("own", "", untrained=False)

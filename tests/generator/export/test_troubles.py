@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.export.torch import troubles
-from generator.export.torch.troubles import Trouble
+from modelrepo.generator.export.torch import troubles
+from modelrepo.generator.export.torch.troubles import Trouble
 from tests.conftest import PROJECT, Generate, snapshot
 
 PAGE = PROJECT / troubles.PAGE

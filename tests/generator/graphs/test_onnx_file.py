@@ -8,8 +8,8 @@ import onnx_ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.graphs import onnx_file
-from generator.specs.tensors import TensorSpec
+from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.specs.tensors import TensorSpec
 
 
 def model() -> onnx.ModelProto:

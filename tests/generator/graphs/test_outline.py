@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
 
-from generator.graphs import outline, runtime
+from modelrepo.generator.graphs import outline, runtime
 
 FLOAT = onnx.TensorProto.FLOAT
 

@@ -8,7 +8,7 @@ import onnx
 from ml_dtypes import float8_e4m3fn
 from onnx import helper, numpy_helper
 
-from generator.optimize import fp8
+from modelrepo.generator.optimize import fp8
 
 LARGEST = 448.0
 

@@ -13,13 +13,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.errors import ConversionError, OptionError
-from generator.graphs import onnx_file, runtime
-from generator.optimize import bf16, fp8, fp16, int8, int8_dynamic, qdq
-from generator.optimize.recipe import Request
-from generator.specs.artifacts import Export
-from generator.specs.tensors import Array
-from generator.verification.inputs import Pool
+from modelrepo.generator.errors import ConversionError, OptionError
+from modelrepo.generator.graphs import onnx_file, runtime
+from modelrepo.generator.optimize import bf16, fp8, fp16, int8, int8_dynamic, qdq
+from modelrepo.generator.optimize.recipe import Request
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.tensors import Array
+from modelrepo.generator.verification.inputs import Pool
 from tests import onnx_files
 from tests.generator.optimize import fp8_graphs
 

@@ -10,14 +10,14 @@ import pytest
 from ml_dtypes import bfloat16
 from onnx import TensorProto, helper, numpy_helper
 
-from generator.errors import ConversionError, ModelRepoError, OptionError
-from generator.graphs import edit, onnx_file, taps
-from generator.graphs.runtime import open_model
-from generator.optimize import bf16, fp16, made, prune, simplify
-from generator.optimize.recipe import Lowered, Request
-from generator.specs.artifacts import Export
-from generator.specs.options import Pruning
-from generator.verification.comparison import BF16
+from modelrepo.generator.errors import ConversionError, ModelRepoError, OptionError
+from modelrepo.generator.graphs import edit, onnx_file, taps
+from modelrepo.generator.graphs.runtime import open_model
+from modelrepo.generator.optimize import bf16, fp16, made, prune, simplify
+from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.options import Pruning
+from modelrepo.generator.verification.comparison import BF16
 from tests import onnx_files
 from tests.onnx_files import BOOL, FLOAT
 

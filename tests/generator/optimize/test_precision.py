@@ -12,15 +12,15 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from generator.optimize import fp8
-from generator.options import fields, names, resolve
-from generator.options.config_file import ConfigFile
-from generator.specs.findings import Accuracy
-from generator.specs.options import Choice
-from generator.specs.tensors import Arrays, Signature, TensorSpec
-from generator.verification import accuracy, datasets
-from generator.verification.inputs import Pool
-from generator.verification.verify import Run
+from modelrepo.generator.optimize import fp8
+from modelrepo.generator.options import fields, names, resolve
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.specs.findings import Accuracy
+from modelrepo.generator.specs.options import Choice
+from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
+from modelrepo.generator.verification import accuracy, datasets
+from modelrepo.generator.verification.inputs import Pool
+from modelrepo.generator.verification.verify import Run
 from tests import onnx_files
 from tests.conftest import Generate, Outcome, snapshot
 from tests.generator.optimize import fp8_graphs

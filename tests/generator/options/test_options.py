@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from generator.errors import OptionError
-from generator.options.config_file import ConfigFile, load_config
-from generator.options.fields import FIELDS, parse_field
-from generator.options.names import published_name
-from generator.options.resolve import resolve
-from generator.specs.options import Calibration, Choice, Instances, Options, Pruning, Tolerance, VersionPolicy
-from generator.specs.tensors import InputShape
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.options.config_file import ConfigFile, load_config
+from modelrepo.generator.options.fields import FIELDS, parse_field
+from modelrepo.generator.options.names import published_name
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.specs.options import Calibration, Choice, Instances, Options, Pruning, Tolerance, VersionPolicy
+from modelrepo.generator.specs.tensors import InputShape
 from tests.conftest import Generate
 
 READINGS: list[tuple[str, Any, Any]] = [

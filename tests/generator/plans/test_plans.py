@@ -23,21 +23,21 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from cli.commands.plans import plans
-from generator.errors import OptionError, RepositoryError, VerificationError
-from generator.graphs import onnx_file, runtime
-from generator.plans import config as plan_config
-from generator.plans import finish, status
-from generator.plans.reference import stand_in_model, write_reference
-from generator.plans.store import PlanStore
-from generator.repository.repository import Repository
-from generator.specs.options import Tolerance
-from generator.specs.tensors import Arrays
-from generator.tensorrt import answers as plan_answers
-from generator.tensorrt.builder import Asked
-from generator.tensorrt.profiles import Profile
-from generator.tensorrt.proof import Reference, verify_plan
-from generator.triton import pbtxt
+from modelrepo.cli.commands.plans import plans
+from modelrepo.generator.errors import OptionError, RepositoryError, VerificationError
+from modelrepo.generator.graphs import onnx_file, runtime
+from modelrepo.generator.plans import config as plan_config
+from modelrepo.generator.plans import finish, status
+from modelrepo.generator.plans.reference import stand_in_model, write_reference
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.tensorrt import answers as plan_answers
+from modelrepo.generator.tensorrt.builder import Asked
+from modelrepo.generator.tensorrt.profiles import Profile
+from modelrepo.generator.tensorrt.proof import Reference, verify_plan
+from modelrepo.generator.triton import pbtxt
 from tests import onnx_files, stand_ins
 from tests.conftest import PROJECT, Generate, ModelRepo, Outcome, snapshot
 from tests.prepared_plans import CONFIG, SEVERAL_SIZES, SPEC, prepare, write_model
@@ -486,7 +486,7 @@ def test_an_interrupt_leaves_the_plan_pending_and_nothing_half_made(root: Path, 
     prepare(root, "one")
     prepare(root, "two")
     before = without_cache(root)
-    script = "import sys; sys.argv[0] = 'modelrepo'; from cli.entry import modelrepo; modelrepo()"
+    script = "import sys; sys.argv[0] = 'modelrepo'; from modelrepo.cli.entry import modelrepo; modelrepo()"
     tool = workdir / "stand-ins/trtexec"
     tool.write_text("#!/bin/sh\ntouch started model.plan.tmp\ncp started ../../../../../started\nexec sleep 60\n")
     before["stand-ins/trtexec"] = ("file", tool.read_bytes())

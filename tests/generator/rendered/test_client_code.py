@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clients import connect
-from generator.errors import OptionError
-from generator.rendered import client_code
-from generator.repository.manifest import Manifest, Provenance, SourceRecord
-from generator.specs.artifacts import Weights
-from generator.specs.findings import Verification
-from generator.triton import pbtxt
-from server import running_server
+from modelrepo.clients import connect
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.rendered import client_code
+from modelrepo.generator.repository.manifest import Manifest, Provenance, SourceRecord
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.triton import pbtxt
+from modelrepo.server import running_server
 from tests.conftest import PROJECT
 from tests.served_models import WEIGHTS, write_repository
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from generator.errors import SourceError
-from generator.progress import Progress
-from generator.repository import repository as repository_module
-from generator.repository.repository import Repository
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.system import files
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository import repository as repository_module
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system import files
 from tests import numpy_framework
 from tests.conftest import PROJECT, Generate, snapshot
 
@@ -225,7 +225,7 @@ def test_when_one_backend_fails_none_is_published(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "model.onnx")
 
-    monkeypatch.setattr("generator.pipeline.staging.shutil.copy2", full)
+    monkeypatch.setattr("modelrepo.generator.pipeline.staging.shutil.copy2", full)
     outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
     assert outcome.code == 6
     assert "No space left on device" in outcome.err
@@ -293,7 +293,8 @@ def test_a_failed_move_is_undone(generate: Generate, workdir: Path, monkeypatch:
 
 def test_what_a_killed_run_staged_is_removed_by_the_next(generate: Generate, workdir: Path) -> None:
     script = (
-        "from pathlib import Path; from generator.repository.repository import Repository; import os, signal\n"
+        "from modelrepo.generator.repository.repository import Repository\n"
+        "from pathlib import Path; import os, signal\n"
         "with Repository(Path('model_repository')).staging() as folder:\n"
         "    (folder / 'half.onnx').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -308,9 +309,9 @@ def test_what_a_killed_run_staged_is_removed_by_the_next(generate: Generate, wor
 
 def test_two_writers_at_once_publish_one_version_each(workdir: Path) -> None:
     script = (
-        "import sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
-        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
-        "from cli.entry import generate; generate()\n"
+        "import sys; from tests import numpy_framework as n; from modelrepo.generator.sources import SOURCES\n"
+        "from modelrepo.generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from modelrepo.cli.entry import generate; generate()\n"
     )
     command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q", "--live-check", "off"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -324,10 +325,11 @@ def test_two_writers_at_once_publish_one_version_each(workdir: Path) -> None:
 
 def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Path) -> None:
     script = (
-        "import resource, sys; from tests import numpy_framework as n; from generator.sources import SOURCES\n"
-        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "import resource, sys; from tests import numpy_framework as n\n"
+        "from modelrepo.generator.sources import SOURCES\n"
+        "from modelrepo.generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
-        "from cli.entry import generate; generate()\n"
+        "from modelrepo.cli.entry import generate; generate()\n"
     )
     command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q", "--live-check", "off"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -436,9 +438,9 @@ def test_the_same_files_under_another_path_are_the_same(generate: Generate, work
 
 def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
     script = (
-        "from tests import numpy_framework as n; from generator.sources import SOURCES\n"
-        "from generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
-        "from cli.entry import generate; generate()\n"
+        "from tests import numpy_framework as n; from modelrepo.generator.sources import SOURCES\n"
+        "from modelrepo.generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from modelrepo.cli.entry import generate; generate()\n"
     )
     command = [
         sys.executable,
@@ -489,7 +491,7 @@ def test_a_run_that_failed_for_one_backend_says_what_stands_for_the_other(
     def failing(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "model.onnx")
 
-    monkeypatch.setattr("generator.pipeline.staging.shutil.copy2", failing)
+    monkeypatch.setattr("modelrepo.generator.pipeline.staging.shutil.copy2", failing)
     outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
     assert [row["status"] for row in outcome.report["results"]] == ["unchanged", "failed"]
 

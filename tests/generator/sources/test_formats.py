@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generator.errors import SourceError
-from generator.sources import formats
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources import formats
+from modelrepo.generator.system.quiet import quiet
 from tests import onnx_files
 
 ONNX = onnx_files.model().SerializeToString()
@@ -215,7 +215,7 @@ def test_a_large_file_costs_a_few_reads(workdir: Path) -> None:
         file.write(b"\x08\x08\x3a" + _varint(size - 8))
         file.truncate(size)
     script = (
-        "import re, sys; from pathlib import Path; from generator.sources import formats\n"
+        "import re, sys; from pathlib import Path; from modelrepo.generator.sources import formats\n"
         "assert formats.kind_of(Path('net.onnx')) == 'onnx'\n"
         "assert not {'torch', 'onnx', 'tensorflow', 'numpy'} & set(sys.modules)\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"

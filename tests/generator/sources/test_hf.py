@@ -18,18 +18,18 @@ import pytest
 import torch
 import transformers
 
-from clients.images import load_image
-from generator import sources
-from generator.errors import OptionError, SourceError
-from generator.options.config_file import ConfigFile
-from generator.options.resolve import resolve
-from generator.progress import Progress
-from generator.repository.repository import Repository
-from generator.sources import hf
-from generator.sources.hf import folder as folders
-from generator.sources.hf import hub, images, inputs, tasks
-from generator.specs.source import SourceModel
-from generator.specs.tensors import InputShape
+from modelrepo.clients.images import load_image
+from modelrepo.generator import sources
+from modelrepo.generator.errors import OptionError, SourceError
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.sources import hf
+from modelrepo.generator.sources.hf import folder as folders
+from modelrepo.generator.sources.hf import hub, images, inputs, tasks
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import InputShape
 from tests import stand_ins
 from tests.conftest import PROJECT, Generate, snapshot
 from tests.coverage import transformers_models
@@ -111,7 +111,7 @@ def test_a_model_of_each_kind_is_answered_by_a_real_triton_as_by_transformers(
 
 
 def configuration_of(name: str) -> Any:
-    from generator.triton import pbtxt
+    from modelrepo.generator.triton import pbtxt
 
     return pbtxt.parse(Path(f"model_repository/{name}/config.pbtxt").read_text(), "here")
 
@@ -581,7 +581,7 @@ def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_read(
     generate: Generate, saved: Callable[..., Path], workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied(saved("distilbert"), "net")
-    monkeypatch.setattr("generator.system.memory.available", lambda: 1000)
+    monkeypatch.setattr("modelrepo.generator.system.memory.available", lambda: 1000)
     outcome = generate("--model", "hf:./net")
     assert outcome.code == 3
     assert "of weights, which takes about" in outcome.err
@@ -647,7 +647,7 @@ def test_what_a_snapshot_consists_of_is_known_without_a_framework(saved: Callabl
     (snapshot_folder / "training_args.bin").write_bytes(b"")
     script = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
-        "from generator.sources import hf\n"
+        "from modelrepo.generator.sources import hf\n"
         "print(sorted(file.name for file in hf.files('acme/words')))\n"
         "heavy = {'torch', 'transformers', 'huggingface_hub', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -722,8 +722,8 @@ def asked_of_the_hub(endpoint: str, name: str, workdir: Path, **more: str) -> su
     """Fetch a model in a process of its own: huggingface_hub reads its settings when it is imported."""
     script = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
-        "from generator.errors import ModelRepoError\n"
-        "from generator.sources.hf import hub\n"
+        "from modelrepo.generator.errors import ModelRepoError\n"
+        "from modelrepo.generator.sources.hf import hub\n"
         f"try:\n    print(hub.fetched({name!r}, weights=True, code=False))\n"
         "except ModelRepoError as error:\n    print(error)\n"
     )

@@ -13,11 +13,11 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from clients import GrpcClient, HttpClient
-from generator.errors import InputRefused, OptionError, VerificationError
-from generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
-from generator.verification import datasets, inputs, verify
-from server import running_server
+from modelrepo.clients import GrpcClient, HttpClient
+from modelrepo.generator.errors import InputRefused, OptionError, VerificationError
+from modelrepo.generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
+from modelrepo.generator.verification import datasets, inputs, verify
+from modelrepo.server import running_server
 from tests import onnx_files
 from tests.conftest import Generate, snapshot
 from tests.onnx_files import BOOL, FLOAT, INT64, STRING, write

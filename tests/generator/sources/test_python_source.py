@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generator.system.quiet import quiet
-from generator.triton import pbtxt
+from modelrepo.generator.system.quiet import quiet
+from modelrepo.generator.triton import pbtxt
 from tests.conftest import PROJECT, Generate, Outcome, of_any_torch, snapshot
 
 LINEAR = """
@@ -141,7 +141,7 @@ def test_code_of_both_frameworks_is_exported(workdir: Path) -> None:
         net = torch.nn.Linear(4, 2)
     """)
     told = ["generate", "--model", "python:nets:net", "--input-shape", "1x4", "--live-check", "off", "-q"]
-    program = f"import sys; sys.argv = {told}; from cli.entry import generate; generate()"
+    program = f"import sys; sys.argv = {told}; from modelrepo.cli.entry import generate; generate()"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     subprocess.run([sys.executable, "-c", program], cwd=workdir, env=environment, check=True)
 
@@ -242,7 +242,7 @@ def test_weights_are_those_of_a_file_or_seeded_or_the_factorys_own(generate: Gen
 def test_names_that_a_wrapper_put_before_those_of_the_weights_are_no_matter(prefix: str, own: str) -> None:
     import torch
 
-    from generator.sources.pytorch import state_dict
+    from modelrepo.generator.sources.pytorch import state_dict
 
     net = torch.nn.Sequential()
     net.add_module(own, torch.nn.Linear(4, 3))
@@ -255,7 +255,7 @@ def test_weights_are_read_as_what_they_are_whatever_they_are_called(workdir: Pat
     import torch
     from safetensors.torch import save_file
 
-    from generator.sources.pytorch import state_dict
+    from modelrepo.generator.sources.pytorch import state_dict
 
     save_file({"x": torch.ones(2)}, "safe.pth")
     torch.save({"x": torch.ones(2)}, "pickled.safetensors")
@@ -482,7 +482,7 @@ def test_a_dry_run_costs_no_framework(workdir: Path) -> None:
 
     code("raise RuntimeError('imported')")
     script = (
-        "import sys; from cli.commands import generate; from cli.terminal import errors\n"
+        "import sys; from modelrepo.cli.commands import generate; from modelrepo.cli.terminal import errors\n"
         "sys.argv = ['generate', '--model', 'python:nets:net', '--dry-run']\n"
         "assert errors.run(generate.generate, 'generate') == 0\n"
         "assert not {'torch', 'tensorflow', 'nets'} & set(sys.modules)\n"

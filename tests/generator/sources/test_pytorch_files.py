@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.export import Dim
 
-from generator.system.quiet import quiet
-from generator.triton import pbtxt
+from modelrepo.generator.system.quiet import quiet
+from modelrepo.generator.triton import pbtxt
 from tests.conftest import Generate, Outcome, of_any_torch, snapshot
 
 ones = torch.ones

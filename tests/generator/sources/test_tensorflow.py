@@ -17,20 +17,20 @@ import numpy as np
 import onnx
 import pytest
 
-from generator.errors import SourceError
-from generator.export.tensorflow.graph import LARGE
-from generator.options.config_file import ConfigFile
-from generator.options.resolve import resolve
-from generator.progress import Progress
-from generator.sources import find, keras, savedmodel, tflite
-from generator.sources import tensorflow as sources
-from generator.sources.tensorflow.declared import declared_from
-from generator.sources.tensorflow.function import function_source
-from generator.sources.tensorflow.layers import keras_source
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.system import extras
-from generator.system.quiet import quiet
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.export.tensorflow.graph import LARGE
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import find, keras, savedmodel, tflite
+from modelrepo.generator.sources import tensorflow as sources
+from modelrepo.generator.sources.tensorflow.declared import declared_from
+from modelrepo.generator.sources.tensorflow.function import function_source
+from modelrepo.generator.sources.tensorflow.layers import keras_source
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.system import extras
+from modelrepo.generator.system.quiet import quiet
 from tests.conftest import PROJECT, Generate, Outcome, snapshot
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -383,7 +383,7 @@ def test_models_in_memory_are_sources_too() -> None:
 
 def test_large_weights_do_not_pass_through_tf2onnx(models: Path) -> None:
     """Memory: tf2onnx holds fifty times what passes through it."""
-    from generator.export.tensorflow import graph as tensorflow_graph
+    from modelrepo.generator.export.tensorflow import graph as tensorflow_graph
 
     source = keras.load(f"{models}/two.keras", options(f"keras:{models}/two.keras"), Progress())
     frozen = tensorflow_graph.frozen(source.native.function)
@@ -433,7 +433,7 @@ def test_tensorflow_is_not_heard(models: Path, tmp_path: Path) -> None:
         f'[models.two]\nmodel = "keras:{models}/two.keras"\n'
     )
     outcome = subprocess.run(
-        [sys.executable, "-c", "from cli.entry import generate; generate()", "--json", "-q"],
+        [sys.executable, "-c", "from modelrepo.cli.entry import generate; generate()", "--json", "-q"],
         capture_output=True,
         text=True,
         cwd=tmp_path,

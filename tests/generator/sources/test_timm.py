@@ -14,15 +14,15 @@ import timm
 import torch
 from PIL import Image
 
-from clients.images import load_image
-from generator.errors import SourceError
-from generator.options.config_file import ConfigFile
-from generator.options.fields import parse_field
-from generator.options.resolve import resolve
-from generator.progress import Progress
-from generator.sources import SOURCES
-from generator.specs.source import SourceModel
-from generator.system.digests import sha256_of
+from modelrepo.clients.images import load_image
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.fields import parse_field
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import SOURCES
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system.digests import sha256_of
 from tests.conftest import Generate, assert_refused, snapshot
 
 MODEL, TAG = "test_vit", "r160_in1k"

@@ -16,12 +16,12 @@ import torchvision
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from generator.options.config_file import ConfigFile
-from generator.options.resolve import resolve
-from generator.progress import Progress
-from generator.sources import SOURCES
-from generator.specs.tensors import InputShape
-from generator.system.digests import sha256_of
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import SOURCES
+from modelrepo.generator.specs.tensors import InputShape
+from modelrepo.generator.system.digests import sha256_of
 from tests.conftest import PROJECT, Generate, assert_refused, snapshot
 
 MODEL = "shufflenet_v2_x0_5"
@@ -85,7 +85,7 @@ def test_the_second_run_is_unchanged_and_imports_no_framework(generate: Generate
     arguments = [*RANDOM, "--backends", "onnx,tensorrt", "--max-batch-size", "2"]
     generate(*arguments)
     script = (
-        "import sys; from cli.commands import generate; from cli.terminal import errors\n"
+        "import sys; from modelrepo.cli.commands import generate; from modelrepo.cli.terminal import errors\n"
         "assert errors.run(generate.generate, 'generate') == 0\n"
         "heavy = {'torch', 'torchvision', 'onnx', 'onnxruntime', 'tritonclient'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -330,7 +330,7 @@ def test_where_both_exporters_fail_both_reasons_are_told(
 def test_a_full_disk_during_export_is_a_repository_error(generate: Generate, workdir: Path) -> None:
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
-        "from cli.entry import generate; generate()\n"
+        "from modelrepo.cli.entry import generate; generate()\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, *RANDOM],

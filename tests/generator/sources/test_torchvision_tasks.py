@@ -12,20 +12,20 @@ import torchvision
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from clients.images import load_image
-from generator.errors import InputRefused, OptionError, SourceError
-from generator.options.config_file import ConfigFile
-from generator.options.fields import parse_field
-from generator.options.resolve import resolve
-from generator.progress import Progress
-from generator.sources import SOURCES, pytorch
-from generator.sources.pytorch import pretrained
-from generator.sources.pytorch.steady import steady
-from generator.sources.torchvision import detectors
-from generator.specs.artifacts import Weights
-from generator.specs.options import Options
-from generator.specs.source import SourceModel
-from generator.specs.tensors import Arrays, TensorSpec
+from modelrepo.clients.images import load_image
+from modelrepo.generator.errors import InputRefused, OptionError, SourceError
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.fields import parse_field
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources import SOURCES, pytorch
+from modelrepo.generator.sources.pytorch import pretrained
+from modelrepo.generator.sources.pytorch.steady import steady
+from modelrepo.generator.sources.torchvision import detectors
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Arrays, TensorSpec
 from tests.conftest import Generate, snapshot
 
 DETECTOR, SEGMENTER = "ssdlite320_mobilenet_v3_large", "lraspp_mobilenet_v3_large"

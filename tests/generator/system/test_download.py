@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import SourceError
-from generator.progress import Progress
-from generator.system.download import fetch
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.download import fetch
 
 CONTENT = bytes(range(256)) * 9000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import SourceError
-from generator.sources.pytorch import weights_size
-from generator.system import memory
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources.pytorch import weights_size
+from modelrepo.generator.system import memory
 from tests.conftest import PROJECT
 
 GB = 10**9
@@ -71,7 +71,7 @@ def test_a_control_group_leaves_its_limit_without_what_is_used_but_for_the_cache
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_a_limit_of_the_process_counts(limit: str) -> None:
     program = (
-        "import resource; from generator.system import memory; before = memory.available();"
+        "import resource; from modelrepo.generator.system import memory; before = memory.available();"
         f"resource.setrlimit(resource.{limit}, ({GB}, resource.RLIM_INFINITY)); print(before, memory.available())"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)

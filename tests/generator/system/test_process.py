@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.system import process
+from modelrepo.generator.system import process
 
 
 def sh(script: str) -> list[str]:

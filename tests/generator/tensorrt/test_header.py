@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import ConversionError
-from generator.tensorrt import header
-from generator.tensorrt.header import PlanHeader
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.tensorrt import header
+from modelrepo.generator.tensorrt.header import PlanHeader
 from tests.plans import header as written
 from tests.plans import spec
 

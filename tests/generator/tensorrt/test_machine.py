@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import ConversionError
-from generator.progress import Progress
-from generator.tensorrt import machine, ways
-from generator.tensorrt.machine import Gpu, Machine
-from generator.tensorrt.ways import choose
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.tensorrt import machine, ways
+from modelrepo.generator.tensorrt.machine import Gpu, Machine
+from modelrepo.generator.tensorrt.ways import choose
 from tests import stand_ins
 from tests.plans import L4, spec, stand_in
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from generator.errors import OptionError
-from generator.specs.tensors import Signature, TensorSpec
-from generator.tensorrt.profiles import Profile, derive, validate
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.tensors import Signature, TensorSpec
+from modelrepo.generator.tensorrt.profiles import Profile, derive, validate
 
 Y = TensorSpec("y", "float32", ("batch", 3))
 IMAGE = Signature((TensorSpec("image", "float32", ("batch", 3, 8, 8)),), (Y,))

@@ -17,24 +17,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generator.backends import tensorrt, tensorrt_accelerator
-from generator.errors import ConversionError, OptionError, VerificationError
-from generator.graphs import runtime
-from generator.options.config_file import ConfigFile
-from generator.options.resolve import resolve
-from generator.progress import Progress
-from generator.specs.artifacts import Deferred, Export, Order
-from generator.specs.options import Choice, Pruning, Tolerance
-from generator.specs.plans import BuiltPlan, PlanProof
-from generator.specs.tensors import Arrays, Signature, TensorSpec
-from generator.tensorrt import builder, container, machine, plan_cache, plan_spec, ways, worker
-from generator.tensorrt.builder import Asked, Toolchain, build_plan
-from generator.tensorrt.machine import Machine
-from generator.tensorrt.making import make_plan
-from generator.tensorrt.plan_spec import PlanSpec, cache_key, container_command, trtexec_arguments
-from generator.tensorrt.profiles import Profile
-from generator.tensorrt.proof import Reference, verify_plan
-from generator.triton.releases import RELEASES
+from modelrepo.generator.backends import tensorrt, tensorrt_accelerator
+from modelrepo.generator.errors import ConversionError, OptionError, VerificationError
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.artifacts import Deferred, Export, Order
+from modelrepo.generator.specs.options import Choice, Pruning, Tolerance
+from modelrepo.generator.specs.plans import BuiltPlan, PlanProof
+from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
+from modelrepo.generator.tensorrt import builder, container, machine, plan_cache, plan_spec, ways, worker
+from modelrepo.generator.tensorrt.builder import Asked, Toolchain, build_plan
+from modelrepo.generator.tensorrt.machine import Machine
+from modelrepo.generator.tensorrt.making import make_plan
+from modelrepo.generator.tensorrt.plan_spec import PlanSpec, cache_key, container_command, trtexec_arguments
+from modelrepo.generator.tensorrt.profiles import Profile
+from modelrepo.generator.tensorrt.proof import Reference, verify_plan
+from modelrepo.generator.triton.releases import RELEASES
 from tests import onnx_files, stand_ins
 from tests.conftest import PROJECT
 from tests.plans import BATCH, L4, SIGNATURE, X, header, program, spec, stand_in

@@ -13,12 +13,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from generator.errors import ConversionError, VerificationError
-from generator.progress import Listener, Progress
-from generator.tensorrt import header
-from generator.tensorrt.builder import Asked, Toolchain, build_plan, run_plan
-from generator.tensorrt.machine import gpu_present
-from generator.tensorrt.profiles import Profile
+from modelrepo.generator.errors import ConversionError, VerificationError
+from modelrepo.generator.progress import Listener, Progress
+from modelrepo.generator.tensorrt import header
+from modelrepo.generator.tensorrt.builder import Asked, Toolchain, build_plan, run_plan
+from modelrepo.generator.tensorrt.machine import gpu_present
+from modelrepo.generator.tensorrt.profiles import Profile
 from tests import onnx_files
 from tests.plans import BATCH, program, spec
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from generator.errors import OptionError
-from generator.specs.tensors import Domain, Signature, TensorSpec
-from generator.verification import datasets
-from generator.verification.datasets import Dataset
-from generator.verification.inputs import Pool
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.tensors import Domain, Signature, TensorSpec
+from modelrepo.generator.verification import datasets
+from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.inputs import Pool
 
 ROWS = Signature((TensorSpec("x", "float32", ("batch", 4)),), (TensorSpec("y", "float32", ("batch", 3)),))
 PICTURES = Signature((TensorSpec("input", "float32", ("batch", 3, 8, 8)),), (TensorSpec("y", "float32", ("batch", 3)),))

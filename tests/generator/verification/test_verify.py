@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generator.errors import InputRefused, OptionError, VerificationError
-from generator.specs.options import Tolerance
-from generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
-from generator.verification import datasets, inputs, verify
+from modelrepo.generator.errors import InputRefused, OptionError, VerificationError
+from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
+from modelrepo.generator.verification import datasets, inputs, verify
 from tests.conftest import Generate
 
 X = TensorSpec("x", "float32", ("batch", 4))

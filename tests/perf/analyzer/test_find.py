@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import PerfError
-from generator.progress import Listener, Progress
-from generator.system import process
-from generator.system.digests import sha256_of
-from generator.triton.releases import RELEASES
-from perf.analyzer import find as analyzer
-from perf.analyzer.find import Analyzer, Way
-from server.binaries import runtime, wheels
-from server.binaries.wheels import Wheel
+from modelrepo.generator.errors import PerfError
+from modelrepo.generator.progress import Listener, Progress
+from modelrepo.generator.system import process
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.triton.releases import RELEASES
+from modelrepo.perf.analyzer import find as analyzer
+from modelrepo.perf.analyzer.find import Analyzer, Way
+from modelrepo.server.binaries import runtime, wheels
+from modelrepo.server.binaries.wheels import Wheel
 from tests.conftest import PROJECT
 
 Golden = Callable[[str, str], None]
@@ -263,7 +263,7 @@ def test_where_none_is_to_be_had_one_line_names_the_ways(
 def test_an_extra_that_is_missing_ends_a_measurement_as_one() -> None:
     script = (
         "import sys; sys.modules['psutil'] = None\n"
-        "from generator.errors import PerfError; from generator.system.extras import need\n"
+        "from modelrepo.generator.errors import PerfError; from modelrepo.generator.system.extras import need\n"
         "try: need('psutil', 'bench')\n"
         "except PerfError as error: print(error)\n"
     )

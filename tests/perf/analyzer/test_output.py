@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from clients.settings import parse_url
-from generator.errors import PerfError
-from perf.analyzer import export
-from perf.analyzer.command import Request, arguments, written
-from perf.results.loads import Load
-from perf.results.results import Window
+from modelrepo.clients.settings import parse_url
+from modelrepo.generator.errors import PerfError
+from modelrepo.perf.analyzer import export
+from modelrepo.perf.analyzer.command import Request, arguments, written
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Window
 
 # As perf_analyzer 2.50 writes it with --verbose-csv.
 TABLE = (

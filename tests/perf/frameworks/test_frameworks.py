@@ -12,14 +12,14 @@ import numpy as np
 import psutil
 import pytest
 
-from generator.errors import PerfError, SourceError
-from generator.progress import Listener, Progress
-from generator.specs.tensors import Signature
-from perf.frameworks.turns import SERVED, Served, measure
-from perf.frameworks.worker import Refused, Run, timed, worker
-from perf.measuring.input_data import random_rows
-from perf.measuring.session import manifest_of
-from perf.results.results import ClientTime, Figures, InProcess, Latency, ServerTime
+from modelrepo.generator.errors import PerfError, SourceError
+from modelrepo.generator.progress import Listener, Progress
+from modelrepo.generator.specs.tensors import Signature
+from modelrepo.perf.frameworks.turns import SERVED, Served, measure
+from modelrepo.perf.frameworks.worker import Refused, Run, timed, worker
+from modelrepo.perf.measuring.input_data import random_rows
+from modelrepo.perf.measuring.session import manifest_of
+from modelrepo.perf.results.results import ClientTime, Figures, InProcess, Latency, ServerTime
 from tests import onnx_files
 from tests.conftest import PROJECT, Generate
 
@@ -191,7 +191,7 @@ def test_no_process_is_left_after_an_interrupt(generate: Generate, numpy_models:
 
 def test_a_worker_ends_when_its_parent_is_killed() -> None:
     script = (
-        "from perf.frameworks.worker import worker\n"
+        "from modelrepo.perf.frameworks.worker import worker\n"
         "from tests.perf.frameworks.test_frameworks import ARRAYS, never_answers\n"
         "with worker('it', never_answers) as each:\n"
         "    print(each.pid, flush=True)\n"

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clients.models import Model, Tensor
-from generator.errors import OptionError
-from generator.repository.manifest import Manifest, Provenance, SourceRecord
-from generator.specs.artifacts import Weights
-from generator.specs.findings import Verification
-from generator.specs.tensors import Domain, TensorSpec
-from perf.measuring import input_data
+from modelrepo.clients.models import Model, Tensor
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.repository.manifest import Manifest, Provenance, SourceRecord
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.tensors import Domain, TensorSpec
+from modelrepo.perf.measuring import input_data
 
 BERT = Model(
     "bert", ("1",), "", 8,

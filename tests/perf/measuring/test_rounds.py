@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from generator.progress import Progress
-from perf.measuring import rounds
-from perf.results.loads import Load
-from perf.results.results import MachineLoad, Run
+from modelrepo.generator.progress import Progress
+from modelrepo.perf.measuring import rounds
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import MachineLoad, Run
 from tests.perf.results.test_compare import A, run
 
 CALM, DISTURBED = MachineLoad(0.0, 0.5, 1.0), MachineLoad(0.3, 0.9, 2.0)

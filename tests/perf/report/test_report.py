@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console, RenderableType
 
-from cli.terminal.bench_output import tell_results
-from generator.errors import PerfError
-from perf import report
-from perf.report import terminal, units
-from perf.report.page import markdown, page
-from perf.report.subjects import Subjects
-from perf.report.verdict import cautions, verdict
-from perf.results.loads import Load, Slo
-from perf.results.results import Measurement, Ratio, Results
+from modelrepo.cli.terminal.bench_output import tell_results
+from modelrepo.generator.errors import PerfError
+from modelrepo.perf import report
+from modelrepo.perf.report import terminal, units
+from modelrepo.perf.report.page import markdown, page
+from modelrepo.perf.report.subjects import Subjects
+from modelrepo.perf.report.verdict import cautions, verdict
+from modelrepo.perf.results.loads import Load, Slo
+from modelrepo.perf.results.results import Measurement, Ratio, Results
 from tests.perf.bench_results import BASE, HALF, in_process, measured, measurement, played
 
 if TYPE_CHECKING:

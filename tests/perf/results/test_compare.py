@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from perf.results.compare import compare, compare_results, differences, ratio_of, verdict
-from perf.results.loads import Load
-from perf.results.results import (
+from modelrepo.perf.results.compare import compare, compare_results, differences, ratio_of, verdict
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import (
     ClientTime,
     Figures,
     Latency,

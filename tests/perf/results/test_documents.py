@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.errors import PerfError
-from perf.results import documents
-from perf.results.compare import ratio_of
-from perf.results.loads import Load
-from perf.results.results import Latency, Results
+from modelrepo.generator.errors import PerfError
+from modelrepo.perf.results import documents
+from modelrepo.perf.results.compare import ratio_of
+from modelrepo.perf.results.loads import Load
+from modelrepo.perf.results.results import Latency, Results
 from tests.perf.bench_results import BASE, HALF, comparison, figures, in_process, measured, measurement, played
 
 Golden = Callable[[str, str], None]

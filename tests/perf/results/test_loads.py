@@ -4,9 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from generator.errors import OptionError
-from perf.measuring.session import parse_shapes
-from perf.results.loads import Load, parse_batch_sizes, parse_concurrency, parse_duration, parse_rates, parse_slo
+from modelrepo.generator.errors import OptionError
+from modelrepo.perf.measuring.session import parse_shapes
+from modelrepo.perf.results.loads import (
+    Load,
+    parse_batch_sizes,
+    parse_concurrency,
+    parse_duration,
+    parse_rates,
+    parse_slo,
+)
 
 
 @pytest.mark.parametrize(

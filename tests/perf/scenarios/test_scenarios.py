@@ -14,19 +14,19 @@ import numpy as np
 import psutil
 import pytest
 
-from clients.settings import parse_url
-from generator.errors import OptionError, PerfError
-from generator.progress import Progress
-from generator.system import process
-from generator.triton import releases
-from perf.analyzer import find as analyzer
-from perf.analyzer.export import is_own_failure
-from perf.analyzer.run import Setting
-from perf.measuring.rounds import Recorder
-from perf.measuring.session import opened, prepared
-from perf.measuring.target import Data, Target
-from perf.results.loads import Load, Slo, parse_slo
-from perf.results.results import (
+from modelrepo.clients.settings import parse_url
+from modelrepo.generator.errors import OptionError, PerfError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system import process
+from modelrepo.generator.triton import releases
+from modelrepo.perf.analyzer import find as analyzer
+from modelrepo.perf.analyzer.export import is_own_failure
+from modelrepo.perf.analyzer.run import Setting
+from modelrepo.perf.measuring.rounds import Recorder
+from modelrepo.perf.measuring.session import opened, prepared
+from modelrepo.perf.measuring.target import Data, Target
+from modelrepo.perf.results.loads import Load, Slo, parse_slo
+from modelrepo.perf.results.results import (
     ClientTime,
     Figures,
     Latency,
@@ -37,10 +37,10 @@ from perf.results.results import (
     ServerTime,
     Subject,
 )
-from perf.scenarios import findings, load_test, scenario
-from perf.scenarios.canary import Canary, Judge, Seen
-from perf.scenarios.findings import Played
-from perf.scenarios.scenario import Phase
+from modelrepo.perf.scenarios import findings, load_test, scenario
+from modelrepo.perf.scenarios.canary import Canary, Judge, Seen
+from modelrepo.perf.scenarios.findings import Played
+from modelrepo.perf.scenarios.scenario import Phase
 from tests.served_models import write_repository
 
 GOLDEN = "messages/scenarios"

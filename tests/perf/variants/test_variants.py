@@ -13,17 +13,17 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from cli.commands import compare as compare_command
-from generator.errors import OptionError
-from generator.progress import Progress
-from generator.repository.manifest import Provenance, SourceRecord
-from generator.specs.artifacts import Weights
-from generator.specs.findings import Verification
-from generator.specs.tensors import Domain, TensorSpec
-from generator.verification import accuracy
-from perf.variants import agreement, lineage
-from perf.variants.agreement import Agreement, Asked
-from server import running_server
+from modelrepo.cli.commands import compare as compare_command
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.manifest import Provenance, SourceRecord
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.tensors import Domain, TensorSpec
+from modelrepo.generator.verification import accuracy
+from modelrepo.perf.variants import agreement, lineage
+from modelrepo.perf.variants.agreement import Agreement, Asked
+from modelrepo.server import running_server
 from tests import onnx_files
 from tests.conftest import Generate, ModelRepo, Outcome
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from generator.specs.tensors import Array
+from modelrepo.generator.specs.tensors import Array
 from tests import onnx_files
 from tests.conformance import DATA, Case, Outcome, folder_case, mismatch, node_cases, page, run
 from tests.onnx_files import FLOAT, STRING

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.backends.onnxruntime.rules import Model, Refused, Tensor, check, completion, refuse_unsupported
+from modelrepo.server.backends.onnxruntime.rules import Model, Refused, Tensor, check, completion, refuse_unsupported
 
 FLOAT = "TYPE_FP32"
 MODEL = Model(

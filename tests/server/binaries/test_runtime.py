@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import ServerError
-from generator.progress import Progress
-from generator.system.digests import sha256_of
-from server.binaries import runtime, wheels
-from server.binaries.wheels import Wheel
+from modelrepo.generator.errors import ServerError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.digests import sha256_of
+from modelrepo.server.binaries import runtime, wheels
+from modelrepo.server.binaries.wheels import Wheel
 
 Golden = Callable[[str, str], None]
 
@@ -91,7 +91,7 @@ def test_a_cache_that_cannot_be_written_is_named(cache: Path) -> None:
         ("os.confstr", lambda _: None, "no glibc"),
         ("sys.version_info", (3, 14, 0), "Python 3.11, 3.12, 3.13"),
         (
-            "server.binaries.runtime.libpython",
+            "modelrepo.server.binaries.runtime.libpython",
             lambda: Path("nowhere/lib.so"),
             "shared library, and here is no nowhere/lib.so",
         ),

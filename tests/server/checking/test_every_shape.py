@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from generator.triton import pbtxt
+from modelrepo.generator.triton import pbtxt
 
 # One module for all: a server and a process are started once, and PyTorch is imported once.
 NETS = """
@@ -211,7 +211,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         lines += [f"[models.{name}]", f'model = "python:nets:{case.factory or name}"', f'input_shape = "{case.inputs}"']
         lines += [f'dynamic = "{case.dynamic}"'] if case.dynamic else []
     (folder / "modelrepo.toml").write_text("\n".join(lines))
-    command = "import sys; from cli.entry import generate; sys.exit(generate())"
+    command = "import sys; from modelrepo.cli.entry import generate; sys.exit(generate())"
     done = subprocess.run(
         [sys.executable, "-c", command, "--live-check", "require", "--json", "--quiet"],
         cwd=folder, env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True,

@@ -11,11 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from generator.triton import pbtxt
-from generator.verification import datasets
-from server import Server, running_server
-from server.binaries import runtime
-from server.checking import configs, live_check, served
+from modelrepo.generator.triton import pbtxt
+from modelrepo.generator.verification import datasets
+from modelrepo.server import Server, running_server
+from modelrepo.server.binaries import runtime
+from modelrepo.server.checking import configs, live_check, served
 from tests.conftest import Generate, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")

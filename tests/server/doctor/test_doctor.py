@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 
-from cli.commands import doctor as command
-from cli.terminal import errors
-from generator.errors import ServerError
-from generator.progress import Progress
-from generator.system.extras import EXTRAS
-from server.binaries import runtime, wheels
-from server.binaries.runtime import Requirement
-from server.doctor import machine
-from server.doctor.doctor import Check, judge
-from server.doctor.machine import Cache, Docker, Facts, PerfAnalyzer, look
+from modelrepo.cli.commands import doctor as command
+from modelrepo.cli.terminal import errors
+from modelrepo.generator.errors import ServerError
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.extras import EXTRAS
+from modelrepo.server.binaries import runtime, wheels
+from modelrepo.server.binaries.runtime import Requirement
+from modelrepo.server.doctor import machine
+from modelrepo.server.doctor.doctor import Check, judge
+from modelrepo.server.doctor.machine import Cache, Docker, Facts, PerfAnalyzer, look
 from tests.conftest import PROJECT, Outcome
 
 EXECUTABLE = "/home/ann/modelrepo/.venv/bin/python3"
@@ -377,7 +377,7 @@ def test_a_gpu_is_named_with_its_driver(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_it_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from cli.commands import doctor; from cli.terminal import errors\n"
+        "import sys; from modelrepo.cli.commands import doctor; from modelrepo.cli.terminal import errors\n"
         "sys.argv = ['doctor', '--json']\n"
         "errors.run(doctor.doctor, 'doctor')\n"
         "heavy = {'torch', 'torchvision', 'onnx', 'onnxruntime', 'tritonclient', 'numpy', 'grpc'} & set(sys.modules)\n"

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients import GrpcClient, HttpClient
-from clients.errors import ServerRefused
-from generator.errors import OptionError, RepositoryError, ServerError
-from generator.progress import Progress
-from server import Server, running_server
-from server.binaries import runtime
-from server.running.guardian import _named_in_memory
+from modelrepo.clients import GrpcClient, HttpClient
+from modelrepo.clients.errors import ServerRefused
+from modelrepo.generator.errors import OptionError, RepositoryError, ServerError
+from modelrepo.generator.progress import Progress
+from modelrepo.server import Server, running_server
+from modelrepo.server.binaries import runtime
+from modelrepo.server.running.guardian import _named_in_memory
 from tests.conftest import PROJECT
 from tests.served_models import WEIGHTS, write_repository
 
-SERVE = "from cli.entry import modelrepo; modelrepo()"
+SERVE = "from modelrepo.cli.entry import modelrepo; modelrepo()"
 
 
 def left_behind(server: Server) -> list[str]:
