@@ -18,12 +18,12 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pairs import BIN, machine
 
+from modelrepo.generator.system.extras import version_of
 from modelrepo.generator.tensorrt import machine as gpu_machine
 from modelrepo.generator.triton.releases import NEWEST, release_named
 
@@ -51,7 +51,7 @@ def main(words: list[str]) -> int:
             "tensorrt_in_python": here.tensorrt,
             "docker": here.docker or "can give a container a GPU",
             "release": asked.release,
-            "versions": {package: version for package in PACKAGES if (version := _version(package))},
+            "versions": {package: version for package in PACKAGES if (version := version_of(package))},
             "model": f"{asked.model}, {asked.weights} weights",
             "steps": steps(asked, folder),
             "served": served(asked.release, folder, in_docker=here.docker is None),
@@ -195,13 +195,6 @@ def markdown(record: dict[str, Any], failures: list[str]) -> str:
         status = row.get("error") or row.get("skipped") or "served"
         lines.append(f"| serve | - | - | {row['name']} | {status} | - | {worst} |")
     return "\n".join(lines) + "\n"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

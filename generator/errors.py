@@ -98,6 +98,12 @@ class DeferredError(ModelRepoError):
     exit_code = 9
 
 
+def first_line(error: object) -> str:
+    """Return the first line that an error says, without its full stop; the name of its class if it says nothing."""
+    lines = (line.strip().rstrip(".") for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """Return a sentence that offers the known words nearest to ``word``, or the known words where none is near."""
     words = sorted(known)

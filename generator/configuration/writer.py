@@ -7,7 +7,7 @@ from typing import Any
 from modelrepo.generator.configuration.decisions import ConfigPlan, ServedTensor
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.specs.options import VersionPolicy
-from modelrepo.generator.system.templates import TEMPLATE, TEMPLATES
+from modelrepo.generator.system.templates import CONFIG_TEMPLATE, TEMPLATES, environment
 from modelrepo.generator.triton import pbtxt
 
 
@@ -15,20 +15,13 @@ class ConfigWriter:
     """Renders configurations with the project's templates, or those of a folder that takes their place."""
 
     def __init__(self, templates: Path | None = None, patch: Path | None = None) -> None:
-        import jinja2
-
-        if templates is not None and not (templates / TEMPLATE).is_file():
-            raise OptionError(f"{templates} holds no {TEMPLATE}", f"Copy {TEMPLATES / TEMPLATE} there and change it")
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader([folder for folder in (templates, TEMPLATES) if folder is not None]),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701 - protobuf text, quoted by the pbtxt filter
-        )
+        if templates is not None and not (templates / CONFIG_TEMPLATE).is_file():
+            raise OptionError(
+                f"{templates} holds no {CONFIG_TEMPLATE}", f"Copy {TEMPLATES / CONFIG_TEMPLATE} there and change it"
+            )
+        self._environment = environment([templates] if templates else [])
         self._environment.filters["pbtxt"] = pbtxt.quote
-        self._path = (templates or TEMPLATES) / TEMPLATE
+        self._path = (templates or TEMPLATES) / CONFIG_TEMPLATE
         self._template = self._load()
         self._patch = _parse_file(patch) if patch else None
 
@@ -39,7 +32,7 @@ class ConfigWriter:
 
         try:
             tree = self._environment.parse(self._path.read_text("utf-8"))
-            template = self._environment.get_template(TEMPLATE)
+            template = self._environment.get_template(CONFIG_TEMPLATE)
         except jinja2.TemplateSyntaxError as error:
             raise OptionError(f"{self._path}, line {error.lineno}: {error.message}") from error
         except (OSError, UnicodeDecodeError, jinja2.TemplateError) as error:

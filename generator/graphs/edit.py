@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.walk import MODEL_FILE, graphs
 from modelrepo.generator.specs.tensors import Array
@@ -117,10 +117,6 @@ def save(model: Any, folder: Path) -> tuple[Path, ...]:
     return path, data
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 def opset_of(model: Any) -> int:
     """Return the version of the default operator set; 0 where the model imports none."""
     return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), 0)
@@ -206,7 +202,7 @@ def inferred(model: Any) -> Any:
     try:
         return without_weights(model, onnx.shape_inference.infer_shapes)
     except onnx.shape_inference.InferenceError as error:
-        raise ConversionError(f"the types of the model contradict each other: {_first_line(error)}") from error
+        raise ConversionError(f"the types of the model contradict each other: {first_line(error)}") from error
 
 
 def without_weights(model: Any, change: Callable[[Any], Any]) -> Any:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError, VerificationError, refused
+from modelrepo.generator.errors import ConversionError, VerificationError, first_line, refused
 from modelrepo.generator.graphs import outline
 from modelrepo.generator.specs.tensors import Arrays
 
@@ -79,7 +79,7 @@ def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) ->
 
 def reason(error: Exception) -> str:
     """Return the first line of one of ONNX Runtime's errors, without its codes."""
-    first = str(error).strip().partition("\n")[0]
+    first = first_line(error)
     told = first.rpartition("Status Message: ")[2].rpartition(" : ")[2].rpartition(" was false. ")[2]
     return SOURCE_LINE.sub("", LOADING.sub("", told)).rstrip(" .")
 

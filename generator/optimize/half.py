@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.graphs.walk import graphs
 from modelrepo.generator.optimize import made
@@ -83,8 +83,9 @@ def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tupl
             node_block_list=list(kept),
         )
     except Exception as error:  # it asserts what it takes for granted, and raises what onnx does
-        reason = str(error).strip().partition("\n")[0]
-        raise ConversionError(f"ONNX Runtime can't convert the model: {type(error).__name__}: {reason}") from error
+        raise ConversionError(
+            f"ONNX Runtime can't convert the model: {type(error).__name__}: {first_line(error)}"
+        ) from error
     _skip_round_trips(half, own)
     _sort(half.graph)
     return half, layers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.graphs.onnx_file import PROTOBUF_LIMIT
 from modelrepo.generator.optimize import made, qdq, tensors
@@ -116,7 +116,7 @@ def _ranges(path: Path, request: Request, folder: Path) -> Any:
                 calibrator.collect_data(_Reader(arrays))
             return calibrator.compute_data()
     except Exception as error:  # ONNX Runtime's errors share no class but Exception, and numpy has its own
-        raise ConversionError(f"calibration failed: {str(error).strip().splitlines()[0]}") from error
+        raise ConversionError(f"calibration failed: {first_line(error)}") from error
 
 
 class _Reader:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.optimize import half, made, qdq
 from modelrepo.generator.optimize.recipe import Lowered, Request
@@ -54,7 +54,7 @@ def lower(request: Request) -> Lowered:
                     use_external_data_format=bool(data),
                 )
         except Exception as error:  # its own errors, onnx's and numpy's share no class but Exception
-            raise ConversionError(f"quantization failed: {str(error).strip().splitlines()[0]}") from error
+            raise ConversionError(f"quantization failed: {first_line(error)}") from error
         after = edit.load(outcome)
     qdq.drop_unused_domains(after)
     layers = _quantized(before, after)

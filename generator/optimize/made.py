@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError, OptionError, nearest
+from modelrepo.generator.errors import ConversionError, OptionError, first_line, nearest
 from modelrepo.generator.graphs import onnx_file, runtime
-from modelrepo.generator.graphs.edit import _first_line, nodes, opset_of
+from modelrepo.generator.graphs.edit import nodes, opset_of
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.system import process
 
@@ -44,7 +44,7 @@ def described(files: tuple[Path, ...], base: Export, *notes: str) -> Export:
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
-        raise ConversionError(f"what was made is no valid ONNX model: {_first_line(error)}") from error
+        raise ConversionError(f"what was made is no valid ONNX model: {first_line(error)}") from error
     model = onnx.load(str(path), load_external_data=False)
     _check_signature(model, base)
     return replace(
@@ -59,7 +59,7 @@ def check_types(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ConversionError(f"the types of what was made are not allowed: {_first_line(error)}") from error
+        raise ConversionError(f"the types of what was made are not allowed: {first_line(error)}") from error
 
 
 def opens(path: Path) -> bool:

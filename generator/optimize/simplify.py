@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.optimize import made
 from modelrepo.generator.optimize.silence import silent
@@ -72,9 +72,8 @@ def _attempt(tool: str, change: Callable[[], Any]) -> Any:
     try:
         return change()
     except Exception as error:  # both raise whatever their passes do
-        reason = str(error).strip().partition("\n")[0]
         raise ConversionError(
-            f"{tool} can't simplify the model: {type(error).__name__}: {reason}", "Leave --simplify out"
+            f"{tool} can't simplify the model: {type(error).__name__}: {first_line(error)}", "Leave --simplify out"
         ) from error
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from modelrepo.generator.options.relevance import idle
 from modelrepo.generator.sources.formats import refuse_pipe
 from modelrepo.generator.specs.options import Calibration, Choice, Options
 from modelrepo.generator.system.digests import digest_tree, sha256_of
-from modelrepo.generator.system.templates import TEMPLATE, TEMPLATES
+from modelrepo.generator.system.extras import version_of
+from modelrepo.generator.system.templates import CONFIG_TEMPLATE, TEMPLATES
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
 NOT_CONTENT = (
@@ -62,7 +62,7 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
         *(SIMPLIFYING if options.simplify else ()),
         *(package for framework in source.FRAMEWORKS for package in EXPORTERS[framework].PACKAGES),
     }
-    tools = {package: version for package in sorted(packages) if (version := _version(package))}
+    tools = {package: version for package in sorted(packages) if (version := version_of(package))}
     tools |= recipe.TOOLS if recipe else {}
     contents = {
         "source": [sha256_of(file) for file in source.files(model)],
@@ -71,7 +71,7 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
         "templates": options.templates and digest_tree(options.templates),
         "samples": options.samples and digest_tree(options.samples),
         "calibration": None if "calibration" in ignored else _calibration_digest(options.calibration),
-        "template": sha256_of(TEMPLATES / TEMPLATE),
+        "template": sha256_of(TEMPLATES / CONFIG_TEMPLATE),
     }
     counted = {field: value for field, value in written.items() if field not in FILES}
     document = {"name": name, "choice": str(choice), "options": counted, "tools": tools, "contents": contents}
@@ -94,13 +94,6 @@ def _weights_digest(weights: str) -> str:
             f"can't read weights from {weights!r}: {error.strerror}",
             "Weights are pretrained, random, or the path of a .pth, .pt or .safetensors file",
         ) from error
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.system.files import replace_text
-from modelrepo.generator.system.templates import TEMPLATES
+from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
 TEMPLATE = "client.py.j2"
@@ -47,36 +47,30 @@ class Field:
 
 def render(manifest: Manifest) -> str:
     """Return the source of a module with a typed function for the model; names that Python can't use are changed."""
-    import jinja2
-
     config = pbtxt.parse(manifest.config, f"the configuration of {manifest.name}")
     inputs, outputs = _fields(config.input), _fields(config.output)
     labelled = [field for field in outputs if field.labelled]
     preprocess = manifest.provenance.source.preprocess
     image = preprocess if preprocess and preprocess.get("kind") == "image" and len(inputs) == 1 else None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Python source, whose strings are literals made here
-    )
-    return environment.get_template(TEMPLATE).render(
-        model=manifest.name if len(manifest.name) <= LONGEST_NAME else "the model",
-        imports=["Classification"] * bool(labelled) + ["Client"] + ["load_image"] * bool(image),
-        optional=any(field.optional for field in inputs),
-        uses_any=any(field.type == "Any" for field in (*inputs, *outputs)),
-        uses_numpy=bool(image) or any(field.type.startswith("np.") for field in (*inputs, *outputs)),
-        model_literal=literal(manifest.name),
-        about=_about(manifest),
-        max_batch_size=config.max_batch_size,
-        inputs=inputs,
-        outputs=outputs,
-        input_lines=_lines(inputs, config.max_batch_size, _values(image)),
-        output_lines=_lines(outputs, config.max_batch_size, ""),
-        classes=labelled[0] if labelled else None,
-        preprocess=[(literal(key), _python(value)) for key, value in image.items()] if image else None,
+    return (
+        environment()
+        .get_template(TEMPLATE)
+        .render(
+            model=manifest.name if len(manifest.name) <= LONGEST_NAME else "the model",
+            imports=["Classification"] * bool(labelled) + ["Client"] + ["load_image"] * bool(image),
+            optional=any(field.optional for field in inputs),
+            uses_any=any(field.type == "Any" for field in (*inputs, *outputs)),
+            uses_numpy=bool(image) or any(field.type.startswith("np.") for field in (*inputs, *outputs)),
+            model_literal=literal(manifest.name),
+            about=_about(manifest),
+            max_batch_size=config.max_batch_size,
+            inputs=inputs,
+            outputs=outputs,
+            input_lines=_lines(inputs, config.max_batch_size, _values(image)),
+            output_lines=_lines(outputs, config.max_batch_size, ""),
+            classes=labelled[0] if labelled else None,
+            preprocess=[(literal(key), _python(value)) for key, value in image.items()] if image else None,
+        )
     )
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -28,6 +29,14 @@ EXTRAS = {
     "timm": Extra(("timm", *TORCH), SourceError),
     "torch": Extra(TORCH, SourceError),
 }
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def need(module: str, extra: str) -> ModuleType:

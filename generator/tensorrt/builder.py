@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError, VerificationError
+from modelrepo.generator.errors import ConversionError, VerificationError, first_line
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.system import process
@@ -182,7 +182,7 @@ def _failure(told: process.Finished, event: Mapping[str, Any], what: str) -> Con
         return ConversionError(f"TensorRT refuses the profile: {mismatch}", "Change --profiles")
     if errors:
         return ConversionError(f"TensorRT {what}{_reason(errors)}")
-    message = str(event.get("message") or told.last_words).partition("\n")[0]
+    message = first_line(event.get("message") or told.last_words)
     return ConversionError(f"TensorRT {what}: {message}")
 
 

@@ -4,8 +4,6 @@ import re
 from typing import Any
 
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.system.templates import TEMPLATE
-from modelrepo.generator.triton import pbtxt
 
 # The order in which fields are written: as the shipped template has them, then everything else by number.
 ORDER = (
@@ -113,4 +111,4 @@ def _position(config: Any, field: str) -> tuple[int, int]:
 
 def max_batch_size(text: str) -> int:
     """Return the ``max_batch_size`` of a rendered configuration, which a patch may have lowered."""
-    return int(pbtxt.parse(text, TEMPLATE).max_batch_size)
+    return int(parse(text, "config.pbtxt").max_batch_size)

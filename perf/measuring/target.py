@@ -12,7 +12,7 @@ from modelrepo.clients import Client
 from modelrepo.clients.errors import ClientError, ServerRefused
 from modelrepo.clients.models import Answer, Model
 from modelrepo.clients.settings import Address
-from modelrepo.generator.errors import OptionError, PerfError
+from modelrepo.generator.errors import OptionError, PerfError, first_line
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.specs.tensors import Array
@@ -114,8 +114,9 @@ def _rows(
         try:
             return rows, *_asked(client, model, version, rows)
         except ServerRefused as error:
-            said = error.message.splitlines()[0]
-            raise OptionError(f"{model.name} refuses samples of {path}: {said}", "Correct --input-data") from error
+            raise OptionError(
+                f"{model.name} refuses samples of {path}: {first_line(error.message)}", "Correct --input-data"
+            ) from error
     dynamic = [spec.name for spec in wanted.inputs if any(isinstance(dim, str) for dim in spec.shape[batched:])]
     free = [name for name in dynamic if name not in data.shapes]
     for size in SIZES if free else SIZES[:1]:
@@ -129,7 +130,7 @@ def _rows(
             progress.warn(f"{model.name}: {', '.join(free)} of any size are measured at {size}; choose with --shape")
         return rows, answers, seconds
     raise PerfError(
-        f"{model.name} refuses random values: {refusal.message.splitlines()[0]}",
+        f"{model.name} refuses random values: {first_line(refusal.message)}",
         "Give it real ones with --input-data FILE.npz",
     ) from refusal
 

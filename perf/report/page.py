@@ -1,10 +1,10 @@
 """The report as one HTML page that needs nothing else, and as Markdown for a pull request."""
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import need, version_of
+from modelrepo.generator.system.templates import environment
 from modelrepo.perf.report import tables, units
 from modelrepo.perf.report.plots import Plot
 from modelrepo.perf.report.sections import Section, sections
@@ -12,10 +12,6 @@ from modelrepo.perf.report.subjects import Subjects
 from modelrepo.perf.report.verdict import cautions, verdict
 from modelrepo.perf.results.results import Results
 
-if TYPE_CHECKING:
-    import jinja2
-
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 # What Markdown reads as more than text; an underscore within a word, and a < before a space, it does not.
 SPECIAL = re.compile(r"[\\`*\[\]|~]|<(?=[\w/!?])|(?<!\w)_|_(?!\w)")
 SYMBOLS = {"good": "✓", "bad": "✗", "warn": "!", "quiet": "=", "plain": ""}
@@ -28,10 +24,11 @@ def page(results: Results) -> str:
     library = need("plotly.offline", "bench").get_plotlyjs()
     # What closes a script closes it in its strings and comments, too.
     script = Markup(library.replace("</script", r"<\/script"))  # noqa: S704 - plotly's own
-    environment = _environment(autoescape=True)
     found = sections(results)
     return str(
-        environment.get_template("report.html.j2").render(
+        environment(escaped=True)
+        .get_template("report.html.j2")
+        .render(
             **_content(results, found), plotly=script, plots=[_drawn(plot) for each in found for plot in each.plots]
         )
     )
@@ -43,22 +40,9 @@ def _drawn(plot: Plot) -> dict[str, Any]:
 
 def markdown(results: Results) -> str:
     """Return the tables of the page as Markdown."""
-    environment = _environment(autoescape=False)
-    environment.filters["cell"] = _cell
-    return str(environment.get_template("report.md.j2").render(**_content(results, sections(results))))
-
-
-def _environment(autoescape: bool) -> "jinja2.Environment":
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=autoescape,  # noqa: S701 - Markdown has an escape of its own
-    )
+    plain = environment()
+    plain.filters["cell"] = _cell
+    return str(plain.get_template("report.md.j2").render(**_content(results, sections(results))))
 
 
 def _content(results: Results, found: tuple[Section, ...]) -> dict[str, Any]:
@@ -74,17 +58,8 @@ def _content(results: Results, found: tuple[Section, ...]) -> dict[str, Any]:
         "environment": tables.environment(results.environment),
         "commands": tables.commands(results, subjects),
         "symbols": SYMBOLS,
-        "version": _version(),
+        "version": version_of("modelrepo") or "",
     }
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("modelrepo")
-    except metadata.PackageNotFoundError:  # a checkout that was never installed
-        return ""
 
 
 def _cell(text: str) -> str:

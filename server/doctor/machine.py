@@ -10,13 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from modelrepo.generator.backends.tensorrt import gpu_present
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.sources.catalogue import missing
 from modelrepo.generator.system import process
+from modelrepo.generator.system.extras import version_of
 from modelrepo.server.binaries import runtime, wheels
 from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
 from modelrepo.server.running.handle import Ports
@@ -99,7 +99,7 @@ def look() -> Facts:
         requirements=runtime.requirements(),
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         executable=sys.executable,
-        packages={package: _version(package) for package in PACKAGES},
+        packages={package: version_of(package) for package in PACKAGES},
         lacking={extra: missing(extra) for extra in EXTRAS},
         cache=_look_at_cache(wheels.cache_folder()),
         wheel=wheels.reachable(wheels.by_hand(PYTRITON)),
@@ -113,13 +113,6 @@ def look() -> Facts:
         driver=DRIVER.read_text().strip() if DRIVER.is_file() else None,
         trtexec=shutil.which("trtexec") or (str(TRTEXEC) if TRTEXEC.is_file() else None),
     )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _look_at_cache(folder: Path) -> Cache:

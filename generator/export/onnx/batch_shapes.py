@@ -10,7 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
+from modelrepo.generator.graphs.edit import FIRST_IR_WITH_CONSTANTS
 from modelrepo.generator.graphs.walk import FIXED, required_inputs
 from modelrepo.generator.specs.tensors import Array
 
@@ -19,7 +20,6 @@ SCALE, SIZES = 7919, (521, 523, 541, 547, 557, 563, 569, 571, 577, 587, 593, 599
 # Larger tensors are weights: no sizes are among them.
 SMALL_BYTES = 1 << 10
 # Before this IR, an initializer had to be an input, too.
-FIRST_IR_WITH_CONSTANTS = 4
 # What exporters compute sizes with, what reads them, and which input of these says how many they answer.
 FOLDED = (
     *("Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Identity", "Mod", "Mul", "Neg"),
@@ -69,8 +69,7 @@ class Graph:
         try:
             inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph
         except onnx.shape_inference.InferenceError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ConversionError(f"{FIXED}: ONNX infers no shapes, {reason}") from error
+            raise ConversionError(f"{FIXED}: ONNX infers no shapes, {first_line(error)}") from error
         found = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
         for value in (*inferred.input, *inferred.value_info, *inferred.output):
             tensor = value.type.tensor_type

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.sklearn import converters
 from modelrepo.generator.export.sklearn.equivalents import equivalent
 from modelrepo.generator.sources.sklearn import Tabular
-from modelrepo.generator.sources.sklearn.estimator_file import first_line
 from modelrepo.generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
 from modelrepo.generator.sources.sklearn.tabular import BATCH, Table
 from modelrepo.generator.specs.artifacts import Export
@@ -93,7 +92,7 @@ def _converted(reference: str, native: Tabular, options: Options) -> Any:
 
 def _missing(error: Exception) -> str:
     """Return the class that a missing converter is for, as the message names it."""
-    first = str(error).splitlines()[0]
+    first = first_line(error)
     quoted = [part for part in first.split("'") if "class" in first and "." in part and " " not in part]
     return quoted[0] if quoted else first.rstrip(".")
 

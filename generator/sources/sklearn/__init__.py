@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import SourceError, refused
+from modelrepo.generator.errors import SourceError, first_line, refused
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.by_path import default_name as default_name
 from modelrepo.generator.sources.by_path import known as known
@@ -220,7 +220,7 @@ def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], d
                 rows = table.rows(arrays)
                 return {name: as_served(name, answer(rows), precise) for name, answer in answers.items()}
         except Exception as error:  # whatever the estimator's code raises
-            reason = estimator_file.first_line(error)
+            reason = first_line(error)
             raise refused(arrays, f"{type(error).__name__}: {reason}") from error
 
     return run

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import SourceError
+from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.sources import formats
 from modelrepo.generator.system.extras import EXTRAS, need
 
@@ -129,11 +129,6 @@ def _told(path: Path) -> Iterator[None]:
             f"{path} can't be read: {type(error).__name__}: {first_line(error)}",
             "Save it again, with the versions of the packages that read it here",
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line that an error says, without its full stop."""
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
 
 
 def _unknown_types(path: Path) -> set[str]:

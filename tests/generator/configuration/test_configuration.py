@@ -203,7 +203,7 @@ def test_a_lower_batch_size_in_a_patch_is_the_one_that_is_reported(generate: Gen
     "text", ["{{ 1 / 0 }}", "{{ name + 1 }}", "{% include 'config.pbtxt.j2' %}", "{{ inputs[0].nope }}"]
 )
 def test_a_template_that_fails_while_it_runs_is_told(tmp_path: Path, text: str) -> None:
-    (tmp_path / templates.TEMPLATE).write_text(text)
+    (tmp_path / templates.CONFIG_TEMPLATE).write_text(text)
     with pytest.raises(OptionError, match=r"config\.pbtxt\.j2"):
         ConfigWriter(tmp_path).render(plan(), 1)
 
@@ -216,16 +216,16 @@ def test_a_patched_configuration_keeps_its_order_and_its_zeros(
 
 
 def test_a_template_of_the_users_takes_the_place_of_ours(tmp_path: Path) -> None:
-    shipped = (templates.TEMPLATES / templates.TEMPLATE).read_text()
-    (tmp_path / templates.TEMPLATE).write_text("# ours\n" + shipped)
+    shipped = (templates.TEMPLATES / templates.CONFIG_TEMPLATE).read_text()
+    (tmp_path / templates.CONFIG_TEMPLATE).write_text("# ours\n" + shipped)
     assert ConfigWriter(tmp_path).render(plan(), 1).startswith("# ours\n")
 
 
 def test_another_template_is_another_version(generate: Generate, numpy_models: None, workdir: Path) -> None:
-    shipped = (templates.TEMPLATES / templates.TEMPLATE).read_text()
+    shipped = (templates.TEMPLATES / templates.CONFIG_TEMPLATE).read_text()
     (workdir / "t").mkdir()
-    (workdir / "t" / templates.TEMPLATE).write_text(shipped)
+    (workdir / "t" / templates.CONFIG_TEMPLATE).write_text(shipped)
     arguments = ("--model", "numpy:linear", "--templates", "t", "--json", "-q")
     assert generate(*arguments).result["version"] == 1
-    (workdir / "t" / templates.TEMPLATE).write_text(shipped + "# more\n")
+    (workdir / "t" / templates.CONFIG_TEMPLATE).write_text(shipped + "# more\n")
     assert generate(*arguments).result["version"] == 2
