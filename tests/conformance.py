@@ -34,6 +34,7 @@ from modelrepo.generator.options.resolve import resolve
 from modelrepo.generator.pipeline import generate
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.specs.options import RunOptions
 from modelrepo.server import running_server
 from modelrepo.server.running.handle import Server
 from tests.kept_rows import KeptRows
@@ -209,7 +210,7 @@ def publish(case: Case, sources: Path, repository: Path) -> Outcome | None:
 
 def _generate(case: Case, path: Path, repository: Path) -> ModelRepoError | None:
     """Publish a case with its inputs as samples; return why that failed."""
-    flags: dict[str, Any] = {"repository": repository, "client_dir": None}
+    flags: dict[str, Any] = {}
     values = [value for inputs, _ in case.data_sets for value in inputs]
     if values and all(isinstance(value, (np.ndarray, np.generic)) for value in values):  # generate refuses others
         flags["samples"] = path.with_suffix(".samples")
@@ -218,7 +219,7 @@ def _generate(case: Case, path: Path, repository: Path) -> ModelRepoError | None
             arrays = {name: _savable(array) for name, array in case.inputs(inputs).items()}
             np.savez(flags["samples"] / f"{position}.npz", **arrays)  # type: ignore[arg-type]
     name, options = resolve(flags, ConfigFile(), f"onnx:{path}")
-    (result,) = generate.generate([Job(name, options)], repository, Progress()).results
+    (result,) = generate.generate([Job(name, options)], RunOptions(repository, "off", None), Progress()).results
     return result.failure
 
 

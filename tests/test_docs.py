@@ -175,7 +175,7 @@ def test_the_reference_lists_every_source(update: bool) -> None:
     text = (
         "What `generate --model` takes, and `[models.NAME]` in [modelrepo.toml](modelrepo-toml.md). A name without a "
         "scheme is torchvision's. Paths are seen from the current folder, in `modelrepo.toml` from that file. An "
-        "option that is no matter to a source is refused for it. [modelrepo models](models.md) lists what can be "
+        "option that has no effect on a source is refused. [modelrepo models](models.md) lists what can be "
         "named.\n\n" + "\n".join(rows) + "\n"
     )
     check_page(update, "sources.md", reference_page("Sources", text))

@@ -9,13 +9,16 @@ import click
 
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options import config_file, fields, resolve
-from modelrepo.generator.options.fields import FIELDS, Field
+from modelrepo.generator.options.fields import FIELDS, MOST_USED, RUN, Field
 
 if TYPE_CHECKING:
     from modelrepo.generator.pipeline.gate import Gate
     from modelrepo.generator.pipeline.job import Job
     from modelrepo.generator.progress import Progress
+    from modelrepo.generator.specs.options import RunOptions
 
+# The groups of the options that are not fields.
+OWN_GROUPS = {"dry_run": MOST_USED}
 EXAMPLES = """
 \b
 Examples:
@@ -37,6 +40,24 @@ Exit codes:
 """
 
 
+class GroupedHelp(click.Command):
+    """A command whose help shows options by the group of their field, and those of the command itself last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            field = FIELDS.get(parameter.name or "")
+            if record:
+                sections.setdefault(field.group if field else OWN_GROUPS.get(str(parameter.name), RUN), []).append(
+                    record
+                )
+        for group, records in sections.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
 def field_flags(function: Callable[..., None]) -> Callable[..., None]:
     """Add a flag for every option of ``FIELDS``; one that is not given is None, so that the file's value stands."""
     for name, field in reversed(FIELDS.items()):
@@ -53,17 +74,21 @@ def field_flags(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _help(field: Field) -> str:
-    """Return a field's help with its default, where the text does not name it already."""
+    """Return a field's help with its default, if the text does not name it already."""
     plain = isinstance(field.default, (int, str, Path)) and not isinstance(field.default, bool)
-    told = not plain or field.default == "" or "efault:" in field.help
-    return field.help if told else f"{field.help} Default: {field.default}."
+    named = not plain or field.default == "" or "Default:" in field.help
+    return field.help if named else f"{field.help} Default: {field.default}."
 
 
-@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=GroupedHelp,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @field_flags
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--config", type=click.Path(path_type=Path), help="File of options; default: ./modelrepo.toml.")
 @click.option("--strict", is_flag=True, help="Exit with 9 if a backend was deferred.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the report.")
 def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> None:
@@ -76,10 +101,10 @@ def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, qu
     from modelrepo.generator.pipeline.generate import generate as run
     from modelrepo.generator.progress import Progress
 
-    jobs, repository = _jobs(given, config)
+    jobs, options = _jobs(given, config)
     progress = Progress(report.Follower(quiet))
-    with _gate(jobs[0].options.live_check, progress) as gate:
-        outcome = run(jobs, repository, progress, dry_run=dry_run, gate=gate)
+    with _gate(options.live_check, progress) as gate:
+        outcome = run(jobs, options, progress, dry_run=dry_run, gate=gate)
     if as_json:
         report.print_json(outcome)
     else:
@@ -98,7 +123,7 @@ def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Ite
         yield gate
 
 
-def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]":
+def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], RunOptions]":
     from modelrepo.generator.pipeline.job import Job
 
     file = config_file.load_config(config)
@@ -111,5 +136,4 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], Path]
     if not models:
         raise OptionError("no model named", "Name one with --model, or in a [models.NAME] table of modelrepo.toml")
     resolved = [resolve.resolve(flags, file, model) for model in dict.fromkeys(models)]
-    jobs = [Job(name, each) for name, each in resolved]
-    return jobs, jobs[0].options.repository
+    return [Job(name, each) for name, each in resolved], resolve.resolve_run(flags, file)

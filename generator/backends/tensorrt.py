@@ -6,26 +6,29 @@ is here, ``ways`` how it is built, ``making`` is the story of one plan.
 
 import shlex
 
-from modelrepo.generator.specs.artifacts import Deferred, Order
+from modelrepo.generator.backends.backend import Backend
+from modelrepo.generator.specs.artifacts import Deferred, Order, Serving, Settings
 from modelrepo.generator.specs.options import Instances
 from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import version_of
 from modelrepo.generator.tensorrt import plan_spec, profiles, ways
-from modelrepo.generator.tensorrt.machine import gpu_present
-from modelrepo.generator.tensorrt.plan_spec import PlanSpec
-from modelrepo.generator.tensorrt.settings import OPTIONS, PRECISIONS, settings
+from modelrepo.generator.tensorrt.plan_spec import PRECISIONS, PlanSpec
 
-__all__ = ["INSTANCES", "OPTIONS", "PRECISIONS", "TRITON_NAME", "build", "gpu_present", "preferred_batch_sizes",
-           "settings", "spec_of"]  # fmt: skip
-TRITON_NAME = "tensorrt"
-# TensorRT runs on GPUs only.
-INSTANCES = Instances("KIND_GPU", 1)
 # Packages whose versions decide the graph that a plan is built from.
 TOOLS = ("modelrepo", "onnx", "onnxruntime")
 
 
-def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
-    """Return the size the plan's profile is tuned for: half the largest batch."""
-    return (profiles.tuned_batch(max_batch_size),) if max_batch_size else ()
+def settings(serving: Serving) -> Settings:
+    """Return the settings of a plan with the profiles that these options give it.
+
+    An instance uses one profile unless its configuration lists all.
+    """
+    derived = profiles.wanted(serving)
+    return Settings(
+        profiles=tuple(map(str, range(len(derived)))) if len(derived) > 1 else (),
+        cuda_graphs=serving.options.cuda_graphs,
+        sizes=profiles.smallest(serving.signature, derived),
+    )
 
 
 def spec_of(order: Order) -> PlanSpec:
@@ -45,7 +48,7 @@ def spec_of(order: Order) -> PlanSpec:
         optimization_level=plan_spec.OPTIMIZATION_LEVEL,
         sparse=order.options.prune is not None and order.options.prune.structured,
         onnx={file.relative_to(folder).as_posix(): sha256_of(file) for file in order.export.files},
-        tools=_versions(),
+        tools={name: version for name in TOOLS if (version := version_of(name))},
     )
 
 
@@ -61,7 +64,13 @@ def build(order: Order) -> Deferred:
     return Deferred(way.deferral, command, plan_spec.inputs_of(spec), here=way.kind != "deferred")
 
 
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    return {name: metadata.version(name) for name in TOOLS}
+BACKEND = Backend(
+    triton_name="tensorrt",
+    precisions=PRECISIONS,
+    settings=settings,
+    build=build,
+    instances=Instances("KIND_GPU", 1),  # TensorRT runs on GPUs only
+    options=("profiles", "plan_builder", "version_compatible", "cuda_graphs"),
+    preferred_batch_sizes=profiles.preferred_batch_sizes,
+    for_tensorrt=True,
+)

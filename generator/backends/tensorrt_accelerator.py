@@ -4,18 +4,13 @@ The engines are built when a model is loaded, on the GPU that serves it, and kep
 """
 
 from modelrepo.generator.backends import onnxruntime
+from modelrepo.generator.backends.backend import Backend
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Settings
-from modelrepo.generator.specs.options import Instances, Options
-from modelrepo.generator.specs.tensors import Signature
+from modelrepo.generator.specs.artifacts import Serving, Settings
+from modelrepo.generator.specs.options import Instances
 from modelrepo.generator.tensorrt import profiles
-from modelrepo.generator.tensorrt.settings import smallest
 from modelrepo.generator.triton.releases import release_named
 
-TRITON_NAME = onnxruntime.TRITON_NAME
-INSTANCES = Instances("KIND_GPU", 1)
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-OPTIONS = ("profiles",)
 # Where the server keeps what it built: below its only writable folder in docker-compose.yml. Mount a volume there to
 # keep engines over restarts.
 CACHE = "/tmp/tensorrt-engines"  # noqa: S108 - in the serving container
@@ -26,19 +21,19 @@ PRECISION_MODES = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
 FIRST_WITH_BF16 = "26.02"
 
 
-def settings(name: str, options: Options, signature: Signature, precision: str, batch: int) -> Settings:
+def settings(serving: Serving) -> Settings:
     """Return ONNX Runtime's settings with the accelerator's: the names are those that Triton's backend knows.
 
     It refuses a model whose accelerator has an unknown one (github.com/triton-inference-server/onnxruntime_backend).
     """
     # Parts of the graph that TensorRT does not take are left to ONNX Runtime's CUDA kernels.
-    preferred = options.preferred_batch_sizes or preferred_batch_sizes(batch)
-    derived = profiles.derive(signature, batch, preferred, options.profiles)
+    options, precision = serving.options, serving.precision
+    derived = profiles.wanted(serving)
     accelerator = {
         "max_workspace_size_bytes": str(WORKSPACE_BYTES),
         "trt_builder_optimization_level": str(BUILDER_OPTIMIZATION_LEVEL),
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": f"{CACHE}/{name}",
+        "trt_engine_cache_path": f"{CACHE}/{serving.name}",
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": CACHE,
     }
@@ -59,15 +54,18 @@ def settings(name: str, options: Options, signature: Signature, precision: str, 
         parameters=onnxruntime.PARAMETERS,
         graph_level=onnxruntime.GRAPH_LEVEL,
         accelerator=accelerator,
-        sizes=smallest(signature, derived),
+        sizes=profiles.smallest(serving.signature, derived),
     )
 
 
-def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
-    """Return the size that the profile is tuned for: half the largest batch."""
-    return (profiles.tuned_batch(max_batch_size),) if max_batch_size else ()
-
-
-def build(order: Order) -> Artifact | Deferred:
-    """Return the exported files, as for ONNX Runtime alone."""
-    return onnxruntime.build(order)
+BACKEND = Backend(
+    triton_name=onnxruntime.TRITON_NAME,
+    precisions=("fp32", "fp16", "bf16", "int8"),
+    settings=settings,
+    build=onnxruntime.build,
+    instances=Instances("KIND_GPU", 1),
+    options=("profiles",),
+    preferred_batch_sizes=profiles.preferred_batch_sizes,
+    optional_inputs=True,
+    for_tensorrt=True,
+)

@@ -1,14 +1,28 @@
 """From decisions to the text of a config.pbtxt, parsed back and checked against them."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.configuration.decisions import ConfigPlan, ServedTensor
+from modelrepo.generator.configuration.decisions import Decisions, ServedTensor
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.specs.options import VersionPolicy
 from modelrepo.generator.system.templates import CONFIG_TEMPLATE, TEMPLATES, environment
 from modelrepo.generator.triton import pbtxt
+
+
+@dataclass(frozen=True)
+class Config:
+    """The config.pbtxt of a model that is about to be published: certain but for the version's number."""
+
+    writer: "ConfigWriter"
+    decisions: Decisions
+    max_batch_size: int  # a patch may have lowered what was decided
+
+    def text(self, version: int, standing: Collection[int] = ()) -> str:
+        """Return the text for a version that joins those ``standing``; errors as of ``ConfigWriter.render``."""
+        return self.writer.render(self.decisions, version, standing)
 
 
 class ConfigWriter:
@@ -45,31 +59,38 @@ class ConfigWriter:
             )
         return template
 
-    def render(self, plan: ConfigPlan, version: int, standing: Collection[int] = ()) -> str:
+    def config(self, decisions: Decisions, version: int, standing: Collection[int]) -> Config:
+        """Return the configuration of a model that will most likely be this version; arguments as of ``render``."""
+        text = self.render(decisions, version, standing)
+        return Config(self, decisions, pbtxt.max_batch_size(text))
+
+    def render(self, decisions: Decisions, version: int, standing: Collection[int] = ()) -> str:
         """Return the text of ``config.pbtxt`` for a version that joins those ``standing`` in the model's folder.
 
         The text is proven to be a ModelConfig that agrees with what is published; OptionError where a template or a
         patch says otherwise.
         """
-        policy = plan.version_policy
+        policy = decisions.version_policy
         if policy.kind == "specific" and not policy.versions:
             policy = VersionPolicy("specific", (version,))
         try:
-            text = str(self._template.render({**vars(plan), "version_policy": policy}))
+            text = str(self._template.render({**vars(decisions), "version_policy": policy}))
         except Exception as error:  # a template may raise whatever its expressions raise
             raise OptionError(f"{self._path}: {error}") from error
         message = pbtxt.parse(text, str(self._path))
         if self._patch is not None and self._patch.ListFields():
             pbtxt.merge(message, self._patch)
-            text = f"# {plan.comment}\n{pbtxt.to_text(message)}"
-        problem = _disagreement(message, plan, {version, *standing})
+            text = f"# {decisions.comment}\n{pbtxt.to_text(message)}"
+        problem = _disagreement(message, decisions, {version, *standing})
         if problem:
-            raise OptionError(f"the configuration of {plan.name} {problem}", "Look at --config-patch and --templates")
+            raise OptionError(
+                f"the configuration of {decisions.name} {problem}", "Look at --config-patch and --templates"
+            )
         return text
 
 
 def _context_names() -> set[str]:
-    return set(ConfigPlan.__dataclass_fields__)
+    return set(Decisions.__dataclass_fields__)
 
 
 def _parse_file(path: Path) -> Any:
@@ -79,22 +100,22 @@ def _parse_file(path: Path) -> Any:
         raise OptionError(f"can't read the config patch {path}: {error}") from error
 
 
-def _disagreement(config: Any, plan: ConfigPlan, versions: Collection[int]) -> str | None:
+def _disagreement(config: Any, decisions: Decisions, versions: Collection[int]) -> str | None:
     """Return what a configuration says against the published files, or against what was verified; None if nothing."""
-    for field, value in (("name", plan.name), ("backend", plan.backend), ("platform", "")):
+    for field, value in (("name", decisions.name), ("backend", decisions.backend), ("platform", "")):
         if getattr(config, field) != value:
             return f"says {field}: {getattr(config, field)!r} where it must say {value!r}"
     if config.default_model_filename or config.cc_model_filenames:
         return "names another model file than the one that is published"
-    if config.max_batch_size != plan.max_batch_size and not 0 < config.max_batch_size < plan.max_batch_size:
-        return f"says max_batch_size: {config.max_batch_size} where the model was made for {plan.max_batch_size}"
+    if config.max_batch_size != decisions.max_batch_size and not 0 < config.max_batch_size < decisions.max_batch_size:
+        return f"says max_batch_size: {config.max_batch_size} where the model was made for {decisions.max_batch_size}"
     absent = set(config.version_policy.specific.versions) - set(versions)
     if absent:
         return f"lists version {min(absent)}, which is not there"
     return (
-        _tensor_disagreement("input", config.input, plan.inputs)
-        or _tensor_disagreement("output", config.output, plan.outputs)
-        or _batch_disagreement(config, plan)
+        _tensor_disagreement("input", config.input, decisions.inputs)
+        or _tensor_disagreement("output", config.output, decisions.outputs)
+        or _batch_disagreement(config, decisions)
     )
 
 
@@ -122,13 +143,13 @@ def _kind(optional: bool) -> str:
     return "optional" if optional else "required"
 
 
-def _batch_disagreement(config: Any, plan: ConfigPlan) -> str | None:
+def _batch_disagreement(config: Any, decisions: Decisions) -> str | None:
     largest = config.max_batch_size
     wrong = [size for size in config.dynamic_batching.preferred_batch_size if not 0 < size <= largest]
     if wrong:
         return f"prefers batches of {wrong[0]} where max_batch_size is {largest}"
-    inputs = {tensor.name for tensor in plan.inputs}
-    required = {tensor.name for tensor in plan.inputs if not tensor.optional}
+    inputs = {tensor.name for tensor in decisions.inputs}
+    required = {tensor.name for tensor in decisions.inputs if not tensor.optional}
     for warmup in config.model_warmup:
         if warmup.batch_size > max(largest, 1) or not required <= set(warmup.inputs) <= inputs:
             return f"warms up with batch {warmup.batch_size} of {', '.join(warmup.inputs)}, which crashes Triton"

@@ -19,6 +19,7 @@ class Task:
     """What is wanted: ``recipe`` is None where the precision stays. ``folder`` is its own."""
 
     choice: Choice
+    read_by_tensorrt: bool
     proven: Proven
     options: Options
     recipe: Recipe | None
@@ -39,7 +40,7 @@ class Task:
     def for_tensorrt(self) -> bool:
         """Whether it is another graph than ONNX Runtime would get, because TensorRT's parser must take it."""
         differs = self.options.simplify or (self.recipe is not None and self.recipe.DIFFERS_FOR_TENSORRT)
-        return differs and self.choice.backend != "onnx"
+        return differs and self.read_by_tensorrt
 
     @property
     def max_batch_size(self) -> int:

@@ -58,16 +58,18 @@ class Variants:
         self._data: dict[tuple[bool, bool], Data] = {}
         self._made: dict[tuple[str, bool], Proven] = {}
 
-    def made(self, choice: Choice) -> Proven:
+    def made(self, choice: Choice, *, for_tensorrt: bool) -> Proven:
         """Make the model into what a choice serves, and prove that; the model itself where nothing is to be done.
 
+        With ``for_tensorrt`` TensorRT's parser will read the graph; otherwise ONNX Runtime, which must run it here.
         Choices that are served the same graph share it. Raises ConversionError where a recipe fails or did nothing, and
         VerificationError where the outcome answers too differently, or costs more accuracy than is allowed.
         """
         if choice.precision == "fp32" and not self.options.simplify and not self.options.prune:
             return self.proven
         recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
-        task = Task(choice, self.proven.closed, self.options, recipe, self.folder / str(choice), self.progress)
+        folder = self.folder / str(choice)
+        task = Task(choice, for_tensorrt, self.proven.closed, self.options, recipe, folder, self.progress)
         wanted = choice.precision, task.for_tensorrt
         data = self._data_for(task)
         for note in data.notes:  # before anything is made: they may be why it is refused
@@ -230,7 +232,7 @@ def _attempt(task: Task, request: Request, data: Data, number: int) -> Attempt:
 
 def _refuse_unrunnable(task: Task, *, runs_here: bool) -> None:
     """Raise ConversionError for what ONNX Runtime is to serve, and can't run here: nothing of it could be proven."""
-    if not runs_here and task.choice.backend == "onnx":
+    if not runs_here and not task.read_by_tensorrt:
         raise ConversionError(
             f"ONNX Runtime can't run this model in {task.choice.precision} on a CPU",
             f"Build a plan of it with --backends tensorrt:{task.choice.precision}",

@@ -1,7 +1,4 @@
-"""From what a user wrote, on the command line or in ``modelrepo.toml``, to frozen ``Options``.
-
-``FIELDS`` is the one table: the command line's flags, the file's keys and the reference page are made from it.
-"""
+"""The one table of options: flags, the keys of ``modelrepo.toml`` and reference pages are made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,41 +8,27 @@ from typing import Any
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.optimize import PRECISIONS
-from modelrepo.generator.options.parsers import (
-    _backends,
-    _boolean,
-    _calibration,
-    _choice,
-    _client_dir,
-    _dynamic,
-    _file,
-    _file_or_folder,
-    _folder,
-    _fraction,
-    _instances,
-    _name_template,
-    _names,
-    _path,
-    _precision,
-    _profiles,
-    _pruning,
-    _release,
-    _sizes,
-    _tolerance,
-    _version_policy,
-)
+from modelrepo.generator.options import parsers
+from modelrepo.generator.options.parsers import one_of
 from modelrepo.generator.specs.options import Calibration, Choice, VersionPolicy
-from modelrepo.generator.specs.written import input_shapes
-from modelrepo.generator.specs.written import integer as _integer
-from modelrepo.generator.specs.written import text as _text
+from modelrepo.generator.specs.written import input_shapes, integer, text
 from modelrepo.generator.triton import releases
+
+# The groups of `generate --help`, in order.
+MOST_USED = "Most used"
+SOURCE = "Source"
+BUILT = "What is built"
+SERVING = "Serving"
+VERIFICATION = "Verification"
+RUN = "Where and how"
 
 
 @dataclass(frozen=True)
 class Field:
-    """One option: how a written value is read, its default, and how help pages show it."""
+    """One option."""
 
-    parse: Callable[[Any], Any]
+    group: str  # in `generate --help`
+    parse: Callable[[Any], Any]  # reads a written value; ValueError says what was expected
     default: Any
     metavar: str
     help: str
@@ -54,53 +37,183 @@ class Field:
     run: bool = False  # belongs to the whole run, not to one model
 
 
-# fmt: off
 FIELDS: dict[str, Field] = {
-    "model": Field(_text, None, "NAME", "Source model: SCHEME:NAME, such as timm:convnext_atto, hf:./folder or keras:model.keras; a torchvision name; or a [models.NAME] of modelrepo.toml. `modelrepo models` lists them."),
-    "backends": Field(_backends, (Choice("onnx", ""),), "LIST", f"What to build, of {', '.join(BACKENDS)}; comma-separated, each with a precision of its own if wanted: onnx,tensorrt:fp16."),
-    "precision": Field(_precision, "fp32", "NAME", f"Precision of the backends that name none: {', '.join(PRECISIONS)}."),
-    "repository": Field(_path, Path("model_repository"), "DIR", "Model repository to publish in.", path=True, run=True),
-    "weights": Field(_text, "pretrained", "pretrained|random|PATH", "Weights: downloaded, seeded random, or a .pth, .pt or .safetensors file."),
-    "seed": Field(_integer(0, 2**32 - 4), 0, "N", "Seed of random weights and of the inputs for verification."),
-    "max_batch_size": Field(_integer(0), 16, "N", "Largest batch that Triton may form; 0 turns batching off."),
-    "input_shape": Field(input_shapes, (), "SHAPES", "Example of each input, NAME=1x3x224x224:float32,…, or the shape of one image, such as 3x224x224; default: the model's own."),
-    "dynamic": Field(_dynamic, {}, "AXES", "Dimensions of any size, INPUT:AXIS=NAME,…, such as ids:0=batch,1=seq;mask:0=batch,1=seq. Default: the batch, and what the model itself says."),
-    "make_batch_dynamic": Field(_boolean, False, "", "Rewrite an ONNX file whose batch size is fixed, if that can be proven to change nothing."),
-    "task": Field(_text, "", "NAME", "What a transformers model is for, such as text-classification; default: what its configuration says."),
-    "signature": Field(_text, "", "NAME", "Signature of a SavedModel; default: serving_default, or its only one."),
-    "opset": Field(_integer(9), 20, "N", "ONNX operator set, within what the target release reads."),
-    "exporter": Field(_choice("auto", "torch.export", "torchscript"), "auto", "NAME", "How PyTorch models become ONNX: torch.export, torchscript (older; three times as fast), or auto: torch.export, and torchscript where that fails."),
-    "name_template": Field(_name_template, "", "TEXT", "Published name, from {model}, {backend} and {precision}; default: {model} for one backend, {model}_{backend} for several, with _pruned and _{precision} after it where the model is pruned or not fp32."),
-    "preferred_batch_sizes": Field(_sizes, (), "LIST", "Batch sizes that the dynamic batcher prefers, such as 4,8."),
-    "queue_delay_us": Field(_integer(0), 0, "N", "Microseconds that the dynamic batcher may wait to fill a batch."),
-    "instances": Field(_instances, None, "KIND:COUNT", "Instance group, such as gpu:2 (auto, cpu, gpu, model); default: auto:1, TensorRT gpu:1."),
-    "version_policy": Field(_version_policy, VersionPolicy("specific"), "POLICY", "specific (the published version), specific:1,2, latest:N or all."),
-    "target_release": Field(_release, releases.NEWEST, "YY.MM", f"Triton release that will serve the models; bounds opset and IR. Default: {releases.NEWEST}."),
-    "config_patch": Field(_file, None, "FILE", "ModelConfig protobuf text, merged over the generated config.pbtxt.", path=True),
-    "templates": Field(_folder, None, "DIR", "Folder whose templates take the place of those with the same name.", path=True),
-    "samples": Field(_file_or_folder, None, "FILE|DIR", "Samples of yours for verification: .npz, .npy, images, or a folder of them; with labels (an array of that name, or a folder a class) they measure accuracy.", path=True),
-    "simplify": Field(_boolean, False, "", "Clean the graph up: fold constants, drop what is not used, fuse what transformers have."),
-    "prune": Field(_pruning, None, "SHARE|2:4", "Make the smallest weights of each layer zero: a share such as 50%, or 2 of every 4, as sparse Tensor Cores want it."),
-    "calibration": Field(_calibration, Calibration(), "DIR|FILE|'N random'", "What INT8 and FP8 are calibrated with: a folder of images or samples, a .npz, or random inputs (which a warning advises against). Default: 64 random.", path=True),
-    "calibration_method": Field(_choice("minmax", "entropy", "percentile"), "minmax", "NAME", "How ranges are found in calibration: minmax, entropy or percentile."),
-    "max_accuracy_drop": Field(_fraction, None, "SHARE", "How much accuracy a lower precision or pruning may cost, such as 1%: of labelled samples, else of top-1 agreement with the source. Default: FP16 and BF16 1%, INT8, FP8 and pruning 3%."),
-    "keep_precise": Field(_names, (), "auto|LIST", "Layers that keep FP32: names, or auto: those that cost the most, until the accuracy is within its limit."),
-    "profiles": Field(_profiles, (), "LIST", "TensorRT's optimization profiles, DIMENSION=MIN:OPT:MAX,…; several are separated by ';'. Default: batch=1:PREFERRED:MAX."),
-    "plan_builder": Field(_choice("auto", "process", "container", "defer"), "auto", "WAY", "Where TensorRT plans are built: in a process of this Python, in the serving container, later (defer), or auto: wherever it can be done here."),
-    "version_compatible": Field(_boolean, False, "", "Build plans that newer TensorRT releases load, too; Triton then needs --backend-config=tensorrt,version-compatible=true."),
-    "cuda_graphs": Field(_boolean, False, "", "Let Triton capture CUDA graphs of a TensorRT plan."),
-    "tolerance": Field(_tolerance, None, "NUMBER", "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=…."),
-    "verify": Field(_boolean, True, "", "Compare the converted model with its source before it is published (the default)."),
-    "trust_source": Field(_boolean, False, "", "Load what runs code of its own: pickles, Hugging Face models with their own code. It can do anything: only for what you trust."),
-    "live_check": Field(_choice("auto", "require", "off"), "auto", "auto|require|off", "Ask each model in a real Triton on this machine before it is published: wherever that is possible, always, or not at all. The first time, Triton (55 MB) is downloaded.", run=True),
-    "client_dir": Field(_client_dir, Path("clients/generated"), "DIR", "Folder for a typed Python client of each model; none writes no clients.", path=True, run=True),
-    "allow_untrained": Field(_boolean, False, "", "Fall back to seeded random weights where pretrained ones can't be downloaded.", flag=False),
-}
-# fmt: on
+    "model": Field(
+        MOST_USED, text, None, "NAME",
+        "Source model: SCHEME:NAME, such as timm:convnext_atto, hf:./folder or keras:model.keras; a torchvision name; "
+        "or a [models.NAME] of modelrepo.toml. `modelrepo models` lists them.",
+    ),
+    "backends": Field(
+        MOST_USED, parsers.read_backends, (Choice("onnx", ""),), "LIST",
+        f"Backends to build for, of {', '.join(BACKENDS)}: comma-separated, each with a precision of its own if you "
+        "like, such as onnx,tensorrt:fp16.",
+    ),
+    "precision": Field(
+        MOST_USED, parsers.read_precision, "fp32", "NAME",
+        f"Precision of the backends that name none: {', '.join(PRECISIONS)}.",
+    ),
+    "weights": Field(
+        MOST_USED, text, "pretrained", "pretrained|random|PATH",
+        "Weights: downloaded, seeded random, or a .pth, .pt or .safetensors file.",
+    ),
+    "max_batch_size": Field(
+        MOST_USED, integer(0), 16, "N",
+        "Largest batch that Triton may form; 0 turns batching off.",
+    ),
+    "input_shape": Field(
+        MOST_USED, input_shapes, (), "SHAPES",
+        "Example of each input, NAME=1x3x224x224:float32,…, or the shape of one image, such as 3x224x224. Default: the "
+        "model's own.",
+    ),
+    "samples": Field(
+        MOST_USED, parsers.read_file_or_folder, None, "FILE|DIR",
+        "Your samples for verification: .npz, .npy, images, or a folder of them. With labels (an array of that name, "
+        "or a folder for each class) they measure accuracy.", path=True,
+    ),
+    "repository": Field(
+        MOST_USED, parsers.read_path, Path("model_repository"), "DIR",
+        "Model repository to publish in.", path=True, run=True,
+    ),
+    "live_check": Field(
+        MOST_USED, one_of("auto", "require", "off"), "auto", "auto|require|off",
+        "Ask each model in a real Triton on this machine before it is published: if possible, always, or never. The "
+        "first time, Triton (55 MB) is downloaded.", run=True,
+    ),
+    "seed": Field(
+        SOURCE, integer(0, 2**32 - 4), 0, "N",
+        "Seed of random weights and of the inputs for verification.",
+    ),
+    "dynamic": Field(
+        SOURCE, parsers.read_dynamic, {}, "AXES",
+        "Dimensions of any size, INPUT:AXIS=NAME,…, such as ids:0=batch,1=seq;mask:0=batch,1=seq. Default: the batch, "
+        "and the dimensions that the model itself leaves open.",
+    ),
+    "make_batch_dynamic": Field(
+        SOURCE, parsers.read_boolean, False, "",
+        "Rewrite an ONNX file that has a fixed batch size, if that provably changes nothing.",
+    ),
+    "task": Field(
+        SOURCE, text, "", "NAME",
+        "Task of a transformers model, such as text-classification. Default: the one of its configuration.",
+    ),
+    "signature": Field(
+        SOURCE, text, "", "NAME",
+        "Signature of a SavedModel. Default: serving_default, or its only one.",
+    ),
+    "trust_source": Field(
+        SOURCE, parsers.read_boolean, False, "",
+        "Load files that run code: pickles, and Hugging Face models with their own code. The code can do anything: "
+        "only for files that you trust.",
+    ),
+    "allow_untrained": Field(
+        SOURCE, parsers.read_boolean, False, "",
+        "Fall back to seeded random weights if pretrained ones can't be downloaded.", flag=False,
+    ),
+    "target_release": Field(
+        BUILT, parsers.read_release, releases.NEWEST, "YY.MM",
+        f"Triton release that will serve the models; limits opset and IR. Default: {releases.NEWEST}.",
+    ),
+    "opset": Field(
+        BUILT, integer(9), 20, "N",
+        "ONNX operator set; the target release must read it.",
+    ),
+    "exporter": Field(
+        BUILT, one_of("auto", "torch.export", "torchscript"), "auto", "NAME",
+        "How PyTorch models become ONNX: torch.export, torchscript (older; three times as fast), or auto: "
+        "torch.export, and torchscript if that fails.",
+    ),
+    "simplify": Field(
+        BUILT, parsers.read_boolean, False, "",
+        "Clean up the graph: fold constants, remove unused nodes, fuse the patterns of transformers.",
+    ),
+    "prune": Field(
+        BUILT, parsers.read_pruning, None, "SHARE|2:4",
+        "Set the smallest weights of each layer to zero: a share such as 50%, or 2 of every 4, as sparse Tensor Cores "
+        "need it.",
+    ),
+    "calibration": Field(
+        BUILT, parsers.read_calibration, Calibration(), "DIR|FILE|'N random'",
+        "Data that INT8 and FP8 are calibrated with: a folder of images or samples, a .npz, or random inputs (not "
+        "recommended). Default: 64 random.", path=True,
+    ),
+    "calibration_method": Field(
+        BUILT, one_of("minmax", "entropy", "percentile"), "minmax", "NAME",
+        "How calibration finds ranges: minmax, entropy or percentile.",
+    ),
+    "max_accuracy_drop": Field(
+        BUILT, parsers.read_fraction, None, "SHARE",
+        "Accuracy that a lower precision or pruning may cost, such as 1%: of labelled samples, otherwise of top-1 "
+        "agreement with the source. Default: FP16 and BF16 1%, INT8, FP8 and pruning 3%.",
+    ),
+    "keep_precise": Field(
+        BUILT, parsers.read_names, (), "auto|LIST",
+        "Layers that keep FP32: names, or auto: the layers that lose the most, until the accuracy is within its limit.",
+    ),
+    "profiles": Field(
+        BUILT, parsers.read_profiles, (), "LIST",
+        "TensorRT's optimization profiles, DIMENSION=MIN:OPT:MAX,…; separate several with ';'. Default: "
+        "batch=1:PREFERRED:MAX.",
+    ),
+    "plan_builder": Field(
+        BUILT, one_of("auto", "process", "container", "defer"), "auto", "WAY",
+        "Where TensorRT plans are built: in a process of this Python, in the serving container, later (defer), or "
+        "auto: wherever it is possible here.",
+    ),
+    "version_compatible": Field(
+        BUILT, parsers.read_boolean, False, "",
+        "Build plans that newer TensorRT releases load too; Triton then needs "
+        "--backend-config=tensorrt,version-compatible=true.",
+    ),
+    "name_template": Field(
+        SERVING, parsers.read_name_template, "", "TEXT",
+        "Published name, made of {model}, {backend} and {precision}. Default: {model} for one backend, "
+        "{model}_{backend} for several, then _pruned if pruned, and _{precision} if not fp32.",
+    ),
+    "preferred_batch_sizes": Field(
+        SERVING, parsers.read_sizes, (), "LIST",
+        "Batch sizes that the dynamic batcher prefers, such as 4,8.",
+    ),
+    "queue_delay_us": Field(
+        SERVING, integer(0), 0, "N",
+        "Microseconds that the dynamic batcher may wait to fill a batch.",
+    ),
+    "instances": Field(
+        SERVING, parsers.read_instances, None, "KIND:COUNT",
+        "Instance group, such as gpu:2 (auto, cpu, gpu, model). Default: auto:1, TensorRT gpu:1.",
+    ),
+    "version_policy": Field(
+        SERVING, parsers.read_version_policy, VersionPolicy("specific"), "POLICY",
+        "specific (the published version), specific:1,2, latest:N or all.",
+    ),
+    "cuda_graphs": Field(
+        SERVING, parsers.read_boolean, False, "",
+        "Let Triton capture CUDA graphs of a TensorRT plan.",
+    ),
+    "config_patch": Field(
+        SERVING, parsers.read_file, None, "FILE",
+        "ModelConfig protobuf text, merged over the generated config.pbtxt.", path=True,
+    ),
+    "templates": Field(
+        SERVING, parsers.read_folder, None, "DIR",
+        "Folder of templates that replace ours of the same name.", path=True,
+    ),
+    "verify": Field(
+        VERIFICATION, parsers.read_boolean, True, "",
+        "Compare the converted model with its source before it is published (the default).",
+    ),
+    "tolerance": Field(
+        VERIFICATION, parsers.read_tolerance, None, "NUMBER",
+        "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=….",
+    ),
+    "client_dir": Field(
+        RUN, parsers.read_client_dir, Path("clients/generated"), "DIR",
+        "Folder for a typed Python client of each model; none writes no clients.", path=True, run=True,
+    ),
+}  # fmt: skip
 
 
 def parse_field(name: str, value: Any, where: str) -> Any:
-    """Read one written value; OptionError says where it stands and what was expected."""
+    """Read one written value; OptionError says where it is written and what was expected."""
     try:
         return FIELDS[name].parse(value)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""How each written value is read."""
+"""How each written value is read: ValueError says what was expected."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,38 +10,41 @@ from modelrepo.generator.errors import OptionError, nearest
 from modelrepo.generator.optimize import PRECISIONS
 from modelrepo.generator.options.names import check_name
 from modelrepo.generator.specs.options import Calibration, Choice, Instances, Pruning, Ranges, Tolerance, VersionPolicy
-from modelrepo.generator.specs.written import integer as _integer
-from modelrepo.generator.specs.written import items as _items
-from modelrepo.generator.specs.written import text as _text
+from modelrepo.generator.specs.written import integer, items, text
 from modelrepo.generator.triton import releases
 
 INSTANCE_KINDS = ("auto", "cpu", "gpu", "model")
 
 
-def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser()
+def read_path(value: Any) -> Path:
+    """Return a path, its ``~`` expanded."""
+    return Path(text(value)).expanduser()
 
 
-def _file(value: Any) -> Path:
-    path = _path(value)
+def read_file(value: Any) -> Path:
+    """Return the path of a file that exists."""
+    path = read_path(value)
     if not path.is_file():
         raise ValueError("no such file")
     return path
 
 
-def _folder(value: Any) -> Path:
-    path = _path(value)
+def read_folder(value: Any) -> Path:
+    """Return the path of a folder that exists."""
+    path = read_path(value)
     if not path.is_dir():
         raise ValueError("no such folder")
     return path
 
 
-def _file_or_folder(value: Any) -> Path:
-    return _folder(value) if _path(value).is_dir() else _file(value)
+def read_file_or_folder(value: Any) -> Path:
+    """Return a path that exists."""
+    return read_folder(value) if read_path(value).is_dir() else read_file(value)
 
 
-def _client_dir(value: Any) -> Path | None:
-    path = _path(value)
+def read_client_dir(value: Any) -> Path | None:
+    """Return a folder that can be made or written in; None for ``none``."""
+    path = read_path(value)
     if value == "none":
         return None
     if path.exists() and not (path.is_dir() and os.access(path, os.W_OK)):
@@ -49,13 +52,16 @@ def _client_dir(value: Any) -> Path | None:
     return path
 
 
-def _boolean(value: Any) -> bool:
+def read_boolean(value: Any) -> bool:
+    """Return true or false."""
     if not isinstance(value, bool):
         raise ValueError("expected true or false")
     return value
 
 
-def _choice(*words: str) -> Callable[[Any], str]:
+def one_of(*words: str) -> Callable[[Any], str]:
+    """Return a function that reads one of these words."""
+
     def parse(value: Any) -> str:
         if value not in words:
             raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}")
@@ -64,26 +70,27 @@ def _choice(*words: str) -> Callable[[Any], str]:
     return parse
 
 
-def _backends(value: Any) -> tuple[Choice, ...]:
+def read_backends(value: Any) -> tuple[Choice, ...]:
     """Read backends; one that names no precision has an empty one, which ``resolve`` fills in."""
-    choices = [Choice(*map(str.strip, _text(item).partition(":")[::2])) for item in _items(value)]
-    if any(str(item).strip().endswith(":") for item in _items(value)):
+    choices = [Choice(*map(str.strip, text(item).partition(":")[::2])) for item in items(value)]
+    if any(str(item).strip().endswith(":") for item in items(value)):
         raise ValueError("expected a precision behind the colon, such as onnx:fp16")
     for choice in choices:
         if choice.backend not in BACKENDS:
             raise ValueError(f"unknown backend {choice.backend!r}. {nearest(choice.backend, BACKENDS)}")
         if choice.precision:
-            _precision(choice.precision)
+            read_precision(choice.precision)
     return tuple(dict.fromkeys(choices))
 
 
-def _precision(value: Any) -> str:
+def read_precision(value: Any) -> str:
+    """Return the name of a precision."""
     if value not in PRECISIONS:
         raise ValueError(f"unknown precision {value!r}. {nearest(str(value), PRECISIONS)}")
     return str(value)
 
 
-def _fraction(value: Any) -> float:
+def read_fraction(value: Any) -> float:
     """Read a share such as 0.01 or 1%; a whole number could be meant as either."""
     try:
         if isinstance(value, bool):
@@ -99,13 +106,14 @@ def _fraction(value: Any) -> float:
     return number
 
 
-def _pruning(value: Any) -> Pruning | None:
+def read_pruning(value: Any) -> Pruning | None:
+    """Read 2:4 or a share; None for ``none``."""
     if value == "none":
         return None
     if value == "2:4":
         return Pruning(structured=True)
     try:
-        share = _fraction(value)
+        share = read_fraction(value)
         if not 0 < share < 1:
             raise ValueError
     except ValueError:
@@ -113,28 +121,31 @@ def _pruning(value: Any) -> Pruning | None:
     return Pruning(share)
 
 
-def _calibration(value: Any) -> Calibration:
+def read_calibration(value: Any) -> Calibration:
+    """Read a path, or a count such as ``64 random``."""
     words = value.split() if isinstance(value, str) else []
     if words[1:] == ["random"]:
-        return Calibration(count=_integer(1)(words[0]))
-    return Calibration(path=_file_or_folder(value))
+        return Calibration(count=integer(1)(words[0]))
+    return Calibration(path=read_file_or_folder(value))
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    return () if value in ("none", []) else tuple(map(_text, _items(value)))
+def read_names(value: Any) -> tuple[str, ...]:
+    """Read a list of names; empty for ``none``."""
+    return () if value in ("none", []) else tuple(map(text, items(value)))
 
 
-def _profiles(value: Any) -> tuple[Ranges, ...]:
+def read_profiles(value: Any) -> tuple[Ranges, ...]:
     """Read profiles such as ``batch=1:8:16,seq=16:128:512; batch=1:1:1,seq=1:64:128``."""
-    profiles = [_ranges(_text(profile)) for profile in _items(value, ";")] if value != [] else []
+    profiles = [read_ranges(text(profile)) for profile in items(value, ";")] if value != [] else []
     return tuple(profiles)
 
 
-def _ranges(text: str) -> Ranges:
+def read_ranges(text: str) -> Ranges:
+    """Read one profile."""
     ranges: dict[str, tuple[int, int, int]] = {}
-    for part in _items(text):
+    for part in items(text):
         dim, equals, written = part.partition("=")
-        sizes = [*map(_integer(1), written.split(":"))] if equals and written else []
+        sizes = [*map(integer(1), written.split(":"))] if equals and written else []
         if not dim or len(sizes) not in (1, 3):
             raise ValueError("expected DIMENSION=MIN:OPT:MAX, such as batch=1:8:16,seq=16:128:512")
         low, tuned, high = sizes * 3 if len(sizes) == 1 else sizes
@@ -146,55 +157,60 @@ def _ranges(text: str) -> Ranges:
     return ranges
 
 
-def _dynamic(value: Any) -> Mapping[str, Mapping[int, str]]:
+def read_dynamic(value: Any) -> Mapping[str, Mapping[int, str]]:
     """Read ``ids:0=batch,1=seq;mask:0=batch,1=seq``, or such a mapping; a name that is empty is a single input's."""
     if isinstance(value, Mapping):
-        return {name: {_integer(0)(axis): _text(dim) for axis, dim in axes.items()} for name, axes in value.items()}
+        return {name: {integer(0)(axis): text(dim) for axis, dim in axes.items()} for name, axes in value.items()}
     read: dict[str, dict[int, str]] = {}
-    for part in _items(value, ";"):
-        name, _, axes = _text(part).rpartition(":")
+    for part in items(value, ";"):
+        name, _, axes = text(part).rpartition(":")
         if name in read:
             raise ValueError(f"input {name!r} is there twice")
-        pairs = [*map(_axis, _items(axes))]
+        pairs = [*map(read_axis, items(axes))]
         read[name] = dict(pairs)
         if len(read[name]) < len(pairs):
             raise ValueError(f"an axis of {name!r} is there twice")
     return read
 
 
-def _axis(text: str) -> tuple[int, str]:
+def read_axis(text: str) -> tuple[int, str]:
+    """Read ``0=batch``."""
     axis, equals, dim = text.partition("=")
     if not equals or not axis.isdigit() or not dim.isidentifier():
         raise ValueError("expected INPUT:AXIS=NAME,…, such as ids:0=batch,1=seq;mask:0=batch,1=seq")
     return int(axis), dim
 
 
-def _sizes(value: Any) -> tuple[int, ...]:
+def read_sizes(value: Any) -> tuple[int, ...]:
+    """Read a list of sizes, sorted."""
     if value == []:
         return ()
-    return tuple(sorted(set(map(_integer(1), _items(value)))))
+    return tuple(sorted(set(map(integer(1), items(value)))))
 
 
-def _instances(value: Any) -> Instances:
-    kind, _, count = _text(value).partition(":")
+def read_instances(value: Any) -> Instances:
+    """Read ``gpu:2``."""
+    kind, _, count = text(value).partition(":")
     if kind not in INSTANCE_KINDS:
         raise ValueError(f"expected KIND:COUNT with a kind of {', '.join(INSTANCE_KINDS)}")
-    return Instances(f"KIND_{kind.upper()}", _integer(1)(count or "1"))
+    return Instances(f"KIND_{kind.upper()}", integer(1)(count or "1"))
 
 
-def _version_policy(value: Any) -> VersionPolicy:
-    kind, _, detail = _text(value).partition(":")
+def read_version_policy(value: Any) -> VersionPolicy:
+    """Read specific, specific:1,2, latest:N or all."""
+    kind, _, detail = text(value).partition(":")
     if kind == "specific":
-        return VersionPolicy("specific", _sizes(detail) if detail else ())
+        return VersionPolicy("specific", read_sizes(detail) if detail else ())
     if kind == "latest":
-        return VersionPolicy("latest", num_versions=_integer(1)(detail or "1"))
+        return VersionPolicy("latest", num_versions=integer(1)(detail or "1"))
     if kind == "all" and not detail:
         return VersionPolicy("all")
     raise ValueError("expected specific, specific:1,2, latest:N or all")
 
 
-def _tolerance(value: Any) -> Tolerance:
-    parts = dict(part.partition("=")[::2] for part in _items(value)) if isinstance(value, str) else {}
+def read_tolerance(value: Any) -> Tolerance:
+    """Read a relative tolerance, or ``relative=…,absolute=…``."""
+    parts = dict(part.partition("=")[::2] for part in items(value)) if isinstance(value, str) else {}
     try:
         if isinstance(value, bool) or not (parts or isinstance(value, (int, float))):
             raise TypeError
@@ -209,14 +225,16 @@ def _tolerance(value: Any) -> Tolerance:
     return tolerance
 
 
-def _release(value: Any) -> str:
-    return releases.release_named(_text(value)).container
+def read_release(value: Any) -> str:
+    """Return a known release, such as 26.08."""
+    return releases.release_named(text(value)).container
 
 
-def _name_template(value: Any) -> str:
+def read_name_template(value: Any) -> str:
+    """Return a template for the published name; empty for the default."""
     if value == "":
         return ""
-    template = _text(value)
+    template = text(value)
     try:
         check_name(template.format(model="model", backend="backend", precision="fp16"))
     except (KeyError, IndexError, ValueError, AttributeError) as error:

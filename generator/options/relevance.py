@@ -1,22 +1,29 @@
-"""Which options have no effect on a model."""
+"""Which options have an effect on which models."""
+
+from collections.abc import Iterator
 
 from modelrepo.generator import sources
 from modelrepo.generator.backends import BACKENDS
-from modelrepo.generator.optimize import recipe_of
+from modelrepo.generator.optimize import RECIPES, recipe_of
 from modelrepo.generator.specs.options import Choice, Options
+
+CALIBRATED = ("calibration", "calibration_method")
+LOWERED = ("keep_precise",)
+CHANGED = ("max_accuracy_drop",)
+PRUNED = "--prune"
 
 
 def idle(choice: Choice, options: Options) -> set[str]:
-    """Return the fields of ``options`` that are no matter to what is made for one of their choices."""
+    """Return the fields of ``options`` that have no effect on what is made for one of their choices."""
     lowered = choice.precision != "fp32"
     calibrated = lowered and recipe_of(choice.precision).CALIBRATED
-    others = {option for backend in BACKENDS.values() for option in backend.OPTIONS}
+    others = {option for backend in BACKENDS.values() for option in backend.options}
     return {
-        *(others - {*BACKENDS[choice.backend].OPTIONS}),
+        *(others - {*BACKENDS[choice.backend].options}),
         *idle_for_source(options),
-        *(() if calibrated else ("calibration", "calibration_method")),
-        *(() if lowered else ("keep_precise",)),
-        *(() if lowered or options.prune else ("max_accuracy_drop",)),
+        *(() if calibrated else CALIBRATED),
+        *(() if lowered else LOWERED),
+        *(() if lowered or options.prune else CHANGED),
     }
 
 
@@ -25,3 +32,19 @@ def idle_for_source(options: Options) -> set[str]:
     others = {option for source in sources.SOURCES.values() for option in source.OPTIONS}
     source, _ = sources.find(options.model)
     return others - {*source.OPTIONS}
+
+
+def applies_to(name: str) -> tuple[str, ...]:
+    """Return the sources, backends, precisions and flags that a field of ``Options`` has an effect on."""
+    return tuple(_applies_to(name))
+
+
+def _applies_to(name: str) -> Iterator[str]:
+    yield from (scheme for scheme, source in sources.SOURCES.items() if name in source.OPTIONS)
+    yield from (backend for backend, row in BACKENDS.items() if name in row.options)
+    if name in CALIBRATED:
+        yield from (precision for precision in RECIPES if recipe_of(precision).CALIBRATED)
+    if name in (*LOWERED, *CHANGED):
+        yield from RECIPES
+    if name in CHANGED:
+        yield PRUNED

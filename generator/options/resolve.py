@@ -10,22 +10,9 @@ from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options.config_file import ConfigFile
 from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.options.names import check_name, published_name
-from modelrepo.generator.options.relevance import idle, idle_for_source
-from modelrepo.generator.specs.options import Options
+from modelrepo.generator.options.relevance import applies_to, idle, idle_for_source
+from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.triton import releases
-
-PLANS_ONLY = "It is for TensorRT plans: --backends tensorrt"
-# What an option is for that some models have no use for.
-WANTING = {
-    "calibration": "It is for static INT8 and FP8: --precision int8",
-    "calibration_method": "It is for static INT8 and FP8: --precision int8",
-    "keep_precise": "It is for a lower precision: --precision fp16",
-    "max_accuracy_drop": "It is for a lower precision or --prune",
-    "profiles": "It is for TensorRT: --backends tensorrt, or onnx+tensorrt-ep",
-    "plan_builder": PLANS_ONLY,
-    "version_compatible": PLANS_ONLY,
-    "cuda_graphs": PLANS_ONLY,
-}
 
 
 def resolve(flags: Mapping[str, Any], config: ConfigFile, model: str) -> tuple[str, Options]:
@@ -33,19 +20,36 @@ def resolve(flags: Mapping[str, Any], config: ConfigFile, model: str) -> tuple[s
 
     ``flags`` holds parsed values of the flags that were given; ``model`` is a reference or a table's name.
     """
-    table = config.models.get(model, {})
-    values = {name: field_.default for name, field_ in FIELDS.items()}
-    values.update(config.defaults)
-    values["model"] = model
-    values.update(table)
-    values.update({name: value for name, value in flags.items() if name != "model"})
-    chosen = (replace(choice, precision=choice.precision or values["precision"]) for choice in values["backends"])
-    options = Options(**{**values, "backends": tuple(dict.fromkeys(chosen))})
+    own = {"model": model, **config.models.get(model, {})}
+    given = {name: value for name, value in flags.items() if name != "model"}
+    values = {**_defaults(run=False), **config.defaults, **own, **given}
+    precision = values.pop("precision")
+    chosen = (replace(choice, precision=choice.precision or precision) for choice in values["backends"])
+    kept = {name: value for name, value in values.items() if not FIELDS[name].run}
+    options = Options(**{**kept, "backends": tuple(dict.fromkeys(chosen))})
     _check_together(options)
     _refuse_idle(flags, options)
     if model in config.models:
         return check_name(model), options
     return _default_name(options), options
+
+
+def resolve_run(flags: Mapping[str, Any], config: ConfigFile) -> RunOptions:
+    """Return what a user decides for the whole run: flags win over the file."""
+    values = {**_defaults(run=True), **config.defaults, **flags}
+    return RunOptions(**{name: value for name, value in values.items() if FIELDS[name].run})
+
+
+def default_options(model: str) -> Options:
+    """Return the options of a model if the user says nothing."""
+    values = _defaults(run=False)
+    backends = tuple(replace(choice, precision=values["precision"]) for choice in values["backends"])
+    del values["precision"]
+    return Options(**{**values, "model": model, "backends": backends})
+
+
+def _defaults(*, run: bool) -> dict[str, Any]:
+    return {name: each.default for name, each in FIELDS.items() if each.run == run}
 
 
 def _default_name(options: Options) -> str:
@@ -79,18 +83,18 @@ def _check_together(options: Options) -> None:
             "Leave --no-verify or --exporter out",
         )
     for choice in options.backends:
-        own = BACKENDS[choice.backend].INSTANCES
+        own = BACKENDS[choice.backend].instances
         if own.kind == "KIND_GPU" and options.instances and options.instances.kind not in ("KIND_GPU", "KIND_AUTO"):
             asked = options.instances.kind.removeprefix("KIND_").lower()
             raise OptionError(
                 f"{choice.backend} needs a GPU, and --instances says {asked}",
                 "Leave it out, or name gpu:COUNT",
             )
-        if choice.precision not in BACKENDS[choice.backend].PRECISIONS:
-            others = [name for name, backend in BACKENDS.items() if choice.precision in backend.PRECISIONS]
+        if choice.precision not in BACKENDS[choice.backend].precisions:
+            others = [name for name, backend in BACKENDS.items() if choice.precision in backend.precisions]
             raise OptionError(
                 f"{choice.backend} can't be given {choice.precision}: it takes "
-                f"{', '.join(BACKENDS[choice.backend].PRECISIONS)}",
+                f"{', '.join(BACKENDS[choice.backend].precisions)}",
                 f"For {choice.precision} there is {', '.join(others)}",
             )
         if not options.verify and ("auto" in options.keep_precise or options.max_accuracy_drop is not None):
@@ -104,12 +108,9 @@ def _check_together(options: Options) -> None:
 
 
 def _refuse_idle(flags: Mapping[str, Any], options: Options) -> None:
-    """Refuse a flag that would do nothing; what a file says for many models may be no matter to one of them."""
+    """Refuse a flag that would do nothing; a file may say for many models what has no effect on one of them."""
     for name in flags:
         if all(name in idle(choice, options) for choice in options.backends):
+            made = options.model if name in idle_for_source(options) else ", ".join(map(str, options.backends))
             flag = f"--{name.replace('_', '-')}"
-            if name in idle_for_source(options):
-                schemes = [scheme for scheme, source in sources.SOURCES.items() if name in source.OPTIONS]
-                raise OptionError(f"{flag} is no matter to {options.model}", f"It is for {', '.join(schemes)}")
-            choices = ", ".join(map(str, options.backends))
-            raise OptionError(f"{flag} is no matter to {choices}", WANTING[name])
+            raise OptionError(f"{flag} has no effect on {made}", f"It applies to: {', '.join(applies_to(name))}")

@@ -19,16 +19,12 @@ from modelrepo.generator.system.templates import CONFIG_TEMPLATE, TEMPLATES
 
 # Options that say where a model goes, or what may be done to get it, and not what it is.
 NOT_CONTENT = (
-    "repository",
     "backends",
-    "precision",
     "name_template",
     "plan_builder",
     "allow_untrained",
     "trust_source",
     "verify",
-    "live_check",
-    "client_dir",
 )
 # Options that name files: their content counts, wherever they lie.
 FILES = ("weights", "config_patch", "templates", "samples", "calibration")

@@ -5,28 +5,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelrepo.generator import sources
+from modelrepo.generator.backends.backend import Form
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
 from modelrepo.generator.optimize.variant import Variants
 from modelrepo.generator.pipeline import rows, standing
 from modelrepo.generator.pipeline.gate import Gate
-from modelrepo.generator.pipeline.job import Job, Target, counted_again, targets_of
-from modelrepo.generator.pipeline.proving import prove
-from modelrepo.generator.pipeline.staging import PreparedPlan, config_plan, prepare
+from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
+from modelrepo.generator.pipeline.proving import load, prove
+from modelrepo.generator.pipeline.staging import PreparedPlan, decided, prepare
 from modelrepo.generator.plans import finish
 from modelrepo.generator.plans.status import spec_of
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.rendered import client_code
 from modelrepo.generator.repository.repository import Repository, StagedModel
-from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Report, Result
 from modelrepo.generator.tensorrt import ways
 from modelrepo.generator.verification.proven import Proven
+from modelrepo.generator.verification.remembered import Remembered
 
 
 def generate(
-    jobs: list[Job], repository: Path, progress: Progress, *, dry_run: bool = False, gate: Gate | None = None
+    jobs: list[Job], options: RunOptions, progress: Progress, *, dry_run: bool = False, gate: Gate | None = None
 ) -> Report:
     """Generate every job's models; one that fails is a row of the report and keeps no other from its turn.
 
@@ -34,7 +36,7 @@ def generate(
     what stands.
     """
     _refuse_same_names(jobs)
-    destination = Repository(repository)
+    context = Context(Repository(options.repository), options, progress, gate, dry_run)
     results: list[Result] = []
     interrupted = False
     for job in jobs:
@@ -42,133 +44,150 @@ def generate(
         failure: ModelRepoError | None = None
         try:
             if not interrupted:
-                for row in generate_model(job, destination, progress, dry_run=dry_run, gate=gate):
-                    done.append(row if dry_run else _with_client(row, job.options, destination, progress))
+                for row in generate_model(job, context):
+                    done.append(row if dry_run else _with_client(row, context))
         except ModelRepoError as error:
             failure = error
         except OSError as error:
-            failure = RepositoryError(f"{error.strerror or error}: {error.filename or destination.root}")
+            failure = RepositoryError(f"{error.strerror or error}: {error.filename or context.repository.root}")
         except KeyboardInterrupt:
             interrupted = True
         done += rows.unfinished(job, done, failure)
         by_name = {row.name: row for row in done}
         results += [by_name[name] for name in job.published_names().values()]
-    return Report(destination.root, tuple(results), progress.total(), interrupted)
+    return Report(context.repository.root, tuple(results), progress.total(), interrupted)
 
 
-def generate_model(
-    job: Job, repository: Repository, progress: Progress, *, dry_run: bool, gate: Gate | None
-) -> Iterator[Result]:
+def generate_model(job: Job, context: Context) -> Iterator[Result]:
     """Generate one model for each of its backends, and yield the row of each as soon as it is certain.
 
-    Nothing is published before everything is proven and laid out; what Triton serves is published last.
+    Nothing is published before everything is proven and laid out; the models that Triton serves are published last.
     """
     missing: list[Target] = []
     prepared_before: list[Target] = []
     for target in targets_of(job):
-        repository.preflight(target.name)
-        _check_served_versions(job.options, target.name, repository)
-        row = standing.find(target, job.options, repository, progress)
-        if row is None and not dry_run:
-            row = standing.reactivate(target, job.options, repository)
-        plan = None if row else standing.pending(target, job.options, repository)
+        context.repository.preflight(target.name)
+        _check_served_versions(target, context.repository)
+        row = standing.find(target, context)
+        if row is None and not context.dry_run:
+            row = standing.reactivate(target, context)
+        plan = None if row else standing.pending(target, context)
         if plan:
-            way = ways.find(spec_of(plan), job.options.plan_builder, progress)
-            row = rows.deferred(target, plan, repository, way.deferral) if way.kind == "deferred" else None
+            way = ways.find(spec_of(plan), job.options.plan_builder, context.progress)
+            row = rows.deferred(target, plan, context.repository, way.deferral) if way.kind == "deferred" else None
         if row:
             yield row
         else:
             (prepared_before if plan else missing).append(target)
-    if dry_run:
+    if context.dry_run:
         if missing:
-            ConfigWriter(job.options.templates, job.options.config_patch)  # refuses what it can't read
-            source, name = sources.find(job.options.model)
-            source.check(name, job.options)
-        yield from (rows.would_publish(target, repository) for target in (*prepared_before, *missing))
+            _refuse_unreadable(job)
+        yield from (rows.would_publish(target, context.repository) for target in (*prepared_before, *missing))
         return
     if missing:
-        yield from _made(job, missing, repository, progress, gate)
+        yield from _made(job, missing, context)
     for target in prepared_before:
-        yield _built(target, job.options, repository, progress)
+        yield _built(target, context)
 
 
-def _made(
-    job: Job, missing: list[Target], repository: Repository, progress: Progress, gate: Gate | None
-) -> Iterator[Result]:
+def _refuse_unreadable(job: Job) -> None:
+    """Refuse what a dry run can find without loading the model: a template, a patch, a source."""
+    ConfigWriter(job.options.templates, job.options.config_patch)
+    source, name = sources.find(job.options.model)
+    source.check(name, job.options)
+
+
+def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]:
     """Make what is missing from the source on, and yield the row of each target as soon as it is certain."""
+    repository, progress = context.repository, context.progress
     writer = ConfigWriter(job.options.templates, job.options.config_patch)
-    if gate:
+    if context.gate:
         for target in missing:
-            gate.expect(target.choice.backend, job.options)
+            context.gate.expect(target.backend, job.options)
     source, name = sources.find(job.options.model)
     here = source.files(name)
     with repository.staging() as staging:
-        proven = prove(job, staging / "onnx", progress)
+        variants = _variants(job, missing, staging, progress)
         if not here:
             missing = counted_again(job, missing)
         for target in missing:
-            config_plan(target, job.options, proven)  # refuses profiles that do not fit, before minutes of lowering
-        variants = Variants(proven, job.options, staging / "variants", progress)
+            decided(target, variants[target.backend.form].proven)  # refuses wrong profiles before minutes of lowering
         ready = []
         for target in missing:
-            wanted = variants.made(target.choice)
-            prepared = prepare(target, job.options, wanted, writer, repository, staging, progress)
-            ready.append((target, _passed(prepared, wanted, job.options, gate, progress)))
+            wanted = variants[target.backend.form].made(target.choice, for_tensorrt=target.backend.for_tensorrt)
+            prepared = prepare(target, wanted, writer, staging, context)
+            ready.append((target, _passed(prepared, wanted, job.options, context)))
         with progress.step("publish", f"publishing in {repository.root}"), repository.locked():
             for target, prepared in sorted(ready, key=lambda pair: isinstance(pair[1], StagedModel)):
-                row = _publish(target, prepared, repository, progress)
+                row = _publish(target, prepared, context)
                 if row:
                     yield row
     for target, prepared in ready:
         if isinstance(prepared, PreparedPlan) and prepared.here:
-            yield _built(target, job.options, repository, progress)
+            yield _built(target, context)
+
+
+def _variants(job: Job, missing: list[Target], staging: Path, progress: Progress) -> dict[Form, Variants]:
+    """Load the source once, and prove it in each form that a backend is made from."""
+    source = load(job, progress)
+    reference = Remembered(source.run)
+    variants: dict[Form, Variants] = {}
+    for form in dict.fromkeys(target.backend.form for target in missing):
+        proven = prove(job, source, reference, form, staging / form.name, progress)
+        known = {note for each in variants.values() for note in each.proven.notes}
+        for note in proven.notes:
+            if note not in known:
+                progress.warn(f"{job.name}: {note}")
+        variants[form] = Variants(proven, job.options, staging / f"{form.name}-variants", progress)
+    return variants
 
 
 def _passed(
-    prepared: StagedModel | PreparedPlan, proven: Proven, options: Options, gate: Gate | None, progress: Progress
+    prepared: StagedModel | PreparedPlan, proven: Proven, options: Options, context: Context
 ) -> StagedModel | PreparedPlan:
     """Return a staged model with what the gate found; a plan that is built elsewhere is not here to be checked."""
-    if gate is None or isinstance(prepared, PreparedPlan):
+    if context.gate is None or isinstance(prepared, PreparedPlan):
         return prepared
-    live = gate.check(prepared, proven, options)
+    live = context.gate.check(prepared, proven, options)
     for note in (f"no live check: {live.detail}",) if live.status == "skipped" else live.notes:
-        progress.warn(f"{prepared.name}: {note}")
+        context.progress.warn(f"{prepared.name}: {note}")
     verification = replace(prepared.provenance.verification, live=live)
     return replace(prepared, provenance=replace(prepared.provenance, verification=verification))
 
 
-def _with_client(row: Result, options: Options, repository: Repository, progress: Progress) -> Result:
+def _with_client(row: Result, context: Context) -> Result:
     """Write the Python client of a served version, and return its row with the client's path."""
-    newest = repository.newest(row.name) if row.status in ("published", "unchanged") else None
-    if newest is None or options.client_dir is None:
+    folder = context.options.client_dir
+    newest = context.repository.newest(row.name) if row.status in ("published", "unchanged") else None
+    if newest is None or folder is None:
         return row
-    path = options.client_dir / client_code.module_name(row.name)
+    path = folder / client_code.module_name(row.name)
     if row.status == "published" or not path.exists():
         try:
-            client_code.write(newest, options.client_dir)
+            client_code.write(newest, folder)
         except OptionError as error:  # the version is published all the same
-            progress.warn(str(error))
+            context.progress.warn(str(error))
             return replace(row, notes=(*row.notes, str(error)))
     return replace(row, client=path)
 
 
-def _publish(
-    target: Target, prepared: StagedModel | PreparedPlan, repository: Repository, progress: Progress
-) -> Result | None:
+def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Context) -> Result | None:
     """Publish a staged model, or keep what a plan is made of; None for a plan that is built here next."""
+    repository = context.repository
     if isinstance(prepared, PreparedPlan):
         PlanStore(repository).defer(target.name, prepared.folder, prepared.entry)
         return None if prepared.here else rows.deferred(target, prepared.entry, repository)
     outcome = repository.publish(prepared)
     for note in outcome.notes:
-        progress.warn(f"{target.name}: {note}")
+        context.progress.warn(f"{target.name}: {note}")
     return rows.published(target, outcome, repository)
 
 
-def _built(target: Target, options: Options, repository: Repository, progress: Progress) -> Result:
+def _built(target: Target, context: Context) -> Result:
     """Build a plan that was prepared, and publish it; one that fails stays pending, and keeps none from its turn."""
+    repository, wanted = context.repository, target.options.plan_builder
     try:
-        published, reasons = finish.build_one(target.name, repository, progress, wanted=options.plan_builder)
+        published, reasons = finish.build_one(target.name, repository, context.progress, wanted=wanted)
     except ModelRepoError as error:
         return rows.failed(target, error)
     if published is None:
@@ -189,12 +208,12 @@ def _refuse_same_names(jobs: list[Job]) -> None:
         )
 
 
-def _check_served_versions(options: Options, name: str, repository: Repository) -> None:
+def _check_served_versions(target: Target, repository: Repository) -> None:
     """Refuse to list a version that will not stand in the repository: Triton would serve none, or log an error."""
-    there, coming = repository.versions(name), repository.next_version(name)
-    absent = set(options.version_policy.versions) - there - {coming}
+    there, coming = repository.versions(target.name), repository.next_version(target.name)
+    absent = set(target.options.version_policy.versions) - there - {coming}
     if absent:
         raise OptionError(
-            f"the version policy lists version {min(absent)} of {name}, which is not there",
+            f"the version policy lists version {min(absent)} of {target.name}, which is not there",
             f"There are {', '.join(map(str, sorted(there))) or 'none'}, and the next will be {coming}",
         )

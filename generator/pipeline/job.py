@@ -2,9 +2,25 @@
 
 from dataclasses import dataclass
 
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.backends.backend import Backend
 from modelrepo.generator.options.names import published_name
 from modelrepo.generator.pipeline.content_key import ContentKey, content_key
-from modelrepo.generator.specs.options import Choice, Options
+from modelrepo.generator.pipeline.gate import Gate
+from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.options import Choice, Options, RunOptions
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all models of a run share."""
+
+    repository: Repository
+    options: RunOptions
+    progress: Progress
+    gate: Gate | None = None  # what is staged must pass it before it is published
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,18 +37,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Target:
-    """What one choice of a job is published as, and the key that tells whether it is there already."""
+    """One choice of a job, which becomes one published model."""
 
-    model: str
+    model: str  # the job's own name
     choice: Choice
-    name: str
-    key: ContentKey
+    name: str  # that it is published under
+    options: Options
+    key: ContentKey  # decides whether it stands in the repository already
+
+    @property
+    def backend(self) -> Backend:
+        """The row of its backend."""
+        return BACKENDS[self.choice.backend]
 
 
 def targets_of(job: Job) -> list[Target]:
     """Return a job's targets in the order of its backends."""
     return [
-        Target(job.name, choice, name, content_key(name, choice, job.options))
+        Target(job.name, choice, name, job.options, content_key(name, choice, job.options))
         for choice, name in job.published_names().items()
     ]
 

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from modelrepo.generator import sources
+from modelrepo.generator.backends.backend import Form
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import EXPORTERS
-from modelrepo.generator.graphs import runtime
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification import datasets, verify
 from modelrepo.generator.verification.datasets import Dataset
@@ -19,30 +20,34 @@ from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
 
 
-def prove(job: Job, folder: Path, progress: Progress) -> Proven:
-    """Load the source, export it, and compare the two; the source's answers are kept for what is compared later."""
-    options = job.options
-    loader, name = sources.find(options.model)
+def load(job: Job, progress: Progress) -> SourceModel:
+    """Load the source model of a job."""
+    loader, name = sources.find(job.options.model)
     memory.give_back()
-    with progress.step("load", f"loading {options.model}") as step:
-        source = loader.load(name, options, progress)
+    with progress.step("load", f"loading {job.options.model}") as step:
+        source = loader.load(name, job.options, progress)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
-    with progress.step("export", "exporting to ONNX") as step:
+    return source
+
+
+def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, folder: Path, progress: Progress) -> Proven:
+    """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
+    options = job.options
+    with progress.step("export", f"exporting to {form.title}") as step:
         export = EXPORTERS[source.framework].export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()
-    reference = Remembered(source.run)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
-    verification = _verify(reference.ask, export, samples, options, progress)
+    verification = _verify(reference.ask, form, export, samples, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
-    for note in notes:
-        progress.warn(f"{job.name}: {note}")
     return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
 
 
-def _verify(run: Run, export: Export, samples: Dataset, options: Options, progress: Progress) -> Verification:
+def _verify(
+    ask: Run, form: Form, export: Export, samples: Dataset, options: Options, progress: Progress
+) -> Verification:
     if not options.verify:
         return Verification(
             notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
@@ -50,8 +55,8 @@ def _verify(run: Run, export: Export, samples: Dataset, options: Options, progre
     with progress.step("verify", "verifying against the source") as step:
         try:
             found = verify.verify(
-                run,
-                runtime.open_model(export.path, mapped=True),
+                ask,
+                form.open(export.path),
                 export.signature,
                 max_batch_size=options.max_batch_size,
                 seed=options.seed,

@@ -8,7 +8,6 @@ from modelrepo.generator.pipeline.job import Job, Target
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.repository.repository import Published, Repository
-from modelrepo.generator.specs.options import Choice
 from modelrepo.generator.specs.report import Result
 
 
@@ -16,9 +15,7 @@ def published(target: Target, outcome: Published, repository: Repository) -> Res
     """Return the row of a version that was published, or that stood already."""
     manifest = outcome.manifest
     return _row(
-        target.model,
-        target.choice,
-        target.name,
+        target,
         status=outcome.status,
         version=manifest.version,
         path=repository.root / target.name / str(manifest.version),
@@ -32,9 +29,7 @@ def published(target: Target, outcome: Published, repository: Repository) -> Res
 def deferred(target: Target, plan: PendingPlan, repository: Repository, reason: str | None = None) -> Result:
     """Return the row of a plan that is to be built elsewhere, for a ``reason`` of now or that of its entry."""
     return _row(
-        target.model,
-        target.choice,
-        target.name,
+        target,
         status="deferred",
         path=PlanStore(repository).folder(target.name),
         max_batch_size=plan.max_batch_size,
@@ -47,24 +42,23 @@ def deferred(target: Target, plan: PendingPlan, repository: Repository, reason: 
 def would_publish(target: Target, repository: Repository) -> Result:
     """Return the row of a dry run."""
     note = f"dry run: would be made as version {repository.next_version(target.name)}"
-    return _row(target.model, target.choice, target.name, status="skipped", notes=(note,))
+    return _row(target, status="skipped", notes=(note,))
 
 
 def failed(target: Target, failure: ModelRepoError) -> Result:
     """Return the row of a model that could not be made."""
-    return _row(
-        target.model, target.choice, target.name, status="failed", failure=failure, next_step=failure.hint or None
-    )
+    return _row(target, status="failed", failure=failure, next_step=failure.hint or None)
 
 
 def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None) -> list[Result]:
     """Return the rows of what a job did not come to: failed, or, without a failure, skipped by an interrupt."""
     done = {result.name for result in finished}
     return [
-        _row(
+        Result(
             job.name,
-            choice,
+            BACKENDS[choice.backend].triton_name,
             name,
+            precision=choice.precision,
             status="failed" if failure else "skipped",
             failure=failure,
             next_step=(failure.hint or None) if failure else None,
@@ -75,5 +69,5 @@ def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None)
     ]
 
 
-def _row(model: str, choice: Choice, name: str, **values: Any) -> Result:
-    return Result(model, BACKENDS[choice.backend].TRITON_NAME, name, precision=choice.precision, **values)
+def _row(target: Target, **values: Any) -> Result:
+    return Result(target.model, target.backend.triton_name, target.name, precision=target.choice.precision, **values)

@@ -4,26 +4,21 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelrepo.generator.backends import BACKENDS
-from modelrepo.generator.configuration import decisions
-from modelrepo.generator.configuration.decisions import ConfigPlan
-from modelrepo.generator.configuration.writer import ConfigWriter
-from modelrepo.generator.pipeline.job import Target
+from modelrepo.generator.configuration.decisions import Decisions, Origin, decide
+from modelrepo.generator.configuration.writer import Config, ConfigWriter
+from modelrepo.generator.pipeline.job import Context, Target
 from modelrepo.generator.plans import reference
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.store import COMPANIONS, PlanStore
-from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG, LABELS
 from modelrepo.generator.repository.manifest import Provenance, SourceRecord
-from modelrepo.generator.repository.repository import Repository, StagedModel
-from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order
-from modelrepo.generator.specs.options import Options
+from modelrepo.generator.repository.repository import StagedModel
+from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Serving
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system.digests import record_files
 from modelrepo.generator.system.files import link_or_copy
 from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 from modelrepo.generator.tensorrt.proof import plan_precision
-from modelrepo.generator.triton import pbtxt
 from modelrepo.generator.triton.releases import release_named
 from modelrepo.generator.verification.proven import Proven
 
@@ -41,55 +36,47 @@ class PreparedPlan:
 
 
 def prepare(
-    target: Target,
-    options: Options,
-    proven: Proven,
-    writer: ConfigWriter,
-    repository: Repository,
-    folder: Path,
-    progress: Progress,
+    target: Target, proven: Proven, writer: ConfigWriter, folder: Path, context: Context
 ) -> StagedModel | PreparedPlan:
     """Lay out what a backend serves, or what is needed to build it elsewhere, below ``folder``."""
     served = _as_served(target, proven)
     for note in served.notes[len(proven.notes) :]:
-        progress.warn(f"{target.name}: {note}")
-    proven = served
-    config = config_plan(target, options, proven)
-
-    def render(version: int) -> str:
-        return writer.render(config, version, repository.versions(target.name))
-
-    version = repository.next_version(target.name)
-    text = render(version)
+        context.progress.warn(f"{target.name}: {note}")
+    version, standing = context.repository.next_version(target.name), context.repository.versions(target.name)
+    decisions = decided(target, served)
+    config = writer.config(decisions, version, standing)
     work = folder / f"{target.name}.work"
     work.mkdir()
-    built = BACKENDS[target.choice.backend].build(
+    built = target.backend.build(
         Order(
-            export=proven.export,
+            export=served.export,
             precision=target.choice.precision,
-            max_batch_size=pbtxt.max_batch_size(text),
-            preferred_batch_sizes=config.preferred_batch_sizes,
-            release=release_named(options.target_release),
-            options=options,
-            folder=PlanStore(repository).folder(target.name),
+            max_batch_size=config.max_batch_size,
+            preferred_batch_sizes=decisions.preferred_batch_sizes,
+            release=release_named(target.options.target_release),
+            options=target.options,
+            folder=PlanStore(context.repository).folder(target.name),
             work=work,
-            progress=progress,
+            progress=context.progress,
         )
     )
+    text = config.text(version, standing)
     if isinstance(built, Deferred):
-        return _stage_plan(target, options, proven, built, text, version, folder / f"{target.name}.plan")
+        plan = folder / f"{target.name}.plan"
+        _lay_out_plan(plan, target, served, built, text)
+        return PreparedPlan(plan, _entry(plan, target, served, built, config, version), built.here)
     model = folder / target.name
     _lay_out(built, model / str(version))
-    _copy_companions(proven.source, model / str(version))
-    _write_labels(model, text, proven)
+    _copy_companions(served.source, model / str(version))
+    _write_labels(model, text, served)
     return StagedModel(
         name=target.name,
         backend=target.choice.backend,
         folder=model,
         files=record_files(model),
-        max_batch_size=pbtxt.max_batch_size(text),
-        render=render,
-        provenance=_provenance(target, proven),
+        config=config,
+        preview=text,
+        provenance=_provenance(target, served),
     )
 
 
@@ -98,9 +85,8 @@ def _write_labels(folder: Path, config: str, proven: Proven) -> None:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in proven.source.labels), "utf-8")
 
 
-def _stage_plan(
-    target: Target, options: Options, proven: Proven, built: Deferred, config: str, version: int, folder: Path
-) -> PreparedPlan:
+def _lay_out_plan(folder: Path, target: Target, proven: Proven, built: Deferred, config: str) -> None:
+    """Put into a new ``folder`` what a plan is built from, compared with and served with."""
     folder.mkdir()
     for file in proven.export.files:
         copy = folder / file.relative_to(proven.export.path.parent)
@@ -114,19 +100,21 @@ def _stage_plan(
         proven.twin or folder / proven.export.path.name,
         proven.export.signature,
         PlanSpec.of(built.inputs).profiles,
-        options.tolerance or plan_precision(target.choice.precision).tolerance,
-        options.seed,
+        target.options.tolerance or plan_precision(target.choice.precision).tolerance,
+        target.options.seed,
     )
-    entry = PendingPlan(
+
+
+def _entry(folder: Path, target: Target, proven: Proven, built: Deferred, config: Config, version: int) -> PendingPlan:
+    return PendingPlan(
         reason=built.reason,
         command=built.command,
         inputs=built.inputs,
-        max_batch_size=pbtxt.max_batch_size(config),
+        max_batch_size=config.max_batch_size,
         provenance=_provenance(target, proven),
         files=record_files(folder),
         version=version,
     )
-    return PreparedPlan(folder, entry, built.here)
 
 
 def _lay_out(artifact: Artifact, folder: Path) -> None:
@@ -141,27 +129,20 @@ def _copy_companions(source: SourceModel, folder: Path) -> None:
         shutil.copyfile(path, folder / name)
 
 
-def config_plan(target: Target, options: Options, proven: Proven) -> ConfigPlan:
+def decided(target: Target, proven: Proven) -> Decisions:
     """Decide what the configuration of a target says; OptionError for profiles that do not fit the model."""
     proven = _as_served(target, proven)
     weights = proven.source.weights
     parameters = {"source": proven.source.reference, "weights": f"{weights.kind}: {weights.detail}"}
     if weights.untrained:
         parameters["untrained"] = "true"
-    return decisions.plan(
-        target.name,
-        target.choice,
-        options,
-        proven.export.signature,
-        proven.max_batch_size,
-        proven.source.labels,
-        parameters,
-        proven.export.answers_zeros,
-    )
+    signature = proven.export.signature
+    serving = Serving(target.name, target.options, signature, target.choice.precision, proven.max_batch_size)
+    return decide(serving, target.backend, Origin(parameters, proven.source.labels, proven.export.answers_zeros))
 
 
 def _as_served(target: Target, proven: Proven) -> Proven:
-    return proven if BACKENDS[target.choice.backend].TRITON_NAME == "onnxruntime" else proven.closed
+    return proven if target.backend.optional_inputs else proven.closed
 
 
 def _provenance(target: Target, proven: Proven) -> Provenance:

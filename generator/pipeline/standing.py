@@ -3,25 +3,27 @@
 import glob
 
 from modelrepo.generator.pipeline import rows
-from modelrepo.generator.pipeline.job import Target
+from modelrepo.generator.pipeline.job import Context, Target
 from modelrepo.generator.plans import status
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.store import PlanStore
-from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.manifest import Provenance
-from modelrepo.generator.repository.repository import Published, Repository
-from modelrepo.generator.specs.options import Options
+from modelrepo.generator.repository.repository import Published
+from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Result
 
 
-def find(target: Target, options: Options, repository: Repository, progress: Progress) -> Result | None:
+def find(target: Target, context: Context) -> Result | None:
     """Return the row of a target that is published and in force; None where work is needed."""
+    repository = context.repository
     newest = repository.newest(target.name)
-    if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, options):
+    if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, context.options):
         if newest.untrained:
-            progress.warn(f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing")
+            context.progress.warn(
+                f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
+            )
         for file in repository.edited(newest):
-            progress.warn(
+            context.progress.warn(
                 f"{file} was edited by hand and is left as it is; "
                 "to have the edits in every version, put them in a file for --config-patch"
             )
@@ -29,18 +31,19 @@ def find(target: Target, options: Options, repository: Repository, progress: Pro
     return None
 
 
-def pending(target: Target, options: Options, repository: Repository) -> PendingPlan | None:
+def pending(target: Target, context: Context) -> PendingPlan | None:
     """Return the entry of a target whose plan is prepared, and only to be built; None where work is needed before."""
-    plan = PlanStore(repository).intact(target.name)
-    if plan is None or not _is_wanted(plan.provenance, target, options):
+    plan = PlanStore(context.repository).intact(target.name)
+    if plan is None or not _is_wanted(plan.provenance, target, context.options):
         return None
-    return plan if status.stand(target.name, repository, ()).status not in ("superseded", "damaged") else None
+    return plan if status.stand(target.name, context.repository, ()).status not in ("superseded", "damaged") else None
 
 
-def reactivate(target: Target, options: Options, repository: Repository) -> Result | None:
+def reactivate(target: Target, context: Context) -> Result | None:
     """Finish a publish that broke off before its last step, where that is all there is to do."""
+    repository = context.repository
     newest = repository.newest(target.name)
-    if newest is None or not _is_wanted(newest.provenance, target, options):
+    if newest is None or not _is_wanted(newest.provenance, target, context.options):
         return None
     with repository.locked():
         activated = repository.activate(target.name)
@@ -52,13 +55,13 @@ def _passed_live(provenance: Provenance) -> bool:
     return live is not None and live.status == "passed"
 
 
-def _is_wanted(provenance: Provenance, target: Target, options: Options) -> bool:
+def _is_wanted(provenance: Provenance, target: Target, run: RunOptions) -> bool:
     """Tell whether what was made then is what would be made now, and proven if that is asked for."""
     return (
         provenance.key == target.key.digest
-        and (provenance.verification.passed is not None or not options.verify)
-        and (options.live_check != "require" or _passed_live(provenance))
-        and _has_wanted_weights(provenance, options)
+        and (provenance.verification.passed is not None or not target.options.verify)
+        and (run.live_check != "require" or _passed_live(provenance))
+        and _has_wanted_weights(provenance, target.options)
     )
 
 

@@ -6,6 +6,7 @@ anew from the message.
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from modelrepo.generator.errors import RepositoryError
@@ -14,28 +15,34 @@ from modelrepo.generator.triton import pbtxt
 ORIGIN = "the prepared config.pbtxt"
 
 
-def fitted(text: str, prepared: int | None, version: int, standing: Collection[int], plans: Mapping[str, str]) -> str:
-    """Return the configuration of ``version``, which joins those ``standing``, from one ``prepared`` for another.
+@dataclass(frozen=True)
+class PreparedConfig:
+    """The config.pbtxt that was prepared with a plan."""
 
-    ``prepared`` is None where the versions that are served are a list of the user's, which stands as it is.
+    prepared: str
+    max_batch_size: int
+    version: int | None  # that it was prepared for; None if the versions that are served are a list of the user's
+    plans: Mapping[str, str]  # files by compute capability, as {"8.9": "model.cc89.plan"}; empty for one model.plan
 
-    ``plans`` are the files of the plans by compute capability, such as {"8.9": "model.cc89.plan"}; empty where the
-    version has one model.plan. OptionError where the text is no ModelConfig; RepositoryError where it lists a version
-    that will not be there, or names files already.
-    """
-    moved = text if prepared is None else _with_version(text, prepared, version)
-    message = pbtxt.parse(moved, ORIGIN)
-    absent = set(message.version_policy.specific.versions) - {version, *standing}
-    if absent:
-        raise RepositoryError(
-            f"{ORIGIN} of {message.name} lists version {min(absent)}, which is not there",
-            "Run generate again with another --version-policy",
-        )
-    if not plans:
-        return moved
-    if message.default_model_filename or message.cc_model_filenames:
-        raise RepositoryError(f"{ORIGIN} of {message.name} names model files already", "Run generate again without")
-    return _with_files(moved, plans)
+    def text(self, version: int, standing: Collection[int] = ()) -> str:
+        """Return the text for a version that joins those ``standing`` in the model's folder.
+
+        OptionError if the text is not a ModelConfig; RepositoryError if it lists a version that will not be there, or
+        names files already.
+        """
+        moved = self.prepared if self.version is None else _with_version(self.prepared, self.version, version)
+        message = pbtxt.parse(moved, ORIGIN)
+        absent = set(message.version_policy.specific.versions) - {version, *standing}
+        if absent:
+            raise RepositoryError(
+                f"{ORIGIN} of {message.name} lists version {min(absent)}, which is not there",
+                "Run generate again with another --version-policy",
+            )
+        if not self.plans:
+            return moved
+        if message.default_model_filename or message.cc_model_filenames:
+            raise RepositoryError(f"{ORIGIN} of {message.name} names model files already", "Run generate again without")
+        return _with_files(moved, self.plans)
 
 
 def _with_version(text: str, prepared: int, version: int) -> str:

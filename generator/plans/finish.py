@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, nearest
-from modelrepo.generator.plans import config
+from modelrepo.generator.plans.config import PreparedConfig
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
 from modelrepo.generator.plans.store import COMPANIONS, PlanStore, changes
@@ -16,8 +16,7 @@ from modelrepo.generator.repository.repository import Published, Repository, Sta
 from modelrepo.generator.specs.plans import BuiltPlan
 from modelrepo.generator.system.digests import record_files
 from modelrepo.generator.system.files import link_or_copy
-from modelrepo.generator.tensorrt import machine, ways
-from modelrepo.generator.tensorrt.plan_spec import PLAN
+from modelrepo.generator.tensorrt import machine, plan_spec, ways
 
 if TYPE_CHECKING:
     from modelrepo.generator.tensorrt.machine import Gpu, Machine
@@ -212,7 +211,7 @@ def _build(
             worst = f", worst difference {built.proof.max_rel_diff:.1e}" if built.proof else ""
             step.outcome = f"TensorRT {built.tensorrt} ({way.kind}){worst}"
         with repository.locked():
-            PlanStore(repository).keep(standing.name, folder / PLAN, built)
+            PlanStore(repository).keep(standing.name, folder / plan_spec.PLAN, built)
 
 
 def _known(standing: Standing, gpu: "Gpu") -> "Known | None":
@@ -234,14 +233,13 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
     sources = {plan.sha256: path for path, plan in standing.fitting.items()}
     files = served_files(standing.fitting.values())
     by_gpu = {plan.compute_capability: file for file, plan in files.items()} if len(files) > 1 else {}
-    text = (prepared / CONFIG).read_text("utf-8")
-
-    def render(version: int) -> str:
-        return config.fitted(text, _prepared_version(entry), version, repository.versions(name), by_gpu)
-
+    config = PreparedConfig(
+        (prepared / CONFIG).read_text("utf-8"), entry.max_batch_size, _prepared_version(entry), by_gpu
+    )
     with repository.staging() as staging, progress.step("publish", f"publishing in {repository.root}"):
         model = staging / name
-        version = model / str(repository.next_version(name))
+        number = repository.next_version(name)
+        version = model / str(number)
         for file, plan in files.items():
             link_or_copy(sources[plan.sha256], version / file)
         for path in entry.files:
@@ -252,11 +250,11 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
             link_or_copy(prepared / LABELS, model / LABELS)
         staged = StagedModel(
             name=name,
-            backend="tensorrt",
+            backend=plan_spec.BACKEND,
             folder=model,
             files=record_files(model),
-            max_batch_size=entry.max_batch_size,
-            render=render,
+            config=config,
+            preview=config.text(number, repository.versions(name)),
             provenance=replace(entry.provenance, plans=tuple(files.values())),
         )
         with repository.locked():
@@ -295,8 +293,8 @@ def _verified(standing: Standing, repository: Repository, here: "Machine", wante
     with repository.staging() as staging, progress.step("verify", f"verifying {standing.name} on {gpu.name}") as step:
         folder = staging / standing.name
         _lay_out(entry, PlanStore(repository).folder(standing.name), folder)
-        link_or_copy(plan, folder / PLAN)
-        proof = prove(spec, folder / PLAN, way, gpu, reference_of(entry, folder))
+        link_or_copy(plan, folder / plan_spec.PLAN)
+        proof = prove(spec, folder / plan_spec.PLAN, way, gpu, reference_of(entry, folder))
         step.outcome = f"{proof.cases} cases, worst difference {proof.max_rel_diff:.1e}"
     version = standing.published.version if standing.published else None
     return Row(standing.name, entry, "verified", version, (built,), proof.max_rel_diff, way.reasons)

@@ -163,7 +163,7 @@ def _fields(tensors: Iterable[Any]) -> list[Field]:
 def _about(manifest: Manifest) -> list[str]:
     source = manifest.provenance.source
     weights = f"{source.weights.kind} weights" + (", never trained" if manifest.untrained else "")
-    text = f"Made from {_plain(source.reference)} with {weights}, served by {BACKENDS[manifest.backend].TRITON_NAME}."
+    text = f"Made from {_plain(source.reference)} with {weights}, served by {BACKENDS[manifest.backend].triton_name}."
     return textwrap.wrap(text, WIDTH)
 
 

@@ -14,12 +14,12 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -35,20 +35,31 @@ LOCK_TIMEOUT_SECONDS = 60.0
 LARGEST_VERSION = 2**63 - 1
 
 
+class Config(Protocol):
+    """The config.pbtxt of a staged model."""
+
+    @property
+    def max_batch_size(self) -> int:
+        """The largest batch that Triton may form."""
+
+    def text(self, version: int, standing: Collection[int] = ()) -> str:
+        """Return the text for a version that joins those ``standing`` in the model's folder."""
+
+
 @dataclass(frozen=True)
 class StagedModel:
     """A model that is ready to be published from ``folder``, a folder of its own with a version folder in it.
 
-    ``files`` records what is in it, by relative path. ``render`` returns the text of config.pbtxt for a version, which
-    is only certain once the lock is held.
+    ``files`` records what is in it, by relative path. The version's number is certain only once the lock is held:
+    ``preview`` is the text of config.pbtxt for the number that the folder has now.
     """
 
     name: str
     backend: str
     folder: Path
     files: Mapping[str, FileRecord]
-    max_batch_size: int
-    render: Callable[[int], str]
+    config: Config
+    preview: str
     provenance: Provenance
 
 
@@ -178,8 +189,9 @@ class Repository:
         whole or not at all. Content that is published already makes no new version.
         """
         self._refuse_foreign(staged.name)
-        newest = self.newest(staged.name)
-        if newest and newest.content() == content_of(staged.files) and newest.config == staged.render(newest.version):
+        newest, standing = self.newest(staged.name), self.versions(staged.name)
+        same_files = newest is not None and newest.content() == content_of(staged.files)
+        if newest and same_files and newest.config == staged.config.text(newest.version, standing):
             return self._refresh(staged, newest)
         version = self.next_version(staged.name)
         _number(staged.folder, version)
@@ -188,8 +200,8 @@ class Repository:
             version=version,
             backend=staged.backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            max_batch_size=staged.max_batch_size,
-            config=staged.render(version),
+            max_batch_size=staged.config.max_batch_size,
+            config=staged.config.text(version, standing),
             files={_numbered(name, version): record for name, record in staged.files.items()},
             provenance=staged.provenance,
         )

@@ -63,6 +63,17 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Serving:
+    """A model as it will be served: what a backend derives its settings from."""
+
+    name: str  # that the model is published under
+    options: Options
+    signature: Signature
+    precision: str
+    max_batch_size: int
+
+
+@dataclass(frozen=True)
 class Order:
     """What a backend is asked to build: a verified ONNX model, and how it will be served.
 

@@ -87,7 +87,6 @@ class Options:
 
     model: str
     backends: tuple[Choice, ...]
-    precision: str
     simplify: bool
     prune: Pruning | None
     calibration: Calibration
@@ -98,7 +97,6 @@ class Options:
     plan_builder: Literal["auto", "process", "container", "defer"]
     version_compatible: bool
     cuda_graphs: bool
-    repository: Path
     weights: str
     seed: int
     max_batch_size: int
@@ -122,5 +120,12 @@ class Options:
     verify: bool
     trust_source: bool
     allow_untrained: bool
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a user decides for a whole run, and not for one model."""
+
+    repository: Path
     live_check: Literal["auto", "require", "off"]
-    client_dir: Path | None
+    client_dir: Path | None  # None: no clients are written

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from modelrepo.generator.tensorrt.answers import decisive
 from modelrepo.generator.tensorrt.profiles import Profile
-from modelrepo.generator.tensorrt.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from modelrepo.generator.tensorrt.machine import Gpu
@@ -21,6 +20,9 @@ WORKSPACE_MIB = 4096
 # TensorRT's own default; 4 and 5 search for longer.
 OPTIMIZATION_LEVEL = 3
 # Names in the folder that is built in.
+# The row of BACKENDS that plans are of, as manifests name it.
+BACKEND = "tensorrt"
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 ONNX = "model.onnx"
 PLAN = "model.plan"
 UNFINISHED = "model.plan.tmp"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.specs.artifacts import Serving
 from modelrepo.generator.specs.options import Ranges
 from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec
 
@@ -163,3 +164,26 @@ def _check_batch(profiles: Sequence[Profile], signature: Signature, max_batch_si
             f"the largest batch of the profiles is {largest}, and Triton is to form batches of {max_batch_size}",
             f"Lower --max-batch-size to {largest}, or raise the largest {signature.batch_dim} in --profiles",
         )
+
+
+def preferred_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
+    """Return the batch size that the default profile is tuned for: half the largest batch."""
+    return (tuned_batch(max_batch_size),) if max_batch_size else ()
+
+
+def wanted(serving: Serving) -> tuple[Profile, ...]:
+    """Return the profiles that the options give a model; OptionError if they do not fit it."""
+    options, batch = serving.options, serving.max_batch_size
+    preferred = options.preferred_batch_sizes or preferred_batch_sizes(batch)
+    return derive(serving.signature, batch, preferred, options.profiles)
+
+
+def smallest(signature: Signature, derived: Sequence[Profile]) -> dict[str, int]:
+    """Return the smallest size of each symbolic dimension of the inputs in the first profile: what a plan answers."""
+    return {
+        dim: size
+        for spec in signature.inputs
+        for profile in derived[:1]
+        for dim, size in zip(spec.shape, profile.shapes.get(spec.name, ((),))[0], strict=False)
+        if isinstance(dim, str)
+    }

@@ -5,7 +5,7 @@ They take turns, round by round, and get the same rows as perf_analyzer sends.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import fmean, median
@@ -15,6 +15,7 @@ from modelrepo.clients.errors import ClientError
 from modelrepo.generator import sources
 from modelrepo.generator.errors import ModelRepoError, PerfError
 from modelrepo.generator.options.fields import FIELDS
+from modelrepo.generator.options.resolve import default_options
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.manifest import Manifest
@@ -139,13 +140,12 @@ def _openers(published: Published) -> dict[str, Opener]:
 def _options(manifest: Manifest) -> Options:
     """Return the options that load a version's source as it was loaded when the version was made."""
     written, weights = manifest.provenance.options, manifest.provenance.source.weights
-    defaults = {name: field.default for name, field in FIELDS.items()}
     source, _ = sources.find(written["model"])
     own = {name: FIELDS[name].parse(written[name]) for name in source.OPTIONS if written.get(name)}
     if weights.kind in ("pretrained", "random"):
         # Random also where that was what stood in for weights that could not be downloaded.
         own["weights"] = weights.kind
-    return Options(**{**defaults, **own, "model": written["model"], "seed": written["seed"]})
+    return replace(default_options(written["model"]), seed=written["seed"], **own)
 
 
 def _measure_model(

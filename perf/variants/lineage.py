@@ -14,6 +14,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG, LABELS
 from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.tensorrt import plan_spec
 from modelrepo.server.running import local, overlay
 
 DAMAGED = "is not as it was published"
@@ -88,7 +89,7 @@ def _variant(name: str, repository: Repository, plan: PendingPlan | None) -> Var
         return _published(repository, manifests[-1])
     assert plan  # noqa: S101 - the name is that of one or the other
     unserved = f"its plan is still to be built: {plan.reason}"
-    return Variant(name, "tensorrt", plan.provenance, plan.max_batch_size, unserved=unserved)
+    return Variant(name, plan_spec.BACKEND, plan.provenance, plan.max_batch_size, unserved=unserved)
 
 
 def _published(repository: Repository, manifest: Manifest) -> Variant:
@@ -116,7 +117,7 @@ def _kin(named: Variant, variants: Sequence[Variant]) -> list[Variant]:
         return source.reference, source.weights, source.inputs
 
     def order(variant: Variant) -> tuple[bool | str, ...]:
-        other = variant.precision != "fp32", variant.sparsity is not None, variant.backend != "onnx"
+        other = variant.precision != "fp32", variant.sparsity is not None, BACKENDS[variant.backend].for_tensorrt
         return bool(variant.unserved), *other, variant.name
 
     kin = sorted((each for each in variants if origin(each) == origin(named)), key=order)
@@ -151,7 +152,7 @@ def _intact(variant: Variant, repository: Repository) -> Variant:
 
 def _unservable(variant: Variant, repository: Repository) -> str:
     """Return why the local server can't serve a model, or nothing where it can."""
-    backend = BACKENDS[variant.backend].TRITON_NAME
+    backend = BACKENDS[variant.backend].triton_name
     if backend not in local.backends():
         return f"the local server has no {backend} backend; name a server that has with --url"
     _, changes = overlay.overlaid(repository.config_text(variant.name) or "", variant.name)

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from modelrepo.clients import Client, GrpcClient, HttpClient
 from modelrepo.clients.errors import ClientError
 from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.backends.backend import Backend
 from modelrepo.generator.errors import ServerError, VerificationError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG
@@ -58,7 +59,7 @@ class LiveCheck:
             if self._starting:
                 self._starting.exception()  # a server that is still starting is stopped once it runs
 
-    def expect(self, backend: str, options: Options) -> None:
+    def expect(self, backend: Backend, options: Options) -> None:
         """Start the server meanwhile, where the model can be checked and Triton is here already."""
         if not self._starting and not _impossible(backend, options) and runtime.installed():
             starter = ThreadPoolExecutor(1, "live check")
@@ -72,7 +73,9 @@ class LiveCheck:
         ServerError where the server can't be had though the check is required, or where it dies.
         """
         unrunnable = f"ONNX Runtime on a CPU lacks {proven.optimization.precision} operators" if proven.twin else ""
-        reason = _impossible(staged.backend, options) or unrunnable or _unaskable(staged) or self._unavailable()
+        reason = (
+            _impossible(BACKENDS[staged.backend], options) or unrunnable or _unaskable(staged) or self._unavailable()
+        )
         if reason:
             if self.mode == "require":
                 raise ServerError(f"no live check of {staged.name}: {reason}", "Leave out --live-check require")
@@ -119,19 +122,18 @@ class LiveCheck:
         )
 
 
-def _impossible(backend: str, options: Options) -> str:
+def _impossible(backend: Backend, options: Options) -> str:
     """Return why a model can't be checked on this machine, or nothing where it can."""
     if not options.verify:
         return "nothing tells what it should answer (--no-verify)"
-    name = BACKENDS[backend].TRITON_NAME
-    if name not in local.backends():
-        return f"the local server has no {name} backend"
+    if backend.triton_name not in local.backends():
+        return f"the local server has no {backend.triton_name} backend"
     return runtime.unsupported() or ""
 
 
 def _unaskable(staged: StagedModel) -> str:
     """Return what in a model's configuration keeps single, unrelated requests from being answered, or nothing."""
-    config = pbtxt.parse(staged.render(_version(staged)), f"the configuration of {staged.name}")
+    config = pbtxt.parse(staged.preview, f"the configuration of {staged.name}")
     if config.HasField("sequence_batching"):
         return "its requests belong to sequences"
     if config.batch_input or config.batch_output or any(tensor.allow_ragged_batch for tensor in config.input):
@@ -139,13 +141,8 @@ def _unaskable(staged: StagedModel) -> str:
     return ""
 
 
-def _version(staged: StagedModel) -> int:
-    (version,) = (int(entry.name) for entry in staged.folder.iterdir() if entry.is_dir())
-    return version
-
-
 def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
-    text, changes = overlay.overlaid(staged.render(_version(staged)), f"the configuration of {staged.name}")
+    text, changes = overlay.overlaid(staged.preview, f"the configuration of {staged.name}")
     with (
         _loaded(server, staged, text),
         GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,
@@ -211,7 +208,7 @@ class ServedComparison:
 
     def __init__(self, staged: StagedModel, proven: Proven, options: Options) -> None:
         self.name, self.options, self.source = staged.name, options, proven.reference.recall
-        self.signature, self.largest = proven.export.signature, staged.max_batch_size
+        self.signature, self.largest = proven.export.signature, staged.config.max_batch_size
         self.precision = proven.precision
         self.samples = proven.samples.compared
         self.adapter = served.Adapter(staged.name, self.signature, self.largest)

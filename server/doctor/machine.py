@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelrepo.generator.backends.tensorrt import gpu_present
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.sources.catalogue import missing
 from modelrepo.generator.system import process
 from modelrepo.generator.system.extras import version_of
+from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.server.binaries import runtime, wheels
 from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
 from modelrepo.server.running.handle import Ports

@@ -9,9 +9,9 @@ import shutil
 from dataclasses import astuple
 from pathlib import Path
 
-from modelrepo.generator.backends.tensorrt import gpu_present
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.server.running.handle import Ports
 from modelrepo.server.running.local import Launch
 from modelrepo.server.running.plan import Plan, server_flags

@@ -14,12 +14,13 @@ from modelrepo.clients import GrpcClient
 from modelrepo.generator.errors import ModelRepoError
 from modelrepo.generator.options.config_file import ConfigFile
 from modelrepo.generator.options.fields import parse_field
-from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.options.resolve import resolve, resolve_run
 from modelrepo.generator.pipeline import generate
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.options import RunOptions
 from modelrepo.generator.specs.report import Result
 from modelrepo.server import running_server
 from modelrepo.server.checking.live_check import LiveCheck
@@ -64,9 +65,9 @@ def _row(case: Case, home: Path, gate: LiveCheck) -> Row:
     """Generate one case and return what became of it, also where that is an error that nobody foresaw."""
     progress, reason, result, exporter = Progress(), "", None, ""
     try:
-        job = _job(case, home)
+        job, run = _job(case, home)
         gate.progress = progress = Progress()  # times nothing but `generate`
-        (result,) = generate.generate([job], home / "models", progress, gate=gate).results
+        (result,) = generate.generate([job], run, progress, gate=gate).results
         if result.failure:
             raise result.failure
         exporter = Repository(home / "models").manifests(job.name)[-1].provenance.source.exporter
@@ -91,7 +92,7 @@ def _row(case: Case, home: Path, gate: LiveCheck) -> Row:
     )
 
 
-def _job(case: Case, home: Path) -> Job:
+def _job(case: Case, home: Path) -> tuple[Job, RunOptions]:
     """Make a case's files, and return what is to be generated of them."""
     files = home / "files"
     files.mkdir()
@@ -99,7 +100,7 @@ def _job(case: Case, home: Path) -> Job:
         case.make(files)
     flags = {name: parse_field(name, value, name) for name, value in {**OPTIONS, **case.options}.items()}
     _, options = resolve(flags, ConfigFile(), case.reference.format(folder=files))
-    return Job(_plain(case.name), options)
+    return Job(_plain(case.name), options), resolve_run({**flags, "repository": home / "models"}, ConfigFile())
 
 
 def _shortfall(case: Case, result: Result, repository: Path) -> str:

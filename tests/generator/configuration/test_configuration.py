@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from modelrepo.generator.configuration import decisions
-from modelrepo.generator.configuration.decisions import ConfigPlan
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.configuration.decisions import Decisions, Origin, decide
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options.config_file import ConfigFile
 from modelrepo.generator.options.resolve import resolve
+from modelrepo.generator.specs.artifacts import Serving
 from modelrepo.generator.specs.options import Choice, Instances, Options, VersionPolicy
 from modelrepo.generator.specs.tensors import Signature, TensorSpec
 from modelrepo.generator.system import templates
@@ -34,29 +35,29 @@ def options(**changes: Any) -> Options:
     return replace(resolve({}, ConfigFile(), "resnet50")[1], **changes)
 
 
-def plan(backend: str = "onnx", max_batch_size: int = 16, **changes: Any) -> ConfigPlan:
-    labels = ("a", "b", "c")
+def decisions(backend: str = "onnx", max_batch_size: int = 16, **changes: Any) -> Decisions:
     choice = Choice(*backend.split(":"))
-    return decisions.plan("m", choice, options(**changes), SIGNATURE, max_batch_size, labels, {"source": "test"})
+    serving = Serving("m", options(**changes), SIGNATURE, choice.precision, max_batch_size)
+    return decide(serving, BACKENDS[choice.backend], Origin({"source": "test"}, ("a", "b", "c")))
 
 
-VARIANTS: dict[str, ConfigPlan] = {
-    "default": plan(),
-    "no-batching": plan(max_batch_size=0),
-    "tensorrt": plan("tensorrt", profiles=({"sequence": (16, 128, 512)},), cuda_graphs=True),
-    "tensorrt-profiles": plan("tensorrt", profiles=({"sequence": (1, 64, 64)}, {"sequence": (64, 128, 512)})),
-    "tensorrt-ep": plan("onnx+tensorrt-ep:fp16", profiles=({"sequence": (16, 128, 512)},)),
-    "tensorrt-ep-of-10": plan(
+VARIANTS: dict[str, Decisions] = {
+    "default": decisions(),
+    "no-batching": decisions(max_batch_size=0),
+    "tensorrt": decisions("tensorrt", profiles=({"sequence": (16, 128, 512)},), cuda_graphs=True),
+    "tensorrt-profiles": decisions("tensorrt", profiles=({"sequence": (1, 64, 64)}, {"sequence": (64, 128, 512)})),
+    "tensorrt-ep": decisions("onnx+tensorrt-ep:fp16", profiles=({"sequence": (16, 128, 512)},)),
+    "tensorrt-ep-of-10": decisions(
         "onnx+tensorrt-ep:int8", profiles=({"sequence": (16, 128, 512)},), target_release="26.02"
     ),
-    "everything-set": plan(
+    "everything-set": decisions(
         preferred_batch_sizes=(4, 8),
         queue_delay_us=100,
         instances=Instances("KIND_GPU", 2),
         version_policy=VersionPolicy("latest", num_versions=2),
     ),
-    "all-versions": plan(version_policy=VersionPolicy("all")),
-    "named-versions": plan(version_policy=VersionPolicy("specific", (1, 3))),
+    "all-versions": decisions(version_policy=VersionPolicy("all")),
+    "named-versions": decisions(version_policy=VersionPolicy("specific", (1, 3))),
 }
 
 
@@ -94,7 +95,9 @@ ACCELERATOR_KEYS = {
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_accelerator_has_no_key_that_triton_does_not_know(release: str, precision: str) -> None:
-    planned = plan(f"onnx+tensorrt-ep:{precision}", profiles=({"sequence": (16, 128, 512)},), target_release=release)
+    planned = decisions(
+        f"onnx+tensorrt-ep:{precision}", profiles=({"sequence": (16, 128, 512)},), target_release=release
+    )
     assert planned.accelerator is not None
     assert set(planned.accelerator) <= ACCELERATOR_KEYS
     lowered_by_flag = RELEASES[release].tensorrt.startswith("10.") and precision != "fp32"
@@ -103,7 +106,7 @@ def test_the_accelerator_has_no_key_that_triton_does_not_know(release: str, prec
 
 def test_bf16_by_the_accelerator_needs_a_release_that_knows_it() -> None:
     with pytest.raises(OptionError, match="has no BF16 in ONNX Runtime's TensorRT accelerator"):
-        plan("onnx+tensorrt-ep:bf16", profiles=({"sequence": (16, 128, 512)},), target_release="25.12")
+        decisions("onnx+tensorrt-ep:bf16", profiles=({"sequence": (16, 128, 512)},), target_release="25.12")
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -153,7 +156,7 @@ PATCHES: dict[str, tuple[str, Callable[[ModelConfig], object], object]] = {
 def test_a_patch_reaches_every_field(tmp_path: Path, case: str) -> None:
     text, read, wanted = PATCHES[case]
     (tmp_path / "patch.pbtxt").write_text(text)
-    written = ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(preferred_batch_sizes=(4, 8)), version=1)
+    written = ConfigWriter(patch=tmp_path / "patch.pbtxt").render(decisions(preferred_batch_sizes=(4, 8)), version=1)
     assert read(text_format.Parse(written, ModelConfig())) == wanted
 
 
@@ -178,19 +181,19 @@ REFUSED = {
 def test_a_patch_that_contradicts_what_is_published_is_refused(tmp_path: Path, patch: str) -> None:
     (tmp_path / "patch.pbtxt").write_text(patch)
     with pytest.raises(OptionError) as raised:
-        ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(), version=1)
+        ConfigWriter(patch=tmp_path / "patch.pbtxt").render(decisions(), version=1)
     assert REFUSED[patch] in raised.value.message
 
 
 def test_a_reshape_may_change_the_dims_that_clients_see(tmp_path: Path) -> None:
     (tmp_path / "patch.pbtxt").write_text('input { name: "image" dims: 150528 reshape { shape: [ 3, 224, 224 ] } }')
-    text = ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(), version=1)
+    text = ConfigWriter(patch=tmp_path / "patch.pbtxt").render(decisions(), version=1)
     assert list(text_format.Parse(text, ModelConfig()).input[0].dims) == [150528]
 
 
 def test_an_empty_patch_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "patch.pbtxt").write_text("# nothing\n")
-    assert ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(), 1) == ConfigWriter().render(plan(), 1)
+    assert ConfigWriter(patch=tmp_path / "patch.pbtxt").render(decisions(), 1) == ConfigWriter().render(decisions(), 1)
 
 
 def test_a_lower_batch_size_in_a_patch_is_the_one_that_is_reported(generate: Generate, numpy_models: None) -> None:
@@ -205,20 +208,20 @@ def test_a_lower_batch_size_in_a_patch_is_the_one_that_is_reported(generate: Gen
 def test_a_template_that_fails_while_it_runs_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / templates.CONFIG_TEMPLATE).write_text(text)
     with pytest.raises(OptionError, match=r"config\.pbtxt\.j2"):
-        ConfigWriter(tmp_path).render(plan(), 1)
+        ConfigWriter(tmp_path).render(decisions(), 1)
 
 
 def test_a_patched_configuration_keeps_its_order_and_its_zeros(
     tmp_path: Path, golden: Callable[[str, str], None]
 ) -> None:
     (tmp_path / "patch.pbtxt").write_text('max_batch_size: 0 response_cache { enable: true } input { name: "ids" }')
-    golden("config/patched.pbtxt", ConfigWriter(patch=tmp_path / "patch.pbtxt").render(plan(max_batch_size=0), 1))
+    golden("config/patched.pbtxt", ConfigWriter(patch=tmp_path / "patch.pbtxt").render(decisions(max_batch_size=0), 1))
 
 
 def test_a_template_of_the_users_takes_the_place_of_ours(tmp_path: Path) -> None:
     shipped = (templates.TEMPLATES / templates.CONFIG_TEMPLATE).read_text()
     (tmp_path / templates.CONFIG_TEMPLATE).write_text("# ours\n" + shipped)
-    assert ConfigWriter(tmp_path).render(plan(), 1).startswith("# ours\n")
+    assert ConfigWriter(tmp_path).render(decisions(), 1).startswith("# ours\n")
 
 
 def test_another_template_is_another_version(generate: Generate, numpy_models: None, workdir: Path) -> None:

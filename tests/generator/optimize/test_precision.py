@@ -101,7 +101,7 @@ def test_options_that_are_no_matter_to_a_target_make_no_new_version(generate: Ge
 def test_a_flag_that_would_do_nothing_is_refused(generate: Generate, flags: tuple[str, ...]) -> None:
     outcome = generate(*LINEAR, *flags)
     assert outcome.code == 2
-    assert outcome.err.startswith(f"error: {flags[0]} is no matter to onnx. It is for ")
+    assert outcome.err.startswith(f"error: {flags[0]} has no effect on onnx. It applies to: ")
 
 
 # --- classifiers with labels

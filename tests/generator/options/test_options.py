@@ -1,6 +1,7 @@
 """Options: flags, modelrepo.toml, and how they come together."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,18 @@ from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options.config_file import ConfigFile, load_config
 from modelrepo.generator.options.fields import FIELDS, parse_field
 from modelrepo.generator.options.names import published_name
-from modelrepo.generator.options.resolve import resolve
-from modelrepo.generator.specs.options import Calibration, Choice, Instances, Options, Pruning, Tolerance, VersionPolicy
+from modelrepo.generator.options.relevance import applies_to, idle
+from modelrepo.generator.options.resolve import resolve, resolve_run
+from modelrepo.generator.specs.options import (
+    Calibration,
+    Choice,
+    Instances,
+    Options,
+    Pruning,
+    RunOptions,
+    Tolerance,
+    VersionPolicy,
+)
 from modelrepo.generator.specs.tensors import InputShape
 from tests.conftest import Generate
 
@@ -76,8 +87,9 @@ def test_paths_in_a_file_are_relative_to_the_file(workdir: Path) -> None:
     (workdir / "conf/m.toml").write_text(
         "repository = 'models'\nconfig_patch = 'p.pbtxt'\n[models.resnet18]\nweights = 'w.pth'\n"
     )
-    _, resolved = resolve({}, load_config(Path("conf/m.toml")), "resnet18")
-    assert resolved.repository == Path("conf/models")
+    file = load_config(Path("conf/m.toml"))
+    _, resolved = resolve({}, file, "resnet18")
+    assert resolve_run({}, file).repository == Path("conf/models")
     assert resolved.config_patch == Path("conf/p.pbtxt")
     assert resolved.weights == "conf/w.pth"
 
@@ -85,8 +97,11 @@ def test_paths_in_a_file_are_relative_to_the_file(workdir: Path) -> None:
 def test_without_a_file_the_defaults_stand() -> None:
     name, resolved = resolve({}, ConfigFile(), "torchvision:resnet18")
     assert name == "resnet18"
-    decided = ("model", "backends")
-    assert all(getattr(resolved, field) == spec.default for field, spec in FIELDS.items() if field not in decided)
+    decided = ("model", "backends", "precision")
+    of_one = {name: field.default for name, field in FIELDS.items() if not field.run and name not in decided}
+    of_run = {name: field.default for name, field in FIELDS.items() if field.run}
+    assert {name: getattr(resolved, name) for name in of_one} == of_one
+    assert asdict(resolve_run({}, ConfigFile())) == of_run
     assert resolved.backends == (Choice("onnx", "fp32"),)
 
 
@@ -130,7 +145,14 @@ def test_what_can_not_be_meant_is_refused(flags: dict[str, str], told: str) -> N
 
 
 def test_every_option_is_in_the_table_and_in_options() -> None:
-    assert set(FIELDS) == set(Options.__dataclass_fields__)
+    fields = {*Options.__dataclass_fields__, *RunOptions.__dataclass_fields__}
+    assert set(FIELDS) == {*fields, "precision"}  # which becomes that of each backend
+
+
+def test_every_option_that_may_have_no_effect_says_where_it_has_one() -> None:
+    everywhere = resolve({"backends": (Choice("onnx", "fp32"),)}, ConfigFile(), "resnet18")[1]
+    for name in idle(everywhere.backends[0], everywhere):
+        assert applies_to(name), name
 
 
 def test_one_command_generates_every_model_of_the_file(generate: Generate, workdir: Path, numpy_models: None) -> None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from onnx import helper
 from modelrepo.cli.commands.plans import plans
 from modelrepo.generator.errors import OptionError, RepositoryError, VerificationError
 from modelrepo.generator.graphs import onnx_file, runtime
-from modelrepo.generator.plans import config as plan_config
 from modelrepo.generator.plans import finish, status
+from modelrepo.generator.plans.config import PreparedConfig
 from modelrepo.generator.plans.reference import stand_in_model, write_reference
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.repository.repository import Repository
@@ -817,10 +817,14 @@ def test_what_cannot_be_asked_is_a_usage_error(root: Path, run: Plans, arguments
 # --- the configuration
 
 
+def config(text: str, *, version: int | None = 1, plans: Mapping[str, str] | None = None) -> PreparedConfig:
+    return PreparedConfig(text, 4, version, plans or {})
+
+
 def test_only_the_version_is_changed_in_a_configuration() -> None:
     text = CONFIG.format(name="m", version=1)
-    assert plan_config.fitted(text, 1, 7, (), {}) == text.replace("[ 1 ]", "[ 7 ]")
-    assert plan_config.fitted(text, 1, 1, (), {}) == text
+    assert config(text).text(7) == text.replace("[ 1 ]", "[ 7 ]")
+    assert config(text).text(1) == text
 
 
 @pytest.mark.parametrize(
@@ -833,36 +837,36 @@ def test_only_the_version_is_changed_in_a_configuration() -> None:
     ],
 )
 def test_the_version_is_found_however_it_is_written(policy: str) -> None:
-    moved = plan_config.fitted(f'# note\nname: "version_policy"\n{policy}\n', 1, 12, (), {})
-    config = pbtxt.parse(moved, "it")
-    assert (list(config.version_policy.specific.versions), config.name) == ([12], "version_policy")
+    moved = config(f'# note\nname: "version_policy"\n{policy}\n').text(12)
+    message = pbtxt.parse(moved, "it")
+    assert (list(message.version_policy.specific.versions), message.name) == ([12], "version_policy")
     assert moved.startswith("# note\n")
 
 
 @pytest.mark.parametrize("policy", ["latest { num_versions: 1 }", "all { }", "specific { versions: [ 1, 3 ] }"])
 def test_a_policy_of_the_users_stands_as_it_is(policy: str) -> None:
     text = f'name: "m"\nversion_policy {{ {policy} }}\n'
-    assert plan_config.fitted(text, 1, 7, (1, 3), {}) == text
+    assert config(text).text(7, (1, 3)) == text
 
 
 def test_a_list_of_versions_that_will_not_be_there_is_refused() -> None:
     text = 'name: "m"\nversion_policy { specific { versions: [ 1, 3 ] } }\n'
     with pytest.raises(RepositoryError, match="lists version 3, which is not there"):
-        plan_config.fitted(text, None, 4, (1,), {})
+        config(text, version=None).text(4, (1,))
 
 
 def test_files_by_gpu_are_added_in_order_and_never_twice() -> None:
     files = {"10.0": "model.cc100.plan", "8.9": "model.cc89.plan"}
-    fitted = plan_config.fitted(CONFIG.format(name="m", version=1), 1, 2, (), files)
+    fitted = config(CONFIG.format(name="m", version=1), plans=files).text(2)
     assert fitted.index('"8.9"') < fitted.index('"10.0"')
     assert dict(pbtxt.parse(fitted, "it").cc_model_filenames) == files
     with pytest.raises(RepositoryError, match="names model files already"):
-        plan_config.fitted(fitted, 1, 2, (), files)
+        config(fitted, plans=files).text(2)
 
 
 def test_a_configuration_that_is_none_is_refused() -> None:
     with pytest.raises(OptionError, match=r"prepared config\.pbtxt"):
-        plan_config.fitted("name: {", 1, 2, (), {})
+        config("name: {").text(2)
 
 
 # --- the reference page

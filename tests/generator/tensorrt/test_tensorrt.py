@@ -23,7 +23,7 @@ from modelrepo.generator.graphs import runtime
 from modelrepo.generator.options.config_file import ConfigFile
 from modelrepo.generator.options.resolve import resolve
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.specs.artifacts import Deferred, Export, Order
+from modelrepo.generator.specs.artifacts import Deferred, Export, Order, Serving
 from modelrepo.generator.specs.options import Choice, Pruning, Tolerance
 from modelrepo.generator.specs.plans import BuiltPlan, PlanProof
 from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
@@ -383,8 +383,8 @@ def test_a_builder_is_told_of_2_in_4_weights_that_are_zero(tmp_path: Path, prune
     assert wanted.sparse == told
     assert ("--sparsity=enable" in trtexec_arguments(wanted)) == told
     assert PlanSpec.of(wanted.to_json()) == wanted
-    _, options = resolve({"live_check": "off", "prune": prune}, ConfigFile(), "resnet18")
-    accelerator = tensorrt_accelerator.settings("m", options, SIGNATURE, "fp32", 4).accelerator
+    _, options = resolve({"prune": prune}, ConfigFile(), "resnet18")
+    accelerator = tensorrt_accelerator.settings(Serving("m", options, SIGNATURE, "fp32", 4)).accelerator
     assert accelerator is not None
     assert (accelerator.get("trt_sparsity_enable") == "1") == told
 

@@ -198,7 +198,8 @@ def test_a_worker_ends_when_its_parent_is_killed() -> None:
         "    each.time(ARRAYS, 1.0)\n"
     )
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, text=True) as parent:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as parent:
         assert parent.stdout
         process = psutil.Process(int(parent.stdout.readline()))
         parent.kill()

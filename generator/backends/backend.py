@@ -1,0 +1,53 @@
+"""What the row of a backend says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from modelrepo.generator.graphs import runtime
+from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Serving, Settings
+from modelrepo.generator.specs.options import Instances
+from modelrepo.generator.specs.tensors import Arrays
+
+Answers: TypeAlias = Callable[[Arrays], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a backend is made from: the exporters that write it have its ``name`` in their table."""
+
+    name: str
+    title: str  # as messages call it
+    # Opens the file for comparison with the source; VerificationError if it does not run on this machine.
+    open: Callable[[Path], Answers]
+
+
+def _open_onnx(path: Path) -> Answers:
+    return runtime.open_model(path, mapped=True)
+
+
+# One instance on whatever the host has; without a count Triton would start two on a CPU.
+ANY_HOST = Instances("KIND_AUTO", 1)
+ONNX = Form("onnx", "ONNX", _open_onnx)
+
+
+def none_preferred(max_batch_size: int) -> tuple[int, ...]:
+    """Return no batch sizes: the backend has none that it was built for."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to serve a model: a backend of Triton, and how a verified model becomes the files that it reads."""
+
+    triton_name: str  # the ``backend`` of a config.pbtxt
+    precisions: tuple[str, ...]  # those that it serves
+    settings: Callable[[Serving], Settings]  # what its config.pbtxt says beyond what every config.pbtxt says
+    build: Callable[[Order], Artifact | Deferred]  # makes the files, or says why not here and which command does
+    instances: Instances = ANY_HOST  # the instance group if the user names none
+    options: tuple[str, ...] = ()  # the fields of ``Options`` that have an effect on it, and not on every backend
+    preferred_batch_sizes: Callable[[int], tuple[int, ...]] = none_preferred  # by max_batch_size, as default
+    form: Form = ONNX  # what it is made from
+    optional_inputs: bool = False  # whether a request may leave out inputs that have a value of their own
+    for_tensorrt: bool = False  # whether TensorRT's parser reads its graph, on a GPU that this machine need not have
