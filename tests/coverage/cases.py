@@ -184,8 +184,8 @@ FAMILIES = {
         "Keras applications",
         "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and V2L, with the "
         "detail *statistics*, have batch norms with the statistics of eight random inputs, as after training. With "
-        "Keras's initial statistics, EfficientNetV2M's logits grow to 1e5, and a rounding error in the input changes them as "
-        "much as a different input: nothing can be compared with that.",
+        "Keras's initial statistics, EfficientNetV2M's logits grow to 1e5, and a rounding error in the input changes "
+        "them as much as a different input: nothing can be compared with that.",
         ("keras", "tensorflow-cpu", "tf2onnx"),
         _keras,
     ),
