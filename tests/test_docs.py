@@ -157,26 +157,28 @@ def test_the_reference_lists_every_key_of_the_file(update: bool) -> None:
         where = " Only outside a table." if field.run else " Only in a table." if name == "model" else ""
         rows.append(f"| `{name}` | {written(field.default)} | {field.help}{where} |")
     text = (
-        "Keys outside a table are for all models, `[models.NAME]` is for one; see "
-        "[many models](../how-to/many-models.md). Lists are TOML lists or comma-separated text, paths are relative to "
-        "the file, an unknown key is an error.\n\n" + "\n".join(rows) + "\n"
+        "Keys outside a table apply to all models. Keys in `[models.NAME]` apply to one model; see "
+        "[many models](../how-to/many-models.md). Lists are TOML lists or comma-separated text. Paths are relative to "
+        "the file. An unknown key is an error.\n\n" + "\n".join(rows) + "\n"
     )
     check_page(update, "modelrepo-toml.md", reference_page("modelrepo.toml", text))
 
 
 def test_the_reference_lists_every_source(update: bool) -> None:
-    rows = ["| `--model` | what | needs | models of | options of its own |", "|---|---|---|---|---|"]
+    rows = ["| `--model` | source | extra | framework | own options |", "|---|---|---|---|---|"]
     for scheme, source in SOURCES.items():
-        extras = " or ".join(f"`modelrepo[{extra}]`" for extra in extras_of(scheme)) or "nothing more"
+        extras = " or ".join(f"`{extra}`" for extra in extras_of(scheme)) or "none"
         options = ", ".join(f"`--{name.replace('_', '-')}`" for name in source.OPTIONS)
         frameworks = ", ".join(source.FRAMEWORKS)
         form = ", ".join(f"`{each}`" for each in source.FORM.split(", or "))
         rows.append(f"| {form} | {source.SUMMARY} | {extras} | {frameworks} | {options} |")
     text = (
-        "What `generate --model` takes, and `[models.NAME]` in [modelrepo.toml](modelrepo-toml.md). A name without a "
-        "scheme is torchvision's. Paths are seen from the current folder, in `modelrepo.toml` from that file. An "
-        "option that has no effect on a source is refused. [modelrepo models](models.md) lists what can be "
-        "named.\n\n" + "\n".join(rows) + "\n"
+        "The values of `generate --model`, and of `model` in [modelrepo.toml](modelrepo-toml.md). A name without a "
+        "scheme is torchvision's. Paths are relative to the current folder; in `modelrepo.toml` they are relative to "
+        "that file. An option that does not apply to a source is refused. Install an extra with "
+        "`pip install '.[EXTRA]'` in the clone. [modelrepo models](models.md) lists the names.\n\n"
+        + "\n".join(rows)
+        + "\n"
     )
     check_page(update, "sources.md", reference_page("Sources", text))
 
@@ -192,9 +194,9 @@ def test_the_reference_lists_the_releases(update: bool) -> None:
         for r in RELEASES.values()
     ]
     text = (
-        "What `--target-release` knows; the newest is the default.\n\n" + "\n".join(rows) + "\n\n"
-        "TensorRT's versions are hints, as far as they are known: a plan's own header tells what built it, and "
-        "`docker run --rm IMAGE dpkg-query -W 'libnvinfer*'` what an image holds, without a GPU.\n"
+        "The values of `--target-release`. The newest is the default.\n\n" + "\n".join(rows) + "\n\n"
+        "TensorRT's versions are hints, as far as they are known. A plan's own header names the version that built it. "
+        "`docker run --rm IMAGE dpkg-query -W 'libnvinfer*'` lists the version in an image, without a GPU.\n"
     )
     check_page(update, "releases.md", reference_page("Triton releases", text))
 

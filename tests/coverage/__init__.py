@@ -1,1 +1,1 @@
-"""Every model that can be named: generated, proven, served; `make coverage` writes docs/reference/coverage.md."""
+"""Every model that can be named, generated and served: `make coverage` writes docs/reference/coverage.md and .csv."""

@@ -1,4 +1,4 @@
-"""`make coverage`: generates, proves and serves every model of the tables, and writes docs/reference/coverage.md."""
+"""`make coverage`: generates and serves every model of the tables, and writes docs/reference/coverage.md and .csv."""
 
 import re
 import signal
@@ -14,7 +14,8 @@ from modelrepo.generator.system import memory
 from tests.conftest import PROJECT
 from tests.coverage.cases import FAMILIES, Case, cases_of
 from tests.coverage.page import PAGE as PAGE
-from tests.coverage.page import page
+from tests.coverage.page import ROWS as ROWS
+from tests.coverage.page import page, read, table
 from tests.coverage.row import Row
 from tests.coverage.runner import Limits, run
 from tests.kept_rows import KeptRows
@@ -32,7 +33,7 @@ SHARE_OF_MEMORY = 0.9
 @click.option("--seconds", default=900.0, help="How long a model may take. Default: 900.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs have found.")
 @click.option("--retry-failed", is_flag=True, help="Run those again that failed.")
-@click.option("--update-page", is_flag=True, help="Run nothing; write the page from what is known.")
+@click.option("--update-page", is_flag=True, help="Run nothing; write the page and its CSV file from what is known.")
 def main(
     families: tuple[str, ...],
     only: str,
@@ -43,16 +44,16 @@ def main(
     retry_failed: bool,
     update_page: bool,
 ) -> None:
-    """Run what is not known yet with the tools that are installed; exit with 1 where a model failed.
+    """Run the models that have no row yet for the installed tools; exit with 1 if a model failed.
 
-    What was found is kept after each model: a run that is interrupted goes on where it was. The page is written where
-    all was to be run.
+    Each row is kept at once: an interrupted run continues where it stopped. A run of all models writes the page and its
+    CSV file; so does --update-page, which takes from the CSV file the rows that no kept run has.
     """
     kept = KeptRows(STATE, Row, fresh)
     cases = {family: cases_of(family) for family in FAMILIES if not families or family in families}
     tools = {family: FAMILIES[family].tools for family in cases}
     wanted = [case for own in cases.values() for case in own[:first] if re.search(only, case.key)]
-    latest = {row.key: row for row in kept.rows}
+    latest = {**(read(ROWS) if update_page else {}), **{row.key: row for row in kept.rows}}
 
     def stands(case: Case) -> bool:
         row = latest.get(case.key)
@@ -76,6 +77,7 @@ def main(
         sys.exit(130)
     if update_page or not (families or only or first):
         PAGE.write_text(page(cases, latest), "utf-8")
+        ROWS.write_text(table(cases, latest), "utf-8")
     counts = Counter("failed" if latest[case.key].reason else "served" for case in wanted if case.key in latest)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     sys.exit(1 if counts["failed"] else 0)

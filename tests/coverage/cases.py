@@ -154,22 +154,22 @@ KERAS_SLOW = {
 FAMILIES = {
     "light": Family(
         "Networks of the onnx package",
-        "The whole networks that the `onnx` package carries, their weights replaced by constants. Through Triton each "
-        "answers what the package says it must.",
+        "The whole networks of the `onnx` package, with constants for weights. Through Triton, each answers as the "
+        "package expects.",
         (),
         _light,
         together=3,
     ),
     "sklearn": Family(
         "scikit-learn",
-        "Every classifier and regressor that skl2onnx names, and those of XGBoost and LightGBM, fitted on 120 samples.",
+        "Every classifier and regressor that skl2onnx lists, and those of XGBoost and LightGBM, fitted on 120 samples.",
         ("scikit-learn", "skl2onnx", "onnxmltools", "xgboost", "lightgbm"),
         _sklearn,
         together=20,
     ),
     "transformers": Family(
         "Hugging Face transformers",
-        "Architectures built small from their configuration, for the task that is named.",
+        "Architectures built small from their configuration. The column `details` names the task.",
         ("transformers", *TORCH),
         _transformers,
         together=4,
@@ -182,10 +182,10 @@ FAMILIES = {
     ),
     "keras": Family(
         "Keras applications",
-        "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and V2L, marked "
-        "*statistics*, are not quite as Keras makes them: their batch norms have the statistics of eight random "
-        "inputs, as training would leave them. With those that Keras starts with, EfficientNetV2M's logits grow to 1e5 "
-        "and change as much by a rounding error in the input as by another input: nothing can be compared with that.",
+        "Every architecture of `keras.applications`, saved as a `.keras` file. EfficientNetV2M and V2L, with the "
+        "detail *statistics*, have batch norms with the statistics of eight random inputs, as after training. With "
+        "Keras's initial statistics, EfficientNetV2M's logits grow to 1e5, and a rounding error in the input changes "
+        "them as much as a different input: nothing can be compared with that.",
         ("keras", "tensorflow-cpu", "tf2onnx"),
         _keras,
     ),
