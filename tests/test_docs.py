@@ -20,7 +20,6 @@ from modelrepo.cli.commands.serve import serve
 from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import SOURCES
-from modelrepo.generator.sources.catalogue import extras_of
 from modelrepo.generator.specs.options import Instances, Tolerance, VersionPolicy
 from modelrepo.generator.triton.releases import RELEASES
 from modelrepo.server.binaries import runtime
@@ -166,12 +165,12 @@ def test_the_reference_lists_every_key_of_the_file(update: bool) -> None:
 
 def test_the_reference_lists_every_source(update: bool) -> None:
     rows = ["| `--model` | what | needs | models of | options of its own |", "|---|---|---|---|---|"]
-    for scheme, source in SOURCES.items():
-        extras = " or ".join(f"`modelrepo[{extra}]`" for extra in extras_of(scheme)) or "nothing more"
-        options = ", ".join(f"`--{name.replace('_', '-')}`" for name in source.OPTIONS)
-        frameworks = ", ".join(source.FRAMEWORKS)
-        form = ", ".join(f"`{each}`" for each in source.FORM.split(", or "))
-        rows.append(f"| {form} | {source.SUMMARY} | {extras} | {frameworks} | {options} |")
+    for source in SOURCES.values():
+        extras = " or ".join(f"`modelrepo[{extra.name}]`" for extra in source.extras) or "nothing more"
+        options = ", ".join(f"`--{name.replace('_', '-')}`" for name in source.options)
+        frameworks = ", ".join(source.frameworks)
+        form = ", ".join(f"`{each}`" for each in source.form.split(", or "))
+        rows.append(f"| {form} | {source.summary} | {extras} | {frameworks} | {options} |")
     text = (
         "What `generate --model` takes, and `[models.NAME]` in [modelrepo.toml](modelrepo-toml.md). A name without a "
         "scheme is torchvision's. Paths are seen from the current folder, in `modelrepo.toml` from that file. An "

@@ -22,6 +22,6 @@ def idle(choice: Choice, options: Options) -> set[str]:
 
 def idle_for_source(options: Options) -> set[str]:
     """Return the fields of ``options`` that have no effect on models of this source."""
-    others = {option for source in sources.SOURCES.values() for option in source.OPTIONS}
+    others = {option for source in sources.SOURCES.values() for option in source.options}
     source, _ = sources.find(options.model)
-    return others - {*source.OPTIONS}
+    return others - {*source.options}

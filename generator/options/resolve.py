@@ -109,7 +109,7 @@ def _refuse_idle(flags: Mapping[str, Any], options: Options) -> None:
         if all(name in idle(choice, options) for choice in options.backends):
             flag = f"--{name.replace('_', '-')}"
             if name in idle_for_source(options):
-                schemes = [scheme for scheme, source in sources.SOURCES.items() if name in source.OPTIONS]
+                schemes = [scheme for scheme, source in sources.SOURCES.items() if name in source.options]
                 raise OptionError(f"{flag} is no matter to {options.model}", f"It is for {', '.join(schemes)}")
             choices = ", ".join(map(str, options.backends))
             raise OptionError(f"{flag} is no matter to {choices}", WANTING[name])

@@ -8,10 +8,11 @@ from typing import Any
 
 from modelrepo.generator import sources
 from modelrepo.generator.errors import SourceError
-from modelrepo.generator.export import EXPORTERS
+from modelrepo.generator.export import exporter_of
 from modelrepo.generator.optimize import recipe_of
 from modelrepo.generator.options.relevance import idle
 from modelrepo.generator.sources.formats import refuse_pipe
+from modelrepo.generator.specs.artifacts import ONNX
 from modelrepo.generator.specs.options import Calibration, Choice, Options
 from modelrepo.generator.system.digests import digest_tree, sha256_of
 from modelrepo.generator.system.extras import version_of
@@ -57,10 +58,10 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
     written = _plain({field: value for field, value in asdict(options).items() if field not in ignored})
     packages = {
         *ALWAYS,
-        *source.PACKAGES,
+        *source.packages,
         *(recipe.PACKAGES if recipe else ()),
         *(SIMPLIFYING if options.simplify else ()),
-        *(package for framework in source.FRAMEWORKS for package in EXPORTERS[framework].PACKAGES),
+        *(package for framework in source.frameworks for package in exporter_of(framework, ONNX).packages),
     }
     tools = {package: version for package in sorted(packages) if (version := version_of(package))}
     tools |= recipe.TOOLS if recipe else {}

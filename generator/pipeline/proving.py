@@ -4,11 +4,11 @@ from pathlib import Path
 
 from modelrepo.generator import sources
 from modelrepo.generator.errors import VerificationError
-from modelrepo.generator.export import EXPORTERS
+from modelrepo.generator.export import exporter_of
 from modelrepo.generator.graphs import runtime
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.artifacts import ONNX, Export
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.system import memory
@@ -28,7 +28,7 @@ def prove(job: Job, folder: Path, progress: Progress) -> Proven:
         source = loader.load(name, options, progress)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
     with progress.step("export", "exporting to ONNX") as step:
-        export = EXPORTERS[source.framework].export(source, folder, options)
+        export = exporter_of(source.framework, ONNX).export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()

@@ -141,7 +141,7 @@ def _options(manifest: Manifest) -> Options:
     written, weights = manifest.provenance.options, manifest.provenance.source.weights
     defaults = {name: field.default for name, field in FIELDS.items()}
     source, _ = sources.find(written["model"])
-    own = {name: FIELDS[name].parse(written[name]) for name in source.OPTIONS if written.get(name)}
+    own = {name: FIELDS[name].parse(written[name]) for name in source.options if written.get(name)}
     if weights.kind in ("pretrained", "random"):
         # Random also where that was what stood in for weights that could not be downloaded.
         own["weights"] = weights.kind

@@ -14,6 +14,7 @@ import numpy as np
 
 from modelrepo.generator.errors import ConversionError, SourceError
 from modelrepo.generator.export.description import answers_zeros
+from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import batch, batch_proof
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.runtime import open_file
@@ -26,8 +27,7 @@ from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec, unknow
 from modelrepo.generator.system import memory
 from modelrepo.generator.triton.releases import release_named
 
-PACKAGES = ("onnx", "onnxruntime")
-EXPORTER, REWRITTEN = "as-is", "batch made dynamic"
+AS_IS, REWRITTEN = "as-is", "batch made dynamic"
 # Who lists more initializers among the inputs than these lists all of them, and means weights.
 MOST_OPTIONAL = 16
 # Element types that Triton and ONNX Runtime's Python interface share, as onnx.TensorProto names them. Triton has BF16
@@ -86,7 +86,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     optional, told = _optional_inputs(model, signature, options)
     notes += [*told, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
     signature = replace(signature, inputs=(*inputs, *optional))
-    exporter = REWRITTEN if rewritten else EXPORTER
+    exporter = REWRITTEN if rewritten else AS_IS
     return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes), answers)
 
 
@@ -226,3 +226,6 @@ def _copy(file: OnnxFile, folder: Path) -> tuple[Path, ...]:
         shutil.copyfile(origin, copy)
         copies.append(copy)
     return tuple(copies)
+
+
+TO_ONNX = Exporter(export=export, packages=("onnx", "onnxruntime"))

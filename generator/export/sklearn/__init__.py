@@ -6,6 +6,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.export.description import describe, source_dims
+from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.sklearn import converters
 from modelrepo.generator.export.sklearn.equivalents import equivalent
 from modelrepo.generator.sources.sklearn import Tabular
@@ -15,13 +16,12 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Dim, TensorSpec
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import SKLEARN, need
 from modelrepo.generator.system.quiet import quiet
 from modelrepo.generator.triton.releases import release_named
 from modelrepo.generator.verification.inputs import example
 
-PACKAGES = ("scikit-learn", "skl2onnx", "onnxmltools", "onnx")
-EXPORTER = "skl2onnx"
+TOOL = "skl2onnx"
 # The newest operator set that skl2onnx's converters are tested with, and the version of ai.onnx.ml that every release
 # of Triton reads: its TreeEnsemble of version 5 is younger than ONNX Runtime 1.19.
 MAX_OPSET, ML_OPSET = 22, 3
@@ -40,13 +40,13 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     Raises ConversionError for what skl2onnx can't convert, with the estimator that it fails on, and SourceError where
     the estimator itself fails on its inputs.
     """
-    need("skl2onnx", extra="sklearn")
+    need("skl2onnx", SKLEARN)
     if options.opset > MAX_OPSET:
         raise ConversionError(
             f"skl2onnx does not write opset {options.opset}", f"It writes up to {MAX_OPSET}: lower --opset"
         )
     native: Tabular = source.native
-    path = folder / EXPORTER / "model.onnx"
+    path = folder / TOOL / "model.onnx"
     path.parent.mkdir(parents=True)
     shapes = source_dims(source, COLUMNS)
     converters.register(native.estimator)
@@ -58,7 +58,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         _shape_outputs(model, source, shapes)
     _tidy(model, release_named(options.target_release).max_ir)
     path.write_bytes(model.SerializeToString())
-    return describe(path, (path,), source.inputs, EXPORTER, options)
+    return describe(path, (path,), source.inputs, TOOL, options)
 
 
 def _converted(reference: str, native: Tabular, options: Options) -> Any:
@@ -343,3 +343,6 @@ def _reads(node: Any) -> Iterator[str]:
             for each in inner.node:
                 yield from _reads(each)
             yield from (value.name for value in inner.output)
+
+
+TO_ONNX = Exporter(export=export, packages=("scikit-learn", "skl2onnx", "onnxmltools", "onnx"))
