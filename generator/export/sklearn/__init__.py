@@ -9,6 +9,8 @@ from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.sklearn import converters
 from modelrepo.generator.export.sklearn.equivalents import equivalent
+from modelrepo.generator.graphs.runtime import reason
+from modelrepo.generator.graphs.walk import inner_graphs, reads
 from modelrepo.generator.sources.sklearn import Tabular
 from modelrepo.generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
 from modelrepo.generator.sources.sklearn.tabular import BATCH, Table
@@ -29,7 +31,7 @@ MAX_OPSET, ML_OPSET = 22, 3
 # Runtime looks for.
 LOCALE = "C.UTF-8"
 # Rows of the example that outputs are told by: no usual number of classes.
-ROWS = 7
+EXAMPLE_ROWS = 7
 HELP = "docs/how-to/when-export-fails.md#scikit-learn"
 COLUMNS = "Say what it takes with --input-shape NAME=1x1:TYPE,… for its columns"
 
@@ -204,9 +206,11 @@ def _shape_outputs(model: Any, source: SourceModel, shapes: Mapping[str, tuple[D
     from onnx import helper
 
     graph = model.graph
-    arrays = {spec.name: example(spec, {BATCH: ROWS}) for spec in source.inputs}
+    arrays = {spec.name: example(spec, {BATCH: EXAMPLE_ROWS}) for spec in source.inputs}
     found = _run(model, arrays, source.reference)
-    wanted = [(name, tuple(ROWS if dim == BATCH else dim for dim in shapes[name])) for name in source.output_names]
+    wanted = [
+        (name, tuple(EXAMPLE_ROWS if dim == BATCH else dim for dim in shapes[name])) for name in source.output_names
+    ]
     origins = [value.name for value in graph.output]
     for origin in origins:
         _rename(graph, origin, f"{origin}_as_converted")
@@ -277,8 +281,6 @@ def _run(model: Any, arrays: Mapping[str, Any], reference: str) -> list[Any]:
     """Return what ONNX Runtime answers, output by output."""
     import onnxruntime
 
-    from modelrepo.generator.graphs.runtime import reason
-
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     try:
@@ -300,9 +302,8 @@ def _rename(graph: Any, old: str, new: str) -> None:
             for place, name in enumerate(names):
                 if name == old:
                     names[place] = new
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                _rename(inner, old, new)
+        for inner in inner_graphs(node):
+            _rename(inner, old, new)
 
 
 def _tidy(model: Any, max_ir: int) -> None:
@@ -328,21 +329,11 @@ def _prune(graph: Any) -> None:
     for node in reversed(graph.node):
         if needed & set(node.output):
             kept.append(node)
-            needed |= set(_reads(node))
+            needed |= set(reads(node))
     constants = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(reversed(kept))
     graph.initializer.extend(constants)
-
-
-def _reads(node: Any) -> Iterator[str]:
-    """Yield the names that a node reads, also those within its own graphs."""
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            for each in inner.node:
-                yield from _reads(each)
-            yield from (value.name for value in inner.output)
 
 
 TO_ONNX = Exporter(export=export, packages=("scikit-learn", "skl2onnx", "onnxmltools", "onnx"))

@@ -18,6 +18,7 @@ from modelrepo.generator.export.tensorflow.lite import processed
 from modelrepo.generator.export.tensorflow.operators import handlers
 from modelrepo.generator.export.tensorflow.weights import fill, fold
 from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.graphs.walk import graphs
 from modelrepo.generator.sources.tensorflow import cause, tensorflow
 from modelrepo.generator.sources.tensorflow.function import Traced
 from modelrepo.generator.specs.artifacts import Export
@@ -140,8 +141,6 @@ def _reasons() -> Iterator[list[str]]:
 def _refuse_leftovers(source: SourceModel, message: Any, opset: int, reasons: Sequence[str]) -> None:
     """Raise ConversionError for operators of TensorFlow that stand in the outcome, each with the first of its nodes."""
     from onnx import defs
-
-    from modelrepo.generator.graphs.walk import graphs
 
     left: dict[str, str] = {}
     for graph in graphs(message):

@@ -74,7 +74,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     kind = _kind(source.native)
     able = [way for way in WAYS if wanted in ("auto", way.exporter) and kind in way.reads]
     if not able:
-        raise ConversionError(f"the {wanted} exporter does not read {KINDS[kind]}", "Leave --exporter out")
+        raise ConversionError(f"the {wanted} exporter does not read {KIND_NAMES[kind]}", "Leave --exporter out")
     ways = [way for way in able if way.writes(options.opset)]
     if not ways:
         names = " and ".join(dict.fromkeys(way.exporter for way in able))
@@ -208,7 +208,7 @@ WAYS = (
 
 
 # What each kind of model is called.
-KINDS = {
+KIND_NAMES = {
     "module": "modules",
     "script": "TorchScript",
     "mixed": "modules that hold TorchScript",
