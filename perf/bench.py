@@ -72,7 +72,7 @@ def bench(options: Options, progress: Progress) -> tuple[Results, Path | None]:
     What cuts the measuring short, an interrupt or a server that dies, is told by ``Results.incomplete``: everything
     found until then is in the report. Raises ModelRepoError and ClientError where there is nothing to report.
     """
-    extras.require("bench")
+    extras.require(extras.BENCH)
     with _folder(options.output) as folder, _regions(options):
         analyzer = find(options.analyzer, folder, progress, releases.release_named(releases.NEWEST))
         where = options.url, options.repository, options.models, options.protocol, options.metrics_url

@@ -17,6 +17,7 @@ from modelrepo.cli.commands import generate as generate_command
 from modelrepo.cli.terminal import errors
 from modelrepo.generator.export import EXPORTERS
 from modelrepo.generator.sources import SOURCES
+from modelrepo.generator.specs.artifacts import ONNX
 from tests import numpy_framework
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -104,8 +105,8 @@ def modelrepo(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 @pytest.fixture
 def numpy_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `numpy:NAME` a source: the models of tests/numpy_framework.py."""
-    monkeypatch.setitem(SOURCES, "numpy", numpy_framework)
-    monkeypatch.setitem(EXPORTERS, "numpy", numpy_framework)
+    monkeypatch.setitem(SOURCES, "numpy", numpy_framework.SOURCE)
+    monkeypatch.setitem(EXPORTERS, ("numpy", ONNX), numpy_framework.TO_ONNX)
 
 
 @pytest.fixture

@@ -14,16 +14,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from modelrepo.generator.errors import SourceError
+from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.specs.artifacts import Export, Weights
+from modelrepo.generator.sources.source import Source
+from modelrepo.generator.specs.artifacts import ONNX, Export, Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 
-FORM, SUMMARY = "numpy:NAME", "models for tests"
-FRAMEWORKS = PACKAGES = ("numpy",)
-OPTIONS = ("weights", "input_shape", "opset", "exporter", "trust_source")
 INPUT = TensorSpec("input", "float32", ("batch", 4))
 OPSET, IR_VERSION = 20, 10
 
@@ -79,14 +78,6 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-def names_file(name: str) -> bool:
-    return False
-
-
-def default_name(name: str) -> str:
-    return name
-
-
 def known() -> tuple[str, ...]:
     return tuple(MODELS)
 
@@ -94,10 +85,6 @@ def known() -> tuple[str, ...]:
 def check(name: str, options: Options) -> None:
     if name not in MODELS:
         raise SourceError(f"unknown numpy model {name!r}")
-
-
-def files(name: str) -> tuple[Path, ...]:
-    return ()
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -136,3 +123,22 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
     return Export(path, (path,), onnx_file.read_signature(graph), "numpy", OPSET, IR_VERSION)
+
+
+def add(sources: dict[str, Source], exporters: dict[tuple[str, str], Exporter]) -> None:
+    """Add the framework to the tables of sources and exporters."""
+    sources["numpy"] = SOURCE
+    exporters["numpy", ONNX] = TO_ONNX
+
+
+SOURCE = Source(
+    form="numpy:NAME",
+    summary="models for tests",
+    frameworks=("numpy",),
+    load=load,
+    check=check,
+    known=known,
+    options=("weights", "input_shape", "opset", "exporter", "trust_source"),
+    packages=("numpy",),
+)
+TO_ONNX = Exporter(export=export, packages=("numpy",))

@@ -20,7 +20,6 @@ from modelrepo.cli.commands.serve import serve
 from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import SOURCES
-from modelrepo.generator.sources.catalogue import extras_of
 from modelrepo.generator.specs.options import Instances, Tolerance, VersionPolicy
 from modelrepo.generator.triton.releases import RELEASES
 from modelrepo.server.binaries import runtime
@@ -166,12 +165,12 @@ def test_the_reference_lists_every_key_of_the_file(update: bool) -> None:
 
 def test_the_reference_lists_every_source(update: bool) -> None:
     rows = ["| `--model` | source | extra | framework | own options |", "|---|---|---|---|---|"]
-    for scheme, source in SOURCES.items():
-        extras = " or ".join(f"`{extra}`" for extra in extras_of(scheme)) or "none"
-        options = ", ".join(f"`--{name.replace('_', '-')}`" for name in source.OPTIONS)
-        frameworks = ", ".join(source.FRAMEWORKS)
-        form = ", ".join(f"`{each}`" for each in source.FORM.split(", or "))
-        rows.append(f"| {form} | {source.SUMMARY} | {extras} | {frameworks} | {options} |")
+    for source in SOURCES.values():
+        extras = " or ".join(f"`{extra.name}`" for extra in source.extras) or "none"
+        options = ", ".join(f"`--{name.replace('_', '-')}`" for name in source.options)
+        frameworks = ", ".join(source.frameworks)
+        form = ", ".join(f"`{each}`" for each in source.form.split(", or "))
+        rows.append(f"| {form} | {source.summary} | {extras} | {frameworks} | {options} |")
     text = (
         "The values of `generate --model`, and of `model` in [modelrepo.toml](modelrepo-toml.md). A name without a "
         "scheme is torchvision's. Paths are relative to the current folder; in `modelrepo.toml` they are relative to "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from modelrepo.generator.graphs import runtime
+from modelrepo.generator.specs import artifacts
 from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Serving, Settings
 from modelrepo.generator.specs.options import Instances
 from modelrepo.generator.specs.tensors import Arrays
@@ -29,7 +30,7 @@ def _open_onnx(path: Path) -> Answers:
 
 # One instance on whatever the host has; without a count Triton would start two on a CPU.
 ANY_HOST = Instances("KIND_AUTO", 1)
-ONNX = Form("onnx", "ONNX", _open_onnx)
+ONNX = Form(artifacts.ONNX, "ONNX", _open_onnx)
 
 
 def none_preferred(max_batch_size: int) -> tuple[int, ...]:

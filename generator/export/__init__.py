@@ -1,23 +1,25 @@
-"""From a framework's model to ONNX: one package a framework, and this one table."""
+"""From a framework's model to the form that backends are made from: one package a framework, and this one table."""
 
-from pathlib import Path
-from typing import Protocol
-
+from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export import onnx, sklearn, tensorflow, torch
-from modelrepo.generator.specs.artifacts import Export
-from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.export.exporter import Exporter
+from modelrepo.generator.specs.artifacts import ONNX
+
+# By the framework of the source model, and the form that it gets.
+EXPORTERS: dict[tuple[str, str], Exporter] = {
+    ("torch", ONNX): torch.TO_ONNX,
+    ("onnx", ONNX): onnx.TO_ONNX,
+    ("sklearn", ONNX): sklearn.TO_ONNX,
+    ("tensorflow", ONNX): tensorflow.TO_ONNX,
+}
 
 
-class Exporter(Protocol):
-    """What a framework's package offers."""
-
-    @property
-    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of the package
-        """The distributions whose versions decide the outcome."""
-
-    def export(self, source: SourceModel, folder: Path, options: Options) -> Export:
-        """Write ``model.onnx`` below ``folder``, as the target release reads it; ConversionError if impossible."""
-
-
-EXPORTERS: dict[str, Exporter] = {"torch": torch, "onnx": onnx, "sklearn": sklearn, "tensorflow": tensorflow}
+def exporter_of(framework: str, form: str) -> Exporter:
+    """Return the exporter from a framework to a form; ConversionError if there is none."""
+    if (framework, form) not in EXPORTERS:
+        forms = sorted(each for own, each in EXPORTERS if own == framework)
+        raise ConversionError(
+            f"can't export a {framework} model as {form}: no exporter does that",
+            f"It can be exported as {' or '.join(forms)}" if forms else "",
+        )
+    return EXPORTERS[framework, form]

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError, InputRefused, SourceError, Unsteady
 from modelrepo.generator.graphs import onnx_file, outline, runtime
+from modelrepo.generator.graphs.edit import opset_of
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
@@ -103,8 +104,7 @@ def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
 def _declared(path: Path, inputs: Sequence[TensorSpec]) -> tuple[int, int, Signature]:
     """Return the opset, the IR version and the signature of an ONNX file."""
     model = outline.read(path)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    return opset, model.ir_version, onnx_file.known_signature(model.graph, inputs)
+    return opset_of(model), model.ir_version, onnx_file.known_signature(model.graph, inputs)
 
 
 def _as_inferred(spec: TensorSpec, output: Any) -> TensorSpec:

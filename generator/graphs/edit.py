@@ -1,4 +1,4 @@
-"""Reading, changing and writing ONNX graphs."""
+"""ONNX graphs in memory: loaded with their weights, changed, and saved."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
@@ -7,10 +7,10 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import onnx_file
-from modelrepo.generator.graphs.walk import MODEL_FILE, graphs
+from modelrepo.generator.graphs.walk import MODEL_FILE, graphs, inner_graphs
 from modelrepo.generator.specs.tensors import Array
 
-# A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, and no weight.
+# A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, not a weight.
 WEIGHT_ELEMENTS = 8
 DEFAULT_DOMAINS = ("", "ai.onnx")
 # The graph itself stays far below this; the rest of the 2 GiB of a protobuf message is for weights.
@@ -24,9 +24,9 @@ EXTERNAL_BYTES = 1 << 10
 def load(path: Path) -> Any:
     """Return the ``onnx.ModelProto`` at ``path`` with its external data in it.
 
-    Every node and every tensor has a name of its own, always the same for the same file: exporters leave out those of
-    nodes, which are kept by name, and the graphs of one If may use the same names for different tensors. Initializers
-    are no inputs: the passes change the types of one and forget the other.
+    Every node and every tensor gets a name of its own, always the same for the same file: exporters leave out the names
+    of nodes, and the graphs of one If may use the same names for different tensors. Initializers are taken out of the
+    inputs: onnx's passes change the type of one and forget the other.
     """
     import onnx
 
@@ -37,8 +37,23 @@ def load(path: Path) -> Any:
     return model
 
 
+def save(model: Any, folder: Path) -> tuple[Path, ...]:
+    """Write ``folder/model.onnx`` and return the files written: two if the weights don't fit into one message."""
+    import onnx
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MODEL_FILE
+    if sum(map(tensor_bytes, tensors(model))) <= onnx_file.PROTOBUF_LIMIT - ROOM_FOR_GRAPH:
+        path.write_bytes(model.SerializeToString())
+        return (path,)
+    data = path.with_name(path.name + ".data")
+    onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=EXTERNAL_BYTES)
+    onnx.load_external_data_for_model(model, str(folder))  # saving took the weights out of the model
+    return path, data
+
+
 def close(model: Any) -> None:
-    """Take initializers out of the inputs, where IR 3 and older list them all, and later ones the optional inputs."""
+    """Take initializers out of the inputs: IR 3 and older list all of them, later ones those that are optional."""
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initializers]
     if len(inputs) < len(model.graph.input):
@@ -48,7 +63,7 @@ def close(model: Any) -> None:
 
 
 def name_nodes(model: Any) -> None:
-    """Give a name to each node that has none, or one that an earlier node has, by its operator and its place."""
+    """Name each node without a name, or with that of an earlier node, for its operator and its place."""
     taken: set[str] = set()
     nameless = []
     for node in nodes(model):
@@ -64,10 +79,10 @@ def name_nodes(model: Any) -> None:
 
 
 def name_tensors(model: Any) -> None:
-    """Give another name to each tensor of a graph within a node that is called as one of another graph."""
+    """Rename each tensor of a graph within a node if another graph has a tensor of that name."""
     taken = _defined(model.graph)
     for graph in graphs(model):
-        if graph is model.graph or not hasattr(graph, "initializer"):  # the names of functions are their own
+        if graph is model.graph or not hasattr(graph, "initializer"):  # functions have names of their own
             continue
         new = {}
         for name in _defined(graph):
@@ -79,51 +94,30 @@ def name_tensors(model: Any) -> None:
 
 
 def _defined(graph: Any) -> dict[str, None]:
-    """Return the names of the tensors that a graph itself has or makes, in their order."""
+    """Return the names of the tensors that a graph itself declares or computes, in order."""
     made = [name for node in graph.node for name in node.output if name]
     return dict.fromkeys([*(each.name for each in (*graph.input, *graph.initializer)), *made])
 
 
 def _rename(graph: Any, names: Mapping[str, str]) -> None:
-    """Rename tensors of a graph, also where graphs within it read them."""
+    """Rename tensors of a graph, including where graphs within it read them."""
     for declared in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         declared.name = names.get(declared.name, declared.name)
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-        for within in inner(node):
+        for within in inner_graphs(node):
             own = _defined(within)
             _rename(within, {old: new for old, new in names.items() if old not in own})
 
 
-def inner(node: Any) -> list[Any]:
-    """Return the graphs that are attributes of a node."""
-    single = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return [*single, *(graph for attribute in node.attribute for graph in attribute.graphs)]
-
-
-def save(model: Any, folder: Path) -> tuple[Path, ...]:
-    """Write ``folder/model.onnx`` and return the files that it took: two where the weights don't fit a message."""
-    import onnx
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / MODEL_FILE
-    if sum(map(tensor_bytes, tensors(model))) <= onnx_file.PROTOBUF_LIMIT - ROOM_FOR_GRAPH:
-        path.write_bytes(model.SerializeToString())
-        return (path,)
-    data = path.with_name(path.name + ".data")
-    onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=EXTERNAL_BYTES)
-    onnx.load_external_data_for_model(model, str(folder))  # writing took the weights out of the model
-    return path, data
-
-
 def opset_of(model: Any) -> int:
-    """Return the version of the default operator set; 0 where the model imports none."""
+    """Return the version of the default operator set; 0 if the model imports none."""
     return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), 0)
 
 
 def nodes(model: Any) -> Iterator[Any]:
-    """Yield every node of a model, also those of functions and of graphs within nodes."""
+    """Yield every node of a model, including those of functions and of graphs within nodes."""
     for graph in graphs(model):
         yield from graph.node
 
@@ -134,9 +128,9 @@ def tensors(model: Any) -> Iterator[Any]:
 
 
 def places(model: Any) -> dict[str, Any]:
-    """Return every TensorProto that a model computes with, by a name for where it stands.
+    """Return every TensorProto that a model computes with, by its place.
 
-    That is an initializer's own name, and "node.attribute" where a node holds it, as Constant does.
+    That is the name of an initializer, and "node.attribute" for a tensor that a node holds, as Constant does.
     """
     found = {}
     for graph in graphs(model):
@@ -150,7 +144,7 @@ def places(model: Any) -> dict[str, Any]:
 
 
 def weights(model: Any) -> list[Any]:
-    """Return the tensors of real numbers, of whatever float type, that have at least WEIGHT_ELEMENTS elements."""
+    """Return the tensors of real numbers, of any float type, that have at least WEIGHT_ELEMENTS elements."""
     return [tensor for tensor in tensors(model) if is_float(tensor.data_type) and elements(tensor) >= WEIGHT_ELEMENTS]
 
 
@@ -160,7 +154,7 @@ def weight_bytes(model: Any) -> int:
 
 
 def is_float(data_type: int) -> bool:
-    """Tell whether an element type of ONNX holds real numbers: FLOAT, DOUBLE, FLOAT16, BFLOAT16 or one of 8 bits."""
+    """Whether an element type of ONNX holds real numbers: FLOAT, DOUBLE, FLOAT16, BFLOAT16 or one of 8 bits."""
     import onnx
 
     return onnx.TensorProto.DataType.Name(data_type).startswith(("FLOAT", "DOUBLE", "BFLOAT"))
@@ -175,7 +169,7 @@ def elements(tensor: Any) -> int:
 
 
 def tensor_bytes(tensor: Any) -> int:
-    """Return how many bytes the elements of a TensorProto take, wherever they are kept; strings count as nothing."""
+    """Return how many bytes the elements of a TensorProto take, in the model or in a file beside it; 0 for strings."""
     import onnx
 
     if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
@@ -186,7 +180,7 @@ def tensor_bytes(tensor: Any) -> int:
 
 
 def set_values(tensor: Any, values: Array) -> None:
-    """Replace the values, and with them the type, of a TensorProto; its name stays."""
+    """Replace the values and the type of a TensorProto; keep its name."""
     import onnx
 
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
@@ -195,7 +189,7 @@ def set_values(tensor: Any, values: Array) -> None:
 def inferred(model: Any) -> Any:
     """Return the model with the type and shape of every tensor that ONNX can infer; ``model`` is used up.
 
-    Raises ConversionError where the types of the graph contradict each other.
+    Raises ConversionError if the types of the graph contradict each other.
     """
     import onnx
 
@@ -206,7 +200,7 @@ def inferred(model: Any) -> Any:
 
 
 def without_weights(model: Any, change: Callable[[Any], Any]) -> Any:
-    """Return what ``change`` makes of a model while its large initializers are inputs; ``model`` is used up.
+    """Return the model that ``change`` makes while the large initializers are inputs; ``model`` is used up.
 
     onnx's own passes copy the model several times: shape inference takes 0.1 s instead of 2.9 s for ViT-B/16's 346 MB.
     """
@@ -242,9 +236,9 @@ def element_types(model: Any) -> dict[str, int]:
 
 
 def retype(model: Any, old: int, new: int, values: Callable[[str, Any], Array]) -> None:
-    """Put the element type ``new`` in the place of ``old`` wherever a model names it.
+    """Replace the element type ``old`` by ``new`` everywhere in a model.
 
-    ``values`` gives the new values of a TensorProto, which is told with its place as in ``places``.
+    ``values`` returns the new values of a TensorProto, given its place, as in ``places``, and the tensor.
     """
     for place, tensor in places(model).items():
         if tensor.data_type == old:
@@ -262,7 +256,7 @@ def retype(model: Any, old: int, new: int, values: Callable[[str, Any], Array]) 
 
 
 def _tensor_type(declared: Any) -> Any:
-    """Return the type of the tensors in a TypeProto, also where they are those of a sequence or optional."""
+    """Return the tensor type in a TypeProto, also that of a sequence or an optional value."""
     kind = declared.WhichOneof("value")
-    inner = getattr(declared, kind) if kind in ("sequence_type", "optional_type") else None
-    return declared.tensor_type if inner is None else _tensor_type(inner.elem_type)
+    wrapper = getattr(declared, kind) if kind in ("sequence_type", "optional_type") else None
+    return declared.tensor_type if wrapper is None else _tensor_type(wrapper.elem_type)

@@ -1,4 +1,4 @@
-"""ONNX files: written without copies of the weights, read back for what they declare."""
+"""ONNX files: written without copies of the weights; read for the inputs and outputs that they declare."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ GRAPH_TAG, INITIALIZER_TAG, RAW_DATA_TAG = (number << 3 | 2 for number in (7, 5,
 
 
 def write(model: Any, path: Path) -> tuple[Path, ...]:
-    """Write an ``onnx_ir.Model`` to ``path`` and return the files it took: one, or two above 2 GB.
+    """Write an ``onnx_ir.Model`` to ``path`` and return the files written: one, or two above 2 GB.
 
-    The large initializers go from memory to disk one at a time. Building the whole message first, as ``onnx.save``
-    does, holds the weights three times and took 3.4 s instead of 0.2 s for AlexNet's 244 MB.
+    The large initializers go from memory to disk one at a time. ``onnx.save`` builds the whole message first, which
+    holds the weights three times and took 3.4 s instead of 0.2 s for AlexNet's 244 MB.
     """
     import onnx_ir
 
@@ -60,9 +60,9 @@ def _stream(model: Any, path: Path) -> None:
 
 
 def write_outline(model: Any, origin: Path, path: Path) -> None:
-    """Write an outline of the model at ``origin``, changed or not, to ``path``, with the weights that it left there.
+    """Write an outline of the model at ``origin``, changed or not, to ``path``, with its weights.
 
-    They go from file to file, one at a time: a message that holds them takes four times their size to write.
+    These go from file to file, one at a time: a message that holds them takes four times their size to write.
     """
     import onnx
 
@@ -93,7 +93,7 @@ def write_outline(model: Any, origin: Path, path: Path) -> None:
 
 
 def _tensor_header(tensor: Any, name: str) -> bytes:
-    """Return everything of a GraphProto.initializer field that comes before the bytes of its raw_data."""
+    """Return the part of a GraphProto.initializer field before the bytes of its raw_data."""
     import onnx
 
     fields = onnx.TensorProto(name=name, dims=tensor.shape.numpy(), data_type=tensor.dtype.value).SerializeToString()
@@ -107,7 +107,7 @@ def _write_raw(tensor: Any, file: BinaryIO) -> None:
     content = memoryview(array.reshape(-1).view("uint8")) if in_place else tensor.tobytes()
     written = file.write(content)
     if written != tensor.nbytes:
-        raise ValueError(f"{tensor.name} has {written} bytes where {tensor.nbytes} were announced")
+        raise ValueError(f"{tensor.name} has {written} bytes instead of {tensor.nbytes}")
 
 
 def _varint(number: int) -> bytes:
@@ -121,7 +121,7 @@ def _varint(number: int) -> bytes:
 
 
 def rename_dims(model: Any, inputs: Sequence[TensorSpec]) -> None:
-    """Call the symbolic dimensions of an ``onnx_ir.Model`` as its inputs do, wherever they stand."""
+    """Rename the symbolic dimensions of an ``onnx_ir.Model`` as ``inputs`` name them, in all its tensors."""
     import onnx_ir
 
     names = {
@@ -151,12 +151,12 @@ def read_signature(graph: Any) -> Signature:
 
 
 def signature_of(path: Path, known: Sequence[TensorSpec]) -> Signature:
-    """Return what the ONNX model at ``path`` takes and gives; an input may have the values that a ``known`` one has."""
+    """Return the signature of the ONNX file at ``path``; its inputs get the domains and sizes of the ``known`` ones."""
     return known_signature(outline.read(path).graph, known)
 
 
 def known_signature(graph: Any, known: Sequence[TensorSpec]) -> Signature:
-    """Return what a GraphProto declares; an input may have the values and sizes that a ``known`` one has."""
+    """Return the signature of a GraphProto; its inputs get the domains and sizes of the ``known`` ones."""
     read = read_signature(graph)
     by_name = {spec.name: spec for spec in known}
     inputs = tuple(

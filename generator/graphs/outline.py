@@ -1,11 +1,11 @@
-"""An ONNX model without its weights: what a file declares, read without loading what makes it large."""
+"""An ONNX model without its weights: a file read without loading the tensors that make it large."""
 
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Weights at least this large are left in the file; what shapes are made of is smaller.
+# Weights at least this large are left in the file; tensors that shapes are computed from are smaller.
 LEFT_BYTES = 1 << 10
 # Wire types of protobuf (protobuf.dev/programming-guides/encoding), and the sizes of those that have one.
 VARINT, DELIMITED, SIZES = 0, 2, {1: 8, 5: 4}
@@ -14,10 +14,10 @@ GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 
 
 def read(path: Path) -> Any:
-    """Return the ``onnx.ModelProto`` at ``path``, its large initializers being external data in that same file.
+    """Return the ``onnx.ModelProto`` at ``path``, its large initializers as external data in that same file.
 
-    So it is complete for whoever finds the file beside it, and takes no more memory than the graph. Raises protobuf's
-    DecodeError for what is no ONNX model, or a truncated one.
+    It is complete as long as the file lies beside it, and takes no more memory than the graph. Raises protobuf's
+    DecodeError for a file that is not an ONNX model, or is truncated.
     """
     from google.protobuf.message import DecodeError
 
@@ -26,11 +26,11 @@ def read(path: Path) -> Any:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return _read(content, path.name)
         except (ValueError, LookupError) as error:  # it is empty, or ends within a field
-            raise DecodeError(f"{path} is no ONNX model, or a truncated one") from error
+            raise DecodeError(f"{path} is not an ONNX model, or is truncated") from error
 
 
 def in_own_file(tensor: Any, path: Path) -> bool:
-    """Tell whether ``read`` left this initializer of the model at ``path`` where it was."""
+    """Whether ``read`` left this initializer of the model at ``path`` in the file."""
     return any(entry.key == "location" and entry.value == path.name for entry in tensor.external_data)
 
 
@@ -54,7 +54,7 @@ def _read(content: mmap.mmap, name: str) -> Any:
 
 
 def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
-    """Return the TensorProto there; its raw data, if it has some, stays where it is in the file of that name."""
+    """Return the TensorProto between two places; its raw data, if any, stays in the file of that name."""
     import onnx
 
     fields, raw = bytearray(), (0, 0)
@@ -73,7 +73,7 @@ def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
 
 
 def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the fields of a message: their number, and where the field, its value and what comes after it start."""
+    """Yield the fields of a message: number, start of the field, start of its value, and end."""
     while start < end:
         tag, value = _varint(content, start)
         number, kind = tag >> 3, tag & 7
@@ -91,7 +91,7 @@ def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int
 
 
 def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
-    """Return the number that starts there, and where the next thing does."""
+    """Return the number that starts at a place, and the place after it."""
     number = shift = 0
     while True:
         byte = content[at]

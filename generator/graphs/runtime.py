@@ -1,4 +1,4 @@
-"""Running ONNX models in this process, on the CPU."""
+"""ONNX models run by ONNX Runtime in this process, on the CPU."""
 
 import re
 from collections.abc import Callable
@@ -10,63 +10,34 @@ from modelrepo.generator.errors import ConversionError, VerificationError, first
 from modelrepo.generator.graphs import outline
 from modelrepo.generator.specs.tensors import Arrays
 
-
-class Runner:
-    """Answers named inputs as the graph says, unoptimized, and raises InputRefused where it does not answer.
-
-    ONNX Runtime's own error is the cause of that. ConversionError where it does not open the file. A file that is
-    ``mapped`` must not change: a user's own may.
-    """
-
-    def __init__(self, path: Path, *, mapped: bool = False) -> None:
-        self._session = cache(lambda: open_file(path, path, optimized=False, mapped=mapped))
-
-    def __call__(self, arrays: Arrays) -> dict[str, Any]:
-        """Return what the file answers to named inputs."""
-        session = self._session()
-        names = [output.name for output in session.get_outputs()]
-        try:
-            return dict(zip(names, session.run(names, dict(arrays)), strict=True))
-        except Exception as error:  # ONNX Runtime's errors share no class but Exception
-            raise refused(arrays, reason(error)) from error
-
-
-def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
-    """Open an ONNX file in ONNX Runtime; ConversionError with its reason, which names ``origin``."""
-    try:
-        return open_session(path, optimized=optimized, mapped=mapped)
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
-        raise ConversionError(f"ONNX Runtime can't open {origin}: {reason(error)}") from error
-
-
-# From here on copies of the weights matter; ONNX Runtime reads the whole file, copies each of them, and packs most.
+# From this size on, copies of the weights matter: ONNX Runtime reads the whole file, copies all, and packs most.
 LARGE_BYTES = 100 << 20
-# Optimizations that multiply the weights of a convolution by what comes after it, and keep both while they do.
+# Optimizations that multiply the weights of a convolution by the factors after it, and hold both in the meantime.
 COPYING = ("ConvAddFusion", "ConvBNFusion", "ConvMulFusion")
-# What ONNX Runtime puts before some of its reasons: the file, or a line of its own source and the function it is in.
+# Beginnings of some of ONNX Runtime's reasons: the file, or a line of its own source code with its function.
 LOADING = re.compile(r"^Load model from .*? failed:\s*")
 SOURCE_LINE = re.compile(r"^(?:/onnxruntime_src/\S+:\d+ \S.*?\)(?: const)?|\w+\.(?:cc|h):\d+ \w+) ")
 
 
 def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
-    """Open an ONNX model on the CPU, with every graph optimization or with none; raises whatever ONNX Runtime does.
+    """Open an ONNX model on the CPU, with every graph optimization or with none; raises any error of ONNX Runtime.
 
-    With ``mapped`` the weights of a large model stay in its files, which must not change as long as it is open, and
-    optimizations that copy them are left out.
+    With ``mapped`` the weights of a large model stay in its files, which must not change while it is open, and
+    optimizations that copy weights are left out.
     """
     import onnxruntime
 
     level = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its errors are raised, too
+    options.log_severity_level = 4  # its errors are raised as well
     model: str | bytes = str(path)
     left_out: tuple[str, ...] = ()
     if sum(file.stat().st_size for file in path.parent.rglob("*")) >= LARGE_BYTES:
-        options.enable_cpu_mem_arena = False  # it keeps what a batch was computed with
+        options.enable_cpu_mem_arena = False  # it keeps the memory that a batch was computed in
         if mapped:
             model = outline.read(path).SerializeToString()
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-            options.add_session_config_entry("session.disable_prepacking", "1")  # what is packed is a copy
+            options.add_session_config_entry("session.disable_prepacking", "1")  # packed weights are copies
             # Above this level the weights of convolutions are reordered.
             options.graph_optimization_level = level.ORT_ENABLE_EXTENDED
             left_out = COPYING
@@ -77,18 +48,19 @@ def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) ->
     )
 
 
-def reason(error: Exception) -> str:
-    """Return the first line of one of ONNX Runtime's errors, without its codes."""
-    first = first_line(error)
-    told = first.rpartition("Status Message: ")[2].rpartition(" : ")[2].rpartition(" was false. ")[2]
-    return SOURCE_LINE.sub("", LOADING.sub("", told)).rstrip(" .")
+def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool = False) -> Any:
+    """Open an ONNX file in ONNX Runtime; ConversionError with its reason and the name ``origin`` if it fails."""
+    try:
+        return open_session(path, optimized=optimized, mapped=mapped)
+    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+        raise ConversionError(f"ONNX Runtime can't open {origin}: {reason(error)}") from error
 
 
 def open_model(path: Path, *, mapped: bool = False) -> Callable[[Arrays], dict[str, Any]]:
     """Open an ONNX model on the CPU and return a function that answers named inputs with named outputs.
 
     ``mapped`` is as in ``open_session``. Both raise VerificationError with ONNX Runtime's reason: a model that does not
-    run here is not proven.
+    run here can't be verified.
     """
     try:
         session = open_session(path, mapped=mapped)
@@ -104,3 +76,30 @@ def open_model(path: Path, *, mapped: bool = False) -> Callable[[Arrays], dict[s
             raise VerificationError(f"the converted model fails on {shapes}: {error}") from error
 
     return run
+
+
+class Runner:
+    """A function that runs an ONNX file as it is written, without optimizations; the file is opened at the first call.
+
+    Raises InputRefused, caused by ONNX Runtime's own error, if the model fails on its inputs, and ConversionError if
+    the file can't be opened. A ``mapped`` file must not change, so a user's own file is not mapped.
+    """
+
+    def __init__(self, path: Path, *, mapped: bool = False) -> None:
+        self._session = cache(lambda: open_file(path, path, optimized=False, mapped=mapped))
+
+    def __call__(self, arrays: Arrays) -> dict[str, Any]:
+        """Return the named outputs for named inputs."""
+        session = self._session()
+        names = [output.name for output in session.get_outputs()]
+        try:
+            return dict(zip(names, session.run(names, dict(arrays)), strict=True))
+        except Exception as error:  # ONNX Runtime's errors share no class but Exception
+            raise refused(arrays, reason(error)) from error
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of one of ONNX Runtime's errors, without its codes."""
+    line = first_line(error)
+    text = line.rpartition("Status Message: ")[2].rpartition(" : ")[2].rpartition(" was false. ")[2]
+    return SOURCE_LINE.sub("", LOADING.sub("", text)).rstrip(" .")

@@ -1,4 +1,4 @@
-"""Reading the values inside an ONNX graph."""
+"""The values of the tensors inside an ONNX graph."""
 
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
@@ -8,15 +8,15 @@ from typing import Any
 from modelrepo.generator.graphs import outline, runtime
 from modelrepo.generator.specs.tensors import Array, Arrays
 
-# What numpy can hold, as ONNX Runtime calls it: it hands out no BF16.
+# The float types that numpy can hold, by ONNX Runtime's names; it does not return BF16.
 FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
 def tapped(path: Path, inputs: Iterable[Arrays], only: Collection[str] | None = None) -> Iterator[dict[str, Array]]:
-    """Run the ONNX model at ``path`` as it is written, on the CPU, and yield per input its tensors of floats by name.
+    """Run the ONNX model at ``path`` as it is written, on the CPU, and yield the float tensors of each run by name.
 
-    These are its inputs, outputs and what nodes of its main graph give, or those in ``only``. For the length of the
-    runs a second model file lies beside the first, whose weights it shares.
+    These are its inputs, its outputs and the outputs of the nodes of its main graph, or those in ``only``. During the
+    runs a second model file lies beside the first and shares its weights.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tapped") as file:
         file.write(_with_all_outputs(path, only).SerializeToString())
@@ -29,7 +29,7 @@ def tapped(path: Path, inputs: Iterable[Arrays], only: Collection[str] | None = 
 
 
 def _with_all_outputs(path: Path, only: Collection[str] | None) -> Any:
-    """Return the model with what its nodes give as outputs; ONNX Runtime infers their types."""
+    """Return the model with the outputs of its nodes as outputs; ONNX Runtime infers their types."""
     import onnx
 
     model = outline.read(path)

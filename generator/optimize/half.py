@@ -6,7 +6,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
-from modelrepo.generator.graphs.walk import graphs
+from modelrepo.generator.graphs.walk import graphs, inner_graphs
 from modelrepo.generator.optimize import made
 
 # Operators that move values and change none: there is nothing to gain from keeping one precise.
@@ -177,7 +177,7 @@ def _sort(main: Any) -> None:
 def _read(node: Any) -> list[str]:
     """Return what a node reads, and what the graphs within it read."""
     names = list(node.input)
-    for inner in edit.inner(node):
+    for inner in inner_graphs(node):
         names += [value.name for value in inner.output]
         for each in inner.node:
             names += _read(each)

@@ -10,7 +10,7 @@ from modelrepo.generator.graphs import edit
 from modelrepo.generator.optimize import made
 from modelrepo.generator.optimize.silence import silent
 from modelrepo.generator.specs.artifacts import Export
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import SIMPLIFY, need
 
 CONTRIB = "com.microsoft"
 # ONNX Runtime's fusions for BERT and its like find those of vision transformers, too.
@@ -25,7 +25,7 @@ def simplified(export: Export, folder: Path, *, for_tensorrt: bool) -> tuple[Exp
     ONNX Runtime has (1.19.2, 1.24.4 and 1.28.0 were seen to open a ViT-B/16 with them). Raises ConversionError where
     one of the two fails, or the outcome is not valid.
     """
-    need("onnxslim", extra="simplify")
+    need("onnxslim", SIMPLIFY)
     model = edit.load(export.path)
     outputs = [_copy(value) for value in model.graph.output]
     before, tensors_before = _operators(model), len(model.graph.initializer)

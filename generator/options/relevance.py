@@ -29,9 +29,9 @@ def idle(choice: Choice, options: Options) -> set[str]:
 
 def idle_for_source(options: Options) -> set[str]:
     """Return the fields of ``options`` that have no effect on models of this source."""
-    others = {option for source in sources.SOURCES.values() for option in source.OPTIONS}
+    others = {option for source in sources.SOURCES.values() for option in source.options}
     source, _ = sources.find(options.model)
-    return others - {*source.OPTIONS}
+    return others - {*source.options}
 
 
 def applies_to(name: str) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def applies_to(name: str) -> tuple[str, ...]:
 
 
 def _applies_to(name: str) -> Iterator[str]:
-    yield from (scheme for scheme, source in sources.SOURCES.items() if name in source.OPTIONS)
+    yield from (scheme for scheme, source in sources.SOURCES.items() if name in source.options)
     yield from (backend for backend, row in BACKENDS.items() if name in row.options)
     if name in CALIBRATED:
         yield from (precision for precision in RECIPES if recipe_of(precision).CALIBRATED)

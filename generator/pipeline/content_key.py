@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from modelrepo.generator import sources
+from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.backends.backend import Form
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.export import EXPORTERS
 from modelrepo.generator.optimize import recipe_of
@@ -53,10 +56,10 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
     written = _plain({field: value for field, value in asdict(options).items() if field not in ignored})
     packages = {
         *ALWAYS,
-        *source.PACKAGES,
+        *source.packages,
         *(recipe.PACKAGES if recipe else ()),
         *(SIMPLIFYING if options.simplify else ()),
-        *(package for framework in source.FRAMEWORKS for package in EXPORTERS[framework].PACKAGES),
+        *_exporting(source.frameworks, BACKENDS[choice.backend].form),
     }
     tools = {package: version for package in sorted(packages) if (version := version_of(package))}
     tools |= recipe.TOOLS if recipe else {}
@@ -73,6 +76,12 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
     document = {"name": name, "choice": str(choice), "options": counted, "tools": tools, "contents": contents}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     return ContentKey(digest, written, tools)
+
+
+def _exporting(frameworks: Iterable[str], form: Form) -> set[str]:
+    """Return the distributions that export models of these frameworks to a form."""
+    exporters = [EXPORTERS.get((framework, form.name)) for framework in frameworks]
+    return {package for exporter in exporters if exporter for package in exporter.packages}
 
 
 def _calibration_digest(calibration: Calibration) -> dict[str, str] | str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from modelrepo.generator import sources
 from modelrepo.generator.backends.backend import Form
 from modelrepo.generator.errors import VerificationError
-from modelrepo.generator.export import EXPORTERS
+from modelrepo.generator.export import exporter_of
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Export
@@ -34,7 +34,7 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
     options = job.options
     with progress.step("export", f"exporting to {form.title}") as step:
-        export = EXPORTERS[source.framework].export(source, folder, options)
+        export = exporter_of(source.framework, form.name).export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.sources import SOURCES
-from modelrepo.generator.system.extras import EXTRAS
+from modelrepo.generator.system.extras import Extra
 
 WILDCARDS = "*?["
 
@@ -23,14 +23,14 @@ class Entry:
     scheme: str
     form: str
     summary: str
-    extras: tuple[str, ...]
+    extras: tuple[Extra, ...]
     missing: tuple[str, ...]
     names: tuple[str, ...]
 
     @property
     def install(self) -> str:
         """The line that installs what is missing; empty where nothing is."""
-        return f"pip install 'modelrepo[{self.extras[0]}]'" if self.missing else ""
+        return f"pip install 'modelrepo[{self.extras[0].name}]'" if self.missing else ""
 
     def matching(self, pattern: str) -> tuple[str, ...]:
         """Return the references that fit a pattern, as `generate --model` takes them."""
@@ -50,14 +50,9 @@ def read(schemes: Iterable[str]) -> tuple[Entry, ...]:
     return tuple(_entry(scheme) for scheme in schemes)
 
 
-def extras_of(scheme: str) -> tuple[str, ...]:
-    """Return the extras that a source needs, any one of them: that called like it, or those of its frameworks."""
-    return (scheme,) if scheme in EXTRAS else tuple(each for each in SOURCES[scheme].FRAMEWORKS if each in EXTRAS)
-
-
-def missing(extra: str) -> tuple[str, ...]:
+def missing(extra: Extra) -> tuple[str, ...]:
     """Return the packages of an extra that are not installed."""
-    return tuple(module for module in EXTRAS[extra].modules if find_spec(module) is None)
+    return tuple(module for module in extra.modules if find_spec(module) is None)
 
 
 def unmatched(pattern: str, entries: Iterable[Entry]) -> SourceError:
@@ -70,7 +65,6 @@ def unmatched(pattern: str, entries: Iterable[Entry]) -> SourceError:
 
 def _entry(scheme: str) -> Entry:
     source = SOURCES[scheme]
-    extras = extras_of(scheme)
-    lacking = [missing(extra) for extra in extras]
+    lacking = [missing(extra) for extra in source.extras]
     absent = lacking[0] if lacking and all(lacking) else ()
-    return Entry(scheme, source.FORM, source.SUMMARY, extras, absent, () if absent else source.known())
+    return Entry(scheme, source.form, source.summary, source.extras, absent, () if absent else source.known())

@@ -1,4 +1,4 @@
-"""A loaded source model, whatever framework it comes from."""
+"""The dimensions of a source model's inputs that the user makes dynamic: `--dynamic`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,10 +8,10 @@ from modelrepo.generator.specs.tensors import TensorSpec
 
 
 def with_dynamic(inputs: tuple[TensorSpec, ...], dynamic: Mapping[str, Mapping[int, str]]) -> tuple[TensorSpec, ...]:
-    """Return inputs with the dimensions that the user calls dynamic, in place of those that a source guessed.
+    """Return inputs with the dimensions that the user makes dynamic, instead of those that a source guessed.
 
-    A dimension that had a size keeps it among its ``sizes``, with two smaller and larger ones. Raises OptionError for
-    an input or an axis that is not there.
+    A dimension that had a size keeps it in its ``sizes``, with a larger and a smaller one. Raises OptionError for an
+    input or an axis that does not exist.
     """
     if not dynamic:
         return inputs

@@ -11,26 +11,18 @@ from typing import Any
 from modelrepo.generator.errors import OptionError, SourceError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats, pytorch
-from modelrepo.generator.sources.by_path import default_name as default_name
-from modelrepo.generator.sources.by_path import known as known
-from modelrepo.generator.sources.by_path import names_file as names_file
-from modelrepo.generator.sources.by_path import path_of
 from modelrepo.generator.sources.pytorch import expressions, state_dict, training
 from modelrepo.generator.sources.pytorch.arguments import BATCH
+from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import DTYPES, TensorSpec, unknown_domain
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.system.quiet import quiet
 
-FORM = "torch:FILE.pt2"
-SUMMARY = "programs of torch.export, with the dynamic shapes they were exported with"
-FRAMEWORKS = ("torch",)
-PACKAGES = ("torch",)
-OPTIONS = ("opset", "exporter", "trust_source")
 # What a dimension without bounds is tried with.
 SIZES = (1, 2, 3)
 # torch.export calls 2 the smallest size of a dimension that it has no other bound for.
@@ -64,7 +56,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     for one that holds pickles of code, unless these are trusted.
     """
     check(name, options)
-    need("torch", extra="torch")
+    need("torch", TORCH)
     path = path_of(name)
     reference = f"torch:{path.name}"
     memory.check(path.stat().st_size, reference)
@@ -249,3 +241,16 @@ def _calls(program: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         if schema is not None:
             names = [argument.name for argument in schema.arguments]
             yield schema.name.partition("::")[2], {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+
+
+SOURCE = file_source(
+    form="torch:FILE.pt2",
+    summary="programs of torch.export, with the dynamic shapes they were exported with",
+    frameworks=("torch",),
+    load=load,
+    check=check,
+    files=files,
+    options=("opset", "exporter", "trust_source"),
+    packages=("torch",),
+    extras=(TORCH,),
+)

@@ -12,10 +12,7 @@ from zipfile import ZipFile, is_zipfile
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats, tensorflow
-from modelrepo.generator.sources.by_path import default_name as default_name
-from modelrepo.generator.sources.by_path import known as known
-from modelrepo.generator.sources.by_path import names_file as names_file
-from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.sources.tensorflow import IN_CODE, cause
 from modelrepo.generator.sources.tensorflow.layers import keras_source
 from modelrepo.generator.specs.artifacts import Weights
@@ -23,14 +20,9 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
-from modelrepo.generator.system.extras import require
+from modelrepo.generator.system.extras import TENSORFLOW, require
 from modelrepo.generator.system.quiet import quiet
 
-FORM = "keras:FILE"
-SUMMARY = "Keras models, .keras or .h5"
-FRAMEWORKS = ("tensorflow",)
-PACKAGES = ("keras",)
-OPTIONS = ("input_shape", "dynamic", "opset", "trust_source")
 # What names of HDF5 files end in: Keras tells by that how to read them.
 HDF5 = (".h5", ".hdf5")
 # Weights are read in parts of about so many bytes.
@@ -50,7 +42,7 @@ def files(name: str) -> tuple[Path, ...]:
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless ``name`` is a Keras file and what reads it is installed."""
     files(name)
-    require("tensorflow")
+    require(TENSORFLOW)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -161,3 +153,16 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
             "Load it where that is defined: --model python:MODULE:FACTORY, where FACTORY returns the loaded model",
         )
     return SourceError(f"{path} can't be loaded: {cause(error)}", IN_CODE)
+
+
+SOURCE = file_source(
+    form="keras:FILE",
+    summary="Keras models, .keras or .h5",
+    frameworks=("tensorflow",),
+    load=load,
+    check=check,
+    files=files,
+    options=("input_shape", "dynamic", "opset", "trust_source"),
+    packages=("keras",),
+    extras=(TENSORFLOW,),
+)

@@ -12,10 +12,7 @@ from modelrepo.generator.graphs.runtime import Runner
 from modelrepo.generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats
-from modelrepo.generator.sources.by_path import default_name as default_name
-from modelrepo.generator.sources.by_path import known as known
-from modelrepo.generator.sources.by_path import names_file as names_file
-from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
@@ -23,11 +20,6 @@ from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
 
-FORM = "onnx:FILE"
-SUMMARY = "ONNX files, served as they are"
-FRAMEWORKS = ("onnx",)
-PACKAGES = ("onnx", "onnxruntime")
-OPTIONS = ("make_batch_dynamic",)
 BESIDE = "Put the file there, or save the model again with its weights beside it"
 SHOWN = 255  # characters of a name: no file has more
 
@@ -190,3 +182,15 @@ def _external_file(path: Path, location: str) -> Path:
     if inside == PurePosixPath(MODEL_FILE):
         raise SourceError(f"{path} keeps weights in {location}, the name that Triton gives the model")
     return file
+
+
+SOURCE = file_source(
+    form="onnx:FILE",
+    summary="ONNX files, served as they are",
+    frameworks=("onnx",),
+    load=load,
+    check=check,
+    files=files,
+    options=("make_batch_dynamic",),
+    packages=("onnx", "onnxruntime"),
+)

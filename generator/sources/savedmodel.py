@@ -7,9 +7,7 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats
-from modelrepo.generator.sources.by_path import known as known
-from modelrepo.generator.sources.by_path import names_file as names_file
-from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.sources.tensorflow import IN_CODE, cause, tensorflow
 from modelrepo.generator.sources.tensorflow.declared import declared_from
 from modelrepo.generator.sources.tensorflow.function import function_source
@@ -18,14 +16,9 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
-from modelrepo.generator.system.extras import require
+from modelrepo.generator.system.extras import TENSORFLOW, require
 from modelrepo.generator.system.quiet import quiet
 
-FORM = "savedmodel:FOLDER"
-SUMMARY = "TensorFlow SavedModels"
-FRAMEWORKS = ("tensorflow",)
-PACKAGES: tuple[str, ...] = ()
-OPTIONS = ("input_shape", "dynamic", "opset", "signature")
 DEFAULT = "serving_default"
 # What TensorFlow adds to every SavedModel for itself.
 INTERNAL = "__saved_model_"
@@ -53,7 +46,7 @@ def files(name: str) -> tuple[Path, ...]:
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless ``name`` is a SavedModel and what reads it is installed."""
     files(name)
-    require("tensorflow")
+    require(TENSORFLOW)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -120,3 +113,16 @@ def _chosen(reference: str, signatures: Mapping[str, Any], wanted: str) -> str:
             f"Choose one with --signature: {', '.join(sorted(names))}",
         )
     return wanted or (DEFAULT if DEFAULT in names else names[0])
+
+
+SOURCE = file_source(
+    form="savedmodel:FOLDER",
+    summary="TensorFlow SavedModels",
+    frameworks=("tensorflow",),
+    load=load,
+    check=check,
+    files=files,
+    default_name=default_name,
+    options=("input_shape", "dynamic", "opset", "signature"),
+    extras=(TENSORFLOW,),
+)

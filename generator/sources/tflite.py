@@ -9,10 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, refused
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats
-from modelrepo.generator.sources.by_path import default_name as default_name
-from modelrepo.generator.sources.by_path import known as known
-from modelrepo.generator.sources.by_path import names_file as names_file
-from modelrepo.generator.sources.by_path import path_of
+from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.sources.tensorflow import cause, lite
 from modelrepo.generator.sources.tensorflow.declared import (
     COUNTED,
@@ -30,13 +27,8 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays, TensorSpec, unknown_domain
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
-from modelrepo.generator.system.extras import require
+from modelrepo.generator.system.extras import TENSORFLOW, require
 
-FORM = "tflite:FILE"
-SUMMARY = "TensorFlow Lite models"
-FRAMEWORKS = ("tensorflow",)
-PACKAGES: tuple[str, ...] = ("ai-edge-litert",)
-OPTIONS = ("input_shape", "dynamic", "opset")
 # What a file takes whose weights are not float32 alone, as a multiple of its size: the interpreter holds halves as
 # float32, as the ONNX file does; and what is quantized a second time, for XNNPACK. See benchmarks/README.md.
 TIMES_THE_FILE = 6.0
@@ -67,7 +59,7 @@ def files(name: str) -> tuple[Path, ...]:
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless ``name`` is a TensorFlow Lite file and what reads it is installed."""
     files(name)
-    require("tensorflow")
+    require(TENSORFLOW)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -168,3 +160,16 @@ def _runner(
             raise refused(arrays, cause(error)) from error
 
     return run
+
+
+SOURCE = file_source(
+    form="tflite:FILE",
+    summary="TensorFlow Lite models",
+    frameworks=("tensorflow",),
+    load=load,
+    check=check,
+    files=files,
+    options=("input_shape", "dynamic", "opset"),
+    packages=("ai-edge-litert",),
+    extras=(TENSORFLOW,),
+)

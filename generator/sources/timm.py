@@ -10,30 +10,22 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.hf import hub
 from modelrepo.generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
+from modelrepo.generator.sources.source import Source
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system.digests import sha256_of
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TORCH, Extra, need
 from modelrepo.generator.system.quiet import quiet
 
-FORM = "timm:NAME, or timm:NAME.TAG"
-SUMMARY = "timm's image models; a tag names a set of their weights"
-FRAMEWORKS = ("torch",)
-PACKAGES = ("timm",)
-OPTIONS = ("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source")
+TIMM = Extra("timm", ("timm", *TORCH.modules))
 INPUT = "input"
 AXES = ("channels", "height", "width")
 # The files that timm looks for in a repository of the hub, in its order.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 # How timm prepares an image in the only way that clients know: the shorter side resized, the centre cut out.
 CENTER = "center"
-
-
-def names_file(name: str) -> bool:
-    """Return False: models are named."""
-    return False
 
 
 def default_name(name: str) -> str:
@@ -43,13 +35,13 @@ def default_name(name: str) -> str:
 
 def known() -> tuple[str, ...]:
     """Return the names of timm's architectures, and of those with each tag that there are weights for."""
-    timm = need("timm", extra="timm")
+    timm = need("timm", TIMM)
     return tuple(sorted({*timm.list_models(), *timm.list_models(pretrained=True)}))
 
 
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless timm has an architecture of that name, and weights for it where they are wanted."""
-    timm = need("timm", extra="timm")
+    timm = need("timm", TIMM)
     architecture, _, tag = name.partition(".")
     names = timm.list_models()  # without those that have another name now
     if architecture not in names:
@@ -65,11 +57,6 @@ def check(name: str, options: Options) -> None:
         )
 
 
-def files(name: str) -> tuple[Path, ...]:
-    """Return none: the architecture is code, and weights are an option."""
-    return ()
-
-
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the model in evaluation mode.
 
@@ -78,7 +65,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     SourceError for an unknown name, unusable weights and a size that the network does not take.
     """
     check(name, options)
-    timm = need("timm", extra="timm")
+    timm = need("timm", TIMM)
     reference = f"timm:{name}"
     asked = pictures.asked_shape(options.input_shape, (INPUT,), AXES, "a timm model", any_channels=True)
     config = timm.get_pretrained_cfg(name)
@@ -114,7 +101,7 @@ def _arguments(config: Any, asked: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _architecture(reference: str, name: str, classes: int, arguments: Mapping[str, Any]) -> pretrained.Architecture:
-    timm = need("timm", extra="timm")
+    timm = need("timm", TIMM)
 
     def build(classes: int) -> Any:
         try:
@@ -142,7 +129,7 @@ def _published(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Weights]:
     What lies in the hub's cache is used as it is, without a question to the hub, which takes half a minute where there
     is no network. Raises Absent where they can't be had, and SourceError where they can't be read.
     """
-    timm = need("timm", extra="timm")
+    timm = need("timm", TIMM)
     config = timm.get_pretrained_cfg(name)
     file = _cached(config)
     overlay = {"pretrained_cfg_overlay": {"file": str(file)}} if file and not config.custom_load else {}
@@ -229,3 +216,17 @@ def _preprocess(config: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict
         mean=config["mean"],
         std=config["std"],
     ), ""
+
+
+SOURCE = Source(
+    form="timm:NAME, or timm:NAME.TAG",
+    summary="timm's image models; a tag names a set of their weights",
+    frameworks=("torch",),
+    load=load,
+    check=check,
+    known=known,
+    default_name=default_name,
+    options=("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source"),
+    packages=("timm",),
+    extras=(TIMM,),
+)

@@ -7,25 +7,17 @@ from typing import Any
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats, pytorch
-from modelrepo.generator.sources.by_path import default_name as default_name
-from modelrepo.generator.sources.by_path import known as known
-from modelrepo.generator.sources.by_path import names_file as names_file
-from modelrepo.generator.sources.by_path import path_of
 from modelrepo.generator.sources.pytorch import training
 from modelrepo.generator.sources.pytorch.arguments import Forward, Parameter, call_with, inputs_of, opened
+from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.system.quiet import quiet, unheard
 
-FORM = "torchscript:FILE.pt"
-SUMMARY = "TorchScript files; they hold no shapes, so --input-shape gives an example of each input"
-FRAMEWORKS = ("torch",)
-PACKAGES = ("torch", "torchvision")
-OPTIONS = ("input_shape", "dynamic", "opset", "exporter")
 REMEDY = "Call model.eval() before torch.jit.trace or torch.jit.script, and save it again"
 # Types of parameters that an example can be made of.
 TENSORS = ("Tensor", "Optional[Tensor]")
@@ -50,7 +42,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     and for operators that were recorded in training mode.
     """
     (path,) = files(name)
-    need("torch", extra="torch")
+    need("torch", TORCH)
     reference = f"torchscript:{path.name}"
     memory.check(path.stat().st_size, reference)
     module = _read(path)
@@ -78,7 +70,7 @@ def _read(path: Path) -> Any:
             except RuntimeError as error:
                 if "torchvision::" not in str(error):
                     raise
-                need("torchvision", extra="torch")  # brings operators, such as that of detection models
+                need("torchvision", TORCH)  # brings operators, such as that of detection models
                 return torch.jit.load(path, map_location="cpu")
     except Exception as error:  # torch has no errors of its own for files
         raise SourceError(
@@ -132,3 +124,16 @@ def _calls(block: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 if value.node().kind() == "prim::Constant"
             },
         )
+
+
+SOURCE = file_source(
+    form="torchscript:FILE.pt",
+    summary="TorchScript files; they hold no shapes, so --input-shape gives an example of each input",
+    frameworks=("torch",),
+    load=load,
+    check=check,
+    files=files,
+    options=("input_shape", "dynamic", "opset", "exporter"),
+    packages=("torch", "torchvision"),
+    extras=(TORCH,),
+)

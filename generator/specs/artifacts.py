@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.tensors import Signature
 
+# A form that a source model is exported in, and that backends are made from.
+ONNX = "onnx"
+
 
 @dataclass(frozen=True)
 class Weights:

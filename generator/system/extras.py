@@ -1,4 +1,4 @@
-"""Optional packages, imported when they are needed and missed by the name of the extra that installs them."""
+"""Optional packages: imported when they are needed, and the extra that installs a missing one."""
 
 import importlib
 from dataclasses import dataclass
@@ -11,24 +11,22 @@ from modelrepo.generator.errors import ModelRepoError, OptionError, PerfError, S
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra of pyproject.toml: what its packages are imported as, and the error that one of them is missing."""
+    """An extra of pyproject.toml, and the packages that it installs."""
 
+    name: str
+    # What its packages are imported as.
     modules: tuple[str, ...]
-    error: type[ModelRepoError]
+    # The error that reports a missing package.
+    error: type[ModelRepoError] = SourceError
 
 
-TORCH = ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors")
-SKLEARN = ("sklearn", "skl2onnx", "skops", "pandas")
-EXTRAS = {
-    "bench": Extra(("plotext", "plotly", "prometheus_client", "psutil"), PerfError),
-    "boosting": Extra(("xgboost", "lightgbm", "onnxmltools", *SKLEARN), SourceError),
-    "hf": Extra(("transformers", "huggingface_hub", *TORCH), SourceError),
-    "simplify": Extra(("onnxslim",), OptionError),
-    "sklearn": Extra(SKLEARN, SourceError),
-    "tensorflow": Extra(("tensorflow", "keras", "tf2onnx", "onnx_ir", "ai_edge_litert"), SourceError),
-    "timm": Extra(("timm", *TORCH), SourceError),
-    "torch": Extra(TORCH, SourceError),
-}
+# The extras that several modules need; another one is defined by the source that needs it.
+TORCH = Extra("torch", ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors"))
+TENSORFLOW = Extra("tensorflow", ("tensorflow", "keras", "tf2onnx", "onnx_ir", "ai_edge_litert"))
+SKLEARN = Extra("sklearn", ("sklearn", "skl2onnx", "skops", "pandas"))
+BOOSTING = Extra("boosting", ("xgboost", "lightgbm", "onnxmltools", *SKLEARN.modules))
+SIMPLIFY = Extra("simplify", ("onnxslim",), OptionError)
+BENCH = Extra("bench", ("plotext", "plotly", "prometheus_client", "psutil"), PerfError)
 
 
 def version_of(package: str) -> str | None:
@@ -39,19 +37,23 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def need(module: str, extra: str) -> ModuleType:
-    """Import ``module``; where it or another package of the extra is missing, the extra's error names the extra."""
+def need(module: str, extra: Extra) -> ModuleType:
+    """Import ``module``; the extra's error if that module or another package of the extra is missing."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRAS[extra].modules:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in extra.modules:
             raise
-        message, hint = f"{error.name} is not installed", f"pip install 'modelrepo[{extra}]'"
-        raise EXTRAS[extra].error(message, hint) from error
+        raise _not_installed(error.name or "", extra) from error
 
 
-def require(extra: str) -> None:
-    """Raise the extra's error unless all of its packages are there, before work that would only miss them later."""
-    for module in EXTRAS[extra].modules:
+def require(extra: Extra) -> None:
+    """Raise the extra's error unless all of its packages are installed, before work that would fail without them."""
+    for module in extra.modules:
         if find_spec(module) is None:
-            raise EXTRAS[extra].error(f"{module} is not installed", f"pip install 'modelrepo[{extra}]'")
+            raise _not_installed(module, extra)
+
+
+def _not_installed(module: str, extra: Extra) -> ModelRepoError:
+    return extra.error(f"{module} is not installed", f"pip install 'modelrepo[{extra.name}]'")

@@ -141,7 +141,7 @@ def _options(manifest: Manifest) -> Options:
     """Return the options that load a version's source as it was loaded when the version was made."""
     written, weights = manifest.provenance.options, manifest.provenance.source.weights
     source, _ = sources.find(written["model"])
-    own = {name: FIELDS[name].parse(written[name]) for name in source.OPTIONS if written.get(name)}
+    own = {name: FIELDS[name].parse(written[name]) for name in source.options if written.get(name)}
     if weights.kind in ("pretrained", "random"):
         # Random also where that was what stood in for weights that could not be downloaded.
         own["weights"] = weights.kind

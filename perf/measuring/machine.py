@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.system.extras import need, version_of
+from modelrepo.generator.system.extras import BENCH, need, version_of
 from modelrepo.perf.results.results import MachineLoad
 
 # Above this share of stolen time a run is repeated.
@@ -21,7 +21,7 @@ class Watch:
 
     @staticmethod
     def _times() -> dict[str, float]:
-        return dict(need("psutil", "bench").cpu_times()._asdict())
+        return dict(need("psutil", BENCH).cpu_times()._asdict())
 
     def load(self) -> MachineLoad:
         """Return what the CPUs did since then."""
@@ -34,7 +34,7 @@ class Watch:
 
 def describe() -> dict[str, Any]:
     """Return this machine and what is installed on it, as plain values."""
-    psutil = need("psutil", "bench")
+    psutil = need("psutil", BENCH)
     return {
         "cpu": _cpu(),
         "cores": psutil.cpu_count(),
@@ -59,7 +59,7 @@ def memory_of(pid: int) -> int:
 
     Pages that they share count once each (proportional set size, where the system tells it).
     """
-    psutil = need("psutil", "bench")
+    psutil = need("psutil", BENCH)
     total = 0
     try:
         root = psutil.Process(pid)

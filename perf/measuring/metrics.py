@@ -10,7 +10,7 @@ from statistics import fmean
 from types import TracebackType
 from typing import Self
 
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import BENCH, need
 from modelrepo.perf.results.results import Gauge
 
 SECONDS = 5.0
@@ -38,7 +38,7 @@ def read(url: str) -> Mapping[str, float]:
             text = _text(answer)
     except http.client.HTTPException as error:
         raise ValueError(f"{url} is no server's, or not one of HTTP: {type(error).__name__}") from error
-    families = need("prometheus_client.parser", "bench").text_string_to_metric_families(text)
+    families = need("prometheus_client.parser", BENCH).text_string_to_metric_families(text)
     found = {
         sample.name + "".join(f"{{{device}}}" for device in sample.labels.values()): float(sample.value)
         for family in families

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from modelrepo.generator.system.extras import need, version_of
+from modelrepo.generator.system.extras import BENCH, need, version_of
 from modelrepo.generator.system.templates import environment
 from modelrepo.perf.report import tables, units
 from modelrepo.perf.report.plots import Plot
@@ -21,7 +21,7 @@ def page(results: Results) -> str:
     """Return the HTML page; plotly.js, 5 MB, is in it, so it opens without a network."""
     from markupsafe import Markup
 
-    library = need("plotly.offline", "bench").get_plotlyjs()
+    library = need("plotly.offline", BENCH).get_plotlyjs()
     # What closes a script closes it in its strings and comments, too.
     script = Markup(library.replace("</script", r"<\/script"))  # noqa: S704 - plotly's own
     found = sections(results)

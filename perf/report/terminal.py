@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import BENCH, need
 from modelrepo.perf.report import tables, units
 from modelrepo.perf.report.subjects import Curve, Subjects, amount, curves
 from modelrepo.perf.report.tables import Cell
@@ -157,7 +157,7 @@ def plot(results: Results, width: int, colour: bool) -> str:
     subjects, lines = Subjects.of(results), curves(results.measurements)
     if max((len(curve.points) for curve in lines), default=0) < 2 or width < LEAST_WIDTH:
         return ""
-    figure = need("plotext", "bench").figure
+    figure = need("plotext", BENCH).figure
     figure.clear()  # there is one for the whole process
     figure.theme("colorless")
     figure.plot_size(width, HEIGHT)
@@ -171,7 +171,7 @@ def plot(results: Results, width: int, colour: bool) -> str:
     figure.label("samples/s", "x")
     figure.label(f"{'mean' if percentile == 'avg' else percentile} ms", "y")
     drawn = str(figure.build())
-    plain = drawn if colour else need("plotext", "bench").uncolorize(drawn)
+    plain = drawn if colour else need("plotext", BENCH).uncolorize(drawn)
     return "\n".join(line.rstrip() for line in plain.splitlines())
 
 
@@ -189,7 +189,7 @@ def _signal(figure: Any, curve: Curve, percentile: str, subjects: Subjects, colo
     points = [each.figures for each in curve.points if each.figures]
     xs, ys = [each.throughput for each in points], [getattr(each.latency, percentile) / 1e3 for each in points]
     number = subjects.colour(curve.subject)
-    marker = need("plotext", "bench").marker("hd", COLOURS[number]) if colour else SYMBOLS[number]
+    marker = need("plotext", BENCH).marker("hd", COLOURS[number]) if colour else SYMBOLS[number]
     signal = figure.signal(xs, ys, marker=marker)
     signal.lines()
     signal.label(subjects.name(curve.subject) + curve.suffix())

@@ -11,7 +11,7 @@ from dataclasses import replace
 from modelrepo.clients.settings import Address
 from modelrepo.generator.errors import ModelRepoError
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import BENCH, need
 from modelrepo.generator.system.process import Stopped
 from modelrepo.perf.analyzer.command import WINDOWS
 from modelrepo.perf.analyzer.run import Setting, request_of, run, window_seconds
@@ -264,7 +264,7 @@ def server_memory(address: Address) -> int | None:
     """
     if not address.on_loopback:
         return None
-    psutil = need("psutil", "bench")
+    psutil = need("psutil", BENCH)
     try:
         for each in psutil.net_connections("tcp"):
             if each.status == psutil.CONN_LISTEN and each.laddr.port == address.port and each.pid:

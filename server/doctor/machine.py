@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelrepo.generator.errors import ServerError
+from modelrepo.generator.sources import SOURCES
 from modelrepo.generator.sources.catalogue import missing
 from modelrepo.generator.system import process
-from modelrepo.generator.system.extras import version_of
+from modelrepo.generator.system.extras import BOOSTING, TORCH, version_of
 from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.server.binaries import runtime, wheels
 from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
@@ -26,7 +27,8 @@ PATIENCE = 1.0
 PORTS = (8000, 8001, 8002)
 PACKAGES = ("pip", "onnxruntime", "tritonclient", "torch", "torchvision", "tensorrt")
 # What models come from beside torch, whose packages are looked at by themselves.
-EXTRAS = ("timm", "hf", "tensorflow", "sklearn", "boosting")
+NEEDED = dict.fromkeys(extra for source in SOURCES.values() for extra in source.extras)
+EXTRAS = (*(extra for extra in NEEDED if extra is not TORCH), BOOSTING)
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton and its Python-based backends meet
 DRIVER = Path("/sys/module/nvidia/version")
@@ -100,7 +102,7 @@ def look() -> Facts:
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         executable=sys.executable,
         packages={package: version_of(package) for package in PACKAGES},
-        lacking={extra: missing(extra) for extra in EXTRAS},
+        lacking={extra.name: missing(extra) for extra in EXTRAS},
         cache=_look_at_cache(wheels.cache_folder()),
         wheel=wheels.reachable(wheels.by_hand(PYTRITON)),
         triton=found.triton_version if found else None,

@@ -1,6 +1,7 @@
 """`modelrepo models`: what can be named, whatever is installed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from modelrepo.cli.commands.models import models
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources import SOURCES, catalogue
+from modelrepo.generator.system.extras import TENSORFLOW, TORCH
 from tests.conftest import ModelRepo
 
 
@@ -61,7 +63,7 @@ def test_json_has_the_names_that_are_asked_for(modelrepo: ModelRepo) -> None:
 
 def test_a_source_of_files_says_how_one_is_named(modelrepo: ModelRepo) -> None:
     outcome = modelrepo(models, "--source", "onnx")
-    assert (outcome.code, outcome.out) == (0, f"{SOURCES['onnx'].FORM}: {SOURCES['onnx'].SUMMARY}\n")
+    assert (outcome.code, outcome.out) == (0, f"{SOURCES['onnx'].form}: {SOURCES['onnx'].summary}\n")
 
 
 def test_what_fits_nothing_is_told_with_what_is_near(modelrepo: ModelRepo, golden: Callable[[str, str], None]) -> None:
@@ -97,7 +99,7 @@ def test_to_list_a_source_its_packages_are_needed(
 def test_one_of_several_extras_is_enough(without: set[str]) -> None:
     without.update({"tensorflow", "torch"})
     (python,) = catalogue.read(["python"])
-    assert (python.extras, python.missing[:1]) == (("torch", "tensorflow"), ("torch",))
+    assert (python.extras, python.missing[:1]) == ((TORCH, TENSORFLOW), ("torch",))
     without.discard("torch")
     assert catalogue.read(["python"])[0].missing == ()
 
@@ -106,6 +108,6 @@ def test_a_source_whose_listing_fails_is_not_hidden(monkeypatch: pytest.MonkeyPa
     def failing() -> Any:
         raise SourceError("the cache is unreadable")
 
-    monkeypatch.setattr(SOURCES["hf"], "known", failing)
+    monkeypatch.setitem(SOURCES, "hf", replace(SOURCES["hf"], known=failing))
     with pytest.raises(SourceError, match="unreadable"):
         catalogue.read(SOURCES)

@@ -14,8 +14,10 @@ import numpy as np
 
 from modelrepo.generator.errors import ConversionError, SourceError
 from modelrepo.generator.export.description import answers_zeros
+from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import batch, batch_proof
 from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.graphs.edit import FIRST_IR_WITH_CONSTANTS, opset_of
 from modelrepo.generator.graphs.runtime import open_file
 from modelrepo.generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch, required_inputs
 from modelrepo.generator.sources.onnx import OnnxFile
@@ -26,8 +28,7 @@ from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec, unknow
 from modelrepo.generator.system import memory
 from modelrepo.generator.triton.releases import release_named
 
-PACKAGES = ("onnx", "onnxruntime")
-EXPORTER, REWRITTEN = "as-is", "batch made dynamic"
+AS_IS, REWRITTEN = "as-is", "batch made dynamic"
 # Who lists more initializers among the inputs than these lists all of them, and means weights.
 MOST_OPTIONAL = 16
 # Element types that Triton and ONNX Runtime's Python interface share, as onnx.TensorProto names them. Triton has BF16
@@ -36,10 +37,8 @@ TYPES = {"FLOAT", "FLOAT16", "DOUBLE", "BOOL", "STRING"} | {
     f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
 }
 MOST_NAMED = 3
-# From this IR on, an initializer that is an input as well is optional.
-FIRST_IR_WITH_OPTIONAL = 4
 NO_WARM_UP = "no warm-up: the model does not answer zeros"
-KINDS = {
+TYPE_NAMES = {
     "sequence_type": "a sequence",
     "optional_type": "an optional value",
     "map_type": "a map",
@@ -86,14 +85,14 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     optional, told = _optional_inputs(model, signature, options)
     notes += [*told, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
     signature = replace(signature, inputs=(*inputs, *optional))
-    exporter = REWRITTEN if rewritten else EXPORTER
+    exporter = REWRITTEN if rewritten else AS_IS
     return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes), answers)
 
 
 def _check_release(model: Any, container: str) -> int:
     """Return the version of the default operator set, 0 without one, if the release reads that and the format."""
     release = release_named(container)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    opset = opset_of(model)
     if opset > release.max_opset or model.ir_version > release.max_ir:
         raise ConversionError(
             f"the file has opset {opset} and IR {model.ir_version}; Triton {release.container} reads up to opset "
@@ -138,7 +137,7 @@ def _optional_inputs(
     """Return the inputs that have a value of their own, where Triton takes such, and what is told about others."""
     given = {value.name for value in required_inputs(model.graph)}
     declared = [value for value in model.graph.input if value.name not in given]
-    if model.ir_version < FIRST_IR_WITH_OPTIONAL or not declared:
+    if model.ir_version < FIRST_IR_WITH_CONSTANTS or not declared:
         return (), ()
     names = ", ".join(value.name for value in declared[:MOST_NAMED]) + (", …" if len(declared) > MOST_NAMED else "")
     if len(declared) > MOST_OPTIONAL:
@@ -181,7 +180,7 @@ def _tensor(role: str, value: Any) -> TensorSpec:
     if kind != "tensor_type":
         zipped = kind == "sequence_type" and value.type.sequence_type.elem_type.HasField("map_type")
         raise ConversionError(
-            f"{role} {value.name!r} is {KINDS.get(kind, 'of no known type')}: Triton has only tensors",
+            f"{role} {value.name!r} is {TYPE_NAMES.get(kind, 'of no known type')}: Triton has only tensors",
             "A ZipMap makes it: convert with options={'zipmap': False}" if zipped else "",
         )
     tensor = value.type.tensor_type
@@ -226,3 +225,6 @@ def _copy(file: OnnxFile, folder: Path) -> tuple[Path, ...]:
         shutil.copyfile(origin, copy)
         copies.append(copy)
     return tuple(copies)
+
+
+TO_ONNX = Exporter(export=export, packages=("onnx", "onnxruntime"))

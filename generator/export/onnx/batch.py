@@ -11,9 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export.onnx.batch_shapes import Graph, Shape, depending
-from modelrepo.generator.graphs.walk import FIXED, INSTEAD, graphs
+from modelrepo.generator.graphs.walk import graphs, stays_fixed
 
 BATCH = "batch"
 # What follows the name of an output where it has the fixed batch still.
@@ -90,7 +89,7 @@ class _Rewriting(Graph):
         for node in self.nodes:
             for name in node.output:
                 if name in known and self.before[name] == self.after[name]:
-                    raise ConversionError(f"{FIXED}: {mixing(node, name.removesuffix(KEPT))}", INSTEAD)
+                    raise stays_fixed(mixing(node, name.removesuffix(KEPT)))
 
     def _insert(self, index: int, changed: Any) -> None:
         """Put the nodes that a change has added before the one at ``index``."""
@@ -125,11 +124,8 @@ class _Rewriting(Graph):
                 tensor.shape.dim.add().dim_value = size
         dims = tensor.shape.dim
         if not dims or dims[0].dim_value not in (0, self.batch):
-            told = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in dims)
-            raise ConversionError(
-                f"{FIXED}: {role} {value.name}[{told}] has no first dimension of {self.batch}",
-                INSTEAD,
-            )
+            shape = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in dims)
+            raise stays_fixed(f"{role} {value.name}[{shape}] has no first dimension of {self.batch}")
         dims[0].dim_param = BATCH
 
     def _follow(self, node: Any) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from modelrepo.generator.errors import ConversionError, InputRefused, VerificationError
+from modelrepo.generator.errors import InputRefused, VerificationError
 from modelrepo.generator.export.onnx.batch import mixing
 from modelrepo.generator.export.onnx.batch_shapes import depending
 from modelrepo.generator.graphs import outline, runtime
 from modelrepo.generator.graphs.runtime import Runner
-from modelrepo.generator.graphs.walk import FIXED, INSTEAD
+from modelrepo.generator.graphs.taps import tapped
+from modelrepo.generator.graphs.walk import stays_fixed
 from modelrepo.generator.specs.tensors import Array, Signature
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification.inputs import ODD_BATCH, RANDOM, Pool, generated
@@ -41,25 +42,21 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) 
     try:
         candidate(rows.rows(_pair(rows)))
     except InputRefused as error:
-        raise _refusal(_failing(str(error.__cause__)) or error.message) from error
+        raise stays_fixed(_failing(str(error.__cause__)) or error.message) from error
     try:
         found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=pools)
     except VerificationError as error:
-        raise _refusal(_first_mixing(path, rows) or error.message) from error
+        raise stays_fixed(_first_mixing(path, rows) or error.message) from error
     if found.mixing:
-        raise _refusal(f"the samples of a batch influence each other in {', '.join(found.mixing)}")
+        raise stays_fixed(f"the samples of a batch influence each other in {', '.join(found.mixing)}")
     answers = candidate(rows.rows(range(len(rows.families)))).values()
     del candidate  # it holds the weights, as does what is opened next
     hidden = _first_mixing(path, rows) if any(_alike(answer, EQUAL) for answer in answers) else ""
     if hidden:
-        raise _refusal(hidden)
+        raise stays_fixed(hidden)
     for name, answer in source(rows.rows([0] * batch)).items():
         if not _alike(answer, ROUNDING):
-            raise _refusal(f"output {name!r} depends on where in the batch a sample stands")
-
-
-def _refusal(reason: str) -> ConversionError:
-    return ConversionError(f"{FIXED}: {reason}", INSTEAD)
+            raise stays_fixed(f"output {name!r} depends on where in the batch a sample stands")
 
 
 def _pools(source: Run, signature: Signature, seed: int) -> list[Pool]:
@@ -75,7 +72,7 @@ def _pools(source: Run, signature: Signature, seed: int) -> list[Pool]:
         except VerificationError as error:
             problem = problem or error
     if not pools:
-        raise _refusal(f"nothing proves it: {problem.message if problem else 'there is no input'}") from problem
+        raise stays_fixed(f"nothing proves it: {problem.message if problem else 'there is no input'}") from problem
     return pools
 
 
@@ -102,8 +99,6 @@ def _alike(answers: Array, share: float) -> bool:
 
 def _first_mixing(path: Path, rows: Pool) -> str:
     """Return the first node whose answers to two samples are not its answers to each; nothing where there is none."""
-    from modelrepo.generator.graphs.taps import tapped  # that package builds on this one
-
     pair = _pair(rows)
     asked = [rows.rows(each) for each in (pair[:1], pair[1:], pair)]
     nodes = outline.read(path).graph.node

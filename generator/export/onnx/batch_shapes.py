@@ -10,16 +10,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError, first_line
+from modelrepo.generator.errors import first_line
 from modelrepo.generator.graphs.edit import FIRST_IR_WITH_CONSTANTS
-from modelrepo.generator.graphs.walk import FIXED, required_inputs
+from modelrepo.generator.graphs.walk import reads, required_inputs, stays_fixed
 from modelrepo.generator.specs.tensors import Array
 
 # Primes that no dimension of a usual model is a multiple of: for the batch, and for other dimensions of any size.
 SCALE, SIZES = 7919, (521, 523, 541, 547, 557, 563, 569, 571, 577, 587, 593, 599, 601, 607, 613, 617)
 # Larger tensors are weights: no sizes are among them.
 SMALL_BYTES = 1 << 10
-# Before this IR, an initializer had to be an input, too.
 # What exporters compute sizes with, what reads them, and which input of these says how many they answer.
 FOLDED = (
     *("Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Identity", "Mod", "Mul", "Neg"),
@@ -69,7 +68,7 @@ class Graph:
         try:
             inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph
         except onnx.shape_inference.InferenceError as error:
-            raise ConversionError(f"{FIXED}: ONNX infers no shapes, {first_line(error)}") from error
+            raise stays_fixed(f"ONNX infers no shapes, {first_line(error)}") from error
         found = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
         for value in (*inferred.input, *inferred.value_info, *inferred.output):
             tensor = value.type.tensor_type
@@ -155,18 +154,9 @@ def depending(nodes: Iterable[Any], inputs: Iterable[str]) -> set[str]:
     """Return the names of what follows from the values of ``inputs``, and not from their sizes alone."""
     found = set(inputs)
     for node in nodes:
-        if node.op_type not in SIZES_ONLY and not found.isdisjoint(_reads(node)):
+        if node.op_type not in SIZES_ONLY and not found.isdisjoint(reads(node)):
             found.update(name for name in node.output if name)
     return found
-
-
-def _reads(node: Any) -> Iterator[str]:
-    """Yield what a node reads, also within the graphs that it holds."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            yield from chain.from_iterable(map(_reads, graph.node))
-            yield from (value.name for value in graph.output)
 
 
 def _skeleton(model: Any, folder: Path) -> Any:

@@ -6,8 +6,11 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.export.description import describe, source_dims
+from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.sklearn import converters
 from modelrepo.generator.export.sklearn.equivalents import equivalent
+from modelrepo.generator.graphs.runtime import reason
+from modelrepo.generator.graphs.walk import inner_graphs, reads
 from modelrepo.generator.sources.sklearn import Tabular
 from modelrepo.generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
 from modelrepo.generator.sources.sklearn.tabular import BATCH, Table
@@ -15,13 +18,12 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Dim, TensorSpec
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import SKLEARN, need
 from modelrepo.generator.system.quiet import quiet
 from modelrepo.generator.triton.releases import release_named
 from modelrepo.generator.verification.inputs import example
 
-PACKAGES = ("scikit-learn", "skl2onnx", "onnxmltools", "onnx")
-EXPORTER = "skl2onnx"
+TOOL = "skl2onnx"
 # The newest operator set that skl2onnx's converters are tested with, and the version of ai.onnx.ml that every release
 # of Triton reads: its TreeEnsemble of version 5 is younger than ONNX Runtime 1.19.
 MAX_OPSET, ML_OPSET = 22, 3
@@ -29,7 +31,7 @@ MAX_OPSET, ML_OPSET = 22, 3
 # Runtime looks for.
 LOCALE = "C.UTF-8"
 # Rows of the example that outputs are told by: no usual number of classes.
-ROWS = 7
+EXAMPLE_ROWS = 7
 HELP = "docs/how-to/when-export-fails.md#scikit-learn"
 COLUMNS = "Say what it takes with --input-shape NAME=1x1:TYPE,… for its columns"
 
@@ -40,13 +42,13 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     Raises ConversionError for what skl2onnx can't convert, with the estimator that it fails on, and SourceError where
     the estimator itself fails on its inputs.
     """
-    need("skl2onnx", extra="sklearn")
+    need("skl2onnx", SKLEARN)
     if options.opset > MAX_OPSET:
         raise ConversionError(
             f"skl2onnx does not write opset {options.opset}", f"It writes up to {MAX_OPSET}: lower --opset"
         )
     native: Tabular = source.native
-    path = folder / EXPORTER / "model.onnx"
+    path = folder / TOOL / "model.onnx"
     path.parent.mkdir(parents=True)
     shapes = source_dims(source, COLUMNS)
     converters.register(native.estimator)
@@ -58,7 +60,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         _shape_outputs(model, source, shapes)
     _tidy(model, release_named(options.target_release).max_ir)
     path.write_bytes(model.SerializeToString())
-    return describe(path, (path,), source.inputs, EXPORTER, options)
+    return describe(path, (path,), source.inputs, TOOL, options)
 
 
 def _converted(reference: str, native: Tabular, options: Options) -> Any:
@@ -204,9 +206,11 @@ def _shape_outputs(model: Any, source: SourceModel, shapes: Mapping[str, tuple[D
     from onnx import helper
 
     graph = model.graph
-    arrays = {spec.name: example(spec, {BATCH: ROWS}) for spec in source.inputs}
+    arrays = {spec.name: example(spec, {BATCH: EXAMPLE_ROWS}) for spec in source.inputs}
     found = _run(model, arrays, source.reference)
-    wanted = [(name, tuple(ROWS if dim == BATCH else dim for dim in shapes[name])) for name in source.output_names]
+    wanted = [
+        (name, tuple(EXAMPLE_ROWS if dim == BATCH else dim for dim in shapes[name])) for name in source.output_names
+    ]
     origins = [value.name for value in graph.output]
     for origin in origins:
         _rename(graph, origin, f"{origin}_as_converted")
@@ -277,8 +281,6 @@ def _run(model: Any, arrays: Mapping[str, Any], reference: str) -> list[Any]:
     """Return what ONNX Runtime answers, output by output."""
     import onnxruntime
 
-    from modelrepo.generator.graphs.runtime import reason
-
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     try:
@@ -300,9 +302,8 @@ def _rename(graph: Any, old: str, new: str) -> None:
             for place, name in enumerate(names):
                 if name == old:
                     names[place] = new
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                _rename(inner, old, new)
+        for inner in inner_graphs(node):
+            _rename(inner, old, new)
 
 
 def _tidy(model: Any, max_ir: int) -> None:
@@ -328,18 +329,11 @@ def _prune(graph: Any) -> None:
     for node in reversed(graph.node):
         if needed & set(node.output):
             kept.append(node)
-            needed |= set(_reads(node))
+            needed |= set(reads(node))
     constants = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(reversed(kept))
     graph.initializer.extend(constants)
 
 
-def _reads(node: Any) -> Iterator[str]:
-    """Yield the names that a node reads, also those within its own graphs."""
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            for each in inner.node:
-                yield from _reads(each)
-            yield from (value.name for value in inner.output)
+TO_ONNX = Exporter(export=export, packages=("scikit-learn", "skl2onnx", "onnxmltools", "onnx"))

@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import BOOSTING, need
 
 # The booster whose trees onnxmltools reads: it knows nothing of the weights that dart gives them.
 TREES = "gbtree"
@@ -44,7 +44,7 @@ def _is_within(estimator: Any, package: str) -> bool:
 
 @cache
 def _xgboost() -> None:
-    need("onnxmltools", extra="boosting")
+    need("onnxmltools", BOOSTING)
     import xgboost
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import (
@@ -105,7 +105,7 @@ def _xgboost_classifier(scope: Any, operator: Any, container: Any) -> None:
 
 @cache
 def _lightgbm() -> None:
-    need("onnxmltools", extra="boosting")
+    need("onnxmltools", BOOSTING)
     import lightgbm
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
     from skl2onnx import update_registered_converter

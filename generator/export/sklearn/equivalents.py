@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from modelrepo.generator.sources.sklearn.estimators import NOTHING, column_parts, is_column_transformer, steps_of
+from modelrepo.generator.sources.sklearn.estimators import IDLE_STEPS, column_parts, is_column_transformer, steps_of
 
 
 def equivalent(estimator: Any) -> Any:
@@ -31,7 +31,7 @@ def _changed(estimator: Any, **attributes: Any) -> Any:
 
 def _pipeline(pipeline: Any) -> Any:
     """Leave out steps that do nothing; an imputer of texts is one, since a text that is served is never missing."""
-    steps = [(name, equivalent(step)) for name, step in pipeline.steps if step not in NOTHING]
+    steps = [(name, equivalent(step)) for name, step in pipeline.steps if step not in IDLE_STEPS]
     while len(steps) > 1 and _imputes_texts(steps[0][1]):
         steps = steps[1:]
     return _changed(pipeline, steps=steps)

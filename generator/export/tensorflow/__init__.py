@@ -10,6 +10,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export.description import describe, source_dims
+from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import DOMAINS
 from modelrepo.generator.export.tensorflow.graph import Frozen, Weight, with_sizes
 from modelrepo.generator.export.tensorflow.graph import frozen as frozen_graph
@@ -17,6 +18,7 @@ from modelrepo.generator.export.tensorflow.lite import processed
 from modelrepo.generator.export.tensorflow.operators import handlers
 from modelrepo.generator.export.tensorflow.weights import fill, fold
 from modelrepo.generator.graphs import onnx_file
+from modelrepo.generator.graphs.walk import graphs
 from modelrepo.generator.sources.tensorflow import cause, tensorflow
 from modelrepo.generator.sources.tensorflow.function import Traced
 from modelrepo.generator.specs.artifacts import Export
@@ -24,11 +26,10 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Dim
 from modelrepo.generator.system import memory
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TENSORFLOW, need
 from modelrepo.generator.system.quiet import quiet, unheard
 
-PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir")
-EXPORTER = "tf2onnx"
+TOOL = "tf2onnx"
 # tf2onnx writes 18, too, but there its ReduceMean is no GlobalAveragePool, and keeps transposes around it: 18 more in
 # EfficientNetV2B0, one for each of its 17 means.
 MAX_OPSET = 17
@@ -40,8 +41,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
 
     Raises ConversionError that names the operators which tf2onnx does not convert.
     """
-    need("tf2onnx", extra="tensorflow")
-    need("onnx_ir", extra="tensorflow")
+    need("tf2onnx", TENSORFLOW)
+    need("onnx_ir", TENSORFLOW)
     opset = min(options.opset, MAX_OPSET)
     frozen = frozen_graph(source.native.function) if isinstance(source.native, Traced) else None
     message, weights = _converted(source, opset, frozen)
@@ -50,7 +51,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     path = folder / "model.onnx"
     folder.mkdir(parents=True, exist_ok=True)
     files = onnx_file.write(model, path)
-    return describe(path, files, source.inputs, EXPORTER, options)
+    return describe(path, files, source.inputs, TOOL, options)
 
 
 # From a graph of TensorFlow's to one of ONNX's.
@@ -141,8 +142,6 @@ def _refuse_leftovers(source: SourceModel, message: Any, opset: int, reasons: Se
     """Raise ConversionError for operators of TensorFlow that stand in the outcome, each with the first of its nodes."""
     from onnx import defs
 
-    from modelrepo.generator.graphs.walk import graphs
-
     left: dict[str, str] = {}
     for graph in graphs(message):
         for node in graph.node:
@@ -211,3 +210,6 @@ def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
             for axis, (dim, size) in enumerate(zip(seen[name], known, strict=True))
         )
     return dims
+
+
+TO_ONNX = Exporter(export=export, packages=("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir"))

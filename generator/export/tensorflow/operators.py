@@ -6,7 +6,7 @@ from typing import Any
 # What tf2onnx calls: with its graph, the node, its name, and arguments that we give none.
 Handler = Callable[[Any, Any, str, Any], None]
 # The kinds of keys and values that LabelEncoder has, as onnx.TensorProto names them.
-LABELS = {"STRING": "strings", "INT64": "int64s", "FLOAT": "floats"}
+ENCODED_KINDS = {"STRING": "strings", "INT64": "int64s", "FLOAT": "floats"}
 
 
 def handlers(tables: Mapping[bytes, tuple[Any, Any]]) -> dict[str, tuple[Handler, Sequence[Any]]]:
@@ -72,9 +72,9 @@ def _look_up(graph: Any, node: Any, name: str, tables: Mapping[bytes, tuple[Any,
     outputs, kind, shape = _taken_out(graph, node)
     key, value = (_label(each) for each in (given, wanted))
     attributes = {
-        f"keys_{LABELS[key]}": _listed(keys),
-        f"values_{LABELS[value]}": _listed(values),
-        f"default_{LABELS[value].removesuffix('s')}": _listed(default.reshape(1))[0],
+        f"keys_{ENCODED_KINDS[key]}": _listed(keys),
+        f"values_{ENCODED_KINDS[value]}": _listed(values),
+        f"default_{ENCODED_KINDS[value].removesuffix('s')}": _listed(default.reshape(1))[0],
     }
     cast = graph.make_node("Cast", [source], attr={"to": TensorProto.DataType.Value(key)}).output[0]
     found = graph.make_node(
@@ -90,7 +90,7 @@ def _look_up(graph: Any, node: Any, name: str, tables: Mapping[bytes, tuple[Any,
 
 def _label(kind: str) -> str:
     """Return the kind of LabelEncoder's that holds another kind's values."""
-    if kind in LABELS:
+    if kind in ENCODED_KINDS:
         return kind
     if kind in ("INT32", "INT16", "INT8", "UINT8", "BOOL"):
         return "INT64"

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from modelrepo.generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
+from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.torch import operators, troubles
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import examples, quietly, scripted
@@ -17,11 +18,10 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.verification.inputs import ODD_BATCH, example, example_sizes
 from modelrepo.generator.verification.verify import SourceFault, verify
 
-PACKAGES = ("torch", "onnxscript", "onnx", "onnx-ir")
 NEWER, OLDER = "torch.export", "torchscript"
 # The torch.export-based exporter writes nothing older; TorchScript's writes up to 20.
 NEWER_MIN_OPSET, OLDER_MAX_OPSET = 18, 20
@@ -69,12 +69,12 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     where no exporter succeeds or the outcome is newer than the target release reads, and SourceError where it is the
     model itself that fails on its input.
     """
-    need("onnxscript", extra="torch")
+    need("onnxscript", TORCH)
     wanted = (source.exporter or options.exporter) if options.exporter == "auto" else options.exporter
     kind = _kind(source.native)
     able = [way for way in WAYS if wanted in ("auto", way.exporter) and kind in way.reads]
     if not able:
-        raise ConversionError(f"the {wanted} exporter does not read {KINDS[kind]}", "Leave --exporter out")
+        raise ConversionError(f"the {wanted} exporter does not read {KIND_NAMES[kind]}", "Leave --exporter out")
     ways = [way for way in able if way.writes(options.opset)]
     if not ways:
         names = " and ".join(dict.fromkeys(way.exporter for way in able))
@@ -208,7 +208,7 @@ WAYS = (
 
 
 # What each kind of model is called.
-KINDS = {
+KIND_NAMES = {
     "module": "modules",
     "script": "TorchScript",
     "mixed": "modules that hold TorchScript",
@@ -356,3 +356,6 @@ def _check_source_runs(source: SourceModel) -> None:
         return
     except InputRefused as error:
         raise source_fails(source, error) from error
+
+
+TO_ONNX = Exporter(export=export, packages=("torch", "onnxscript", "onnx", "onnx-ir"))

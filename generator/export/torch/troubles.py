@@ -1,6 +1,6 @@
 """Why a model can't be exported: what torch's exporters say, as one line that names the operator and the model's code.
 
-``ROWS`` is the one table of what they say; each row's anchor is a section of the page that its hint leads to.
+``SYMPTOMS`` is the one table of their messages; the anchor of each is the section of the page that its hint names.
 """
 
 import linecache
@@ -22,7 +22,7 @@ from modelrepo.generator.specs.tensors import TensorSpec
 
 PAGE = "docs/how-to/when-export-fails.md"
 # Whose code is not the model's own, by the first folder below site-packages: a line of theirs explains nothing.
-EXPORTERS = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy", HOME.name}
+LIBRARIES = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy", HOME.name}
 SITE_PACKAGES = "site-packages"
 # What called this is not the model's code either, whoever wrote it.
 CALLER = str(Path(__file__).parents[1])
@@ -61,7 +61,7 @@ class NotTheModels:
 
 
 @dataclass(frozen=True)
-class Row:
+class Symptom:
     """What exporters say, as patterns whose groups fill in what it means; what to try, and the section about it."""
 
     patterns: tuple[str, ...]
@@ -75,32 +75,32 @@ OTHERWISE = "Write it with other operators"
 REAL = "Compute with torch.view_as_real of them"
 # The first row that fits the cause of an error explains it. The texts are those of torch 2.15: torch/onnx/errors.py,
 # torch/onnx/_internal, torch/_export, torch/_subclasses and torch/fx/experimental; and ONNX Runtime's.
-ROWS = (
-    Row(
+SYMPTOMS = (
+    Symptom(
         (r"MemoryError", r"can't allocate memory", r"not enough memory", r"bad_alloc", r"bad allocation"),
         "there is not enough memory",
         "Export it on a machine with more",
         "memory",
     ),
-    Row(
+    Symptom(
         (r"NVIDIA driver", r"compiled with CUDA", r"No CUDA GPUs", r"on the (?:same|expected) device"),
         "it puts tensors on a device of its own",
         "Make what it creates on the device of its input",
         "devices",
     ),
-    Row(
+    Symptom(
         (r"op='quantized\.", r"operator 'quantized::", r"torch\.classes\.quantized\."),
         "it is quantized for PyTorch's own kernels",
         "Give the float model, and let --precision int8 quantize it",
         "quantized-models",
     ),
-    Row(
+    Symptom(
         (r"No ONNX function found for <OpOverload\(op='\w+\.(\w+)'.*complex-valued",),
         "{0} of complex numbers has no ONNX translation",
         REAL,
         "complex-numbers",
     ),
-    Row(
+    Symptom(
         (
             r"No ONNX function found for <OpOverload\(op='(?:aten|prims)\.(\w+)'",
             r"UnsupportedOperatorException: aten\.(\w+)",
@@ -110,19 +110,19 @@ ROWS = (
         OTHERWISE,
         "unsupported-operators",
     ),
-    Row(
+    Symptom(
         (r"No ONNX function found for <OpOverload\(op='(\w+)\.(\w+)'", r"unrecognized namespace (\w+)::(\w+)"),
         "{0}::{1} is an operator of its own without an ONNX translation",
         "Give one, or write it with other operators",
         "custom-operators",
     ),
-    Row(
+    Symptom(
         (r"no fake impl registered for <CustomOpDef\((\w+)::(\w+)\)", r"UnsupportedOperatorException: (\w+)\.(\w+)"),
         "{0}::{1} is an operator of its own that does not say what shape it answers",
         "Give it a register_fake, and an ONNX translation",
         "custom-operators",
     ),
-    Row(
+    Symptom(
         (
             r"operator '\w+::(\w+)' to ONNX opset version \d+ is not supported\. .* added in version (\d+)",
             r"ONNX export of (?:operator )?([\w ]+?) in opset \d+\. Please try opset version (\d+)",
@@ -131,67 +131,67 @@ ROWS = (
         "Use --opset {1}",
         "opset",
     ),
-    Row(
+    Symptom(
         (r"it wrote opset (\d+) where \d+ is wanted",),
         "an operator in it needs opset {0}",
         "Use --opset {0}",
         "opset",
     ),
-    Row(
+    Symptom(
         (r"inferred a static shape of (\d+) for dimension \S*?\[(?P<input>\d+)\]\.shape\[(\d+)\]",),
         "its code gives axis {2} of input {1} the size {0}",
         "Compute with x.shape, or let that axis have one size",
         "dynamic-shapes",
     ),
-    Row(
+    Symptom(
         (r"the source model fails on (.+?\]): (.+)",),
         "the model itself fails on {0}: {1}",
         "Let --dynamic name only what the model takes in any size",
         "dynamic-shapes",
     ),
-    Row(
+    Symptom(
         (r"[Dd]ata-dependent",),
         "what its Python does depends on the values of a tensor",
         BRANCH,
         "control-flow",
     ),
-    Row(
+    Symptom(
         (r"\.numpy\(\) is not supported", r"Cannot access (?:data pointer|storage) of"),
         "it reads a tensor's memory, as numpy and torch.func do",
         "Write it with PyTorch's functions",
         "outside-pytorch",
     ),
-    Row(
+    Symptom(
         (r"Tried to trace <__torch__", r"torch\.jit\.script/freeze"),
         "a part of it is TorchScript",
         "Use what that was scripted from",
         "torchscript",
     ),
-    Row(
+    Symptom(
         (r"Tracer cannot set value trace for type (\w+)",),
         "it answers a number ({0}) beside its tensors",
         "Let it answer tensors alone",
         "torchscript",
     ),
-    Row(
+    Symptom(
         (r"argument 'generator'", r"torch\.Generator"),
         "it draws random numbers",
         "Let it draw none in evaluation",
         "dropout",
     ),
-    Row(
+    Symptom(
         (r"Could not find an implementation for (\w+)\(\d+\) node",),
         "ONNX Runtime has no {0} for numbers of its type",
         "Let the model compute in float32, without autocast",
         "dtypes",
     ),
-    Row(
+    Symptom(
         (r"Type 'tensor\((\w+)\)' of input parameter \(\S*\) of operator \((\w+)\)",),
         "the exporter wrote {1} of {0}, which ONNX does not have",
         OTHERWISE,
         "dtypes",
     ),
-    Row(
+    Symptom(
         (r"[Cc]omplex(?:64|128|Float|Double)", r"support complex types"),
         "it takes or answers complex numbers",
         REAL,
@@ -210,12 +210,12 @@ def explain(error: BaseException, inputs: Sequence[TensorSpec] = ()) -> Trouble:
     place = next(filter(None, map(_place, chain)), "")
     texts = [each.message if isinstance(each, ModelRepoError) else f"{type(each).__name__}: {each}" for each in chain]
     for text in texts:
-        for row in ROWS:
-            found = next(filter(None, (re.search(pattern, text) for pattern in row.patterns)), None)
+        for symptom in SYMPTOMS:
+            found = next(filter(None, (re.search(pattern, text) for pattern in symptom.patterns)), None)
             if found:
                 groups = _groups(found, inputs)
-                hint = f"{row.hint.format(*groups)}: {PAGE}#{row.anchor}"
-                return Trouble(_shortened(row.what.format(*groups)), hint, place)
+                hint = f"{symptom.hint.format(*groups)}: {PAGE}#{symptom.anchor}"
+                return Trouble(_shortened(symptom.what.format(*groups)), hint, place)
     first = next((line for line in texts[0].splitlines() if line.strip()), "")
     return Trouble(_shortened(first.rstrip(". ")), f"See {PAGE}", place)
 
@@ -247,7 +247,7 @@ def is_models(filename: str) -> bool:
     """Tell whether a line of this file may be the model's own: not torch's, not an exporter's, not ours."""
     path = Path(filename)
     if SITE_PACKAGES in path.parts[:-1]:
-        return path.parts[_below(path.parts)] not in EXPORTERS
+        return path.parts[_below(path.parts)] not in LIBRARIES
     if filename.startswith("<") or path.is_relative_to(sysconfig.get_path("stdlib")):
         return False
     return not path.is_relative_to(HOME)

@@ -9,35 +9,20 @@ from pathlib import Path
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
-from modelrepo.generator.sources.by_path import path_of
 from modelrepo.generator.sources.dynamic import with_dynamic
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.hf import hub, images, inputs, loading
+from modelrepo.generator.sources.source import Source, path_of
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 
-FORM = "hf:ORG/NAME, or hf:./FOLDER"
-SUMMARY = "Hugging Face transformers"
-FRAMEWORKS = ("torch",)
-PACKAGES = ("transformers", "safetensors", "huggingface-hub")
-OPTIONS = ("weights", "input_shape", "dynamic", "task", "opset", "exporter", "trust_source")
 # Beside model.onnx in the version folder: what transformers calls the tokenizer and image or sound processor together.
 COMPANIONS = "processor"
-
-
-def names_file(name: str) -> bool:
-    """Tell whether the name is a folder's path: what is not ORG/NAME."""
-    return hub.is_path(name)
 
 
 def default_name(name: str) -> str:
     """Return the last part of the name."""
     return path_of(name).absolute().name if hub.is_path(name) else name.rpartition("/")[2]
-
-
-def known() -> tuple[str, ...]:
-    """Return the models in the hub's cache."""
-    return hub.known()
 
 
 def files(name: str) -> tuple[Path, ...]:
@@ -103,3 +88,19 @@ def _refuse_path(options: Options) -> None:
             f"--weights {options.weights} is no matter to {options.model}",
             "Weights lie beside its config.json; of a file of your own make a folder with save_pretrained",
         )
+
+
+SOURCE = Source(
+    form="hf:ORG/NAME, or hf:./FOLDER",
+    summary="Hugging Face transformers",
+    frameworks=("torch",),
+    load=load,
+    check=check,
+    files=files,
+    known=hub.known,
+    names_file=hub.is_path,
+    default_name=default_name,
+    options=("weights", "input_shape", "dynamic", "task", "opset", "exporter", "trust_source"),
+    packages=("transformers", "safetensors", "huggingface-hub"),
+    extras=(hub.HF,),
+)

@@ -27,7 +27,7 @@ COMPANION_ENDS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bp
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightFiles:
     """The files of weights that are there, and why they can't be used; None where nothing speaks against it."""
 
     files: tuple[Path, ...] = ()
@@ -94,16 +94,16 @@ def _is_named(kind: Any, classes: Any) -> bool:
     return bool(named) and all(isinstance(each, str) for each in named)
 
 
-def weights(folder: Path) -> Weights:
+def weights(folder: Path) -> WeightFiles:
     """Return the weights that transformers would take, safetensors before pickles, whole before in parts."""
     for whole, index in WEIGHTS:
         if (folder / whole).is_file():
-            return Weights((folder / whole,))
+            return WeightFiles((folder / whole,))
         if (folder / index).is_file():
             return _in_parts(folder / index)
     others = [name for name in OTHER_FRAMEWORKS if (folder / name).exists()]
     of = f": {others[0]} is another framework's" if others else ""
-    return Weights(
+    return WeightFiles(
         problem=SourceError(
             f"{folder} has no weights: no {SAFE} and no {PICKLE}{of}",
             "Save the model with save_pretrained, or use --weights random",
@@ -111,7 +111,7 @@ def weights(folder: Path) -> Weights:
     )
 
 
-def _in_parts(index: Path) -> Weights:
+def _in_parts(index: Path) -> WeightFiles:
     """Return the files that an index names; each lies beside it, or it would name any file of this machine."""
     found: list[Path] = []
     try:
@@ -123,8 +123,8 @@ def _in_parts(index: Path) -> Weights:
                 raise SourceError(f"{index} names {name}, and there is no such file beside it", "Download it again")
             found.append(index.parent / name)
     except SourceError as problem:
-        return Weights(tuple(found), problem)
-    return Weights(tuple(found))
+        return WeightFiles(tuple(found), problem)
+    return WeightFiles(tuple(found))
 
 
 def _parts(index: Path) -> Iterator[str]:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import SourceError
-from modelrepo.generator.sources.by_path import path_of
 from modelrepo.generator.sources.hf import folder as folders
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.sources.source import path_of
+from modelrepo.generator.system.extras import TORCH, Extra, need
 from modelrepo.generator.system.quiet import quiet
 
 # ORG/NAME, as huggingface_hub.utils.validate_repo_id has it.
 HUB_NAME = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[\w.-]+")
 PREFIX = "models--"
+HF = Extra("hf", ("transformers", "huggingface_hub", *TORCH.modules))
 
 
 def is_path(name: str) -> bool:
@@ -67,7 +68,7 @@ def fetched(name: str, *, weights: bool, code: bool, spared: bool = False) -> Pa
     found = local(name)
     if found and (is_path(name) or _whole(found, weights)):
         return found
-    hub = need("huggingface_hub", extra="hf")
+    hub = need("huggingface_hub", HF)
     try:
         with quiet():
             wanted = _wanted(hub.HfApi().list_repo_files(name), weights, code)
@@ -101,7 +102,7 @@ def _wanted(names: list[str], weights: bool, code: bool) -> list[str]:
 
 
 def _unavailable(name: str, error: Exception) -> SourceError:
-    errors: Any = need("huggingface_hub.errors", extra="hf")
+    errors: Any = need("huggingface_hub.errors", HF)
     if isinstance(error, errors.GatedRepoError):
         return SourceError(
             f"{name} is gated", f"Accept its terms at https://huggingface.co/{name}, then: hf auth login"

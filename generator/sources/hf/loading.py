@@ -10,6 +10,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.hf import tasks
+from modelrepo.generator.sources.hf.hub import HF
 from modelrepo.generator.sources.pytorch import weights_size
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
@@ -81,8 +82,8 @@ def load(folder: Path, reference: str, options: Options, progress: Progress) -> 
     Raises SourceError for a configuration that transformers does not know, for code of its own that is not trusted, for
     weights that are missing, broken or of another task, and where there is not enough memory.
     """
-    transformers = need("transformers", extra="hf")
-    need("safetensors", extra="hf")
+    transformers = need("transformers", HF)
+    need("safetensors", HF)
     with quiet():
         transformers.utils.logging.disable_progress_bar()
         config = _configuration(folder, reference, options.trust_source)
@@ -156,7 +157,7 @@ def refuse(written: Mapping[str, Any], reference: str, trust: bool) -> None:
 
 def _configuration(folder: Path, reference: str, trust: bool) -> Any:
     """Return transformers' configuration of a folder; what is never asked of a served model is off."""
-    transformers = need("transformers", extra="hf")
+    transformers = need("transformers", HF)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
     except Exception as error:  # ValueError, KeyError, TypeError, and what code of its own raises

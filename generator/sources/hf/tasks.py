@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelrepo.generator.errors import OptionError, SourceError, nearest
+from modelrepo.generator.sources.hf.hub import HF
 from modelrepo.generator.system.extras import need
 
 FALLBACK = "feature-extraction"
@@ -108,7 +109,7 @@ def _possible(config: Any) -> str:
 
 def _offering(name: str, config: Any) -> Any:
     """Return an auto class if it has a model of a configuration, transformers' own or the folder's."""
-    auto = getattr(need("transformers", extra="hf"), name)
+    auto = getattr(need("transformers", HF), name)
     own = name in (getattr(config, "auto_map", None) or {})
     return auto if own or type(config) in auto._model_mapping else None
 

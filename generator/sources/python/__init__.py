@@ -15,35 +15,22 @@ from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.python import user_code
 from modelrepo.generator.sources.python.examples import annotated
 from modelrepo.generator.sources.python.kinds import Made, is_model, source_of
+from modelrepo.generator.sources.source import Source
 from modelrepo.generator.sources.tensorflow import tensorflow
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
+from modelrepo.generator.system.extras import TENSORFLOW, TORCH
 
-FORM = "python:MODULE:FACTORY"
-SUMMARY = "what a function of yours returns: a PyTorch or Keras model, a tf.function, or a function of tensors"
-FRAMEWORKS = ("torch", "tensorflow")
-PACKAGES = ("torch", "tensorflow")
-OPTIONS = ("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source")
 # Where a module says how operators of its own are written in ONNX: docs/how-to/when-export-fails.md.
 TRANSLATIONS = "ONNX_TRANSLATIONS"
-
-
-def names_file(name: str) -> bool:
-    """Return False: a module is named as Python imports it, from the current folder."""
-    return False
 
 
 def default_name(name: str) -> str:
     """Return the factory's name."""
     return name.rpartition(":")[2].rpartition(".")[2]
-
-
-def known() -> tuple[str, ...]:
-    """Return none: the user's code is not searched."""
-    return ()
 
 
 def files(name: str) -> tuple[Path, ...]:
@@ -165,3 +152,17 @@ def _weights(attribute: str, options: Options) -> Weights:
         return Weights("random", f"seed {options.seed}", untrained=True)
     path = Path(options.weights)
     return Weights("file", path.name, untrained=False, sha256=sha256_of(path))
+
+
+SOURCE = Source(
+    form="python:MODULE:FACTORY",
+    summary="what a function of yours returns: a PyTorch or Keras model, a tf.function, or a function of tensors",
+    frameworks=("torch", "tensorflow"),
+    load=load,
+    check=check,
+    files=files,
+    default_name=default_name,
+    options=("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source"),
+    packages=("torch", "tensorflow"),
+    extras=(TORCH, TENSORFLOW),
+)

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources import formats
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TORCH, need
 
 # Keys under which training scripts put the state dict of a checkpoint.
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
@@ -42,7 +42,7 @@ def read_state(path: Path, trust: bool) -> dict[str, Any]:
 
     try:
         if formats.kind_of(path) == "safetensors":
-            return dict(need("safetensors.torch", extra="torch").load_file(path))
+            return dict(need("safetensors.torch", TORCH).load_file(path))
         with path.open("rb") as file:  # of a path torch believes the suffix
             loaded = torch.load(file, map_location="cpu", weights_only=not trust)
     except SourceError:

@@ -8,26 +8,18 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line, refused
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.sources.by_path import default_name as default_name
-from modelrepo.generator.sources.by_path import known as known
-from modelrepo.generator.sources.by_path import names_file as names_file
-from modelrepo.generator.sources.by_path import path_of
 from modelrepo.generator.sources.sklearn import estimator_file, tabular
 from modelrepo.generator.sources.sklearn.estimators import last_step
 from modelrepo.generator.sources.sklearn.tabular import Table
+from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import SKLEARN, need
 
-FORM = "sklearn:FILE"
-SUMMARY = "scikit-learn, XGBoost and LightGBM: .skops, XGBoost's .json and .ubj, LightGBM's .txt; pickles if trusted"
-FRAMEWORKS = ("sklearn",)
-PACKAGES = ("scikit-learn", "skops", "joblib", "xgboost", "lightgbm")
-OPTIONS = ("input_shape", "trust_source", "opset")
 LABEL, PROBABILITIES, SCORES, PREDICTION, OUTPUT = "label", "probabilities", "scores", "prediction", "output"
 SHOWN_COLUMNS = 12
 Method = Callable[[Any], Any]
@@ -87,7 +79,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _check_fitted(estimator: Any, path: Path) -> None:
-    validation = need("sklearn.utils.validation", extra="sklearn")
+    validation = need("sklearn.utils.validation", SKLEARN)
     from sklearn.exceptions import NotFittedError
     from sklearn.utils import get_tags
 
@@ -238,3 +230,16 @@ def as_served(name: str, answer: Any, precise: bool = False) -> Any:
     elif array.dtype.kind == "f" and not precise:
         array = array.astype(np.float32)
     return array[:, np.newaxis] if array.ndim == 1 and not name.startswith(LABEL) else array
+
+
+SOURCE = file_source(
+    form="sklearn:FILE",
+    summary="scikit-learn, XGBoost and LightGBM: .skops, XGBoost's .json and .ubj, LightGBM's .txt; pickles if trusted",
+    frameworks=("sklearn",),
+    load=load,
+    check=check,
+    files=files,
+    options=("input_shape", "trust_source", "opset"),
+    packages=("scikit-learn", "skops", "joblib", "xgboost", "lightgbm"),
+    extras=(SKLEARN,),
+)

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.sources import formats
-from modelrepo.generator.system.extras import EXTRAS, need
+from modelrepo.generator.system.extras import BOOSTING, SKLEARN, need
 
 # What XGBoost's and LightGBM's own files begin with: JSON, universal binary JSON, and text.
 XGBOOST, LIGHTGBM = "xgboost", "lightgbm"
@@ -73,7 +73,7 @@ def check(path: Path, trust: bool) -> str:
     """Return the kind of a file that may be read; SourceError for one that would run code, or holds types unknown."""
     kind = kind_of(path)
     if kind == "pickle":
-        need("sklearn", extra="sklearn")
+        need("sklearn", SKLEARN)
         if not trust:
             raise SourceError(
                 f"{path} is a pickle, which runs whatever code it holds when it is read",
@@ -88,7 +88,7 @@ def check(path: Path, trust: bool) -> str:
                 "If you trust who made it, add --trust-source",
             )
     else:
-        need(kind, extra="boosting")
+        need(kind, BOOSTING)
     return kind
 
 
@@ -111,7 +111,7 @@ def _told(path: Path) -> Iterator[None]:
         raise
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
-        if name in EXTRAS["boosting"].modules:
+        if name in BOOSTING.modules:
             raise SourceError(
                 f"{path} needs {name}, which is not installed", "pip install 'modelrepo[boosting]'"
             ) from error
@@ -132,8 +132,8 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _unknown_types(path: Path) -> set[str]:
-    skops = need("skops.io", extra="sklearn")
-    need("sklearn", extra="sklearn")
+    skops = need("skops.io", SKLEARN)
+    need("sklearn", SKLEARN)
     with warnings.catch_warnings(), _told(path):
         warnings.simplefilter("ignore")
         return set(skops.get_untrusted_types(file=path))

@@ -5,12 +5,13 @@ from typing import Any
 
 # Where estimators keep the fitted ones that they hand their own input to.
 INNER = ("best_estimator_", "estimator_", "regressor_", "base_estimator_", "calibrated_classifiers_", "estimators_")
-NOTHING = (None, "passthrough", "drop")
+# Steps of a pipeline, and parts of a union, that do nothing.
+IDLE_STEPS = (None, "passthrough", "drop")
 
 
 def steps_of(estimator: Any) -> list[Any]:
     """Return the steps of a pipeline that do something; none of another estimator."""
-    return [step for _, step in getattr(estimator, "steps", ()) if step not in NOTHING]
+    return [step for _, step in getattr(estimator, "steps", ()) if step not in IDLE_STEPS]
 
 
 def last_step(estimator: Any) -> Any:
@@ -24,7 +25,7 @@ def parts_of(estimator: Any) -> list[Any]:
     if hasattr(estimator, "steps"):
         return steps_of(estimator)[:1]
     if hasattr(estimator, "transformer_list"):
-        return [part for _, part in estimator.transformer_list if part not in NOTHING]
+        return [part for _, part in estimator.transformer_list if part not in IDLE_STEPS]
     return [part for name in INNER for part in _flat(getattr(estimator, name, None))]
 
 

@@ -18,8 +18,8 @@ class Range:
 
 UNKNOWN = Range(0.0, 1.0)
 # The numbers of a column that a fitted part tells of: those of the samples, or limits that it compares them with.
-Column = Any
-Columns = list[Column]
+Values = Any
+Columns = list[Values]
 
 
 def ranges_of(estimator: Any, width: int) -> list[Range]:
@@ -74,7 +74,7 @@ def _of_column_transformer(transformer: Any, width: int, behind: Any) -> Columns
     return columns
 
 
-def _range(column: Column) -> Range:
+def _range(column: Values) -> Range:
     import numpy as np
 
     if not len(column):

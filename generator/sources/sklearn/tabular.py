@@ -16,7 +16,7 @@ from modelrepo.generator.sources.sklearn.estimators import (
 )
 from modelrepo.generator.sources.sklearn.fitted_ranges import UNKNOWN, Range, ranges_of
 from modelrepo.generator.specs.tensors import Domain, InputShape, TensorSpec
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import SKLEARN, need
 
 BATCH, MATRIX = "batch", "input"
 NUMBER = ("float32", Domain(known=False))
@@ -66,7 +66,7 @@ class Table:
         parts = [arrays[spec.name][:, 0] for spec in self.inputs]
         names = [self.columns[place].own_name for place in self.used]
         if all(names):
-            pandas = need("pandas", extra="sklearn")
+            pandas = need("pandas", SKLEARN)
             return pandas.DataFrame(dict(zip(names, parts, strict=True)))
         import numpy as np
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from modelrepo.generator.errors import SourceError
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TENSORFLOW, need
 from modelrepo.generator.system.quiet import unheard
 
 # What to do with a file that Keras or TensorFlow does not read.
@@ -26,14 +26,14 @@ WHERE = re.compile(
 def tensorflow() -> Any:
     """Import TensorFlow, silently and for the CPU alone; SourceError where it is missing."""
     if "tensorflow" in sys.modules:
-        return need("tensorflow", extra="tensorflow")
+        return need("tensorflow", TENSORFLOW)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # What oneDNN's allocator has had once, it keeps: VGG16 took 1.4 GB after loading, and 0.6 GB without it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     if find_spec("triton"):  # torch's compiler: its LLVM aborts the process where TensorFlow has brought its own before
         importlib.import_module("triton")
     with unheard():
-        module = need("tensorflow", extra="tensorflow")
+        module = need("tensorflow", TENSORFLOW)
         module.config.set_visible_devices([], "GPU")
         module.constant(0)  # what the runtime has to say about the machine, it says when it starts
     return module
@@ -44,7 +44,7 @@ def keras() -> Any:
     tensorflow()
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
-    module = need("keras", extra="tensorflow")
+    module = need("keras", TENSORFLOW)
     if module.backend.backend() != "tensorflow":
         raise SourceError(
             f"Keras runs on {module.backend.backend()} here, and only what it runs on TensorFlow can be exported",

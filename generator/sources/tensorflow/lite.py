@@ -13,7 +13,7 @@ from typing import Any
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources.tensorflow import cause, tensorflow
 from modelrepo.generator.system import process
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TENSORFLOW, need
 from modelrepo.generator.system.quiet import quiet, unheard
 
 AGAIN = "Convert it again, or save or download it again"
@@ -86,7 +86,7 @@ def opened(path: Path, numbers: Numbers) -> Any:
     """
     tensorflow()  # before what brings parts of it
     with quiet(), unheard():
-        lite = need("ai_edge_litert.interpreter", extra="tensorflow")
+        lite = need("ai_edge_litert.interpreter", TENSORFLOW)
     kinds = lite.OpResolverType
     kind = kinds.AUTO if numbers.quantized else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     with reading(path):

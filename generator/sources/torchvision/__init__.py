@@ -6,7 +6,6 @@ those that answer boxes.
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import SourceError, nearest
@@ -14,48 +13,29 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.pytorch import pictures, pretrained
 from modelrepo.generator.sources.pytorch.steady import steady
+from modelrepo.generator.sources.source import Source
 from modelrepo.generator.sources.torchvision import detectors, published
 from modelrepo.generator.sources.torchvision.tasks import Task, task_of
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Dim, TensorSpec
-from modelrepo.generator.system.extras import need
+from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.system.quiet import quiet
 
-FORM = "torchvision:NAME, or NAME"
-SUMMARY = "torchvision's models: classification, segmentation, detection, video and optical flow"
-FRAMEWORKS = ("torch",)
-PACKAGES = ("torchvision",)
-OPTIONS = ("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source")
 BATCH = "batch"
 FLOAT_BYTES = 4
 
 
-def names_file(name: str) -> bool:
-    """Return False: models are named."""
-    return False
-
-
-def default_name(name: str) -> str:
-    """Return the model's own name."""
-    return name
-
-
 def known() -> tuple[str, ...]:
     """Return the names that torchvision lists."""
-    return tuple(need("torchvision.models", extra="torch").list_models())
+    return tuple(need("torchvision.models", TORCH).list_models())
 
 
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless torchvision lists ``name``."""
-    models = need("torchvision.models", extra="torch")
+    models = need("torchvision.models", TORCH)
     if name not in models.list_models():
         raise SourceError(f"unknown torchvision model {name!r}", nearest(name, models.list_models()))
-
-
-def files(name: str) -> tuple[Path, ...]:
-    """Return none: the architecture is code, and weights are an option."""
-    return ()
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -67,7 +47,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     SourceError for an unknown name or unusable weights, OptionError for a shape that does not fit.
     """
     check(name, options)
-    models = need("torchvision.models", extra="torch")
+    models = need("torchvision.models", TORCH)
     task = task_of(name, models)
     if task is None:
         raise SourceError(f"torchvision model {name!r} is for a task that is not known here", "Update modelrepo")
@@ -139,3 +119,16 @@ def _answering(module: Any, answers: Callable[[Any], Any]) -> Any:
             return answers(self.module(*tensors))
 
     return Answering().eval()
+
+
+SOURCE = Source(
+    form="torchvision:NAME, or NAME",
+    summary="torchvision's models: classification, segmentation, detection, video and optical flow",
+    frameworks=("torch",),
+    load=load,
+    check=check,
+    known=known,
+    options=("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source"),
+    packages=("torchvision",),
+    extras=(TORCH,),
+)

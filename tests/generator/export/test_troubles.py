@@ -163,7 +163,7 @@ def test_the_cause_of_an_error_is_explained_and_not_what_was_made_of_it() -> Non
 def test_every_section_that_the_code_names_is_in_the_page() -> None:
     headings = re.findall(r"^## (.+)$", PAGE.read_text("utf-8"), re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-    named = {row.anchor for row in troubles.ROWS}
+    named = {symptom.anchor for symptom in troubles.SYMPTOMS}
     for file in (PROJECT / "generator").rglob("*.py"):
         named.update(re.findall(r"when-export-fails\.md#([\w-]+)", file.read_text("utf-8")))
     assert named <= anchors

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from modelrepo.generator.errors import SourceError
+from modelrepo.generator.export import EXPORTERS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository import repository as repository_module
 from modelrepo.generator.repository.repository import Repository
-from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.sources import SOURCES
+from modelrepo.generator.specs.artifacts import ONNX, Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import files
@@ -242,11 +244,14 @@ def test_one_model_that_fails_keeps_no_other_from_its_turn(generate: Generate) -
 def test_ctrl_c_leaves_no_trace(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
-    monkeypatch.setattr(numpy_framework, moment, interrupted)
+    if moment == "load":
+        monkeypatch.setitem(SOURCES, "numpy", replace(numpy_framework.SOURCE, load=interrupted))
+    else:
+        monkeypatch.setitem(EXPORTERS, ("numpy", ONNX), replace(numpy_framework.TO_ONNX, export=interrupted))
     outcome = generate("--model", "numpy:linear")
     assert outcome.code == 130
     assert "interrupted" in outcome.err
@@ -278,7 +283,7 @@ def test_a_failed_move_is_undone(generate: Generate, workdir: Path, monkeypatch:
     def relabelled(*arguments: Any) -> SourceModel:
         return replace(labelled(*arguments), labels=("x", "y", "z"))
 
-    monkeypatch.setattr(numpy_framework, "load", relabelled)
+    monkeypatch.setitem(SOURCES, "numpy", replace(numpy_framework.SOURCE, load=relabelled))
 
     def failing(self: Path, target: Path) -> Path:
         if self.name == "config.pbtxt":
@@ -310,7 +315,7 @@ def test_what_a_killed_run_staged_is_removed_by_the_next(generate: Generate, wor
 def test_two_writers_at_once_publish_one_version_each(workdir: Path) -> None:
     script = (
         "import sys; from tests import numpy_framework as n; from modelrepo.generator.sources import SOURCES\n"
-        "from modelrepo.generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from modelrepo.generator.export import EXPORTERS; n.add(SOURCES, EXPORTERS)\n"
         "from modelrepo.cli.entry import generate; generate()\n"
     )
     command = [sys.executable, "-c", script, "--model", "numpy:linear", "-q", "--live-check", "off"]
@@ -327,7 +332,7 @@ def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Pa
     script = (
         "import resource, sys; from tests import numpy_framework as n\n"
         "from modelrepo.generator.sources import SOURCES\n"
-        "from modelrepo.generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from modelrepo.generator.export import EXPORTERS; n.add(SOURCES, EXPORTERS)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
         "from modelrepo.cli.entry import generate; generate()\n"
     )
@@ -351,7 +356,7 @@ def test_an_interrupted_run_still_reports_what_stands(
             time.sleep(5)
         return load(name, *arguments)
 
-    monkeypatch.setattr(numpy_framework, "load", interrupted)
+    monkeypatch.setitem(SOURCES, "numpy", replace(numpy_framework.SOURCE, load=interrupted))
     models = ("numpy:linear", "numpy:mixes_samples", "numpy:sums_the_batch")
     outcome = generate(*(word for model in models for word in ("--model", model)), "--json", "-q")
     assert outcome.code == 130
@@ -439,7 +444,7 @@ def test_the_same_files_under_another_path_are_the_same(generate: Generate, work
 def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
     script = (
         "from tests import numpy_framework as n; from modelrepo.generator.sources import SOURCES\n"
-        "from modelrepo.generator.export import EXPORTERS; SOURCES['numpy'] = EXPORTERS['numpy'] = n\n"
+        "from modelrepo.generator.export import EXPORTERS; n.add(SOURCES, EXPORTERS)\n"
         "from modelrepo.cli.entry import generate; generate()\n"
     )
     command = [
@@ -508,7 +513,7 @@ def test_a_fallback_to_random_weights_does_not_stand_where_it_is_not_allowed(
         weights = Weights("random", "seed 0", untrained=True, expected_at=expected_at)
         return replace(load(name, options, progress), weights=weights)
 
-    monkeypatch.setattr(numpy_framework, "load", fallen_back)
+    monkeypatch.setitem(SOURCES, "numpy", replace(numpy_framework.SOURCE, load=fallen_back))
     Path("modelrepo.toml").write_text("allow_untrained = true\n")
     assert generate(*LINEAR).result["status"] == "published"
     assert generate(*LINEAR).result["status"] == "unchanged"

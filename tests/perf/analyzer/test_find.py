@@ -263,8 +263,8 @@ def test_where_none_is_to_be_had_one_line_names_the_ways(
 def test_an_extra_that_is_missing_ends_a_measurement_as_one() -> None:
     script = (
         "import sys; sys.modules['psutil'] = None\n"
-        "from modelrepo.generator.errors import PerfError; from modelrepo.generator.system.extras import need\n"
-        "try: need('psutil', 'bench')\n"
+        "from modelrepo.generator.errors import PerfError; from modelrepo.generator.system.extras import BENCH, need\n"
+        "try: need('psutil', BENCH)\n"
         "except PerfError as error: print(error)\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT, check=True)

@@ -22,7 +22,6 @@ from modelrepo.cli.commands import doctor as command
 from modelrepo.cli.terminal import errors
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.system.extras import EXTRAS
 from modelrepo.server.binaries import runtime, wheels
 from modelrepo.server.binaries.runtime import Requirement
 from modelrepo.server.doctor import machine
@@ -44,7 +43,7 @@ COMPLETE = Facts(
         "pip": "24.0", "onnxruntime": "1.30.0", "tritonclient": "2.60.0", "torch": "2.9.0", "torchvision": "0.24.0",
         "tensorrt": "10.12.0",
     },
-    lacking=dict.fromkeys(machine.EXTRAS, ()),
+    lacking={extra.name: () for extra in machine.EXTRAS},
     cache=Cache(Path("/home/ann/.cache/modelrepo"), 149_000_000, 80_000_000_000, obstacle=""),
     wheel=False,
     triton="2.51.0",
@@ -66,7 +65,7 @@ BARE = replace(
     ),
     python="3.14",
     packages=dict.fromkeys(COMPLETE.packages),
-    lacking={extra: EXTRAS[extra].modules for extra in machine.EXTRAS},
+    lacking={extra.name: extra.modules for extra in machine.EXTRAS},
     cache=Cache(Path("/home/ann/.cache/modelrepo"), 0, 10_000_000, obstacle=""),
     triton=None,
     ports={8000: True, 8001: False, 8002: True},
