@@ -16,10 +16,10 @@ RANDOM = "calibrated with random inputs, whose ranges are not those of real ones
 
 @dataclass(frozen=True)
 class Data:
-    """What a variant is calibrated with, None where it is not, and what its accuracy is measured on."""
+    """The data for making and judging a variant."""
 
-    calibration: Dataset | None
-    measured: Dataset
+    calibration: Dataset | None  # None if the variant is not calibrated
+    measured: Dataset  # accuracy is measured on these
     notes: tuple[str, ...] = ()
 
 

@@ -29,15 +29,11 @@ ENTROPY_BINS = 256
 
 @dataclass(frozen=True)
 class Form:
-    """How one backend wants a quantized graph.
+    """The form of quantized graph that runs best on one backend."""
 
-    ``operators`` have Q/DQ pairs at their inputs, and at their outputs unless they are among ``open_ended``.
-    Activations are int8 around 0 where ``symmetric``, otherwise uint8 with a zero point.
-    """
-
-    operators: tuple[str, ...]
-    open_ended: tuple[str, ...]
-    symmetric: bool
+    operators: tuple[str, ...]  # have Q/DQ pairs at their inputs, and at their outputs
+    open_ended: tuple[str, ...]  # those of ``operators`` without Q/DQ pairs at their outputs
+    symmetric: bool  # activations are int8 around 0; otherwise uint8 with a zero point
 
 
 # TensorRT takes nothing but int8 around 0, and fuses what follows a layer into it.

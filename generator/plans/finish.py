@@ -29,25 +29,25 @@ Outcome = Literal["published", "unchanged", "superseded", "deferred", "verified"
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one plan. ``reasons`` say why it was built where it was, or why it could not be."""
+    """The result for one plan."""
 
     name: str
     entry: PendingPlan
     outcome: Outcome
-    version: int | None = None
-    plans: tuple[BuiltPlan, ...] = ()
-    max_rel_diff: float | None = None
-    reasons: tuple[str, ...] = ()
+    version: int | None = None  # the published one
+    plans: tuple[BuiltPlan, ...] = ()  # one for each compute capability
+    max_rel_diff: float | None = None  # the worst of ``plans``
+    reasons: tuple[str, ...] = ()  # why it was built where it was, or why it could not be built
     failure: ModelRepoError | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did, and whether it was cut short."""
+    """The results of a run, one row a plan."""
 
     repository: Path
     rows: tuple[Row, ...]
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # by kind of step
     interrupted: bool = False
 
 

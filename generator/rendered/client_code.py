@@ -34,15 +34,15 @@ TAKEN = {"client", "version", "deadline", "top", "given", "answer", "classes", "
 
 @dataclass(frozen=True)
 class Field:
-    """An input or output: as Triton has it, and as the code calls it."""
+    """An input or output in the generated code."""
 
-    literal: str
-    identifier: str
-    type: str
-    datatype: str
-    dims: tuple[int, ...]
+    literal: str  # Triton's name, as a Python string literal
+    identifier: str  # the name in the code
+    type: str  # numpy's, such as np.float32
+    datatype: str  # Triton's, such as FP32
+    dims: tuple[int, ...]  # without the batch
     optional: bool
-    labelled: bool
+    labelled: bool  # an output with class names
 
 
 def render(manifest: Manifest) -> str:

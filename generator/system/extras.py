@@ -11,10 +11,10 @@ from modelrepo.generator.errors import ModelRepoError, OptionError, PerfError, S
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra of pyproject.toml: what its packages are imported as, and the error that one of them is missing."""
+    """An extra of pyproject.toml."""
 
-    modules: tuple[str, ...]
-    error: type[ModelRepoError]
+    modules: tuple[str, ...]  # the import names of its packages
+    error: type[ModelRepoError]  # raised if one of them is missing
 
 
 TORCH = ("torch", "torchvision", "onnxscript", "onnx_ir", "safetensors")

@@ -35,10 +35,10 @@ LESS_MEMORY = "Free memory, or lower --max-batch-size, the sizes of --profiles, 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """The Python whose TensorRT builds, and what is added to its environment."""
+    """The Python that builds with its TensorRT."""
 
     python: str = sys.executable
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables that are added
 
 
 OWN = Toolchain()
@@ -46,9 +46,9 @@ OWN = Toolchain()
 
 @dataclass(frozen=True)
 class Asked:
-    """Inputs to ask a plan, and the index of the profile whose range they are in."""
+    """One set of inputs to run a plan on."""
 
-    profile: int
+    profile: int  # index of the profile that has their shapes in its range
     inputs: Arrays
 
 

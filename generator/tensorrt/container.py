@@ -33,10 +33,10 @@ REASON = re.compile(r"ERROR: .*:\n\s*\[\d+\] (.*)")
 
 @dataclass(frozen=True)
 class Image:
-    """What an image holds: its TensorRT in full, and its own digest."""
+    """A container image that serves plans."""
 
-    tensorrt: str
-    digest: str
+    tensorrt: str  # the full version of the TensorRT in it
+    digest: str  # of the image
 
 
 def ask_image(name: str) -> Image:

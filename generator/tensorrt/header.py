@@ -16,9 +16,9 @@ PREFIX = 4
 
 @dataclass(frozen=True)
 class PlanHeader:
-    """What a plan says of itself: the TensorRT that built it, as major, minor, patch and build."""
+    """The header of a plan."""
 
-    tensorrt: tuple[int, int, int, int]
+    tensorrt: tuple[int, int, int, int]  # the version that built it: major, minor, patch, build
 
     @property
     def version(self) -> str:

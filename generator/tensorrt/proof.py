@@ -34,15 +34,12 @@ def plan_precision(precision: str) -> Precision:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a plan is compared with: an ONNX model that computes the same on a CPU, and its signature.
+    """The model that a plan is compared with."""
 
-    ``tolerance`` is the user's, None for that of the plan's precision; ``seed`` is that of the inputs.
-    """
-
-    model: Path
+    model: Path  # an ONNX model that computes the same on a CPU
     signature: Signature
-    tolerance: Tolerance | None = None
-    seed: int = 0
+    tolerance: Tolerance | None = None  # the user's; None: that of the plan's precision
+    seed: int = 0  # of the inputs
 
     def limit(self, precision: str) -> Tolerance:
         """Return the tolerance for a plan of this precision."""
@@ -51,11 +48,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Case:
-    """What is asked of one profile: a pool of samples, in batches of ``batch``; a whole input set is one sample."""
+    """The inputs for one profile."""
 
     profile: int
     batch: int
-    pool: Pool
+    pool: Pool  # samples; a model without batches has whole input sets instead
 
 
 def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:

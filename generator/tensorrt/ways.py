@@ -19,10 +19,10 @@ Wanted = Literal["auto", "process", "container", "defer"]
 
 @dataclass(frozen=True)
 class Way:
-    """How a plan is built, and the reasons: of the ways that were not taken as well."""
+    """How a plan is built."""
 
     kind: Literal["process", "container", "deferred"]
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # for this way, and against the others
 
     @property
     def deferral(self) -> str:
@@ -32,10 +32,10 @@ class Way:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What keeps a plan from being built in a way, and what the user can do about it."""
+    """A reason why a plan can't be built in one way."""
 
     reason: str
-    next_step: str
+    next_step: str  # how the user can remove it
 
 
 def find(spec: PlanSpec, wanted: Wanted, progress: Progress) -> Way:

@@ -30,15 +30,14 @@ IMAGE_AXES = 3
 
 @dataclass(frozen=True)
 class Dataset:
-    """Inputs of a model, in one pool for each set of shapes, and what is worth telling about them.
+    """Inputs of a model, all in memory.
 
-    ``labels`` are the classes of the rows, an int64 array for each pool; None where nothing says what is right. A row
-    is a sample, or a whole input set of a model without a batch dimension, as in Pool. All of it is in memory.
+    A row is a sample, or a whole input set of a model without a batch dimension, as in Pool.
     """
 
-    pools: tuple[Pool, ...]
-    labels: tuple[Array, ...] | None = None
-    notes: tuple[str, ...] = ()
+    pools: tuple[Pool, ...]  # one for each set of shapes
+    labels: tuple[Array, ...] | None = None  # the classes of the rows, an int64 array for each pool; None: unknown
+    notes: tuple[str, ...] = ()  # for the user
 
     @property
     def count(self) -> int:
