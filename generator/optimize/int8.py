@@ -9,7 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.graphs.onnx_file import PROTOBUF_LIMIT
-from modelrepo.generator.optimize import made, qdq, tensors
+from modelrepo.generator.optimize import made, probes, qdq
 from modelrepo.generator.optimize.recipe import Lowered, Request
 from modelrepo.generator.optimize.silence import silent
 from modelrepo.generator.specs.tensors import Arrays
@@ -63,7 +63,7 @@ def lower(request: Request) -> Lowered:
         before = edit.load(path)
         after = _quantized(path, _ranges(path, request, Path(scratch)), request)
     layers = qdq.quantized_layers(after, (TensorProto.INT8, TensorProto.UINT8))
-    done = qdq.told(before, after, "INT8", layers, request.kept)
+    done = qdq.summary(before, after, "INT8", layers, request.kept)
     qdq.check_stored(after, layers)
     export = made.described(edit.save(after, request.folder), request.export)
     if not made.opens(export.path):
@@ -97,7 +97,7 @@ def _ranges(path: Path, request: Request, folder: Path) -> Any:
     }
     method, settings = methods[request.method]
     form = _form(request)
-    inputs = tensors.asked(request, sum(len(pool.families) for pool in request.data))
+    inputs = probes.probe_inputs(request, sum(len(pool.families) for pool in request.data))
     try:
         with silent():
             calibrator = create_calibrator(

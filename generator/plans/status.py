@@ -17,7 +17,7 @@ from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 if TYPE_CHECKING:
     from modelrepo.generator.tensorrt.machine import Gpu
 
-Status = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
+PlanStatus = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
 # The file that Triton serves where there is one plan for every GPU.
 SINGLE = "model.plan"
 PREPARE_AGAIN = "Prepare it again with generate"
@@ -29,7 +29,7 @@ class Standing:
 
     name: str
     entry: PendingPlan
-    status: Status
+    status: PlanStatus
     changed: tuple[str, ...]  # in words: why it is stale, superseded or damaged
     fitting: Mapping[Path, BuiltPlan]  # plans in its folder, built from this entry and proven within its limit
     others: Mapping[Path, BuiltPlan]  # the other plans in its folder
@@ -68,7 +68,7 @@ def stand(name: str, repository: Repository, gpus: Iterable["Gpu"]) -> Standing:
     fresh = {plan.sha256 for plan in fitting.values()} - {plan.sha256 for plan in served}
     judged = served if served and not fresh else tuple(fitting.values() or others.values())
     changed = newer or damage or (*_changed(judged, entry), *_elsewhere(judged, gpus))
-    status: Status
+    status: PlanStatus
     if newer:
         status = "superseded"
     elif damage:

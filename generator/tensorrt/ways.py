@@ -6,7 +6,7 @@ from typing import Literal
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.tensorrt import machine as machines
-from modelrepo.generator.tensorrt.header import known
+from modelrepo.generator.tensorrt.header import version_numbers
 from modelrepo.generator.tensorrt.machine import Machine
 from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 from modelrepo.generator.triton.releases import release_named
@@ -75,7 +75,7 @@ def process_obstacle(spec: PlanSpec, machine: Machine, *, certain: bool) -> Obst
         return _no_gpu(machine)
     if machine.tensorrt is None:
         return Obstacle(machine.why_no_tensorrt, "pip install 'modelrepo[tensorrt]', or --plan-builder container")
-    wanted, here = known(spec.tensorrt), known(machine.tensorrt)
+    wanted, here = version_numbers(spec.tensorrt), version_numbers(machine.tensorrt)
     fits = here[: len(wanted)] == wanted
     if spec.version_compatible and here[: len(wanted)] < wanted:
         return None

@@ -7,7 +7,7 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Optimization, Verification
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.verification.comparison import Precision
-from modelrepo.generator.verification.datasets import NOTHING, Dataset
+from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.remembered import Remembered
 
 CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is served as it was verified"
@@ -27,7 +27,7 @@ class Proven:
     optimization: Optimization = field(default_factory=Optimization)
     precision: Precision | None = None  # how far the served model may differ from ``reference``; None: as in FP32
     twin: Path | None = None  # a model that computes the same, if ONNX Runtime's CPU lacks operators of ``export``
-    samples: Dataset = NOTHING  # the user's
+    samples: Dataset = NO_DATA  # the user's
 
     @property
     def closed(self) -> "Proven":
