@@ -152,6 +152,8 @@ def _check_differing(pool: Pool, path: Path) -> None:
 
 def _why_poor(name: str, array: Array) -> str | None:
     """Return why an array of rows sets no ranges, or None. Images have channels and two axes behind them."""
+    if not array.size:
+        return f"{name} is empty"
     if (array == array.flat[0]).all():
         return f"{name} is {array.flat[0]} everywhere"
     if len(array) > 1 and (array == array[:1]).all():
