@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from modelrepo.generator.plans.finish import Report, Row
+    from modelrepo.generator.plans.finish import PlanResult, PlansReport
     from modelrepo.generator.plans.status import Standing
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -64,7 +64,7 @@ def status(repository: Path | None, as_json: bool) -> None:
     from modelrepo.generator.plans import finish as story
 
     root = _root(repository)
-    found = story.status(root)
+    found = story.standings(root)
     if as_json:
         document = {"repository": str(root.absolute()), "plans": [_standing_document(each) for each in found]}
         click.echo(json.dumps(document, indent=2))
@@ -96,7 +96,7 @@ def build(
     from modelrepo.generator.plans import finish as story
     from modelrepo.generator.progress import Progress
 
-    report = story.build(_root(repository), names, Progress(Follower(quiet)), wanted=where, rebuild=rebuild)
+    report = story.build_plans(_root(repository), names, Progress(Follower(quiet)), wanted=where, rebuild=rebuild)
     _end(report, as_json, strict)
 
 
@@ -118,7 +118,7 @@ def verify(
     from modelrepo.generator.plans import finish as story
     from modelrepo.generator.progress import Progress
 
-    report = story.verify(_root(repository), names, Progress(Follower(quiet)), wanted=where)
+    report = story.verify_plans(_root(repository), names, Progress(Follower(quiet)), wanted=where)
     _end(report, as_json, strict=False)
 
 
@@ -128,27 +128,27 @@ def _root(repository: Path | None) -> Path:
     return repository or default_repository()
 
 
-def _end(report: "Report", as_json: bool, strict: bool) -> None:
+def _end(report: "PlansReport", as_json: bool, strict: bool) -> None:
     """Print what became of the plans, and every failure; exit with the code of the first."""
     if as_json:
         click.echo(json.dumps(_report_document(report), indent=2))
-    elif report.rows:
-        _print_rows(report)
+    elif report.results:
+        _print_results(report)
     else:
         click.echo("no TensorRT plans: generate prepares them with --backends tensorrt")
     raise click.exceptions.Exit(_tell_failures(report, strict))
 
 
-def _tell_failures(report: "Report", strict: bool) -> int:
+def _tell_failures(report: "PlansReport", strict: bool) -> int:
     from modelrepo.cli.terminal.errors import INTERRUPTED, tell
     from modelrepo.generator.errors import DeferredError, ModelRepoError
 
     failures: list[ModelRepoError] = []
-    for row in report.rows:
-        if row.failure:
-            failures.append(row.failure)
-            tell(f"{row.name}: {row.failure}")
-    deferred = [row.name for row in report.rows if row.outcome == "deferred"]
+    for result in report.results:
+        if result.failure:
+            failures.append(result.failure)
+            tell(f"{result.name}: {result.failure}")
+    deferred = [result.name for result in report.results if result.outcome == "deferred"]
     if strict and deferred and not failures:
         failures.append(DeferredError(f"{', '.join(deferred)} can't be built on this machine"))
         tell(str(failures[0]))
@@ -185,20 +185,20 @@ def _built_cells(plans: "tuple[Any, ...]") -> tuple[str, str, str]:
     )
 
 
-def _print_rows(report: "Report") -> None:
-    steps = [row.entry.command for row in report.rows if row.outcome == "deferred"]
+def _print_results(report: "PlansReport") -> None:
+    steps = [result.entry.command for result in report.results if result.outcome == "deferred"]
     table = []
-    for row in report.rows:
-        gpus, tensorrt, _ = _built_cells(row.plans)
-        worst = "-" if row.max_rel_diff is None else f"{row.max_rel_diff:.1e}"
-        step = f"[{steps.index(row.entry.command) + 1}] below" if row.outcome == "deferred" else "-"
-        version = str(row.version or "-")
-        table.append((row.name, row.entry.precision, row.outcome, version, gpus, tensorrt, worst, step))
+    for result in report.results:
+        gpus, tensorrt, _ = _built_cells(result.plans)
+        worst = "-" if result.max_rel_diff is None else f"{result.max_rel_diff:.1e}"
+        step = f"[{steps.index(result.entry.command) + 1}] below" if result.outcome == "deferred" else "-"
+        version = str(result.version or "-")
+        table.append((result.name, result.entry.precision, result.outcome, version, gpus, tensorrt, worst, step))
     headings = ("plan", "precision", "status", "version", "GPU", "TensorRT", "worst difference", "next step")
     _print_table(headings, table)
-    for row in report.rows:
-        if row.reasons:
-            click.echo(f"{row.name}: {', '.join(row.reasons)}")
+    for result in report.results:
+        if result.reasons:
+            click.echo(f"{result.name}: {', '.join(result.reasons)}")
     for number, step in enumerate(steps, 1):
         click.echo(f"\n[{number}] {step}")
 
@@ -238,25 +238,25 @@ def _standing_document(standing: "Standing") -> dict[str, Any]:
     }
 
 
-def _report_document(report: "Report") -> dict[str, Any]:
+def _report_document(report: "PlansReport") -> dict[str, Any]:
     return {
         "repository": str(report.repository),
-        "results": [_row_document(row) for row in report.rows],
+        "results": [_result_document(result) for result in report.results],
         "seconds": {step: round(seconds, 3) for step, seconds in report.seconds.items()},
     }
 
 
-def _row_document(row: "Row") -> dict[str, Any]:
+def _result_document(result: "PlanResult") -> dict[str, Any]:
     document: dict[str, Any] = {
-        "name": row.name,
-        "precision": row.entry.precision,
-        "status": row.outcome,
-        "version": row.version,
-        "plans": [_plan_document(plan) for plan in row.plans],
-        "max_rel_diff": row.max_rel_diff,
-        "reasons": list(row.reasons),
-        "next_step": row.entry.command if row.outcome == "deferred" else None,
+        "name": result.name,
+        "precision": result.entry.precision,
+        "status": result.outcome,
+        "version": result.version,
+        "plans": [_plan_document(plan) for plan in result.plans],
+        "max_rel_diff": result.max_rel_diff,
+        "reasons": list(result.reasons),
+        "next_step": result.entry.command if result.outcome == "deferred" else None,
     }
-    if row.failure:
-        document["error"] = {"message": row.failure.message, "exit_code": row.failure.exit_code}
+    if result.failure:
+        document["error"] = {"message": result.failure.message, "exit_code": result.failure.exit_code}
     return document

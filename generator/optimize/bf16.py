@@ -51,7 +51,7 @@ def lower(request: Request) -> Lowered:
         return to_bf16(precise[place] if place in precise else values(tensor))
 
     edit.retype(model, TensorProto.FLOAT16, TensorProto.BFLOAT16, rounded)
-    done = half.told(model, TensorProto.BFLOAT16, "BF16", before, request.kept)
+    done = half.summary(model, TensorProto.BFLOAT16, "BF16", before, request.kept)
     export = made.described(edit.save(model, request.folder), request.export)
     made.check_types(export.path)  # ONNX Runtime's CPU has no BF16, and can't tell
     twin = rounding.write_twin(model, TensorProto.BFLOAT16, request.folder / "twin")

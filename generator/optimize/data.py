@@ -6,20 +6,22 @@ from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.optimize.task import Task
 from modelrepo.generator.verification import datasets
 from modelrepo.generator.verification.accuracy import ENOUGH, GENERATED
-from modelrepo.generator.verification.datasets import NOTHING, Dataset
+from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.verify import usable
 
 # Of data that is calibrated with, this share is kept back to measure on.
 HELD_OUT = 0.25
-RANDOM = "calibrated with random inputs, whose ranges are not those of real ones: give real ones with --calibration DIR"
+RANDOM_CALIBRATION = (
+    "calibrated with random inputs, whose ranges are not those of real ones: give real ones with --calibration DIR"
+)
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a variant is calibrated with, None where it is not, and what its accuracy is measured on."""
+    """The data for making and judging a variant."""
 
-    calibration: Dataset | None
-    measured: Dataset
+    calibration: Dataset | None  # None if the variant is not calibrated
+    measured: Dataset  # accuracy is measured on these
     notes: tuple[str, ...] = ()
 
 
@@ -41,7 +43,7 @@ def gather(task: Task) -> Data:
     if held_out.count:
         few = held_out.count < ENOUGH and wanted
         return Data(calibration, held_out, (*notes, _few(held_out.count)) if few else notes)
-    return Data(calibration, _random(task, GENERATED, task.options.seed + 1) if wanted else NOTHING, notes)
+    return Data(calibration, _random(task, GENERATED, task.options.seed + 1) if wanted else NO_DATA, notes)
 
 
 def _few(count: int) -> str:
@@ -59,9 +61,9 @@ def _calibration(task: Task) -> tuple[Dataset | None, Dataset, tuple[str, ...]]:
     """Return what to calibrate with, what of it is kept back, and what is worth telling about it."""
     wanted, source = task.options.calibration, task.proven.source
     if not task.calibrated:
-        return None, NOTHING, ()
+        return None, NO_DATA, ()
     if wanted.path is None:
-        return _random(task, wanted.count, task.options.seed), NOTHING, (RANDOM,)
+        return _random(task, wanted.count, task.options.seed), NO_DATA, (RANDOM_CALIBRATION,)
     given = datasets.read(wanted.path, task.proven.export.signature, source.preprocess, source.labels)
     notes = (*given.notes, *datasets.check_calibration(given, wanted.path))
     return *given.split(HELD_OUT, task.options.seed), notes

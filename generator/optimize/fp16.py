@@ -38,7 +38,7 @@ def lower(request: Request) -> Lowered:
     too_large = _too_large(model)
     model, layers = half.to_half(model, request.kept, half.blocked_operators())
     _refuse_overflow(model, too_large)
-    done = half.told(model, TensorProto.FLOAT16, "FP16", before, request.kept)
+    done = half.summary(model, TensorProto.FLOAT16, "FP16", before, request.kept)
     export = made.described(edit.save(model, request.folder), request.export)
     twin = rounding.write_twin(model, TensorProto.FLOAT16, request.folder / "twin")
     return Lowered(export, done, layers, twin, runs_here=made.opens(export.path))

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError, OptionError
 from modelrepo.generator.graphs import edit
-from modelrepo.generator.optimize import made, qdq, tensors
+from modelrepo.generator.optimize import made, probes, qdq
 from modelrepo.generator.optimize.recipe import Lowered, Request
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays
@@ -54,7 +54,7 @@ def lower(request: Request) -> Lowered:
         outcome = _worked(python, path, request, Path(scratch))
         before, after = edit.load(path), edit.load(outcome)
     layers = qdq.quantized_layers(after, (TensorProto.FLOAT8E4M3FN,))
-    done = qdq.told(before, after, "FP8", layers, request.kept)
+    done = qdq.summary(before, after, "FP8", layers, request.kept)
     qdq.drop_unused_domains(after)
     export = made.described(edit.save(after, request.folder), request.export)
     twin = qdq.write_twin(after, request.folder / "twin")
@@ -104,7 +104,7 @@ def _worked(python: str, path: Path, request: Request, folder: Path) -> Path:
     import numpy as np
 
     data, outcome = folder / "calibration.npz", folder / "fp8.onnx"
-    np.savez(data, allow_pickle=False, **_stacked(tensors.asked(request, _count(request))))
+    np.savez(data, allow_pickle=False, **_stacked(probes.probe_inputs(request, _count(request))))
     # Isolated: neither our modules nor those of PYTHONPATH are those that modelopt expects.
     finished = _run([python, "-I", str(WORKER), str(path), str(data), str(outcome), *request.kept], SECONDS)
     if finished.code or not outcome.exists():

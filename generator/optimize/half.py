@@ -41,7 +41,7 @@ def prepare(model: Any, name: str) -> None:
     raise ConversionError(f"the model has no FP32 weights: they are {there} already", "Leave its precision at fp32")
 
 
-def told(model: Any, element_type: int, name: str, bytes_before: int, kept: Collection[str]) -> str:
+def summary(model: Any, element_type: int, name: str, bytes_before: int, kept: Collection[str]) -> str:
     """Say how many weights are of the type, and the size before and now; ConversionError where none is."""
     weights = edit.weights(model) or [each for each in edit.tensors(model) if edit.is_float(each.data_type)]
     lowered = sum(tensor.data_type == element_type for tensor in weights)

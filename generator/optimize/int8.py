@@ -9,7 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.graphs.onnx_file import PROTOBUF_LIMIT
-from modelrepo.generator.optimize import made, qdq, tensors
+from modelrepo.generator.optimize import made, probes, qdq
 from modelrepo.generator.optimize.recipe import Lowered, Request
 from modelrepo.generator.optimize.silence import silent
 from modelrepo.generator.specs.tensors import Arrays
@@ -29,15 +29,11 @@ ENTROPY_BINS = 256
 
 @dataclass(frozen=True)
 class Form:
-    """How one backend wants a quantized graph.
+    """The form of quantized graph that runs best on one backend."""
 
-    ``operators`` have Q/DQ pairs at their inputs, and at their outputs unless they are among ``open_ended``.
-    Activations are int8 around 0 where ``symmetric``, otherwise uint8 with a zero point.
-    """
-
-    operators: tuple[str, ...]
-    open_ended: tuple[str, ...]
-    symmetric: bool
+    operators: tuple[str, ...]  # have Q/DQ pairs at their inputs, and at their outputs
+    open_ended: tuple[str, ...]  # those of ``operators`` without Q/DQ pairs at their outputs
+    symmetric: bool  # activations are int8 around 0; otherwise uint8 with a zero point
 
 
 # TensorRT takes nothing but int8 around 0, and fuses what follows a layer into it.
@@ -67,7 +63,7 @@ def lower(request: Request) -> Lowered:
         before = edit.load(path)
         after = _quantized(path, _ranges(path, request, Path(scratch)), request)
     layers = qdq.quantized_layers(after, (TensorProto.INT8, TensorProto.UINT8))
-    done = qdq.told(before, after, "INT8", layers, request.kept)
+    done = qdq.summary(before, after, "INT8", layers, request.kept)
     qdq.check_stored(after, layers)
     export = made.described(edit.save(after, request.folder), request.export)
     if not made.opens(export.path):
@@ -101,7 +97,7 @@ def _ranges(path: Path, request: Request, folder: Path) -> Any:
     }
     method, settings = methods[request.method]
     form = _form(request)
-    inputs = tensors.asked(request, sum(len(pool.families) for pool in request.data))
+    inputs = probes.probe_inputs(request, sum(len(pool.families) for pool in request.data))
     try:
         with silent():
             calibrator = create_calibrator(

@@ -22,7 +22,7 @@ TOOLS: Mapping[str, str] = {}
 # Products with constant weights. Convolutions stay: quantized so, ResNet50 was 13% slower than
 # in FP32 on a CPU with VNNI, while ViT-B/16's products were twice as fast.
 OPERATORS = ("MatMul", "Gemm")
-# ONNX Runtime first makes a Gemm a product of this name, and an addition.
+# ONNX Runtime first splits a Gemm into an addition and a product, whose name ends so; then it quantizes products.
 PRODUCT = "_MatMul"
 QUANTIZED = "_quant"
 

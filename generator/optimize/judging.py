@@ -18,11 +18,11 @@ NO_CLASSES = "--max-accuracy-drop has nothing to limit: the model names no class
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found of a variant beside its source, or the problem that keeps it from being published."""
+    """The result of comparing a variant with its source."""
 
     verification: Verification
     accuracy: Accuracy | None = None
-    problem: VerificationError | None = None
+    problem: VerificationError | None = None  # why it can't be published
     notes: tuple[str, ...] = ()
 
     @property

@@ -14,7 +14,7 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.system import process
 
 # Operators of quantized graphs, in ONNX and ONNX Runtime; and those whose names begin with QLinear.
-QUANTIZED = frozenset(
+QUANTIZED_OPERATORS = frozenset(
     (
         *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"),
         *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "QGemm", "QAttention"),
@@ -102,7 +102,7 @@ def megabytes(size: int) -> str:
 def refuse_quantized(model: Any, name: str) -> None:
     """Raise ConversionError for a model whose numbers have 8 bits or less already; ``name`` is the precision wanted."""
     for node in nodes(model):
-        if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
+        if node.op_type in QUANTIZED_OPERATORS or node.op_type.startswith("QLinear"):
             raise ConversionError(
                 f"the model is quantized already ({node.op_type} {node.name!r}), so {name} can't be made of it",
                 "Start from the FP32 model",

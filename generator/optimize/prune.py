@@ -18,10 +18,10 @@ GROUP, ZEROS_OF_GROUP = 4, 2
 
 @dataclass(frozen=True)
 class Layer:
-    """A tensor of weights: ``place`` as in ``graph.places``, and the axis over which its products are summed up."""
+    """The weights of a layer."""
 
-    place: str
-    axis: int
+    place: str  # as in ``edit.places``
+    axis: int  # over which products are summed up
 
 
 def pruned(export: Export, pruning: Pruning, folder: Path) -> tuple[Export, str, float]:

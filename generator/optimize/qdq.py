@@ -7,7 +7,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.graphs import edit, taps
-from modelrepo.generator.optimize import half, made, rounding, tensors
+from modelrepo.generator.optimize import half, made, probes, rounding
 from modelrepo.generator.optimize.recipe import Request
 from modelrepo.generator.optimize.silence import silent
 
@@ -132,7 +132,7 @@ def drop_unused_domains(model: Any) -> None:
         model.opset_import.remove(entry)
 
 
-def told(before: Any, after: Any, name: str, layers: Collection[str], kept: Collection[str] = ()) -> str:
+def summary(before: Any, after: Any, name: str, layers: Collection[str], kept: Collection[str] = ()) -> str:
     """Say how many layers are quantized and what the weights take; ConversionError where none is."""
     there = sum(node.op_type in LAYERS for node in before.graph.node)
     pairs = sum(node.op_type == QUANTIZE for node in after.graph.node)
@@ -161,7 +161,7 @@ def costs(request: Request, precise: Path, lowered: Path, layers: Collection[str
     wanted = {each for name in outputs.values() for each in (name, name + SHADOW)}
     with tempfile.TemporaryDirectory(dir=request.folder) as folder:
         path, *_ = edit.save(model, Path(folder))
-        for values in taps.tapped(path, tensors.asked(request, ASKED), wanted):
+        for values in taps.tapped(path, probes.probe_inputs(request, ASKED), wanted):
             for layer, name in outputs.items():
                 found[layer] = max(found[layer], rounding.share_lost(values[name], values[name + SHADOW]))
     return found

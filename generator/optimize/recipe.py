@@ -12,36 +12,25 @@ from modelrepo.generator.verification.inputs import Pool
 
 @dataclass(frozen=True)
 class Request:
-    """A verified FP32 model, and how its precision is to be lowered.
-
-    ``folder`` is empty: what is written goes there. Nodes called as in ``kept`` stay as they are. ``data`` are inputs
-    to calibrate with, by the ``method`` minmax, entropy or percentile; they are empty for a recipe that is not
-    ``CALIBRATED``. ``for_tensorrt`` asks for a graph in the form that TensorRT's parser takes.
-    """
+    """A verified FP32 model, and how its precision is to be lowered."""
 
     export: Export
-    folder: Path
-    kept: tuple[str, ...] = ()
-    data: tuple[Pool, ...] = ()
-    method: str = "minmax"
-    for_tensorrt: bool = False
+    folder: Path  # empty; the result is written there
+    kept: tuple[str, ...] = ()  # names of nodes that stay in FP32
+    data: tuple[Pool, ...] = ()  # to calibrate with; empty if the recipe is not ``CALIBRATED``
+    method: str = "minmax"  # of calibration: minmax, entropy or percentile
+    for_tensorrt: bool = False  # make a graph that TensorRT's parser accepts
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """A model of a lower precision.
+    """A model of a lower precision."""
 
-    ``export`` has the same inputs and outputs as the model it was made from, in FP32. ``done`` tells in a few words
-    what the recipe found that it did, such as "161 of 161 weights are FP16". ``layers`` are the nodes that were
-    lowered. ``twin`` shows on a CPU what the precision costs where ``export`` itself does not; ``runs_here`` says
-    whether ONNX Runtime's CPU can run that at all.
-    """
-
-    export: Export
-    done: str
-    layers: tuple[str, ...]
-    twin: Path | None = None
-    runs_here: bool = True
+    export: Export  # with the same inputs and outputs as the original, in FP32
+    done: str  # what the recipe did in a few words, such as "161 of 161 weights are FP16"
+    layers: tuple[str, ...]  # names of the nodes that were lowered
+    twin: Path | None = None  # shows the cost of the precision on a CPU, if ``export`` does not
+    runs_here: bool = True  # ONNX Runtime's CPU can run ``export``
 
 
 class Recipe(Protocol):

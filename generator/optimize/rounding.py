@@ -7,7 +7,7 @@ from typing import Any
 
 from modelrepo.generator.graphs import edit, taps
 from modelrepo.generator.graphs.walk import MODEL_FILE, graphs
-from modelrepo.generator.optimize import half, tensors
+from modelrepo.generator.optimize import half, probes
 from modelrepo.generator.optimize.recipe import Request
 from modelrepo.generator.specs.tensors import Array
 
@@ -36,7 +36,7 @@ def costs(request: Request, layers: Collection[str], element_type: int) -> Mappi
         outputs = _write_shadows(request, layers, element_type, Path(folder))
         wanted = {each for names in outputs.values() for name in names for each in (name, name + SHADOW)}
         found = dict.fromkeys(outputs, 0.0)
-        for values in taps.tapped(Path(folder) / MODEL_FILE, tensors.asked(request), wanted):
+        for values in taps.tapped(Path(folder) / MODEL_FILE, probes.probe_inputs(request), wanted):
             for layer, names in outputs.items():
                 found[layer] = max([found[layer], *(share_lost(values[name], values[name + SHADOW]) for name in names)])
     return found

@@ -16,14 +16,14 @@ PRUNED_MAX_ACCURACY_DROP = 0.03
 
 @dataclass(frozen=True)
 class Task:
-    """What is wanted: ``recipe`` is None where the precision stays. ``folder`` is its own."""
+    """A variant to make."""
 
     choice: Choice
     read_by_tensorrt: bool
     proven: Proven
     options: Options
-    recipe: Recipe | None
-    folder: Path
+    recipe: Recipe | None  # None if the precision stays
+    folder: Path  # of this variant alone
     progress: Progress
 
     @property

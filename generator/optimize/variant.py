@@ -33,19 +33,19 @@ ALIKE = "the source names the same class for all that it was asked: agreement sa
 
 @dataclass(frozen=True)
 class Base:
-    """The graph that precision is lowered in: what was ``done`` to it, and the share of its weights that is zero."""
+    """The graph that a recipe starts from: cleaned up and pruned."""
 
     export: Export
-    done: tuple[str, ...] = ()
-    sparsity: float | None = None
+    done: tuple[str, ...] = ()  # the changes so far, in words
+    sparsity: float | None = None  # share of weights that are zero, 0..1
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A variant, how it answers as a server here would serve it, and what was found of it."""
+    """A variant that was made and judged."""
 
     lowered: Lowered
-    served: Run
+    served: Run  # answers as a server on this machine would
     judgement: Judgement
 
 

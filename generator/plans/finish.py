@@ -27,30 +27,30 @@ Outcome = Literal["published", "unchanged", "superseded", "deferred", "verified"
 
 
 @dataclass(frozen=True)
-class Row:
-    """What became of one plan. ``reasons`` say why it was built where it was, or why it could not be."""
+class PlanResult:
+    """The result for one plan."""
 
     name: str
     entry: PendingPlan
     outcome: Outcome
-    version: int | None = None
-    plans: tuple[BuiltPlan, ...] = ()
-    max_rel_diff: float | None = None
-    reasons: tuple[str, ...] = ()
+    version: int | None = None  # the published one
+    plans: tuple[BuiltPlan, ...] = ()  # one for each compute capability
+    max_rel_diff: float | None = None  # the worst of ``plans``
+    reasons: tuple[str, ...] = ()  # why it was built where it was, or why it could not be built
     failure: ModelRepoError | None = None
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a run did, and whether it was cut short."""
+class PlansReport:
+    """The results of a run, one for each plan."""
 
     repository: Path
-    rows: tuple[Row, ...]
-    seconds: dict[str, float] = field(default_factory=dict)
+    results: tuple[PlanResult, ...]
+    seconds: dict[str, float] = field(default_factory=dict)  # by kind of step
     interrupted: bool = False
 
 
-def status(root: Path) -> tuple[Standing, ...]:
+def standings(root: Path) -> tuple[Standing, ...]:
     """Return what stands of every entry of ``plans.lock``, by name; changes nothing.
 
     Raises RepositoryError where there is no such repository, or its state can't be read.
@@ -64,9 +64,9 @@ def status(root: Path) -> tuple[Standing, ...]:
         raise _unreadable(error, repository) from error
 
 
-def build(
+def build_plans(
     root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wanted" = "auto", rebuild: bool = False
-) -> Report:
+) -> PlansReport:
     """Build what is pending or stale, of all entries or of those named, and publish what proves right.
 
     A plan that another host has built and proven is published as it is; one whose name another model took since is left
@@ -74,21 +74,21 @@ def build(
     """
     repository = _opened(root)
 
-    def act(name: str, entry: PendingPlan) -> Row:
+    def act(name: str, entry: PendingPlan) -> PlanResult:
         newer = superseded(name, entry, repository)
         if newer:
-            return Row(name, entry, "superseded", reasons=newer)
+            return PlanResult(name, entry, "superseded", reasons=newer)
         published, reasons = build_one(name, repository, progress, wanted=wanted, rebuild=rebuild)
         if published is None:
-            return Row(name, entry, "deferred", reasons=reasons)
+            return PlanResult(name, entry, "deferred", reasons=reasons)
         plans = published.manifest.provenance.plans
         worst = max((plan.proof.max_rel_diff for plan in plans if plan.proof), default=None)
-        return Row(name, entry, published.status, published.manifest.version, plans, worst, reasons)
+        return PlanResult(name, entry, published.status, published.manifest.version, plans, worst, reasons)
 
     return _run(repository, _chosen(repository, names), progress, act)
 
 
-def verify(root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wanted" = "auto") -> Report:
+def verify_plans(root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wanted" = "auto") -> PlansReport:
     """Run built plans again on this machine's GPU, and compare their answers; nothing is changed on disk.
 
     Of a published plan it is the published file. Raises ServerError where there is no GPU.
@@ -99,7 +99,7 @@ def verify(root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wan
     if chosen and not here.gpus:
         raise ServerError(f"no plan can be run here: {here.why_no_gpu}", "Run it on a host with the GPU")
 
-    def act(name: str, entry: PendingPlan) -> Row:
+    def act(name: str, entry: PendingPlan) -> PlanResult:
         return _verified(stand(name, repository, here.gpus), repository, here, wanted, progress)
 
     return _run(repository, chosen, progress, act)
@@ -126,24 +126,24 @@ def _run(
     repository: Repository,
     entries: Mapping[str, PendingPlan],
     progress: Progress,
-    act: Callable[[str, PendingPlan], Row],
-) -> Report:
+    act: Callable[[str, PendingPlan], PlanResult],
+) -> PlansReport:
     """Do the same with every plan; an interrupt ends the run, and the report says what stands."""
-    rows: list[Row] = []
+    results: list[PlanResult] = []
     interrupted = False
     for name, entry in entries.items():
-        row = Row(name, entry, "skipped", reasons=("interrupted",))
+        result = PlanResult(name, entry, "skipped", reasons=("interrupted",))
         try:
             if not interrupted:
-                row = act(name, entry)
+                result = act(name, entry)
         except ModelRepoError as error:
-            row = Row(name, entry, "failed", failure=error)
+            result = PlanResult(name, entry, "failed", failure=error)
         except OSError as error:
-            row = Row(name, entry, "failed", failure=_unreadable(error, repository))
+            result = PlanResult(name, entry, "failed", failure=_unreadable(error, repository))
         except KeyboardInterrupt:
             interrupted = True
-        rows.append(row)
-    return Report(repository.root, tuple(rows), progress.total(), interrupted)
+        results.append(result)
+    return PlansReport(repository.root, tuple(results), progress.total(), interrupted)
 
 
 def _unreadable(error: OSError, repository: Repository) -> RepositoryError:
@@ -273,7 +273,9 @@ def _prepared_version(entry: PendingPlan) -> int | None:
 # --- verify
 
 
-def _verified(standing: Standing, repository: Repository, here: "Machine", wanted: "Wanted", progress: Progress) -> Row:
+def _verified(
+    standing: Standing, repository: Repository, here: "Machine", wanted: "Wanted", progress: Progress
+) -> PlanResult:
     """Run one plan again; RepositoryError where it is not built, or no longer from what is prepared."""
     from modelrepo.generator.plans.reference import reference_of
     from modelrepo.generator.tensorrt.making import prove
@@ -297,7 +299,7 @@ def _verified(standing: Standing, repository: Repository, here: "Machine", wante
         proof = prove(spec, folder / plan_spec.PLAN, way, gpu, reference_of(entry, folder))
         step.outcome = f"{proof.cases} cases, worst difference {proof.max_rel_diff:.1e}"
     version = standing.published.version if standing.published else None
-    return Row(standing.name, entry, "verified", version, (built,), proof.max_rel_diff, way.reasons)
+    return PlanResult(standing.name, entry, "verified", version, (built,), proof.max_rel_diff, way.reasons)
 
 
 def _file_for(standing: Standing, repository: Repository, gpu: "Gpu") -> tuple[Path, BuiltPlan]:

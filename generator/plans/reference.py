@@ -23,7 +23,7 @@ from modelrepo.generator.verification import verify
 from modelrepo.generator.verification.inputs import make_pool
 
 # Smallest and tuned sizes of a profile: the largest may be too much for a CPU, and proves little more.
-BOUNDS = (0, 1)
+CASE_BOUNDS = (0, 1)
 MODEL = "model"
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -71,7 +71,7 @@ def _cases(profiles: Sequence[Profile]) -> list[tuple[int, Shapes]]:
     """Return each case's profile and the shapes of the inputs that have symbolic dimensions; none twice."""
     cases: list[tuple[int, Shapes]] = []
     for number, profile in enumerate(profiles):
-        for bound in BOUNDS:
+        for bound in CASE_BOUNDS:
             shapes = {name: bounds[bound] for name, bounds in profile.shapes.items()}
             if (number, shapes) not in cases:
                 cases.append((number, shapes))

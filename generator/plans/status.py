@@ -11,13 +11,13 @@ from modelrepo.generator.plans.store import PlanStore, changes, file_name
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.options import Tolerance
-from modelrepo.generator.specs.plans import BuiltPlan, tolerance_of
+from modelrepo.generator.specs.plans import BuiltPlan
 from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 
 if TYPE_CHECKING:
     from modelrepo.generator.tensorrt.machine import Gpu
 
-Status = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
+PlanStatus = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
 # The file that Triton serves where there is one plan for every GPU.
 SINGLE = "model.plan"
 PREPARE_AGAIN = "Prepare it again with generate"
@@ -25,20 +25,15 @@ PREPARE_AGAIN = "Prepare it again with generate"
 
 @dataclass(frozen=True)
 class Standing:
-    """One entry of ``plans.lock``, and what stands of it.
-
-    ``fitting`` are the plans in its folder that were built from what it says now, and proven within the limit of now;
-    ``others`` are the rest. ``published`` is the version made of it, if it is intact. ``changed`` says in words why
-    it is stale, superseded or damaged.
-    """
+    """The state of one entry of ``plans.lock``."""
 
     name: str
     entry: PendingPlan
-    status: Status
-    changed: tuple[str, ...]
-    fitting: Mapping[Path, BuiltPlan]
-    others: Mapping[Path, BuiltPlan]
-    published: Manifest | None
+    status: PlanStatus
+    changed: tuple[str, ...]  # in words: why it is stale, superseded or damaged
+    fitting: Mapping[Path, BuiltPlan]  # plans in its folder, built from this entry and proven within its limit
+    others: Mapping[Path, BuiltPlan]  # the other plans in its folder
+    published: Manifest | None  # the version that it was published as, if that is intact
 
     @property
     def plans(self) -> tuple[BuiltPlan, ...]:
@@ -73,7 +68,7 @@ def stand(name: str, repository: Repository, gpus: Iterable["Gpu"]) -> Standing:
     fresh = {plan.sha256 for plan in fitting.values()} - {plan.sha256 for plan in served}
     judged = served if served and not fresh else tuple(fitting.values() or others.values())
     changed = newer or damage or (*_changed(judged, entry), *_elsewhere(judged, gpus))
-    status: Status
+    status: PlanStatus
     if newer:
         status = "superseded"
     elif damage:
@@ -138,7 +133,7 @@ def wanted_tolerance(entry: PendingPlan) -> Tolerance | None:
     """Return the tolerance that the user gave when the plan was prepared, if any; RepositoryError for none of ours."""
     written = entry.provenance.options.get("tolerance")
     try:
-        return tolerance_of(written) if written else None
+        return Tolerance.of(written) if written else None
     except TypeError as error:
         raise _damaged(error) from error
 

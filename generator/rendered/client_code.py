@@ -33,16 +33,16 @@ TAKEN = {"client", "version", "deadline", "top", "given", "answer", "classes", "
 
 
 @dataclass(frozen=True)
-class Field:
-    """An input or output: as Triton has it, and as the code calls it."""
+class ClientTensor:
+    """An input or output in the generated code."""
 
-    literal: str
-    identifier: str
-    type: str
-    datatype: str
-    dims: tuple[int, ...]
+    literal: str  # Triton's name, as a Python string literal
+    identifier: str  # the name in the code
+    type: str  # numpy's, such as np.float32
+    datatype: str  # Triton's, such as FP32
+    dims: tuple[int, ...]  # without the batch
     optional: bool
-    labelled: bool
+    labelled: bool  # an output with class names
 
 
 def render(manifest: Manifest) -> str:
@@ -139,15 +139,15 @@ def _python(value: Any) -> str:
             return repr(value)
 
 
-def _fields(tensors: Iterable[Any]) -> list[Field]:
+def _fields(tensors: Iterable[Any]) -> list[ClientTensor]:
     from tritonclient.grpc import model_config_pb2
 
-    fields: list[Field] = []
+    fields: list[ClientTensor] = []
     for tensor in tensors:
         datatype = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
         taken = [field.identifier for field in fields]
         fields.append(
-            Field(
+            ClientTensor(
                 literal(tensor.name),
                 identifier(tensor.name, taken),
                 NUMPY[datatype],
@@ -172,7 +172,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^ !#-\[\]-~]", "?", text)
 
 
-def _lines(fields: Iterable[Field], max_batch_size: int, values: str) -> list[str]:
+def _lines(fields: Iterable[ClientTensor], max_batch_size: int, values: str) -> list[str]:
     """Return a docstring's lines about tensors: name, dtype, shape, and what the values are."""
     lines = []
     for field in fields:
@@ -187,7 +187,7 @@ def _lines(fields: Iterable[Field], max_batch_size: int, values: str) -> list[st
     return lines
 
 
-def _dtype(field: Field) -> str:
+def _dtype(field: ClientTensor) -> str:
     names = {"STRING": "object of bytes (inputs also str)", "BF16": "bfloat16", "BOOL": "bool"}
     return names.get(field.datatype, field.type.removeprefix("np."))
 

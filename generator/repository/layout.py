@@ -1,6 +1,4 @@
 """The names of files in a model repository."""
 
-LABELS = "labels.txt"
-
-
 CONFIG = "config.pbtxt"
+LABELS = "labels.txt"

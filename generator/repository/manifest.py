@@ -1,4 +1,4 @@
-"""The manifest of a published version: where it came from, what belongs to it, and how it was proven."""
+"""The manifest of a published version: its source, its files, and how it was proven."""
 
 import json
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ from typing import Any
 
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.documents import check_kinds
 from modelrepo.generator.specs.findings import Accuracy, Live, Optimization, Verification, Worst
-from modelrepo.generator.specs.plans import BuiltPlan, check_kinds
+from modelrepo.generator.specs.plans import BuiltPlan
 from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.system.digests import FileRecord, are_intact, content_of
 
@@ -18,39 +19,33 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What a model was made from, and how: ``preprocess`` is how a client prepares an input.
-
-    ``inputs`` are what it takes, with the values that each may have; manifests of earlier releases have none.
-    """
+    """The source of a model, and how it was exported."""
 
     reference: str
     weights: Weights
-    preprocess: Mapping[str, Any] | None
+    preprocess: Mapping[str, Any] | None  # how a client prepares an input
     exporter: str
     opset: int
     ir_version: int
     notes: tuple[str, ...]
-    inputs: tuple[TensorSpec, ...] = ()
+    inputs: tuple[TensorSpec, ...] = ()  # with the values that each may have; empty in manifests of earlier releases
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Enough to make a version again, and to tell how it was proven.
+    """The record of how a version was made and proven: enough to make it again."""
 
-    ``plans`` are the TensorRT plans of the version, one for each compute capability.
-    """
-
-    key: str
+    key: str  # the content key
     source: SourceRecord
     options: Mapping[str, Any]
-    tools: Mapping[str, str]
+    tools: Mapping[str, str]  # package -> version
     verification: Verification
-    plans: tuple[BuiltPlan, ...] = ()
+    plans: tuple[BuiltPlan, ...] = ()  # one for each compute capability
     optimization: Optimization = field(default_factory=Optimization)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Provenance":
-        """Read what ``dataclasses.asdict`` and JSON made of one; KeyError or TypeError where it is damaged."""
+        """Read one from JSON as ``dataclasses.asdict`` wrote it; KeyError or TypeError if it is damaged."""
         check_kinds(document, key=str, options=Mapping)
         source, found = dict(document["source"]), dict(document["verification"])
         source.update(
@@ -75,7 +70,7 @@ class Provenance:
 
 
 def _optimization(document: Mapping[str, Any]) -> Optimization:
-    """Read what was done to a model; of an earlier release's, nothing."""
+    """Read the changes made to a model; earlier releases recorded none."""
     lists = {name: tuple(document[name]) for name in ("done", "kept") if name in document}
     accuracy = document.get("accuracy")
     return Optimization(**{**document, **lists, "accuracy": Accuracy(**accuracy) if accuracy else None})
@@ -91,15 +86,15 @@ def _tensor(document: Mapping[str, Any]) -> TensorSpec:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One published version: files are named relative to the model's folder; ``config`` is the text that serves it."""
+    """The manifest of one published version."""
 
     name: str
     version: int
     backend: str
     created: str
     max_batch_size: int
-    config: str
-    files: Mapping[str, FileRecord]
+    config: str  # the text of config.pbtxt
+    files: Mapping[str, FileRecord]  # by path relative to the model's folder
     provenance: Provenance
 
     @property
@@ -109,15 +104,15 @@ class Manifest:
 
     @property
     def sidecars(self) -> dict[str, FileRecord]:
-        """The files beside the version folders, which all versions share."""
+        """The files next to the version folders, shared by all versions."""
         return {name: record for name, record in self.files.items() if "/" not in name}
 
     def content(self) -> dict[str, str]:
-        """Return the digest of every file, whatever the version's number."""
+        """Return the digest of every file, independent of the version's number."""
         return content_of(self.files)
 
     def is_intact(self, folder: Path) -> bool:
-        """Tell whether the version's own files are as they were published, and those beside it are there."""
+        """Whether the version's own files are unchanged, and the shared ones exist."""
         own = {name: record for name, record in self.files.items() if name not in self.sidecars}
         return are_intact(own, folder) and all((folder / name).exists() for name in self.sidecars)
 
@@ -127,7 +122,7 @@ class Manifest:
 
 
 def read(path: Path) -> Manifest:
-    """Read a manifest; RepositoryError for one that is damaged or from a newer release."""
+    """Read a manifest; RepositoryError if it is damaged or from a newer release."""
     try:
         document = json.loads(path.read_text("utf-8"))
         if document.pop("schema") != SCHEMA:

@@ -65,7 +65,7 @@ class StagedModel:
 
 @dataclass(frozen=True)
 class Published:
-    """What became of a staged model."""
+    """The result of publishing a staged model."""
 
     status: Literal["published", "unchanged"]
     manifest: Manifest

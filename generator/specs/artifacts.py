@@ -1,15 +1,14 @@
-"""What is made on the way to a published model."""
+"""The data that is made on the way to a published model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from modelrepo.generator.progress import Progress
-    from modelrepo.generator.triton.releases import Release
+from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.tensors import Signature
+from modelrepo.generator.triton.releases import Release
 
 # A form that a source model is exported in, and that backends are made from.
 ONNX = "onnx"
@@ -17,52 +16,40 @@ ONNX = "onnx"
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a model's weights came from; ``sha256`` is that of their file.
+    """Where a model's weights came from."""
 
-    Those of ``own`` kind are what the user's code made. ``expected_at`` is the file whose arrival makes an untrained
-    model stale, or a pattern of such files.
-    """
-
-    kind: Literal["pretrained", "random", "file", "own"]
+    kind: Literal["pretrained", "random", "file", "own"]  # own: made by the user's code
     detail: str
     untrained: bool
-    sha256: str | None = None
-    expected_at: str | None = None
+    sha256: str | None = None  # of the weights' file
+    expected_at: str | None = None  # a file, or a pattern of files: an untrained model is stale once it exists
 
 
 @dataclass(frozen=True)
 class Export:
-    """An ONNX model on disk: ``path``, the files that belong to it, how it was made and what it reads like.
-
-    All ``files`` lie below the folder of ``path``. ``answers_zeros`` is False where the model is known not to answer
-    zeros, with every symbolic dimension at 1: Triton can't warm it up with them.
-    """
+    """An ONNX model on disk, and how it was made."""
 
     path: Path
-    files: tuple[Path, ...]
+    files: tuple[Path, ...]  # all below the folder of ``path``, which is one of them
     signature: Signature
     exporter: str
     opset: int
     ir_version: int
     notes: tuple[str, ...] = ()
+    # False if the model fails on zeros with every symbolic dimension at 1: Triton can't warm it up with them.
     answers_zeros: bool = True
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a backend's configuration says beyond what every configuration says.
-
-    ``graph_level`` is ``optimization.graph.level``, ``accelerator`` the parameters of ONNX Runtime's accelerator
-    "tensorrt", ``profiles`` the TensorRT profiles of the instance group; None and empty ones are left out. ``sizes``
-    are those that the warm-up gives to symbolic dimensions, 1 where it names none.
-    """
+    """The settings that one backend adds to a configuration; empty ones and None are left out."""
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    graph_level: int | None = None
-    accelerator: Mapping[str, str] | None = None
-    profiles: tuple[str, ...] = ()
+    graph_level: int | None = None  # optimization.graph.level
+    accelerator: Mapping[str, str] | None = None  # parameters of ONNX Runtime's accelerator "tensorrt"
+    profiles: tuple[str, ...] = ()  # the TensorRT profiles of the instance group
     cuda_graphs: bool = False
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of symbolic dimensions in the warm-up; 1 if not listed
 
 
 @dataclass(frozen=True)
@@ -78,38 +65,31 @@ class Serving:
 
 @dataclass(frozen=True)
 class Order:
-    """What a backend is asked to build: a verified ONNX model, and how it will be served.
-
-    ``folder`` is where a backend that can't be finished here leaves what it prepared, ``work`` an empty folder to
-    build in.
-    """
+    """The input of a backend's build: a verified ONNX model, and how it will be served."""
 
     export: Export
     precision: str
     max_batch_size: int
     preferred_batch_sizes: tuple[int, ...]
-    release: "Release"
+    release: Release
     options: Options
-    folder: Path
-    work: Path
-    progress: "Progress"
+    folder: Path  # where a backend leaves prepared files if it can't finish here
+    work: Path  # an empty folder to build in
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What one backend serves, ready to be staged: file names inside a version folder, and where they are now."""
+    """The files that one backend serves, ready to be staged."""
 
-    files: Mapping[str, Path]
+    files: Mapping[str, Path]  # name inside the version folder -> where the file is now
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """A backend whose model is built after it was prepared: why, and the command that finishes it elsewhere.
-
-    ``inputs`` decide what is built; ``here`` says that it can be built on this machine.
-    """
+    """A backend whose model was prepared, and is built later."""
 
     reason: str
-    command: str
-    inputs: Mapping[str, object]
-    here: bool = False
+    command: str  # finishes it on another machine
+    inputs: Mapping[str, object]  # everything that decides the result
+    here: bool = False  # it can be built on this machine

@@ -1,18 +1,15 @@
-"""What verification, accuracy and the live check found."""
+"""The findings of verification, accuracy measurement and the live check."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    pass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Worst:
-    """The place where converted model and source lie furthest apart, measured against the tolerance."""
+    """The place where converted model and source are furthest apart, relative to the tolerance."""
 
     output: str
-    family: str
+    family: str  # of the input
     batch: int
     index: tuple[int, ...]
     difference: float
@@ -20,81 +17,63 @@ class Worst:
 
     @property
     def share_of_limit(self) -> float:
-        """The difference as a share of what is allowed."""
+        """The difference as a share of the limit."""
         return self.difference / self.limit if self.limit else 0.0
 
 
 @dataclass(frozen=True)
 class Live:
-    """What the live check in a real Triton found: ``detail`` is the server, or the reason why there was no check.
-
-    ``cases`` and ``max_rel_diff`` are as in Verification, over all protocols; ``largest_merged_batch`` is the largest
-    batch that the dynamic batcher formed from single requests, None where it had none to form.
-    """
+    """The result of the live check in a real Triton."""
 
     status: Literal["passed", "skipped"]
-    detail: str
-    cases: int = 0
-    max_rel_diff: float | None = None
-    largest_merged_batch: int | None = None
+    detail: str  # the server, or the reason why the check was skipped
+    cases: int = 0  # as in Verification, over all protocols
+    max_rel_diff: float | None = None  # as in Verification, over all protocols
+    largest_merged_batch: int | None = None  # formed by the dynamic batcher from single requests; None: not tested
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What a lower precision, or pruning, costs: ``value`` of ``samples`` answers are right, in 0..1.
+    """The accuracy of a model with lower precision or pruned weights, beside its source's."""
 
-    ``measured`` says what right is: "top-1 of labels", and then ``source`` is what the source itself reaches; or
-    "top-1 agreement" or "agreement in the largest element", with the source, whose own is 1. ``classes`` is how many
-    different ones the source names.
-    """
-
-    measured: str
+    measured: str  # "top-1 of labels", "top-1 agreement" or "agreement in the largest element"
     samples: int
-    classes: int
-    source: float
-    value: float
-    limit: float
+    classes: int  # how many different classes the source predicts for them
+    source: float  # the source's own accuracy, 0..1; agreement with itself is 1
+    value: float  # 0..1
+    limit: float  # the largest drop that is allowed, 0..1
 
     @property
     def drop(self) -> float:
-        """How much is lost, in 0..1; below 0 where there are more right answers than the source has."""
+        """The accuracy that is lost, in 0..1; negative if the model is better than its source."""
         return self.source - self.value
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """What was done to the exported model: ``done`` in words, step by step.
-
-    ``kept`` are the nodes that stayed precise; ``sparsity`` is the share of weights that pruning made zero, in 0..1.
-    """
+    """The changes that optimization made to the exported model."""
 
     precision: str = "fp32"
-    done: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    sparsity: float | None = None
+    done: tuple[str, ...] = ()  # in words, step by step
+    kept: tuple[str, ...] = ()  # nodes that stayed in FP32
+    sparsity: float | None = None  # share of weights that pruning made zero, 0..1
     accuracy: Accuracy | None = None
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What verification found. ``passed`` is None where it was not run.
+    """The result of comparing a converted model with its source."""
 
-    ``max_rel_diff`` is the largest difference over the largest magnitude of the same sample's output; ``cases``
-    counts the pairs of an input and a batch size that were compared; ``batch_invariant`` says whether samples asked
-    one by one are answered as in a batch, ``mixing`` which outputs are not; ``top1`` and ``top5`` are agreement rates
-    in 0..1 of classifiers. ``live`` is None where no live check was asked for.
-    """
-
-    passed: bool | None = None
+    passed: bool | None = None  # None: verification was not run
     max_abs_diff: float | None = None
-    max_rel_diff: float | None = None
-    cases: int = 0
-    batch_invariant: bool | None = None
-    mixing: tuple[str, ...] = ()
+    max_rel_diff: float | None = None  # the largest difference / the largest magnitude of the same sample's output
+    cases: int = 0  # compared pairs of an input and a batch size
+    batch_invariant: bool | None = None  # samples get the same answers alone and in a batch
+    mixing: tuple[str, ...] = ()  # the outputs that are not batch invariant
     tolerance: str = ""
     worst: Worst | None = None
-    top1: float | None = None
-    top5: float | None = None
+    top1: float | None = None  # agreement of classifiers, 0..1
+    top5: float | None = None  # agreement of classifiers, 0..1
     notes: tuple[str, ...] = ()
-    live: Live | None = None
+    live: Live | None = None  # None: no live check was requested

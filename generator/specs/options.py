@@ -1,22 +1,21 @@
-"""What a user asks for, as frozen data."""
+"""The options of one model, as frozen data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    pass
+from modelrepo.generator.specs.documents import check_kinds
 from modelrepo.generator.specs.tensors import InputShape
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an answer may lie from its reference.
+    """How far an answer may be from its reference.
 
-    A value passes when its distance is at most ``absolute`` + ``relative`` x the largest magnitude in the same sample
-    of the same output. Magnitudes, not single values, set the scale: untrained networks answer around 1e-14 and
-    trained ones around 10, and a value near zero among large ones carries their rounding error.
+    A value passes if its distance is at most ``absolute`` + ``relative`` x the largest magnitude in the same sample of
+    the same output. Magnitudes, not single values, set the scale: untrained networks answer around 1e-14 and trained
+    ones around 10, and a value near zero among large ones has their rounding error.
     """
 
     relative: float
@@ -26,29 +25,35 @@ class Tolerance:
         absolute = f" + {self.absolute:g}" if self.absolute else ""
         return f"{self.relative:g} x magnitude{absolute}"
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Tolerance":
+        """Read one from JSON as ``dataclasses.asdict`` wrote it; TypeError if it is damaged."""
+        check_kinds(document, relative=(int, float), absolute=(int, float))
+        return cls(**document)
+
 
 @dataclass(frozen=True)
 class Instances:
-    """Triton's instance group: ``count`` instances of ``kind`` (KIND_AUTO, KIND_CPU, KIND_GPU, KIND_MODEL)."""
+    """Triton's instance group."""
 
-    kind: str
+    kind: str  # KIND_AUTO, KIND_CPU, KIND_GPU or KIND_MODEL
     count: int
 
 
 @dataclass(frozen=True)
 class VersionPolicy:
-    """Which versions Triton serves: ``kind`` specific (empty ``versions``: the published one), latest or all."""
+    """Which versions Triton serves."""
 
     kind: Literal["specific", "latest", "all"]
-    versions: tuple[int, ...] = ()
-    num_versions: int = 1
+    versions: tuple[int, ...] = ()  # for specific; empty: the published one
+    num_versions: int = 1  # for latest
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend of the table ``BACKENDS``, and the precision that its model is made in."""
+    """A backend, and the precision of the model that it serves."""
 
-    backend: str
+    backend: str  # a name in ``BACKENDS``
     precision: str = "fp32"
 
     def __str__(self) -> str:
@@ -57,10 +62,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Pruning:
-    """Which weights of each layer become zero: the smallest ``share`` of them, or ``structured`` 2 in every 4."""
+    """Which weights of each layer become zero."""
 
-    share: float = 0.5
-    structured: bool = False
+    share: float = 0.5  # the smallest weights, 0..1
+    structured: bool = False  # 2 in every 4 instead
 
     def __str__(self) -> str:
         return "2:4" if self.structured else f"{self.share:.0%}"
@@ -68,58 +73,58 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What to calibrate with: the data at ``path``, or ``count`` random inputs where there is none."""
+    """The data that INT8 and FP8 are calibrated with."""
 
     path: Path | None = None
-    count: int = 64
+    count: int = 64  # of random inputs, if there is no path
 
     def __str__(self) -> str:
         return str(self.path) if self.path else f"{self.count} random"
 
 
-# A profile as it is written: the smallest, tuned and largest size of each symbolic dimension that it names.
+# An optimization profile as users write it: the smallest, tuned and largest size of each symbolic dimension it names.
 Ranges: TypeAlias = Mapping[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that decides what is generated for one model; how each is written is in ``options.FIELDS``."""
+    """Everything that decides what is generated for one model; ``options.FIELDS`` has the help text of each."""
 
-    model: str
+    model: str  # SCHEME:NAME
     backends: tuple[Choice, ...]
-    simplify: bool
+    simplify: bool  # clean the graph up
     prune: Pruning | None
     calibration: Calibration
     calibration_method: Literal["minmax", "entropy", "percentile"]
-    max_accuracy_drop: float | None
-    keep_precise: tuple[str, ...]
-    profiles: tuple[Ranges, ...]
+    max_accuracy_drop: float | None  # 0..1; None: the default of the precision
+    keep_precise: tuple[str, ...]  # layers that stay in FP32, or "auto"
+    profiles: tuple[Ranges, ...]  # TensorRT's; empty: one from 1 to max_batch_size
     plan_builder: Literal["auto", "process", "container", "defer"]
-    version_compatible: bool
+    version_compatible: bool  # plans that newer TensorRT releases load, too
     cuda_graphs: bool
-    weights: str
-    seed: int
-    max_batch_size: int
-    input_shape: tuple[InputShape, ...]
-    dynamic: Mapping[str, Mapping[int, str]]
-    make_batch_dynamic: bool
-    task: str
-    signature: str
+    weights: str  # pretrained, random, or a path
+    seed: int  # of random weights and generated inputs
+    max_batch_size: int  # 0: no batching
+    input_shape: tuple[InputShape, ...]  # examples; empty: the model's own
+    dynamic: Mapping[str, Mapping[int, str]]  # input -> axis -> name of the symbolic dimension
+    make_batch_dynamic: bool  # rewrite an ONNX file with a fixed batch
+    task: str  # of a transformers model; empty: from its configuration
+    signature: str  # of a SavedModel; empty: serving_default, or its only one
     opset: int
     exporter: str
     name_template: str
     preferred_batch_sizes: tuple[int, ...]
-    queue_delay_us: int
-    instances: Instances | None
+    queue_delay_us: int  # microseconds that the dynamic batcher may wait
+    instances: Instances | None  # None: the backend's default
     version_policy: VersionPolicy
-    target_release: str
-    config_patch: Path | None
-    templates: Path | None
-    samples: Path | None
-    tolerance: Tolerance | None
+    target_release: str  # of Triton, YY.MM
+    config_patch: Path | None  # ModelConfig text, merged over the generated config.pbtxt
+    templates: Path | None  # folder of templates that replace ours
+    samples: Path | None  # the user's inputs for verification
+    tolerance: Tolerance | None  # None: the precision's
     verify: bool
-    trust_source: bool
-    allow_untrained: bool
+    trust_source: bool  # load sources that run code of their own
+    allow_untrained: bool  # fall back to random weights if pretrained ones can't be downloaded
 
 
 @dataclass(frozen=True)
@@ -128,4 +133,4 @@ class RunOptions:
 
     repository: Path
     live_check: Literal["auto", "require", "off"]
-    client_dir: Path | None  # None: no clients are written
+    client_dir: Path | None  # None: write no clients

@@ -11,30 +11,23 @@ from modelrepo.generator.specs.tensors import Arrays, TensorSpec
 
 @dataclass(frozen=True)
 class SourceModel:
-    """A model in its own framework, ready to be asked and to be exported.
-
-    ``native`` is the framework's object, which only ``export`` of the same ``framework`` looks into. ``run`` answers
-    a mapping of named input arrays with named output arrays, and raises InputRefused where the model fails on them.
-    ``labels`` are a classifier's class names in order, and ``preprocess`` says how a client prepares an input.
-
-    Where the symbolic dimensions of ``inputs`` were only guessed, ``fixed`` are the same inputs with all sizes, for
-    exporters that do not take them otherwise. ``companions`` are files that belong to the model, such as a tokenizer's,
-    by their names in the version folder. ``translations`` are functions of onnxscript for operators of the user's own,
-    by the operator as torch calls it, such as ``torch.ops.mine.twist.default``. ``exporter`` is
-    the only one of its framework's that reads the model, where not all do. ``notes`` tell the user what was decided.
-    """
+    """A model in its own framework, ready to be run and exported."""
 
     reference: str
     framework: str
-    native: Any
+    native: Any  # the framework's object; only ``export`` of the same framework uses it
     inputs: tuple[TensorSpec, ...]
     output_names: tuple[str, ...]
-    run: Callable[[Arrays], dict[str, Any]]
+    run: Callable[[Arrays], dict[str, Any]]  # named inputs -> named outputs; InputRefused if the model fails on them
     weights: Weights
-    labels: tuple[str, ...] = ()
-    preprocess: Mapping[str, Any] | None = None
+    labels: tuple[str, ...] = ()  # a classifier's class names, in order
+    preprocess: Mapping[str, Any] | None = None  # how a client prepares an input
+    # If the symbolic dimensions of ``inputs`` were guessed: the same inputs with fixed sizes, for exporters that need
+    # them.
     fixed: tuple[TensorSpec, ...] = ()
+    # Files that belong to the model, such as a tokenizer's, by their names in the version folder.
     companions: Mapping[str, Path] = field(default_factory=dict)
+    # onnxscript functions for the user's own operators, by torch's operator, such as ``torch.ops.mine.twist.default``.
     translations: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)
-    exporter: str = ""
-    notes: tuple[str, ...] = ()
+    exporter: str = ""  # the framework's only exporter that can read the model; empty if any can
+    notes: tuple[str, ...] = ()  # decisions that the user should know about

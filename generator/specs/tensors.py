@@ -1,4 +1,4 @@
-"""The data that travels through the pipeline: frozen, free of side effects, importable without any framework."""
+"""Tensors as data: their shapes, types and values, and the signature of a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 Array: TypeAlias = "NDArray[Any]"
 Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
 Dim = int | str
@@ -15,49 +14,39 @@ Dim = int | str
 
 @dataclass(frozen=True)
 class Domain:
-    """The values an input may take: unbounded floats unless ``low`` and ``high`` (both inclusive) say otherwise.
+    """The values that an input may have."""
 
-    ``known`` is False where nothing says what the model can be asked: it may refuse values within the bounds. ``mask``
-    is True for a mask of tokens: along the last axis ones and then zeros, and never zeros only. ``choices``, if
-    any, are the texts or numbers that the model knows; nothing else is asked. ``center`` and ``spread`` say, along
-    the last axis, around which value floats lie and how widely: 0 and 1 where they are empty. ``wave`` is True for the
-    samples of a sound: one that does not change is silence, and all zeros.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    known: bool = True
-    mask: bool = False
-    choices: tuple[str | float, ...] = ()
-    center: tuple[float, ...] = ()
-    spread: tuple[float, ...] = ()
-    wave: bool = False
+    low: float | None = None  # inclusive; None: no bound
+    high: float | None = None  # inclusive; None: no bound
+    known: bool = True  # False: the model may refuse values within the bounds
+    mask: bool = False  # a token mask: ones, then zeros along the last axis, and never zeros only
+    choices: tuple[str | float, ...] = ()  # the only values that the model accepts, if any
+    center: tuple[float, ...] = ()  # the mean of floats along the last axis; empty: 0
+    spread: tuple[float, ...] = ()  # their standard deviation along the last axis; empty: 1
+    wave: bool = False  # samples of a sound, where a constant is silence
 
 
-# Values of one byte are colours or quantized numbers and use all of their range; larger ones may be places in a list.
+# One-byte values are colours or quantized numbers and use their full range; larger integers may be indices.
 BYTES = {"uint8": (0.0, 255.0), "int8": (-128.0, 127.0)}
 
 
 def unknown_domain(dtype: str) -> Domain:
-    """Return the values of an input that nothing is known about but its type."""
+    """Return the domain of an input of which only the type is known."""
     low, high = BYTES.get(dtype, (None, None))
     return Domain(low, high, known=False)
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. ``shape`` holds sizes, and names for symbolic dimensions; ``dtype`` is numpy's name.
-
-    ``sizes`` are those that a symbolic dimension is tried with, for one that does not take any size; the first is that
-    of Triton's warm-up. An ``optional`` input has a value of its own where it is not given.
-    """
+    """One input or output of a model."""
 
     name: str
-    dtype: str
-    shape: tuple[Dim, ...]
+    dtype: str  # numpy's name
+    shape: tuple[Dim, ...]  # sizes, and names of symbolic dimensions
     domain: Domain = Domain()
+    # Sizes that a symbolic dimension is tested with, if it doesn't accept any size; the first is used in the warm-up.
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    optional: bool = False
+    optional: bool = False  # an input with a default value
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Return the concrete shape with every symbolic dimension looked up in ``sizes``."""
@@ -78,7 +67,7 @@ class Signature:
     def unbatched(self) -> tuple[TensorSpec, ...]:
         """The tensors that keep Triton from batching.
 
-        These do not have the first input's symbolic leading dimension, or have it in another place, too.
+        Their leading dimension is not the first input's symbolic one, or they have that dimension twice.
         """
         first = self.inputs[0].shape[:1]
         return tuple(
@@ -92,7 +81,7 @@ class Signature:
 
     @property
     def required(self) -> "Signature":
-        """The same without optional inputs."""
+        """The signature without optional inputs."""
         return Signature(tuple(spec for spec in self.inputs if not spec.optional), self.outputs)
 
     @property
@@ -101,7 +90,7 @@ class Signature:
         return None if self.unbatched else self.inputs[0].shape[0]
 
 
-# The types that an input can be said to have, by numpy's names; `object` is a string.
+# The types that a user can give an input, by numpy's names; `object` is a string.
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64", "object"),
@@ -110,11 +99,8 @@ DTYPES = (
 
 @dataclass(frozen=True)
 class InputShape:
-    """An example of an input, as a user describes it: its whole shape, the batch dimension included.
+    """An example of an input, as a user describes it."""
 
-    ``name`` is empty where a model has one input, and ``dtype`` where nothing was said about it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = ""
+    name: str  # empty for a model with one input
+    shape: tuple[int, ...]  # the whole shape, with the batch dimension
+    dtype: str = ""  # empty: not given

@@ -1,4 +1,7 @@
-"""Values as users write them: text, numbers, lists, and examples of inputs; ValueError says what was expected."""
+"""Readers of values that users write: text, numbers, lists, and examples of inputs.
+
+They raise ValueError with what was expected.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,14 +10,14 @@ from modelrepo.generator.specs.tensors import DTYPES, InputShape
 
 
 def text(value: Any) -> str:
-    """Read a text that is not empty."""
+    """Read non-empty text."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("expected text")
     return value
 
 
 def integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[Any], int]:
-    """Return what reads a whole number within bounds, both inclusive."""
+    """Return a function that reads a whole number within bounds, both inclusive."""
 
     def parse(value: Any) -> int:
         try:
@@ -33,7 +36,7 @@ def integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[Any], int]:
 
 
 def items(value: Any, separator: str = ",") -> list[Any]:
-    """Read a list, or a text that separates its items."""
+    """Read a list, or text with items between separators."""
     given = value.split(separator) if isinstance(value, str) else value
     if not isinstance(given, list) or not given or "" in given:
         raise ValueError("expected a list without gaps")
@@ -43,7 +46,7 @@ def items(value: Any, separator: str = ",") -> list[Any]:
 def input_shapes(value: Any) -> tuple[InputShape, ...]:
     """Read ``3x224x224``, or ``ids=1x128:int64,mask=1x128:int64``; a scalar is ``name=scalar:float32``.
 
-    Also reads a list of sizes, of such texts, or of what ``dataclasses.asdict`` made of the outcome.
+    Also reads a list of sizes, of such texts, or of dictionaries as ``dataclasses.asdict`` makes them of InputShape.
     """
     given = items(value) if value != [] else []
     if given and all(isinstance(item, int) for item in given):

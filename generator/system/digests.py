@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a published file was: its SHA-256 (hex), size in bytes, and modification time in nanoseconds."""
+    """A record of a file, to notice changes."""
 
-    sha256: str
-    size: int
+    sha256: str  # hex
+    size: int  # bytes
     mtime_ns: int
 
     @classmethod

@@ -11,13 +11,11 @@ from modelrepo.generator.errors import ModelRepoError, OptionError, PerfError, S
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra of pyproject.toml, and the packages that it installs."""
+    """An extra of pyproject.toml."""
 
     name: str
-    # What its packages are imported as.
-    modules: tuple[str, ...]
-    # The error that reports a missing package.
-    error: type[ModelRepoError] = SourceError
+    modules: tuple[str, ...]  # the import names of its packages
+    error: type[ModelRepoError] = SourceError  # raised if one of them is missing
 
 
 # The extras that several modules need; another one is defined by the source that needs it.

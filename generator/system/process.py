@@ -23,7 +23,7 @@ class Finished:
     """A command that has ended."""
 
     command: tuple[str, ...]
-    code: int
+    code: int  # negative: the signal that ended it
     out: str
     err: str
 

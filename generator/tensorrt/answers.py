@@ -43,14 +43,11 @@ class Mismatch(ValueError):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a plan was compared: the number of cases, and the largest difference over the magnitude of its sample.
-
-    ``tolerance`` is the limit, as ``read_tolerance`` gives it.
-    """
+    """The result of comparing a plan's answers with the reference."""
 
     cases: int
-    max_rel_diff: float
-    tolerance: Mapping[str, float]
+    max_rel_diff: float  # the largest difference / the magnitude of its sample
+    tolerance: Mapping[str, float]  # the limit, as ``read_tolerance`` returns it
 
 
 def decisive(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ BUILD_SECONDS = 6 * 3600.0
 RUN_SECONDS = 3600.0
 # How polygraphy marks what TensorRT logs as an error; then TensorRT's own functions, numbers and lines, in its reasons.
 ERROR = re.compile(r"^\[E\] (.*)$", re.MULTILINE)
-NOISE = re.compile(r"^(?:\w+::\w+: )?(?:Error Code \d+: )?(?:Error\[\d+\]: )?|\.? In \w+ at \S+:\d+(?=\))")
+LOG_NOISE = re.compile(r"^(?:\w+::\w+: )?(?:Error Code \d+: )?(?:Error\[\d+\]: )?|\.? In \w+ at \S+:\d+(?=\))")
 # What TensorRT says of a plan of another GPU, or of another version of its own.
 FOREIGN = re.compile(r"expecting (compute|library version) ([\d.]*\d) got \D*([\d.]*\d)")
 # The parser's words for an operator that it has no importer of, and that no plugin is called like.
@@ -35,20 +35,20 @@ LESS_MEMORY = "Free memory, or lower --max-batch-size, the sizes of --profiles, 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """The Python whose TensorRT builds, and what is added to its environment."""
+    """The Python that builds with its TensorRT."""
 
     python: str = sys.executable
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables that are added
 
 
 OWN = Toolchain()
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Inputs to ask a plan, and the index of the profile whose range they are in."""
+class PlanInputs:
+    """One set of inputs to run a plan on."""
 
-    profile: int
+    profile: int  # index of the profile that has their shapes in its range
     inputs: Arrays
 
 
@@ -88,7 +88,7 @@ def build_plan(
 
 
 def run_plan(
-    plan: Path, asked: Sequence[Asked], *, device: int | None = None, toolchain: Toolchain = OWN
+    plan: Path, asked: Sequence[PlanInputs], *, device: int | None = None, toolchain: Toolchain = OWN
 ) -> list[Arrays]:
     """Return the plan's answers to each of ``asked``, by the outputs' names; needs a GPU of the plan's own type.
 
@@ -160,7 +160,7 @@ def _work(
 
 def _failure(told: process.Finished, event: Mapping[str, Any], what: str) -> ConversionError:
     """Return the error that the worker's last event, its death or TensorRT's own words amount to."""
-    errors = [NOISE.sub("", error).strip() for error in ERROR.findall(told.err)]
+    errors = [LOG_NOISE.sub("", error).strip() for error in ERROR.findall(told.err)]
     if OUT_OF_MEMORY.search(told.err) or OUT_OF_MEMORY.search(str(event.get("message", ""))):
         return ConversionError(f"TensorRT {what}: out of memory", LESS_MEMORY)
     foreign = FOREIGN.search(told.err)

@@ -17,7 +17,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.tensors import Arrays, Signature
 from modelrepo.generator.system import process
 from modelrepo.generator.tensorrt import answers as plan_answers
-from modelrepo.generator.tensorrt.builder import FOREIGN, OUT_OF_MEMORY, Asked, another, plain
+from modelrepo.generator.tensorrt.builder import FOREIGN, OUT_OF_MEMORY, PlanInputs, another, plain
 from modelrepo.generator.tensorrt.plan_spec import PLAN, TRTEXEC, UNFINISHED, PlanSpec, container_command, in_container
 
 BUILD_SECONDS = 6 * 3600.0
@@ -33,10 +33,10 @@ REASON = re.compile(r"ERROR: .*:\n\s*\[\d+\] (.*)")
 
 @dataclass(frozen=True)
 class Image:
-    """What an image holds: its TensorRT in full, and its own digest."""
+    """A container image that serves plans."""
 
-    tensorrt: str
-    digest: str
+    tensorrt: str  # the full version of the TensorRT in it
+    digest: str  # of the image
 
 
 def ask_image(name: str) -> Image:
@@ -137,7 +137,9 @@ def _refused(node: re.Match[str], after: str) -> ConversionError:
     )
 
 
-def run_plan(spec: PlanSpec, plan: Path, signature: Signature, asked: Sequence[Asked], device: int = 0) -> list[Arrays]:
+def run_plan(
+    spec: PlanSpec, plan: Path, signature: Signature, asked: Sequence[PlanInputs], device: int = 0
+) -> list[Arrays]:
     """Return the plan's answers to each of ``asked``, by the outputs' names, in the dtypes of ``signature``.
 
     One container of the image that will serve it has trtexec run them all; answers have the six digits that it prints.
@@ -176,7 +178,7 @@ def run_plan(spec: PlanSpec, plan: Path, signature: Signature, asked: Sequence[A
         return answers
 
 
-def _write_case(folder: Path, number: int, asked: Asked, spec: PlanSpec) -> dict[str, Any]:
+def _write_case(folder: Path, number: int, asked: PlanInputs, spec: PlanSpec) -> dict[str, Any]:
     """Write one case's inputs as raw little-endian bytes, and return it as ``plan_answers`` describes cases."""
     inputs = []
     for position, (name, array) in enumerate(asked.inputs.items()):

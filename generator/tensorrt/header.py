@@ -16,9 +16,9 @@ PREFIX = 4
 
 @dataclass(frozen=True)
 class PlanHeader:
-    """What a plan says of itself: the TensorRT that built it, as major, minor, patch and build."""
+    """The header of a plan."""
 
-    tensorrt: tuple[int, int, int, int]
+    tensorrt: tuple[int, int, int, int]  # the version that built it: major, minor, patch, build
 
     @property
     def version(self) -> str:
@@ -63,7 +63,7 @@ def check(header: PlanHeader, spec: PlanSpec, image_tensorrt: str | None = None)
     it is known. A version compatible plan runs on the version that built it and on newer ones.
     """
     holds = image_tensorrt or spec.tensorrt
-    wanted = known(holds)
+    wanted = version_numbers(holds)
     built = header.tensorrt[: len(wanted)]
     if built == wanted or (spec.version_compatible and built < wanted):
         return
@@ -75,7 +75,7 @@ def check(header: PlanHeader, spec: PlanSpec, image_tensorrt: str | None = None)
     )
 
 
-def known(version: str | None) -> tuple[int, ...]:
+def version_numbers(version: str | None) -> tuple[int, ...]:
     """Return the first three numbers of a version, as far as they are known: (10,) for "10.x", () for None."""
     numbers = []
     for part in (version or "").split(".")[:3]:

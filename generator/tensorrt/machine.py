@@ -27,28 +27,24 @@ HOOKS = ("nvidia-container-runtime-hook", "nvidia-cdi-hook")
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: its index and name, compute capability such as "8.9", the driver's version, and the GPU's UUID."""
+    """An NVIDIA GPU of this machine."""
 
-    index: int
+    index: int  # as nvidia-smi counts
     name: str
-    compute_capability: str
-    driver: str
+    compute_capability: str  # such as "8.9"
+    driver: str  # its version
     uuid: str = ""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found: the version of the TensorRT that Python imports here, if any, and whether docker can be used.
-
-    ``docker`` says why no container can be given a GPU, None where one can. ``why_no_gpu`` and ``why_no_tensorrt`` say
-    why there are none, and are empty where there are.
-    """
+    """The means for building plans that this machine has."""
 
     gpus: tuple[Gpu, ...] = ()
-    tensorrt: str | None = None
-    docker: str | None = "there is no docker here"
-    why_no_gpu: str = "no CUDA device on this machine"
-    why_no_tensorrt: str = "TensorRT is not installed"
+    tensorrt: str | None = None  # the version that Python can import
+    docker: str | None = "there is no docker here"  # why a container can't use a GPU; None if it can
+    why_no_gpu: str = "no CUDA device on this machine"  # empty if there is a GPU
+    why_no_tensorrt: str = "TensorRT is not installed"  # empty if there is a TensorRT
 
     @property
     def types(self) -> tuple[Gpu, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelrepo.generator.specs.documents import check_kinds
 from modelrepo.generator.tensorrt.answers import decisive
 from modelrepo.generator.tensorrt.profiles import Profile
 
@@ -39,24 +40,19 @@ PLAIN: Mapping[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class PlanSpec:
-    """Everything that decides a plan's content, but the GPU and the TensorRT that build it.
+    """Everything that decides a plan's content, except the GPU and the TensorRT that build it."""
 
-    ``tensorrt`` is the version that ``image`` is known or thought to hold, as far as it is known ("10.16"), or None.
-    ``onnx`` are the files of the typed ONNX model with their SHA-256 (hex), relative to its folder, ``model.onnx``
-    first; ``tools`` the versions of what made it. ``sparse`` lets the builder use that 2 of every 4 weights are 0.
-    """
-
-    release: str
-    image: str
-    tensorrt: str | None
+    release: str  # of Triton
+    image: str  # that serves the plan
+    tensorrt: str | None  # the version in ``image``, as far as it is known ("10.16")
     precision: str
     profiles: tuple[Profile, ...]
     version_compatible: bool
     workspace_mib: int
     optimization_level: int
-    sparse: bool
-    onnx: Mapping[str, str]
-    tools: Mapping[str, str]
+    sparse: bool  # the builder may use that 2 of every 4 weights are 0
+    onnx: Mapping[str, str]  # files of the typed ONNX model, model.onnx first -> SHA-256 (hex)
+    tools: Mapping[str, str]  # versions of the packages that made it
 
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold; ``PlanSpec.of`` reads it back."""
@@ -71,9 +67,7 @@ class PlanSpec:
         KeyError, TypeError, ValueError or AttributeError where it is damaged.
         """
         known = {name: document[name] for name in cls.__dataclass_fields__}
-        for name, kind in PLAIN.items():
-            if not isinstance(known[name], kind):
-                raise TypeError(f"{name} is {known[name]!r}")
+        check_kinds(known, **PLAIN)
         if known["precision"] not in PRECISIONS:
             raise ValueError(f"precision is {known['precision']!r}")
         profiles = tuple(

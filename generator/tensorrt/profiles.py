@@ -22,8 +22,9 @@ UNSPEAKABLE = ",'*?["
 
 @dataclass(frozen=True)
 class Profile:
-    """The smallest, the tuned and the largest shape of each input that has symbolic dimensions."""
+    """An optimization profile of TensorRT."""
 
+    # The smallest, the tuned and the largest shape of each input that has symbolic dimensions.
     shapes: Mapping[str, tuple[Shape, Shape, Shape]]
 
     def written(self, bound: int) -> str:

@@ -9,7 +9,7 @@ from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.plans import PlanProof
 from modelrepo.generator.specs.tensors import Arrays, Signature
-from modelrepo.generator.tensorrt.builder import Asked
+from modelrepo.generator.tensorrt.builder import PlanInputs
 from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 from modelrepo.generator.verification import verify
 from modelrepo.generator.verification.comparison import BF16, FP16, TF32, Precision
@@ -17,32 +17,29 @@ from modelrepo.generator.verification.inputs import RANDOM, Pool, make_pool
 from modelrepo.generator.verification.remembered import LIMIT_BYTES, Remembered
 
 # Asks a plan all of it, and returns its answers in order: builder.run_plan or container.run_plan.
-Ask = Callable[[Sequence[Asked]], list[Arrays]]
+Ask = Callable[[Sequence[PlanInputs]], list[Arrays]]
 # Plan and reference run the same quantized graph, so that what lowering costs is in both. What is left is rounding
 # between the quantized layers, which now and then moves a value by a step of 1/127. A first guess: no plan was ever
 # measured.
-QUANTIZED = Precision(Tolerance(relative=5e-2), rounding=2e-2)
+QUANTIZED_PLAN = Precision(Tolerance(relative=5e-2), rounding=2e-2)
 # How far a plan may answer from ONNX Runtime on the ONNX model that it was built from. Layers that stayed FP32 are TF32
 # in every plan.
-PRECISIONS = {"fp32": TF32, "fp16": FP16, "bf16": BF16, "int8": QUANTIZED, "fp8": QUANTIZED}
+PLAN_PRECISIONS = {"fp32": TF32, "fp16": FP16, "bf16": BF16, "int8": QUANTIZED_PLAN, "fp8": QUANTIZED_PLAN}
 
 
 def plan_precision(precision: str) -> Precision:
     """Return how far a plan of this precision may answer from the ONNX model that it was built from."""
-    return PRECISIONS[precision]
+    return PLAN_PRECISIONS[precision]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a plan is compared with: an ONNX model that computes the same on a CPU, and its signature.
+    """The model that a plan is compared with."""
 
-    ``tolerance`` is the user's, None for that of the plan's precision; ``seed`` is that of the inputs.
-    """
-
-    model: Path
+    model: Path  # an ONNX model that computes the same on a CPU
     signature: Signature
-    tolerance: Tolerance | None = None
-    seed: int = 0
+    tolerance: Tolerance | None = None  # the user's; None: that of the plan's precision
+    seed: int = 0  # of the inputs
 
     def limit(self, precision: str) -> Tolerance:
         """Return the tolerance for a plan of this precision."""
@@ -51,11 +48,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Case:
-    """What is asked of one profile: a pool of samples, in batches of ``batch``; a whole input set is one sample."""
+    """The inputs for one profile."""
 
     profile: int
     batch: int
-    pool: Pool
+    pool: Pool  # samples; a model without batches has whole input sets instead
 
 
 def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
@@ -66,7 +63,7 @@ def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
     """
     kept = Remembered(runtime.open_model(reference.model), LIMIT_BYTES)
     cases = [*_cases(spec, reference, kept.ask)]
-    asked: list[Asked] = []
+    asked: list[PlanInputs] = []
     for case in cases:
         _compare(case, spec, reference, kept.ask, _recording(kept.recall, case.profile, asked))
     answers = iter(ask(asked))
@@ -75,11 +72,11 @@ def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
     return PlanProof(sum(each.cases for each in found), worst, reference.limit(spec.precision))
 
 
-def _recording(reference: verify.Run, profile: int, asked: list[Asked]) -> verify.Run:
+def _recording(reference: verify.Run, profile: int, asked: list[PlanInputs]) -> verify.Run:
     """Return the reference, which notes what it is asked: verification asks the same in the same order again."""
 
     def run(inputs: Arrays) -> Arrays:
-        asked.append(Asked(profile, inputs))
+        asked.append(PlanInputs(profile, inputs))
         return reference(inputs)
 
     return run

@@ -6,7 +6,7 @@ from typing import Literal
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.tensorrt import machine as machines
-from modelrepo.generator.tensorrt.header import known
+from modelrepo.generator.tensorrt.header import version_numbers
 from modelrepo.generator.tensorrt.machine import Machine
 from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 from modelrepo.generator.triton.releases import release_named
@@ -19,10 +19,10 @@ Wanted = Literal["auto", "process", "container", "defer"]
 
 @dataclass(frozen=True)
 class Way:
-    """How a plan is built, and the reasons: of the ways that were not taken as well."""
+    """How a plan is built."""
 
     kind: Literal["process", "container", "deferred"]
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # for this way, and against the others
 
     @property
     def deferral(self) -> str:
@@ -32,10 +32,10 @@ class Way:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What keeps a plan from being built in a way, and what the user can do about it."""
+    """A reason why a plan can't be built in one way."""
 
     reason: str
-    next_step: str
+    next_step: str  # how the user can remove it
 
 
 def find(spec: PlanSpec, wanted: Wanted, progress: Progress) -> Way:
@@ -75,7 +75,7 @@ def process_obstacle(spec: PlanSpec, machine: Machine, *, certain: bool) -> Obst
         return _no_gpu(machine)
     if machine.tensorrt is None:
         return Obstacle(machine.why_no_tensorrt, "pip install 'modelrepo[tensorrt]', or --plan-builder container")
-    wanted, here = known(spec.tensorrt), known(machine.tensorrt)
+    wanted, here = version_numbers(spec.tensorrt), version_numbers(machine.tensorrt)
     fits = here[: len(wanted)] == wanted
     if spec.version_compatible and here[: len(wanted)] < wanted:
         return None

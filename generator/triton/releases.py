@@ -9,18 +9,16 @@ from modelrepo.generator.errors import OptionError
 class Release:
     """One monthly release of the Triton container.
 
-    ``max_opset`` and ``max_ir`` are the newest ONNX operator set and file format version that its ONNX Runtime opens
-    without a warning of being under development. ``tensorrt`` is a hint, as far as it is known: the image is asked, or
-    the plan's header read, before anything depends on it. ``cuda`` decides the driver that the image needs.
+    ``max_opset`` and ``max_ir`` are the newest that its ONNX Runtime opens without a warning.
     """
 
-    container: str
+    container: str  # YY.MM
     triton: str
     onnxruntime: str
-    tensorrt: str
-    cuda: str
-    max_opset: int
-    max_ir: int
+    tensorrt: str  # only a hint: the image is queried, or the plan's header read, before anything depends on it
+    cuda: str  # decides the driver that the image needs
+    max_opset: int  # the newest ONNX operator set
+    max_ir: int  # the newest version of ONNX's file format
 
     @property
     def min_driver(self) -> int:

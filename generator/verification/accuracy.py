@@ -11,9 +11,9 @@ from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.inputs import Pool
 from modelrepo.generator.verification.verify import Run, SourceFault
 
-LABELS, AGREEMENT = "top-1 of labels", "top-1 agreement"
+TOP1_OF_LABELS, TOP1_AGREEMENT = "top-1 of labels", "top-1 agreement"
 # What is measured where nothing says that the model is a classifier: it may as well answer with embeddings.
-LARGEST = "agreement in the largest element"
+LARGEST_AGREEMENT = "agreement in the largest element"
 # How many inputs it is measured on where the user gives none: one that differs is less than 1%.
 GENERATED = 128
 # Fewer samples say too little to be measured on.
@@ -21,7 +21,7 @@ ENOUGH = 32
 # So many standard deviations more right answers than guessing gives are no chance.
 CLEARLY = 3
 # What an answer of NaN names: no class.
-NOTHING = -1
+NO_CLASS = -1
 
 
 def measured(
@@ -31,7 +31,7 @@ def measured(
 
     With labels, those are what is right, and without them the source's answers. An output of ``classes`` numbers a
     sample ranks them; without such a one, or where their number is not known (0), the first output of several floats a
-    sample does: that may be a classifier's, and where there are no labels either the outcome is called LARGEST.
+    sample does: that may be a classifier's, and where there are no labels either the outcome is LARGEST_AGREEMENT.
     ``limit`` is the drop, in 0..1, that is allowed. None for a model without an output of several floats a sample.
     Samples that the source answers with NaN are left out: SourceFault where that is all of them.
     """
@@ -47,11 +47,11 @@ def measured(
             "Give inputs that it answers with --samples",
         )
     reference = known[asked].argmax(axis=1)
-    named = np.where(np.isnan(found).any(axis=1), NOTHING, found.argmax(axis=1))[asked]
+    named = np.where(np.isnan(found).any(axis=1), NO_CLASS, found.argmax(axis=1))[asked]
     right = reference if data.labels is None else np.concatenate(data.labels)[asked]
-    agreement = AGREEMENT if both[0][0][name].shape[1] == classes else LARGEST
+    agreement = TOP1_AGREEMENT if both[0][0][name].shape[1] == classes else LARGEST_AGREEMENT
     return Accuracy(
-        measured=agreement if data.labels is None else LABELS,
+        measured=agreement if data.labels is None else TOP1_OF_LABELS,
         samples=len(named),
         classes=len(np.unique(reference)),
         source=float(np.mean(reference == right)),

@@ -15,13 +15,10 @@ from modelrepo.generator.verification.inputs import RANDOM, Pool
 
 @dataclass(frozen=True)
 class Precision:
-    """What a type of numbers allows.
-
-    ``rounding`` is the share of an answer's magnitude below which a difference can't mean anything but rounding.
-    """
+    """The differences that a number format allows."""
 
     tolerance: Tolerance
-    rounding: float
+    rounding: float  # a difference below this share of the answer's magnitude can only be rounding
 
 
 # By the type of the output. FP32: torch and ONNX Runtime differ by some millionths of the answers' magnitude

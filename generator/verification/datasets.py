@@ -17,7 +17,7 @@ from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool
 
 ARRAYS = (".npy", ".npz")
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-LABELS = "labels"
+LABELS_ARRAY = "labels"
 # Images are kept as the model takes them, a ResNet's at 0.6 MB each: of more than this, some are chosen.
 MOST_BYTES = 2 << 30
 # With fewer samples, one that is unusual sets the range of every layer.
@@ -30,15 +30,14 @@ IMAGE_AXES = 3
 
 @dataclass(frozen=True)
 class Dataset:
-    """Inputs of a model, in one pool for each set of shapes, and what is worth telling about them.
+    """Inputs of a model, all in memory.
 
-    ``labels`` are the classes of the rows, an int64 array for each pool; None where nothing says what is right. A row
-    is a sample, or a whole input set of a model without a batch dimension, as in Pool. All of it is in memory.
+    A row is a sample, or a whole input set of a model without a batch dimension, as in Pool.
     """
 
-    pools: tuple[Pool, ...]
-    labels: tuple[Array, ...] | None = None
-    notes: tuple[str, ...] = ()
+    pools: tuple[Pool, ...]  # one for each set of shapes
+    labels: tuple[Array, ...] | None = None  # the classes of the rows, an int64 array for each pool; None: unknown
+    notes: tuple[str, ...] = ()  # for the user
 
     @property
     def count(self) -> int:
@@ -80,7 +79,7 @@ class Dataset:
         return replace(self, pools=tuple(pools), labels=tuple(labels) if self.labels is not None else None)
 
 
-NOTHING = Dataset(())
+NO_DATA = Dataset(())
 
 
 def read(
@@ -109,7 +108,7 @@ def read(
     read_files = [_read_file(file, signature, labels) for file in files]
     lacking = [file for file, (_, classes) in zip(files, read_files, strict=True) if classes is None]
     if lacking and len(lacking) < len(files):
-        raise OptionError(f"{lacking[0]} lacks the array {LABELS!r}, which other files of {path} have")
+        raise OptionError(f"{lacking[0]} lacks the array {LABELS_ARRAY!r}, which other files of {path} have")
     read_files.sort(key=lambda pair: _row_shapes(pair[0]))
     groups = [list(group) for _, group in groupby(read_files, key=lambda pair: _row_shapes(pair[0]))]
     classes = tuple(np.concatenate([each for _, each in group if each is not None]) for group in groups if not lacking)
@@ -120,7 +119,7 @@ def samples(
     path: Path | None, signature: Signature, preprocess: Mapping[str, Any] | None = None, labels: Sequence[str] = ()
 ) -> Dataset:
     """Return the user's samples: none without a path; OptionError as in ``read``."""
-    return read(path, signature, preprocess, labels) if path else NOTHING
+    return read(path, signature, preprocess, labels) if path else NO_DATA
 
 
 def check_calibration(data: Dataset, path: Path) -> tuple[str, ...]:
@@ -152,7 +151,9 @@ def _check_differing(pool: Pool, path: Path) -> None:
 
 
 def _why_poor(name: str, array: Array) -> str | None:
-    """Return why an array of rows sets no ranges; None where it may. Images have channels and two axes behind them."""
+    """Return why an array of rows sets no ranges, or None. Images have channels and two axes behind them."""
+    if not array.size:
+        return f"{name} is empty"
     if (array == array.flat[0]).all():
         return f"{name} is {array.flat[0]} everywhere"
     if len(array) > 1 and (array == array[:1]).all():
@@ -279,18 +280,18 @@ def _plain(label: str) -> str:
 def _read_file(file: Path, signature: Signature, labels: Sequence[str]) -> "tuple[Pool, Array | None]":
     arrays = _read_arrays(file, signature.inputs)
     pool = _read_pool(file, arrays, signature)
-    if LABELS not in arrays or LABELS in (spec.name for spec in signature.inputs):
+    if LABELS_ARRAY not in arrays or LABELS_ARRAY in (spec.name for spec in signature.inputs):
         return pool, None
-    found, count = np.atleast_1d(arrays[LABELS]), len(pool.families)
+    found, count = np.atleast_1d(arrays[LABELS_ARRAY]), len(pool.families)
     classes = _classes(signature, labels)
     if found.dtype.kind not in "iu" or found.shape != (count,):
         raise OptionError(
-            f"{file}: {LABELS} is {found.dtype}{list(found.shape)}, where {count} integers are wanted, one a sample"
+            f"{file}: {LABELS_ARRAY} is {found.dtype}{list(found.shape)}: expected {count} integers, one per sample"
         )
     if found.min() < 0 or (classes is not None and found.max() >= classes):
         wrong = found.min() if found.min() < 0 else found.max()
         counted = f": it has {classes}, counted from 0" if classes is not None else ""
-        raise OptionError(f"{file}: {LABELS} holds {wrong}, which is no class of the model{counted}")
+        raise OptionError(f"{file}: {LABELS_ARRAY} holds {wrong}, which is no class of the model{counted}")
     return pool, found.astype(np.int64)
 
 

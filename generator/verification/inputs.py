@@ -18,10 +18,10 @@ SIZES, LARGER_SIZES = (1, 2, 3), (32, 224)
 
 @dataclass(frozen=True)
 class Pool:
-    """Inputs to choose batches from: named arrays that share their leading axis, and the family of each row."""
+    """A set of inputs that batches are chosen from."""
 
-    arrays: Arrays
-    families: tuple[str, ...]
+    arrays: Arrays  # all with the same leading axis: the rows
+    families: tuple[str, ...]  # the kind of each row, such as "zeros" or "sample cat.png"
 
     def rows(self, indices: Sequence[int]) -> Arrays:
         """Return one batch made of these rows, in this order."""

@@ -7,7 +7,7 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Optimization, Verification
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.verification.comparison import Precision
-from modelrepo.generator.verification.datasets import NOTHING, Dataset
+from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.remembered import Remembered
 
 CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is served as it was verified"
@@ -15,24 +15,19 @@ CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is s
 
 @dataclass(frozen=True)
 class Proven:
-    """An exported model with what verification says of it, and the largest batch that Triton may form.
-
-    ``reference`` is a run that answers as the served model must: the source's, or that of the variant that was proven
-    against it, with the answers that were asked for; ``precision`` is how far another run of it may answer differently,
-    None for FP32. ``twin`` computes the same where ONNX Runtime's CPU lacks operators of that variant. ``samples`` are
-    the user's.
-    """
+    """An exported model that was compared with its source."""
 
     source: SourceModel
+    # The answers that the served model must give: those of the source, or of the variant that was proven against it.
     reference: Remembered
     export: Export
     verification: Verification
-    max_batch_size: int
+    max_batch_size: int  # the largest batch that Triton may form
     notes: tuple[str, ...]
     optimization: Optimization = field(default_factory=Optimization)
-    precision: Precision | None = None
-    twin: Path | None = None
-    samples: Dataset = NOTHING
+    precision: Precision | None = None  # how far the served model may differ from ``reference``; None: as in FP32
+    twin: Path | None = None  # a model that computes the same, if ONNX Runtime's CPU lacks operators of ``export``
+    samples: Dataset = NO_DATA  # the user's
 
     @property
     def closed(self) -> "Proven":

@@ -67,7 +67,7 @@ class Row:
         if self.agreement and self.agreement.accuracy:
             return self.agreement.accuracy
         known = self.variant.provenance.optimization.accuracy
-        return known if known and known.measured == accuracy.LABELS else None
+        return known if known and known.measured == accuracy.TOP1_OF_LABELS else None
 
 
 @dataclass(frozen=True)

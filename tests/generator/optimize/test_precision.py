@@ -182,13 +182,13 @@ def test_labels_that_say_nothing_let_nothing_through(
     assert "agreement" in refused.err.splitlines()[-1]
     allowed = classifier(generate, "--prune", "99%", "--samples", "poor.npz", "--max-accuracy-drop", "100%", "--json")
     assert allowed.code == 0, allowed.err
-    assert allowed.result["optimization"]["accuracy"]["measured"] != accuracy.LABELS
+    assert allowed.result["optimization"]["accuracy"]["measured"] != accuracy.TOP1_OF_LABELS
     assert any(told in note for note in allowed.result["notes"])
 
 
 def test_labels_of_a_source_that_guesses_are_not_believed() -> None:
     def found(samples: int, classes: int, right: float) -> bool:
-        return accuracy.believable(Accuracy(accuracy.LABELS, samples, classes, right, right, 0.0))
+        return accuracy.believable(Accuracy(accuracy.TOP1_OF_LABELS, samples, classes, right, right, 0.0))
 
     assert found(32, 2, 0.9)
     assert found(200, 100, 0.3)
@@ -432,10 +432,10 @@ def reached(source: Run, candidate: Run, labels: np.ndarray | None = None, class
 def test_what_may_be_an_embedding_is_not_called_a_classifier() -> None:
     found = reached(lambda x: {"y": x["x"]}, lambda x: {"y": np.roll(x["x"], 1, axis=1) + 2 * EYE[0]})
     assert found
-    assert (found.measured, found.value) == (accuracy.LARGEST, 1 / 6)
+    assert (found.measured, found.value) == (accuracy.LARGEST_AGREEMENT, 1 / 6)
     known = reached(lambda x: {"y": x["x"]}, lambda x: {"y": x["x"]}, classes=6)
     assert known
-    assert (known.measured, known.value, known.classes) == (accuracy.AGREEMENT, 1.0, 6)
+    assert (known.measured, known.value, known.classes) == (accuracy.TOP1_AGREEMENT, 1.0, 6)
 
 
 def test_the_output_of_as_many_numbers_as_there_are_classes_ranks_them() -> None:
@@ -445,14 +445,14 @@ def test_the_output_of_as_many_numbers_as_there_are_classes_ranks_them() -> None
     agreeing, embedding = (reached(model(False), model(True), classes=classes) for classes in (3, 0))
     assert agreeing
     assert embedding
-    assert (agreeing.measured, agreeing.value) == (accuracy.AGREEMENT, 1.0)
-    assert (embedding.measured, embedding.value) == (accuracy.LARGEST, 0.0)
+    assert (agreeing.measured, agreeing.value) == (accuracy.TOP1_AGREEMENT, 1.0)
+    assert (embedding.measured, embedding.value) == (accuracy.LARGEST_AGREEMENT, 0.0)
 
 
 def test_labels_say_what_is_right_whatever_the_source_names() -> None:
     found = reached(lambda x: {"y": x["x"]}, lambda x: {"y": -x["x"]}, labels=np.array([0, 1, 2, 0, 0, 0]))
     assert found
-    assert (found.measured, found.source, found.value) == (accuracy.LABELS, 0.5, 3 / 6)
+    assert (found.measured, found.source, found.value) == (accuracy.TOP1_OF_LABELS, 0.5, 3 / 6)
 
 
 def test_what_ranks_nothing_has_no_accuracy() -> None:

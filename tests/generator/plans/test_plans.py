@@ -34,7 +34,7 @@ from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.tensorrt import answers as plan_answers
-from modelrepo.generator.tensorrt.builder import Asked
+from modelrepo.generator.tensorrt.builder import PlanInputs
 from modelrepo.generator.tensorrt.profiles import Profile
 from modelrepo.generator.tensorrt.proof import Reference, verify_plan
 from modelrepo.generator.triton import pbtxt
@@ -993,7 +993,7 @@ def test_an_input_without_dimensions_is_asked_as_such(tmp_path: Path) -> None:
     run = runtime.open_model(path)
     shapes: set[tuple[int, ...]] = set()
 
-    def ask(asked: Sequence[Asked]) -> list[Arrays]:
+    def ask(asked: Sequence[PlanInputs]) -> list[Arrays]:
         shapes.update(each.inputs["by"].shape for each in asked)
         return [run(each.inputs) for each in asked]
 

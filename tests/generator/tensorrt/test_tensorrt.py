@@ -28,7 +28,7 @@ from modelrepo.generator.specs.options import Choice, Pruning, Tolerance
 from modelrepo.generator.specs.plans import BuiltPlan, PlanProof
 from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
 from modelrepo.generator.tensorrt import builder, container, machine, plan_cache, plan_spec, ways, worker
-from modelrepo.generator.tensorrt.builder import Asked, Toolchain, build_plan
+from modelrepo.generator.tensorrt.builder import PlanInputs, Toolchain, build_plan
 from modelrepo.generator.tensorrt.machine import Machine
 from modelrepo.generator.tensorrt.making import make_plan
 from modelrepo.generator.tensorrt.plan_spec import PlanSpec, cache_key, container_command, trtexec_arguments
@@ -317,7 +317,7 @@ def tensorrt_host(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
         devices.append(device)
         plan.write_bytes(header(10, 14, 1, 48) + onnx.read_bytes())
 
-    def stand_in_run(plan: Path, cases: Sequence[Asked], *, device: int | None = None) -> list[Arrays]:
+    def stand_in_run(plan: Path, cases: Sequence[PlanInputs], *, device: int | None = None) -> list[Arrays]:
         (plan.parent / "again.onnx").write_bytes(plan.read_bytes()[28:])
         run = runtime.open_model(plan.parent / "again.onnx")
         return [run(case.inputs) for case in cases]
@@ -353,7 +353,7 @@ def test_a_plan_that_answers_wrongly_is_not_kept(
 ) -> None:
     right = builder.run_plan
 
-    def wrong(plan: Path, cases: Sequence[Asked], *, device: int | None = None) -> list[Arrays]:
+    def wrong(plan: Path, cases: Sequence[PlanInputs], *, device: int | None = None) -> list[Arrays]:
         return [{"y": each["y"] * 1.5} for each in right(plan, cases, device=device)]
 
     monkeypatch.setattr(builder, "run_plan", wrong)
@@ -403,7 +403,7 @@ def test_every_bound_of_every_profile_is_asked(tmp_path: Path) -> None:
     run = runtime.open_model(onnx)
     shapes: set[tuple[int, tuple[int, ...]]] = set()
 
-    def ask(cases: Sequence[Asked]) -> list[Arrays]:
+    def ask(cases: Sequence[PlanInputs]) -> list[Arrays]:
         shapes.update((case.profile, case.inputs["x"].shape) for case in cases)
         return [run(case.inputs) for case in cases]
 
@@ -433,7 +433,7 @@ def test_a_plan_may_differ_by_what_its_precision_rounds_away(
     onnx = write_double(tmp_path)
     run = runtime.open_model(onnx)
 
-    def ask(cases: Sequence[Asked]) -> list[Arrays]:
+    def ask(cases: Sequence[PlanInputs]) -> list[Arrays]:
         return [{"y": run(case.inputs)["y"] * np.float32(1 + wrong)} for case in cases]
 
     wanted = spec(precision=precision)

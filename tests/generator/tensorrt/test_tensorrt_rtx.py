@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from modelrepo.generator.errors import ConversionError, VerificationError
 from modelrepo.generator.progress import Listener, Progress
 from modelrepo.generator.tensorrt import header
-from modelrepo.generator.tensorrt.builder import Asked, Toolchain, build_plan, run_plan
+from modelrepo.generator.tensorrt.builder import PlanInputs, Toolchain, build_plan, run_plan
 from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.generator.tensorrt.profiles import Profile
 from tests import onnx_files
@@ -157,7 +157,7 @@ def test_a_builder_that_runs_out_of_memory_is_one_line(workdir: Path) -> None:
     assert not [*workdir.glob("model.plan*")]
 
 
-ASKED = Asked(0, {"x": np.array([[-1, 0, 1, 2]], "float32")})
+ASKED = PlanInputs(0, {"x": np.array([[-1, 0, 1, 2]], "float32")})
 
 
 @pytest.mark.skipif(gpu_present(), reason="there is a GPU")

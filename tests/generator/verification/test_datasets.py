@@ -195,6 +195,13 @@ def test_data_that_sets_no_range_is_refused(value: float, said: str) -> None:
         datasets.check_calibration(datasets.read(Path("s.npy"), free), Path("s.npy"))
 
 
+def test_empty_data_sets_no_range() -> None:
+    free = Signature((TensorSpec("x", "float32", ("batch", "size")),), ROWS.outputs)
+    np.save("s.npy", np.empty((9, 0), "float32"))
+    with pytest.raises(OptionError, match="x is empty"):
+        datasets.check_calibration(datasets.read(Path("s.npy"), free), Path("s.npy"))
+
+
 def test_images_that_are_one_colour_and_samples_that_are_all_the_same_are_refused() -> None:
     for number in range(9):
         picture(f"red_only/{number}.png", red=100)

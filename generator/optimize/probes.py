@@ -1,4 +1,4 @@
-"""What a model computes on the way: its tensors, one run after another."""
+"""The inputs that the cost of a layer is measured on."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from modelrepo.generator.verification.inputs import Pool, generated
 from modelrepo.generator.verification.verify import usable
 
 # Inputs to measure on where the user gives none: those whose answers say most, of three random ones and a large one.
-FAMILIES = ("random 1", "random 2", "random 3", "large (x10)")
+PROBE_FAMILIES = ("random 1", "random 2", "random 3", "large (x10)")
 SEED = 0
 
 
-def asked(request: Request, count: int = len(FAMILIES)) -> list[Arrays]:
+def probe_inputs(request: Request, count: int = len(PROBE_FAMILIES)) -> list[Arrays]:
     """Return up to ``count`` inputs, each a batch of one: of the request's data if it has any, generated otherwise.
 
     Raises ConversionError where the model answers none of them.
@@ -25,7 +25,7 @@ def asked(request: Request, count: int = len(FAMILIES)) -> list[Arrays]:
     run = runtime.open_model(request.export.path)
     reason = ""
     for _, pool in generated(signature, 1, SEED):
-        rows = [pool.families.index(family) for family in FAMILIES]
+        rows = [pool.families.index(family) for family in PROBE_FAMILIES]
         try:
             kept = usable(pool.only(rows), run, signature)
         except VerificationError as error:
