@@ -7,15 +7,15 @@ from time import sleep
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
-from modelrepo.clients import plans
+from modelrepo.clients import calls
 from modelrepo.clients.batches import IN_FLIGHT, merge, split
+from modelrepo.clients.calls import Ask, Pause, Session, Step, Steps
 from modelrepo.clients.drive import run
 from modelrepo.clients.errors import ClientError, SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire
 from modelrepo.clients.http_wire import HttpWire
 from modelrepo.clients.inputs import Inputs
 from modelrepo.clients.models import Answer, Array, Classification, IndexEntry, Model, Server, Statistics
-from modelrepo.clients.plans import Ask, Pause, Plan, Session, Step
 from modelrepo.clients.settings import ClientOptions, Settings, make_settings, parse_url
 
 _Result = TypeVar("_Result")
@@ -68,38 +68,38 @@ class Client:
     def close(self) -> None:
         """Close every connection; later calls raise SettingsError."""
         if self._session.left_registered and not self._closed:
-            self._run(plans.give_back(self._session))
+            self._run(calls.give_back(self._session))
         self._closed = True
         self._wire.close()
 
     def is_live(self, deadline: float | None = None) -> bool:
         """Tell whether a server answers, ready or not."""
-        return self._run(plans.health(self._session, self._session.clock(deadline), "live"))
+        return self._run(calls.health(self._session, self._session.clock(deadline), "live"))
 
     def is_ready(self, model: str = "", version: str = "", deadline: float | None = None) -> bool:
         """Tell whether the server, or one of its models, is ready to infer; a server that is not there is not."""
         arguments = ("model_ready", model, version) if model else ("ready",)
-        return self._run(plans.health(self._session, self._session.clock(deadline), *arguments))
+        return self._run(calls.health(self._session, self._session.clock(deadline), *arguments))
 
     def server(self, deadline: float | None = None) -> Server:
         """Return the server's name, version and extensions."""
-        return self._run(plans.server(self._session, self._session.clock(deadline)))
+        return self._run(calls.server(self._session, self._session.clock(deadline)))
 
     def index(self, deadline: float | None = None) -> tuple[IndexEntry, ...]:
         """Return every model version that the server's repository holds, ready or not."""
-        return self._run(plans.index(self._session, self._session.clock(deadline)))
+        return self._run(calls.index(self._session, self._session.clock(deadline)))
 
     def model(self, model: str, version: str = "", deadline: float | None = None) -> Model:
         """Return what a model takes and answers. It is remembered, until the model refuses a request."""
-        return self._run(plans.model(self._session, self._session.clock(deadline), model, version))
+        return self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
     def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
         """Return what each version of a model, or the one that is named, has done since it was loaded."""
-        return self._run(plans.statistics(self._session, self._session.clock(deadline), model, version))
+        return self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
 
     def unregister_shared_memory(self, name: str) -> None:
         """Make the server let go of a region of shared memory that someone has left behind; none is no error."""
-        self._run(plans.unregister(name))
+        self._run(calls.unregister(name))
 
     def infer(
         self,
@@ -119,7 +119,7 @@ class Client:
         run on this machine.
         """
         clock = self._session.clock(deadline)
-        return self._run(plans.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
+        return self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
 
     def classify(
         self,
@@ -135,7 +135,7 @@ class Client:
         ``output`` names the output with a value for each class, where the model has several.
         """
         clock = self._session.clock(deadline)
-        return self._run(plans.classify(self._session, clock, model, inputs, top, output, version))
+        return self._run(calls.classify(self._session, clock, model, inputs, top, output, version))
 
     def infer_many(
         self,
@@ -175,8 +175,8 @@ class Client:
         answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
         return merge(self.model(model, version, deadline), answers)
 
-    def _run(self, plan: Plan[_Result]) -> _Result:
-        return run(plan, self._perform)
+    def _run(self, steps: Steps[_Result]) -> _Result:
+        return run(steps, self._perform)
 
     def _perform(self, step: Step) -> Any:
         if self._closed:

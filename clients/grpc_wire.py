@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from modelrepo.clients.calls import Ask, Request
 from modelrepo.clients.errors import (
     ClientError,
     ConnectionLost,
@@ -17,7 +18,6 @@ from modelrepo.clients.errors import (
     UnknownModel,
 )
 from modelrepo.clients.models import Answer
-from modelrepo.clients.plans import Ask, Request
 from modelrepo.clients.settings import Address, Settings
 from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 

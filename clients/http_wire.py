@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
+from modelrepo.clients.calls import Ask, Request
 from modelrepo.clients.errors import (
     ClientError,
     ConnectionLost,
@@ -29,7 +30,6 @@ from modelrepo.clients.errors import (
     UnknownModel,
 )
 from modelrepo.clients.models import Answer
-from modelrepo.clients.plans import Ask, Request
 from modelrepo.clients.settings import Address, Settings, Tls
 from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 

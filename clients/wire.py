@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from modelrepo.clients.calls import Request
 from modelrepo.clients.models import Answer, Array
-from modelrepo.clients.plans import Request
 
 
 def make_inputs(request: Request, module: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from modelrepo.generator.triton import releases
 from modelrepo.server.binaries import runtime
 from modelrepo.server.running import docker, start
 from modelrepo.server.running.handle import ModelState, Ports, Server
-from modelrepo.server.running.plan import Control, Plan, needs_completion
+from modelrepo.server.running.spec import Control, ServerSpec, needs_completion
 
 __all__ = ["ModelState", "Ports", "RuntimeName", "Server", "running_server"]
 
@@ -49,7 +49,7 @@ def running_server(
         raise RepositoryError(f"there is no model repository {repository}", "Name it with --repository")
     if cpu_overlay and _chosen(runtime) == "docker":
         raise OptionError("a CPU overlay is for the local server", "Leave --cpu-overlay or --runtime docker out")
-    plan = Plan(
+    spec = ServerSpec(
         repository=repository.resolve() if repository else None,
         runtime=_chosen(runtime),
         control=control,
@@ -61,10 +61,10 @@ def running_server(
         auto_complete=_completes(repository, models, auto_complete),
         graceful=graceful,
     )
-    server = start.started(plan, progress or Progress())
+    server = start.started(spec, progress or Progress())
     try:
         if not keep_going:
-            _refuse_failed(server, plan.models)
+            _refuse_failed(server, spec.models)
         yield server
     finally:
         start.stop(server)

@@ -20,7 +20,7 @@ from modelrepo.generator.system.extras import version_of
 from modelrepo.server.binaries import runtime, wheels
 from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
 from modelrepo.server.running.handle import Ports
-from modelrepo.server.running.plan import choose_ports
+from modelrepo.server.running.spec import choose_ports
 
 PATIENCE = 1.0
 PORTS = (8000, 8001, 8002)
@@ -101,7 +101,7 @@ def look() -> Facts:
         executable=sys.executable,
         packages={package: version_of(package) for package in PACKAGES},
         lacking={extra: missing(extra) for extra in EXTRAS},
-        cache=_look_at_cache(wheels.cache_folder()),
+        cache=_look_at_cache(wheels.server_cache()),
         wheel=wheels.reachable(wheels.by_hand(PYTRITON)),
         triton=found.triton_version if found else None,
         ports={port: _in_use(port) for port in PORTS},

@@ -14,7 +14,7 @@ from modelrepo.generator.errors import ServerError
 from modelrepo.generator.progress import Progress
 from modelrepo.server.running.handle import Ports
 from modelrepo.server.running.local import Launch
-from modelrepo.server.running.plan import Plan, server_flags
+from modelrepo.server.running.spec import ServerSpec, server_flags
 
 # Where the image expects things, and the ports it is asked to listen on inside.
 MODELS = "/models"
@@ -27,23 +27,23 @@ def available() -> bool:
     return shutil.which("docker") is not None
 
 
-def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
-    """Return the command that serves a plan with its release's image; ServerError without a docker client."""
+def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
+    """Return the command that starts the image of the spec's release; ServerError without a docker client."""
     if not available():
         raise ServerError("there is no docker here", "Install docker, or use --runtime local")
     name = f"modelrepo-{scratch.name}"
-    published = zip(astuple(plan.ports), astuple(INSIDE), strict=True)
+    published = zip(astuple(spec.ports), astuple(INSIDE), strict=True)
     command = [
         *("docker", "run", "--rm", "--name", name, "--shm-size", SHARED_MEMORY),
         *("--security-opt", "no-new-privileges:true"),
         *(("--gpus", "all") if gpu_present() else ()),
         *(part for outer, inner in published for part in ("-p", f"127.0.0.1:{outer}:{inner}")),
-        *("-v", f"{plan.served}:{MODELS}:ro", plan.release.image),
-        *("tritonserver", *server_flags(plan, MODELS, "0.0.0.0", INSIDE)),  # noqa: S104 - inside the container
+        *("-v", f"{spec.served}:{MODELS}:ro", spec.release.image),
+        *("tritonserver", *server_flags(spec, MODELS, "0.0.0.0", INSIDE)),  # noqa: S104 - inside the container
     ]
     return Launch(
         command=tuple(command),
         environment=dict(os.environ),
-        description=f"container {plan.release.image}",
+        description=f"container {spec.release.image}",
         cleanup=("docker", "rm", "--force", name),
     )

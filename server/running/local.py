@@ -13,9 +13,9 @@ from modelrepo.generator.progress import Progress
 from modelrepo.server.binaries import runtime
 from modelrepo.server.binaries.runtime import Runtime
 from modelrepo.server.running.handle import HOST
-from modelrepo.server.running.plan import Plan, server_flags
+from modelrepo.server.running.spec import ServerSpec, server_flags
 
-BACKENDS = Path(__file__).parents[1] / "backends"
+BACKENDS_FOLDER = Path(__file__).parents[1] / "backends"
 STUB_SECONDS = 120
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
@@ -33,10 +33,10 @@ class Launch:
 
 def backends() -> tuple[str, ...]:
     """Return the names of the backends that the local server has."""
-    return tuple(sorted(folder.name for folder in BACKENDS.iterdir() if (folder / "model.py").is_file()))
+    return tuple(sorted(folder.name for folder in BACKENDS_FOLDER.iterdir() if (folder / "model.py").is_file()))
 
 
-def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
+def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
     """Lay out what the local server needs in ``scratch``; ServerError where Triton can't be had or run here."""
     triton = runtime.ensure(progress)
     prefix = _shared_memory_prefix(scratch)
@@ -47,8 +47,8 @@ def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
     environment = triton.environment()
     environment["PATH"] = f"{scratch / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["LD_LIBRARY_PATH"] = ":".join(_linked(triton.libraries, scratch / "lib"))
-    refuse_unsafe(plan.served)
-    flags = server_flags(plan, _plain_path(plan.served, scratch), HOST, plan.ports)
+    refuse_unsafe(spec.served)
+    flags = server_flags(spec, _plain_path(spec.served, scratch), HOST, spec.ports)
     for name in ("python", *backends()):
         flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
         flags.append(f"--backend-config={name},stub-timeout-seconds={STUB_SECONDS}")
@@ -111,7 +111,7 @@ def _lay_out_backends(triton: Runtime, folder: Path) -> None:
             os.link(file, folder / "python" / file.name)
         except OSError:  # on another file system, or one without hard links
             shutil.copy2(file, folder / "python" / file.name)
-    packages = [str(BACKENDS.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
+    packages = [str(BACKENDS_FOLDER.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
     for name in backends():
         (folder / name).mkdir()
         (folder / name / "model.py").write_text(

@@ -1,4 +1,4 @@
-"""Starting a planned server under its guardian, and stopping it."""
+"""Starts a server under its guardian, and stops it."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from modelrepo.server.running import log as logs
 from modelrepo.server.running.guardian import NOTE
 from modelrepo.server.running.handle import PortTaken, Server
 from modelrepo.server.running.local import Launch
-from modelrepo.server.running.plan import GRACE_SECONDS, Plan, choose_ports
+from modelrepo.server.running.spec import GRACE_SECONDS, ServerSpec, choose_ports
 
 # A container's image may have to be pulled first.
 START_SECONDS = {"local": 600.0, "docker": 3600.0}
@@ -29,17 +29,17 @@ LAUNCHERS = {"local": local.launch, "docker": docker.launch}
 ALIVE = "alive"
 
 
-def started(plan: Plan, progress: Progress) -> Server:
+def started(spec: ServerSpec, progress: Progress) -> Server:
     """Start the server and return it when it has loaded, or failed to load, what it was told to.
 
     Raises ServerError, and leaves nothing behind, where it can't be started.
     """
     attempt = 1
     while True:
-        server = _launched(replace(plan, ports=choose_ports(plan.ports)), progress)
+        server = _launched(replace(spec, ports=choose_ports(spec.ports)), progress)
         try:
             with progress.step("start", f"starting {server.description}") as step:
-                server.wait_until_started(START_SECONDS[plan.runtime])
+                server.wait_until_started(START_SECONDS[spec.runtime])
                 step.outcome = f"{server.http_url}, {server.grpc_url}"
             return server
         except BaseException as error:
@@ -58,7 +58,7 @@ def stop(server: Server) -> None:
     server.guardian.wait()
 
 
-def _launched(plan: Plan, progress: Progress) -> Server:
+def _launched(spec: ServerSpec, progress: Progress) -> Server:
     """Lay out what the server needs in a folder of its own, and start it there."""
     runs = runtime.runs_folder()
     scratch = runs / uuid.uuid4().hex[:12]
@@ -68,8 +68,8 @@ def _launched(plan: Plan, progress: Progress) -> Server:
         with (scratch / f"{ALIVE}.new").open("w") as alive:
             fcntl.flock(alive, fcntl.LOCK_EX)
             Path(alive.name).rename(scratch / ALIVE)  # it appears locked, or another's sweep would take it for left
-            plan, notes = _with_repository(plan, scratch / "repository")
-            return _guarded(LAUNCHERS[plan.runtime](plan, scratch, progress), plan, scratch, alive.fileno(), notes)
+            spec, notes = _with_repository(spec, scratch / "repository")
+            return _guarded(LAUNCHERS[spec.runtime](spec, scratch, progress), spec, scratch, alive.fileno(), notes)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
         hint = "The variable MODELREPO_CACHE names another folder"
@@ -79,14 +79,14 @@ def _launched(plan: Plan, progress: Progress) -> Server:
         raise
 
 
-def _with_repository(plan: Plan, folder: Path) -> tuple[Plan, tuple[str, ...]]:
-    """Return the plan with what is to be served: ``folder``, where it names no repository or needs an overlay."""
-    if plan.repository is None:
+def _with_repository(spec: ServerSpec, folder: Path) -> tuple[ServerSpec, tuple[str, ...]]:
+    """Return the spec with the repository to serve: ``folder`` if it names none or needs an overlay."""
+    if spec.repository is None:
         folder.mkdir()
-        return replace(plan, repository=folder), ()
-    if plan.cpu_overlay:
-        return replace(plan, repository=folder), overlay.lay(plan.repository, folder)
-    return plan, ()
+        return replace(spec, repository=folder), ()
+    if spec.cpu_overlay:
+        return replace(spec, repository=folder), overlay.lay(spec.repository, folder)
+    return spec, ()
 
 
 def _sweep(runs: Path) -> None:
@@ -105,15 +105,15 @@ def _sweep(runs: Path) -> None:
             continue
 
 
-def _guarded(launch: Launch, plan: Plan, scratch: Path, alive: int, notes: tuple[str, ...]) -> Server:
+def _guarded(launch: Launch, spec: ServerSpec, scratch: Path, alive: int, notes: tuple[str, ...]) -> Server:
     running = {folder.name for folder in scratch.parent.iterdir()}
-    log = logs.new_file(wheels.cache_folder() / "logs", scratch.name, running)
+    log = logs.new_file(wheels.server_cache() / "logs", scratch.name, running)
     order = {
         **asdict(launch),
         "folder": str(scratch / "empty"),
         "scratch": str(scratch),
         "log": str(log),
-        "grace": GRACE_SECONDS if plan.graceful or plan.runtime == "docker" else 0,
+        "grace": GRACE_SECONDS if spec.graceful or spec.runtime == "docker" else 0,
     }
     guardian = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-I", "-S", str(Path(__file__).parent / "guardian.py")],
@@ -129,4 +129,4 @@ def _guarded(launch: Launch, plan: Plan, scratch: Path, alive: int, notes: tuple
         first = guardian.stdout.readline()
     if not first.strip().isdigit():
         raise ServerError(f"can't start {launch.command[0]}: {first.decode().strip() or 'its guardian ended'}")
-    return Server(plan.ports, plan.served, log, int(first), launch.description, guardian, notes)
+    return Server(spec.ports, spec.served, log, int(first), launch.description, guardian, notes)

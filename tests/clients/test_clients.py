@@ -27,13 +27,13 @@ import pytest
 
 from modelrepo.clients import AsyncGrpcClient, Client, GrpcClient, HttpClient, Retry, Tls, connect, errors, load_image
 from modelrepo.clients.batches import split
+from modelrepo.clients.calls import Ask, Clock, Pause, Request, Session, ask
 from modelrepo.clients.client import _in_order
 from modelrepo.clients.drive import run
 from modelrepo.clients.grpc_wire import GrpcWire
 from modelrepo.clients.http_wire import make_call
 from modelrepo.clients.inputs import check_inputs
 from modelrepo.clients.models import Model, Tensor
-from modelrepo.clients.plans import Ask, Clock, Pause, Request, Session, ask
 from modelrepo.clients.settings import ClientOptions, make_settings, parse_url
 from modelrepo.server import Server, running_server
 from tests.conftest import PROJECT
@@ -263,7 +263,7 @@ def test_a_cancelled_task_leaves_no_shared_memory(server: Server) -> None:
 def test_shared_memory_needs_the_same_machine() -> None:
     settings = make_settings("example.invalid:8001", "grpc")
     session = Session(settings, {("m", ""): MODEL})
-    from modelrepo.clients.plans import infer
+    from modelrepo.clients.calls import infer
 
     with pytest.raises(errors.InputError, match="on another machine"):
         run(infer(session, Clock(None), "m", GOOD, None, "", True), lambda step: None)

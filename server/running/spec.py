@@ -1,4 +1,4 @@
-"""What a server is asked to be, whatever it runs in."""
+"""The specification of a server, for any runtime."""
 
 import re
 import socket
@@ -20,7 +20,7 @@ COMPLETE = ("backend", "input", "output")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServerSpec:
     """What is served, by what, where it listens, and how it ends.
 
     Without a ``repository`` the server gets an empty one of its own, which ends with it.
@@ -44,18 +44,18 @@ class Plan:
     def served(self) -> Path:
         """The repository, once there is one."""
         if self.repository is None:
-            raise ValueError("the plan has no repository yet")
+            raise ValueError("the server has no repository yet")
         return self.repository
 
 
-def server_flags(plan: Plan, repository: str, host: str, ports: Ports) -> list[str]:
-    """Return tritonserver's flags for a plan, with the repository, address and ports as the server sees them."""
+def server_flags(spec: ServerSpec, repository: str, host: str, ports: Ports) -> list[str]:
+    """Return tritonserver's flags for a spec, with the repository, address and ports as the server sees them."""
     return [
         f"--model-repository={repository}",
-        f"--model-control-mode={plan.control}",
-        *(f"--load-model={name}" for name in plan.models),
-        *([f"--repository-poll-secs={plan.poll_seconds}"] if plan.control == "poll" else []),
-        *([] if plan.auto_complete else ["--disable-auto-complete-config"]),
+        f"--model-control-mode={spec.control}",
+        *(f"--load-model={name}" for name in spec.models),
+        *([f"--repository-poll-secs={spec.poll_seconds}"] if spec.control == "poll" else []),
+        *([] if spec.auto_complete else ["--disable-auto-complete-config"]),
         # A failed model is told with its reason, by us, once all have been tried.
         "--exit-on-error=false",
         f"--exit-timeout-secs={EXIT_SECONDS}",

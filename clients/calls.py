@@ -1,7 +1,7 @@
-"""What a client does, step by step, without doing any of it: the part that all three clients share.
+"""The calls of a client as generators of steps that someone else performs: the part that all three clients share.
 
-A plan is a generator. It yields an ``Ask`` of the server or a ``Pause``, is sent the reply or thrown the error, and
-returns the result. The clients differ only in how they perform a step: blocking, or awaiting.
+A call yields an ``Ask`` of the server or a ``Pause``, is sent the reply or thrown the error, and returns the result.
+The clients differ only in how they perform a step: blocking, or awaiting.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -79,7 +79,7 @@ class Pause:
 
 
 Step = Ask | Pause
-Plan = Generator[Step, Any, _Result]
+Steps = Generator[Step, Any, _Result]
 
 
 class Clock:
@@ -116,7 +116,7 @@ class Session:
         return Clock(self.settings.deadline if deadline is None else deadline)
 
 
-def ask(session: Session, clock: Clock, call: str, *arguments: Any) -> Plan[Any]:
+def ask(session: Session, clock: Clock, call: str, *arguments: Any) -> Steps[Any]:
     """Call the server; while it is unavailable, wait and call again as long as the settings and the deadline allow."""
     for pause in session.settings.retry.pauses():
         try:
@@ -128,7 +128,7 @@ def ask(session: Session, clock: Clock, call: str, *arguments: Any) -> Plan[Any]
     return (yield Ask(call, arguments, clock.left()))
 
 
-def health(session: Session, clock: Clock, call: str, *arguments: str) -> Plan[bool]:
+def health(session: Session, clock: Clock, call: str, *arguments: str) -> Steps[bool]:
     """Ask once whether a server or a model is live or ready: what does not answer as Triton does is not."""
     try:
         return bool((yield Ask(call, arguments, clock.left())))
@@ -145,23 +145,23 @@ def _read(session: Session, reader: Callable[..., _Result], *documents: Any) -> 
         raise NotTriton(f"what answers at {address} is no Triton Inference Server", "Look at the URL") from error
 
 
-def server(session: Session, clock: Clock) -> Plan[Server]:
+def server(session: Session, clock: Clock) -> Steps[Server]:
     """Ask for the server's own metadata."""
     return _read(session, read_server, (yield from ask(session, clock, "server")))
 
 
-def index(session: Session, clock: Clock) -> Plan[tuple[IndexEntry, ...]]:
+def index(session: Session, clock: Clock) -> Steps[tuple[IndexEntry, ...]]:
     """Ask for the models of the server's repository."""
     return _read(session, read_index, (yield from ask(session, clock, "index")))
 
 
-def statistics(session: Session, clock: Clock, name: str, version: str) -> Plan[tuple[Statistics, ...]]:
+def statistics(session: Session, clock: Clock, name: str, version: str) -> Steps[tuple[Statistics, ...]]:
     """Ask what the versions of a model have done."""
     yield from model(session, clock, name, version)
     return _read(session, read_statistics, (yield from _known(session, clock, "statistics", name, version)))
 
 
-def model(session: Session, clock: Clock, name: str, version: str) -> Plan[Model]:
+def model(session: Session, clock: Clock, name: str, version: str) -> Steps[Model]:
     """Return what a model takes and answers, asking the server the first time."""
     check_model(name, version)
     known = session.models.get((name, version))
@@ -180,7 +180,7 @@ def check_model(name: object, version: object) -> None:
         raise InputError(f"{version!r} is no version", 'Give its number as a string, such as "2", or "" for any')
 
 
-def _known(session: Session, clock: Clock, call: str, name: str, version: str, *arguments: Any) -> Plan[Any]:
+def _known(session: Session, clock: Clock, call: str, name: str, version: str, *arguments: Any) -> Steps[Any]:
     """Ask about a model; where the server does not have it, say what it has."""
     try:
         return (yield from ask(session, clock, call, *(arguments or (name, version))))
@@ -215,7 +215,7 @@ def infer(
     outputs: Sequence[str] | None,
     version: str,
     shared_memory: bool,
-) -> Plan[Answer]:
+) -> Steps[Answer]:
     """Check the inputs, ask the model, and return its outputs by name."""
     known = yield from model(session, clock, name, version)
     arrays = checking.check_inputs(known, inputs)
@@ -235,7 +235,7 @@ def _infer(
     outputs: tuple[str, ...] | None,
     top: int = 0,
     region: Region | None = None,
-) -> Plan[Any]:
+) -> Steps[Any]:
     left = clock.left()
     request = Request(
         known.name,
@@ -257,7 +257,7 @@ def _infer_shared(
     version: str,
     arrays: Mapping[str, Array],
     names: tuple[str, ...] | None,
-) -> Plan[Answer]:
+) -> Steps[Answer]:
     """Ask through a region of shared memory, which is gone afterwards, whatever happened."""
     if not session.settings.address.on_loopback:
         raise InputError(f"{session.settings.address} is on another machine", "Ask it without shared memory")
@@ -280,7 +280,7 @@ def _infer_shared(
         region.destroy()
 
 
-def give_back(session: Session) -> Plan[str]:
+def give_back(session: Session) -> Steps[str]:
     """Make the server let go of every region that it had to keep; return what it still keeps, in words."""
     for name in tuple(session.left_registered):
         try:
@@ -291,7 +291,7 @@ def give_back(session: Session) -> Plan[str]:
     return "its shared memory was given back"
 
 
-def unregister(name: str) -> Plan[None]:
+def unregister(name: str) -> Steps[None]:
     """Make the server let go of a region; it answers a request a moment before it has done so itself."""
     clock = Clock(LAST_SECONDS)
     while True:
@@ -306,7 +306,7 @@ def unregister(name: str) -> Plan[None]:
 
 def classify(
     session: Session, clock: Clock, name: str, inputs: Inputs, top: int, output: str | None, version: str
-) -> Plan[tuple[tuple[Classification, ...], ...]]:
+) -> Steps[tuple[tuple[Classification, ...], ...]]:
     """Ask for the best classes of every sample."""
     if top < 1:
         raise InputError(f"top is {top}", "Ask for at least 1 class")
