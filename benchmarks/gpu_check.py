@@ -27,7 +27,7 @@ from modelrepo.generator.system.extras import version_of
 from modelrepo.generator.tensorrt import machine as gpu_machine
 from modelrepo.generator.triton.releases import NEWEST, release_named
 
-PRECISIONS = ("fp32", "fp16", "int8")
+MEASURED_PRECISIONS = ("fp32", "fp16", "int8")
 GPU_RECORDS = Path(__file__).parent / "gpu"
 PACKAGES = ("modelrepo", "onnx", "onnxruntime", "numpy", "tensorrt", "polygraphy", "torch", "torchvision")
 BATCH = 4
@@ -76,7 +76,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
 
 def steps(asked: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Prepare, build and verify in a folder, and return what each command said, with its seconds."""
-    backends = ",".join(f"tensorrt:{precision}" for precision in PRECISIONS)
+    backends = ",".join(f"tensorrt:{precision}" for precision in MEASURED_PRECISIONS)
     prepare = [
         *(str(BIN / "generate"), "--model", asked.model, "--weights", asked.weights, "--backends", backends),
         *("--target-release", asked.release, "--max-batch-size", str(BATCH), "--plan-builder", "defer"),
@@ -112,7 +112,7 @@ def failed(done: list[dict[str, Any]]) -> list[str]:
     problems = []
     for each in done:
         found = [row["status"] for row in each["results"]]
-        if each["exit_code"] or len(found) != len(PRECISIONS) or not set(found) <= wanted[each["step"]]:
+        if each["exit_code"] or len(found) != len(MEASURED_PRECISIONS) or not set(found) <= wanted[each["step"]]:
             told = "; ".join([", ".join(found) or "no results", *each["errors"]])
             problems.append(f"{each['step']} exited with {each['exit_code']}: {told}")
     return problems

@@ -17,14 +17,14 @@ BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedCommand:
     """One finished command: seconds on the wall, and the peak of its resident memory in MB."""
 
     seconds: float
     peak_mb: float
 
 
-def run(command: Sequence[str], folder: Path) -> Run:
+def run(command: Sequence[str], folder: Path) -> FinishedCommand:
     """Run a command in ``folder`` and measure it; what it prints is thrown away, a failure is not."""
     start = time.perf_counter()
     with (folder / "log.txt").open("w") as log:
@@ -34,10 +34,10 @@ def run(command: Sequence[str], folder: Path) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(command)} exited with {process.returncode}:\n{(folder / 'log.txt').read_text()}")
-    return Run(seconds, usage.ru_maxrss / 1e3)
+    return FinishedCommand(seconds, usage.ru_maxrss / 1e3)
 
 
-def compare(name: str, ours: Sequence[str], theirs: Sequence[str], rounds: int = 5) -> None:
+def race(name: str, ours: Sequence[str], theirs: Sequence[str], rounds: int = 5) -> None:
     """Run both commands in turn, each in an empty folder, and print the ratios pair by pair (median, range)."""
     pairs = []
     for number in range(rounds + 1):

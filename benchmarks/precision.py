@@ -34,7 +34,7 @@ from modelrepo.generator.verification.datasets import Dataset, random_like
 
 QUICK = "--quick" in sys.argv
 RESNET50 = ("--model", "resnet50", "--weights", "random", "--seed", "0", "--no-verify", "--live-check", "off")
-PRECISIONS = ("fp16", "int8", "int8-dynamic")
+MEASURED_PRECISIONS = ("fp16", "int8", "int8-dynamic")
 HELD_OUT, HELD_OUT_SEED = (32 if QUICK else 256), 1000
 ROUNDS, SECONDS = (2, 0.5) if QUICK else (9, 3.0)
 CALIBRATED_ON, MEASURED_ON = 256, 1000
@@ -78,7 +78,7 @@ def _print(title: str, headings: Sequence[str], rows: Iterator[Sequence[str]]) -
 def _resnet50(folder: Path) -> Repository:
     """Publish ResNet50 in every precision, and pruned: resnet50_onnx, resnet50_onnx_fp16, …, pruned."""
     where = ("--repository", str(folder / "repository"))
-    backends = ",".join(("onnx", *(f"onnx:{precision}" for precision in PRECISIONS)))
+    backends = ",".join(("onnx", *(f"onnx:{precision}" for precision in MEASURED_PRECISIONS)))
     run([str(BIN / "generate"), *RESNET50, *where, "--backends", backends], folder)
     run([str(BIN / "generate"), *RESNET50, *where, "--prune", "2:4", "--name-template", "resnet50_onnx_pruned"], folder)
     return Repository(folder / "repository")
@@ -183,7 +183,7 @@ def _shapes_rows(folder: Path) -> Iterator[Sequence[str]]:
     pictures, classes = shapes.images(MEASURED_ON, seed=2)
     np.savez(folder / "labelled.npz", input=pictures, labels=classes)
     np.savez(folder / "calibration.npz", input=shapes.images(CALIBRATED_ON, seed=3)[0])
-    for precision in PRECISIONS:
+    for precision in MEASURED_PRECISIONS:
         yield _generated(folder, f"onnx:{precision}", "--max-accuracy-drop", MAX_ACCURACY_DROP)
     for share in ("20%", "50%", "2:4"):
         for backend in ("onnx", "onnx:int8") if share == "2:4" else ("onnx",):

@@ -60,7 +60,7 @@ def throughput(served: Served, model: str) -> Measure:
     return lambda: served(model, BUSY).throughput
 
 
-def compare(
+def print_ratio(
     name: str, goal: str, ours: Measure, theirs: Measure, figure: Callable[[float, float], float] = lambda a, b: a / b
 ) -> None:
     """Measure theirs, ours, theirs again, in rounds; print ours against theirs, and theirs against itself: the noise.
@@ -104,21 +104,21 @@ def main() -> None:
         resnet50 = in_process(repository / "resnet50/1/model.onnx", (1, 3, 224, 224))
         print(f"{'':<46} {'goal':<10} {'median (range)':<22} {'the same twice':<22} medians")
         with running_server(repository) as server, measuring(server, SECONDS) as served:
-            compare("ResNet50 p50, served / in-process", "<= 1.05", latency(served, "resnet50"), resnet50)
-            compare(
+            print_ratio("ResNet50 p50, served / in-process", "<= 1.05", latency(served, "resnet50"), resnet50)
+            print_ratio(
                 "MLP p50, served - doing nothing, in ms",
                 "<= 0.25",
                 latency(served, "mlp"),
                 latency(served, "nothing"),
                 lambda own, other: own - other,
             )
-            compare(
+            print_ratio(
                 f"MLP requests/s at {BUSY}, served / doing nothing",
                 ">= 0.9",
                 throughput(served, "mlp"),
                 throughput(served, "nothing"),
             )
-            compare(
+            print_ratio(
                 f"1-2 ms model, requests/s at {BUSY}, batching / not",
                 ">= 5",
                 throughput(served, "middle"),

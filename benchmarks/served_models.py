@@ -40,18 +40,18 @@ def write_resnet50(repository: Path) -> None:
 @contextmanager
 def nothing_backend(folder: Path) -> Iterator[None]:
     """Give local servers a backend ``nothing`` beside the product's own, which has no option for that."""
-    own = local.BACKENDS
+    own = local.BACKENDS_FOLDER
     # A server imports its backends from the package that the folder is in.
     backends = folder / "server" / "backends"
     shutil.copytree(own, backends)
     (backends.parent / "__init__.py").touch()
     (backends / "nothing").mkdir()
     shutil.copy(Path(__file__).with_name("nothing_backend.py"), backends / "nothing" / "model.py")
-    local.BACKENDS = backends
+    local.BACKENDS_FOLDER = backends
     try:
         yield
     finally:
-        local.BACKENDS = own
+        local.BACKENDS_FOLDER = own
 
 
 def _mlp(widths: tuple[int, ...]) -> onnx.ModelProto:

@@ -26,7 +26,7 @@ from modelrepo.perf.measuring import machine, rounds
 from modelrepo.perf.measuring.rounds import INTERRUPTED
 from modelrepo.perf.measuring.session import Session, opened, prepared
 from modelrepo.perf.measuring.target import Data, Target
-from modelrepo.perf.results.compare import compare
+from modelrepo.perf.results.compare import compare_subjects
 from modelrepo.perf.results.loads import Load, Slo
 from modelrepo.perf.results.results import Figures, InProcess, Results
 from modelrepo.perf.scenarios import load_test
@@ -39,7 +39,7 @@ RESULTS = Path("bench_results")
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchOptions:
     """Everything that a user asked of ``bench``.
 
     ``seconds`` are those of a run, or of a whole scenario; None is the default of either. ``rate`` is the requests a
@@ -66,7 +66,7 @@ class Options:
     output: Path | None
 
 
-def bench(options: Options, progress: Progress) -> tuple[Results, Path | None]:
+def bench(options: BenchOptions, progress: Progress) -> tuple[Results, Path | None]:
     """Do what was asked, and return what was found and where the report is, None where it could not be written.
 
     What cuts the measuring short, an interrupt or a server that dies, is told by ``Results.incomplete``: everything
@@ -109,12 +109,12 @@ def _reported(results: Results, folder: Path, progress: Progress) -> tuple[Resul
 
 
 @contextmanager
-def _regions(options: Options) -> Iterator[None]:
+def _regions(options: BenchOptions) -> Iterator[None]:
     """Keep others from using shared memory meanwhile: perf_analyzer gives its regions the same names each time."""
     if options.shared_memory == "none":
         yield
         return
-    lock = wheels.cache_folder() / "shared-memory.lock"
+    lock = wheels.server_cache() / "shared-memory.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
@@ -177,7 +177,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _check(options: Options, session: Session) -> None:
+def _check(options: BenchOptions, session: Session) -> None:
     """OptionError for a batch that a model does not take, and for shared memory with a server elsewhere."""
     largest = 1 if options.mode == "frameworks" else max(options.batch_sizes)
     for name in options.models:
@@ -194,7 +194,7 @@ def _check(options: Options, session: Session) -> None:
         raise OptionError("models that are asked together can't share memory: perf_analyzer's regions have fixed names")
 
 
-def _environment(options: Options, session: Session, analyzer: Analyzer) -> dict[str, Any]:
+def _environment(options: BenchOptions, session: Session, analyzer: Analyzer) -> dict[str, Any]:
     playing = options.scenario
     used = {
         "seconds": options.seconds or (sum(phase.seconds for phase in playing.phases) if playing else SECONDS),
@@ -212,15 +212,15 @@ def _environment(options: Options, session: Session, analyzer: Analyzer) -> dict
 
 
 def _measure(
-    options: Options, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+    options: BenchOptions, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
 ) -> Results:
     recorder = rounds.Recorder()
-    rounds.measure(setting, targets, rounds.Plan(options.loads, options.repeats), recorder, progress)
+    rounds.measure(setting, targets, rounds.Schedule(options.loads, options.repeats), recorder, progress)
     return Results(
         created=_now(),
         environment={},
         measurements=recorder.measurements(),
-        comparisons=compare(recorder.runs, options.loads, [target.subject for target in targets]),
+        comparisons=compare_subjects(recorder.runs, options.loads, [target.subject for target in targets]),
         slo=options.slo,
         incomplete=recorder.incomplete,
         runs=tuple(recorder.runs),
@@ -228,7 +228,7 @@ def _measure(
 
 
 def _play(
-    options: Options, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+    options: BenchOptions, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
 ) -> Results:
     assert options.scenario  # noqa: S101 - it is the mode's
     recorder = rounds.Recorder()
@@ -255,7 +255,7 @@ def _play(
 
 
 def _frameworks(
-    options: Options, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
+    options: BenchOptions, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
 ) -> Results:
     by_name = dict(zip(options.models, targets, strict=True))
     recorder, numbers, rows = rounds.Recorder(), Counter[Load](), list[InProcess]()
@@ -297,7 +297,7 @@ def _frameworks(
     )
 
 
-MODES: Mapping[Mode, Callable[[Options, Session, Setting, Sequence[Target], Progress], Results]] = {
+MODES: Mapping[Mode, Callable[[BenchOptions, Session, Setting, Sequence[Target], Progress], Results]] = {
     "measure": _measure,
     "scenario": _play,
     "frameworks": _frameworks,

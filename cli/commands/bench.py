@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from modelrepo.generator.errors import OptionError
 
 if TYPE_CHECKING:
-    from modelrepo.perf.bench import Mode, Options
+    from modelrepo.perf.bench import BenchOptions, Mode
     from modelrepo.perf.results.loads import Arrivals, Load
     from modelrepo.perf.scenarios.scenario import Scenario
 
@@ -151,10 +151,10 @@ def _flag(name: str) -> str:
     return "--shape" if name == "shapes" else f"--{name.replace('_', '-')}"
 
 
-def _options(mode: str, models: tuple[str, ...], scenario: str | None, given: dict[str, Any]) -> "Options":
+def _options(mode: str, models: tuple[str, ...], scenario: str | None, given: dict[str, Any]) -> "BenchOptions":
     """Return what was asked for; OptionError for what can't be read."""
     from modelrepo.generator.options.config_file import default_repository
-    from modelrepo.perf.bench import Options
+    from modelrepo.perf.bench import BenchOptions
     from modelrepo.perf.measuring.session import parse_shapes
     from modelrepo.perf.measuring.target import Data
     from modelrepo.perf.results import loads
@@ -171,7 +171,7 @@ def _options(mode: str, models: tuple[str, ...], scenario: str | None, given: di
     playing = read(scenario) if scenario is not None else None
     if playing:
         _check_scenario(playing, batch_sizes, rates)
-    return Options(
+    return BenchOptions(
         mode=cast("Mode", mode),
         models=tuple(dict.fromkeys(models)),
         url=given["url"],

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from modelrepo.perf.results.results import Comparison, Measurement
-    from modelrepo.perf.variants.variants import Compared, Options, Row
+    from modelrepo.perf.variants.variants import Compared, CompareOptions, VariantFigures
 
-NOTHING = "-"
+EMPTY_CELL = "-"
 # How bench judges a ratio, as a sign behind it.
 SIGNS = {"better": "▲", "worse": "▼", "noise": "=", "unknown": "?"}
 MEANINGS = {"▲": "better", "▼": "worse", "=": "no more than noise", "?": "too few rounds to tell"}
@@ -74,7 +74,7 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
 
     options = _options(models, given)
     with client_errors():
-        compared = variants.compare(options, Progress(Follower(quiet)))
+        compared = variants.compare_variants(options, Progress(Follower(quiet)))
     error = failure(compared.results, compared.page is not None)
     if as_json:
         document = variants.to_document(compared)
@@ -90,17 +90,17 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
     raise click.exceptions.Exit(error.exit_code if error else 0)
 
 
-def _options(models: tuple[str, ...], given: dict[str, Any]) -> "Options":
+def _options(models: tuple[str, ...], given: dict[str, Any]) -> "CompareOptions":
     from modelrepo.generator.options.config_file import default_repository
     from modelrepo.perf.measuring.session import parse_shapes
     from modelrepo.perf.results.loads import parse_duration
-    from modelrepo.perf.variants.variants import Options
+    from modelrepo.perf.variants.variants import CompareOptions
 
     if given["url"] is not None and "://" not in given["url"]:
         raise OptionError(f"the URL {given['url']!r} has no scheme", f"Write grpc://{given['url']}")
     if given["metrics_url"] and not given["url"]:
         raise OptionError("--metrics-url is of a server that runs already", "Give --url too, or leave it out")
-    return Options(
+    return CompareOptions(
         models=tuple(dict.fromkeys(models)),
         repository=given["repository"] or default_repository(),
         url=given["url"],
@@ -130,11 +130,11 @@ def _table(compared: "Compared") -> "Table":
         table.add_column(Text("" if name.endswith(" ratio") else name), justify="left" if words else "right",
                          overflow="fold", no_wrap=name != "model")  # fmt: skip
     for row in rows:
-        table.add_row(*(row[name] if str(row[name]) else Text(NOTHING) for name in shown))
+        table.add_row(*(row[name] if str(row[name]) else Text(EMPTY_CELL) for name in shown))
     return table
 
 
-def _cells(row: "Row", baseline: "Row") -> dict[str, Any]:
+def _cells(row: "VariantFigures", baseline: "VariantFigures") -> dict[str, Any]:
     """Return a row's cells by their headings: texts, empty where there is no figure."""
     from rich.text import Text
 
@@ -181,7 +181,7 @@ def _ratio(comparison: "Comparison | None", first: bool) -> Any:
     return Text(told, COLOURS[comparison.verdict])
 
 
-def _agreement(row: "Row") -> str:
+def _agreement(row: "VariantFigures") -> str:
     from modelrepo.perf.report import units
 
     if row.agreement is None:
@@ -208,7 +208,7 @@ def _remarks(compared: "Compared") -> list[str]:
     return [*lines, *([f"\nreport: {compared.page}"] if compared.page else [])]
 
 
-def _labelled(row: "Row") -> str:
+def _labelled(row: "VariantFigures") -> str:
     """Return what the accuracy of a row is of."""
     reached = row.accuracy
     if reached is None:

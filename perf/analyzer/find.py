@@ -87,7 +87,7 @@ def _from_wheel(progress: Progress) -> Analyzer:
         )
     try:
         home = wheels.ensure(PERF_ANALYZER, progress)
-        libraries = (home, wheels.cache_folder() / PYTRITON.folder / PYTRITON_LIBRARIES)
+        libraries = (home, wheels.server_cache() / PYTRITON.folder / PYTRITON_LIBRARIES)
     except ServerError as error:
         raise PerfError(error.message, error.hint) from error
     command = (str(home / PERF_ANALYZER.members[0]),)

@@ -18,7 +18,7 @@ from modelrepo.perf.analyzer.find import Analyzer
 from modelrepo.perf.measuring import machine, metrics
 from modelrepo.perf.measuring.target import Target, short
 from modelrepo.perf.results.loads import Load
-from modelrepo.perf.results.results import Figures, Run, Window
+from modelrepo.perf.results.results import AnalyzerRun, Figures, Window
 
 # For perf_analyzer's start and end, and for each second of a run: so long may what has piled up take.
 PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
@@ -92,7 +92,7 @@ def request_of(setting: Setting, target: Target, load: Load) -> Request:
     )
 
 
-def run(setting: Setting, target: Target, request: Request, number: int, again: bool = False) -> Run:
+def run(setting: Setting, target: Target, request: Request, number: int, again: bool = False) -> AnalyzerRun:
     """Run perf_analyzer once and keep what it printed; a failure of its is a Run without figures, and says why.
 
     ``number`` is that of the round, ``again`` whether the same was measured in it before. Raises PerfError where
@@ -115,7 +115,7 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
     log = _keep(request.table, done, number, again)
     figures, windows, reason = _read(done, log, setting.stability)
     answered, failed, batches = _difference(before, after, figures)
-    return Run(
+    return AnalyzerRun(
         subject=target.subject,
         load=request.load,
         round=number,

@@ -30,9 +30,9 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays
 
-Run: TypeAlias = Callable[[Arrays], object]
+ModelCall: TypeAlias = Callable[[Arrays], object]
 # Loads a model in the worker, which gets it pickled; returns what the framework is called, and what calls the model.
-Opener: TypeAlias = Callable[[], tuple[str, Run]]
+Opener: TypeAlias = Callable[[], tuple[str, ModelCall]]
 # The first calls of a shape choose algorithms and ask for memory.
 WARM_UP_CALLS = 2
 LEAST_CALLS = 5
@@ -53,7 +53,7 @@ class Source:
     options: Options
     weights: Weights
 
-    def __call__(self) -> tuple[str, Run]:
+    def __call__(self) -> tuple[str, ModelCall]:
         """Load the model; SourceError where it can't be had, PerfError where its weights are others by now."""
         source = self.load(self.name, self.options, Progress())
         if source.weights.sha256 != self.weights.sha256:
@@ -70,7 +70,7 @@ class OnnxRuntime:
 
     path: Path
 
-    def __call__(self) -> tuple[str, Run]:
+    def __call__(self) -> tuple[str, ModelCall]:
         """Open the model; VerificationError with ONNX Runtime's reason where it can't be."""
         return named("onnxruntime"), runtime.open_model(self.path)
 
@@ -184,7 +184,7 @@ def _end_with_the_parent() -> None:
     os._exit(1)
 
 
-def _answer(run: Run, arrays: Arrays, seconds: float) -> "Timed | Refused":
+def _answer(run: ModelCall, arrays: Arrays, seconds: float) -> "Timed | Refused":
     try:
         return Timed(timed(run, arrays, seconds), _most_memory())
     except Exception as error:  # frameworks raise what they like
@@ -195,7 +195,7 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(" :.")
 
 
-def timed(run: Run, arrays: Arrays, seconds: float) -> "array[float]":
+def timed(run: ModelCall, arrays: Arrays, seconds: float) -> "array[float]":
     """Return the microseconds of each call; one follows the other, so that their sum is the time that passed."""
     for _ in range(WARM_UP_CALLS):
         run(arrays)

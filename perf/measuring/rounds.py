@@ -11,7 +11,7 @@ from modelrepo.perf.measuring.machine import STEAL
 from modelrepo.perf.measuring.summary import summarise
 from modelrepo.perf.measuring.target import Target, is_there
 from modelrepo.perf.results.loads import Load
-from modelrepo.perf.results.results import Measurement, Run, Subject
+from modelrepo.perf.results.results import AnalyzerRun, Measurement, Subject
 
 # A disturbed or unsteady run is repeated, so that there are up to so many.
 TRIES = 3
@@ -20,7 +20,7 @@ SERVER_GONE = "the server no longer answers"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """What is measured: each load so many ``rounds``."""
 
     loads: Sequence[Load]
@@ -42,7 +42,7 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self.runs: list[Run] = []
+        self.runs: list[AnalyzerRun] = []
         self.incomplete = ""
 
     def close(self, reason: str) -> None:
@@ -57,16 +57,18 @@ class Recorder:
         return tuple(summarise([each for each in self.runs if (each.subject, each.load) == key]) for key in keys)
 
 
-def measure(setting: Setting, targets: Sequence[Target], plan: Plan, recorder: Recorder, progress: Progress) -> None:
+def measure(
+    setting: Setting, targets: Sequence[Target], schedule: Schedule, recorder: Recorder, progress: Progress
+) -> None:
     """Measure all targets under all loads; what was found is in the recorder, whatever happens.
 
     Each round has every target once, and where there are several the first again: what it differs from itself is the
     noise. An interrupt and an error end the measuring, and are raised only where nothing was measured before.
     """
     try:
-        for load in plan.loads:
+        for load in schedule.loads:
             with progress.step("measure", f"measuring {load}") as step:
-                _measure_load(setting, targets, load, plan, recorder, progress)
+                _measure_load(setting, targets, load, schedule, recorder, progress)
                 step.outcome = "; ".join(_told(each) for each in recorder.measurements() if each.load == load)
             if recorder.incomplete:
                 return
@@ -81,18 +83,18 @@ def measure(setting: Setting, targets: Sequence[Target], plan: Plan, recorder: R
 
 
 def _measure_load(
-    setting: Setting, targets: Sequence[Target], load: Load, plan: Plan, recorder: Recorder, progress: Progress
+    setting: Setting, targets: Sequence[Target], load: Load, schedule: Schedule, recorder: Recorder, progress: Progress
 ) -> None:
     given_up: set[Subject] = set()
     for target in targets:
         seconds = request_of(setting, target, load).window_seconds * WINDOWS
         if seconds > 2 * setting.seconds:
             progress.warn(f"{target.subject.model} at {load}: a run takes {seconds:.0f} s, for requests are few")
-    for number in range(1, plan.rounds + 1):
+    for number in range(1, schedule.rounds + 1):
         for slot in _round(targets, number):
             if slot.target.subject in given_up:
                 continue
-            progress.note(f"round {number} of {plan.rounds}, {slot.target.subject.model}")
+            progress.note(f"round {number} of {schedule.rounds}, {slot.target.subject.model}")
             found = settled(setting, slot, load, number, recorder, progress)
             if found.figures is None:
                 given_up.add(found.subject)
@@ -109,7 +111,9 @@ def _round(targets: Sequence[Target], number: int) -> list[Slot]:
     return slots if number % 2 else slots[::-1]
 
 
-def settled(setting: Setting, slot: Slot, load: Load, number: int, recorder: Recorder, progress: Progress) -> Run:
+def settled(
+    setting: Setting, slot: Slot, load: Load, number: int, recorder: Recorder, progress: Progress
+) -> AnalyzerRun:
     """Run until a run is steady on an undisturbed machine, or the tries are used up; the last one counts."""
     request = request_of(setting, slot.target, load)
     for attempt in range(1, TRIES + 1):
@@ -123,7 +127,7 @@ def settled(setting: Setting, slot: Slot, load: Load, number: int, recorder: Rec
     return found
 
 
-def _judged(found: Run) -> Run:
+def _judged(found: AnalyzerRun) -> AnalyzerRun:
     """Return a run as it is, or marked unstable where other guests of the host disturbed it."""
     if not found.stable or found.machine.steal <= STEAL:
         return found

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from modelrepo.perf.results.loads import Slo
 from modelrepo.perf.results.results import (
+    AnalyzerRun,
     ClientTime,
     Figures,
     Gauge,
@@ -14,7 +15,6 @@ from modelrepo.perf.results.results import (
     MachineLoad,
     Measurement,
     Repeat,
-    Run,
     ServerTime,
     Subject,
 )
@@ -22,7 +22,7 @@ from modelrepo.perf.results.results import (
 _Parts = TypeVar("_Parts", Latency, ServerTime, ClientTime)
 
 
-def summarise(runs: Sequence[Run], phase: str = "") -> Measurement:
+def summarise(runs: Sequence[AnalyzerRun], phase: str = "") -> Measurement:
     """Return what the runs of one subject under one load add up to: medians of those that count and have figures."""
     counting = [run for run in runs if run.counts]
     figures = [run.figures for run in counting if run.figures]
@@ -73,7 +73,7 @@ def _added(counts: Iterator[Mapping[int, int]]) -> dict[int, int]:
     return dict(sorted(total.items()))
 
 
-def _gauges(runs: Sequence[Run]) -> dict[str, Gauge]:
+def _gauges(runs: Sequence[AnalyzerRun]) -> dict[str, Gauge]:
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     seen = {name: [run.metrics[name] for run in runs if name in run.metrics] for name in names}
     return {

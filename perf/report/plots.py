@@ -23,7 +23,7 @@ PERCENTILES = (("p50", "solid"), ("p90", "dash"), ("p95", "dashdot"), ("p99", "d
 # Beyond this ratio of the largest to the smallest a linear axis hides the small ones.
 LOGARITHMIC = 25
 # More labels than this hide each other; hovering tells them still.
-LABELS = 60
+MOST_LABELS = 60
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def throughput(curves: Sequence[Curve], subjects: Subjects, slo: Slo | None) -> 
     percentile = slo.percentile if slo else "p99"
     points = [each for curve in curves for each in curve.points]
     axis = Axis.of([_latency(each, percentile) for each in points], f"{_called(percentile)} latency", slo)
-    labelled = len(points) <= LABELS
+    labelled = len(points) <= MOST_LABELS
     sizes = list(dict.fromkeys((curve.batch_size, curve.arrivals) for curve in curves))
     traces = tuple(
         {

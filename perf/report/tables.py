@@ -71,7 +71,7 @@ def measurements(results: Results, subjects: Subjects) -> Table:
 
     def row(each: Measurement) -> tuple[Cell | str, ...]:
         failed = Cell(f"{each.failed:,}", "bad" if each.failed else "quiet")
-        limit = (kept(each, results.slo) or units.NOTHING,) if judged else ()
+        limit = (kept(each, results.slo) or units.NO_FIGURE,) if judged else ()
         return (*_who(each, subjects), _state(each), *_figures(each), failed, *limit, _remarks(each))
 
     return _table(headings, map(row, results.measurements), (0, 1, 2, len(headings) - 1))
@@ -87,7 +87,7 @@ def _figures(measurement: Measurement) -> tuple[str, ...]:
     """Return throughput, LATENCIES and the number of requests."""
     figures = measurement.figures
     if figures is None:
-        return (units.NOTHING,) * (len(LATENCIES) + 2)
+        return (units.NO_FIGURE,) * (len(LATENCIES) + 2)
     times = (units.duration(getattr(figures.latency, name)) for name in LATENCIES)
     return (units.digits(figures.throughput), *times, f"{figures.requests:,}")
 
@@ -170,7 +170,7 @@ def in_process(rows: Sequence[InProcess]) -> Table:
             *(row.model, row.framework, str(row.batch_size)),
             *(units.duration(value) for value in (row.mean, row.p50, row.p95, row.p99)),
             units.digits(row.throughput),
-            units.NOTHING if row.memory_bytes is None else units.size(row.memory_bytes),
+            units.NO_FIGURE if row.memory_bytes is None else units.size(row.memory_bytes),
             units.ratio(row.speed_up),
         )
         for row in rows
@@ -201,7 +201,7 @@ def _gauge_name(name: str) -> str:
 
 def _gauge(name: str, gauge: Gauge | None) -> str:
     if gauge is None:
-        return units.NOTHING
+        return units.NO_FIGURE
     written: Callable[[float], str] = GAUGES.get(name.partition("{")[0], ("", units.digits))[1]
     return f"{written(gauge.mean)} (at most {written(gauge.most)})"
 
@@ -227,11 +227,11 @@ def _flat(given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _plain(key: str, value: Any) -> str:
     if value is None or value == "":
-        return units.NOTHING
+        return units.NO_FIGURE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(_plain("", each) for each in value) or units.NOTHING
+        return ", ".join(_plain("", each) for each in value) or units.NO_FIGURE
     if isinstance(value, int | float) and key.endswith("_bytes"):
         return units.size(value)
     return f"{value:g} %" if isinstance(value, int | float) and key.endswith("_percent") else str(value)

@@ -120,7 +120,7 @@ def _load(measurement: Measurement, mixed: bool) -> str:
 def _figures(measurement: Measurement) -> tuple[str, ...]:
     figures = measurement.figures
     if figures is None:
-        return (units.NOTHING,) * 6
+        return (units.NO_FIGURE,) * 6
     latency, server = figures.latency, figures.server
     times = (latency.p50, latency.p90, latency.p99, server.queue, server.compute_infer)
     return (units.digits(figures.throughput), *(_milliseconds(value) for value in times))

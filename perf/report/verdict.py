@@ -114,7 +114,7 @@ def _throughput(measurement: Measurement) -> float:
 
 
 def _told(best: Measurement, subjects: Subjects) -> str:
-    p99 = units.duration(best.figures.latency.p99) if best.figures else units.NOTHING
+    p99 = units.duration(best.figures.latency.p99) if best.figures else units.NO_FIGURE
     unstable = "" if best.stable else "; unstable"
     return f"{subjects.name(best.subject)} {units.digits(_throughput(best))} /s at {best.load} (p99 {p99}{unstable})"
 

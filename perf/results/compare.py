@@ -8,13 +8,13 @@ from typing import Literal
 
 from modelrepo.perf.results.loads import Load
 from modelrepo.perf.results.results import (
+    AnalyzerRun,
     Comparison,
     Figures,
     Measurement,
     Ratio,
     Repeat,
     Results,
-    Run,
     Subject,
     Verdict,
 )
@@ -56,7 +56,7 @@ def floor(noise: Ratio) -> float:
     return max(noise.high, 1 / noise.low, 1.0)
 
 
-def verdict(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
+def verdict_of(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
     """Judge a ratio: noise unless its interval leaves out 1 and it lies beyond the noise, in either direction."""
     if ratio is None or noise is None:
         return "unknown"
@@ -66,7 +66,9 @@ def verdict(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict
     return "better" if (ratio.value > 1) == (metric == "throughput") else "worse"
 
 
-def compare(runs: Sequence[Run], loads: Sequence[Load], subjects: Sequence[Subject]) -> tuple[Comparison, ...]:
+def compare_subjects(
+    runs: Sequence[AnalyzerRun], loads: Sequence[Load], subjects: Sequence[Subject]
+) -> tuple[Comparison, ...]:
     """Compare every subject with the first, load by load, round by round, from the runs that count.
 
     Only rounds in which each of them has figures are compared. In such a round the baseline is the mean of what it did
@@ -81,11 +83,11 @@ def compare(runs: Sequence[Run], loads: Sequence[Load], subjects: Sequence[Subje
     )
 
 
-Round = tuple[Run, Run, Run]  # the baseline, the same again, the subject
+Round = tuple[AnalyzerRun, AnalyzerRun, AnalyzerRun]  # the baseline, the same again, the subject
 
 
-def _rounds(runs: Sequence[Run], load: Load, baseline: Subject, subject: Subject) -> list[Round]:
-    found: dict[int, dict[tuple[Subject, bool], Run]] = {}
+def _rounds(runs: Sequence[AnalyzerRun], load: Load, baseline: Subject, subject: Subject) -> list[Round]:
+    found: dict[int, dict[tuple[Subject, bool], AnalyzerRun]] = {}
     for run in runs:
         if run.load == load and run.counts and run.figures:
             found.setdefault(run.round, {})[run.subject, run.again] = run
@@ -99,7 +101,7 @@ def _compared(metric: Metric, load: Load, subject: Subject, baseline: Subject, r
     ratio = ratio_of([(own, (first + again) / 2) for first, again, own in figures])
     noise = ratio_of([(again, first) for first, again, _ in figures])
     stable = all(run.stable for each in rounds for run in each)
-    return Comparison(metric, load, subject, baseline, ratio, noise, verdict(metric, ratio, noise), stable)
+    return Comparison(metric, load, subject, baseline, ratio, noise, verdict_of(metric, ratio, noise), stable)
 
 
 def compare_results(before: Results, after: Results) -> tuple[Comparison, ...]:
@@ -122,7 +124,8 @@ def _change(old: Measurement, new: Measurement, metric: Metric, noises: Sequence
     own = ratio_of([*_successive(old, metric), *_successive(new, metric)])
     noise = max((each for each in (*noises, own) if each), key=floor, default=None)
     stable = old.stable and new.stable
-    return Comparison(metric, new.load, new.subject, old.subject, ratio, noise, verdict(metric, ratio, noise), stable)
+    verdict = verdict_of(metric, ratio, noise)
+    return Comparison(metric, new.load, new.subject, old.subject, ratio, noise, verdict, stable)
 
 
 def _successive(measurement: Measurement, metric: Metric) -> Iterator[tuple[float, float]]:

@@ -100,7 +100,7 @@ class Gauge:
 
 
 @dataclass(frozen=True)
-class Run:
+class AnalyzerRun:
     """One run of perf_analyzer. ``figures`` is None where it gave none, and ``reason`` says why, or why it is unstable.
 
     ``batches`` counts Triton's executions by batch size; ``failed`` its failed requests, at least 1 where
@@ -240,4 +240,4 @@ class Results:
     slo: Slo | None = None
     incomplete: str = ""
     warnings: tuple[str, ...] = ()
-    runs: tuple[Run, ...] = field(default=(), repr=False)
+    runs: tuple[AnalyzerRun, ...] = field(default=(), repr=False)

@@ -9,7 +9,7 @@ from statistics import fmean, median
 from modelrepo.perf.measuring.summary import meets
 from modelrepo.perf.measuring.target import Target
 from modelrepo.perf.results.loads import Slo
-from modelrepo.perf.results.results import Figures, Requests, Run, Subject
+from modelrepo.perf.results.results import AnalyzerRun, Figures, Requests, Subject
 from modelrepo.perf.scenarios.canary import Seen
 from modelrepo.perf.scenarios.scenario import CAPACITY, Phase
 
@@ -35,9 +35,9 @@ class Played:
 
     phase: Phase
     label: str
-    run: Run
+    run: AnalyzerRun
     seen: Seen
-    discarded: tuple[Run, ...] = ()
+    discarded: tuple[AnalyzerRun, ...] = ()
     memory: int | None = None
 
     @property
@@ -46,7 +46,7 @@ class Played:
         return self.run.failed + self.seen.lost
 
 
-def analyzer_failed(run: Run) -> bool:
+def analyzer_failed(run: AnalyzerRun) -> bool:
     """Tell whether it was perf_analyzer that failed, and no request."""
     return run.figures is None and not run.failed
 

@@ -20,7 +20,7 @@ from modelrepo.perf.measuring.rounds import INTERRUPTED, SERVER_GONE, Recorder
 from modelrepo.perf.measuring.summary import summarise
 from modelrepo.perf.measuring.target import Target, is_there
 from modelrepo.perf.results.loads import Load, Slo
-from modelrepo.perf.results.results import Measurement, Run, ScenarioOutcome, Subject
+from modelrepo.perf.results.results import AnalyzerRun, Measurement, ScenarioOutcome, Subject
 from modelrepo.perf.scenarios import findings
 from modelrepo.perf.scenarios.canary import Canary
 from modelrepo.perf.scenarios.findings import Played
@@ -146,7 +146,7 @@ class _Player:
         low, high = CAPACITY_CONCURRENCY
         concurrency = min(high, max(low, 2 * target.model.max_batch_size // self.batch_size))
         seconds = min(CAPACITY_SECONDS, CAPACITY_SHARE * sum(phase.seconds for phase in self.scenario.phases))
-        refused: list[Run] = []
+        refused: list[AnalyzerRun] = []
         while True:
             phase = Phase(CAPACITY, seconds, concurrency=(concurrency,), judged=False)
             (found,) = self._play_phase(phase, [target])
@@ -229,7 +229,7 @@ class _Player:
     def _run(self, setting: Setting, phase: Phase, label: str, target: Target, load: Load) -> Played:
         """Run perf_analyzer beside a canary; again where perf_analyzer itself failed."""
         request = request_of(setting, target, load)
-        discarded: list[Run] = []
+        discarded: list[AnalyzerRun] = []
         while True:
             with Canary(target) as canary:
                 found = run(setting, target, request, self._steps)

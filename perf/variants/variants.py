@@ -24,8 +24,8 @@ from modelrepo.perf.variants.lineage import Variant
 
 
 @dataclass(frozen=True)
-class Options:
-    """Everything that a user asked of ``compare``; see ``modelrepo.perf.bench.Options`` for what is measured.
+class CompareOptions:
+    """Everything that a user asked of ``compare``; see ``modelrepo.perf.bench.BenchOptions`` for what is measured.
 
     ``concurrency`` is the load for throughput, ``shapes`` the input shapes to measure with. Without ``samples``, random
     inputs tell how the models agree.
@@ -46,7 +46,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Row:
+class VariantFigures:
     """What was found of a variant; ``latency`` and ``throughput`` compare it with the first.
 
     ``single`` was measured at concurrency 1, ``crowded`` at the load for throughput. ``accuracy`` is of labelled
@@ -74,14 +74,14 @@ class Row:
 class Compared:
     """The rows, the first of which is the baseline, what bench has measured, and where its report is."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[VariantFigures, ...]
     concurrency: int
     inputs: str
     results: Results
     page: Path | None
 
 
-def compare(options: Options, progress: Progress) -> Compared:
+def compare_variants(options: CompareOptions, progress: Progress) -> Compared:
     """Compare variants of a model, or all that the repository has of the one that is named.
 
     Raises ModelRepoError and ClientError where there is nothing to compare, as ``bench`` does, and OptionError for
@@ -114,9 +114,9 @@ def compare(options: Options, progress: Progress) -> Compared:
     return Compared(rows, options.concurrency, inputs, replace(results, warnings=tuple(progress.warnings)), page)
 
 
-def _measuring(options: Options, variants: Sequence[Variant]) -> bench.Options:
+def _measuring(options: CompareOptions, variants: Sequence[Variant]) -> bench.BenchOptions:
     """Return what bench is asked for: one request at a time for the latency, and many for the throughput."""
-    return bench.Options(
+    return bench.BenchOptions(
         mode="measure",
         models=[each.name for each in variants if not each.unserved],
         url=options.url,
@@ -138,7 +138,7 @@ def _measuring(options: Options, variants: Sequence[Variant]) -> bench.Options:
     )
 
 
-def _loads(options: Options) -> tuple[Load, ...]:
+def _loads(options: CompareOptions) -> tuple[Load, ...]:
     return tuple(Load(concurrency=many) for many in dict.fromkeys((1, options.concurrency)))
 
 
@@ -154,11 +154,11 @@ def _refuse_other_inputs(baseline: Variant, other: Variant) -> None:
 
 def _row(
     variant: Variant,
-    options: Options,
+    options: CompareOptions,
     results: Results,
     agreed: Mapping[str, Agreement],
     problems: Mapping[str, str],
-) -> Row:
+) -> VariantFigures:
     def measured(load: Load) -> Measurement | None:
         return next((m for m in results.measurements if m.subject.model == variant.name and m.load == load), None)
 
@@ -170,7 +170,7 @@ def _row(
     reasons = [variant.unserved] if variant.unserved else []
     reasons += [problems[variant.name]] if variant.name in problems else []
     reasons += [f"{each.load}: {each.reason}" for each in (single, crowded) if each and not each.figures]
-    return Row(
+    return VariantFigures(
         variant,
         single,
         crowded,
@@ -196,7 +196,7 @@ def to_document(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _row_document(row: Row, baseline: Variant) -> dict[str, Any]:
+def _row_document(row: VariantFigures, baseline: Variant) -> dict[str, Any]:
     variant = row.variant
     single, crowded = (each.figures if each else None for each in (row.single, row.crowded))
     return {

@@ -11,7 +11,7 @@ from modelrepo.server.backends import tensors
 
 Arrays = Mapping[str, NDArray[Any]]
 # Answers named inputs with the named outputs that were asked for.
-Run = Callable[[Arrays, Sequence[str]], dict[str, NDArray[Any]]]
+Infer = Callable[[Arrays, Sequence[str]], dict[str, NDArray[Any]]]
 
 
 class Question(NamedTuple):
@@ -28,7 +28,7 @@ class Requests:
     It is made before a model gets its first request.
     """
 
-    def __init__(self, run: Run, data_types: Mapping[str, str], batched: bool) -> None:
+    def __init__(self, run: Infer, data_types: Mapping[str, str], batched: bool) -> None:
         self.run, self.data_types, self.batched = run, data_types, batched
         tensors.prepare(strings="TYPE_STRING" in data_types.values())
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.progress import Progress
 from modelrepo.server.binaries import wheels
-from modelrepo.server.binaries.wheels import PYTRITON, PYTRITON_LIBRARIES, cache_folder, reachable
+from modelrepo.server.binaries.wheels import PYTRITON, PYTRITON_LIBRARIES, reachable, server_cache
 
 # What the wheel's manylinux tag says it was built against.
 GLIBC = (2, 35)
@@ -68,7 +68,7 @@ class Requirement:
 
 def runs_folder() -> Path:
     """Return where the folders of running servers lie: in the cache, unless Triton's shell could not take its path."""
-    own = cache_folder() / "runs"
+    own = server_cache() / "runs"
     return own if is_plain(str(own)) else Path(tempfile.gettempdir(), f"modelrepo-{os.getuid()}", "runs")
 
 

@@ -80,7 +80,7 @@ PERF_ANALYZER = Wheel(
 )
 
 
-def cache_folder() -> Path:
+def server_cache() -> Path:
     """Return the folder that keeps what is downloaded: ``MODELREPO_CACHE``, or the user's own cache.
 
     Raises ServerError where neither is to be had.
@@ -104,13 +104,13 @@ def reachable(path: Path) -> bool:
 
 def by_hand(wheel: Wheel) -> Path:
     """Return where a wheel's file is looked for before it is downloaded."""
-    return cache_folder() / "wheels" / wheel.file
+    return server_cache() / "wheels" / wheel.file
 
 
 def installed(wheel: Wheel) -> Path | None:
     """Return the unpacked folder, or None where it, or what it needs, was not fetched yet or can't be got at."""
-    folder = cache_folder() / wheel.folder
-    whole = all(reachable(cache_folder() / each.folder / "complete") for each in (wheel, *wheel.needs))
+    folder = server_cache() / wheel.folder
+    whole = all(reachable(server_cache() / each.folder / "complete") for each in (wheel, *wheel.needs))
     return folder if whole else None
 
 
@@ -124,16 +124,16 @@ def ensure(wheel: Wheel, progress: Progress) -> Path:
     folder = installed(wheel)
     if folder:
         return folder
-    home = cache_folder() / wheel.folder
+    home = server_cache() / wheel.folder
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(home.with_name(f"{home.name}.lock")):  # two runs may want it at once
             if not installed(wheel):
-                with progress.step("fetch", f"fetching {wheel.name} {wheel.version} into {cache_folder()}"):
+                with progress.step("fetch", f"fetching {wheel.name} {wheel.version} into {server_cache()}"):
                     _fetch_and_unpack(wheel, home, progress)
     except OSError as error:
         raise ServerError(
-            f"can't keep {wheel.name} in {cache_folder()}: {error.strerror or error}",
+            f"can't keep {wheel.name} in {server_cache()}: {error.strerror or error}",
             f"Name a folder with room for {_room(wheel)} MB in the variable MODELREPO_CACHE",
         ) from error
     return home

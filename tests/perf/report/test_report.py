@@ -188,7 +188,7 @@ def test_names_are_as_long_as_it_takes_to_tell_subjects_apart() -> None:
     ("value", "text"),
     [
         (0.0, "0 µs"), (0.5, "0.5 µs"), (812.4, "812 µs"), (999.6, "1.00 ms"), (9_999.0, "10.0 ms"),
-        (12_345.0, "12.3 ms"), (1_200_000.0, "1.20 s"), (1.2e9, "1,200 s"), (float("nan"), units.NOTHING),
+        (12_345.0, "12.3 ms"), (1_200_000.0, "1.20 s"), (1.2e9, "1,200 s"), (float("nan"), units.NO_FIGURE),
     ],
 )  # fmt: skip
 def test_units_fit_the_size(value: float, text: str) -> None:
@@ -243,7 +243,7 @@ def test_a_ratio_without_noise_is_shown_and_its_verdict_explained_once() -> None
 
     without = table(None, "unknown")
     assert without.count("1.31x (1.27 to 1.35)") == 1
-    assert without.count(f"{units.NOTHING} ? unknown") == 3
+    assert without.count(f"{units.NO_FIGURE} ? unknown") == 3
     assert without.count("no noise was measured") == 1
     assert "no noise was measured" not in table(Ratio(1.0, 0.99, 1.01), "better")
 

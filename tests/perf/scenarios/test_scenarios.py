@@ -27,12 +27,12 @@ from modelrepo.perf.measuring.session import opened, prepared
 from modelrepo.perf.measuring.target import Data, Target
 from modelrepo.perf.results.loads import Load, Slo, parse_slo
 from modelrepo.perf.results.results import (
+    AnalyzerRun,
     ClientTime,
     Figures,
     Latency,
     MachineLoad,
     Measurement,
-    Run,
     ScenarioOutcome,
     ServerTime,
     Subject,
@@ -150,7 +150,7 @@ def played(
         p99 = p99_ms * 1e3
         latency = Latency(p99, p99, p99, p99, p99)
         figures = Figures(throughput, latency, ServerTime(0, 0, 0, 0), ClientTime(0, 0, 0), requests)
-    run = Run(
+    run = AnalyzerRun(
         subject=SUBJECT,
         load=load or Load(concurrency=1),
         round=1,
@@ -386,7 +386,7 @@ def nothing_is_left() -> bool:
     return not running("perf_analyzer") and not [each for each in threading.enumerate() if each.name == "canary"]
 
 
-def counted(recorder: Recorder) -> list[Run]:
+def counted(recorder: Recorder) -> list[AnalyzerRun]:
     """Return the runs but those that were repeated, as perf_analyzer itself had failed."""
     return [run for run in recorder.runs if run.counts]
 
