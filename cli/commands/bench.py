@@ -75,6 +75,7 @@ Exit codes:
 @click.option("--output", type=click.Path(path_type=Path), help="Default: bench_results/ and the time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the results.")
+@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
 def bench(
     models: tuple[str, ...],
     compare: tuple[Path, Path] | None,
@@ -82,6 +83,7 @@ def bench(
     frameworks: bool,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
     **given: Any,
 ) -> None:
     """Measure served models with NVIDIA's perf_analyzer.
@@ -108,7 +110,7 @@ def bench(
     from modelrepo.perf.failure import failure
 
     with client_errors():
-        results, page = measure(options, Progress(Follower(quiet)))
+        results, page = measure(options, Progress(Follower(quiet, verbose)))
     error = failure(results, page is not None)
     bench_output.tell_results(results, page, error, as_json=as_json)
     if error:

@@ -57,7 +57,8 @@ Exit codes:
 @click.option("--output", type=click.Path(path_type=Path), help="Bench's report. Default: bench_results/ and the time.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the table.")
-def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -> None:
+@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
+def compare(models: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
     """Compare models that were made from one: precisions, backends, pruned ones.
 
     The first model is what the others are compared with; one name alone stands for all that were made from the same
@@ -74,7 +75,7 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
 
     options = _options(models, given)
     with client_errors():
-        compared = variants.compare_variants(options, Progress(Follower(quiet)))
+        compared = variants.compare_variants(options, Progress(Follower(quiet, verbose)))
     error = failure(compared.results, compared.page is not None)
     if as_json:
         document = variants.to_document(compared)

@@ -119,7 +119,7 @@ def settled(
     for attempt in range(1, TRIES + 1):
         found = _judged(run(setting, slot.target, request, number, slot.again))
         if not any((each.subject, each.load) == (found.subject, found.load) for each in recorder.runs):
-            progress.tell(f"$ {found.command}")
+            progress.show_command(found.command)
         found = replace(found, counts=found.stable or attempt == TRIES or not is_there(setting.client))
         recorder.runs.append(found)
         if found.counts:

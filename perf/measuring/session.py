@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -11,6 +12,7 @@ from urllib.error import URLError
 from modelrepo.clients import Client, connect
 from modelrepo.clients.settings import Address, parse_url
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.graphs import outline
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
@@ -19,8 +21,8 @@ from modelrepo.perf.measuring.target import Data, Target, prepare
 from modelrepo.server import Server, running_server
 
 USUAL_METRICS_PORT = 8002
-# ONNX's names for the types of weights, by which a model's precision is told.
-PRECISIONS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
+# The precision of a model by ONNX's name of its weights' type.
+PRECISION_OF_TYPE = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
 
 
 @dataclass(frozen=True)
@@ -134,16 +136,14 @@ def precision_of(repository: Path, name: str) -> str | None:
 
 
 def _weights_type(path: Path) -> str | None:
-    import onnx
+    from onnx import TensorProto
 
-    weights: dict[int, int] = {}
-    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
-        count = 1
-        for dim in tensor.dims:
-            count *= dim
-        weights[tensor.data_type] = weights.get(tensor.data_type, 0) + count
-    floats = {kind: count for kind, count in weights.items() if onnx.TensorProto.DataType.Name(kind) in PRECISIONS}
-    return PRECISIONS[onnx.TensorProto.DataType.Name(max(floats, key=floats.__getitem__))] if floats else None
+    elements: dict[str, int] = {}
+    for tensor in outline.read(path).graph.initializer:
+        name = TensorProto.DataType.Name(tensor.data_type)
+        elements[name] = elements.get(name, 0) + prod(tensor.dims)
+    known = [name for name in elements if name in PRECISION_OF_TYPE]
+    return PRECISION_OF_TYPE[max(known, key=elements.__getitem__)] if known else None
 
 
 def parse_shapes(texts: Sequence[str]) -> Mapping[str, tuple[int, ...]]:

@@ -234,7 +234,7 @@ class _Player:
             with Canary(target) as canary:
                 found = run(setting, target, request, self._steps)
             if not discarded:
-                self.progress.tell(f"$ {found.command}")
+                self.progress.show_command(found.command)
             if findings.analyzer_failed(found):
                 found = replace(found, counts=len(discarded) + 1 == TRIES)
             elif discarded and self._ended.is_set() and not found.reason:

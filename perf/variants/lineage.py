@@ -70,7 +70,7 @@ def found(names: Sequence[str], root: Path, url: str | None, progress: Progress)
     chosen = [variants[name] for name in names]
     if len(chosen) == 1:
         chosen = _kin(chosen[0], list(variants.values()))
-        progress.tell(f"of {chosen[0].provenance.source.reference}: {', '.join(each.name for each in chosen)}")
+        progress.show(f"of {chosen[0].provenance.source.reference}: {', '.join(each.name for each in chosen)}")
     return _with_reasons(chosen, url, repository)
 
 
