@@ -207,7 +207,7 @@ def test_a_limit_that_is_kept_and_one_that_is_not(bench: Bench, server: Server) 
     assert bench(*arguments, "--latency-slo", "p50:10s").code == 0
     broken = bench(*arguments, "--latency-slo", "p99:1us")
     assert broken.code == 8
-    assert "error: linear keeps p99 <= 0.001 ms under no load: the least that was seen is " in broken.err
+    assert "error: linear keeps p99 <= 0.001 ms under no load: the lowest measured is " in broken.err
     assert "report: " in broken.out
 
 

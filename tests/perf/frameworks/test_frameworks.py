@@ -265,7 +265,7 @@ def test_weights_that_were_changed_since_are_refused(generate: Generate) -> None
     torch.save(squeezenet1_1().state_dict(), "own.pth")
     generate("--model", "squeezenet1_1", "--weights", "own.pth", "--input-shape", "3x64x64")
     torch.save(squeezenet1_1().state_dict(), "own.pth")
-    with pytest.raises(PerfError, match=r"own\.pth.* were changed since it was published"):
+    with pytest.raises(PerfError, match=r"own\.pth.* have changed since it was published"):
         rows_of("squeezenet1_1")
     Path("own.pth").unlink()
     with pytest.raises(SourceError, match=r"own\.pth"):

@@ -22,7 +22,7 @@ from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.verification import accuracy
 from modelrepo.perf.variants import agreement, lineage
-from modelrepo.perf.variants.agreement import Agreement, Asked
+from modelrepo.perf.variants.agreement import Agreement, AskedVariant
 from modelrepo.server import running_server
 from tests import onnx_files
 from tests.conftest import Generate, ModelRepo, Outcome
@@ -186,10 +186,10 @@ def write_scores(name: str, weights: Any, output: str = "y") -> Path:
     )
 
 
-def asked(path: Path) -> Asked:
+def asked(path: Path) -> AskedVariant:
     inputs = (TensorSpec("x", "float32", ("batch", CLASSES)),)
     source = SourceRecord("test", Weights("random", "", untrained=False), None, "test", 20, 10, (), inputs)
-    return Asked(path.stem, path, Provenance("", source, {}, {}, Verification()), 8)
+    return AskedVariant(path.stem, path, Provenance("", source, {}, {}, Verification()), 8)
 
 
 def agreed(*paths: Path, samples: Path | None = None) -> dict[str, Agreement]:
