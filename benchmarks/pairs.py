@@ -17,15 +17,15 @@ BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedCommand:
     """One finished command: seconds on the wall, and the peak of its resident memory in MB."""
 
     seconds: float
     peak_mb: float
 
 
-def run(command: Sequence[str], folder: Path) -> Run:
-    """Run a command in ``folder`` and measure it; what it prints is thrown away, a failure is not."""
+def run(command: Sequence[str], folder: Path) -> FinishedCommand:
+    """Run a command in ``folder`` and measure it; its output is shown only if it fails."""
     start = time.perf_counter()
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
@@ -34,10 +34,10 @@ def run(command: Sequence[str], folder: Path) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(command)} exited with {process.returncode}:\n{(folder / 'log.txt').read_text()}")
-    return Run(seconds, usage.ru_maxrss / 1e3)
+    return FinishedCommand(seconds, usage.ru_maxrss / 1e3)
 
 
-def compare(name: str, ours: Sequence[str], theirs: Sequence[str], rounds: int = 5) -> None:
+def race(name: str, ours: Sequence[str], theirs: Sequence[str], rounds: int = 5) -> None:
     """Run both commands in turn, each in an empty folder, and print the ratios pair by pair (median, range)."""
     pairs = []
     for number in range(rounds + 1):
@@ -56,7 +56,7 @@ def compare(name: str, ours: Sequence[str], theirs: Sequence[str], rounds: int =
 
 
 def machine() -> str:
-    """Return what figures depend on: this machine, its load, and the versions of what is measured."""
+    """Return the conditions of the figures: this machine, its load, and the measured versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnxruntime"))

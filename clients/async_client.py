@@ -1,4 +1,4 @@
-"""The client for asyncio: the plans of the blocking ones, awaited."""
+"""The client for asyncio: the calls of the blocking clients, awaited."""
 
 import asyncio
 from collections import deque
@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from modelrepo.clients import plans
+from modelrepo.clients import calls
 from modelrepo.clients.batches import IN_FLIGHT, merge, split
+from modelrepo.clients.calls import Pause, Session, Step, Steps
 from modelrepo.clients.drive import run_async
 from modelrepo.clients.errors import SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
 from modelrepo.clients.inputs import Inputs
 from modelrepo.clients.models import Answer, Classification, IndexEntry, Model, Server, Statistics
-from modelrepo.clients.plans import Pause, Plan, Session, Step
 from modelrepo.clients.settings import ClientOptions, make_settings
 
 _Result = TypeVar("_Result")
@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 class AsyncGrpcClient:
     """``GrpcClient`` for asyncio: the same methods and arguments, awaited; use it with ``async with``.
 
-    A client belongs to the event loop that makes its first call.
+    A client belongs to the event loop of its first call.
     """
 
     def __init__(self, url: str, *, max_message_bytes: int = LARGEST_MESSAGE, **options: Unpack[ClientOptions]) -> None:
@@ -45,39 +45,39 @@ class AsyncGrpcClient:
     async def close(self) -> None:
         """Close the channel; later calls raise SettingsError."""
         if self._session.left_registered and not self._closed:
-            await self._run(plans.give_back(self._session))
+            await self._run(calls.give_back(self._session))
         self._closed = True
         if self._wire is not None:
             await self._wire.client.close()
 
     async def is_live(self, deadline: float | None = None) -> bool:
-        """Tell whether a server answers, ready or not."""
-        return await self._run(plans.health(self._session, self._session.clock(deadline), "live"))
+        """Whether a server answers, ready or not."""
+        return await self._run(calls.health(self._session, self._session.clock(deadline), "live"))
 
     async def is_ready(self, model: str = "", version: str = "", deadline: float | None = None) -> bool:
-        """Tell whether the server, or one of its models, is ready to infer; a server that is not there is not."""
+        """Whether the server, or one of its models, is ready to infer; False if there is no server."""
         arguments = ("model_ready", model, version) if model else ("ready",)
-        return await self._run(plans.health(self._session, self._session.clock(deadline), *arguments))
+        return await self._run(calls.health(self._session, self._session.clock(deadline), *arguments))
 
     async def server(self, deadline: float | None = None) -> Server:
         """Return the server's name, version and extensions."""
-        return await self._run(plans.server(self._session, self._session.clock(deadline)))
+        return await self._run(calls.server(self._session, self._session.clock(deadline)))
 
     async def index(self, deadline: float | None = None) -> tuple[IndexEntry, ...]:
         """Return every model version that the server's repository holds, ready or not."""
-        return await self._run(plans.index(self._session, self._session.clock(deadline)))
+        return await self._run(calls.index(self._session, self._session.clock(deadline)))
 
     async def model(self, model: str, version: str = "", deadline: float | None = None) -> Model:
-        """Return what a model takes and answers. It is remembered, until the model refuses a request."""
-        return await self._run(plans.model(self._session, self._session.clock(deadline), model, version))
+        """Return a model's inputs and outputs. They are remembered until the model refuses a request."""
+        return await self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
     async def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
-        """Return what each version of a model, or the one that is named, has done since it was loaded."""
-        return await self._run(plans.statistics(self._session, self._session.clock(deadline), model, version))
+        """Return the statistics since loading of each version of a model, or of the one that is named."""
+        return await self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
 
     async def unregister_shared_memory(self, name: str) -> None:
-        """Make the server let go of a region of shared memory that someone has left behind; none is no error."""
-        await self._run(plans.unregister(name))
+        """Unregister a shared-memory region that was left behind; no error if there is none."""
+        await self._run(calls.unregister(name))
 
     async def infer(
         self,
@@ -88,9 +88,9 @@ class AsyncGrpcClient:
         deadline: float | None = None,
         shared_memory: bool = False,
     ) -> Answer:
-        """Ask a model, and return its outputs by name; see ``Client.infer``."""
+        """Run a model, and return its outputs by name; see ``Client.infer``."""
         clock = self._session.clock(deadline)
-        return await self._run(plans.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
+        return await self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
 
     async def classify(
         self,
@@ -103,7 +103,7 @@ class AsyncGrpcClient:
     ) -> tuple[tuple[Classification, ...], ...]:
         """Ask a classifier for the ``top`` classes of every sample, best first; see ``Client.classify``."""
         clock = self._session.clock(deadline)
-        return await self._run(plans.classify(self._session, clock, model, inputs, top, output, version))
+        return await self._run(calls.classify(self._session, clock, model, inputs, top, output, version))
 
     async def infer_many(
         self,
@@ -115,7 +115,7 @@ class AsyncGrpcClient:
         version: str = "",
         deadline: float | None = None,
     ) -> AsyncIterator[Answer]:
-        """Yield the answers for any number of samples, in their order; see ``Client.infer_many``."""
+        """Yield the answers for any number of samples, in order; see ``Client.infer_many``."""
         requests = split(await self.model(model, version, deadline), inputs, batch_size, max_in_flight)
         waiting: deque[asyncio.Task[Answer]] = deque()
         try:
@@ -140,12 +140,12 @@ class AsyncGrpcClient:
         version: str = "",
         deadline: float | None = None,
     ) -> Answer:
-        """Ask as ``infer_many`` does, and return the answers as one: each output with all samples."""
+        """Ask as ``infer_many`` does, and return one answer: each output with all samples."""
         answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
         return merge(await self.model(model, version, deadline), [answer async for answer in answers])
 
-    async def _run(self, plan: Plan[_Result]) -> _Result:
-        return await run_async(plan, self._perform)
+    async def _run(self, steps: Steps[_Result]) -> _Result:
+        return await run_async(steps, self._perform)
 
     async def _perform(self, step: Step) -> Any:
         if self._closed:

@@ -23,8 +23,11 @@ class Listener:
     def noted(self, remark: str) -> None:
         """Note where the running step is, in a few words that stand until the next remark."""
 
-    def told(self, line: str) -> None:
-        """Tell the user a line that can be copied, such as a command that is run."""
+    def shown(self, line: str) -> None:
+        """Show the user a line."""
+
+    def ran(self, command: str) -> None:
+        """Note the command line of another program that was run, as it can be copied into a shell."""
 
     def warned(self, message: str) -> None:
         """Tell the user something that does not stop the run."""
@@ -65,9 +68,13 @@ class Progress:
         """Pass on where the running step is."""
         self.listener.noted(remark)
 
-    def tell(self, line: str) -> None:
-        """Pass a line on."""
-        self.listener.told(line)
+    def show(self, line: str) -> None:
+        """Pass on a line for the user."""
+        self.listener.shown(line)
+
+    def show_command(self, command: str) -> None:
+        """Pass on the command line of another program that was run."""
+        self.listener.ran(command)
 
     def warn(self, message: str) -> None:
         """Pass a warning on, and remember it."""

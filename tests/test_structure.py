@@ -106,7 +106,7 @@ def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
         "assert (TEMPLATES / 'client.py.j2').is_file() and (TEMPLATES / 'report.html.j2').is_file()\n"
         "assert scenario.read('ramp').phases\n"
         "assert local.backends() == ('onnxruntime',)\n"
-        "assert (local.BACKENDS.parent / 'running/guardian.py').is_file()\n"
+        "assert (local.BACKENDS_FOLDER.parent / 'running/guardian.py').is_file()\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{script}"],

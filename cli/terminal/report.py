@@ -36,10 +36,10 @@ FINISHING = (
 class Follower(Listener):
     """Follows a run on stderr: a spinner while a step runs (on a terminal only), and a line with its time after it."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, verbose: bool = False) -> None:
         # The stream itself: frameworks that print about themselves are kept from sys.stderr while a step runs.
         self.console = Console(file=sys.stderr, highlight=False)
-        self.quiet = quiet
+        self.quiet, self.verbose = quiet, verbose
         self.status: Status | None = None
         self.title = ""
 
@@ -74,10 +74,15 @@ class Follower(Listener):
         if self.status:
             self.status.update(Text(f"{self.title} … {remark}"))
 
-    def told(self, line: str) -> None:
+    def shown(self, line: str) -> None:
         """Print a line as it is."""
         if not self.quiet:
             self.console.print(Text(line, style="dim"), soft_wrap=True)
+
+    def ran(self, command: str) -> None:
+        """Print a command line, if the user asked for them."""
+        if self.verbose:
+            self.console.print(Text(f"$ {command}", style="dim"), soft_wrap=True)
 
     def warned(self, message: str) -> None:
         """Print a warning."""

@@ -1,6 +1,6 @@
-"""What is on this machine: the facts that `modelrepo doctor` judges.
+"""The facts about this machine that `modelrepo doctor` judges.
 
-``look`` downloads nothing, changes nothing, and waits for nobody longer than ``PATIENCE``.
+``look`` downloads nothing, changes nothing, and waits for no program longer than ``PATIENCE``.
 """
 
 import os
@@ -21,25 +21,25 @@ from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.server.binaries import runtime, wheels
 from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
 from modelrepo.server.running.handle import Ports
-from modelrepo.server.running.plan import choose_ports
+from modelrepo.server.running.spec import choose_ports
 
 PATIENCE = 1.0
 PORTS = (8000, 8001, 8002)
 PACKAGES = ("pip", "onnxruntime", "tritonclient", "torch", "torchvision", "tensorrt")
-# What models come from beside torch, whose packages are looked at by themselves.
+# The extras of the sources other than torch, which has a check of its own.
 NEEDED = dict.fromkeys(extra for source in SOURCES.values() for extra in source.extras)
 EXTRAS = (*(extra for extra in NEEDED if extra is not TORCH), BOOSTING)
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton and its Python-based backends meet
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - shared by Triton and its Python-based backends
 DRIVER = Path("/sys/module/nvidia/version")
 GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
 class Cache:
-    """The folder that keeps what is downloaded, its size, and the room beside it.
+    """The cache folder, its size, and the free room on its disk.
 
-    ``obstacle`` says why nothing can be kept there, or is empty.
+    ``obstacle`` says why nothing can be stored there, or is empty.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class Docker:
-    """Versions of docker's parts, None where one is not there; ``silence`` is why the daemon does not answer."""
+    """The versions of docker's parts, None if one is missing; ``silence`` says why the daemon does not answer."""
 
     client: str | None
     daemon: str | None
@@ -61,9 +61,9 @@ class Docker:
 
 @dataclass(frozen=True)
 class PerfAnalyzer:
-    """Where a perf_analyzer is: on PATH, where ``silence`` is why it can't start, or in the cache.
+    """The perf_analyzer on PATH, with ``silence`` if it can't start, and the one in the cache.
 
-    There it is ``fetched``, or ``downloaded`` by hand, to be unpacked.
+    In the cache it is ``fetched``, or ``downloaded`` by hand and not unpacked yet.
     """
 
     on_path: str | None
@@ -74,7 +74,7 @@ class PerfAnalyzer:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found on a machine."""
+    """The facts about a machine."""
 
     requirements: tuple[runtime.Requirement, ...]
     python: str  # major and minor version, as Debian names its packages
@@ -82,9 +82,9 @@ class Facts:
     packages: Mapping[str, str | None]
     lacking: Mapping[str, tuple[str, ...]]  # the packages that are missing, by the extra of a source
     cache: Cache
-    wheel: bool  # downloaded by hand, to be unpacked
+    wheel: bool  # downloaded by hand, not unpacked yet
     triton: str | None
-    ports: Mapping[int, bool]  # whether somebody listens there
+    ports: Mapping[int, bool]  # whether a program listens there
     shared_memory: tuple[int, int] | None  # bytes in all, and free
     perf_analyzer: PerfAnalyzer
     docker: Docker
@@ -95,7 +95,7 @@ class Facts:
 
 
 def look() -> Facts:
-    """Return what is here; unreadable places count as absent."""
+    """Return the facts about this machine; unreadable places count as absent."""
     found = runtime.installed()
     return Facts(
         requirements=runtime.requirements(),
@@ -103,7 +103,7 @@ def look() -> Facts:
         executable=sys.executable,
         packages={package: version_of(package) for package in PACKAGES},
         lacking={extra.name: missing(extra) for extra in EXTRAS},
-        cache=_look_at_cache(wheels.cache_folder()),
+        cache=_look_at_cache(wheels.server_cache()),
         wheel=wheels.reachable(wheels.by_hand(PYTRITON)),
         triton=found.triton_version if found else None,
         ports={port: _in_use(port) for port in PORTS},
@@ -132,11 +132,11 @@ def _obstacle(folder: Path) -> str:
 
 def _size(folder: Path) -> int:
     total = 0
-    for parent, _, files in os.walk(folder):  # which passes over what may not be listed
+    for parent, _, files in os.walk(folder):  # it skips folders that may not be listed
         for file in files:
             try:
                 total += Path(parent, file).lstat().st_size
-            except OSError:  # a server that has just stopped takes its files away
+            except OSError:  # a server that has just stopped removes its files
                 continue
     return total
 
@@ -175,7 +175,7 @@ def _look_at_perf_analyzer() -> PerfAnalyzer:
 
 
 def _look_at_docker() -> Docker:
-    """Ask docker's client everything at once: a daemon that hangs costs the patience once."""
+    """Ask docker's client everything at the same time, so that a daemon that hangs costs the patience only once."""
     if not shutil.which("docker"):
         return Docker(None, None, "", None, False)
     questions = (

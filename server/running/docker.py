@@ -1,7 +1,7 @@
 """Triton in NVIDIA's container, behind the same interface.
 
-Untested beyond the command that is built: no docker daemon was to be had where this was written. The container is
-stopped by the signal that `docker run` passes on, and removed by name if that client was killed.
+Only the command is tested: there was no docker daemon on the machine where this was written. The container is stopped
+by the signal that `docker run` passes on, and removed by name if the docker client was killed.
 """
 
 import os
@@ -14,36 +14,36 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.server.running.handle import Ports
 from modelrepo.server.running.local import Launch
-from modelrepo.server.running.plan import Plan, server_flags
+from modelrepo.server.running.spec import ServerSpec, server_flags
 
-# Where the image expects things, and the ports it is asked to listen on inside.
+# The folder of the models and the ports of the server inside the container.
 MODELS = "/models"
 INSIDE = Ports(8000, 8001, 8002)
 SHARED_MEMORY = "1g"
 
 
 def available() -> bool:
-    """Tell whether there is a docker client; whether its daemon answers is seen when it is asked."""
+    """Whether there is a docker client. This does not ask its daemon."""
     return shutil.which("docker") is not None
 
 
-def launch(plan: Plan, scratch: Path, progress: Progress) -> Launch:
-    """Return the command that serves a plan with its release's image; ServerError without a docker client."""
+def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
+    """Return the command that starts the image of the spec's release; ServerError without a docker client."""
     if not available():
         raise ServerError("there is no docker here", "Install docker, or use --runtime local")
     name = f"modelrepo-{scratch.name}"
-    published = zip(astuple(plan.ports), astuple(INSIDE), strict=True)
+    published = zip(astuple(spec.ports), astuple(INSIDE), strict=True)
     command = [
         *("docker", "run", "--rm", "--name", name, "--shm-size", SHARED_MEMORY),
         *("--security-opt", "no-new-privileges:true"),
         *(("--gpus", "all") if gpu_present() else ()),
         *(part for outer, inner in published for part in ("-p", f"127.0.0.1:{outer}:{inner}")),
-        *("-v", f"{plan.served}:{MODELS}:ro", plan.release.image),
-        *("tritonserver", *server_flags(plan, MODELS, "0.0.0.0", INSIDE)),  # noqa: S104 - inside the container
+        *("-v", f"{spec.served}:{MODELS}:ro", spec.release.image),
+        *("tritonserver", *server_flags(spec, MODELS, "0.0.0.0", INSIDE)),  # noqa: S104 - inside the container
     ]
     return Launch(
         command=tuple(command),
         environment=dict(os.environ),
-        description=f"container {plan.release.image}",
+        description=f"container {spec.release.image}",
         cleanup=("docker", "rm", "--force", name),
     )

@@ -1,4 +1,4 @@
-"""Starting a planned server under its guardian, and stopping it."""
+"""Starts a server under its guardian, and stops it."""
 
 import fcntl
 import json
@@ -18,28 +18,28 @@ from modelrepo.server.running import log as logs
 from modelrepo.server.running.guardian import NOTE
 from modelrepo.server.running.handle import PortTaken, Server
 from modelrepo.server.running.local import Launch
-from modelrepo.server.running.plan import GRACE_SECONDS, Plan, choose_ports
+from modelrepo.server.running.spec import GRACE_SECONDS, ServerSpec, choose_ports
 
 # A container's image may have to be pulled first.
 START_SECONDS = {"local": 600.0, "docker": 3600.0}
-# A port that was free may be taken by someone else before Triton takes it.
+# Another process may take a free port before Triton does.
 ATTEMPTS = 3
 LAUNCHERS = {"local": local.launch, "docker": docker.launch}
-# A file in a server's folder that its guardian holds a lock on as long as it lives.
+# A file in a server's folder. Its guardian holds a lock on it while it runs.
 ALIVE = "alive"
 
 
-def started(plan: Plan, progress: Progress) -> Server:
-    """Start the server and return it when it has loaded, or failed to load, what it was told to.
+def started(spec: ServerSpec, progress: Progress) -> Server:
+    """Start the server, and return it when it has loaded, or failed to load, its models.
 
-    Raises ServerError, and leaves nothing behind, where it can't be started.
+    Raises ServerError if it can't be started, and leaves nothing behind.
     """
     attempt = 1
     while True:
-        server = _launched(replace(plan, ports=choose_ports(plan.ports)), progress)
+        server = _launched(replace(spec, ports=choose_ports(spec.ports)), progress)
         try:
             with progress.step("start", f"starting {server.description}") as step:
-                server.wait_until_started(START_SECONDS[plan.runtime])
+                server.wait_until_started(START_SECONDS[spec.runtime])
                 step.outcome = f"{server.http_url}, {server.grpc_url}"
             return server
         except BaseException as error:
@@ -50,7 +50,7 @@ def started(plan: Plan, progress: Progress) -> Server:
 
 
 def stop(server: Server) -> None:
-    """Let the guardian end the server and clean up, and wait for it."""
+    """Have the guardian stop the server and clean up, and wait until it is done."""
     streams = (server.guardian.stdin, server.guardian.stdout)
     for stream in streams:
         if stream:
@@ -58,8 +58,8 @@ def stop(server: Server) -> None:
     server.guardian.wait()
 
 
-def _launched(plan: Plan, progress: Progress) -> Server:
-    """Lay out what the server needs in a folder of its own, and start it there."""
+def _launched(spec: ServerSpec, progress: Progress) -> Server:
+    """Prepare the server's files in a folder of its own, and start it there."""
     runs = runtime.runs_folder()
     scratch = runs / uuid.uuid4().hex[:12]
     try:
@@ -67,30 +67,30 @@ def _launched(plan: Plan, progress: Progress) -> Server:
         (scratch / "empty").mkdir(parents=True)
         with (scratch / f"{ALIVE}.new").open("w") as alive:
             fcntl.flock(alive, fcntl.LOCK_EX)
-            Path(alive.name).rename(scratch / ALIVE)  # it appears locked, or another's sweep would take it for left
-            plan, notes = _with_repository(plan, scratch / "repository")
-            return _guarded(LAUNCHERS[plan.runtime](plan, scratch, progress), plan, scratch, alive.fileno(), notes)
+            Path(alive.name).rename(scratch / ALIVE)  # locked when it appears, or another process's sweep removes it
+            spec, notes = _with_repository(spec, scratch / "repository")
+            return _guarded(LAUNCHERS[spec.runtime](spec, scratch, progress), spec, scratch, alive.fileno(), notes)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        hint = "The variable MODELREPO_CACHE names another folder"
+        hint = "Name another folder in the variable MODELREPO_CACHE"
         raise ServerError(f"can't prepare a server in {scratch}: {error}", hint) from error
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
 
 
-def _with_repository(plan: Plan, folder: Path) -> tuple[Plan, tuple[str, ...]]:
-    """Return the plan with what is to be served: ``folder``, where it names no repository or needs an overlay."""
-    if plan.repository is None:
+def _with_repository(spec: ServerSpec, folder: Path) -> tuple[ServerSpec, tuple[str, ...]]:
+    """Return the spec with the repository to serve: ``folder`` if it names none or needs an overlay."""
+    if spec.repository is None:
         folder.mkdir()
-        return replace(plan, repository=folder), ()
-    if plan.cpu_overlay:
-        return replace(plan, repository=folder), overlay.lay(plan.repository, folder)
-    return plan, ()
+        return replace(spec, repository=folder), ()
+    if spec.cpu_overlay:
+        return replace(spec, repository=folder), overlay.lay(spec.repository, folder)
+    return spec, ()
 
 
 def _sweep(runs: Path) -> None:
-    """Remove what guardians that were killed left behind: the folders that nobody holds."""
+    """Remove what killed guardians left behind: the folders whose lock is free."""
     for folder in runs.iterdir() if runs.is_dir() else ():
         try:
             with (folder / ALIVE).open("r+") as alive:
@@ -101,19 +101,19 @@ def _sweep(runs: Path) -> None:
                     with suppress(FileNotFoundError):
                         Path(temporary).rmdir()
                 shutil.rmtree(folder, ignore_errors=True)
-        except (BlockingIOError, FileNotFoundError):  # in use; or just being made, or removed
+        except (BlockingIOError, FileNotFoundError):  # in use, or being made or removed right now
             continue
 
 
-def _guarded(launch: Launch, plan: Plan, scratch: Path, alive: int, notes: tuple[str, ...]) -> Server:
+def _guarded(launch: Launch, spec: ServerSpec, scratch: Path, alive: int, notes: tuple[str, ...]) -> Server:
     running = {folder.name for folder in scratch.parent.iterdir()}
-    log = logs.new_file(wheels.cache_folder() / "logs", scratch.name, running)
+    log = logs.new_file(wheels.server_cache() / "logs", scratch.name, running)
     order = {
         **asdict(launch),
         "folder": str(scratch / "empty"),
         "scratch": str(scratch),
         "log": str(log),
-        "grace": GRACE_SECONDS if plan.graceful or plan.runtime == "docker" else 0,
+        "grace": GRACE_SECONDS if spec.graceful or spec.runtime == "docker" else 0,
     }
     guardian = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-I", "-S", str(Path(__file__).parent / "guardian.py")],
@@ -129,4 +129,4 @@ def _guarded(launch: Launch, plan: Plan, scratch: Path, alive: int, notes: tuple
         first = guardian.stdout.readline()
     if not first.strip().isdigit():
         raise ServerError(f"can't start {launch.command[0]}: {first.decode().strip() or 'its guardian ended'}")
-    return Server(plan.ports, plan.served, log, int(first), launch.description, guardian, notes)
+    return Server(spec.ports, spec.served, log, int(first), launch.description, guardian, notes)

@@ -27,13 +27,13 @@ import pytest
 
 from modelrepo.clients import AsyncGrpcClient, Client, GrpcClient, HttpClient, Retry, Tls, connect, errors, load_image
 from modelrepo.clients.batches import split
+from modelrepo.clients.calls import Ask, Clock, Pause, Request, Session, ask
 from modelrepo.clients.client import _in_order
 from modelrepo.clients.drive import run
 from modelrepo.clients.grpc_wire import GrpcWire
 from modelrepo.clients.http_wire import make_call
 from modelrepo.clients.inputs import check_inputs
 from modelrepo.clients.models import Model, Tensor
-from modelrepo.clients.plans import Ask, Clock, Pause, Request, Session, ask
 from modelrepo.clients.settings import ClientOptions, make_settings, parse_url
 from modelrepo.server import Server, running_server
 from tests.conftest import PROJECT
@@ -263,7 +263,7 @@ def test_a_cancelled_task_leaves_no_shared_memory(server: Server) -> None:
 def test_shared_memory_needs_the_same_machine() -> None:
     settings = make_settings("example.invalid:8001", "grpc")
     session = Session(settings, {("m", ""): MODEL})
-    from modelrepo.clients.plans import infer
+    from modelrepo.clients.calls import infer
 
     with pytest.raises(errors.InputError, match="on another machine"):
         run(infer(session, Clock(None), "m", GOOD, None, "", True), lambda step: None)
@@ -384,7 +384,7 @@ def test_an_unknown_model_version_or_output_is_told_with_what_there_is(client: C
         assert str(caught.value) == told
     with pytest.raises(errors.InputError, match=r"no output 'ouput'\. Did you mean output"):
         client.infer("linear", np.ones((1, 4)), outputs=["ouput"])
-    with pytest.raises(errors.InputError, match="no version"):
+    with pytest.raises(errors.InputError, match="is not a version"):
         client.infer("linear", 1, version="latest")
 
 
@@ -404,9 +404,15 @@ def test_an_answer_above_grpcs_usual_limit_arrives(client: Client) -> None:
 
 def test_a_message_above_the_limit_is_told_with_both_sizes(server: Server) -> None:
     with GrpcClient(server.grpc_url, max_message_bytes=10_000) as client:
-        with pytest.raises(errors.MessageTooLarge, match=r"the answer has 8,000,0\d\d bytes, more than the 10,000"):
+        with pytest.raises(
+            errors.MessageTooLarge,
+            match=r"the answer has 8,000,0\d\d bytes, more than the limit of one gRPC message: 10,000",
+        ):
             client.infer("fill", 2_000_000)
-        with pytest.raises(errors.MessageTooLarge, match=r"the request has 24,000 bytes, more than the 10,000"):
+        with pytest.raises(
+            errors.MessageTooLarge,
+            match=r"the request has 24,000 bytes, more than the limit of one gRPC message: 10,000",
+        ):
             client.infer("echo", {**{name: np.zeros(0, name) for name in ECHOED}, "float64": np.zeros(3_000)})
 
 
@@ -546,7 +552,7 @@ def test_a_request_that_may_have_been_carried_out_is_not_sent_again(answered: in
         with HttpClient(host, deadline=DEADLINE) as client:
             for _ in range(answered):
                 client.server()
-            with pytest.raises(errors.ConnectionLost, match="ended the connection before its answer was whole"):
+            with pytest.raises(errors.ConnectionLost, match="closed the connection before its answer was complete"):
                 client.server()
         assert len(seen) == answered + 1
 
@@ -619,7 +625,7 @@ def fake_http(
 def test_a_web_server_is_not_taken_for_triton(answer: tuple[int, str]) -> None:
     with fake_http([answer]) as (host, _), HttpClient(f"http://{host}", retry=NO_RETRY) as client:
         for act in (client.server, lambda: client.infer("m", 1)):
-            with pytest.raises(errors.NotTriton, match="is no Triton Inference Server"):
+            with pytest.raises(errors.NotTriton, match="is not a Triton Inference Server"):
                 act()
 
 
@@ -630,7 +636,7 @@ def test_the_other_protocols_port_is_not_taken_for_triton(server: Server) -> Non
         assert not client.is_live()
     with (
         HttpClient(f"127.0.0.1:{server.ports.grpc}") as http,
-        pytest.raises((errors.NotTriton, errors.ConnectionLost), match=r"does not speak HTTP|ended the connection"),
+        pytest.raises((errors.NotTriton, errors.ConnectionLost), match=r"does not speak HTTP|closed the connection"),
     ):
         http.server()
 
@@ -792,13 +798,13 @@ def test_an_image_is_prepared_as_torchvision_does(tmp_path: Path, size: tuple[in
 def test_images_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preprocess = {"resize": 8, "crop": [8, 8], "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]}
     (tmp_path / "text.jpg").write_text("no image")
-    with pytest.raises(errors.InputError, match="it is no image"):
+    with pytest.raises(errors.InputError, match="Pillow does not know its format"):
         load_image(tmp_path / "text.jpg", preprocess)
     with pytest.raises(errors.InputError, match="No such file"):
         load_image(tmp_path / "nowhere.jpg", preprocess)
     with pytest.raises(errors.InputError, match="not one for images"):
         load_image(tmp_path / "text.jpg", {"kind": "image"})
-    with pytest.raises(errors.InputError, match="this preprocess has layout 'NHWC'"):
+    with pytest.raises(errors.InputError, match="can't use a preprocess with layout 'NHWC'"):
         load_image(tmp_path / "text.jpg", {**preprocess, "layout": "NHWC"})
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(errors.DependencyError, match=r"Pillow.*not installed. pip install 'modelrepo\[images\]'"):

@@ -28,7 +28,7 @@ from modelrepo.generator.triton.releases import NEWEST, RELEASES, release_named
 from modelrepo.server.binaries import runtime
 from modelrepo.server.running import local
 from modelrepo.server.running.handle import Ports
-from modelrepo.server.running.plan import Control, Plan, server_flags
+from modelrepo.server.running.spec import Control, ServerSpec, server_flags
 from tests import stand_ins
 from tests.conftest import PROJECT, ModelRepo
 from tests.prepared_plans import prepare
@@ -172,7 +172,7 @@ def test_the_real_tritonserver_knows_every_flag(known_flags: set[str]) -> None:
 def test_the_real_tritonserver_knows_every_flag_of_serve(
     control: Control, known_flags: set[str], tmp_path: Path
 ) -> None:
-    plan = Plan(
+    spec = ServerSpec(
         repository=tmp_path,
         runtime="local",
         control=control,
@@ -184,8 +184,8 @@ def test_the_real_tritonserver_knows_every_flag_of_serve(
         auto_complete=False,
         graceful=True,
     )
-    assert flags(local.launch(plan, tmp_path, Progress()).command) <= known_flags
-    assert flags(server_flags(plan, "/models", "0.0.0.0", plan.ports)) <= known_flags
+    assert flags(local.launch(spec, tmp_path, Progress()).command) <= known_flags
+    assert flags(server_flags(spec, "/models", "0.0.0.0", spec.ports)) <= known_flags
 
 
 def test_the_command_serves_is_healthy_and_stops(triton: runtime.Runtime, workdir: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelrepo.perf.results.loads import Load, Slo
 from modelrepo.perf.results.results import (
+    AnalyzerRun,
     ClientTime,
     Comparison,
     Figures,
@@ -18,7 +19,6 @@ from modelrepo.perf.results.results import (
     Repeat,
     Requests,
     Results,
-    Run,
     ScenarioOutcome,
     ServerTime,
     Subject,
@@ -135,8 +135,8 @@ def measured() -> Results:
     )
 
 
-def run(subject: Subject, load: Load) -> Run:
-    return Run(
+def run(subject: Subject, load: Load) -> AnalyzerRun:
+    return AnalyzerRun(
         subject, load, 1, "perf_analyzer -m m", "raw/1.log", figures(load), (Window(100.0, 9_000.0),), {1: 320}, 320, 0,
         MachineLoad(0.0, 0.1, 1.0), {}, True,
     )  # fmt: skip

@@ -113,8 +113,17 @@ def test_the_report_and_everything_raw_is_kept(bench: Bench, server: Server, wor
     assert sorted(run["log"] for run in runs) == [f"raw/{log.name}" for log in logs]
 
 
-def test_a_printed_command_can_be_copied_into_a_shell(bench: Bench, server: Server, workdir: Path) -> None:
+def test_the_command_lines_of_perf_analyzer_are_in_the_report_and_not_on_the_terminal(
+    bench: Bench, server: Server, workdir: Path
+) -> None:
     outcome = bench(*asked(server, "linear", "--concurrency", "2", *QUICK, "--output", "out"))
+    assert outcome.code == 0, outcome.err
+    assert "perf_analyzer -m" not in outcome.err + outcome.out
+    assert "perf_analyzer -m linear" in (workdir / "out/report.html").read_text()
+
+
+def test_a_printed_command_can_be_copied_into_a_shell(bench: Bench, server: Server, workdir: Path) -> None:
+    outcome = bench(*asked(server, "linear", "--concurrency", "2", *QUICK, "--output", "out", "--verbose"))
     (command,) = [line[2:] for line in outcome.err.splitlines() if line.startswith("$ ")]
     done = subprocess.run(["/bin/bash", "-c", command], cwd="/", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -173,7 +182,7 @@ def test_rates_can_be_poisson(bench: Bench, server: Server) -> None:
     (row,) = outcome.report["measurements"]
     assert (row["request_rate"], row["arrivals"]) == (100, "poisson")
     assert "concurrency" not in row
-    assert "--request-distribution poisson" in outcome.err
+    assert "--request-distribution poisson" in row["commands"][0]
 
 
 def test_what_the_dynamic_batcher_formed_is_counted(bench: Bench, server: Server) -> None:
@@ -198,7 +207,7 @@ def test_a_limit_that_is_kept_and_one_that_is_not(bench: Bench, server: Server) 
     assert bench(*arguments, "--latency-slo", "p50:10s").code == 0
     broken = bench(*arguments, "--latency-slo", "p99:1us")
     assert broken.code == 8
-    assert "error: linear keeps p99 <= 0.001 ms under no load: the least that was seen is " in broken.err
+    assert "error: linear keeps p99 <= 0.001 ms under no load: the lowest measured is " in broken.err
     assert "report: " in broken.out
 
 
@@ -305,7 +314,8 @@ def test_a_proxy_has_no_business_with_it(bench: Bench, server: Server, monkeypat
     for name in ("http_proxy", "HTTPS_PROXY", "grpc_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for url in (server.grpc_url, server.http_url):
-        outcome = bench("linear", "--url", url, "--metrics-url", server.metrics_url, "--concurrency", "1", *QUICK)
+        arguments = ("--url", url, "--metrics-url", server.metrics_url, "--concurrency", "1", *QUICK, "-v")
+        outcome = bench("linear", *arguments)
         assert outcome.code == 0, outcome.err
         assert "$ env -u " in outcome.err
 

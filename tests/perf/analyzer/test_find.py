@@ -223,7 +223,7 @@ def test_a_wheel_that_cannot_start_is_told(cache: Path, monkeypatch: pytest.Monk
 
 def test_a_machine_that_cannot_run_the_wheel_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other_machine(monkeypatch)
-    assert "and here is Linux aarch64, glibc 2.39" in refusal("wheel")
+    assert "this machine has Linux aarch64, glibc 2.39" in refusal("wheel")
     assert not cache.exists()
 
 

@@ -16,7 +16,7 @@ from modelrepo.generator.errors import PerfError, SourceError
 from modelrepo.generator.progress import Listener, Progress
 from modelrepo.generator.specs.tensors import Signature
 from modelrepo.perf.frameworks.turns import SERVED, Served, measure
-from modelrepo.perf.frameworks.worker import Refused, Run, timed, worker
+from modelrepo.perf.frameworks.worker import ModelCall, Refused, timed, worker
 from modelrepo.perf.measuring.input_data import random_rows
 from modelrepo.perf.measuring.session import manifest_of
 from modelrepo.perf.results.results import ClientTime, Figures, InProcess, Latency, ServerTime
@@ -62,28 +62,28 @@ def samples_of(model: str) -> list[dict[str, Any]]:
 # Openers of models that the worker imports by these names.
 
 
-def opens_nothing() -> tuple[str, Run]:
+def opens_nothing() -> tuple[str, ModelCall]:
     raise SourceError("no such weights", "Get some")
 
 
-def dies_at_once() -> tuple[str, Run]:
+def dies_at_once() -> tuple[str, ModelCall]:
     print("out of luck", file=sys.stderr, flush=True)
     os._exit(3)
 
 
-def is_killed_when_called() -> tuple[str, Run]:
+def is_killed_when_called() -> tuple[str, ModelCall]:
     return "deadly 1", lambda arrays: os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wants_two_rows() -> tuple[str, Run]:
+def wants_two_rows() -> tuple[str, ModelCall]:
     return "choosy 1", lambda arrays: arrays["input"].reshape(2, 4)
 
 
-def never_answers() -> tuple[str, Run]:
+def never_answers() -> tuple[str, ModelCall]:
     return "slow 1", lambda arrays: time.sleep(3600)
 
 
-def prints() -> tuple[str, Run]:
+def prints() -> tuple[str, ModelCall]:
     return "chatty 1", lambda arrays: print("here I am")
 
 
@@ -266,7 +266,7 @@ def test_weights_that_were_changed_since_are_refused(generate: Generate) -> None
     torch.save(squeezenet1_1().state_dict(), "own.pth")
     generate("--model", "squeezenet1_1", "--weights", "own.pth", "--input-shape", "3x64x64")
     torch.save(squeezenet1_1().state_dict(), "own.pth")
-    with pytest.raises(PerfError, match=r"own\.pth.* were changed since it was published"):
+    with pytest.raises(PerfError, match=r"own\.pth.* have changed since it was published"):
         rows_of("squeezenet1_1")
     Path("own.pth").unlink()
     with pytest.raises(SourceError, match=r"own\.pth"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console, RenderableType
 
-from modelrepo.cli.terminal.bench_output import tell_results
+from modelrepo.cli.terminal.bench_output import print_results
 from modelrepo.generator.errors import PerfError
 from modelrepo.perf import report
 from modelrepo.perf.report import terminal, units
@@ -119,7 +119,7 @@ def test_the_verdict_is_the_best_throughput_within_the_limit_and_the_difference(
         "Best throughput within p99 <= 20 ms: resnet50_onnx 270 /s at concurrency 4 (p99 19.4 ms).",
         "Best throughput within p99 <= 20 ms: resnet50_onnx_fp16 356 /s at concurrency 4 (p99 14.7 ms).",
         "resnet50_onnx_fp16 has 1.34x (1.29 to 1.40) the throughput of resnet50_onnx at concurrency 8: better; "
-        "so at 2 of 4 loads.",
+        "the same at 2 of 4 loads.",
     ]
     strict = replace(measured(), slo=Slo("p50", 10.0), comparisons=())
     assert told(strict)[0] == "resnet50_onnx keeps p50 <= 0.01 ms under no load that was tried."
@@ -134,7 +134,7 @@ def test_noise_is_called_noise_and_ignorance_ignorance() -> None:
         "resnet50_onnx_fp16 and resnet50_onnx differ by no more than noise at concurrency 16: 1.01x (0.97 to 1.05)."
     ]
     assert told(replace(base, comparisons=tuple(unknown))) == [
-        "resnet50_onnx_fp16 against resnet50_onnx at concurrency 32: too few rounds to tell."
+        "resnet50_onnx_fp16 against resnet50_onnx at concurrency 32: too few rounds for a verdict."
     ]
 
 
@@ -161,7 +161,7 @@ def test_what_conversion_bought_is_told_for_the_largest_batch() -> None:
 
 def test_a_reader_is_warned_before_the_figures() -> None:
     assert warned(replace(measured(), incomplete="interrupted")) == [
-        "Measured on this machine's CPU: not what a GPU host will do.",
+        "Measured on this machine's CPU: a GPU host will differ.",
         "Incomplete: interrupted.",
         "resnet50_onnx_fp16 at concurrency 32 gave no figures: perf_analyzer: unable to allocate memory.",
         "3 requests failed.",
@@ -188,7 +188,7 @@ def test_names_are_as_long_as_it_takes_to_tell_subjects_apart() -> None:
     ("value", "text"),
     [
         (0.0, "0 µs"), (0.5, "0.5 µs"), (812.4, "812 µs"), (999.6, "1.00 ms"), (9_999.0, "10.0 ms"),
-        (12_345.0, "12.3 ms"), (1_200_000.0, "1.20 s"), (1.2e9, "1,200 s"), (float("nan"), units.NOTHING),
+        (12_345.0, "12.3 ms"), (1_200_000.0, "1.20 s"), (1.2e9, "1,200 s"), (float("nan"), units.NO_FIGURE),
     ],
 )  # fmt: skip
 def test_units_fit_the_size(value: float, text: str) -> None:
@@ -243,13 +243,13 @@ def test_a_ratio_without_noise_is_shown_and_its_verdict_explained_once() -> None
 
     without = table(None, "unknown")
     assert without.count("1.31x (1.27 to 1.35)") == 1
-    assert without.count(f"{units.NOTHING} ? unknown") == 3
-    assert without.count("no noise was measured") == 1
-    assert "no noise was measured" not in table(Ratio(1.0, 0.99, 1.01), "better")
+    assert without.count(f"{units.NO_FIGURE} ? unknown") == 3
+    assert without.count("Without a measured noise") == 1
+    assert "Without a measured noise" not in table(Ratio(1.0, 0.99, 1.01), "better")
 
 
 def test_below_its_table_a_load_test_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_results(played(), Path("r/report.html"), None, as_json=False)
+    print_results(played(), Path("r/report.html"), None, as_json=False)
     below = capsys.readouterr().out.partition("Load test")[2]
     assert below.startswith(" “ramp” failed.\nBroken: p99 was 31.2 ms in phase peak, where 20 ms is allowed\n")
     assert below.endswith("\nreport: r/report.html\n")

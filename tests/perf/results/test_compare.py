@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from modelrepo.perf.results.compare import compare, compare_results, differences, ratio_of, verdict
+from modelrepo.perf.results.compare import compare_results, compare_subjects, differences, ratio_of, verdict_of
 from modelrepo.perf.results.loads import Load
 from modelrepo.perf.results.results import (
+    AnalyzerRun,
     ClientTime,
     Figures,
     Latency,
@@ -17,7 +18,6 @@ from modelrepo.perf.results.results import (
     Ratio,
     Repeat,
     Results,
-    Run,
     ServerTime,
     Subject,
 )
@@ -31,14 +31,14 @@ def latency(milliseconds: float) -> Latency:
     return Latency(*[milliseconds * 1e3] * 5)
 
 
-def run(subject: Subject, number: int, rate: float, again: bool = False, **more: Any) -> Run:
+def run(subject: Subject, number: int, rate: float, again: bool = False, **more: Any) -> AnalyzerRun:
     figures = Figures(rate, latency(1e3 / rate), ServerTime(0, 0, 0, 0), ClientTime(0, 0, 0), 100)
     values = {"load": LOAD, "stable": True, **more}
-    return Run(subject=subject, round=number, command="", log="", figures=figures, windows=(), batches={}, answered=100,
-               failed=0, machine=CALM, metrics={}, again=again, **values)  # fmt: skip
+    return AnalyzerRun(subject=subject, round=number, command="", log="", figures=figures, windows=(), batches={},
+                       answered=100, failed=0, machine=CALM, metrics={}, again=again, **values)  # fmt: skip
 
 
-def rounds(own: list[float], base: list[float], again: list[float], **more: Any) -> list[Run]:
+def rounds(own: list[float], base: list[float], again: list[float], **more: Any) -> list[AnalyzerRun]:
     return [
         each
         for number, (b, a, twice) in enumerate(zip(own, base, again, strict=True), 1)
@@ -64,11 +64,11 @@ def test_the_interval_is_students() -> None:
 
 def test_one_round_has_no_interval() -> None:
     assert ratio_of([(2.0, 1.0)]) is None
-    assert {each.verdict for each in compare(rounds([2], [1], [1]), [LOAD], [A, B])} == {"unknown"}
+    assert {each.verdict for each in compare_subjects(rounds([2], [1], [1]), [LOAD], [A, B])} == {"unknown"}
 
 
 def test_a_clear_difference_is_told_with_its_direction() -> None:
-    found = compare(rounds([200, 204, 198, 202], [100, 101, 99, 100], [101, 100, 99, 100]), [LOAD], [A, B])
+    found = compare_subjects(rounds([200, 204, 198, 202], [100, 101, 99, 100], [101, 100, 99, 100]), [LOAD], [A, B])
     assert [(each.metric, each.verdict) for each in found] == [
         ("throughput", "better"), ("p50", "better"), ("p99", "better"),
     ]  # fmt: skip
@@ -78,28 +78,28 @@ def test_a_clear_difference_is_told_with_its_direction() -> None:
 
 def test_a_difference_within_what_the_baseline_differs_from_itself_is_noise() -> None:
     runs = rounds([110, 110.5, 109.5, 110], [100, 100, 100, 100], [115, 116, 114, 115])
-    assert compare(runs, [LOAD], [A, B])[0].verdict == "noise"
+    assert compare_subjects(runs, [LOAD], [A, B])[0].verdict == "noise"
 
 
 def test_a_difference_that_comes_and_goes_is_noise() -> None:
     runs = rounds([120, 80, 130, 90], [100, 100, 100, 100], [100, 100, 100, 100])
-    assert compare(runs, [LOAD], [A, B])[0].verdict == "noise"
+    assert compare_subjects(runs, [LOAD], [A, B])[0].verdict == "noise"
 
 
 def test_runs_that_were_repeated_do_not_count() -> None:
     runs = [*rounds([200, 200], [100, 100], [100, 100]), run(B, 1, 1.0, counts=False)]
-    found = compare(runs, [LOAD], [A, B])[0]
+    found = compare_subjects(runs, [LOAD], [A, B])[0]
     assert found.ratio
     assert found.ratio.value == pytest.approx(2.0)
 
 
 def test_a_comparison_of_unsteady_runs_says_so() -> None:
-    assert not compare(rounds([2, 2], [1, 1], [1, 1], stable=False), [LOAD], [A, B])[0].stable
+    assert not compare_subjects(rounds([2, 2], [1, 1], [1, 1], stable=False), [LOAD], [A, B])[0].stable
 
 
 def test_only_the_same_load_is_compared() -> None:
     runs = [run(A, 1, 100), run(A, 1, 100, again=True), run(B, 1, 50, load=Load(1, concurrency=8))]
-    assert compare(runs, [LOAD], [A, B])[0].ratio is None
+    assert compare_subjects(runs, [LOAD], [A, B])[0].ratio is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_only_the_same_load_is_compared() -> None:
 )
 def test_more_throughput_is_better_and_more_latency_is_worse(metric: str, value: float, found: str) -> None:
     ratio = Ratio(value, value * 0.99, value * 1.01)
-    assert verdict(metric, ratio, Ratio(1.0, 0.98, 1.02)) == found  # type: ignore[arg-type]
+    assert verdict_of(metric, ratio, Ratio(1.0, 0.98, 1.02)) == found  # type: ignore[arg-type]
 
 
 def results(rates: list[float], subject: Subject = A, environment: dict[str, object] | None = None) -> Results:

@@ -27,12 +27,12 @@ from modelrepo.perf.measuring.session import opened, prepared
 from modelrepo.perf.measuring.target import Data, Target
 from modelrepo.perf.results.loads import Load, Slo, parse_slo
 from modelrepo.perf.results.results import (
+    AnalyzerRun,
     ClientTime,
     Figures,
     Latency,
     MachineLoad,
     Measurement,
-    Run,
     ScenarioOutcome,
     ServerTime,
     Subject,
@@ -150,7 +150,7 @@ def played(
         p99 = p99_ms * 1e3
         latency = Latency(p99, p99, p99, p99, p99)
         figures = Figures(throughput, latency, ServerTime(0, 0, 0, 0), ClientTime(0, 0, 0), requests)
-    run = Run(
+    run = AnalyzerRun(
         subject=SUBJECT,
         load=load or Load(concurrency=1),
         round=1,
@@ -200,7 +200,7 @@ def test_a_ramp_tells_the_knee_and_the_best_within_the_slo() -> None:
         "linear, ramp: no load keeps the SLO: p99 is 1 ms at best, where 0.5 ms is allowed",
     )
     (said,) = findings.remarks(ramp((100, 1), (190, 1.5)), None, ())
-    assert said == "linear, ramp: was not seen to saturate up to concurrency 2, 190/s with p99 1.5 ms"
+    assert said == "linear, ramp: did not saturate up to concurrency 2, 190/s with p99 1.5 ms"
     (said,) = findings.remarks(ramp((100, 3), (190, 4)), Slo("p99", 2000.0), ())
     assert said.startswith("linear, ramp: ended at concurrency 2, 190/s with p99 4 ms, as the SLO stayed broken")
 
@@ -234,9 +234,9 @@ def test_a_rate_is_missed_where_chance_does_not_explain_it() -> None:
     assert not findings.remarks(at_rate(100, 90, 108, requests=100), None, ())
     assert not findings.remarks(at_rate(100, 80, requests=80), None, ())
     (said,) = findings.remarks(at_rate(100, 60, 64, requests=200), None, ())
-    assert said == ("linear, soak: of 100 requests/s that were asked for 62 were answered, with p99 1 ms at worst")
+    assert said == "linear, soak: only 62 of 100 requests/s were answered, with p99 1 ms at worst"
     (said,) = findings.remarks(at_rate(100, 1, requests=2), None, ())
-    assert said == "linear, soak: of 100 requests/s that were asked for 1 were answered, with p99 1 ms"
+    assert said == "linear, soak: only 1 of 100 requests/s were answered, with p99 1 ms"
     assert findings.remarks(at_rate(100, 94, requests=10**6), None, ())
     assert not findings.remarks(at_rate(100, 96, requests=10**6), None, ())
 
@@ -245,7 +245,7 @@ def test_drift_and_growth_are_told() -> None:
     soak = Phase("soak", 6.0, rate=50.0, segments=6)
     steps = [replace(played(50, 1 + number, phase=soak), memory=10**8 + number * 10**7) for number in range(6)]
     assert findings.remarks(steps, None, ()) == (
-        "linear, soak: p99 was 1.5 ms in the first third of it and 5.5 ms in the last (+267%)",
+        "linear, soak: p99 was 1.5 ms in the first third and 5.5 ms in the last (+267%)",
         "soak: the server held 100 MB after the first segment and 150 MB after the last (+50%)",
     )
 
@@ -386,7 +386,7 @@ def nothing_is_left() -> bool:
     return not running("perf_analyzer") and not [each for each in threading.enumerate() if each.name == "canary"]
 
 
-def counted(recorder: Recorder) -> list[Run]:
+def counted(recorder: Recorder) -> list[AnalyzerRun]:
     """Return the runs but those that were repeated, as perf_analyzer itself had failed."""
     return [run for run in recorder.runs if run.counts]
 
@@ -439,7 +439,7 @@ def test_a_wrong_answer_under_load_is_noticed(stage: Stage) -> None:
     assert outcome.requests.wrong == outcome.requests.checked > 2
     (breach,) = outcome.breaches
     assert breach.startswith("linear, a little load: ")
-    assert "answers that were checked are wrong: output 'output' differs by 1 where " in breach
+    assert "checked answers are wrong: output 'output' differs by 1 where " in breach
 
 
 def test_where_no_answer_is_known_none_is_checked(stage: Stage) -> None:
@@ -447,7 +447,7 @@ def test_where_no_answer_is_known_none_is_checked(stage: Stage) -> None:
         "smoke", "linear", seconds=0.5, change=lambda target: replace(target, rows=(), answers=())
     )
     assert outcome.requests.checked == 0
-    assert "no answers of linear were checked: what they are asked is a file of perf_analyzer's" in outcome.remarks
+    assert "no answers of linear were checked: their input data is a file for perf_analyzer" in outcome.remarks
     assert not any("were compared" in remark for remark in outcome.remarks)
 
 
@@ -514,7 +514,7 @@ def test_the_capacity_of_a_model_that_turns_requests_away_is_what_it_takes(stage
     assert measurements[0].phase == "capacity"
     assert measurements[0].figures
     assert measurements[0].failed >= 1
-    assert any(remark.startswith("strict: it turned requests away at concurrency ") for remark in outcome.remarks)
+    assert any(remark.startswith("strict: it refused requests at concurrency ") for remark in outcome.remarks)
 
 
 def test_a_ramp_finds_where_a_model_saturates(stage: Stage) -> None:
@@ -533,7 +533,7 @@ def test_a_soak_has_its_segments_at_a_poisson_rate_below_capacity(stage: Stage) 
     assert capacity
     assert measurements[1].load.request_rate == pytest.approx(capacity.throughput / 2, rel=0.01)
     assert "--request-distribution poisson" in measurements[1].commands[0]
-    assert any("in the first third of it" in remark for remark in outcome.remarks)
+    assert any("in the first third and" in remark for remark in outcome.remarks)
     assert any("the server held" in remark for remark in outcome.remarks)
 
 

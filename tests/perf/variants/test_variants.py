@@ -22,7 +22,7 @@ from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.verification import accuracy
 from modelrepo.perf.variants import agreement, lineage
-from modelrepo.perf.variants.agreement import Agreement, Asked
+from modelrepo.perf.variants.agreement import Agreement, AskedVariant
 from modelrepo.server import running_server
 from tests import onnx_files
 from tests.conftest import Generate, ModelRepo, Outcome
@@ -62,8 +62,9 @@ def rows(outcome: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def test_each_precision_is_measured_against_the_first(compare: Compare, linear: None) -> None:
-    outcome = compare("linear_onnx", *QUICK, "--json")
+    outcome = compare("linear_onnx", *QUICK, "--json", "-v")
     found = rows(outcome)
+    assert "perf_analyzer -m linear_onnx " in outcome.err
     assert list(found) == ["linear_onnx", "linear_onnx_fp16", "linear_tensorrt_fp16"]
     assert outcome.report["baseline"] == "linear_onnx"
     assert Path(outcome.report["report"]).is_file()
@@ -87,6 +88,7 @@ def test_what_can_not_be_measured_is_a_row_with_its_reason(compare: Compare, lin
         where = ("--url", server.grpc_url, "--metrics-url", server.metrics_url)
         outcome = compare("linear_onnx", "linear_tensorrt_fp16", "linear_onnx_fp16", *where, *QUICK)
     assert outcome.code == 0, outcome.err
+    assert "perf_analyzer -m" not in outcome.err + outcome.out  # its command lines are printed with --verbose only
     heading, measured, plan, absent = outcome.out.splitlines()[:4]
     assert heading.split() == ["model", "precision", "MB", "p50", "ms", "samples/s", "agreement"]
     assert "-" not in measured.split()
@@ -184,10 +186,10 @@ def write_scores(name: str, weights: Any, output: str = "y") -> Path:
     )
 
 
-def asked(path: Path) -> Asked:
+def asked(path: Path) -> AskedVariant:
     inputs = (TensorSpec("x", "float32", ("batch", CLASSES)),)
     source = SourceRecord("test", Weights("random", "", untrained=False), None, "test", 20, 10, (), inputs)
-    return Asked(path.stem, path, Provenance("", source, {}, {}, Verification()), 8)
+    return AskedVariant(path.stem, path, Provenance("", source, {}, {}, Verification()), 8)
 
 
 def agreed(*paths: Path, samples: Path | None = None) -> dict[str, Agreement]:

@@ -85,15 +85,15 @@ def test_a_cache_that_cannot_be_written_is_named(cache: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("platform.system", lambda: "Darwin", "Linux x86_64 with glibc 2.35 or newer, and here is Darwin x86_64"),
-        ("platform.machine", lambda: "aarch64", "Linux x86_64 with glibc 2.35 or newer, and here is Linux aarch64"),
-        ("os.confstr", lambda _: "glibc 2.31", "glibc 2.35 or newer, and here is Linux x86_64, glibc 2.31"),
+        ("platform.system", lambda: "Darwin", "Linux x86_64 with glibc 2.35 or newer; this machine has Darwin x86_64"),
+        ("platform.machine", lambda: "aarch64", "2.35 or newer; this machine has Linux aarch64"),
+        ("os.confstr", lambda _: "glibc 2.31", "glibc 2.35 or newer; this machine has Linux x86_64, glibc 2.31"),
         ("os.confstr", lambda _: None, "no glibc"),
         ("sys.version_info", (3, 14, 0), "Python 3.11, 3.12, 3.13"),
         (
             "modelrepo.server.binaries.runtime.libpython",
             lambda: Path("nowhere/lib.so"),
-            "shared library, and here is no nowhere/lib.so",
+            "shared library; this machine has no nowhere/lib.so",
         ),
     ],
 )

@@ -194,7 +194,7 @@ CASES = {
 
 
 @dataclass(frozen=True)
-class Run:
+class Generated:
     """One run of `generate` over all cases: its rows by model, and the folder it ran in."""
 
     rows: Mapping[str, dict[str, Any]]
@@ -203,7 +203,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Generated:
     folder = tmp_path_factory.mktemp("shapes")
     (folder / "nets.py").write_text(NETS)
     lines = ["max_batch_size = 4", 'client_dir = "none"']
@@ -216,11 +216,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         [sys.executable, "-c", command, "--live-check", "require", "--json", "--quiet"],
         cwd=folder, env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True,
     )  # fmt: skip
-    return Run({row["model"]: row for row in json.loads(done.stdout)["results"]}, folder, done.stderr)
+    return Generated({row["model"]: row for row in json.loads(done.stdout)["results"]}, folder, done.stderr)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_model_is_served_in_the_shape_it_has(name: str, run: Run) -> None:
+def test_a_model_is_served_in_the_shape_it_has(name: str, run: Generated) -> None:
     case, row = CASES[name], run.rows[name]
     assert row["status"] == "published", run.err
     assert row["verification"]["live"]["status"] == "passed"
@@ -235,7 +235,7 @@ def test_a_model_is_served_in_the_shape_it_has(name: str, run: Run) -> None:
     assert name == "either" or not any("failed" in note or "fixed" in note for note in row["notes"])
 
 
-def test_control_flow_on_sizes_is_served_on_both_of_its_sides(run: Run) -> None:
+def test_control_flow_on_sizes_is_served_on_both_of_its_sides(run: Generated) -> None:
     session = onnxruntime.InferenceSession(run.folder / "model_repository/either/1/model.onnx")
     for size, expected in ((3, [3.0, 3.0, 3.0]), (5, [1.0, 2.0, 3.0, 4.0, 5.0])):
         (answer,) = session.run(None, {"x": np.ones((1, size), "float32")})

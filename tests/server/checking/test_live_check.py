@@ -117,7 +117,7 @@ def test_a_configuration_that_triton_refuses_is_not_published(generate: Generate
     before = snapshot(workdir)
     outcome = generate(*LINEAR, "--config-patch", "p.pbtxt")
     assert outcome.code == 5
-    assert "parameter execution_mode is 2 where 0 or 1 was expected" in outcome.err
+    assert "parameter execution_mode is 2, expected 0 or 1" in outcome.err
     assert snapshot(workdir) == before
 
 

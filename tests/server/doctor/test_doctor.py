@@ -171,7 +171,7 @@ def test_a_cache_that_may_not_be_entered_stops_the_server(
         outcome = run_doctor()
         assert outcome.code == 7
         assert f"cache: {closed} may not be entered" in outcome.err
-        with pytest.raises(ServerError, match=f"can't keep Triton in {closed}.*: Permission denied"):
+        with pytest.raises(ServerError, match=f"can't store Triton in {closed}.*: Permission denied"):
             runtime.ensure(Progress())
 
 
@@ -238,7 +238,7 @@ def test_a_machine_that_the_runtime_refuses_exits_with_7(
     outcome = run_doctor()
     assert outcome.code == 7
     assert f"the local server can't run here: {name}: {check(name).found}" in outcome.err
-    assert (runtime.unsupported() or "").endswith(f", and here is {check(name).found}")
+    assert (runtime.unsupported() or "").endswith(f"; this machine has {check(name).found}")
 
 
 def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +283,7 @@ OTHER_PROCESSOR = (replace(COMPLETE.requirements[0], ok=False), *COMPLETE.requir
         ({"fetched": True, "requirements": OTHER_PROCESSOR}, "missing", "not on PATH", "nothing: .* SDK container"),
         ({"requirements": OTHER_PROCESSOR, "docker": BARE.docker}, "missing", "not on PATH", "`modelrepo bench`"),
         ({"on_path": "/bin/p", "silence": "no libb64", "fetched": True}, "problem", "/bin/p can't start: no libb64",
-         "nothing: `modelrepo bench` takes the one in the cache"),
+         "nothing: `modelrepo bench` uses the one in the cache"),
     ],
 )  # fmt: skip
 def test_where_a_perf_analyzer_comes_from_is_told(
