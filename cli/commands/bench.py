@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
+from modelrepo.cli.terminal.as_json import json_flag
 from modelrepo.generator.errors import OptionError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ Exit codes:
 @click.option("--analyzer", type=click.Choice(["auto", "path", "wheel", "container"]), default="auto",
               show_default=True, help="Where perf_analyzer comes from.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path), help="Default: bench_results/ and the time.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@json_flag("Print the results as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the results.")
 @click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
 def bench(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modelrepo.cli.terminal.as_json import json_flag
+
 if TYPE_CHECKING:
     from modelrepo.server.doctor.doctor import Check
 
@@ -21,7 +23,7 @@ Exit codes:
 
 
 @click.command(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--json", "as_json", is_flag=True, help="Print the checks as one JSON object.")
+@json_flag("Print the checks as one JSON object.")
 def doctor(as_json: bool) -> None:
     """Show what is installed, what each missing piece disables, and how to get it.
 

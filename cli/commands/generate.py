@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from modelrepo.cli.terminal.as_json import json_flag
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options import config_file, fields, resolve
 from modelrepo.generator.options.fields import FIELDS, MOST_USED, RUN, Field
@@ -89,7 +90,7 @@ def _help(field: Field) -> str:
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--config", type=click.Path(path_type=Path), help="File of options; default: ./modelrepo.toml.")
 @click.option("--strict", is_flag=True, help="Exit with 9 if a backend was deferred.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@json_flag("Print the report as one JSON object.", empty={"repository": None, "results": [], "seconds": {}})
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the report.")
 def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> None:
     """Convert source models for Triton, prove them against their source, and publish them.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modelrepo.cli.terminal.as_json import json_flag
 from modelrepo.cli.terminal.errors import client_errors
 from modelrepo.generator.errors import OptionError, nearest
 
@@ -42,7 +43,7 @@ Exit codes:
 @click.option("--repository", type=click.Path(path_type=Path),
               help="The model's repository, with its image preparation. Default: that of modelrepo.toml.")  # fmt: skip
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send a header, such as a token.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
+@json_flag("Print the answer as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only errors and the answer.")
 def infer(
     model: str,

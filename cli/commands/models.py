@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelrepo.cli.terminal.as_json import json_flag
 from modelrepo.generator.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Exit codes:
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("pattern", required=False)
 @click.option("--source", type=click.Choice(list(SOURCES)), help="List the models of this source only.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is found as one JSON object.")
+@json_flag("Print what is found as one JSON object.")
 def models(pattern: str | None, source: str | None, as_json: bool) -> None:
     """List what `generate --model` can be given.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from modelrepo.cli.terminal.as_json import json_flag
+
 if TYPE_CHECKING:
     from modelrepo.generator.plans.finish import PlanResult, PlansReport
     from modelrepo.generator.plans.status import Standing
@@ -43,7 +45,7 @@ WHERE = click.option(
     "--in", "--plan-builder", "where", type=click.Choice(["auto", "process", "container"]), default="auto",
     show_default=True, help="In this process, or in the image that serves; auto: what is here.",
 )  # fmt: skip
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+AS_JSON = json_flag("Print the outcome as one JSON object.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the outcome.")
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from modelrepo.cli.terminal.as_json import json_flag
+
 if TYPE_CHECKING:
     from modelrepo.server import Server
 
@@ -46,7 +48,7 @@ Exit codes:
 )
 @click.option("--target-release", metavar="YY.MM", help="Release of the container; default: the newest known.")
 @click.option("--cpu-overlay", is_flag=True, help="Serve models that ask for a GPU on the CPU; shows the changes.")
-@click.option("--json", "as_json", is_flag=True, help="Print addresses and models as one line of JSON.")
+@json_flag("Print addresses and models as one line of JSON.", indent=None)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def serve(
     repository: Path | None,

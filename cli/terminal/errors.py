@@ -1,15 +1,14 @@
 """How every command ends: one clear line on stderr, and the exit code of its class."""
 
-import json
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import click
 
+from modelrepo.cli.terminal.as_json import Invocation, JsonFlag
 from modelrepo.generator.errors import ModelRepoError, OptionError, ServerError
 from modelrepo.generator.system.interrupts import INTERRUPTS
 
@@ -22,19 +21,20 @@ def run(command: click.Command, name: str) -> int:
     for number in INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and its like mean it
             signal.signal(number, _interrupt)
+    invocation = Invocation(sys.argv[1:])
     try:
-        return int(command.main(prog_name=name, standalone_mode=False) or 0)
+        return int(command.main(invocation.arguments, name, standalone_mode=False, obj=invocation) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return USAGE
     except click.ClickException as error:
-        return _end(error.format_message(), error.exit_code, name)
+        return _end(error.format_message(), error.exit_code, invocation.flag_after(error))
     except ModelRepoError as error:
-        return _end(str(error), error.exit_code, name)
-    except SystemExit:  # click's, when whoever read our output has gone
+        return _end(str(error), error.exit_code, invocation.flag)
+    except SystemExit:  # click's, if the reader of our output has gone
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
-        return _end("interrupted", INTERRUPTED, name)
+        return _end("interrupted", INTERRUPTED, invocation.flag)
 
 
 @contextmanager
@@ -56,14 +56,10 @@ def tell(message: str) -> None:
     click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
 
 
-def _end(message: str, code: int, name: str) -> int:
+def _end(message: str, code: int, flag: JsonFlag | None) -> int:
     tell(message)
-    if "--json" in sys.argv:
-        error = {"message": message, "exit_code": code}
-        generates = "generate" in (name, *sys.argv[1:2])
-        empty: dict[str, Any] = {"repository": None, "results": [], "seconds": {}} if generates else {}
-        indent = None if "serve" in sys.argv[1:2] else 2  # a line, as serve prints where it succeeds
-        click.echo(json.dumps({**empty, "error": error}, indent=indent))
+    if flag:
+        click.echo(flag.error(message, code))
     return code
 
 
