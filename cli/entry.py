@@ -24,7 +24,7 @@ def _start(module: str, name: str) -> None:
         errors = import_module("modelrepo.cli.terminal.errors")
         code = errors.run(getattr(import_module(module), name), name)
         for stream in (sys.stdout, sys.stderr):
-            if stream:  # closed by whoever started us
+            if stream:  # the parent process may have closed it
                 stream.flush()
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted\n")

@@ -1,20 +1,20 @@
-"""`modelrepo`: one command for every verb, each in a file of its own that is imported when it is called."""
+"""`modelrepo`: a verb for each command; its module is imported when it is called."""
 
 import importlib
 from importlib import metadata
 
 import click
 
-# verb -> the module whose function of the same name is the command, and its line in the help page.
+# verb -> the module with a command of this name, and its line in the help page.
 COMMANDS = {
     "generate": ("modelrepo.cli.commands.generate", "Convert, verify and publish models."),
-    "models": ("modelrepo.cli.commands.models", "List what `generate --model` can be given."),
+    "models": ("modelrepo.cli.commands.models", "List the models that `generate --model` accepts."),
     "serve": ("modelrepo.cli.commands.serve", "Run a real Triton on a model repository."),
-    "infer": ("modelrepo.cli.commands.infer", "Ask a served model, or one of a repository."),
+    "infer": ("modelrepo.cli.commands.infer", "Ask a model that is served, or that is in a repository."),
     "plans": ("modelrepo.cli.commands.plans", "Finish TensorRT plans: status, build, verify."),
-    "bench": ("modelrepo.cli.commands.bench", "Measure, compare and load-test what is served."),
+    "bench": ("modelrepo.cli.commands.bench", "Measure, compare and load-test served models."),
     "compare": ("modelrepo.cli.commands.compare", "Compare precisions and backends of one model."),
-    "doctor": ("modelrepo.cli.commands.doctor", "Tell what is here, what is missing, and how to get it."),
+    "doctor": ("modelrepo.cli.commands.doctor", "Show what this machine has and lacks, and how to get it."),
 }
 
 

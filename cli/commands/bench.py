@@ -96,7 +96,7 @@ def bench(
     JSON, goes to --output. Throughput counts samples a second, latency is the time a client waits for a request.
     """
     from modelrepo.cli.terminal import bench_output
-    from modelrepo.cli.terminal.errors import client_errors, tell
+    from modelrepo.cli.terminal.errors import client_errors, show_error
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.generator.progress import Progress
 
@@ -117,7 +117,7 @@ def bench(
     error = failure(results, page is not None)
     bench_output.print_results(results, page, error, as_json=as_json)
     if error:
-        tell(str(error))
+        show_error(str(error))
     raise click.exceptions.Exit(error.exit_code if error else 0)
 
 

@@ -69,7 +69,7 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool, 
     other models the largest difference as a share of the answer's magnitude.
     """
     from modelrepo.cli.terminal import tables
-    from modelrepo.cli.terminal.errors import client_errors, tell
+    from modelrepo.cli.terminal.errors import client_errors, show_error
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.generator.progress import Progress
     from modelrepo.perf.failure import failure
@@ -89,7 +89,7 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool, 
         for line in _remarks(compared):
             click.echo(line)
     if error:
-        tell(str(error))
+        show_error(str(error))
     raise click.exceptions.Exit(error.exit_code if error else 0)
 
 

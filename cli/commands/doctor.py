@@ -29,7 +29,7 @@ def doctor(as_json: bool) -> None:
 
     Downloads, starts and changes nothing.
     """
-    from modelrepo.cli.terminal.errors import tell
+    from modelrepo.cli.terminal.errors import show_error
     from modelrepo.generator.errors import ServerError
     from modelrepo.server.doctor.doctor import judge
     from modelrepo.server.doctor.machine import look
@@ -38,7 +38,9 @@ def doctor(as_json: bool) -> None:
     print_json(checks) if as_json else print_table(checks)
     stopping = [check for check in checks if check.stops_server]
     if stopping:
-        tell(f"the local server can't run here: {'; '.join(f'{check.name}: {check.found}' for check in stopping)}")
+        show_error(
+            f"the local server can't run here: {'; '.join(f'{check.name}: {check.found}' for check in stopping)}"
+        )
         raise click.exceptions.Exit(ServerError.exit_code)
 
 

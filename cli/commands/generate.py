@@ -30,7 +30,7 @@ Examples:
   generate --model resnet50 --precision int8 --keep-precise auto --max-accuracy-drop 2%
   generate --model resnet50 --prune 2:4 --backends tensorrt:fp16
   generate                     every model of modelrepo.toml
-  generate --dry-run --json    what would be done, for a program to read
+  generate --dry-run --json    what would be done, as JSON
 
 \b
 Exit codes:
@@ -42,7 +42,7 @@ Exit codes:
 
 
 class GroupedHelp(click.Command):
-    """A command whose help shows options by the group of their field, and those of the command itself last."""
+    """A command that shows its options in groups: those of ``FIELDS``, then its own."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group."""
@@ -87,16 +87,16 @@ def _help(field: Field) -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @field_flags
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--config", type=click.Path(path_type=Path), help="File of options; default: ./modelrepo.toml.")
 @click.option("--strict", is_flag=True, help="Exit with 9 if a backend was deferred.")
 @json_flag("Print the report as one JSON object.", empty={"repository": None, "results": [], "seconds": {}})
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the report.")
 def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> None:
-    """Convert source models for Triton, prove them against their source, and publish them.
+    """Convert source models for Triton, compare them with their source, and publish them.
 
-    Without --model, every model of modelrepo.toml is generated. Flags win over the file. A model whose content
-    would not change is left as it is, without being exported again.
+    Without --model, every model of modelrepo.toml is generated. Flags win over the file. A model is exported again
+    only if its content would change.
     """
     from modelrepo.cli.terminal import report
     from modelrepo.generator.pipeline.generate import generate as run
@@ -110,7 +110,7 @@ def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, qu
         report.print_json(outcome)
     else:
         report.print_table(outcome)
-    raise click.exceptions.Exit(report.tell_failures(outcome, strict))
+    raise click.exceptions.Exit(report.show_failures(outcome, strict))
 
 
 @contextmanager
@@ -135,6 +135,8 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], RunOp
     }
     models = given["model"] or tuple(file.models)
     if not models:
-        raise OptionError("no model named", "Name one with --model, or in a [models.NAME] table of modelrepo.toml")
+        raise OptionError(
+            "there is no model to generate", "Name one with --model, or in a [models.NAME] table of modelrepo.toml"
+        )
     resolved = [resolve.resolve(flags, file, model) for model in dict.fromkeys(models)]
     return [Job(name, each) for name, each in resolved], resolve.resolve_run(flags, file)

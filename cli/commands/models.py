@@ -1,4 +1,4 @@
-"""`modelrepo models`: what `generate --model` can be given."""
+"""`modelrepo models`: the models that `generate --model` accepts."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -24,19 +24,19 @@ Exit codes:
   0 done
   1 unexpected
   2 usage
-  3 nothing is called so, or the packages that list it are not installed
+  3 no model matches, or the packages that list it are not installed
 """
 
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("pattern", required=False)
 @click.option("--source", type=click.Choice(list(SOURCES)), help="List the models of this source only.")
-@json_flag("Print what is found as one JSON object.")
+@json_flag("Print the models as one JSON object.")
 def models(pattern: str | None, source: str | None, as_json: bool) -> None:
-    """List what `generate --model` can be given.
+    """List the models that `generate --model` accepts.
 
-    Without a PATTERN or a source this is a table of the sources. A PATTERN is a part of a name, or has the wildcards *,
-    ? and []. Names are listed by the packages that have the models, which must be installed.
+    Without a PATTERN or a source, print a table of the sources. A PATTERN is a part of a name, or has the wildcards *,
+    ? and []. The packages that have the models list their names, so they must be installed.
     """
     from modelrepo.generator.sources import catalogue
     from modelrepo.generator.system.extras import require

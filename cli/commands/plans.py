@@ -138,24 +138,24 @@ def _end(report: "PlansReport", as_json: bool, strict: bool) -> None:
         _print_results(report)
     else:
         click.echo("no TensorRT plans: generate prepares them with --backends tensorrt")
-    raise click.exceptions.Exit(_tell_failures(report, strict))
+    raise click.exceptions.Exit(_show_failures(report, strict))
 
 
-def _tell_failures(report: "PlansReport", strict: bool) -> int:
-    from modelrepo.cli.terminal.errors import INTERRUPTED, tell
+def _show_failures(report: "PlansReport", strict: bool) -> int:
+    from modelrepo.cli.terminal.errors import INTERRUPTED, show_error
     from modelrepo.generator.errors import DeferredError, ModelRepoError
 
     failures: list[ModelRepoError] = []
     for result in report.results:
         if result.failure:
             failures.append(result.failure)
-            tell(f"{result.name}: {result.failure}")
+            show_error(f"{result.name}: {result.failure}")
     deferred = [result.name for result in report.results if result.outcome == "deferred"]
     if strict and deferred and not failures:
         failures.append(DeferredError(f"{', '.join(deferred)} can't be built on this machine"))
-        tell(str(failures[0]))
+        show_error(str(failures[0]))
     if report.interrupted:
-        tell("interrupted: what is called published stands, nothing else was changed")
+        show_error("interrupted: what is called published stands, nothing else was changed")
         return INTERRUPTED
     return failures[0].exit_code if failures else 0
 

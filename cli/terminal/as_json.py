@@ -13,14 +13,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class JsonFlag(click.Option):
     """`--json`, and the shape of the object that an error becomes."""
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        help: str,
-        empty: Mapping[str, Any],
-        indent: int | None,  # noqa: A002 - click's name
-    ) -> None:
-        super().__init__(names, is_flag=True, is_eager=True, callback=_note, help=help)
+    def __init__(self, names: Sequence[str], *, empty: Mapping[str, Any], indent: int | None, **others: Any) -> None:
+        super().__init__(names, is_flag=True, is_eager=True, callback=_note, **others)
         self.empty = empty  # the keys of a result, without one
         self.indent = indent
 

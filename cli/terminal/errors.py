@@ -1,4 +1,4 @@
-"""How every command ends: one clear line on stderr, and the exit code of its class."""
+"""How every command ends: one clear line on stderr, and the exit code of the error's class."""
 
 import signal
 import sys
@@ -19,7 +19,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 def run(command: click.Command, name: str) -> int:
     """Run a command with the arguments of this process and return its exit code."""
     for number in INTERRUPTS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and its like mean it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it on purpose
             signal.signal(number, _interrupt)
     invocation = Invocation(sys.argv[1:])
     try:
@@ -50,14 +50,14 @@ def client_errors() -> Iterator[None]:
         raise ServerError(error.message, error.hint) from error
 
 
-def tell(message: str) -> None:
+def show_error(message: str) -> None:
     """Print an error as one line on stderr."""
     line = " ".join(message.split())
     click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
 
 
 def _end(message: str, code: int, flag: JsonFlag | None) -> int:
-    tell(message)
+    show_error(message)
     if flag:
         click.echo(flag.error(message, code))
     return code

@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a run: progress on stderr, results on stdout."""
+"""How a run of `generate` is reported: progress on stderr, results on stdout."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from modelrepo.cli.terminal.errors import INTERRUPTED, tell
+from modelrepo.cli.terminal.errors import INTERRUPTED, show_error
 from modelrepo.cli.terminal.tables import PIPE_WIDTH
 from modelrepo.generator.errors import DeferredError
 from modelrepo.generator.progress import Listener
@@ -28,16 +28,14 @@ STATUS_STYLES = {
     "skipped": "yellow",
     "failed": "red",
 }
-FINISHING = (
-    "These commands build, no more. On a host with the GPU, `modelrepo plans build` builds, compares and publishes."
-)
+FINISHING = "These commands only build. On a host with the GPU, `modelrepo plans build` builds, compares and publishes."
 
 
 class Follower(Listener):
     """Follows a run on stderr: a spinner while a step runs (on a terminal only), and a line with its time after it."""
 
     def __init__(self, quiet: bool, verbose: bool = False) -> None:
-        # The stream itself: frameworks that print about themselves are kept from sys.stderr while a step runs.
+        # The stream itself: during a step, frameworks can't print to sys.stderr.
         self.console = Console(file=sys.stderr, highlight=False)
         self.quiet, self.verbose = quiet, verbose
         self.status: Status | None = None
@@ -64,13 +62,13 @@ class Follower(Listener):
             self.status = None
 
     def advanced(self, title: str, done: int, total: int) -> None:
-        """Show how far a download is."""
+        """Show the progress of a download."""
         if self.status:
             of_total = f" of {total / 1e6:.0f}" if total else ""
             self.status.update(Text(f"{title} … {done / 1e6:.0f}{of_total} MB"))
 
     def noted(self, remark: str) -> None:
-        """Show where the step is."""
+        """Show the progress of the step."""
         if self.status:
             self.status.update(Text(f"{self.title} … {remark}"))
 
@@ -90,9 +88,9 @@ class Follower(Listener):
 
 
 def print_table(report: Report) -> None:
-    """Print a row per model and backend, and below the table what would not fit into it.
+    """Print a row for each model and backend, and below the table the parts that do not fit into it.
 
-    Where everything failed there is no table: the errors say all there is to say.
+    If everything failed, print nothing: the errors say it all.
     """
     if all(result.status == "failed" for result in report.results):
         return
@@ -115,7 +113,7 @@ def print_table(report: Report) -> None:
             console.print(f"\n[{number}] {step}", markup=False)
         if steps:
             console.print(f"\n{FINISHING}", markup=False)
-    # Not by rich itself, which answers a reader that has gone with an exit code of its own.
+    # Not by rich: if the reader of our output has gone, rich ends with a different exit code.
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
@@ -211,15 +209,15 @@ def _result_document(result: Result) -> dict[str, Any]:
     return document
 
 
-def tell_failures(report: Report, strict: bool) -> int:
+def show_failures(report: Report, strict: bool) -> int:
     """Print every error of a run once, and return the exit code of the first; an interrupt comes before all."""
     failures = list(dict.fromkeys(result.failure for result in report.results if result.failure))
     deferred = [result.name for result in report.results if result.status == "deferred"]
     if strict and deferred and not failures:
         failures = [DeferredError(f"{', '.join(deferred)} can't be finished on this machine")]
     for failure in failures:
-        tell(str(failure))
+        show_error(str(failure))
     if report.interrupted:
-        tell("interrupted: what the report calls published stands, nothing else was changed")
+        show_error("interrupted: models that the report calls published stay, nothing else was changed")
         return INTERRUPTED
     return failures[0].exit_code if failures else 0

@@ -3,7 +3,7 @@
 import click
 from rich.console import Console, RenderableType
 
-# Where no terminal says how wide it is: wide enough that nothing wraps.
+# The width if no terminal says one: wide enough that nothing wraps.
 PIPE_WIDTH = 240
 
 
@@ -17,5 +17,5 @@ def show(table: RenderableType) -> None:
     console = Console(highlight=False, width=width(Console()))
     with console.capture() as capture:
         console.print(table)
-    # Not by rich itself, which answers a reader that has gone with an exit code of its own.
+    # Not by rich: if the reader of our output has gone, rich ends with a different exit code.
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -1,4 +1,4 @@
-"""What the row of a backend says."""
+"""A row of the table of backends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Answers: TypeAlias = Callable[[Arrays], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Form:
-    """What a backend is made from: the exporters that write it have its ``name`` in their table."""
+    """A form of model that backends are made from; the table of exporters has its ``name``."""
 
     name: str
     title: str  # as messages call it
@@ -28,7 +28,7 @@ def _open_onnx(path: Path) -> Answers:
     return runtime.open_model(path, mapped=True)
 
 
-# One instance on whatever the host has; without a count Triton would start two on a CPU.
+# One instance on a CPU or a GPU; without a count Triton would start two on a CPU.
 ANY_HOST = Instances("KIND_AUTO", 1)
 ONNX = Form(artifacts.ONNX, "ONNX", _open_onnx)
 
@@ -45,10 +45,10 @@ class Backend:
     triton_name: str  # the ``backend`` of a config.pbtxt
     precisions: tuple[str, ...]  # those that it serves
     settings: Callable[[Serving], Settings]  # what its config.pbtxt says beyond what every config.pbtxt says
-    build: Callable[[Order], Artifact | Deferred]  # makes the files, or says why not here and which command does
+    build: Callable[[Order], Artifact | Deferred]  # makes the files, or returns the command that makes them
     instances: Instances = ANY_HOST  # the instance group if the user names none
     options: tuple[str, ...] = ()  # the fields of ``Options`` that have an effect on it, and not on every backend
     preferred_batch_sizes: Callable[[int], tuple[int, ...]] = none_preferred  # by max_batch_size, as default
     form: Form = ONNX  # what it is made from
     optional_inputs: bool = False  # whether a request may leave out inputs that have a value of their own
-    for_tensorrt: bool = False  # whether TensorRT's parser reads its graph, on a GPU that this machine need not have
+    for_tensorrt: bool = False  # whether TensorRT's parser reads its graph, on a GPU, maybe elsewhere

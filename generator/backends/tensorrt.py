@@ -1,4 +1,4 @@
-"""TensorRT plans: prepared here, and built in a process or in the container that will serve them, here or elsewhere.
+"""TensorRT plans: prepared here, then built in a process or in the serving container, here or elsewhere.
 
 A plan belongs to one TensorRT version and one GPU architecture. ``plan_spec`` says what decides it, ``machine`` what
 is here, ``ways`` how it is built, ``making`` is the story of one plan.
@@ -14,7 +14,7 @@ from modelrepo.generator.system.extras import version_of
 from modelrepo.generator.tensorrt import plan_spec, profiles, ways
 from modelrepo.generator.tensorrt.plan_spec import PRECISIONS, PlanSpec
 
-# Packages whose versions decide the graph that a plan is built from.
+# The packages that decide the graph that a plan is built from.
 TOOLS = ("modelrepo", "onnx", "onnxruntime")
 
 
@@ -32,7 +32,7 @@ def settings(serving: Serving) -> Settings:
 
 
 def spec_of(order: Order) -> PlanSpec:
-    """Return what decides the plan of an order; OptionError where its profiles do not fit the model."""
+    """Return the specification of a plan; OptionError if its profiles do not fit the model."""
     folder = order.export.path.parent
     derived = profiles.derive(
         order.export.signature, order.max_batch_size, order.preferred_batch_sizes, order.options.profiles

@@ -1,4 +1,4 @@
-"""config.pbtxt: decisions, then a template, then text, which is parsed back as Triton's protobuf before it is kept."""
+"""The decisions of a config.pbtxt; ``writer`` makes text of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from modelrepo.generator.specs.tensors import TensorSpec
 
 @dataclass(frozen=True)
 class ServedTensor:
-    """An input or output as Triton sees it: ``dims`` without the batch dimension where Triton batches.
+    """An input or output as Triton sees it: ``dims`` without the batch dimension if Triton batches.
 
     Empty ``dims``: a tensor of one value a sample. Triton has it as [ 1 ] and reshapes it for the model.
     """
@@ -27,7 +27,7 @@ class ServedTensor:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a configuration says of the model that it serves, whatever the backend."""
+    """The part of a configuration that does not depend on the backend."""
 
     parameters: Mapping[str, str]  # they go before the backend's own; "source" is the model's reference
     labels: tuple[str, ...] = ()  # the names of a classifier's classes, in order

@@ -14,7 +14,7 @@ from modelrepo.generator.triton import pbtxt
 
 @dataclass(frozen=True)
 class Config:
-    """The config.pbtxt of a model that is about to be published: certain but for the version's number."""
+    """The config.pbtxt of a model that will be published: all but the version's number is certain."""
 
     writer: "ConfigWriter"
     decisions: Decisions
@@ -26,12 +26,13 @@ class Config:
 
 
 class ConfigWriter:
-    """Renders configurations with the project's templates, or those of a folder that takes their place."""
+    """Renders configurations with our templates, or with those of a folder that replace them."""
 
     def __init__(self, templates: Path | None = None, patch: Path | None = None) -> None:
         if templates is not None and not (templates / CONFIG_TEMPLATE).is_file():
             raise OptionError(
-                f"{templates} holds no {CONFIG_TEMPLATE}", f"Copy {TEMPLATES / CONFIG_TEMPLATE} there and change it"
+                f"{templates} does not have {CONFIG_TEMPLATE}",
+                f"Copy {TEMPLATES / CONFIG_TEMPLATE} there and change it",
             )
         self._environment = environment([templates] if templates else [])
         self._environment.filters["pbtxt"] = pbtxt.quote
@@ -67,15 +68,15 @@ class ConfigWriter:
     def render(self, decisions: Decisions, version: int, standing: Collection[int] = ()) -> str:
         """Return the text of ``config.pbtxt`` for a version that joins those ``standing`` in the model's folder.
 
-        The text is proven to be a ModelConfig that agrees with what is published; OptionError where a template or a
-        patch says otherwise.
+        The text is proven to be a ModelConfig that agrees with what is published; OptionError if a template or a
+        patch contradicts it.
         """
         policy = decisions.version_policy
         if policy.kind == "specific" and not policy.versions:
             policy = VersionPolicy("specific", (version,))
         try:
             text = str(self._template.render({**vars(decisions), "version_policy": policy}))
-        except Exception as error:  # a template may raise whatever its expressions raise
+        except Exception as error:  # a template may raise any error
             raise OptionError(f"{self._path}: {error}") from error
         message = pbtxt.parse(text, str(self._path))
         if self._patch is not None and self._patch.ListFields():
@@ -101,17 +102,17 @@ def _parse_file(path: Path) -> Any:
 
 
 def _disagreement(config: Any, decisions: Decisions, versions: Collection[int]) -> str | None:
-    """Return what a configuration says against the published files, or against what was verified; None if nothing."""
+    """Return how a configuration contradicts the published files or the verified model; None if it does not."""
     for field, value in (("name", decisions.name), ("backend", decisions.backend), ("platform", "")):
         if getattr(config, field) != value:
-            return f"says {field}: {getattr(config, field)!r} where it must say {value!r}"
+            return f"says {field}: {getattr(config, field)!r} and must say {value!r}"
     if config.default_model_filename or config.cc_model_filenames:
-        return "names another model file than the one that is published"
+        return "names a different model file than the published one"
     if config.max_batch_size != decisions.max_batch_size and not 0 < config.max_batch_size < decisions.max_batch_size:
-        return f"says max_batch_size: {config.max_batch_size} where the model was made for {decisions.max_batch_size}"
+        return f"says max_batch_size: {config.max_batch_size} and the model was made for {decisions.max_batch_size}"
     absent = set(config.version_policy.specific.versions) - set(versions)
     if absent:
-        return f"lists version {min(absent)}, which is not there"
+        return f"lists version {min(absent)}, which does not exist"
     return (
         _tensor_disagreement("input", config.input, decisions.inputs)
         or _tensor_disagreement("output", config.output, decisions.outputs)
@@ -124,16 +125,17 @@ def _tensor_disagreement(kind: str, written: Any, planned: tuple[ServedTensor, .
 
     if sorted(tensor.name for tensor in written) != sorted(tensor.name for tensor in planned):
         names = ", ".join(tensor.name for tensor in planned)
-        return f"lists the {kind}s {', '.join(tensor.name for tensor in written) or 'none'} where the model has {names}"
+        return f"lists the {kind}s {', '.join(tensor.name for tensor in written) or 'none'} and the model has {names}"
     by_name = {tensor.name: tensor for tensor in planned}
     for tensor in written:
         wanted = by_name[tensor.name]
         dims = tuple(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
         data_type = model_config_pb2.DataType.Name(tensor.data_type)
         if (dims, data_type) != (wanted.dims, wanted.data_type):
-            return f"says {data_type}{list(dims)} of {tensor.name} where it is {wanted.data_type}{list(wanted.dims)}"
+            right = f"{wanted.data_type}{list(wanted.dims)}"
+            return f"says {data_type}{list(dims)} of {tensor.name}, and the model has {right}"
         if kind == "input" and tensor.optional != wanted.optional:
-            return f"says {tensor.name} is {_kind(tensor.optional)} where it is {_kind(wanted.optional)}"
+            return f"says {tensor.name} is {_kind(tensor.optional)}, and it is {_kind(wanted.optional)}"
         if kind == "output" and tensor.label_filename not in ("", wanted.labels):
             return f"names the label file {tensor.label_filename!r}, which is not published"
     return None
@@ -147,7 +149,7 @@ def _batch_disagreement(config: Any, decisions: Decisions) -> str | None:
     largest = config.max_batch_size
     wrong = [size for size in config.dynamic_batching.preferred_batch_size if not 0 < size <= largest]
     if wrong:
-        return f"prefers batches of {wrong[0]} where max_batch_size is {largest}"
+        return f"prefers batches of {wrong[0]}, and max_batch_size is {largest}"
     inputs = {tensor.name for tensor in decisions.inputs}
     required = {tensor.name for tensor in decisions.inputs if not tensor.optional}
     for warmup in config.model_warmup:

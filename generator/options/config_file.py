@@ -23,7 +23,7 @@ class ConfigFile:
 
 
 def load_config(path: Path | None) -> ConfigFile:
-    """Read ``path``, or ``modelrepo.toml`` of the current folder where there is one.
+    """Read ``path``, or ``modelrepo.toml`` of the current folder if it exists.
 
     Raises OptionError for a file that can't be read, a key that is not in ``FIELDS``, or a value of the wrong kind.
     """
@@ -73,5 +73,5 @@ def _read_keys(table: Mapping[str, Any], known: list[str], path: Path, where: st
 
 
 def _names_no_file(key: str, value: str) -> bool:
-    """Tell whether the value of a key that may be a path is a word instead."""
+    """Whether the value of a key that may be a path is a word instead."""
     return (key, value) == ("client_dir", "none") or (key == "calibration" and value.endswith(" random"))

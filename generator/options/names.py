@@ -13,7 +13,7 @@ def check_name(name: str) -> str:
     if not MODEL_NAME.fullmatch(name):
         raise OptionError(
             f"{name!r} can't be a model's name",
-            "Names start with a letter or digit and go on with letters, digits, '_', '.' and '-'",
+            "Start with a letter or digit, then use letters, digits, '_', '.' and '-'",
         )
     return name
 

@@ -53,7 +53,7 @@ def _defaults(*, run: bool) -> dict[str, Any]:
 
 
 def _default_name(options: Options) -> str:
-    """Return the name that the source gives a model, if Triton can take what becomes of it."""
+    """Return the name that the source gives a model; OptionError if Triton can't accept the published name."""
     name = sources.default_name(options.model)
     try:
         for choice in options.backends:
@@ -64,7 +64,7 @@ def _default_name(options: Options) -> str:
 
 
 def _naming_hint(model: str) -> str:
-    """Return how a model is given another name, where its own comes from a file's."""
+    """Return how to give a model a different name, if its own comes from the name of a file."""
     if sources.default_name(model) == model:
         return ""
     return ". Give it one in a [models.NAME] table of modelrepo.toml, or with --name-template"
@@ -79,7 +79,7 @@ def _check_together(options: Options) -> None:
         )
     if options.exporter == "torchscript" and not options.verify:
         raise OptionError(
-            "the torchscript exporter records one run of the model, so what it writes must be verified",
+            "the torchscript exporter records one run of the model, so its output must be verified",
             "Leave --no-verify or --exporter out",
         )
     for choice in options.backends:
@@ -93,12 +93,12 @@ def _check_together(options: Options) -> None:
         if choice.precision not in BACKENDS[choice.backend].precisions:
             others = [name for name, backend in BACKENDS.items() if choice.precision in backend.precisions]
             raise OptionError(
-                f"{choice.backend} can't be given {choice.precision}: it takes "
+                f"{choice.backend} can't serve {choice.precision}: it serves "
                 f"{', '.join(BACKENDS[choice.backend].precisions)}",
-                f"For {choice.precision} there is {', '.join(others)}",
+                f"Backends that serve {choice.precision}: {', '.join(others)}",
             )
         if not options.verify and ("auto" in options.keep_precise or options.max_accuracy_drop is not None):
-            raise OptionError("without verification nothing tells what a precision costs", "Leave --no-verify out")
+            raise OptionError("without verification the cost of a precision is unknown", "Leave --no-verify out")
     too_large = [size for size in options.preferred_batch_sizes if size > options.max_batch_size]
     if too_large:
         raise OptionError(

@@ -1,4 +1,4 @@
-"""The key that tells, before any framework is imported, whether a model would come out as it did last time."""
+"""The content key: whether a model would come out the same as last time, known before a framework is imported."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from modelrepo.generator.system.digests import digest_tree, sha256_of
 from modelrepo.generator.system.extras import version_of
 from modelrepo.generator.system.templates import CONFIG_TEMPLATE, TEMPLATES
 
-# Options that say where a model goes, or what may be done to get it, and not what it is.
+# Options that do not change the published files.
 NOT_CONTENT = (
     "backends",
     "name_template",
@@ -29,7 +29,7 @@ NOT_CONTENT = (
     "trust_source",
     "verify",
 )
-# Options that name files: their content counts, wherever they lie.
+# Options that name files: their content counts, not their path.
 FILES = ("weights", "config_patch", "templates", "samples", "calibration")
 SIMPLIFYING = ("onnxslim",)
 ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")
@@ -37,7 +37,7 @@ ALWAYS = ("modelrepo", "onnx", "onnxruntime", "numpy", "jinja2")
 
 @dataclass(frozen=True)
 class ContentKey:
-    """The digest, and what it was taken over: the options and the versions of the tools."""
+    """A digest, and the options and tool versions that it was made from."""
 
     digest: str
     options: dict[str, Any]
@@ -45,10 +45,10 @@ class ContentKey:
 
 
 def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
-    """Digest what decides a published model: source, weights, options, templates and tool versions.
+    """Digest everything that decides a published model: source, weights, options, templates and tool versions.
 
-    Files count by content, and options only where they matter. Raises SourceError for a model or weights that are no
-    file.
+    Files count by content, and options only if they have an effect. Raises SourceError if the model or its weights are
+    not a file.
     """
     source, model = sources.find(options.model)
     recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)

@@ -1,4 +1,4 @@
-"""What a staged model must pass before it is published, handed to the pipeline by whoever can check more."""
+"""A check that a staged model must pass before it is published; the caller hands it to the pipeline."""
 
 from typing import Protocol
 
@@ -13,7 +13,7 @@ class Gate(Protocol):
     """A check of staged models."""
 
     def expect(self, backend: Backend, options: Options) -> None:
-        """Note that a model is on its way: what takes time to get ready may be begun."""
+        """Prepare for a model that will be checked, such as by starting a server."""
 
     def check(self, staged: StagedModel, proven: Proven, options: Options) -> Live:
-        """Return what was found; VerificationError for a model that may not be published."""
+        """Return the findings; VerificationError if the model must not be published."""

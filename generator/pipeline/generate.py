@@ -30,10 +30,10 @@ from modelrepo.generator.verification.remembered import Remembered
 def generate(
     jobs: list[Job], options: RunOptions, progress: Progress, *, dry_run: bool = False, gate: Gate | None = None
 ) -> Report:
-    """Generate every job's models; one that fails is a row of the report and keeps no other from its turn.
+    """Generate every job's models; one that fails becomes a row of the report, and the others still run.
 
-    What is staged must pass the ``gate`` before it is published. An interrupt ends the run, and the report still says
-    what stands.
+    Staged models must pass the ``gate`` before they are published. An interrupt ends the run; the report then lists
+    what was done before.
     """
     _refuse_same_names(jobs)
     context = Context(Repository(options.repository), options, progress, gate, dry_run)
@@ -98,7 +98,7 @@ def _refuse_unreadable(job: Job) -> None:
 
 
 def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]:
-    """Make what is missing from the source on, and yield the row of each target as soon as it is certain."""
+    """Make the missing targets from the source, and yield the row of each as soon as it is certain."""
     repository, progress = context.repository, context.progress
     writer = ConfigWriter(job.options.templates, job.options.config_patch)
     if context.gate:
@@ -145,7 +145,7 @@ def _variants(job: Job, missing: list[Target], staging: Path, progress: Progress
 def _passed(
     prepared: StagedModel | PreparedPlan, proven: Proven, options: Options, context: Context
 ) -> StagedModel | PreparedPlan:
-    """Return a staged model with what the gate found; a plan that is built elsewhere is not here to be checked."""
+    """Return a staged model with the findings of the gate; a plan is checked where it is built."""
     if context.gate is None or isinstance(prepared, PreparedPlan):
         return prepared
     live = context.gate.check(prepared, proven, options)
@@ -172,7 +172,7 @@ def _with_client(row: Result, context: Context) -> Result:
 
 
 def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Context) -> Result | None:
-    """Publish a staged model, or keep what a plan is made of; None for a plan that is built here next."""
+    """Publish a staged model, or keep a prepared plan; None for a plan that is built here next."""
     repository = context.repository
     if isinstance(prepared, PreparedPlan):
         PlanStore(repository).defer(target.name, prepared.folder, prepared.entry)
@@ -184,7 +184,7 @@ def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Cont
 
 
 def _built(target: Target, context: Context) -> Result:
-    """Build a plan that was prepared, and publish it; one that fails stays pending, and keeps none from its turn."""
+    """Build a prepared plan and publish it; one that fails stays pending, and the others still run."""
     repository, wanted = context.repository, target.options.plan_builder
     try:
         published, reasons = finish.build_one(target.name, repository, context.progress, wanted=wanted)
@@ -204,16 +204,16 @@ def _refuse_same_names(jobs: list[Job]) -> None:
     if twice:
         raise OptionError(
             f"two models would be published as {twice!r}",
-            "Tell them apart: put {model}, {backend} and {precision} in --name-template",
+            "Put {model}, {backend} and {precision} in --name-template",
         )
 
 
 def _check_served_versions(target: Target, repository: Repository) -> None:
-    """Refuse to list a version that will not stand in the repository: Triton would serve none, or log an error."""
+    """Refuse a list with a version that will not exist: Triton would serve none, or log an error."""
     there, coming = repository.versions(target.name), repository.next_version(target.name)
     absent = set(target.options.version_policy.versions) - there - {coming}
     if absent:
         raise OptionError(
-            f"the version policy lists version {min(absent)} of {target.name}, which is not there",
-            f"There are {', '.join(map(str, sorted(there))) or 'none'}, and the next will be {coming}",
+            f"the version policy lists version {min(absent)} of {target.name}, which does not exist",
+            f"Existing versions: {', '.join(map(str, sorted(there))) or 'none'}; the next will be {coming}",
         )

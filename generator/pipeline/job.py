@@ -60,6 +60,6 @@ def targets_of(job: Job) -> list[Target]:
 
 
 def counted_again(job: Job, targets: list[Target]) -> list[Target]:
-    """Return targets with the keys that they have once the source was loaded: it may have downloaded what counts."""
+    """Return targets with their keys after the source was loaded: it may have downloaded files that count."""
     names = {target.name for target in targets}
     return [target for target in targets_of(job) if target.name in names]

@@ -50,7 +50,7 @@ def _verify(
 ) -> Verification:
     if not options.verify:
         return Verification(
-            notes=("not verified: nothing tells whether it answers as its source does, or may be asked in batches",)
+            notes=("not verified: it may answer differently from its source, and differently in batches",)
         )
     with progress.step("verify", "verifying against the source") as step:
         try:
@@ -75,7 +75,7 @@ def _verify(
 
 
 def _served_batch(options: Options, export: Export, verification: Verification) -> tuple[int, tuple[str, ...]]:
-    """Return the largest batch that Triton may form, and why it is 0 where the user asked for more."""
+    """Return the largest batch that Triton may form, and the reasons if it is 0 although the user asked for more."""
     if not options.max_batch_size:
         return 0, ()
     unbatched = export.signature.required.unbatched

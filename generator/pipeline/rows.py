@@ -1,4 +1,4 @@
-"""The rows of the report: what became of a model for a backend."""
+"""The rows of the report: the outcome of a model for a backend."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from modelrepo.generator.specs.report import Result
 
 
 def published(target: Target, outcome: Published, repository: Repository) -> Result:
-    """Return the row of a version that was published, or that stood already."""
+    """Return the row of a version that was published now or before."""
     manifest = outcome.manifest
     return _row(
         target,
@@ -27,7 +27,7 @@ def published(target: Target, outcome: Published, repository: Repository) -> Res
 
 
 def deferred(target: Target, plan: PendingPlan, repository: Repository, reason: str | None = None) -> Result:
-    """Return the row of a plan that is to be built elsewhere, for a ``reason`` of now or that of its entry."""
+    """Return the row of a plan to build elsewhere; the ``reason`` is that of its entry unless there is a newer one."""
     return _row(
         target,
         status="deferred",
@@ -46,12 +46,12 @@ def would_publish(target: Target, repository: Repository) -> Result:
 
 
 def failed(target: Target, failure: ModelRepoError) -> Result:
-    """Return the row of a model that could not be made."""
+    """Return the row of a model that failed."""
     return _row(target, status="failed", failure=failure, next_step=failure.hint or None)
 
 
 def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None) -> list[Result]:
-    """Return the rows of what a job did not come to: failed, or, without a failure, skipped by an interrupt."""
+    """Return the rows of a job's unfinished models: failed, or skipped by an interrupt if nothing failed."""
     done = {result.name for result in finished}
     return [
         Result(

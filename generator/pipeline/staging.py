@@ -1,4 +1,4 @@
-"""What is laid out in the staging folder: a model as Triton will serve it, or a plan to build elsewhere."""
+"""Laying out a model in the staging folder: as Triton will serve it, or as a plan to build elsewhere."""
 
 import shutil
 from dataclasses import dataclass
@@ -25,20 +25,17 @@ from modelrepo.generator.verification.proven import Proven
 
 @dataclass(frozen=True)
 class PreparedPlan:
-    """A target that is built once it is prepared: what it is built from, and its entry in ``plans.lock``.
+    """A target that is built after it was prepared."""
 
-    ``here`` says that this machine can build it.
-    """
-
-    folder: Path
-    entry: PendingPlan
-    here: bool
+    folder: Path  # what it is built from
+    entry: PendingPlan  # its entry in ``plans.lock``
+    here: bool  # whether this machine can build it
 
 
 def prepare(
     target: Target, proven: Proven, writer: ConfigWriter, folder: Path, context: Context
 ) -> StagedModel | PreparedPlan:
-    """Lay out what a backend serves, or what is needed to build it elsewhere, below ``folder``."""
+    """Lay out the files that a backend serves, or the files to build them from elsewhere, below ``folder``."""
     served = _as_served(target, proven)
     for note in served.notes[len(proven.notes) :]:
         context.progress.warn(f"{target.name}: {note}")
@@ -95,7 +92,7 @@ def _lay_out_plan(folder: Path, target: Target, proven: Proven, built: Deferred,
     (folder / CONFIG).write_text(config, "utf-8")
     _write_labels(folder, config, proven)
     _copy_companions(proven.source, folder / COMPANIONS)
-    reference.write_reference(  # also with --no-verify: that a plan is proven is a promise of its own
+    reference.write_reference(  # also with --no-verify: every plan is proven before it is published
         folder,
         proven.twin or folder / proven.export.path.name,
         proven.export.signature,
@@ -123,7 +120,7 @@ def _lay_out(artifact: Artifact, folder: Path) -> None:
 
 
 def _copy_companions(source: SourceModel, folder: Path) -> None:
-    """Copy the files that belong to a model: they are the user's, who may edit them, and links in a cache."""
+    """Copy the files that belong to a model: the user may edit the originals, or they are links in a cache."""
     for name, path in source.companions.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / name)

@@ -1,4 +1,4 @@
-"""What stands in a repository already, and needs no work: told without importing any framework."""
+"""What the repository already has and needs no work, found without importing a framework."""
 
 import glob
 
@@ -14,7 +14,7 @@ from modelrepo.generator.specs.report import Result
 
 
 def find(target: Target, context: Context) -> Result | None:
-    """Return the row of a target that is published and in force; None where work is needed."""
+    """Return the row of a target that is published and in force; None if work is needed."""
     repository = context.repository
     newest = repository.newest(target.name)
     if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, context.options):
@@ -32,7 +32,7 @@ def find(target: Target, context: Context) -> Result | None:
 
 
 def pending(target: Target, context: Context) -> PendingPlan | None:
-    """Return the entry of a target whose plan is prepared, and only to be built; None where work is needed before."""
+    """Return the entry of a target whose plan only has to be built; None if it is not prepared."""
     plan = PlanStore(context.repository).intact(target.name)
     if plan is None or not _is_wanted(plan.provenance, target, context.options):
         return None
@@ -40,7 +40,7 @@ def pending(target: Target, context: Context) -> PendingPlan | None:
 
 
 def reactivate(target: Target, context: Context) -> Result | None:
-    """Finish a publish that broke off before its last step, where that is all there is to do."""
+    """Finish a publish that was interrupted before its last step; None if that is not enough."""
     repository = context.repository
     newest = repository.newest(target.name)
     if newest is None or not _is_wanted(newest.provenance, target, context.options):
@@ -56,7 +56,7 @@ def _passed_live(provenance: Provenance) -> bool:
 
 
 def _is_wanted(provenance: Provenance, target: Target, run: RunOptions) -> bool:
-    """Tell whether what was made then is what would be made now, and proven if that is asked for."""
+    """Whether the published model is what these options would produce now, and is proven as they ask."""
     return (
         provenance.key == target.key.digest
         and (provenance.verification.passed is not None or not target.options.verify)
@@ -66,7 +66,7 @@ def _is_wanted(provenance: Provenance, target: Target, run: RunOptions) -> bool:
 
 
 def _has_wanted_weights(provenance: Provenance, options: Options) -> bool:
-    """Tell whether the weights are those asked for: random ones in their place stand while allowed and none arrived."""
+    """Whether the weights are the wanted ones, or allowed random ones because the wanted ones have not arrived."""
     weights = provenance.source.weights
     if not weights.untrained or options.weights == "random":
         return True

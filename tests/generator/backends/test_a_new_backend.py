@@ -133,7 +133,7 @@ def test_a_form_of_its_own_that_answers_wrongly_is_not_published(
 @pytest.mark.usefixtures("toys")
 def test_a_precision_that_it_does_not_serve_is_refused(generate: Generate) -> None:
     outcome = generate("--model", "numpy:linear", "--backends", "toy:int8")
-    assert_refused(outcome, 2, "toy can't be given int8")
+    assert_refused(outcome, 2, "toy can't serve int8")
 
 
 @pytest.mark.usefixtures("toys")

@@ -469,7 +469,8 @@ def test_a_precision_that_a_backend_does_not_take_is_refused_before_any_work(gen
     outcome = generate(*LINEAR, "--backends", "onnx:bf16")
     assert outcome.code == 2
     assert outcome.err == (
-        "error: onnx can't be given bf16: it takes fp32, fp16, int8, int8-dynamic. For bf16 there is onnx+tensorrt-ep, "
+        "error: onnx can't serve bf16: it serves fp32, fp16, int8, int8-dynamic. "
+        "Backends that serve bf16: onnx+tensorrt-ep, "
         "tensorrt\n"
     )
 

@@ -361,7 +361,7 @@ def test_an_interrupted_run_still_reports_what_stands(
     outcome = generate(*(word for model in models for word in ("--model", model)), "--json", "-q")
     assert outcome.code == 130
     assert [row["status"] for row in outcome.report["results"]] == ["published", "skipped", "skipped"]
-    assert "what the report calls published stands" in outcome.err
+    assert "models that the report calls published stay" in outcome.err
     assert [path.name for path in (workdir / "model_repository").iterdir()] == ["linear"]
 
 

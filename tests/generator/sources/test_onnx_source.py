@@ -255,7 +255,7 @@ def test_a_configuration_that_calls_a_required_input_optional_is_refused(generat
     Path("p.pbtxt").write_text('input { name: "x" optional: true }')
     outcome = generate("--model", "onnx:net.onnx", "--max-batch-size", "0", "--config-patch", "p.pbtxt")
     assert outcome.code == 2
-    assert "says x is optional where it is required" in outcome.err
+    assert "says x is optional, and it is required" in outcome.err
 
 
 # Quantized graphs, half precision, control flow: served as they are.
