@@ -247,5 +247,5 @@ def test_a_model_that_prints_leaves_the_report_alone(capfd: pytest.CaptureFixtur
 def test_an_output_whose_number_of_dimensions_depends_on_a_size_is_refused() -> None:
     import numpy as np
 
-    with pytest.raises(ConversionError, match="output 'y' has 2 dimensions where batch is 2, and 1 where it is 3"):
+    with pytest.raises(ConversionError, match="output 'y' has 2 dimensions if batch is 2, and 1 if it is 3"):
         observed_dims(lambda arrays: {"y": np.zeros((2, 2) if len(arrays["x"]) == 2 else 3)}, (X,))

@@ -197,4 +197,4 @@ def test_translations_that_are_none_are_refused(generate: Generate, workdir: Pat
     (workdir / "twisted.py").write_text(broken)
     outcome = generate("--model", "python:twisted:make", "--quiet")
     assert outcome.code == 3
-    assert "ONNX_TRANSLATIONS of twisted does not say what operators are in ONNX" in outcome.err
+    assert "ONNX_TRANSLATIONS of twisted does not map operators to functions" in outcome.err

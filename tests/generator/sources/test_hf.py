@@ -366,7 +366,7 @@ def test_an_answer_without_weights_of_its_own_is_left_out(saved: Callable[..., P
     tasks.TASKS["fill-mask"].builder(config).from_config(config).save_pretrained("masked")
     source = loaded("./masked", task="feature-extraction")
     assert source.output_names == ("last_hidden_state",)
-    assert source.notes == ("pooler_output is left out: its weights have none for it",)
+    assert source.notes == ("pooler_output is left out: its layer has no weights",)
 
 
 def test_weights_that_are_not_used_are_told(saved: Callable[..., Path], workdir: Path) -> None:
@@ -573,7 +573,9 @@ def test_a_name_that_stands_for_nothing_is_told(
 def test_a_model_that_is_not_cached_is_told_offline(generate: Generate, workdir: Path) -> None:
     outcome = generate("--model", "hf:acme/words", "--quiet")
     assert (outcome.code, outcome.err.count("\n")) == (3, 1)
-    assert outcome.err.startswith(f"error: acme/words is not whole in the hub's cache {workdir / 'hub'}, and can't be")
+    assert outcome.err.startswith(
+        f"error: acme/words is not complete in the hub's cache {workdir / 'hub'}, and can't be"
+    )
     assert "offline mode is enabled" in outcome.err
 
 
@@ -755,7 +757,7 @@ def test_a_model_is_downloaded_once_and_without_what_is_not_needed(saved: Callab
 def test_a_hub_that_can_not_be_reached_is_told_with_where_was_looked(workdir: Path) -> None:
     run = asked_of_the_hub("http://127.0.0.1:9", "acme/words", workdir)
     assert run.stdout.count("\n") == 1, run.stdout + run.stderr
-    assert f"acme/words is not whole in the hub's cache {workdir / 'hub'}" in run.stdout
+    assert f"acme/words is not complete in the hub's cache {workdir / 'hub'}" in run.stdout
     assert "hf:./FOLDER" in run.stdout
 
 

@@ -157,7 +157,7 @@ def test_optional_inputs_are_left_out_where_triton_batches_and_that_is_told(gene
     found = verification_of(generate, "net")
     assert found["max_batch_size"] == 16
     assert found["notes"] == [
-        "optional inputs (w, scale) are left out, since Triton has none where it batches: --max-batch-size 0 publishes "
+        "optional inputs (w, scale) are left out, since Triton has none with batching: --max-batch-size 0 publishes "
         "them"
     ]
     assert [tensor.name for tensor in config_of("net").input] == ["x"]
@@ -246,7 +246,7 @@ def test_weights_that_an_exporter_lists_as_inputs_are_none(generate: Generate, w
         initializers=[onnx.numpy_helper.from_array(np.ones(4, "float32"), name) for name in names],
     )
     found = verification_of(generate, "net", "--max-batch-size", "0")
-    assert found["notes"] == ["20 initializers are listed as inputs, and taken for weights: w0, w1, w2, …"]
+    assert found["notes"] == ["20 initializers are listed as inputs, and treated as weights: w0, w1, w2, …"]
     assert [tensor.name for tensor in config_of("net").input] == ["x"]
 
 
@@ -399,7 +399,7 @@ def test_an_output_without_a_declared_shape_is_told(generate: Generate, workdir:
     Path("s").mkdir()
     np.savez("s/a.npz", x=np.zeros(4, "float32"), shape=np.array([2, 2]))
     found = verification_of(generate, "net", "--samples", "s")
-    assert "output 'y' declares no shape: its configuration says [ 1 ], as Triton wants it" in found["notes"]
+    assert "output 'y' declares no shape: its configuration says [ 1 ], as Triton requires" in found["notes"]
     assert list(config_of("net").output[0].dims) == [1]
 
 
@@ -685,7 +685,7 @@ def test_a_file_that_declares_an_input_larger_than_the_memory_is_refused(generat
     [
         ("n" * 300 + ".onnx", "File name too long"),
         ("~nobody-here/net.onnx", "there is no file ~nobody-here/net.onnx"),
-        ("link.onnx", "link.onnx is a link to nowhere, which is not there"),
+        ("link.onnx", "link.onnx is a link to nowhere, which does not exist"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_told(

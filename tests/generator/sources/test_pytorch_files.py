@@ -112,7 +112,7 @@ def test_constants_that_a_program_was_exported_with_stay(generate: Generate, wor
     program(Scaled(), ones(2, 4), 3.0, None, shapes=({0: Dim.DYNAMIC}, None, None))
     result = done(generate("--model", "torch:net.pt2", "--json"))
     assert shapes_of("net") == {"x": [4], "y": [4]}
-    assert result["notes"][0] == "its answer 'five' is left out: a int, and no tensor"
+    assert result["notes"][0] == "its output 'five' is left out: a int, not a tensor"
 
 
 def test_a_program_without_dynamic_shapes_has_those_it_has(generate: Generate, workdir: Path) -> None:

@@ -397,7 +397,7 @@ def test_a_class_that_is_not_here_is_named(generate: Generate, workdir: Path, mo
     del sys.modules["own_steps"]
     outcome = generate("--model", "sklearn:own.joblib", "--trust-source", "-q")
     assert outcome.code == 3
-    assert "own.joblib needs the module own_steps, which is not here. Run generate where" in outcome.err
+    assert "own.joblib needs the module own_steps, which is not installed. Run generate where" in outcome.err
 
 
 def test_the_extra_that_is_not_installed_is_named(

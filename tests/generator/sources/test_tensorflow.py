@@ -496,7 +496,7 @@ def test_what_cannot_be_used_gets_one_line(
     ("name", "told"),
     [
         *(("zero-point", "is damaged: .* crashes on it with SIGSEGV"), ("scale", "is damaged: .* with SIGSEGV")),
-        *(("place", "can't be opened: "), ("shape", "can't be opened: "), ("cut-in-tables", "is truncated")),
+        *(("place", "can't open "), ("shape", "can't open "), ("cut-in-tables", "is truncated")),
     ],
 )
 def test_a_damaged_file_is_refused_and_ends_no_process(generate: Generate, models: Path, name: str, told: str) -> None:
