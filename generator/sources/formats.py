@@ -226,7 +226,8 @@ def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
     leads_out = inside.is_absolute() or ".." in inside.parts or PureWindowsPath(name).drive
     if leads_out or stat.S_ISLNK(member.external_attr >> 16):
         raise SourceError(
-            f"{path} holds {name!r}, a path outside of it", "No framework writes such a file: don't use it"
+            f"{path} holds {name!r}, which leads outside of the archive",
+            "No framework writes such a file: don't use it",
         )
 
 
