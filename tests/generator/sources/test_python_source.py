@@ -134,7 +134,7 @@ def test_a_keras_model_and_a_tf_function_are_exported_by_tensorflow(generate: Ge
 
 
 def test_code_of_both_frameworks_is_exported(workdir: Path) -> None:
-    """TensorFlow and torch's compiler each bring LLVM: the process aborts unless they are imported in the right order."""
+    """TensorFlow and torch's compiler both bring LLVM: the process aborts unless imported in the right order."""
     code("""
         import tensorflow
         import torch
