@@ -355,7 +355,7 @@ def _protobuf_kind(file: BinaryIO, size: int) -> str:
 
 
 def _fields(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the number and wire type of each field of a protobuf message, without reading its values."""
+    """Yield the number and wire type of each field of a protobuf message, skipping values with a length."""
 
     def varint() -> int:
         value = shift = 0

@@ -34,7 +34,7 @@ class OnnxFile:
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless ``name`` is the path of an ONNX file whose external data is there."""
+    """Raise SourceError unless ``name`` is the path of an ONNX file whose external data exists."""
     read(name)
 
 

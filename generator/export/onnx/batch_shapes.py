@@ -122,7 +122,7 @@ class Graph:
         return True
 
     def _sizes_of(self, node: Any) -> Pair | None:
-        """Return the outputs of a Shape, if all dimensions of its input are known."""
+        """Return the outputs of a Shape, if all dimensions of the inputs but the batch are fixed."""
         import numpy as np
 
         known = (self.before.get(node.input[0]), self.after.get(node.input[0]))

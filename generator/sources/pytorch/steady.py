@@ -20,7 +20,7 @@ def steady(source: SourceModel) -> SourceModel:
     It raises Unsteady: such outputs can't be compared, since any conversion may change them. Outputs are kept, since
     exporting and verification ask the same inputs several times, and each takes three runs here.
     """
-    from modelrepo.generator.verification.remembered import Remembered  # brings numpy, which no help page needs
+    from modelrepo.generator.verification.remembered import Remembered  # imports numpy, which no help page needs
 
     def ask(arrays: Arrays) -> dict[str, Any]:
         answer = source.run(arrays)
