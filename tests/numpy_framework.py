@@ -1,7 +1,7 @@
-"""A framework of a few lines: models written in numpy, and as ONNX by hand. Both a source and an exporter.
+"""A framework of a few lines, both a source and an exporter: models written in numpy, and as ONNX by hand.
 
-It lets a test publish a real ONNX model in milliseconds, and lets it say what torchvision's models never do: mix the
-samples of a batch, answer NaN, be exported wrong.
+It lets a test publish a real ONNX model in milliseconds, and has models that torchvision lacks: they mix the samples of
+a batch, return NaN, or are exported wrong.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ OPSET, IR_VERSION = 20, 10
 
 @dataclass(frozen=True)
 class Model:
-    """What numpy computes, the same as ONNX nodes over the initializer W, and the output's shape."""
+    """A numpy computation, the same as ONNX nodes with the initializer W, and the shape of its output."""
 
     compute: Callable[[Array, Array], Array]
     nodes: tuple[onnx.NodeProto, ...]

@@ -1,4 +1,4 @@
-"""What exporters share: an ONNX model on disk is checked, and described with what its source says of its inputs."""
+"""Shared parts of the exporters to ONNX: the check and the description of a written model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -25,9 +25,9 @@ def describe(
     options: Options,
     notes: tuple[str, ...] = (),
 ) -> Export:
-    """Check the ONNX model at ``path`` and return what it is, its inputs with the domains and sizes of ``inputs``.
+    """Check the ONNX model at ``path`` and describe it, its inputs with the domains and sizes of ``inputs``.
 
-    Raises ConversionError for one that is newer than the target release reads, or that ONNX Runtime does not open.
+    Raises ConversionError for a model that is too new for the target release, or that ONNX Runtime does not open.
     """
     opset, ir_version, signature = _declared(path, inputs)
     release = release_named(options.target_release)
@@ -36,7 +36,7 @@ def describe(
             f"it wrote opset {opset} and IR {ir_version} where at most opset {release.max_opset} and IR "
             f"{release.max_ir} are wanted, for Triton {release.container}"
         )
-    session = _open(path)  # also checks each node, as onnx's own checker does
+    session = _open(path)  # checks each node as well, as onnx's own checker does
     outputs = tuple(map(_as_inferred, signature.outputs, session.get_outputs()))
     signature = replace(signature, outputs=outputs)
     answers = all(map(_surely_answers_zeros, signature.inputs)) or answers_zeros(session, signature.inputs)
@@ -47,8 +47,8 @@ def describe(
 def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim, ...]]:
     """Return the shape of each output of a run: an axis that follows a symbolic dimension of the inputs has its name.
 
-    One that changes otherwise is named for its output. Of what depends on the values of the inputs nothing is seen.
-    Raises ConversionError where the number of axes depends on a size.
+    An axis that changes in another way is named for its output. Sizes that depend on the values of the inputs are not
+    seen. Raises ConversionError if the number of axes depends on a size.
     """
     sizes = example_sizes(inputs)
     shapes = _shapes(run, inputs, sizes)
@@ -58,8 +58,8 @@ def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim
         for name, shape in _shapes(run, inputs, {**sizes, dim: other}).items():
             if len(shape) != len(shapes[name]):
                 raise ConversionError(
-                    f"output {name!r} has {len(shapes[name])} dimensions where {dim} is {size}, and {len(shape)} where "
-                    f"it is {other}: a served output has always as many",
+                    f"output {name!r} has {len(shapes[name])} dimensions if {dim} is {size}, and {len(shape)} if it is "
+                    f"{other}: a served output always has the same number",
                     "Fix that size with --input-shape, or let the model keep its dimensions",
                 )
             for axis, (before, after) in enumerate(zip(shapes[name], shape, strict=True)):
@@ -69,7 +69,7 @@ def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim
 
 
 def source_dims(source: SourceModel, remedy: str) -> dict[str, tuple[Dim, ...]]:
-    """Return ``observed_dims`` of a source; SourceError, with ``remedy`` as the hint, where it fails on such inputs."""
+    """Return ``observed_dims`` of a source; SourceError, with ``remedy`` as the hint, if it fails on such inputs."""
     try:
         return observed_dims(source.run, source.inputs)
     except InputRefused as error:
@@ -77,15 +77,15 @@ def source_dims(source: SourceModel, remedy: str) -> dict[str, tuple[Dim, ...]]:
 
 
 def source_fails(source: SourceModel, error: InputRefused, remedy: str = "") -> SourceError:
-    """Return the error that it is the source, and no exporter, that fails on an example of its inputs."""
-    told = error.message.removeprefix("the source model ")
-    return SourceError(f"{source.reference} itself {told}", remedy)
+    """Return the error that the source, not an exporter, fails on an example of its inputs."""
+    failure = error.message.removeprefix("the source model ")
+    return SourceError(f"{source.reference} itself {failure}", remedy)
 
 
 def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
-    """Tell whether a model answers what Triton's warm-up asks it: zeros, with the first size of each dimension.
+    """Whether a model runs on the inputs of Triton's warm-up: zeros, with the first size of each dimension.
 
-    Optional inputs are not given.
+    Optional inputs are left out.
     """
     import numpy as np
 
@@ -96,7 +96,7 @@ def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
             shape = spec.sized(sizes)
             zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
         session.run(None, zeros)
-    except Exception:  # whatever the reason is, Triton would meet it too
+    except Exception:  # Triton would fail for the same reason
         return False
     return True
 
@@ -108,22 +108,22 @@ def _declared(path: Path, inputs: Sequence[TensorSpec]) -> tuple[int, int, Signa
 
 
 def _as_inferred(spec: TensorSpec, output: Any) -> TensorSpec:
-    """Return an output with the sizes that ONNX Runtime knows better: Triton compares the configuration with those."""
-    if len(output.shape) != len(spec.shape):  # it knows nothing of it
+    """Return an output with the sizes that ONNX Runtime inferred: Triton compares the configuration with those."""
+    if len(output.shape) != len(spec.shape):  # it inferred no shape
         return spec
     shape = (size if isinstance(size, int) else dim for dim, size in zip(spec.shape, output.shape, strict=True))
     return replace(spec, shape=tuple(shape))
 
 
 def _surely_answers_zeros(spec: TensorSpec) -> bool:
-    """Tell whether an input is an image or the like: floats with nothing but the batch of any size."""
+    """Whether an input is like an image: floats with no dynamic dimension but the batch."""
     return spec.dtype == "float32" and not any(isinstance(dim, str) for dim in spec.shape[1:])
 
 
 def _open(path: Path) -> Any:
     try:
         return runtime.open_session(path, optimized=False, mapped=True)
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+    except Exception as error:  # ONNX Runtime's errors have no common class
         raise ConversionError(f"ONNX Runtime can't open the exported model: {runtime.reason(error)}") from error
 
 
@@ -131,6 +131,6 @@ def _shapes(run: Run, inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) ->
     arrays: Arrays = {spec.name: example(spec, sizes) for spec in inputs}
     try:
         answers = run(arrays)
-    except Unsteady as error:  # the shapes are all that is wanted
+    except Unsteady as error:  # only the shapes matter here
         answers = error.answer
     return {name: answer.shape for name, answer in answers.items()}

@@ -13,11 +13,11 @@ from modelrepo.generator.specs.tensors import Array
 # A tensor of numbers with fewer elements is a setting, such as an epsilon or the scales of a Resize, not a weight.
 WEIGHT_ELEMENTS = 8
 DEFAULT_DOMAINS = ("", "ai.onnx")
-# The graph itself stays far below this; the rest of the 2 GiB of a protobuf message is for weights.
+# The graph itself takes far less than this; the rest of the 2 GiB of a protobuf message is for weights.
 ROOM_FOR_GRAPH = 64 << 20
-# Before this IR, an initializer had to be an input, too.
+# Before this IR, an initializer had to be an input as well.
 FIRST_IR_WITH_CONSTANTS = 4
-# Tensors of at least so many bytes go to the file of external data, where there is one.
+# Tensors of at least this many bytes go to the file of external data, if there is one.
 EXTERNAL_BYTES = 1 << 10
 
 

@@ -52,7 +52,7 @@ def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool 
     """Open an ONNX file in ONNX Runtime; ConversionError with its reason and the name ``origin`` if it fails."""
     try:
         return open_session(path, optimized=optimized, mapped=mapped)
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+    except Exception as error:  # ONNX Runtime's errors have no common class
         raise ConversionError(f"ONNX Runtime can't open {origin}: {reason(error)}") from error
 
 
@@ -64,7 +64,7 @@ def open_model(path: Path, *, mapped: bool = False) -> Callable[[Arrays], dict[s
     """
     try:
         session = open_session(path, mapped=mapped)
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+    except Exception as error:  # ONNX Runtime's errors have no common class
         raise VerificationError(f"ONNX Runtime can't open the converted model: {error}") from error
     names = [output.name for output in session.get_outputs()]
 
@@ -94,7 +94,7 @@ class Runner:
         names = [output.name for output in session.get_outputs()]
         try:
             return dict(zip(names, session.run(names, dict(arrays)), strict=True))
-        except Exception as error:  # ONNX Runtime's errors share no class but Exception
+        except Exception as error:  # ONNX Runtime's errors have no common class
             raise refused(arrays, reason(error)) from error
 
 

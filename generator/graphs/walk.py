@@ -1,4 +1,4 @@
-"""Reading an ONNX model: its graphs, what its nodes read, its inputs, and its batch dimension."""
+"""The parts of an ONNX model: its graphs, the tensors that nodes read, its inputs, and its batch dimension."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where a model comes from: one module a scheme, and this one table. `--model SCHEME:NAME`, or a bare name."""
+"""The sources of models: one module for each scheme, and the table of them. `--model SCHEME:NAME`, or a bare name."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ DEFAULT_SCHEME = "torchvision"
 
 
 def find(reference: str) -> tuple[Source, str]:
-    """Return the source that a reference's scheme stands for, and the name within it."""
+    """Return the source of a reference's scheme, and the name within it; SourceError for an unknown scheme."""
     scheme, colon, name = reference.partition(":")
     if not colon:
         scheme, name = DEFAULT_SCHEME, reference
@@ -53,7 +53,7 @@ def default_name(reference: str) -> str:
 
 
 def seen_from(reference: str, folder: Path) -> str:
-    """Return a reference that is written in a file of ``folder``, with a path that leads there from here."""
+    """Return a reference written in a file of ``folder``; a path in it becomes relative to the current folder."""
     scheme, _, name = reference.partition(":")
     if not name or scheme not in SOURCES or not SOURCES[scheme].names_file(name):
         return reference

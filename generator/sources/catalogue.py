@@ -1,4 +1,4 @@
-"""What can be named: every source, what it needs, and the names that it knows."""
+"""The catalogue of sources: the extras that each needs, and the names that it knows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,39 +14,38 @@ WILDCARDS = "*?["
 
 @dataclass(frozen=True)
 class Entry:
-    """A source: how a model of it is written, and what is in it.
-
-    ``extras`` are those of pyproject.toml that it needs, any one of them, and ``missing`` the packages that keep all of
-    them from being there. ``names`` are those that it lists, without the scheme; none where it can't, or reads files.
-    """
+    """A source, as `modelrepo models` lists it."""
 
     scheme: str
     form: str
     summary: str
+    # The extras of pyproject.toml of which it needs one.
     extras: tuple[Extra, ...]
+    # The packages of the first extra that are not installed; none if any of the extras is complete.
     missing: tuple[str, ...]
+    # The names that it lists, without the scheme; none if packages are missing, or it reads files.
     names: tuple[str, ...]
 
     @property
     def install(self) -> str:
-        """The line that installs what is missing; empty where nothing is."""
+        """The command that installs the missing packages; empty if none are missing."""
         return f"pip install 'modelrepo[{self.extras[0].name}]'" if self.missing else ""
 
     def matching(self, pattern: str) -> tuple[str, ...]:
-        """Return the references that fit a pattern, as `generate --model` takes them."""
+        """Return the references that match a pattern, as `generate --model` takes them."""
         references = (f"{self.scheme}:{name}" for name in self.names)
         return tuple(each for each in references if fits(each, pattern))
 
 
 def fits(reference: str, pattern: str) -> bool:
-    """Tell whether a reference, or the name in it, fits a pattern, a part of it where that has no wildcard."""
+    """Whether a reference or the name in it matches a pattern; without a wildcard, a part of it is enough."""
     if not any(character in pattern for character in WILDCARDS):
         return pattern in reference
     return any(fnmatchcase(each, pattern) for each in (reference, reference.partition(":")[2]))
 
 
 def read(schemes: Iterable[str]) -> tuple[Entry, ...]:
-    """Return the sources of these schemes with the names that each lists; frameworks that do so are imported."""
+    """Return the sources of these schemes with the names that each lists; imports the frameworks that list them."""
     return tuple(_entry(scheme) for scheme in schemes)
 
 
@@ -56,11 +55,11 @@ def missing(extra: Extra) -> tuple[str, ...]:
 
 
 def unmatched(pattern: str, entries: Iterable[Entry]) -> SourceError:
-    """Return the error that nothing fits a pattern, with the names that are nearest."""
+    """Return the error that nothing matches a pattern, with the nearest names."""
     plain = pattern.rpartition(":")[2].strip(WILDCARDS + "]")
     names = {name for entry in entries for name in entry.names}
     hint = nearest(plain, names) if names else "Sources that read files list none: their form is in `modelrepo models`"
-    return SourceError(f"no model is called like {pattern!r}", hint)
+    return SourceError(f"no model matches {pattern!r}", hint)
 
 
 def _entry(scheme: str) -> Entry:

@@ -23,14 +23,14 @@ from modelrepo.generator.system.digests import sha256_of
 from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.system.quiet import quiet
 
-# What a dimension without bounds is tried with.
+# The sizes that a dimension without bounds is tried with.
 SIZES = (1, 2, 3)
-# torch.export calls 2 the smallest size of a dimension that it has no other bound for.
+# The smallest size that torch.export gives a dimension without another bound.
 UNBOUNDED = 2
 REMEDY = "Call model.eval() before torch.export.export, and export it again"
-# How a program names a device, other than the one that everything has.
+# A device in a program's JSON, other than those of every program.
 DEVICE = re.compile(r'"type":\s*"(?!cpu|meta)(\w+)",\s*"index"')
-# The class of what a program was exported with that is no tensor, in torch.export.graph_signature.
+# The class of an argument that is not a tensor, in torch.export.graph_signature.
 CONSTANT = "ConstantArgument"
 OPAQUE = "opaque_obj"  # torch.export.pt2_archive.constants.OPAQUE_OBJ_FILENAME_PREFIX
 
@@ -50,10 +50,10 @@ def check(name: str, options: Options) -> None:
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
-    """Return the program as a source; its inputs and their dynamic shapes are those it was exported with.
+    """Return the program as a source, with the inputs and dynamic shapes it was exported with.
 
-    Raises SourceError for one that can't be read here, that was exported in training mode or for another device, and
-    for one that holds pickles of code, unless these are trusted.
+    Raises SourceError for a program that can't be read here, that was exported in training mode or for another device,
+    or that holds pickles of code, unless these are trusted.
     """
     check(name, options)
     need("torch", TORCH)
@@ -66,13 +66,13 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def refuse_exporter(options: Options) -> None:
-    """Raise OptionError where the options name the exporter that does not read programs."""
+    """Raise OptionError if the options name the exporter that does not read programs."""
     if options.exporter == "torchscript":
-        raise OptionError("the torchscript exporter does not read what torch.export wrote", "Leave --exporter out")
+        raise OptionError("the torchscript exporter does not read programs of torch.export", "Leave --exporter out")
 
 
 def source_of(reference: str, program: Any, weights: Weights, max_batch_size: int) -> SourceModel:
-    """Return a ``torch.export.ExportedProgram`` as a source; SourceError for one that could not be served."""
+    """Return a ``torch.export.ExportedProgram`` as a source; SourceError for one that can't be served."""
     training.refuse(reference, _calls(program), REMEDY)
     inputs, most = _inputs(reference, program)
     small = most is not None and most < max_batch_size
@@ -126,20 +126,20 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
     with zipfile.ZipFile(path) as archive:
         member = next((each for each in archive.namelist() if re.search(r"/models/[^/]*\.json$", each)), None)
         written = json.loads(archive.read(member)).get("torch_version", "") if member else ""
-    # What torch raises is of the older format, which it tries last, and only the log has the reason.
+    # torch tries the older format last, so its error is about that; only the log has the reason.
     return SourceError(
-        f"torch {torch.__version__} can't read {path}, which {f'torch {written}' if written else 'another one'} wrote",
+        f"torch {torch.__version__} can't read {path}: it was written by torch {written or 'of another version'}",
         "Export the model again with this version, or install that one",
     )
 
 
 def _user_inputs(program: Any) -> list[Any]:
-    """Return the InputSpecs of what a caller gives, in the order of the flattened arguments."""
+    """Return the InputSpecs of the caller's arguments, in the order in which they are flattened."""
     return [spec for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
 
 
 def _call(program: Any) -> pytorch.Call:
-    """Return how the program's tensors become its arguments, nested as they were, with its constants."""
+    """Return the function that nests tensors and the program's constants into its arguments."""
     arguments = [spec.arg for spec in _user_inputs(program)]
     structure = program.call_spec.in_spec
 
@@ -155,7 +155,7 @@ def _call(program: Any) -> pytorch.Call:
 
 
 def _inputs(reference: str, program: Any) -> tuple[tuple[TensorSpec, ...], int | None]:
-    """Return a program's inputs, and the largest batch that it takes, None for any."""
+    """Return a program's inputs, and the largest batch that it takes; None if any."""
     nodes = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     arguments = [spec.arg for spec in _user_inputs(program) if spec.arg.__class__.__name__ != CONSTANT]
     values: dict[str, Any] = {argument.name: nodes[argument.name] for argument in arguments}
@@ -175,24 +175,24 @@ def _inputs(reference: str, program: Any) -> tuple[tuple[TensorSpec, ...], int |
 def _check_input(reference: str, name: str, value: Any) -> None:
     if not hasattr(value, "shape"):
         raise SourceError(
-            f"{reference} takes {name!r} as a number, which is no tensor", "Export it with a tensor in its place"
+            f"{reference} takes {name!r} as a number, which is not a tensor", "Export it with a tensor in its place"
         )
     dtype = str(value.dtype).removeprefix("torch.")
     if dtype not in DTYPES:
         raise SourceError(
-            f"{reference} takes {name!r} as {dtype}, which can't be asked here",
+            f"{reference} takes {name!r} as {dtype}, which is not supported",
             "Take it as float32, and convert it inside the model",
         )
     for axis, dim in _symbolic(value.shape):
         if not dim.is_Symbol:
             raise SourceError(
-                f"{reference} takes {name!r} with a size of {dim} along axis {axis}, which no exporter takes",
-                "Export it with a dimension of its own there, or with a fixed size",
+                f"{reference} takes {name!r} with a size of {dim} along axis {axis}, which no exporter supports",
+                "Export it with a separate dimension there, or with a fixed size",
             )
 
 
 class _Dims:
-    """Names for the symbols of a program's shapes, and the sizes that they can have."""
+    """The symbols of a program's shapes: their names, and the sizes that they can have."""
 
     def __init__(self, bounds: Mapping[Any, Any], shapes: Sequence[Any]) -> None:
         self.bounds = bounds
@@ -202,11 +202,11 @@ class _Dims:
             self.names[leading.pop()] = BATCH
 
     def name(self, dim: Any, fallback: str) -> int | str:
-        """Return a size, or the name of a symbolic one: all that are equal have the same."""
+        """Return a size, or the name of a symbolic one: equal symbols have the same name."""
         return dim if isinstance(dim, int) else self.names.setdefault(str(dim), fallback)
 
     def sizes(self, shape: Any) -> dict[str, tuple[int, ...]]:
-        """Return the sizes of those dimensions that do not take any, named before."""
+        """Return the sizes of the dimensions that don't take every size, by the names that they have."""
         found = {}
         for _, dim in _symbolic(shape):
             low, high = self._bounds(dim)
@@ -216,7 +216,7 @@ class _Dims:
         return found
 
     def most(self, name: str) -> int | None:
-        """Return the largest size of a dimension, None for one that is not bounded or not there."""
+        """Return the largest size of a dimension; None if it has no bound or does not exist."""
         return next(
             (high for dim in self.bounds if self.names.get(str(dim)) == name for _, high in [self._bounds(dim)]), None
         )
@@ -228,7 +228,7 @@ class _Dims:
 
 
 def _symbolic(shape: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the axes of a shape that have no size, and their expressions of sympy."""
+    """Yield the symbolic axes of a shape, and their sympy expressions."""
     return ((axis, dim.node.expr) for axis, dim in enumerate(shape) if not isinstance(dim, int))
 
 

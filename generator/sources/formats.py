@@ -1,4 +1,4 @@
-"""What a file is, told by its content and not by its suffix, before any framework is asked to open it."""
+"""The format of a file, found from its content instead of its suffix, before any framework opens it."""
 
 import json
 import pickletools
@@ -12,7 +12,7 @@ from typing import IO, Any, BinaryIO
 
 from modelrepo.generator.errors import SourceError, nearest
 
-# The formats that a source reads: how each is called, and the flags that it is given with.
+# The formats that a source reads: the name of each, and the flags that it is passed with.
 READ = {
     "onnx": ("an ONNX file", "--model onnx:{path}"),
     "pt2": ("a torch.export program", "--model torch:{path}"),
@@ -28,22 +28,22 @@ WEIGHTS = {
     "state dict": "a file of PyTorch weights",
     "safetensors": "a safetensors file",
 }
-# What else users point at, and the next step.
+# Other things that users point at, with the next step for each.
 OTHERS = {
-    "hf": "It is a folder of Hugging Face's: --model hf:{path}",
+    "hf": "It is a Hugging Face folder: --model hf:{path}",
     "saved_model.pb": "It belongs to a SavedModel: --model savedmodel:{folder}",
     "torch module": "It is a pickled PyTorch model: --model python:MODULE:FACTORY, where FACTORY loads and returns it",
     "graph": "It is a frozen TensorFlow graph: save the model as a SavedModel instead",
-    "arrays": "It holds arrays and no model: --samples {path} verifies with them",
-    "plan": "It is a TensorRT engine: --backends tensorrt builds one from the model that it was made of",
-    "gguf": "It is a GGUF file, which only llama.cpp and its like read",
+    "arrays": "It holds arrays, not a model: --samples {path} verifies with them",
+    "plan": "It is a TensorRT engine: --backends tensorrt builds one from the original model",
+    "gguf": "It is a GGUF file, which llama.cpp and similar programs read",
     "archive": "It is an archive: unpack it, and name the model in it",
-    "page": "It is a web page, as a download leaves it that did not get the file",
+    "page": "It is a web page, perhaps left by a failed download",
     "pointer": "It is a Git LFS pointer: git lfs pull fetches the file itself",
     "text": "It is a text file",
-    "unknown": "What it is can't be told",
+    "unknown": "Its format is unknown",
 }
-# The first bytes of what has some; pickles begin with their protocol, compressed ones as their compression does.
+# The first bytes of formats that have some; pickles begin with their protocol, compressed ones with the compression's.
 MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "archive",  # a zip of nothing
@@ -68,7 +68,7 @@ MAGIC = {
     b"7z\xbc\xaf": "archive",
     b"version https://git-lfs": "pointer",
 }
-# Members that tell what a zip archive is, in the order of asking; "*" stands for the folder that torch names freely.
+# The members that identify a zip archive, checked in this order; "*" stands for the folder that torch names freely.
 MEMBERS = (
     ("keras", ("config.json", "metadata.json")),
     ("skops", ("schema.json",)),
@@ -77,20 +77,20 @@ MEMBERS = (
     ("torchscript", ("*/constants.pkl", "*/data.pkl")),
     ("torch pickle", ("*/data.pkl",)),
 )
-# Field numbers and wire types of protobuf messages: 0 is a number, 2 something with a length.
+# Field numbers and wire types of protobuf messages: 0 is a number, 2 a value with a length.
 ONNX_MODEL = {*((field, 0) for field in (1, 5)), *((field, 2) for field in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
 ONNX_GRAPH = (7, 2)
 SAVED_MODEL = {(1, 0), (2, 2)}
 GRAPH_DEF = {(1, 2), (2, 2), (3, 0), (4, 2), (5, 2)}
-# Classes that a pickle of nothing but tensors begins with.
+# The modules of the classes that a pickle of tensors alone begins with.
 TENSOR_MODULES = ("collections ", "torch._utils ", "torch._tensor ", "torch.storage ", "torch ")
 
 
 def expect(path: Path, *wanted: str) -> str:
     """Return the format of ``path`` if it is one of those wanted: names of ``READ`` and ``WEIGHTS``.
 
-    Raises SourceError for what is missing, empty, truncated or unreadable, for an archive whose members lead out of it,
-    and for another format; the hint then names the scheme that reads it. Costs a few reads, also of a large file.
+    Raises SourceError for a file that is missing, empty, truncated or unreadable, for an archive with members outside
+    of it, and for another format; the hint then names the scheme that reads it. Reads little, even of a large file.
     """
     kind = kind_of(path)
     if kind in wanted:
@@ -102,7 +102,7 @@ def expect(path: Path, *wanted: str) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """Return what is at ``path``: a name of ``READ``, ``WEIGHTS`` or ``OTHERS``, or "folder"; SourceError as above."""
+    """Return the format of ``path``: a name of READ, WEIGHTS or OTHERS, or "folder"; SourceError as ``expect`` does."""
     try:
         if path.is_dir():
             return _folder_kind(path)
@@ -114,7 +114,7 @@ def kind_of(path: Path) -> str:
             return _file_kind(file, size, path)
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise SourceError(f"{path} is a link to {path.readlink()}, which is not there") from error
+            raise SourceError(f"{path} is a link to {path.readlink()}, which does not exist") from error
         raise SourceError(f"there is no file {path}", _neighbours(path)) from error
     except OSError as error:
         raise SourceError(f"can't read {path}: {error.strerror}") from error
@@ -123,10 +123,10 @@ def kind_of(path: Path) -> str:
 
 
 def refuse_pipe(path: Path) -> None:
-    """Raise SourceError for a pipe, a socket or a device: opening one may wait for ever. OSError where nothing is."""
+    """Raise SourceError for a pipe, a socket or a device: opening one may wait forever. OSError if nothing exists."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise SourceError(f"{path} is no file", "Save it as one: it is read more than once")
+        raise SourceError(f"{path} is not a file", "Save it as one: it is read more than once")
 
 
 class _Truncated(Exception):
@@ -134,35 +134,35 @@ class _Truncated(Exception):
 
 
 def _is(kind: str, path: Path) -> str:
-    """Return what a file is, and how it is given."""
+    """Return the hint with the format of a file, and the flags that it is passed with."""
     if kind in READ:
         name, flags = READ[kind]
         return f"It is {name}: {flags.format(path=path)}"
     if kind in WEIGHTS:
-        return f"It holds weights and no model: --model python:MODULE:FACTORY --weights {path}"
+        return f"It holds weights, not a model: --model python:MODULE:FACTORY --weights {path}"
     if kind == "folder":
         return "It is a folder without a saved_model.pb"
     return OTHERS[kind].format(path=path, folder=path.parent)
 
 
 def _within(folder: Path, wanted: tuple[str, ...]) -> str:
-    """Return how a file of a folder is named, if one has what is wanted."""
+    """Return the hint that names a file of a folder in a wanted format, if there is one."""
     for path in sorted(each for each in folder.iterdir() if each.is_file()):
         try:
             if kind_of(path) in wanted:
                 return f"Name the file in it, such as {path}"
         except SourceError:
-            continue  # one that can't be used is no advice
+            continue  # an unusable file is not a suggestion
     return "Name a file"
 
 
 def _neighbours(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
-        return f"There is no folder {folder} either, seen from here"
+        return f"There is no folder {folder} either"
     names = [each.name for each in folder.iterdir() if not each.name.startswith(".")]
     offered = nearest(path.name, names) if names else ""
-    return offered if offered.startswith("Did you mean") else "Paths are seen from the current folder"
+    return offered if offered.startswith("Did you mean") else "Paths are relative to the current folder"
 
 
 def _folder_kind(path: Path) -> str:
@@ -178,7 +178,7 @@ def _file_kind(file: BinaryIO, size: int, path: Path) -> str:
         return _zip_kind(path)
     if magic == "torch pickle":
         file.seek(0)
-        return _pickled(file, 4)  # a magic number, a version and the system come first
+        return _pickled(file, 4)  # a magic number, a version and the system's facts come first
     if magic == "pickle":
         file.seek(-1, 2)
         if file.read() != b".":  # the opcode that every pickle ends with
@@ -204,7 +204,7 @@ def _zip_kind(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if min((each.header_offset for each in members), default=0):
-                raise _Truncated  # this directory is that of an archive within the archive
+                raise _Truncated  # this directory belongs to an archive within the archive
             for member in members:
                 _check_member(member, path)
             names = {each.filename for each in members}
@@ -215,25 +215,26 @@ def _zip_kind(path: Path) -> str:
                 with archive.open(data) as file:
                     return _pickled(file, 1)
             return "arrays" if all(name.endswith(".npy") for name in names) else kind
-    except (zipfile.BadZipFile, EOFError) as error:  # no directory of its members, which stands at its end
+    except (zipfile.BadZipFile, EOFError) as error:  # the directory of members, which is at the end, is missing
         raise _Truncated from error
 
 
 def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
-    """Refuse a member that unpacking would write, or lead, somewhere else."""
+    """Raise SourceError for a member that would be unpacked, or link, outside of the target folder."""
     name = member.filename
     inside = PurePosixPath(name.replace("\\", "/"))
     leads_out = inside.is_absolute() or ".." in inside.parts or PureWindowsPath(name).drive
     if leads_out or stat.S_ISLNK(member.external_attr >> 16):
         raise SourceError(
-            f"{path} holds {name!r}, which leads out of it", "No framework writes such a file: don't use it"
+            f"{path} holds {name!r}, which leads outside of the archive",
+            "No framework writes such a file: don't use it",
         )
 
 
 def _pickled(file: IO[bytes], count: int) -> str:
-    """Tell a pickle of tensors from one of a whole model, by the first class that the last of ``count`` names.
+    """Return whether the last of ``count`` pickles holds tensors or a whole model, by the first class it names.
 
-    Old files of torch's have a reference to the class, ("module", class, …), before it.
+    Old files of torch have a reference to the class, ("module", class, …), before it.
     """
     try:
         for _ in range(count - 1):
@@ -247,7 +248,7 @@ def _pickled(file: IO[bytes], count: int) -> str:
 
 
 def _compressed_kind(compression: str, path: Path) -> str:
-    """Tell a compressed pickle, as joblib writes it, from another compressed file."""
+    """Return whether a compressed file is a pickle, as joblib writes it, or something else."""
     try:
         start = _decompressed(compression, path)
     except EOFError as error:
@@ -256,7 +257,7 @@ def _compressed_kind(compression: str, path: Path) -> str:
 
 
 def _decompressed(compression: str, path: Path) -> bytes:
-    """Return the first bytes of what is compressed; none where it can't be read."""
+    """Return the first decompressed bytes; none if the file can't be read."""
     import bz2
     import gzip
     import lzma
@@ -274,7 +275,7 @@ def _decompressed(compression: str, path: Path) -> bytes:
 
 
 def _check_hdf5(head: bytes, size: int) -> None:
-    """Compare with the end of file that the superblock names (HDF5 File Format Specification, II.A)."""
+    """Compare the size with the end of file in the superblock (HDF5 File Format Specification, II.A)."""
     version = head[8] if len(head) > 8 else 0
     place, width = (40 + 4 * version, head[13]) if version < 2 else (28, head[9])
     if int.from_bytes(head[place : place + width], "little") > size or len(head) < place + width:
@@ -282,7 +283,7 @@ def _check_hdf5(head: bytes, size: int) -> None:
 
 
 def _safetensors_kind(file: BinaryIO, size: int) -> str:
-    """Read the header, which says where each tensor ends (huggingface.co/docs/safetensors)."""
+    """Read the header, which has the end of each tensor (huggingface.co/docs/safetensors)."""
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > 100_000_000:  # the format's own limit
@@ -300,14 +301,14 @@ def _safetensors_kind(file: BinaryIO, size: int) -> str:
 
 
 def _check_tflite(file: BinaryIO, size: int) -> None:
-    """Walk to the end of every buffer of weights (FlatBuffers' binary format; field 4 of tflite's Model)."""
+    """Check the end of every buffer of weights (FlatBuffers' binary format; field 4 of tflite's Model)."""
 
     def number(at: int, form: str = "<I") -> int:
         file.seek(at)
         return int(struct.unpack(form, file.read(struct.calcsize(form)))[0])
 
     def field(table: int, index: int) -> int:
-        """Return the place that a field of a table points at, 0 for a field that is not there."""
+        """Return the place that a field of a table points at; 0 if the table does not have it."""
         vtable = table - number(table, "<i")
         slot = 4 + 2 * index
         offset = number(vtable + slot, "<H") if slot < number(vtable, "<H") else 0
@@ -329,7 +330,7 @@ def _text_kind(head: bytes) -> str:
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # a character may be cut at the end
+        if error.start < len(head) - 3:  # the last character may be cut off
             return ""
         text = head[: error.start].decode("utf-8")
     return "text" if all(letter.isprintable() or letter in "\t\r\n" for letter in text) else ""
@@ -354,7 +355,7 @@ def _protobuf_kind(file: BinaryIO, size: int) -> str:
 
 
 def _fields(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the number and wire type of each field of a protobuf message, without reading what has a length."""
+    """Yield the number and wire type of each field of a protobuf message, skipping values with a length."""
 
     def varint() -> int:
         value = shift = 0

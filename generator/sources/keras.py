@@ -23,11 +23,11 @@ from modelrepo.generator.system.digests import sha256_of
 from modelrepo.generator.system.extras import TENSORFLOW, require
 from modelrepo.generator.system.quiet import quiet
 
-# What names of HDF5 files end in: Keras tells by that how to read them.
+# The suffixes of HDF5 files: Keras chooses by the suffix how to read a file.
 HDF5 = (".h5", ".hdf5")
-# Weights are read in parts of about so many bytes.
+# Weights are read in parts of about this many bytes.
 PART = 32 << 20
-# The initializers that all others which draw random numbers are kinds of.
+# The initializers that draw random numbers; all others of that kind derive from these.
 DRAWING = ("VarianceScaling", "RandomNormal", "RandomUniform", "TruncatedNormal", "Orthogonal")
 
 
@@ -35,21 +35,21 @@ def files(name: str) -> tuple[Path, ...]:
     """Return the file; SourceError for one that is missing, truncated or of another format."""
     path = path_of(name)
     if formats.expect(path, "keras", "hdf5") == "hdf5" and path.suffix not in HDF5:
-        raise SourceError(f"{path} does not end in {HDF5[0]}, as Keras wants it", "Rename it, or link to it")
+        raise SourceError(f"{path} does not end in {HDF5[0]}, as Keras requires", "Rename it, or link to it")
     return (path,)
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless ``name`` is a Keras file and what reads it is installed."""
+    """Raise SourceError unless ``name`` is a Keras file and the packages that read it are installed."""
     files(name)
     require(TENSORFLOW)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
-    """Return the model with the weights that are in the file.
+    """Return the model with the weights of the file.
 
-    Code in the file is run only where ``options.trust_source`` allows it. Raises SourceError for a file that holds code
-    or only weights, or that needs classes of the user's own.
+    Code in the file runs only if ``options.trust_source`` allows it. Raises SourceError for a file that holds code
+    or only weights, or that needs classes of the user.
     """
     check(name, options)
     (path,) = files(name)
@@ -60,7 +60,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of the weights, and little more."""
+    """Return the bytes of the weights, and of little else."""
     if not is_zipfile(path):
         return path.stat().st_size
     with ZipFile(path) as archive:
@@ -72,13 +72,13 @@ def _loaded(path: Path, trust: bool) -> Any:
     try:
         with quiet(), _without_drawing(keras), _by_parts(keras), _unpacked(path) as readable:
             return keras.saving.load_model(readable, compile=False, safe_mode=not trust)
-    except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError, … for what it can't read
+    except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError, … for files that it can't read
         raise _unreadable(path, error) from error
 
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path]:
-    """Give a folder with what an archive holds: out of an archive, Keras reads all weights at once, and twice."""
+    """Yield a folder with the content of an archive: from an archive, Keras reads all weights at once, and twice."""
     if not is_zipfile(path):
         yield path
         return
@@ -90,9 +90,9 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _without_drawing(keras: Any) -> Iterator[None]:
-    """Let weights begin as whatever is in memory, which takes none of it until the file's take their place.
+    """Leave weights uninitialized until those of the file replace them, which takes no memory before.
 
-    To draw one takes its size three times, and what is drawn is not known beforehand either.
+    Drawing random numbers for a weight takes its size three times, for values that are replaced anyway.
     """
     empty = tensorflow.tensorflow().raw_ops.Empty
     initializers = [getattr(keras.initializers, name) for name in DRAWING]
@@ -108,9 +108,9 @@ def _without_drawing(keras: Any) -> Iterator[None]:
 
 @contextmanager
 def _by_parts(keras: Any) -> Iterator[None]:
-    """Let a large weight go to its place in parts: Keras holds it three times while it makes a tensor of the whole.
+    """Assign a large weight in parts: Keras holds it three times while it makes one tensor of it.
 
-    What has another shape than its variable is left to Keras, which says so.
+    A value with another shape than its variable is left to Keras, which reports it.
     """
     operators = tensorflow.tensorflow().raw_ops
     whole = keras.Variable.assign
@@ -124,7 +124,9 @@ def _by_parts(keras: Any) -> Iterator[None]:
             operators.ResourceStridedSliceAssign(
                 ref=self.value.handle, begin=[start], end=[start + rows], strides=[1], value=part
             )
-        operators.DisableCopyOnRead(resource=self.value.handle)  # who assigns parts is taken to do so often
+        operators.DisableCopyOnRead(
+            resource=self.value.handle
+        )  # TensorFlow expects more assignments after one of a part
         return self.value
 
     keras.Variable.assign = assign
@@ -135,24 +137,24 @@ def _by_parts(keras: Any) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: Exception) -> SourceError:
-    told = " ".join(str(error).split())
-    if "safe_mode" in told or "unsafe" in told.lower():
+    text = " ".join(str(error).split())
+    if "safe_mode" in text or "unsafe" in text.lower():
         return SourceError(
             f"{path} holds Python code, such as a Lambda layer's",
             "Allow it to run with --trust-source if you trust the file, or write the layer as a class of your own",
         )
-    if "No model config" in told or "model_config" in told:
+    if "No model config" in text or "model_config" in text:
         return SourceError(
-            f"{path} holds weights and no model",
+            f"{path} holds weights, not a model",
             "Save the whole model with model.save(), or build it in code: --model python:MODULE:FACTORY",
         )
-    unknown = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown (?:layer|object): '?([^'.]+)", told)
+    unknown = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown (?:layer|object): '?([^'.]+)", text)
     if unknown:
         return SourceError(
-            f"{path} needs {unknown.group(1) or unknown.group(2)!r}, which is none of Keras's own",
+            f"{path} needs {unknown.group(1) or unknown.group(2)!r}, which is not part of Keras",
             "Load it where that is defined: --model python:MODULE:FACTORY, where FACTORY returns the loaded model",
         )
-    return SourceError(f"{path} can't be loaded: {cause(error)}", IN_CODE)
+    return SourceError(f"can't load {path}: {cause(error)}", IN_CODE)
 
 
 SOURCE = file_source(

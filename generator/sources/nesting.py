@@ -1,4 +1,4 @@
-"""Answers of models, nested as their code likes, and the tensors within."""
+"""Nested outputs of models, and the tensors within."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -8,21 +8,21 @@ from modelrepo.generator.errors import SourceError
 
 
 def leaves(reference: str, answer: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """Return what an answer consists of, each with the keys that lead there: of mappings, dataclasses and sequences.
+    """Return the leaves of an answer, each with the keys of the mappings, dataclasses and sequences that lead to it.
 
-    A sequence of one is no level of its own. Raises SourceError for one that holds itself.
+    A sequence of one element adds no key. Raises SourceError for an answer that contains itself.
     """
     try:
         return list(walk(answer))
     except RecursionError as error:
         raise SourceError(
-            f"{reference} answers a {type(answer).__name__} that holds itself, or is nested too deep",
+            f"{reference} returns a {type(answer).__name__} that contains itself, or is nested too deep",
             "Return the tensors alone",
         ) from error
 
 
 def walk(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the same in turn, from code that exporters follow; RecursionError for what holds itself."""
+    """Yield the leaves as ``leaves`` does, in code that exporters can follow; RecursionError if it contains itself."""
     if isinstance(value, Mapping):
         items = list(value.items())
     elif dataclasses.is_dataclass(value):

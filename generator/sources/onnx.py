@@ -1,4 +1,4 @@
-"""ONNX files: `--model onnx:PATH`, served as they are, byte for byte, unless a fixed batch is to be made dynamic."""
+"""ONNX files: `--model onnx:PATH`, served byte for byte, unless a fixed batch is made dynamic."""
 
 import os.path
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +21,12 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
 
 BESIDE = "Put the file there, or save the model again with its weights beside it"
-SHOWN = 255  # characters of a name: no file has more
+SHOWN = 255  # the most characters of a file's name
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX model on disk: its ``outline``, and its external data by the paths that the model gives, relative."""
+    """An ONNX model on disk: its ``outline``, and the files of its external data by the relative paths in the model."""
 
     path: Path
     model: Any
@@ -34,21 +34,21 @@ class OnnxFile:
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless ``name`` is the path of an ONNX file whose external data is there."""
+    """Raise SourceError unless ``name`` is the path of an ONNX file whose external data exists."""
     read(name)
 
 
 def files(name: str) -> tuple[Path, ...]:
-    """Return the ONNX file and the files of its external data; SourceError where one is missing or not readable."""
+    """Return the ONNX file and the files of its external data; SourceError if one is missing or unreadable."""
     file = read(name)
     return (file.path, *file.external.values())
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
-    """Return the graph as it is written: ONNX Runtime runs it with every optimization off.
+    """Return the graph as it is written, which ONNX Runtime runs with every optimization off.
 
-    Its inputs and outputs are read by the exporter. Where its batch is to be made dynamic, it answers any number of
-    samples in batches of its own size. Raises SourceError for a file that can't be used.
+    The exporter reads its inputs and outputs. If its batch is to be made dynamic, it answers any number of samples in
+    batches of its fixed size. Raises SourceError for a file that can't be used.
     """
     file = read(name)
     memory.check(sum(path.stat().st_size for path in (file.path, *file.external.values())), f"onnx:{name}")
@@ -67,7 +67,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 class _InBatches:
-    """Asks a model that takes ``size`` samples for any number of them; the last one fills up the last batch."""
+    """Runs a model that takes ``size`` samples on any number of them; copies of the last one fill the last batch."""
 
     def __init__(self, run: Callable[[Arrays], dict[str, Any]], size: int) -> None:
         self._run, self._size = run, size
@@ -82,12 +82,14 @@ class _InBatches:
             parts.append(self._run({name: array[rows] for name, array in arrays.items()}))
             for name, answer in parts[-1].items():
                 if answer.shape[:1] != (self._size,):
-                    raise InputRefused(f"output {name!r} of the source has shape {list(answer.shape)}, and no batch")
+                    raise InputRefused(
+                        f"output {name!r} of the source has shape {list(answer.shape)}, without the batch"
+                    )
         return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
 def read(name: str) -> OnnxFile:
-    """Read a model without its external data, and find that; SourceError says what can't be used and why."""
+    """Return a model without its weights, and the files of its external data; SourceError if it can't be used."""
     path = path_of(name)
     model = _parse(path)
     tensors = (tensor for tensor in _tensors(model) if not outline.in_own_file(tensor, path))
@@ -104,9 +106,9 @@ def _parse(path: Path) -> Any:
     except OSError as error:
         raise SourceError(f"can't read {path}: {error.strerror}") from error
     except DecodeError as error:
-        raise SourceError(f"{path} is no ONNX file, or a damaged one", "Save or download it again") from error
+        raise SourceError(f"{path} is not an ONNX file, or is damaged", "Save or download it again") from error
     if not model.ir_version or not model.graph.output:
-        raise SourceError(f"{path} holds no ONNX model that has outputs", "Export it again")
+        raise SourceError(f"{path} holds no ONNX model with outputs", "Export it again")
     _check_names(path, model.graph)
     _check_mode(path, model)
     return model
@@ -121,7 +123,7 @@ def _check_names(path: Path, graph: Any) -> None:
 
 
 def _check_mode(path: Path, model: Any) -> None:
-    """Refuse a model that was exported to be trained: it draws random numbers, or normalises by what it is asked."""
+    """Raise SourceError for a model in training mode: it draws random numbers, or normalises by the batch."""
     for graph in graphs(model):
         for node in graph.node:
             if _trains(node, graph):
@@ -132,7 +134,7 @@ def _check_mode(path: Path, model: Any) -> None:
 
 
 def _trains(node: Any, graph: Any) -> bool:
-    """Tell whether a node is meant for training: by an attribute, a constant input, or outputs that only then exist."""
+    """Whether a node is in training mode: by an attribute, a constant input, or outputs that exist only then."""
     if node.domain not in ("", "ai.onnx"):
         return False
     if node.op_type == "BatchNormalization":
@@ -148,7 +150,7 @@ def _trains(node: Any, graph: Any) -> bool:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield every tensor that a model holds, wherever it stands."""
+    """Yield every tensor that a model holds, in any of its graphs."""
     for graph in graphs(model):
         sparse = list(getattr(graph, "sparse_initializer", ()))  # functions have no initializers
         yield from getattr(graph, "initializer", ())
@@ -168,7 +170,7 @@ def _locations(tensor: Any) -> Iterator[str]:
 
 
 def _external_file(path: Path, location: str) -> Path:
-    """Return the file that holds external data; it must lie beside the model or below, or Triton would not have it."""
+    """Return the file of external data; it must lie beside the model or below, so that Triton can be given it."""
     file = path.parent / location
     inside = PurePosixPath(location)
     if not location or inside.is_absolute() or ".." in inside.parts:

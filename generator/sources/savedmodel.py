@@ -20,12 +20,12 @@ from modelrepo.generator.system.extras import TENSORFLOW, require
 from modelrepo.generator.system.quiet import quiet
 
 DEFAULT = "serving_default"
-# What TensorFlow adds to every SavedModel for itself.
+# The names of signatures that TensorFlow adds to every SavedModel.
 INTERNAL = "__saved_model_"
 
 
 def default_name(name: str) -> str:
-    """Return the folder's name; of a folder that is a version's number, that of the folder around it."""
+    """Return the folder's name; if that is a version number, the name of its parent."""
     path = Path(name)
     return path.parent.name if path.name.isdigit() and path.parent.name else path.name
 
@@ -37,14 +37,14 @@ def files(name: str) -> tuple[Path, ...]:
     graphs = [path for path in sorted(folder.glob("saved_model.pb*")) if path.is_file()]
     parts = [path for part in ("variables", "assets") for path in sorted((folder / part).rglob("*")) if path.is_file()]
     if not graphs:
-        raise SourceError(f"{folder / 'saved_model.pb'} is no file", "Save or download it again")
+        raise SourceError(f"{folder / 'saved_model.pb'} is not a file", "Save or download it again")
     if not graphs[0].stat().st_size:
         raise SourceError(f"{graphs[0]} is empty", "Save or download it again")
     return (*graphs, *parts)
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless ``name`` is a SavedModel and what reads it is installed."""
+    """Raise SourceError unless ``name`` is a SavedModel and the packages that read it are installed."""
     files(name)
     require(TENSORFLOW)
 
@@ -53,7 +53,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the signature that ``options.signature`` names, else ``serving_default``, else the only one there is.
 
     Inputs are named for the signature's arguments, outputs for the keys of its answer. Raises SourceError for a folder
-    that TensorFlow can't read, and for a signature that is not there.
+    that TensorFlow can't read, and for a signature that it does not have.
     """
     check(name, options)
     folder = path_of(name)
@@ -80,9 +80,9 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _needed(function: Any, loaded: Any) -> Any:
-    """Return what is to be kept of a SavedModel for one of its signatures: its variables, or all where it needs more.
+    """Return the objects that a signature needs kept alive: its variables, or the whole SavedModel if it needs more.
 
-    Keras saves each variable twice, once for the signatures and once for those who train on.
+    Keras saves each variable twice, once for the signatures and once for further training.
     """
     variables = tuple(function.variables)
     handles = {id(each.handle) for each in variables}
@@ -94,8 +94,8 @@ def _loaded(folder: Path) -> Any:
     try:
         with quiet():
             return library.saved_model.load(str(folder))
-    except Exception as error:  # TensorFlow raises OSError, ValueError, NotFoundError, … for what it can't read
-        raise SourceError(f"{folder} can't be loaded: {cause(error)}", IN_CODE) from error
+    except Exception as error:  # TensorFlow raises OSError, ValueError, NotFoundError, … for folders that it can't read
+        raise SourceError(f"can't load {folder}: {cause(error)}", IN_CODE) from error
 
 
 def _chosen(reference: str, signatures: Mapping[str, Any], wanted: str) -> str:

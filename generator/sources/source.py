@@ -1,4 +1,4 @@
-"""A source of models: what each scheme offers, and what sources of files have in common."""
+"""A source of models: the row of each scheme, and the defaults of sources of files."""
 
 import os.path
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from modelrepo.generator.system.extras import Extra
 
 
 def _unchecked(name: str, options: Options) -> None:
-    """Accept every name; ``load`` refuses what is not a model."""
+    """Accept every name; ``load`` refuses those without a model."""
 
 
 def _is_a_name(name: str) -> bool:
@@ -75,7 +75,7 @@ class Source:
     extras: tuple[Extra, ...] = ()
 
 
-# A Source whose names are paths of files; it is given `files` and the rest of the fields.
+# Makes a Source with names that are paths; it is called with the other fields, ``files`` among them.
 file_source = partial(Source, names_file=_is_a_path, default_name=_stem)
 
 

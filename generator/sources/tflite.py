@@ -1,4 +1,4 @@
-"""TensorFlow Lite models: `--model tflite:FILE`, quantized ones too."""
+"""TensorFlow Lite models, including quantized ones: `--model tflite:FILE`."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -29,18 +29,18 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
 from modelrepo.generator.system.extras import TENSORFLOW, require
 
-# What a file takes whose weights are not float32 alone, as a multiple of its size: the interpreter holds halves as
-# float32, as the ONNX file does; and what is quantized a second time, for XNNPACK. See benchmarks/README.md.
+# The memory for a file with weights other than float32, as a multiple of its size: the interpreter and the ONNX file
+# hold halves as float32, and XNNPACK holds a second copy of quantized weights. See benchmarks/README.md.
 TIMES_THE_FILE = 6.0
-# Names that the converter gives tensors without one of their own.
+# Names that the converter gives to unnamed tensors.
 MADE_UP = re.compile(r"(Stateful)?PartitionedCall|Identity")
 
 
 @dataclass(frozen=True)
 class LiteFile:
-    """A file of TensorFlow Lite's, and what it calls its tensors: inputs and outputs in the order of the source's.
+    """A TensorFlow Lite file, and the names of its inputs and outputs, in the order of the source's.
 
-    ``shapes`` are those of all tensors of the main graph, as the interpreter finds them, -1 for what is open.
+    ``shapes`` are those of all tensors of the main graph, as the interpreter finds them; -1 for a dynamic dimension.
     """
 
     path: Path
@@ -57,7 +57,7 @@ def files(name: str) -> tuple[Path, ...]:
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless ``name`` is a TensorFlow Lite file and what reads it is installed."""
+    """Raise SourceError unless ``name`` is a TensorFlow Lite file and the packages that read it are installed."""
     files(name)
     require(TENSORFLOW)
 
@@ -65,8 +65,8 @@ def check(name: str, options: Options) -> None:
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the file's main graph, run by TensorFlow Lite's own interpreter.
 
-    Dimensions are open where the file says so; ``options.dynamic`` opens others. Raises SourceError for a file that the
-    interpreter does not open, and OptionError for an option that names what is not there.
+    Dimensions are dynamic if the file says so; ``options.dynamic`` adds others. Raises SourceError for a file that the
+    interpreter does not open, and OptionError for an option that names an unknown input or axis.
     """
     check(name, options)
     (path,) = files(name)
@@ -103,7 +103,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _signatures(interpreter: Any) -> dict[str, dict[str, str]]:
-    """Return what each signature of a file calls its tensors, by their own names."""
+    """Return the names that each signature of a file gives to its tensors, by their own names."""
     found = {}
     for key in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(key)
@@ -113,7 +113,7 @@ def _signatures(interpreter: Any) -> dict[str, dict[str, str]]:
 
 
 def _called(signatures: Mapping[str, dict[str, str]], reference: str) -> dict[str, str]:
-    """Return what the signature of a file calls its tensors; nothing where it has none.
+    """Return the names that the signature of a file gives to its tensors; nothing if it has no signature.
 
     Raises SourceError for a file with several: each is a graph of its own, and tf2onnx converts only the first.
     """
@@ -126,7 +126,7 @@ def _called(signatures: Mapping[str, dict[str, str]], reference: str) -> dict[st
 
 
 def _names(details: Sequence[dict[str, Any]], called: dict[str, str], kind: str) -> tuple[str, ...]:
-    """Return names for tensors: those of the signature; what TensorFlow made up is only numbered."""
+    """Return names for tensors: those of the signature; names that TensorFlow made up are replaced by numbers."""
     names = [called.get(each["name"], each["name"]) for each in details]
     clean = [name.removesuffix(":0").removeprefix("serving_default_") for name in names]
     return named(["" if COUNTED.fullmatch(name) or MADE_UP.match(name) else name for name in clean], kind)
@@ -156,7 +156,7 @@ def _runner(
             interpreter.invoke()
             given = interpreter.get_output_details()
             return {name: interpreter.get_tensor(each["index"]) for name, each in zip(outputs, given, strict=True)}
-        except Exception as error:  # as when it is opened
+        except Exception as error:  # as when the file is opened
             raise refused(arrays, cause(error)) from error
 
     return run

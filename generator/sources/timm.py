@@ -1,4 +1,4 @@
-"""timm's models: `--model timm:resnet50` or `timm:resnet50.a1_in1k`, with timm's weights, random ones or a file."""
+"""timm's models: `--model timm:resnet50` or `timm:resnet50.a1_in1k`, with timm's weights, random ones or a file's."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -24,7 +24,7 @@ INPUT = "input"
 AXES = ("channels", "height", "width")
 # The files that timm looks for in a repository of the hub, in its order.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-# How timm prepares an image in the only way that clients know: the shorter side resized, the centre cut out.
+# The only way to crop that clients know: resize the shorter side, cut out the centre.
 CENTER = "center"
 
 
@@ -34,16 +34,16 @@ def default_name(name: str) -> str:
 
 
 def known() -> tuple[str, ...]:
-    """Return the names of timm's architectures, and of those with each tag that there are weights for."""
+    """Return the names of timm's architectures, and those with each tag that has weights."""
     timm = need("timm", TIMM)
     return tuple(sorted({*timm.list_models(), *timm.list_models(pretrained=True)}))
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless timm has an architecture of that name, and weights for it where they are wanted."""
+    """Raise SourceError unless timm has an architecture of that name, and weights for it if they are wanted."""
     timm = need("timm", TIMM)
     architecture, _, tag = name.partition(".")
-    names = timm.list_models()  # without those that have another name now
+    names = timm.list_models()  # without deprecated names
     if architecture not in names:
         raise SourceError(f"unknown timm model {name!r}", nearest(name, names))
     tags = [each.partition(".")[2] for each in timm.list_models(f"{architecture}.*", pretrained=True)]
@@ -60,8 +60,8 @@ def check(name: str, options: Options) -> None:
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the model in evaluation mode.
 
-    Its input is float32 (batch, channels, height, width), an image as timm's own data configuration prepares it, which
-    ``preprocess`` says; its output float32 (batch, classes) before softmax, or features where it has no classes. Raises
+    Its input is float32 (batch, channels, height, width), an image as timm's data configuration prepares it, described
+    by ``preprocess``. Its output is float32 (batch, classes) before softmax, or features if it has no classes. Raises
     SourceError for an unknown name, unusable weights and a size that the network does not take.
     """
     check(name, options)
@@ -91,7 +91,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _arguments(config: Any, asked: tuple[int, ...]) -> dict[str, Any]:
-    """Return what a model is built with: code that exporters read, and the size where that shapes the weights."""
+    """Return the arguments that build a model: code that exporters can read, and the size if it shapes the weights."""
     arguments: dict[str, Any] = {"exportable": True}
     if asked and asked[0] != config.input_size[0]:
         arguments["in_chans"] = asked[0]
@@ -106,7 +106,7 @@ def _architecture(reference: str, name: str, classes: int, arguments: Mapping[st
     def build(classes: int) -> Any:
         try:
             return timm.create_model(name, num_classes=classes, **arguments)
-        except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # whatever the model's code raises
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # any error of the model's code
             raise _unbuildable(reference, arguments, error) from error
 
     with quiet():
@@ -118,16 +118,16 @@ def _unbuildable(reference: str, arguments: Mapping[str, Any], error: Exception)
     if size:
         height, width = size
         return SourceError(
-            f"{reference} is not made for {height}x{width}: {pytorch.cause(error)}", "Leave --input-shape out"
+            f"{reference} is not built for {height}x{width}: {pytorch.cause(error)}", "Leave --input-shape out"
         )
-    return SourceError(f"{reference} can't be built: {pytorch.cause(error)}")
+    return SourceError(f"can't build {reference}: {pytorch.cause(error)}")
 
 
 def _published(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Weights]:
     """Return a model with weights that timm loads, and where they came from.
 
-    What lies in the hub's cache is used as it is, without a question to the hub, which takes half a minute where there
-    is no network. Raises Absent where they can't be had, and SourceError where they can't be read.
+    Weights in the hub's cache are used without asking the hub, which takes half a minute without a network. Raises
+    Absent if they can't be downloaded, and SourceError if they can't be read.
     """
     timm = need("timm", TIMM)
     config = timm.get_pretrained_cfg(name)
@@ -138,10 +138,10 @@ def _published(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Weights]:
             module = timm.create_model(name, pretrained=True, **overlay, **arguments)
     except ModelRepoError:
         raise
-    except Exception as error:  # timm, the hub, its HTTP client, torch and the model's code share no class
+    except Exception as error:  # timm, the hub, its HTTP client, torch and the model's code have no common error class
         if config.has_weights and not _is_absence(error):
             raise SourceError(
-                f"the weights of timm:{name} can't be used: {pytorch.cause(error)}",
+                f"can't use the weights of timm:{name}: {pytorch.cause(error)}",
                 "Remove them from the cache to download them again",
             ) from error
         raise _absent(name, config, error) from error
@@ -151,13 +151,13 @@ def _published(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Weights]:
 
 
 def _is_absence(error: Exception) -> bool:
-    """Tell whether an error is one of the network or of the disk: the hub's own and urllib's are OSError."""
+    """Whether an error is of the network or the disk: those of the hub and of urllib are OSErrors."""
     return isinstance(error, OSError) or type(error).__module__.startswith("http")
 
 
 def _absent(name: str, config: Any, error: Exception) -> pretrained.Absent:
     if not config.has_weights:
-        return pretrained.Absent(f"timm has no pretrained weights for {name}", "name a file of yours with --weights")
+        return pretrained.Absent(f"timm has no pretrained weights for {name}", "name your own file with --weights")
     reason = pytorch.cause(error).partition(": ")[2].rstrip(". ") or type(error).__name__
     if not config.hf_hub_id:
         message, remedy = f"can't download the weights of timm:{name}: {reason}", f"download {config.url}"
@@ -172,7 +172,7 @@ def _absent(name: str, config: Any, error: Exception) -> pretrained.Absent:
 
 
 def _cached(config: Any) -> Path | None:
-    """Return the file of a model's weights in the hub's cache, or in torch's; None where there is none."""
+    """Return the file of a model's weights in the hub's cache, or in torch's; None if there is none."""
     if config.hf_hub_id:
         snapshot = hub.cached(config.hf_hub_id)
         names = [config.hf_hub_filename] if config.hf_hub_filename else HUB_FILES
@@ -183,14 +183,14 @@ def _cached(config: Any) -> Path | None:
 
 
 def _downloaded(config: Any) -> Path:
-    """Return where torch puts what it downloads from a model's URL."""
+    """Return the file that torch downloads a model's URL to."""
     from torch.hub import get_dir
 
     return Path(get_dir()) / "checkpoints" / Path(config.url).name
 
 
 def _labels(module: Any) -> tuple[str, ...]:
-    """Return the names of a model's classes: its own, or those of the part of ImageNet that has as many."""
+    """Return the names of a model's classes: its own, or those of the subset of ImageNet with as many classes."""
     from timm import data
 
     own = module.pretrained_cfg.get("label_names")
@@ -201,14 +201,14 @@ def _labels(module: Any) -> tuple[str, ...]:
 
 
 def _preprocess(config: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict[str, Any] | None, str]:
-    """Return what a client does to an image, or None and why it can't be said in its terms."""
+    """Return how a client prepares an image, or None and the reason why clients can't."""
     problem = ""
     if shape[0] != pictures.COLOURS:
         problem = f"it takes {shape[0]} channels"
     elif config["crop_mode"] != CENTER:
-        problem = f"timm prepares one by {config['crop_mode']!r}, which is no crop of the centre"
+        problem = f"timm prepares one by {config['crop_mode']!r}, not by a crop of the centre"
     if problem:
-        return None, f"clients are not told how to prepare an image: {problem}"
+        return None, f"clients can't prepare an image: {problem}"
     return pictures.preprocess(
         shape[1:],
         resize=int(min(shape[1:]) / config["crop_pct"]),

@@ -19,7 +19,7 @@ from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.system.quiet import quiet, unheard
 
 REMEDY = "Call model.eval() before torch.jit.trace or torch.jit.script, and save it again"
-# Types of parameters that an example can be made of.
+# The types of parameters that an example can be made for.
 TENSORS = ("Tensor", "Optional[Tensor]")
 
 
@@ -38,8 +38,8 @@ def check(name: str, options: Options) -> None:
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return the module, on the CPU and in evaluation mode, with the inputs that the options describe.
 
-    Raises SourceError for a file that can't be read, inputs that nothing describes or that the module does not take,
-    and for operators that were recorded in training mode.
+    Raises SourceError for a file that can't be read, for inputs that nothing describes or that the module does not
+    take, and for operators that were recorded in training mode.
     """
     (path,) = files(name)
     need("torch", TORCH)
@@ -70,36 +70,36 @@ def _read(path: Path) -> Any:
             except RuntimeError as error:
                 if "torchvision::" not in str(error):
                     raise
-                need("torchvision", TORCH)  # brings operators, such as that of detection models
+                need("torchvision", TORCH)  # has more operators, such as those of detection models
                 return torch.jit.load(path, map_location="cpu")
     except Exception as error:  # torch has no errors of its own for files
         raise SourceError(
             f"torch {torch.__version__} can't read {path}: {pytorch.cause(error)}",
-            "Save it again with this torch, before torch.jit.optimize_for_inference; what needs operators of its own "
-            "is loaded by --model python:MODULE:FACTORY",
+            "Save it again with this torch, before torch.jit.optimize_for_inference; a model with custom "
+            "operators is loaded by --model python:MODULE:FACTORY",
         ) from error
 
 
 def is_script(module: Any) -> bool:
-    """Tell whether a module is a ``torch.jit.ScriptModule``."""
+    """Whether a module is a ``torch.jit.ScriptModule``."""
     import torch
 
     return isinstance(module, torch.jit.ScriptModule)
 
 
 def forward_of(reference: str, module: Any) -> Forward:
-    """Return what a TorchScript module's forward takes.
+    """Return the parameters of a TorchScript module's forward.
 
-    Raises SourceError for what no example can be given of, and for a graph that was recorded in training mode.
+    Raises SourceError for a parameter that is not a tensor, and for a graph that was recorded in training mode.
     """
     if not hasattr(module, "forward"):
-        raise SourceError(f"{reference} has no forward, so nothing can be asked", "Save a module with a forward")
+        raise SourceError(f"{reference} has no forward", "Save a module with a forward")
     training.refuse(reference, _calls(module.inlined_graph), REMEDY)
     _, *arguments = module._c._get_method("forward").schema.arguments
     odd = next((each for each in arguments if str(each.type) not in TENSORS and not each.has_default_value()), None)
     if odd:
         raise SourceError(
-            f"{reference} takes {odd.name!r} as {odd.type}, which is no tensor",
+            f"{reference} takes {odd.name!r} as {odd.type}, which is not a tensor",
             "Wrap it in a module whose forward takes tensors, and save that",
         )
     tensors = [each for each in arguments if str(each.type) in TENSORS]
@@ -107,7 +107,7 @@ def forward_of(reference: str, module: Any) -> Forward:
 
 
 def _calls(block: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the operators of a graph, and of those within it, with the arguments that are constants."""
+    """Yield the operators of a graph and of the graphs within it, with their constant arguments."""
     import torch
 
     for node in block.nodes():

@@ -1,6 +1,6 @@
-"""An ONNX file to ONNX: the same bytes, checked against what Triton and the target release take.
+"""An ONNX file to ONNX: the same bytes, checked for Triton and the target release.
 
-Only a batch that is to be made dynamic changes it.
+The file changes only if its batch is made dynamic.
 """
 
 import shutil
@@ -29,10 +29,10 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.triton.releases import release_named
 
 AS_IS, REWRITTEN = "as-is", "batch made dynamic"
-# Who lists more initializers among the inputs than these lists all of them, and means weights.
+# A file that lists more initializers as inputs than these lists all of them, which are then weights.
 MOST_OPTIONAL = 16
 # Element types that Triton and ONNX Runtime's Python interface share, as onnx.TensorProto names them. Triton has BF16
-# too, from 26.03 on, but what can't be asked here can't be proven here.
+# as well, from 26.03 on, but a model that can't be run here can't be verified here.
 TYPES = {"FLOAT", "FLOAT16", "DOUBLE", "BOOL", "STRING"} | {
     f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
 }
@@ -44,12 +44,12 @@ TYPE_NAMES = {
     "map_type": "a map",
     "sparse_tensor_type": "a sparse tensor",
 }
-# The operator domains that ONNX Runtime's builds bring with them.
+# The operator domains of ONNX Runtime's builds.
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "com.microsoft"}
 
 
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
-    """Copy the file and its external data into ``folder``; where that is asked for, with its batch made dynamic.
+    """Copy the file and its external data into ``folder``, with its batch made dynamic if the options ask for it.
 
     Raises ConversionError for a model that Triton can't express, that the target release or ONNX Runtime does not
     read, or whose batch stays fixed, and SourceError for one without inputs.
@@ -64,7 +64,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     _check_sizes(inputs)
     outputs = tuple(_tensor("output", value) for value in model.graph.output)
     notes = [
-        f"output {value.name!r} declares no shape: its configuration says [ 1 ], as Triton wants it"
+        f"output {value.name!r} declares no shape: its configuration says [ 1 ], as Triton requires"
         for value, spec in zip(model.graph.output, outputs, strict=True)
         if not spec.shape and not value.type.tensor_type.HasField("shape")
     ]
@@ -79,18 +79,18 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     session = open_file(files[0], file.path, mapped=True)
     signature = Signature(inputs, tuple(map(_inferred, outputs, session.get_outputs())))
     answers = answers_zeros(session, inputs)
-    del session  # it holds the weights, as does each that is opened next
+    del session  # it holds the weights, as the next session does
     if rewritten:
         batch_proof.prove(source.run, files[0], Signature(inputs, outputs), size, options.seed)
-    optional, told = _optional_inputs(model, signature, options)
-    notes += [*told, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
+    optional, left_out = _optional_inputs(model, signature, options)
+    notes += [*left_out, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
     signature = replace(signature, inputs=(*inputs, *optional))
     exporter = REWRITTEN if rewritten else AS_IS
     return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes), answers)
 
 
 def _check_release(model: Any, container: str) -> int:
-    """Return the version of the default operator set, 0 without one, if the release reads that and the format."""
+    """Return the version of the default operator set, 0 without one; ConversionError if the release is too old."""
     release = release_named(container)
     opset = opset_of(model)
     if opset > release.max_opset or model.ir_version > release.max_ir:
@@ -103,7 +103,7 @@ def _check_release(model: Any, container: str) -> int:
 
 
 def _check_sizes(inputs: Sequence[TensorSpec]) -> None:
-    """Refuse a model that can't be asked once: a file of some bytes may declare inputs of any size."""
+    """Raise SourceError for a model too large to run once: a small file may declare inputs of any size."""
     free = memory.available()
     for spec in inputs:
         taken = prod(dim for dim in spec.shape if isinstance(dim, int)) * np.dtype(spec.dtype).itemsize
@@ -124,8 +124,8 @@ def _check_operators(model: Any) -> None:
     for domain, operators in foreign.items():
         if operators:
             raise ConversionError(
-                f"ONNX Runtime has no {' and '.join(sorted(operators))} of domain {domain!r}, and without the library "
-                "that has, nothing can be proven",
+                f"ONNX Runtime has no {' and '.join(sorted(operators))} of domain {domain!r}, and without its "
+                "library the model can't be verified",
                 'Triton takes it from model_operations { op_library_filename: "/models/NAME/libcustom.so" } in '
                 "config.pbtxt: see docs/how-to/onnx-file.md",
             )
@@ -134,19 +134,19 @@ def _check_operators(model: Any) -> None:
 def _optional_inputs(
     model: Any, required: Signature, options: Options
 ) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
-    """Return the inputs that have a value of their own, where Triton takes such, and what is told about others."""
+    """Return the inputs with a value of their own, if Triton takes such inputs, and notes on others."""
     given = {value.name for value in required_inputs(model.graph)}
     declared = [value for value in model.graph.input if value.name not in given]
     if model.ir_version < FIRST_IR_WITH_CONSTANTS or not declared:
         return (), ()
     names = ", ".join(value.name for value in declared[:MOST_NAMED]) + (", …" if len(declared) > MOST_NAMED else "")
     if len(declared) > MOST_OPTIONAL:
-        return (), (f"{len(declared)} initializers are listed as inputs, and taken for weights: {names}",)
+        return (), (f"{len(declared)} initializers are listed as inputs, and treated as weights: {names}",)
     if options.max_batch_size and required.batch_dim is not None:
-        left_out = "left out, since Triton has none where it batches: --max-batch-size 0 publishes them"
+        left_out = "left out, since Triton has none with batching: --max-batch-size 0 publishes them"
         return (), (f"optional inputs ({names}) are {left_out}",)
     dims = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    specs, told = [], []
+    specs, notes = [], []
     for value in declared:
         if not value.type.tensor_type.HasField("shape"):
             for size in dims[value.name]:
@@ -154,12 +154,12 @@ def _optional_inputs(
         try:
             specs.append(replace(_tensor("optional input", value), optional=True))
         except ConversionError as error:
-            told.append(f"left out: {error.message}")
-    return tuple(specs), tuple(told)
+            notes.append(f"left out: {error.message}")
+    return tuple(specs), tuple(notes)
 
 
 def _batch_notes(signature: Signature, options: Options, rewritten: bool) -> Sequence[str]:
-    """Tell what --make-batch-dynamic would do, or why it did nothing: the batch that was wanted is there already."""
+    """Return a note if --make-batch-dynamic would help, or if it changed nothing."""
     if options.make_batch_dynamic:
         return () if rewritten else ("its batch is dynamic already: --make-batch-dynamic changes nothing",)
     leading = {spec.shape[:1] for spec in (*signature.inputs, *signature.outputs)}
@@ -173,15 +173,15 @@ def _batch_notes(signature: Signature, options: Options, rewritten: bool) -> Seq
 
 
 def _tensor(role: str, value: Any) -> TensorSpec:
-    """Return a declared input or output, if Triton can express it."""
+    """Return a declared input or output; ConversionError if Triton can't express it."""
     import onnx
 
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         zipped = kind == "sequence_type" and value.type.sequence_type.elem_type.HasField("map_type")
         raise ConversionError(
-            f"{role} {value.name!r} is {TYPE_NAMES.get(kind, 'of no known type')}: Triton has only tensors",
-            "A ZipMap makes it: convert with options={'zipmap': False}" if zipped else "",
+            f"{role} {value.name!r} is {TYPE_NAMES.get(kind, 'of an unknown type')}: Triton has only tensors",
+            "It comes from a ZipMap: convert with options={'zipmap': False}" if zipped else "",
         )
     tensor = value.type.tensor_type
     types = {number: type_name for type_name, number in onnx.TensorProto.DataType.items()}
@@ -201,12 +201,12 @@ def _dims(shape: Any) -> Iterator[Any]:
 
 
 def _inferred(spec: TensorSpec, output: Any) -> TensorSpec:
-    """Return an output with the shape that ONNX Runtime inferred: Triton compares the configuration with that."""
+    """Return an output with the shape that ONNX Runtime inferred: Triton compares the configuration with it."""
     return TensorSpec(spec.name, spec.dtype, _positive("output", spec.name, output.shape))
 
 
 def _positive(role: str, name: str, dims: Any) -> tuple[Dim, ...]:
-    """Return a shape in which dimensions without a size have a name."""
+    """Return a shape with a name for each dimension without a size."""
     shape = tuple(
         dim if isinstance(dim, str) and dim else dim if isinstance(dim, int) and dim >= 0 else f"{name}_{position}"
         for position, dim in enumerate(dims)
@@ -217,7 +217,7 @@ def _positive(role: str, name: str, dims: Any) -> tuple[Dim, ...]:
 
 
 def _copy(file: OnnxFile, folder: Path) -> tuple[Path, ...]:
-    """Copy what a model consists of. A hard link would let a later edit of the user's file change what is served."""
+    """Copy the files of a model: hard links would let a later edit of the user's file change the served model."""
     copies = []
     for name, origin in {MODEL_FILE: file.path, **file.external}.items():
         copy = folder / name

@@ -1,6 +1,6 @@
-"""A fixed batch made dynamic: what keeps its size in the graph is found by shape inference, and replaced.
+"""A fixed batch made dynamic: the nodes that keep its size are found by shape inference, and changed.
 
-Whether all was found is not deduced but tried: see ``batch_proof``.
+Whether all of them were found is tested by running the model: see ``batch_proof``.
 """
 
 from collections import Counter
@@ -15,11 +15,11 @@ from modelrepo.generator.export.onnx.batch_shapes import Graph, Shape, depending
 from modelrepo.generator.graphs.walk import graphs, stays_fixed
 
 BATCH = "batch"
-# What follows the name of an output where it has the fixed batch still.
+# The suffix of an output's name before its fixed batch is repeated.
 KEPT = f"_{BATCH}_fixed"
-# The end of a slice that leaves nothing out.
+# The end of a slice that includes everything.
 END = 2**63 - 1
-# They repeat a dimension of 1 to fit another input's, and do not repeat one of another fixed size.
+# Operators that repeat a dimension of 1 to fit another input's, but no other fixed size.
 BROADCASTING = (
     *("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MatMul", "Max", "Mean", "Min"),
     *("Mod", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor"),
@@ -28,17 +28,17 @@ BROADCASTING = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor has the batch: in this axis; where both were merged, behind ``inner`` elements of another."""
+    """The place of the batch in a tensor: its axis, and ``inner`` elements of another dimension merged before it."""
 
     axis: int
     inner: int = 1
 
 
 def make_dynamic(model: Any, batch: int, folder: Path) -> str:
-    """Rewrite an ``onnx.ModelProto`` whose inputs have ``batch`` as their first dimension, and say what was done.
+    """Rewrite an ``onnx.ModelProto`` whose inputs have ``batch`` as their first dimension; return a note on it.
 
     ``model`` is changed in place; its external data lies in ``folder``. Raises ConversionError for an output without
-    such a first dimension, and where a value is computed that is not one for each sample.
+    that first dimension, and for a node that does not return a value for each sample.
     """
     _name_apart(model.graph)
     rewriting = _Rewriting(model, batch, folder)
@@ -47,11 +47,11 @@ def make_dynamic(model: Any, batch: int, folder: Path) -> str:
     rewriting.write_back(model)
     rewriting.check_apart()
     changed = ", ".join(f"{count} {operator}" for operator, count in sorted(rewriting.changed.items()))
-    return f"its batch of {batch} was made dynamic" + (f", for which these were changed: {changed}" if changed else "")
+    return f"its batch of {batch} was made dynamic" + (f" by changing {changed}" if changed else "")
 
 
 class _Rewriting(Graph):
-    """A graph, and what has to change in it: ``places`` are those of the batch in its tensors."""
+    """A graph during its rewriting: ``places`` are those of the batch in its tensors."""
 
     def __init__(self, model: Any, batch: int, folder: Path) -> None:
         super().__init__(model, batch, folder)
@@ -65,13 +65,13 @@ class _Rewriting(Graph):
         self.size = ""
 
     def advance(self) -> bool:
-        """Change the first node that keeps the batch from growing; False where there is none."""
+        """Change the first node that keeps the batch from growing; False if there is none."""
         self.infer()
         self.places = {**dict.fromkeys(self.inputs, Place(0)), **self.chosen}
         folded = False
         for index, node in enumerate(self.nodes):
             if folded and not all(self.before.keys() & self.after.keys() & {name} for name in node.output if name):
-                return True  # with what was folded, more of it may be known
+                return True  # the folded constants may make more of it known
             if not self.done.issuperset(node.output) and self._change(node):
                 self._insert(index, node)
                 return True
@@ -80,10 +80,10 @@ class _Rewriting(Graph):
         return folded or any(map(self._repeat_output, self.outputs))
 
     def check_apart(self) -> None:
-        """Raise ConversionError for the first node that answers a larger batch of samples with no more than one.
+        """Raise ConversionError for the first node whose output is no larger for a larger batch.
 
-        Its answer mixes them, or is that of the first. Inputs that show this may be rare: a class that noise is never
-        taken for, a value above a limit.
+        Its output mixes samples, or is that of the first one. Inputs that show this may be rare: a class that noise is
+        never classified as, a value above a limit.
         """
         known = self.before.keys() & self.after.keys() & depending(self.nodes, self.inputs)
         for node in self.nodes:
@@ -92,7 +92,7 @@ class _Rewriting(Graph):
                     raise stays_fixed(mixing(node, name.removesuffix(KEPT)))
 
     def _insert(self, index: int, changed: Any) -> None:
-        """Put the nodes that a change has added before the one at ``index``."""
+        """Insert the nodes that a change has added before the one at ``index``."""
         self.done.update(changed.output)
         self.changed[changed.op_type] += 1
         self.nodes[index:index] = self.added
@@ -100,7 +100,7 @@ class _Rewriting(Graph):
         self.added, self.first_of_all = [], []
 
     def write_back(self, model: Any) -> None:
-        """Put the nodes into the model that they came from, and declare its inputs and outputs anew."""
+        """Write the nodes back into the model, and declare its inputs and outputs again."""
         del model.graph.node[:], model.graph.value_info[:], model.functions[:], model.opset_import[:]
         model.graph.node.extend(self.nodes)
         model.opset_import.extend(self.model.opset_import)
@@ -112,7 +112,7 @@ class _Rewriting(Graph):
                 if value.name in names:
                     self._declare(role, value)
         used = {name for graph in graphs(model) for node in graph.node for name in node.input}
-        for tensors in (model.graph.initializer, model.graph.input):  # shapes that another has taken the place of
+        for tensors in (model.graph.initializer, model.graph.input):  # shapes that others have replaced
             for index in reversed(range(len(tensors))):
                 if tensors[index].name in self.constants and tensors[index].name not in used.union(self.outputs):
                     del tensors[index]
@@ -129,7 +129,7 @@ class _Rewriting(Graph):
         dims[0].dim_param = BATCH
 
     def _follow(self, node: Any) -> None:
-        """Note where the outputs of a node have the batch, if that is not known."""
+        """Note the place of the batch in the outputs of a node, unless it is known."""
         given = [(self.before[name][self.places[name].axis], self.places[name].inner) for name in self._placed(node)]
         for name in node.output:
             axis = self.grown(name)
@@ -140,10 +140,10 @@ class _Rewriting(Graph):
     def _placed(self, node: Any) -> list[str]:
         return [name for name in node.input if name in self.places and name in self.before]
 
-    # What is changed.
+    # Changes.
 
     def _change(self, node: Any) -> bool:
-        """Change a node that keeps the batch from growing, and tell whether it was one."""
+        """Change a node that keeps the batch from growing; return whether it was one."""
         data = self.places.get(node.input[0]) if node.input and node.input[0] in self.before else None
         changes: dict[str, Callable[[Any, Place], bool]] = {
             "Expand": self._expand,
@@ -174,7 +174,7 @@ class _Rewriting(Graph):
         without_zeros = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
         del node.attribute[:]
         node.attribute.extend(without_zeros)
-        # A size of 0 is that of the input, where it may be the batch's.
+        # A size of 0 is the input's, which may be the batch's.
         sizes = [target[axis] if not size and axis == data.axis else size for axis, size in enumerate(values)]
         if sizes and not any(size < 0 for size in (*sizes[: place.axis], *sizes[place.axis + 1 :])):
             sizes[place.axis] = -1
@@ -187,7 +187,7 @@ class _Rewriting(Graph):
         return True
 
     def _expand(self, node: Any, data: Place) -> bool:
-        """Let an Expand leave the batch as it is: a size of 1 asks for nothing."""
+        """Let an Expand keep the batch: a size of 1 changes nothing."""
         target, sizes = self.before.get(node.output[0], ()), self.numbers(node.input[1])
         axis = data.axis + len(target) - len(self.before[node.input[0]])
         written = axis - len(target) + len(sizes)
@@ -198,7 +198,7 @@ class _Rewriting(Graph):
         return True
 
     def _narrow_expanded(self, node: Any) -> bool:
-        """Give what is written once a sample only once to an Expand that makes it as large as the batch."""
+        """Reduce the input of an Expand to one sample if it holds the same for each, since the Expand repeats it."""
         name, sizes = node.input[0], self.values.get(node.input[1])
         if self.batch == 1 or sizes is None or name not in self.before:
             return False
@@ -217,7 +217,7 @@ class _Rewriting(Graph):
         return True
 
     def _slice(self, node: Any, data: Place) -> bool:
-        """Let a slice that takes all samples of the batch take all of a larger one."""
+        """Let a slice that takes all samples of the batch take all samples of a larger one."""
         if len(node.input) < 3 or self.grows(node.output[0], data.axis):
             return False
         starts, ends, axes = map(self.numbers, (*node.input[1:4], "")[:3])
@@ -238,19 +238,19 @@ class _Rewriting(Graph):
         return self._repeat(node, dict.fromkeys(range(len(node.input)), min(axes)))
 
     def _recurrent(self, node: Any, data: Place) -> bool:
-        """Repeat what a recurrent layer starts with; the lengths of the sequences, too."""
+        """Repeat the initial states of a recurrent layer, and the lengths of its sequences."""
         axis = 0 if _attribute(node, "layout") else 1
         return data == Place(axis) and self._repeat(node, {4: 0, 5: axis, 6: axis})
 
     def _repeat(self, node: Any, axes: Mapping[int, int]) -> bool:
-        """Repeat those inputs of a node for each sample whose axis, by their position, has a fixed batch."""
+        """Repeat the inputs of a node with a fixed batch for each sample; ``axes`` has the batch's axis by position."""
         fixed = [at for at, axis in axes.items() if at < len(node.input) and self.fixed(node.input[at], axis)]
         for at in fixed:
             node.input[at] = self._repeated(node.input[at], axes[at])
         return bool(fixed)
 
     def _narrow(self, node: Any) -> bool:
-        """Give what is written once a sample only once to an operator that repeats it itself."""
+        """Reduce inputs that hold the same for each sample to one, since the operator repeats them itself."""
         behind = {len(self.before[name]) - self.places[name].axis for name in self._placed(node)}
         if self.batch == 1 or len(behind) != 1:
             return False
@@ -275,7 +275,7 @@ class _Rewriting(Graph):
         self._insert(len(self.nodes), made)
         return True
 
-    # What is added.
+    # Additions.
 
     def _add(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
         """Add a node and return the name of its output."""
@@ -297,7 +297,7 @@ class _Rewriting(Graph):
         return name
 
     def _batch_size(self) -> str:
-        """Return the int64 tensor [1] that holds the size of the batch; it is read before all else."""
+        """Return the int64 tensor [1] with the size of the batch; it is computed before all other nodes."""
         if not self.size:
             others, self.added = self.added, []
             self.size = self._add("Gather", [self._add("Shape", [self.inputs[0]]), self._constant([0])], axis=0)
@@ -305,7 +305,7 @@ class _Rewriting(Graph):
         return self.size
 
     def _with_batch(self, sizes: str, axis: int, shape: Shape) -> str:
-        """Return sizes that are computed: the given ones, but for the batch's, which may be merged with another."""
+        """Return a tensor of sizes: the given ones, with that of the batch computed; it may be merged with another."""
         factor = shape[axis] // self.batch
         own = self._batch_size()
         parts = [own if factor == 1 else self._add("Mul", [own, self._constant([factor])])]
@@ -316,11 +316,11 @@ class _Rewriting(Graph):
         return self._add("Concat", parts, axis=0)
 
     def _first(self, name: str, axis: int) -> str:
-        """Return what a tensor holds for the first sample."""
+        """Return the part of a tensor for the first sample."""
         return self._add("Gather", [name, self._constant([0])], axis=axis)
 
     def _repeated(self, name: str, axis: int, output: str = "") -> str:
-        """Return what a tensor holds for the first sample, for every sample."""
+        """Return the part of a tensor for the first sample, repeated for every sample."""
         behind = len(self.before[name]) - axis - 1
         one = name if self.batch == 1 else self._first(name, axis)
         parts = [[1] * axis, None, [1] * behind]
@@ -329,15 +329,15 @@ class _Rewriting(Graph):
 
 
 def mixing(node: Any, name: str) -> str:
-    """Say that a node, with this output, mixes samples."""
+    """Return the reason that a node with this output mixes samples."""
     return f"{node.op_type} {node.name or name!r} does not keep the samples of a batch apart"
 
 
 def _moved(data: Place, source: Shape, target: Shape, batch: int) -> Place | None:
-    """Return where a Reshape of ``source`` to ``target`` brings the batch; None where it can't be kept together.
+    """Return the place of the batch after a Reshape of ``source`` to ``target``; None if it does not stay together.
 
-    What lies before it in memory stays before it. Where dimensions of 1 leave several places, it rather stays alone and
-    in front than being merged, and is not merged into the last axis, which layers compute over.
+    Elements before it in memory stay before it. If dimensions of 1 leave several places, a place in front and without
+    merging is preferred, and the last axis, which layers compute over, comes last.
     """
     before = prod(source[: data.axis]) * data.inner
     places = [
@@ -351,14 +351,14 @@ def _moved(data: Place, source: Shape, target: Shape, batch: int) -> Place | Non
 
 
 def _name_apart(graph: Any) -> None:
-    """Put a node before each output that is an initializer."""
+    """Insert a node before each output that is an initializer."""
     import onnx
 
     outputs = {value.name for value in graph.output}
     for tensor in graph.initializer:
         if tensor.name in outputs:
             name, tensor.name = tensor.name, f"{tensor.name}/{BATCH}"
-            for value in graph.input:  # where IR 3 lists it
+            for value in graph.input:  # IR 3 lists it as an input
                 value.name = tensor.name if value.name == name else value.name
             graph.node.insert(0, onnx.helper.make_node("Identity", [tensor.name], [name], name=name))
 
@@ -371,7 +371,7 @@ def _names(model: Any) -> Iterator[str]:
 
 
 def _attribute(node: Any, name: str) -> Any:
-    """Return the integer, or the integers, of an attribute; None where the node has none of this name."""
+    """Return the integer, or the integers, of an attribute; None if the node does not have it."""
     import onnx
 
     found = [attribute for attribute in node.attribute if attribute.name == name]

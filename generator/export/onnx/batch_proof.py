@@ -1,4 +1,4 @@
-"""Whether a model with a dynamic batch answers as the one it was made from, and what keeps it from it."""
+"""The proof that a model with a dynamic batch returns the same as the original, or the node that prevents it."""
 
 import re
 from collections.abc import Sequence
@@ -18,27 +18,27 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.verification.inputs import ODD_BATCH, RANDOM, Pool, generated
 from modelrepo.generator.verification.verify import Run, usable, verify
 
-# How ONNX Runtime tells which node failed; one within the graph of another follows that.
+# ONNX Runtime's message about the node that failed; a node within another's graph follows that one.
 NAMED = re.compile(r"running (\S+) node\. Name:'(.*?)' Status Message: ((?:(?!Non-zero status).)*)")
 
-# Shares of an answer's magnitude: below one, answers to different samples are the same, such as a class that noise is
-# always taken for, and hide which was asked; above the other, answers to the same sample differ.
+# Shares of an output's magnitude: below the first, outputs for different samples are equal, such as a class that all
+# noise gets, and hide mixing; above the second, outputs for the same sample differ.
 EQUAL, ROUNDING = 1e-5, 1e-2
-# Of how many nodes the tensors are held at a time: all of those of a large network take more than its weights.
+# The number of nodes with tensors in memory at a time: all tensors of a large network take more than its weights.
 AT_ONCE = 20
 
 
 def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) -> None:
-    """Ask the model at ``path`` in batches of 1, 2 and 3 what ``source`` answers in batches of ``batch`` samples.
+    """Compare the model at ``path``, in batches of 1, 2 and 3, with ``source``, in batches of ``batch`` samples.
 
-    Raises ConversionError, which names the node that keeps the batch fixed or mixes its samples, and where the source
-    answers no generated input.
+    Raises ConversionError with the node that keeps the batch fixed or mixes its samples, or if the source fails on all
+    generated inputs.
     """
     signature = signature.required
     pools = _pools(source, signature, seed)
     rows = pools[-1]
     memory.give_back()
-    candidate = Runner(path, mapped=True)  # as it is written, so that messages name its nodes
+    candidate = Runner(path, mapped=True)  # not optimized, so that messages name its nodes
     try:
         candidate(rows.rows(_pair(rows)))
     except InputRefused as error:
@@ -50,17 +50,17 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) 
     if found.mixing:
         raise stays_fixed(f"the samples of a batch influence each other in {', '.join(found.mixing)}")
     answers = candidate(rows.rows(range(len(rows.families)))).values()
-    del candidate  # it holds the weights, as does what is opened next
-    hidden = _first_mixing(path, rows) if any(_alike(answer, EQUAL) for answer in answers) else ""
+    del candidate  # it holds the weights, as the next session does
+    hidden = _first_mixing(path, rows) if any(_equal(answer, EQUAL) for answer in answers) else ""
     if hidden:
         raise stays_fixed(hidden)
     for name, answer in source(rows.rows([0] * batch)).items():
-        if not _alike(answer, ROUNDING):
+        if not _equal(answer, ROUNDING):
             raise stays_fixed(f"output {name!r} depends on where in the batch a sample stands")
 
 
 def _pools(source: Run, signature: Signature, seed: int) -> list[Pool]:
-    """Return random inputs that the source answers, one pool for each size that other dimensions are given."""
+    """Return random inputs that the source runs on, one pool for each size of other dimensions."""
     pools: list[Pool] = []
     problem: VerificationError | None = None
     for for_refusing, pool in generated(signature, 0, seed):
@@ -81,16 +81,16 @@ def _pair(rows: Pool) -> tuple[int, int]:
 
 
 def _failing(reason: str) -> str:
-    """Return the innermost node that ONNX Runtime names where a run fails."""
+    """Return the innermost node that ONNX Runtime names for a failed run."""
     named = NAMED.findall(reason)
     if not named:
         return ""
-    operator, name, told = named[-1]
-    return f"{operator} {name!r} takes no other size: {runtime.reason(RuntimeError(told))}"
+    operator, name, message = named[-1]
+    return f"{operator} {name!r} takes no other size: {runtime.reason(RuntimeError(message))}"
 
 
-def _alike(answers: Array, share: float) -> bool:
-    """Tell whether all samples have the same answer, but for this share of its magnitude."""
+def _equal(answers: Array, share: float) -> bool:
+    """Whether the outputs of all samples are equal within this share of their magnitude."""
     if answers.dtype.kind != "f":
         return bool((answers == answers[:1]).all())
     scale = float(np.abs(answers).max(initial=0.0))
@@ -98,7 +98,7 @@ def _alike(answers: Array, share: float) -> bool:
 
 
 def _first_mixing(path: Path, rows: Pool) -> str:
-    """Return the first node whose answers to two samples are not its answers to each; nothing where there is none."""
+    """Return the first node whose outputs for two samples are not those for each; empty if there is none."""
     pair = _pair(rows)
     asked = [rows.rows(each) for each in (pair[:1], pair[1:], pair)]
     nodes = outline.read(path).graph.node
@@ -116,14 +116,14 @@ def _first_mixing(path: Path, rows: Pool) -> str:
 
 
 def _joins(one: Array, other: Array, both: Array) -> bool:
-    """Tell whether two answers make up the one to both, along some axis, or whether it does not know of the batch."""
+    """Whether two outputs make up the one for both, along some axis, or the output does not depend on the batch."""
     scale = float(np.abs(one).max(initial=0.0)) + float(np.abs(other).max(initial=0.0))
 
     def same(first: Array, second: Array) -> bool:
         return first.shape == second.shape and np.allclose(first, second, rtol=0, atol=ROUNDING * scale, equal_nan=True)
 
     if one.shape != other.shape:
-        return True  # how many there are depends on the values: nothing can be told
+        return True  # the size depends on the values, so they can't be compared
     if both.shape == one.shape:
         return same(one, both) and same(other, both)
     return any(same(joined, both) for axis in range(one.ndim) for joined in _joined([one, other], axis))

@@ -1,4 +1,4 @@
-"""What is known of a graph's tensors: their shapes with a batch of one size and of another, and what sizes it computes.
+"""A graph's tensors: their shapes with two sizes of the batch, and the sizes that the graph computes.
 
 Shapes are inferred twice, with the batch that a file fixes and with one that is SCALE times as large: a dimension that
 grew by SCALE holds the batch.
@@ -17,9 +17,9 @@ from modelrepo.generator.specs.tensors import Array
 
 # Primes that no dimension of a usual model is a multiple of: for the batch, and for other dimensions of any size.
 SCALE, SIZES = 7919, (521, 523, 541, 547, 557, 563, 569, 571, 577, 587, 593, 599, 601, 607, 613, 617)
-# Larger tensors are weights: no sizes are among them.
+# Larger tensors are weights, not sizes.
 SMALL_BYTES = 1 << 10
-# What exporters compute sizes with, what reads them, and which input of these says how many they answer.
+# The operators that exporters compute sizes with, those that read sizes, and the input that sets the output's size.
 FOLDED = (
     *("Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Identity", "Mod", "Mul", "Neg"),
     *("Range", "Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"),
@@ -33,9 +33,9 @@ Pair = tuple[Array, Array]
 class Graph:
     """A model without its weights, whose ``nodes`` may be changed.
 
-    ``before`` and ``after`` are the shapes of those tensors for which one follows, ``values`` what is computed of
-    sizes, in both cases; ``constants`` are the small ones. ``open`` tells whether inputs have further dimensions of
-    any size.
+    ``before`` and ``after`` are the shapes of the tensors that have known ones, and ``values`` the values computed from
+    sizes, in both cases; ``constants`` are the small ones. ``open`` is whether inputs have further dimensions of any
+    size.
     """
 
     def __init__(self, model: Any, batch: int, folder: Path) -> None:
@@ -50,7 +50,7 @@ class Graph:
         self.after: dict[str, Shape] = {}
 
     def infer(self) -> None:
-        """Infer the shapes of the nodes as they are now."""
+        """Infer the shapes of the current nodes."""
         self.before, self.after = self._shapes(self.batch), self._shapes(self.batch * SCALE)
 
     def _shapes(self, batch: int) -> dict[str, Shape]:
@@ -85,26 +85,26 @@ class Graph:
         return differing[0] if after[differing[0]] == before[differing[0]] * SCALE else None
 
     def fixed(self, name: str, axis: int) -> bool:
-        """Tell whether a tensor has the batch's size in an axis, and does not grow with it."""
+        """Whether a tensor has the batch's size in an axis, and does not grow with it."""
         shape = self.before.get(name, ())
         return 0 <= axis < len(shape) and shape[axis] == self.batch and self.after.get(name) == shape
 
     def grows(self, name: str, axis: int) -> bool:
-        """Tell whether a tensor grows in this axis; True where nothing is known of how large it was."""
+        """Whether a tensor grows in this axis; True if its shape is unknown."""
         shape = self.before.get(name)
         return shape is None or self.after.get(name) == tuple(
             size * (SCALE if each == axis else 1) for each, size in enumerate(shape)
         )
 
     def numbers(self, name: str) -> list[int]:
-        """Return the values of a constant, flat; none for what is no constant of whole numbers."""
+        """Return the values of a constant, flat; empty unless it is a constant of whole numbers."""
         values = self.constants.get(name)
         return [int(value) for value in values.ravel()] if values is not None and values.dtype.kind == "i" else []
 
     def fold(self, index: int, node: Any) -> bool:
-        """Put a constant in the place of a node that computes the same sizes for any batch, and tell whether it did.
+        """Replace a node that computes the same sizes for any batch by a constant; return whether it was one.
 
-        Shape inference follows few of these.
+        Shape inference does this for few operators.
         """
         import onnx
 
@@ -122,7 +122,7 @@ class Graph:
         return True
 
     def _sizes_of(self, node: Any) -> Pair | None:
-        """Return what a Shape answers, where all inputs have sizes of their own."""
+        """Return the outputs of a Shape, if all dimensions of the inputs but the batch are fixed."""
         import numpy as np
 
         known = (self.before.get(node.input[0]), self.after.get(node.input[0]))
@@ -145,13 +145,13 @@ class Graph:
         feeds: list[dict[str, Any]] = [{name: self.values[name][which] for name in given} for which in (0, 1)]
         try:
             before, after = (np.asarray(next(iter(run(None, feed)))) for feed in feeds)
-        except Exception:  # whatever numpy raises where sizes do not fit: then nothing follows from them
+        except Exception:  # any error of numpy for sizes that do not fit: then nothing follows from them
             return None
         return (before, after) if before.dtype.kind in "ib" else None
 
 
 def depending(nodes: Iterable[Any], inputs: Iterable[str]) -> set[str]:
-    """Return the names of what follows from the values of ``inputs``, and not from their sizes alone."""
+    """Return the names of the tensors that depend on the values of ``inputs``, not on their sizes alone."""
     found = set(inputs)
     for node in nodes:
         if node.op_type not in SIZES_ONLY and not found.isdisjoint(reads(node)):
@@ -160,7 +160,7 @@ def depending(nodes: Iterable[Any], inputs: Iterable[str]) -> set[str]:
 
 
 def _skeleton(model: Any, folder: Path) -> Any:
-    """Return a model without its weights, which are inputs, with its functions inlined."""
+    """Return a model with its weights as inputs, and its functions inlined."""
     import onnx
     import onnx.inliner
 
@@ -184,7 +184,7 @@ def _skeleton(model: Any, folder: Path) -> Any:
 
 
 def _give_sizes(graph: Any) -> bool:
-    """Give a size to each dimension but the first that inputs leave open, and tell whether there was one."""
+    """Give a size to each open dimension of inputs except the first; return whether there was one."""
     unused, sizes = chain(SIZES, count(SIZES[-1] + 1)), dict[str, int]()
     for value in graph.input:
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
@@ -195,7 +195,7 @@ def _give_sizes(graph: Any) -> bool:
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, Array]]:
-    """Yield the small constants by name: what may be sizes or bounds."""
+    """Yield the small constants, which may be sizes or bounds, by name."""
     import numpy as np
     import onnx
 

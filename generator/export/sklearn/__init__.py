@@ -1,4 +1,4 @@
-"""scikit-learn to ONNX, with skl2onnx: named outputs in the shapes that scikit-learn answers, and no maps."""
+"""scikit-learn to ONNX with skl2onnx: named outputs in the shapes of scikit-learn's, without maps."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,12 +25,12 @@ from modelrepo.generator.verification.inputs import example
 
 TOOL = "skl2onnx"
 # The newest operator set that skl2onnx's converters are tested with, and the version of ai.onnx.ml that every release
-# of Triton reads: its TreeEnsemble of version 5 is younger than ONNX Runtime 1.19.
+# of Triton reads: TreeEnsemble, of version 5, is newer than ONNX Runtime 1.19.
 MAX_OPSET, ML_OPSET = 22, 3
-# What small letters are told by: the images of Ubuntu and Debian have this one, few have the en_US.UTF-8 that ONNX
-# Runtime looks for.
+# The locale for lower case: the images of Ubuntu and Debian have this one, few have the en_US.UTF-8 that ONNX Runtime
+# looks for.
 LOCALE = "C.UTF-8"
-# Rows of the example that outputs are told by: no usual number of classes.
+# The rows of the example that identifies outputs: not a usual number of classes.
 EXAMPLE_ROWS = 7
 HELP = "docs/how-to/when-export-fails.md#scikit-learn"
 COLUMNS = "Say what it takes with --input-shape NAME=1x1:TYPE,… for its columns"
@@ -39,8 +39,8 @@ COLUMNS = "Say what it takes with --input-shape NAME=1x1:TYPE,… for its column
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
     """Write ``source`` as ONNX into ``folder``, its batch of any size.
 
-    Raises ConversionError for what skl2onnx can't convert, with the estimator that it fails on, and SourceError where
-    the estimator itself fails on its inputs.
+    Raises ConversionError with the estimator that skl2onnx can't convert, and SourceError if the estimator itself fails
+    on its inputs.
     """
     need("skl2onnx", SKLEARN)
     if options.opset > MAX_OPSET:
@@ -64,7 +64,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
 
 
 def _converted(reference: str, native: Tabular, options: Options) -> Any:
-    """Return what skl2onnx makes of the estimator."""
+    """Return the estimator converted by skl2onnx."""
     import skl2onnx
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
@@ -84,30 +84,30 @@ def _converted(reference: str, native: Tabular, options: Options) -> Any:
         ) from error
     except ConversionError:
         raise
-    except Exception as error:  # converters fail with whatever their code raises
+    except Exception as error:  # any error of a converter's code
         reason = first_line(error)
         raise ConversionError(
-            f"skl2onnx can't convert {reference}, a {_story(native.estimator)}: {type(error).__name__}: {reason}",
-            f"What to try is in {HELP}",
+            f"skl2onnx can't convert {reference}, a {_described(native.estimator)}: {type(error).__name__}: {reason}",
+            f"See {HELP} for what to try",
         ) from error
 
 
 def _missing(error: Exception) -> str:
-    """Return the class that a missing converter is for, as the message names it."""
+    """Return the class without a converter that the message names."""
     first = first_line(error)
     quoted = [part for part in first.split("'") if "class" in first and "." in part and " " not in part]
     return quoted[0] if quoted else first.rstrip(".")
 
 
-def _story(estimator: Any) -> str:
+def _described(estimator: Any) -> str:
     """Return the class of an estimator, with the steps of a pipeline."""
     steps = [type(step).__name__ for _, step in getattr(estimator, "steps", ())]
     return f"{type(estimator).__name__}({', '.join(steps)})" if steps else type(estimator).__name__
 
 
 def _initial_types(native: Tabular) -> Iterator[tuple[str, Any]]:
-    """Yield the inputs as skl2onnx has them: those of the model, or the matrix that its columns are joined to."""
-    from skl2onnx.common.data_types import _guess_numpy_type  # numpy's types to its own
+    """Yield the inputs for skl2onnx: those of the model, or the matrix that its columns are joined to."""
+    from skl2onnx.common.data_types import _guess_numpy_type  # from numpy's types to skl2onnx's
 
     table = native.table
     if table.split and not _takes_columns(native.estimator):
@@ -116,14 +116,14 @@ def _initial_types(native: Tabular) -> Iterator[tuple[str, Any]]:
     import numpy as np
 
     kinds = dict(zip(table.used if table.split else (0,), table.inputs, strict=True))
-    for place in range(len(table.columns) if table.split else 1):  # columns are counted, also those without an input
+    for place in range(len(table.columns) if table.split else 1):  # columns without an input count as well
         spec = kinds.get(place, table.inputs[0])
         kind = np.dtype(np.str_) if spec.dtype == "object" else np.dtype(spec.dtype)
         yield _inner_name(place), _guess_numpy_type(kind, [None, *spec.shape[1:]])
 
 
 def _inner_name(place: int) -> str:
-    """Return what skl2onnx calls an input: it would change a column's own name where it uses that itself."""
+    """Return the name of an input within skl2onnx, which may use a column's own name itself."""
     return f"table_input_{place}"
 
 
@@ -135,7 +135,7 @@ def _joined_type(table: Table) -> Any:
     if "object" in kinds:
         if len(kinds) > 1:
             raise ConversionError(
-                "its columns hold texts and numbers, and nothing in it treats them apart",
+                "its columns hold texts and numbers, and no part of it separates them",
                 "Fit a Pipeline that begins with a ColumnTransformer",
             )
         return np.dtype(np.str_)
@@ -143,7 +143,7 @@ def _joined_type(table: Table) -> Any:
 
 
 def _takes_columns(estimator: Any) -> bool:
-    """Tell whether something in an estimator treats each column by itself, so that skl2onnx takes them apart."""
+    """Whether a part of an estimator handles each column by itself, so that skl2onnx takes separate columns."""
     return any(
         is_column_transformer(entry) or isinstance(getattr(entry, "categories_", None), list)
         for entry in entries(estimator)
@@ -151,7 +151,7 @@ def _takes_columns(estimator: Any) -> bool:
 
 
 def _options(estimator: Any) -> dict[Any, dict[str, Any]]:
-    """Return skl2onnx's options: plain arrays instead of maps, and decisions as they are where there are no others."""
+    """Return skl2onnx's options: plain arrays instead of maps, and raw decisions if there are no probabilities."""
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from skl2onnx.common._registration import _converter_pool
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -165,7 +165,7 @@ def _options(estimator: Any) -> dict[Any, dict[str, Any]]:
 
 
 def _join_columns(graph: Any, table: Table) -> None:
-    """Put inputs of one column each before a graph that takes a matrix of them."""
+    """Insert inputs of one column each before a graph that takes a matrix of them."""
     from onnx import helper
 
     (matrix,) = graph.input
@@ -184,7 +184,7 @@ def _join_columns(graph: Any, table: Table) -> None:
 
 
 def _name_inputs(graph: Any, table: Table) -> None:
-    """Call the inputs of a graph as they are served; what has such a name within it gets another."""
+    """Give the inputs of a graph their served names; rename other tensors with such a name."""
     places = table.used if len(graph.input) > len(table.inputs) else range(len(table.inputs))
     kept = [graph.input[place] for place in places]
     del graph.input[:]
@@ -202,7 +202,7 @@ def _numpy_type(spec: TensorSpec) -> Any:
 
 
 def _shape_outputs(model: Any, source: SourceModel, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
-    """Give the outputs the names and shapes of the source's answers; what else the graph puts out is dropped."""
+    """Give the outputs the names and shapes of the source's; drop other outputs of the graph."""
     from onnx import helper
 
     graph = model.graph
@@ -220,9 +220,7 @@ def _shape_outputs(model: Any, source: SourceModel, shapes: Mapping[str, tuple[D
         listed = stem in ("probabilities", "scores") and number.isdigit()
         index = min(place, 1) if listed else place
         if index >= len(origins):
-            raise ConversionError(
-                f"skl2onnx writes {len(origins)} outputs where {', '.join(source.output_names)} are wanted"
-            )
+            raise ConversionError(f"skl2onnx writes {len(origins)} outputs instead of {', '.join(source.output_names)}")
         origin, answer = f"{origins[index]}_as_converted", found[index]
         element = int(number) if listed else None
         graph.node.extend(_steps(origin, answer, name, shape, element, graph))
@@ -239,10 +237,10 @@ def _element_type(answer: Any, element: int | None) -> int:
 
 
 def _steps(origin: str, answer: Any, name: str, shape: tuple[Dim, ...], element: int | None, graph: Any) -> list[Any]:
-    """Return the nodes that turn what skl2onnx puts out into the output that is wanted.
+    """Return the nodes that turn an output of skl2onnx into the wanted one.
 
-    One part of a list; a label without an axis of its own; the last columns where there are twice as many, as those of
-    a decision and its negative.
+    These take one part of a list, remove the extra axis of a label, or take the last columns of twice as many, such as
+    those of a decision and its negative.
     """
     import numpy as np
     from onnx import helper, numpy_helper
@@ -273,12 +271,12 @@ def _steps(origin: str, answer: Any, name: str, shape: tuple[Dim, ...], element:
     elif got != shape and np.prod(got) == np.prod([int(dim) for dim in shape]) and 1 in (*got, *shape):
         then("Reshape", [-1, *(int(dim) for dim in shape[1:])])
     elif got != shape:
-        raise ConversionError(f"skl2onnx answers {name} as {list(got)} where scikit-learn does as {list(shape)}")
+        raise ConversionError(f"skl2onnx returns {name} with shape {list(got)}, scikit-learn with shape {list(shape)}")
     return [*nodes, helper.make_node("Identity", [origin], [name])]
 
 
 def _run(model: Any, arrays: Mapping[str, Any], reference: str) -> list[Any]:
-    """Return what ONNX Runtime answers, output by output."""
+    """Return the outputs of a model in ONNX Runtime."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -286,14 +284,15 @@ def _run(model: Any, arrays: Mapping[str, Any], reference: str) -> list[Any]:
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
         return list(session.run(None, dict(arrays)))
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception
+    except Exception as error:  # ONNX Runtime's errors have no common class
         raise ConversionError(
-            f"ONNX Runtime does not run what skl2onnx made of {reference}: {reason(error)}", f"What to try is in {HELP}"
+            f"ONNX Runtime can't run {reference} as skl2onnx converts it: {reason(error)}",
+            f"See {HELP} for what to try",
         ) from error
 
 
 def _rename(graph: Any, old: str, new: str) -> None:
-    """Give a tensor of a graph another name, wherever it is read and written."""
+    """Rename a tensor of a graph, where it is written and wherever it is read."""
     for tensor in (*graph.initializer, *graph.output):
         if tensor.name == old:
             tensor.name = new
@@ -307,7 +306,7 @@ def _rename(graph: Any, old: str, new: str) -> None:
 
 
 def _tidy(model: Any, max_ir: int) -> None:
-    """Name the batch of each input, list each operator domain once, and leave out what no output needs."""
+    """Name the batch of each input, list each operator domain once, and leave out unneeded nodes."""
     graph = model.graph
     for value in graph.input:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH

@@ -1,4 +1,4 @@
-"""Converters that skl2onnx is given: onnxmltools' for XGBoost and LightGBM, and ours where its own answer wrongly."""
+"""Converters for skl2onnx: those of onnxmltools for XGBoost and LightGBM, and ours to replace wrong ones."""
 
 import sys
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.system.extras import BOOSTING, need
 
-# The booster whose trees onnxmltools reads: it knows nothing of the weights that dart gives them.
+# The booster whose trees onnxmltools reads: it ignores the weights of dart's.
 TREES = "gbtree"
 CLASSIFIER = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [True, False]}
 
 
 def register(estimator: Any) -> None:
-    """Make skl2onnx know what it does not by itself; XGBoost and LightGBM only where the estimator brought them in."""
+    """Register converters with skl2onnx; those of XGBoost and LightGBM only if the estimator uses them."""
     _corrected()
     if "xgboost" in sys.modules and _is_within(estimator, "xgboost"):
         _xgboost()
@@ -23,7 +23,7 @@ def register(estimator: Any) -> None:
 
 
 def _is_within(estimator: Any, package: str) -> bool:
-    """Tell whether an estimator, or one that it is made of, is of a package."""
+    """Whether an estimator or one of its parts belongs to a package."""
     seen: set[int] = set()
     waiting = [estimator]
     while waiting:
@@ -37,7 +37,7 @@ def _is_within(estimator: Any, package: str) -> bool:
             waiting += each
         elif hasattr(each, "get_params"):
             waiting += vars(each).values()
-        elif type(each).__module__.startswith("sklearn."):  # what a CalibratedClassifierCV keeps, for one
+        elif type(each).__module__.startswith("sklearn."):  # such as the parts of a CalibratedClassifierCV
             waiting += getattr(each, "__dict__", {}).values()
     return False
 
@@ -70,7 +70,7 @@ def _xgboost() -> None:
 
 
 def _xgboost_by_place(scope: Any, operator: Any, container: Any) -> None:
-    """Convert as onnxmltools does, which reads nothing but trees, and wants columns without names of their own."""
+    """Convert as onnxmltools does, which reads only trees, and needs columns without names."""
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 
     kind = operator.raw_operator.booster or TREES
@@ -85,9 +85,10 @@ def _xgboost_by_place(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _xgboost_classifier(scope: Any, operator: Any, container: Any) -> None:
-    """Convert as onnxmltools does, which takes each tree for that of the next class.
+    """Convert as onnxmltools does, and correct the classes of parallel trees.
 
-    Where several are grown at once for one class, as in a random forest, that is so for every several of them.
+    onnxmltools assigns each tree to the next class. If several are grown at once for one class, as in a random forest,
+    that many trees in a row belong to one class.
     """
     import json
 
@@ -160,8 +161,8 @@ def _corrected() -> None:
 def _as_logistic_regression(scope: Any, operator: Any, container: Any) -> None:
     """Convert a linear discriminant analysis as the logistic regression with its coefficients.
 
-    Both answer the logistic function of the decision for two classes, and softmax for more; skl2onnx 1.20 takes softmax
-    of the decision and its negative for two.
+    Both return the logistic function of the decision for two classes, and softmax for more; skl2onnx 1.20 writes the
+    softmax of the decision and its negative for two.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -175,7 +176,7 @@ def _as_logistic_regression(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _with_threshold(scope: Any, operator: Any, container: Any) -> None:
-    """Convert a classifier that tells its label by a threshold; skl2onnx 1.20 takes the larger probability."""
+    """Convert a classifier with a threshold for its label; skl2onnx 1.20 takes the larger probability."""
     import numpy as np
     from onnx import TensorProto
 
@@ -227,9 +228,9 @@ def _inner(scope: Any, operator: Any, estimator: Any) -> tuple[str, str]:
 
 
 def _with_places(within: Callable[..., Any], *arguments: Any, op_version: int, **more: Any) -> Any:
-    """Find neighbours within a radius; those outside, which weigh nothing, get a place that exists.
+    """Find neighbours within a radius; those outside, which have no weight, get a valid index.
 
-    skl2onnx gives them the place -1, which ONNX Runtime refuses to read from.
+    skl2onnx gives them the index -1, which ONNX Runtime refuses.
     """
     import numpy as np
     from skl2onnx.algebra.onnx_ops import OnnxMax
@@ -239,9 +240,9 @@ def _with_places(within: Callable[..., Any], *arguments: Any, op_version: int, *
 
 
 def _solved(matrix: Any, right: Any, op_version: int) -> Any:
-    """Solve by the inverse, where skl2onnx writes an operator that no runtime has.
+    """Solve by the inverse, since skl2onnx writes an operator that no runtime has.
 
-    The matrix, of a Gaussian process classifier, is the Cholesky factor of one whose eigenvalues are at least 1.
+    The matrix, of a Gaussian process classifier, is the Cholesky factor of a matrix with eigenvalues of at least 1.
     """
     import numpy as np
     from skl2onnx.algebra.onnx_ops import OnnxMatMul

@@ -1,4 +1,4 @@
-"""Estimators that answer the same as those given, written as skl2onnx reads them; those given stay as they are."""
+"""Equivalent estimators that skl2onnx can convert; the given ones are not changed."""
 
 import copy
 from typing import Any
@@ -7,7 +7,7 @@ from modelrepo.generator.sources.sklearn.estimators import IDLE_STEPS, column_pa
 
 
 def equivalent(estimator: Any) -> Any:
-    """Return an estimator with the same answers that skl2onnx reads: the same one where nothing stands in its way."""
+    """Return an estimator with the same outputs that skl2onnx can convert; the given one if it already can."""
     searched = getattr(estimator, "best_estimator_", None)
     if searched is not None:
         return equivalent(searched)
@@ -15,22 +15,24 @@ def equivalent(estimator: Any) -> Any:
         return _pipeline(estimator)
     if is_column_transformer(estimator):
         return _by_place(estimator)
-    if getattr(estimator, "flatten_transform", False):  # of a VotingClassifier, no matter to what it predicts
+    if getattr(estimator, "flatten_transform", False):  # of a VotingClassifier; does not affect its predictions
         return _changed(_of_equivalents(estimator), flatten_transform=False)
-    if hasattr(estimator, "kneighbors") and not hasattr(estimator, "predict"):  # is asked for so many, at any distance
+    if hasattr(estimator, "kneighbors") and not hasattr(
+        estimator, "predict"
+    ):  # is asked for a number of neighbours, at any distance
         return _changed(estimator, radius=None)
     return _of_equivalents(estimator)
 
 
 def _changed(estimator: Any, **attributes: Any) -> Any:
-    """Return a shallow copy with other attributes."""
+    """Return a shallow copy with some attributes replaced."""
     other = copy.copy(estimator)
     vars(other).update(attributes)
     return other
 
 
 def _pipeline(pipeline: Any) -> Any:
-    """Leave out steps that do nothing; an imputer of texts is one, since a text that is served is never missing."""
+    """Return a pipeline without idle steps, including imputers of texts: a served text is never missing."""
     steps = [(name, equivalent(step)) for name, step in pipeline.steps if step not in IDLE_STEPS]
     while len(steps) > 1 and _imputes_texts(steps[0][1]):
         steps = steps[1:]
@@ -48,7 +50,7 @@ def _imputes_texts(estimator: Any) -> bool:
 
 
 def _by_place(transformer: Any) -> Any:
-    """Let columns go by their places, since ONNX and Triton may call them otherwise."""
+    """Return a ColumnTransformer that finds columns by place, since ONNX and Triton may rename them."""
     parts = [
         (name, part if isinstance(part, str) else equivalent(part), places)
         for name, part, places in column_parts(transformer)
@@ -58,7 +60,7 @@ def _by_place(transformer: Any) -> Any:
 
 
 def _of_equivalents(estimator: Any) -> Any:
-    """Make an ensemble one of equivalents: of pipelines, which may hold what has to be changed."""
+    """Return an ensemble with equivalent parts, if these are pipelines."""
     inner = getattr(estimator, "estimators_", None)
     if not isinstance(inner, list) or not any(steps_of(each) for each in inner):
         return estimator

@@ -1,4 +1,4 @@
-"""TensorFlow to ONNX through tf2onnx, which is kept from large weights: it would hold them fifteen times."""
+"""TensorFlow to ONNX through tf2onnx, without the large weights: tf2onnx would hold them fifteen times."""
 
 import gc
 import logging
@@ -30,8 +30,8 @@ from modelrepo.generator.system.extras import TENSORFLOW, need
 from modelrepo.generator.system.quiet import quiet, unheard
 
 TOOL = "tf2onnx"
-# tf2onnx writes 18, too, but there its ReduceMean is no GlobalAveragePool, and keeps transposes around it: 18 more in
-# EfficientNetV2B0, one for each of its 17 means.
+# tf2onnx writes 18 as well, but with ReduceMean instead of GlobalAveragePool, which keeps transposes around it: 18 more
+# in EfficientNetV2B0, one for each of its 17 means.
 MAX_OPSET = 17
 TROUBLES = "See docs/how-to/when-export-fails.md#tensorflow for what to try"
 
@@ -39,7 +39,7 @@ TROUBLES = "See docs/how-to/when-export-fails.md#tensorflow for what to try"
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
     """Write ``source`` as ONNX into ``folder``, with its symbolic dimensions of any size.
 
-    Raises ConversionError that names the operators which tf2onnx does not convert.
+    Raises ConversionError with the operators that tf2onnx does not convert.
     """
     need("tf2onnx", TENSORFLOW)
     need("onnx_ir", TENSORFLOW)
@@ -54,16 +54,16 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     return describe(path, files, source.inputs, TOOL, options)
 
 
-# From a graph of TensorFlow's to one of ONNX's.
+# From a TensorFlow graph to an ONNX graph.
 
 
 def _converted(source: SourceModel, opset: int, frozen: Frozen | None) -> tuple[Any, Mapping[str, Weight]]:
-    """Return the ModelProto that tf2onnx makes, its inputs those of the source and then the weights; and those."""
+    """Return the ModelProto of tf2onnx, with the source's inputs and then the weights as inputs, and the weights."""
     with quiet(), unheard(), _spared(), _reasons() as reasons:
         try:
             message, weights = _run_tf2onnx(source, opset, frozen)
-        except Exception as error:  # tf2onnx raises whatever its handlers do
-            raise ConversionError(f"{source.reference} can't be exported: {cause(error)}", TROUBLES) from error
+        except Exception as error:  # any error of tf2onnx's handlers
+            raise ConversionError(f"can't export {source.reference}: {cause(error)}", TROUBLES) from error
     _refuse_leftovers(source, message, opset, reasons)
     return message, weights
 
@@ -91,10 +91,10 @@ def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> tupl
 
 
 def _frugal(optimizers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return tf2onnx's optimizations, each giving back the copy of the graph that was made for the one before it."""
+    """Return tf2onnx's optimizations, each freeing the copy of the graph made for the one before it."""
 
     def made(factory: Any) -> Any:
-        gc.collect()  # nodes hold their graph, and it them
+        gc.collect()  # nodes and their graph refer to each other
         return factory()
 
     return {name: partial(made, factory) for name, factory in optimizers.items()}
@@ -102,7 +102,7 @@ def _frugal(optimizers: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _spared() -> Iterator[None]:
-    """Let the garbage collector leave alone what is there before: half a million objects of the frameworks."""
+    """Exclude existing objects from garbage collection: half a million of the frameworks."""
     gc.freeze()
     try:
         yield
@@ -111,7 +111,7 @@ def _spared() -> Iterator[None]:
 
 
 class _Reasons(logging.Handler):
-    """Keeps why tf2onnx failed to convert a node: it logs that and goes on."""
+    """Keeps the reasons why tf2onnx failed to convert nodes: it logs each and goes on."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -119,8 +119,8 @@ class _Reasons(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1]:
-            told = cause(record.exc_info[1]).partition(": ")[2]
-            self.found.append(told.removeprefix("make_sure failure: ").rstrip("."))
+            reason = cause(record.exc_info[1]).partition(": ")[2]
+            self.found.append(reason.removeprefix("make_sure failure: ").rstrip("."))
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _reasons() -> Iterator[list[str]]:
 
 
 def _refuse_leftovers(source: SourceModel, message: Any, opset: int, reasons: Sequence[str]) -> None:
-    """Raise ConversionError for operators of TensorFlow that stand in the outcome, each with the first of its nodes."""
+    """Raise ConversionError for operators of TensorFlow left in a graph, each with its first node."""
     from onnx import defs
 
     left: dict[str, str] = {}
@@ -155,11 +155,11 @@ def _refuse_leftovers(source: SourceModel, message: Any, opset: int, reasons: Se
         raise ConversionError(f"tf2onnx can't convert {named}{more} of {source.reference}{why}", TROUBLES)
 
 
-# The outcome, with its weights and its names.
+# The finished model, with its weights and its names.
 
 
 def _finished(source: SourceModel, message: Any, weights: Mapping[str, Weight]) -> Any:
-    """Return an ``onnx_ir.Model`` with the inputs and outputs of the source, and the weights read when written."""
+    """Return an ``onnx_ir.Model`` with the inputs and outputs of the source; writing it reads the weights."""
     import numpy as np
     import onnx_ir
 
@@ -177,14 +177,14 @@ def _finished(source: SourceModel, message: Any, weights: Mapping[str, Weight]) 
     ]
     _part_outputs(graph)
     for number, value in enumerate(value for node in graph.all_nodes() for value in node.outputs):
-        value.name = f"{value.name}/{number}"  # so that none has the name of an input or output
+        value.name = f"{value.name}/{number}"  # so that none has the name of an input or an output
     for value, (name, shape) in zip((*graph.inputs, *graph.outputs), described, strict=True):
         value.name, value.shape = name, onnx_ir.Shape(shape)
     return model
 
 
 def _part_outputs(graph: Any) -> None:
-    """Let each output have a name of its own: TensorFlow Lite may give a tensor out twice, or an input as it is."""
+    """Make each output a separate tensor: TensorFlow Lite may return one twice, or an input unchanged."""
     import onnx_ir
 
     named = list(graph.inputs)
@@ -198,7 +198,7 @@ def _part_outputs(graph: Any) -> None:
 
 
 def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
-    """Return the shapes of the outputs: as they are seen to follow the inputs, and open where TensorFlow says so."""
+    """Return the shapes of the outputs: as observed from the inputs, and dynamic if TensorFlow says so."""
     seen = source_dims(source, "Give sizes that it takes with --input-shape")
     if not isinstance(source.native, Traced):
         return seen

@@ -1,4 +1,4 @@
-"""A function of TensorFlow's with variables, to a graph without: what tf2onnx is given."""
+"""The graph for tf2onnx: a TensorFlow function with its variables replaced."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -8,23 +8,23 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.sources.tensorflow import tensorflow
 
-# Weights at least this large, in bytes, do not pass through tf2onnx, where no other operator than these reads them, nor
-# one that only moves them around: it converts those in the same way whether they are constant or not.
+# Weights of at least this many bytes do not pass through tf2onnx if only the operators of READING read them, directly
+# or after those of MOVING: tf2onnx converts these in the same way whether their inputs are constant or not.
 LARGE = 1 << 16
 MOVING = {"Identity", "ReadVariableOp", "Reshape", "Transpose", "ExpandDims", "Squeeze", "Cast"}
 READING = {
     *("Add", "AddV2", "Sub", "Mul", "BiasAdd", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"),
     *("Conv2D", "Conv3D", "DepthwiseConv2dNative", "Gather", "GatherV2", "ResourceGather", "Shape"),
 }
-# Marks of functions that keep TensorFlow from dissolving them: compiled ones, and those with a variant for a GPU.
+# Attributes that keep TensorFlow from inlining a function: of compiled ones, and of those with a variant for a GPU.
 KEPT_WHOLE = ("_XlaMustCompile", "api_implements", "_noinline")
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """A graph without variables: ``weights`` are placeholders by their names, each with what reads its value.
+    """A graph without variables: ``weights`` are placeholders by name, each with a function that reads its value.
 
-    ``tables`` are the keys and values of lookup tables, by the names that the graph has for them.
+    ``tables`` are the keys and values of lookup tables, by their names in the graph.
     """
 
     definition: Any
@@ -84,7 +84,7 @@ def frozen(function: Any) -> Frozen:
 
 
 def _inlined(function: Any) -> Any:
-    """Return the graph of a concrete function with the functions that it calls dissolved, but not its loops."""
+    """Return the graph of a concrete function with the functions that it calls inlined, except loops."""
     from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
     from tensorflow.python.framework.convert_to_constants import disable_lower_using_switch_merge
 
@@ -95,7 +95,7 @@ def _inlined(function: Any) -> Any:
             holder.attr.pop(mark, None)
     config = config_pb2.ConfigProto()
     rewriting = config.graph_options.rewrite_options
-    rewriting.min_graph_nodes = -1  # small graphs, too
+    rewriting.min_graph_nodes = -1  # small graphs as well
     rewriting.optimizers.append("function")
     rewriting.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
     fetched = [tensor.name for tensor in (*function.inputs, *function.outputs)]
@@ -116,14 +116,14 @@ def _grappled(definition: Any, config: Any, fetched: Sequence[str]) -> Any:
 
 
 def _refuse_state(definition: Any) -> None:
-    """Raise ConversionError for variables that the graph writes to, and for those as TensorFlow 1 has them.
+    """Raise ConversionError for variables that the graph writes to, and for variables of TensorFlow 1.
 
-    Nothing but a session of its own reads the latter.
+    The latter can only be read by a session of TensorFlow 1.
     """
     written = [node.name for node in definition.node if node.op.startswith("Assign") and node.op.endswith("VariableOp")]
     if written:
         raise ConversionError(
-            f"it goes on from what it was asked before: {written[0].rpartition('/')[2]!r} writes to a variable",
+            f"its output depends on earlier requests: {written[0].rpartition('/')[2]!r} writes to a variable",
             "Let its state be an input and an output: docs/how-to/when-export-fails.md#tensorflow",
         )
     held = [node.name for node in definition.node if node.op in ("Variable", "VariableV2")]
@@ -145,7 +145,7 @@ def _readers(definition: Any) -> dict[str, list[Any]]:
 
 
 def _weight(captured: Any) -> Weight | None:
-    """Return what a captured tensor or variable holds; None for another resource, such as a table."""
+    """Return the value of a captured tensor or variable; None for another resource, such as a table."""
     from tensorflow.python.ops import handle_data_util
 
     library = tensorflow()
@@ -173,7 +173,7 @@ def _is_large(weight: Weight) -> bool:
 
 
 def _only_read(name: str, readers: Mapping[str, list[Any]]) -> bool:
-    """Tell whether what reads a weight is all the same to tf2onnx, however it is moved around before."""
+    """Whether only operators of READING read a weight, directly or after those of MOVING."""
     nodes = [node for node in readers.get(name, []) if node.op != "ReadVariableOp" or node.name in readers]
     return bool(nodes) and all(
         node.op in READING or (node.op in MOVING and _only_read(node.name, readers)) for node in nodes
@@ -190,7 +190,7 @@ def with_sizes(definition: Any, weights: Mapping[str, Weight]) -> Any:
 
 
 def _open(node: Any, weight: Weight) -> None:
-    """Make the constant that stands for a weight a placeholder, without sizes: TensorFlow's optimizer fills those."""
+    """Turn the constant of a weight into a placeholder without sizes: TensorFlow's optimizer fills others in."""
     name = node.name
     node.Clear()
     node.name, node.op = name, "Placeholder"
@@ -202,7 +202,7 @@ def _open(node: Any, weight: Weight) -> None:
 
 
 def _table(name: str, readers: Mapping[str, list[Any]]) -> Any:
-    """Return what tf2onnx wants to know of a lookup table, None for another resource."""
+    """Return tf2onnx's description of a lookup table; None for another resource."""
     from tf2onnx.tf_utils import HashTableInfo
 
     for node in readers.get(name, []):

@@ -1,4 +1,4 @@
-"""A TensorFlow Lite file, to graphs as tf2onnx reads them, but without its large weights: those stay in the file."""
+"""The graphs of a TensorFlow Lite file for tf2onnx, without the large weights, which stay in the file."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -14,39 +14,39 @@ from modelrepo.generator.export.tensorflow.graph import LARGE, Weight
 from modelrepo.generator.sources.tensorflow import tensorflow
 from modelrepo.generator.sources.tflite import LiteFile
 
-# Operators that tf2onnx converts in the same way whether what they read at these places is constant or not, with the
-# DequantizeLinear, too, that it puts before what is quantized.
+# Operators that tf2onnx converts in the same way whether their inputs at these places are constant or not, including
+# the DequantizeLinear that it inserts before quantized ones.
 READING: Mapping[str, Collection[int]] = {
     **dict.fromkeys(("ADD", "SUB", "MUL", "DIV", "BATCH_MATMUL"), (0, 1)),
     **dict.fromkeys(("FULLY_CONNECTED", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), (1,)),
     "GATHER": (0,),
 }
-# How a file holds numbers, by the names of TensorType.
+# The formats of numbers in a file, by the names of TensorType.
 NUMBERS = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT16": "<i2", "INT32": "<i4"}
-# A buffer whose content tf2onnx is not told.
+# A buffer with its content hidden from tf2onnx.
 EMPTY = SimpleNamespace(DataIsNone=lambda: True)
 
 
 @dataclass(frozen=True)
 class _Outline:
-    """A model as tf2onnx reads it, whose buffers of these numbers are empty."""
+    """A model as tf2onnx reads it, with the buffers of these numbers empty."""
 
     model: Any
     emptied: Collection[int]
 
-    def Buffers(self, number: int) -> Any:  # noqa: N802 - what tf2onnx calls
+    def Buffers(self, number: int) -> Any:  # noqa: N802 - tf2onnx calls it
         return EMPTY if number in self.emptied else self.model.Buffers(number)
 
-    def Subgraphs(self, number: int) -> Any:  # noqa: N802 - what tf2onnx calls
+    def Subgraphs(self, number: int) -> Any:  # noqa: N802 - tf2onnx calls it
         return self.model.Subgraphs(number)
 
 
 def processed(native: LiteFile, opset: int, **settings: Any) -> tuple[Any, Mapping[str, Weight]]:
-    """Return the graph that tf2onnx makes of a file, and the weights that are its inputs after those of the file.
+    """Return tf2onnx's graph of a file, and the weights that are its inputs after those of the file.
 
-    tf2onnx reads the file here as it does itself, but from a mapping, and with the shapes that the interpreter of
-    ``native`` has found: it would hold the file twice, and open another interpreter. ``settings`` are those of
-    process_tf_graph. Raises whatever tf2onnx does for a file that it can't read or convert.
+    This reads the file as tf2onnx does, but from a mapping, and with the shapes that the interpreter of ``native`` has
+    found: tf2onnx would hold the file twice, and open another interpreter. ``settings`` are those of process_tf_graph.
+    Raises tf2onnx's own errors for a file that it can't read or convert.
     """
     from tf2onnx import tf_loader, tflite_utils, tfonnx
     from tf2onnx.tflite.Model import Model
@@ -67,7 +67,7 @@ def processed(native: LiteFile, opset: int, **settings: Any) -> tuple[Any, Mappi
 
 
 def _inner(model: Any, graph: Any, operators: Mapping[int, str]) -> Any:
-    """Return the graph of tf2onnx's that a loop or a condition runs."""
+    """Return tf2onnx's graph of the body of a loop or a condition."""
     from tf2onnx.graph import Graph
     from tf2onnx.tflite_utils import parse_tflite_graph
 
@@ -80,7 +80,7 @@ def _inner(model: Any, graph: Any, operators: Mapping[int, str]) -> Any:
 def _main(
     model: _Outline, graph: Any, operators: Mapping[int, str], native: LiteFile, weights: Mapping[str, Weight]
 ) -> Any:
-    """Return the main graph of tf2onnx's, with ``weights`` as inputs after those of the file."""
+    """Return tf2onnx's main graph, with ``weights`` as inputs after those of the file."""
     from onnx import helper
     from tf2onnx import tflite_utils, utils
     from tf2onnx.graph import Graph
@@ -88,7 +88,7 @@ def _main(
     known = {name: [*shape] for name, shape in native.shapes.items()}
     nodes, _, _, shapes, dtypes, _, _, name = tflite_utils.parse_tflite_graph(graph, operators, model, "", known)
     utils.check_io([*native.inputs], [*native.outputs], shapes.keys())
-    nodes = [node for node in nodes if weights.keys().isdisjoint(node.output)]  # what would make one of halves
+    nodes = [node for node in nodes if weights.keys().isdisjoint(node.output)]  # removes the conversion of halves
     nodes += [helper.make_node("Placeholder", [], outputs=[weight], name=weight) for weight in weights]
     names = {"input_names": [*native.inputs, *weights], "output_names": [*native.outputs], "graph_name": name}
     return Graph(nodes, shapes, dtypes, **names)
@@ -104,7 +104,7 @@ def _operator(code: Any) -> str:
     return str(code.CustomCode().decode() if name == "CUSTOM" else name)
 
 
-# Which tensors tf2onnx needs not know.
+# The tensors that tf2onnx need not know.
 
 
 def _weights(
@@ -130,7 +130,7 @@ def _weights(
 
 
 def _readers(graph: Any, operators: Mapping[int, str]) -> dict[int, list[tuple[str, int, int]]]:
-    """Return what reads each tensor of a graph: an operator, at which of its places, and the tensor that it makes."""
+    """Return the readers of each tensor of a graph: an operator, the place of its input, and its output."""
     readers: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
@@ -143,7 +143,7 @@ def _readers(graph: Any, operators: Mapping[int, str]) -> dict[int, list[tuple[s
 
 
 def _only_read(number: int, readers: Mapping[int, Sequence[tuple[str, int, int]]]) -> bool:
-    """Tell whether to what reads a tensor it is all the same where it comes from."""
+    """Whether all operators that read a tensor are those of READING, directly or after a DEQUANTIZE."""
     read = readers.get(number, ())
     return bool(read) and all(
         place in READING.get(operator, ()) or (operator == "DEQUANTIZE" and _only_read(made, readers))
@@ -152,7 +152,7 @@ def _only_read(number: int, readers: Mapping[int, Sequence[tuple[str, int, int]]
 
 
 def _shown(number: int, tensor: Any, readers: Mapping[int, Sequence[tuple[str, int, int]]]) -> int:
-    """Return the tensor that a weight is to tf2onnx: of halves, the one of float32 that is made of them."""
+    """Return the tensor that stands for a weight in tf2onnx's graph: for halves, their conversion to float32."""
     from tf2onnx.tflite.TensorType import TensorType
 
     read = readers.get(number, ())
@@ -162,7 +162,7 @@ def _shown(number: int, tensor: Any, readers: Mapping[int, Sequence[tuple[str, i
 
 
 def _weight(tensor: Any, shown: Any, buffer: Any, path: Path) -> Weight | None:
-    """Return what reads a tensor from the file; None where that is not the plain numbers of its shape."""
+    """Return the weight that reads a tensor from the file; None unless it is stored as plain numbers of its shape."""
     import numpy as np
     from tf2onnx.tflite.TensorType import TensorType
 
@@ -178,7 +178,7 @@ def _weight(tensor: Any, shown: Any, buffer: Any, path: Path) -> Weight | None:
 
 
 def _read(path: Path, offset: int, held: Any, wanted: Any, shape: tuple[int, ...]) -> Any:
-    """Return the numbers at a place of a file, mapped for as long as they are used: so one weight is held at a time."""
+    """Return the numbers at a place of a file, mapped while they are used, so that one weight is held at a time."""
     import numpy as np
 
     return np.memmap(path, held, "r", offset, shape).astype(wanted, copy=False)

@@ -1,11 +1,11 @@
-"""Operators of TensorFlow's that tf2onnx does not know, made of ONNX's: what its converters of others look like."""
+"""Converters for operators of TensorFlow that tf2onnx does not know, written like its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-# What tf2onnx calls: with its graph, the node, its name, and arguments that we give none.
+# tf2onnx calls it with its graph, the node, its name, and arguments, of which we have none.
 Handler = Callable[[Any, Any, str, Any], None]
-# The kinds of keys and values that LabelEncoder has, as onnx.TensorProto names them.
+# The types of keys and values that LabelEncoder has, by their names in onnx.TensorProto.
 ENCODED_KINDS = {"STRING": "strings", "INT64": "int64s", "FLOAT": "floats"}
 
 
@@ -20,7 +20,7 @@ def handlers(tables: Mapping[bytes, tuple[Any, Any]]) -> dict[str, tuple[Handler
 
 
 def _erfc(graph: Any, node: Any, name: str, arguments: Any) -> None:
-    """Make 1 - erf(x), which Keras's gelu is made of."""
+    """Write 1 - erf(x), for Keras's gelu."""
     outputs, kind, shape = _taken_out(graph, node)
     erf = graph.make_node("Erf", node.input[:1], shapes=[shape], dtypes=[kind])
     operands = [_one(graph, name, kind), erf.output[0]]
@@ -28,7 +28,7 @@ def _erfc(graph: Any, node: Any, name: str, arguments: Any) -> None:
 
 
 def _expm1(graph: Any, node: Any, name: str, arguments: Any) -> None:
-    """Make exp(x) - 1, which Keras's celu is made of."""
+    """Write exp(x) - 1, for Keras's celu."""
     outputs, kind, shape = _taken_out(graph, node)
     power = graph.make_node("Exp", node.input[:1], shapes=[shape], dtypes=[kind])
     operands = [power.output[0], _one(graph, name, kind)]
@@ -36,7 +36,7 @@ def _expm1(graph: Any, node: Any, name: str, arguments: Any) -> None:
 
 
 def _bucketize(graph: Any, node: Any, name: str, arguments: Any) -> None:
-    """Count the boundaries that are not above x, which Keras's Discretization is made of."""
+    """Write the number of boundaries that are not above x, for Keras's Discretization."""
     import numpy as np
     from onnx import TensorProto
     from tf2onnx import utils
@@ -59,7 +59,7 @@ def _bucketize(graph: Any, node: Any, name: str, arguments: Any) -> None:
 
 
 def _look_up(graph: Any, node: Any, name: str, tables: Mapping[bytes, tuple[Any, Any]]) -> None:
-    """Find a table's value for each key, which Keras's StringLookup and IntegerLookup are made of."""
+    """Write the lookup of a table's value for each key, for Keras's StringLookup and IntegerLookup."""
     from onnx import TensorProto
 
     table = node.inputs[0]
@@ -89,12 +89,12 @@ def _look_up(graph: Any, node: Any, name: str, tables: Mapping[bytes, tuple[Any,
 
 
 def _label(kind: str) -> str:
-    """Return the kind of LabelEncoder's that holds another kind's values."""
+    """Return the type of LabelEncoder that holds the values of another type."""
     if kind in ENCODED_KINDS:
         return kind
     if kind in ("INT32", "INT16", "INT8", "UINT8", "BOOL"):
         return "INT64"
-    raise ValueError(f"no lookup table of {kind.lower()} can be converted")
+    raise ValueError(f"can't convert a lookup table of {kind.lower()}")
 
 
 def _listed(values: Any) -> list[Any]:
@@ -102,7 +102,7 @@ def _listed(values: Any) -> list[Any]:
 
 
 def _taken_out(graph: Any, node: Any) -> tuple[list[str], int, Any]:
-    """Remove a node, and return the names of its outputs, and type and shape of the first."""
+    """Remove a node; return the names of its outputs, and the type and shape of the first."""
     kind, shape, outputs = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0]), list(node.output)
     graph.remove_node(node.name)
     return outputs, kind, shape

@@ -1,4 +1,4 @@
-"""Weights that did not pass through tf2onnx, in the graph that it made: read, and moved around, when it is written."""
+"""Weights that did not pass through tf2onnx, added to its graph: read and rearranged when it is written."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def fill(graph: Any, value: Any, name: str, dtype: Any, shape: Sequence[int], read: Callable[[], Any]) -> None:
-    """Make a value an initializer whose content is read when it is wanted."""
+    """Turn a value into an initializer with content that is read when it is needed."""
     import numpy as np
     import onnx_ir
 
@@ -21,7 +21,7 @@ def fill(graph: Any, value: Any, name: str, dtype: Any, shape: Sequence[int], re
 
 
 def fold(graph: Any) -> None:
-    """Let what only moves a weight around be done when the weight is written, before its numbers are scaled."""
+    """Remove nodes that only rearrange a weight: that is done when the weight is written, before it is scaled."""
     import numpy as np
     import onnx_ir
 
@@ -39,7 +39,9 @@ def fold(graph: Any) -> None:
         ):
             continue
         tensor, made = weight.const_value, node.outputs[0]
-        shape = move(np.empty(tensor.shape.numpy(), tensor.dtype.numpy())).shape  # takes no memory: nothing is written
+        shape = move(
+            np.empty(tensor.shape.numpy(), tensor.dtype.numpy())
+        ).shape  # takes no memory, since nothing is written
         if scaling and not _scaled_along(scaling, node, tensor.shape.numpy(), shape):
             continue
         name = weight.name
@@ -54,13 +56,13 @@ def fold(graph: Any) -> None:
 
 
 def _scaling(value: Any) -> Any:
-    """Return the DequantizeLinear that makes a value of a weight, None where something else does."""
+    """Return the DequantizeLinear that computes a value from a weight; None if another node does."""
     node = value.producer() if value is not None else None
     return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
 def _scaled_along(scaling: Any, node: Any, before: Sequence[int], after: Sequence[int]) -> bool:
-    """Let a DequantizeLinear scale what ``node`` makes; False where that has no axis of as many scales."""
+    """Let a DequantizeLinear scale the output of ``node``; False if that has no axis for the scales."""
     import onnx_ir
 
     if not scaling.inputs[1].shape:  # one scale for all
@@ -78,7 +80,7 @@ def _scaled_along(scaling: Any, node: Any, before: Sequence[int], after: Sequenc
 
 
 def _move(node: Any) -> Callable[[Any], Any] | None:
-    """Return what a node does to a weight, None where it does more than to move its numbers."""
+    """Return the function of a node that rearranges a weight; None if the node does something else."""
     import numpy as np
 
     if node.op_type == "Identity":

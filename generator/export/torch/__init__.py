@@ -1,4 +1,4 @@
-"""PyTorch to ONNX: by torch.export, by TorchScript, and by what each of them has for models that it does not take."""
+"""PyTorch to ONNX: by torch.export, by TorchScript, and by the fallbacks of each."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,51 +23,51 @@ from modelrepo.generator.verification.inputs import ODD_BATCH, example, example_
 from modelrepo.generator.verification.verify import SourceFault, verify
 
 NEWER, OLDER = "torch.export", "torchscript"
-# The torch.export-based exporter writes nothing older; TorchScript's writes up to 20.
+# The torch.export-based exporter writes opset 18 and newer; TorchScript's writes up to 20.
 NEWER_MIN_OPSET, OLDER_MAX_OPSET = 18, 20
 EXPORTER_OPSETS = f"{NEWER} writes {NEWER_MIN_OPSET} and newer, {OLDER} up to {OLDER_MAX_OPSET}"
-# What torch.export assumed of sizes is tried with these.
+# The sizes that torch.export's assumptions are tried with.
 TRIED_SIZES = (1, 2, 3)
 AS_RECORDED = "recorded as the model ran on an example, and proven by verification alone"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a way wrote: its files, and whether they may do for all inputs what the model did for one ``example``.
-
-    ``decided`` are the lines of the model's code where that may be so, as far as they are known; ``note`` tells the
-    user what way it was, where that matters.
-    """
+    """The result of a way."""
 
     files: tuple[Path, ...]
+    # Whether they may treat all inputs as the model treated one example.
     example: bool = False
+    # The lines of the model's code that may have decided by the example, as far as they are known.
     decided: tuple[str, ...] = ()
+    # A note for the user about the way, if it matters.
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way from a PyTorch model to ONNX: the exporter that it belongs to, and the kinds of models that it reads.
+    """A way from a PyTorch model to ONNX."""
 
-    Of a ``last`` resort, which says little about the model, failure is not told.
-    """
-
+    # The exporter that it belongs to.
     exporter: str
+    # Writes a source to a path with an opset.
     write: Callable[[SourceModel, Path, int], Written]
+    # The kinds of models that it reads.
     reads: tuple[str, ...] = ("module",)
+    # Whether it is a last resort: its failure says little about the model, and is not reported.
     last: bool = False
 
     def writes(self, opset: int) -> bool:
-        """Tell whether the exporter writes this opset."""
+        """Whether the exporter writes this opset."""
         return opset >= NEWER_MIN_OPSET if self.exporter == NEWER else opset <= OLDER_MAX_OPSET
 
 
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
     """Write ``source`` as ONNX into ``folder``, with its symbolic dimensions of any size.
 
-    Where those were only guessed and no exporter takes them, all are fixed, and a note says so. Raises ConversionError
-    where no exporter succeeds or the outcome is newer than the target release reads, and SourceError where it is the
-    model itself that fails on its input.
+    If those were only guessed and no exporter takes them, all are fixed, with a note. Raises ConversionError if no
+    exporter succeeds or the model is too new for the target release, and SourceError if the model itself fails on its
+    input.
     """
     need("onnxscript", TORCH)
     wanted = (source.exporter or options.exporter) if options.exporter == "auto" else options.exporter
@@ -91,18 +91,20 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
                     notes = tuple(f"{retreat}the {name} exporter failed: {each}" for name, each in failures.items())
                     return _exported(way, attempt, path, options, notes)
             except (Exception, SystemExit) as error:
-                if isinstance(error, OSError) and error.errno is not None:  # the disk's; torch raises some without
+                if (
+                    isinstance(error, OSError) and error.errno is not None
+                ):  # of the disk; torch raises some without a number
                     raise
-                # Exporters fail with whatever the model's code or their own raises: all of it is a failed attempt.
+                # Exporters fail with any error of the model's code or their own: each is a failed attempt.
                 trouble = troubles.explain(error, source.inputs)
                 if way.last:
                     others.append(trouble)
                 else:
                     failures.setdefault(way.exporter, trouble)
     _check_source_runs(source)
-    told = [*failures.values()] or others
+    reported = [*failures.values()] or others
     raise ConversionError(
-        f"{source.reference} can't be exported: {troubles.summary(told)}", troubles.hint(told, source.inputs)
+        f"can't export {source.reference}: {troubles.summary(reported)}", troubles.hint(reported, source.inputs)
     )
 
 
@@ -119,7 +121,7 @@ def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes
 
 
 def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], options: Options) -> None:
-    """Raise Decided where what was exported answers otherwise than the source at other sizes and values."""
+    """Raise Decided if the exported model differs from the source for other sizes and values."""
     try:
         candidate = runtime.open_model(export.path, mapped=True)
         verify(
@@ -131,7 +133,7 @@ def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], option
             tolerance=options.tolerance,
         )
     except SourceFault:
-        return  # no fault of the exporter's: verification will say it
+        return  # not the exporter's fault: verification reports it
     except InputRefused:
         raise
     except VerificationError as error:
@@ -139,7 +141,7 @@ def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], option
 
 
 def _kind(native: Any) -> str:
-    """Return what kind of model this is: a module, one that holds TorchScript, TorchScript itself, or a program."""
+    """Return the kind of a model: a module, one with TorchScript in it, TorchScript itself, or a program."""
     import torch
 
     if isinstance(native, torch.export.ExportedProgram):
@@ -150,11 +152,11 @@ def _kind(native: Any) -> str:
 
 
 def _captured(source: SourceModel, path: Path, opset: int) -> Written:
-    """Let torch.export follow the model's code with sizes that are symbols, as Python runs it or as bytecode."""
+    """Export with torch.export, which follows its code with symbolic sizes, as Python runs it or as bytecode."""
     import torch
     from torch.fx.experimental import symbolic_shapes
 
-    # What torch.export notes of a line of code is to be the model's.
+    # Lets torch.export report lines of the model's code.
     with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels):
         exported = torch.onnx.export(
             source.native, examples(source.inputs), dynamic_shapes=_dynamic_shapes(source), **_newer(source, opset)
@@ -164,7 +166,7 @@ def _captured(source: SourceModel, path: Path, opset: int) -> Written:
 
 
 def _program(source: SourceModel, path: Path, opset: int) -> Written:
-    """Translate a program that torch.export has made already, with the dynamic shapes it was made with."""
+    """Translate a program of torch.export, with the dynamic shapes it was exported with."""
     import torch
 
     exported = torch.onnx.export(source.native, **_newer(source, opset))
@@ -173,13 +175,13 @@ def _program(source: SourceModel, path: Path, opset: int) -> Written:
 
 
 def _traced(source: SourceModel, path: Path, opset: int) -> Written:
-    """Record what the model does with an example; TorchScript is taken as it is."""
+    """Export a recording of the model's run on an example; TorchScript is exported directly."""
     import torch
 
     native = source.native
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        if _kind(native) == "mixed":  # a part that was scripted is taken only within what is traced already
+        if _kind(native) == "mixed":  # a scripted part is exported only within a traced module
             native = torch.jit.trace(native, examples(source.inputs), check_trace=False)
         files = _export_older(source, native, path, opset)
     doubts = sorted(
@@ -192,13 +194,13 @@ def _traced(source: SourceModel, path: Path, opset: int) -> Written:
 
 
 def _scripted(source: SourceModel, path: Path, opset: int) -> Written:
-    """Compile the model's code, its branches and loops with it, as TorchScript."""
+    """Export the model's code compiled by TorchScript, with its branches and loops."""
     files = _export_older(source, scripted(source.native, examples(source.inputs)), path, opset)
     return Written(files, note="compiled by TorchScript, with its branches and loops")
 
 
-# In the order they are tried. torch.export itself tries the code as Python runs it, and then its bytecode. Its drafts,
-# which decide by the example as a recording does, added nothing to these in some ninety models, and leave log files.
+# In the order in which they are tried. torch.export itself tries the code as Python runs it, and then its bytecode. Its
+# draft mode, which decides by the example like a recording, helped none of about ninety models, and leaves log files.
 WAYS = (
     Way(NEWER, _captured),
     Way(NEWER, _program, reads=("program",)),
@@ -207,7 +209,7 @@ WAYS = (
 )
 
 
-# What each kind of model is called.
+# The names of the kinds of models in messages.
 KIND_NAMES = {
     "module": "modules",
     "script": "TorchScript",
@@ -242,9 +244,9 @@ def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
 
 
 def _plain_outputs(model: Any, source: SourceModel) -> None:
-    """Call an output's dimension that is an expression by the input's dimension that it is equal to, if there is one.
+    """Replace an output's dimension that is an expression by the equal dimension of an input, if there is one.
 
-    Of ``(batch*seq + seq - 1)//seq`` Triton could not tell that it is the batch.
+    Triton could not see that ``(batch*seq + seq - 1)//seq`` is the batch.
     """
     import onnx_ir
 
@@ -262,9 +264,9 @@ def _plain_outputs(model: Any, source: SourceModel) -> None:
 
 
 def _assumed(program: Any) -> Iterator[str]:
-    """Yield for what torch.export assumed of sizes, but not all of them fulfil, the model's line, empty if not known.
+    """Yield the model's line, empty if unknown, of each assumption of torch.export that not all sizes fulfil.
 
-    It drops what it assumed when it writes ONNX.
+    torch.export drops its assumptions when it writes ONNX.
     """
     from torch._guards import detect_fake_mode
 
@@ -281,9 +283,9 @@ def _assumed(program: Any) -> Iterator[str]:
 
 
 def _holds(expression: Any, size: int) -> bool:
-    """Tell whether one of sympy's expressions may hold where every size in it is this one."""
+    """Whether a sympy expression may hold if every size in it is this one."""
     try:
-        return bool(expression.xreplace(dict.fromkeys(expression.free_symbols, size)) != False)  # noqa: E712 - sympy's
+        return bool(expression.xreplace(dict.fromkeys(expression.free_symbols, size)) != False)  # noqa: E712 - of sympy
     except ZeroDivisionError:
         return False
 
@@ -315,9 +317,9 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
 
 @contextmanager
 def _without_weights() -> Iterator[dict[str, Any]]:
-    """Let the older exporter write graphs alone; yield the weights that belong to one, by name, once it is written.
+    """Let the older exporter write graphs without weights; yield a graph's weights by name, once it is written.
 
-    It would lay them out twice more, in a message and as the bytes of that.
+    The exporter would hold them twice more, in a message and as its bytes.
     """
     import torch
 
@@ -330,14 +332,14 @@ def _without_weights() -> Iterator[dict[str, Any]]:
 
     with (
         patch.object(torch._C, "_jit_pass_onnx_deduplicate_initializers", passed),
-        # It turns its own log on, which prints a failed graph on the standard output, where a report is to stand.
+        # It turns on its own log, which prints a failed graph to the standard output, where the report goes.
         patch.object(torch._C, "_jit_set_onnx_log_enabled", lambda enabled: None),
     ):
         yield kept
 
 
 def _filled(model: Any, weights: Mapping[str, Any]) -> Any:
-    """Return an ``onnx_ir.Model`` with the inputs that stand for its weights, torch's tensors, made initializers."""
+    """Return an ``onnx_ir.Model`` with the inputs for its weights, torch's tensors, turned into initializers."""
     from onnx_ir.tensor_adapters import TorchTensor
 
     inputs = model.graph.inputs

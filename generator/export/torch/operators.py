@@ -1,4 +1,4 @@
-"""Operators that the older exporter of PyTorch writes less of than ONNX can say."""
+"""Operators that PyTorch's older exporter supports less than ONNX allows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 @contextmanager
 def registered(opset: int) -> Iterator[None]:
-    """Let the older exporter write the operators of this module for ``opset`` as they stand here."""
+    """Let the older exporter use the operators of this module for ``opset``."""
     import torch
 
     for name, symbolic in _symbolics().items():
@@ -26,7 +26,7 @@ def _symbolics() -> dict[str, Any]:
 
 
 def _unfold(graph: Any, tensor: Any, axis: int, size: int, step: int) -> Any:
-    """Write windows along an axis, the last axis of the outcome; torch's own wants to know how long the axis is."""
+    """Write windows along an axis as the last axis of the output; torch's own version needs the axis's length."""
     from torch.onnx import symbolic_helper
 
     rank = symbolic_helper._get_tensor_rank(tensor)

@@ -1,4 +1,4 @@
-"""Why a model can't be exported: what torch's exporters say, as one line that names the operator and the model's code.
+"""The reasons why a model can't be exported: errors of torch's exporters, as one line with the operator and the code.
 
 ``SYMPTOMS`` is the one table of their messages; the anchor of each is the section of the page that its hint names.
 """
@@ -21,24 +21,24 @@ from modelrepo.generator.errors import ModelRepoError
 from modelrepo.generator.specs.tensors import TensorSpec
 
 PAGE = "docs/how-to/when-export-fails.md"
-# Whose code is not the model's own, by the first folder below site-packages: a line of theirs explains nothing.
+# The libraries with code that is not the model's, by the first folder below site-packages: their lines explain nothing.
 LIBRARIES = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy", HOME.name}
 SITE_PACKAGES = "site-packages"
-# What called this is not the model's code either, whoever wrote it.
+# The callers of this folder's code are not the model's code either.
 CALLER = str(Path(__file__).parents[1])
 LONGEST, LONGEST_LINE = 240, 80
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """``what`` keeps a model from being exported, ``seen`` in what, at which ``place`` in its code; ``hint`` helps.
+    """A reason why a model can't be exported."""
 
-    What was seen and the place are empty where they are not known.
-    """
-
+    # What prevents the export.
     what: str
     hint: str
+    # The line of the model's code; empty if unknown.
     place: str = ""
+    # The observation that shows it; empty if there is none.
     seen: str = ""
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Trouble:
 
 
 class Decided(Exception):
-    """What was exported does what the model did for one example; ``places`` are the lines that decided it."""
+    """An exported model only does what the model did for one example; ``places`` are the lines that decided it."""
 
     def __init__(self, places: Sequence[str], difference: str) -> None:
         super().__init__(difference)
@@ -54,7 +54,7 @@ class Decided(Exception):
 
 
 class NotTheModels:
-    """The files whose lines explain nothing, in place of torch's own list of them."""
+    """The files with lines that explain nothing, instead of torch's own list of them."""
 
     def __contains__(self, filename: str) -> bool:
         return not is_models(filename) and not filename.startswith(CALLER)
@@ -62,18 +62,20 @@ class NotTheModels:
 
 @dataclass(frozen=True)
 class Symptom:
-    """What exporters say, as patterns whose groups fill in what it means; what to try, and the section about it."""
+    """A message of exporters, and its meaning."""
 
+    # Patterns of the message; their groups fill the braces of ``what`` and ``hint``.
     patterns: tuple[str, ...]
     what: str
     hint: str
+    # The section of the page about it.
     anchor: str
 
 
 BRANCH = "Use torch.where or torch.cond, or code that TorchScript compiles"
 OTHERWISE = "Write it with other operators"
 REAL = "Compute with torch.view_as_real of them"
-# The first row that fits the cause of an error explains it. The texts are those of torch 2.15: torch/onnx/errors.py,
+# The first one that matches the cause of an error explains it. The texts are those of torch 2.15: torch/onnx/errors.py,
 # torch/onnx/_internal, torch/_export, torch/_subclasses and torch/fx/experimental; and ONNX Runtime's.
 SYMPTOMS = (
     Symptom(
@@ -85,7 +87,7 @@ SYMPTOMS = (
     Symptom(
         (r"NVIDIA driver", r"compiled with CUDA", r"No CUDA GPUs", r"on the (?:same|expected) device"),
         "it puts tensors on a device of its own",
-        "Make what it creates on the device of its input",
+        "Create its tensors on the device of its input",
         "devices",
     ),
     Symptom(
@@ -118,7 +120,7 @@ SYMPTOMS = (
     ),
     Symptom(
         (r"no fake impl registered for <CustomOpDef\((\w+)::(\w+)\)", r"UnsupportedOperatorException: (\w+)\.(\w+)"),
-        "{0}::{1} is an operator of its own that does not say what shape it answers",
+        "{0}::{1} is an operator of its own that does not declare its output shape",
         "Give it a register_fake, and an ONNX translation",
         "custom-operators",
     ),
@@ -146,7 +148,7 @@ SYMPTOMS = (
     Symptom(
         (r"the source model fails on (.+?\]): (.+)",),
         "the model itself fails on {0}: {1}",
-        "Let --dynamic name only what the model takes in any size",
+        "Let --dynamic name only dimensions that the model takes in any size",
         "dynamic-shapes",
     ),
     Symptom(
@@ -164,7 +166,7 @@ SYMPTOMS = (
     Symptom(
         (r"Tried to trace <__torch__", r"torch\.jit\.script/freeze"),
         "a part of it is TorchScript",
-        "Use what that was scripted from",
+        "Use the module that it was scripted from",
         "torchscript",
     ),
     Symptom(
@@ -201,10 +203,10 @@ SYMPTOMS = (
 
 
 def explain(error: BaseException, inputs: Sequence[TensorSpec] = ()) -> Trouble:
-    """Return what an exporter's error, with what caused it, means for the model whose ``inputs`` these are."""
+    """Return the meaning of an exporter's error and its causes for a model with these ``inputs``."""
     if isinstance(error, Decided):
-        what = "its Python may do something else for another size or value" if error.places else "it answers otherwise"
-        hint = f"{BRANCH}; numbers that hardly differ are allowed by --tolerance: {PAGE}#control-flow"
+        what = "its Python may do something else for another size or value" if error.places else "its outputs differ"
+        hint = f"{BRANCH}; small differences are allowed by --tolerance: {PAGE}#control-flow"
         return Trouble(what, hint, _several(error.places), _shortened(str(error), LONGEST // 2))
     chain = list(_chain(error))
     place = next(filter(None, map(_place, chain)), "")
@@ -221,21 +223,21 @@ def explain(error: BaseException, inputs: Sequence[TensorSpec] = ()) -> Trouble:
 
 
 def summary(troubles: Sequence[Trouble]) -> str:
-    """Return several troubles in one line: each, and each place, once."""
+    """Return several troubles in one line, each trouble and each place once."""
     best: dict[str, Trouble] = {}
     for trouble in troubles:
         key = trouble.seen or trouble.what
         if key not in best or (trouble.place and not best[key].place):
             best[key] = trouble
-    told: list[Trouble] = []
+    reported: list[Trouble] = []
     for trouble in best.values():
-        known = trouble.place in {each.place for each in told}
-        told.append(replace(trouble, place="" if known else trouble.place))
-    return "; ".join(map(str, told))
+        known = trouble.place in {each.place for each in reported}
+        reported.append(replace(trouble, place="" if known else trouble.place))
+    return "; ".join(map(str, reported))
 
 
 def hint(troubles: Sequence[Trouble], inputs: Sequence[TensorSpec]) -> str:
-    """Return what to try first: what the model decides by a size may be settled where that size is."""
+    """Return the first hint; if the model decides by a size, fixing that size may help."""
     first = troubles[0].hint
     if BRANCH not in first or not any(isinstance(dim, str) for spec in inputs for dim in spec.shape[1:]):
         return first
@@ -244,7 +246,7 @@ def hint(troubles: Sequence[Trouble], inputs: Sequence[TensorSpec]) -> str:
 
 @cache
 def is_models(filename: str) -> bool:
-    """Tell whether a line of this file may be the model's own: not torch's, not an exporter's, not ours."""
+    """Whether a line of this file may be the model's own: not torch's, not an exporter's, not ours."""
     path = Path(filename)
     if SITE_PACKAGES in path.parts[:-1]:
         return path.parts[_below(path.parts)] not in LIBRARIES
@@ -254,27 +256,27 @@ def is_models(filename: str) -> bool:
 
 
 def place_of(filename: str, line: int) -> str:
-    """Return a line of code as a message names it: its file, number and text."""
+    """Return a line of code for a message: its file, number and text."""
     linecache.checkcache(filename)
     code = linecache.getline(filename, line).strip()
     return f"{_readable(filename)}, line {line}{f': {_shortened(code, LONGEST_LINE)}' if code else ''}"
 
 
 def place_in_stack(stack: Sequence[FrameSummary]) -> str:
-    """Return the innermost line of a stack that is the model's; empty where none is."""
+    """Return the innermost line of a stack that is the model's; empty if none is."""
     inside = takewhile(lambda frame: not frame.filename.startswith(CALLER), reversed(stack))
     lines = (place_of(each.filename, each.lineno) for each in inside if each.lineno and is_models(each.filename))
     return next(lines, "")
 
 
 def place_of_bound(location: Any) -> str:
-    """Return the line of the model's code that bounded a size, of what torch calls SLoc; empty where it has none."""
+    """Return the line of the model's code that bounded a size, from torch's SLoc; empty if it has none."""
     frame = location.framework_loc
     return place_in_stack([frame]) if isinstance(frame, FrameSummary) else ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error's causes, the first of them first, and itself."""
+    """Yield an error's causes, the innermost first, and the error."""
     causes = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
@@ -282,14 +284,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _place(error: BaseException) -> str:
-    """Return the model's line that an error is about, by what the exporter was at, what it wrote, or where it was."""
+    """Return the model's line that an error is about: from the exporter's frames, its message, or the traceback."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     at_work = next(filter(None, map(_place_at_work, reversed(frames))), "")
     return at_work or _place_written(str(error)) or place_in_stack(traceback.extract_tb(error.__traceback__))
 
 
 def _place_at_work(frame: FrameType) -> str:
-    """Return the model's line that an exporter's frame works on: of a node of the graph, or of a size it can't keep."""
+    """Return the model's line that an exporter's frame handles: of a node of the graph, or of a size it fixes."""
     if is_models(frame.f_code.co_filename):
         return ""
     variables: dict[str, Any] = dict(frame.f_locals)
@@ -307,7 +309,7 @@ def _place_at_work(frame: FrameType) -> str:
 
 
 def _place_written(text: str) -> str:
-    """Return the last line of the model's code that torch names in a text; empty where there is none."""
+    """Return the last line of the model's code that torch names in a text; empty if there is none."""
     for filename, line in reversed(re.findall(r'File "([^"]+)", line (\d+)', text)):
         if is_models(filename):
             return place_of(filename, int(line))
@@ -315,7 +317,7 @@ def _place_written(text: str) -> str:
 
 
 def _groups(found: re.Match[str], inputs: Sequence[TensorSpec]) -> list[str]:
-    """Return what the pattern's groups hold, and in place of an input's number its name."""
+    """Return the groups of a pattern, with the name of an input instead of its number."""
     values = list(found.groups())
     number = found.re.groupindex.get("input")
     if number and int(values[number - 1]) < len(inputs):
@@ -341,5 +343,5 @@ def _readable(filename: str) -> str:
 
 
 def _below(parts: Sequence[str]) -> int:
-    """Return the place of the first folder below site-packages."""
+    """Return the index of the first folder below site-packages."""
     return len(parts) - parts[::-1].index(SITE_PACKAGES)

@@ -1,7 +1,7 @@
 """Hugging Face's models: `--model hf:ORG/NAME` from the hub or its cache, `--model hf:./folder` from a folder.
 
-``folder`` is what a folder holds, ``hub`` where one is; ``tasks`` what a model is for, ``inputs`` what it takes, and
-``loading`` has transformers make it.
+``folder`` reads a folder, ``hub`` finds or downloads one, ``tasks`` chooses the task of a model, ``inputs`` describes
+its inputs, ``images`` how clients prepare an image, and ``loading`` builds it with transformers.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from modelrepo.generator.sources.source import Source, path_of
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 
-# Beside model.onnx in the version folder: what transformers calls the tokenizer and image or sound processor together.
+# The folder beside model.onnx for the files of tokenizers and of image or sound processors, named as in transformers.
 COMPANIONS = "processor"
 
 
@@ -28,7 +28,7 @@ def default_name(name: str) -> str:
 def files(name: str) -> tuple[Path, ...]:
     """Return the configuration, weights, code and tokenizer of a folder or of a cached model; none before a download.
 
-    Raises SourceError for a path that is no folder, or a folder without a readable configuration.
+    Raises SourceError for a path that is not a folder, or a folder without a readable configuration.
     """
     folder = hub.local(name)
     if folder is None or (not hub.is_path(name) and not (folder / folders.CONFIG).exists()):
@@ -40,7 +40,7 @@ def files(name: str) -> tuple[Path, ...]:
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless a folder has a configuration, and weights that can be read where they are wanted."""
+    """Raise SourceError unless a folder has a configuration, and readable weights if they are wanted."""
     _refuse_path(options)
     folder = hub.local(name)
     if folder and (hub.is_path(name) or (folder / folders.CONFIG).exists()):
@@ -50,10 +50,11 @@ def check(name: str, options: Options) -> None:
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
-    """Return the model for the task that the options or its configuration name, in evaluation mode and float32.
+    """Return the model for the task of the options or of its configuration, in evaluation mode and float32.
 
     Texts are (batch, sequence) of int64 with a mask of the same shape, images (batch, channels, height, width), waves
-    (batch, samples). Raises SourceError for what can't be had, read or used, OptionError for an option that can't.
+    (batch, samples). Raises SourceError for a model that can't be downloaded, read or used, and OptionError for an
+    option that does not fit it.
     """
     _refuse_path(options)
     reference = f"hf:{default_name(name) if hub.is_path(name) else name}"
@@ -85,8 +86,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 def _refuse_path(options: Options) -> None:
     if options.weights not in ("pretrained", "random"):
         raise OptionError(
-            f"--weights {options.weights} is no matter to {options.model}",
-            "Weights lie beside its config.json; of a file of your own make a folder with save_pretrained",
+            f"--weights {options.weights} has no effect on {options.model}",
+            "Its weights lie beside its config.json: save your own in a folder with save_pretrained",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a folder as transformers saves it holds: the configuration, weights, and the files of its tokenizer."""
+"""A folder that transformers saved: the configuration, weights, and the files of its tokenizer."""
 
 import json
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 # The files of weights in the order in which transformers looks for them, each with the list of its parts.
 WEIGHTS = ((SAFE, SAFE_INDEX), (PICKLE, PICKLE_INDEX))
 OTHER_FRAMEWORKS = ("tf_model.h5", "flax_model.msgpack")
-# What prepares inputs and reads answers: tokenizers, processors, chat templates. As transformers and tokenizers name
-# them; vocabularies have names of their own, and these endings.
+# The files that prepare inputs and read outputs: tokenizers, processors, chat templates, as transformers and tokenizers
+# name them. Vocabularies have various names with these beginnings and endings.
 COMPANIONS = (
     *("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "chat_template.json", "modules.json"),
@@ -28,7 +28,7 @@ COMPANION_ENDS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bp
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """The files of weights that are there, and why they can't be used; None where nothing speaks against it."""
+    """The files of weights that exist, and the reason why they can't be used; None if they can."""
 
     files: tuple[Path, ...] = ()
     problem: SourceError | None = None
@@ -46,19 +46,20 @@ class WeightFiles:
 
 
 def holds_code(file: Path) -> SourceError:
-    """Return the error for a pickle that is more than tensors."""
+    """Return the error for a pickle that holds more than tensors."""
     return SourceError(
-        f"{file} holds code, or no tensors", "Save the model as safetensors, or allow it to run with --trust-source"
+        f"{file} holds more than tensors, such as code",
+        "Save the model as safetensors, or allow it to run with --trust-source",
     )
 
 
 def is_companion(name: str) -> bool:
-    """Tell whether a file is one that prepares inputs or reads answers."""
+    """Whether a file prepares inputs or reads outputs."""
     return name in COMPANIONS or (name.startswith(COMPANION_STARTS) and name.endswith(COMPANION_ENDS))
 
 
 def companions(folder: Path) -> tuple[Path, ...]:
-    """Return the files that go along with the model, such as a tokenizer's."""
+    """Return the files that belong to the model, such as those of a tokenizer."""
     return tuple(sorted(file for file in folder.iterdir() if file.is_file() and is_companion(file.name)))
 
 
@@ -68,12 +69,12 @@ def own_code(folder: Path) -> tuple[Path, ...]:
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """Return what config.json says; SourceError where there is none, or it is broken."""
+    """Return the content of config.json; SourceError if it is missing or broken."""
     path = folder / CONFIG
     if not path.is_file():
         if (folder / "adapter_config.json").exists():
             raise SourceError(
-                f"{folder} holds an adapter, and no model",
+                f"{folder} holds an adapter, not a model",
                 "Merge it into its model with PEFT's merge_and_unload(), and save that with save_pretrained",
             )
         nested = next((each.parent for each in sorted(folder.glob(f"*/{CONFIG}"))), None)
@@ -88,21 +89,21 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 
 def _is_named(kind: Any, classes: Any) -> bool:
-    """Tell whether a configuration names the type of its model, or its class, by text."""
+    """Whether a configuration names the type of its model, or its classes, as text."""
     classes = classes or []
     named = [*classes, *([] if kind is None else [kind])] if isinstance(classes, list) else []
     return bool(named) and all(isinstance(each, str) for each in named)
 
 
 def weights(folder: Path) -> WeightFiles:
-    """Return the weights that transformers would take, safetensors before pickles, whole before in parts."""
+    """Return the weights that transformers would load: safetensors before pickles, one file before several."""
     for whole, index in WEIGHTS:
         if (folder / whole).is_file():
             return WeightFiles((folder / whole,))
         if (folder / index).is_file():
             return _in_parts(folder / index)
     others = [name for name in OTHER_FRAMEWORKS if (folder / name).exists()]
-    of = f": {others[0]} is another framework's" if others else ""
+    of = f": {others[0]} belongs to another framework" if others else ""
     return WeightFiles(
         problem=SourceError(
             f"{folder} has no weights: no {SAFE} and no {PICKLE}{of}",
@@ -112,13 +113,16 @@ def weights(folder: Path) -> WeightFiles:
 
 
 def _in_parts(index: Path) -> WeightFiles:
-    """Return the files that an index names; each lies beside it, or it would name any file of this machine."""
+    """Return the files that an index names; each must lie beside it, so that it can't name any file of the machine."""
     found: list[Path] = []
     try:
         for name in _parts(index):
             inside = PurePosixPath(name)
             if len(inside.parts) != 1 or inside.name in ("", ".", ".."):
-                raise SourceError(f"{index} names {name!r}, which is not beside it", "Don't use what names other files")
+                raise SourceError(
+                    f"{index} names {name!r}, which is not beside it",
+                    "Don't use a model that names files outside of its folder",
+                )
             if not (index.parent / name).is_file():
                 raise SourceError(f"{index} names {name}, and there is no such file beside it", "Download it again")
             found.append(index.parent / name)
@@ -145,6 +149,6 @@ def _document(path: Path) -> Any:
 
 
 def document(path: Path) -> dict[str, Any]:
-    """Return what a JSON file says, nothing where it is not there; SourceError where it can't be read."""
+    """Return the content of a JSON file, nothing if it is missing; SourceError if it can't be read."""
     found = _document(path) if path.is_file() else {}
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""Where a model of Hugging Face's lies: a folder, or a snapshot in the hub's cache, downloaded where it is missing."""
+"""The location of a Hugging Face model: a folder, or a snapshot in the hub's cache, downloaded if missing."""
 
 import os
 import re
@@ -11,32 +11,32 @@ from modelrepo.generator.sources.source import path_of
 from modelrepo.generator.system.extras import TORCH, Extra, need
 from modelrepo.generator.system.quiet import quiet
 
-# ORG/NAME, as huggingface_hub.utils.validate_repo_id has it.
+# ORG/NAME, by the rules of huggingface_hub.utils.validate_repo_id.
 HUB_NAME = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[\w.-]+")
 PREFIX = "models--"
 HF = Extra("hf", ("transformers", "huggingface_hub", *TORCH.modules))
 
 
 def is_path(name: str) -> bool:
-    """Tell whether a name is a path: what is not ORG/NAME, such as ``./models/bert``, or a folder that is there."""
+    """Whether a name is a path: not ORG/NAME, such as ``./models/bert``, or a folder that exists."""
     return not HUB_NAME.fullmatch(name) or Path(name).is_dir()
 
 
 def cache() -> Path:
-    """Return the hub's cache, as huggingface_hub finds it; its own import costs what `generate --help` may take."""
+    """Return the hub's cache, by the rules of huggingface_hub, whose import takes too long for `generate --help`."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     found = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or Path(home) / "hub"
     return Path(os.path.expandvars(found)).expanduser()
 
 
 def known() -> tuple[str, ...]:
-    """Return the models that the hub's cache has a configuration of, as ORG/NAME."""
+    """Return the models with a configuration in the hub's cache, as ORG/NAME."""
     names = (folder.name.removeprefix(PREFIX).replace("--", "/", 1) for folder in sorted(cache().glob(f"{PREFIX}*--*")))
     return tuple(name for name in names if (found := cached(name)) and (found / folders.CONFIG).exists())
 
 
 def cached(name: str) -> Path | None:
-    """Return the snapshot of ORG/NAME's main branch that lies in the hub's cache, or its only one."""
+    """Return the snapshot of ORG/NAME's main branch in the hub's cache, or its only one."""
     model = cache() / f"{PREFIX}{name.replace('/', '--')}"
     snapshots = model / "snapshots"
     reference = model / "refs" / "main"
@@ -48,7 +48,7 @@ def cached(name: str) -> Path | None:
 
 
 def local(name: str) -> Path | None:
-    """Return the folder that a name stands for, without a download; SourceError for a path that is no folder."""
+    """Return the folder that a name stands for, without a download; SourceError for a path that is not a folder."""
     if not is_path(name):
         return cached(name)
     path = path_of(name)
@@ -59,11 +59,11 @@ def local(name: str) -> Path | None:
 
 
 def fetched(name: str, *, weights: bool, code: bool, spared: bool = False) -> Path:
-    """Return the folder that a name stands for, after what is missing of ORG/NAME was downloaded.
+    """Return the folder that a name stands for, and download the missing files of ORG/NAME before.
 
-    Without ``weights`` those are not needed; with ``code`` the model's own is. What is cached whole is used as it is,
-    without a question to the hub. Raises SourceError that says where a model was looked for, unless only weights can't
-    be had and these are ``spared``.
+    Without ``weights`` those are not needed; with ``code`` the model's own code is. A complete snapshot in the cache is
+    used without asking the hub. Raises SourceError with the places that were searched, unless only weights are
+    missing and these are ``spared``.
     """
     found = local(name)
     if found and (is_path(name) or _whole(found, weights)):
@@ -73,21 +73,21 @@ def fetched(name: str, *, weights: bool, code: bool, spared: bool = False) -> Pa
         with quiet():
             wanted = _wanted(hub.HfApi().list_repo_files(name), weights, code)
             return Path(hub.snapshot_download(name, cache_dir=cache(), allow_patterns=wanted))
-    except Exception as error:  # huggingface_hub, its HTTP client and the disk share no class but Exception
+    except Exception as error:  # huggingface_hub, its HTTP client and the disk have no common error class
         if spared and found and _whole(found, weights=False):
             return found
         raise _unavailable(name, error) from error
 
 
 def _whole(snapshot: Path, weights: bool) -> bool:
-    """Tell whether a snapshot has all that is needed: an interrupted download leaves what was complete."""
+    """Whether a snapshot has all needed files: an interrupted download leaves only those that were complete."""
     if not (snapshot / folders.CONFIG).exists():
         return False
     return not weights or folders.weights(snapshot).problem is None
 
 
 def _wanted(names: list[str], weights: bool, code: bool) -> list[str]:
-    """Return the files to download: of the weights only the safetensors, where there are some."""
+    """Return the files to download: of the weights only the safetensors, if there are any."""
     top = [name for name in names if "/" not in name]
     safe = any(name.endswith(".safetensors") for name in top)
     kinds = (".safetensors", folders.SAFE_INDEX) if safe else (folders.PICKLE, folders.PICKLE_INDEX, ".bin")
@@ -109,10 +109,10 @@ def _unavailable(name: str, error: Exception) -> SourceError:
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return SourceError(
-            f"the hub has no model {name}, and here is no such folder", "If it is a private one: hf auth login"
+            f"the hub has no model {name}, and there is no such folder here", "If it is private: hf auth login"
         )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return SourceError(
-        f"{name} is not whole in the hub's cache {cache()}, and can't be downloaded: {lines[0].rstrip('. ')}",
+        f"{name} is not complete in the hub's cache {cache()}, and can't be downloaded: {lines[0].rstrip('. ')}",
         f"Where there is a network: hf download {name} --local-dir FOLDER; then name its copy here, as hf:./FOLDER",
     )

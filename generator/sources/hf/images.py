@@ -1,4 +1,4 @@
-"""How an image is prepared for a model: what its processor's configuration says, as our clients can do it."""
+"""The preparation of an image for a model: its processor's configuration, as far as our clients can follow it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Any
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources.hf import folder as folders
 
-# PIL.Image.Resampling's numbers, by the names that our clients know.
+# PIL.Image.Resampling's numbers, by the names that our clients use.
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 CLIENTS_SCALE = 1 / 255
-# ConvNextImageProcessor: smaller images than this are cut out of ones that are larger by 256/224.
+# ConvNextImageProcessor: smaller images than this are cut out of images larger by 256/224.
 CONVNEXT_SQUASHED, CONVNEXT_CROP = 384, 224 / 256
 
 
 def processor(folder: Path) -> dict[str, Any]:
-    """Return the configuration of a folder's image processor, empty where it has none; SourceError for a broken one."""
+    """Return the configuration of a folder's image processor, empty if it has none; SourceError for a broken one."""
     own = folders.document(folder / "preprocessor_config.json")
     nested = folders.document(folder / "processor_config.json").get("image_processor")
     found = own or (nested if isinstance(nested, dict) else {})
@@ -31,7 +31,7 @@ def processor(folder: Path) -> dict[str, Any]:
 
 
 def size_of(described: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return height and width of what a processor makes of any image; None where it does not say."""
+    """Return the height and width that a processor gives every image; None if it does not say."""
     crop = described.get("crop_size") if described.get("do_center_crop") else None
     size = crop or described.get("size")
     if isinstance(size, int):
@@ -45,9 +45,9 @@ def size_of(described: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def preprocess(described: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """Return what a client does to an image, or None and why it can't be said in its terms.
+    """Return how a client prepares an image, or None and the reason why clients can't.
 
-    Of an odd number of pixels around the centre, ours cut out one more on the other side.
+    With an odd number of pixels around the centre, our clients cut off one more on the other side.
     """
     size, cropped = described.get("size"), size_of(described)
     resize = size.get("shortest_edge") if isinstance(size, Mapping) else None
@@ -58,7 +58,7 @@ def preprocess(described: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str
         resize = None
     problem = _beyond(described, resize, cropped)
     if problem or cropped is None:
-        return None, f"clients are not told how to prepare an image: {problem or 'its processor has no size'}"
+        return None, f"clients can't prepare an image: {problem or 'its processor has no size'}"
     normalized = described.get("do_normalize", True)
     return {
         "kind": "image",
@@ -73,7 +73,7 @@ def preprocess(described: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str
 
 
 def _beyond(described: Mapping[str, Any], resize: int | None, cropped: tuple[int, int] | None) -> str:
-    """Return what of a processor our clients can't do; empty where they can do it all."""
+    """Return the step of a processor that our clients can't do; empty if they can do all."""
     scale = described.get("rescale_factor", CLIENTS_SCALE) if described.get("do_rescale", True) else 1.0
     if described.get("do_flip_channel_order"):
         return "its processor wants BGR"
@@ -82,9 +82,9 @@ def _beyond(described: Mapping[str, Any], resize: int | None, cropped: tuple[int
     if described.get("do_normalize", True) and not {"image_mean", "image_std"} <= described.keys():
         return "its processor names no mean and deviation"
     if described.get("do_normalize", True) and not len(described["image_mean"]) == len(described["image_std"]) == 3:
-        return "its processor prepares other channels than three"
+        return "its processor does not prepare three channels"
     if described.get("resample", 2) not in FILTERS:
-        return f"its processor resamples in a way of its own ({described['resample']})"
+        return f"its processor resamples with an unknown filter ({described['resample']})"
     if cropped is None or resize is None or not described.get("do_resize", True):
         return "its processor does not resize the shorter side and cut out the centre"
     return ""

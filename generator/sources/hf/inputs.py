@@ -1,4 +1,4 @@
-"""What a transformers model takes: names, shapes and values, read from its forward and its configuration."""
+"""The inputs of a transformers model: names, shapes and values, from its forward and its configuration."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,20 +10,20 @@ from modelrepo.generator.errors import OptionError
 from modelrepo.generator.specs.tensors import Dim, Domain, InputShape, TensorSpec
 
 BATCH, SEQUENCE = "batch", "sequence"
-# Texts of a few tokens, of one, and long enough for windows and buckets of positions to matter; the first warms up.
+# Texts of a few tokens, of one, and long enough for windows and buckets of positions; the first is the warm-up's.
 LENGTHS = (16, 1, 33)
-# How many frames a sound has after a model's convolutions, and samples where nothing is known of these.
+# The frames of a sound after a model's convolutions, and the samples of one if these are unknown.
 FRAMES, SAMPLES = (49, 24), (16000, 8000)
-# What configurations call the height of a spectrogram.
+# The names of a spectrogram's height in configurations.
 BINS = ("num_mel_bins", "feature_projection_input_dim", "input_feat_per_channel")
 IMAGE_SIZE = 224
 CHOICES = (2, 3)
 
 
 def inputs_of(model: Any, task: str, image_size: tuple[int, int] | None) -> tuple[TensorSpec, ...]:
-    """Return the inputs of a model that is asked for a task: those that carry data, and the masks of texts.
+    """Return the inputs of a model for a task: those that carry data, and the masks of texts.
 
-    ``image_size`` is height and width as its preprocessor has them.
+    ``image_size`` is the height and width in its preprocessor.
     """
     return tuple(_inputs(model, set(signature(model.forward).parameters), task, image_size))
 
@@ -33,7 +33,7 @@ def _inputs(model: Any, taken: set[str], task: str, image_size: tuple[int, int] 
     text = getattr(config, "text_config", None) or config.get_text_config(decoder=False)
     several = {"input_ids", "pixel_values"} <= taken
     if "input_ids" in taken:
-        # Texts and images that are compared, each with each, are not as many.
+        # Texts and images are compared each with each, so their numbers may differ.
         shape: tuple[Dim, ...] = ("texts" if several else BATCH, SEQUENCE)
         sizes = {SEQUENCE: _lengths(text)}
         if task == "multiple-choice":
@@ -62,7 +62,7 @@ def _words(model: Any, text: Any) -> int:
 
 
 def _lengths(text: Any) -> tuple[int, ...]:
-    """Return the lengths to try, within the positions there are; RoBERTa's begin after the padding's."""
+    """Return the lengths to try, within the positions of the model; RoBERTa's begin after that of the padding."""
     positions = getattr(text, "max_target_positions", None) or getattr(text, "max_position_embeddings", None)
     if not positions or positions < 0:
         return LENGTHS
@@ -79,7 +79,7 @@ def _pixels(config: Any, batch: str, task: str, image_size: tuple[int, int] | No
 
 
 def _of(config: Any, name: str) -> Any:
-    """Return what a configuration says of its images, or the one of its vision part or backbone."""
+    """Return a value of a configuration, or of that of its vision part or backbone."""
     parts = (config, getattr(config, "vision_config", None), getattr(config, "backbone_config", None))
     return next((value for part in parts if (value := getattr(part, name, None))), None)
 
@@ -105,10 +105,10 @@ def _any_size(name: str, dim: str, sizes: tuple[int, ...], *more: int) -> Tensor
 
 
 def given(inputs: tuple[TensorSpec, ...], shapes: tuple[InputShape, ...]) -> tuple[TensorSpec, ...]:
-    """Return inputs with the sizes that a user gives instead of their own; the batch stays of any size.
+    """Return inputs with the sizes that a user gives instead of their own; the batch stays dynamic.
 
-    A dimension that is given a size has it in every input. Raises OptionError for an input that there is not, or for
-    another number of dimensions.
+    A named dimension gets its size in every input. Raises OptionError for an unknown input, or for another number of
+    dimensions.
     """
     by_name = {spec.name: spec for spec in inputs}
     sizes: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Models as transformers makes them: of a configuration, with the folder's weights or random ones."""
+"""Models built by transformers from a configuration, with the folder's weights or random ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from modelrepo.generator.system.quiet import quiet
 
 # Attention as plain matrix products, which every exporter writes.
 ATTENTION = "eager"
-# Masked language models are saved without the layer that this answer comes from.
+# The output of a layer that masked language models are saved without.
 POOLER = "pooler_output"
-# Experts as one product of all that were chosen: the others, faster, are loops and operators that ONNX does not have.
+# Experts as one batched product: the other, faster ways use loops and operators that ONNX does not have.
 EXPERTS = "batched_mm"
-# What to do with a configuration that transformers refuses.
+# The hint for a configuration that transformers refuses.
 CHECK = "Compare it with the configuration that transformers saves, or download it again"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is made for a task: the answers that it gives, a classifier's labels, and what to tell."""
+    """A model built for a task: its outputs, the labels of a classifier, and notes for the user."""
 
     model: Any
     task: str
@@ -43,18 +43,18 @@ class Loaded:
 
 @dataclass(frozen=True)
 class _Maker:
-    """How transformers makes a model of a configuration: its auto class, and whether code of its own may run."""
+    """Builds a model from a configuration: with an auto class, and with the model's own code if that is trusted."""
 
     auto: Any
     config: Any
     trust: bool
 
     def empty(self) -> Any:
-        """Return the model with weights that are not trained, float32."""
+        """Return the model with untrained weights, in float32."""
         return self.auto.from_config(self.config, **self._settings())
 
     def filled(self, folder: Path, files: tuple[Path, ...]) -> tuple[Any, Mapping[str, Any]]:
-        """Return the model with a folder's weights, and which of them were missing or of another shape."""
+        """Return the model with a folder's weights, and those of them that were missing or had another shape."""
         try:
             model, found = self.auto.from_pretrained(
                 folder,
@@ -63,7 +63,7 @@ class _Maker:
                 local_files_only=True,
                 use_safetensors=files[0].suffix == ".safetensors",
                 weights_only=not self.trust,
-                ignore_mismatched_sizes=True,  # told by name, instead of in a table on the terminal
+                ignore_mismatched_sizes=True,  # reported by name, instead of in a table on the terminal
                 output_loading_info=True,
             )
         except Exception as error:  # torch, safetensors and the model's own code raise many kinds
@@ -79,8 +79,8 @@ class _Maker:
 def load(folder: Path, reference: str, options: Options, progress: Progress) -> Loaded:
     """Return the model of a folder with the weights that the options ask for.
 
-    Raises SourceError for a configuration that transformers does not know, for code of its own that is not trusted, for
-    weights that are missing, broken or of another task, and where there is not enough memory.
+    Raises SourceError for a configuration that transformers does not know, for code that is not trusted, for weights
+    that are missing, broken or of another task, and if there is not enough memory.
     """
     transformers = need("transformers", HF)
     need("safetensors", HF)
@@ -95,14 +95,14 @@ def load(folder: Path, reference: str, options: Options, progress: Progress) -> 
             model, found = maker.filled(folder, files) if files else (pytorch.seeded(maker.empty, options.seed), {})
         except (ModelRepoError, MemoryError):
             raise
-        except Exception as error:  # whatever the code of a model raises
-            raise SourceError(f"{reference} can't be built: {pytorch.cause(error)}", CHECK) from error
+        except Exception as error:  # any error of the model's code
+            raise SourceError(f"can't build {reference}: {pytorch.cause(error)}", CHECK) from error
     _refuse_unfit(found, reference, type(model).__name__)
-    notes = [] if options.task or config.architectures else [f"its configuration names no model: it is for {name}"]
+    notes = [] if options.task or config.architectures else [f"its configuration names no model, so its task is {name}"]
     outputs = task.outputs
     if found.get("missing_keys"):
         outputs = tuple(each for each in outputs if each != POOLER)
-        notes.append(f"{POOLER} is left out: its weights have none for it")
+        notes.append(f"{POOLER} is left out: its layer has no weights")
     unused = sorted(found.get("unexpected_keys", ()))
     if unused and name not in tasks.BARE:
         trained = ", ".join(config.architectures or ("another model",))
@@ -116,9 +116,9 @@ def load(folder: Path, reference: str, options: Options, progress: Progress) -> 
 
 
 def answering(loaded: Loaded, names: tuple[str, ...]) -> Any:
-    """Return a module that takes the named inputs in their order, and answers a mapping of what its task is about.
+    """Return a module that takes the named inputs in order, and returns the outputs of its task by name.
 
-    It is all that a model of its own code answers, where that has none of the names.
+    If a model's own code returns none of those, it returns all outputs.
     """
     import torch
 
@@ -139,7 +139,7 @@ def answering(loaded: Loaded, names: tuple[str, ...]) -> Any:
 def refuse(written: Mapping[str, Any], reference: str, trust: bool) -> None:
     """Raise SourceError for a configuration with code of its own, unless that is trusted, and for quantized weights.
 
-    Also where transformers has a model of that type: what such code changes, it would not.
+    Code is refused even if transformers has a model of that type, since that may compute something else.
     """
     if written.get("auto_map") and not trust:
         raise SourceError(
@@ -156,28 +156,28 @@ def refuse(written: Mapping[str, Any], reference: str, trust: bool) -> None:
 
 
 def _configuration(folder: Path, reference: str, trust: bool) -> Any:
-    """Return transformers' configuration of a folder; what is never asked of a served model is off."""
+    """Return transformers' configuration of a folder, with the outputs turned off that a served model never returns."""
     transformers = need("transformers", HF)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
-    except Exception as error:  # ValueError, KeyError, TypeError, and what code of its own raises
+    except Exception as error:  # ValueError, KeyError, TypeError, and any error of the model's own code
         kind = folders.configuration(folder).get("model_type")
         if kind not in transformers.CONFIG_MAPPING and not trust:
             raise SourceError(
-                f"{reference} is of a type that transformers {transformers.__version__} does not know: {kind!r}",
+                f"transformers {transformers.__version__} does not know the type of {reference}: {kind!r}",
                 "Upgrade transformers, or export the model yourself and name onnx:FILE",
             ) from error
-        raise SourceError(f"{folder / folders.CONFIG} can't be used: {pytorch.cause(error)}", CHECK) from error
+        raise SourceError(f"can't use {folder / folders.CONFIG}: {pytorch.cause(error)}", CHECK) from error
     config.return_dict = True
-    config.architectures = config.architectures or []  # None is not taken where there are several models for a task
+    config.architectures = config.architectures or []  # None fails if there are several models for a task
     for each in (config, config.get_text_config(decoder=True), config.get_text_config(decoder=False)):
         each.use_cache = each.output_attentions = each.output_hidden_states = False
-    config.onnx_export = True  # Longformer and LED then let windows overlap by an operator, and not in memory
+    config.onnx_export = True  # makes Longformer and LED build overlapping windows with operators instead of strides
     return config
 
 
 def _files(folder: Path, reference: str, options: Options, progress: Progress) -> tuple[Path, ...]:
-    """Return the files of weights to load, none where they are to be random, or may be and are missing."""
+    """Return the files of weights to load; none if they are to be random, or are missing and may be random."""
     if options.weights == "random":
         return ()
     try:
@@ -196,13 +196,13 @@ def _origin(folder: Path, files: tuple[Path, ...], seed: int) -> Weights:
     if not files:
         return Weights("random", f"seed {seed}", untrained=True)
     digest = sha256_of(files[0]) if len(files) == 1 else None
-    if folder.parent.name == "snapshots":  # the hub's cache calls each by its commit
+    if folder.parent.name == "snapshots":  # the hub's cache names each for its commit
         return Weights("pretrained", f"commit {folder.name[:12]}", untrained=False, sha256=digest)
     return Weights("file", files[0].name, untrained=False, sha256=digest)
 
 
 def _refuse_unfit(found: Mapping[str, Any], reference: str, model: str) -> None:
-    """Raise SourceError where weights lack more than the pooler, or have other shapes than the configuration says."""
+    """Raise SourceError if weights lack more than the pooler, or have other shapes than in the configuration."""
     mismatched = sorted(found.get("mismatched_keys", ()))
     if mismatched:
         name, there, wanted = mismatched[0]
@@ -221,10 +221,10 @@ def _refuse_unfit(found: Mapping[str, Any], reference: str, model: str) -> None:
 def _unreadable(files: tuple[Path, ...], error: Exception) -> SourceError:
     if "weights_only" in str(error) or "Unsupported" in str(error):
         return folders.holds_code(next(file for file in files if file.suffix != ".safetensors"))
-    return SourceError(f"the weights {files[0]} can't be read: {pytorch.cause(error)}", "Save or download them again")
+    return SourceError(f"can't read the weights {files[0]}: {pytorch.cause(error)}", "Save or download them again")
 
 
 def _labels(config: Any) -> tuple[str, ...]:
-    """Return the names of a classifier's classes in order, each in one line."""
+    """Return the names of a classifier's classes in order, each as one line."""
     named = config.id2label or {}
     return tuple(" ".join(str(named[number]).split()) for number in sorted(named))

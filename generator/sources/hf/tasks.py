@@ -1,4 +1,4 @@
-"""What a transformers model can be for: one row a task, and how the task of a configuration is found."""
+"""The tasks of transformers models: a table of them, and the choice for a configuration."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +9,19 @@ from modelrepo.generator.system.extras import need
 
 FALLBACK = "feature-extraction"
 ENCODED = "text-encoding"
-# Tasks that take a model without what was trained on top of it.
+# Tasks that use a model without the head that was trained on it.
 BARE = (FALLBACK, ENCODED)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task: the auto classes of transformers that have models for it, and the answers that it is about.
+    """A task of transformers models."""
 
-    ``labelled``: its ``logits`` are scores of the configuration's labels.
-    """
-
+    # The auto classes of transformers that have models for it.
     classes: tuple[str, ...]
+    # The outputs that are served, if a model has them.
     outputs: tuple[str, ...]
+    # Whether its ``logits`` are scores of the configuration's labels.
     labelled: bool = False
 
     def builder(self, config: Any) -> Any:
@@ -33,7 +33,7 @@ class Task:
 
 
 LOGITS = ("logits",)
-# Called as the hub calls its pipelines. In order: the first row that has a configuration's architecture is its task.
+# By the hub's names of its pipelines. The first row that has a configuration's architecture is its task.
 TASKS: dict[str, Task] = {
     "text-classification": Task(("AutoModelForSequenceClassification",), LOGITS, labelled=True),
     "token-classification": Task(("AutoModelForTokenClassification",), LOGITS, labelled=True),
@@ -71,7 +71,7 @@ TASKS: dict[str, Task] = {
     ),
     ENCODED: Task(("AutoModelForTextEncoding", "AutoModel"), ("last_hidden_state",)),
 }
-# What the hub calls the same thing for other purposes.
+# Other names of the hub for the same tasks.
 ALIASES = {
     "image-feature-extraction": FALLBACK,
     "sentence-similarity": FALLBACK,
@@ -81,10 +81,10 @@ ALIASES = {
 
 
 def choose(config: Any, asked: str, reference: str) -> tuple[str, Task]:
-    """Return the name and the row of the task that is asked for, or that the configuration's architecture is for.
+    """Return the name and the row of the task that is asked for, or of the configuration's architecture.
 
-    Raises OptionError for a task that there is not, and SourceError, with those that are possible, where the model is
-    not for it or its configuration does not tell.
+    Raises OptionError for an unknown task, and SourceError, with the possible tasks, if the model is not for it or its
+    configuration names none.
     """
     if asked:
         name = ALIASES.get(asked, asked)
@@ -99,12 +99,12 @@ def choose(config: Any, asked: str, reference: str) -> tuple[str, Task]:
         if auto and (architectures & _models(auto, config) or (not architectures and name == FALLBACK)):
             return name, task
     what = ", ".join(sorted(architectures)) or "no architecture"
-    raise SourceError(f"{reference} does not tell what it is for: its configuration names {what}", _possible(config))
+    raise SourceError(f"{reference} does not name its task: its configuration names {what}", _possible(config))
 
 
 def _possible(config: Any) -> str:
     names = [name for name, task in TASKS.items() if task.builder(config)]
-    return f"Possible: --task {', '.join(names)}" if names else "No task that can be generated is possible"
+    return f"Possible: --task {', '.join(names)}" if names else "It fits none of the known tasks"
 
 
 def _offering(name: str, config: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Models that code of the user's makes: `--model python:PACKAGE.MODULE:FACTORY`."""
+"""Models made by the user's code: `--model python:PACKAGE.MODULE:FACTORY`."""
 
 import inspect
 import operator
@@ -24,7 +24,7 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
 from modelrepo.generator.system.extras import TENSORFLOW, TORCH
 
-# Where a module says how operators of its own are written in ONNX: docs/how-to/when-export-fails.md.
+# The name of a module's ONNX translations for its own operators: docs/how-to/when-export-fails.md.
 TRANSLATIONS = "ONNX_TRANSLATIONS"
 
 
@@ -34,27 +34,27 @@ def default_name(name: str) -> str:
 
 
 def files(name: str) -> tuple[Path, ...]:
-    """Return the files of the user's code that the model is made of; SourceError where there is no such module."""
+    """Return the files of the user's code that the model is made of; SourceError if there is no such module."""
     module, _ = _parts(name)
     return user_code.files(module)
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError where there is no such module; what is in it is not run."""
+    """Raise SourceError if there is no such module; its code is not run."""
     files(name)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
-    """Import the module, call the factory, and return what it makes as a source.
+    """Import the module, call the factory, and return its model as a source.
 
     An example of each input comes from the options, a file of samples, or the factory's annotation, in this order.
-    Raises SourceError where the code fails, for what is no model, and for inputs that nothing describes.
+    Raises SourceError if the code fails or does not return a model, and for inputs that nothing describes.
     """
     module, attribute = _parts(name)
     reference = f"python:{name}"
     _as_new()
     if user_code.imports(files(name)) & {"tensorflow", "keras"} and find_spec("tensorflow"):
-        tensorflow()  # imports it without what it has to say
+        tensorflow()  # imports it without its messages
     loaded = user_code.load(module)
     factory = _attribute(loaded, module, attribute)
     path = None if options.weights in ("pretrained", "random") else Path(options.weights)
@@ -66,7 +66,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 
 def _as_new() -> None:
-    """Undo what the last model's code may have set for all of torch."""
+    """Reset global settings of torch that the last model's code may have changed."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_default_dtype(torch.float32)
@@ -78,7 +78,8 @@ def _parts(name: str) -> tuple[str, str]:
     module, colon, attribute = name.rpartition(":")
     if not (colon and module and attribute):
         raise SourceError(
-            f"python:{name} does not say what makes the model", f"Such as python:{module or name.strip(':')}:FACTORY"
+            f"python:{name} does not name the function that makes the model",
+            f"Write python:{module or name.strip(':')}:FACTORY",
         )
     return module, attribute
 
@@ -89,25 +90,25 @@ def _attribute(loaded: Any, module: str, attribute: str) -> Any:
     except AttributeError as error:
         public = {key: value for key, value in vars(loaded).items() if callable(value) and not key.startswith("_")}
         own = [key for key, value in public.items() if getattr(value, "__module__", module) == module]
-        hint = nearest(attribute, own) if own else "It defines nothing that could be called"
+        hint = nearest(attribute, own) if own else "It defines nothing that can be called"
         raise SourceError(f"{module} has no {attribute!r}", hint) from error
 
 
 def _translations(loaded: Any, module: str) -> Mapping[Any, Callable[..., Any]]:
-    """Return what the module says of operators of its own: functions of onnxscript, by the operator of torch."""
+    """Return the module's translations of its own operators: functions of onnxscript, by the operator of torch."""
     found = getattr(loaded, TRANSLATIONS, {})
     if not isinstance(found, Mapping) or not all(callable(part) for pair in found.items() for part in pair):
         raise SourceError(
-            f"{TRANSLATIONS} of {module} does not say what operators are in ONNX",
+            f"{TRANSLATIONS} of {module} does not map operators to functions",
             "Write {torch.ops.mine.twist.default: function}",
         )
     return found
 
 
 def _made(factory: Any, name: str, options: Options) -> Any:
-    """Call a factory, with random numbers that are the same each time."""
+    """Call a factory, with the same random numbers each time."""
     if not callable(factory):
-        raise SourceError(f"python:{name} is a {type(factory).__name__}, and nothing that makes a model")
+        raise SourceError(f"python:{name} is a {type(factory).__name__}, not a function that returns a model")
     needed = _needed(factory)
     if needed:
         raise SourceError(
@@ -130,7 +131,7 @@ def _made(factory: Any, name: str, options: Options) -> Any:
         model = user_code.run(seeded, f"{name} fails")
     if not is_model(model) and (not callable(model) or isinstance(model, type)):
         raise SourceError(
-            f"{name} returns {model if model is None else type(model).__name__}, and no model",
+            f"{name} returns {model if model is None else type(model).__name__}, not a model",
             "Return a torch.nn.Module, a Keras model, a tf.function, or a function of torch tensors",
         )
     return model
@@ -139,7 +140,7 @@ def _made(factory: Any, name: str, options: Options) -> Any:
 def _needed(factory: Any) -> list[str]:
     try:
         found = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # some that are built in have none
+    except (TypeError, ValueError):  # some built-in ones have none
         return []
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [each.name for each in found if each.default is each.empty and each.kind not in variadic]
@@ -156,7 +157,7 @@ def _weights(attribute: str, options: Options) -> Weights:
 
 SOURCE = Source(
     form="python:MODULE:FACTORY",
-    summary="what a function of yours returns: a PyTorch or Keras model, a tf.function, or a function of tensors",
+    summary="the result of a function of yours: a PyTorch or Keras model, a tf.function, or a function of tensors",
     frameworks=("torch", "tensorflow"),
     load=load,
     check=check,

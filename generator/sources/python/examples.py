@@ -1,4 +1,4 @@
-"""What describes the inputs of a model that code makes: options, a file of samples, or the factory's annotation."""
+"""Descriptions of the inputs of the user's models: options, a file of samples, or the factory's annotation."""
 
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -11,7 +11,7 @@ from modelrepo.generator.specs.written import input_shapes
 
 
 def annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:
-    """Return the inputs that stand in the text of a factory's ``-> Annotated[torch.nn.Module, "x=1x3x224x224"]``.
+    """Return the inputs in the text of a factory's ``-> Annotated[torch.nn.Module, "x=1x3x224x224"]``.
 
     Raises SourceError for one that can't be read.
     """
@@ -22,7 +22,7 @@ def annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:
     try:
         hint = get_type_hints(holder, getattr(factory, "__globals__", {}), include_extras=True)["return"]
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        raise SourceError(f"the annotation of {reference} can't be read: {error}") from error
+        raise SourceError(f"can't read the annotation of {reference}: {error}") from error
     texts = [each for each in get_args(hint)[1:] if isinstance(each, str)] if get_origin(hint) is Annotated else []
     try:
         return input_shapes(texts[0]) if texts else ()
@@ -31,7 +31,7 @@ def annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:
 
 
 def shapes(options: Options, forward: Forward, said: tuple[InputShape, ...]) -> tuple[InputShape, ...]:
-    """Return an example of each input: of the options, a file of samples, or what is ``said`` otherwise, in this order.
+    """Return an example of each input: from the options, a file of samples, or else the ``said`` ones, in this order.
 
     Raises SourceError for samples that can't be read.
     """
@@ -39,7 +39,7 @@ def shapes(options: Options, forward: Forward, said: tuple[InputShape, ...]) -> 
 
 
 def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
-    """Return the inputs that a file of samples holds, each array as forward takes it; none for other files."""
+    """Return the inputs in a file of samples, each array as forward takes it; none for other files."""
     import numpy as np
 
     if path is None or path.suffix not in (".npz", ".npy"):
@@ -48,13 +48,15 @@ def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise SourceError(f"can't read samples from {path}: it is no .npy or .npz file of numbers or text") from error
+    except Exception as error:  # numpy, zipfile and zlib raise various errors for broken files
+        raise SourceError(
+            f"can't read samples from {path}: it is not a .npy or .npz file of numbers or text"
+        ) from error
     names = {each.name for each in forward.parameters}
     taken = {name: array for name, array in arrays.items() if not name or name in names or forward.any_name}
     return tuple(InputShape(name, array.shape, _dtype(array)) for name, array in (taken or arrays).items())
 
 
 def _dtype(array: Any) -> str:
-    """Return the type that a model takes an array as: numpy's own for decimals is wider than what models have."""
+    """Return the type that a model takes for an array: float32 for numpy's default of float64, object for text."""
     return {"float64": "float32"}.get(array.dtype.name, "object" if array.dtype.kind in "US" else array.dtype.name)

@@ -1,4 +1,4 @@
-"""What code may make, and how each kind becomes a source: the table ``KINDS``."""
+"""The kinds of models that the user's code may make, and how each becomes a source: the table ``KINDS``."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -22,27 +22,29 @@ from modelrepo.generator.specs.tensors import InputShape
 
 @dataclass(frozen=True)
 class Made:
-    """What code made for ``reference``: the inputs that are ``said`` where it stands, and the file of its weights."""
+    """A model that the user's code made for ``reference``."""
 
     reference: str
     model: Any
+    # The inputs in the factory's annotation.
     said: tuple[InputShape, ...]
+    # The file of its weights, if the options name one.
     path: Path | None
     weights: Weights
     options: Options
 
 
 def is_model(made: Any) -> bool:
-    """Tell whether something is a model, and nothing that makes one; no framework is imported for it."""
-    return any(tells(made) for tells, _ in KINDS)
+    """Whether an object is a model, and not a function that makes one; imports no framework."""
+    return any(fits(made) for fits, _ in KINDS)
 
 
 def source_of(made: Made) -> SourceModel:
     """Return a model, or a function of torch tensors, as a source.
 
-    Raises SourceError for one that can't be asked, and OptionError for options that its kind does not heed.
+    Raises SourceError for one that can't be run, and OptionError for options that its kind ignores.
     """
-    return next((make for tells, make in KINDS if tells(made.model)), _torch)(made)
+    return next((make for fits, make in KINDS if fits(made.model)), _torch)(made)
 
 
 def _is_torch(made: Any) -> bool:
@@ -88,7 +90,7 @@ def _torch(made: Made) -> SourceModel:
 
 
 def _unwrapped(model: Any) -> Any:
-    """Return what torch.compile or data parallelism was put around: these take anything, and say nothing of it."""
+    """Return the model within torch.compile or data parallelism, since these wrappers hide its parameters."""
     import torch
 
     while True:
@@ -101,14 +103,14 @@ def _unwrapped(model: Any) -> Any:
 
 
 def _called(model: Any) -> Callable[..., Any]:
-    """Return the function that says what a model takes: a module's forward."""
+    """Return the function with a model's parameters: the forward of a module."""
     return model.forward if _is_torch(model) else model  # type: ignore[no-any-return]
 
 
 def _keras(made: Made) -> SourceModel:
     _fit_keras(made)
     model, options = made.model, made.options
-    # One that is built says itself what it takes.
+    # A model that is built describes its inputs itself.
     built = getattr(model, "inputs", None)
     given = options.input_shape or made.said if built else shapes(options, forward_of(model.call), made.said)
     return keras_source(made.reference, model, replace(options, input_shape=given), made.weights)
@@ -121,19 +123,19 @@ def _fit_keras(made: Made) -> None:
     formats.expect(path, "hdf5")
     try:
         made.model.load_weights(path)
-    except Exception as error:  # Keras raises ValueError, OSError, KeyError, … for what does not fit
+    except Exception as error:  # Keras raises ValueError, OSError, KeyError, … for weights that don't fit
         raise SourceError(
             f"{path} does not fit {made.reference}: {pytorch.cause(error)}", "Save them with model.save_weights"
         ) from error
 
 
 def _program(made: Made) -> SourceModel:
-    """Return a program of torch.export, which has its shapes, and its exporter."""
+    """Return a program of torch.export, which has its own shapes."""
     _refuse_weights(made)
     exported_program.refuse_exporter(made.options)
     if made.options.input_shape or made.options.dynamic:
         raise OptionError(
-            f"{made.reference} makes a program of torch.export, which has the shapes it was exported with",
+            f"{made.reference} returns a program of torch.export, which has the shapes it was exported with",
             "Leave --input-shape and --dynamic out, or export it with other dynamic_shapes",
         )
     return exported_program.source_of(made.reference, made.model, made.weights, made.options.max_batch_size)
@@ -144,7 +146,7 @@ def _tensorflow(made: Made) -> SourceModel:
     _refuse_weights(made)
     reference, model, options = made.reference, made.model, made.options
     if not callable(model):
-        raise SourceError(f"{reference} makes a {type(model).__name__} that can't be called", "Give it a __call__")
+        raise SourceError(f"{reference} returns a {type(model).__name__}, which can't be called", "Give it a __call__")
     function = model if hasattr(model, "input_signature") else type(model).__call__
     signature = getattr(function, "input_signature", None)
     python = getattr(function, "python_function", function)
@@ -173,13 +175,13 @@ def _tensorflow(made: Made) -> SourceModel:
 def _refuse_weights(made: Made) -> None:
     if made.path:
         raise SourceError(
-            f"{made.reference} makes a {type(made.model).__name__}, which no file of weights can be loaded into",
+            f"{made.reference} returns a {type(made.model).__name__}, which can't load a file of weights",
             "Leave --weights out, and load them in your code",
         )
 
 
 KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Made], SourceModel]], ...] = (
-    (_is_torch, _torch),  # those of Keras on PyTorch, too
+    (_is_torch, _torch),  # includes Keras models on PyTorch
     (_is_keras, _keras),
     (_is_program, _program),
     (_is_tensorflow, _tensorflow),

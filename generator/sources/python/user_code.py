@@ -1,4 +1,4 @@
-"""The user's own modules: found without being imported, imported, and blamed by file and line."""
+"""The user's own modules: found without an import, imported, and their errors reported by file and line."""
 
 import ast
 import importlib
@@ -16,13 +16,13 @@ from modelrepo import HOME
 from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.system.quiet import quiet
 
-# What was imported for the last model: another model may have modules of the same names, elsewhere.
+# The modules imported for the last model: another model may have modules of the same names in another folder.
 _imported: set[str] = set()
 
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """Let Python find modules in the current folder first, and leave no compiled ones there."""
+    """Let Python find modules in the current folder first, without writing compiled ones there."""
     path, bytecode = list(sys.path), sys.dont_write_bytecode
     sys.path.insert(0, str(Path.cwd()))
     sys.dont_write_bytecode = True
@@ -34,10 +34,10 @@ def importable() -> Iterator[None]:
 
 
 def files(module: str) -> tuple[Path, ...]:
-    """Return the files that ``module`` is made of, as far as that can be told without running any.
+    """Return the files that ``module`` is made of, without running any.
 
-    These are its own file, or all of its package, and what it imports from the current folder; of an installed package,
-    only its own file. Raises SourceError where there is no such module.
+    These are its own file, or all of its package, and the modules that it imports from the current folder; for an
+    installed package, only its own file. Raises SourceError if there is no such module.
     """
     with importable():
         spec = _find(module)
@@ -55,12 +55,12 @@ def files(module: str) -> tuple[Path, ...]:
 
 
 def imports(paths: Iterable[Path]) -> set[str]:
-    """Return the first parts of the names that the user's files import; none of what can't be parsed."""
+    """Return the top-level names that the user's files import; none for a file that can't be parsed."""
     return {name.partition(".")[0] for path in paths if _is_users(path) for name in _imports_of(path)}
 
 
 def load(module: str) -> ModuleType:
-    """Import ``module`` anew; SourceError names the line of the user's code that fails."""
+    """Import ``module`` again; SourceError names the line of the user's code that fails."""
     with importable():
         spec = _find(module)
         for name in _imported & sys.modules.keys():
@@ -75,22 +75,22 @@ def load(module: str) -> ModuleType:
 
 
 def run(call: Callable[[], Any], what: str) -> Any:
-    """Return what a call of the user's code returns; SourceError says what failed, why, and in which line."""
+    """Return the result of a call of the user's code; SourceError with the line and the reason if it fails."""
     try:
-        with quiet(), chdir(Path.cwd()):  # what comes next is seen from the folder that it was
+        with quiet(), chdir(Path.cwd()):  # the user's code may change the folder
             return call()
     except ModuleNotFoundError as error:
         raise SourceError(
             f"{_place(error)}: {what}: there is no module {error.name!r}",
-            "Install it, or start this where Python finds it",
+            "Install it, or run generate where Python finds it",
         ) from error
     except SyntaxError as error:
         name = _shown(Path(error.filename)) if error.filename else "?"
         raise SourceError(f"{name}:{error.lineno}: {what}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines()
-        told = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        raise SourceError(f"{_place(error)}: {what}: {told}") from error
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise SourceError(f"{_place(error)}: {what}: {reason}") from error
 
 
 def _find(module: str) -> ModuleSpec:
@@ -108,7 +108,7 @@ def _find(module: str) -> ModuleSpec:
 def _spec(name: str, search: list[str]) -> ModuleSpec | None:
     try:
         found = PathFinder.find_spec(name, search)
-        if found is None:  # packages under development are found by finders of their own
+        if found is None:  # packages under development have their own finders
             others = [each for each in sys.meta_path if each is not PathFinder]
             found = next((spec for each in others if (spec := each.find_spec(name, search))), None)
     except (ImportError, ValueError):
@@ -119,14 +119,16 @@ def _spec(name: str, search: list[str]) -> ModuleSpec | None:
 def _missing(module: str) -> SourceError:
     if module.endswith(".py") or "/" in module:
         name = module.removesuffix(".py").strip("./").replace("/", ".")
-        return SourceError(f"{module!r} is no module's name", f"Name it as Python imports it: python:{name}:FACTORY")
+        return SourceError(
+            f"{module!r} is not the name of a module", f"Name it as Python imports it: python:{name}:FACTORY"
+        )
     here = sorted(each.stem for each in Path.cwd().glob("*.py")) if "." not in module else []
     offered = nearest(module, here) if here else ""
     return SourceError(
         f"there is no module {module!r}",
         offered
         if offered.startswith("Did")
-        else "It is looked for in the current folder, and where Python's packages are",
+        else "Modules are searched for in the current folder and in Python's packages",
     )
 
 
@@ -141,7 +143,7 @@ def _sources(folder: Path) -> list[Path]:
 def _imports_of(file: Path) -> Iterator[str]:
     try:
         tree = ast.parse(file.read_bytes()) if file.suffix == ".py" else ast.Module([], [])
-    except (SyntaxError, ValueError):  # importing it will tell
+    except (SyntaxError, ValueError):  # the import reports it
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -157,7 +159,7 @@ def _local(name: str) -> list[Path]:
 
 
 def _check_free(module: str, spec: ModuleSpec) -> None:
-    """Refuse a module whose name another one has taken: Python would answer with that."""
+    """Raise SourceError if another module has the name already: Python would return that."""
     top = module.partition(".")[0]
     taken = sys.modules.get(top)
     if taken is None or (top != module and spec.origin and _beside(taken, spec)):
@@ -166,7 +168,7 @@ def _check_free(module: str, spec: ModuleSpec) -> None:
         return
     raise SourceError(
         f"Python has another module called {top!r}, from {getattr(taken, '__file__', None) or 'its own'}",
-        "Call yours something else",
+        "Rename yours",
     )
 
 
@@ -176,19 +178,19 @@ def _beside(package: ModuleType, spec: ModuleSpec) -> bool:
 
 
 def _is_users(path: Path) -> bool:
-    """Tell whether a file is the user's: not ours, and in no folder of installed packages."""
+    """Whether a file is the user's: not ours, and not in a folder of installed packages."""
     folders = sysconfig.get_paths()
     others = [HOME, *(Path(folders[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib"))]
     return not any(path.is_relative_to(other) for other in others)
 
 
 def _file(module: ModuleType) -> Path:
-    """Return a module's file; that of Python's own library for one without."""
+    """Return a module's file; one of Python's library for a module without a file."""
     return Path(getattr(module, "__file__", None) or ast.__file__)
 
 
 def _place(error: BaseException) -> str:
-    """Return the file and line where the user's code stood last."""
+    """Return the last file and line of the user's code in a traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_users(Path(frame.filename))]
     frame = (own or frames)[-1]

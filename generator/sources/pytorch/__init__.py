@@ -1,4 +1,4 @@
-"""PyTorch models of every form, asked alike: named arrays in, named arrays out, however the model nests its own."""
+"""PyTorch models of every form as sources: named arrays in, named arrays out, however the model nests its outputs."""
 
 import re
 import sys
@@ -15,12 +15,12 @@ from modelrepo.generator.specs.tensors import DTYPES, Arrays, TensorSpec
 from modelrepo.generator.system.quiet import quiet
 
 OUTPUT = "output"
-# How the tensors of the inputs, in their order, become the arguments of a model's forward.
+# Turns the tensors of the inputs, in order, into the arguments of a model's forward.
 Call = Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 def positional(tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Call a model with its inputs in their order."""
+    """Return the arguments of a model that takes its inputs in order."""
     return tuple(tensors), {}
 
 
@@ -38,11 +38,11 @@ def source_model(
     companions: Mapping[str, Path] | None = None,
     notes: tuple[str, ...] = (),
 ) -> SourceModel:
-    """Return a source of ``module``, anything that is called with tensors and answers tensors, nested as it likes.
+    """Return a source of ``module``, any callable that takes tensors and returns tensors, nested in any way.
 
-    Without ``output_names``, which are for a model known to answer a flat tuple of tensors or a single one, the model
-    is asked once for what its outputs are. ``fixed`` is what ``inputs`` fall back to where it does not take them.
-    Raises SourceError where it fails on examples of its own inputs, or answers no tensors.
+    ``output_names`` are for a model known to return one tensor or a flat tuple; without them the model is run once to
+    find its outputs. ``fixed`` replace ``inputs`` if the model does not take those. Raises SourceError if the model
+    fails on examples of its inputs, or returns no tensors.
     """
     _check_inputs(reference, inputs)
     if not output_names:
@@ -51,7 +51,7 @@ def source_model(
         output_names, left_out = _named(reference, answer, {spec.name for spec in inputs})
         if not output_names:
             raise SourceError(
-                f"{reference} answers {type(answer).__name__} without a tensor in it",
+                f"{reference} returns no tensor, but {type(answer).__name__}",
                 "Let it return a tensor, or several in a tuple, a list, a dict or a dataclass",
             )
         notes = (*notes, *left_out)
@@ -74,9 +74,9 @@ def source_model(
 
 
 def seeded(build: Callable[[], Any], seed: int, *, revive: bool = True) -> Any:
-    """Return what ``build`` makes, its random weights seeded.
+    """Return the model that ``build`` makes, its random weights seeded.
 
-    With ``revive``, weights that start at zero are drawn, too: a layer of nothing but zeros would answer only zeros.
+    With ``revive``, weights that start at zero are drawn as well: a layer of zeros would return only zeros.
     """
     import torch
 
@@ -90,7 +90,7 @@ def seeded(build: Callable[[], Any], seed: int, *, revive: bool = True) -> Any:
 
 
 def as_module(function: Callable[..., Any]) -> Any:
-    """Return a ``torch.nn.Module`` that calls a function; the module that it is a method of is part of it."""
+    """Return a ``torch.nn.Module`` that calls a function; if that is a method of a module, the module is part of it."""
     import torch
 
     class Called(torch.nn.Module):  # type: ignore[misc]
@@ -105,10 +105,13 @@ def as_module(function: Callable[..., Any]) -> Any:
 
 
 def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
-    """Return a tensor for each input, within its domain, the same each time."""
+    """Return an example tensor for each input, within its domain, the same each time."""
     import torch
 
-    from modelrepo.generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
+    from modelrepo.generator.verification.inputs import (
+        example,
+        example_sizes,
+    )  # imports numpy, which no help page needs
 
     sizes = example_sizes(inputs)
     return tuple(torch.from_numpy(example(spec, sizes)) for spec in inputs)
@@ -116,19 +119,19 @@ def examples(inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Let a model's code run as it is written: whatever it prints, and without what torch.compile would make of it.
+    """Run a model's code without its output on the terminal, and without torch.compile.
 
-    That is compiled anew for each shape, which takes minutes and needs a C++ compiler, and answers what the code does.
+    Compiled code returns the same, but each shape is compiled again, which takes minutes and needs a C++ compiler.
     """
     import torch
 
-    compiles = "torch._dynamo" in sys.modules  # importing it takes long, and torch.compile does
+    compiles = "torch._dynamo" in sys.modules  # torch.compile imports it; importing it here would take long
     with quiet(), torch.compiler.set_stance("force_eager") if compiles else nullcontext():
         yield
 
 
 def refuse_empty(reference: str, module: Any, remedy: str) -> None:
-    """Raise SourceError, with ``remedy`` as the hint, for a module with weights of the meta device: without values."""
+    """Raise SourceError, with ``remedy`` as the hint, for a module with weights on the meta device: without values."""
     tensors = (*module.named_parameters(), *module.named_buffers())
     empty = next((name for name, each in tensors if each.is_meta), None)
     if empty:
@@ -136,9 +139,9 @@ def refuse_empty(reference: str, module: Any, remedy: str) -> None:
 
 
 def scripted(module: Any, tensors: tuple[Any, ...]) -> Any:
-    """Return what TorchScript compiles of a module; what flattens its answers is recorded around that.
+    """Return a module compiled by TorchScript; the part that flattens its outputs is traced around it.
 
-    Raises whatever TorchScript raises for code that it does not know.
+    Raises TorchScript's own errors for code that it does not support.
     """
     import torch
 
@@ -148,7 +151,7 @@ def scripted(module: Any, tensors: tuple[Any, ...]) -> Any:
 
 
 def cause(error: BaseException) -> str:
-    """Return the innermost cause of an error in one line; TorchScript tells it in the last one, behind the code."""
+    """Return the innermost cause of an error in one line; TorchScript has it in its last line, after the code."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -160,7 +163,7 @@ def cause(error: BaseException) -> str:
 def _first_answer(
     reference: str, module: Any, inputs: tuple[TensorSpec, ...], fixed: tuple[TensorSpec, ...], call: Call
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Any, tuple[str, ...]]:
-    """Ask the model an example; one that does not take a batch that was only guessed, as its own example has it."""
+    """Run the model on an example; if it does not take the guessed batch, on the example with all sizes fixed."""
     try:
         return inputs, fixed, _answer(reference, module, inputs, call), ()
     except SourceError as error:
@@ -177,7 +180,7 @@ def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: C
         args, kwargs = call(examples(inputs))
         with quietly(), torch.inference_mode():
             return module(*args, **kwargs)
-    except (Exception, SystemExit) as error:  # whatever the model's code raises
+    except (Exception, SystemExit) as error:  # any error of the model's code
         shapes = ", ".join(map(str, inputs))
         raise SourceError(
             f"{reference} itself fails on {shapes}: {cause(error)}", "Give an example of each input with --input-shape"
@@ -194,7 +197,7 @@ def _check_inputs(reference: str, inputs: Sequence[TensorSpec]) -> None:
     text = next((spec for spec in inputs if spec.dtype == "object"), None)
     if text:
         raise SourceError(
-            f"{text.name!r} of {reference} is given as text, which PyTorch has no tensors of",
+            f"{text.name!r} of {reference} is given as text: PyTorch has no tensors of text",
             f"Give it as the numbers that the text becomes: --input-shape {text.name}=1x128:int64",
         )
 
@@ -209,7 +212,7 @@ def _check_output(reference: str, name: str, tensor: Any) -> None:
     )
     for found, kind, hint in odd:
         if found:
-            raise SourceError(f"{reference} answers {name!r} as {kind}, which can't be served", hint)
+            raise SourceError(f"{reference} returns {name!r} as {kind}, which can't be served", hint)
 
 
 def _named(reference: str, answer: Any, taken: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -225,14 +228,14 @@ def _named(reference: str, answer: Any, taken: set[str]) -> tuple[tuple[str, ...
                 name += "_out"
             names.append(name)
         elif leaf is not None:
-            notes.append(f"its answer {name!r} is left out: a {type(leaf).__name__}, and no tensor")
+            notes.append(f"its output {name!r} is left out: a {type(leaf).__name__}, not a tensor")
     return tuple(names), tuple(notes)
 
 
 def _flat(module: Any, call: Call) -> Any:
-    """Return a module that takes the inputs in their order and answers a flat tuple of tensors.
+    """Return a module that takes the inputs in order and returns a flat tuple of tensors.
 
-    ``module`` is as it will be asked already: a program of torch.export has no modes.
+    ``module`` must be in evaluation mode already: a program of torch.export has no modes to switch.
     """
     import torch
 
@@ -247,7 +250,7 @@ def _flat(module: Any, call: Call) -> Any:
             return tuple(leaf for _, leaf in walk(self.module(*args, **kwargs)) if isinstance(leaf, torch.Tensor))
 
         def around(self, other: Any) -> Any:
-            """Return the same around another module."""
+            """Return the same wrapper around another module."""
             return _flat(other, call)
 
     return Flat()
@@ -259,14 +262,14 @@ def _runner(module: Any, inputs: tuple[TensorSpec, ...], names: tuple[str, ...])
 
         try:
             with quietly(), torch.inference_mode():
-                # Copies: a model may write into what it is given.
+                # Copies: a model may write into its inputs.
                 answers = module(*(torch.from_numpy(arrays[spec.name].copy()) for spec in inputs))
-        except (Exception, SystemExit) as error:  # whatever the model's code raises
+        except (Exception, SystemExit) as error:  # any error of the model's code
             raise refused(arrays, cause(error)) from error
         answers = (answers,) if isinstance(answers, torch.Tensor) else answers
         if len(answers) != len(names):
             shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise InputRefused(f"the source model answers {shapes} with {len(answers)} tensors, not {len(names)}")
+            raise InputRefused(f"the source model returns {len(answers)} tensors for {shapes}, not {len(names)}")
         return {name: answer.numpy(force=True) for name, answer in zip(names, answers, strict=True)}
 
     return run

@@ -1,4 +1,4 @@
-"""What a model's forward takes: from its parameters, and the user's examples of them, to inputs and a call."""
+"""The parameters of a model's forward, and the inputs and calls that follow from the user's examples of them."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,17 +15,17 @@ BATCH = "batch"
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a model's forward; one that is not ``required`` has a value of its own."""
+    """A parameter of a model's forward; one that is not ``required`` has a default."""
 
     name: str
     required: bool = True
-    by_position: bool = False  # can't be given by its name
-    by_name: bool = False  # can't be given by its place
+    by_position: bool = False  # can't be passed by name
+    by_name: bool = False  # can't be passed by position
 
 
 @dataclass(frozen=True)
 class Forward:
-    """What a model is called with; ``variadic`` takes any number (``*args``), ``any_name`` any name (``**kwargs``)."""
+    """The parameters of a model; ``variadic`` takes any number (``*args``), ``any_name`` any name (``**kwargs``)."""
 
     parameters: tuple[Parameter, ...]
     variadic: bool = False
@@ -37,7 +37,7 @@ class Forward:
 
     @property
     def example(self) -> str:
-        """The flag that gives an example of each input that must be given."""
+        """The flag that gives an example of each required input."""
         names = [each.name for each in self.parameters if each.required]
         if not names and self.parameters and not self.variadic:
             names = [self.parameters[0].name]
@@ -45,18 +45,18 @@ class Forward:
 
 
 def _likely(name: str) -> str:
-    """Return what an input of this name often is: places in a vocabulary, or an image."""
+    """Return a likely example for an input of this name: indices in a vocabulary, or an image."""
     return "1x128:int64" if re.search("ids?$|mask|token", name) else "1x3x224x224:float32"
 
 
 def forward_of(function: Callable[..., Any]) -> Forward:
-    """Return what a Python function takes; SourceError where that can't be told."""
+    """Return the parameters of a Python function; SourceError if they can't be read."""
     import inspect
 
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as error:
-        raise SourceError(f"nothing tells what {function!r} takes", "Wrap it in a function of its own") from error
+        raise SourceError(f"can't read the parameters of {function!r}", "Wrap it in a function of its own") from error
     named = [each for each in found if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     return Forward(
         tuple(
@@ -74,14 +74,14 @@ def forward_of(function: Callable[..., Any]) -> Forward:
 
 
 def inputs_of(reference: str, forward: Forward, shapes: Sequence[InputShape]) -> tuple[TensorSpec, ...]:
-    """Return an input for each example that the user gives, in their order, float32 unless it says otherwise.
+    """Return an input for each example of the user, in order, float32 unless the example has another type.
 
-    Examples that are called as parameters stand for these, others for the parameters in their order. Raises SourceError
-    where they do not fit ``forward``; the hint is the flag that would.
+    Examples named as parameters stand for these, others for the parameters in order. Raises SourceError if they do not
+    fit ``forward``; the hint is a flag that fits.
     """
     if not shapes:
         raise SourceError(
-            f"nothing says what the inputs of {reference} are like; it takes {forward}",
+            f"nothing describes the inputs of {reference}; it takes {forward}",
             f"Give an example of each: {forward.example}",
         )
     named = _named(forward, shapes)
@@ -95,14 +95,14 @@ def inputs_of(reference: str, forward: Forward, shapes: Sequence[InputShape]) ->
     lacking = [each.name for each in forward.parameters if each.required and each.name not in covered]
     if lacking:
         raise SourceError(
-            f"nothing says what {lacking[0]!r} of {reference} is like; it takes {forward}",
+            f"nothing describes {lacking[0]!r} of {reference}; it takes {forward}",
             f"Give an example of each: {forward.example}",
         )
     return tuple(_spec(each) for each in named)
 
 
 def call_with(forward: Forward, names: Sequence[str]) -> Call:
-    """Return how tensors, in the order of these inputs, become the arguments of ``forward``."""
+    """Return the function that turns tensors, in the order of these inputs, into the arguments of ``forward``."""
     known = _names(forward)
     by_name = forward.any_name or set(names) <= {*known}
     only_named = {each.name for each in forward.parameters if each.by_name}
@@ -120,10 +120,10 @@ def call_with(forward: Forward, names: Sequence[str]) -> Call:
 def opened(
     inputs: tuple[TensorSpec, ...], dynamic: Mapping[str, Mapping[int, str]]
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return inputs with the dimensions that the user calls dynamic, or a batch that is guessed; and what is certain.
+    """Return inputs with the dimensions that the user makes dynamic, or with a guessed batch.
 
-    A leading size that all inputs share is taken for a batch, and the same inputs with all sizes are the second value;
-    it is empty where nothing is guessed.
+    A leading size that all inputs share is guessed to be a batch. The second value are the inputs with all sizes
+    fixed; it is empty if nothing is guessed.
     """
     if dynamic:
         return with_dynamic(inputs, dynamic), ()
@@ -137,12 +137,12 @@ def _names(forward: Forward) -> list[str]:
 
 
 def _places(forward: Forward, count: int) -> bool:
-    """Tell whether a number of inputs can be given by their places."""
+    """Whether a number of inputs can be passed by position."""
     return forward.variadic or count <= len(forward.parameters)
 
 
 def _named(forward: Forward, shapes: Sequence[InputShape]) -> list[InputShape]:
-    """Return the examples with a name each: that of the first parameter for a single one without."""
+    """Return the examples with names: one without a name gets that of the first parameter."""
     first = next(iter(_names(forward)), "input")
     return [each if each.name else replace(each, name=first) for each in shapes]
 

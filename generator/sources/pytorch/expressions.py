@@ -1,4 +1,4 @@
-"""The sizes and guards of a program of torch.export: text in its file that torch runs as Python when it reads it."""
+"""The sizes and guards of a program of torch.export: text in its file that torch evaluates as Python."""
 
 import ast
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-# Where they stand in the file's JSON, by torch/_export/serde/schema.py: an expression of sympy's, a list of conditions.
+# Their keys in the file's JSON, by torch/_export/serde/schema.py: a sympy expression, a list of conditions.
 EXPRESSION, GUARDS = "expr_str", "guards_code"
-# What sizes are computed with: classes of sympy's, beside those of torch's own torch/utils/_sympy/functions.py.
+# The classes that sizes are computed with: those of sympy, and of torch's torch/utils/_sympy/functions.py.
 CLASSES = {
     *("Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Abs", "Max", "Min", "floor", "ceiling"),
     *("And", "Or", "Not", "Equality", "Unequality", "Eq", "Ne", "Lt", "Le", "Gt", "Ge"),
@@ -20,7 +20,7 @@ CLASSES = {
     *("TruncToInt", "RoundToInt", "RoundDecimal", "ToFloat", "FloatPow", "PowByNatural", "Identity"),
 }
 FUNCTIONS = {*CLASSES, "max", "min", "abs", "len", "cast_symbool_to_symint_guardless"}
-# What is asked of an input in a guard: L['x'].size()[0].
+# The methods of an input in a guard, such as L['x'].size()[0].
 METHODS = {"size", "stride", "dim", "numel", "storage_offset", "item"}
 MATHS = {
     "torch": {"sym_max", "sym_min", "sym_int", "sym_float", "sym_not", "sym_ite"},
@@ -34,7 +34,7 @@ NAME = re.compile(r"\w[\w. ]*")
 
 
 def are_plain(path: Path) -> bool:
-    """Tell whether the sizes and guards of the program at ``path`` compute with sizes, and do nothing else."""
+    """Whether the sizes and guards of the program at ``path`` only compute with sizes."""
     with ZipFile(path) as archive:
         return all(
             _is_plain(text)
@@ -45,7 +45,7 @@ def are_plain(path: Path) -> bool:
 
 
 def _texts(value: Any, key: str = "") -> Iterator[str]:
-    """Yield what torch runs of a JSON document."""
+    """Yield the texts of a JSON document that torch evaluates."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _texts(each, name)

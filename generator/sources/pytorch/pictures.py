@@ -1,4 +1,4 @@
-"""What sources of image models share: the shape that a user asks for, sizes to try, and how a client prepares one."""
+"""Shared parts of the sources of image models: the asked shape, sizes to try, and the preparation by a client."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,18 +9,18 @@ from modelrepo.generator.sources.dynamic import with_dynamic
 from modelrepo.generator.specs.tensors import InputShape, TensorSpec
 
 COLOURS = 3
-# Networks halve an image up to five times: sizes that are this far apart fit them alike.
+# Networks halve an image up to five times, so sizes that differ by multiples of this fit equally well.
 STEP = 32
 
 
 def asked_shape(
     asked: Sequence[InputShape], inputs: Sequence[str], axes: Sequence[str], kind: str, *, any_channels: bool = False
 ) -> tuple[int, ...]:
-    """Return the shape of one sample that a user gives for all of these inputs; none where nothing is given.
+    """Return the shape of one sample that a user gives for all of these inputs; empty if none is given.
 
     ``axes`` are its dimensions, the first its channels, three unless ``any_channels``; a leading batch of 1 is left
-    out. ``kind`` is what messages call the model. Raises OptionError for another input, type, number of dimensions or
-    of channels, and for shapes that differ.
+    out. ``kind`` is the name of the model in messages. Raises OptionError for another input, type, number of dimensions
+    or of channels, and for shapes that differ.
     """
     for each in asked:
         if each.name not in ("", *inputs):
@@ -43,7 +43,7 @@ def asked_shape(
 
 
 def opened(inputs: tuple[TensorSpec, ...], dynamic: Mapping[str, Mapping[int, str]]) -> tuple[TensorSpec, ...]:
-    """Return inputs with the dimensions that the user calls dynamic, and sizes of these that networks take."""
+    """Return inputs with the dimensions that the user makes dynamic, and with sizes of these that networks take."""
     sized = {spec.name: spec.shape for spec in inputs}
     return tuple(
         replace(
@@ -70,7 +70,7 @@ def preprocess(
     std: Sequence[float],
     layout: str = "NCHW",
 ) -> dict[str, Any]:
-    """Return what ``clients.load_image`` does to an image: resize, crop to height and width, scale, normalise."""
+    """Return the preparation by ``clients.load_image``: resize, crop to height and width, scale, normalise."""
     return {
         "kind": "image",
         "resize": resize,

@@ -1,4 +1,4 @@
-"""The weights of architectures that are named: random ones, a file of the user's, or those that were published."""
+"""The weights of named architectures: random ones, those of a file, or the published ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PRETRAINED = "pretrained"
 
 
 class Absent(SourceError):
-    """Published weights that can't be had here: what to do about it, and where they would lie, if that is known."""
+    """Published weights are not available: the remedy, and the file that would hold them, if known."""
 
     def __init__(self, message: str, remedy: str, expected_at: Path | None = None) -> None:
         super().__init__(message, f"Use --weights random for an untrained model, or {remedy}")
@@ -30,18 +30,18 @@ class Absent(SourceError):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network without weights: ``build`` returns it, a ``torch.nn.Module``, for a number of classes.
-
-    ``classes`` is the number that it is published with, and ``size`` that of its weights in bytes. ``untrained`` builds
-    the network that gets random weights, and ``saved`` the one that a state dict was saved from, for a number of
-    classes, where these are others.
-    """
+    """A network without weights."""
 
     name: str
+    # Builds it, a ``torch.nn.Module``, for a number of classes.
     build: Callable[[int], Any]
+    # The number of classes that it is published with.
     classes: int
+    # The bytes of its weights.
     size: int
+    # Builds the network for random weights, if that differs.
     untrained: Callable[[], Any] | None = None
+    # Builds the network that a state dict was saved from, for a number of classes, if that differs.
     saved: Callable[[dict[str, Any], int], Any] | None = None
 
 
@@ -51,8 +51,8 @@ Published = Callable[[Progress], tuple[Any, Weights]]
 def load(architecture: Architecture, published: Published, options: Options, progress: Progress) -> tuple[Any, Weights]:
     """Return a network in evaluation mode with the weights that the options ask for, and where these came from.
 
-    ``published`` loads those that belong to it, and raises Absent where they can't be had: then the network gets random
-    ones if the options allow it. Raises SourceError for weights that can't be had, read or fitted.
+    ``published`` loads its own weights, and raises Absent if they are not available: then the network gets random ones
+    if the options allow it. Raises SourceError for weights that can't be loaded.
     """
     memory.check(architecture.size, architecture.name)
     with quiet():
@@ -90,7 +90,7 @@ def _published(
 
 
 def fitted(architecture: Architecture, state: dict[str, Any], origin: Path) -> Any:
-    """Build the network that ``state`` fits, also where it was trained on another number of classes."""
+    """Build the network that ``state`` fits, even if it was trained on another number of classes."""
     state = state_dict.bare(state)
     saved = architecture.saved
     build = architecture.build if saved is None else partial(saved, state)
@@ -105,19 +105,19 @@ def fitted(architecture: Architecture, state: dict[str, Any], origin: Path) -> A
 def _classes(own: dict[str, Any], state: dict[str, Any], classes: int) -> int:
     """Return the number of classes that explains every tensor of another length: a detector has some rows for each.
 
-    It is ``classes``, those of ``own``, where there is no such number.
+    Returns ``classes``, the number of ``own``, if there is no such number.
     """
     found = set()
     for key in state.keys() & own.keys():
         theirs, ours = state[key].shape, own[key].shape
         if theirs != ours:
-            alike = len(theirs) == len(ours) > 0 and theirs[1:] == ours[1:] and theirs[0] * classes % ours[0] == 0
-            found.add(theirs[0] * classes // ours[0] if alike else 0)
+            fits = len(theirs) == len(ours) > 0 and theirs[1:] == ours[1:] and theirs[0] * classes % ours[0] == 0
+            found.add(theirs[0] * classes // ours[0] if fits else 0)
     return found.pop() if len(found) == 1 and min(found) > 0 else classes
 
 
 def _counted(own: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state with counters for batch norms that were frozen in training: they have none, and it needs none."""
+    """Return a state with counters of batch norms: those frozen in training have none, and don't need them."""
     lacking = own.keys() - state.keys()
     if not all(key.endswith("num_batches_tracked") for key in lacking):
         return state

@@ -14,15 +14,15 @@ from modelrepo.generator.system.extras import TORCH, need
 
 # Keys under which training scripts put the state dict of a checkpoint.
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
-# What data parallelism and torch.compile put before each name.
+# The prefixes that data parallelism and torch.compile add to each name.
 WRAPPERS = ("module.", "_orig_mod.")
-# torch refuses code in the pickles it loads while this variable is set, also where its caller would allow it.
+# torch refuses code in the pickles it loads while this variable is set, even if its caller allows it.
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 @contextmanager
 def no_code() -> Iterator[None]:
-    """Let torch load nothing but tensors, whoever calls it."""
+    """Let torch load only tensors, whatever its caller allows."""
     before = os.environ.get(WEIGHTS_ONLY)
     os.environ[WEIGHTS_ONLY] = "1"
     try:
@@ -43,12 +43,12 @@ def read_state(path: Path, trust: bool) -> dict[str, Any]:
     try:
         if formats.kind_of(path) == "safetensors":
             return dict(need("safetensors.torch", TORCH).load_file(path))
-        with path.open("rb") as file:  # of a path torch believes the suffix
+        with path.open("rb") as file:  # for a path torch trusts the suffix
             loaded = torch.load(file, map_location="cpu", weights_only=not trust)
     except SourceError:
         raise
     except Exception as error:
-        # torch and safetensors raise UnpicklingError, RuntimeError, EOFError, KeyError, … for what they can't read.
+        # torch and safetensors raise UnpicklingError, RuntimeError, EOFError, KeyError, … for unreadable files.
         raise _unreadable(path, error) from error
     return _state_of(loaded, path)
 
@@ -82,7 +82,7 @@ def _state_of(loaded: Any, path: Path) -> dict[str, Any]:
 
 
 def bare(state: dict[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
-    """Return a state dict without what wrappers put before its names; a network may have such names of its ``own``."""
+    """Return a state dict without the prefixes of wrappers, unless the network's ``own`` names have them."""
     wrapper = next((each for each in WRAPPERS if state and all(key.startswith(each) for key in state)), None)
     if wrapper is None or state.keys() <= set(own):
         return state
@@ -90,7 +90,7 @@ def bare(state: dict[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
 
 
 def fit(module: Any, state: dict[str, Any], origin: Path, called: str) -> None:
-    """Load ``state`` into a ``torch.nn.Module``; SourceError says what in the file ``origin`` does not fit."""
+    """Load ``state`` into a ``torch.nn.Module``; SourceError with the part of the file ``origin`` that does not fit."""
     state = bare(state, module.state_dict())
     try:
         module.load_state_dict(state)

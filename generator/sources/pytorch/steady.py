@@ -1,4 +1,4 @@
-"""Models whose answer to some inputs hangs on rounding: which boxes are found, or how a plain image has moved."""
+"""Models with outputs that depend on rounding for some inputs: which boxes are found, how a plain image moved."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,26 +8,26 @@ from modelrepo.generator.errors import Unsteady
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays
 
-# By how much an input around 1 is changed, up and down, to see that: detectors' scores and boxes then move up to ten
-# times as far as when they are converted. They may move as far as FP32 is allowed (see comparison.py).
+# The change of an input around 1, up and down, that shows it: detectors' scores and boxes then move up to ten times as
+# far as by conversion. They may move as far as FP32 is allowed (see comparison.py).
 CHANGE, ALLOWED = 1e-5, 1e-3
 KEPT_BYTES = 256 << 20
 
 
 def steady(source: SourceModel) -> SourceModel:
-    """Return a source that refuses inputs whose answers hang on rounding, as where two scores are all but equal.
+    """Return a source that refuses inputs for which rounding decides, such as two scores that are nearly equal.
 
-    It raises Unsteady: no comparison could tell anything, since any conversion may answer them otherwise. Answers are
-    kept, since exporting and verification ask the same several times, and here each costs three.
+    It raises Unsteady: such outputs can't be compared, since any conversion may change them. Outputs are kept, since
+    exporting and verification ask the same inputs several times, and each takes three runs here.
     """
-    from modelrepo.generator.verification.remembered import Remembered  # brings numpy, which no help page needs
+    from modelrepo.generator.verification.remembered import Remembered  # imports numpy, which no help page needs
 
     def ask(arrays: Arrays) -> dict[str, Any]:
         answer = source.run(arrays)
         for change in (CHANGE, -CHANGE):
-            if not _alike(answer, source.run({name: _changed(array, change) for name, array in arrays.items()})):
-                told = f"it answers otherwise where the input changes by {CHANGE:g}"
-                raise Unsteady(f"the source model lets rounding decide: {told}", answer)
+            if not _close(answer, source.run({name: _changed(array, change) for name, array in arrays.items()})):
+                reason = f"its outputs change if the input changes by {CHANGE:g}"
+                raise Unsteady(f"the source model lets rounding decide: {reason}", answer)
         return answer
 
     kept = Remembered(ask, KEPT_BYTES)
@@ -41,7 +41,7 @@ def _changed(array: Any, change: float) -> Any:
     return (array + change * noise).astype(array.dtype)
 
 
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _close(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     import numpy as np
 
     for name, answer in one.items():

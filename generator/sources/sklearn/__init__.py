@@ -27,7 +27,7 @@ Method = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Tabular:
-    """What is exported: the estimator, the table that it takes, and what it answers, output by output."""
+    """A fitted estimator to export: the table that it takes, and the method for each output."""
 
     estimator: Any
     table: Table
@@ -35,22 +35,22 @@ class Tabular:
 
 
 def files(name: str) -> tuple[Path, ...]:
-    """Return the file; SourceError unless it is of a kind that may hold an estimator."""
+    """Return the file; SourceError unless its format may hold an estimator."""
     path = path_of(name)
     estimator_file.kind_of(path)
     return (path,)
 
 
 def check(name: str, options: Options) -> None:
-    """Raise SourceError unless the file may be read: nothing in it runs, or the user trusts it."""
+    """Raise SourceError unless the file may be read: it runs no code, or the user trusts it."""
     estimator_file.check(path_of(name), options.trust_source)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
     """Return a fitted estimator: named columns, or one matrix of them, in; labels, probabilities or numbers out.
 
-    A classifier answers ``label`` (batch,) and ``probabilities`` (batch, classes), or ``scores`` where it has none; one
-    of several outputs answers ``label`` (batch, outputs) and ``probabilities_0`` and so on; a regressor ``prediction``
+    A classifier returns ``label`` (batch,) and ``probabilities`` (batch, classes), or ``scores`` if it has none; one
+    with several outputs returns ``label`` (batch, outputs), ``probabilities_0`` and so on; a regressor ``prediction``
     (batch, targets), a transformer ``output``. Raises SourceError for a file that can't be used.
     """
     path = path_of(name)
@@ -84,11 +84,11 @@ def _check_fitted(estimator: Any, path: Path) -> None:
     from sklearn.utils import get_tags
 
     if isinstance(estimator, type):
-        raise SourceError(f"{path} holds the class {estimator.__name__}, and no estimator", "Save what fit returns")
+        raise SourceError(f"{path} holds the class {estimator.__name__}, not an estimator", "Save what fit returns")
     if not hasattr(estimator, "fit"):
         raise SourceError(
-            f"{path} holds no estimator but something of type {type(estimator).__name__}",
-            "Save the fitted estimator itself, such as a Pipeline with all that comes before it",
+            f"{path} holds a {type(estimator).__name__}, not an estimator",
+            "Save the fitted estimator itself, such as a Pipeline with all steps before it",
         )
     try:
         validation.check_is_fitted(estimator)
@@ -99,13 +99,13 @@ def _check_fitted(estimator: Any, path: Path) -> None:
     target = get_tags(estimator).target_tags
     if not hasattr(estimator, "predict") and (target.one_d_labels or target.two_d_labels):
         raise SourceError(
-            f"{path} holds a {type(estimator).__name__}, which encodes what a model is to answer, and is no model",
-            "Serve the classifier: fitted to the labels as they are, it answers with them",
+            f"{path} holds a {type(estimator).__name__}, which encodes labels and is not a model",
+            "Serve the classifier: fitted to the original labels, it returns them",
         )
 
 
 def _methods(estimator: Any, path: Path) -> dict[str, Method]:
-    """Return what an estimator answers, by the names of the outputs."""
+    """Return the methods of an estimator by the names of the outputs."""
     from sklearn.base import is_classifier, is_regressor
 
     def has(*names: str) -> bool:
@@ -124,7 +124,7 @@ def _methods(estimator: Any, path: Path) -> dict[str, Method]:
         return {LABEL: estimator.predict, PROBABILITIES: estimator.predict_proba}
     if has("predict", "decision_function"):  # outlier detectors
         return {LABEL: estimator.predict, SCORES: estimator.decision_function}
-    if has("predict", "transform"):  # clusters, and how far away each is
+    if has("predict", "transform"):  # clusters, and the distance of each
         return {LABEL: estimator.predict, SCORES: estimator.transform}
     if has("predict"):
         return {PREDICTION: estimator.predict}
@@ -136,13 +136,13 @@ def _methods(estimator: Any, path: Path) -> dict[str, Method]:
     if has("transform"):
         return {OUTPUT: estimator.transform}
     raise SourceError(
-        f"{path} holds a {type(estimator).__name__}, which answers nothing about new samples",
-        "It has neither predict nor transform; a model that has can be fitted to what it found",
+        f"{path} holds a {type(estimator).__name__}, which can't predict new samples",
+        "It has neither predict nor transform: fit a model that has to its result",
     )
 
 
 def _answers(estimator: Any, methods: Mapping[str, Method]) -> dict[str, Method]:
-    """Return what gives each output; probabilities of several outputs are one output each."""
+    """Return the method for each output; the probabilities of several outputs become one output each."""
     classes = _classes(estimator)
     several = len(classes) if isinstance(classes, list) else 0
     answers: dict[str, Method] = {}
@@ -168,7 +168,7 @@ def _classes(estimator: Any) -> Any:
 
 
 def _answers_lists(estimator: Any) -> bool:
-    """Tell whether several outputs are answered as a list of arrays, one each, and not as one array."""
+    """Whether several outputs are returned as a list of arrays, one each, instead of one array."""
     return hasattr(last_step(estimator), "predict_proba")
 
 
@@ -201,8 +201,8 @@ def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], d
     from threadpoolctl import ThreadpoolController
 
     precise = any(spec.dtype == "float64" for spec in table.inputs)
-    # With a few rows the threads of OpenMP mostly wait for each other: a HistGradientBoostingClassifier answers 3 rows
-    # in 4 ms on one of them, and in 250 ms on those of a machine that is busy.
+    # With few rows the threads of OpenMP mostly wait for each other: a HistGradientBoostingClassifier takes 4 ms for 3
+    # rows on one thread, and 250 ms on all threads of a busy machine.
     threads = ThreadpoolController()
 
     def run(arrays: Arrays) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], d
                 warnings.simplefilter("ignore")  # of columns without names, and of values out of range
                 rows = table.rows(arrays)
                 return {name: as_served(name, answer(rows), precise) for name, answer in answers.items()}
-        except Exception as error:  # whatever the estimator's code raises
+        except Exception as error:  # any error of the estimator's code
             reason = first_line(error)
             raise refused(arrays, f"{type(error).__name__}: {reason}") from error
 
@@ -219,7 +219,7 @@ def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], d
 
 
 def as_served(name: str, answer: Any, precise: bool = False) -> Any:
-    """Return an answer as it is served: labels as int64 or text, floats as float32, one value a sample as a column."""
+    """Return an output as it is served: labels as int64 or text, floats as float32, single values as a column."""
     import numpy as np
 
     array = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)

@@ -1,4 +1,4 @@
-"""Files that hold a fitted estimator: skops, pickles of trusted origin, and the own formats of XGBoost and LightGBM."""
+"""Files with a fitted estimator: skops, trusted pickles, and the formats of XGBoost and LightGBM."""
 
 import json
 import os.path
@@ -13,7 +13,7 @@ from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.sources import formats
 from modelrepo.generator.system.extras import BOOSTING, SKLEARN, need
 
-# What XGBoost's and LightGBM's own files begin with: JSON, universal binary JSON, and text.
+# The beginnings of XGBoost's and LightGBM's own files: JSON, universal binary JSON, and text.
 XGBOOST, LIGHTGBM = "xgboost", "lightgbm"
 BEGINNINGS = {
     b'{"learner"': XGBOOST,
@@ -23,8 +23,8 @@ BEGINNINGS = {
     b"tree\n": LIGHTGBM,
     b"tree\r\n": LIGHTGBM,
 }
-# Types that skops leaves to the user, but that are plain Python, of whatever content: they compute with numpy alone.
-# Compiled ones, as trees and boosters, are not among them: they read places in memory from the file.
+# Types that skops leaves to the user to trust, but that are plain Python: they only compute with numpy, whatever their
+# content. Compiled types, such as trees and boosters, are not among them: they read memory addresses from the file.
 HARMLESS = {
     "collections.OrderedDict",
     "numpy.dtype",
@@ -52,7 +52,7 @@ SHOWN_TYPES = 4
 
 @dataclass(frozen=True)
 class EstimatorFile:
-    """What a file holds: a fitted estimator, and what reading it told."""
+    """The content of a file: a fitted estimator, and notes from reading it."""
 
     estimator: Any
     notes: tuple[str, ...] = ()
@@ -70,21 +70,21 @@ def kind_of(path: Path) -> str:
 
 
 def check(path: Path, trust: bool) -> str:
-    """Return the kind of a file that may be read; SourceError for one that would run code, or holds types unknown."""
+    """Return the kind of a file that may be read; SourceError for one that would run code, or holds unknown types."""
     kind = kind_of(path)
     if kind == "pickle":
         need("sklearn", SKLEARN)
         if not trust:
             raise SourceError(
-                f"{path} is a pickle, which runs whatever code it holds when it is read",
-                "If you trust who made it, add --trust-source; a .skops file runs none (docs/how-to/scikit-learn.md)",
+                f"{path} is a pickle, and reading it runs the code that it holds",
+                "If you trust who made it, add --trust-source; a .skops file has no code (docs/how-to/scikit-learn.md)",
             )
     elif kind == "skops":
         unknown = sorted(_unknown_types(path) - HARMLESS)
         if unknown and not trust:
             more = f" and {len(unknown) - SHOWN_TYPES} more" if len(unknown) > SHOWN_TYPES else ""
             raise SourceError(
-                f"{path} holds types that skops does not take for safe: {', '.join(unknown[:SHOWN_TYPES])}{more}",
+                f"{path} holds types that skops does not trust: {', '.join(unknown[:SHOWN_TYPES])}{more}",
                 "If you trust who made it, add --trust-source",
             )
     else:
@@ -93,18 +93,18 @@ def check(path: Path, trust: bool) -> str:
 
 
 def read(path: Path, trust: bool) -> EstimatorFile:
-    """Read the fitted estimator of a file, whatever its kind; SourceError for one that can't be used, and why."""
+    """Return the fitted estimator of a file of any kind; SourceError with the reason if it can't be used."""
     kind = check(path, trust)
     readers = {"skops": _read_skops, "pickle": _read_pickle, XGBOOST: _read_xgboost, LIGHTGBM: _read_lightgbm}
-    with warnings.catch_warnings(record=True) as caught, _told(path):
+    with warnings.catch_warnings(record=True) as caught, _readable(path):
         warnings.simplefilter("always")
         estimator = readers[kind](path)
     return EstimatorFile(estimator, _version_notes(caught))
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Say in one line what a framework could not read; readers raise whatever the content makes them raise."""
+def _readable(path: Path) -> Iterator[None]:
+    """Turn a reader's error of any kind into a SourceError of one line."""
     try:
         yield
     except (SourceError, MemoryError):
@@ -116,25 +116,25 @@ def _told(path: Path) -> Iterator[None]:
                 f"{path} needs {name}, which is not installed", "pip install 'modelrepo[boosting]'"
             ) from error
         raise SourceError(
-            f"{path} needs the module {error.name}, which is not here",
+            f"{path} needs the module {error.name}, which is not installed",
             "Run generate where it can be imported: with PYTHONPATH=FOLDER, or with its package installed",
         ) from error
     except AttributeError as error:
         raise SourceError(
-            f"{path} needs code that is not here: {first_line(error)}",
-            "Classes and functions of your own belong in a module that can be imported, not in a script or notebook",
+            f"{path} needs code that can't be imported: {first_line(error)}",
+            "Put your own classes and functions into a module that can be imported, not into a script or notebook",
         ) from error
     except Exception as error:
         raise SourceError(
-            f"{path} can't be read: {type(error).__name__}: {first_line(error)}",
-            "Save it again, with the versions of the packages that read it here",
+            f"can't read {path}: {type(error).__name__}: {first_line(error)}",
+            "Save it again, with the package versions that are installed here",
         ) from error
 
 
 def _unknown_types(path: Path) -> set[str]:
     skops = need("skops.io", SKLEARN)
     need("sklearn", SKLEARN)
-    with warnings.catch_warnings(), _told(path):
+    with warnings.catch_warnings(), _readable(path):
         warnings.simplefilter("ignore")
         return set(skops.get_untrusted_types(file=path))
 
@@ -152,13 +152,13 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _read_xgboost(path: Path) -> Any:
-    """Read a booster as the estimator that its objective makes of it."""
+    """Return a booster as the estimator of its objective."""
     import xgboost
 
     try:
         booster = xgboost.Booster(model_file=path)
     except (xgboost.core.XGBoostError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path} is not a whole XGBoost model", "Save or download it again") from error
+        raise SourceError(f"{path} is not a complete XGBoost model", "Save or download it again") from error
     objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
     kinds = {"binary": xgboost.XGBClassifier, "multi": xgboost.XGBClassifier, "rank": xgboost.XGBRanker}
     estimator = kinds.get(objective.partition(":")[0], xgboost.XGBRegressor)()
@@ -167,13 +167,13 @@ def _read_xgboost(path: Path) -> Any:
 
 
 def _read_lightgbm(path: Path) -> Any:
-    """Read a booster as an estimator: LightGBM's own classes, which it does not fill from a file itself."""
+    """Return a booster as one of LightGBM's estimators, which LightGBM does not load from a file itself."""
     import lightgbm
     import numpy as np
     from sklearn.preprocessing import LabelEncoder
 
     text = path.read_text("utf-8")
-    if "\nend of trees" not in text:  # LightGBM itself serves what is left
+    if "\nend of trees" not in text:  # LightGBM itself would load the trees that are left
         raise SourceError(f"{path} is truncated", "Save or download it again")
     booster = lightgbm.Booster(model_str=text)
     fields = dict(line.partition("=")[::2] for line in text.partition("\nTree=")[0].splitlines())
@@ -197,7 +197,7 @@ def _read_lightgbm(path: Path) -> Any:
 
 
 def _version_notes(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Return what is to be told of an estimator that another version of scikit-learn made."""
+    """Return a note on an estimator that another version of scikit-learn made."""
     for warning in caught:
         made = getattr(warning.message, "original_sklearn_version", None)
         if made:

@@ -1,27 +1,27 @@
-"""How estimators contain each other: pipelines, unions, ensembles and searches, told by what they have."""
+"""Estimators within estimators: pipelines, unions, ensembles and searches, recognised by their attributes."""
 
 from collections.abc import Iterator
 from typing import Any
 
-# Where estimators keep the fitted ones that they hand their own input to.
+# The attributes with fitted estimators that get the same input.
 INNER = ("best_estimator_", "estimator_", "regressor_", "base_estimator_", "calibrated_classifiers_", "estimators_")
 # Steps of a pipeline, and parts of a union, that do nothing.
 IDLE_STEPS = (None, "passthrough", "drop")
 
 
 def steps_of(estimator: Any) -> list[Any]:
-    """Return the steps of a pipeline that do something; none of another estimator."""
+    """Return the steps of a pipeline that do something; none for another estimator."""
     return [step for _, step in getattr(estimator, "steps", ()) if step not in IDLE_STEPS]
 
 
 def last_step(estimator: Any) -> Any:
-    """Return the estimator that answers: the last of a pipeline, and of a pipeline within it."""
+    """Return the estimator that gives the outputs: the last of a pipeline, and of a pipeline within it."""
     steps = steps_of(estimator)
     return last_step(steps[-1]) if steps else estimator
 
 
 def parts_of(estimator: Any) -> list[Any]:
-    """Return the estimators that an estimator hands its table to: its first step, or all that it consists of."""
+    """Return the estimators that get an estimator's own table: its first step, or all of its parts."""
     if hasattr(estimator, "steps"):
         return steps_of(estimator)[:1]
     if hasattr(estimator, "transformer_list"):
@@ -40,19 +40,19 @@ def _flat(inner: Any) -> Iterator[Any]:
 
 
 def entries(estimator: Any) -> Iterator[Any]:
-    """Yield every estimator that is given the whole table, from the outermost on."""
+    """Yield every estimator that gets the whole table, from the outermost on."""
     yield estimator
     for part in parts_of(estimator):
         yield from entries(part)
 
 
 def is_column_transformer(estimator: Any) -> bool:
-    """Tell whether an estimator is scikit-learn's ColumnTransformer, fitted."""
+    """Whether an estimator is scikit-learn's ColumnTransformer, fitted."""
     return hasattr(estimator, "_transformer_to_input_indices") and hasattr(estimator, "transformers_")
 
 
 def is_vectorizer(estimator: Any) -> bool:
-    """Tell whether an estimator is scikit-learn's CountVectorizer, TfidfVectorizer or HashingVectorizer."""
+    """Whether an estimator is scikit-learn's CountVectorizer, TfidfVectorizer or HashingVectorizer."""
     return hasattr(estimator, "build_analyzer") and hasattr(estimator, "token_pattern")
 
 

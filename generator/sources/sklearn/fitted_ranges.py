@@ -1,4 +1,4 @@
-"""Where the numbers of each column lie that an estimator was fitted on, as far as its fitted parts still tell."""
+"""The range of the numbers in each column that an estimator was fitted on, as far as its fitted parts show it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,46 +10,46 @@ from modelrepo.generator.sources.sklearn.estimators import column_parts, is_colu
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers lie around ``center``, ``spread`` away as a standard deviation is."""
+    """Numbers around ``center`` with the standard deviation ``spread``."""
 
     center: float
     spread: float
 
 
 UNKNOWN = Range(0.0, 1.0)
-# The numbers of a column that a fitted part tells of: those of the samples, or limits that it compares them with.
+# Numbers of a column in a fitted part: those of samples, or limits that it compares them with.
 Values = Any
 Columns = list[Values]
 
 
 def ranges_of(estimator: Any, width: int) -> list[Range]:
-    """Return the range of each column, UNKNOWN for one that nothing tells about.
+    """Return the range of each column, UNKNOWN for one that no fitted part shows.
 
-    A random tree asked far from the data that it was fitted on always gives the same leaf, which proves nothing.
+    Far from the data that it was fitted on, a tree always returns the same leaf, which proves nothing.
     """
-    return [_range(column) for column in _told(estimator, width)]
+    return [_range(column) for column in _columns(estimator, width)]
 
 
-def _told(estimator: Any, width: int, behind: Any = None) -> Columns:
-    """Return what an estimator, or the first of its parts that knows, tells of each column: maybe nothing.
+def _columns(estimator: Any, width: int, behind: Any = None) -> Columns:
+    """Return the numbers of each column in an estimator, or in the first of its parts that has some; maybe none.
 
-    ``behind`` is the step of a pipeline that is given what the estimator makes of the columns.
+    ``behind`` is the step of a pipeline that gets the output of the estimator.
     """
     if is_column_transformer(estimator):
         return _of_column_transformer(estimator, width, behind)
-    for tell in TELLERS:
-        columns = tell(estimator)
+    for read in READERS:
+        columns = read(estimator)
         if columns is not None and len(columns) == width:
             return columns
     for part, following in _parts(estimator):
-        columns = _told(part, width, following)
+        columns = _columns(part, width, following)
         if any(map(len, columns)):
             return columns
     return [()] * width
 
 
 def _parts(estimator: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the estimators that see the columns as they are, each with what follows: also behind a filler of gaps."""
+    """Yield the estimators that see the columns unchanged, each with the next step; an imputer changes none."""
     steps = steps_of(estimator)
     for step, following in zip(steps, [*steps[1:], None], strict=False):
         yield step, following
@@ -66,10 +66,10 @@ def _of_column_transformer(transformer: Any, width: int, behind: Any) -> Columns
         if part == "drop" or not places:
             continue
         if part == "passthrough" or (getattr(part, "func", 0) is None and own.stop - own.start == len(places)):
-            told = _told(behind, made)[own] if behind is not None else [()] * len(places)
+            found = _columns(behind, made)[own] if behind is not None else [()] * len(places)
         else:
-            told = _told(part, len(places))
-        for place, column in zip(places, told, strict=True):
+            found = _columns(part, len(places))
+        for place, column in zip(places, found, strict=True):
             columns[place] = column
     return columns
 
@@ -88,7 +88,7 @@ def _range(column: Values) -> Range:
 
 
 def _scaled(estimator: Any) -> Columns | None:
-    """Read scalers: a center and a scale."""
+    """Return the columns of scalers, from a center and a scale."""
     center = next((each for each in _having(estimator, "mean_", "center_") if each is not None), None)
     scale = getattr(estimator, "scale_", None)
     if scale is None or not hasattr(scale, "__len__") or hasattr(estimator, "data_min_"):
@@ -98,7 +98,7 @@ def _scaled(estimator: Any) -> Columns | None:
 
 
 def _limited(estimator: Any) -> Columns | None:
-    """Read what kept the smallest and the largest of each column, or its bins."""
+    """Return the columns of estimators that keep the smallest and the largest number of each, or bins."""
     if hasattr(estimator, "data_min_"):
         return list(zip(estimator.data_min_, estimator.data_max_, strict=True))
     if hasattr(estimator, "bin_edges_"):
@@ -110,14 +110,14 @@ def _limited(estimator: Any) -> Columns | None:
 
 
 def _sampled(estimator: Any) -> Columns | None:
-    """Read what kept samples, or places among them: columns of a matrix."""
+    """Return the columns of estimators that keep samples, or points among them, as a matrix."""
     names = ("_fit_X", "X_train_", "support_vectors_", "quantiles_", "theta_", "cluster_centers_", "means_")
     matrix = next((each for each in _having(estimator, *names) if getattr(each, "ndim", 0) == 2), None)
     return None if matrix is None or hasattr(matrix, "tocsr") else list(matrix.T)
 
 
 def _split(estimator: Any) -> Columns | None:
-    """Read trees: the limits that they compare each column with."""
+    """Return the columns of trees: the limits that they compare each with."""
     import numpy as np
 
     trees = [estimator.tree_] if hasattr(estimator, "tree_") else []
@@ -135,7 +135,7 @@ def _split(estimator: Any) -> Columns | None:
 
 
 def _boosted(estimator: Any) -> Columns | None:
-    """Read XGBoost's and LightGBM's trees, which their texts tell."""
+    """Return the columns of the trees of XGBoost and LightGBM, from their dumps and histograms."""
     package = type(estimator).__module__.partition(".")[0]
     if package == "xgboost":
         booster = estimator.get_booster()
@@ -158,4 +158,4 @@ def _having(estimator: Any, *names: str) -> Iterator[Any]:
             yield getattr(estimator, name)
 
 
-TELLERS: tuple[Callable[[Any], Columns | None], ...] = (_scaled, _limited, _sampled, _split, _boosted)
+READERS: tuple[Callable[[Any], Columns | None], ...] = (_scaled, _limited, _sampled, _split, _boosted)

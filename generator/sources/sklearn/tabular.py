@@ -1,4 +1,4 @@
-"""What a fitted estimator can be asked: its columns, the type and the values of each, as its first steps tell them."""
+"""The table that a fitted estimator takes: its columns, with the type and the values that its first steps show."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from modelrepo.generator.system.extras import SKLEARN, need
 
 BATCH, MATRIX = "batch", "input"
 NUMBER = ("float32", Domain(known=False))
-# Words of a vocabulary that make a text, and texts and categories that are kept as examples of an input.
+# The words of a text, and the most texts or categories that are kept as examples of an input.
 WORDS, CHOICES = 3, 64
 BETWEEN = (" ", ", ", " a ", ". Unheard-of ", "! Ünïcode: ")
 
@@ -29,7 +29,7 @@ BETWEEN = (" ", ", ", " a ", ". Unheard-of ", "! Ünïcode: ")
 class Column:
     """A column of a table: its name in the served model and in the data that the estimator was fitted on.
 
-    Its values are of ``domain``, and where they are numbers lie in ``range``.
+    Its values are in ``domain``; numbers lie in ``range``.
     """
 
     name: str
@@ -41,21 +41,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """What an estimator takes: a matrix of all columns, or an input of shape (batch, 1) for each column.
-
-    ``used`` are the places of the columns that have an input, since a ColumnTransformer may drop some. ``flat``: the
-    estimator takes one column, of texts, as a plain list.
-    """
+    """The input of an estimator: a matrix of all columns, or an input of shape (batch, 1) for each column."""
 
     columns: tuple[Column, ...]
     inputs: tuple[TensorSpec, ...]
+    # Whether each column is an input.
     split: bool
+    # The places of the columns that have an input, since a ColumnTransformer may drop some.
     used: tuple[int, ...]
+    # Whether the estimator takes its one column, of texts, as a plain list.
     flat: bool = False
+    # Whether the estimator takes float64 only.
     widened: bool = False
 
     def rows(self, arrays: Mapping[str, Any]) -> Any:
-        """Return what the estimator is given for named arrays: a data frame where it was fitted on one."""
+        """Return the estimator's argument for named arrays: a data frame if it was fitted on one."""
         if self.widened:
             arrays = {
                 name: array.astype("float64") if array.dtype.kind == "f" else array for name, array in arrays.items()
@@ -78,9 +78,9 @@ class Table:
 def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str) -> Table:
     """Return the columns of an estimator, and the inputs that it is served with.
 
-    One matrix where all columns are alike; an input for each where they differ, where a ColumnTransformer names them,
-    or where ``asked`` does. Raises SourceError where nothing tells how many columns there are, OptionError for what is
-    asked and does not fit.
+    One matrix if all columns have the same type and values; an input for each if they differ, or if a ColumnTransformer
+    or ``asked`` names them. Raises SourceError if the number of columns is unknown, and OptionError for ``asked``
+    inputs that do not fit.
     """
     kinds, flat, named = _kinds(estimator), _takes_texts(estimator), _names_columns(estimator)
     if not kinds:
@@ -110,7 +110,7 @@ def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str) -> T
 
 
 def _compares_doubles(estimator: Any) -> bool:
-    """Tell whether an estimator is a KMeans fitted on float64: its compiled code takes nothing else."""
+    """Whether an estimator is a KMeans fitted on float64: its compiled code takes nothing else."""
     centers = getattr(last_step(estimator), "cluster_centers_", None)
     return getattr(centers, "dtype", None) == "float64"
 
@@ -162,7 +162,7 @@ def _input(column: Column, asked: InputShape | None) -> TensorSpec:
 
 
 def _domain(columns: tuple[Column, ...]) -> Domain:
-    """Return the values of columns that are alike but for where theirs lie."""
+    """Return the domain of columns that differ only in their ranges."""
     domain, ranges = columns[0].domain, [column.range for column in columns]
     if all(each is UNKNOWN for each in ranges) or domain.choices:
         return domain
@@ -178,7 +178,7 @@ def _names_columns(estimator: Any) -> bool:
 
 
 def _kinds(estimator: Any) -> list[tuple[str, Domain]]:
-    """Return the type and the values of each column; nothing where an estimator does not say how many it takes."""
+    """Return the type and the values of each column; nothing if an estimator does not say how many it takes."""
     if is_vectorizer(estimator):
         return [("object", Domain(known=False, choices=_texts(getattr(estimator, "vocabulary_", {}))))]
     width = getattr(estimator, "n_features_in_", None)
@@ -189,23 +189,22 @@ def _kinds(estimator: Any) -> list[tuple[str, Domain]]:
     categories = getattr(estimator, "categories_", None)
     if isinstance(categories, list) and len(categories) == width:
         return [_of_categories(each) for each in categories]
-    if hasattr(estimator, "n_categories_"):  # CategoricalNB: each column holds places in a list
+    if hasattr(estimator, "n_categories_"):  # CategoricalNB: each column holds indices of categories
         return [
             ("float32", Domain(known=False, choices=tuple(map(float, range(min(estimator.n_categories_))))))
         ] * width
     if hasattr(estimator, "feature_log_prob_") and not hasattr(estimator, "binarize"):  # counts, in naive Bayes
         return [("float32", Domain(0, None, known=False))] * width
     process: Any = getattr(estimator, "base_estimator_", None)
-    if hasattr(
-        process, "X_train_"
-    ):  # far from its samples a Gaussian process classifier is undecided: rounding decides
+    if hasattr(process, "X_train_"):
+        # Far from its samples a Gaussian process classifier is undecided, and rounding decides.
         return [("float32", Domain(float(process.X_train_.min()), float(process.X_train_.max()), known=False))] * width
     found = [_kinds_behind(estimator), *map(_kinds, parts_of(estimator))]
     return next((each for each in found if len(each) == width), [NUMBER] * width)
 
 
 def _kinds_behind(estimator: Any) -> list[tuple[str, Domain]]:
-    """Return what the step after one says that leaves columns in their places, as an imputer does."""
+    """Return the columns of the step after an imputer, which keeps their places."""
     steps = steps_of(estimator)
     if len(steps) > 1 and hasattr(steps[0], "statistics_"):
         behind = _kinds(steps[1])
@@ -235,7 +234,7 @@ def _of_categories(categories: Any) -> tuple[str, Domain]:
 
 
 def _texts(vocabulary: Iterable[str]) -> tuple[str, ...]:
-    """Return texts of a few words each, spread over a vocabulary, and between them what a vocabulary leaves out."""
+    """Return texts of a few words each, spread over a vocabulary, joined by characters and words outside of it."""
     words = sorted(vocabulary)
     step = max(1, len(words) // CHOICES)
     parts = [words[at : at + WORDS] for at in range(0, len(words), step)]

@@ -1,7 +1,7 @@
-"""TensorFlow and Keras themselves: imported late, silently, and for the CPU alone; and what their errors say.
+"""Shared parts of the TensorFlow sources, and TensorFlow and Keras themselves: imported late, silently, for the CPU.
 
-What is shared by the sources whose models are of TensorFlow: ``declared`` says what a model is asked, ``function`` asks
-it, and ``layers`` does both for Keras models.
+``declared`` describes the inputs of a model, ``function`` runs it, and ``layers`` does both for Keras models; ``lite``
+opens TensorFlow Lite's interpreter.
 """
 
 import importlib
@@ -15,8 +15,8 @@ from modelrepo.generator.errors import SourceError
 from modelrepo.generator.system.extras import TENSORFLOW, need
 from modelrepo.generator.system.quiet import unheard
 
-# What to do with a file that Keras or TensorFlow does not read.
-IN_CODE = "Save it again with the version that is here, or load it in code: --model python:MODULE:FACTORY"
+# The hint for a file that Keras or TensorFlow can't read.
+IN_CODE = "Save it again with the version that is installed here, or load it in code: --model python:MODULE:FACTORY"
 # Lines in which TensorFlow says where an error was raised.
 WHERE = re.compile(
     r"Graph execution error|Detected at node|Exception encountered|Arguments received|File \"|\[\[|<stack|Stack trace"
@@ -24,37 +24,37 @@ WHERE = re.compile(
 
 
 def tensorflow() -> Any:
-    """Import TensorFlow, silently and for the CPU alone; SourceError where it is missing."""
+    """Import TensorFlow, silently and for the CPU alone; SourceError if it is missing."""
     if "tensorflow" in sys.modules:
         return need("tensorflow", TENSORFLOW)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # What oneDNN's allocator has had once, it keeps: VGG16 took 1.4 GB after loading, and 0.6 GB without it.
+    # oneDNN's allocator keeps all memory that it once had: VGG16 took 1.4 GB after loading, and 0.6 GB without it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    if find_spec("triton"):  # torch's compiler: its LLVM aborts the process where TensorFlow has brought its own before
+    if find_spec("triton"):  # torch's compiler: its LLVM aborts the process if TensorFlow's is loaded first
         importlib.import_module("triton")
     with unheard():
         module = need("tensorflow", TENSORFLOW)
         module.config.set_visible_devices([], "GPU")
-        module.constant(0)  # what the runtime has to say about the machine, it says when it starts
+        module.constant(0)  # starts the runtime, which prints its messages about the machine now
     return module
 
 
 def keras() -> Any:
-    """Import Keras on TensorFlow; SourceError where it runs on another backend already, or is missing."""
+    """Import Keras on TensorFlow; SourceError if it is missing, or runs on another backend already."""
     tensorflow()
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
     module = need("keras", TENSORFLOW)
     if module.backend.backend() != "tensorflow":
         raise SourceError(
-            f"Keras runs on {module.backend.backend()} here, and only what it runs on TensorFlow can be exported",
+            f"Keras runs on {module.backend.backend()} here, and only Keras on TensorFlow can be exported",
             "Set KERAS_BACKEND=tensorflow",
         )
     return module
 
 
 def cause(error: BaseException) -> str:
-    """Return what an error says in one line; TensorFlow puts where it comes from before what it is."""
-    told = [line.strip() for line in str(error).splitlines() if line.strip()]
-    own = [line for line in told if not WHERE.match(line)]
+    """Return an error in one line; TensorFlow puts the places that it comes from before the message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    own = [line for line in lines if not WHERE.match(line)]
     return f"{type(error).__name__}: {own[0].rstrip('.:') if own else ''}"

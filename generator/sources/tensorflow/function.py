@@ -1,4 +1,4 @@
-"""TensorFlow models of every form, asked alike: named arrays in, named arrays out, however the model nests its own."""
+"""TensorFlow models of every form as sources: named arrays in, named arrays out, however a model nests its own."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays, TensorSpec
 from modelrepo.generator.system.quiet import quiet
 
-# What calls a model with its inputs, in their order.
+# Calls a model with its inputs in order.
 Call = Callable[[Sequence[Any]], Any]
 
 
@@ -38,13 +38,13 @@ def function_source(
     output_names: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> SourceModel:
-    """Return a source of a callable that takes tensors as ``declared``, in one sequence, and answers nested ones.
+    """Return a source of a callable that takes tensors as ``declared``, in one sequence, and returns nested ones.
 
-    ``owner`` is kept alive for its variables. ``output_names`` are taken where there are as many outputs; others are
-    named for where they stand in the answer. Raises as ``keras_source`` does.
+    ``owner`` is kept alive for its variables. ``output_names`` are used if there are as many outputs; otherwise outputs
+    are named for their places in the result. Raises as ``keras_source`` does.
     """
     inputs = input_specs(reference, declared, options)
-    function, names, told = _traced(reference, call, inputs, output_names)
+    function, names, left_out = _traced(reference, call, inputs, output_names)
     return SourceModel(
         reference=reference,
         framework="tensorflow",
@@ -53,14 +53,14 @@ def function_source(
         output_names=names,
         run=_runner(function, inputs, names),
         weights=weights,
-        notes=(*notes, *told),
+        notes=(*notes, *left_out),
     )
 
 
 def _traced(
     reference: str, call: Call, inputs: Sequence[TensorSpec], wanted: tuple[str, ...]
 ) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
-    """Return a concrete function of flat tensors, the names of its outputs, and notes on what was left out."""
+    """Return a concrete function of flat tensors, the names of its outputs, and notes on values left out."""
     library = tensorflow()
     signature = [
         library.TensorSpec(
@@ -83,7 +83,7 @@ def _traced(
             function = library.function(flat, input_signature=signature, autograph=False).get_concrete_function()
     except (SourceError, ConversionError):
         raise
-    except Exception as error:  # whatever the model's code raises
+    except Exception as error:  # any error of the model's code
         shapes = ", ".join(map(str, inputs))
         raise SourceError(
             f"{reference} itself fails on {shapes}: {cause(error)}", "Give an example of each input with --input-shape"
@@ -94,9 +94,9 @@ def _traced(
 def flattened(
     reference: str, answer: Any, inputs: Sequence[TensorSpec], wanted: tuple[str, ...]
 ) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
-    """Return the tensors of a model's answer, their names (``wanted`` if as many), and notes on what was left out.
+    """Return the tensors of a model's answer, their names (``wanted`` if as many), and notes on values left out.
 
-    Raises SourceError where there is no tensor, ConversionError for one that Triton has no type or form for.
+    Raises SourceError if there is no tensor, and ConversionError for one that Triton has no type or form for.
     """
     library = tensorflow()
     paths, answers, notes = [], [], []
@@ -105,20 +105,20 @@ def flattened(
         if isinstance(leaf, (library.RaggedTensor, library.SparseTensor)):
             raise ConversionError(
                 f"output {name!r} of {reference} is a {type(leaf).__name__}: Triton has only tensors",
-                "Let the model answer its to_tensor(), or tf.sparse.to_dense() of it",
+                "Let the model return its to_tensor(), or tf.sparse.to_dense() of it",
             )
         if library.is_tensor(leaf):
             paths.append(name)
             answers.append(leaf)
         elif leaf is not None:
-            notes.append(f"its answer {name!r} is left out: a {type(leaf).__name__}, and no tensor")
+            notes.append(f"its output {name!r} is left out: a {type(leaf).__name__}, not a tensor")
     if not answers:
-        raise SourceError(f"{reference} answers {type(answer).__name__} without a tensor in it")
+        raise SourceError(f"{reference} returns no tensor, but {type(answer).__name__}")
     names = unique(wanted if len(wanted) == len(answers) else paths, [spec.name for spec in inputs])
     for position, (name, tensor) in enumerate(zip(names, answers, strict=True)):
         if tensor.dtype == library.bfloat16:
             answers[position] = library.cast(tensor, library.float32)
-            notes.append(f"output {name!r} is bfloat16, and given as float32")
+            notes.append(f"output {name!r} is bfloat16, and returned as float32")
         else:
             dtype_name(tensor.dtype.name, name)
     return answers, names, tuple(notes)
@@ -129,7 +129,7 @@ def _runner(function: Any, inputs: Sequence[TensorSpec], names: tuple[str, ...])
         library = tensorflow()
         try:
             answers = function(*(library.constant(arrays[spec.name]) for spec in inputs))
-        except Exception as error:  # whatever the model's operators raise
+        except Exception as error:  # any error of the model's operators
             raise refused(arrays, cause(error)) from error
         return {name: array_of(answer) for name, answer in zip(names, answers, strict=True)}
 
@@ -137,7 +137,7 @@ def _runner(function: Any, inputs: Sequence[TensorSpec], names: tuple[str, ...])
 
 
 def array_of(tensor: Any) -> Any:
-    """Return a tensor as numpy has it; text as str, as ONNX Runtime gives it."""
+    """Return a tensor as a numpy array; text as str, as ONNX Runtime returns it."""
     import numpy as np
 
     array = np.asarray(tensor.numpy())

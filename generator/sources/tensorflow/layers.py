@@ -1,4 +1,4 @@
-"""Keras models: what their layers say about inputs and outputs, and how they are asked as in inference."""
+"""Keras models as sources: their inputs and outputs, read from their layers, and run in inference mode."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Domain, unknown_domain
 from modelrepo.generator.system.quiet import quiet
 
-# How many words of a vocabulary a model is asked.
+# The number of words of a vocabulary that a model is run on.
 CHOICES = 16
 
 
@@ -24,10 +24,10 @@ def keras_source(
     options: Options,
     weights: Weights,
 ) -> SourceModel:
-    """Return a source of a Keras 3 model in memory, asked as in inference: without dropout, with trained statistics.
+    """Return a source of a Keras 3 model in memory, run in inference mode: without dropout, with trained statistics.
 
-    ``options`` give the sizes that the model leaves open (``input_shape``), and what stays open (``dynamic``). Raises
-    SourceError for a model that was not built and no example given, or that fails on its own inputs, and OptionError
+    ``options`` give the sizes that the model leaves open (``input_shape``), and the dynamic axes (``dynamic``). Raises
+    SourceError for a model that is not built if no example is given, or that fails on its own inputs, and OptionError
     for an example that it does not take.
     """
     library = keras()
@@ -55,7 +55,7 @@ def keras_source(
 
 
 def _keras_inputs(reference: str, model: Any, options: Options) -> tuple[tuple[Declared, ...], Any]:
-    """Return a Keras model's inputs, and the structure that it takes them in."""
+    """Return a Keras model's inputs, and the structure that nests them."""
     library = keras()
     if not getattr(model, "inputs", None):
         return _unbuilt_inputs(reference, model, options)
@@ -80,7 +80,7 @@ def _keras_inputs(reference: str, model: Any, options: Options) -> tuple[tuple[D
 
 
 def _unbuilt_inputs(reference: str, model: Any, options: Options) -> tuple[tuple[Declared, ...], Any]:
-    """Return the inputs of a model without a graph of layers, as it was built, or as the user's examples say."""
+    """Return the inputs of a model without a graph of layers, from the user's examples or its build shape."""
     shapes = {each.name or INPUT: each for each in options.input_shape}
     if shapes:
         declared = tuple(
@@ -91,7 +91,7 @@ def _unbuilt_inputs(reference: str, model: Any, options: Options) -> tuple[tuple
         built = (model.get_build_config() or {}).get("input_shape") if hasattr(model, "get_build_config") else None
         if not built or not all(isinstance(size, int | None) for size in built):
             raise SourceError(
-                f"nothing says what the inputs of {reference} are like: it was saved before it was built",
+                f"nothing describes the inputs of {reference}: it was saved before it was built",
                 "Give an example of each with --input-shape, such as input=1x224x224x3:float32",
             )
         declared = (Declared(INPUT, "float32", (None, *built[1:])),)
@@ -110,7 +110,7 @@ def _readers(model: Any) -> dict[int, list[Any]]:
 
 
 def _domain(dtype: str, tensor: Any, readers: Sequence[Any]) -> Domain:
-    """Return what an input can be asked: the places of an Embedding, the words of a lookup, else any values."""
+    """Return the domain of an input: the indices of an Embedding, the words of a lookup, else any values."""
     layers = keras().layers
     places = [layer.input_dim for layer in readers if isinstance(layer, layers.Embedding)]
     if places:
@@ -119,22 +119,22 @@ def _domain(dtype: str, tensor: Any, readers: Sequence[Any]) -> Domain:
         if isinstance(layer, (layers.StringLookup, layers.IntegerLookup)) and not layer.invert:
             known = layer.get_vocabulary(include_special_tokens=False)[:CHOICES]
             return Domain(choices=(*(str(each) if dtype == "object" else int(each) for each in known),))
-    image = dtype == "float32" and len(tensor.shape) == 4  # of any values are answered
+    image = dtype == "float32" and len(tensor.shape) == 4  # images may have any values
     return Domain() if image else unknown_domain(dtype)
 
 
 def _check_forgetful(reference: str, model: Any) -> None:
-    """Refuse a model whose answer to one request depends on those before: nobody knows which were a client's own."""
+    """Raise ConversionError for a model whose output depends on earlier requests, which may be another client's."""
     stateful = next((layer.name for layer in model._flatten_layers() if getattr(layer, "stateful", False)), None)
     if stateful is not None:
         raise ConversionError(
-            f"layer {stateful!r} of {reference} is stateful: it goes on from what it was asked before",
-            "Build it with stateful=False, with its state as an input and an output where that is needed",
+            f"layer {stateful!r} of {reference} is stateful: its output depends on earlier requests",
+            "Build it with stateful=False, with its state as an input and an output if that is needed",
         )
 
 
 def _in_full_precision(model: Any) -> tuple[str, ...]:
-    """Let layers of mixed precision compute in float32, as their weights are; return a note where there are such."""
+    """Let layers of mixed precision compute in float32, as their weights are; return a note if there are any."""
     mixed = [layer for layer in model._flatten_layers() if layer.dtype_policy.name.startswith("mixed_")]
     name = mixed[0].dtype_policy.name if mixed else ""
     for layer in mixed:
@@ -143,13 +143,16 @@ def _in_full_precision(model: Any) -> tuple[str, ...]:
 
 
 def _compared(source: SourceModel, call: Call) -> tuple[str, ...]:
-    """Raise SourceError where a model answers otherwise as a graph than layer by layer, as some code does.
+    """Raise SourceError if a model returns something else as a graph than layer by layer, as some code does.
 
-    Returns a note where its layers fail on the example, so that there is nothing to compare with.
+    Returns a note if its layers fail on the example, so that there is nothing to compare with.
     """
     import numpy as np
 
-    from modelrepo.generator.verification.inputs import example, example_sizes  # brings numpy, which no help page needs
+    from modelrepo.generator.verification.inputs import (
+        example,
+        example_sizes,
+    )  # imports numpy, which no help page needs
 
     library = tensorflow()
     sizes = example_sizes(source.inputs)
@@ -157,7 +160,7 @@ def _compared(source: SourceModel, call: Call) -> tuple[str, ...]:
     try:
         with quiet():
             answer = call([library.constant(array) for array in arrays.values()])
-    except Exception as error:  # whatever the layers' code raises
+    except Exception as error:  # any error of the layers' code
         return (f"its graph was not compared with its layers, which fail on an example of it: {cause(error)}",)
     tensors, names, _ = flattened(source.reference, answer, source.inputs, source.output_names)
     for name, wanted in zip(names, tensors, strict=True):
@@ -174,6 +177,6 @@ def _compared(source: SourceModel, call: Call) -> tuple[str, ...]:
 
 
 def _keras_outputs(model: Any) -> tuple[str, ...]:
-    """Return the names that a model's layers give its outputs; none where the structure of its answer has names."""
+    """Return the names that a model's layers give its outputs; none if the structure of its answer has names."""
     names = tuple(getattr(model, "output_names", None) or ()) if getattr(model, "inputs", None) else ()
     return () if isinstance(getattr(model, "output", None) if names else None, Mapping) else names

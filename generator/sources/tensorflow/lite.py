@@ -1,4 +1,4 @@
-"""TensorFlow Lite's interpreter: opened here only after a process of its own has survived the file."""
+"""TensorFlow Lite's interpreter: it opens a file here only after another process has survived that."""
 
 import json
 import signal
@@ -18,8 +18,8 @@ from modelrepo.generator.system.quiet import quiet, unheard
 
 AGAIN = "Convert it again, or save or download it again"
 TRIAL_SECONDS = 300
-# Opens a file as ``opened`` does, and asks it zeros, with one and with two of whatever is open. What raises is left to
-# whoever opens it next: only what ends a process is to be found out.
+# Opens a file as ``opened`` does and runs it on zeros, with dynamic dimensions of 1 and of 2. Errors are left to the
+# next opening: this only finds out whether the file ends a process.
 TRIAL = """
 import contextlib, json, sys
 import numpy as np
@@ -53,38 +53,38 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a file holds its weights in, where that is not float32 alone."""
+    """The types of a file's weights other than float32."""
 
     quantized: bool
     halves: bool
 
 
 def tried(path: Path) -> Numbers:
-    """Open and ask a file in a process of its own, and return what was found; SourceError where it ends the process.
+    """Open and run a file in a separate process, and return the types found; SourceError if that process crashes.
 
-    LiteRT checks how the tables of a file hang together, but not all that stands in them: XNNPACK ends with a
-    segmentation fault on scales and zero points that make no sense.
+    LiteRT checks the structure of a file's tables, but not all of their values: XNNPACK ends with a segmentation fault
+    on invalid scales and zero points.
     """
     command = [sys.executable, "-P", "-c", TRIAL, str(path)]  # -P: not the modules of the user's folder
     try:
         finished = process.run(command, timeout=TRIAL_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise SourceError(f"{path} is not answered by TensorFlow Lite in {TRIAL_SECONDS} s", AGAIN) from error
+        raise SourceError(f"TensorFlow Lite does not run {path} within {TRIAL_SECONDS} s", AGAIN) from error
     if finished.code < 0:
         name = signal.Signals(-finished.code).name
         raise SourceError(f"{path} is damaged: TensorFlow Lite's interpreter crashes on it with {name}", AGAIN)
     if finished.code:
-        raise SourceError(f"TensorFlow Lite's interpreter can't be tried: {finished.last_words}")
+        raise SourceError(f"can't try TensorFlow Lite's interpreter: {finished.last_words}")
     return Numbers(**json.loads(finished.out))
 
 
 def opened(path: Path, numbers: Numbers) -> Any:
-    """Return the interpreter of a file that was tried, ready to be asked; SourceError where it refuses the file.
+    """Return the interpreter of a file that was tried, ready to run; SourceError if it refuses the file.
 
-    XNNPACK holds a copy of the weights, arranged as it wants them, and only what is quantized is given to it: it rounds
-    as ONNX Runtime does, and the operators of the interpreter's own do not.
+    XNNPACK holds a rearranged copy of the weights, so it runs quantized files only: there it rounds as ONNX Runtime
+    does, which the interpreter's own operators do not.
     """
-    tensorflow()  # before what brings parts of it
+    tensorflow()  # before other packages that contain parts of it
     with quiet(), unheard():
         lite = need("ai_edge_litert.interpreter", TENSORFLOW)
     kinds = lite.OpResolverType
@@ -97,9 +97,9 @@ def opened(path: Path, numbers: Numbers) -> Any:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Make whatever is raised a SourceError that a file can't be opened: all that it tells is read from it as it is."""
+    """Turn any error into a SourceError that a file can't be opened: its facts are read without checks."""
     try:
         with quiet(), unheard():
             yield
-    except Exception as error:  # ValueError or RuntimeError with what C++ says, and more for names that are no text
-        raise SourceError(f"{path} can't be opened: {cause(error).rstrip('.')}", AGAIN) from error
+    except Exception as error:  # ValueError or RuntimeError from C++, and others for names that are not text
+        raise SourceError(f"can't open {path}: {cause(error).rstrip('.')}", AGAIN) from error

@@ -1,7 +1,7 @@
-"""torchvision's models: `--model resnet50`, with its own weights, random ones or a file of yours.
+"""torchvision's models: `--model resnet50`, with its own weights, random ones or those of a file.
 
-``tasks`` is the table of what they are for, ``published`` has their own weights, and ``detectors`` what is special to
-those that answer boxes.
+``tasks`` is the table of their tasks, ``published`` loads their own weights, and ``detectors`` handles detectors with
+random weights.
 """
 
 from collections.abc import Callable
@@ -43,14 +43,14 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
     Images are (batch, 3, height, width), a detector's (3, height, width), clips (batch, 3, frames, height, width), each
     normalised as ``preprocess`` says. A classifier answers (batch, classes) before softmax, a segmenter (batch,
-    classes, height, width), a detector what it found, one row a box, RAFT (batch, 2, height, width) in pixels. Raises
+    classes, height, width), a detector one row for each box, RAFT (batch, 2, height, width) in pixels. Raises
     SourceError for an unknown name or unusable weights, OptionError for a shape that does not fit.
     """
     check(name, options)
     models = need("torchvision.models", TORCH)
     task = task_of(name, models)
     if task is None:
-        raise SourceError(f"torchvision model {name!r} is for a task that is not known here", "Update modelrepo")
+        raise SourceError(f"torchvision model {name!r} is for an unknown task", "Update modelrepo")
     own = published.weights_of(name, models)
     transforms = own.transforms()
     asked = pictures.asked_shape(options.input_shape, task.inputs, task.axes, task.kind)
@@ -82,7 +82,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
 
 def _architecture(name: str, task: Task, own: Any, asked: tuple[int, ...], models: Any) -> pretrained.Architecture:
     classes = len(own.meta.get("categories", ()))
-    sized = next((told for prefix, told in task.sized.items() if name.startswith(prefix)), None)
+    sized = next((each for prefix, each in task.sized.items() if name.startswith(prefix)), None)
     arguments = dict(task.arguments(name))
     if sized:
         arguments |= sized(asked or task.shape(own.transforms(), None))
@@ -107,7 +107,7 @@ def _inputs(task: Task, shape: tuple[int, ...]) -> tuple[TensorSpec, ...]:
 
 
 def _answering(module: Any, answers: Callable[[Any], Any]) -> Any:
-    """Return a module that serves of what another answers what ``answers`` makes of it."""
+    """Return a module that returns ``answers`` of the outputs of another."""
     import torch
 
     class Answering(torch.nn.Module):  # type: ignore[misc]

@@ -1,18 +1,18 @@
-"""Detectors with random weights, which would find all boxes equally likely."""
+"""Random weights for detectors: without scaling, all boxes would be equally likely."""
 
 from typing import Any
 
 VARIED = (
-    "its random weights are scaled layer by layer, and it answers four boxes at most: otherwise it would find all boxes"
+    "its random weights are scaled layer by layer, and it returns four boxes at most: otherwise all boxes would be"
     " equally likely, and their order would mean nothing"
 )
 
 
 def vary(module: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
-    """Scale the weights of each layer so that what it makes of the arguments has a deviation of 1.
+    """Scale the weights of each layer so that its output for the arguments has a deviation of 1.
 
-    As Mishkin and Matas do, "All you need is a good init" (arxiv.org/abs/1511.06422): a detector's layers start with
-    weights so small that all scores are equal. A layer that is used several times is scaled at the first.
+    After Mishkin and Matas, "All you need is a good init" (arxiv.org/abs/1511.06422): a detector's layers start with
+    weights so small that all scores are equal. A layer that is used several times is scaled at the first use.
     """
     import torch
 

@@ -15,7 +15,7 @@ from modelrepo.generator.system.download import fetch
 
 
 def weights_of(name: str, models: Any) -> Any:
-    """Return the weights that torchvision has for a model; for a quantized one those that it was made of."""
+    """Return the weights that torchvision has for a model; for a quantized one those of the float model."""
     default = models.get_model_weights(name).DEFAULT
     return default.meta.get("unquantized", default)
 
@@ -23,8 +23,8 @@ def weights_of(name: str, models: Any) -> Any:
 def load(name: str, arguments: Mapping[str, Any], weights: Any, models: Any, progress: Progress) -> tuple[Any, Weights]:
     """Return a model with its published weights, and where these came from.
 
-    torchvision loads them: it knows the architecture that each set was trained in. Raises Absent where they can't be
-    downloaded, and SourceError for a file that is not what its name says, or not readable.
+    torchvision loads them, since it knows the architecture of each set. Raises Absent if they can't be downloaded, and
+    SourceError for a file with another digest than in its name, or an unreadable one.
     """
     file = _cached(weights.url)
     digest = _downloaded(weights.url, file, progress)
@@ -32,7 +32,7 @@ def load(name: str, arguments: Mapping[str, Any], weights: Any, models: Any, pro
         with state_dict.no_code():
             module = models.get_model(name, weights=weights, progress=False, **arguments)
     except Exception as error:
-        # As in state_dict.read_state: torch raises many kinds for a broken file.
+        # As in state_dict.read_state: torch raises many kinds of errors for a broken file.
         raise SourceError(
             f"{file} is not a readable weights file: {type(error).__name__}", "Remove it to download it again"
         ) from error
@@ -40,21 +40,19 @@ def load(name: str, arguments: Mapping[str, Any], weights: Any, models: Any, pro
 
 
 def _downloaded(url: str, file: Path, progress: Progress) -> str:
-    """Have the file in torch's cache, and return its SHA-256, which starts as its name says."""
+    """Download the file into torch's cache if it is missing, and return its SHA-256, which its name begins."""
     named = re.search(r"-([0-9a-f]{8,})\.", file.name)
     prefix = named.group(1) if named else ""
     if not file.exists():
         try:
             fetch(url, file, prefix, progress)
         except SourceError as error:
-            if error.hint:  # what came is not what was wanted
+            if error.hint:  # the download is not the wanted file
                 raise
             raise Absent(error.message, f"put the file at {file}", file) from error
     digest = sha256_of(file)
     if not digest.startswith(prefix):
-        raise SourceError(
-            f"{file} is not what its name says: its SHA-256 is {digest}", "Remove it to download it again"
-        )
+        raise SourceError(f"{file} does not match its name: its SHA-256 is {digest}", "Remove it to download it again")
     return digest
 
 

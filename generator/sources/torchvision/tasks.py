@@ -1,4 +1,4 @@
-"""What torchvision's models are for: a table of tasks, and how the models of each are built and asked."""
+"""The tasks of torchvision's models: a table of them, with how the models of each are built and run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from modelrepo.generator.specs.tensors import Domain
 
 IMAGE = ("channels", "height", "width")
 CLIP = ("channels", "frames", "height", "width")
-# The clips that torchvision's video models were trained with have 16 frames, or were cut into such for the rest.
+# torchvision's video models were trained with clips of 16 frames, or with longer ones cut into such.
 FRAMES = 16
-# Height and width of the first crops that torchvision's references train RAFT with, those of FlyingChairs.
+# Height and width of the first crops for RAFT's training in torchvision's references, those of FlyingChairs.
 FLOW = (368, 496)
-# Detectors with random weights answer no more boxes than these: among many, some always lie too close to tell apart.
+# Detectors with random weights return this many boxes at most: of many, some would be too close to compare.
 FEW_BOXES = 4
 
 ANY = Domain()
@@ -23,32 +23,35 @@ Preprocess = dict[str, Any] | None
 
 @dataclass(frozen=True)
 class Task:
-    """How the models of one kind are asked. ``kind`` is what messages call one.
+    """A task of torchvision's models: how those are built and run."""
 
-    ``module`` is that of torchvision which lists them, ``inputs`` are the names of their inputs, each a sample of the
-    dimensions ``axes``, behind a batch where they are ``batched``. ``shape`` returns the shape of a sample that the
-    network is for, from the transforms that were published with it and itself; ``preprocess`` how a client prepares
-    one of a shape. ``arguments`` are given to every builder, ``sized`` to those whose name starts so, from the shape,
-    ``untrained`` where the weights are random, and ``saved`` where they are a state dict, in place of the others.
-    ``answers`` makes of what a model returns what is served. What a model ``decides``, such as which boxes it answers,
-    may hang on rounding, and only TorchScript's exporter reads it.
-    """
-
+    # The name of one such model in messages.
     kind: str
+    # The module of torchvision that lists the models; empty for torchvision.models itself.
     module: str
+    # Returns the shape of a sample, from the transforms published with a network and the network.
     shape: Callable[[Any, Any], tuple[int, ...]]
+    # Returns how a client prepares a sample of a shape.
     preprocess: Callable[[Any, Sequence[int]], Preprocess] = lambda transforms, shape: None
+    # The names of the inputs, each a sample with the dimensions ``axes``, after a batch if they are ``batched``.
     inputs: tuple[str, ...] = ("input",)
     axes: tuple[str, ...] = IMAGE
     domain: Domain = ANY
     batched: bool = True
     labelled: bool = False
+    # Whether the outputs include decisions, such as which boxes were found: these may depend on rounding, and only
+    # TorchScript's exporter can write them.
     decides: bool = False
+    # Arguments of every builder, by the name of the model.
     arguments: Callable[[str], Mapping[str, Any]] = lambda name: {}
+    # Arguments of builders by the beginning of their names, from the shape.
     sized: Mapping[str, Callable[[Sequence[int]], Mapping[str, Any]]] = field(default_factory=dict)
+    # Further arguments if the weights are random.
     untrained: Callable[[str], Mapping[str, Any]] | None = None
+    # Further arguments if the weights are a state dict, from the other arguments and that.
     saved: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda arguments, state: {}
     call: Call = positional
+    # Returns the served outputs, from those of the model.
     answers: Callable[[Any], Any] | None = None
     notes: tuple[str, ...] = ()
 
@@ -58,7 +61,7 @@ def _square(transforms: Any, module: Any) -> tuple[int, ...]:
 
 
 def _classified(transforms: Any, shape: Sequence[int]) -> Preprocess:
-    # Of another size the crop keeps the part of the picture that it has of the weights' own.
+    # With another size the crop keeps the same share of the picture.
     share = transforms.resize_size[0] / transforms.crop_size[0]
     return _prepared(transforms, shape, round(share * min(shape[1:])))
 
@@ -78,13 +81,13 @@ def _prepared(transforms: Any, shape: Sequence[int], resize: int) -> Preprocess:
 
 
 def _detected(transforms: Any, shape: Sequence[int]) -> Preprocess:
-    """Detectors normalise by themselves."""
+    """Return the preparation for detectors, which normalise images themselves."""
     plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     return pictures.preprocess(shape[1:], resize=min(shape[1:]), interpolation="bilinear", layout="CHW", **plain)
 
 
 def _own_size(transforms: Any, module: Any) -> tuple[int, ...]:
-    """Return the size that a detector scales every image to, so that it has nothing to scale."""
+    """Return the size that a detector scales every image to, so that it need not scale."""
     scaler = module.transform
     size = scaler.fixed_size[0] if scaler.fixed_size else scaler.min_size[-1]
     return (3, size, size)
@@ -103,12 +106,12 @@ def _few(name: str) -> Mapping[str, Any]:
 
 
 def _segmenter(name: str) -> Mapping[str, Any]:
-    """Return what makes a segmenter like the published one, which has a second head, but LR-ASPP."""
+    """Return the arguments for a segmenter like the published ones, which have a second head, except LR-ASPP."""
     return {"weights_backbone": None, **({} if name.startswith("lraspp") else {"aux_loss": True})}
 
 
 def _second_head(arguments: Mapping[str, Any], state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return whether a segmenter has the head that only training needs: what was saved may be without."""
+    """Return whether a segmenter has the head that only training needs: saved weights may lack it."""
     return {"aux_loss": any(key.startswith("aux_classifier.") for key in state)} if "aux_loss" in arguments else {}
 
 
@@ -133,8 +136,8 @@ TASKS = (
         labelled=True,
         arguments=lambda name: {"quantize": False},
         notes=(
-            "it is the float32 network that the quantized one is made of, since ONNX has none of PyTorch's quantized "
-            "operators: --precision int8 quantizes it here",
+            "it is the float32 network of the quantized one, since ONNX does not have PyTorch's quantized operators: "
+            "--precision int8 quantizes it here",
         ),
     ),
     Task(
@@ -151,14 +154,14 @@ TASKS = (
         _own_size,
         _detected,
         inputs=("image",),
-        # Nothing says in which images it finds something; most values of photographs lie here.
+        # It is unknown in which images it finds objects; most values of photographs lie here.
         domain=Domain(0.0, 1.0, known=False, center=(0.5,), spread=(0.25,)),
         batched=False,
         decides=True,
         arguments=lambda name: {"weights_backbone": None},
         untrained=_few,
         call=_one_image,
-        notes=("it takes one image, without a batch axis, of values in 0..1, and answers as many boxes as it finds",),
+        notes=("it takes one image without a batch axis, with values in 0..1, and returns as many boxes as it finds",),
     ),
     Task(
         "a video classifier",
@@ -173,11 +176,11 @@ TASKS = (
         "optical_flow",
         lambda transforms, module: (3, *FLOW),
         inputs=("image1", "image2"),
-        # In a plain image nothing moves: what it answers then is noise.
+        # In a plain image nothing moves, and the output is noise.
         domain=Domain(-1.0, 1.0, known=False),
         decides=True,
         answers=lambda estimates: {"flow": estimates[-1]},
-        notes=("of its estimates, each better than the one before, the last is served",),
+        notes=("only the last and best of its estimates is served",),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""--make-batch-dynamic: an ONNX file whose batch is fixed answers in batches of any size, or is refused by name."""
+"""--make-batch-dynamic: an ONNX file with a fixed batch takes batches of any size, or is refused with the reason."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -250,14 +250,14 @@ def test_a_fixed_batch_becomes_dynamic_and_every_sample_keeps_its_answer(
             np.testing.assert_allclose(answer, wanted[name], rtol=1e-5, atol=1e-6, err_msg=f"{name} at {size}")
 
 
-def test_triton_merges_the_requests_to_what_took_one_sample(generate: Generate, workdir: Path) -> None:
+def test_triton_merges_requests_to_a_model_that_took_one_sample(generate: Generate, workdir: Path) -> None:
     write("net.onnx", **FIXED["several inputs and outputs"])
     outcome = generate("--model", "onnx:net.onnx", "--make-batch-dynamic", "--live-check", "require", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.result["verification"]["live"]["largest_merged_batch"] > 1
 
 
-def test_without_the_flag_a_fixed_batch_is_served_as_it_is_and_the_flag_is_named(
+def test_without_the_flag_a_fixed_batch_is_served_unchanged_and_the_flag_is_named(
     generate: Generate, workdir: Path
 ) -> None:
     write("net.onnx", **FIXED["a batch of 4, flat, with one size left open"])
@@ -270,7 +270,7 @@ def test_without_the_flag_a_fixed_batch_is_served_as_it_is_and_the_flag_is_named
     assert (result["version"], result["max_batch_size"]) == (2, 16)
 
 
-def test_a_dynamic_batch_is_left_alone_and_that_is_told(generate: Generate, workdir: Path) -> None:
+def test_a_dynamic_batch_stays_unchanged_with_a_note(generate: Generate, workdir: Path) -> None:
     content = write("net.onnx").read_bytes()
     result = generate("--model", "onnx:net.onnx", "--make-batch-dynamic", "--json", "-q").result
     assert "its batch is dynamic already: --make-batch-dynamic changes nothing" in result["notes"]
@@ -291,7 +291,7 @@ def test_external_weights_stay_where_they_are(generate: Generate, workdir: Path)
     assert Path("model_repository/net/1/w.bin").stat().st_size == Path("w.bin").stat().st_size
 
 
-def test_functions_are_written_out(generate: Generate, workdir: Path) -> None:
+def test_functions_are_inlined(generate: Generate, workdir: Path) -> None:
     model = onnx_files.model(
         nodes=[node("Flat", ["x"], ["y"], domain="mine")], inputs=image(1), outputs=[("y", FLOAT, [1, 32])]
     )
@@ -383,7 +383,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_batch_that_stays_fixed_is_refused_by_the_name_of_what_keeps_it(
+def test_a_batch_that_stays_fixed_is_refused_with_the_node_that_keeps_it(
     generate: Generate, workdir: Path, golden: Callable[[str, str], None], case: str
 ) -> None:
     write("net.onnx", **REFUSED[case])

@@ -1,4 +1,4 @@
-"""PyTorch models that are hard to export: each is, by the first way that does it right."""
+"""PyTorch models that are hard to export: each is exported by the first way that succeeds."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,7 +82,7 @@ class Looping(nn.Module):  # type: ignore[misc]
 
 
 class NestedLooping(nn.Module):  # type: ignore[misc]
-    """Answers a tuple, which is flattened by code that TorchScript can't compile."""
+    """Returns a tuple, which is flattened by code that TorchScript can't compile."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         state = torch.zeros(x.shape[0], 8)
@@ -186,7 +186,7 @@ def exported(source: SourceModel, folder: Path, **chosen: Any) -> tuple[Export, 
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_hard_to_export_is_exported(tmp_path: Path, name: str) -> None:
+def test_models_that_are_hard_to_export_are_exported(tmp_path: Path, name: str) -> None:
     make, inputs, exporter, told = MODELS[name]
     export, found = exported(source_of(make(), inputs), tmp_path / "onnx")
     assert found.passed
@@ -208,7 +208,7 @@ def test_an_output_has_the_sizes_that_the_server_infers(tmp_path: Path) -> None:
     assert [spec.shape for spec in found.signature.outputs] == [("batch", 4)]
 
 
-def test_shapes_that_were_guessed_are_fixed_where_they_must_be(tmp_path: Path) -> None:
+def test_guessed_shapes_are_fixed_if_needed(tmp_path: Path) -> None:
     fixed = (TensorSpec("x", "float32", (1, 4)),)
     module = function(lambda x: x.reshape(1, 2, 2) + (x.sum(1) if len(x) > 1 else 0))
     export, found = exported(source_of(function(lambda x: module(x)), (X,), fixed=fixed), tmp_path / "onnx")
@@ -216,7 +216,7 @@ def test_shapes_that_were_guessed_are_fixed_where_they_must_be(tmp_path: Path) -
     assert found.passed
 
 
-def test_what_was_decided_by_an_example_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_decision_by_an_example_is_reported_with_its_line(tmp_path: Path) -> None:
     def call(x: Any) -> Any:
         assert bool((x.abs() < 1e9).all())
         return x * 2
@@ -247,5 +247,5 @@ def test_a_model_that_prints_leaves_the_report_alone(capfd: pytest.CaptureFixtur
 def test_an_output_whose_number_of_dimensions_depends_on_a_size_is_refused() -> None:
     import numpy as np
 
-    with pytest.raises(ConversionError, match="output 'y' has 2 dimensions where batch is 2, and 1 where it is 3"):
+    with pytest.raises(ConversionError, match="output 'y' has 2 dimensions if batch is 2, and 1 if it is 3"):
         observed_dims(lambda arrays: {"y": np.zeros((2, 2) if len(arrays["x"]) == 2 else 3)}, (X,))

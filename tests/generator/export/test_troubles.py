@@ -1,4 +1,4 @@
-"""What can't be exported: one line that names the operator and the line of the user's code, and where help stands."""
+"""Models that can't be exported: one line names the operator, the line of the user's code, and the page with help."""
 
 import ast
 import re
@@ -84,7 +84,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_cannot_be_exported_is_named_with_its_line_and_changes_nothing(
+def test_a_failed_export_names_the_line_and_changes_nothing(
     generate: Generate, workdir: Path, golden: Callable[[str, str], None], case: str
 ) -> None:
     code, arguments = CASES[case]
@@ -105,7 +105,7 @@ def test_randomness_in_evaluation_leads_to_the_page(generate: Generate, workdir:
     assert f"{troubles.PAGE}#dropout" in outcome.err
 
 
-def test_a_trouble_that_exporters_share_is_told_once() -> None:
+def test_a_trouble_shared_by_exporters_is_reported_once() -> None:
     told = troubles.summary([Trouble("no a", "", "net.py, line 1"), Trouble("no a", ""), Trouble("no b", "")])
     assert told == "no a (net.py, line 1); no b"
     told = troubles.summary([Trouble("no a", ""), Trouble("no a", "", "line 1"), Trouble("no b", "", "line 1")])
@@ -145,13 +145,13 @@ def test_a_trouble_that_exporters_share_is_told_once() -> None:
         ),
     ],
 )
-def test_what_is_not_easily_provoked_is_read_too(message: str, what: str, anchor: str) -> None:
+def test_errors_that_are_hard_to_provoke_are_explained(message: str, what: str, anchor: str) -> None:
     trouble = troubles.explain(RuntimeError(message))
     assert trouble.what == what
     assert trouble.hint.endswith(f"{troubles.PAGE}#{anchor}")
 
 
-def test_the_cause_of_an_error_is_explained_and_not_what_was_made_of_it() -> None:
+def test_the_innermost_cause_of_an_error_is_explained() -> None:
     outer = RuntimeError("Failed to export the model")
     outer.__cause__ = RuntimeError("Could not guard on data-dependent expression u0 > 0")
     assert troubles.explain(outer).what == "what its Python does depends on the values of a tensor"
@@ -175,7 +175,7 @@ MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE.read_text("u
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_what_the_page_advises_can_be_exported(generate: Generate, workdir: Path, name: str) -> None:
+def test_the_examples_of_the_page_can_be_exported(generate: Generate, workdir: Path, name: str) -> None:
     ast.parse(MODULES[name])
     (workdir / f"{name}.py").write_text(MODULES[name])
     commands = re.findall(rf"^generate --model (python:{name}:make.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
@@ -185,16 +185,16 @@ def test_what_the_page_advises_can_be_exported(generate: Generate, workdir: Path
     assert outcome.result["verification"]["passed"]
 
 
-def test_an_operator_with_a_translation_of_the_users_is_served_by_triton(generate: Generate, workdir: Path) -> None:
+def test_an_operator_with_the_users_translation_is_served_by_triton(generate: Generate, workdir: Path) -> None:
     (workdir / "twisted.py").write_text(MODULES["twisted"])
     outcome = generate("--model", "python:twisted:make", "--live-check", "require", "--json", "--quiet")
     assert outcome.code == 0, outcome.err
     assert outcome.result["verification"]["live"]["status"] == "passed"
 
 
-def test_translations_that_are_none_are_refused(generate: Generate, workdir: Path) -> None:
+def test_invalid_translations_are_refused(generate: Generate, workdir: Path) -> None:
     broken = MODULES["twisted"].replace(".default: twist_in_onnx", '.default: "twist"')
     (workdir / "twisted.py").write_text(broken)
     outcome = generate("--model", "python:twisted:make", "--quiet")
     assert outcome.code == 3
-    assert "ONNX_TRANSLATIONS of twisted does not say what operators are in ONNX" in outcome.err
+    assert "ONNX_TRANSLATIONS of twisted does not map operators to functions" in outcome.err

@@ -1,4 +1,4 @@
-"""ONNX files written without copies of the weights are the files that onnx itself would have written."""
+"""ONNX files written without copies of the weights are the same as those that onnx writes."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("limit", [onnx_file.PROTOBUF_LIMIT, 0])
-def test_what_is_written_is_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+def test_the_written_file_holds_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(onnx_file, "PROTOBUF_LIMIT", limit)
     wanted = model()
     files = onnx_file.write(onnx_ir.from_proto(wanted), tmp_path / "model.onnx")
@@ -65,7 +65,7 @@ def test_the_model_in_memory_stays_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**31, 2**63 - 1])
-def test_varints_are_protobufs(number: int) -> None:
+def test_varints_are_encoded_as_in_protobuf(number: int) -> None:
     written = onnx.TensorProto(int64_data=[number]).SerializeToString()
     assert written.endswith(onnx_file._varint(number))
 
@@ -77,7 +77,7 @@ def test_the_signature_is_what_the_graph_declares() -> None:
     assert signature.unbatched == ()
 
 
-def test_dimensions_without_a_name_are_not_taken_for_the_same() -> None:
+def test_dimensions_without_a_name_get_different_names() -> None:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2]) for name in "ab"]
     signature = onnx_file.read_signature(helper.make_graph([], "g", values[:1], values[1:]))
     assert signature.batch_dim is None

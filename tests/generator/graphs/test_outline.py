@@ -1,4 +1,4 @@
-"""What an ONNX file declares is read without its weights, which stay in the file for those who want them."""
+"""An ONNX file is read without its weights, which stay in the file."""
 
 import tracemalloc
 from pathlib import Path
@@ -15,7 +15,7 @@ FLOAT = onnx.TensorProto.FLOAT
 
 
 def save_model(path: Path, size: int = 40, data: str = "raw") -> onnx.ModelProto:
-    """Save y = If(true, x @ weight, x) + bias + shape[0], whose initializers are of all kinds."""
+    """Save y = If(true, x @ weight, x) + bias + shape[0], with initializers of all kinds."""
     random = np.random.default_rng(0)
     weight = random.random((size, size), "float32")
     bias = random.random(size, "float32")
@@ -51,7 +51,7 @@ def save_model(path: Path, size: int = 40, data: str = "raw") -> onnx.ModelProto
 
 
 @pytest.mark.parametrize("data", ["raw", "list"])
-def test_with_the_weights_it_is_the_model(data: str, tmp_path: Path) -> None:
+def test_an_outline_with_its_weights_is_the_model(data: str, tmp_path: Path) -> None:
     path = tmp_path / "odd name.onnx"
     model = save_model(path, data=data)
     read = outline.read(path)
@@ -79,7 +79,7 @@ def test_no_weights_are_loaded(tmp_path: Path) -> None:
     assert peak < 1 << 20 < path.stat().st_size
 
 
-def test_it_is_a_model_that_can_be_checked_and_opened_beside_its_file(tmp_path: Path) -> None:
+def test_an_outline_can_be_checked_and_opened_beside_its_file(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     save_model(path)
     beside = tmp_path / "outline.onnx"
@@ -91,7 +91,7 @@ def test_it_is_a_model_that_can_be_checked_and_opened_beside_its_file(tmp_path: 
 
 
 def refuses(path: Path) -> tuple[bool, bool]:
-    """Tell whether onnx refuses a file, and whether we do."""
+    """Return whether onnx refuses a file, and whether we do."""
     refused = []
     for read in (lambda: onnx.ModelProto.FromString(path.read_bytes()), lambda: outline.read(path)):
         try:
@@ -103,7 +103,7 @@ def refuses(path: Path) -> tuple[bool, bool]:
     return refused[0], refused[1]
 
 
-def test_what_is_damaged_is_refused_where_onnx_refuses_it(tmp_path: Path) -> None:
+def test_damaged_files_are_refused_if_onnx_refuses_them(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     save_model(path)
     content = path.read_bytes()
@@ -121,7 +121,7 @@ def test_what_is_damaged_is_refused_where_onnx_refuses_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("optimized", [True, False])
-def test_the_session_of_a_large_model_answers_as_any(
+def test_the_session_of_a_large_model_answers_like_any_other(
     optimized: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()

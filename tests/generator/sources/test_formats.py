@@ -1,4 +1,4 @@
-"""A file is what its content says: what is missing, broken or renamed gets one line that names the next step."""
+"""The format of a file is found from its content; a missing, broken or renamed file gets one line with a next step."""
 
 import gzip
 import io
@@ -44,7 +44,7 @@ def hdf5() -> bytes:
 
 
 def tflite() -> bytes:
-    """A Model with one buffer of 4 bytes, as FlatBuffers lays it out: each place is told from where it is named."""
+    """A Model with one buffer of 4 bytes, as FlatBuffers lays it out: each offset counts from its own place."""
     vtable = struct.pack("<7H", 14, 8, 0, 0, 0, 0, 4) + bytes(2)
     model = struct.pack("<iI", 16, 4)  # 24: back to its vtable at 8; its field 4 is 4 bytes on from 28
     vector = struct.pack("<II", 1, 12)  # 32: one buffer, at 36 + 12
@@ -97,7 +97,7 @@ FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_file_is_told_by_its_content(kind: str, workdir: Path) -> None:
+def test_a_file_is_recognised_by_its_content(kind: str, workdir: Path) -> None:
     Path("model.bin").write_bytes(FILES[kind])
     assert formats.kind_of(Path("model.bin")) == kind
     if kind in {**formats.READ, **formats.WEIGHTS}:
@@ -138,7 +138,7 @@ def test_a_truncated_file_is_refused(kind: str, share: float, workdir: Path) -> 
         formats.expect(Path("model"), kind)
 
 
-def test_an_archive_that_holds_another_is_not_taken_for_that_when_it_is_truncated(workdir: Path) -> None:
+def test_a_truncated_archive_is_not_mistaken_for_one_inside_it(workdir: Path) -> None:
     content = zipped("outer", content=FILES["state dict"])
     Path("model").write_bytes(content[: content.index(b"outer", 100)])
     with pytest.raises(SourceError, match="model is truncated"):
@@ -155,7 +155,7 @@ def refusal(path: Path, wanted: str, golden: Callable[[str, str], None], name: s
 
 
 @pytest.mark.parametrize("case", ["missing", "near", "no-folder", "empty", "truncated", "unreadable"])
-def test_what_is_no_whole_file_gets_one_line(case: str, workdir: Path, golden: Callable[[str, str], None]) -> None:
+def test_an_incomplete_file_gets_one_line(case: str, workdir: Path, golden: Callable[[str, str], None]) -> None:
     path = Path("nowhere/net.keras" if case == "no-folder" else "net.keras")
     if case in ("near", "truncated", "empty"):
         name = "nets.keras" if case == "near" else "net.keras"
@@ -166,11 +166,11 @@ def test_what_is_no_whole_file_gets_one_line(case: str, workdir: Path, golden: C
 
 
 @pytest.mark.parametrize("name", ["../escape.py", "/etc/passwd", "a/../../b", "..\\up", "C:\\up"])
-def test_an_archive_whose_members_lead_out_of_it_is_refused(name: str, workdir: Path) -> None:
+def test_an_archive_with_members_outside_of_it_is_refused(name: str, workdir: Path) -> None:
     Path("net.keras").write_bytes(zipped("config.json", "metadata.json", name))
-    with pytest.raises(SourceError, match="which leads out of it") as caught:
+    with pytest.raises(SourceError, match="which leads outside of the archive") as caught:
         formats.expect(Path("net.keras"), "keras")
-    assert caught.value.message == f"net.keras holds {name!r}, which leads out of it"
+    assert caught.value.message == f"net.keras holds {name!r}, which leads outside of the archive"
 
 
 def test_an_archive_with_a_link_is_refused(workdir: Path) -> None:
@@ -180,7 +180,7 @@ def test_an_archive_with_a_link_is_refused(workdir: Path) -> None:
         archive.writestr("config.json", "{}")
         archive.writestr("metadata.json", "{}")
         archive.writestr(link, "/etc/passwd")
-    with pytest.raises(SourceError, match="leads out of it"):
+    with pytest.raises(SourceError, match="leads outside of the archive"):
         formats.expect(Path("net.keras"), "keras")
 
 
@@ -193,14 +193,14 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("case", FOLDERS)
-def test_a_folder_is_told_by_what_is_in_it(case: str, workdir: Path, golden: Callable[[str, str], None]) -> None:
+def test_a_folder_is_recognised_by_its_content(case: str, workdir: Path, golden: Callable[[str, str], None]) -> None:
     Path("net").mkdir()
     for name in FOLDERS[case]:
         Path("net", name).write_bytes(ONNX if name.endswith("onnx") else b"text")
     refusal(Path("net"), "onnx", golden, f"folder-{case}")
 
 
-def test_a_saved_model_is_a_folder_and_no_file(workdir: Path, golden: Callable[[str, str], None]) -> None:
+def test_a_saved_model_is_a_folder_not_a_file(workdir: Path, golden: Callable[[str, str], None]) -> None:
     Path("net").mkdir()
     refusal(Path("net"), "savedmodel", golden, "savedmodel-empty-folder")
     Path("net/saved_model.pb").write_bytes(FILES["saved_model.pb"])
@@ -208,8 +208,8 @@ def test_a_saved_model_is_a_folder_and_no_file(workdir: Path, golden: Callable[[
     refusal(Path("net/saved_model.pb"), "savedmodel", golden, "savedmodel-its-file")
 
 
-def test_a_large_file_costs_a_few_reads(workdir: Path) -> None:
-    """A sparse file of 3 GB, whose graph is all of it, is told without being read."""
+def test_a_large_file_takes_a_few_reads(workdir: Path) -> None:
+    """A sparse file of 3 GB, all of it a graph, is recognised without reading it."""
     size = 3 << 30
     with Path("net.onnx").open("wb") as file:
         file.write(b"\x08\x08\x3a" + _varint(size - 8))
@@ -259,7 +259,7 @@ def test_the_formats_are_those_that_the_frameworks_write(workdir: Path) -> None:
     assert {name: formats.kind_of(Path(name)) for name in wanted} == wanted
 
 
-def test_what_would_wait_for_ever_is_no_file(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_opening_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "net.keras")
-    with pytest.raises(SourceError, match=r"net\.keras is no file"):
+    with pytest.raises(SourceError, match=r"net\.keras is not a file"):
         formats.expect(tmp_path / "net.keras", "keras")

@@ -1,4 +1,4 @@
-"""Hugging Face's models: folders and the hub's cache, what they are for and take, and what is refused."""
+"""Hugging Face models: folders and the hub's cache, tasks and inputs, and the models that are refused."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ LABELS = ("bad", "good", "so so")
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test find a hub, or a model that this machine happens to have."""
+    """Hide the hub, and any models cached on this machine."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
@@ -97,7 +97,7 @@ def answers(source: SourceModel, seed: int = 0) -> dict[str, Any]:
                   "image_embeds": [-1, 16]}, 0),
     ],
 )  # fmt: skip
-def test_a_model_of_each_kind_is_answered_by_a_real_triton_as_by_transformers(
+def test_a_model_of_each_kind_answers_in_a_real_triton_as_in_transformers(
     generate: Generate, saved: Callable[..., Path], name: str, outputs: dict[str, list[int]], batch: int
 ) -> None:
     copied(saved(name), name)
@@ -189,15 +189,15 @@ def test_the_task_is_that_of_the_architecture_that_a_configuration_names(name: s
     assert task.builder(config) is auto
 
 
-def test_a_configuration_without_an_architecture_is_for_features() -> None:
+def test_a_configuration_without_an_architecture_gets_the_feature_task() -> None:
     assert tasks.choose(configuration("bert"), "", "it")[0] == "feature-extraction"
 
 
-def test_a_task_that_is_called_otherwise_elsewhere_is_known() -> None:
+def test_other_names_of_a_task_are_known() -> None:
     assert tasks.choose(configuration("vit"), "image-feature-extraction", "it")[0] == "feature-extraction"
 
 
-def test_of_several_models_for_a_task_it_is_that_of_the_configuration() -> None:
+def test_the_configuration_chooses_among_several_models_for_a_task() -> None:
     config = configuration("whisper")
     config.architectures = ["WhisperForConditionalGeneration"]
     name, task = tasks.choose(config, "", "it")
@@ -246,7 +246,7 @@ def test_values_stay_within_the_vocabulary_and_lengths_within_the_positions() ->
     assert ids.sizes["sequence"] == (16, 1, 18)  # two positions come before the first token
 
 
-def test_a_size_that_is_given_holds_for_every_input_with_that_dimension() -> None:
+def test_a_given_size_applies_to_every_input_with_that_dimension() -> None:
     config = configuration("bert")
     with torch.device("meta"):
         model = tasks.TASKS["feature-extraction"].builder(config).from_config(config)
@@ -312,7 +312,7 @@ def test_a_client_prepares_an_image_as_the_processor_does(
         ({"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": 32, "rescale_factor": 2 / 255}, "scales"),
     ],
 )
-def test_what_clients_cannot_do_is_told_instead(settings: dict[str, Any], reason: str) -> None:
+def test_a_note_says_what_clients_cannot_do(settings: dict[str, Any], reason: str) -> None:
     described = {"do_resize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, **settings}
     preprocess, note = images.preprocess(described)
     assert preprocess is None
@@ -320,7 +320,7 @@ def test_what_clients_cannot_do_is_told_instead(settings: dict[str, Any], reason
     assert images.size_of(described) == (32, 32)
 
 
-def test_a_processor_that_is_none_is_told(tmp_path: Path) -> None:
+def test_an_invalid_processor_is_refused(tmp_path: Path) -> None:
     for broken in ({"image_mean": 0.5}, {"size": {"height": "tall", "width": 3}}, {"resample": [2]}):
         described = {"do_resize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, **broken}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(described))
@@ -361,15 +361,15 @@ def test_weights_of_half_precision_are_served_in_float32(saved: Callable[..., Pa
     assert {parameter.dtype for parameter in source.native.parameters()} == {torch.float32}
 
 
-def test_an_answer_without_weights_of_its_own_is_left_out(saved: Callable[..., Path], workdir: Path) -> None:
+def test_an_output_of_a_layer_without_weights_is_left_out(saved: Callable[..., Path], workdir: Path) -> None:
     config = configuration("bert")
     tasks.TASKS["fill-mask"].builder(config).from_config(config).save_pretrained("masked")
     source = loaded("./masked", task="feature-extraction")
     assert source.output_names == ("last_hidden_state",)
-    assert source.notes == ("pooler_output is left out: its weights have none for it",)
+    assert source.notes == ("pooler_output is left out: its layer has no weights",)
 
 
-def test_weights_that_are_not_used_are_told(saved: Callable[..., Path], workdir: Path) -> None:
+def test_unused_weights_are_reported(saved: Callable[..., Path], workdir: Path) -> None:
     copied(saved("distilbert"), "net")
     (note,) = loaded("./net", task="token-classification").notes
     assert note == (
@@ -379,9 +379,7 @@ def test_weights_that_are_not_used_are_told(saved: Callable[..., Path], workdir:
     assert not loaded("./net", task="feature-extraction").notes
 
 
-def test_where_nothing_else_is_there_untrained_weights_are_an_open_choice(
-    saved: Callable[..., Path], workdir: Path
-) -> None:
+def test_missing_weights_may_become_random_ones_with_a_warning(saved: Callable[..., Path], workdir: Path) -> None:
     copied(saved("distilbert"), "net", only="*.json")
     _, options = resolve({"model": "hf:./net", "allow_untrained": True}, ConfigFile(), "hf:./net")
     progress = Progress()
@@ -430,7 +428,7 @@ def own_model(name: str, code: str = OWN_CODE) -> Path:
     return folder
 
 
-def test_code_of_a_model_runs_only_where_it_is_trusted(
+def test_code_of_a_model_runs_only_if_it_is_trusted(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(workdir / "modules"))
@@ -449,7 +447,7 @@ def test_code_of_a_model_runs_only_where_it_is_trusted(
 
 
 class Marker:
-    """A pickle of it makes a file when it is loaded."""
+    """A pickle of it creates a file when it is loaded."""
 
     def __reduce__(self) -> Any:
         return open, ("ran", "w")
@@ -560,7 +558,7 @@ def test_a_bad_folder_gets_one_line_and_changes_nothing(
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere", "a/b/c", "file.bin", "../ORG", "~nobody/x"])
-def test_a_name_that_stands_for_nothing_is_told(
+def test_a_name_without_a_model_is_reported(
     generate: Generate, workdir: Path, golden: Callable[[str, str], None], name: str
 ) -> None:
     (workdir / "file.bin").write_bytes(b"weights")
@@ -570,10 +568,12 @@ def test_a_name_that_stands_for_nothing_is_told(
     golden(f"messages/hf/name-{name.replace('/', '_')}.txt", outcome.err.replace(str(workdir), "/work"))
 
 
-def test_a_model_that_is_not_cached_is_told_offline(generate: Generate, workdir: Path) -> None:
+def test_a_model_that_is_not_cached_is_reported_offline(generate: Generate, workdir: Path) -> None:
     outcome = generate("--model", "hf:acme/words", "--quiet")
     assert (outcome.code, outcome.err.count("\n")) == (3, 1)
-    assert outcome.err.startswith(f"error: acme/words is not whole in the hub's cache {workdir / 'hub'}, and can't be")
+    assert outcome.err.startswith(
+        f"error: acme/words is not complete in the hub's cache {workdir / 'hub'}, and can't be"
+    )
     assert "offline mode is enabled" in outcome.err
 
 
@@ -600,7 +600,7 @@ def test_without_transformers_the_extra_is_named(
 
 
 def cached(folder: Path, name: str, commit: str = "c0ffee", reference: bool = True) -> Path:
-    """Lay a folder out as huggingface_hub does: a snapshot of links to blobs."""
+    """Lay out a folder as huggingface_hub does: a snapshot of links to blobs."""
     model = hub.cache() / f"models--{name.replace('/', '--')}"
     snapshot_folder = model / "snapshots" / commit
     for part in (snapshot_folder, model / "blobs", model / "refs"):
@@ -642,7 +642,7 @@ def test_a_model_that_was_downloaded_is_unchanged_when_it_is_generated_again(
     assert "loading" not in outcome.err
 
 
-def test_what_a_snapshot_consists_of_is_known_without_a_framework(saved: Callable[..., Path], workdir: Path) -> None:
+def test_the_files_of_a_snapshot_are_known_without_a_framework(saved: Callable[..., Path], workdir: Path) -> None:
     snapshot_folder = cached(saved("distilbert"), "acme/words", reference=False)
     (snapshot_folder / "training_args.bin").write_bytes(b"")
     script = (
@@ -666,7 +666,7 @@ def test_a_path_in_a_configuration_file_is_relative_to_it(generate: Generate, sa
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of huggingface.co as a download asks for: the list of files, and each of them."""
+    """The part of huggingface.co that a download needs: the list of files, and each file."""
 
     folder: Path
     asked: list[str]
@@ -719,7 +719,7 @@ def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def asked_of_the_hub(endpoint: str, name: str, workdir: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Fetch a model in a process of its own: huggingface_hub reads its settings when it is imported."""
+    """Fetch a model in a separate process: huggingface_hub reads its settings when it is imported."""
     script = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
         "from modelrepo.generator.errors import ModelRepoError\n"
@@ -734,7 +734,7 @@ def asked_of_the_hub(endpoint: str, name: str, workdir: Path, **more: str) -> su
     )
 
 
-def test_a_model_is_downloaded_once_and_without_what_is_not_needed(saved: Callable[..., Path], workdir: Path) -> None:
+def test_a_model_is_downloaded_once_without_unneeded_files(saved: Callable[..., Path], workdir: Path) -> None:
     folder = copied(saved("distilbert"), "remote")
     (folder / "pytorch_model.bin").write_bytes(b"the same again")
     (folder / "modeling_own.py").write_text("code")
@@ -752,10 +752,10 @@ def test_a_model_is_downloaded_once_and_without_what_is_not_needed(saved: Callab
     assert "the hub has no model acme/nothing" in missing.stdout, missing.stderr
 
 
-def test_a_hub_that_can_not_be_reached_is_told_with_where_was_looked(workdir: Path) -> None:
+def test_an_unreachable_hub_is_reported_with_the_places_searched(workdir: Path) -> None:
     run = asked_of_the_hub("http://127.0.0.1:9", "acme/words", workdir)
     assert run.stdout.count("\n") == 1, run.stdout + run.stderr
-    assert f"acme/words is not whole in the hub's cache {workdir / 'hub'}" in run.stdout
+    assert f"acme/words is not complete in the hub's cache {workdir / 'hub'}" in run.stdout
     assert "hf:./FOLDER" in run.stdout
 
 

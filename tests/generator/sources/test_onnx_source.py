@@ -1,4 +1,4 @@
-"""An ONNX file as a source: served byte for byte, asked whatever it takes, refused in one line where it can't be."""
+"""An ONNX file as a source: served byte for byte, run on all its inputs, or refused in one line."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_an_edit_of_the_file_does_not_reach_what_was_published(generate: Generat
     assert Path("model_repository/net/1/model.onnx").read_bytes() == content
 
 
-def test_external_data_goes_along_from_beside_and_below(generate: Generate, workdir: Path) -> None:
+def test_external_data_beside_and_below_the_model_is_copied(generate: Generate, workdir: Path) -> None:
     weights = np.arange(4, dtype="float32").tobytes()
     Path("parts").mkdir()
     Path("parts/w.bin").write_bytes(weights)
@@ -66,7 +66,7 @@ def test_external_data_goes_along_from_beside_and_below(generate: Generate, work
     assert Path("model_repository/net/1/parts/w.bin").read_bytes() == weights
 
 
-def test_a_new_version_is_made_only_where_the_bytes_differ(generate: Generate, workdir: Path) -> None:
+def test_a_new_version_is_made_only_if_the_bytes_differ(generate: Generate, workdir: Path) -> None:
     weights = Path("w.bin")
     weights.write_bytes(np.arange(4, dtype="float32").tobytes())
     path = Path("net.onnx")
@@ -91,7 +91,7 @@ def test_a_path_in_a_configuration_file_is_relative_to_it(generate: Generate, wo
     assert (outcome.code, outcome.result["name"]) == (0, "mine")
 
 
-def test_a_name_template_helps_where_the_stem_can_be_no_name(generate: Generate, workdir: Path) -> None:
+def test_a_name_template_helps_if_the_stem_is_not_a_valid_name(generate: Generate, workdir: Path) -> None:
     write("my net.onnx")
     outcome = generate("--model", "onnx:my net.onnx", "--name-template", "mine", "--json", "-q")
     assert (outcome.code, outcome.result["name"]) == (0, "mine")
@@ -122,7 +122,7 @@ def test_scalars_text_and_symbolic_dimensions_are_configured_as_triton_has_them(
     assert not config.model_warmup  # an empty text is no number
 
 
-def test_one_value_a_sample_is_one_dimension_that_triton_reshapes(generate: Generate, workdir: Path) -> None:
+def test_one_value_per_sample_is_one_dimension_that_triton_reshapes(generate: Generate, workdir: Path) -> None:
     write("net.onnx", inputs=(("x", FLOAT, ["batch"]),), outputs=(("y", FLOAT, ["batch"]),))
     assert generate("--model", "onnx:net.onnx", "-q").code == 0
     config = config_of("net")
@@ -145,19 +145,19 @@ def write_with_optional_inputs(**more: Any) -> Path:
     )
 
 
-def test_before_ir_4_initializers_are_listed_as_inputs_and_are_none(generate: Generate, workdir: Path) -> None:
+def test_initializers_listed_as_inputs_before_ir_4_are_not_inputs(generate: Generate, workdir: Path) -> None:
     write_with_optional_inputs(ir_version=3, opset=9)
     found = verification_of(generate, "net", "--live-check", "require")
     assert (found["max_batch_size"], found["notes"]) == (16, [])
     assert [tensor.name for tensor in config_of("net").input] == ["x"]
 
 
-def test_optional_inputs_are_left_out_where_triton_batches_and_that_is_told(generate: Generate, workdir: Path) -> None:
+def test_optional_inputs_are_left_out_with_a_note_if_triton_batches(generate: Generate, workdir: Path) -> None:
     write_with_optional_inputs()
     found = verification_of(generate, "net")
     assert found["max_batch_size"] == 16
     assert found["notes"] == [
-        "optional inputs (w, scale) are left out, since Triton has none where it batches: --max-batch-size 0 publishes "
+        "optional inputs (w, scale) are left out, since Triton has none with batching: --max-batch-size 0 publishes "
         "them"
     ]
     assert [tensor.name for tensor in config_of("net").input] == ["x"]
@@ -179,7 +179,7 @@ def test_optional_inputs_are_published_without_batching_and_asked_with_and_witho
     assert list(config.model_warmup[0].inputs) == ["x"]
 
 
-def test_a_client_gives_an_optional_input_or_leaves_it_out(generate: Generate, workdir: Path) -> None:
+def test_a_client_may_give_an_optional_input_or_leave_it_out(generate: Generate, workdir: Path) -> None:
     write_with_optional_inputs()
     assert generate("--model", "onnx:net.onnx", "--max-batch-size", "0", "-q").code == 0
     ones = np.ones((2, 4), "float32")
@@ -201,7 +201,7 @@ def test_samples_may_give_an_optional_input_or_leave_it_out(generate: Generate, 
     assert found["cases"] == 2 * 3 * FAMILIES + 2
 
 
-def test_an_optional_input_that_no_generated_value_fits_is_told(generate: Generate, workdir: Path) -> None:
+def test_an_optional_input_without_a_fitting_generated_value_is_reported(generate: Generate, workdir: Path) -> None:
     write(
         "net.onnx",
         nodes=(helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1),),
@@ -215,7 +215,7 @@ def test_an_optional_input_that_no_generated_value_fits_is_told(generate: Genera
     assert not any("no generated input" in note for note in found["notes"])
 
 
-def test_what_a_lower_precision_makes_of_it_has_no_optional_inputs(generate: Generate, workdir: Path) -> None:
+def test_a_model_of_lower_precision_has_no_optional_inputs(generate: Generate, workdir: Path) -> None:
     write_with_optional_inputs()
     outcome = generate("--model", "onnx:net.onnx", "--backends", "onnx,onnx:fp16", "--max-batch-size", "0", "--json")
     assert outcome.code == 0, outcome.err
@@ -237,7 +237,7 @@ def test_an_optional_input_of_a_type_that_triton_lacks_is_left_out(generate: Gen
     assert [tensor.name for tensor in config_of("net").input] == ["x"]
 
 
-def test_weights_that_an_exporter_lists_as_inputs_are_none(generate: Generate, workdir: Path) -> None:
+def test_weights_that_an_exporter_lists_as_inputs_are_not_inputs(generate: Generate, workdir: Path) -> None:
     names = [f"w{number}" for number in range(20)]
     write(
         "net.onnx",
@@ -246,7 +246,7 @@ def test_weights_that_an_exporter_lists_as_inputs_are_none(generate: Generate, w
         initializers=[onnx.numpy_helper.from_array(np.ones(4, "float32"), name) for name in names],
     )
     found = verification_of(generate, "net", "--max-batch-size", "0")
-    assert found["notes"] == ["20 initializers are listed as inputs, and taken for weights: w0, w1, w2, …"]
+    assert found["notes"] == ["20 initializers are listed as inputs, and treated as weights: w0, w1, w2, …"]
     assert [tensor.name for tensor in config_of("net").input] == ["x"]
 
 
@@ -378,7 +378,7 @@ def test_a_graph_of_every_kind_passes_through_the_server(generate: Generate, wor
         ("half precision", "int8", "the weights of MatMul 'MatMul_0' are FLOAT16, and INT8 is made of FP32 ones"),
     ],
 )
-def test_a_lower_precision_of_what_is_lowered_already_is_refused(
+def test_lowering_the_precision_twice_is_refused(
     generate: Generate, workdir: Path, kind: str, precision: str, told: str
 ) -> None:
     write("net.onnx", **SERVED[kind])
@@ -389,7 +389,7 @@ def test_a_lower_precision_of_what_is_lowered_already_is_refused(
     assert snapshot(workdir) == before
 
 
-def test_an_output_without_a_declared_shape_is_told(generate: Generate, workdir: Path) -> None:
+def test_an_output_without_a_declared_shape_gets_a_note(generate: Generate, workdir: Path) -> None:
     write(
         "net.onnx",
         nodes=(helper.make_node("Reshape", ["x", "shape"], ["y"]),),
@@ -399,14 +399,14 @@ def test_an_output_without_a_declared_shape_is_told(generate: Generate, workdir:
     Path("s").mkdir()
     np.savez("s/a.npz", x=np.zeros(4, "float32"), shape=np.array([2, 2]))
     found = verification_of(generate, "net", "--samples", "s")
-    assert "output 'y' declares no shape: its configuration says [ 1 ], as Triton wants it" in found["notes"]
+    assert "output 'y' declares no shape: its configuration says [ 1 ], as Triton requires" in found["notes"]
     assert list(config_of("net").output[0].dims) == [1]
 
 
 # What is asked.
 
 
-def test_samples_are_asked_whole_where_there_is_no_batch_dimension(generate: Generate, workdir: Path) -> None:
+def test_samples_are_asked_whole_if_there_is_no_batch_dimension(generate: Generate, workdir: Path) -> None:
     write(
         "net.onnx",
         nodes=(helper.make_node("Gather", ["x", "places"], ["y"]),),
@@ -432,7 +432,7 @@ def test_text_truth_values_and_half_precision_are_asked(generate: Generate, work
         assert found["cases"] == 3 * 4 * FAMILIES  # lengths, batch sizes
 
 
-def test_text_of_the_users_own_is_asked(generate: Generate, workdir: Path) -> None:
+def test_text_samples_of_the_user_are_asked(generate: Generate, workdir: Path) -> None:
     twice = helper.make_node("StringConcat", ["x", "x"], ["y"])
     write("net.onnx", nodes=(twice,), inputs=(("x", STRING, ["words"]),), outputs=(("y", STRING, ["texts"]),))
     np.savez("good.npz", x=np.array(["grün", ""]))
@@ -449,7 +449,7 @@ def test_inputs_that_are_answered_with_nan_are_left_out_and_counted(generate: Ge
     assert note.startswith(f"{FAMILIES - 1} of {FAMILIES} generated inputs are left out; the source model itself")
 
 
-def test_nan_is_an_answer_to_a_sample_of_the_users_own(generate: Generate, workdir: Path) -> None:
+def test_nan_is_accepted_for_a_sample_of_the_user(generate: Generate, workdir: Path) -> None:
     write("net.onnx", nodes=(helper.make_node("Log", ["x"], ["y"]),))
     np.save("s.npy", np.array([[-1, 1, np.nan, 2]], "float32"))
     assert verification_of(generate, "net", "--samples", "s.npy", "--max-batch-size", "1")["cases"] == 2
@@ -460,7 +460,7 @@ WHOLE = Signature((SPEC,), (TensorSpec("y", "float32", ("kept", 2)),))
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_nan_passes_only_in_the_places_where_the_source_has_it(place: int) -> None:
+def test_nan_passes_only_where_the_source_has_it(place: int) -> None:
     sample = inputs.Pool({"x": np.full((1, 1, 2), 7, "float32")}, ("sample",))
 
     def with_nan_at(place: int) -> verify.Run:
@@ -509,7 +509,7 @@ def takes_one(arrays: Arrays) -> dict[str, Any]:
         (takes_one, "samples are asked one by one; the source model fails on x[4, 4]"),
     ],
 )
-def test_a_model_whose_batch_dimension_is_none_is_asked_one_by_one(source: verify.Run, reason: str) -> None:
+def test_a_model_without_a_real_batch_dimension_is_asked_one_by_one(source: verify.Run, reason: str) -> None:
     found = verify.verify(source, source, BATCHED, max_batch_size=4, seed=0)
     assert (found.passed, found.batch_invariant, found.mixing) == (True, False, ("y",))
     assert (found.cases, found.notes[-1]) == (FAMILIES, reason)
@@ -685,12 +685,10 @@ def test_a_file_that_declares_an_input_larger_than_the_memory_is_refused(generat
     [
         ("n" * 300 + ".onnx", "File name too long"),
         ("~nobody-here/net.onnx", "there is no file ~nobody-here/net.onnx"),
-        ("link.onnx", "link.onnx is a link to nowhere, which is not there"),
+        ("link.onnx", "link.onnx is a link to nowhere, which does not exist"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_told(
-    generate: Generate, workdir: Path, scheme: str, name: str, told: str
-) -> None:
+def test_a_path_to_nothing_is_reported(generate: Generate, workdir: Path, scheme: str, name: str, told: str) -> None:
     (workdir / "link.onnx").symlink_to("nowhere")
     outcome = generate("--model", f"{scheme}:{name}", "-q", "--json")
     assert (outcome.code, outcome.err.count("\n"), told in outcome.err) == (3, 1, True), outcome.err
@@ -708,7 +706,7 @@ def test_a_folder_is_refused(generate: Generate, workdir: Path, golden: Callable
     assert refused(generate, workdir, golden, "folder", "--model", "onnx:net") == 3
 
 
-def test_a_stem_that_can_be_no_name_is_refused(
+def test_a_stem_that_is_not_a_valid_name_is_refused(
     generate: Generate, workdir: Path, golden: Callable[[str, str], None]
 ) -> None:
     write("my net.onnx")

@@ -1,4 +1,4 @@
-"""`--model python:MODULE:FACTORY`: user code is found, imported, called, and blamed by its line where it fails."""
+"""`--model python:MODULE:FACTORY`: user code is found, imported and called; errors name its line."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_a_factory_with_an_annotation_needs_nothing_else_and_is_served(generate:
     assert not list(workdir.rglob("__pycache__"))
 
 
-def test_where_python_looks_for_modules_is_as_it_was(generate: Generate, workdir: Path) -> None:
+def test_the_search_path_for_modules_is_restored(generate: Generate, workdir: Path) -> None:
     code(LINEAR)
     before = list(sys.path), sys.dont_write_bytecode
     done(generate("--model", "python:nets:net", "--json"))
@@ -81,13 +81,13 @@ def test_where_python_looks_for_modules_is_as_it_was(generate: Generate, workdir
     ],
     ids=["instance", "class", "method", "function", "static", "program"],
 )
-def test_whatever_makes_a_model_is_taken(made: str, shape: str, generate: Generate, workdir: Path) -> None:
+def test_any_callable_that_makes_a_model_is_accepted(made: str, shape: str, generate: Generate, workdir: Path) -> None:
     code(f"{LINEAR}\n{made}\n")
     shapes = ["--input-shape", shape] if shape else []
     assert done(generate("--model", "python:nets:made", *shapes, "--json"))["status"] == "published"
 
 
-def test_a_module_that_torchscript_compiled_keeps_its_branches(generate: Generate, workdir: Path) -> None:
+def test_a_module_compiled_by_torchscript_keeps_its_branches(generate: Generate, workdir: Path) -> None:
     code("""
         import warnings, torch
         class Net(torch.nn.Module):
@@ -101,7 +101,7 @@ def test_a_module_that_torchscript_compiled_keeps_its_branches(generate: Generat
     assert result["verification"]["passed"]
 
 
-def test_a_keras_model_and_a_tf_function_go_the_way_of_tensorflow(generate: Generate, workdir: Path) -> None:
+def test_a_keras_model_and_a_tf_function_are_exported_by_tensorflow(generate: Generate, workdir: Path) -> None:
     code("""
         import tensorflow as tf
         import keras
@@ -134,7 +134,7 @@ def test_a_keras_model_and_a_tf_function_go_the_way_of_tensorflow(generate: Gene
 
 
 def test_code_of_both_frameworks_is_exported(workdir: Path) -> None:
-    """TensorFlow and the compiler of torch each bring LLVM, and the process is aborted unless in the right order."""
+    """TensorFlow and torch's compiler both bring LLVM: the process aborts unless imported in the right order."""
     code("""
         import tensorflow
         import torch
@@ -197,9 +197,7 @@ def test_examples_stand_for_the_parameters_of_their_names(
     assert (session.run(None, samples)[0] == 5 - 14).all()
 
 
-def test_a_batch_that_was_only_guessed_is_given_up_where_the_model_does_not_take_it(
-    generate: Generate, workdir: Path
-) -> None:
+def test_a_guessed_batch_is_dropped_if_the_model_does_not_take_it(generate: Generate, workdir: Path) -> None:
     code(
         "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x): return x.view(3, 4) @ torch.ones(4, 2)\n"
     )
@@ -239,7 +237,7 @@ def test_weights_are_those_of_a_file_or_seeded_or_the_factorys_own(generate: Gen
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", ""])
 @pytest.mark.parametrize("own", ["layer", "module"])
-def test_names_that_a_wrapper_put_before_those_of_the_weights_are_no_matter(prefix: str, own: str) -> None:
+def test_prefixes_of_wrappers_in_the_names_of_weights_are_ignored(prefix: str, own: str) -> None:
     import torch
 
     from modelrepo.generator.sources.pytorch import state_dict
@@ -251,7 +249,7 @@ def test_names_that_a_wrapper_put_before_those_of_the_weights_are_no_matter(pref
     assert net(torch.ones(1, 4)).tolist() == [[5, 5, 5]]
 
 
-def test_weights_are_read_as_what_they_are_whatever_they_are_called(workdir: Path) -> None:
+def test_weights_are_read_by_their_content_whatever_their_suffix(workdir: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -263,12 +261,12 @@ def test_weights_are_read_as_what_they_are_whatever_they_are_called(workdir: Pat
         assert state_dict.read_state(Path(name), trust=False)["x"].tolist() == [1, 1]
 
 
-def test_weights_in_a_pipe_are_refused_and_not_waited_for(generate: Generate, workdir: Path) -> None:
+def test_weights_in_a_pipe_are_refused_without_waiting(generate: Generate, workdir: Path) -> None:
     code(LINEAR)
     os.mkfifo("pipe.pth")
     outcome = generate("--model", "python:nets:net", "--weights", "pipe.pth")
     assert (outcome.code, outcome.err.count("\n")) == (3, 1), outcome.err
-    assert "pipe.pth is no file" in outcome.err
+    assert "pipe.pth is not a file" in outcome.err
 
 
 PROGRAM = """
@@ -303,7 +301,7 @@ def made():
 """
 
 
-def test_what_code_wraps_around_a_model_or_sets_for_all_is_undone(generate: Generate, workdir: Path) -> None:
+def test_wrappers_and_global_settings_of_the_users_code_are_undone(generate: Generate, workdir: Path) -> None:
     code(COMPILED)
     outcome = generate(
         "--model", "python:nets:made", "--input-shape", "pixels=1x4", "--exporter", "torchscript", "--json"
@@ -316,7 +314,7 @@ def test_what_code_wraps_around_a_model_or_sets_for_all_is_undone(generate: Gene
     assert outcome.code == 0, outcome.err
 
 
-def test_an_edit_of_any_file_of_the_users_is_noticed(generate: Generate, workdir: Path) -> None:
+def test_an_edit_of_any_file_of_the_user_is_noticed(generate: Generate, workdir: Path) -> None:
     code("from .layers import Net\nimport common\ndef net(): return Net()", "project/nets.py")
     code(LINEAR, "project/layers.py")
     code("", "project/__init__.py")
@@ -339,7 +337,7 @@ def test_an_edit_of_any_file_of_the_users_is_noticed(generate: Generate, workdir
     assert exported()
 
 
-def test_nothing_is_imported_to_tell_that_nothing_changed(generate: Generate, workdir: Path) -> None:
+def test_nothing_is_imported_to_see_that_nothing_changed(generate: Generate, workdir: Path) -> None:
     code(LINEAR)
     done(generate("--model", "python:nets:net", *QUICK))
     code(LINEAR.replace("import torch", "import torch; open('imported', 'w').close()"), "nets.py")
@@ -362,7 +360,7 @@ def test_modules_of_the_same_name_in_two_folders_are_two_modules(
         assert inputs_of("net") == {"input": [size]}
 
 
-def test_a_package_that_is_installed_is_found(generate: Generate, workdir: Path) -> None:
+def test_an_installed_package_is_found(generate: Generate, workdir: Path) -> None:
     done(generate("--model", "python:torch.nn:ReLU", "--input-shape", "1x4", *QUICK))
     assert inputs_of("ReLU") == {"input": [4]}
 
@@ -450,7 +448,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_can_not_be_used_gets_one_line_and_changes_nothing(
+def test_unusable_input_gets_one_line_and_changes_nothing(
     case: str, generate: Generate, workdir: Path, golden: Callable[[str, str], None]
 ) -> None:
     import torch
@@ -477,7 +475,7 @@ def json_file() -> str:
     return str(json.__file__)
 
 
-def test_a_dry_run_costs_no_framework(workdir: Path) -> None:
+def test_a_dry_run_imports_no_framework(workdir: Path) -> None:
     import subprocess
 
     code("raise RuntimeError('imported')")

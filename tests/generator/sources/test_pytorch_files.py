@@ -1,4 +1,4 @@
-"""`--model torch:FILE.pt2`, `--model torchscript:FILE.pt`: what PyTorch wrote, and what can be wrong with it."""
+"""`--model torch:FILE.pt2`, `--model torchscript:FILE.pt`: files that PyTorch wrote, and broken ones."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def program(
 
 
 def script(module: torch.nn.Module, *arguments: torch.Tensor, train: bool = False, path: str = "net.pt") -> None:
-    """Save what is traced with arguments, or compiled without any."""
+    """Save a module, traced with arguments, or compiled without any."""
     module.train(train)
     with quiet():
         made = torch.jit.trace(module, arguments, check_trace=False) if arguments else torch.jit.script(module)
@@ -104,7 +104,7 @@ def test_the_dimensions_of_the_served_file_have_the_names_of_the_inputs(generate
     assert named == [["batch", "input_1", 3]]
 
 
-def test_constants_that_a_program_was_exported_with_stay(generate: Generate, workdir: Path) -> None:
+def test_constants_of_an_exported_program_stay(generate: Generate, workdir: Path) -> None:
     class Scaled(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: torch.Tensor, factor: float, more: torch.Tensor | None = None) -> Any:
             return {"y": x * factor, "five": 5}
@@ -112,16 +112,16 @@ def test_constants_that_a_program_was_exported_with_stay(generate: Generate, wor
     program(Scaled(), ones(2, 4), 3.0, None, shapes=({0: Dim.DYNAMIC}, None, None))
     result = done(generate("--model", "torch:net.pt2", "--json"))
     assert shapes_of("net") == {"x": [4], "y": [4]}
-    assert result["notes"][0] == "its answer 'five' is left out: a int, and no tensor"
+    assert result["notes"][0] == "its output 'five' is left out: a int, not a tensor"
 
 
-def test_a_program_without_dynamic_shapes_has_those_it_has(generate: Generate, workdir: Path) -> None:
+def test_a_program_without_dynamic_shapes_keeps_its_fixed_ones(generate: Generate, workdir: Path) -> None:
     program(torch.nn.Linear(4, 3), ones(2, 4))
     assert done(generate("--model", "torch:net.pt2", "--json"))["max_batch_size"] == 0
     assert shapes_of("net") == {"input": [2, 4], "output": [2, 3]}
 
 
-def test_a_program_for_small_batches_says_how_it_is_batched(generate: Generate, workdir: Path) -> None:
+def test_a_program_for_small_batches_names_its_largest_batch(generate: Generate, workdir: Path) -> None:
     program(torch.nn.Linear(4, 3), ones(2, 4), shapes=({0: Dim("batch", max=8)},))
     result = done(generate("--model", "torch:net.pt2", "--json"))
     assert result["max_batch_size"] == 0
@@ -166,7 +166,7 @@ class Branches(torch.nn.Module):  # type: ignore[misc]
         return {"states": [states, states.mean(1)]}
 
 
-def test_what_was_compiled_keeps_its_branches_optional_inputs_and_nesting(generate: Generate, workdir: Path) -> None:
+def test_a_compiled_file_keeps_its_branches_optional_inputs_and_nesting(generate: Generate, workdir: Path) -> None:
     script(Branches())
     arguments = ("--model", "torchscript:net.pt", "--json", "--live-check", "require", "--input-shape")
     dynamic = "ids:0=batch,1=seq;mask:0=batch,1=seq"
@@ -195,7 +195,7 @@ def test_operators_of_torchvision_are_known(generate: Generate, workdir: Path) -
 
 
 def edited(member: str, change: Callable[[str], str], path: str = "net.pt2") -> None:
-    """Rewrite a member of an archive whose name ends so."""
+    """Rewrite the member of an archive with this end of its name."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -250,7 +250,7 @@ def make_archive(path: str, member: str) -> None:
 
 
 def pickled_sample() -> None:
-    """Put a pickle of a class into the place of the example inputs: torch would load it, and run what it says."""
+    """Replace the example inputs by a pickle of a class: torch would load it, and run its code."""
     program(Net(), ones(2, 4))
     torch.save(torch.nn.Linear(1, 1), "code.pth")
     with zipfile.ZipFile("net.pt2") as archive:
@@ -263,7 +263,7 @@ def pickled_sample() -> None:
 
 
 def program_with(before: str, after: str) -> None:
-    """Write a program, one of whose sizes or guards is Python of a stranger's."""
+    """Write a program with foreign Python code as one of its sizes or guards."""
     dims = {0: Dim("rows"), 1: Dim.AUTO}
     program(Add(), ones(2, 4), ones(2, 4), shapes={"x": dims, "y": {0: dims[0], 1: Dim.AUTO}})
     document = zipfile.ZipFile("net.pt2").read("net/models/model.json").decode()
@@ -332,7 +332,7 @@ BAD: dict[str, tuple[Callable[[], None], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_can_not_be_used_gets_one_line_and_changes_nothing(
+def test_unusable_input_gets_one_line_and_changes_nothing(
     case: str, generate: Generate, workdir: Path, golden: Callable[[str, str], None]
 ) -> None:
     make, arguments = BAD[case]
@@ -345,7 +345,7 @@ def test_what_can_not_be_used_gets_one_line_and_changes_nothing(
     assert outcome.code == 3
 
 
-def test_code_in_a_program_is_run_only_where_it_is_trusted(generate: Generate, workdir: Path) -> None:
+def test_code_in_a_program_runs_only_if_it_is_trusted(generate: Generate, workdir: Path) -> None:
     program(Net(), ones(2, 4), shapes=({0: Dim.DYNAMIC},))
     opaque = "net/data/constants/opaque_obj_0"  # torch does not read what no configuration names
     make_archive("net.pt2", opaque)
@@ -354,7 +354,7 @@ def test_code_in_a_program_is_run_only_where_it_is_trusted(generate: Generate, w
 
 
 @pytest.mark.parametrize("layer", [torch.nn.BatchNorm1d(4, track_running_stats=False), torch.nn.InstanceNorm1d(4)])
-def test_what_normalises_with_the_batch_in_evaluation_too_is_no_training(
+def test_normalising_with_the_batch_in_evaluation_is_not_training_mode(
     layer: torch.nn.Module, generate: Generate, workdir: Path
 ) -> None:
     program(layer, ones(2, 4, 5), shapes=({0: Dim.DYNAMIC},))

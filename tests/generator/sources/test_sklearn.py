@@ -1,4 +1,4 @@
-"""Fitted estimators as a source: proven on columns as they were fitted on, served with labels and probabilities."""
+"""Fitted estimators as a source: verified on columns like those of the fit, served with labels and probabilities."""
 
 import contextlib
 import importlib
@@ -113,7 +113,7 @@ def published(generate: Generate, reference: str, *arguments: str) -> dict[str, 
     ],
     ids=["numbers", "columns", "texts", "xgboost", "lightgbm", "regressor"],
 )
-def test_what_an_estimator_answers_is_what_triton_serves(
+def test_triton_serves_the_outputs_of_the_estimator(
     make: Callable[[], Any], inputs: list[str], generate: Generate, workdir: Path
 ) -> None:
     arguments = ("--trust-source", "--live-check", "require")
@@ -144,7 +144,7 @@ def test_a_classifier_without_probabilities_answers_scores(generate: Generate, w
     assert served("two")[1] == {"label": ("INT64", [1]), "scores": ("FP32", [1])}
 
 
-def test_each_output_of_a_classifier_of_several_has_probabilities_of_its_own(generate: Generate, workdir: Path) -> None:
+def test_each_output_of_a_classifier_with_several_has_its_own_probabilities(generate: Generate, workdir: Path) -> None:
     pair = np.column_stack([NAMED, np.array(["a", "b", "c"])[THREE]])
     model = make_pipeline(StandardScaler(), MultiOutputClassifier(LogisticRegression())).fit(NUMBERS, pair)
     published(generate, save(model))
@@ -161,7 +161,7 @@ def test_a_regressor_answers_a_column_for_each_target(generate: Generate, workdi
     assert [served(name)[1] for name in ("one", "two")] == [{"prediction": ("FP32", [size])} for size in (1, 2)]
 
 
-def test_a_transformer_and_an_outlier_detector_are_models_too(generate: Generate, workdir: Path) -> None:
+def test_a_transformer_and_an_outlier_detector_are_models(generate: Generate, workdir: Path) -> None:
     published(generate, save(StandardScaler().fit(NUMBERS), "scaler.skops"))
     detector = IsolationForest(n_estimators=4, random_state=0).fit(NUMBERS)
     published(generate, save(detector, "forest.skops"), "--trust-source")
@@ -169,14 +169,14 @@ def test_a_transformer_and_an_outlier_detector_are_models_too(generate: Generate
     assert served("forest")[1] == {"label": ("INT64", [1]), "scores": ("FP32", [1])}
 
 
-def test_clusters_that_were_found_in_float64_are_served_in_float32(generate: Generate, workdir: Path) -> None:
+def test_clusters_found_in_float64_are_served_in_float32(generate: Generate, workdir: Path) -> None:
     clusters = KMeans(3, n_init=1, random_state=0).fit(NUMBERS.astype("float64"))
     published(generate, save(clusters, "clusters.skops"))
     assert served("clusters")[0] == {"input": ("FP32", [3])}
     assert served("clusters")[1] == {"label": ("INT64", [1]), "scores": ("FP32", [3])}
 
 
-def test_columns_of_different_kinds_are_inputs_of_their_own_and_dropped_ones_none(
+def test_columns_of_different_kinds_are_separate_inputs_and_dropped_ones_are_not_inputs(
     generate: Generate, workdir: Path
 ) -> None:
     published(generate, save(make_pipeline(by_column(), LogisticRegression()).fit(PEOPLE, CLASS)))
@@ -189,7 +189,7 @@ def test_columns_of_different_kinds_are_inputs_of_their_own_and_dropped_ones_non
     assert 45_000 < income["domain"]["center"][0] < 55_000
 
 
-def test_columns_that_are_all_numbers_are_one_matrix_whose_order_is_told(generate: Generate, workdir: Path) -> None:
+def test_columns_of_numbers_are_one_matrix_with_a_note_on_their_order(generate: Generate, workdir: Path) -> None:
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(PEOPLE[["income", "age in years"]], CLASS)
     (note,) = published(generate, save(model))["notes"]
     assert note == "input[batch, 2] holds the columns income, age in years, in this order"
@@ -205,7 +205,7 @@ def test_input_shape_names_columns_and_chooses_their_types(generate: Generate, w
     assert served("matrix")[0] == {"input": ("FP64", [2])}
 
 
-def test_a_column_may_be_called_as_an_output_or_as_nothing_that_a_client_can_write(
+def test_a_column_may_have_the_name_of_an_output_or_one_that_clients_cannot_write(
     generate: Generate, workdir: Path
 ) -> None:
     table = PEOPLE.rename(columns={"income": "label", "age in years": "größe (%)"})[["label", "größe (%)", "city"]]
@@ -220,7 +220,7 @@ def test_a_column_may_be_called_as_an_output_or_as_nothing_that_a_client_can_wri
     assert list(outputs) == ["label_out", "probabilities"]
 
 
-def test_categories_of_an_array_are_asked_as_they_are_known(generate: Generate, workdir: Path) -> None:
+def test_known_categories_of_an_array_are_asked(generate: Generate, workdir: Path) -> None:
     model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(PEOPLE[["city", "left out"]].to_numpy(), CLASS)
     assert published(generate, save(model))["verification"]["passed"]
     assert served("model")[0] == {"x0": ("STRING", [1]), "x1": ("STRING", [1])}
@@ -233,8 +233,8 @@ def test_the_best_estimator_of_a_search_is_served(generate: Generate, workdir: P
     assert notes == ["the best estimator of the search is served: Pipeline"]
 
 
-def test_trees_are_asked_where_their_limits_lie(generate: Generate, workdir: Path) -> None:
-    """On standard normal values every tree would go one way only: incomes lie around 50,000."""
+def test_trees_are_asked_near_their_limits(generate: Generate, workdir: Path) -> None:
+    """With standard normal values every tree would take one branch only: incomes lie around 50,000."""
     model = RandomForestClassifier(5, random_state=0).fit(NUMBERS, CLASS)
     joblib.dump(model, "model.pkl", compress=3)
     published(generate, "sklearn:model.pkl", "--trust-source")
@@ -260,7 +260,7 @@ def test_a_booster_of_lightgbm_is_read_without_trust(classes: Any, generate: Gen
     assert served("model")[1]["probabilities"] == ("FP32", [classes.max() + 1])
 
 
-def test_an_older_release_and_an_older_opset_are_kept_to(generate: Generate, workdir: Path) -> None:
+def test_an_older_release_and_an_older_opset_are_respected(generate: Generate, workdir: Path) -> None:
     reference = save(make_pipeline(StandardScaler(), LogisticRegression()).fit(NUMBERS, CLASS))
     published(generate, reference, "--opset", "13", "--target-release", "24.10")
     model = onnx.load("model_repository/model/1/model.onnx")
@@ -294,7 +294,7 @@ def test_estimators_that_conversion_alone_gets_wrong_are_proven(name: str, gener
 
 
 class Runs:
-    """What a pickle may hold: code that runs when it is read."""
+    """A pickle of it runs code when it is read."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("ran",)
@@ -302,7 +302,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of files that can't be served, and of one that can."""
+    """Return a folder of files that can't be served, and one file that can."""
     folder = tmp_path_factory.mktemp("bad")
     with contextlib.chdir(folder):
         write_bad_files()
@@ -364,7 +364,7 @@ def write_bad_files() -> None:
     ],
     ids=lambda value: value[1].partition("=")[0] if isinstance(value, tuple) and len(value) > 1 else None,
 )
-def test_what_can_not_be_served_is_refused_in_one_line(
+def test_files_that_cannot_be_served_are_refused_in_one_line(
     name: str,
     code: int,
     arguments: tuple[str, ...],
@@ -383,7 +383,7 @@ def test_what_can_not_be_served_is_refused_in_one_line(
     golden(f"messages/sklearn/{stem}.txt", outcome.err)
 
 
-def test_a_class_that_is_not_here_is_named(generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_class_is_named(generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("own_steps.py").write_text(
         "from sklearn.preprocessing import StandardScaler\nclass Own(StandardScaler): ...\n"
     )
@@ -397,12 +397,10 @@ def test_a_class_that_is_not_here_is_named(generate: Generate, workdir: Path, mo
     del sys.modules["own_steps"]
     outcome = generate("--model", "sklearn:own.joblib", "--trust-source", "-q")
     assert outcome.code == 3
-    assert "own.joblib needs the module own_steps, which is not here. Run generate where" in outcome.err
+    assert "own.joblib needs the module own_steps, which is not installed. Run generate where" in outcome.err
 
 
-def test_the_extra_that_is_not_installed_is_named(
-    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_missing_extra_is_named(generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(LogisticRegression().fit(NUMBERS, CLASS))
 
     def without(module: str) -> Any:
@@ -414,7 +412,7 @@ def test_the_extra_that_is_not_installed_is_named(
     assert "is not installed. pip install 'modelrepo[sklearn]'" in outcome.err
 
 
-def test_a_model_of_another_version_is_told(generate: Generate, workdir: Path) -> None:
+def test_a_model_of_another_version_gets_a_note(generate: Generate, workdir: Path) -> None:
     own = sklearn.__version__
     older = "0" * (len(own) - 2) + ".1"
     content = pickle.dumps(LogisticRegression().fit(NUMBERS / 10_000, CLASS))

@@ -1,4 +1,4 @@
-"""TensorFlow's models: Keras files, SavedModels and TensorFlow Lite files, generated and served, or refused."""
+"""TensorFlow models: Keras files, SavedModels and TensorFlow Lite files, generated and served, or refused."""
 
 import gc
 import json
@@ -38,7 +38,7 @@ WIDE = 300  # a layer this wide has weights that do not pass through tf2onnx
 
 
 def save_keras(folder: Path) -> None:
-    """Save Keras models: of several inputs, of images, of words, with all operators of ours; and what is refused."""
+    """Save Keras models: of several inputs, of images, of words, with all operators of ours; and refused ones."""
     library = sources.keras()
     layers = library.layers
     library.utils.set_random_seed(0)
@@ -159,7 +159,7 @@ def save_models(folder: Path) -> None:
 
 
 def save_wide(folder: Path) -> None:
-    """Save TensorFlow Lite files whose weights do not pass through tf2onnx: of float32, of halves, and quantized."""
+    """Save TensorFlow Lite files with weights that do not pass through tf2onnx: float32, halves, and quantized."""
     tensorflow = sources.tensorflow()
     library = sources.keras()
     layers = library.layers
@@ -181,7 +181,7 @@ def save_wide(folder: Path) -> None:
 
 
 def save_damaged(folder: Path) -> None:
-    """Save what was quantized.tflite before some of its numbers changed, each in a place where it matters."""
+    """Save copies of quantized.tflite, each with one important number changed."""
     from tf2onnx.tflite.Model import Model
 
     def damaged(name: str, change: Callable[[bytearray, Any], Any]) -> None:
@@ -230,7 +230,7 @@ def options(reference: str, **given: Any) -> Options:
 
 
 def served(outcome: Outcome) -> tuple[list[str], list[str], int]:
-    """Return the inputs and outputs of the published model and its largest batch; it was asked in a real Triton."""
+    """Return the inputs and outputs of the published model and its largest batch; it was run in a real Triton."""
     assert outcome.code == 0, outcome.err
     row = outcome.result
     assert row["verification"]["live"]["status"] == "passed"
@@ -253,7 +253,7 @@ def test_a_saved_model_with_text_and_a_table_is_served(generate: Generate, model
     assert (sorted(inputs), sorted(outputs), batch) == (["values", "words"], ["place", "same", "twice"], 16)
 
 
-def test_a_quantized_file_is_served_in_the_numbers_of_its_own(generate: Generate, models: Path) -> None:
+def test_a_quantized_file_is_served_in_its_own_numbers(generate: Generate, models: Path) -> None:
     outcome = generate("--model", f"tflite:{models}/quantized.tflite", "--live-check", "require", "--json")
     assert served(outcome)[2] == 16
     model = onnx.load(Path(outcome.result["path"]) / "model.onnx")
@@ -290,7 +290,7 @@ def test_images_of_any_size_become_images_of_one(generate: Generate, models: Pat
 
 
 def test_weights_are_written_as_onnx_has_them(generate: Generate, models: Path) -> None:
-    """What does not pass through tf2onnx is turned where it is written, and leaves no operators that turn it."""
+    """Weights that do not pass through tf2onnx are transposed when they are written, without operators for that."""
     argument = f"keras:{models}/image.keras"
     outcome = generate("--model", argument, "--no-verify", "--input-shape", "32x32x16", "--json")
     graph = onnx.load(Path(outcome.result["path"]) / "model.onnx").graph
@@ -304,7 +304,7 @@ def test_weights_are_written_as_onnx_has_them(generate: Generate, models: Path) 
 def test_weights_of_a_tensorflow_lite_file_go_from_file_to_file(
     generate: Generate, models: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """What tf2onnx is given is small, and what is written is as if it had been given all: turned, and scaled along."""
+    """tf2onnx gets little, and the result is the same as with all weights: transposed, with their scales."""
     from tf2onnx import tflite_utils
 
     given = []
@@ -343,17 +343,17 @@ def test_mixed_precision_is_served_as_its_weights_are(generate: Generate, models
     assert "mixed_float16: they compute in float32" in outcome.result["notes"][0]
 
 
-def test_code_in_a_file_runs_where_it_is_trusted(generate: Generate, models: Path) -> None:
+def test_code_in_a_file_runs_if_it_is_trusted(generate: Generate, models: Path) -> None:
     assert generate("--model", f"keras:{models}/code.keras", "--trust-source", "-q").code == 0
 
 
-def test_an_example_says_what_a_file_does_not(generate: Generate, models: Path) -> None:
+def test_an_example_describes_inputs_that_a_file_does_not(generate: Generate, models: Path) -> None:
     assert generate("--model", f"keras:{models}/unbuilt.keras", "--input-shape", "1x5", "-q").code == 0
     assert generate("--model", f"keras:{models}/steps.keras", "--input-shape", "1x7x6", "-q").code == 0
 
 
-def test_models_in_memory_are_sources_too() -> None:
-    """What a factory of the user's returns: a Keras model without layers' graph, or a function of TensorFlow's."""
+def test_models_in_memory_are_sources() -> None:
+    """A user's factory may return a Keras model without a graph of layers, or a TensorFlow function."""
     library, tensorflow = sources.keras(), sources.tensorflow()
 
     class Own(library.Model):  # type: ignore[misc, name-defined]
@@ -392,7 +392,7 @@ def test_large_weights_do_not_pass_through_tf2onnx(models: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("parts.keras", "bfloat16"), ("parts.h5", "float16")])
-def test_a_weight_that_is_read_in_parts_is_the_same(
+def test_a_weight_read_in_parts_is_the_same(
     name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory: Keras would hold the largest weight three times."""
@@ -410,8 +410,8 @@ def test_a_weight_that_is_read_in_parts_is_the_same(
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_of_a_saved_model_only_what_its_signature_needs_is_kept(models: Path, tmp_path: Path) -> None:
-    """Memory: Keras saves each weight twice. A table is kept with all that holds it."""
+def test_only_the_parts_of_a_saved_model_that_its_signature_needs_are_kept(models: Path, tmp_path: Path) -> None:
+    """Memory: Keras saves each weight twice. A table is kept with everything that holds it."""
     library, path = sources.keras(), tmp_path / "twice"
     model = library.Sequential([library.Input((4,)), library.layers.Dense(3)])
     with quiet():
@@ -426,8 +426,8 @@ def test_of_a_saved_model_only_what_its_signature_needs_is_kept(models: Path, tm
     assert not isinstance(with_table.native.owner, tuple)
 
 
-def test_tensorflow_is_not_heard(models: Path, tmp_path: Path) -> None:
-    """Neither when it is imported nor when it converts, be it in Python or in C++."""
+def test_tensorflow_prints_nothing(models: Path, tmp_path: Path) -> None:
+    """Neither the import nor the conversion prints anything, in Python or in C++."""
     (tmp_path / "modelrepo.toml").write_text(
         f'live_check = "off"\n[models.lite]\nmodel = "tflite:{models}/quantized.tflite"\n'
         f'[models.two]\nmodel = "keras:{models}/two.keras"\n'
@@ -479,7 +479,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_cannot_be_used_gets_one_line(
+def test_an_unusable_model_gets_one_line(
     generate: Generate, models: Path, golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     arguments, code = CASES[case]
@@ -496,10 +496,10 @@ def test_what_cannot_be_used_gets_one_line(
     ("name", "told"),
     [
         *(("zero-point", "is damaged: .* crashes on it with SIGSEGV"), ("scale", "is damaged: .* with SIGSEGV")),
-        *(("place", "can't be opened: "), ("shape", "can't be opened: "), ("cut-in-tables", "is truncated")),
+        *(("place", "can't open "), ("shape", "can't open "), ("cut-in-tables", "is truncated")),
     ],
 )
-def test_a_damaged_file_is_refused_and_ends_no_process(generate: Generate, models: Path, name: str, told: str) -> None:
+def test_a_damaged_file_is_refused_without_a_crash(generate: Generate, models: Path, name: str, told: str) -> None:
     outcome = generate("--model", f"tflite:{models}/{name}.tflite", "-q")
     assert (outcome.code, outcome.err.count("\n")) == (3, 1), outcome.err
     assert re.search(told, outcome.err)
@@ -507,7 +507,7 @@ def test_a_damaged_file_is_refused_and_ends_no_process(generate: Generate, model
 
 
 @pytest.mark.parametrize("source", [keras, savedmodel, tflite])
-def test_the_extra_is_named_where_tensorflow_is_not_installed(
+def test_the_extra_is_named_if_tensorflow_is_not_installed(
     models: Path, monkeypatch: pytest.MonkeyPatch, source: Any
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda module: None)

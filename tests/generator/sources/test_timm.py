@@ -1,4 +1,4 @@
-"""timm's models, exported for real: the smallest that it has, made for its own tests."""
+"""timm's models, with real exports: its smallest ones, made for its own tests."""
 
 import json
 import pickle
@@ -37,7 +37,7 @@ def load(name: str, weights: str = "random", **flags: str) -> SourceModel:
 
 @pytest.fixture
 def hub(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """The hub's cache, and no network; what it returns puts a file into the repository of MODEL's weights."""
+    """The hub's cache without a network; the returned function adds a file to the repository of MODEL's weights."""
     from huggingface_hub import constants
 
     cache = workdir / "hub"
@@ -88,13 +88,13 @@ def test_an_image_is_prepared_as_timm_does_it(workdir: Path) -> None:
     np.testing.assert_allclose(load_image("photo.png", preprocess)[0], wanted.numpy(), atol=1e-6)
 
 
-def test_what_clients_cannot_do_to_an_image_is_said() -> None:
+def test_a_note_says_what_clients_cannot_do_to_an_image() -> None:
     source = load("convnextv2_nano.fcmae_ft_in22k_in1k_384", input_shape="3x64x64")
     assert source.preprocess is None
     assert "'squash'" in source.notes[0]
 
 
-def test_the_size_can_be_changed_also_of_a_network_that_depends_on_it() -> None:
+def test_the_size_can_be_changed_even_for_a_network_that_depends_on_it() -> None:
     source = load(MODEL, input_shape="3x96x64")
     assert source.inputs[0].shape == ("batch", 3, 96, 64)
     assert source.run({"input": np.zeros((1, 3, 96, 64), "float32")})["output"].shape == (1, 1000)
@@ -102,7 +102,7 @@ def test_the_size_can_be_changed_also_of_a_network_that_depends_on_it() -> None:
     assert source.preprocess["crop"] == [96, 64]
 
 
-def test_grey_images_are_taken_where_they_are_asked_for() -> None:
+def test_grey_images_are_accepted_if_asked_for() -> None:
     source = load("test_resnet", input_shape="1x64x64")
     assert source.run({"input": np.zeros((1, 1, 64, 64), "float32")})["output"].shape == (1, 1000)
     assert (source.preprocess, "1 channels" in source.notes[0]) == (None, True)
@@ -147,7 +147,7 @@ class Code:
     ],
     ids=["broken", "a pickle with code", "a checkpoint with code"],
 )
-def test_cached_weights_that_cannot_be_used_are_told(
+def test_unusable_cached_weights_are_reported(
     hub: Callable[..., Path],
     name: str,
     write: Callable[[Path], object],
@@ -156,7 +156,7 @@ def test_cached_weights_that_cannot_be_used_are_told(
     hub(name, write)
     outcome = generate("--model", f"timm:{MODEL}", "-q")
     assert (outcome.code, outcome.err.count("\n")) == (3, 1), outcome.err
-    assert f"the weights of timm:{MODEL} can't be used" in outcome.err
+    assert f"can't use the weights of timm:{MODEL}: " in outcome.err
     assert "code ran" not in outcome.out + outcome.err
 
 
@@ -171,7 +171,7 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(
     assert snapshot(workdir) == before
 
 
-def test_where_it_is_allowed_missing_weights_become_random_ones_loudly(
+def test_missing_weights_become_random_ones_with_a_warning_if_allowed(
     generate: Generate, workdir: Path, hub: Callable[..., Path]
 ) -> None:
     (workdir / "modelrepo.toml").write_text("allow_untrained = true\nmax_batch_size = 1\n")
@@ -198,13 +198,13 @@ def test_where_it_is_allowed_missing_weights_become_random_ones_loudly(
         (
             ("--model", "timm:xcit_nano_12_p8_224", "--weights", "random", "--input-shape", "3x225x225"),
             3,
-            "is not made for 225x225",
+            "is not built for 225x225",
         ),
         (("--model", f"timm:{MODEL}", "--weights", "random", "--input-shape", "64x64"), 2, "does not fit a timm model"),
         (("--model", f"timm:{MODEL}", "--signature", "serve"), 2, "no matter to timm:"),
     ],
 )
-def test_what_timm_cannot_do_is_told(
+def test_requests_that_timm_cannot_fulfil_are_refused(
     generate: Generate, workdir: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     assert_refused(generate(*arguments, "-q"), code, message)

@@ -1,4 +1,4 @@
-"""torchvision's classifiers, exported for real, on images small enough to be quick."""
+"""torchvision's classifiers, with real exports, on images small enough to be quick."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ RANDOM = (*SMALL, "--weights", "random")
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, workdir: Path) -> Path:
-    """A file that passes for torchvision's own trained weights: their name says its digest."""
+    """A file accepted as torchvision's own trained weights: their name is changed to its digest."""
     torch.manual_seed(1)
     file = workdir / "trained.pth"
     torch.save(torchvision.models.get_model(MODEL).state_dict(), file)
@@ -43,7 +43,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, workdir: Path) -> Path:
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty weights cache, and no way to download: what a closed network looks like."""
+    """An empty weights cache, and no way to download, as in a closed network."""
     cache = tmp_path_factory.mktemp("torch")
     monkeypatch.setenv("TORCH_HOME", str(cache))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -131,7 +131,7 @@ def test_weights_of_yours_with_classes_of_yours(generate: Generate, workdir: Pat
 
 
 class Code:
-    """What a weights file must not be able to smuggle in."""
+    """Code that a weights file must not run."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return print, ("code ran",)
@@ -185,7 +185,7 @@ def test_a_broken_safetensors_file_is_refused(generate: Generate, workdir: Path)
     assert (outcome.code, "is not a readable weights file" in outcome.err) == (3, True)
 
 
-def test_a_whole_pickled_model_is_taken_only_when_it_is_trusted(generate: Generate, workdir: Path) -> None:
+def test_a_whole_pickled_model_is_loaded_only_if_it_is_trusted(generate: Generate, workdir: Path) -> None:
     torch.save(torchvision.models.get_model(MODEL), workdir / "whole.pth")
     assert generate(*SMALL, "--weights", "whole.pth").code == 3
     assert generate(*SMALL, "--weights", "whole.pth", "--trust-source", "--max-batch-size", "1").code == 0
@@ -200,7 +200,7 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(generate: Generate, 
     assert snapshot(workdir) == {}
 
 
-def test_where_it_is_allowed_missing_weights_become_random_ones_loudly(
+def test_missing_weights_become_random_ones_with_a_warning_if_allowed(
     generate: Generate, workdir: Path, offline: Path, trained: Path
 ) -> None:
     (workdir / "modelrepo.toml").write_text("allow_untrained = true\nmax_batch_size = 2\n")
@@ -229,7 +229,7 @@ def test_a_cached_weights_file_that_holds_code_does_not_run(generate: Generate, 
     torch.save({"fc.weight": Code()}, offline / "hub/checkpoints/shufflenetv2_x0.5-f707e7126e.pth")
     outcome = generate(*SMALL)
     assert outcome.code == 3
-    assert "is not what its name says" in outcome.err
+    assert "does not match its name" in outcome.err
     assert "code ran" not in outcome.out + outcome.err
 
 
@@ -259,7 +259,7 @@ def test_trained_weights_that_hold_code_do_not_run_it(
         (("--model", "inception_v3", "--weights", "random", "--input-shape", "3x32x32"), 3, "itself fails on input"),
     ],
 )
-def test_what_torchvision_cannot_do_is_told(
+def test_requests_that_torchvision_cannot_fulfil_are_refused(
     generate: Generate, workdir: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     assert_refused(generate(*arguments, "-q"), code, message)
@@ -274,7 +274,7 @@ def test_an_older_opset_is_left_to_the_older_exporter(generate: Generate, workdi
     assert manifest["provenance"]["source"]["exporter"] == "torchscript"
 
 
-def test_an_exporter_that_is_chosen_is_the_one_that_is_used_and_named(generate: Generate, workdir: Path) -> None:
+def test_the_chosen_exporter_is_used_and_named(generate: Generate, workdir: Path) -> None:
     outcome = generate(*RANDOM, "--exporter", "torchscript", "--max-batch-size", "2")
     assert outcome.code == 0, outcome.err
     manifest = json.loads((workdir / f".modelrepo/model_repository/manifests/{MODEL}/1.json").read_text())
@@ -283,19 +283,19 @@ def test_an_exporter_that_is_chosen_is_the_one_that_is_used_and_named(generate: 
     assert outcome.result["notes"] == []
 
 
-def test_an_exporter_chosen_for_speed_is_not_taken_without_proof(generate: Generate, workdir: Path) -> None:
+def test_an_exporter_chosen_for_speed_is_refused_without_verification(generate: Generate, workdir: Path) -> None:
     outcome = generate(*RANDOM, "--exporter", "torchscript", "--no-verify")
     assert outcome.code == 2
     assert "must be verified" in outcome.err
 
 
-def test_an_exporter_that_does_not_write_the_opset_is_told(generate: Generate, workdir: Path) -> None:
+def test_an_exporter_that_does_not_write_the_opset_is_refused(generate: Generate, workdir: Path) -> None:
     outcome = generate(*RANDOM, "--exporter", "torchscript", "--opset", "21")
     assert outcome.code == 4
     assert "does not write opset 21" in outcome.err
 
 
-def test_where_the_newer_exporter_fails_the_older_is_tried_and_the_report_says_so(
+def test_the_older_exporter_is_tried_if_the_newer_fails_and_the_report_says_so(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*arguments: object, dynamo: bool, **options: object) -> None:
@@ -313,7 +313,7 @@ def test_where_the_newer_exporter_fails_the_older_is_tried_and_the_report_says_s
     assert note in outcome.err
 
 
-def test_where_both_exporters_fail_both_reasons_are_told(
+def test_both_reasons_are_reported_if_both_exporters_fail(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*arguments: object, dynamo: bool, **options: object) -> None:

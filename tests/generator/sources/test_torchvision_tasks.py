@@ -1,4 +1,4 @@
-"""torchvision beyond classification: how each task is asked, proven and served, on images small enough to be quick."""
+"""torchvision beyond classification: each task exported, verified and served, on images small enough to be quick."""
 
 import json
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ def config_of(name: str) -> Any:
         ("quantized_shufflenet_v2_x0_5", "3x32x32", ["input[batch, 3, 32, 32]"], {"output": (2, 1000)}),
     ],
 )
-def test_a_task_has_inputs_and_outputs_of_its_own(
+def test_each_task_has_its_own_inputs_and_outputs(
     name: str, shape: str, inputs: list[str], outputs: Mapping[str, tuple[int, ...]]
 ) -> None:
     source = load(name, input_shape=shape)
@@ -77,7 +77,7 @@ def test_a_task_has_inputs_and_outputs_of_its_own(
     assert {key: answer.shape for key, answer in answer_to(source, 2).items()} == outputs
 
 
-def test_a_detector_takes_one_image_and_answers_a_row_a_box() -> None:
+def test_a_detector_takes_one_image_and_returns_a_row_per_box() -> None:
     source = load(DETECTOR)
     assert [*map(str, source.inputs)] == ["image[3, 320, 320]"]
     answer = answer_to(source)
@@ -87,12 +87,12 @@ def test_a_detector_takes_one_image_and_answers_a_row_a_box() -> None:
     assert any("without a batch axis" in note for note in source.notes)
 
 
-def test_a_size_that_is_not_given_is_that_of_the_weights() -> None:
+def test_the_size_of_the_weights_is_the_default() -> None:
     shapes = {name: load(name).inputs[0].shape[1:] for name in ("mc3_18", SEGMENTER)}
     assert shapes == {"mc3_18": (3, 16, 112, 112), SEGMENTER: (3, 520, 520)}
 
 
-def test_a_quantized_model_is_said_to_be_the_float_one() -> None:
+def test_a_quantized_model_gets_a_note_that_it_is_the_float_one() -> None:
     source = load("quantized_shufflenet_v2_x0_5", input_shape="3x32x32")
     assert "--precision int8" in source.notes[0]
 
@@ -112,7 +112,7 @@ def test_a_shape_that_does_not_fit_the_task_is_refused(name: str, shape: str, me
         load(name, input_shape=shape)
 
 
-def test_what_a_network_does_not_take_is_told_before_it_is_exported() -> None:
+def test_a_size_that_a_network_does_not_take_is_reported_before_the_export() -> None:
     with pytest.raises(SourceError, match=r"raft_small itself fails on image1\[batch, 3, 64, 64\]"):
         load("raft_small", input_shape="3x64x64")
 
@@ -199,7 +199,7 @@ def test_weights_of_another_model_are_refused_in_one_line(generate: Generate, wo
     assert snapshot(workdir) == before
 
 
-def test_published_weights_of_a_quantized_model_are_those_it_was_made_of(
+def test_published_weights_of_a_quantized_model_are_those_of_the_float_model(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(workdir / "cache"))
@@ -222,7 +222,7 @@ def test_a_detector_s_image_is_prepared_without_a_batch_axis(workdir: Path) -> N
     assert image[:, 160, 160].tolist() == [1.0, 0.0, 0.0]
 
 
-def test_what_clients_cannot_prepare_has_no_preprocess() -> None:
+def test_an_image_that_clients_cannot_prepare_has_no_preprocess() -> None:
     assert load("mc3_18", input_shape="3x2x16x16").preprocess is None
 
 
@@ -236,7 +236,7 @@ def source_of(function: Any) -> SourceModel:
     )
 
 
-def test_an_input_whose_answer_rounding_decides_is_refused() -> None:
+def test_an_input_for_which_rounding_decides_is_refused() -> None:
     asked = 0
 
     def first_of_the_largest(x: Any) -> Any:
@@ -254,13 +254,13 @@ def test_an_input_whose_answer_rounding_decides_is_refused() -> None:
     assert asked == before, "what is known is not asked again"
 
 
-def test_an_answer_of_another_shape_is_decided_by_rounding_too() -> None:
+def test_an_output_of_another_shape_is_decided_by_rounding() -> None:
     source = steady(source_of(lambda x: x[x > 1.0]))
     with pytest.raises(InputRefused):
         source.run({"x": np.array([1.0, 1.0, 1.0, 1.0], "float32")})
 
 
-def test_scaled_layers_answer_with_a_deviation_of_one() -> None:
+def test_outputs_of_scaled_layers_have_a_deviation_of_one() -> None:
     torch.manual_seed(0)
     layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 16))
     with torch.no_grad():
@@ -272,7 +272,7 @@ def test_scaled_layers_answer_with_a_deviation_of_one() -> None:
 
 
 @pytest.mark.parametrize(("theirs", "classes"), [((6, 3), 3), ((10, 5), 5), ((7, 5), 2)])
-def test_classes_are_told_only_where_all_tensors_agree(theirs: tuple[int, int], classes: int) -> None:
+def test_classes_are_found_only_if_all_tensors_agree(theirs: tuple[int, int], classes: int) -> None:
     # Of two classes, and a second layer with four rows for two.
     own = {"head": torch.zeros(2, 7), "boxes": torch.zeros(4, 7)}
     state = {"head": torch.zeros(theirs[1], 7), "boxes": torch.zeros(theirs[0], 7)}

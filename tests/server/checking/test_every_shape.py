@@ -147,7 +147,7 @@ CASES = {
             "found_extra_score": [1],
         },
         4,
-        notes="its answer 'count' is left out: a int, and no tensor",
+        notes="its output 'count' is left out: a int, not a tensor",
     ),
     "NamedPair": Case("1x4", {"x": [4], "first": [4], "second": [4]}, 4),
     "left_out": Case("ids=1x3:int64", {"ids": [3], "output": [3, 4]}, 4, factory="Optional"),
