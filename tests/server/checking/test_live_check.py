@@ -119,7 +119,7 @@ def test_only_requests_that_do_not_wait_for_each_other_however_long_are_said_not
     merged: tuple[int, ...], code: int, generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A busy machine sends requests so far apart that none meets another."""
-    delays = []
+    delays: list[int] = []
     asked = iter(merged)
 
     def loaded(server: Server, name: str) -> None:
