@@ -130,7 +130,7 @@ def _meaning(status: str, message: str, address: Address, limit: int) -> ClientE
     match status.rpartition(".")[2]:
         case "UNAVAILABLE" | "INTERNAL" | "UNKNOWN" if _is_other_protocol(message):
             return NotTriton(f"the server at {address} does not speak gRPC", "Use Triton's gRPC port")
-        case "UNAVAILABLE" if "handshake" in message.lower() or "certificate" in message.lower():
+        case "UNAVAILABLE" if address.secure and _is_about_tls(message):
             return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Check the certificates of Tls")
         case "UNAVAILABLE" if _is_lost(message):
             return ConnectionLost(f"{address} closed the connection before its answer was complete", "See its log")
@@ -159,6 +159,12 @@ def _is_other_protocol(message: str) -> bool:
     if "failed to connect" in text and "socket closed" in text:
         return True
     return any(sign in text for sign in ("http1.x", "http/1", "http status", "http2 header", "invalid content-type"))
+
+
+def _is_about_tls(message: str) -> bool:
+    """Whether a message of gRPC's is about TLS; its ``tcp handshaker`` is what connects below TLS, and without it."""
+    text = message.lower().replace("tcp handshaker", "")
+    return "handshake" in text or "certificate" in text
 
 
 def _is_lost(message: str) -> bool:

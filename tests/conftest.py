@@ -22,6 +22,9 @@ from tests import numpy_framework
 
 PROJECT = Path(__file__).resolve().parents[1]
 GOLDENS = Path(__file__).parent / "goldens"
+# After so many more imported modules it is worth collecting what is garbage, and sparing the rest from then on.
+IMPORTED = 50
+_imported = 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,11 +37,14 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _spared() -> None:
-    """Leave what other modules have imported out of garbage collection: `generate` collects several times a model."""
-    gc.collect()
-    gc.freeze()
+    """Leave what was imported since out of garbage collection: `generate` collects several times a model."""
+    global _imported
+    if len(sys.modules) > _imported + IMPORTED:
+        gc.collect()
+        gc.freeze()
+        _imported = len(sys.modules)
 
 
 @dataclass(frozen=True)

@@ -567,13 +567,17 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used() -> None:
         assert len(seen) == 3
 
 
+UNREACHED = "failed to connect to all addresses; last error: "
+
+
 @pytest.mark.parametrize(
     ("message", "meaning"),
     [
         ("Stream removed (Socket closed)", errors.ConnectionLost),
         ("recvmsg:Connection reset by peer", errors.ConnectionLost),
         ("Failed to connect to remote host: Connection refused", errors.ServerUnavailable),
-        ("failed to connect to all addresses; last error: recvmsg:Connection reset by peer", errors.ServerUnavailable),
+        (f"{UNREACHED}recvmsg:Connection reset by peer", errors.ServerUnavailable),
+        (f"{UNREACHED}UNKNOWN: ipv4:127.0.0.1:1: tcp handshaker shutdown", errors.ServerUnavailable),
         ("DNS resolution failed for nowhere:8001: Domain name not found", errors.ServerUnavailable),
         ("Server is stopping, scheduler has stopped accepting new inference requests", errors.ServerUnavailable),
     ],
@@ -583,6 +587,20 @@ def test_grpc_tells_in_words_whether_a_connection_ended(message: str, meaning: t
 
     wire = GrpcWire(make_settings("localhost:1", "grpc"), 1000)
     assert type(wire.translate(InferenceServerException(message, "StatusCode.UNAVAILABLE"))) is meaning
+
+
+@pytest.mark.parametrize(
+    ("message", "meaning"),
+    [
+        ("Ssl handshake failed: CERTIFICATE_VERIFY_FAILED", errors.SettingsError),
+        ("tcp handshaker shutdown", errors.ServerUnavailable),
+    ],
+)
+def test_a_handshake_of_tls_is_not_that_of_a_connection(message: str, meaning: type[errors.ClientError]) -> None:
+    from tritonclient.utils import InferenceServerException
+
+    wire = GrpcWire(make_settings("grpcs://localhost:1", "grpc"), 1000)
+    assert type(wire.translate(InferenceServerException(UNREACHED + message, "StatusCode.UNAVAILABLE"))) is meaning
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from modelrepo.clients import Client
 from modelrepo.generator.triton import pbtxt
 from modelrepo.generator.verification import datasets
 from modelrepo.server import Server, running_server
@@ -110,6 +112,51 @@ def test_a_model_that_is_served_wrongly_is_not_published(
     assert "served by local Triton" in outcome.err
     assert "asked over gRPC" in outcome.err
     assert snapshot(workdir) == before
+
+
+@pytest.mark.parametrize(("merged", "code"), [((1, 1, 3), 0), ((1, 1, 1), 5)])
+def test_only_requests_that_do_not_wait_for_each_other_however_long_are_said_not_to_be_merged(
+    merged: tuple[int, ...], code: int, generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine sends requests so far apart that none meets another."""
+    delays: list[int] = []
+    asked = iter(merged)
+
+    def loaded(server: Server, name: str) -> None:
+        load(server, name)
+        batching = server.config(name)["dynamic_batching"]
+        delays.append(int(batching["max_queue_delay_microseconds"]))
+
+    def singles(comparison: live_check.ServedComparison, client: Client) -> int:
+        assert ask(comparison, client)
+        return next(asked)
+
+    load, ask = Server.load, live_check.ServedComparison.singles
+    monkeypatch.setattr(Server, "load", loaded)
+    monkeypatch.setattr(live_check.ServedComparison, "singles", singles)
+    outcome = generate(*LINEAR, "--json")
+    assert outcome.code == code, outcome.err
+    assert delays[1:] == [*live_check.MERGING_MICROSECONDS]
+    if code:
+        assert "its dynamic batcher merged none of 16 requests in flight" in outcome.err
+    else:
+        assert live(outcome)["largest_merged_batch"] == 3
+
+
+def test_requests_that_triton_has_answered_and_not_counted_yet_are_waited_for() -> None:
+    """Triton counts a request after it has answered it."""
+
+    class Counting:
+        asked = 0
+
+        def statistics(self, name: str) -> list[Any]:
+            self.asked += 1
+            batches = [SimpleNamespace(batch_size=2, compute_infer=SimpleNamespace(count=self.asked))]
+            return [SimpleNamespace(inferences=2 * self.asked, batches=batches)]
+
+    client: Any = Counting()
+    assert served.batches(client, "linear", 6) == {2: 3}
+    assert served.batches(client, "linear", 0) == {2: 4}
 
 
 def test_a_configuration_that_triton_refuses_is_not_published(generate: Generate, workdir: Path) -> None:
