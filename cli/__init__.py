@@ -1,1 +1,1 @@
-"""The commands: each parses, calls, prints and chooses the exit code."""
+"""The commands: parse, call, print, exit code."""

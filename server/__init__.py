@@ -1,4 +1,4 @@
-"""A real Triton as a context manager, and the Python-based backends it serves with here."""
+"""A real Triton as a context manager."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

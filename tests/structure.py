@@ -88,6 +88,18 @@ def against(lines: Sequence[Sequence[str]]) -> list[Import]:
     return [each for (room, other), found in arrows().items() if height[room] <= height[other] for each in found]
 
 
+def purposes() -> dict[str, str]:
+    """Return the first sentence of the docstring of each room, by its folder."""
+    found = {}
+    for folder in FOLDERS:
+        for file in sorted((PROJECT / folder).glob("**/__init__.py")):
+            path = file.parent.relative_to(PROJECT)
+            if len(path.parts) <= 2:
+                first = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
+                found[path.as_posix()] = first.rstrip(".")
+    return found
+
+
 def order() -> list[list[str]]:
     """Return the lines of the block in CONTRIBUTING.md, from the top: each may import those below it."""
     (block,) = re.findall(r"```imports\n(.*?)```", (PROJECT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)

@@ -1,6 +1,7 @@
 """The house stays as it was built: imports run one way, heavy ones are late, packages are whole."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -37,6 +38,17 @@ def test_imports_run_one_way() -> None:
 def test_the_block_of_contributing_names_every_room_once() -> None:
     named = [room for line in structure.order() for room in line]
     assert sorted(named) == sorted({room for pair in structure.arrows() for room in pair})
+
+
+def test_the_map_of_contributing_is_made_from_the_docstrings(request: pytest.FixtureRequest) -> None:
+    page = PROJECT / "CONTRIBUTING.md"
+    rows = "".join(f"| `{folder}/` | {purpose} |\n" for folder, purpose in structure.purposes().items())
+    made = re.sub(
+        r"(\|---\|---\|\n).*?(<!-- end -->)", lambda m: m[1] + rows + m[2], page.read_text("utf-8"), flags=re.DOTALL
+    )
+    if request.config.getoption("--update-goldens"):
+        page.write_text(made, "utf-8")
+    assert page.read_text("utf-8") == made
 
 
 def test_an_import_against_the_direction_is_found() -> None:

@@ -1,1 +1,1 @@
-"""How results, errors and tables look in a terminal, and what a user types becomes."""
+"""How results, errors and tables look in a terminal."""

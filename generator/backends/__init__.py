@@ -1,4 +1,4 @@
-"""From a verified model to the files of a Triton backend: one module each, and this one table."""
+"""From a verified model to the files of a Triton backend: one module each, and one table."""
 
 from modelrepo.generator.backends import onnxruntime, tensorrt, tensorrt_accelerator
 from modelrepo.generator.backends.backend import Backend

@@ -1,1 +1,1 @@
-"""What a config.pbtxt says, and writing it."""
+"""The decisions of a config.pbtxt, and its text."""

@@ -1,4 +1,4 @@
-"""From a framework's model to the form that backends are made from: one package a framework, and this one table."""
+"""From a framework's model to ONNX: one package for each framework, and one table."""
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export import onnx, sklearn, tensorflow, torch

@@ -1,1 +1,1 @@
-"""ONNX graphs: read, walked, edited, written, run and tapped."""
+"""ONNX graphs: reading, walking, editing, writing, running and tapping them."""

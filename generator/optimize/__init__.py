@@ -1,4 +1,4 @@
-"""ONNX to ONNX: lower precision, pruning and clean-up. One module a precision, and this one table."""
+"""From ONNX to ONNX: lower precision, pruning, clean-up. One module for each precision, and one table."""
 
 import importlib
 from typing import TYPE_CHECKING

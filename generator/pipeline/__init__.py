@@ -1,1 +1,1 @@
-"""The story of `generate`, and the rows that it reports."""
+"""The story of `generate`, from a job to the rows of its report."""

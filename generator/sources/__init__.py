@@ -1,4 +1,4 @@
-"""The sources of models: one module for each scheme, and the table of them. `--model SCHEME:NAME`, or a bare name."""
+"""Where models come from: one module for each scheme, and one table. `--model SCHEME:NAME`, or a bare name."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""Frozen data that travels between rooms. No side effects, no frameworks."""
+"""Frozen data that travels between rooms: no side effects, no frameworks."""

@@ -1,1 +1,1 @@
-"""The machine: files, downloads, processes and memory. Knows no models."""
+"""The machine: files, downloads, processes, memory, templates. It knows no models."""

@@ -1,1 +1,1 @@
-"""What Triton reads, by release."""
+"""Triton's releases, and the text of its configurations."""

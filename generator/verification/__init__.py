@@ -1,1 +1,1 @@
-"""Whether two models are the same: what they are asked, and how far answers may differ."""
+"""Whether two models are the same: the inputs that they get, and how far their answers may differ."""

@@ -33,8 +33,8 @@ HTTP_BATCH = 2
 INTENDED = "If this is intended, skip the check with --live-check off"
 # Single requests in flight for the dynamic batcher to merge.
 IN_FLIGHT = 16
-# Queue delays for a model that answers too quickly for requests to gather: 50 ms, then 1 s for a machine that is too busy
-# to send two requests within the first.
+# Queue delays for a model that answers too quickly for requests to gather: 50 ms, then 1 s for a machine that is too
+# busy to send two requests within the first.
 MERGING_MICROSECONDS = (50_000, 1_000_000)
 DEADLINE_SECONDS = 300.0
 
