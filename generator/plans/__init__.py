@@ -1,1 +1,1 @@
-"""TensorRT plans from their preparation to the repository: what is pending, how it is finished, what proves it."""
+"""TensorRT plans from preparation to publication."""

@@ -1,4 +1,4 @@
-"""Optional packages, imported when they are needed and missed by the name of the extra that installs them."""
+"""Optional packages, imported when needed; if one is missing, the error names the extra that installs it."""
 
 import importlib
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def version_of(package: str) -> str | None:
 
 
 def need(module: str, extra: str) -> ModuleType:
-    """Import ``module``; where it or another package of the extra is missing, the extra's error names the extra."""
+    """Import ``module``; raise the extra's error if it or another package of the extra is missing."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -51,7 +51,7 @@ def need(module: str, extra: str) -> ModuleType:
 
 
 def require(extra: str) -> None:
-    """Raise the extra's error unless all of its packages are there, before work that would only miss them later."""
+    """Raise the extra's error unless all of its packages are installed; call this before long work."""
     for module in EXTRAS[extra].modules:
         if find_spec(module) is None:
             raise EXTRAS[extra].error(f"{module} is not installed", f"pip install 'modelrepo[{extra}]'")

@@ -1,1 +1,1 @@
-"""Whether two models are the same: what they are asked, and how far answers may differ."""
+"""Verification that two models give the same answers: their inputs, and how far answers may differ."""
