@@ -1,16 +1,16 @@
-"""What can go wrong, as one tree; every class carries the exit code of its kind and a hint for the next step.
+"""All errors, as one tree. Each class has an exit code, each error a hint for the next step.
 
 ModelRepoError         1  unexpected
-├── OptionError        2  an option, a configuration file or a template that can't be used
+├── OptionError        2  an unusable option, configuration file or template
 ├── SourceError        3  the source model or its weights
 ├── ConversionError    4  conversion to ONNX or to what a backend serves
-├── VerificationError  5  the converted model does not answer as its source does
-│   └── InputRefused      the source itself does not answer an input
-│       └── Unsteady      it does, and rounding decides what
+├── VerificationError  5  the converted model's answers differ from its source's
+│   └── InputRefused      the source itself fails on an input
+│       └── Unsteady      the source's answer depends on rounding
 ├── RepositoryError    6  the model repository or its state folder
-├── ServerError        7  a Triton server that can't be had, started, reached or asked
-├── PerfError          8  a measurement that can't be made, or that finds a limit broken or an answer lost
-└── DeferredError      9  a backend was deferred and that was not allowed
+├── ServerError        7  a Triton server that can't be downloaded, started, reached or queried
+├── PerfError          8  a measurement that failed, or that found a broken limit or a lost answer
+└── DeferredError      9  a backend was deferred, against --strict
 """
 
 import difflib
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class ModelRepoError(Exception):
-    """An error meant for the user: one line that says what is wrong, and a hint that names the next step."""
+    """An error for the user: a message of one line, and a hint that names the next step."""
 
     exit_code = 1
 
@@ -39,13 +39,13 @@ class OptionError(ModelRepoError):
 
 
 class SourceError(ModelRepoError):
-    """The source model is unknown, or its weights can't be had or don't fit."""
+    """The source model is unknown, or its weights are missing or don't fit."""
 
     exit_code = 3
 
 
 class ConversionError(ModelRepoError):
-    """No exporter could turn the source into an ONNX model that the target release reads."""
+    """The source can't be converted into a model that the target release reads."""
 
     exit_code = 4
 
@@ -57,17 +57,17 @@ class VerificationError(ModelRepoError):
 
 
 class InputRefused(VerificationError):
-    """The source model does not answer an input that it was asked; another input may do."""
+    """The source model fails on an input; it may accept other inputs."""
 
 
 def refused(arrays: Mapping[str, Any], reason: str) -> InputRefused:
-    """Return the error that a source model fails on named inputs; their shapes are told, and ``reason``."""
+    """Return the error that a source model fails on named inputs, with their shapes and the ``reason``."""
     shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
     return InputRefused(f"the source model fails on {shapes}: {reason}")
 
 
 class Unsteady(InputRefused):
-    """Rounding decides what the source model answers an input: it may be asked, but compared with nothing."""
+    """The source model's answer to an input depends on rounding, so nothing can be compared with it."""
 
     def __init__(self, message: str, answer: dict[str, Any]) -> None:
         super().__init__(message)
@@ -81,13 +81,13 @@ class RepositoryError(ModelRepoError):
 
 
 class ServerError(ModelRepoError):
-    """Triton can't be had or started here, refuses a model, can't be reached, or dies."""
+    """Triton can't be downloaded, started or reached, refuses a model, or dies."""
 
     exit_code = 7
 
 
 class PerfError(ModelRepoError):
-    """perf_analyzer can't be had or fails, an SLO is broken, or an answer is lost or wrong."""
+    """perf_analyzer is missing or fails, an SLO is broken, or an answer is lost or wrong."""
 
     exit_code = 8
 
@@ -99,13 +99,13 @@ class DeferredError(ModelRepoError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line that an error says, without its full stop; the name of its class if it says nothing."""
+    """Return the first line of an error without its full stop; the name of its class if it has no text."""
     lines = (line.strip().rstrip(".") for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Return a sentence that offers the known words nearest to ``word``, or the known words where none is near."""
+    """Return a sentence with the known words nearest to ``word``, or with all known words if none is near."""
     words = sorted(known)
     near = difflib.get_close_matches(word.lower(), words, n=count, cutoff=0.6)
     return f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(words[:20])}"

@@ -1,4 +1,4 @@
-"""How the pipeline tells what it is doing, without knowing who listens."""
+"""Reports of what the pipeline is doing, passed to a listener that it knows nothing about."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,19 +6,19 @@ from time import perf_counter
 
 
 class Listener:
-    """Follows a run, and ignores all of it: a terminal or a log overrides what it wants to know."""
+    """Ignores all events of a run; a terminal or a log overrides the methods that it needs."""
 
     def started(self, title: str) -> None:
         """Note that a step begins."""
 
     def finished(self, title: str, seconds: float, outcome: str) -> None:
-        """Note that a step has succeeded; ``outcome`` is a short figure or remark about it."""
+        """Note that a step has succeeded; ``outcome`` is a short result or remark."""
 
     def failed(self, title: str) -> None:
-        """Note that a step has ended in an error, which is told elsewhere."""
+        """Note that a step has failed; the error is reported elsewhere."""
 
     def advanced(self, title: str, done: int, total: int) -> None:
-        """Note how many bytes of a download are done; ``total`` is 0 where the server does not say."""
+        """Note how many bytes of a download are done; ``total`` is 0 if the server does not say."""
 
     def noted(self, remark: str) -> None:
         """Note where the running step is, in a few words that stand until the next remark."""
@@ -30,18 +30,18 @@ class Listener:
         """Note the command line of another program that was run, as it can be copied into a shell."""
 
     def warned(self, message: str) -> None:
-        """Tell the user something that does not stop the run."""
+        """Warn the user of something that does not stop the run."""
 
 
 class Step:
-    """A running step; ``outcome`` may be set to a remark that is told when it ends."""
+    """A running step; set ``outcome`` to a remark that is reported when it ends."""
 
     def __init__(self) -> None:
         self.outcome = ""
 
 
 class Progress:
-    """Times the steps of a run and tells a listener; keeps the ``seconds`` per kind of step, and all ``warnings``."""
+    """Times the steps of a run and informs a listener; keeps the ``seconds`` by kind of step, and all ``warnings``."""
 
     def __init__(self, listener: Listener | None = None) -> None:
         self.listener = listener or Listener()
@@ -51,7 +51,7 @@ class Progress:
 
     @contextmanager
     def step(self, kind: str, title: str) -> Iterator[Step]:
-        """Time a step of a ``kind`` (load, export, verify, …) under a title that the user reads."""
+        """Time a step of a ``kind`` (load, export, verify, …) under a title for the user."""
         step = Step()
         start = perf_counter()
         self.listener.started(title)
@@ -82,5 +82,5 @@ class Progress:
         self.listener.warned(message)
 
     def total(self) -> dict[str, float]:
-        """Return the seconds per kind of step, and of the whole run under ``total``."""
+        """Return the seconds by kind of step, and of the whole run as ``total``."""
         return {**self.seconds, "total": perf_counter() - self._start}

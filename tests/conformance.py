@@ -1,8 +1,8 @@
-"""The ONNX project's own test cases, through all of this: published by `generate`, served by a real Triton.
+"""The ONNX project's own test cases, end to end: published by `generate`, served by a real Triton.
 
 `make conformance` runs every case and writes docs/reference/conformance.md; test_conformance.py runs a few. A case is
-out where Triton can't express it or ONNX Runtime itself does not answer it as expected; every other one must be
-published, load, and answer over gRPC what the case expects.
+out if Triton can't express it, or ONNX Runtime itself does not answer it as expected. Every other one must be
+published, load, and give the expected answers over gRPC.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case, and why it is out or failed."""
+    """The result of a case, and why it is out or failed."""
 
     name: str
     kind: str
@@ -152,7 +152,7 @@ def _read(folder: Path, role: str, declared: Sequence[onnx.ValueInfoProto]) -> t
 
 
 def light_case(path: Path) -> Case:
-    """Return a whole network with the input that onnx's own runner makes for it, and the answer that lies beside it."""
+    """Return a whole network with the input that onnx's own runner makes for it, and the answer stored beside it."""
     from onnx.backend.test.runner import Runner
 
     model = onnx.load(path)
@@ -166,7 +166,7 @@ def light_case(path: Path) -> Case:
 
 
 def all_cases() -> list[Case]:
-    """Return every case that the installed onnx package carries, by kind and name."""
+    """Return every case in the installed onnx package, by kind and name."""
     cases = node_cases()
     for kind in FOLDERS:
         cases += [folder_case(kind, file.parent) for file in sorted(DATA.glob(f"{kind}/*/model.onnx"))]
@@ -176,7 +176,7 @@ def all_cases() -> list[Case]:
 
 
 def run(cases: Sequence[Case], folder: Path) -> Iterator[Outcome]:
-    """Publish these cases in a repository below ``folder``, serve it, and yield what became of each."""
+    """Publish these cases in a repository below ``folder``, serve it, and yield the result of each."""
     repository = folder / "models"
     published = []
     for case in cases:
@@ -193,7 +193,7 @@ def run(cases: Sequence[Case], folder: Path) -> Iterator[Outcome]:
 
 
 def publish(case: Case, sources: Path, repository: Path) -> Outcome | None:
-    """Publish a case as ``generate --model onnx:… --samples …`` does; return its outcome where it won't be served."""
+    """Publish a case as ``generate --model onnx:… --samples …`` does; return its result if it won't be served."""
     path = sources / f"{case.name}.onnx"
     sources.mkdir(parents=True, exist_ok=True)
     path.write_bytes(case.model.SerializeToString())
@@ -237,7 +237,7 @@ def _text(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _runtime_disagreement(case: Case, path: Path) -> str | None:
-    """Return why ONNX Runtime itself does not answer a case as expected, asked in this process; None where it does."""
+    """Return why ONNX Runtime in this process does not answer a case as expected, or None."""
     try:
         session = runtime.open_session(path)
     except Exception:  # whatever it raises: the case is not for ONNX Runtime
@@ -253,7 +253,7 @@ def _runtime_disagreement(case: Case, path: Path) -> str | None:
 
 
 def _asked(case: Case, server: Server, load_failure: str | None) -> Outcome:
-    """Ask a served case and compare its answers with the expected ones."""
+    """Query a served case, and compare its answers with the expected ones."""
     if load_failure:
         return Outcome(case.name, case.kind, "failed", f"Triton can't load it: {load_failure}")
     for inputs, expected in case.data_sets:
@@ -267,7 +267,7 @@ def _asked(case: Case, server: Server, load_failure: str | None) -> Outcome:
 
 
 def _served_answers(case: Case, server: Server, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Ask over gRPC; a scalar travels as one value in one dimension, which is what its configuration says."""
+    """Query over gRPC; a scalar is sent as one value in one dimension, as its configuration says."""
     from tritonclient import grpc
     from tritonclient.utils import np_to_triton_dtype
 
@@ -283,7 +283,7 @@ def _served_answers(case: Case, server: Server, inputs: dict[str, NDArray[Any]])
 
 
 def mismatch(case: Case, expected: Sequence[Values], answers: dict[str, Any]) -> str | None:
-    """Return how answers differ from those that a case expects; None where they are within its limits."""
+    """Return how answers differ from the expected ones; None if they are within the limits."""
     for name, wanted in zip(case.outputs, expected, strict=False):
         try:
             _check(case, name, wanted, answers[name])
@@ -307,7 +307,7 @@ def _check(case: Case, name: str, wanted: Values, got: Values) -> None:
 
 
 def kept_outcomes(fresh: bool) -> KeptRows[Outcome]:
-    """Return what runs with the same code and packages have found; it lies beside the temporary files."""
+    """Return the results of runs with the same code and packages; they are kept beside the temporary files."""
     return KeptRows(Path(tempfile.gettempdir()) / f"modelrepo-conformance-{_fingerprint()}.jsonl", Outcome, fresh)
 
 
@@ -368,7 +368,7 @@ not answer as expected, asked in process, and what Triton can't express. onnx {o
 @click.option("--only", default="", help="Only cases whose name matches this expression; the page is left alone.")
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run has found.")
 def main(only: str, fresh: bool) -> None:
-    """Publish, serve and ask every case; write the page; exit with 1 where one failed."""
+    """Publish, serve and query every case; write the page; exit with 1 if one failed."""
     state = kept_outcomes(fresh)
     done = {outcome.name for outcome in state.rows}
     cases = [case for case in all_cases() if re.search(only, case.name)]

@@ -1,4 +1,4 @@
-"""What a long run has found so far, row by row in a file, so that one that was cut short goes on where it was."""
+"""The results of a long run so far, row by row in a file, so that an interrupted run can be resumed."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What the tests of TensorRT plans share: specs, headers, and scripts in the place of programs."""
+"""Helpers for the tests of TensorRT plans: specs, headers, and scripts that stand in for programs."""
 
 import os
 import stat

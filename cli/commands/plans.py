@@ -1,4 +1,4 @@
-"""`modelrepo plans`: what TensorRT plans are pending or stale, building them, and verifying them."""
+"""`modelrepo plans`: list, build and verify TensorRT plans."""
 
 import json
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ STYLES = {
 EXAMPLES = """
 \b
 Examples:
-  modelrepo plans status                     what is pending, built, published or stale
-  modelrepo plans build                      build all that is pending or stale, prove it, publish it
+  modelrepo plans status                     list plans: pending, built, published or stale
+  modelrepo plans build                      build, prove and publish all pending and stale plans
   modelrepo plans build resnet50_tensorrt --in container
-  modelrepo plans verify                     run what is published again, on this machine's GPU
+  modelrepo plans verify                     run published plans again on this machine's GPU
 
 \b
 Exit codes:
@@ -34,7 +34,7 @@ Exit codes:
   1 unexpected                7 no GPU to verify on
   2 usage                     9 deferred, with --strict
   4 a plan can't be built     130 interrupted
-  5 it answers otherwise
+  5 its answers differ
 """
 
 NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -43,7 +43,7 @@ REPOSITORY = click.option(
 )  # fmt: skip
 WHERE = click.option(
     "--in", "--plan-builder", "where", type=click.Choice(["auto", "process", "container"]), default="auto",
-    show_default=True, help="In this process, or in the image that serves; auto: what is here.",
+    show_default=True, help="In this process, or in the serving image; auto: the first that works here.",
 )  # fmt: skip
 AS_JSON = json_flag("Print the outcome as one JSON object.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the outcome.")
@@ -53,7 +53,7 @@ QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, only warn
 def plans() -> None:
     """Finish the TensorRT plans that generate has prepared.
 
-    A plan is built for one GPU and one TensorRT: on a host that has both, in this process or in the serving container.
+    A plan is built for one GPU and one TensorRT, on a host that has both: in this process, or in the serving container.
     Its answers are compared with ONNX Runtime's before it is published.
     """
 
@@ -62,7 +62,7 @@ def plans() -> None:
 @REPOSITORY
 @AS_JSON
 def status(repository: Path | None, as_json: bool) -> None:
-    """Tell what is pending, built, published or stale; nothing is changed."""
+    """List plans: pending, built, published or stale; nothing is changed."""
     from modelrepo.generator.plans import finish as story
 
     root = _root(repository)
@@ -80,7 +80,7 @@ def status(repository: Path | None, as_json: bool) -> None:
 @NAMES
 @REPOSITORY
 @WHERE
-@click.option("--rebuild", is_flag=True, help="Build also what is built and published already.")
+@click.option("--rebuild", is_flag=True, help="Also build plans that are already built and published.")
 @click.option("--strict", is_flag=True, help="Exit with 9 if a plan can't be built on this machine.")
 @AS_JSON
 @QUIET
@@ -93,7 +93,7 @@ def build(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Build plans that are pending or stale, all or those named, prove them, and publish them."""
+    """Build pending and stale plans, all or those named, prove them, and publish them."""
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.generator.plans import finish as story
     from modelrepo.generator.progress import Progress
@@ -131,7 +131,7 @@ def _root(repository: Path | None) -> Path:
 
 
 def _end(report: "PlansReport", as_json: bool, strict: bool) -> None:
-    """Print what became of the plans, and every failure; exit with the code of the first."""
+    """Print the results and every failure; exit with the code of the first failure."""
     if as_json:
         click.echo(json.dumps(_report_document(report), indent=2))
     elif report.results:
@@ -155,7 +155,7 @@ def _show_failures(report: "PlansReport", strict: bool) -> int:
         failures.append(DeferredError(f"{', '.join(deferred)} can't be built on this machine"))
         show_error(str(failures[0]))
     if report.interrupted:
-        show_error("interrupted: what is called published stands, nothing else was changed")
+        show_error("interrupted: plans listed as published are published, nothing else was changed")
         return INTERRUPTED
     return failures[0].exit_code if failures else 0
 
@@ -206,7 +206,7 @@ def _print_results(report: "PlansReport") -> None:
 
 
 def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print columns as wide as their content; the third is the status, in its colour."""
+    """Print columns as wide as their content; the third is the status, in colour."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     click.echo(click.style(_line(headings, widths, None), bold=True))
     for row in rows:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelrepo.generator.optimize.recipe import Recipe
 
-# Precision -> the module whose recipe makes it from FP32; imported when it is wanted, because options name all of them.
+# Precision -> the module of its recipe; imported only when needed, because options list all precisions.
 RECIPES = {
     "fp16": "modelrepo.generator.optimize.fp16",
     "bf16": "modelrepo.generator.optimize.bf16",

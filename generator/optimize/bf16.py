@@ -29,10 +29,10 @@ LARGEST = (2 - 2.0**-7) * 2.0**127
 def lower(request: Request) -> Lowered:
     """Turn FP32 weights and computation into BF16, and write a twin that a CPU can run.
 
-    ONNX Runtime's FP16 converter decides where Casts go; then BF16 takes the place of FP16, and weights are rounded
-    from FP32. Where operators of the model take BF16 only in a newer operator set, its opset becomes OPSET. Operators
-    that take none there stay in FP32, and so do nodes in ``request.kept``. Raises ConversionError for a model that has
-    FP16 in it, can't become one of OPSET, or has no weights that became BF16.
+    ONNX Runtime's FP16 converter decides where Casts go; then BF16 replaces FP16, and weights are rounded from FP32.
+    If operators of the model take BF16 only in a newer operator set, its opset becomes OPSET. Operators without BF16
+    stay in FP32, and so do nodes in ``request.kept``. Raises ConversionError if the model contains FP16, can't be
+    converted to OPSET, or no weights became BF16.
     """
     from onnx import TensorProto
 
@@ -53,15 +53,15 @@ def lower(request: Request) -> Lowered:
     edit.retype(model, TensorProto.FLOAT16, TensorProto.BFLOAT16, rounded)
     done = half.summary(model, TensorProto.BFLOAT16, "BF16", before, request.kept)
     export = made.described(edit.save(model, request.folder), request.export)
-    made.check_types(export.path)  # ONNX Runtime's CPU has no BF16, and can't tell
+    made.check_types(export.path)  # ONNX Runtime's CPU has no BF16, so it can't check the model
     twin = rounding.write_twin(model, TensorProto.BFLOAT16, request.folder / "twin")
     return Lowered(export, done, layers, twin, runs_here=False)
 
 
 def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
-    """Return how far each node's FP32 answer moves where its inputs, weights and outputs are rounded to BF16.
+    """Return how much each node's FP32 answer changes if its inputs, weights and outputs are rounded to BF16.
 
-    The figure is the root mean square of the differences over that of the answer, the worst over the inputs.
+    The figure is the root mean square of the differences / that of the answer, the worst over the inputs.
     """
     from onnx import TensorProto
 
@@ -69,7 +69,7 @@ def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
 
 
 def to_bf16(numbers: Array) -> Array:
-    """Round to the nearest BF16, ties to even; what is finite stays so, as the lowest FP32 that masks are made of."""
+    """Round to the nearest BF16, ties to even; finite numbers stay finite, such as the lowest FP32 in masks."""
     import ml_dtypes
     import numpy as np
 
@@ -92,7 +92,7 @@ def _refuse_fp16(model: Any) -> None:
 
 
 def _with_opset(model: Any) -> Any:
-    """Return the model in the operator set OPSET, if that has BF16 for an operator that has none in the model's own."""
+    """Return the model in the operator set OPSET, if an operator has BF16 there and not in the model's own."""
     from onnx import version_converter
 
     lacking = [node for node in edit.nodes(model) if edit.opset_of(model) < _since(node) <= OPSET]
@@ -100,7 +100,7 @@ def _with_opset(model: Any) -> Any:
         return model
     try:
         return edit.without_weights(model, lambda light: version_converter.convert_version(light, OPSET))
-    except RuntimeError as error:  # ConvertError among others, which share nothing else
+    except RuntimeError as error:  # ConvertError and others have no other common class
         raise ConversionError(
             f"{lacking[0].op_type} {lacking[0].name!r} takes BF16 from opset {_since(lacking[0])} on, and the model "
             f"can't be converted to opset {OPSET}: {error}",
@@ -109,7 +109,7 @@ def _with_opset(model: Any) -> Any:
 
 
 def _since(node: Any) -> float:
-    """Return the opset from which on an operator of ONNX takes BF16; 0 for one that takes no FP32 either."""
+    """Return the first opset in which an operator of ONNX takes BF16; 0 if it doesn't take FP32 either."""
     return _first_with_bf16(node.op_type) if node.domain in edit.DEFAULT_DOMAINS else 0
 
 

@@ -1,4 +1,4 @@
-"""What a variant is calibrated with, and what its accuracy is measured on: the user's, or random inputs."""
+"""The data that a variant is calibrated with and its accuracy is measured on: the user's, or random inputs."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from modelrepo.generator.verification.accuracy import ENOUGH, GENERATED
 from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.verify import usable
 
-# Of data that is calibrated with, this share is kept back to measure on.
+# The share of calibration data that is held out to measure accuracy on.
 HELD_OUT = 0.25
 RANDOM_CALIBRATION = (
-    "calibrated with random inputs, whose ranges are not those of real ones: give real ones with --calibration DIR"
+    "calibrated with random inputs, whose ranges differ from those of real ones: give real ones with --calibration DIR"
 )
 
 
@@ -26,11 +26,11 @@ class Data:
 
 
 def gather(task: Task) -> Data:
-    """Return the data of a variant; it depends on nothing of it but whether it is calibrated, and costs accuracy.
+    """Return the data of a variant; it depends only on whether the variant is calibrated, and costs accuracy.
 
-    Measured on are the user's samples, if they are ENOUGH; else what is kept back from calibration, however little,
-    since what lies outside the calibrated ranges would be judged unjustly; else random inputs. Raises
-    OptionError for data that does not fit or calibrates nothing, and VerificationError where the model answers no
+    Accuracy is measured on the user's samples, if there are ENOUGH; else on data held out of calibration, however
+    little, since inputs outside the calibrated ranges would be judged unfairly; else on random inputs. Raises
+    OptionError for data that does not fit or can't calibrate anything, and VerificationError if the model answers no
     random input.
     """
     calibration, held_out, notes = _calibration(task)
@@ -39,7 +39,7 @@ def gather(task: Task) -> Data:
         return Data(calibration, samples, notes)
     wanted = task.options.verify and task.costs_accuracy
     if samples.count and wanted:
-        notes = (*notes, f"your {_counted(samples.count)} too few to measure accuracy on: {ENOUGH} are wanted")
+        notes = (*notes, f"your {_counted(samples.count)} too few to measure accuracy: {ENOUGH} are needed")
     if held_out.count:
         few = held_out.count < ENOUGH and wanted
         return Data(calibration, held_out, (*notes, _few(held_out.count)) if few else notes)
@@ -48,7 +48,7 @@ def gather(task: Task) -> Data:
 
 def _few(count: int) -> str:
     return (
-        f"accuracy is measured on {count} of the calibration data, which are kept back and say little: "
+        f"accuracy is measured on {count} samples held out of the calibration data, which is too few to be reliable: "
         f"give {ENOUGH} --samples"
     )
 
@@ -58,7 +58,7 @@ def _counted(count: int) -> str:
 
 
 def _calibration(task: Task) -> tuple[Dataset | None, Dataset, tuple[str, ...]]:
-    """Return what to calibrate with, what of it is kept back, and what is worth telling about it."""
+    """Return the data to calibrate with, the data held out of it, and notes for the user."""
     wanted, source = task.options.calibration, task.proven.source
     if not task.calibrated:
         return None, NO_DATA, ()
@@ -70,7 +70,7 @@ def _calibration(task: Task) -> tuple[Dataset | None, Dataset, tuple[str, ...]]:
 
 
 def _random(task: Task, count: int, seed: int) -> Dataset:
-    """Return random inputs; of a model that may refuse some, those that it answers with numbers."""
+    """Return random inputs; if the model may refuse some, only those that it answers with numbers."""
     signature = task.proven.export.signature
     drawn = datasets.random_like(signature, task.proven.source.preprocess, count, seed)
     if all(spec.domain.known for spec in signature.inputs):
@@ -79,6 +79,6 @@ def _random(task: Task, count: int, seed: int) -> Dataset:
         return Dataset(tuple(usable(pool, task.proven.reference.recall, signature) for pool in drawn.pools))
     except VerificationError as error:
         raise VerificationError(
-            "the model answers no random input with numbers, so nothing tells what a lower precision costs",
+            "the model answers no random input with numbers, so the cost of a lower precision can't be measured",
             "Give inputs that it answers with --samples, and --calibration",
         ) from error

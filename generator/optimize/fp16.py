@@ -16,7 +16,7 @@ MIXES_SAMPLES = False
 DIFFERS_FOR_TENSORRT = False
 PACKAGES = ("onnx", "onnxruntime")
 TOOLS: Mapping[str, str] = {}
-# Larger numbers stand for infinity, as in attention masks; the largest FP16 does as well there.
+# Larger numbers stand for infinity, as in attention masks; the largest FP16 works as well.
 INFINITE = 1e30
 LARGEST = 65504.0
 
@@ -24,10 +24,10 @@ LARGEST = 65504.0
 def lower(request: Request) -> Lowered:
     """Turn FP32 weights and computation into FP16 with ONNX Runtime's converter.
 
-    What it leaves in FP32 stays so (TopK, NonMaxSuppression and their like, the scales of a Resize), and so do nodes
-    in ``request.kept``. The ``twin`` rounds as a GPU does: ONNX Runtime's CPU computes FP16 in FP32, where nothing
-    overflows. Raises ConversionError where a weight is too large for FP16, where no weight was lowered, and where ONNX
-    Runtime refuses the outcome.
+    Operators that it leaves in FP32 (such as TopK and NonMaxSuppression, and the scales of a Resize) stay so, and so do
+    nodes in ``request.kept``. The ``twin`` rounds as a GPU does: ONNX Runtime's CPU computes FP16 in FP32, where
+    nothing overflows. Raises ConversionError if a weight is too large for FP16, no weight was lowered, or ONNX Runtime
+    refuses the result.
     """
     from onnx import TensorProto
 
@@ -45,10 +45,10 @@ def lower(request: Request) -> Lowered:
 
 
 def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
-    """Return how far each node's FP32 answer moves where its inputs, weights and outputs are rounded to FP16.
+    """Return how much each node's FP32 answer changes if its inputs, weights and outputs are rounded to FP16.
 
-    The figure is the root mean square of the differences over that of the answer, the worst over the inputs; infinity
-    where an FP16 overflows.
+    The figure is the root mean square of the differences / that of the answer, the worst over the inputs; infinity if
+    an FP16 overflows.
     """
     from onnx import TensorProto
 
@@ -79,8 +79,8 @@ def _refuse_overflow(model: Any, too_large: Mapping[str, float]) -> None:
         if place in places and places[place].data_type == TensorProto.FLOAT16:
             reader = next((node.name for node in edit.nodes(model) if place in node.input), place.rpartition(".")[0])
             raise ConversionError(
-                f"the weights {place!r} reach {largest:.3g}, and FP16 ends at {LARGEST:.0f}",
-                f"Keep the node that reads them in FP32 with --keep-precise {reader}, or make it bf16"
+                f"the weights {place!r} reach {largest:.3g}, but FP16 ends at {LARGEST:.0f}",
+                f"Keep the node that reads them in FP32 with --keep-precise {reader}, or use bf16"
                 if reader in outermost
-                else "Make it bf16",
+                else "Use bf16",
             )

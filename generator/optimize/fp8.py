@@ -1,4 +1,4 @@
-"""FP8: floats of one byte, for GPUs from compute capability 8.9 on, made by nvidia-modelopt in its own environment."""
+"""FP8: one-byte floats for GPUs from compute capability 8.9 on, made by nvidia-modelopt in its own environment."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ CALIBRATED = True
 MIXES_SAMPLES = False
 DIFFERS_FOR_TENSORRT = False
 PACKAGES = ("onnx", "onnxruntime")
-# modelopt pins releases of onnx and onnxruntime that are not ours, so it lives elsewhere, and this names its python.
+# Names the python of modelopt's own environment: modelopt pins other releases of onnx and onnxruntime than ours.
 PYTHON = "MODELREPO_MODELOPT"
 MODELOPT, RELEASE = "nvidia-modelopt", "0.47.0"
 TOOLS: Mapping[str, str] = {MODELOPT: RELEASE}
@@ -37,16 +37,16 @@ SECONDS = 3600.0
 
 
 def lower(request: Request) -> Lowered:
-    """Quantize convolutions and products of matrices to FP8 (E4M3) with nvidia-modelopt; weights a scale a channel.
+    """Quantize convolutions and matrix products to FP8 (E4M3) with nvidia-modelopt; weights have a scale per channel.
 
-    modelopt itself leaves out layers that FP8 would not make faster, such as those of few channels; nodes named in
-    ``request.kept`` stay too. ``twin`` computes the same in FP32: ONNX Runtime's optimizations break such graphs on a
-    CPU. Raises ConversionError without modelopt in the version RELEASE, where it fails, and where it quantized nothing.
+    modelopt itself leaves out layers that FP8 would not make faster, such as those with few channels; nodes named in
+    ``request.kept`` stay, too. ``twin`` computes the same in FP32: ONNX Runtime's optimizations break such graphs on a
+    CPU. Raises ConversionError if modelopt RELEASE is missing, fails, or quantizes nothing.
     """
     from onnx import TensorProto
 
     if request.method != "minmax":
-        raise OptionError(f"FP8 is calibrated by minmax, not by {request.method}", "Leave out --calibration-method")
+        raise OptionError(f"FP8 supports only minmax calibration, not {request.method}", "Remove --calibration-method")
     python = _python()
     request.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
@@ -58,32 +58,32 @@ def lower(request: Request) -> Lowered:
     qdq.drop_unused_domains(after)
     export = made.described(edit.save(after, request.folder), request.export)
     twin = qdq.write_twin(after, request.folder / "twin")
-    # With its optimizations ONNX Runtime puts float8 where its own operators take none.
+    # ONNX Runtime's optimizations put float8 where its own operators don't take it.
     return Lowered(export, done, layers, twin, runs_here=False)
 
 
 def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
-    """Return the share of its answer by which each layer moves where its input and weights are FP8."""
+    """Return the share of its answer by which each layer changes if its input and weights are FP8."""
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
         path = qdq.prepared(request, Path(scratch), "FP8")
         return qdq.costs(request, path, lowered.export.path, lowered.layers)
 
 
 def _python() -> str:
-    """Return the python that has modelopt, in the version that counts for what is published."""
+    """Return the python that has modelopt, in the release that is part of the content key."""
     python = os.environ.get(PYTHON, "")
     if not python:
         raise ConversionError(
-            f"FP8 is made by nvidia-modelopt, which needs an environment of its own, and {PYTHON} names none",
+            f"FP8 needs nvidia-modelopt in its own environment, but {PYTHON} is not set",
             f"python -m venv DIR && DIR/bin/pip install '{PINNED}' (6.4 GB), then {PYTHON}=DIR/bin/python",
         )
     if not Path(python).is_file():
-        raise ConversionError(f"{PYTHON} names {python}, which is no file", "Name the python of that environment")
+        raise ConversionError(f"{PYTHON} is {python}, which is not a file", "Set it to the python of that environment")
     found = _run([python, "-I", "-c", WHICH], WHICH_SECONDS)
     if found.code or found.out.strip() != RELEASE:
         there = f"nvidia-modelopt {found.out.strip()}" if not found.code else f"none ({found.last_words})"
         raise ConversionError(
-            f"FP8 is made by nvidia-modelopt {RELEASE}, and {python} has {there}",
+            f"FP8 needs nvidia-modelopt {RELEASE}, but {python} has {there}",
             f"{python} -m pip install '{PINNED}'",
         )
     return python
@@ -94,18 +94,18 @@ def _run(command: Sequence[str], seconds: float) -> process.Finished:
     try:
         return process.run(command, timeout=seconds)
     except OSError as error:
-        raise ConversionError(f"{command[0]} can't be run: {error.strerror}") from error
+        raise ConversionError(f"can't run {command[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise ConversionError(f"nvidia-modelopt did not finish in {seconds:.0f} s") from error
+        raise ConversionError(f"nvidia-modelopt did not finish within {seconds:.0f} s") from error
 
 
 def _worked(python: str, path: Path, request: Request, folder: Path) -> Path:
-    """Run modelopt on a model and return the path of its outcome."""
+    """Run modelopt on a model and return the path of the result."""
     import numpy as np
 
     data, outcome = folder / "calibration.npz", folder / "fp8.onnx"
     np.savez(data, allow_pickle=False, **_stacked(probes.probe_inputs(request, _count(request))))
-    # Isolated: neither our modules nor those of PYTHONPATH are those that modelopt expects.
+    # Isolated: our modules and those of PYTHONPATH are not the ones that modelopt expects.
     finished = _run([python, "-I", str(WORKER), str(path), str(data), str(outcome), *request.kept], SECONDS)
     if finished.code or not outcome.exists():
         raise ConversionError(f"nvidia-modelopt failed: {finished.last_words}", f"It was run with {python}")
@@ -119,11 +119,11 @@ def _count(request: Request) -> int:
 
 
 def _stacked(inputs: Iterable[Arrays]) -> dict[str, Any]:
-    """Return inputs one after the other along their first axis, as modelopt takes them apart again."""
+    """Return inputs joined along their first axis; modelopt splits them again."""
     import numpy as np
 
     every = list(inputs)
     shapes = [{name: array.shape for name, array in arrays.items()} for arrays in every]
     if any(shape != shapes[0] for shape in shapes):
-        raise ConversionError("nvidia-modelopt calibrates with inputs of one shape, and these have several")
+        raise ConversionError("nvidia-modelopt needs calibration inputs of one shape, but these have several")
     return {name: np.concatenate([np.atleast_1d(arrays[name]) for arrays in every]) for name in every[0]}

@@ -1,4 +1,4 @@
-"""FP32 to FP16 by ONNX Runtime's converter, and what it leaves to be put right."""
+"""FP32 to FP16 with ONNX Runtime's converter, and corrections of its result."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from modelrepo.generator.graphs import edit
 from modelrepo.generator.graphs.walk import graphs, inner_graphs
 from modelrepo.generator.optimize import made
 
-# Operators that move values and change none: there is nothing to gain from keeping one precise.
+# Operators that only move values, so keeping one precise gains nothing.
 MOVING = frozenset(
     (
         *("Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "GatherElements", "GatherND"),
@@ -20,14 +20,14 @@ KEEP_FEWER = "Name fewer layers with --keep-precise"
 
 
 def blocked_operators() -> frozenset[str]:
-    """Return the operators that ONNX Runtime's converter leaves in FP32: some have no FP16, some lose too much."""
+    """Return the operators that ONNX Runtime's converter leaves in FP32: without FP16, or too imprecise in it."""
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST
 
     return frozenset(DEFAULT_OP_BLOCK_LIST)
 
 
 def prepare(model: Any, name: str) -> None:
-    """Bring constants into the form that the converter sees; ConversionError without FP32 to lower to type ``name``."""
+    """Bring constants into the form that the converter sees; ConversionError if no FP32 can become type ``name``."""
     from onnx import TensorProto
 
     made.refuse_quantized(model, name)
@@ -38,11 +38,11 @@ def prepare(model: Any, name: str) -> None:
     if not types:
         raise ConversionError(f"the model has no weights that {name} could make smaller")
     there = ", ".join(sorted(TensorProto.DataType.Name(each) for each in types))
-    raise ConversionError(f"the model has no FP32 weights: they are {there} already", "Leave its precision at fp32")
+    raise ConversionError(f"the model has no FP32 weights: they are already {there}", "Leave its precision at fp32")
 
 
 def summary(model: Any, element_type: int, name: str, bytes_before: int, kept: Collection[str]) -> str:
-    """Say how many weights are of the type, and the size before and now; ConversionError where none is."""
+    """Say how many weights have the type, and the size before and after; ConversionError if there are none."""
     weights = edit.weights(model) or [each for each in edit.tensors(model) if edit.is_float(each.data_type)]
     lowered = sum(tensor.data_type == element_type for tensor in weights)
     if not lowered:
@@ -55,9 +55,9 @@ def summary(model: Any, element_type: int, name: str, bytes_before: int, kept: C
 def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tuple[Any, tuple[str, ...]]:
     """Return the model in FP16 with FP32 inputs and outputs, and the names of the nodes that compute in FP16.
 
-    ``model`` is used up. Nodes named in ``kept`` and ``blocked`` operators stay in FP32. Raises ConversionError where
-    one of these lies in the graph of another node, such as If, since the converter would put its Casts outside, and
-    where the converter fails.
+    ``model`` is consumed. Nodes named in ``kept`` and ``blocked`` operators stay in FP32. Raises ConversionError if one
+    of these is in the graph of another node, such as If, since the converter would put its Casts outside; and if the
+    converter fails.
     """
     from onnx import TensorProto
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -82,7 +82,7 @@ def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tupl
             op_block_list=list(blocked),
             node_block_list=list(kept),
         )
-    except Exception as error:  # it asserts what it takes for granted, and raises what onnx does
+    except Exception as error:  # it has assertions, and raises onnx's errors
         raise ConversionError(
             f"ONNX Runtime can't convert the model: {type(error).__name__}: {first_line(error)}"
         ) from error
@@ -102,13 +102,13 @@ def _refuse_inner(model: Any, kept: Collection[str], blocked: Collection[str]) -
         for node in inner.node:
             if _stays(node, kept, blocked):
                 raise ConversionError(
-                    f"{node.op_type} {node.name!r} would stay in FP32, but lies in the graph of another node",
-                    "Only nodes of the main graph can stay in FP32 among others of a lower precision",
+                    f"{node.op_type} {node.name!r} would stay in FP32, but is in the graph of another node",
+                    "Only nodes of the main graph can stay in FP32",
                 )
 
 
 def _spell_out_constants(model: Any) -> None:
-    """Give every Constant a tensor: the converter does not see numbers that are attributes."""
+    """Give every Constant a tensor: the converter does not see numbers in attributes."""
     import numpy as np
     import onnx
 
@@ -120,10 +120,10 @@ def _spell_out_constants(model: Any) -> None:
 
 
 def _skip_round_trips(model: Any, own: Collection[str]) -> None:
-    """Let a node that stays in FP32 read and write FP32 directly, where the converter goes through FP16.
+    """Let nodes that stay in FP32 read and write FP32 directly, instead of through FP16 as the converter does.
 
-    It would round, and overflow, just where precision is to be kept. ``own`` are the nodes that the model had before
-    the converter added its Casts. It adds one for every node that reads it, all of the same name: one is enough.
+    FP16 would round, and overflow, exactly where precision is to be kept. ``own`` are the model's nodes before the
+    converter added Casts. It adds a Cast for every reader of a tensor, all with the same name: one is enough.
     """
     from onnx import TensorProto
 
@@ -134,7 +134,7 @@ def _skip_round_trips(model: Any, own: Collection[str]) -> None:
     down = {name: node.input[0] for name, node in casts.items() if node.attribute[0].i == TensorProto.FLOAT16}
     back = {name: down[node.input[0]] for name, node in casts.items() if name not in down and node.input[0] in down}
     back = {name: full for name, full in back.items() if not (name in results and full in arguments)}
-    # A result keeps its name, and the FP32 tensor that it is made from takes it.
+    # A result keeps its name: the FP32 tensor that it is cast from gets that name.
     renamed = {full: name for name, full in back.items() if name in results}
     renamed |= {name: renamed.get(full, full) for name, full in back.items() if name not in results}
     left = [node for node in main.node if node.name in own]
@@ -154,9 +154,9 @@ def _rename(model: Any, names: Mapping[str, str]) -> None:
 
 
 def _sort(main: Any) -> None:
-    """Put each node after those whose outputs it reads, in the order they have otherwise.
+    """Sort nodes topologically, and otherwise keep their order.
 
-    OnnxModel.topological_sort does not see what the graphs within a node read.
+    OnnxModel.topological_sort ignores the tensors that the graphs within a node read.
     """
     waiting = {name: node for node in main.node for name in node.output}
     ordered: list[Any] = []
@@ -175,7 +175,7 @@ def _sort(main: Any) -> None:
 
 
 def _read(node: Any) -> list[str]:
-    """Return what a node reads, and what the graphs within it read."""
+    """Return the tensors that a node, and the graphs within it, read."""
     names = list(node.input)
     for inner in inner_graphs(node):
         names += [value.name for value in inner.output]

@@ -1,4 +1,4 @@
-"""INT8: a quarter of the size, and the speed of integers; the ranges of the layers' inputs come from calibration."""
+"""INT8: a quarter of the size, and integer speed; calibration finds the ranges of the layers' inputs."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,8 @@ MIXES_SAMPLES = False
 DIFFERS_FOR_TENSORRT = True
 PACKAGES = ("onnx", "onnxruntime")
 TOOLS: Mapping[str, str] = {}
-# Bins of a histogram. ONNX Runtime's 128 for entropy leave it a single threshold to choose, the largest value; the
-# time that it takes grows with the square.
+# Bins of a histogram. With ONNX Runtime's 128, entropy has a single threshold to choose from, the largest value. The
+# time grows with the square of the bins.
 ENTROPY_BINS = 256
 
 
@@ -36,22 +36,22 @@ class Form:
     symmetric: bool  # activations are int8 around 0; otherwise uint8 with a zero point
 
 
-# TensorRT takes nothing but int8 around 0, and fuses what follows a layer into it.
+# TensorRT takes only int8 around 0, and fuses the operators that follow a layer into it.
 TENSORRT = Form(qdq.LAYERS, qdq.LAYERS, symmetric=True)
 # ONNX Runtime on a CPU with VNNI, at batch 8: with uint8 activations ResNet50 was 2.8 times as fast as in FP32 and 2.4
-# times as fast as with int8 ones. A convolution runs in integers only where its output is quantized, too, and a Relu or
-# Clip after it is then free. What else lies between layers stays precise: with additions and reshapes quantized,
-# ViT-B/16's answers moved by 40% of their magnitude instead of 4%, and ResNet50 was no faster.
+# times as fast as with int8 ones. A convolution runs in integers only if its output is quantized, too, and a Relu or
+# Clip after it is then free. Other operators between layers stay precise: with additions and reshapes quantized,
+# ViT-B/16's answers changed by 40% of their magnitude instead of 4%, and ResNet50 was not faster.
 CPU = Form(
     (*qdq.LAYERS, "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool"), ("MatMul", "Gemm"), symmetric=False
 )
 
 
 def lower(request: Request) -> Lowered:
-    """Quantize the layers with ONNX Runtime: weights to int8 with a scale a channel, activations by calibration.
+    """Quantize the layers with ONNX Runtime: weights to int8 with a scale per channel, activations by calibration.
 
-    Layers named in ``request.kept`` stay as they are; so do biases, inputs and outputs of the model. Raises
-    ConversionError where there is no data to calibrate with, the model fails on it, or no layer was quantized.
+    Layers named in ``request.kept`` stay in FP32; so do biases, inputs and outputs of the model. Raises ConversionError
+    if there is no calibration data, the model fails on it, or no layer was quantized.
     """
     from onnx import TensorProto
 
@@ -72,7 +72,7 @@ def lower(request: Request) -> Lowered:
 
 
 def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
-    """Return the share of its answer by which each layer moves where its input and weights are INT8."""
+    """Return the share of its answer by which each layer changes if its input and weights are INT8."""
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
         path = qdq.prepared(request, Path(scratch), "INT8")
         return qdq.costs(request, path, lowered.export.path, lowered.layers)
@@ -85,7 +85,7 @@ def _form(request: Request) -> Form:
 def _ranges(path: Path, request: Request, folder: Path) -> Any:
     """Return ONNX Runtime's ``TensorsData``: the range of each tensor that is to be quantized.
 
-    Inputs are run one by one and forgotten, so that memory holds the activations of one.
+    Inputs are run one by one, so that memory holds the activations of only one.
     """
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
@@ -111,7 +111,7 @@ def _ranges(path: Path, request: Request, folder: Path) -> Any:
             for arrays in inputs:
                 calibrator.collect_data(_Reader(arrays))
             return calibrator.compute_data()
-    except Exception as error:  # ONNX Runtime's errors share no class but Exception, and numpy has its own
+    except Exception as error:  # ONNX Runtime's and numpy's errors have no other common class
         raise ConversionError(f"calibration failed: {first_line(error)}") from error
 
 
@@ -126,7 +126,7 @@ class _Reader:
 
 
 def _quantized(path: Path, ranges: Any, request: Request) -> Any:
-    """Return the model with Q/DQ pairs. Biases stay in FP32: TensorRT takes no others, and ONNX Runtime is as fast."""
+    """Return the model with Q/DQ pairs. Biases stay in FP32: TensorRT needs that, and ONNX Runtime is as fast."""
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
     form = _form(request)

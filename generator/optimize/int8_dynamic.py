@@ -1,4 +1,4 @@
-"""Dynamic INT8: int8 weights, and activations whose range is found anew in every request; for CPUs, uncalibrated."""
+"""Dynamic INT8: int8 weights, and activations whose range is found in each request; for CPUs, no calibration."""
 
 import tempfile
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ MIXES_SAMPLES = True
 DIFFERS_FOR_TENSORRT = False
 PACKAGES = ("onnx", "onnxruntime")
 TOOLS: Mapping[str, str] = {}
-# Products with constant weights. Convolutions stay: quantized so, ResNet50 was 13% slower than
-# in FP32 on a CPU with VNNI, while ViT-B/16's products were twice as fast.
+# Products with constant weights. Convolutions stay in FP32: on a CPU with VNNI dynamic INT8 made ResNet50 13% slower,
+# but ViT-B/16's products twice as fast.
 OPERATORS = ("MatMul", "Gemm")
 # ONNX Runtime first splits a Gemm into an addition and a product, whose name ends so; then it quantizes products.
 PRODUCT = "_MatMul"
@@ -28,9 +28,9 @@ QUANTIZED = "_quant"
 
 
 def lower(request: Request) -> Lowered:
-    """Quantize the matrix products with constant weights through ONNX Runtime, a scale a column.
+    """Quantize the matrix products with constant weights with ONNX Runtime, with a scale per column.
 
-    Nodes named in ``request.kept`` and all others stay as they are. Raises ConversionError where there is no such
+    All other nodes, and those named in ``request.kept``, stay in FP32. Raises ConversionError if there is no such
     product.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -38,7 +38,7 @@ def lower(request: Request) -> Lowered:
     request.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
         before = edit.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
-        # ONNX Runtime transposes a Gemm's weights, and trips over the shape that the model tells of them.
+        # ONNX Runtime transposes a Gemm's weights, and fails if the model states their old shape.
         del before.graph.value_info[:]
         path, *data = edit.save(before, Path(scratch) / "bare")
         outcome = Path(scratch) / "quantized.onnx"
@@ -53,7 +53,7 @@ def lower(request: Request) -> Lowered:
                     nodes_to_exclude=[name for kept in request.kept for name in (kept, kept + PRODUCT)],
                     use_external_data_format=bool(data),
                 )
-        except Exception as error:  # its own errors, onnx's and numpy's share no class but Exception
+        except Exception as error:  # its own errors, onnx's and numpy's have no other common class
             raise ConversionError(f"quantization failed: {first_line(error)}") from error
         after = edit.load(outcome)
     qdq.drop_unused_domains(after)
@@ -77,7 +77,7 @@ def lower(request: Request) -> Lowered:
 
 
 def _quantized(before: Any, after: Any) -> tuple[str, ...]:
-    """Return the names that the quantized layers had before."""
+    """Return the original names of the quantized layers."""
     made = {node.name for node in after.graph.node if node.op_type == "MatMulInteger"}
     return tuple(
         node.name
@@ -87,9 +87,9 @@ def _quantized(before: Any, after: Any) -> tuple[str, ...]:
 
 
 def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
-    """Return the share of its weights by which each layer's int8 ones differ: root mean squares.
+    """Return how far each layer's int8 weights are from the FP32 ones, as a share of these: root mean squares.
 
-    What rounding its input costs depends on the request, and is small: the range is that of the input itself.
+    The cost of rounding its input depends on the request, and is small: the range is that of the input itself.
     """
     import numpy as np
     import onnx

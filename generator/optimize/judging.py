@@ -1,4 +1,4 @@
-"""Whether a variant may be published: compared with its source number by number, and then by its accuracy."""
+"""The decision whether a variant may be published: its answers are compared with the source's, then its accuracy."""
 
 from dataclasses import dataclass, replace
 
@@ -10,10 +10,10 @@ from modelrepo.generator.verification import accuracy
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.verify import Run, SourceFault, verify
 
-# How far a pruned model may move that has no accuracy, because its outputs rank nothing: a share of their magnitude.
+# How far the answers of a pruned model may change if its outputs rank nothing, so that it has no accuracy.
 PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)
 BY_ACCURACY = "that of its accuracy"
-NO_CLASSES = "--max-accuracy-drop has nothing to limit: the model names no classes. Its distances alone count"
+NO_CLASSES = "--max-accuracy-drop has no effect: the model predicts no classes, so only differences are limited"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Judgement:
 
     @property
     def blames_the_source(self) -> bool:
-        """Whether the problem is one of the source and its inputs, which no other variant would solve."""
+        """Whether the source or its inputs cause the problem, so that every other variant would have it."""
         return isinstance(self.problem, SourceFault | InputRefused)
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Judgement:
 
 
 def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
-    """Compare a variant, which answers as ``run``, with the source; its accuracy is ``measured`` on these data."""
+    """Compare a variant, which answers as ``run``, with the source; its accuracy is measured on ``measured``."""
     try:
         found = _compared(task, run, measured)
     except VerificationError as error:
@@ -56,7 +56,7 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
 
 
 def _reached(task: Task, run: Run, data: Dataset) -> tuple[Accuracy | None, tuple[str, ...]]:
-    """Return the accuracy: of labels that say something, else the agreement; and what is to be told about it."""
+    """Return the accuracy on believable labels, or else the agreement; and notes for the user."""
 
     def measured(asked: Dataset) -> Accuracy | None:
         return accuracy.measured(
@@ -79,12 +79,12 @@ def _reached(task: Task, run: Run, data: Dataset) -> tuple[Accuracy | None, tupl
 
 def _disbelieved(reached: Accuracy) -> str:
     few = f"{reached.samples} labels are too few"
-    wrong = f"the source meets {reached.source:.1%} of {reached.samples} labels, no more than by guessing"
-    return f"{few if reached.samples < accuracy.ENOUGH else wrong}: agreement with the source is counted instead"
+    wrong = f"the source predicts {reached.source:.1%} of {reached.samples} labels, no better than guessing"
+    return f"{few if reached.samples < accuracy.ENOUGH else wrong}: agreement with the source is measured instead"
 
 
 def _compared(task: Task, run: Run, measured: Dataset) -> Verification:
-    """Compare number by number: on the inputs of any model, or on data like that which a variant was made for."""
+    """Compare number by number: on generated inputs, or on data that the variant was made for."""
     signature = task.proven.export.signature
     return verify(
         task.proven.reference.recall,
@@ -111,11 +111,11 @@ def _too_costly(reached: Accuracy) -> VerificationError | None:
 
 
 def _moved_too_far(task: Task, found: Verification) -> VerificationError | None:
-    """Return why a pruned model may not be published that has no accuracy."""
+    """Return why a pruned model without an accuracy may not be published, or None."""
     moved, most = found.max_rel_diff or 0.0, PRUNED_MAX_DIFFERENCE.relative
     if not task.options.prune or task.options.tolerance or moved <= most:
         return None
     return VerificationError(
-        f"pruning moved its answers by {moved:.0%} of their magnitude, where {most:.0%} is allowed",
+        f"pruning changed the answers by {moved:.0%} of their magnitude, where {most:.0%} is allowed",
         "Prune less, or allow more with --tolerance",
     )

@@ -1,4 +1,4 @@
-"""What a recipe has made: refused, checked and described."""
+"""Checks of a recipe's result, and its description."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from modelrepo.generator.graphs.edit import nodes, opset_of
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.system import process
 
-# Operators of quantized graphs, in ONNX and ONNX Runtime; and those whose names begin with QLinear.
+# Operators of quantized graphs in ONNX and ONNX Runtime, besides those whose names begin with QLinear.
 QUANTIZED_OPERATORS = frozenset(
     (
         *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"),
@@ -21,7 +21,7 @@ QUANTIZED_OPERATORS = frozenset(
     )
 )
 OPENING_SECONDS = 600
-# The backend's way to open a model, without its imports.
+# Opens a model as the backend does, without importing modelrepo.
 OPENING = """
 import sys, onnxruntime
 options = onnxruntime.SessionOptions()
@@ -34,9 +34,9 @@ except Exception as error:
 
 
 def described(files: tuple[Path, ...], base: Export, *notes: str) -> Export:
-    """Return what was made from ``base``: the same model to its callers, in other ``files``, the model's first.
+    """Return ``base`` with new ``files``, the model's first: a model with the same inputs and outputs.
 
-    Raises ConversionError where the outcome is no valid ONNX model, or has other inputs or outputs than ``base``.
+    Raises ConversionError if it is not a valid ONNX model, or has different inputs or outputs.
     """
     import onnx
 
@@ -44,7 +44,7 @@ def described(files: tuple[Path, ...], base: Export, *notes: str) -> Export:
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
-        raise ConversionError(f"what was made is no valid ONNX model: {first_line(error)}") from error
+        raise ConversionError(f"the result is not a valid ONNX model: {first_line(error)}") from error
     model = onnx.load(str(path), load_external_data=False)
     _check_signature(model, base)
     return replace(
@@ -53,35 +53,35 @@ def described(files: tuple[Path, ...], base: Export, *notes: str) -> Export:
 
 
 def check_types(path: Path) -> None:
-    """Raise ConversionError where an operator is given a type that its operator set does not allow."""
+    """Raise ConversionError if an operator has a type that its operator set does not allow."""
     import onnx
 
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ConversionError(f"the types of what was made are not allowed: {first_line(error)}") from error
+        raise ConversionError(f"the result has types that are not allowed: {first_line(error)}") from error
 
 
 def opens(path: Path) -> bool:
-    """Tell whether ONNX Runtime opens a model on a CPU as it will be served: False where it crashes.
+    """Whether ONNX Runtime opens a model on a CPU as it will be served; False if it crashes.
 
-    It is tried in a process of its own. ONNX Runtime 1.31 ends with a segmentation fault in the optimizations
-    of some FP16 graphs, torchvision's ViT-B/16 among them: NchwcTransformer after MatmulTransposeFusion. Raises
-    ConversionError with its reason where ONNX Runtime refuses the model.
+    This is tried in its own process: ONNX Runtime 1.31 has a segmentation fault in the optimizations of some FP16
+    graphs, such as torchvision's ViT-B/16 (NchwcTransformer after MatmulTransposeFusion). Raises ConversionError, with
+    the reason, if ONNX Runtime refuses the model.
     """
     command = [sys.executable, "-P", "-c", OPENING, str(path)]  # -P: not the modules of the user's folder
     try:
         finished = process.run(command, timeout=OPENING_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise ConversionError(f"ONNX Runtime did not open what was made in {OPENING_SECONDS} s") from error
+        raise ConversionError(f"ONNX Runtime did not open the result within {OPENING_SECONDS} s") from error
     if finished.code > 0:
         reason = runtime.reason(RuntimeError(finished.last_words))
-        raise ConversionError(f"ONNX Runtime can't open what was made: {reason}")
+        raise ConversionError(f"ONNX Runtime can't open the result: {reason}")
     return finished.code == 0
 
 
 def _check_signature(model: Any, base: Export) -> None:
-    """Compare names, types and shapes with the file of ``base``: its signature may know more than a file declares."""
+    """Compare names, types and shapes with the file of ``base``; its signature may have more than a file declares."""
     import onnx
 
     wanted = onnx_file.read_signature(onnx.load(str(base.path), load_external_data=False).graph)
@@ -93,14 +93,14 @@ def _check_signature(model: Any, base: Export) -> None:
 
 
 def megabytes(size: int) -> str:
-    """Say a number of bytes in MB, and small ones in kB or bytes."""
+    """Return a number of bytes as text, in MB, kB or bytes."""
     if size < 1e3:
         return f"{size} bytes"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def refuse_quantized(model: Any, name: str) -> None:
-    """Raise ConversionError for a model whose numbers have 8 bits or less already; ``name`` is the precision wanted."""
+    """Raise ConversionError if the model is already quantized; ``name`` is the wanted precision."""
     for node in nodes(model):
         if node.op_type in QUANTIZED_OPERATORS or node.op_type.startswith("QLinear"):
             raise ConversionError(
@@ -110,7 +110,7 @@ def refuse_quantized(model: Any, name: str) -> None:
 
 
 def check_kept(model: Any, kept: Iterable[str]) -> None:
-    """Raise OptionError for the name of a node to keep that no node has."""
+    """Raise OptionError if a node to keep does not exist."""
     names = {node.name for node in nodes(model)}
     for name in kept:
         if name not in names:

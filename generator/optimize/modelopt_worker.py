@@ -1,7 +1,7 @@
-"""Quantizes an ONNX model to FP8. A script for the environment of nvidia-modelopt: nothing of ours is there.
+"""Quantizes an ONNX model to FP8. A script for the environment of nvidia-modelopt, where modelrepo is not installed.
 
-Arguments: the model, a .npz of its inputs with a leading axis of samples, where to write the outcome, and the names of
-the nodes to leave as they are.
+Arguments: the model, a .npz of its inputs with a leading axis of samples, where to write the result, and the names of
+the nodes to leave alone.
 """
 
 import re
@@ -12,7 +12,7 @@ from modelopt.onnx.quantization import quantize
 
 
 def main(model: str, data: str, outcome: str, *kept: str) -> None:
-    """Write the quantized model, its weights in FP8; what fails is an exception, and its last words the reason."""
+    """Write the quantized model, with weights in FP8; errors are exceptions, which end with the reason."""
     with np.load(data) as arrays:
         quantize(
             model,

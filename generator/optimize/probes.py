@@ -9,15 +9,15 @@ from modelrepo.generator.specs.tensors import Arrays, Signature
 from modelrepo.generator.verification.inputs import Pool, generated
 from modelrepo.generator.verification.verify import usable
 
-# Inputs to measure on where the user gives none: those whose answers say most, of three random ones and a large one.
+# The families to measure on if the user gives no data: their answers say most.
 PROBE_FAMILIES = ("random 1", "random 2", "random 3", "large (x10)")
 SEED = 0
 
 
 def probe_inputs(request: Request, count: int = len(PROBE_FAMILIES)) -> list[Arrays]:
-    """Return up to ``count`` inputs, each a batch of one: of the request's data if it has any, generated otherwise.
+    """Return up to ``count`` inputs, each a batch of one: from the request's data if it has any, otherwise generated.
 
-    Raises ConversionError where the model answers none of them.
+    Raises ConversionError if the model answers none of them.
     """
     signature = request.export.signature
     if request.data:
@@ -33,7 +33,7 @@ def probe_inputs(request: Request, count: int = len(PROBE_FAMILIES)) -> list[Arr
             continue
         return _singles([kept], signature)[:count]
     raise ConversionError(
-        f"the model answers none of the generated inputs, so nothing can be measured on it: {reason}",
+        f"the model answers none of the generated inputs, so the cost can't be measured: {reason}",
         "Give inputs that it answers with --calibration",
     )
 

@@ -1,4 +1,4 @@
-"""Magnitude pruning: the weights that matter least become zero, in any place or 2 in every 4."""
+"""Magnitude pruning: the smallest weights become zero, in any place or 2 in every 4."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ class Layer:
 
 
 def pruned(export: Export, pruning: Pruning, folder: Path) -> tuple[Export, str, float]:
-    """Write a pruned model into ``folder``; return it, what was done, and the share of all its weights that is zero.
+    """Write a pruned model into ``folder``; return it, a summary, and the share of all its weights that is zero.
 
-    The weights of Conv, MatMul and Gemm lose the smallest magnitudes, layer by layer: the share that is asked for, or
-    2 of each 4 consecutive ones of the axis that is summed over. Sparse Tensor Cores want them so: TensorRT's developer
-    guide has it that of every four input channels two are zero, for each output channel and place in a Conv's kernel,
-    and along the K of a matrix product ("Structured Sparsity"). The axis is 1 of a Conv's OIHW, the last but one of a
-    MatMul's KxN, and a Gemm's 0, or 1 with transB. Layers whose axis is no multiple of 4 stay as they are, and so do
-    weights that anything else reads, too.
+    In each layer (Conv, MatMul, Gemm) the smallest weights become zero: the wanted share, or 2 of each 4 consecutive
+    ones along the axis that is summed over. Sparse Tensor Cores need the latter: by TensorRT's developer guide
+    ("Structured Sparsity") two of every four input channels are zero, for each output channel and place in a Conv's
+    kernel, and along the K of a matrix product. The axis is 1 of a Conv's OIHW, the last but one of a MatMul's KxN, and
+    a Gemm's 0, or 1 with transB. Layers whose axis is not a multiple of 4 are left alone, and so are weights that other
+    nodes read, too.
 
-    Raises ConversionError where there is nothing to prune, or the file does not hold what was to be written.
+    Raises ConversionError if there is nothing to prune, or the written file lacks the zeros.
     """
     model = edit.load(export.path)
     layers = list(_layers(model))
@@ -46,7 +46,7 @@ def pruned(export: Export, pruning: Pruning, folder: Path) -> tuple[Export, str,
             edit.set_values(places[layer.place], _prune(weights, layer.axis, pruning))
             chosen.append(layer)
     if not chosen:
-        raise ConversionError(_why_nothing(layers, pruning), "Leave --prune out")
+        raise ConversionError(_why_nothing(layers, pruning), "Remove --prune")
     described = made.described(edit.save(model, folder), export)
     sparsity = _check(edit.load(described.path), chosen, pruning)
     left = f", {len(layers) - len(chosen)} left alone" if len(chosen) < len(layers) else ""
@@ -58,7 +58,7 @@ def pruned(export: Export, pruning: Pruning, folder: Path) -> tuple[Export, str,
 
 
 def _layers(model: Any) -> Iterator[Layer]:
-    """Yield the weights that nodes of one kind and axis read, and nothing else does."""
+    """Yield the weights that are read only by layers, and along one axis."""
     from onnx import TensorProto
 
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
@@ -78,7 +78,7 @@ def _layers(model: Any) -> Iterator[Layer]:
 
 
 def _names(model: Any) -> Iterator[tuple[str, str]]:
-    """Yield the place of each constant tensor, and the name by which nodes read it."""
+    """Yield the place of each constant tensor, and the name that nodes read it by."""
     for each in graphs(model):
         for tensor in getattr(each, "initializer", ()):  # functions have none
             yield tensor.name, tensor.name
@@ -88,7 +88,7 @@ def _names(model: Any) -> Iterator[tuple[str, str]]:
 
 
 def _axis(node: Any, position: int) -> int | None:
-    """Return the axis that a node sums over in an input; None where that is not its second, or it is no layer."""
+    """Return the axis of an input that a node sums over; None if it is not the second input, or not of a layer."""
     if position != 1 or node.domain not in edit.DEFAULT_DOMAINS:
         return None
     if node.op_type == "Gemm":
@@ -97,14 +97,14 @@ def _axis(node: Any, position: int) -> int | None:
 
 
 def _zeros_wanted(weights: Array, axis: int, pruning: Pruning) -> int:
-    """Return how many weights of a layer become zero; 0 for a layer that is to be left alone."""
+    """Return how many weights of a layer become zero; 0 if the layer is left alone."""
     if not pruning.structured:
         return int(pruning.share * weights.size)
     return 0 if weights.shape[axis] % GROUP else weights.size * ZEROS_OF_GROUP // GROUP
 
 
 def _prune(weights: Array, axis: int, pruning: Pruning) -> Array:
-    """Return the weights with the smallest magnitudes at zero."""
+    """Return the weights with the smallest ones set to zero."""
     import numpy as np
 
     if not pruning.structured:
@@ -120,7 +120,7 @@ def _prune(weights: Array, axis: int, pruning: Pruning) -> Array:
 
 
 def _groups(weights: Array, axis: int) -> Array:
-    """Return the weights as groups of 4 that follow each other along the axis; the group is the last axis."""
+    """Return the weights in groups of 4 consecutive ones along the axis; the group is the last axis."""
     import numpy as np
 
     moved = np.moveaxis(weights, axis, -1)
@@ -128,7 +128,7 @@ def _groups(weights: Array, axis: int) -> Array:
 
 
 def _check(model: Any, layers: list[Layer], pruning: Pruning) -> float:
-    """Read a written model's zeros: ConversionError where a layer lacks some; return their share of all weights."""
+    """Count the zeros of a written model; return their share of all weights. ConversionError if a layer lacks some."""
     import numpy as np
 
     places = edit.places(model)

@@ -1,4 +1,4 @@
-"""Graphs with QuantizeLinear and DequantizeLinear around their layers: what was quantized, and what that costs."""
+"""Graphs with QuantizeLinear and DequantizeLinear around their layers: checks, a summary, and costs per layer."""
 
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -14,30 +14,30 @@ from modelrepo.generator.optimize.silence import silent
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # The operators that compute with weights, and nearly all of what a model computes.
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# The first operator set whose DequantizeLinear has a scale a channel.
+# The first operator set whose DequantizeLinear has a scale per channel.
 MIN_OPSET = 13
-# How a tensor is called before it is quantized by ONNX Runtime, where it is an output of the model too.
+# ONNX Runtime's ending for the unquantized tensor, if the tensor is also an output of the model.
 BEFORE = "_QuantizeLinear_Input"
 SHADOW = "/lowered"
-# How many inputs the layers are compared on: two, so that an unusual one does not decide alone.
+# How many inputs the layers are compared on: two, so that a single unusual one doesn't decide.
 ASKED = 2
 
 
 def refuse(model: Any, name: str) -> None:
-    """Raise ConversionError for a model that can't be quantized to the precision called ``name``."""
+    """Raise ConversionError if a model can't be quantized to the precision ``name``."""
     made.refuse_quantized(model, name)
     opset = edit.opset_of(model)
     if opset < MIN_OPSET:
         raise ConversionError(
-            f"{name} needs a scale for each channel, which opset {opset} does not have", f"Export opset {MIN_OPSET}"
+            f"{name} needs a scale for each channel, which opset {opset} doesn't support", f"Export opset {MIN_OPSET}"
         )
     if not any(node.op_type in LAYERS for node in model.graph.node):
-        raise ConversionError(f"the model has no layer that {name} would make faster: no {', '.join(LAYERS)}")
+        raise ConversionError(f"the model has no layer that {name} would make faster: none of {', '.join(LAYERS)}")
     _refuse_other_floats(model, name)
 
 
 def _refuse_other_floats(model: Any, name: str) -> None:
-    """Refuse layers whose weights are no FP32: ONNX Runtime would quantize them at each request, or not at all."""
+    """Raise ConversionError if weights are not FP32: ONNX Runtime would quantize them at each request, or never."""
     from onnx import TensorProto
 
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
@@ -46,15 +46,15 @@ def _refuse_other_floats(model: Any, name: str) -> None:
         if node.op_type in LAYERS and types.get(node.input[1], TensorProto.FLOAT) != TensorProto.FLOAT:
             there = TensorProto.DataType.Name(types[node.input[1]])
             raise ConversionError(
-                f"the weights of {node.op_type} {node.name!r} are {there}, and {name} is made of FP32 ones",
+                f"the weights of {node.op_type} {node.name!r} are {there}, but {name} needs FP32 ones",
                 "Start from an FP32 model",
             )
 
 
 def check_stored(model: Any, layers: Collection[str]) -> None:
-    """Raise ConversionError where weights of these layers are not stored as INT8 with a scale for each channel.
+    """Raise ConversionError if weights of these layers are not stored as INT8 with a scale for each channel.
 
-    Only weights count: the product of two activations has none.
+    Products of two activations are skipped: they have no weights.
     """
     from onnx import TensorProto
 
@@ -70,13 +70,13 @@ def check_stored(model: Any, layers: Collection[str]) -> None:
                 raise ConversionError(f"the weights of {node.name!r} are quantized at each request, not stored as INT8")
             continue
         if stored.data_type != TensorProto.INT8:
-            raise ConversionError(f"the weights of {node.name!r} are stored in another type than INT8")
+            raise ConversionError(f"the weights of {node.name!r} are not stored as INT8")
         if scale is None or (edit.elements(scale) == 1 and min(stored.dims) > 1):
-            raise ConversionError(f"the weights of {node.name!r} have one scale for all of their channels")
+            raise ConversionError(f"the weights of {node.name!r} have one scale for all channels")
 
 
 def _from_constants(name: str, constants: Mapping[str, Any], made_by: Mapping[str, Any]) -> bool:
-    """Tell whether a tensor is computed from constants alone, and so the same for every request."""
+    """Whether a tensor is computed from constants only, so that it is the same for every request."""
     if name in constants or not name:
         return True
     if name not in made_by:
@@ -87,9 +87,9 @@ def _from_constants(name: str, constants: Mapping[str, Any], made_by: Mapping[st
 def prepared(request: Request, folder: Path, name: str) -> Path:
     """Write the model with constants and normalisation folded into its layers, and every node named; return its path.
 
-    Only plain ONNX operators come of it. ONNX's own shape inference finds all types; the symbolic one of ONNX Runtime
-    would need sympy, and add only shapes that nobody reads. Raises ConversionError as ``refuse`` does, for the
-    precision called ``name``, and OptionError where a node of ``request.kept`` is not there.
+    The result has only plain ONNX operators. ONNX's own shape inference finds all types; ONNX Runtime's symbolic one
+    would need sympy, and add only shapes that are not used. Raises ConversionError as ``refuse`` does for the precision
+    ``name``, and OptionError if a node of ``request.kept`` does not exist.
     """
     from onnxruntime.quantization import quant_pre_process
 
@@ -104,7 +104,7 @@ def prepared(request: Request, folder: Path, name: str) -> Path:
 
 
 def quantized_layers(model: Any, element_types: Collection[int]) -> tuple[str, ...]:
-    """Return the names of the layers whose input and weights are both dequantized from one of the element types."""
+    """Return the names of the layers whose input and weights are dequantized from one of the element types."""
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     types |= {node.output[0]: tensor.data_type for node, tensor in _constants(model)}
     dequantized = {
@@ -126,14 +126,14 @@ def _constants(model: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def drop_unused_domains(model: Any) -> None:
-    """Import no operator set that no node uses: ONNX Runtime's tools import all that they know."""
+    """Remove imports of operator sets that no node uses: ONNX Runtime's tools import all that they know."""
     used = {node.domain for node in edit.nodes(model)}
     for entry in [entry for entry in model.opset_import if entry.domain not in used]:
         model.opset_import.remove(entry)
 
 
 def summary(before: Any, after: Any, name: str, layers: Collection[str], kept: Collection[str] = ()) -> str:
-    """Say how many layers are quantized and what the weights take; ConversionError where none is."""
+    """Say how many layers are quantized, and the size of the weights; ConversionError if there are none."""
     there = sum(node.op_type in LAYERS for node in before.graph.node)
     pairs = sum(node.op_type == QUANTIZE for node in after.graph.node)
     if {node.name for node in before.graph.node if node.op_type in LAYERS} <= {*kept}:
@@ -144,16 +144,16 @@ def summary(before: Any, after: Any, name: str, layers: Collection[str], kept: C
 
 
 def sizes(*models: Any) -> str:
-    """Say what the numbers of each model take, one after the other."""
+    """Return the size of each model's tensors as text, joined by arrows."""
     return " -> ".join(made.megabytes(sum(map(edit.tensor_bytes, edit.tensors(model)))) for model in models)
 
 
 def costs(request: Request, precise: Path, lowered: Path, layers: Collection[str]) -> Mapping[str, float]:
-    """Return the share of its answer by which each layer moves where its input and weights are quantized.
+    """Return the share of its answer by which each layer changes if its input and weights are quantized.
 
-    Each is run twice on the tensors of the ``precise`` model: as it is there, and with the quantized input and weights
-    that it has in the ``lowered`` one. The share is the root mean square of the differences over that of the answers,
-    the worst over the inputs that are asked.
+    Each layer is run twice on the tensors of the ``precise`` model: as it is there, and with the quantized input and
+    weights of the ``lowered`` one. The share is the root mean square of the differences / that of the answers, the
+    worst over the probe inputs.
     """
     model = edit.load(precise)
     outputs = _Shadows(model, edit.load(lowered)).add(layers)
@@ -168,7 +168,7 @@ def costs(request: Request, precise: Path, lowered: Path, layers: Collection[str
 
 
 class _Shadows:
-    """Puts beside each layer of a precise model its quantized double."""
+    """Adds a quantized double of each layer to a precise model."""
 
     def __init__(self, model: Any, lowered: Any) -> None:
         self.model = model
@@ -178,7 +178,7 @@ class _Shadows:
         self.copied: set[str] = set()
 
     def add(self, layers: Collection[str]) -> dict[str, str]:
-        """Return the output of each layer; that of its double is called so too, with SHADOW."""
+        """Return the output of each layer; that of its double has the same name with SHADOW."""
         from onnxruntime.transformers.onnx_model import OnnxModel
 
         outputs = {}
@@ -193,7 +193,7 @@ class _Shadows:
         return outputs
 
     def _copied(self, name: str) -> str:
-        """Copy what makes a quantized tensor, from constants and a tensor of the precise model; return its new name."""
+        """Copy the nodes that make a quantized tensor, but read the precise model's tensor; return its new name."""
         if name in self.copied or not name:
             return name and name + SHADOW
         self.copied.add(name)
@@ -214,9 +214,9 @@ class _Shadows:
 
 
 def write_twin(model: Any, folder: Path) -> Path:
-    """Write what a graph of FP8 Q/DQ pairs computes with plain FP32 operators; return its path, ``model`` is used up.
+    """Write a graph of FP8 Q/DQ pairs with plain FP32 operators instead; return its path. ``model`` is consumed.
 
-    ONNX Runtime's optimizations move FP8 pairs to places where it has no FP8; they leave divisions and casts alone.
+    ONNX Runtime's optimizations move FP8 pairs to places where it has no FP8, but leave divisions and casts alone.
     """
     from onnx import TensorProto, helper
 
@@ -247,7 +247,7 @@ def write_twin(model: Any, folder: Path) -> Path:
 
 
 def _dequantized(node: Any, values: Any, scale: Any) -> Any:
-    """Return the constant that a DequantizeLinear gives, in FP32."""
+    """Return the FP32 constant that a DequantizeLinear computes."""
     import numpy as np
     from onnx import numpy_helper
 

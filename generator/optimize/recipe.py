@@ -1,4 +1,4 @@
-"""What a recipe of a precision is asked for, what it returns, and what its module offers."""
+"""The interface of a recipe: its request, its result, and its module."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,19 +34,19 @@ class Lowered:
 
 
 class Recipe(Protocol):
-    """What the module of a precision offers."""
+    """The module of a precision."""
 
     @property
     def PRECISION(self) -> Precision:  # noqa: N802 - a constant of the module
-        """How far its answers may lie from those of the source."""
+        """How far its answers may be from those of the source."""
 
     @property
     def MAX_ACCURACY_DROP(self) -> float:  # noqa: N802
-        """The share of samples, in 0..1, that it may answer worse where the user sets no limit."""
+        """The accuracy that it may cost, in 0..1, if the user sets no limit."""
 
     @property
     def CALIBRATED(self) -> bool:  # noqa: N802
-        """Whether it needs data like that which the model will be asked."""
+        """Whether it needs data to calibrate with, like the model's real inputs."""
 
     @property
     def MIXES_SAMPLES(self) -> bool:  # noqa: N802
@@ -54,18 +54,18 @@ class Recipe(Protocol):
 
     @property
     def DIFFERS_FOR_TENSORRT(self) -> bool:  # noqa: N802
-        """Whether TensorRT's parser takes another graph than ONNX Runtime runs best."""
+        """Whether TensorRT's parser needs a different graph than ONNX Runtime."""
 
     @property
     def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802
-        """The distributions whose versions decide the outcome."""
+        """The distributions whose versions decide the result."""
 
     @property
     def TOOLS(self) -> Mapping[str, str]:  # noqa: N802
-        """The tools outside this environment that decide it, and the versions that they have to be."""
+        """The tools outside this environment that decide the result, and the versions they must have."""
 
     def lower(self, request: Request) -> Lowered:
-        """Make the model, and check that it was made: ConversionError where nothing was lowered, or it is not valid."""
+        """Make the model, and check it: ConversionError if nothing was lowered, or the result is not valid."""
 
     def costs(self, request: Request, lowered: Lowered) -> Mapping[str, float]:
-        """Return what each lowered node loses, as a share of its tensors' magnitude: the larger, the worse."""
+        """Return the loss of each lowered node, as a share of its tensors' magnitude: the larger, the worse."""

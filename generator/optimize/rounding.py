@@ -1,4 +1,4 @@
-"""What rounding to FP16 or BF16 does, computed in FP32: every value goes through the narrow type and back."""
+"""The effect of rounding to FP16 or BF16, computed in FP32: every value is cast to the narrow type and back."""
 
 import tempfile
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ SHADOW = "/rounded"
 
 
 def round_trip(name: str, into: str, element_type: int) -> list[Any]:
-    """Return the two Casts that round the FP32 tensor ``name`` to an element type and give ``into``, FP32 again."""
+    """Return two Casts that round the FP32 tensor ``name`` to an element type and write ``into``, FP32 again."""
     from onnx import TensorProto, helper
 
     narrow = f"{into}/narrow"
@@ -26,11 +26,11 @@ def round_trip(name: str, into: str, element_type: int) -> list[Any]:
 
 
 def costs(request: Request, layers: Collection[str], element_type: int) -> Mapping[str, float]:
-    """Return the share of its answer by which each layer of the main graph moves where its tensors are rounded.
+    """Return the share of its answer by which each layer of the main graph changes if its tensors are rounded.
 
-    Each is run twice on the same FP32 tensors: as it is, and with inputs, weights and outputs rounded to the element
-    type. The share is the root mean square of the differences over that of the answers, the worst over the inputs that
-    are asked; infinity where the rounded answer is not finite and the other is.
+    Each layer is run twice on the same FP32 tensors: as it is, and with inputs, weights and outputs rounded to the
+    element type. The share is the root mean square of the differences / that of the answers, the worst over the probe
+    inputs; infinity if only the rounded answer is not finite.
     """
     with tempfile.TemporaryDirectory(dir=request.folder) as folder:
         outputs = _write_shadows(request, layers, element_type, Path(folder))
@@ -43,7 +43,7 @@ def costs(request: Request, layers: Collection[str], element_type: int) -> Mappi
 
 
 def share_lost(precise: Array, rounded: Array) -> float:
-    """Return the root mean square of the differences over that of the precise values; 0.0 for no values."""
+    """Return the root mean square of the differences / that of the precise values; 0.0 for no values."""
     import numpy as np
 
     finite = np.isfinite(precise)
@@ -59,7 +59,7 @@ def share_lost(precise: Array, rounded: Array) -> float:
 def _write_shadows(
     request: Request, layers: Collection[str], element_type: int, folder: Path
 ) -> dict[str, tuple[str, ...]]:
-    """Write the model with a rounded double of each layer beside it; return the FP32 outputs of each layer."""
+    """Write the model with a rounded double of each layer; return the FP32 outputs of each layer."""
     from onnx import TensorProto
 
     model = edit.inferred(edit.load(request.export.path))
@@ -84,9 +84,9 @@ def _write_shadows(
 
 
 def write_twin(model: Any, element_type: int, folder: Path) -> Path:
-    """Write what a model of FP16 or BF16 computes as FP32 that is rounded, and return its path; ``model`` is used up.
+    """Write an FP32 model that rounds as an FP16 or BF16 one does, and return its path; ``model`` is consumed.
 
-    Weights have the values that they were rounded to, and two Casts round whatever a node gives in the narrow type.
+    Weights have their rounded values, and two Casts round every output that was of the narrow type.
     """
     import numpy as np
     from onnx import TensorProto, numpy_helper

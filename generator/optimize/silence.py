@@ -1,17 +1,17 @@
-"""Tools of ONNX Runtime, kept from the terminal: what they print, and what the sessions log that they open."""
+"""Silence for ONNX Runtime's tools: neither they nor the sessions that they open write to the terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from modelrepo.generator.system.quiet import quiet
 
-# As ONNX Runtime counts: warnings and worse, which is its default, and what ends the process.
+# ONNX Runtime's log levels: warnings and worse (its default), and fatal errors only.
 WARNING, FATAL = 2, 4
 
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Be quiet about sessions too: they log on the process's own stderr, where Python can't redirect it."""
+    """Silence sessions, too: they log to the process's own stderr, which Python can't redirect."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(FATAL)

@@ -1,4 +1,4 @@
-"""Clean-up of a graph: constants folded, doubles and dead ends gone, and transformers' patterns as single operators."""
+"""Clean-up of a graph: fold constants, drop duplicates and unused nodes, fuse transformers' patterns."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.system.extras import SIMPLIFY, need
 
 CONTRIB = "com.microsoft"
-# ONNX Runtime's fusions for BERT and its like find those of vision transformers, too.
+# ONNX Runtime's fusions for BERT also find those of vision transformers.
 FUSIONS = "bert"
 
 
 def simplified(export: Export, folder: Path, *, for_tensorrt: bool) -> tuple[Export, str]:
-    """Write a cleaned-up model into ``folder`` and say what was done; ``export`` itself where there is nothing to do.
+    """Write a cleaned-up model into ``folder``; return it, or ``export`` if there is nothing to do, and a summary.
 
-    onnxslim folds and merges within ONNX's own operators. ONNX Runtime's transformer fusions come after it, but not
-    ``for_tensorrt``: they end in operators of com.microsoft, such as SkipLayerNormalization and BiasGelu, which only
-    ONNX Runtime has (1.19.2, 1.24.4 and 1.28.0 were seen to open a ViT-B/16 with them). Raises ConversionError where
-    one of the two fails, or the outcome is not valid.
+    onnxslim folds and merges within ONNX's own operators. Then come ONNX Runtime's transformer fusions, but not
+    ``for_tensorrt``: they use operators of com.microsoft, such as SkipLayerNormalization and BiasGelu, which only ONNX
+    Runtime has (1.19.2, 1.24.4 and 1.28.0 opened a ViT-B/16 with them). Raises ConversionError if one of the two fails,
+    or the result is not valid.
     """
     need("onnxslim", SIMPLIFY)
     model = edit.load(export.path)
@@ -32,7 +32,7 @@ def simplified(export: Export, folder: Path, *, for_tensorrt: bool) -> tuple[Exp
     model = _slimmed(model)
     if not for_tensorrt:
         model = _fused(model)
-    del model.graph.output[:]  # onnxslim may tell more of their shapes, or forget the name of a dimension
+    del model.graph.output[:]  # onnxslim may add to their shapes, or lose the name of a dimension
     model.graph.output.extend(outputs)
     after = _operators(model)
     if (after, len(model.graph.initializer)) == (before, tensors_before):
@@ -43,7 +43,7 @@ def simplified(export: Export, folder: Path, *, for_tensorrt: bool) -> tuple[Exp
 
 
 def _slimmed(model: Any) -> Any:
-    """Return the model after onnxslim; ``model`` is used up."""
+    """Return the model after onnxslim; ``model`` is consumed."""
     import onnxslim
 
     with silent():
@@ -51,7 +51,7 @@ def _slimmed(model: Any) -> Any:
 
 
 def _fused(model: Any) -> Any:
-    """Return the model with the patterns of transformers as operators of ONNX Runtime; ``model`` where it has none."""
+    """Return the model with transformers' patterns as operators of ONNX Runtime; ``model`` itself if it has none."""
     import onnx
     from onnxruntime.transformers import optimizer
 
@@ -71,9 +71,9 @@ def _fused(model: Any) -> Any:
 def _attempt(tool: str, change: Callable[[], Any]) -> Any:
     try:
         return change()
-    except Exception as error:  # both raise whatever their passes do
+    except Exception as error:  # both raise any error of their passes
         raise ConversionError(
-            f"{tool} can't simplify the model: {type(error).__name__}: {first_line(error)}", "Leave --simplify out"
+            f"{tool} can't simplify the model: {type(error).__name__}: {first_line(error)}", "Remove --simplify"
         ) from error
 
 

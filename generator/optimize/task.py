@@ -1,4 +1,4 @@
-"""A variant that is to be made of a proven model, and how far it may go."""
+"""A variant that is to be made from a proven model, and its limits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from modelrepo.generator.specs.options import Choice, Options, Tolerance
 from modelrepo.generator.verification.comparison import Precision
 from modelrepo.generator.verification.proven import Proven
 
-# Answers of a pruned model are others, and judged by its accuracy: of all distances only NaN and infinity are refused.
+# A pruned model's answers differ and are judged by accuracy: of all differences only NaN and infinity are refused.
 PRUNED = Precision(Tolerance(relative=1e9), rounding=1e9)
 PRUNED_MAX_ACCURACY_DROP = 0.03
 
@@ -33,29 +33,29 @@ class Task:
 
     @property
     def costs_accuracy(self) -> bool:
-        """Whether its answers are meant to be others than the source's, so that their accuracy is measured."""
+        """Whether its answers are expected to differ from the source's, so that accuracy is measured."""
         return self.recipe is not None or self.options.prune is not None
 
     @property
     def for_tensorrt(self) -> bool:
-        """Whether it is another graph than ONNX Runtime would get, because TensorRT's parser must take it."""
+        """Whether its graph differs from the one for ONNX Runtime, because TensorRT's parser must accept it."""
         differs = self.options.simplify or (self.recipe is not None and self.recipe.DIFFERS_FOR_TENSORRT)
         return differs and self.read_by_tensorrt
 
     @property
     def max_batch_size(self) -> int:
-        """The largest batch that Triton may form of it."""
+        """The largest batch that Triton may form for it."""
         return 0 if self.recipe and self.recipe.MIXES_SAMPLES else self.proven.max_batch_size
 
     @property
     def precision(self) -> Precision | None:
-        """How far its answers may lie from the source's; None for as far as those of the export."""
+        """How far its answers may be from the source's; None: as far as those of the export."""
         own = self.recipe.PRECISION if self.recipe else None
         return PRUNED if self.options.prune else own
 
     @property
     def max_accuracy_drop(self) -> float:
-        """How much accuracy it may cost, in 0..1: the user's limit, or the widest of what is done to it."""
+        """The accuracy that it may cost, in 0..1: the user's limit, or the largest default of its changes."""
         own = [self.recipe.MAX_ACCURACY_DROP] if self.recipe else []
         pruned = [PRUNED_MAX_ACCURACY_DROP] if self.options.prune else []
         asked = self.options.max_accuracy_drop

@@ -1,4 +1,4 @@
-"""The story of a lower precision: clean up, prune, lower, compare with the source, and see what it costs."""
+"""The story of a lower precision: clean up, prune, lower, compare with the source, and find the costly layers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +21,12 @@ from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
 
-# The layers that lose most, which a message names.
+# How many of the layers that lose most a message names.
 NAMED = 3
-# A layer that loses this share of its answer or more answers zero.
+# A layer that loses this share of its answer, or more, answers zero.
 VANISHED = 0.999
-MIXES = (
-    "batching is off: one range is found for all samples of a batch, so that their answers depend on their neighbours"
-)
-ALIKE = "the source names the same class for all that it was asked: agreement says little. Give real --samples"
+MIXES = "batching is off: all samples of a batch share one range, so answers would depend on their neighbours"
+ALIKE = "the source predicts the same class for every input, so agreement says little: give real --samples"
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Attempt:
 
 
 class Variants:
-    """The variants of one proven model; what several of them need is made once, below ``folder``."""
+    """The variants of one proven model; shared parts are made once, below ``folder``."""
 
     def __init__(self, proven: Proven, options: Options, folder: Path, progress: Progress) -> None:
         self.proven, self.options, self.folder, self.progress = proven, options, folder, progress
@@ -97,7 +95,7 @@ class Variants:
 
 
 def _based(task: Task) -> Base:
-    """Clean up and prune the graph as asked."""
+    """Clean up and prune the graph as the options say."""
     base = Base(task.proven.export)
     if task.options.simplify:
         with task.progress.step("simplify", "simplifying the graph") as step:
@@ -145,7 +143,7 @@ def _made(task: Task, base: Base, data: Data) -> Proven:
 
 
 def _lowered(task: Task, request: Request, data: Data) -> tuple[Attempt, tuple[str, ...]]:
-    """Lower the precision, keeping ever more of the layers that lose most where that is asked for and needed."""
+    """Lower the precision; if needed, and allowed by the options, keep more and more of the costliest layers."""
     attempt = _attempt(task, request, data, 0)
     problem = attempt.judgement.problem
     if not problem or not task.recipe:
@@ -163,7 +161,7 @@ def _lowered(task: Task, request: Request, data: Data) -> tuple[Attempt, tuple[s
         kept = (*request.kept, *worst[:count])
         try:
             attempt = _attempt(task, replace(request, kept=kept), data, number)
-        except ConversionError:  # nothing is left to lower: what was found of the last attempt stands
+        except ConversionError:  # nothing is left to lower: the last attempt counts
             break
         if not attempt.judgement.problem:
             break
@@ -171,7 +169,7 @@ def _lowered(task: Task, request: Request, data: Data) -> tuple[Attempt, tuple[s
 
 
 def _pruned_too_far(task: Task, request: Request, data: Data) -> bool:
-    """Tell whether the model would be refused as well if it were pruned and not lowered."""
+    """Whether the model would also be refused if it were only pruned."""
     if not task.options.prune:
         return False
     pruned = runtime.open_model(request.export.path)
@@ -179,12 +177,12 @@ def _pruned_too_far(task: Task, request: Request, data: Data) -> bool:
 
 
 def _layers_hint(task: Task, costs: Mapping[str, float], worst: Sequence[str]) -> str:
-    """Say which layers lose most, and what can be done about it; with a single layer nothing is left to keep."""
+    """Say which layers lose most, and how to keep them; a single layer can't be kept."""
     named = ", ".join(f"{name} ({_share(costs[name])})" for name in worst[:NAMED])
     hint = f"Layers that lose most in {task.choice.precision}: {named}"
     if any(_out_of_range(cost) for cost in costs.values()) and task.choice.precision == "fp16":
         return f"{hint}; FP16 holds 6e-8 to 65504, bf16 has the range of FP32"
-    return f"{hint}; --keep-precise auto keeps such in FP32" if len(worst) > 1 else hint
+    return f"{hint}; --keep-precise auto keeps such layers in FP32" if len(worst) > 1 else hint
 
 
 def _share(cost: float) -> str:
@@ -192,12 +190,12 @@ def _share(cost: float) -> str:
 
 
 def _out_of_range(cost: float) -> bool:
-    """Tell whether a layer's answer became infinite, or zero: then all of it is lost."""
+    """Whether a layer's answer became infinite or zero, so that all of it is lost."""
     return not isfinite(cost) or VANISHED <= cost <= 1
 
 
 def _more(layers: int) -> Iterator[int]:
-    """Yield how many layers to keep: 1, 2, 4, …, and at last half of them; of a single one none."""
+    """Yield how many layers to keep: 1, 2, 4, …, and at last half of them; nothing for a single layer."""
     count = 1
     while count < layers / 2:
         yield count
@@ -240,15 +238,15 @@ def _refuse_unrunnable(task: Task, *, runs_here: bool) -> None:
 
 
 def _opened(lowered: Lowered) -> tuple[Run, Run]:
-    """Return what is compared with the source, and what a server here would answer."""
+    """Return the model that is compared with the source, and the one that a server on this machine would run."""
     served = runtime.open_model(lowered.export.path) if lowered.runs_here else None
     compared = runtime.open_model(lowered.twin) if lowered.twin else served
-    assert compared is not None  # noqa: S101 - what does not run here has a twin
+    assert compared is not None  # noqa: S101 - a model that does not run here has a twin
     return compared, served or compared
 
 
 def _check_release(task: Task, export: Export) -> None:
-    """Refuse a graph that is newer than the target release reads; a recipe may have raised the opset."""
+    """Raise ConversionError if the target release can't read the graph; a recipe may have raised the opset."""
     release = release_named(task.options.target_release)
     if export.opset > release.max_opset or export.ir_version > release.max_ir:
         raise ConversionError(

@@ -1,1 +1,1 @@
-"""TensorRT plans, from their preparation to the repository."""
+"""TensorRT plans from preparation to publication."""

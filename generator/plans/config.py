@@ -1,7 +1,7 @@
 """The config.pbtxt of a prepared plan, fitted to the version and the plan files that it is published with.
 
-The text is edited, so that comments and layout stay, and parsed back: where it is not what was meant, it is written
-anew from the message.
+The text is edited, so that comments and layout stay, and parsed back. If the result is not as intended, the text is
+written anew from the message.
 """
 
 import re
@@ -46,7 +46,7 @@ class PreparedConfig:
 
 
 def _with_version(text: str, prepared: int, version: int) -> str:
-    """Return the text with the version that it was prepared for replaced, where it lists that one alone."""
+    """Return the text with the version that it was prepared for replaced, if it lists no others."""
     wanted = pbtxt.parse(text, ORIGIN)
     if list(wanted.version_policy.specific.versions) != [prepared]:
         return text
@@ -66,7 +66,7 @@ def _with_files(text: str, plans: Mapping[str, str]) -> str:
 
 
 def _proven(edited: str, wanted: Any, text: str) -> str:
-    """Return an edited text if it says what is wanted; else the wanted message as text, behind the first comment."""
+    """Return an edited text if it parses as ``wanted``; otherwise ``wanted`` as text, after the first comment."""
     if pbtxt.parse(edited, ORIGIN) == wanted:
         return edited
     comment = text.partition("\n")[0] + "\n" if text.startswith("#") else ""

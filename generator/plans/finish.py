@@ -1,4 +1,4 @@
-"""The story of `plans`: what is pending is built on a GPU, compared with ONNX Runtime, and only then published."""
+"""The story of `plans`: pending plans are built on a GPU, compared with ONNX Runtime, and only then published."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,9 +51,9 @@ class PlansReport:
 
 
 def standings(root: Path) -> tuple[Standing, ...]:
-    """Return what stands of every entry of ``plans.lock``, by name; changes nothing.
+    """Return the state of every entry of ``plans.lock``, by name; changes nothing.
 
-    Raises RepositoryError where there is no such repository, or its state can't be read.
+    Raises RepositoryError if the repository does not exist, or its state can't be read.
     """
     repository = _opened(root)
     names = sorted(PlanStore(repository).entries())
@@ -67,10 +67,10 @@ def standings(root: Path) -> tuple[Standing, ...]:
 def build_plans(
     root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wanted" = "auto", rebuild: bool = False
 ) -> PlansReport:
-    """Build what is pending or stale, of all entries or of those named, and publish what proves right.
+    """Build pending and stale plans, all or those named, and publish those that are proven.
 
-    A plan that another host has built and proven is published as it is; one whose name another model took since is left
-    alone. One that fails keeps no other from its turn, and stays pending.
+    A plan that another host has built and proven is published as it is. An entry is left alone if another model was
+    published under its name since. A plan that fails stays pending, and the others are still built.
     """
     repository = _opened(root)
 
@@ -91,13 +91,13 @@ def build_plans(
 def verify_plans(root: Path, names: Sequence[str], progress: Progress, *, wanted: "Wanted" = "auto") -> PlansReport:
     """Run built plans again on this machine's GPU, and compare their answers; nothing is changed on disk.
 
-    Of a published plan it is the published file. Raises ServerError where there is no GPU.
+    If a plan is published, the published file is run. Raises ServerError if there is no GPU.
     """
     repository = _opened(root)
     chosen = _chosen(repository, names)
     here = machine.look(progress) if chosen else machine.Machine()
     if chosen and not here.gpus:
-        raise ServerError(f"no plan can be run here: {here.why_no_gpu}", "Run it on a host with the GPU")
+        raise ServerError(f"can't run a plan here: {here.why_no_gpu}", "Run it on a host with the GPU")
 
     def act(name: str, entry: PendingPlan) -> PlanResult:
         return _verified(stand(name, repository, here.gpus), repository, here, wanted, progress)
@@ -108,12 +108,12 @@ def verify_plans(root: Path, names: Sequence[str], progress: Progress, *, wanted
 def _opened(root: Path) -> Repository:
     repository = Repository(root)
     if not repository.root.is_dir() and not repository.state.is_dir():
-        raise RepositoryError(f"there is no repository {root}", "Name one with --repository, or run generate first")
+        raise RepositoryError(f"can't find the repository {root}", "Name one with --repository, or run generate first")
     return repository
 
 
 def _chosen(repository: Repository, names: Sequence[str]) -> dict[str, PendingPlan]:
-    """Return the entries that are named, or all; OptionError for a name that there is not."""
+    """Return the entries that are named, or all; OptionError for an unknown name."""
     entries = PlanStore(repository).entries()
     for name in names:
         if name not in entries:
@@ -128,7 +128,7 @@ def _run(
     progress: Progress,
     act: Callable[[str, PendingPlan], PlanResult],
 ) -> PlansReport:
-    """Do the same with every plan; an interrupt ends the run, and the report says what stands."""
+    """Run ``act`` on every plan; an interrupt ends the run, and the report has the results so far."""
     results: list[PlanResult] = []
     interrupted = False
     for name, entry in entries.items():
@@ -156,11 +156,11 @@ def _unreadable(error: OSError, repository: Repository) -> RepositoryError:
 def build_one(
     name: str, repository: Repository, progress: Progress, *, wanted: "Wanted" = "auto", rebuild: bool = False
 ) -> tuple[Published | None, tuple[str, ...]]:
-    """Build one plan if that is needed, prove it, and publish it; return that, and why it was built as it was.
+    """Build one plan if needed, prove and publish it; return the published version, and the reasons for the way.
 
-    None, and why not, where it can't be built here. Raises RepositoryError where its files are not as they were
-    prepared or another model took its name since, ConversionError where it can't be built, or not in the wanted way,
-    and VerificationError where it answers wrongly; it stays pending then.
+    Returns None and the reasons if it can't be built here. Raises RepositoryError if its files changed since they were
+    prepared, or another model was published under its name since; ConversionError if it can't be built in the wanted
+    way; VerificationError if its answers are wrong. After an error it stays pending.
     """
     here = machine.Machine() if wanted == "defer" else machine.look(progress)
     standing = stand(name, repository, here.gpus)
@@ -181,7 +181,7 @@ def build_one(
 
 
 def _wanting(standing: Standing, here: "Machine", rebuild: bool) -> tuple["Gpu", ...]:
-    """Return one GPU of each type of this machine that a plan is to be built for."""
+    """Return the GPUs to build plans for: one of each type in this machine."""
     built = {plan.compute_capability for plan in standing.fitting.values()}
     return tuple(gpu for gpu in here.types if rebuild or gpu.compute_capability not in built)
 
@@ -195,7 +195,7 @@ def _build(
     rebuild: bool,
     progress: Progress,
 ) -> None:
-    """Build and prove one plan in a staging folder, and keep it; nothing is left of one that fails."""
+    """Build and prove one plan in a staging folder, and keep it; a failed plan leaves nothing behind."""
     from modelrepo.generator.plans.reference import reference_of
     from modelrepo.generator.tensorrt.making import make_plan
 
@@ -215,7 +215,7 @@ def _build(
 
 
 def _known(standing: Standing, gpu: "Gpu") -> "Known | None":
-    """Return a plan for a GPU that was built from the same, and not compared with the limit of now."""
+    """Return a plan for a GPU that was built from the same inputs, but not proven within the current limit."""
     for path, plan in standing.others.items():
         if plan.compute_capability == gpu.compute_capability and not changes(plan.inputs, standing.entry.inputs):
             return path, plan
@@ -228,7 +228,7 @@ def _lay_out(entry: PendingPlan, prepared: Path, folder: Path) -> None:
 
 
 def _publish(standing: Standing, repository: Repository, progress: Progress) -> Published:
-    """Publish the proven plans of an entry together, one for each compute capability, as one version."""
+    """Publish the proven plans of an entry, one for each compute capability, as one version."""
     name, entry, prepared = standing.name, standing.entry, PlanStore(repository).folder(standing.name)
     sources = {plan.sha256: path for path, plan in standing.fitting.items()}
     files = served_files(standing.fitting.values())
@@ -265,7 +265,7 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
 
 
 def _prepared_version(entry: PendingPlan) -> int | None:
-    """Return the version in the prepared configuration that follows the published one; None where the user lists."""
+    """Return the version that the configuration was prepared for; None if the user lists the served versions."""
     policy = entry.provenance.options.get("version_policy") or {}
     return None if policy.get("versions") else entry.version
 
@@ -276,7 +276,7 @@ def _prepared_version(entry: PendingPlan) -> int | None:
 def _verified(
     standing: Standing, repository: Repository, here: "Machine", wanted: "Wanted", progress: Progress
 ) -> PlanResult:
-    """Run one plan again; RepositoryError where it is not built, or no longer from what is prepared."""
+    """Run one plan again; RepositoryError if it is not built, or the prepared files changed since."""
     from modelrepo.generator.plans.reference import reference_of
     from modelrepo.generator.tensorrt.making import prove
 
@@ -285,13 +285,13 @@ def _verified(
     plan, built = _file_for(standing, repository, gpu)
     if changes(built.inputs, entry.inputs):
         raise RepositoryError(
-            "what it was built from is not what is prepared now",
+            "the prepared files changed since it was built",
             f"Build it again with: modelrepo plans build {standing.name}",
         )
     spec = spec_of(entry)
     way = ways.choose(spec, here, wanted)
     if way.kind == "deferred":
-        raise ServerError(f"it can't be run here: {'; '.join(way.reasons)}")
+        raise ServerError(f"can't run it here: {'; '.join(way.reasons)}")
     with repository.staging() as staging, progress.step("verify", f"verifying {standing.name} on {gpu.name}") as step:
         folder = staging / standing.name
         _lay_out(entry, PlanStore(repository).folder(standing.name), folder)
@@ -303,7 +303,7 @@ def _verified(
 
 
 def _file_for(standing: Standing, repository: Repository, gpu: "Gpu") -> tuple[Path, BuiltPlan]:
-    """Return the plan for a GPU: the published one, or else the one that waits to be published."""
+    """Return the plan for a GPU: the published one, or else the one that is not published yet."""
     files = dict(standing.fitting)
     if standing.published:
         folder = repository.root / standing.name / str(standing.published.version)

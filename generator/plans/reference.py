@@ -1,4 +1,4 @@
-"""What ONNX Runtime answers, stored beside a plan that is to be built where nothing of ours may be."""
+"""ONNX Runtime's answers, stored with a prepared plan for hosts without modelrepo."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from modelrepo.generator.tensorrt.proof import Reference
 from modelrepo.generator.verification import verify
 from modelrepo.generator.verification.inputs import make_pool
 
-# Smallest and tuned sizes of a profile: the largest may be too much for a CPU, and proves little more.
+# The smallest and the tuned sizes of a profile; the largest may be too much for a CPU, and prove little more.
 CASE_BOUNDS = (0, 1)
 MODEL = "model"
 Shapes = Mapping[str, tuple[int, ...]]
@@ -36,12 +36,12 @@ def write_reference(
     tolerance: Tolerance,
     seed: int = 0,
 ) -> None:
-    """Write inputs and ONNX Runtime's answers to ``folder``/reference, in the form that ``answers`` reads.
+    """Write inputs and ONNX Runtime's answers to ``folder``/reference, in the format that ``answers`` reads.
 
-    ``onnx`` is the prepared model in ``folder``, or one that computes the same on a CPU, alone in a folder of its own,
-    which is copied. A case is made of the smallest and of the tuned shapes of each profile; a model with fixed shapes
-    has one. ``tolerance`` is the limit for the plan's answers. Raises VerificationError where the model gives
-    no answer that can be compared.
+    ``onnx`` is the prepared model in ``folder``, or a model in a folder of its own that computes the same on a CPU;
+    that folder is copied. Each profile gives two cases, with its smallest and its tuned shapes; a model with fixed
+    shapes has one case. ``tolerance`` is the limit for the plan's answers. Raises VerificationError if the model gives
+    no answers to compare with.
     """
     target = folder / FOLDER
     target.mkdir()
@@ -50,7 +50,7 @@ def write_reference(
     for profile, shapes in _cases(profiles):
         fixed = tuple(replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in signature.inputs)
         pool = make_pool([replace(spec, shape=("row", *spec.shape)) for spec in fixed], 0, seed)
-        whole = Signature(fixed, signature.outputs)  # of one size: a row is all inputs of a case
+        whole = Signature(fixed, signature.outputs)  # without a batch: a row is all inputs of a case
         row, answers = next(verify.answered(pool, run, whole))
         inputs = pool.single(row, whole)
         cases.append(_write_case(target, len(cases), profile, shapes, inputs, answers))
@@ -68,7 +68,7 @@ def write_reference(
 
 
 def _cases(profiles: Sequence[Profile]) -> list[tuple[int, Shapes]]:
-    """Return each case's profile and the shapes of the inputs that have symbolic dimensions; none twice."""
+    """Return each case's profile, and the shapes of the inputs that have symbolic dimensions; without duplicates."""
     cases: list[tuple[int, Shapes]] = []
     for number, profile in enumerate(profiles):
         for bound in CASE_BOUNDS:
@@ -98,10 +98,10 @@ def _write_case(
 
 
 def reference_of(entry: PendingPlan, folder: Path) -> Reference:
-    """Return what the plan that is built in ``folder``, from an entry's files, is compared with.
+    """Return the reference for a plan that is built in ``folder`` from an entry's files.
 
-    That is the prepared model, or one that computes the same where a CPU lacks operators of it, and the values that its
-    inputs may have. RepositoryError where the reference can't be read.
+    Its model is the prepared one, or one that computes the same if a CPU lacks operators. RepositoryError if the
+    reference can't be read.
     """
     return Reference(
         model=stand_in_model(folder) or folder / ONNX,
@@ -112,9 +112,9 @@ def reference_of(entry: PendingPlan, folder: Path) -> Reference:
 
 
 def stand_in_model(folder: Path) -> Path | None:
-    """Return the model that computes on a CPU what that of ``folder`` does not; None where its own does.
+    """Return the model that a CPU runs in place of the one in ``folder``; None if that one runs on a CPU.
 
-    RepositoryError where the reference can't be read.
+    RepositoryError if the reference can't be read.
     """
     index = folder / FOLDER / INDEX
     try:

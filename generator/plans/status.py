@@ -1,4 +1,4 @@
-"""What stands of a TensorRT plan: pending, built, published or stale, and what has changed since it was built."""
+"""The status of a TensorRT plan: pending, built, published or stale, and what has changed since it was built."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modelrepo.generator.tensorrt.machine import Gpu
 
 PlanStatus = Literal["pending", "built", "published", "stale", "superseded", "damaged"]
-# The file that Triton serves where there is one plan for every GPU.
+# The file that Triton serves if there is one plan for every GPU.
 SINGLE = "model.plan"
 PREPARE_AGAIN = "Prepare it again with generate"
 
@@ -37,14 +37,14 @@ class Standing:
 
     @property
     def plans(self) -> tuple[BuiltPlan, ...]:
-        """The plans that ``status`` speaks of."""
+        """The plans that ``status`` is about."""
         if self.published and self.status in ("published", "stale"):
             return self.published.provenance.plans
         return tuple((self.fitting or self.others).values())
 
     @property
     def next_step(self) -> str | None:
-        """What is to be done: a command, or advice in words; None for what is published."""
+        """The next step: a command, or advice in words; None if the plan is published."""
         if self.status in ("superseded", "damaged"):
             return PREPARE_AGAIN
         if self.status == "built":
@@ -53,7 +53,7 @@ class Standing:
 
 
 def stand(name: str, repository: Repository, gpus: Iterable["Gpu"]) -> Standing:
-    """Look at one entry, and at the GPUs that are here; RepositoryError for files that can't be read."""
+    """Return the state of one entry on a machine with these GPUs; RepositoryError if files can't be read."""
     entry = PlanStore(repository).entries()[name]
     newer, damage = superseded(name, entry, repository), _damage(name, entry, repository)
     built = PlanStore(repository).built(name)
@@ -89,9 +89,9 @@ def _published(name: str, entry: PendingPlan, repository: Repository) -> Manifes
 
 
 def superseded(name: str, entry: PendingPlan, repository: Repository) -> tuple[str, ...]:
-    """Say that another model took the name after the plan was prepared: the version it was prepared for, or a later.
+    """Say that another model was published under the name, with the version the plan was prepared for or a later one.
 
-    Empty where none did; RepositoryError for a manifest that can't be read.
+    Empty if there is none; RepositoryError for a manifest that can't be read.
     """
     known = repository.manifests(name)
     if not known or entry.version is None or known[-1].version < entry.version:
@@ -110,7 +110,7 @@ def _damage(name: str, entry: PendingPlan, repository: Repository) -> tuple[str,
         return (error.message,)
     folder = PlanStore(repository).folder(name)
     return tuple(
-        f"{file} is not as it was prepared" if (folder / file).exists() else f"{file} is missing"
+        f"{file} changed since it was prepared" if (folder / file).exists() else f"{file} is missing"
         for file, record in entry.files.items()
         if not record.matches(folder / file)
     )
@@ -118,19 +118,19 @@ def _damage(name: str, entry: PendingPlan, repository: Repository) -> tuple[str,
 
 def _changed(plans: Iterable[BuiltPlan], entry: PendingPlan) -> tuple[str, ...]:
     found = (change for plan in plans for change in changes(plan.inputs, entry.inputs))
-    unproven = ("not compared with ONNX Runtime as is wanted" for plan in plans if not _proven(plan, entry))
+    unproven = ("not proven within the wanted tolerance" for plan in plans if not _proven(plan, entry))
     return tuple(dict.fromkeys((*found, *unproven)))
 
 
 def _proven(plan: BuiltPlan, entry: PendingPlan) -> bool:
-    """Tell whether a plan's answers were compared with the limit of now."""
+    """Whether a plan's answers were compared, and were within the current limit."""
     from modelrepo.generator.tensorrt.proof import plan_precision
 
     return plan.is_proven(wanted_tolerance(entry) or plan_precision(entry.precision).tolerance)
 
 
 def wanted_tolerance(entry: PendingPlan) -> Tolerance | None:
-    """Return the tolerance that the user gave when the plan was prepared, if any; RepositoryError for none of ours."""
+    """Return the tolerance that the user gave when the plan was prepared, if any; RepositoryError if it is damaged."""
     written = entry.provenance.options.get("tolerance")
     try:
         return Tolerance.of(written) if written else None
@@ -139,16 +139,16 @@ def wanted_tolerance(entry: PendingPlan) -> Tolerance | None:
 
 
 def _elsewhere(plans: Iterable[BuiltPlan], gpus: Iterable["Gpu"]) -> tuple[str, ...]:
-    """Say that no plan is for a GPU that is here; nothing can be said where there are no GPUs, or no plans."""
+    """Say that no plan fits a GPU of this machine; empty if there are no GPUs, or no plans."""
     built = {plan.compute_capability: f"{plan.gpu} ({plan.compute_capability})" for plan in plans}
     here = {gpu.compute_capability: f"{gpu.name} ({gpu.compute_capability})" for gpu in gpus}
     if not built or not here or built.keys() & here.keys():
         return ()
-    return (f"built for {', '.join(built.values())}, here is {', '.join(here.values())}",)
+    return (f"built for {', '.join(built.values())}, but this machine has {', '.join(here.values())}",)
 
 
 def spec_of(entry: PendingPlan) -> PlanSpec:
-    """Return what decides a plan's content; RepositoryError for an entry that does not say it."""
+    """Return the spec of an entry's plan; RepositoryError if the entry is damaged."""
     try:
         return PlanSpec.of(entry.inputs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -160,7 +160,7 @@ def _damaged(error: Exception) -> RepositoryError:
 
 
 def usable(standing: Standing) -> PendingPlan:
-    """Return the entry; RepositoryError where its files are not what was prepared, or it is of no use any more."""
+    """Return the entry; RepositoryError if it is superseded or damaged."""
     if standing.status == "superseded":
         raise RepositoryError(f"{', '.join(standing.changed)}, and is not what was prepared", PREPARE_AGAIN)
     if standing.status == "damaged":
@@ -169,7 +169,7 @@ def usable(standing: Standing) -> PendingPlan:
 
 
 def served_files(plans: Iterable[BuiltPlan]) -> dict[str, BuiltPlan]:
-    """Return the file of each plan in a version folder: model.plan where there is one plan alone."""
+    """Return the plan of each file in a version folder: model.plan if there is only one plan."""
     several = list(plans)
     if len(several) == 1:
         return {SINGLE: several[0]}

@@ -2,12 +2,12 @@
 
 ::
 
-    plans.lock                       the entries, by the name that each model will have
-    plans/<name>/model.onnx          what is built, with external data beside it; config.pbtxt and labels.txt
-    plans/<name>/companions/         what goes along into the version folder, such as a tokenizer's files
-    plans/<name>/reference/          inputs with ONNX Runtime's answers, for a host that has none
-    plans/<name>/model.cc89.plan     built for compute capability 8.9, and what it was built from: model.cc89.plan.json
-    plans/<name>/timing.cache        what the builder has learnt of the GPU
+    plans.lock                       the entries, by published name
+    plans/<name>/model.onnx          the model to build, with external data beside it; config.pbtxt and labels.txt
+    plans/<name>/companions/         more files for the version folder, such as a tokenizer's
+    plans/<name>/reference/          inputs with ONNX Runtime's answers, for a host without ONNX Runtime
+    plans/<name>/model.cc89.plan     built for compute capability 8.9; its record is model.cc89.plan.json
+    plans/<name>/timing.cache        the builder's timing cache of the GPU
 """
 
 import json
@@ -27,24 +27,24 @@ from modelrepo.generator.system.files import replace_undoably, sync_folder, sync
 from modelrepo.generator.tensorrt.answers import decisive
 from modelrepo.generator.tensorrt.plan_spec import TIMING_CACHE
 
-# 2: entries have the version that their configuration was rendered for; those of 1 are read, and can't be built.
+# 2: entries have the version that their configuration was rendered for. Those of 1 can be read, but not built.
 SCHEMA, READABLE = 2, (1, 2)
 COMPANIONS = "companions"
 
 
 class PlanStore:
-    """The plans beside one repository, in its state folder. Making one touches nothing."""
+    """The unpublished plans of one repository, in its state folder. Making a PlanStore changes nothing on disk."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self.lock = repository.state / "plans.lock"
 
     def folder(self, name: str) -> Path:
-        """Return where a model's prepared files lie."""
+        """Return the folder of a model's prepared files."""
         return self._repository.state / "plans" / name
 
     def entries(self) -> dict[str, PendingPlan]:
-        """Return the entries by name; RepositoryError for a file that is damaged, or of a newer release."""
+        """Return the entries by name; RepositoryError if plans.lock is damaged, or from a newer release."""
         try:
             document = json.loads(self.lock.read_text("utf-8"))
             if document["schema"] not in READABLE:
@@ -56,15 +56,14 @@ class PlanStore:
             raise RepositoryError(f"{self.lock} is damaged: {error!r}", "Restore it, or remove it") from error
 
     def intact(self, name: str) -> PendingPlan | None:
-        """Return an entry if the files that it needs are as they were."""
+        """Return an entry if its files are unchanged."""
         entry = self.entries().get(name)
         return entry if entry and entry.is_intact(self.folder(name)) else None
 
     def built(self, name: str) -> dict[Path, BuiltPlan]:
-        """Return the plans that stand in a model's folder whole, with what is known of each.
+        """Return the intact plans in a model's folder, each with its record.
 
-        A plan without a record that can be read, or that is another than the record's, is not among them: it counts for
-        nothing, and is built again.
+        A plan is left out, and built again, if its record can't be read or belongs to different content.
         """
         found = {}
         for record in sorted(self.folder(name).glob("model*.plan.json")):
@@ -78,9 +77,9 @@ class PlanStore:
         return found
 
     def defer(self, name: str, folder: Path, plan: PendingPlan) -> None:
-        """Put prepared files in place, and their entry; call it with the repository's lock held.
+        """Move prepared files into place, and write their entry; call it with the repository's lock held.
 
-        The files of the old folder that still fit are kept in the new one, the others where replaced files go.
+        Files of the old folder that still fit are kept in the new one; the others move to the replaced files.
         """
         plans = {**self.entries(), name: plan}
         document = {"schema": SCHEMA, "plans": {key: asdict(plans[key]) for key in sorted(plans)}}
@@ -98,9 +97,9 @@ class PlanStore:
             raise
 
     def _keep_built(self, name: str, folder: Path, plan: PendingPlan) -> None:
-        """Copy what was built in a plan's folder, such as model.plan, to where it outlives the folder.
+        """Copy files that were built in a plan's folder, such as model.plan, before the folder is replaced.
 
-        Where a plan would be built from the same, or was by what its record says, that is the new folder.
+        Files built from the same inputs go into the new folder, all others to the replaced files.
         """
         target, replaced = self.folder(name), self._repository.replaced_folder(name)
         fitting = {path.name for path, built in self.built(name).items() if not changes(built.inputs, plan.inputs)}
@@ -113,10 +112,10 @@ class PlanStore:
             shutil.copy2(file, keep / file.name)
 
     def keep(self, name: str, plan: Path, built: BuiltPlan) -> Path:
-        """Move a finished plan into the model's folder with its record; call it with the repository's lock held.
+        """Move a finished plan and its record into the model's folder; call it with the repository's lock held.
 
-        Return where it lies. The plan of another build for the same compute capability is replaced. Until its record
-        stands, a plan counts for nothing.
+        Return its new path. An earlier plan for the same compute capability is replaced. A plan without its record is
+        ignored.
         """
         target = self.folder(name) / file_name(built.compute_capability)
         record = target.with_name(f"{target.name}.json")
@@ -128,12 +127,12 @@ class PlanStore:
 
 
 def file_name(compute_capability: str) -> str:
-    """Return the file of the plan for GPUs of a compute capability such as "8.9"."""
+    """Return the file name of the plan for GPUs of a compute capability such as "8.9"."""
     return f"model.cc{compute_capability.replace('.', '')}.plan"
 
 
 def changes(built: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return in words what a plan was built from that is not what is wanted now; empty where it fits."""
+    """Return in words how a plan's inputs differ from those wanted now; empty if they are the same."""
     built, wanted = decisive(built), decisive(wanted)
     keys = dict.fromkeys((*wanted, *built))
     return tuple(_change(key, built.get(key), wanted.get(key)) for key in keys if built.get(key) != wanted.get(key))

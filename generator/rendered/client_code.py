@@ -20,7 +20,7 @@ from modelrepo.generator.triton import pbtxt
 TEMPLATE = "client.py.j2"
 WIDTH = 110
 LONGEST_NAME = 40
-# In characters of a tensor's name, each of which may take ten as an escape.
+# In characters of a tensor's name; an escaped one takes up to ten.
 LONGEST_LITERAL, PIECE = 40, 8
 NUMPY = {
     "BOOL": "np.bool_", "STRING": "np.object_", "BF16": "Any",
@@ -28,7 +28,7 @@ NUMPY = {
     "INT8": "np.int8", "INT16": "np.int16", "INT32": "np.int32", "INT64": "np.int64",
     "UINT8": "np.uint8", "UINT16": "np.uint16", "UINT32": "np.uint32", "UINT64": "np.uint64",
 }  # fmt: skip
-# What the template itself calls something, and what ruff finds too easily mistaken for another.
+# Names that the template itself uses, and one that ruff finds ambiguous.
 TAKEN = {"client", "version", "deadline", "top", "given", "answer", "classes", "self", "np", "l"}
 
 
@@ -46,7 +46,7 @@ class ClientTensor:
 
 
 def render(manifest: Manifest) -> str:
-    """Return the source of a module with a typed function for the model; names that Python can't use are changed."""
+    """Return the source of a module with a typed function for the model; names that are not valid in Python change."""
     config = pbtxt.parse(manifest.config, f"the configuration of {manifest.name}")
     inputs, outputs = _fields(config.input), _fields(config.output)
     labelled = [field for field in outputs if field.labelled]
@@ -75,9 +75,9 @@ def render(manifest: Manifest) -> str:
 
 
 def write(manifest: Manifest, folder: Path) -> Path:
-    """Write the client into a folder, which is made, and return its path; what is already there is left alone.
+    """Write the client into a folder, which is created, and return its path; an identical file is left alone.
 
-    Raises OptionError where the folder can't be written.
+    Raises OptionError if the folder can't be written.
     """
     path = folder / module_name(manifest.name)
     text = render(manifest)
@@ -92,7 +92,7 @@ def write(manifest: Manifest, folder: Path) -> Path:
 
 
 def module_name(model: str) -> str:
-    """Return the file name of a model's client: its own where that can be imported, or one that no other model has."""
+    """Return the file name of a model's client: the model's name if it can be imported, or a unique one."""
     name = identifier(model, ())
     if name != model:
         name = f"{name}_{hashlib.sha256(model.encode()).hexdigest()[:6]}"
@@ -100,7 +100,7 @@ def module_name(model: str) -> str:
 
 
 def identifier(name: str, taken: Iterable[str]) -> str:
-    """Return a lower-case ASCII identifier like ``name`` that is no keyword, no builtin and not ``taken``."""
+    """Return a lower-case ASCII identifier like ``name`` that is not a keyword, a builtin or ``taken``."""
     plain = re.sub(r"\W", "_", name.lower(), flags=re.ASCII).strip("_")[:LONGEST_NAME] or "tensor"
     if plain[0].isdigit():
         plain = f"t_{plain}"
@@ -114,7 +114,7 @@ def identifier(name: str, taken: Iterable[str]) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a string literal of ASCII characters; a long one in several pieces, each on a line of its own."""
+    """Return a string literal of ASCII characters; a long one in pieces, each on its own line."""
     if len(_quoted(text)) <= LONGEST_LITERAL:
         return _quoted(text)
     size = LONGEST_LITERAL if text.isascii() and text.isprintable() else PIECE
@@ -168,12 +168,12 @@ def _about(manifest: Manifest) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Return what a docstring can hold of a text: printable ASCII without quotes and backslashes."""
+    """Return a text made safe for a docstring: printable ASCII without quotes and backslashes."""
     return re.sub(r"[^ !#-\[\]-~]", "?", text)
 
 
 def _lines(fields: Iterable[ClientTensor], max_batch_size: int, values: str) -> list[str]:
-    """Return a docstring's lines about tensors: name, dtype, shape, and what the values are."""
+    """Return a docstring's lines about tensors: name, dtype, shape and values."""
     lines = []
     for field in fields:
         shape = ["any" if dim == -1 else str(dim) for dim in field.dims]
@@ -193,7 +193,7 @@ def _dtype(field: ClientTensor) -> str:
 
 
 def _values(image: Mapping[str, Any] | None) -> str:
-    """Return what an image input's values are: their order, range and units."""
+    """Describe the values of an image input: their order, range and units."""
     if image is None:
         return ""
     low = min((0 - mean) / std for mean, std in zip(image["mean"], image["std"], strict=True))

@@ -1,13 +1,13 @@
 """The model repository on disk: layout, versions, lock, staging and atomic publishing.
 
-The repository's root holds served models and nothing else, because Triton takes every folder there for a model. All
-else lies beside it, on the same file system, in ``.modelrepo/<name of the root>/``::
+The repository's root holds only served models, because Triton takes every folder there for a model. Everything else is
+next to it, on the same file system, in ``.modelrepo/<name of the root>/``::
 
     lock                      serialises writers
-    staging/<run>/            what a run has not published yet
+    staging/<run>/            files that a run has not published yet
     manifests/<model>/1.json  one for each published version
-    plans.lock, plans/        plans that are to be built elsewhere
-    replaced/<model>/         configurations that were edited by hand before they were replaced
+    plans.lock, plans/        plans that are still to be built
+    replaced/<model>/         files that were edited by hand, and then replaced
 """
 
 import os
@@ -73,20 +73,20 @@ class Published:
 
 
 class Repository:
-    """A model repository and the state beside it. Making one touches nothing; ``preflight`` only looks."""
+    """A model repository and its state folder. Making a Repository and ``preflight`` change nothing on disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve() if root.exists() else root.absolute()
         self.state = self.root.parent / ".modelrepo" / self.root.name
 
-    # --- looking
+    # --- reading
 
     def preflight(self, name: str) -> None:
-        """Raise RepositoryError where publishing under this name is bound to fail; costs no work."""
+        """Raise RepositoryError if publishing under this name is certain to fail; cheap."""
         if self.root.exists() and not self.root.is_dir():
             raise RepositoryError(f"the repository {self.root} is a file", "Name a folder with --repository")
         if self.root.is_symlink():
-            raise RepositoryError(f"the repository {self.root} is a link to nowhere", "Make the folder it points to")
+            raise RepositoryError(f"the repository {self.root} is a broken link", "Create the folder it points to")
         existing = next(folder for folder in (self.root.parent, *self.root.parent.parents) if folder.exists())
         for folder in (existing, self.root):
             if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
@@ -112,38 +112,38 @@ class Repository:
         return [manifests.read(file) for file in sorted(files, key=lambda file: int(file.stem))]
 
     def newest(self, name: str) -> Manifest | None:
-        """Return the newest published version that is intact in the repository, if the newest is."""
+        """Return the newest published version if it is intact in the repository."""
         known = self.manifests(name)
         return known[-1] if known and known[-1].is_intact(self.root / name) else None
 
     def config_text(self, name: str) -> str | None:
-        """Return the configuration in force, or None where there is none."""
+        """Return the configuration in force, or None if there is none."""
         try:
             return (self.root / name / CONFIG).read_text("utf-8", errors="surrogateescape")
         except FileNotFoundError:
             return None
 
     def versions(self, name: str) -> set[int]:
-        """Return the numbers of the versions that stand in the model's folder."""
+        """Return the numbers of the versions in the model's folder."""
         folder = self.root / name
-        # Triton reads the leading digits of a folder's name, so "2.tmp" stands for 2 as well.
+        # Triton reads the leading digits of a folder's name, so "2.tmp" is version 2 as well.
         digits = [re.match(r"\s*\+?(\d+)", entry.name) for entry in (folder.iterdir() if folder.is_dir() else ())]
         numbers = {int(match.group(1)) for match in digits if match}
         if max(numbers, default=0) > LARGEST_VERSION:
             raise RepositoryError(
-                f"{folder} holds the version folder {max(numbers)}, whose number makes Triton abort", "Move it away"
+                f"{folder} holds the version folder {max(numbers)}, which makes Triton abort", "Move it away"
             )
         return numbers
 
     def next_version(self, name: str) -> int:
-        """Return a number above every version that stands in the model's folder or ever had a manifest."""
+        """Return a number above every version in the model's folder and every version with a manifest."""
         return max({0, *self.versions(name), *(manifest.version for manifest in self.manifests(name))}) + 1
 
     # --- writing
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Provide an empty folder on the repository's file system, and remove it and all traces of it afterwards."""
+        """Provide an empty folder on the repository's file system, and remove it and its traces afterwards."""
         base = self.state / "staging"
         made = make_folders(base)
         folder = base / uuid.uuid4().hex
@@ -163,7 +163,7 @@ class Repository:
                     created.rmdir()
 
     def _sweep(self, base: Path) -> None:
-        """Remove what killed runs left: staging folders whose lock nobody holds."""
+        """Remove staging folders that killed runs left: those whose lock is free."""
         for lock in base.glob("*.lock"):
             with suppress(Timeout), FileLock(lock, timeout=0):
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
@@ -185,8 +185,8 @@ class Repository:
     def publish(self, staged: StagedModel) -> Published:
         """Make a staged model the served version; call it with the lock held.
 
-        The version folder appears by one rename and ``config.pbtxt`` is replaced last, so Triton sees the version
-        whole or not at all. Content that is published already makes no new version.
+        The version folder appears by one rename and ``config.pbtxt`` is replaced last, so Triton sees the whole version
+        or nothing. Content that is already published makes no new version.
         """
         self._refuse_foreign(staged.name)
         newest, standing = self.newest(staged.name), self.versions(staged.name)
@@ -212,22 +212,22 @@ class Repository:
         return Published("published", manifest, notes)
 
     def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
-        """Record how published content was made and proven this time; put a missing configuration back."""
+        """Record how published content was made and proven this time; restore a missing configuration."""
         provenance = staged.provenance
-        if provenance.verification.passed is None:  # not to have looked again takes no proof away
+        if provenance.verification.passed is None:  # a run without verification keeps the earlier proof
             provenance = replace(newest.provenance, key=provenance.key)
         manifest = replace(newest, provenance=provenance)
         self.write(self._manifest_path(manifest), manifest.to_json())
         return self.activate(manifest.name) or Published("unchanged", manifest)
 
     def in_force(self, manifest: Manifest) -> bool:
-        """Tell whether a version is what Triton serves: its configuration, or one edited by hand, is in place."""
+        """Whether Triton serves this version: its configuration, or one edited by hand, is in place."""
         current = self.config_text(manifest.name)
         others = {other.config for other in self.manifests(manifest.name)} - {manifest.config}
         return current is not None and current not in others
 
     def edited(self, manifest: Manifest) -> tuple[Path, ...]:
-        """Return the files beside the version folders that were edited by hand since this version was published."""
+        """Return the files next to the version folders that were edited by hand since this version was published."""
         folder = self.root / manifest.name
         edited = [folder / name for name, record in manifest.sidecars.items() if not record.matches(folder / name)]
         if self.config_text(manifest.name) not in {each.config for each in self.manifests(manifest.name)}:
@@ -235,17 +235,17 @@ class Repository:
         return tuple(file for file in edited if file.exists())
 
     def activate(self, name: str) -> Published | None:
-        """Put the newest version's configuration in force if another's is; call it with the lock held."""
+        """Put the newest version's configuration in force, if another's is; call it with the lock held."""
         newest = self.newest(name)
         if newest is None or self.in_force(newest):
             return None
         self.write(self.root / name / CONFIG, newest.config)
-        return Published("published", newest, ("its files stood in the repository already",))
+        return Published("published", newest, ("its files were already in the repository",))
 
     def _commit(self, staged: Path, manifest: Manifest) -> None:
         """Move a staged model in: the manifest first, the version by one rename, the configuration last.
 
-        Until the configuration is replaced Triton serves what it served, so all before it can be undone.
+        Triton serves the old version until the configuration is replaced, so every earlier move can be undone.
         """
         target = self.root / manifest.name
         undo = ExitStack()
@@ -265,25 +265,25 @@ class Repository:
         sync_folder(self.root)
 
     def _keep_edits(self, name: str) -> tuple[str, ...]:
-        """Copy what was edited by hand to a safe place before it is replaced."""
+        """Copy files that were edited by hand to a safe place before they are replaced."""
         known = self.manifests(name)
         kept = []
         for file in self.edited(known[-1]) if known else ():
             copy = self.replaced_folder(name) / file.name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
-            kept.append(f"{file.name} had been edited by hand; the edited one is kept as {copy}")
+            kept.append(f"{file.name} was edited by hand; the edited file is kept as {copy}")
         return tuple(kept)
 
     def replaced_folder(self, name: str) -> Path:
-        """Return a new folder's path for files of a model that give way to others."""
+        """Return the path of a new folder for a model's replaced files."""
         return self.state / "replaced" / name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
 
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a file in one step; the new one is written in the state folder, where Triton does not look."""
+        """Replace a file in one step; it is first written in the state folder, where Triton does not look."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"
         try:
@@ -310,7 +310,7 @@ def _number(folder: Path, version: int) -> None:
 
 
 def make_folders(path: Path) -> list[Path]:
-    """Make a folder and its parents; return those that were missing, outermost first."""
+    """Create a folder and its parents; return those that were missing, outermost first."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
     path.mkdir(parents=True, exist_ok=True)
     return missing

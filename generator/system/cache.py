@@ -1,4 +1,4 @@
-"""The folder that keeps what can be had again: what was downloaded, and plans that were built."""
+"""The cache folder: downloads, and TensorRT plans that were built."""
 
 import os
 from pathlib import Path
@@ -8,5 +8,5 @@ def cache_folder() -> Path:
     """Return ``MODELREPO_CACHE``, or the user's own cache; RuntimeError for a user without a home folder."""
     own = os.environ.get("MODELREPO_CACHE")
     if own:
-        return Path(os.path.expanduser(own)).absolute()  # noqa: PTH111 - leaves what it can't expand, and does not raise
+        return Path(os.path.expanduser(own)).absolute()  # noqa: PTH111 - returns paths that it can't expand, and does not raise
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelrepo"

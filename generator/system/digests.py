@@ -1,4 +1,4 @@
-"""Digests of files: what tells whether something is still what it was."""
+"""Digests of files, to notice changes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ class FileRecord:
 
     @classmethod
     def of(cls, path: Path) -> "FileRecord":
-        """Read the file and record it."""
+        """Return the record of a file."""
         stat = path.stat()
         return cls(sha256_of(path), stat.st_size, stat.st_mtime_ns)
 
     def matches(self, path: Path) -> bool:
-        """Tell whether the file is still the same: its content is only read where size or time can't tell."""
+        """Whether the file is unchanged; its content is only read if its time differs."""
         try:
             stat = path.stat()
         except FileNotFoundError:
@@ -32,18 +32,18 @@ class FileRecord:
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Record every file below ``folder``, by its path relative to it."""
+    """Return the record of every file below ``folder``, by relative path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): FileRecord.of(file) for file in files}
 
 
 def are_intact(files: Mapping[str, FileRecord], folder: Path) -> bool:
-    """Tell whether every recorded file in ``folder`` is as it was."""
+    """Whether every recorded file in ``folder`` is unchanged."""
     return all(record.matches(folder / name) for name, record in files.items())
 
 
 def content_of(files: Mapping[str, FileRecord]) -> dict[str, str]:
-    """Return the digest of every file of a model's folder, whatever the number of its version folder."""
+    """Return the digest of every file of a model's folder, independent of the version's number."""
     return {name.partition("/")[2] or name: record.sha256 for name, record in files.items()}
 
 

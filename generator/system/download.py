@@ -1,4 +1,4 @@
-"""Downloads that survive an interruption: what has arrived is kept, and the next attempt goes on from there."""
+"""Downloads that can be resumed after an interruption."""
 
 import http.client
 import os
@@ -20,8 +20,8 @@ ATTEMPTS = 3
 def fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> None:
     """Download ``url`` to ``target`` and check that its SHA-256 (hex) starts with ``sha256_prefix``.
 
-    Bytes gather in ``<target>.part``; a connection that breaks after it delivered something is taken up again, within
-    this call and in the next. Raises SourceError where nothing can be had or the digest differs.
+    Bytes are collected in ``<target>.part``. A connection that breaks after it delivered some is resumed, in this call
+    and in the next. Raises SourceError if the download fails or the digest differs.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(target.name + ".lock")):  # two runs may want the same file
@@ -57,7 +57,7 @@ def _append(url: str, part: Path, progress: Progress) -> None:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            return  # everything had arrived already; the digest decides
+            return  # the part is already complete; the digest decides
         raise
     with answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT

@@ -1,4 +1,4 @@
-"""Optional packages: imported when they are needed, and the extra that installs a missing one."""
+"""Optional packages, imported when needed; if one is missing, the error names the extra that installs it."""
 
 import importlib
 from dataclasses import dataclass

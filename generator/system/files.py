@@ -1,4 +1,4 @@
-"""Files on disk, replaced so that whoever reads them sees the old or the new one, and never a part."""
+"""Replacing and copying files, so that readers see the old or the new file, and never a part."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, line ends as they are, in place of a file; OSError leaves what was there."""
+    """Replace a file with text as UTF-8, line ends unchanged; after an OSError the old file is still there."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -21,7 +21,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def replace_copy(source: Path, target: Path) -> None:
-    """Copy a file to the place of another; OSError leaves what was there."""
+    """Replace a file with a copy of another; after an OSError the old file is still there."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(descriptor)
     try:
@@ -33,7 +33,7 @@ def replace_copy(source: Path, target: Path) -> None:
 
 
 def replace_undoably(target: Path, source: Path, undo: ExitStack) -> None:
-    """Put ``source`` in the place of ``target`` by renames, and push what takes that back onto ``undo``."""
+    """Replace ``target`` with ``source`` by renames, and push the reverse steps onto ``undo``."""
     if target.is_dir() or not target.exists():
         if target.exists():
             old = source.with_name(f"{source.name}.replaced")
@@ -49,7 +49,7 @@ def replace_undoably(target: Path, source: Path, undo: ExitStack) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make ``target`` the same file as ``source``, or a copy where the file system has no hard links."""
+    """Make ``target`` a hard link to ``source``, or a copy if the file system has no hard links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -58,7 +58,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Have the disk keep all that is below a folder."""
+    """Flush everything below a folder to disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -69,7 +69,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk keep which entries a folder has."""
+    """Flush the entries of a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

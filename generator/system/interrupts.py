@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: which signals ask a run to end, and how they wait while something is done as a whole."""
+"""Interrupts such as Ctrl-C: the signals that end a run, and a way to delay them."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def interrupts_kept_back() -> Iterator[None]:
-    """Hold Ctrl-C and its like back for a few file operations, then let the last one through."""
+    """Delay interrupts during a few file operations; then deliver the last one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""How much memory is left for a model, asked before its weights are read: what is killed for memory says nothing."""
+"""The memory that is left for a model, checked before its weights are read: a killed process reports no error."""
 
 import ctypes
 import gc
@@ -8,57 +8,57 @@ from pathlib import Path
 
 from modelrepo.generator.errors import SourceError
 
-# The source holds its weights, and ONNX Runtime those of the converted model, whose answers are compared with it; half
-# as much again is what either computes with. benchmarks/README.md has what was measured.
+# The source has its weights in memory, and ONNX Runtime those of the converted model; half as much again is used for
+# computing. benchmarks/README.md has the measurements.
 TIMES_THE_WEIGHTS = 2.5
-# The files of a control group, in version 2 and in version 1: the limit, what is used, and what of that is the cache
-# of files, which gives way. Version 1 writes a number near 2^63 where there is no limit.
+# The files of a control group, in version 2 and in version 1: the limit, the usage, and the part of it that is file
+# cache, which can be freed. Version 1 writes a number near 2^63 if there is no limit.
 GROUPS = (
     ("", "memory.max", "memory.current", ("inactive_file", "active_file")),
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
 )
-# What of a process counts against each of its own limits, as /proc/self/status calls it.
+# Limits of a process, and the field of /proc/self/status that counts against each.
 LIMITS = {resource.RLIMIT_AS: "VmSize", resource.RLIMIT_DATA: "VmData"}
 
 
 def check(weights: int, reference: str, times: float = TIMES_THE_WEIGHTS) -> None:
-    """Raise SourceError where a model with this many bytes of weights does not fit into the memory that is left.
+    """Raise SourceError if a model with this many bytes of weights does not fit into the memory that is left.
 
-    ``times`` is what its conversion takes, as a multiple of them.
+    Its conversion takes ``times`` as much.
     """
     free, wanted = available(), int(weights * times)
     if wanted > free:
         raise SourceError(
             f"{reference} has {_gigabytes(weights)} of weights, which takes about {_gigabytes(wanted)} of memory; "
             f"{_gigabytes(free)} are free",
-            "Free some, raise the container's limit, or generate it on a larger machine: what is served is the same",
+            "Free some, raise the container's limit, or generate it on a larger machine: the result is the same",
         )
 
 
 def available(root: Path = Path("/")) -> int:
-    """Return how many bytes this process may still take: the least that the machine and its limits leave.
+    """Return how many bytes this process can still allocate: the least that the machine and its limits leave.
 
-    Those of its control groups count, and what ``ulimit`` set. ``root`` is where /proc and /sys are.
+    The limits are those of its control groups and of ``ulimit``. ``root`` is where /proc and /sys are.
     """
     machine = _fields(root / "proc/meminfo")["MemAvailable"] * 1024
     return max(0, min((machine, *_left_by_groups(root), *_left_by_limits(root))))
 
 
 def give_back() -> None:
-    """Let the system have the memory that earlier steps held, of which glibc's allocator keeps blocks below 32 MB."""
-    gc.collect()  # graphs of models hold each other
+    """Return the memory of earlier steps to the system; glibc's allocator would keep blocks below 32 MB."""
+    gc.collect()  # graphs of models have reference cycles
     trim()
 
 
 def trim() -> None:
-    """Do what ``give_back`` does, in a few milliseconds, for what held no cycles: numbers that were computed with."""
-    give = getattr(ctypes.CDLL(None), "malloc_trim", None)  # no other allocator has it
+    """Like ``give_back``, but within milliseconds: objects in reference cycles are not freed."""
+    give = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if give:
         give(0)
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:
-    """Yield what each control group above this process leaves; a container may see only those from its own on."""
+    """Yield the bytes that each control group above this process leaves; a container may not see all of them."""
     for line in (root / "proc/self/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
         mounted, limit, used, cache = GROUPS[0] if number == "0" else GROUPS[1]
@@ -82,12 +82,12 @@ def _left_by_limits(root: Path) -> Iterator[int]:
 
 
 def _text(path: Path) -> str:
-    """Return what a file of the kernel says; nothing where there is none."""
+    """Return the text of a kernel file; empty if the file does not exist."""
     return path.read_text().strip() if path.exists() else ""
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Return the numbers of a file of the kernel's whose lines are ``name: number kB`` or ``name number``."""
+    """Return the numbers of a kernel file with lines such as ``name: number kB`` or ``name number``."""
     words = (line.replace(":", " ").split() for line in _text(path).splitlines())
     return {name: int(values[0]) for name, *values in words if values and values[0].isdigit()}
 

@@ -1,4 +1,4 @@
-"""The one door to commands that are run to their end: what they print is kept, and told where they fail."""
+"""Runs external commands to completion; keeps their output for error messages."""
 
 import codecs
 import io
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-# How often a command is looked at that may be stopped.
+# How often ``stop`` is checked while a command runs.
 LOOK_SECONDS = 0.1
 READ_BYTES = 1 << 16
 UTF8 = codecs.getincrementaldecoder("utf-8")
@@ -29,13 +29,13 @@ class Finished:
 
     @property
     def last_words(self) -> str:
-        """The last line that says anything: where tools put what went wrong."""
+        """The last line that is not empty: tools usually write the error there."""
         lines = [line.strip() for line in f"{self.out}\n{self.err}".splitlines() if line.strip()]
         return lines[-1] if lines else f"exit code {self.code}"
 
 
 class Stopped(Exception):
-    """A command was killed because whoever runs it wants no more of it."""
+    """A command was killed because ``stop`` was set."""
 
 
 def run(
@@ -48,10 +48,9 @@ def run(
 ) -> Finished:
     """Run a command without a terminal and wait for it, at most ``timeout`` seconds.
 
-    A thread that an interrupt does not reach is given a ``stop``: once it is set the command is killed, and Stopped
-    raised. ``heard`` is called with each line of its output as it comes. Raises FileNotFoundError where there is no
-    such program and subprocess.TimeoutExpired, the command killed, where it takes longer. All that the command has
-    started is killed with it.
+    ``stop`` is for threads, which interrupts don't reach: once it is set, the command is killed and Stopped raised.
+    ``heard`` is called with each line of its stdout as it comes. Raises FileNotFoundError if there is no such program,
+    and subprocess.TimeoutExpired if it takes longer; it is killed then. Its child processes are killed with it.
     """
     end = time.monotonic() + timeout
     with subprocess.Popen(  # noqa: S603 - the commands are ours
@@ -75,10 +74,10 @@ def run(
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:
-    """Kill a command and what it has started."""
-    with suppress(ProcessLookupError):  # nothing of it is left
+    """Kill a command and its child processes."""
+    with suppress(ProcessLookupError):  # it has ended
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()  # Popen itself does not after an interrupt, which leaves a zombie
+    process.wait()  # after an interrupt Popen itself would leave a zombie
 
 
 def _output(process: "subprocess.Popen[str]", end: float, stop: threading.Event | None) -> tuple[str, str]:
@@ -98,7 +97,7 @@ def _heard(
 ) -> tuple[str, str]:
     """Collect both outputs, and pass on each line of stdout as it comes.
 
-    The pipes are read as they are: what still holds one open would keep a buffered reader, and with it this process.
+    The pipes are read unbuffered: a buffered reader would block as long as a child process keeps a pipe open.
     """
     if process.stdout is None or process.stderr is None:
         raise ValueError("both outputs must be pipes")
@@ -130,7 +129,7 @@ def _heard(
 def _readable(
     process: "subprocess.Popen[str]", selector: selectors.BaseSelector, end: float, stop: threading.Event | None
 ) -> list[selectors.SelectorKey]:
-    """Return the pipes that there is something to read from, after a while also none."""
+    """Return the pipes that have data; none after LOOK_SECONDS without data."""
     if stop and stop.is_set():
         raise Stopped
     left = end - time.monotonic()

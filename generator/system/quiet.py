@@ -1,4 +1,4 @@
-"""Frameworks print, log and warn about themselves; what matters to the user is in their errors."""
+"""Silence for frameworks that print, log and warn about themselves; users only need their errors."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Discard what is written to the process's own stderr, where C++ greets whoever imports it, and warns."""
+    """Discard output to the process's own stderr, where C++ libraries print warnings on import."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

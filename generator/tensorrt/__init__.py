@@ -1,1 +1,1 @@
-"""TensorRT's tool chain: profiles, builders, plan files. There is no Triton in it."""
+"""TensorRT's tool chain: profiles, builders, plan files. It knows nothing of Triton's configuration."""

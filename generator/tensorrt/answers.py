@@ -1,7 +1,7 @@
-"""What a TensorRT plan answers, compared with what ONNX Runtime answered when the plan was prepared.
+"""Comparison of a TensorRT plan's answers with those of ONNX Runtime, which were stored when the plan was prepared.
 
-Only Python's standard library: this file goes into the serving container beside deploy/build_plans.py, where trtexec
-runs the plan and nothing else of ours is installed. ``generator/plans/reference.py`` writes what is read here::
+Uses only Python's standard library: this file is copied into the serving container with deploy/build_plans.py. There
+trtexec runs the plan, and modelrepo is not installed. ``generator/plans/reference.py`` writes these files::
 
     reference/reference.json   the tolerance and the cases
     reference/0-in-0.bin       inputs: raw, little-endian, in the model's own type, as trtexec's --loadInputs takes them
@@ -21,24 +21,24 @@ from typing import Any
 
 SCHEMA = 1
 FOLDER, INDEX = "reference", "reference.json"
-# Bytes 0-3 of a plan ("ftrt", read as a little-endian number; 4-7 are 0), and where the version of its TensorRT lies:
+# Bytes 0-3 of a plan ("ftrt", as a little-endian number; bytes 4-7 are 0), and the offset of the TensorRT version:
 # major, minor, patch and build, a byte each.
 MAGIC, VERSION_AT = 0x74727466, 24
-# What an entry of plans.lock says that decides no plan: versions of the tools that made the ONNX files, whose digests
-# count, and the arguments of trtexec, which follow from the rest.
+# Inputs in plans.lock that don't decide the plan: versions of the tools that made the ONNX files (the files' digests
+# count instead), and trtexec's arguments, which follow from the rest.
 NOT_DECISIVE = ("tools", "trtexec")
-# What trtexec prints for numbers that JSON has no word for.
+# How trtexec prints numbers that JSON can't represent.
 NOT_A_NUMBER = re.compile(r"(?<=[\[,:\s])([+-]?(?:nan|inf))(?=[\],\s])", re.IGNORECASE)
 PYTHON_WORDS = {"nan": "NaN", "+nan": "NaN", "-nan": "NaN", "inf": "Infinity", "+inf": "Infinity", "-inf": "-Infinity"}
 
 Case = Mapping[str, Any]
 Answers = Mapping[str, tuple[list[int], Sequence[float]]]  # shape and values of each output
-# Runs trtexec with these arguments in the folder of the plan; raises whatever it likes where that fails.
+# Runs trtexec with these arguments in the folder of the plan; raises any error if that fails.
 Trtexec = Callable[[Sequence[str]], None]
 
 
 class Mismatch(ValueError):
-    """A plan answers otherwise than ONNX Runtime, or not at all; the text says where and how far."""
+    """A plan's answers are missing, or differ from ONNX Runtime's; the text says where and by how much."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Agreement:
 
 
 def decisive(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what decides a plan among the ``inputs`` of an entry of plans.lock."""
+    """Return those ``inputs`` of an entry in plans.lock that decide the plan."""
     return {key: value for key, value in inputs.items() if key not in NOT_DECISIVE}
 
 
@@ -69,10 +69,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path, answer: Callable[[Case], Answers]) -> Agreement:
-    """Have ``answer`` run every case of ``folder``/reference on a plan, and compare with what is stored.
+    """Run every case of ``folder``/reference on a plan with ``answer``, and compare with the stored answers.
 
-    Raises Mismatch where an answer is missing, NaN, of another shape, or too far off, and OSError, ValueError or
-    KeyError where the reference can't be read.
+    Raises Mismatch if an answer is missing, NaN, has a different shape, or is too far off; OSError, ValueError or
+    KeyError if the reference can't be read.
     """
     document = _read_index(folder)
     worst = 0.0
@@ -90,7 +90,7 @@ def check(folder: Path, answer: Callable[[Case], Answers]) -> Agreement:
 def asked_of_trtexec(
     folder: Path, plan: str, trtexec: Trtexec, *, version_compatible: bool = False
 ) -> Callable[[Case], Answers]:
-    """Return what answers a case by having trtexec run the file ``plan`` in ``folder``."""
+    """Return a function that answers a case: trtexec runs the file ``plan`` in ``folder``."""
 
     def answer(case: Case) -> Answers:
         exported = folder / "answers.json"
@@ -104,9 +104,9 @@ def asked_of_trtexec(
 
 
 def run_arguments(plan: str, case: Case, answers: str, *, version_compatible: bool = False) -> list[str]:
-    """Return trtexec's arguments that run one case once, and write the answers as JSON.
+    """Return trtexec's arguments that run one case once, without warm-up, and write the answers as JSON.
 
-    The flags are in TensorRT 10 and 11 alike (samples/common/sampleOptions.cpp); nothing is warmed up or repeated.
+    TensorRT 10 and 11 have the same flags (samples/common/sampleOptions.cpp).
     """
     shapes = ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in case["shapes"].items())
     inputs = ",".join(f"{each['name']}:{FOLDER}/{each['file']}" for each in case["inputs"])
@@ -122,7 +122,7 @@ def run_arguments(plan: str, case: Case, answers: str, *, version_compatible: bo
 
 
 def read_answers(path: Path) -> Answers:
-    """Return the shape and the values of every output that trtexec exported; Mismatch where it exported none."""
+    """Return the shape and the values of every output that trtexec exported; Mismatch if it exported none."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -138,7 +138,7 @@ def read_answers(path: Path) -> Answers:
 
 
 def read_values(path: Path, kind: str) -> "array.array[float]":
-    """Return what a file of the reference holds: ``kind`` is d for float64 and q for int64, both little-endian."""
+    """Return the values in a file of the reference: ``kind`` is d for float64 and q for int64, both little-endian."""
     values: array.array[float] = array.array(kind)
     values.frombytes(path.read_bytes())
     if sys.byteorder == "big":
@@ -147,11 +147,11 @@ def read_values(path: Path, kind: str) -> "array.array[float]":
 
 
 def tensorrt_version(plan: Path) -> str:
-    """Return the TensorRT version in a plan's header; ValueError for a file that is no plan."""
+    """Return the TensorRT version in a plan's header; ValueError if the file is not a plan."""
     with plan.open("rb") as file:
         head = file.read(VERSION_AT + 4)
     if len(head) < VERSION_AT + 4 or struct.unpack_from("<I", head)[0] != MAGIC:
-        raise ValueError(f"{plan.name} is no TensorRT plan")
+        raise ValueError(f"{plan.name} is not a TensorRT plan")
     return ".".join(map(str, head[VERSION_AT : VERSION_AT + 4]))
 
 
@@ -162,7 +162,7 @@ def _compare(
     document: Mapping[str, Any],
     where: str,
 ) -> float:
-    """Return the largest difference of an output over its sample's magnitude; Mismatch where one is too large."""
+    """Return the largest difference of an output / its sample's magnitude; Mismatch if one is too large."""
     shape, got = answer
     if shape != output["shape"] or len(got) != len(wanted):
         raise Mismatch(f"{where} has shape {shape} where ONNX Runtime gives {output['shape']}")
@@ -181,12 +181,12 @@ def _compare(
 
 
 def _difference(wanted: Sequence[float], got: Sequence[float], where: str) -> tuple[float, float]:
-    """Return the largest difference of one sample, and the largest finite magnitude that is wanted."""
+    """Return the largest difference of one sample, and the largest finite magnitude of ``wanted``."""
     difference = magnitude = 0.0
     for one, other in zip(wanted, got, strict=True):
         if math.isnan(other):
             raise Mismatch(f"{where} holds NaN")
-        if one != other:  # equal infinities lie in the same place
+        if one != other:  # infinities are equal to themselves
             difference = max(difference, abs(one - other))
         if math.isfinite(one):
             magnitude = max(magnitude, abs(one))

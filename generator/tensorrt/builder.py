@@ -1,4 +1,4 @@
-"""Building and running plans with this machine's own TensorRT, each in a process of its own (``worker.py``)."""
+"""Building and running plans with this machine's own TensorRT, each in its own process (``worker.py``)."""
 
 import json
 import os
@@ -22,12 +22,12 @@ from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 WORKER = Path(__file__).with_name("worker.py")
 BUILD_SECONDS = 6 * 3600.0
 RUN_SECONDS = 3600.0
-# How polygraphy marks what TensorRT logs as an error; then TensorRT's own functions, numbers and lines, in its reasons.
+# Polygraphy's marks of errors in TensorRT's log; then the functions, numbers and lines that TensorRT puts into them.
 ERROR = re.compile(r"^\[E\] (.*)$", re.MULTILINE)
 LOG_NOISE = re.compile(r"^(?:\w+::\w+: )?(?:Error Code \d+: )?(?:Error\[\d+\]: )?|\.? In \w+ at \S+:\d+(?=\))")
-# What TensorRT says of a plan of another GPU, or of another version of its own.
+# TensorRT's words about a plan for a different GPU, or from a different version of TensorRT.
 FOREIGN = re.compile(r"expecting (compute|library version) ([\d.]*\d) got \D*([\d.]*\d)")
-# The parser's words for an operator that it has no importer of, and that no plugin is called like.
+# The parser's words about an operator that neither an importer nor a plugin exists for.
 NO_PLUGIN = "Plugin not found"
 OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|insufficient memory|std::bad_alloc|MemoryError", re.IGNORECASE)
 LESS_MEMORY = "Free memory, or lower --max-batch-size, the sizes of --profiles, or both"
@@ -62,10 +62,10 @@ def build_plan(
     device: int | None = None,
     toolchain: Toolchain = OWN,
 ) -> None:
-    """Build ``onnx`` into ``plan``, on the GPU with index ``device``, and tell the builder's phases as remarks.
+    """Build ``onnx`` into ``plan``, on the GPU with index ``device``, and report the builder's phases as remarks.
 
-    Raises ConversionError: an operator that the parser refuses, by name and node; a profile that it does not take; no
-    memory; a crash. Then, and after an interrupt, nothing is left at ``plan``.
+    Raises ConversionError for a refused operator, with its node; a refused profile; too little memory; a crash. After
+    an error or an interrupt there is no file at ``plan``.
     """
     job = {
         "task": "build",
@@ -79,7 +79,7 @@ def build_plan(
         "sparse": spec.sparse,
     }
     try:
-        _work(job, BUILD_SECONDS, toolchain, device, _told(progress))
+        _work(job, BUILD_SECONDS, toolchain, device, _phases_to(progress))
     except BaseException:
         plan.unlink(missing_ok=True)
         raise
@@ -90,9 +90,9 @@ def build_plan(
 def run_plan(
     plan: Path, asked: Sequence[PlanInputs], *, device: int | None = None, toolchain: Toolchain = OWN
 ) -> list[Arrays]:
-    """Return the plan's answers to each of ``asked``, by the outputs' names; needs a GPU of the plan's own type.
+    """Return the plan's answers to each of ``asked``, by the outputs' names; needs a GPU of the plan's type.
 
-    Raises VerificationError where the plan can't be loaded or run.
+    Raises VerificationError if the plan can't be loaded or run.
     """
     import numpy as np
 
@@ -114,18 +114,18 @@ def run_plan(
         return answers
 
 
-def _told(progress: Progress) -> Callable[[str], None]:
-    def hear(line: str) -> None:
+def _phases_to(progress: Progress) -> Callable[[str], None]:
+    def note(line: str) -> None:
         for event in _events(line):
             if "phase" in event:
                 of = f" {event['step']} of {event['steps']}" if event["steps"] else ""
                 progress.note(f"{event['phase']}{of}")
 
-    return hear
+    return note
 
 
 def _events(out: str) -> Iterator[dict[str, Any]]:
-    """Yield the worker's events; the last line of one that was killed may be cut off."""
+    """Yield the worker's events; if it was killed, its last line may be cut off."""
     for line in out.splitlines():
         with suppress(ValueError):
             yield json.loads(line)
@@ -138,51 +138,49 @@ def _work(
     device: int | None,
     heard: Callable[[str], None] | None,
 ) -> dict[str, Any]:
-    """Run the worker and return what it is done with; ConversionError where it fails, or takes too long."""
+    """Run the worker and return its result; ConversionError if it fails, or takes too long."""
     environment = {**os.environ, **toolchain.environment}
-    if device is not None:  # nvidia-smi counts in this order, CUDA by itself does not
+    if device is not None:  # nvidia-smi counts in this order; CUDA's default order differs
         environment |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(device)}
     with tempfile.TemporaryDirectory(prefix="modelrepo-job-") as folder:
         written = Path(folder) / "job.json"
         written.write_text(json.dumps(job), "utf-8")
         command = [toolchain.python, "-P", str(WORKER), str(written)]
         try:
-            told = process.run(command, timeout=seconds, environment=environment, heard=heard)
+            finished = process.run(command, timeout=seconds, environment=environment, heard=heard)
         except subprocess.TimeoutExpired as error:
             raise ConversionError(
                 f"TensorRT could not {job['task']} the plan within {error.timeout / 3600:.0f} hours"
             ) from None
-    last: dict[str, Any] = [{}, *_events(told.out)][-1]
+    last: dict[str, Any] = [{}, *_events(finished.out)][-1]
     if "done" in last:
         return dict(last["done"])
-    raise _failure(told, last, f"could not {job['task']} the plan")
+    raise _failure(finished, last, f"could not {job['task']} the plan")
 
 
-def _failure(told: process.Finished, event: Mapping[str, Any], what: str) -> ConversionError:
-    """Return the error that the worker's last event, its death or TensorRT's own words amount to."""
-    errors = [LOG_NOISE.sub("", error).strip() for error in ERROR.findall(told.err)]
-    if OUT_OF_MEMORY.search(told.err) or OUT_OF_MEMORY.search(str(event.get("message", ""))):
+def _failure(finished: process.Finished, event: Mapping[str, Any], what: str) -> ConversionError:
+    """Return the error for the worker's last event, its death or TensorRT's log."""
+    errors = [LOG_NOISE.sub("", error).strip() for error in ERROR.findall(finished.err)]
+    if OUT_OF_MEMORY.search(finished.err) or OUT_OF_MEMORY.search(str(event.get("message", ""))):
         return ConversionError(f"TensorRT {what}: out of memory", LESS_MEMORY)
-    foreign = FOREIGN.search(told.err)
+    foreign = FOREIGN.search(finished.err)
     if foreign:
-        return another(foreign)
-    if told.code < 0:
-        name = signal.Signals(-told.code).name
+        return foreign_plan(foreign)
+    if finished.code < 0:
+        name = signal.Signals(-finished.code).name
         hint = LESS_MEMORY if name == "SIGKILL" else "Try --plan-builder container"
-        why = ", which is how a system ends what takes too much memory" if name == "SIGKILL" else ""
-        return ConversionError(f"TensorRT {what}: it was ended by {name}{why}", hint)
+        why = ", probably because memory ran out" if name == "SIGKILL" else ""
+        return ConversionError(f"TensorRT {what}: it was killed by {name}{why}", hint)
     if event.get("failed") == "refused":
         return _refused(event["nodes"], errors)
     if event.get("failed") == "profile":
-        return ConversionError(
-            f"TensorRT does not take profile {event['profile']}{_reason(errors)}", "Change --profiles"
-        )
+        return ConversionError(f"TensorRT refuses profile {event['profile']}{_reason(errors)}", "Change --profiles")
     mismatch = next((error for error in errors if "profile" in error), None)
     if mismatch:
         return ConversionError(f"TensorRT refuses the profile: {mismatch}", "Change --profiles")
     if errors:
         return ConversionError(f"TensorRT {what}{_reason(errors)}")
-    message = first_line(event.get("message") or told.last_words)
+    message = first_line(event.get("message") or finished.last_words)
     return ConversionError(f"TensorRT {what}: {message}")
 
 
@@ -195,24 +193,24 @@ def _refused(nodes: Iterable[Mapping[str, Any]], errors: Sequence[str]) -> Conve
     named = f"node {first['name']!r}" if first["name"] else f"node {first['node']}"
     more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
     return ConversionError(
-        f"TensorRT refuses operator {first['operator']} ({named}{more}): {plain(first['reason'])}", hint
+        f"TensorRT refuses operator {first['operator']} ({named}{more}): {in_words(first['reason'])}", hint
     )
 
 
-def another(foreign: re.Match[str]) -> ConversionError:
-    """Return the error that a plan belongs to another type of GPU, or to another version of TensorRT."""
+def foreign_plan(foreign: re.Match[str]) -> ConversionError:
+    """Return the error for a plan of a different type of GPU, or a different version of TensorRT."""
     kind, here, plans = foreign.groups()
-    told = (
-        f"the plan is for GPUs of compute capability {plans}, and this one has {here}"
+    message = (
+        f"the plan is for GPUs of compute capability {plans}, but this one has {here}"
         if kind == "compute"
-        else f"the plan was built by TensorRT {plans}, and {here} is what runs it"
+        else f"the plan was built by TensorRT {plans}, but TensorRT {here} runs it"
     )
-    return ConversionError(told, "Build it where it will be served")
+    return ConversionError(message, "Build it where it will be served")
 
 
-def plain(reason: str) -> str:
-    """Return the parser's reason in words."""
-    return "it has no such operator, and no plugin of that name" if NO_PLUGIN in reason else reason
+def in_words(reason: str) -> str:
+    """Return the parser's reason, in our words if its own are unclear."""
+    return "it has neither an operator nor a plugin of that name" if NO_PLUGIN in reason else reason
 
 
 def _reason(errors: Sequence[str]) -> str:

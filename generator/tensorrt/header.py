@@ -1,4 +1,4 @@
-"""The first bytes of a plan: which TensorRT built it."""
+"""The header of a plan file, which says which TensorRT built it."""
 
 import struct
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 
 SIZE = VERSION_AT + 4
 RTX = b"vtrt"
-# A length and then text: what some tools put before the plan, and Triton does not take.
+# The bytes of a length: some tools write it and JSON before the plan, which Triton can't read.
 PREFIX = 4
 
 
@@ -27,40 +27,40 @@ class PlanHeader:
 
 
 def read(path: Path) -> PlanHeader:
-    """Read a plan's header; ConversionError for every other file, with what it is instead."""
+    """Read a plan's header; ConversionError if the file is not a plan, with what it is instead."""
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
         raise ConversionError(f"{path} is empty", "The build was interrupted: build the plan again")
     if head[:4] == RTX:
         raise ConversionError(
-            f"{path} is a plan of TensorRT-RTX, which Triton does not load", "Build it with TensorRT itself"
+            f"{path} is a plan of TensorRT-RTX, which Triton doesn't load", "Build it with TensorRT itself"
         )
     if _has_prefix(head):
         raise ConversionError(
-            f"{path} has metadata in JSON before the plan, as Ultralytics writes it: Triton does not load that",
+            f"{path} has JSON metadata before the plan, as Ultralytics writes it; Triton doesn't load such files",
             "Export ONNX instead, and let modelrepo build the plan",
         )
     if struct.unpack_from("<I", head.ljust(4, b"\0"))[0] != MAGIC:
-        raise ConversionError(f"{path} is no TensorRT plan: it starts with {head[:4].hex(' ')}")
+        raise ConversionError(f"{path} is not a TensorRT plan: it starts with {head[:4].hex(' ')}")
     if len(head) < SIZE:
-        raise ConversionError(f"{path} breaks off after {len(head)} bytes", "Build the plan again")
+        raise ConversionError(f"{path} is cut off after {len(head)} bytes", "Build the plan again")
     if struct.unpack_from("<I", head, 4)[0]:
-        raise ConversionError(f"{path} is no TensorRT plan of a known form: bytes 4 to 7 are {head[4:8].hex(' ')}")
+        raise ConversionError(f"{path} is not a TensorRT plan of a known format: bytes 4 to 7 are {head[4:8].hex(' ')}")
     major, minor, patch, build = head[VERSION_AT:SIZE]
     return PlanHeader((major, minor, patch, build))
 
 
 def _has_prefix(head: bytes) -> bool:
-    """Tell whether a length and then JSON, or JSON alone, comes first."""
+    """Whether the file starts with JSON, or with a length and JSON."""
     return head[:1] == b"{" or (len(head) > PREFIX and head[PREFIX : PREFIX + 1] == b"{")
 
 
 def check(header: PlanHeader, spec: PlanSpec, image_tensorrt: str | None = None) -> None:
-    """Raise ConversionError where the target image would not load the plan.
+    """Raise ConversionError if the target image would not load the plan.
 
-    ``image_tensorrt`` is what the image really holds, where it was asked; otherwise the spec's hint counts, as far as
-    it is known. A version compatible plan runs on the version that built it and on newer ones.
+    ``image_tensorrt`` is the version that the image reported, if it was queried; otherwise the spec's hint counts, as
+    far as it is known. A version compatible plan runs on the version that built it and on newer ones.
     """
     holds = image_tensorrt or spec.tensorrt
     wanted = version_numbers(holds)
@@ -68,7 +68,7 @@ def check(header: PlanHeader, spec: PlanSpec, image_tensorrt: str | None = None)
     if built == wanted or (spec.version_compatible and built < wanted):
         return
     raise ConversionError(
-        f"the plan was built by TensorRT {header.version}, and {spec.image} serves with {holds}",
+        f"the plan was built by TensorRT {header.version}, but {spec.image} serves with {holds}",
         "Build it in that image: --plan-builder container"
         if built > wanted or spec.version_compatible
         else "Build it in that image, --plan-builder container, or with --version-compatible",

@@ -1,4 +1,4 @@
-"""What this machine has for building plans: GPUs, TensorRT, docker. Every question may have no answer."""
+"""The means for building plans on this machine: GPUs, TensorRT, docker. Each of them may be missing."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.system import process
 
 SECONDS = 30.0
-# NVML, without a package of its own: nvidia-smi comes with the driver, and WSL keeps it in a place of its own.
+# nvidia-smi comes with the driver, so no package is needed; WSL keeps it in a different place.
 NVIDIA_SMI = ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")
 QUERY = "index,name,compute_cap,driver_version,uuid"
-# A Builder raises TypeError without a usable GPU, and what comes after it may crash: never in this process.
+# Without a usable GPU a Builder raises TypeError, or crashes the process: never run this in our own.
 PROBE = "import tensorrt; print(tensorrt.__version__); tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))"
-# What `docker run --gpus` needs of the host besides the daemon, where the daemon does not list it as a runtime.
+# The host's programs that `docker run --gpus` needs, if the daemon lists no runtime for GPUs.
 HOOKS = ("nvidia-container-runtime-hook", "nvidia-cdi-hook")
 
 
@@ -48,24 +48,24 @@ class Machine:
 
     @property
     def types(self) -> tuple[Gpu, ...]:
-        """One GPU of each compute capability, which is what a plan belongs to."""
+        """One GPU of each compute capability; a plan is built for one of these."""
         first: dict[str, Gpu] = {}
         for gpu in self.gpus:
             first.setdefault(gpu.compute_capability, gpu)
         return tuple(first.values())
 
 
-# What was found in each run; a Progress belongs to one.
+# The result for each run; a Progress belongs to one run.
 _found: WeakKeyDictionary[Progress, Machine] = WeakKeyDictionary()
 
 
 def gpu_present() -> bool:
-    """Tell whether NVIDIA's kernel driver offers a device (natively, or through WSL)."""
+    """Whether NVIDIA's kernel driver offers a device (natively, or through WSL)."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def look(progress: Progress | None = None) -> Machine:
-    """Find out what is here, once in a run; what can't be found is told in the Machine, and nothing is raised."""
+    """Return what this machine has, looked up once in a run; the Machine says what is missing. Raises nothing."""
     progress = progress or Progress()
     if progress not in _found:
         _found[progress] = _look(progress)
@@ -74,15 +74,15 @@ def look(progress: Progress | None = None) -> Machine:
 
 def _look(progress: Progress) -> Machine:
     found, no_gpu = gpus()
-    if not found:  # nothing else is asked: TensorRT may crash without one, and docker has none to give
+    if not found:  # TensorRT may crash without a GPU, and docker has none to give
         return Machine(why_no_gpu=no_gpu, why_no_tensorrt=_missing() or "")
-    progress.note("asking for TensorRT and docker")
+    progress.note("looking for TensorRT and docker")
     tensorrt, no_tensorrt = _tensorrt()
     return Machine(found, tensorrt, _docker(), "", no_tensorrt)
 
 
 def _ask(command: Sequence[str]) -> process.Finished | str:
-    """Run a command and return what it said, or why it said nothing."""
+    """Run a command and return its result, or why there is none."""
     try:
         return process.run(command, timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -92,20 +92,20 @@ def _ask(command: Sequence[str]) -> process.Finished | str:
 
 
 def gpus() -> tuple[tuple[Gpu, ...], str]:
-    """Return the GPUs that CUDA may use, and otherwise why there are none: asks nvidia-smi, and nothing else."""
+    """Return the GPUs that CUDA may use, or why there are none; runs only nvidia-smi."""
     program = next(filter(None, map(shutil.which, NVIDIA_SMI)), None)
     if program is None:
-        known = "a CUDA device without nvidia-smi, which comes with its driver" if gpu_present() else ""
+        known = "the CUDA device has no nvidia-smi, which comes with its driver" if gpu_present() else ""
         return (), known or "no CUDA device on this machine"
-    told = _ask([program, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"])
-    if isinstance(told, str):
-        return (), told
-    if told.code:
-        return (), f"nvidia-smi finds no usable GPU: {told.last_words}"
+    answer = _ask([program, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"])
+    if isinstance(answer, str):
+        return (), answer
+    if answer.code:
+        return (), f"nvidia-smi finds no usable GPU: {answer.last_words}"
     try:
-        found = tuple(_gpu(line) for line in told.out.splitlines() if line.strip())
+        found = tuple(_gpu(line) for line in answer.out.splitlines() if line.strip())
     except ValueError:
-        return (), f"nvidia-smi said something unexpected: {told.last_words}"
+        return (), f"nvidia-smi printed something unexpected: {answer.last_words}"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not found or visible is None:
         return found, "" if found else "no CUDA device on this machine"
@@ -114,9 +114,9 @@ def gpus() -> tuple[tuple[Gpu, ...], str]:
 
 
 def _is_visible(gpu: Gpu, visible: str) -> bool:
-    """Tell whether a GPU is among those that CUDA is told to use: by index, or by the beginning of its UUID.
+    """Whether CUDA_VISIBLE_DEVICES lists a GPU: by index, or by the beginning of its UUID.
 
-    A part of a GPU (MIG) is none: nvidia-smi does not say here which one it belongs to.
+    A part of a GPU (MIG) doesn't count: this output of nvidia-smi does not say which GPU it belongs to.
     """
     named = [each.strip() for each in visible.split(",")]
     return str(gpu.index) in named or any(each.startswith("GPU-") and gpu.uuid.startswith(each) for each in named)
@@ -129,43 +129,43 @@ def _gpu(line: str) -> Gpu:
 
 
 def _missing() -> str | None:
-    """Return which package is missing to build plans in Python, None for none."""
+    """Return which package for building plans in Python is missing, or None."""
     names = {"tensorrt": "TensorRT", "polygraphy": "polygraphy"}
     absent = next((shown for name, shown in names.items() if find_spec(name) is None), None)
     return f"{absent} is not installed" if absent else None
 
 
 def _tensorrt() -> tuple[str | None, str]:
-    """Return the version of the TensorRT that Python can use, and otherwise why there is none."""
+    """Return the version of the TensorRT that Python can use, or why there is none."""
     missing = _missing()
     if missing:
         return None, missing
-    told = _ask([sys.executable, "-P", "-c", PROBE])
-    if isinstance(told, str):
-        return None, told
-    if told.code < 0:
-        return None, f"TensorRT crashes here with {signal.Signals(-told.code).name}"
-    if told.code:
-        return None, f"TensorRT can't be used here: {told.last_words}"
-    return told.out.strip(), ""
+    answer = _ask([sys.executable, "-P", "-c", PROBE])
+    if isinstance(answer, str):
+        return None, answer
+    if answer.code < 0:
+        return None, f"TensorRT crashes here with {signal.Signals(-answer.code).name}"
+    if answer.code:
+        return None, f"TensorRT can't be used here: {answer.last_words}"
+    return answer.out.strip(), ""
 
 
 def _docker() -> str | None:
-    """Return why docker can give no container a GPU, None where it can."""
+    """Return why docker can't give a container a GPU, or None."""
     if shutil.which("docker") is None:
         return "there is no docker here"
-    told = _ask(["docker", "info", "--format", "{{json .}}"])
-    if isinstance(told, str):
-        return told
+    answer = _ask(["docker", "info", "--format", "{{json .}}"])
+    if isinstance(answer, str):
+        return answer
     try:
-        info = json.loads(told.out)
+        info = json.loads(answer.out)
         errors = info.get("ServerErrors") or []
         runtimes = info.get("Runtimes") or {}
         devices = [str(device.get("ID")) for device in info.get("DiscoveredDevices") or []]
     except (ValueError, AttributeError, TypeError):
-        return f"docker said something unexpected: {told.last_words}"
-    if told.code or errors:
-        return f"docker does not answer: {errors[0] if errors else told.last_words}"
+        return f"docker printed something unexpected: {answer.last_words}"
+    if answer.code or errors:
+        return f"docker does not answer: {errors[0] if errors else answer.last_words}"
     reachable = "nvidia" in runtimes or any(device.startswith("nvidia.com/gpu") for device in devices)
     if not reachable and not any(map(shutil.which, HOOKS)):
         return "docker can't give a container a GPU: NVIDIA's container toolkit is missing"

@@ -1,4 +1,4 @@
-"""One plan from beginning to end: from the cache or a builder, its header read, its answers compared."""
+"""Making one plan: from the cache or a builder; its header is checked, its answers are compared."""
 
 import shutil
 from contextlib import suppress
@@ -33,15 +33,15 @@ def make_plan(
     known: Known | None = None,
     fresh: bool = False,
 ) -> BuiltPlan:
-    """Build ``folder``/model.onnx into ``folder``/model.plan for one GPU, and prove it; return what is known of it.
+    """Build ``folder``/model.onnx into ``folder``/model.plan for one GPU, and prove it; return its record.
 
-    A plan that was built before is ``known``, or comes from the cache; it is proven again where another limit held.
-    With ``fresh`` it is built in any case. Raises ConversionError where it can't be built, or would not load where it
-    is to serve, and VerificationError where it answers wrongly; no plan is left then.
+    A plan that was built before (``known``, or in the cache) is used again, and proven again if the limit differs.
+    With ``fresh`` it is always built. Raises ConversionError if the plan can't be built, or would not load in the
+    serving image; VerificationError if its answers are wrong. After an error there is no plan.
     """
     plan = folder / PLAN
     if way.kind == "container":
-        progress.note(f"asking {spec.image} for its TensorRT")
+        progress.note(f"querying {spec.image} for its TensorRT")
     image = container.ask_image(spec.image) if way.kind == "container" else None
     by = f"{image.tensorrt} in {image.digest}" if image else str(machine.tensorrt)
     key = cache_key(spec, gpu, by)
@@ -62,12 +62,12 @@ def make_plan(
     try:
         plan_cache.keep(key, plan, built)
     except (OSError, RuntimeError) as error:
-        progress.warn(f"the plan is not kept for the next time: {error}")
+        progress.warn(f"can't keep the plan in the cache: {error}")
     return built
 
 
 def prove(spec: PlanSpec, plan: Path, way: Way, gpu: Gpu, reference: Reference) -> PlanProof:
-    """Run a plan on a GPU, and compare its answers; VerificationError where it can't be run, or answers wrongly."""
+    """Run a plan on a GPU, and compare its answers; VerificationError if it can't run, or its answers are wrong."""
     ask = (
         partial(container.run_plan, spec, plan, reference.signature, device=gpu.index)
         if way.kind == "container"
@@ -77,7 +77,7 @@ def prove(spec: PlanSpec, plan: Path, way: Way, gpu: Gpu, reference: Reference) 
 
 
 def _loadable(known: Known | None, spec: PlanSpec, image: Image | None) -> Known | None:
-    """Return a known plan if it loads where it is to serve: it may be of another TensorRT, and is then built again."""
+    """Return a known plan if the serving image would load it, or None: it may be from a different TensorRT."""
     if known is None:
         return None
     try:
@@ -88,7 +88,7 @@ def _loadable(known: Known | None, spec: PlanSpec, image: Image | None) -> Known
 
 
 def _record(spec: PlanSpec, plan: Path, way: Way, gpu: Gpu, image: Image | None) -> BuiltPlan:
-    """Return what is known of a plan that was just built; ConversionError where it would not load."""
+    """Return the record of a plan that was just built; ConversionError if the serving image would not load it."""
     found = header.read(plan)
     header.check(found, spec, image.tensorrt if image else None)
     return BuiltPlan(
@@ -103,13 +103,13 @@ def _record(spec: PlanSpec, plan: Path, way: Way, gpu: Gpu, image: Image | None)
 
 
 def _build(spec: PlanSpec, folder: Path, way: Way, gpu: Gpu, by: str, progress: Progress) -> None:
-    """Build with what earlier builds have learnt of this type of GPU, and keep what this one has."""
-    learnt = folder / TIMING_CACHE
-    with suppress(OSError, RuntimeError):  # a builder begins without one
-        shutil.copyfile(plan_cache.timing_cache(by, gpu), learnt)
+    """Build with the timing cache of earlier builds for this type of GPU, and keep the new timings."""
+    timings = folder / TIMING_CACHE
+    with suppress(OSError, RuntimeError):  # a builder also works without one
+        shutil.copyfile(plan_cache.timing_cache(by, gpu), timings)
     if way.kind == "container":
         container.build_in_container(spec, folder, progress, gpu.index)
     else:
-        builder.build_plan(spec, folder / ONNX, folder / PLAN, learnt, progress, device=gpu.index)
+        builder.build_plan(spec, folder / ONNX, folder / PLAN, timings, progress, device=gpu.index)
     with suppress(OSError, RuntimeError):  # the plan does not need it
-        plan_cache.keep_timing(learnt, by, gpu)
+        plan_cache.keep_timing(timings, by, gpu)

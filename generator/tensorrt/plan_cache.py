@@ -1,4 +1,4 @@
-"""Plans that were built and proven once: kept by what decided them, and checked before they are used again."""
+"""A cache of plans that were built and proven; each is checked before it is used again."""
 
 import json
 import shutil
@@ -14,12 +14,12 @@ from modelrepo.generator.system.digests import sha256_of
 from modelrepo.generator.system.files import replace_copy
 from modelrepo.generator.tensorrt.machine import Gpu
 
-# The newest plans that are kept; each is as large as its model.
+# How many plans are kept, the newest; each is as large as its model.
 KEPT = 20
 
 
 def find(key: str) -> tuple[Path, BuiltPlan] | None:
-    """Return the plan that was kept under a key, with its record; None for none, or one that was changed."""
+    """Return the plan of a key, with its record; None if there is none, or it was changed."""
     folder = _folder() / key
     try:
         document = json.loads((folder / "record.json").read_text("utf-8"))
@@ -27,14 +27,14 @@ def find(key: str) -> tuple[Path, BuiltPlan] | None:
         if sha256_of(plan) == document["sha256"]:
             return plan, BuiltPlan.of(document["record"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
-        return None  # not there, half there, or damaged: it is built again
+        return None  # missing, incomplete or damaged: the plan is built again
     return None
 
 
 def keep(key: str, plan: Path, record: BuiltPlan) -> None:
-    """Copy a plan that was built and proven into the cache, where it appears as a whole; the oldest make room.
+    """Copy a plan that was built and proven into the cache, in one step; the oldest plans are removed.
 
-    Raises OSError where nothing can be written, and RuntimeError for a user without a home folder.
+    Raises OSError if nothing can be written, and RuntimeError for a user without a home folder.
     """
     home = _folder()
     home.mkdir(parents=True, exist_ok=True)
@@ -50,23 +50,23 @@ def keep(key: str, plan: Path, record: BuiltPlan) -> None:
         raise
     ages: dict[Path, float] = {}
     for path in home.iterdir():
-        with suppress(FileNotFoundError):  # another run has just removed it
+        with suppress(FileNotFoundError):  # another run has just removed this one
             ages[path] = path.stat().st_mtime
     for old in sorted(ages, key=lambda path: ages[path])[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def timing_cache(builder: str, gpu: Gpu) -> Path:
-    """Return the file for what a builder (a TensorRT version, or an image) has learnt of a type of GPU."""
+    """Return the timing cache of a builder (a TensorRT version, or an image) for a type of GPU."""
     name = sha256(f"{builder} {gpu.name} {gpu.compute_capability}".encode()).hexdigest()[:16]
     return _folder().with_name("timing") / f"{name}.cache"
 
 
-def keep_timing(learnt: Path, builder: str, gpu: Gpu) -> None:
-    """Keep what a builder has learnt, in one step; OSError where it can't be written."""
+def keep_timing(timings: Path, builder: str, gpu: Gpu) -> None:
+    """Keep a builder's timing cache, in one step; OSError if it can't be written."""
     target = timing_cache(builder, gpu)
     target.parent.mkdir(parents=True, exist_ok=True)
-    replace_copy(learnt, target)
+    replace_copy(timings, target)
 
 
 def _folder() -> Path:

@@ -1,4 +1,4 @@
-"""What decides a TensorRT plan, and the command that makes one of it. No side effects."""
+"""The specification of a TensorRT plan, and the command that builds it. No side effects."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from modelrepo.generator.tensorrt.profiles import Profile
 if TYPE_CHECKING:
     from modelrepo.generator.tensorrt.machine import Gpu
 
-# trtexec's place in NVIDIA's Triton images, where it is not on PATH.
+# In NVIDIA's Triton images trtexec is not on PATH.
 TRTEXEC = "T=$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)"
 WORKSPACE_MIB = 4096
-# TensorRT's own default; 4 and 5 search for longer.
+# TensorRT's own default; 4 and 5 take longer.
 OPTIMIZATION_LEVEL = 3
 # Names in the folder that is built in.
 # The row of BACKENDS that plans are of, as manifests name it.
@@ -55,16 +55,16 @@ class PlanSpec:
     tools: Mapping[str, str]  # versions of the packages that made it
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold; ``PlanSpec.of`` reads it back."""
+        """Return the spec as JSON values; ``PlanSpec.of`` reads them."""
         shapes = [{name: [list(shape) for shape in each] for name, each in p.shapes.items()} for p in self.profiles]
         own = {name: value for name, value in vars(self).items() if name != "profiles"}
         return {**own, "profiles": shapes, "onnx": dict(self.onnx), "tools": dict(self.tools)}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "PlanSpec":
-        """Read what ``to_json`` made; further keys are left aside.
+        """Read the result of ``to_json``; other keys are ignored.
 
-        KeyError, TypeError, ValueError or AttributeError where it is damaged.
+        KeyError, TypeError, ValueError or AttributeError if it is damaged.
         """
         known = {name: document[name] for name in cls.__dataclass_fields__}
         check_kinds(known, **PLAIN)
@@ -84,10 +84,10 @@ def _bounds(shapes: list[list[int]]) -> tuple[tuple[int, ...], tuple[int, ...], 
 
 
 def trtexec_arguments(spec: PlanSpec) -> list[str]:
-    """Return trtexec's arguments, for a folder that holds the ONNX model.
+    """Return trtexec's arguments, for a folder with the ONNX model.
 
-    Several profiles are told by --profile=N before the shapes of each (samples/common/sampleOptions.cpp of
-    github.com/NVIDIA/TensorRT). Precision is that of the strongly typed graph: TensorRT 11 knows no flags for it.
+    With several profiles, --profile=N comes before the shapes of each (samples/common/sampleOptions.cpp of
+    github.com/NVIDIA/TensorRT). The strongly typed graph decides the precision: TensorRT 11 has no flags for it.
     """
     shapes = [
         flag
@@ -113,7 +113,7 @@ def trtexec_arguments(spec: PlanSpec) -> list[str]:
 
 
 def inputs_of(spec: PlanSpec) -> dict[str, Any]:
-    """Return the ``inputs`` of an entry of plans.lock: the spec, and the arguments that its builders give trtexec."""
+    """Return the ``inputs`` of an entry of plans.lock: the spec, and trtexec's arguments."""
     return {**spec.to_json(), "trtexec": trtexec_arguments(spec)}
 
 
@@ -126,15 +126,15 @@ def in_container(image: str, folder: Path, device: int, script: str) -> list[str
 
 
 def container_command(spec: PlanSpec, folder: Path, device: int = 0) -> list[str]:
-    """Return the command that builds the plan in the serving image; ``model.plan`` appears in ``folder`` when whole."""
+    """Return the command that builds the plan in the serving image; ``model.plan`` appears in ``folder`` when done."""
     flags = shlex.join(trtexec_arguments(spec))
     return in_container(spec.image, folder, device, f'{TRTEXEC}; "$T" {flags} && mv {UNFINISHED} {PLAN}')
 
 
 def cache_key(spec: PlanSpec, gpu: "Gpu", tensorrt_version: str) -> str:
-    """Return the SHA-256 (hex) of what decides a plan's bytes: the spec, the GPU, and the full TensorRT version.
+    """Return the SHA-256 (hex) of everything that decides a plan's bytes: the spec, the GPU, the full TensorRT version.
 
-    Everything counts by name: the integers of TensorRT's enumerations shifted between 10 and 11.
+    All of it is named: the integers of TensorRT's enumerations changed between 10 and 11.
     """
     document = {
         **decisive(inputs_of(spec)),

@@ -1,6 +1,6 @@
-"""Optimization profiles: which shapes a plan is built for, decided and checked before any builder runs.
+"""Optimization profiles: the shapes that a plan is built for, decided and checked before any builder runs.
 
-TensorRT takes profiles in silence: a name that no input has is accepted, and what it refuses it answers with -1 alone.
+TensorRT itself hardly checks them: it accepts names that no input has, and refuses a profile with -1 and no reason.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +14,10 @@ from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec
 
 Shape = tuple[int, ...]
 BOUNDS = ("min", "opt", "max")
-# TensorRT counts a tensor's elements in a signed 64-bit integer, its kernels index most of them in 32 bits.
+# TensorRT counts a tensor's elements in signed 64-bit integers, but most of its kernels index them in 32 bits.
 MAX_VOLUME = 2**31 - 1
-# What neither trtexec's lists nor polygraphy's patterns leave as it is.
-UNSPEAKABLE = ",'*?["
+# Characters with a meaning in trtexec's lists or polygraphy's patterns.
+SPECIAL = ",'*?["
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Profile:
 
 
 def tuned_batch(max_batch_size: int) -> int:
-    """Return the batch that a profile is tuned for where the user names none: half the largest."""
+    """Return the batch that a profile is tuned for by default: half the largest."""
     return max(1, max_batch_size // 2)
 
 
@@ -43,23 +43,23 @@ def derive(
     preferred_batch_sizes: Sequence[int],
     ranges: Sequence[Ranges] = (),
 ) -> tuple[Profile, ...]:
-    """Return one profile for each of ``ranges``, or a single one without any; none for a model of fixed shapes.
+    """Return one profile for each of ``ranges``, or a default one; none for a model of fixed shapes.
 
-    A range gives the smallest, tuned and largest size of each symbolic dimension that it names. The batch dimension
-    needs none: it goes from 1 to ``max_batch_size``, tuned for the largest of ``preferred_batch_sizes``, and is 1 where
-    Triton does not batch. Raises OptionError where another dimension has no range, or a range names no dimension of
-    the model.
+    A range has the smallest, tuned and largest size of each symbolic dimension that it names. The batch dimension
+    needs none: it goes from 1 to ``max_batch_size``, tuned for the largest of ``preferred_batch_sizes``, and is 1 if
+    Triton does not batch. Raises OptionError if any other dimension has no range, or a range names a dimension that the
+    model doesn't have.
     """
     symbols = _symbols(signature)
     if not symbols:
         if ranges:
-            raise OptionError(f"--profiles names {next(iter(ranges[0]))!r}, and every shape of the model is fixed")
+            raise OptionError(f"--profiles names {next(iter(ranges[0]))!r}, but every shape of the model is fixed")
         return ()
     written = [dict(each) for each in ranges] or [{}]
     for each in written:
         for name in each:
             if name not in symbols:
-                raise OptionError(f"--profiles names {name!r}, no dimension of the model", nearest(name, symbols))
+                raise OptionError(f"--profiles names {name!r}, not a dimension of the model", nearest(name, symbols))
         if signature.batch_dim is not None:
             preferred = max(preferred_batch_sizes, default=tuned_batch(max_batch_size))
             each.setdefault(str(signature.batch_dim), (1, preferred, max_batch_size) if max_batch_size else (1, 1, 1))
@@ -77,7 +77,7 @@ def derive(
 
 
 def _symbols(signature: Signature) -> list[str]:
-    """Return the symbolic dimensions of the inputs in order, each once."""
+    """Return the symbolic dimensions of the inputs in order, without duplicates."""
     return list(dict.fromkeys(dim for spec in signature.inputs for dim in spec.shape if isinstance(dim, str)))
 
 
@@ -91,10 +91,10 @@ def _bounds(spec: TensorSpec, ranges: Ranges) -> tuple[Shape, Shape, Shape]:
 
 
 def validate(profiles: Sequence[Profile], signature: Signature, max_batch_size: int) -> None:
-    """Raise OptionError for what a builder would refuse without a reason, or take and never serve.
+    """Raise OptionError for profiles that a builder would refuse without a reason, or that Triton could not serve.
 
-    Every input with symbolic dimensions must have shapes that fit it and rise from min over opt to max, dimensions of
-    one name the same size, and some profile must reach ``max_batch_size``, or Triton refuses the model.
+    Every input with symbolic dimensions needs shapes that fit it, and that increase from min to opt to max. Dimensions
+    of one name must have the same sizes. Some profile must reach ``max_batch_size``, or Triton refuses the model.
     """
     dynamic = {spec.name: spec for spec in _dynamic(signature)}
     if dynamic and not profiles:
@@ -103,7 +103,7 @@ def validate(profiles: Sequence[Profile], signature: Signature, max_batch_size: 
         where = f"profile {number}" if len(profiles) > 1 else "the profile"
         for name in profile.shapes:
             if name not in dynamic:
-                raise OptionError(f"{where} is for {name!r}, no input with symbolic dimensions", _inputs(dynamic))
+                raise OptionError(f"{where} names {name!r}, not an input with symbolic dimensions", _inputs(dynamic))
         for spec in dynamic.values():
             if spec.name not in profile.shapes:
                 raise OptionError(f"{where} has no shapes of input {spec}", _inputs(dynamic))
@@ -118,24 +118,24 @@ def _inputs(dynamic: Mapping[str, TensorSpec]) -> str:
 
 
 def _check_input(where: str, spec: TensorSpec, shapes: tuple[Shape, Shape, Shape]) -> None:
-    unspeakable = [letter for letter in UNSPEAKABLE if letter in spec.name]
-    if unspeakable:
-        raise OptionError(f"TensorRT's tools can't be told the shape of {spec}: its name holds {unspeakable[0]!r}")
+    special = [letter for letter in SPECIAL if letter in spec.name]
+    if special:
+        raise OptionError(f"TensorRT's tools can't read the shape of {spec}: its name contains {special[0]!r}")
     for bound, shape in zip(BOUNDS, shapes, strict=True):
         if len(shape) != len(spec.shape) or any(
             not isinstance(dim, str) and dim != size for dim, size in zip(spec.shape, shape, strict=True)
         ):
             raise OptionError(f"{where}: {bound} {list(shape)} does not fit {spec}")
         if min(shape, default=1) < 1:
-            raise OptionError(f"{where}: {bound} {list(shape)} of {spec} holds a size below 1")
+            raise OptionError(f"{where}: {bound} {list(shape)} of {spec} contains a size below 1")
         if prod(shape) > MAX_VOLUME:
             raise OptionError(
-                f"{where}: {bound} {list(shape)} of {spec} has {prod(shape)} elements, TensorRT takes {MAX_VOLUME}"
+                f"{where}: {bound} {list(shape)} of {spec} has {prod(shape)} elements, but TensorRT allows {MAX_VOLUME}"
             )
     for dim, *sizes in zip(spec.shape, *shapes, strict=True):
         if sizes != sorted(sizes):
             raise OptionError(
-                f"{where}: {dim} of {spec} does not rise from min over opt to max: {':'.join(map(str, sizes))}",
+                f"{where}: {dim} of {spec} doesn't increase from min to opt to max: {':'.join(map(str, sizes))}",
                 f'Write the smallest, tuned and largest: --profiles "{dim}=1:8:16"',
             )
 
@@ -149,20 +149,21 @@ def _check_symbols(where: str, profile: Profile, dynamic: Mapping[str, TensorSpe
 
 
 def _check_batch(profiles: Sequence[Profile], signature: Signature, max_batch_size: int) -> None:
-    """Triton compares max_batch_size with the largest first dimension of the profiles that an instance uses.
+    """Raise OptionError unless the profiles include batches of 1 and of ``max_batch_size``.
 
-    It sends batches of 1 as well, whatever the smallest is: where no request waits, and to warm a model up.
+    Triton compares max_batch_size with the largest first dimension of the profiles that an instance uses. It sends
+    batches of 1 whatever the smallest is: if no other request waits, and to warm the model up.
     """
     smallest = min(shapes[0][0] for profile in profiles for shapes in profile.shapes.values())
     if smallest > 1:
         raise OptionError(
-            f"the smallest batch of the profiles is {smallest}, and Triton sends single requests, too",
+            f"the smallest batch of the profiles is {smallest}, but Triton also sends single requests",
             f"Let one of the --profiles start with {signature.batch_dim}=1",
         )
     largest = max(shapes[2][0] for profile in profiles for shapes in profile.shapes.values())
     if largest < max_batch_size:
         raise OptionError(
-            f"the largest batch of the profiles is {largest}, and Triton is to form batches of {max_batch_size}",
+            f"the largest batch of the profiles is {largest}, but Triton may form batches of {max_batch_size}",
             f"Lower --max-batch-size to {largest}, or raise the largest {signature.batch_dim} in --profiles",
         )
 

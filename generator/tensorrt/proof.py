@@ -1,4 +1,4 @@
-"""Whether a plan answers as ONNX Runtime does, at every profile's smallest, tuned and largest shapes."""
+"""Comparison of a plan with ONNX Runtime, at every profile's smallest, tuned and largest shapes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +16,18 @@ from modelrepo.generator.verification.comparison import BF16, FP16, TF32, Precis
 from modelrepo.generator.verification.inputs import RANDOM, Pool, make_pool
 from modelrepo.generator.verification.remembered import LIMIT_BYTES, Remembered
 
-# Asks a plan all of it, and returns its answers in order: builder.run_plan or container.run_plan.
+# Runs a plan on all of these, and returns its answers in order: builder.run_plan or container.run_plan.
 Ask = Callable[[Sequence[PlanInputs]], list[Arrays]]
-# Plan and reference run the same quantized graph, so that what lowering costs is in both. What is left is rounding
-# between the quantized layers, which now and then moves a value by a step of 1/127. A first guess: no plan was ever
-# measured.
+# Plan and reference run the same quantized graph, so both have the cost of quantization. The rest is rounding between
+# the quantized layers, which now and then changes a value by a step of 1/127. A first guess: no plan was ever measured.
 QUANTIZED_PLAN = Precision(Tolerance(relative=5e-2), rounding=2e-2)
-# How far a plan may answer from ONNX Runtime on the ONNX model that it was built from. Layers that stayed FP32 are TF32
-# in every plan.
+# How far a plan's answers may be from ONNX Runtime's on the same ONNX model. Layers that stayed FP32 are TF32 in every
+# plan.
 PLAN_PRECISIONS = {"fp32": TF32, "fp16": FP16, "bf16": BF16, "int8": QUANTIZED_PLAN, "fp8": QUANTIZED_PLAN}
 
 
 def plan_precision(precision: str) -> Precision:
-    """Return how far a plan of this precision may answer from the ONNX model that it was built from."""
+    """Return how far a plan of this precision may be from the ONNX model that it was built from."""
     return PLAN_PRECISIONS[precision]
 
 
@@ -58,8 +57,8 @@ class _Case:
 def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
     """Compare a plan with ONNX Runtime on the model of ``reference``.
 
-    Everything is asked in one go, since a plan takes seconds to load. Raises VerificationError where an answer is
-    missing, NaN or too far off, and where ONNX Runtime answers nothing that could be compared.
+    All inputs are run at once, since a plan takes seconds to load. Raises VerificationError if an answer is missing,
+    NaN or too far off, or if ONNX Runtime gives no answers to compare with.
     """
     kept = Remembered(runtime.open_model(reference.model), LIMIT_BYTES)
     cases = [*_cases(spec, reference, kept.ask)]
@@ -73,7 +72,7 @@ def verify_plan(ask: Ask, spec: PlanSpec, reference: Reference) -> PlanProof:
 
 
 def _recording(reference: verify.Run, profile: int, asked: list[PlanInputs]) -> verify.Run:
-    """Return the reference, which notes what it is asked: verification asks the same in the same order again."""
+    """Return the reference, which records its inputs: verification uses the same ones in the same order again."""
 
     def run(inputs: Arrays) -> Arrays:
         asked.append(PlanInputs(profile, inputs))
@@ -97,9 +96,9 @@ def _compare(case: _Case, spec: PlanSpec, reference: Reference, run: verify.Run,
 
 
 def _cases(spec: PlanSpec, reference: Reference, run: verify.Run) -> Iterator[_Case]:
-    """Yield the three bounds of every profile, none twice; a model of fixed shapes has one case.
+    """Yield a case for each of the three bounds of every profile, without duplicates; one case for fixed shapes.
 
-    Every family of inputs is asked at the largest shapes, the random ones at the others.
+    The largest shapes have inputs of every family, the others only random ones.
     """
     signature = reference.signature
     lead = 0 if signature.batch_dim is None else 1

@@ -1,4 +1,4 @@
-"""How a plan is built on a machine: in a process, in the serving container, or not here."""
+"""The way to build a plan on a machine: in a process, in the serving container, or not at all."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +26,7 @@ class Way:
 
     @property
     def deferral(self) -> str:
-        """Why a plan that is not built here is not."""
+        """Why the plan is not built here."""
         return f"plan building needs the GPU that will serve it; {'; '.join(self.reasons)}"
 
 
@@ -39,27 +39,27 @@ class Obstacle:
 
 
 def find(spec: PlanSpec, wanted: Wanted, progress: Progress) -> Way:
-    """Return how a plan is built on this machine, as ``choose`` does; nothing is looked for where none is wanted."""
+    """Return the way to build a plan on this machine, as ``choose`` does; ``defer`` looks for nothing."""
     return choose(spec, Machine() if wanted == "defer" else machines.look(progress), wanted)
 
 
 def choose(spec: PlanSpec, machine: Machine, wanted: Wanted) -> Way:
     """Return the way that is wanted, or the first that is possible: process, container, deferred.
 
-    Raises ConversionError where a way is wanted that is not possible, with the reason and the next step.
+    Raises ConversionError, with the reason and the next step, if the wanted way is not possible.
     """
     if wanted == "defer":
-        return Way("deferred", ("asked for by --plan-builder defer",))
+        return Way("deferred", ("requested by --plan-builder defer",))
     process = process_obstacle(spec, machine, certain=wanted == "auto")
     container = container_obstacle(spec, machine)
     if wanted != "auto":
         obstacle = process if wanted == "process" else container
         if obstacle:
-            raise ConversionError(f"the plan can't be built by --plan-builder {wanted}: {obstacle.reason}",
+            raise ConversionError(f"can't build the plan with --plan-builder {wanted}: {obstacle.reason}",
                                   obstacle.next_step)  # fmt: skip
-        return Way(wanted, (f"asked for by --plan-builder {wanted}",))
+        return Way(wanted, (f"requested by --plan-builder {wanted}",))
     if process is None:
-        return Way("process", (f"TensorRT {machine.tensorrt} is what {spec.image} serves with",))
+        return Way("process", (f"{spec.image} serves with the same TensorRT {machine.tensorrt}",))
     if container is None:
         return Way("container", (f"not in this process: {process.reason}",))
     reasons = dict.fromkeys((process.reason, container.reason))
@@ -67,9 +67,9 @@ def choose(spec: PlanSpec, machine: Machine, wanted: Wanted) -> Way:
 
 
 def process_obstacle(spec: PlanSpec, machine: Machine, *, certain: bool) -> Obstacle | None:
-    """Return why the plan can't be built with this machine's own TensorRT, None where it can.
+    """Return why the plan can't be built with this machine's own TensorRT, or None.
 
-    ``certain``: a version of the image that is only known in part is not enough.
+    With ``certain`` the full TensorRT version of the image must be known.
     """
     if not machine.gpus:
         return _no_gpu(machine)
@@ -81,19 +81,19 @@ def process_obstacle(spec: PlanSpec, machine: Machine, *, certain: bool) -> Obst
         return None
     if not fits:
         return Obstacle(
-            f"TensorRT {machine.tensorrt} is installed, and {spec.image} serves with {spec.tensorrt}",
+            f"TensorRT {machine.tensorrt} is installed, but {spec.image} serves with {spec.tensorrt}",
             f"pip install 'tensorrt=={'.'.join(map(str, wanted))}.*', or --plan-builder container",
         )
     if certain and len(wanted) < 3:
         return Obstacle(
             f"the TensorRT of {spec.image} is only known as {spec.tensorrt or 'unknown'}",
-            f"Ask it: docker run --rm {spec.image} dpkg-query -W 'libnvinfer*'",
+            f"Query it: docker run --rm {spec.image} dpkg-query -W 'libnvinfer*'",
         )
     return None
 
 
 def container_obstacle(spec: PlanSpec, machine: Machine) -> Obstacle | None:
-    """Return why the plan can't be built in the image that serves it, None where it can."""
+    """Return why the plan can't be built in the image that serves it, or None."""
     if not machine.gpus:
         return _no_gpu(machine)
     if machine.docker:
@@ -103,7 +103,7 @@ def container_obstacle(spec: PlanSpec, machine: Machine) -> Obstacle | None:
     if branch.isdecimal() and int(branch) < least:
         return Obstacle(
             f"the driver {driver} is too old for {spec.image}, which needs {least}",
-            f"Update the driver, or name an older --target-release; what CUDA allows is in {DRIVERS}",
+            f"Update the driver, or name an older --target-release; see {DRIVERS}",
         )
     return None
 

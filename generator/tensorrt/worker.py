@@ -1,8 +1,8 @@
-"""Builds or runs one plan in a process of its own: TensorRT may crash, and takes what memory it wants.
+"""Builds or runs one plan in its own process, since TensorRT may crash or use up the memory.
 
-Run as ``python -P worker.py JOB.json``; needs only TensorRT and polygraphy. With POLYGRAPHY_USE_TENSORRT_RTX=1 it is
-TensorRT-RTX that builds, which needs no GPU: the same code, for tests. Events go to stdout, one JSON object a line;
-all that TensorRT and polygraphy print goes to stderr, their errors in lines that start with [E].
+Run as ``python -P worker.py JOB.json``; needs only TensorRT and polygraphy. With POLYGRAPHY_USE_TENSORRT_RTX=1 the same
+code builds with TensorRT-RTX, which needs no GPU; tests use that. Events go to stdout, one JSON object a line. The
+output of TensorRT and polygraphy goes to stderr, with errors in lines that start with [E].
 """
 
 import json
@@ -31,14 +31,14 @@ def main(job: dict[str, Any], events: TextIO) -> int:
     except BadProfile as bad:
         tell(failed="profile", profile=bad.profile)
         return 1
-    except Exception as error:  # what went wrong is told by whoever started this process
+    except Exception as error:  # the parent process reports it
         tell(failed=type(error).__name__, message=str(error))
         return 1
     return 0
 
 
 class Refused(Exception):
-    """TensorRT's parser does not take the model; ``nodes`` says which nodes, and why."""
+    """TensorRT's parser refuses the model; ``nodes`` says which nodes, and why."""
 
     def __init__(self, nodes: list[dict[str, Any]]) -> None:
         super().__init__(nodes)
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 
 class BadProfile(Exception):
-    """TensorRT does not take a profile, of which it says -1 and no more."""
+    """TensorRT refuses a profile, without a reason."""
 
     def __init__(self, profile: int) -> None:
         super().__init__(profile)
@@ -54,7 +54,7 @@ class BadProfile(Exception):
 
 
 def build(job: dict[str, Any], tell: Any) -> None:
-    """Build the plan of ``job["onnx"]`` into ``job["plan"]``, which appears when it is whole."""
+    """Build the plan of ``job["onnx"]`` into ``job["plan"]``, which appears when it is complete."""
     from polygraphy.backend.trt import EngineBytesFromNetwork, NetworkFromOnnxPath
     from polygraphy.exception import PolygraphyException
 
@@ -91,7 +91,7 @@ def tensorrt() -> Any:
 
 
 def create_config(trt: Any, job: dict[str, Any], progress_monitor: Any) -> Any:
-    """Return polygraphy's builder configuration. Precision is the graph's: no flag names one."""
+    """Return polygraphy's builder configuration. The graph decides the precision; no flag does."""
     from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
     from polygraphy.backend.trt import CreateConfig, Profile
     from polygraphy.config import USE_TENSORRT_RTX
@@ -103,7 +103,7 @@ def create_config(trt: Any, job: dict[str, Any], progress_monitor: Any) -> Any:
             profile.add(name, *map(tuple, bounds))
         profiles.append(profile)
     common = {
-        "profiles": profiles,  # without any, polygraphy would make one up
+        "profiles": profiles,  # without profiles, polygraphy would invent one
         "memory_pool_limits": {trt.MemoryPoolType.WORKSPACE: job["workspace_mib"] << 20},
         "load_timing_cache": job["timing_cache"],
         "builder_optimization_level": job["optimization_level"],
@@ -119,10 +119,10 @@ def create_config(trt: Any, job: dict[str, Any], progress_monitor: Any) -> Any:
 
 
 def monitor(trt: Any, tell: Any) -> Any:
-    """Return a progress monitor that tells which phase the builder is in, and how far."""
+    """Return a progress monitor that reports the builder's phase and step."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """Remembers the steps of every running phase."""
+        """Remembers the number of steps of every running phase."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
@@ -143,7 +143,7 @@ def monitor(trt: Any, tell: Any) -> Any:
 
 
 def refusals(trt: Any, path: str) -> Iterator[dict[str, Any]]:
-    """Parse once more, and yield what the parser says of every node that it does not take."""
+    """Parse the model again, and yield the parser's error for every node that it refuses."""
     logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -160,7 +160,7 @@ def refusals(trt: Any, path: str) -> Iterator[dict[str, Any]]:
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Ask the plan every case: inputs from one .npz file, outputs to another. Needs a GPU."""
+    """Run the plan on every case: inputs from one .npz file, outputs to another. Needs a GPU."""
     import numpy as np
     from polygraphy.backend.common import BytesFromPath
     from polygraphy.backend.trt import EngineFromBytes, TrtRunner
@@ -179,5 +179,5 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     own_events = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what others print is no event
+    os.dup2(2, 1)  # the output of libraries is not an event
     sys.exit(main(json.loads(Path(sys.argv[1]).read_text("utf-8")), own_events))

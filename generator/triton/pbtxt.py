@@ -5,7 +5,7 @@ from typing import Any
 
 from modelrepo.generator.errors import OptionError
 
-# The order in which fields are written: as the shipped template has them, then everything else by number.
+# The order in which fields are written: as in the shipped template, then all others by number.
 ORDER = (
     *("name", "platform", "backend", "max_batch_size", "input", "output", "instance_group"),
     *("dynamic_batching", "version_policy", "model_warmup", "optimization", "parameters"),
@@ -33,8 +33,8 @@ def parse(text: str, origin: str) -> Any:
 def merge(config: Any, patch: Any) -> None:
     """Merge ``patch`` over ``config``, in place.
 
-    Single values and sub-messages merge field by field and maps key by key, as in protobuf; ``input`` and ``output``
-    merge by name; every other list takes the place of the one that was there, where protobuf would append.
+    Single values and sub-messages merge field by field and maps key by key, as in protobuf. ``input`` and ``output``
+    merge by name. Every other list replaces the existing one, where protobuf would append.
     """
     named = {}
     for field in ("input", "output"):
@@ -66,20 +66,20 @@ def _clear_replaced_lists(config: Any, patch: Any) -> None:
 
 
 def merges_requests(text: str) -> bool:
-    """Tell whether a configuration has Triton merge requests into batches of more than one."""
+    """Whether a configuration lets Triton merge requests into batches."""
     config = parse(text, "the configuration")
     return bool(config.max_batch_size > 1 and config.HasField("dynamic_batching"))
 
 
 def with_queue_delay(text: str, microseconds: int) -> str:
-    """Return a configuration with another queue delay of the dynamic batcher."""
+    """Return a configuration with this queue delay of the dynamic batcher."""
     config = parse(text, "the configuration")
     config.dynamic_batching.max_queue_delay_microseconds = microseconds
     return to_text(config)
 
 
 def to_text(config: Any) -> str:
-    """Return a ModelConfig as text that reads like a hand-written one; ``max_batch_size`` is written also when 0."""
+    """Return a ModelConfig as text that reads like a hand-written one; ``max_batch_size`` is written even if 0."""
     from google.protobuf import text_format
 
     set_fields = [descriptor.name for descriptor, _ in config.ListFields()]
@@ -110,5 +110,5 @@ def _position(config: Any, field: str) -> tuple[int, int]:
 
 
 def max_batch_size(text: str) -> int:
-    """Return the ``max_batch_size`` of a rendered configuration, which a patch may have lowered."""
+    """Return the ``max_batch_size`` of a rendered configuration; a patch may have lowered it."""
     return int(parse(text, "config.pbtxt").max_batch_size)

@@ -1,4 +1,4 @@
-"""What each Triton release reads: the bounds of the ONNX models that are written for it."""
+"""The Triton releases, and the ONNX models that each can read."""
 
 from dataclasses import dataclass
 
@@ -22,9 +22,9 @@ class Release:
 
     @property
     def min_driver(self) -> int:
-        """The oldest branch of NVIDIA's driver that runs the image by CUDA's minor version compatibility.
+        """The oldest branch of NVIDIA's driver that runs the image with CUDA's minor version compatibility.
 
-        Older ones may run it by the forward compatibility package in the image, on data center GPUs only
+        On data center GPUs older drivers may work with the forward compatibility package in the image
         (docs.nvidia.com/deploy/cuda-compatibility).
         """
         return {"12": 525, "13": 580}[self.cuda.partition(".")[0]]
@@ -35,9 +35,9 @@ class Release:
         return f"nvcr.io/nvidia/tritonserver:{self.container}-py3"
 
 
-# Container, Triton, ONNX Runtime and CUDA versions: NVIDIA's release notes. TensorRT's: what others report, as far as
-# reports agree; up to 26.05 the images carry TensorRT 10, later ones 11. The two bounds: a one-node model of every
-# opset and IR version, opened with the PyPI wheel of that ONNX Runtime (measured 2026-11-20).
+# Container, Triton, ONNX Runtime and CUDA versions are from NVIDIA's release notes. TensorRT's are from third-party
+# reports, as far as these agree; images up to 26.05 have TensorRT 10, later ones 11. The two bounds were measured with
+# a one-node model of every opset and IR version, and the PyPI wheel of that ONNX Runtime (2026-11-20).
 RELEASES: dict[str, Release] = {
     release.container: release
     for release in (

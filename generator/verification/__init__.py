@@ -1,1 +1,1 @@
-"""Whether two models are the same: the inputs that they get, and how far their answers may differ."""
+"""Verification that two models give the same answers: their inputs, and how far answers may differ."""

@@ -1,4 +1,4 @@
-"""What a lower precision or pruning costs a classifier: how many of its answers are still right."""
+"""The accuracy that a lower precision or pruning costs a classifier: the share of its answers that are still right."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,28 +12,28 @@ from modelrepo.generator.verification.inputs import Pool
 from modelrepo.generator.verification.verify import Run, SourceFault
 
 TOP1_OF_LABELS, TOP1_AGREEMENT = "top-1 of labels", "top-1 agreement"
-# What is measured where nothing says that the model is a classifier: it may as well answer with embeddings.
+# Measured if the model may be something else than a classifier: its outputs could be embeddings.
 LARGEST_AGREEMENT = "agreement in the largest element"
-# How many inputs it is measured on where the user gives none: one that differs is less than 1%.
+# How many inputs accuracy is measured on if the user gives none: one different answer is less than 1%.
 GENERATED = 128
-# Fewer samples say too little to be measured on.
+# Accuracy on fewer samples says too little.
 ENOUGH = 32
-# So many standard deviations more right answers than guessing gives are no chance.
+# This many standard deviations more right answers than by guessing are not chance.
 CLEARLY = 3
-# What an answer of NaN names: no class.
+# The class that stands for an answer of NaN.
 NO_CLASS = -1
 
 
 def measured(
     source: Run, candidate: Run, data: Dataset, signature: Signature, *, batch: int, limit: float, classes: int = 0
 ) -> Accuracy | None:
-    """Compare what both models rank highest for ``data``, asked in batches of ``batch``: 0 for one by one.
+    """Compare the classes that both models predict for ``data``, run in batches of ``batch`` (0: one by one).
 
-    With labels, those are what is right, and without them the source's answers. An output of ``classes`` numbers a
-    sample ranks them; without such a one, or where their number is not known (0), the first output of several floats a
-    sample does: that may be a classifier's, and where there are no labels either the outcome is LARGEST_AGREEMENT.
-    ``limit`` is the drop, in 0..1, that is allowed. None for a model without an output of several floats a sample.
-    Samples that the source answers with NaN are left out: SourceFault where that is all of them.
+    An answer is right if it equals the label, or the source's answer for data without labels. The class is the largest
+    element of the output with ``classes`` numbers a sample. If there is no such output, or the number of classes is
+    unknown (0), it is that of the first output with several floats a sample; without labels, the result is then called
+    LARGEST_AGREEMENT. ``limit`` is the drop that is allowed, in 0..1. Returns None for a model without an output of
+    several floats a sample. Samples that the source answers with NaN are left out; SourceFault if no others remain.
     """
     both = [[_rankings(run, pool, signature, batch) for run in (source, candidate)] for pool in data.pools]
     name = _name([own for own, _ in both], classes)
@@ -43,7 +43,7 @@ def measured(
     asked = ~np.isnan(known).any(axis=1)
     if not asked.any():
         raise SourceFault(
-            f"the source model answers NaN in output {name!r} to all that its accuracy is measured on",
+            f"the source model answers NaN in output {name!r} for all inputs that its accuracy is measured on",
             "Give inputs that it answers with --samples",
         )
     reference = known[asked].argmax(axis=1)
@@ -61,10 +61,10 @@ def measured(
 
 
 def believable(reached: Accuracy) -> bool:
-    """Tell whether labels say what is right: ENOUGH of them, and the source meets them more often than by guessing.
+    """Whether the labels fit the source: there are ENOUGH, and it predicts them clearly better than by guessing.
 
-    It is taken to guess among the classes that it names. Where it does no better, labels are of something else or in
-    another order, and a candidate that loses all of its accuracy would lose next to nothing.
+    Guessing is among the classes that the source predicts. If the source is no better, the labels mean something else
+    or are in a different order. A candidate that lost all of its accuracy would then lose almost nothing.
     """
     chance = 1 / max(1, reached.classes)
     spread = math.sqrt(reached.samples * chance * (1 - chance))
@@ -73,14 +73,14 @@ def believable(reached: Accuracy) -> bool:
 
 
 def _name(rankings: Sequence[Arrays], classes: int) -> str | None:
-    """Return the output that ranks classes: one of so many numbers if there is one, otherwise the first."""
+    """Return the output that ranks classes: the one with as many numbers as classes, otherwise the first."""
     names = [name for name in (rankings[0] if rankings else ()) if all(name in each for each in rankings)]
     certain = [name for name in names if rankings[0][name].shape[1] == classes]
     return next(iter((*certain, *names)), None)
 
 
 def _rankings(run: Run, pool: Pool, signature: Signature, batch: int) -> Arrays:
-    """Return the answers to all rows of those outputs that give several floats a sample."""
+    """Return the answers to all rows, for outputs with several floats a sample."""
     found: dict[str, list[Array]] = {}
     for answers in _answers(run, pool, signature, batch):
         for name, answer in answers.items():

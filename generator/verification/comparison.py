@@ -1,4 +1,4 @@
-"""How far apart two answers may lie: what each precision allows, and the worst that a run has found."""
+"""How far apart two answers may be: the limits of each precision, and the worst difference of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,34 +22,34 @@ class Precision:
 
 
 # By the type of the output. FP32: torch and ONNX Runtime differ by some millionths of the answers' magnitude
-# (docs/reference/coverage.md has the figure of every classifier); 1e-3 leaves room for deep trained models on inputs
-# ten times as large as usual, and is far below what a wrong operator does. FP16 has 11 bits, so that a value is rounded
-# by up to 5e-4 of itself at every step that is not fused with the next.
+# (docs/reference/coverage.md has the figure of every classifier). 1e-3 leaves room for deep trained models on inputs
+# ten times as large as usual, and is far below the effect of a wrong operator. FP16 has 11 bits: a value is rounded by
+# up to 5e-4 of itself at every step that is not fused with the next.
 FP32 = Precision(Tolerance(relative=1e-3), rounding=1e-5)
 FP16 = Precision(Tolerance(relative=1e-2), rounding=2e-3)
-# TensorRT multiplies FP32 as TF32, with a mantissa of 10 bits: as many as FP16 has.
+# TensorRT multiplies FP32 as TF32, with a mantissa of 10 bits, like FP16's.
 TF32 = FP16
-# BF16 has 8 bits, so that everything is 8 times as coarse: answers of torchvision's ResNets and MobileNet V2 (seeded
+# BF16 has 8 bits, 8 times as coarse: answers of torchvision's ResNets and MobileNet V2 (seeded
 # random weights) moved by up to 7e-3 of their magnitude, and those of ViT-B/16 by 2e-2.
 BF16 = Precision(Tolerance(relative=8e-2), rounding=1.6e-2)
-# INT8 has 8 bits for the whole range of a tensor, so that small values lose most. On natural-looking images like those
-# of their calibration, untrained ResNet18, ResNet50, MobileNetV2 and ViT-B/16 moved by up to 2% to 6% of the magnitude,
-# and a ResNet18 with a head fitted to classes by 9%.
+# INT8 has 8 bits for the whole range of a tensor, so small values lose most. On natural-looking images like those of
+# their calibration, answers of untrained ResNet18, ResNet50, MobileNetV2 and ViT-B/16 moved by up to 2% to 6% of their
+# magnitude, and those of a ResNet18 with a head fitted to classes by 9%.
 INT8 = Precision(Tolerance(relative=0.25), rounding=0.1)
 # An untrained network may hardly react to its input. Its limit shrinks to this share of the distance between answers to
-# different inputs, so that an exchanged answer is noticed, but not below the rounding of its precision.
+# different inputs, so that swapped answers are noticed, but not below the rounding of its precision.
 SHARE_OF_DISTANCE = 0.1
 # Differences below this share of an output's largest magnitude over all inputs are rounding too.
 NOISE = 1e-6
 # Kinds of numpy's dtypes that have distances.
 NUMBERS = "fiu"
-# How a hint goes on for floats, and for whole numbers.
+# Ends of a hint, for floats and for whole numbers.
 LOOSENED = "; a looser limit is set with --tolerance"
 LOOSENED_STEPS = "; whole numbers must be equal, but for quantized ones --tolerance absolute=1 allows one step"
 
 
 class Differs(VerificationError):
-    """An answer to the input in ``row`` of a pool lies outside the tolerance; ``found`` says how far and where."""
+    """An answer to the input in ``row`` of a pool is outside the tolerance; ``found`` says where and by how much."""
 
     def __init__(self, message: str, hint: str, found: Worst, row: int) -> None:
         super().__init__(message, hint)
@@ -57,12 +57,11 @@ class Differs(VerificationError):
 
 
 class Comparison:
-    """Collects the differences of a run and remembers the worst.
+    """Collects the differences of a comparison and keeps the worst.
 
-    ``precision``: what every output has, where it is not that of its type. ``whole``: what is compared is an answer as
-    a whole, its leading axis one that verification has added. ``equal_nan``: answers that are NaN in the same places
-    are equal there. ``repeating``: inputs may be the same twice, and equal answers then tell nothing about how far
-    apart those to different inputs lie.
+    ``precision`` applies to every output, instead of that of the output's type. With ``whole``, an answer is compared
+    as a whole: verification has added its leading axis. With ``equal_nan``, NaN equals NaN. With ``repeating``, inputs
+    may be the same, so equal answers say nothing about the distance between answers to different inputs.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Comparison:
         self.notes: dict[str, str] = {}
 
     def learn(self, answers: Mapping[str, list[Array]], pool: Pool) -> None:
-        """Note each output's precision, its largest magnitude, and how far apart its answers to random inputs lie."""
+        """Note each output's precision, its largest magnitude, and the distance of its answers to random inputs."""
         rows = [row for row, family in enumerate(pool.families) if family in RANDOM]
         for name, each in answers.items():
             self.precisions[name] = self.precision or (FP16 if each[0].dtype == np.float16 else FP32)
@@ -107,16 +106,16 @@ class Comparison:
                     self.notes[name] = f"output {name!r} hardly depends on the input, so comparing it proves little"
 
     def same(self, name: str, together: Array, alone: Array) -> bool:
-        """Tell whether a sample is answered alike alone and in a batch; a tolerance of the user's is no matter here."""
+        """Whether a sample gets the same answer alone and in a batch; the user's tolerance has no effect here."""
         return largest_difference(together, alone, self.equal_nan)[0] <= self._own_limit(name, together)
 
     def _own_limit(self, name: str, wanted: Array) -> float:
-        """Return what the precision of an output allows, less where its answers lie close together."""
+        """Return the limit of an output's precision, less if its answers are close together."""
         if not _is_float(wanted):
             return 0.0
         magnitude = largest_magnitude(wanted)
         precision = self.precisions[name]
-        if self.precision:  # what was rounded on the way is as large as ever where an answer happens to be near zero
+        if self.precision:  # intermediate rounding errors stay as large if an answer happens to be near zero
             magnitude = max(magnitude, self.typical[name])
         limit = precision.tolerance.relative * magnitude
         if name in self.distance:
@@ -126,7 +125,7 @@ class Comparison:
     def limit(self, name: str, wanted: Array) -> float:
         """Return the largest difference that is allowed for one sample of an output.
 
-        Of the user's own tolerance, what is absolute is for whole numbers, too: those of a quantized output are steps.
+        The user's absolute tolerance also applies to whole numbers: in a quantized output they are steps.
         """
         if self.tolerance is None or wanted.dtype.kind not in NUMBERS:
             return self._own_limit(name, wanted)
@@ -137,11 +136,11 @@ class Comparison:
     def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
         """Compare one batch sample by sample; raises Differs at the first that is too far off.
 
-        VerificationError where an output is missing or has another shape.
+        VerificationError if an output is missing or has a different shape.
         """
         for name, answers in wanted.items():
             if name not in got:
-                raise VerificationError(f"the converted model lacks the output {name!r}")
+                raise VerificationError(f"the converted model has no output {name!r}")
             if got[name].shape != answers.shape:
                 shape, wanted_shape = (list(array.shape[self.whole :]) for array in (got[name], answers))
                 raise VerificationError(
@@ -180,7 +179,7 @@ class Comparison:
                 hits.append(set(np.argsort(wanted)[-k:]) == set(np.argsort(got)[-k:]))
 
     def verification(self, notes: tuple[str, ...]) -> Verification:
-        """Return what was found; every answer was within the tolerance."""
+        """Return the result, if every answer was within the tolerance."""
         own = {str(precision.tolerance): None for precision in self.precisions.values()}
         agreement = {k: float(np.mean(hits)) if hits else None for k, hits in self.hits.items()}
         return Verification(
@@ -197,7 +196,7 @@ class Comparison:
 
 
 def why_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> str | None:
-    """Return why no comparison could tell anything about a source's answers to a batch; None if one could."""
+    """Return why a source's answers to a batch are useless for comparison, or None."""
     for name, answer in answers.items():
         if not answer.size:
             return f"the source model's output {name!r} is empty"
@@ -213,7 +212,7 @@ def why_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> str | None:
 
 
 def largest_magnitude(answer: Array) -> float:
-    """Return the largest finite absolute value of an answer; 0.0 where it has none, or holds no numbers."""
+    """Return the largest finite absolute value of an answer; 0.0 if it has none, or is not of numbers."""
     if answer.dtype.kind not in "fiub":
         return 0.0
     finite = answer[np.isfinite(answer)]
@@ -221,13 +220,14 @@ def largest_magnitude(answer: Array) -> float:
 
 
 def largest_difference(wanted: Array, got: Array, equal_nan: bool = False) -> tuple[float, tuple[int, ...]]:
-    """Return the largest difference of two samples of one shape, and its place; what is no number differs by 1.
+    """Return the largest difference of two samples of the same shape, and its place.
 
-    NaN and unequal infinities are infinitely far apart; with ``equal_nan`` two NaN are equal.
+    Different strings differ by 1. NaN and unequal infinities are infinitely far apart; with ``equal_nan`` NaN equals
+    NaN.
     """
     if wanted.dtype.kind not in NUMBERS:
         gaps = np.asarray(wanted != got).astype(float)
-    elif not _is_float(wanted):  # of large ones, floats do not know the last digits
+    elif not _is_float(wanted):  # floats lose the last digits of large integers
         gaps = np.where(wanted == got, 0.0, np.maximum(1.0, np.abs(wanted.astype(np.float64) - got.astype(np.float64))))
     else:
         with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""What the user gives a model to answer: arrays, images and their labels; and random inputs where there are none."""
+"""Inputs from the user (arrays, images, labels), and random ones if there are none."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +18,11 @@ from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool
 ARRAYS = (".npy", ".npz")
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 LABELS_ARRAY = "labels"
-# Images are kept as the model takes them, a ResNet's at 0.6 MB each: of more than this, some are chosen.
+# Images are kept as the model's inputs, 0.6 MB each for a ResNet; if they take more than this, some are chosen.
 MOST_BYTES = 2 << 30
-# With fewer samples, one that is unusual sets the range of every layer.
+# With fewer samples, a single unusual one sets the range of every layer.
 FEW = 8
-# Of more rows than these, evenly spaced ones are compared number by number; for accuracy all are asked.
+# At most this many rows, evenly spaced, are compared number by number; accuracy is measured on all.
 COMPARED = 64
 # Channels, height and width.
 IMAGE_AXES = 3
@@ -41,17 +41,17 @@ class Dataset:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return sum(len(pool.families) for pool in self.pools)
 
     def parts(self) -> Iterator[tuple[Pool, Array]]:
-        """Yield each pool with the labels of its rows: none where the dataset has none."""
+        """Yield each pool with the labels of its rows; empty labels if the dataset has none."""
         yield from zip(self.pools, self.labels or [np.empty(0, np.int64)] * len(self.pools), strict=True)
 
     def split(self, share: float, seed: int) -> tuple["Dataset", "Dataset"]:
-        """Return the dataset without a random ``share`` of its rows, in 0..1, and that share.
+        """Split off a random ``share`` of the rows, in 0..1; return the rest and the share.
 
-        Both have at least one row; a single row stays in the first. The same seed chooses the same rows.
+        Both have at least one row; a single row stays in the rest. The same seed chooses the same rows.
         """
         held = min(self.count - 1, max(1, round(share * self.count)))
         chosen = set(np.random.default_rng(seed).permutation(self.count)[:held].tolist())
@@ -59,17 +59,17 @@ class Dataset:
 
     @property
     def compared(self) -> tuple[Pool, ...]:
-        """The rows that are compared number by number: COMPARED of them, evenly spaced, where there are more."""
+        """The rows that are compared number by number: at most COMPARED, evenly spaced."""
         chosen = np.linspace(0, self.count - 1, min(self.count, COMPARED)).astype(int)
         return self._numbered(set(chosen.tolist())).pools
 
     def _numbered(self, numbers: Collection[int]) -> "Dataset":
-        """Return the rows of these numbers, which are counted over all pools."""
+        """Return the rows with these numbers, counted over all pools."""
         starts = dict(zip(map(id, self.pools), accumulate(len(pool.families) for pool in self.pools), strict=True))
         return self.only(lambda pool, row: starts[id(pool)] - len(pool.families) + row in numbers)
 
     def only(self, wanted: Callable[[Pool, int], bool]) -> "Dataset":
-        """Return the rows that are wanted, told by their pool and their place in it, in their order."""
+        """Return the rows for which ``wanted(pool, row)`` is true, in order."""
         pools, labels = [], []
         for pool, classes in self.parts():
             own = [row for row in range(len(pool.families)) if wanted(pool, row)]
@@ -88,10 +88,10 @@ def read(
     """Read arrays (.npz named like the inputs, .npy for a single input) or images: a file, or a folder of them.
 
     Every array has a leading batch axis, or the shape of one sample; for a model without a common batch dimension a
-    file is one whole input set. Optional inputs may be missing; samples of the same shapes come in one pool. An array
-    ``labels`` of integers in a .npz, one a sample, says which class is right, and so does the folder of an image,
-    called as a class of ``labels`` or by its index. Images are prepared as ``preprocess`` says; where all would take
-    more than MOST_BYTES, evenly spaced ones are chosen. Raises OptionError for what does not fit the model.
+    file is one whole input set. Optional inputs may be missing; samples of the same shapes come in one pool. The right
+    class of a sample is in an integer array ``labels`` of the .npz, one per sample. For an image it is the name of its
+    folder, a class of ``labels`` or its index. Images are prepared as ``preprocess`` says; if they would take more than
+    MOST_BYTES, evenly spaced ones are chosen. Raises OptionError for data that does not fit the model.
     """
     pictures = _pictures(path)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -108,7 +108,7 @@ def read(
     read_files = [_read_file(file, signature, labels) for file in files]
     lacking = [file for file, (_, classes) in zip(files, read_files, strict=True) if classes is None]
     if lacking and len(lacking) < len(files):
-        raise OptionError(f"{lacking[0]} lacks the array {LABELS_ARRAY!r}, which other files of {path} have")
+        raise OptionError(f"{lacking[0]} has no array {LABELS_ARRAY!r}, but other files of {path} have")
     read_files.sort(key=lambda pair: _row_shapes(pair[0]))
     groups = [list(group) for _, group in groupby(read_files, key=lambda pair: _row_shapes(pair[0]))]
     classes = tuple(np.concatenate([each for _, each in group if each is not None]) for group in groups if not lacking)
@@ -118,35 +118,35 @@ def read(
 def samples(
     path: Path | None, signature: Signature, preprocess: Mapping[str, Any] | None = None, labels: Sequence[str] = ()
 ) -> Dataset:
-    """Return the user's samples: none without a path; OptionError as in ``read``."""
+    """Return the user's samples, empty without a path; OptionError as in ``read``."""
     return read(path, signature, preprocess, labels) if path else NO_DATA
 
 
 def check_calibration(data: Dataset, path: Path) -> tuple[str, ...]:
-    """Return what makes data at ``path`` poor for calibration; OptionError for data that would calibrate nothing."""
+    """Return notes on the quality of calibration data at ``path``; OptionError if it can't calibrate anything."""
     for pool in data.pools:
         for name, array in pool.arrays.items():
             _check_finite(name, array, pool, path)
         _check_differing(pool, path)
-    return (f"{path} holds {data.count} samples: ranges are certain with some dozens",) if data.count < FEW else ()
+    return (f"{path} holds {data.count} samples: reliable ranges need some dozens",) if data.count < FEW else ()
 
 
 def _check_finite(name: str, array: Array, pool: Pool, path: Path) -> None:
     for row, family in enumerate(pool.families) if array.dtype.kind == "f" else ():
         if not np.isfinite(array[row]).all():
             what = "NaN" if np.isnan(array[row]).any() else "infinity"
-            raise OptionError(f"{path}: {name} holds {what} in {family}: no range can be set by that")
+            raise OptionError(f"{path}: {name} contains {what} in {family}, which can't set a range")
 
 
 def _check_differing(pool: Pool, path: Path) -> None:
-    """Refuse inputs that are all constant, over all or in each channel; one of several may be, such as a mask."""
+    """Raise OptionError if all inputs are constant, as a whole or in each channel; one may be, such as a mask."""
     reasons = [_why_poor(name, array) for name, array in pool.arrays.items()]
     if not all(reasons):
         return
     told = ", ".join(filter(None, reasons))
     raise OptionError(
-        f"{path}: {told}, which tells nothing about the ranges of the layers",
-        "Calibrate with inputs as the model will be asked them, some dozens or hundreds",
+        f"{path}: {told}, which sets no ranges for the layers",
+        "Calibrate with real inputs, some dozens or hundreds",
     )
 
 
@@ -166,8 +166,8 @@ def _why_poor(name: str, array: Array) -> str | None:
 def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, count: int, seed: int) -> Dataset:
     """Return ``count`` random inputs: images with the statistics of photographs for a model that takes images.
 
-    Other inputs get normal values within their domains; symbolic dimensions are 32. Deterministic in the seed. All of
-    it is in memory: ``count`` times 0.6 MB for float32 images of 224x224.
+    Other inputs get normal values within their domains; symbolic dimensions are 32. Deterministic for a seed. All are
+    in memory: ``count`` times 0.6 MB for float32 images of 224x224.
     """
     lead = 0 if signature.batch_dim is None else 1
     (small, *_) = LARGER_SIZES
@@ -175,7 +175,7 @@ def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, coun
     if not _takes_images(signature, preprocess):
         drawn = make_pool(inputs, len(FAMILIES) + count, seed)
         return Dataset((drawn.only(range(len(FAMILIES), len(FAMILIES) + count)),))
-    assert preprocess is not None  # noqa: S101 - it takes images
+    assert preprocess is not None  # noqa: S101 - the model takes images
     height, width = (int(size) for size in preprocess["crop"])
     mean, std = (np.asarray(preprocess[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
     images = np.empty((count, 3, height, width), signature.inputs[0].dtype)
@@ -195,7 +195,7 @@ def _takes_images(signature: Signature, preprocess: Mapping[str, Any] | None) ->
 
 
 def _pictures(path: Path) -> list[tuple[Path, Path | None]]:
-    """Return the images at ``path``, each with the folder that says its class, None for those that are in none."""
+    """Return the images at ``path``, each with the folder that names its class, or None."""
     if not path.is_dir():
         return [(path, None)] if path.suffix.lower() in IMAGES else []
     found: list[tuple[Path, Path | None]] = []
@@ -216,11 +216,11 @@ def _read_pictures(
 ) -> Dataset:
     if preprocess is None or not _takes_images(signature, preprocess):
         raise OptionError(
-            f"{path} holds images, and nothing says how one becomes an input of this model", "Give .npz or .npy files"
+            f"{path} holds images, but this model doesn't say how an image becomes an input", "Give .npz or .npy files"
         )
     loose = [file for file, folder in pictures if folder is None]
     if loose and len(loose) < len(pictures):
-        raise OptionError(f"{loose[0]} is in no folder of a class, and other images of {path} are")
+        raise OptionError(f"{loose[0]} is not in a class folder, but other images of {path} are")
     folders = dict.fromkeys(folder for _, folder in pictures if folder is not None)
     classes = {folder: _class_of(folder, labels, _classes(signature, labels)) for folder in folders}
     first = _read_picture(pictures[0][0], signature, preprocess)
@@ -238,7 +238,7 @@ def _read_pictures(
 
 
 def _read_picture(file: Path, signature: Signature, preprocess: Mapping[str, Any]) -> Array:
-    """Return an image as one row: without its batch axis where the model has a batch dimension."""
+    """Return an image as one row: without its batch axis if the model has a batch dimension."""
     (spec,) = signature.inputs
     try:
         image = load_image(file, preprocess)
@@ -249,27 +249,27 @@ def _read_picture(file: Path, signature: Signature, preprocess: Mapping[str, Any
 
 
 def _classes(signature: Signature, labels: Sequence[str]) -> int | None:
-    """Return how many classes a model tells apart; None where nothing says that."""
+    """Return a model's number of classes; None if it is unknown."""
     rows = [spec.shape for spec in signature.outputs if len(spec.shape) == 2]
     last = rows[0][1] if rows else None
     return len(labels) or (last if isinstance(last, int) else None)
 
 
 def _class_of(folder: Path, labels: Sequence[str], classes: int | None) -> int:
-    """Return the class that a folder is called after: its name, whatever its case and its spaces, or its index."""
+    """Return the class that a folder is named after: by name, ignoring case and underscores, or by index."""
     named = [index for index, label in enumerate(labels) if _plain(label) == _plain(folder.name)]
     if len(named) == 1:
         return named[0]
     if named:
         raise OptionError(
-            f"{folder}: the classes {' and '.join(map(str, named))} are both called {labels[named[0]]!r}",
+            f"{folder}: the classes {' and '.join(map(str, named))} are both named {labels[named[0]]!r}",
             "Name the folder by the index of its class",
         )
     if not folder.name.isdecimal():
         hint = nearest(_plain(folder.name), map(_plain, labels)) if labels else "Name it by the index of its class"
-        raise OptionError(f"{folder} is not called after a class of the model", hint)
+        raise OptionError(f"{folder} is not named after a class of the model", hint)
     if classes is not None and int(folder.name) >= classes:
-        raise OptionError(f"{folder} is no class of the model: it has {classes}, counted from 0")
+        raise OptionError(f"{folder} is not a class of the model: it has {classes}, counted from 0")
     return int(folder.name)
 
 
@@ -291,7 +291,7 @@ def _read_file(file: Path, signature: Signature, labels: Sequence[str]) -> "tupl
     if found.min() < 0 or (classes is not None and found.max() >= classes):
         wrong = found.min() if found.min() < 0 else found.max()
         counted = f": it has {classes}, counted from 0" if classes is not None else ""
-        raise OptionError(f"{file}: {LABELS_ARRAY} holds {wrong}, which is no class of the model{counted}")
+        raise OptionError(f"{file}: {LABELS_ARRAY} contains {wrong}, which is not a class of the model{counted}")
     return pool, found.astype(np.int64)
 
 
@@ -326,26 +326,28 @@ def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
             loaded = np.load(opened, allow_pickle=False)
             arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise OptionError(f"can't read samples from {file}: it is no .npy or .npz file of numbers or text") from error
+        raise OptionError(
+            f"can't read samples from {file}: it is not a .npy or .npz file of numbers or text"
+        ) from error
     missing = [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]
     if missing:
-        raise OptionError(f"{file} lacks the input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
+        raise OptionError(f"{file} has no input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
     return arrays
 
 
 def _fitting(array: Array, spec: TensorSpec, shape: tuple[Dim, ...], file: Path) -> Array:
-    """Return an array in the input's type, if it has its shape; text becomes an array of ``str`` objects."""
+    """Return an array in the input's type, if its shape fits; text becomes an array of ``str`` objects."""
     fits = len(array.shape) == len(shape) and all(
         isinstance(dim, str) or dim == size for dim, size in zip(shape, array.shape, strict=True)
     )
     text = np.dtype(spec.dtype) == np.object_
     if not fits or (array.dtype.kind in "US") != text or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-        raise OptionError(f"{file}: {spec.name} is {array.dtype}{list(array.shape)}, the model takes {spec}")
+        raise OptionError(f"{file}: {spec.name} is {array.dtype}{list(array.shape)}, but the model takes {spec}")
     if array.dtype.kind == "S":
         array = _decoded(array, spec, file)
     fitted = array.astype(spec.dtype)
     if spec.domain.known and fitted.dtype.kind == "f" and np.isnan(fitted).any():
-        raise OptionError(f"{file}: {spec.name} holds NaN")
+        raise OptionError(f"{file}: {spec.name} contains NaN")
     return fitted
 
 
@@ -353,4 +355,4 @@ def _decoded(array: Array, spec: TensorSpec, file: Path) -> Array:
     try:
         return np.char.decode(array, "utf-8")
     except UnicodeDecodeError as error:
-        raise OptionError(f"{file}: {spec.name} holds text that is not UTF-8") from error
+        raise OptionError(f"{file}: {spec.name} contains text that is not UTF-8") from error

@@ -1,4 +1,4 @@
-"""What a model is asked for verification: generated inputs of several families, and the user's own samples."""
+"""Inputs for verification: several generated families, and the user's own samples."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ import numpy as np
 from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
 
 ODD_BATCH = 3
-# Sizes of symbolic dimensions in an example for exporters: torch.export takes a dimension of 0 or 1 for a constant.
+# Sizes of symbolic dimensions in an example for exporters: torch.export treats a dimension of 0 or 1 as a constant.
 EXAMPLE_BATCH, EXAMPLE_SIZE = 2, 7
-# What symbolic dimensions are set to, but the batch, where nothing says what they take: small sizes, and larger ones
+# Sizes of symbolic dimensions (not the batch) if the model does not say which it accepts: small ones, and larger ones
 # for models that refuse those.
 SIZES, LARGER_SIZES = (1, 2, 3), (32, 224)
 
@@ -24,19 +24,19 @@ class Pool:
     families: tuple[str, ...]  # the kind of each row, such as "zeros" or "sample cat.png"
 
     def rows(self, indices: Sequence[int]) -> Arrays:
-        """Return one batch made of these rows, in this order."""
+        """Return one batch of these rows, in this order."""
         return {name: np.ascontiguousarray(array[list(indices)]) for name, array in self.arrays.items()}
 
     def whole(self, row: int) -> dict[str, Array]:
-        """Return one row without the axis that all share; arrays also where a row has no dimensions."""
+        """Return one row without the leading axis; always arrays, even without dimensions."""
         return {name: array[row, ...] for name, array in self.arrays.items()}
 
     def single(self, row: int, signature: Signature) -> Arrays:
-        """Return one row as the model is asked for it: a batch of one, or a whole input set where it has no batches."""
+        """Return one row as the model takes it: a batch of one, or a whole input set if it has no batches."""
         return self.whole(row) if signature.batch_dim is None else self.rows([row])
 
     def only(self, indices: Sequence[int]) -> "Pool":
-        """Return the pool that consists of these rows."""
+        """Return a pool of these rows."""
         return Pool(self.rows(indices), tuple(self.families[row] for row in indices))
 
 
@@ -55,9 +55,9 @@ FAMILIES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 
 
 def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
-    """Return at least one row of each input family, filled up to ``size`` rows with further random ones.
+    """Return one row of each input family, filled up to ``size`` rows with more random ones.
 
-    The leading dimension of each input is that of the rows; the others must have a size.
+    The leading dimension of each input is that of the rows; all others must have a size.
     """
     more = max(0, size - len(FAMILIES))
     names = (*FAMILIES, *(f"random {number}" for number in range(len(RANDOM) + 1, len(RANDOM) + 1 + more)))
@@ -72,10 +72,10 @@ def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
 
 
 def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool, Pool]]:
-    """Yield pools of generated inputs, each with whether it is for a model that refuses those before.
+    """Yield pools of generated inputs; each with True if it is only for models that refuse the earlier ones.
 
-    A row is one sample of a model that has a batch dimension, and a whole input set of one that has none. Each pool
-    comes without optional inputs first, and then with all of them.
+    A row is one sample, or a whole input set for a model without a batch dimension. Each pool comes without optional
+    inputs first, and then with all of them.
     """
     lead = 0 if signature.batch_dim is None else 1
     symbolic = {dim for spec in signature.inputs for dim in spec.shape[lead:] if isinstance(dim, str)}
@@ -96,7 +96,7 @@ def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool
 
 
 def example_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
-    """Return a size for each symbolic dimension of an example, one that the input takes, and more than 1."""
+    """Return a size above 1 for each symbolic dimension of an example, which the input accepts."""
     sizes: dict[str, int] = {}
     for spec in inputs:
         for axis, dim in enumerate(spec.shape):
@@ -107,7 +107,7 @@ def example_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
 
 
 def example(spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
-    """Return values within an input's domain, the same each time, with these sizes of its symbolic dimensions."""
+    """Return fixed values within an input's domain, with these sizes of its symbolic dimensions."""
     return make_pool([replace(spec, shape=("row", *spec.sized(sizes)))], 1, 0).arrays[spec.name][0, ...]
 
 
@@ -119,12 +119,12 @@ def _into_domain(values: Array, spec: TensorSpec) -> Array:
         return _mask(values).astype(dtype)
     if dtype == np.bool_:
         return np.asarray(values > 0)
-    if dtype == np.object_:  # strings: numbers, which models that read text are the least likely to refuse
+    if dtype == np.object_:  # strings: models that read text are least likely to refuse numbers
         texts = np.empty(values.shape, object)
         texts.ravel()[:] = [f"{value:.2g}" for value in values.ravel()]
         return texts
     low, high = spec.domain.low, spec.domain.high
-    if spec.domain.wave:  # a tone instead of a constant, which networks that normalise over time divide by zero for
+    if spec.domain.wave:  # a tone: with a constant, networks that normalise over time would divide by zero
         values = values * np.cos(np.arange(values.shape[-1]))
     if spec.domain.spread:
         values = np.asarray(spec.domain.center) + np.asarray(spec.domain.spread) * values
@@ -135,7 +135,7 @@ def _into_domain(values: Array, spec: TensorSpec) -> Array:
 
 
 def _chosen(values: Array, choices: Sequence[str | float], dtype: np.dtype[Any]) -> Array:
-    """Return a choice for each value: the first for zeros, and normal ones reach most of them."""
+    """Return a choice for each value: the first for zeros; normal values reach most choices."""
     known: Array = np.empty(len(choices), dtype)
     known[:] = choices
     places = np.round(np.abs(values) * max(1.0, len(choices) / 2)).astype(int) % len(choices)

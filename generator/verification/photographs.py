@@ -1,4 +1,4 @@
-"""Random images with the statistics of photographs, for models whose calibration or comparison has no real ones."""
+"""Random images with the statistics of photographs, for calibration and comparison without real ones."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ BRIGHTNESS, CONTRAST, TINT = (0.3, 0.6), (0.15, 0.3), 0.06
 
 
 def natural_looking(random: np.random.Generator, height: int, width: int) -> Array:
-    """Return a random image, float32 (3, height, width), RGB in 0..1, that has the spectrum of a photograph."""
+    """Return a random image with the spectrum of a photograph: float32 (3, height, width), RGB in 0..1."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width)[np.newaxis, :])
     frequency[0, 0] = np.inf  # brightness and tint are chosen below
     noise = np.fft.rfft2(random.standard_normal((3, height, width))) / frequency ** random.uniform(*SPECTRUM)

@@ -10,7 +10,7 @@ from modelrepo.generator.verification.comparison import Precision
 from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.remembered import Remembered
 
-CONSTANT = "only ONNX Runtime has optional inputs, and only in a graph that is served as it was verified"
+CONSTANT = "only ONNX Runtime supports optional inputs, and only in a graph that is served as it was verified"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Proven:
 
     @property
     def closed(self) -> "Proven":
-        """The same without optional inputs, and samples that give them: for what has their values as constants."""
+        """The model without optional inputs, and without samples that set them: for graphs where they are constants."""
         optional = [spec.name for spec in self.export.signature.inputs if spec.optional]
         if not optional:
             return self

@@ -1,4 +1,4 @@
-"""A model's answers, kept: so that a second check of its conversion does not ask the source everything again."""
+"""A cache of a model's answers, so that a second check does not run the source again."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -8,14 +8,14 @@ import numpy as np
 
 from modelrepo.generator.specs.tensors import Arrays
 
-# Above this, answers are not kept but asked again: a segmentation model's would fill the memory.
+# Answers beyond this size are not kept: a segmentation model's would fill the memory.
 LIMIT_BYTES = 512 << 20
 
 
 class Remembered:
-    """A model's run whose answers are kept, up to ``limit`` bytes.
+    """A model whose answers are kept, up to ``limit`` bytes.
 
-    ``ask`` always asks; ``recall`` asks where nothing was kept.
+    ``ask`` always runs the model; ``recall`` only if the answers were not kept.
     """
 
     def __init__(self, run: Callable[[Arrays], Mapping[str, Any]], limit: int = LIMIT_BYTES) -> None:
@@ -24,7 +24,7 @@ class Remembered:
         self._bytes = 0
 
     def ask(self, arrays: Arrays) -> Mapping[str, Any]:
-        """Ask the model, and keep its answer."""
+        """Run the model, and keep its answers."""
         answers = self._run(arrays)
         size = sum(np.asarray(answer).nbytes for answer in answers.values())
         if self._bytes + size <= self._limit and (key := _digest(arrays)) not in self._answers:
@@ -33,7 +33,7 @@ class Remembered:
         return answers
 
     def recall(self, arrays: Arrays) -> Mapping[str, Any]:
-        """Return the answer that was kept for these inputs, or ask."""
+        """Return the answers that were kept for these inputs, or run the model."""
         kept = self._answers.get(_digest(arrays))
         return self.ask(arrays) if kept is None else kept
 

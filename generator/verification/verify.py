@@ -1,4 +1,4 @@
-"""Parity with the source, and batch invariance: the numbers that a published model stands on."""
+"""Parity with the source, and batch invariance: the proof of every published model."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +22,8 @@ from modelrepo.generator.verification.comparison import (
 from modelrepo.generator.verification.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
 
 Run = Callable[[Arrays], Mapping[str, Array]]
-# A difference is rounding's where a rounding error in the input alone moves the source's answer by this share of it: a
-# conversion rounds otherwise at every step.
+# A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
+# of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
 
 
@@ -42,13 +42,13 @@ def verify(
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
-    ``precision`` is the candidate's, where it is lower than the source's. ``sizes``, in rising order, takes the place
-    of the batch sizes that follow from ``max_batch_size``, and ``pools`` that of the generated inputs.
+    ``precision`` is the candidate's, if it is lower than the source's. ``sizes``, in rising order, replaces the batch
+    sizes that follow from ``max_batch_size``; ``pools`` replaces the generated inputs.
 
-    Where the source answers samples one by one as it answers them in a batch, ``batch_invariant`` is True; otherwise
-    ``mixing`` names the outputs, and comparison goes on batch by batch. It is None where there are no batches. Raises
-    VerificationError, which names input, output and distance, where an answer lies outside the tolerance or is NaN,
-    where the source does not answer alike twice, and where it answers nothing that it can be asked.
+    ``batch_invariant`` is True if the source gives samples the same answers alone and in a batch, and None if there are
+    no batches. Otherwise ``mixing`` names the outputs, and models are compared batch by batch. Raises VerificationError
+    with input, output and distance if an answer is outside the tolerance or NaN, if the source answers the same input
+    differently each time, or if it answers none of the inputs.
     """
     limits = (tolerance, precision)
     if signature.batch_dim is None:
@@ -65,9 +65,9 @@ def verify(
 
 
 def answered(pool: Pool, run: Run, signature: Signature) -> Iterator[tuple[int, Arrays]]:
-    """Yield the rows that a model answers with numbers, and its answers: it may refuse values it was not made for.
+    """Yield the rows that a model answers with numbers, and its answers; it may refuse some values.
 
-    They are asked as ``Pool.single`` gives them. Raises VerificationError at the end where there were none.
+    The model gets each row as ``Pool.single`` returns it. Raises VerificationError at the end if there were none.
     """
     some, problem = False, ""
     for row in range(len(pool.families)):
@@ -84,34 +84,34 @@ def answered(pool: Pool, run: Run, signature: Signature) -> Iterator[tuple[int, 
             yield row, answers
         problem = useless or problem
     if not some:
-        raise VerificationError(f"no answer that could be compared with: {problem}")
+        raise VerificationError(f"no answers to compare with: {problem}")
 
 
 def usable(pool: Pool, run: Run, signature: Signature) -> Pool:
-    """Return the rows that a model answers with numbers; VerificationError where there are none."""
+    """Return the rows that a model answers with numbers; VerificationError if there are none."""
     return pool.only([row for row, _ in answered(pool, run, signature)])
 
 
 class SourceFault(VerificationError):
-    """The source's own answers can't be compared with anything: no candidate is to blame."""
+    """The source's own answers can't be compared with anything: the candidate is not at fault."""
 
 
 class _NotBatched(Exception):
-    """The source answers samples one by one, but not a batch of them."""
+    """The source answers single samples, but not batches."""
 
 
 def _as_one(run: Run) -> Run:
-    """Return a run whose whole answers, whatever their shapes, stand behind a leading axis of 1: a batch of one."""
+    """Return a run whose answers get a leading axis of 1, whatever their shapes: a batch of one."""
     return lambda arrays: {name: np.asarray(answer)[np.newaxis] for name, answer in run(arrays).items()}
 
 
 def _whole(run: Run) -> Run:
-    """Return a run that takes a whole input set behind a leading axis of 1, and answers so."""
+    """Return a run that takes a whole input set with a leading axis of 1, and answers with one."""
     return _as_one(lambda arrays: run({name: array[0, ...] for name, array in arrays.items()}))
 
 
 class _Verifier:
-    """Asks both models at the given batch sizes; without any, row by row, each answer being compared as a whole."""
+    """Runs both models at the given batch sizes; without any, row by row, and compares each answer as a whole."""
 
     def __init__(
         self,
@@ -129,12 +129,12 @@ class _Verifier:
         self.mixing: set[str] = set()
 
     def verification(self, seed: int, samples: Sequence[Pool], pools: Sequence[Pool]) -> Verification:
-        """Compare everything and return what was found."""
+        """Compare everything and return the result."""
         for pool in pools or self._generated(seed, bool(samples)):
             self._compare(pool)
         self.comparison.equal_nan = self.blind
         for pool in samples:
-            if self.blind:  # a sample that is refused is named, also where a batch would hide which one it is
+            if self.blind:  # row by row, so that the error names the refused sample
                 for row in range(len(pool.families)):
                     self._alone(pool, row)
             self._compare(pool)
@@ -145,7 +145,7 @@ class _Verifier:
         )
 
     def _generated(self, seed: int, has_samples: bool) -> Iterator[Pool]:
-        """Yield the generated inputs; of a model that may refuse some, those that it answers with numbers."""
+        """Yield the generated inputs; if the model may refuse some, only those that it answers with numbers."""
         refused: list[str] = []
         answered = 0
         unasked = {spec.name for spec in self.signature.inputs if spec.optional}
@@ -166,7 +166,9 @@ class _Verifier:
                 "Give inputs that the model answers with --samples",
             )
         if unasked and not has_samples:
-            self.notes.append(f"no generated input with {', '.join(sorted(unasked))} is answered: give such --samples")
+            self.notes.append(
+                f"no generated input with {', '.join(sorted(unasked))} is answered: give some as --samples"
+            )
         if refused:
             self.notes.append(
                 f"{len(refused)} of {len(refused) + answered} generated inputs are left out; {refused[0]}"
@@ -181,11 +183,11 @@ class _Verifier:
         except InputRefused as error:
             raise InputRefused(f"{error.message}, on input {pool.families[row]!r}") from error
         if any(answer.shape[:1] != (1,) for answer in answers.values()):
-            raise _NotBatched("the source model answers one sample with something else than a batch of one")
+            raise _NotBatched("the source model doesn't answer one sample with a batch of one")
         return answers
 
     def _problem(self, pool: Pool, row: int) -> str | None:
-        """Return why one row tells nothing about a model: the source refuses it, or answers no numbers."""
+        """Return why one row is useless: the source refuses it, or its answers are not numbers; otherwise None."""
         try:
             return why_useless(self._alone(pool, row), pool, [row])
         except InputRefused as error:
@@ -201,7 +203,7 @@ class _Verifier:
             self.mixing |= reference.differing_alone(self.comparison)
         asked = set()
         for batch, rows in _batches(pool, self.sizes):
-            memory.trim()  # either model computes, for which the other's numbers need not be kept
+            memory.trim()  # the models run in turn, so that one's freed memory serves the other
             wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
             got = self.candidate(pool.rows(rows))
             try:
@@ -213,19 +215,19 @@ class _Verifier:
         self.comparison.cases += len(asked)
 
     def _refuse_unsteady(self, error: Differs, pool: Pool) -> None:
-        """Raise VerificationError that says so where rounding decides what the source answers that input."""
+        """Raise VerificationError if the source's own answer to that input depends on rounding."""
         moved = self._moved(pool.rows([error.row]), error.found.output)
         if moved > max(error.found.limit, EXPLAINS * error.found.difference):
             raise VerificationError(
-                f"{error.message}; the source's own answer moves by {moved:.3g} where that input changes by rounding",
-                "Rounding decides what the source itself answers, as with some random weights, so that no conversion "
-                "can be told right or wrong: give it trained weights; a looser limit is set with --tolerance",
+                f"{error.message}; the source's own answer changes by {moved:.3g} if the input changes by rounding",
+                "The source's own answers depend on rounding, as with some random weights, so no conversion can be "
+                "verified: use trained weights, or set a looser limit with --tolerance",
             ) from error
 
     def _moved(self, arrays: Arrays, output: str) -> float:
-        """Return how far an output of the source moves where its input changes by a rounding error.
+        """Return how much an output of the source changes if its input changes by a rounding error.
 
-        A source that refuses such an input, or answers no numbers or another shape, tells nothing.
+        0.0 if the source refuses such inputs, or gives no numbers or different shapes.
         """
         asked = (arrays, _rounded(arrays, 1), _rounded(arrays, -1))
         try:
@@ -236,7 +238,7 @@ class _Verifier:
         return max(filter(math.isfinite, moved), default=0.0)
 
     def _refuse_random(self, pool: Pool, reference: "_Reference") -> None:
-        """Ask some inputs twice: a model that draws random numbers can't be compared with anything."""
+        """Run some inputs twice, and raise SourceFault if the answers differ: then nothing can be compared."""
         for row in range(len(pool.families) if self.blind else 1):
             asked_alone = self.sizes[-1] == 1
             first = reference.rows([row]) if asked_alone else self.source(pool.rows([row]))
@@ -246,15 +248,15 @@ class _Verifier:
                     raise SourceFault(
                         f"the source model answers the same input differently each time, in output {name!r} on input "
                         f"{pool.families[row]!r}",
-                        "It draws random numbers, as dropout in training does, or remembers what it was asked: nothing "
+                        "It draws random numbers, as dropout in training does, or remembers earlier inputs, so nothing "
                         "can be compared with it: docs/how-to/when-export-fails.md#dropout",
                     )
 
 
 def _rounded(arrays: Arrays, sign: int) -> Arrays:
-    """Return inputs in which all floats are changed by what rounding changes the largest: up or down, as chance has it.
+    """Return inputs whose floats are all changed by the rounding error of the largest, randomly up or down.
 
-    The other ``sign`` changes each the other way.
+    The opposite ``sign`` changes each in the opposite direction.
     """
     random, changed = np.random.default_rng(0), dict(arrays)
     for name, array in arrays.items():
@@ -265,7 +267,7 @@ def _rounded(arrays: Arrays, sign: int) -> Arrays:
 
 
 def _batches(pool: Pool, sizes: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-    """Yield batches that show every family at every size; a last batch that is short is filled from the start."""
+    """Yield batches with every family at every size; a short last batch is filled up with the first rows."""
     count = len(pool.families)
     for size in sizes:
         shown = count if size == sizes[-1] else min(count, len(FAMILIES))
@@ -274,9 +276,9 @@ def _batches(pool: Pool, sizes: Sequence[int]) -> Iterator[tuple[int, list[int]]
 
 
 class _Reference:
-    """The source's answers to every row of a pool, asked in batches of the largest size.
+    """The source's answers to every row of a pool, run in batches of the largest size.
 
-    ``judged``: answers that no comparison could tell anything about are refused.
+    With ``judged``, SourceFault is raised for answers that are useless for comparison.
     """
 
     def __init__(self, source: Run, pool: Pool, size: int, judged: bool) -> None:
@@ -308,7 +310,7 @@ class _Reference:
         return {name: np.stack([answers[row] for row in rows]) for name, answers in self.answers.items()}
 
     def differing_alone(self, comparison: Comparison) -> set[str]:
-        """Return the outputs that differ when the first samples are asked one by one."""
+        """Return the outputs that differ if the first samples are run one by one."""
         differing = set()
         for row in range(min(len(self.pool.families), len(FAMILIES))):
             for name, alone in self.source(self.pool.rows([row])).items():

@@ -1,8 +1,8 @@
-"""Stand-ins for what these tests have not: docker, trtexec and nvidia-smi. None of them is NVIDIA's; no GPU is here.
+"""Stand-ins for docker, trtexec and nvidia-smi, which these tests don't have. None is NVIDIA's; there is no GPU.
 
 ``trtexec`` "builds" a file with the header of a plan and the ONNX model behind it, and "runs" it with ONNX Runtime.
-``docker`` runs the command of a container on this machine, in the folder that would be mounted. How they fail is said
-by the environment variable STAND_IN, one of ``FAILURES``.
+``docker`` runs the command of a container on this machine, in the folder that would be mounted. The environment
+variable STAND_IN says how they fail: one of ``FAILURES``.
 """
 
 import os
@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).parent
 
 
 def install(folder: Path, *names: str) -> str:
-    """Put stand-ins into a folder, all of them unless some are named, and return a PATH that begins with it."""
+    """Write stand-ins into a folder, all or those named, and return a PATH that starts with it."""
     folder.mkdir(exist_ok=True)
     for name in names or ("trtexec", "docker", "nvidia-smi"):
         script = SCRIPTS / f"{name.replace('-', '_')}.py"

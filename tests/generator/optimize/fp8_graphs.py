@@ -1,4 +1,4 @@
-"""Graphs in FP8 as nvidia-modelopt makes them, written by hand: the tool itself takes gigabytes and minutes."""
+"""FP8 graphs as nvidia-modelopt makes them, written by hand: the tool itself takes gigabytes and minutes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ LARGEST = 448.0
 
 
 def quantized(model: onnx.ModelProto, largest: Mapping[str, float]) -> onnx.ModelProto:
-    """Return a model whose products of matrices have E4M3 at their inputs, and weights with a scale a column.
+    """Return a model whose matrix products have E4M3 at their inputs, and weights with a scale per column.
 
     ``largest`` has the largest magnitude of each product's input, by its name.
     """
@@ -46,7 +46,7 @@ def quantized(model: onnx.ModelProto, largest: Mapping[str, float]) -> onnx.Mode
 
 
 def stand_in(model: onnx.ModelProto, release: str = fp8.RELEASE) -> Path:
-    """Write a stand-in for the python that has nvidia-modelopt: it tells a version, and gives ``model`` for any other.
+    """Write a stand-in for the python with nvidia-modelopt: it prints a version, and writes ``model`` for any input.
 
     What modelopt makes of a model is not shown by it.
     """

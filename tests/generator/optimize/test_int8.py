@@ -35,7 +35,7 @@ def weights(name: str, *shape: int) -> onnx.TensorProto:
 
 
 def network(outlier: float = 0.0, **parts: Any) -> onnx.ModelProto:
-    """Two convolutions and a product; the weights of the second may have one that dwarfs the rest of its channel."""
+    """Return two convolutions and a product; one weight of the second may dwarf the rest of its channel."""
     second = numpy_helper.to_array(weights("second", CHANNELS, CHANNELS, 3, 3)).copy()
     second[:, 0, 0, 0] += outlier
     nodes = [
@@ -57,7 +57,7 @@ def network(outlier: float = 0.0, **parts: Any) -> onnx.ModelProto:
 
 
 def asked(model: onnx.ModelProto, shape: Sequence[int] = (3, 16, 16), count: int = 12, **options: Any) -> Request:
-    """Write a model and ask for it in INT8, calibrated with normal values."""
+    """Write a model, and request it in INT8, calibrated with normal values."""
     path = Path("source") / "model.onnx"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(model.SerializeToString())
@@ -74,7 +74,7 @@ def answers(path: Path, shape: Sequence[int] = (3, 16, 16), batch: int = 5) -> A
 
 
 def distance(request: Request, path: Path) -> float:
-    """How far a model's answers are from those of the source, as a share of their magnitude."""
+    """Return how far a model's answers are from the source's, as a share of their magnitude."""
     wanted = answers(request.export.path)
     return float(np.abs(answers(path) - wanted).max() / np.abs(wanted).max())
 
@@ -128,8 +128,8 @@ def test_the_layer_that_loses_most_costs_most() -> None:
     assert int8.costs(usual, int8.lower(usual))["two"] < 0.02 < costs["two"]
 
 
-def test_what_lies_outside_the_calibrated_range_is_cut_off() -> None:
-    """Why INT8 is compared on inputs like those of its calibration, and not on ones ten times as large."""
+def test_values_outside_the_calibrated_range_are_clipped() -> None:
+    """This is why INT8 is compared on inputs like those of its calibration, not on ones ten times as large."""
     request = asked(network())
     large = np.full((1, 3, 16, 16), 100.0, "float32")
     got = runtime.open_model(int8.lower(request).export.path)({"x": large})["y"]
@@ -173,7 +173,7 @@ REFUSED: dict[str, tuple[Callable[[Request], Any], Callable[[], Request]]] = {
 }
 
 
-def test_what_can_not_be_lowered_is_said_in_a_line(
+def test_models_that_cannot_be_lowered_are_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
 ) -> None:
     monkeypatch.delenv(fp8.PYTHON, raising=False)
@@ -197,7 +197,7 @@ def test_dynamic_int8_takes_products_and_leaves_convolutions() -> None:
 
 
 def products() -> onnx.ModelProto:
-    """Two products, wide enough for modelopt."""
+    """Return two products, wide enough for modelopt."""
     wide = [("x", TensorProto.FLOAT, ["batch", 256])], [("y", TensorProto.FLOAT, ["batch", 128])]
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"], name="one"),
@@ -207,7 +207,7 @@ def products() -> onnx.ModelProto:
     return onnx_files.model(nodes, *wide, [weights("w", 256, 256), weights("v", 256, 128)])
 
 
-def test_fp8_s_twin_answers_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_twin_of_an_fp8_model_answers_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     model = products()
     monkeypatch.setenv(fp8.PYTHON, str(fp8_graphs.stand_in(fp8_graphs.quantized(model, {"x": 4.0, "b": 8.0}))))
     request = asked(model, shape=(256,))
@@ -240,7 +240,7 @@ def test_modelopt_in_another_version_is_refused(
     golden("messages/optimize/modelopt.txt", "".join(told))
 
 
-def test_modelopt_s_failure_is_told_in_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_failed_modelopt_has_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     python = fp8_graphs.stand_in(products())
     python.write_text(f'#!/bin/sh\nif [ "$2" = -c ]; then echo {fp8.RELEASE}; else echo Out of luck >&2; exit 1; fi\n')
     monkeypatch.setenv(fp8.PYTHON, str(python))
@@ -249,7 +249,7 @@ def test_modelopt_s_failure_is_told_in_its_last_words(monkeypatch: pytest.Monkey
 
 
 def other_floats(model: onnx.ModelProto, element_type: int) -> onnx.ModelProto:
-    """Return the model with its weights in another type, cast to FP32 for nobody."""
+    """Return the model with weights of a different type, cast to FP32."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     kind = helper.tensor_dtype_to_np_dtype(element_type)
@@ -262,11 +262,11 @@ def other_floats(model: onnx.ModelProto, element_type: int) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("recipe", [int8, int8_dynamic])
 @pytest.mark.parametrize("element_type", ["FLOAT16", "DOUBLE"])
-def test_weights_that_are_no_fp32_are_refused_in_silence(
+def test_weights_that_are_not_fp32_are_refused_without_output(
     recipe: Any, element_type: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = other_floats(network(), TensorProto.DataType.Value(element_type))
-    with pytest.raises(ConversionError, match=f"the weights of Conv 'one' are {element_type}, and .*INT8 is made of"):
+    with pytest.raises(ConversionError, match=f"the weights of Conv 'one' are {element_type}, but .*INT8 needs"):
         recipe.lower(asked(model))
     assert capfd.readouterr().err == ""
 
@@ -280,7 +280,7 @@ def test_tools_keep_their_logs_to_themselves(capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("recipe", [fp16, bf16])
-def test_what_is_quantized_is_not_called_half(recipe: Any) -> None:
+def test_quantized_models_are_not_lowered_to_half(recipe: Any) -> None:
     quantized = onnx.load(int8.lower(asked(network())).export.path)
     with pytest.raises(ConversionError, match="the model is quantized already"):
         recipe.lower(replace(asked(quantized), folder=Path("half")))

@@ -1,4 +1,4 @@
-"""Graphs after a recipe: FP16, BF16, pruned, cleaned up; each is a valid model that answers as it should."""
+"""Graphs after a recipe: FP16, BF16, pruned, cleaned up. Each is a valid model with correct answers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -204,7 +204,7 @@ def test_graphs_within_nodes_are_lowered_too(recipe: Any, tmp_path: Path) -> Non
 
 
 def sibling(last: float = 1.0) -> onnx.ModelProto:
-    """Return a model whose two branches each have a tensor of their own that is called w, and one called r."""
+    """Return a model whose two branches each have their own tensors w and r."""
 
     def branch(name: str, *values: float) -> onnx.GraphProto:
         result = helper.make_tensor_value_info("r", FLOAT, None)
@@ -231,13 +231,11 @@ def test_branches_may_give_different_tensors_the_same_name(recipe: Any, kind: in
 
 
 def test_a_weight_of_a_branch_that_is_too_large_is_found_by_name(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConversionError, match=r"the weights 'w_[23]' reach 1e\+05, and FP16 ends at 65504. Make it bf16$"
-    ):
+    with pytest.raises(ConversionError, match=r"the weights 'w_[23]' reach 1e\+05, but FP16 ends at 65504. Use bf16$"):
         lowered(fp16, sibling(last=1e5), tmp_path)
 
 
-def test_what_the_converter_takes_for_granted_is_an_error_in_words(
+def test_assertions_of_the_converter_become_errors_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edit, "name_tensors", lambda model: None)  # so that it finds two tensors of one name
@@ -257,7 +255,9 @@ def test_masks_become_the_lowest_half(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", [fp16, bf16])
-def test_weights_above_2_gb_lie_beside_the_model(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_above_2_gb_are_stored_beside_the_model(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnx_file, "PROTOBUF_LIMIT", edit.ROOM_FOR_GRAPH)  # so that nothing fits
     outcome = lowered(recipe, classifier(), tmp_path)
     assert [file.name for file in outcome.export.files] == ["model.onnx", "model.onnx.data"]
@@ -268,7 +268,7 @@ def test_weights_above_2_gb_lie_beside_the_model(recipe: Any, tmp_path: Path, mo
     )
 
 
-def test_what_fp16_loses_is_found_where_numbers_are_too_large_or_small(tmp_path: Path) -> None:
+def test_fp16_costs_show_overflow_and_underflow(tmp_path: Path) -> None:
     model = rows(
         node("Mul", "x vector", "ordinary"),
         node("Mul", "ordinary tiny", "small"),
@@ -283,7 +283,7 @@ def test_what_fp16_loses_is_found_where_numbers_are_too_large_or_small(tmp_path:
     assert sorted(path.name for path in (tmp_path / "lowered").iterdir()) == ["model.onnx", "twin"]
 
 
-def test_where_onnx_runtime_crashes_a_twin_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_twin_answers_if_onnx_runtime_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made, "opens", lambda path: False)  # a stand-in for the crash of a larger model
     outcome = lowered(fp16, classifier(), tmp_path)
     assert outcome.twin is not None
@@ -294,13 +294,13 @@ def test_where_onnx_runtime_crashes_a_twin_answers(tmp_path: Path, monkeypatch: 
     assert 1e-5 < relative(precise, twin) < 2e-3
 
 
-def test_a_model_that_onnx_runtime_refuses_is_told_apart_from_a_crash(tmp_path: Path) -> None:
+def test_a_refusal_by_onnx_runtime_is_distinguished_from_a_crash(tmp_path: Path) -> None:
     path = onnx_files.write(str(tmp_path / "bad.onnx"), nodes=[node("Relu", "nowhere", "y")])
-    with pytest.raises(ConversionError, match="ONNX Runtime can't open what was made"):
+    with pytest.raises(ConversionError, match="ONNX Runtime can't open the result"):
         made.opens(path)
 
 
-def test_modules_in_the_user_s_folder_are_not_those_of_onnx_runtime(tmp_path: Path, workdir: Path) -> None:
+def test_modules_in_the_users_folder_do_not_shadow_onnx_runtimes(tmp_path: Path, workdir: Path) -> None:
     (workdir / "onnxruntime.py").write_text("raise RuntimeError('taken from the folder')")
     assert made.opens(exported(classifier(), tmp_path).path)
 
@@ -331,7 +331,7 @@ def test_every_tensor_of_the_twin_is_a_bf16(tmp_path: Path) -> None:
     assert not np.array_equal(values["conv/exact"], values["conv"])
 
 
-def test_bf16_raises_the_opset_where_an_operator_needs_it(tmp_path: Path) -> None:
+def test_bf16_raises_the_opset_if_an_operator_needs_it(tmp_path: Path) -> None:
     assert lowered(bf16, classifier(), tmp_path).export.opset == bf16.OPSET
     scaled = rows(node("Mul", "x vector", "y"), initializers=[constant("vector", 1, 2, 3, 4)])
     assert lowered(bf16, scaled, tmp_path).export.opset == 20
@@ -397,7 +397,9 @@ REFUSED: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_what_can_not_be_made_is_said_in_a_sentence(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
+def test_models_that_cannot_be_lowered_are_refused_with_a_reason(
+    tmp_path: Path, golden: Callable[[str, str], None]
+) -> None:
     told = []
     for case, attempt in REFUSED.items():
         with pytest.raises(ModelRepoError) as caught:
@@ -407,7 +409,7 @@ def test_what_can_not_be_made_is_said_in_a_sentence(tmp_path: Path, golden: Call
     golden("messages/optimize/refused.txt", "".join(told))
 
 
-def test_other_outputs_than_before_are_refused(tmp_path: Path) -> None:
+def test_changed_outputs_are_refused(tmp_path: Path) -> None:
     base = exported(classifier(), tmp_path)
     changed = classifier()
     changed.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -484,7 +486,7 @@ def test_two_of_each_four_along_the_sum_become_zero(
             np.testing.assert_array_equal(other[rows_of_group], one[rows_of_group])
 
 
-def test_layers_that_do_not_come_in_fours_are_left_alone_and_told(tmp_path: Path) -> None:
+def test_layers_without_multiples_of_four_are_left_alone_and_reported(tmp_path: Path) -> None:
     model = onnx_files.model(
         nodes=[node("Conv", "x first", "a"), node("Conv", "a second", "y")],
         inputs=[("x", FLOAT, ["batch", 3, 6, 6])],

@@ -1,4 +1,4 @@
-"""`generate` in lower precisions: names, rows, what is proven, what is refused, and what is left alone."""
+"""`generate` in lower precisions: names, report, proofs, refusals, and unchanged models."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_one_backend_in_several_precisions_is_several_models() -> None:
     assert [name for _, name in choices("onnx,onnx:fp16,onnx:fp16")] == ["m_onnx", "m_onnx_fp16"]
 
 
-def test_an_accelerator_is_told_in_the_name_as_triton_takes_it() -> None:
+def test_an_accelerator_appears_in_the_published_name() -> None:
     assert choices("onnx+tensorrt-ep:fp16") == [("onnx+tensorrt-ep:fp16", "m_fp16")]
     assert choices("onnx,onnx+tensorrt-ep")[1] == ("onnx+tensorrt-ep", "m_onnx-tensorrt-ep")
 
@@ -81,7 +81,7 @@ def test_the_same_again_changes_nothing(generate: Generate) -> None:
     assert snapshot(Path("repo")) == before
 
 
-def test_options_that_are_no_matter_to_a_target_make_no_new_version(generate: Generate) -> None:
+def test_options_without_effect_on_a_target_make_no_new_version(generate: Generate) -> None:
     assert generate(*LINEAR, "--json").result["status"] == "published"
     Path("modelrepo.toml").write_text("calibration = '8 random'\ncuda_graphs = true\nmax_accuracy_drop = '5%'\n")
     assert generate(*LINEAR, "--json").result["status"] == "unchanged"
@@ -168,10 +168,10 @@ def test_more_than_the_allowed_drop_is_not_published(
 
 @pytest.mark.parametrize(
     ("rows", "shift", "told"),
-    [(1, 0, "your one sample is too few"), (200, 3, "no more than by guessing: agreement")],
+    [(1, 0, "your one sample is too few"), (200, 3, "no better than guessing: agreement")],
     ids=["one", "shifted"],
 )
-def test_labels_that_say_nothing_let_nothing_through(
+def test_useless_labels_do_not_let_a_bad_model_pass(
     generate: Generate, classifier: Callable[..., Outcome], rows: int, shift: int, told: str
 ) -> None:
     samples = np.load("labelled.npz")
@@ -198,20 +198,22 @@ def test_labels_of_a_source_that_guesses_are_not_believed() -> None:
     assert not found(200, 1, 1.0)
 
 
-def test_few_samples_to_measure_on_are_told(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+def test_a_note_warns_of_few_samples_to_measure_on(generate: Generate, classifier: Callable[..., Outcome]) -> None:
     np.savez("calibration.npz", x=np.load("labelled.npz")["x"][:12])
     outcome = classifier(
         generate, "--precision", "int8", "--keep-precise", "last", "--max-accuracy-drop", "100%", "--json"
     )
     assert outcome.code == 0, outcome.err
-    assert any("accuracy is measured on 3 of the calibration data" in note for note in outcome.result["notes"])
+    assert any(
+        "accuracy is measured on 3 samples held out of the calibration data" in note for note in outcome.result["notes"]
+    )
 
 
-def test_a_limit_that_has_nothing_to_measure_is_told(generate: Generate, workdir: Path) -> None:
+def test_a_note_warns_of_an_accuracy_limit_without_effect(generate: Generate, workdir: Path) -> None:
     model = write_rows("boxes", np.random.default_rng(0).standard_normal((16, 8)), ["batch", 3, 16])
     outcome = generate("--model", model, "--precision", "fp16", "--max-accuracy-drop", "1%")
     assert outcome.code == 0, outcome.err
-    assert "--max-accuracy-drop has nothing to limit: the model names no classes" in outcome.err
+    assert "--max-accuracy-drop has no effect: the model predicts no classes" in outcome.err
 
 
 def test_layers_are_kept_no_further_than_there_are_some_to_lower(generate: Generate, workdir: Path) -> None:
@@ -228,7 +230,7 @@ def test_layers_are_kept_no_further_than_there_are_some_to_lower(generate: Gener
     assert "output 'y' differs by" in refused.err.splitlines()[-1]
 
 
-def test_of_a_single_layer_none_is_left_to_keep(generate: Generate, workdir: Path) -> None:
+def test_a_single_layer_cannot_be_kept(generate: Generate, workdir: Path) -> None:
     model = write_rows("single", np.random.default_rng(0).standard_normal((16, 8)), ["batch", 16])
     arguments = ("--model", model, "--precision", "fp16", "--tolerance", "0")
     for more in ((), ("--keep-precise", "auto")):
@@ -237,14 +239,14 @@ def test_of_a_single_layer_none_is_left_to_keep(generate: Generate, workdir: Pat
         assert "keep-precise auto" not in refused.err
 
 
-def test_numbers_that_fp16_can_not_hold_are_what_is_said(generate: Generate, workdir: Path) -> None:
+def test_the_error_names_numbers_that_fp16_cannot_hold(generate: Generate, workdir: Path) -> None:
     weights = np.random.default_rng(0).standard_normal((16, 8)) * 1e-10
     refused = generate("--model", write_rows("tiny", weights, ["batch", 16]), "--precision", "fp16")
     assert refused.code == 5
     assert "product (vanishes); FP16 holds 6e-8 to 65504, bf16 has the range of FP32" in refused.err
 
 
-def test_layers_are_not_blamed_for_the_source_s_nan(generate: Generate, workdir: Path) -> None:
+def test_layers_are_not_blamed_for_the_sources_nan(generate: Generate, workdir: Path) -> None:
     onnx_files.write(
         "root.onnx",
         nodes=(helper.make_node("Sqrt", ["x"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["y"])),
@@ -263,14 +265,14 @@ def test_layers_are_not_blamed_for_the_source_s_nan(generate: Generate, workdir:
         assert "Layers that lose most" not in refused.err
 
 
-def test_layers_are_not_blamed_for_what_pruning_does(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+def test_layers_are_not_blamed_for_the_cost_of_pruning(generate: Generate, classifier: Callable[..., Outcome]) -> None:
     refused = classifier(generate, "--prune", "90%", "--precision", "fp16", "--samples", "labelled.npz")
     assert refused.code == 5
     assert "Pruning alone costs too much: prune less" in refused.err
     assert "Layers that lose most" not in refused.err
 
 
-def test_what_is_poor_about_the_data_is_told_also_of_what_is_refused(
+def test_notes_on_poor_data_are_shown_even_if_the_model_is_refused(
     generate: Generate, classifier: Callable[..., Outcome]
 ) -> None:
     outcome = classifier(generate, "--precision", "int8", "--calibration", "256 random", "--tolerance", "0")
@@ -328,7 +330,7 @@ def test_random_calibration_is_warned_about_and_real_is_not(
     ],
     ids=["zeros", "shape"],
 )
-def test_calibration_data_that_tells_nothing_is_refused(
+def test_constant_calibration_data_is_refused(
     generate: Generate, classifier: Callable[..., Outcome], array: np.ndarray, told: str
 ) -> None:
     np.savez("calibration.npz", x=array)
@@ -339,7 +341,7 @@ def test_calibration_data_that_tells_nothing_is_refused(
     assert snapshot(Path()) == before
 
 
-def test_samples_are_read_once_for_all_that_is_made_of_them(
+def test_samples_are_read_once_for_all_variants(
     generate: Generate, classifier: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
@@ -403,7 +405,7 @@ def test_a_pruned_classifier_is_limited_by_its_accuracy(generate: Generate, clas
     assert outcome.result["verification"]["tolerance"] == "that of its accuracy"
 
 
-def test_an_input_without_dimensions_is_asked_as_it_is(generate: Generate, workdir: Path) -> None:
+def test_an_input_without_dimensions_is_run_without_a_batch(generate: Generate, workdir: Path) -> None:
     onnx_files.write(
         "scaled.onnx",
         nodes=(helper.make_node("Mul", ["x", "s"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])),
@@ -429,7 +431,7 @@ def reached(source: Run, candidate: Run, labels: np.ndarray | None = None, class
     return accuracy.measured(source, candidate, data, ROWS, batch=2, limit=0.0, classes=classes)
 
 
-def test_what_may_be_an_embedding_is_not_called_a_classifier() -> None:
+def test_a_possible_embedding_is_not_reported_as_a_classifier() -> None:
     found = reached(lambda x: {"y": x["x"]}, lambda x: {"y": np.roll(x["x"], 1, axis=1) + 2 * EYE[0]})
     assert found
     assert (found.measured, found.value) == (accuracy.LARGEST_AGREEMENT, 1 / 6)
@@ -449,13 +451,13 @@ def test_the_output_of_as_many_numbers_as_there_are_classes_ranks_them() -> None
     assert (embedding.measured, embedding.value) == (accuracy.LARGEST_AGREEMENT, 0.0)
 
 
-def test_labels_say_what_is_right_whatever_the_source_names() -> None:
+def test_labels_decide_whatever_the_source_predicts() -> None:
     found = reached(lambda x: {"y": x["x"]}, lambda x: {"y": -x["x"]}, labels=np.array([0, 1, 2, 0, 0, 0]))
     assert found
     assert (found.measured, found.source, found.value) == (accuracy.TOP1_OF_LABELS, 0.5, 3 / 6)
 
 
-def test_what_ranks_nothing_has_no_accuracy() -> None:
+def test_outputs_that_rank_nothing_have_no_accuracy() -> None:
     def boxes(arrays: Arrays) -> Arrays:
         return {"boxes": arrays["x"].reshape(-1, 3, 2), "one": arrays["x"][:, :1], "whole": arrays["x"].astype("int64")}
 
@@ -479,7 +481,7 @@ def test_dynamic_int8_is_not_batched(generate: Generate) -> None:
     outcome = generate(*LINEAR, "--precision", "int8-dynamic", "--max-accuracy-drop", "100%", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.result["max_batch_size"] == 0
-    assert any("one range is found for all samples" in note for note in outcome.result["notes"])
+    assert any("all samples of a batch share one range" in note for note in outcome.result["notes"])
 
 
 def test_the_accelerator_is_configured_with_the_profile_of_the_batch(generate: Generate) -> None:
@@ -534,7 +536,7 @@ def test_choices_that_are_served_the_same_graph_share_it(generate: Generate) -> 
     assert len({file.read_bytes() for file in files}) == 1
 
 
-def test_int8_is_made_for_each_of_those_that_want_it_otherwise(generate: Generate) -> None:
+def test_int8_is_made_for_each_backend_that_needs_its_own_graph(generate: Generate) -> None:
     backends = ("--backends", "onnx:int8,tensorrt:int8", "--plan-builder", "defer")
     outcome = generate(*LINEAR, *backends, "--max-accuracy-drop", "100%", "--json")
     assert outcome.code == 0, outcome.err

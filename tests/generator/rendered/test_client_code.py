@@ -1,4 +1,4 @@
-"""The client that is rendered for a model: what it looks like, that it is sound for any name, and that it works."""
+"""The client that is rendered for a model: its text, its validity for any name, and that it works."""
 
 import importlib.util
 import subprocess
@@ -60,7 +60,7 @@ def tensors(names: list[str]) -> str:
 
 
 def check_sound(folder: Path) -> None:
-    """Ruff has nothing to say, and Python compiles it."""
+    """Check that ruff finds nothing, and that Python compiles it."""
     options = ["--no-cache", "--config", str(PROJECT / "pyproject.toml")]
     run = subprocess.run([sys.executable, "-m", "ruff", "check", *options, folder], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
@@ -85,7 +85,7 @@ def test_the_client_of_an_image_classifier(golden: Callable[[str, str], None]) -
     golden("clients/resnet50.py.txt", client_code.render(manifest("resnet50", CLASSIFIER, IMAGE)))
 
 
-def test_clients_are_sound_whatever_the_names(tmp_path: Path) -> None:
+def test_clients_are_valid_whatever_the_names(tmp_path: Path) -> None:
     client_code.write(manifest("resnet50", CLASSIFIER, IMAGE), tmp_path)
     client_code.write(manifest("hostile-names", tensors(NAMES)), tmp_path)
     client_code.write(manifest("X" * 250, tensors(["x"])), tmp_path)
@@ -132,7 +132,7 @@ def test_models_whose_names_python_cannot_import_have_files_of_their_own() -> No
     assert all(Path(file).stem.isidentifier() for file in files)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="can't write the client"):
         client_code.write(manifest("m", CLASSIFIER), tmp_path / "file")

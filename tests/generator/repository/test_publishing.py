@@ -57,7 +57,7 @@ def test_publishing_twice_changes_nothing(generate: Generate, workdir: Path) -> 
     assert snapshot(workdir) == before
 
 
-def test_other_content_becomes_the_next_version_and_is_the_one_served(generate: Generate, workdir: Path) -> None:
+def test_changed_content_becomes_the_next_version_and_is_the_one_served(generate: Generate, workdir: Path) -> None:
     generate(*LINEAR)
     assert generate(*LINEAR, "--seed", "1").result["version"] == 2
     assert "versions: [ 2 ]" in config(workdir).read_text()
@@ -79,7 +79,7 @@ def test_a_version_number_is_never_used_twice(generate: Generate, workdir: Path)
     assert generate(*LINEAR, "--seed", "1").result["version"] == 8
 
 
-def test_a_config_edited_by_hand_is_left_alone_and_told(generate: Generate, workdir: Path) -> None:
+def test_a_config_edited_by_hand_is_left_alone_and_noted(generate: Generate, workdir: Path) -> None:
     generate(*LINEAR)
     config(workdir).write_text(config(workdir).read_text() + "# mine\n")
     before = snapshot(workdir)
@@ -98,7 +98,7 @@ def test_a_config_edited_by_hand_is_kept_when_a_new_version_replaces_it(generate
     assert Path(note.rpartition(" ")[2]).read_text() == edited
 
 
-def test_a_damaged_version_is_not_taken_for_unchanged(generate: Generate, workdir: Path) -> None:
+def test_a_damaged_version_does_not_count_as_unchanged(generate: Generate, workdir: Path) -> None:
     generate(*LINEAR)
     (config(workdir).parent / "1/model.onnx").write_bytes(b"damaged")
     assert generate(*LINEAR).result["version"] == 2
@@ -137,7 +137,7 @@ def test_a_publish_that_broke_off_before_its_config_is_finished_by_the_next_run(
     assert "versions: [ 2 ]" in config(workdir).read_text()
 
 
-def test_a_model_that_others_made_is_not_touched(generate: Generate, workdir: Path) -> None:
+def test_a_model_that_modelrepo_did_not_make_is_left_alone(generate: Generate, workdir: Path) -> None:
     (workdir / "model_repository/linear/1").mkdir(parents=True)
     (workdir / "model_repository/linear/1/model.onnx").write_bytes(b"theirs")
     before = snapshot(workdir)
@@ -147,7 +147,7 @@ def test_a_model_that_others_made_is_not_touched(generate: Generate, workdir: Pa
     assert snapshot(workdir) == before
 
 
-def test_a_manifest_tells_how_to_make_the_version_again(generate: Generate, workdir: Path) -> None:
+def test_a_manifest_has_all_that_makes_the_version_again(generate: Generate, workdir: Path) -> None:
     generate(*LINEAR, "--max-batch-size", "4")
     path = workdir / ".modelrepo/model_repository/manifests/linear/1.json"
     manifest = json.loads(path.read_text())
@@ -159,7 +159,7 @@ def test_a_manifest_tells_how_to_make_the_version_again(generate: Generate, work
     assert manifest["config"] == config(workdir).read_text()
 
 
-def test_a_deferred_plan_is_prepared_once_and_told_every_time(generate: Generate, workdir: Path) -> None:
+def test_a_deferred_plan_is_prepared_once_and_reported_every_time(generate: Generate, workdir: Path) -> None:
     arguments = (*LINEAR, "--backends", "onnx,tensorrt")
     first = generate(*arguments)
     before = snapshot(workdir)
@@ -174,7 +174,7 @@ def test_a_deferred_plan_is_prepared_once_and_told_every_time(generate: Generate
     assert entry["command"] == second.report["results"][1]["next_step"]
 
 
-def test_what_was_built_from_a_plan_outlives_the_next_run(generate: Generate, workdir: Path) -> None:
+def test_a_built_plan_survives_the_next_run(generate: Generate, workdir: Path) -> None:
     arguments = (*LINEAR, "--backends", "tensorrt")
     plan = Path(generate(*arguments).result["path"])
     (plan / "model.plan").write_text("hours of a GPU")
@@ -197,7 +197,7 @@ def test_labels_edited_by_hand_are_left_alone_and_kept(generate: Generate, workd
     assert f"{labels} was edited by hand" in unchanged.err
     assert labels.read_text() == "mine\n"
     replaced = generate(*LINEAR, "--seed", "1")
-    assert "labels.txt had been edited by hand" in replaced.err
+    assert "labels.txt was edited by hand" in replaced.err
     (kept,) = workdir.glob(".modelrepo/model_repository/replaced/linear/*/labels.txt")
     assert kept.read_text() == "mine\n"
 
@@ -234,7 +234,7 @@ def test_when_one_backend_fails_none_is_published(
     assert snapshot(workdir) == {}
 
 
-def test_one_model_that_fails_keeps_no_other_from_its_turn(generate: Generate) -> None:
+def test_a_failed_model_does_not_stop_the_others(generate: Generate) -> None:
     outcome = generate("--model", "numpy:exported_wrong", "--model", "numpy:linear", "--json", "-q")
     assert [row["status"] for row in outcome.report["results"]] == ["failed", "published"]
     assert outcome.code == 5
@@ -296,7 +296,7 @@ def test_a_failed_move_is_undone(generate: Generate, workdir: Path, monkeypatch:
     assert [manifest.version for manifest in Repository(workdir / "model_repository").manifests("linear")] == [1]
 
 
-def test_what_a_killed_run_staged_is_removed_by_the_next(generate: Generate, workdir: Path) -> None:
+def test_staged_files_of_a_killed_run_are_removed_by_the_next(generate: Generate, workdir: Path) -> None:
     script = (
         "from modelrepo.generator.repository.repository import Repository\n"
         "from pathlib import Path; import os, signal\n"
@@ -345,7 +345,7 @@ def test_a_file_system_that_fills_up_leaves_the_repository_as_it_was(workdir: Pa
     assert snapshot(workdir) == {}
 
 
-def test_an_interrupted_run_still_reports_what_stands(
+def test_an_interrupted_run_still_reports_what_was_published(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = numpy_framework.load
@@ -365,7 +365,7 @@ def test_an_interrupted_run_still_reports_what_stands(
     assert [path.name for path in (workdir / "model_repository").iterdir()] == ["linear"]
 
 
-def test_not_to_verify_takes_no_proof_away(generate: Generate) -> None:
+def test_a_run_without_verification_keeps_the_proof(generate: Generate) -> None:
     generate(*LINEAR)
     unverified = generate(*LINEAR, "--no-verify")
     assert (unverified.result["status"], unverified.result["verification"]["passed"]) == ("unchanged", True)
@@ -373,7 +373,7 @@ def test_not_to_verify_takes_no_proof_away(generate: Generate) -> None:
     assert (again.result["status"], again.result["verification"]["passed"]) == ("unchanged", True)
 
 
-def test_an_unverified_version_is_verified_when_that_is_asked_for(generate: Generate) -> None:
+def test_an_unverified_version_is_verified_on_request(generate: Generate) -> None:
     assert generate(*LINEAR, "--no-verify").result["verification"]["passed"] is None
     verified = generate(*LINEAR)
     assert (verified.result["status"], verified.result["version"]) == ("unchanged", 1)
@@ -420,7 +420,7 @@ def test_a_damaged_plans_lock_is_named(generate: Generate, workdir: Path, damage
     assert (outcome.code, f"{lock} is damaged" in outcome.err) == (6, True)
 
 
-def test_a_file_among_the_manifests_that_is_none_does_no_harm(generate: Generate, workdir: Path) -> None:
+def test_foreign_files_among_the_manifests_are_ignored(generate: Generate, workdir: Path) -> None:
     generate(*LINEAR)
     (workdir / ".modelrepo/model_repository/manifests/linear/notes.json").write_text("mine")
     assert generate(*LINEAR).result["status"] == "unchanged"
@@ -441,7 +441,7 @@ def test_the_same_files_under_another_path_are_the_same(generate: Generate, work
     assert generate(*LINEAR, "--config-patch", "elsewhere/q.pbtxt").result["status"] == "unchanged"
 
 
-def test_on_a_narrow_terminal_the_table_still_reads(workdir: Path) -> None:
+def test_the_table_is_readable_on_a_narrow_terminal(workdir: Path) -> None:
     script = (
         "from tests import numpy_framework as n; from modelrepo.generator.sources import SOURCES\n"
         "from modelrepo.generator.export import EXPORTERS; n.add(SOURCES, EXPORTERS)\n"
@@ -488,7 +488,7 @@ def test_an_interrupt_while_publishing_reports_what_was_published(
     assert (outcome.code, outcome.result["status"], outcome.result["version"]) == (130, "published", 1)
 
 
-def test_a_run_that_failed_for_one_backend_says_what_stands_for_the_other(
+def test_a_run_that_failed_for_one_backend_says_what_is_published_for_the_other(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generate(*LINEAR, "--name-template", "{model}_{backend}")
@@ -502,7 +502,7 @@ def test_a_run_that_failed_for_one_backend_says_what_stands_for_the_other(
 
 
 @pytest.mark.parametrize("expected_at", ["/nowhere/*/weights.pth", None])
-def test_a_fallback_to_random_weights_does_not_stand_where_it_is_not_allowed(
+def test_a_published_fallback_to_random_weights_fails_a_run_that_does_not_allow_it(
     expected_at: str | None, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = numpy_framework.load

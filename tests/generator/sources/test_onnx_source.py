@@ -209,7 +209,9 @@ def test_an_optional_input_without_a_fitting_generated_value_is_reported(generat
         outputs=(("y", FLOAT, ["rows", "columns"]),),
         initializers=(onnx.numpy_helper.from_array(np.array([2, 3]), "shape"),),
     )
-    assert "no generated input with shape is answered: give such --samples" in verification_of(generate, "net")["notes"]
+    assert (
+        "no generated input with shape is answered: give some as --samples" in verification_of(generate, "net")["notes"]
+    )
     np.savez("s.npz", x=np.ones(6, "float32"), shape=np.array([3, 2]))
     found = verification_of(generate, "net", "--samples", "s.npz")
     assert not any("no generated input" in note for note in found["notes"])
@@ -219,7 +221,7 @@ def test_a_model_of_lower_precision_has_no_optional_inputs(generate: Generate, w
     write_with_optional_inputs()
     outcome = generate("--model", "onnx:net.onnx", "--backends", "onnx,onnx:fp16", "--max-batch-size", "0", "--json")
     assert outcome.code == 0, outcome.err
-    assert "onnx:fp16: w, scale can't be given: only ONNX Runtime has optional inputs" in outcome.err
+    assert "onnx:fp16: w, scale can't be given: only ONNX Runtime supports optional inputs" in outcome.err
     assert [tensor.name for tensor in config_of("net_onnx").input] == ["x", "w", "scale"]
     assert [tensor.name for tensor in config_of("net_onnx_fp16").input] == ["x"]
 
@@ -374,8 +376,8 @@ def test_a_graph_of_every_kind_passes_through_the_server(generate: Generate, wor
     [
         ("quantized around its layers", "fp16", "the model is quantized already (QuantizeLinear 'QuantizeLinear_0')"),
         ("quantized operators", "int8", "the model is quantized already (QuantizeLinear 'QuantizeLinear_0')"),
-        ("half precision", "fp16", "the model has no FP32 weights: they are FLOAT16 already"),
-        ("half precision", "int8", "the weights of MatMul 'MatMul_0' are FLOAT16, and INT8 is made of FP32 ones"),
+        ("half precision", "fp16", "the model has no FP32 weights: they are already FLOAT16"),
+        ("half precision", "int8", "the weights of MatMul 'MatMul_0' are FLOAT16, but INT8 needs FP32 ones"),
     ],
 )
 def test_lowering_the_precision_twice_is_refused(
@@ -505,7 +507,7 @@ def takes_one(arrays: Arrays) -> dict[str, Any]:
     ("source", "reason"),
     [
         (sums_up, "samples are asked one by one: output 'y' does not keep the batch's size"),
-        (doubles, "the source model answers one sample with something else than a batch of one"),
+        (doubles, "the source model doesn't answer one sample with a batch of one"),
         (takes_one, "samples are asked one by one; the source model fails on x[4, 4]"),
     ],
 )
@@ -685,7 +687,7 @@ def test_a_file_that_declares_an_input_larger_than_the_memory_is_refused(generat
     [
         ("n" * 300 + ".onnx", "File name too long"),
         ("~nobody-here/net.onnx", "there is no file ~nobody-here/net.onnx"),
-        ("link.onnx", "link.onnx is a link to nowhere, which does not exist"),
+        ("link.onnx", "link.onnx is a broken link, which does not exist"),
     ],
 )
 def test_a_path_to_nothing_is_reported(generate: Generate, workdir: Path, scheme: str, name: str, told: str) -> None:
@@ -716,5 +718,5 @@ def test_a_stem_that_is_not_a_valid_name_is_refused(
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     text = Signature((TensorSpec("x", "object", (1,), Domain(known=False)),), (TensorSpec("y", "object", (1,)),))
     np.savez(tmp_path / "s.npz", x=np.array([b"\xff"]))
-    with pytest.raises(OptionError, match="holds text that is not UTF-8"):
+    with pytest.raises(OptionError, match="contains text that is not UTF-8"):
         datasets.samples(tmp_path / "s.npz", text)

@@ -1,4 +1,4 @@
-"""Downloads are taken up where they broke off, and only what has the right digest is kept."""
+"""Downloads are resumed after an interruption, and kept only if the digest is right."""
 
 import hashlib
 import threading
@@ -17,7 +17,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT, and breaks off after as many bytes as ``breaks`` says, a number a request."""
+    """Serves CONTENT, and breaks off after the number of bytes in ``breaks``, one for each request."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -67,14 +67,14 @@ def test_a_file_arrives(server: Server, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["weights.pth", "weights.pth.lock"]
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
     server.breaks = [1_000_000]
     fetch(server.url, tmp_path / "weights.pth", DIGEST, Progress())
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=1000000-"]
 
 
-def test_the_next_run_goes_on_with_what_an_earlier_one_left(server: Server, tmp_path: Path) -> None:
+def test_the_next_run_resumes_an_earlier_one(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.pth.part").write_bytes(CONTENT[:5000])
     fetch(server.url, tmp_path / "weights.pth", DIGEST, Progress())
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
@@ -88,7 +88,7 @@ def test_a_server_that_knows_no_ranges_starts_over(server: Server, tmp_path: Pat
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
-def test_a_part_that_was_whole_is_kept(server: Server, tmp_path: Path) -> None:
+def test_a_complete_part_is_kept(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.pth.part").write_bytes(CONTENT)
     fetch(server.url, tmp_path / "weights.pth", DIGEST, Progress())
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
@@ -100,13 +100,13 @@ def test_a_wrong_digest_is_refused_and_nothing_is_left(server: Server, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["weights.pth.lock"]
 
 
-def test_an_absent_file_is_told_by_its_status(server: Server, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_has_the_status(server: Server, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"can't download .*: Not Found"):
         fetch(server.url + "x", tmp_path / "weights.pth", DIGEST, Progress())
     assert len(server.ranges) == 1, "an answer is an answer: it is not asked again"
 
 
-def test_a_server_that_breaks_off_every_time_gives_up(server: Server, tmp_path: Path) -> None:
+def test_a_download_gives_up_if_every_connection_breaks(server: Server, tmp_path: Path) -> None:
     server.breaks = [1000, 1000, 1000]
     with pytest.raises(SourceError, match="can't download"):
         fetch(server.url, tmp_path / "weights.pth", DIGEST, Progress())

@@ -37,7 +37,7 @@ def version_1(limit: int, used: int) -> dict[str, int | str]:
     return {"memory.limit_in_bytes": limit, "memory.usage_in_bytes": used, "memory.stat": stat}
 
 
-def test_without_limits_it_is_what_the_machine_has_free(tmp_path: Path) -> None:
+def test_without_limits_the_machines_free_memory_counts(tmp_path: Path) -> None:
     assert memory.available(machine(tmp_path, "0::/\n")) == 8_192_000_000
 
 
@@ -62,7 +62,7 @@ def test_without_limits_it_is_what_the_machine_has_free(tmp_path: Path) -> None:
         "without statistics",
     ],
 )
-def test_a_control_group_leaves_its_limit_without_what_is_used_but_for_the_cache_of_files(
+def test_a_control_group_leaves_its_limit_minus_usage_without_file_cache(
     cgroup: str, groups: dict[str, dict[str, int | str]], free: int, tmp_path: Path
 ) -> None:
     assert memory.available(machine(tmp_path, cgroup, groups)) == free

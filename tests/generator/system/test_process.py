@@ -1,4 +1,4 @@
-"""The one door to commands: what is heard while one runs, and what is left of one that is not wanted any more."""
+"""Running external commands: output while one runs, and what is left of a stopped one."""
 
 import subprocess
 import threading
@@ -14,7 +14,7 @@ def sh(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
 
 
-def test_lines_are_heard_as_they_come_and_both_outputs_kept() -> None:
+def test_lines_are_passed_on_as_they_come_and_both_outputs_kept() -> None:
     heard: list[tuple[str, float]] = []
     start = time.monotonic()
     done = process.run(
@@ -32,7 +32,7 @@ def test_much_of_both_outputs_does_not_block() -> None:
     assert (done.out.count("out"), done.err.count("err")) == (20000, 20000)
 
 
-def test_who_listens_may_interrupt_and_the_command_is_killed(tmp_path: Path) -> None:
+def test_a_listener_may_interrupt_and_the_command_is_killed(tmp_path: Path) -> None:
     def interrupt(line: str) -> None:
         raise KeyboardInterrupt
 
@@ -42,7 +42,7 @@ def test_who_listens_may_interrupt_and_the_command_is_killed(tmp_path: Path) -> 
     assert not (tmp_path / "alive").exists()
 
 
-def test_a_command_that_is_heard_can_take_too_long_or_be_stopped() -> None:
+def test_a_command_with_a_listener_can_time_out_or_be_stopped() -> None:
     with pytest.raises(subprocess.TimeoutExpired) as raised:
         process.run(sh("echo go; sleep 60"), timeout=0.3, heard=lambda line: None)
     assert raised.value.timeout == 0.3
@@ -51,14 +51,14 @@ def test_a_command_that_is_heard_can_take_too_long_or_be_stopped() -> None:
         process.run(sh("echo go; sleep 60"), timeout=10, stop=stop, heard=lambda line: stop.set())
 
 
-def test_outputs_that_are_held_open_are_not_waited_for_longer() -> None:
+def test_outputs_that_a_child_keeps_open_do_not_block() -> None:
     start = time.monotonic()
     with pytest.raises(subprocess.TimeoutExpired):
         process.run(sh("exec >&-; setsid sleep 5 & exit 0"), timeout=0.5, heard=lambda line: None)
     assert time.monotonic() - start < 3
 
 
-def test_what_is_heard_is_text_whatever_is_printed() -> None:
+def test_lines_are_text_whatever_bytes_are_printed() -> None:
     heard: list[str] = []
     done = process.run(sh(r"printf 'a\r\n\303'; sleep 0.2; printf '\251\377\nlast'"), timeout=5, heard=heard.append)
     assert heard == ["a", "é�", "last"]

@@ -1,4 +1,4 @@
-"""Plan headers: what a file says of itself, and whether the target release will load it. The files are made here."""
+"""Plan headers: reading them, and checking that the target release will load the plan. The files are made here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_the_version_is_read_from_a_plan(tmp_path: Path) -> None:
     assert header.read(plan).version == "10.16.1.11"
 
 
-def test_every_other_file_is_told_for_what_it_is(
+def test_the_error_for_a_file_that_is_not_a_plan_says_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -62,11 +62,11 @@ def test_a_plan_belongs_to_the_version_that_serves_it(
     if loads:
         header.check(PlanHeader(version), wanted)
     else:
-        with pytest.raises(ConversionError, match=r"was built by TensorRT [\d.]+, and nvcr.io/\S+ serves with "):
+        with pytest.raises(ConversionError, match=r"was built by TensorRT [\d.]+, but nvcr.io/\S+ serves with "):
             header.check(PlanHeader(version), wanted)
 
 
 def test_what_the_image_itself_says_counts_more_than_the_hint() -> None:
     header.check(PlanHeader((10, 14, 2, 1)), spec("25.12"), "10.14.2.1")
-    with pytest.raises(ConversionError, match=r"TensorRT 10.14.1.48, and .* serves with 10.14.2.1"):
+    with pytest.raises(ConversionError, match=r"TensorRT 10.14.1.48, but .* serves with 10.14.2.1"):
         header.check(PlanHeader((10, 14, 1, 48)), spec("25.12"), "10.14.2.1")

@@ -1,4 +1,4 @@
-"""What a machine has for plans, and the way that is taken. The GPUs and dockers are stand-ins: scripts."""
+"""The means for building plans on a machine, and the way that is chosen. GPUs and docker are stand-ins: scripts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.plans import L4, spec, stand_in
 
 @pytest.fixture(autouse=True)
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide what the machine of the tests may have."""
+    """Hide the GPU, TensorRT and docker of the machine that runs the tests."""
     monkeypatch.setattr(machine, "NVIDIA_SMI", ("nvidia-smi",))
     monkeypatch.setattr(machine, "HOOKS", ())
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
@@ -27,11 +27,13 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: str) -> None:
-    """Let the stand-in for nvidia-smi name these GPUs."""
+    """Let the stand-in for nvidia-smi list these GPUs."""
     monkeypatch.setenv("STAND_IN_GPU", ",".join(capabilities or ("8.9",)))
 
 
-def test_a_machine_without_any_of_it_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_gpu_tensorrt_and_docker_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert machine.look().why_no_gpu == "nvidia-smi finds no usable GPU: No devices were found"
     monkeypatch.setattr(machine, "NVIDIA_SMI", ())
     monkeypatch.setattr(machine, "gpu_present", lambda: False)
@@ -40,10 +42,10 @@ def test_a_machine_without_any_of_it_is_told_as_such(tmp_path: Path, monkeypatch
     )
 
 
-def test_a_device_without_a_driver_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_without_a_driver_is_not_reported_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "NVIDIA_SMI", ())
     monkeypatch.setattr(machine, "gpu_present", lambda: True)
-    assert "without nvidia-smi" in machine.look().why_no_gpu
+    assert "has no nvidia-smi" in machine.look().why_no_gpu
 
 
 def test_gpus_are_read_and_each_type_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,9 @@ def test_hidden_gpus_are_not_built_on(visible: str, seen: list[int], monkeypatch
 
 
 @pytest.mark.parametrize("told", ["garbage", "0, NVIDIA L4, [N/A], 470.1, GPU-4a1e", "0, L4"])
-def test_what_nvidia_smi_says_may_be_nonsense(told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_output_of_nvidia_smi_is_reported(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_in("nvidia-smi", f"echo '{told}'", tmp_path, monkeypatch)
     assert "something unexpected" in machine.look().why_no_gpu
 
@@ -181,17 +185,17 @@ def test_an_older_tensorrt_does_for_a_version_compatible_plan() -> None:
     assert choose(wanted, MACHINES["another TensorRT"], "auto").kind == "container"
 
 
-def test_a_version_that_is_known_in_part_is_only_enough_where_it_is_asked_for() -> None:
+def test_a_partly_known_version_is_enough_only_if_the_process_is_requested() -> None:
     here = replace(FULL, tensorrt="10.16.0.1")
     assert choose(spec("26.03"), here, "auto").kind == "container"
     assert choose(spec("26.03"), here, "process").kind == "process"
 
 
-def test_nothing_is_built_where_that_is_asked_for() -> None:
+def test_nothing_is_built_if_deferring_is_requested() -> None:
     assert choose(spec("25.12"), FULL, "defer").kind == "deferred"
 
 
-def test_a_way_that_is_demanded_and_impossible_says_why(golden: Callable[[str, str], None]) -> None:
+def test_a_requested_way_that_is_impossible_says_why(golden: Callable[[str, str], None]) -> None:
     lines = []
     for name, here in MACHINES.items():
         for wanted in ("process", "container"):

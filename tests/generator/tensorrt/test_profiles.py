@@ -1,4 +1,4 @@
-"""Profiles: what they are without a word, what a user may say, and what is refused before any builder runs."""
+"""Profiles: the defaults, the user's ranges, and what is refused before any builder runs."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ def test_a_model_of_fixed_shapes_has_no_profile() -> None:
     validate((), FIXED, 0)
 
 
-def test_a_batch_dimension_that_triton_does_not_fill_is_1_unless_a_range_says_otherwise() -> None:
+def test_a_batch_dimension_that_triton_does_not_fill_is_1_unless_a_range_sets_it() -> None:
     assert derive(IMAGE, 0, ())[0].shapes["image"][2] == (1, 3, 8, 8)
     assert derive(IMAGE, 0, (), ({"batch": (1, 2, 3)},))[0].shapes["image"][2] == (3, 3, 8, 8)
 

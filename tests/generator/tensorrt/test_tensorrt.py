@@ -1,6 +1,6 @@
-"""TensorRT plans: what is ordered becomes a plan, or the command that makes one. Docker and trtexec are stand-ins.
+"""TensorRT plans: an order becomes a plan, or the command that builds it. Docker and trtexec are stand-ins.
 
-No plan was ever built here: what TensorRT's own parser and builder say is in test_tensorrt_rtx.py.
+No plan was ever built here; test_tensorrt_rtx.py tests TensorRT's own parser and builder.
 """
 
 import ast
@@ -46,7 +46,7 @@ IDS = TensorSpec("ids", "int64", ("batch", 128))
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Hide what the machine of the tests may have, and keep plans in a cache of this test."""
+    """Hide the GPU and docker of the machine that runs the tests, and use a cache for this test only."""
     monkeypatch.setattr(machine, "NVIDIA_SMI", ("nvidia-smi-of-a-stand-in",))
     monkeypatch.setattr(machine, "gpu_present", lambda: False)
     monkeypatch.setattr(machine, "HOOKS", ())
@@ -54,7 +54,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def order(folder: Path, batch: int, preferred: tuple[int, ...], *inputs: TensorSpec, **flags: Any) -> Order:
-    """Return an order for an ONNX model that lies in ``folder`` as model.onnx; without one, it is made."""
+    """Return an order for ``folder``/model.onnx, which is written if it does not exist."""
     path = folder / "model.onnx"
     if not path.exists():
         path.write_bytes(onnx_files.model().SerializeToString())
@@ -88,7 +88,7 @@ ORDERS: dict[str, tuple[int, tuple[int, ...], tuple[TensorSpec, ...], dict[str, 
 
 
 def made(ordered: Order) -> list[Path]:
-    """Make the plan of an order for every type of GPU that the stand-in host has, each in a folder of its own."""
+    """Make the plan of an order for every type of GPU of the stand-in host, each in its own folder."""
     wanted = tensorrt.spec_of(ordered)
     here = machine.look(ordered.progress)
     way = ways.choose(wanted, here, "auto")
@@ -124,7 +124,7 @@ def test_the_command_runs_in_the_serving_image_without_network(tmp_path: Path) -
     assert not {"--fp16", "--bf16", "--int8", "--fp8", "--best", "--calib"} & set(words[-1].split())
 
 
-def test_what_is_deferred_holds_all_that_decides_the_plan(tmp_path: Path) -> None:
+def test_a_deferred_plan_has_all_inputs_that_decide_it(tmp_path: Path) -> None:
     inputs = deferred(tmp_path, "two-profiles").inputs
     read = PlanSpec.of(json.loads(json.dumps(inputs)))
     assert inputs["trtexec"] == trtexec_arguments(read)
@@ -143,7 +143,7 @@ def test_profiles_are_refused_before_anything_is_looked_for(tmp_path: Path, monk
         tensorrt.build(order(tmp_path, 16, (8,), TensorSpec("ids", "int64", ("batch", "seq"))))
 
 
-def test_a_damaged_spec_is_no_spec() -> None:
+def test_a_damaged_spec_is_refused() -> None:
     whole = spec().to_json()
     for damage in ({"image": None}, {"profiles": [{"x": [[1, 4], [2, 4]]}]}, {"profiles": [{"x": [["1"]] * 3}]}):
         damaged = {key: value for key, value in {**whole, **damage}.items() if value is not None}
@@ -173,7 +173,7 @@ def test_the_key_changes_with_all_that_decides_a_plan() -> None:
 
 @pytest.fixture
 def gpu_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make this machine look like a GPU host with docker and without TensorRT of its own."""
+    """Make this machine look like a GPU host with docker, but without its own TensorRT."""
     monkeypatch.setattr(machine, "NVIDIA_SMI", ("nvidia-smi",))
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -369,7 +369,7 @@ def test_a_plan_of_another_tensorrt_than_the_images_is_not_kept(
         plan.write_bytes(header(10, 13, 3, 9) + onnx.read_bytes())
 
     monkeypatch.setattr(builder, "build_plan", other)
-    with pytest.raises(ConversionError, match=r"was built by TensorRT 10\.13\.3\.9, and .* serves with 10\.14\.1"):
+    with pytest.raises(ConversionError, match=r"was built by TensorRT 10\.13\.3\.9, but .* serves with 10\.14\.1"):
         made(order(tmp_path, 4, (2,)))
     assert not [path for path in tmp_path.rglob("model.plan") if path.is_file()]
 
@@ -378,7 +378,7 @@ def test_a_plan_of_another_tensorrt_than_the_images_is_not_kept(
 
 
 @pytest.mark.parametrize(("prune", "told"), [(None, False), (Pruning(0.5), False), (Pruning(structured=True), True)])
-def test_a_builder_is_told_of_2_in_4_weights_that_are_zero(tmp_path: Path, prune: Pruning | None, told: bool) -> None:
+def test_a_builder_gets_the_flag_for_2_in_4_sparsity(tmp_path: Path, prune: Pruning | None, told: bool) -> None:
     wanted = tensorrt.spec_of(order(tmp_path, 4, (2,), prune=prune))
     assert wanted.sparse == told
     assert ("--sparsity=enable" in trtexec_arguments(wanted)) == told
@@ -452,7 +452,7 @@ BUILT = BuiltPlan("0" * 64, {}, "NVIDIA L4", "8.9", "10.14.1.48", "process", "20
 
 
 @pytest.mark.parametrize("record", [{}, {"sha256": "0"}, {**asdict(BUILT), "proof": {"tolerance": "0.01"}}, [], None])
-def test_a_record_that_is_damaged_in_the_cache_is_none(tmp_path: Path, record: object) -> None:
+def test_a_damaged_record_in_the_cache_is_ignored(tmp_path: Path, record: object) -> None:
     plan = tmp_path / "model.plan"
     plan.write_bytes(b"plan")
     plan_cache.keep("key", plan, BUILT)
@@ -526,7 +526,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def names_of_the_api() -> set[str]:
-    """Return every name of TensorRT that worker.py uses, its own and polygraphy's for it."""
+    """Return every name of TensorRT that worker.py uses, from TensorRT itself and from polygraphy."""
     tree = ast.parse(Path(worker.__file__).read_text("utf-8"))
     used = {dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
@@ -563,7 +563,7 @@ def test_the_worker_needs_nothing_of_ours(tmp_path: Path) -> None:
     assert modules - sys.stdlib_module_names == {"numpy", "polygraphy", "tensorrt", "tensorrt_rtx"}
 
 
-def test_the_names_in_the_folder_are_those_that_trtexec_is_told() -> None:
+def test_the_file_names_are_those_that_trtexec_gets() -> None:
     told = trtexec_arguments(spec())
     assert f"--onnx={plan_spec.ONNX}" in told
     assert f"--saveEngine={plan_spec.UNFINISHED}" in told

@@ -60,7 +60,7 @@ def test_a_plan_is_built_and_the_builder_heard(workdir: Path) -> None:
     assert Path("timing.cache").exists()
 
 
-def test_its_plan_is_told_from_one_that_triton_loads(workdir: Path) -> None:
+def test_its_plan_is_distinguished_from_one_that_triton_loads(workdir: Path) -> None:
     onnx_files.write("model.onnx")
     plan = built()
     with pytest.raises(ConversionError, match="is a plan of TensorRT-RTX"):

@@ -1,4 +1,4 @@
-"""What the user gives a model to answer: arrays, images, labels; what calibrates nothing; random inputs."""
+"""The user's inputs: arrays, images, labels; useless calibration data; random inputs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,14 +58,14 @@ def test_folders_label_their_images_by_name_or_index() -> None:
     assert by_name == {"sample a.png": 0, "sample b.png": 2}
 
 
-def test_labels_lie_beside_the_inputs() -> None:
+def test_labels_are_read_from_the_file_of_the_inputs() -> None:
     np.savez("s.npz", x=np.zeros((3, 4), "float32"), labels=np.array([2, 0, 1]))
     data = datasets.read(Path("s.npz"), ROWS)
     assert data.labels is not None
     assert data.labels[0].tolist() == [2, 0, 1]
 
 
-def test_an_input_called_labels_is_no_label() -> None:
+def test_an_input_named_labels_is_not_a_label() -> None:
     spec = TensorSpec("labels", "int64", ("batch",))
     np.savez("s.npz", x=np.zeros((2, 4), "float32"), labels=np.array([7, 8]))
     assert datasets.read(Path("s.npz"), Signature((*ROWS.inputs, spec), ROWS.outputs)).labels is None
@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], Signature, dict[str, Any] | None]] =
 }
 
 
-def test_what_does_not_fit_is_refused_in_words(workdir: Path, golden: Callable[[str, str], None]) -> None:
+def test_data_that_does_not_fit_is_refused_with_a_reason(workdir: Path, golden: Callable[[str, str], None]) -> None:
     told = []
     for number, (name, (make, signature, preprocess)) in enumerate(REFUSED.items()):
         folder = workdir / str(number)
@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_refused_in_words(workdir: Path, golden: Callable[[
 
 def test_a_class_name_that_two_classes_have_is_refused() -> None:
     picture("s/crane/a.png")
-    with pytest.raises(OptionError, match="the classes 0 and 2 are both called 'crane'"):
+    with pytest.raises(OptionError, match="the classes 0 and 2 are both named 'crane'"):
         datasets.read(Path("s"), PICTURES, PREPROCESS, ("crane", "beagle", "crane"))
 
 
@@ -186,7 +186,12 @@ def test_a_single_sample_is_not_split() -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(0.0, "x is 0.0 everywhere"), (3.0, "x is 3.0 everywhere"), (np.nan, "x holds NaN"), (np.inf, "x holds infinity")],
+    [
+        (0.0, "x is 0.0 everywhere"),
+        (3.0, "x is 3.0 everywhere"),
+        (np.nan, "x contains NaN"),
+        (np.inf, "x contains infinity"),
+    ],
 )
 def test_data_that_sets_no_range_is_refused(value: float, said: str) -> None:
     free = Signature((TensorSpec("x", "float32", ("batch", 4), Domain(known=False)),), ROWS.outputs)
@@ -218,7 +223,7 @@ def test_a_constant_mask_beside_real_values_is_fine_and_few_samples_are_noted() 
     np.savez("s.npz", x=np.arange(8, dtype="float32").reshape(2, 4), mask=np.ones((2, 4), "float32"))
     data = datasets.read(Path("s.npz"), Signature((*ROWS.inputs, mask), ROWS.outputs))
     (note,) = datasets.check_calibration(data, Path("s.npz"))
-    assert note == "s.npz holds 2 samples: ranges are certain with some dozens"
+    assert note == "s.npz holds 2 samples: reliable ranges need some dozens"
 
 
 def test_random_images_look_natural_and_are_the_same_for_the_same_seed() -> None:

@@ -1,4 +1,4 @@
-"""Verification: what passes, what never does, and what it finds out about batching."""
+"""Verification: what passes, what never passes, and what it finds out about batching."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_batch_sizes_are_one_two_odd_and_the_largest(largest: int, sizes: tuple[
     assert inputs.batch_sizes(largest) == sizes
 
 
-def test_a_source_that_answers_nan_is_to_blame_itself() -> None:
+def test_nan_in_the_sources_answers_is_reported_as_the_sources_fault() -> None:
     def broken(arrays: Arrays) -> dict[str, Any]:
         return {"y": np.full_like(arrays["x"], np.nan)}
 
@@ -67,7 +67,7 @@ def test_the_message_names_output_input_batch_and_distance() -> None:
     assert "on input 'random 2' at batch 3, index [2]" in raised.value.message
 
 
-def test_that_rounding_decides_the_sources_own_answer_is_told() -> None:
+def test_the_error_says_if_the_sources_own_answer_depends_on_rounding() -> None:
     def chaotic(arrays: Arrays) -> dict[str, Any]:
         return {"y": np.sin(np.float32(3e7) * arrays["x"])}
 
@@ -77,13 +77,13 @@ def test_that_rounding_decides_the_sources_own_answer_is_told() -> None:
     with pytest.raises(VerificationError) as raised:
         check(chaotic, rounded_otherwise)
     assert "differs by" in raised.value.message
-    assert "the source's own answer moves by" in raised.value.message
+    assert "the source's own answer changes by" in raised.value.message
     assert "trained weights" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("wrong", [0.5, np.nan])
-def test_what_rounding_does_not_explain_is_blamed_on_the_conversion(wrong: float) -> None:
-    """Rounding moves these answers further than is allowed, too, but not nearly as far as they are wrong."""
+def test_differences_beyond_rounding_are_errors_of_the_conversion(wrong: float) -> None:
+    """Rounding alone also moves these answers beyond the limit, but far less than they are wrong."""
 
     def sensitive(arrays: Arrays) -> dict[str, Any]:
         return {"y": np.sin(np.float32(2e4) * arrays["x"])}
@@ -97,7 +97,7 @@ def test_what_rounding_does_not_explain_is_blamed_on_the_conversion(wrong: float
     assert "The conversion changed the model's answers" in str(raised.value.hint)
 
 
-def test_a_source_that_is_not_to_be_asked_again_explains_nothing() -> None:
+def test_a_source_that_refuses_rounded_inputs_explains_nothing() -> None:
     seen: set[bytes] = set()
 
     def refuses(arrays: Arrays) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_a_loose_tolerance_does_not_hide_that_samples_mix() -> None:
     assert check(mixing, mixing, tolerance=Tolerance(100.0)).mixing == ("y",)
 
 
-def test_a_batch_of_one_says_nothing_about_batches() -> None:
+def test_batch_invariance_is_unknown_after_batches_of_one() -> None:
     assert check(identity, identity, max_batch_size=1).batch_invariant is None
 
 
@@ -182,17 +182,17 @@ def test_equal_infinities_are_equal() -> None:
     assert check(masked, masked).passed
 
 
-def test_answers_of_another_shape_do_not_pass() -> None:
+def test_answers_of_a_different_shape_do_not_pass() -> None:
     with pytest.raises(VerificationError, match=r"has shape \[1, 2\] where the source gives \[1, 4\]"):
         check(identity, lambda arrays: {"y": arrays["x"][:, :2]})
 
 
-def test_an_answer_that_is_missing_does_not_pass() -> None:
-    with pytest.raises(VerificationError, match="lacks the output 'y'"):
+def test_a_missing_answer_does_not_pass() -> None:
+    with pytest.raises(VerificationError, match="has no output 'y'"):
         check(identity, lambda arrays: {"z": arrays["x"]})
 
 
-def test_a_source_that_never_answers_anything_but_zeros_is_told() -> None:
+def test_a_source_that_answers_only_zeros_is_noted() -> None:
     def zeros(arrays: Arrays) -> dict[str, Any]:
         return {"y": np.zeros_like(arrays["x"])}
 
@@ -246,7 +246,7 @@ def test_rows_that_a_model_refuses_or_answers_with_nan_are_left_out(batched: boo
         (0, 1.0),
         (2, 2.0),
     ]
-    with pytest.raises(VerificationError, match="no answer that could be compared with: it takes nothing above 8"):
+    with pytest.raises(VerificationError, match="no answers to compare with: it takes nothing above 8"):
         verify.usable(pool.only([1, 3]), root, signature)
 
 
@@ -327,7 +327,7 @@ def test_without_verification_the_report_says_so(generate: Generate, numpy_model
     assert "not verified" in outcome.err
 
 
-def test_an_exchanged_answer_is_noticed_also_where_answers_hardly_differ() -> None:
+def test_swapped_answers_are_noticed_even_if_answers_hardly_differ() -> None:
     def dull(arrays: Arrays) -> dict[str, Any]:
         return {"y": np.float32(100) + np.float32(1e-2) * arrays["x"]}
 
@@ -340,7 +340,7 @@ def test_an_exchanged_answer_is_noticed_also_where_answers_hardly_differ() -> No
         check(dull, exchanged)
 
 
-def test_answers_that_differ_by_rounding_alone_are_told_to_prove_little() -> None:
+def test_a_note_says_that_answers_which_differ_only_by_rounding_prove_little() -> None:
     def constant(arrays: Arrays) -> dict[str, Any]:
         return {"y": np.float32(100) + np.float32(1e-5) * arrays["x"]}
 

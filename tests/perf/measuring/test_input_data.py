@@ -124,5 +124,5 @@ def test_a_sample_of_a_model_that_does_not_batch_is_a_file(tmp_path: Path) -> No
 
 def test_samples_of_another_model_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", other=np.ones(3))
-    with pytest.raises(OptionError, match="lacks the input 'ids'"):
+    with pytest.raises(OptionError, match="has no input 'ids'"):
         input_data.sample_rows(tmp_path / "s.npz", input_data.signature(BERT, None), True)
