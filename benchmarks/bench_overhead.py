@@ -1,4 +1,4 @@
-"""What `modelrepo bench` adds to perf_analyzer: the same run by hand and by us, in turns, by hand again as the noise.
+"""The overhead of `modelrepo bench`: the same run of perf_analyzer by hand and by bench in turn, with the noise.
 
 python benchmarks/bench_overhead.py [--quick]
 """
@@ -28,7 +28,7 @@ SECONDS = 1.5
 
 
 def by_hand(common: Setting, request: Request) -> tuple[float, float]:
-    """Return seconds and throughput of a run that is started as from a shell."""
+    """Return seconds and throughput of a run that is started like from a shell."""
     start = time.perf_counter()
     done = subprocess.run(
         [*common.analyzer.command, *arguments(request)],
@@ -41,7 +41,7 @@ def by_hand(common: Setting, request: Request) -> tuple[float, float]:
 
 
 def by_us(common: Setting, wanted: Target, request: Request) -> tuple[float, float]:
-    """Return seconds and throughput of one of our runs, watched from all sides."""
+    """Return seconds and throughput of one run by bench, with all that it measures beside it."""
     start = time.perf_counter()
     found = run(common, wanted, request, 1)
     if found.figures is None:

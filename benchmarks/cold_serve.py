@@ -1,8 +1,8 @@
-"""From `modelrepo serve` to the first READY, on a repository of one model, with the runtime in the cache.
+"""The time from `modelrepo serve` to the first READY, on a repository of one model, with the runtime in the cache.
 
 python benchmarks/cold_serve.py [--quick]
 
-Twice: the command as a whole, which prints its addresses when the model is ready, and `running_server` by itself.
+Measured twice: the whole command, which prints its addresses when the model is ready, and `running_server` alone.
 """
 
 import json
@@ -48,7 +48,7 @@ def function(repository: Path) -> float:
 
 
 def bare_import() -> float:
-    """Return the seconds that Python takes to start and to import what `serve` imports."""
+    """Return the seconds that Python takes to start and to import the modules of `serve`."""
     start = time.perf_counter()
     subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""`generate` against the script an engineer writes by hand (plain_script.py), for ResNet50, in pairs."""
+"""`generate` against a script that an engineer writes by hand (plain_script.py), for ResNet50, in pairs."""
 
 import sys
 from pathlib import Path

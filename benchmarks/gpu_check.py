@@ -1,14 +1,14 @@
-"""Proves TensorRT plans on a machine with a GPU: prepares, builds, verifies, serves, and writes down what it found.
+"""Proves TensorRT plans on a machine with a GPU: prepares, builds, verifies and serves them, and writes a record.
 
 python benchmarks/gpu_check.py [--model resnet18] [--weights random] [--release 26.08] [--output DIR]
 
 Needs an NVIDIA GPU, and either the TensorRT of the release in this Python or docker with NVIDIA's container toolkit;
-without them it ends with one line and 1. It goes through the commands that a user has: `generate --plan-builder
-defer`, `modelrepo plans build`, `plans verify`; then, where docker is, a real Triton serves the plans, and its answers
-are compared with ONNX Runtime's. The record is benchmarks/gpu/YYYY-MM-DD.json and .md, also of a run that failed; the
-exit code is 1 then.
+without them it prints one line and exits with 1. It runs the commands of a user: `generate --plan-builder defer`,
+`modelrepo plans build`, `plans verify`. Then, if there is docker, a real Triton serves the plans, and its answers are
+compared with ONNX Runtime's. The record is benchmarks/gpu/YYYY-MM-DD.json and .md, even of a run that failed; then the
+exit code is 1.
 
-It was never run on a GPU by this project: only its refusal, and its record with stand-ins for docker and trtexec.
+It has never run on a GPU in this project: only its refusal, and its record with stand-ins for docker and trtexec.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main(words: list[str]) -> int:
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
-    """Return what was asked for on the command line."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Prove TensorRT plans on a machine with a GPU.")
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--weights", default="random")
@@ -75,7 +75,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
 
 
 def steps(asked: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Prepare, build and verify in a folder, and return what each command said, with its seconds."""
+    """Prepare, build and verify in a folder, and return the output and the seconds of each command."""
     backends = ",".join(f"tensorrt:{precision}" for precision in MEASURED_PRECISIONS)
     prepare = [
         *(str(BIN / "generate"), "--model", asked.model, "--weights", asked.weights, "--backends", backends),
@@ -88,7 +88,7 @@ def steps(asked: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 
 def step(name: str, command: list[str], folder: Path) -> dict[str, Any]:
-    """Run a command of ours; it prints one JSON object."""
+    """Run one of our commands, which prints one JSON object."""
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     seconds = round(time.perf_counter() - start, 1)
@@ -107,19 +107,19 @@ def step(name: str, command: list[str], folder: Path) -> dict[str, Any]:
 
 
 def failed(done: list[dict[str, Any]]) -> list[str]:
-    """Return what went wrong in the steps: deferred, or not published, is wrong on a machine with a GPU."""
+    """Return the problems in the steps: on a machine with a GPU, deferred or not published is one."""
     wanted = {"prepare": {"deferred"}, "build": {"published"}, "verify": {"verified"}}
     problems = []
     for each in done:
         found = [row["status"] for row in each["results"]]
         if each["exit_code"] or len(found) != len(MEASURED_PRECISIONS) or not set(found) <= wanted[each["step"]]:
-            told = "; ".join([", ".join(found) or "no results", *each["errors"]])
-            problems.append(f"{each['step']} exited with {each['exit_code']}: {told}")
+            details = "; ".join([", ".join(found) or "no results", *each["errors"]])
+            problems.append(f"{each['step']} exited with {each['exit_code']}: {details}")
     return problems
 
 
 def served(release: str, folder: Path, *, in_docker: bool) -> list[dict[str, Any]]:
-    """Serve what was published with a real Triton, and compare its answers with ONNX Runtime's.
+    """Serve the published models with a real Triton, and compare its answers with ONNX Runtime's.
 
     The local server has no TensorRT backend, so this needs docker; without, one row says so.
     """
@@ -132,7 +132,7 @@ def served(release: str, folder: Path, *, in_docker: bool) -> list[dict[str, Any
     try:
         with running_server(repository, runtime="docker", release=release) as server:
             return [ask(name, folder, server.grpc_url) for name in names]
-    except Exception as error:  # of a check on an unknown machine, whatever it is belongs into the record
+    except Exception as error:  # the record has every error of a check on an unknown machine
         return [{"name": name, "error": f"not served: {error}"} for name in names]
 
 
@@ -169,7 +169,7 @@ def write(record: dict[str, Any], failures: list[str], output: Path, started: da
 
 
 def markdown(record: dict[str, Any], failures: list[str]) -> str:
-    """Return the record to be read: what ran, on what, and each plan's row."""
+    """Return the record as Markdown: the steps, the machine, and each plan's row."""
     gpus = ", ".join(f"{gpu['name']} ({gpu['compute_capability']}, driver {gpu['driver']})" for gpu in record["gpus"])
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     lines = [

@@ -19,7 +19,7 @@ from modelrepo.server import Server
 
 @contextmanager
 def setting(server: Server, seconds: float) -> Iterator[Setting]:
-    """Yield what runs of so many seconds have in common, in a folder of their own."""
+    """Yield the setting of runs of ``seconds``, in a folder of their own."""
     with tempfile.TemporaryDirectory(prefix="modelrepo-perf-") as name, connect(server.grpc_url) as client:
         folder = Path(name)
         (folder / "raw").mkdir()
@@ -28,14 +28,14 @@ def setting(server: Server, seconds: float) -> Iterator[Setting]:
 
 
 def target(common: Setting, server: Server, model: str) -> Target:
-    """Return a served model that is asked random values over gRPC."""
+    """Return a served model as a target for random values over gRPC."""
     address = parse_url(server.grpc_url)
     return prepare(common.client, address, model, None, None, Data("random", {}), common.folder, Progress())
 
 
 @contextmanager
 def measuring(server: Server, seconds: float) -> Iterator[Callable[[str, int], Figures]]:
-    """Yield what measures a model at a concurrency, in three windows that take so many seconds together."""
+    """Yield a function that measures a model at a concurrency, in three windows that take ``seconds`` together."""
     with setting(server, seconds) as common:
         targets: dict[str, Target] = {}
 

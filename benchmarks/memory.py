@@ -1,9 +1,9 @@
-"""The peak of memory that `generate` takes, as a multiple of the weights, for models that consist of them.
+"""The peak memory of `generate` as a multiple of the weights, for models that consist of little else.
 
 python benchmarks/memory.py [NAME …]
 
-The imports alone are taken off, and Triton's processes counted apart. Nothing but the weights should be held: so the
-batch is 1, and for the vgg16, whose pictures weigh as much as half its weights in a batch of 16, that is measured, too.
+The memory of the imports alone is subtracted, and Triton's processes are counted separately. Only the weights should be
+held, so the batch is 1. For vgg16 a batch of 16 is measured too: its images take as much memory as half its weights.
 """
 
 import subprocess
@@ -24,16 +24,16 @@ SCRIPT = "import torch, torch.onnx, torch.export, onnxscript, onnxruntime, model
 TORCH = f"{SCRIPT}, torchvision"
 ONNX = "import onnx, onnxruntime, modelrepo.generator.pipeline.generate"
 HF = f"{TORCH}, transformers"
-# As `generate` imports Keras: with torch's compiler before it, where that is installed.
+# As `generate` imports Keras: after torch's compiler, if that is installed.
 TOGETHER = "from modelrepo.generator.sources import tensorflow; tensorflow.keras()"
 KERAS = f"{TOGETHER}; import tf2onnx, onnx_ir, onnxruntime, modelrepo.generator.pipeline.generate"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model: how `generate` is told, what is imported for it, and how its files are made in the current folder."""
+    """A model: its options of `generate`, its imports, and a function that makes its files in the current folder."""
 
-    told: tuple[str, ...]
+    options: tuple[str, ...]
     imports: str
     make: Callable[[], Any] | None = None
     batch: int = 1
@@ -41,7 +41,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Peak:
-    """The most memory that a command took in bytes: its own process, and at one time all those that it started."""
+    """The peak memory of a command in bytes: of its own process, and of all those that it started together."""
 
     own: int
     others: int
@@ -60,9 +60,9 @@ def main() -> None:
                 subprocess.run([sys.executable, "-c", program], cwd=folder, stdout=subprocess.DEVNULL, check=True)
             imports = peak(["-c", f"{model.imports}; import os; os._exit(0)"], Path(folder)).own  # to end takes more
             for live in ("off", "require"):
-                told = [*model.told, "--max-batch-size", str(model.batch), "--live-check", live]
+                options = [*model.options, "--max-batch-size", str(model.batch), "--live-check", live]
                 target = ["--repository", f"models-{live}", "--client-dir", "none"]
-                found = peak(["-c", GENERATE, *told, *target], Path(folder))
+                found = peak(["-c", GENERATE, *options, *target], Path(folder))
                 weights = sum(file.stat().st_size for file in Path(folder).glob(f"models-{live}/*/1/*"))
                 above = found.own - imports
                 cells = (name, _mb(weights), live, _mb(above), f"{above / weights:.2f}", _mb(found.others))
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def peak(arguments: list[str], folder: Path) -> Peak:
-    """Run Python in ``folder``, and return the most memory it took; exits where it fails."""
+    """Run Python in ``folder``, and return its peak memory; exit if it fails."""
     own = others = 0
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=log, stderr=log)
@@ -108,7 +108,7 @@ def _mb(count: float) -> str:
     return f"{count / 1e6:.0f} MB"
 
 
-# What is measured.
+# The models.
 
 
 def make_onnx() -> None:

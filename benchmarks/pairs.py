@@ -25,7 +25,7 @@ class FinishedCommand:
 
 
 def run(command: Sequence[str], folder: Path) -> FinishedCommand:
-    """Run a command in ``folder`` and measure it; what it prints is thrown away, a failure is not."""
+    """Run a command in ``folder`` and measure it; its output is shown only if it fails."""
     start = time.perf_counter()
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
@@ -56,7 +56,7 @@ def race(name: str, ours: Sequence[str], theirs: Sequence[str], rounds: int = 5)
 
 
 def machine() -> str:
-    """Return what figures depend on: this machine, its load, and the versions of what is measured."""
+    """Return the conditions of the figures: this machine, its load, and the measured versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnxruntime"))

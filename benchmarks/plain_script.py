@@ -1,4 +1,4 @@
-"""What an engineer writes by hand today, and what `generate` is measured against: export, check, compare, configure.
+"""A script that an engineer writes by hand, to measure `generate` against: export, check, compare, configure.
 
 python benchmarks/plain_script.py FOLDER [--parity]
 """

@@ -1,9 +1,9 @@
-"""What a lower precision and pruning cost and buy: seconds, size, agreement, accuracy, and speed on this CPU.
+"""The costs and gains of a lower precision and of pruning: seconds, size, agreement, accuracy, and speed on this CPU.
 
 python benchmarks/precision.py [--quick]
 
 ResNet50 has seeded random weights: its sizes and speeds are those of a trained one, its agreement proves little. So a
-small classifier is trained as well, and its accuracy told, of images that it was neither trained nor calibrated with.
+small classifier is trained too, and its accuracy measured with images of neither its training nor its calibration.
 """
 
 import json
@@ -39,7 +39,7 @@ HELD_OUT, HELD_OUT_SEED = (32 if QUICK else 256), 1000
 ROUNDS, SECONDS = (2, 0.5) if QUICK else (9, 3.0)
 CALIBRATED_ON, MEASURED_ON = 256, 1000
 MAX_ACCURACY_DROP = "2%"
-# Pruned without training it further, a network as small as this loses more: how much is what is to be seen.
+# Pruned without further training, such a small network loses more: how much is measured, without a limit.
 ANY_LOSS = ("--max-accuracy-drop", "100%")
 
 
@@ -112,7 +112,7 @@ def _resnet50_rows(repository: Repository, folder: Path) -> Iterator[Sequence[st
 
 
 def _images(repository: Repository, count: int) -> Dataset:
-    """Return natural-looking images that nothing was calibrated with."""
+    """Return natural-looking images that were not used for calibration."""
     provenance = _manifest(repository).provenance
     signature = signature_of(_path(repository), provenance.source.inputs)
     return random_like(signature, provenance.source.preprocess, count, HELD_OUT_SEED)
@@ -128,7 +128,7 @@ def _fp16_seconds(repository: Repository, folder: Path) -> Iterator[float]:
         work.mkdir()
         start = time.perf_counter()
         recipe_of("fp16").lower(Request(export, work))
-        if number:  # the first imports what it needs, as the command does
+        if number:  # the first includes imports, as the command does
             yield time.perf_counter() - start
 
 
@@ -158,7 +158,7 @@ def _against(full: Path, lowered: Path, images: Arrays, batch: int) -> tuple[str
 
 
 def _rate(session: Any, images: Arrays, batch: int) -> Callable[[], float]:
-    """Return what measures the samples answered in a second, for a while."""
+    """Return a function that measures the samples answered in a second."""
 
     def measure() -> float:
         count, start = 0, time.perf_counter()
@@ -174,7 +174,7 @@ def _rate(session: Any, images: Arrays, batch: int) -> Callable[[], float]:
 
 
 def _shapes_rows(folder: Path) -> Iterator[Sequence[str]]:
-    """Generate the classifier in every precision and pruned, each within its limit, and tell what that costs."""
+    """Generate the classifier in every precision and pruned, each within its limit, and yield a row of its costs."""
     import numpy as np
 
     start = time.perf_counter()
@@ -192,7 +192,7 @@ def _shapes_rows(folder: Path) -> Iterator[Sequence[str]]:
 
 
 def _generated(folder: Path, backend: str, *options: str) -> Sequence[str]:
-    """Return the row of one model; where it is refused, with the reason."""
+    """Return the row of one model, with the reason if it is refused."""
     command = [str(BIN / "generate"), "--model", f"onnx:{folder / 'shapes.onnx'}", "--backends", backend, *options]
     command += ["--samples", str(folder / "labelled.npz")]
     command += ["--calibration", str(folder / "calibration.npz")] if backend.endswith(":int8") else []
@@ -205,8 +205,8 @@ def _generated(folder: Path, backend: str, *options: str) -> Sequence[str]:
     (row,) = json.loads(done.stdout)["results"]
     reached = row["optimization"]["accuracy"]
     lost = reached["source"] - reached["value"]
-    told = "; ".join(row["optimization"]["done"])
-    return title, f"**{reached['value']:.1%}**", f"{reached['source']:.1%}", f"{lost:.1%}", told
+    changes = "; ".join(row["optimization"]["done"])
+    return title, f"**{reached['value']:.1%}**", f"{reached['source']:.1%}", f"{lost:.1%}", changes
 
 
 def _spread(figures: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""How long the report of 500 measurements takes to write, and its JSON to read back."""
+"""The time to write the report of 500 measurements, and to read its JSON back."""
 
 import statistics
 import tempfile

@@ -1,9 +1,9 @@
-"""What serving costs: a local Triton against ONNX Runtime in-process, and against a backend that does nothing.
+"""The costs of serving: a local Triton against ONNX Runtime in-process, and against a backend that does nothing.
 
 python benchmarks/served_against_in_process.py [--quick]
 
-They are measured alternately in one run, what is served by a real perf_analyzer over gRPC. Server and
-perf_analyzer share the machine. In-process sessions have ONNX Runtime's default threads, as the models do.
+They are measured alternately in one run, the served models by a real perf_analyzer over gRPC. Server and perf_analyzer
+share the machine. In-process sessions have ONNX Runtime's default threads, like the models.
 """
 
 import statistics
@@ -26,7 +26,7 @@ from modelrepo.server.binaries.wheels import PERF_ANALYZER
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 3 if QUICK else 9
-# Of perf_analyzer's three windows together.
+# The seconds of perf_analyzer's three windows together.
 SECONDS = 1.5 if QUICK else 3.0
 BUSY = 32
 
@@ -35,7 +35,7 @@ Served = Callable[[str, int], Figures]
 
 
 def in_process(model: Path, shape: tuple[int, ...]) -> Measure:
-    """Return what measures the median milliseconds of a run, for as long as perf_analyzer takes."""
+    """Return a function that measures the median milliseconds of a run, for as long as perf_analyzer runs."""
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     inputs = {"input": np.zeros(shape, "float32")}
 
@@ -51,12 +51,12 @@ def in_process(model: Path, shape: tuple[int, ...]) -> Measure:
 
 
 def latency(served: Served, model: str) -> Measure:
-    """Return what measures the median milliseconds of a request, one at a time."""
+    """Return a function that measures the median milliseconds of a request, one at a time."""
     return lambda: served(model, 1).latency.p50 / 1e3
 
 
 def throughput(served: Served, model: str) -> Measure:
-    """Return what measures the requests answered in a second, many at a time."""
+    """Return a function that measures the requests answered in a second, many at a time."""
     return lambda: served(model, BUSY).throughput
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks serve, and with: models of one CPU instance each, and a backend that does nothing."""
+"""Models of one CPU instance each for the benchmarks, and a backend that does nothing."""
 
 import shutil
 from collections.abc import Iterator
@@ -32,16 +32,16 @@ def write_mlp(repository: Path, name: str, widths: tuple[int, ...], *, backend: 
 
 
 def write_resnet50(repository: Path) -> None:
-    """Generate ResNet50 as the command does; what it answers is of no interest here."""
+    """Generate ResNet50 with the command, with random weights: its answers don't matter here."""
     command = [str(BIN / "generate"), "--model", "resnet50", "--backends", "onnx", "--weights", "random"]
     run([*command, "--no-verify", "--live-check", "off", "--repository", str(repository)], repository.parent)
 
 
 @contextmanager
 def nothing_backend(folder: Path) -> Iterator[None]:
-    """Give local servers a backend ``nothing`` beside the product's own, which has no option for that."""
+    """Add a backend ``nothing`` to the backends of local servers; the product has no option for that."""
     own = local.BACKENDS_FOLDER
-    # A server imports its backends from the package that the folder is in.
+    # A server imports its backends from the package of the folder.
     backends = folder / "server" / "backends"
     shutil.copytree(own, backends)
     (backends.parent / "__init__.py").touch()

@@ -1,6 +1,6 @@
-"""A classifier that is trained in seconds, and labelled images for it: outlines in noise, of any place, size and turn.
+"""A classifier that trains in seconds, and its labelled images: outlines in noise, at any place, size and angle.
 
-An untrained network names the same class whatever it sees, so what a lower precision costs it proves little.
+An untrained network names the same class for every image, so its loss in a lower precision proves little.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 SIDE = 32
 Values = NDArray[Any]
-# Trained for longer, or on less noise, it would be right almost always, and nothing could be lost.
+# With longer training, or less noise, it would be right almost always, and no accuracy could be lost.
 TRAINED_ON, EPOCHS, BATCH, NOISE = 6000, 8, 50, 0.1
 
 
@@ -66,7 +66,7 @@ def write_classifier(path: Path, seed: int = 0) -> None:
     from torch import nn
 
     torch.manual_seed(seed)
-    torch.set_num_threads(1)  # layers as small as these gain nothing by more
+    torch.set_num_threads(1)  # more threads don't speed up layers as small as these
 
     def layer(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]

@@ -1,4 +1,4 @@
-"""Clients of a running Triton, driven by the model's own metadata. Importable alone: numpy and tritonclient suffice.
+"""Clients of a running Triton that use the model's own metadata. They need numpy and tritonclient only.
 
 with GrpcClient("grpc://127.0.0.1:8001") as client:
     answer = client.infer("resnet50", images)["output"]

@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 class AsyncGrpcClient:
     """``GrpcClient`` for asyncio: the same methods and arguments, awaited; use it with ``async with``.
 
-    A client belongs to the event loop that makes its first call.
+    A client belongs to the event loop of its first call.
     """
 
     def __init__(self, url: str, *, max_message_bytes: int = LARGEST_MESSAGE, **options: Unpack[ClientOptions]) -> None:
@@ -51,11 +51,11 @@ class AsyncGrpcClient:
             await self._wire.client.close()
 
     async def is_live(self, deadline: float | None = None) -> bool:
-        """Tell whether a server answers, ready or not."""
+        """Whether a server answers, ready or not."""
         return await self._run(calls.health(self._session, self._session.clock(deadline), "live"))
 
     async def is_ready(self, model: str = "", version: str = "", deadline: float | None = None) -> bool:
-        """Tell whether the server, or one of its models, is ready to infer; a server that is not there is not."""
+        """Whether the server, or one of its models, is ready to infer; False if there is no server."""
         arguments = ("model_ready", model, version) if model else ("ready",)
         return await self._run(calls.health(self._session, self._session.clock(deadline), *arguments))
 
@@ -68,15 +68,15 @@ class AsyncGrpcClient:
         return await self._run(calls.index(self._session, self._session.clock(deadline)))
 
     async def model(self, model: str, version: str = "", deadline: float | None = None) -> Model:
-        """Return what a model takes and answers. It is remembered, until the model refuses a request."""
+        """Return a model's inputs and outputs. They are remembered until the model refuses a request."""
         return await self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
     async def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
-        """Return what each version of a model, or the one that is named, has done since it was loaded."""
+        """Return the statistics since loading of each version of a model, or of the one that is named."""
         return await self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
 
     async def unregister_shared_memory(self, name: str) -> None:
-        """Make the server let go of a region of shared memory that someone has left behind; none is no error."""
+        """Unregister a shared-memory region that was left behind; no error if there is none."""
         await self._run(calls.unregister(name))
 
     async def infer(
@@ -88,7 +88,7 @@ class AsyncGrpcClient:
         deadline: float | None = None,
         shared_memory: bool = False,
     ) -> Answer:
-        """Ask a model, and return its outputs by name; see ``Client.infer``."""
+        """Run a model, and return its outputs by name; see ``Client.infer``."""
         clock = self._session.clock(deadline)
         return await self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
 
@@ -115,7 +115,7 @@ class AsyncGrpcClient:
         version: str = "",
         deadline: float | None = None,
     ) -> AsyncIterator[Answer]:
-        """Yield the answers for any number of samples, in their order; see ``Client.infer_many``."""
+        """Yield the answers for any number of samples, in order; see ``Client.infer_many``."""
         requests = split(await self.model(model, version, deadline), inputs, batch_size, max_in_flight)
         waiting: deque[asyncio.Task[Answer]] = deque()
         try:
@@ -140,7 +140,7 @@ class AsyncGrpcClient:
         version: str = "",
         deadline: float | None = None,
     ) -> Answer:
-        """Ask as ``infer_many`` does, and return the answers as one: each output with all samples."""
+        """Ask as ``infer_many`` does, and return one answer: each output with all samples."""
         answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
         return merge(await self.model(model, version, deadline), [answer async for answer in answers])
 

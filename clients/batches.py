@@ -13,17 +13,17 @@ IN_FLIGHT = 4
 
 
 def split(model: Model, inputs: Inputs, batch_size: int | None, max_in_flight: int) -> Iterator[dict[str, Array]]:
-    """Yield the inputs of one request after the other: slices, not copies, of arrays with a leading sample axis.
+    """Yield the inputs of each request: slices, not copies, of arrays with a leading sample axis.
 
-    A request holds ``batch_size`` samples, ``max_batch_size`` of them by default. A model that does not batch is asked
-    for one sample a request, without that axis. InputError is raised at once, not when the first request is made.
+    A request holds ``batch_size`` samples, by default ``max_batch_size``. For a model that does not batch it holds one
+    sample without that axis. InputError is raised at once, not with the first request.
     """
     arrays = {name: _samples(name, value) for name, value in by_name(model, inputs).items()}
     sizes = {name: len(array) for name, array in arrays.items()}
     count = min(sizes.values(), default=0)
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise InputError(f"the inputs of {model.name} have different numbers of samples: {told}")
+        counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise InputError(f"the inputs of {model.name} have different numbers of samples: {counts}")
     if not count:
         raise InputError(f"no samples for {model.name}", "Every input has a leading axis with one entry a sample")
     if max_in_flight < 1:
@@ -50,12 +50,12 @@ def _batch_size(model: Model, asked: int | None) -> int:
         return model.max_batch_size or 1
     if not 1 <= asked <= max(1, model.max_batch_size):
         takes = f"takes 1 to {model.max_batch_size}" if model.max_batch_size else "does not batch"
-        raise InputError(f"a batch size of {asked} was asked for, {model.name} {takes}")
+        raise InputError(f"can't use the batch size {asked}: {model.name} {takes}")
     return asked
 
 
 def merge(model: Model, answers: Iterable[Answer]) -> Answer:
-    """Join the answers of ``split``'s requests: along the batch axis, or a new one where the model does not batch."""
+    """Join the answers of ``split``'s requests: along the batch axis, or a new one if the model does not batch."""
     collected = list(answers)
     join = np.concatenate if model.max_batch_size else np.stack
     try:

@@ -37,7 +37,7 @@ from modelrepo.clients.models import (
 from modelrepo.clients.settings import Settings, check_deadline
 from modelrepo.clients.shared_memory import Region, predictable
 
-# Taking a shared-memory region back is tried for this long, also after the deadline.
+# Unregistering a shared-memory region is tried for so many seconds, even after the deadline.
 LAST_SECONDS = 1.0
 LET_GO_SECONDS = 0.001
 
@@ -46,10 +46,10 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Request:
-    """One inference: checked arrays, the outputs that are wanted, and where they go.
+    """One inference: checked arrays, and the requested outputs.
 
-    ``top`` asks for that many best classes in place of the outputs, ``region`` says where tensors lie instead of here,
-    ``microseconds`` is what the server may take.
+    ``top`` requests that many best classes instead of the outputs. ``region`` is the shared memory with the tensors,
+    ``microseconds`` the server's timeout.
     """
 
     model: str
@@ -64,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Ask:
-    """A call of the server: what a wire calls it, its arguments, and the seconds until an answer is due."""
+    """A request to the server: its name in a wire, its arguments, and the seconds until an answer is due."""
 
     call: str
     arguments: tuple[Any, ...]
@@ -91,20 +91,20 @@ class Clock:
         self._end = None if seconds is None else monotonic() + seconds
 
     def left(self) -> float | None:
-        """Return the seconds left, never less than a moment: the wire is the one that tells that time is up."""
+        """Return the seconds left, always more than 0: the wire raises the error when time is up."""
         return None if self._end is None else max(0.001, self._end - monotonic())
 
     def allows(self, seconds: float) -> bool:
-        """Tell whether there is time for a pause."""
+        """Whether there is time for a pause."""
         left = self.left()
         return left is None or seconds < left
 
 
 @dataclass
 class Session:
-    """What a client remembers: its settings, the models that it has asked about, by name and version, and more.
+    """The state of a client: its settings, and the known models by name and version.
 
-    ``left_registered`` names the shared-memory regions that a server could not let go of when it was asked to.
+    ``left_registered`` names the shared-memory regions that the server could not unregister at first.
     """
 
     settings: Settings
@@ -112,12 +112,12 @@ class Session:
     left_registered: set[str] = field(default_factory=set)
 
     def clock(self, deadline: float | None) -> Clock:
-        """Start the time of a call."""
+        """Start the clock of a call."""
         return Clock(self.settings.deadline if deadline is None else deadline)
 
 
 def ask(session: Session, clock: Clock, call: str, *arguments: Any) -> Steps[Any]:
-    """Call the server; while it is unavailable, wait and call again as long as the settings and the deadline allow."""
+    """Ask the server; if it is unavailable, wait and ask again while the settings and the deadline allow it."""
     for pause in session.settings.retry.pauses():
         try:
             return (yield Ask(call, arguments, clock.left()))
@@ -129,7 +129,7 @@ def ask(session: Session, clock: Clock, call: str, *arguments: Any) -> Steps[Any
 
 
 def health(session: Session, clock: Clock, call: str, *arguments: str) -> Steps[bool]:
-    """Ask once whether a server or a model is live or ready: what does not answer as Triton does is not."""
+    """Ask once whether a server or a model is live or ready; False if no Triton answers."""
     try:
         return bool((yield Ask(call, arguments, clock.left())))
     except (ServerUnavailable, ConnectionLost, NotTriton):
@@ -137,12 +137,12 @@ def health(session: Session, clock: Clock, call: str, *arguments: str) -> Steps[
 
 
 def _read(session: Session, reader: Callable[..., _Result], *documents: Any) -> _Result:
-    """Read what the server has said; NotTriton where it is not what Triton says."""
+    """Return what a reader makes of the server's documents; NotTriton if they are not Triton's."""
     try:
         return reader(*documents)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         address = session.settings.address
-        raise NotTriton(f"what answers at {address} is no Triton Inference Server", "Look at the URL") from error
+        raise NotTriton(f"the server at {address} is not a Triton Inference Server", "Check the URL") from error
 
 
 def server(session: Session, clock: Clock) -> Steps[Server]:
@@ -156,13 +156,13 @@ def index(session: Session, clock: Clock) -> Steps[tuple[IndexEntry, ...]]:
 
 
 def statistics(session: Session, clock: Clock, name: str, version: str) -> Steps[tuple[Statistics, ...]]:
-    """Ask what the versions of a model have done."""
+    """Ask for the statistics of a model's versions."""
     yield from model(session, clock, name, version)
     return _read(session, read_statistics, (yield from _known(session, clock, "statistics", name, version)))
 
 
 def model(session: Session, clock: Clock, name: str, version: str) -> Steps[Model]:
-    """Return what a model takes and answers, asking the server the first time."""
+    """Return a model's inputs and outputs; ask the server the first time."""
     check_model(name, version)
     known = session.models.get((name, version))
     if known is None:
@@ -173,15 +173,15 @@ def model(session: Session, clock: Clock, name: str, version: str) -> Steps[Mode
 
 
 def check_model(name: object, version: object) -> None:
-    """InputError unless a model's name and version can be asked for."""
+    """Raise InputError unless a model's name and version are valid."""
     if not isinstance(name, str) or not name:
-        raise InputError(f"{name!r} is no model name")
+        raise InputError(f"{name!r} is not a model name")
     if not isinstance(version, str) or not (version == "" or (version.isascii() and version.isdecimal())):
-        raise InputError(f"{version!r} is no version", 'Give its number as a string, such as "2", or "" for any')
+        raise InputError(f"{version!r} is not a version", 'Give its number as a string, such as "2", or "" for any')
 
 
 def _known(session: Session, clock: Clock, call: str, name: str, version: str, *arguments: Any) -> Steps[Any]:
-    """Ask about a model; where the server does not have it, say what it has."""
+    """Ask about a model; if the server does not have it, raise UnknownModel with the models that it has."""
     try:
         return (yield from ask(session, clock, call, *(arguments or (name, version))))
     except (UnknownModel, ServerUnavailable, ConnectionLost, ServerRefused) as error:
@@ -193,7 +193,7 @@ def _known(session: Session, clock: Clock, call: str, name: str, version: str, *
 
 
 def unknown_model(name: str, version: str, there: Sequence[IndexEntry], error: ClientError) -> ClientError:
-    """Return the error that says which models or versions are served where this one is not."""
+    """Return the error with the models or versions that are served, for a model that is not."""
     own = [entry for entry in there if entry.name == name]
     ready = {entry.name for entry in there if entry.state == "READY"}
     if not own:
@@ -258,7 +258,7 @@ def _infer_shared(
     arrays: Mapping[str, Array],
     names: tuple[str, ...] | None,
 ) -> Steps[Answer]:
-    """Ask through a region of shared memory, which is gone afterwards, whatever happened."""
+    """Ask through a region of shared memory, which is always removed afterwards."""
     if not session.settings.address.on_loopback:
         raise InputError(f"{session.settings.address} is on another machine", "Ask it without shared memory")
     batch = next(iter(arrays.values())).shape[0] if known.max_batch_size else 1
@@ -270,7 +270,7 @@ def _infer_shared(
         try:
             answer: Answer = yield from _infer(session, clock, known, version, arrays, wanted, region=region)
         except BaseException as error:
-            # A request that is late still uses the region; the server may let go of it later.
+            # A late request still uses the region; the server may be able to unregister it later.
             session.left_registered.add(region.name)
             error.add_note((yield from give_back(session)))
             raise
@@ -281,7 +281,7 @@ def _infer_shared(
 
 
 def give_back(session: Session) -> Steps[str]:
-    """Make the server let go of every region that it had to keep; return what it still keeps, in words."""
+    """Unregister every region that the server still has; return the result in words."""
     for name in tuple(session.left_registered):
         try:
             yield from unregister(name)
@@ -292,7 +292,7 @@ def give_back(session: Session) -> Steps[str]:
 
 
 def unregister(name: str) -> Steps[None]:
-    """Make the server let go of a region; it answers a request a moment before it has done so itself."""
+    """Unregister a region; the server uses it for a moment after its answer."""
     clock = Clock(LAST_SECONDS)
     while True:
         try:
@@ -320,7 +320,7 @@ def classify(
 
 
 def _class_output(known: Model, output: str | None) -> str:
-    """Return the output whose classes are meant: the one that is named, the only one, or the only one with labels."""
+    """Return the output with the classes: the one that is named, the only one, or the only one with labels."""
     if output is not None:
         checking.check_outputs(known, (output,))
         return output
@@ -333,6 +333,6 @@ def _class_output(known: Model, output: str | None) -> str:
 
 
 def _classification(item: bytes) -> Classification:
-    """Read ``score:index:label``; a label may hold colons, and is left out where the model has none."""
+    """Return the class in ``score:index:label``; a label may hold colons, and is missing if the model has none."""
     score, index, *label = item.decode(errors="replace").split(":", 2)
     return Classification(label[0] if label else "", int(index), float(score))

@@ -1,4 +1,4 @@
-"""The blocking clients, `GrpcClient` and `HttpClient`: the same methods over different wires, usable by any thread."""
+"""The blocking clients, `GrpcClient` and `HttpClient`: the same methods over different wires, for any thread."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +22,13 @@ _Result = TypeVar("_Result")
 
 
 class Wire(Protocol):
-    """What carries calls to a server."""
+    """A connection that carries calls to a server."""
 
     def call(self, ask: Ask) -> Any:
-        """Make a call and return what its answer says."""
+        """Make a call and return the content of its answer."""
 
     def translate(self, error: Exception) -> ClientError:
-        """Return what an error of the wire means; raise it again where it is not the wire's."""
+        """Return an error of the wire as a ClientError; raise it again if it is not the wire's."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -38,7 +38,7 @@ class BlockingGrpcWire(GrpcWire):
     """gRPC, waiting for every answer."""
 
     def call(self, ask: Ask) -> Any:
-        """Make a call and return what its answer says."""
+        """Make a call and return the content of its answer."""
         return self.finish(ask, self.start(ask))
 
     def close(self) -> None:
@@ -47,11 +47,11 @@ class BlockingGrpcWire(GrpcWire):
 
 
 class Client:
-    """What a client of either protocol can do; use it as a context manager, or close it.
+    """A client of either protocol; use it as a context manager, or close it.
 
-    Every method takes a ``deadline``: the seconds for the whole call, retries included. Without one the client's holds
-    (60 s unless told otherwise). It is sent along as gRPC's deadline and as the request's timeout, which a dynamic
-    batcher obeys if its queue policy allows it. Every method raises ClientError's subclasses, see ``errors``.
+    Every method takes a ``deadline``: the seconds for the whole call, retries included. The default is the client's
+    (60 s unless set). It is sent as gRPC's deadline and as the request's timeout, which a dynamic batcher obeys if its
+    queue policy allows it. Every method raises subclasses of ClientError, see ``errors``.
     """
 
     def __init__(self, settings: Settings, wire: Wire) -> None:
@@ -73,11 +73,11 @@ class Client:
         self._wire.close()
 
     def is_live(self, deadline: float | None = None) -> bool:
-        """Tell whether a server answers, ready or not."""
+        """Whether a server answers, ready or not."""
         return self._run(calls.health(self._session, self._session.clock(deadline), "live"))
 
     def is_ready(self, model: str = "", version: str = "", deadline: float | None = None) -> bool:
-        """Tell whether the server, or one of its models, is ready to infer; a server that is not there is not."""
+        """Whether the server, or one of its models, is ready to infer; False if there is no server."""
         arguments = ("model_ready", model, version) if model else ("ready",)
         return self._run(calls.health(self._session, self._session.clock(deadline), *arguments))
 
@@ -90,15 +90,15 @@ class Client:
         return self._run(calls.index(self._session, self._session.clock(deadline)))
 
     def model(self, model: str, version: str = "", deadline: float | None = None) -> Model:
-        """Return what a model takes and answers. It is remembered, until the model refuses a request."""
+        """Return a model's inputs and outputs. They are remembered until the model refuses a request."""
         return self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
     def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
-        """Return what each version of a model, or the one that is named, has done since it was loaded."""
+        """Return the statistics since loading of each version of a model, or of the one that is named."""
         return self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
 
     def unregister_shared_memory(self, name: str) -> None:
-        """Make the server let go of a region of shared memory that someone has left behind; none is no error."""
+        """Unregister a shared-memory region that was left behind; no error if there is none."""
         self._run(calls.unregister(name))
 
     def infer(
@@ -110,13 +110,13 @@ class Client:
         deadline: float | None = None,
         shared_memory: bool = False,
     ) -> Answer:
-        """Ask a model, and return its outputs by name: all, or those named.
+        """Run a model, and return its outputs by name: all, or those named.
 
         ``inputs`` is a mapping by name, a list or tuple with one entry an input, or for a single input the array;
-        shapes include the batch dimension. Values are cast where they stay the same (see ``inputs``), BYTES
-        takes str and bytes and answers bytes. Outputs are read-only views of the answer where the protocol allows it.
-        With ``shared_memory`` tensors pass through a region of /dev/shm instead of the connection; the server must
-        run on this machine.
+        shapes include the batch dimension. Values are cast if they stay the same (see ``inputs``). BYTES takes str and
+        bytes and answers bytes. Outputs are read-only views of the answer if the protocol allows it. With
+        ``shared_memory`` tensors pass through a region of /dev/shm instead of the connection; the server must run on
+        this machine.
         """
         clock = self._session.clock(deadline)
         return self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
@@ -132,7 +132,7 @@ class Client:
     ) -> tuple[tuple[Classification, ...], ...]:
         """Ask a classifier for the ``top`` classes of every sample, best first; scores are the model's raw output.
 
-        ``output`` names the output with a value for each class, where the model has several.
+        ``output`` names the output with a value for each class, if the model has several outputs.
         """
         clock = self._session.clock(deadline)
         return self._run(calls.classify(self._session, clock, model, inputs, top, output, version))
@@ -147,12 +147,11 @@ class Client:
         version: str = "",
         deadline: float | None = None,
     ) -> Iterator[Answer]:
-        """Ask a model for any number of samples, and yield the answers, one a request, in the order of the samples.
+        """Run a model on any number of samples, and yield one answer a request, in the order of the samples.
 
-        Every input has a leading axis of samples, which is split into requests of ``batch_size`` (default: the largest
-        that the model takes). A model that does not batch is asked for one sample a request, without that axis.
-        At most ``max_in_flight`` requests, and answers that wait to be taken, exist at once. ``deadline`` is for each
-        request. An array may be a ``numpy.memmap``.
+        Every input has a leading axis of samples, which is split into requests of ``batch_size`` (default: the model's
+        largest). A model that does not batch gets one sample a request, without that axis. At most ``max_in_flight``
+        requests and answers exist at once. ``deadline`` is for each request. An array may be a ``numpy.memmap``.
         """
         requests = split(self.model(model, version, deadline), inputs, batch_size, max_in_flight)
 
@@ -171,7 +170,7 @@ class Client:
         version: str = "",
         deadline: float | None = None,
     ) -> Answer:
-        """Ask as ``infer_many`` does, and return the answers as one: each output with all samples."""
+        """Ask as ``infer_many`` does, and return one answer: each output with all samples."""
         answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
         return merge(self.model(model, version, deadline), answers)
 
@@ -190,7 +189,7 @@ class Client:
 
 
 def _in_order(one: Any, requests: Iterator[dict[str, Array]], max_in_flight: int) -> Iterator[Answer]:
-    """Yield the answers in the order of the requests, asking for the next ones meanwhile."""
+    """Yield the answers in the order of the requests, with the next requests in flight."""
     with ThreadPoolExecutor(max_in_flight) as pool:
         waiting: deque[Future[Answer]] = deque()
         try:
@@ -208,7 +207,7 @@ def _in_order(one: Any, requests: Iterator[dict[str, Array]], max_in_flight: int
 class GrpcClient(Client):
     """A client over gRPC: ``GrpcClient("grpc://127.0.0.1:8001")``; with ``grpcs://`` over TLS.
 
-    ``max_message_bytes`` limits a request and an answer; its default is the most that protobuf can hold, 2 GB.
+    ``max_message_bytes`` limits a request and an answer; the default is protobuf's limit, 2 GB.
     """
 
     def __init__(self, url: str, *, max_message_bytes: int = LARGEST_MESSAGE, **options: Unpack[ClientOptions]) -> None:
@@ -227,5 +226,5 @@ class HttpClient(Client):
 
 
 def connect(url: str, **options: Unpack[ClientOptions]) -> Client:
-    """Return the client that the URL's scheme asks for; see ``settings.ClientOptions``."""
+    """Return a client for the URL's scheme; see ``settings.ClientOptions``."""
     return GrpcClient(url, **options) if parse_url(url).protocol == "grpc" else HttpClient(url, **options)

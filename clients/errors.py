@@ -1,14 +1,14 @@
-"""What can go wrong between a client and a server, as one tree; every error says what was expected, and what to do.
+"""The errors of a client as one tree; every message says what was expected, and what to do.
 
 ClientError
 ├── SettingsError       a URL, certificate, header or option of the client that can't be used
-├── InputError          what you gave does not fit the model; found before anything was sent
+├── InputError          the inputs do not fit the model; found before anything was sent
 ├── DependencyError     a package that only this call needs is not installed
-├── ServerUnavailable   nothing answers, or what answers is not ready: nothing was done, so only this is tried again
-├── ConnectionLost      the connection ended before the answer: the request may have been carried out, or not
-├── NotTriton           something answers, but it is no Triton Inference Server
+├── ServerUnavailable   nothing answers, or the server is not ready; the only error that is retried: nothing was done
+├── ConnectionLost      the connection ended before the answer: the request may have been executed, or not
+├── NotTriton           something answers, but it is not a Triton Inference Server
 ├── DeadlineExceeded    no answer within the deadline
-├── UnknownModel        the server has no such model, or not in that version
+├── UnknownModel        the server does not have that model, or not in that version
 ├── MessageTooLarge     a request or an answer is larger than a limit allows
 └── ServerRefused       the server answered with an error of its own, quoted in the message
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 
 class ClientError(Exception):
-    """An error meant for the user: one line that says what is wrong, and a hint that names the next step."""
+    """An error for the user: one line that says what is wrong, and a hint with the next step."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class SettingsError(ClientError):
 
 
 class InputError(ClientError):
-    """What was given does not fit the model: a name, dtype, shape or value. Nothing was sent."""
+    """An input does not fit the model: its name, dtype, shape or value. Nothing was sent."""
 
 
 class DependencyError(ClientError):
@@ -42,13 +42,13 @@ class DependencyError(ClientError):
 
 
 class ServerUnavailable(ClientError):
-    """Nothing answers at the address, or what answers is not ready; tried again, in vain."""
+    """Nothing answers at the address, or the server is not ready, after all retries."""
 
 
 class ConnectionLost(ClientError):
-    """The connection ended after the request was sent and before its answer was whole; never sent again by itself.
+    """The connection ended after the request was sent and before its answer was complete; it is not retried.
 
-    The server may have died, and it may have carried the request out before.
+    The server may have died, and it may have executed the request before that.
     """
 
 
@@ -61,7 +61,7 @@ class DeadlineExceeded(ClientError):
 
 
 class UnknownModel(ClientError):
-    """The server has no such model, or not in that version; the message names what is there."""
+    """The server does not have that model, or not in that version; the message names those that it has."""
 
 
 class MessageTooLarge(ClientError):
@@ -73,7 +73,7 @@ class ServerRefused(ClientError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a sentence that offers the known words nearest to ``word``, or the known words where none is near."""
+    """Return a sentence with the known words nearest to ``word``, or with all known words if none is near."""
     words = sorted(known)
     near = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
     if near:

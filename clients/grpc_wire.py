@@ -1,4 +1,4 @@
-"""gRPC by tritonclient, blocking or awaited: how each call is made, how its answer is read, what its errors mean."""
+"""gRPC by tritonclient, blocking or awaited: making each call, reading its answer, translating its errors."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
 # The largest message that protobuf allows, and so the default limit: gRPC's own is 4 MB.
 LARGEST_MESSAGE = 2**31 - 1
-# Our calls: tritonclient's method, and the key of its JSON that holds what we are after.
+# For each call tritonclient's method, and the key of the content in its JSON.
 METHODS: Mapping[str, tuple[str, str | None]] = {
     "live": ("is_server_live", None),
     "ready": ("is_server_ready", None),
@@ -39,7 +39,7 @@ METHODS: Mapping[str, tuple[str, str | None]] = {
 
 
 class GrpcWire:
-    """One channel. ``start`` makes a call, or with ``asynchronous`` its coroutine; ``finish`` reads what came of it."""
+    """One channel. ``start`` makes a call, or with ``asynchronous`` its coroutine; ``finish`` reads the reply."""
 
     def __init__(self, settings: Settings, max_message_bytes: int, asynchronous: bool = False) -> None:
         self._settings = settings
@@ -80,14 +80,14 @@ class GrpcWire:
         )
 
     def finish(self, ask: Ask, reply: Any) -> Any:
-        """Return what a reply says: outputs by name, a JSON document, or whether it is so."""
+        """Return the content of a reply: outputs by name, a JSON document, or a boolean."""
         if ask.call == "infer":
             return _answer(ask.arguments[0], reply)
         key = METHODS[ask.call][1]
         return reply.get(key, []) if key else reply
 
     def translate(self, error: Exception) -> ClientError:
-        """Return what an error of tritonclient means."""
+        """Return an error of tritonclient as a ClientError."""
         if isinstance(error, ClientError):
             return error
         from tritonclient.utils import InferenceServerException
@@ -99,7 +99,7 @@ class GrpcWire:
 
 
 def channel_arguments(address: Address, max_message_bytes: int) -> list[tuple[str, int]]:
-    """Return gRPC's channel options: message sizes, and reconnecting as fast as we ask again."""
+    """Return gRPC's channel options: message sizes, and reconnecting as fast as our retries."""
     if not 0 < max_message_bytes <= LARGEST_MESSAGE:
         raise SettingsError(f"max_message_bytes is {max_message_bytes}", f"Give 1 to {LARGEST_MESSAGE}")
     return [
@@ -119,9 +119,9 @@ def _answer(request: Request, reply: Any) -> Answer:
 
 
 def too_large(what: str, limit: int) -> MessageTooLarge:
-    """Return the error of a message that is over the limit of one."""
+    """Return the error of a message that is larger than the limit."""
     return MessageTooLarge(
-        f"{what}, more than the {limit:,} that one gRPC message may have here",
+        f"{what}, more than the limit of one gRPC message: {limit:,}",
         "Raise max_message_bytes, ask for fewer samples or outputs at once, or use shared memory or HTTP",
     )
 
@@ -129,11 +129,11 @@ def too_large(what: str, limit: int) -> MessageTooLarge:
 def _meaning(status: str, message: str, address: Address, limit: int) -> ClientError:
     match status.rpartition(".")[2]:
         case "UNAVAILABLE" | "INTERNAL" | "UNKNOWN" if _is_other_protocol(message):
-            return NotTriton(f"what answers at {address} does not speak gRPC", "Use Triton's gRPC port")
+            return NotTriton(f"the server at {address} does not speak gRPC", "Use Triton's gRPC port")
         case "UNAVAILABLE" if "handshake" in message.lower() or "certificate" in message.lower():
-            return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Look at Tls' certificates")
+            return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Check the certificates of Tls")
         case "UNAVAILABLE" if _is_lost(message):
-            return ConnectionLost(f"{address} ended the connection before its answer was whole", "Its log may say why")
+            return ConnectionLost(f"{address} closed the connection before its answer was complete", "See its log")
         case "UNAVAILABLE":
             return ServerUnavailable(f"{address} is unavailable: {_reason(message)}", "Is the server running?")
         case "DEADLINE_EXCEEDED":
@@ -142,19 +142,19 @@ def _meaning(status: str, message: str, address: Address, limit: int) -> ClientE
             kind = "the request" if "sent message" in message.lower() or "SERVER" in message else "the answer"
             return too_large(f"{kind} has {int(found[1]):,} bytes", limit)
         case "UNIMPLEMENTED":
-            return NotTriton(f"what answers at {address} does not know Triton's calls", "Use Triton's gRPC port")
+            return NotTriton(f"the server at {address} does not know Triton's calls", "Use Triton's gRPC port")
         case "NOT_FOUND":
             return UnknownModel(message)
         case "INVALID_ARGUMENT" if "unknown model" in message.lower():
             return UnknownModel(message)
         case "UNAUTHENTICATED" | "PERMISSION_DENIED":
-            return ServerRefused(f"{address} refused: {message}", "Give what it wants with headers")
+            return ServerRefused(f"{address} refused: {message}", "Send its credentials with headers")
         case _:
             return ServerRefused(f"{address} refused: {message}")
 
 
 def _is_other_protocol(message: str) -> bool:
-    """Tell whether an HTTP/1 server, or one that hung up on gRPC's greeting, is behind a message of gRPC's."""
+    """Whether gRPC's message means an HTTP/1 server, or one that hung up on gRPC's greeting."""
     text = message.lower()
     if "failed to connect" in text and "socket closed" in text:
         return True
@@ -162,13 +162,13 @@ def _is_other_protocol(message: str) -> bool:
 
 
 def _is_lost(message: str) -> bool:
-    """Tell whether a connection that stood, and may have carried the request, ended: gRPC's status does not tell."""
+    """Whether an open connection, which may have carried the request, ended: gRPC's status does not say."""
     text = message.lower()
     signs = ("socket closed", "stream removed", "connection reset", "broken pipe", "goaway")
     return "failed to connect" not in text and any(sign in text for sign in signs)
 
 
 def _reason(message: str) -> str:
-    """Return what is at the bottom of gRPC's account of a failed connection."""
+    """Return the last reason in gRPC's report of a failed connection."""
     last = message.rpartition("last error: ")[2]
     return re.sub(r"^(\w+: )?(ipv[46]:\S+: )?", "", last)

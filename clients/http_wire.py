@@ -1,4 +1,4 @@
-"""HTTP: requests and answers by tritonclient, carried by connections that any thread may use.
+"""HTTP: requests and answers encoded by tritonclient, over connections that any thread may use.
 
 tritonclient's own HTTP client belongs to one thread and has no limit for a whole call, so only its encoding is used.
 """
@@ -67,7 +67,7 @@ class HttpWire:
         self._idle: deque[http.client.HTTPConnection] = deque()
 
     def call(self, ask: Ask) -> Any:
-        """Make a call and return what its answer says: outputs by name, a JSON document, or whether it is so."""
+        """Make a call and return the content of its answer: outputs by name, a JSON document, or a boolean."""
         reply = self._exchange(make_call(ask, self._settings), ask.seconds)
         if ask.call in ("live", "ready", "model_ready"):
             return reply.status == http.client.OK
@@ -78,7 +78,7 @@ class HttpWire:
         return None if ask.call in ("register", "unregister") else _document(reply, self._address)
 
     def _exchange(self, call: Call, seconds: float | None) -> Reply:
-        """Send a call and read its answer: once, as a server may have begun with a request that it never answers."""
+        """Send a call once and read its answer: a server may have begun with a request that it never answers."""
         end = None if seconds is None else monotonic() + seconds
         connection = self._kept() or self._connection()
         try:
@@ -93,7 +93,7 @@ class HttpWire:
         return reply
 
     def _kept(self) -> http.client.HTTPConnection | None:
-        """Return an idle connection that the server has not closed meanwhile, None where there is none."""
+        """Return an idle connection that the server has not closed, or None."""
         while True:
             try:
                 connection = self._idle.pop()
@@ -110,7 +110,7 @@ class HttpWire:
         return http.client.HTTPConnection(host, port)
 
     def _exchange_on(self, connection: http.client.HTTPConnection, call: Call, end: float | None) -> Reply:
-        """Send a call and read its answer; ConnectionLost where the connection ends before that is whole."""
+        """Send a call and read its answer; ConnectionLost if the connection ends before it is complete."""
         sock: socket.socket = connection.sock
         try:
             sock.settimeout(_left(end))
@@ -120,13 +120,13 @@ class HttpWire:
             return Reply(response.status, response.headers, _read(response, sock, end))
         except (ssl.SSLEOFError, http.client.IncompleteRead) as error:
             raise _lost(self._address) from error
-        except (TimeoutError, ssl.SSLError):  # a server may refuse the client's certificate only now
+        except (TimeoutError, ssl.SSLError):  # a server may refuse the client's certificate as late as here
             raise
         except OSError as error:
             raise _lost(self._address) from error
 
     def translate(self, error: Exception) -> ClientError:
-        """Return what an error of a connection means."""
+        """Return an error of a connection as a ClientError."""
         address = self._address
         match error:
             case ClientError():
@@ -136,9 +136,9 @@ class HttpWire:
                     f"no answer from {address} within the deadline", "Give it more time, or less work"
                 )
             case ssl.SSLError():
-                return SettingsError(f"no TLS connection to {address}: {error}", "Look at the certificates of Tls")
+                return SettingsError(f"no TLS connection to {address}: {error}", "Check the certificates of Tls")
             case http.client.HTTPException():
-                return NotTriton(f"what answers at {address} does not speak HTTP", "Use Triton's HTTP port")
+                return NotTriton(f"the server at {address} does not speak HTTP", "Use Triton's HTTP port")
             case OSError():
                 reason = error.strerror or str(error)
                 return ServerUnavailable(f"{address} is unavailable: {reason}", "Is the server running?")
@@ -146,20 +146,20 @@ class HttpWire:
                 raise error
 
     def close(self) -> None:
-        """Close the connections that no call is using."""
+        """Close the connections that no call uses."""
         while self._idle:
             self._idle.pop().close()
 
 
 def _readable(sock: socket.socket) -> bool:
-    """Tell whether something came over an idle connection: its end, as nothing was asked."""
-    with DefaultSelector() as selector:  # select() takes no descriptor above 1023
+    """Whether an idle connection has data. As no call uses it, that is its end."""
+    with DefaultSelector() as selector:  # select() fails for descriptors above 1023
         selector.register(sock, EVENT_READ)
         return bool(selector.select(timeout=0))
 
 
 def _read(response: http.client.HTTPResponse, sock: socket.socket, end: float | None) -> bytes:
-    """Read a body to its end; each piece may take what is left of the time."""
+    """Read a body to its end, within the time that is left."""
     body = bytearray()
     while not response.isclosed():
         sock.settimeout(_left(end))
@@ -187,7 +187,7 @@ def _left(end: float | None) -> float | None:
 
 
 def _lost(address: Address) -> ConnectionLost:
-    return ConnectionLost(f"{address} ended the connection before its answer was whole", "Its log may say why")
+    return ConnectionLost(f"{address} closed the connection before its answer was complete", "See its log")
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:
@@ -265,11 +265,11 @@ def _document(reply: Reply, address: Address) -> Any:
 
 
 def _not_triton(address: Address) -> NotTriton:
-    return NotTriton(f"what answers at {address} is no Triton Inference Server", "Use Triton's HTTP port")
+    return NotTriton(f"the server at {address} is not a Triton Inference Server", "Use Triton's HTTP port")
 
 
 def _refusal(reply: Reply, address: Address) -> ClientError:
-    """Return what an answer with an error means."""
+    """Return the ClientError for an error answer."""
     try:
         message = " ".join(str(json.loads(reply.body)["error"]).split())
     except (ValueError, KeyError, TypeError):
@@ -280,7 +280,7 @@ def _refusal(reply: Reply, address: Address) -> ClientError:
         case 413:
             return MessageTooLarge(f"{address} does not take a request of this size", "Send fewer samples at once")
         case 401 | 403:
-            return ServerRefused(f"{address} refused with status {reply.status}", "Give what it wants with headers")
+            return ServerRefused(f"{address} refused with status {reply.status}", "Send its credentials with headers")
         case status if not message:
             if status < http.client.INTERNAL_SERVER_ERROR:
                 return _not_triton(address)

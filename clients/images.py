@@ -1,4 +1,4 @@
-"""An image file as a model's input, prepared as torchvision's weights say: resize, centre crop, scale, normalise."""
+"""An image file as a model's input, prepared as for torchvision's weights: resize, centre crop, scale, normalise."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +13,18 @@ from modelrepo.clients.errors import DependencyError, InputError
 def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.float32]:
     """Return an image as float32 (1, 3, height, width), RGB, scaled to 0..1, then (value - mean) / std by channel.
 
-    Where ``preprocess`` has the ``layout`` CHW it is (3, height, width): the model takes one image, and no batch.
-    ``preprocess`` is what a manifest stores: ``resize`` is the length of the shorter side in pixels, ``crop`` height
-    and width of the centre that is kept (padded with black where the image is smaller), ``interpolation`` Pillow's
-    name of a filter, ``mean`` and ``std`` three numbers. Raises InputError for a file or a preprocess that can't be
-    used, DependencyError without Pillow.
+    With the ``layout`` CHW in ``preprocess`` it is (3, height, width): the model takes one image, and no batch.
+    ``preprocess`` comes from a manifest: ``resize`` is the length of the shorter side in pixels, ``crop`` height and
+    width of the centre (padded with black if the image is smaller), ``interpolation`` Pillow's name of a filter,
+    ``mean`` and ``std`` three numbers. Raises InputError for a file or a preprocess that can't be used, DependencyError
+    without Pillow.
     """
     layout = preprocess.get("layout", "NCHW")
     as_expected = {"kind": "image", "layout": layout if layout == "CHW" else "NCHW", "scale": [0.0, 1.0]}
     other = [key for key, value in as_expected.items() if preprocess.get(key, value) != value]
     if other:
         raise InputError(
-            f"this preprocess has {other[0]} {preprocess[other[0]]!r}", f"Known: {as_expected[other[0]]!r}"
+            f"can't use a preprocess with {other[0]} {preprocess[other[0]]!r}", f"Known: {as_expected[other[0]]!r}"
         )
     try:
         resize, interpolation = int(preprocess["resize"]), str(preprocess["interpolation"])
@@ -55,12 +55,12 @@ def _opened(path: Path) -> Any:
         with module.open(path) as file:
             return file.convert("RGB")
     except (OSError, ValueError, module.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or "it is no image that Pillow reads"
+        reason = getattr(error, "strerror", None) or "Pillow does not know its format"
         raise InputError(f"can't read the image {path}: {reason}") from error
 
 
 def _resized(image: Any, shorter: int, interpolation: str) -> Any:
-    """Scale an image so that its shorter side has a length; the longer one is rounded down, as in torchvision."""
+    """Return an image with its shorter side scaled to a length; the longer is rounded down, as in torchvision."""
     filters = _pillow().Resampling
     if interpolation.upper() not in filters.__members__:
         known = ", ".join(name.lower() for name in filters.__members__)
@@ -72,9 +72,9 @@ def _resized(image: Any, shorter: int, interpolation: str) -> Any:
 
 
 def _cropped(image: Any, height: int, width: int) -> Any:
-    """Cut out the centre; torchvision rounds half a pixel to even, and Pillow fills what lies outside with black.
+    """Return the centre; torchvision rounds half a pixel to even, and Pillow fills the area outside with black.
 
-    Where the image is smaller torchvision first pads it, the odd pixel after it.
+    Torchvision pads a smaller image first, with the odd pixel after it.
     """
     left, upper = _start(image.width, width), _start(image.height, height)
     return image.crop((left, upper, left + width, upper + height))

@@ -1,8 +1,8 @@
-"""Checking what is given against what a model takes, before anything is sent.
+"""Checking inputs against a model, before anything is sent.
 
-Values are cast only where they stay what they are: integers that are in range, integers that the float represents
-exactly, booleans, and floats to another float type, which rounds them as usual but must not make one infinite. A float
-is never made an integer, a number never a string.
+Values are cast only if they stay the same: integers that are in range, integers that the float type represents exactly,
+booleans, and floats to a different float type, which rounds them as usual but must not make one infinite. A float is
+never cast to an integer, a number never to a string.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | ArrayLike
 
 
 def check_inputs(model: Model, inputs: Inputs) -> dict[str, Array]:
-    """Return arrays that the model takes, by input name; InputError says what it takes instead.
+    """Return the inputs as arrays of the model's types, by name; InputError if they do not fit.
 
     ``inputs`` is a mapping by name, a list or tuple with one entry an input, or for a single input the array itself.
     """
@@ -30,13 +30,13 @@ def check_inputs(model: Model, inputs: Inputs) -> dict[str, Array]:
     }
     batches = {name: array.shape[0] for name, array in arrays.items()} if model.max_batch_size else {}
     if len(set(batches.values())) > 1:
-        told = ", ".join(f"{name} {size}" for name, size in batches.items())
-        raise InputError(f"the inputs of {model.name} have different batch sizes: {told}")
+        sizes = ", ".join(f"{name} {size}" for name, size in batches.items())
+        raise InputError(f"the inputs of {model.name} have different batch sizes: {sizes}")
     return arrays
 
 
 def by_name(model: Model, inputs: Inputs) -> dict[str, Any]:
-    """Return what was given by the name of the input it is for; InputError for a name or a number that is wrong."""
+    """Return the given values by input name; InputError for a wrong name or a wrong number of inputs."""
     names = [tensor.name for tensor in model.inputs]
     required = [tensor.name for tensor in model.inputs if not tensor.optional]
     if isinstance(inputs, Mapping):
@@ -59,7 +59,7 @@ def by_name(model: Model, inputs: Inputs) -> dict[str, Any]:
 
 
 def check_outputs(model: Model, names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the output names that are asked for, None for all of them; InputError for an unknown one."""
+    """Return the requested output names, None for all outputs; InputError for an unknown name."""
     if names is None:
         return None
     names = (names,) if isinstance(names, str) else tuple(names)
@@ -67,14 +67,14 @@ def check_outputs(model: Model, names: Sequence[str] | None) -> tuple[str, ...] 
     if unknown or not names:
         known = [tensor.name for tensor in model.outputs]
         raise InputError(
-            f"{model.name} has no output {unknown[0]!r}" if unknown else f"no output of {model.name} is asked for",
+            f"{model.name} has no output {unknown[0]!r}" if unknown else f"no output of {model.name} is requested",
             nearest(unknown[0] if unknown else "", known),
         )
     return names
 
 
 def describe(tensor: Tensor) -> str:
-    """Return name, datatype and dims of a tensor as messages write them: ``input FP32[-1, 3, 224, 224]``."""
+    """Return name, datatype and dims of a tensor for messages: ``input FP32[-1, 3, 224, 224]``."""
     return f"{tensor.name} {tensor.datatype}{list(tensor.dims)}"
 
 
@@ -84,13 +84,13 @@ def numpy_dtype(datatype: str) -> "np.dtype[Any]":
 
     found = triton_to_np_dtype(datatype)
     if found is None:
-        raise InputError(f"the datatype {datatype} is not known to this release of tritonclient", "Upgrade it")
+        raise InputError(f"this release of tritonclient does not know the datatype {datatype}", "Upgrade it")
     dtype: np.dtype[Any] = np.dtype(found)
     return dtype
 
 
 def to_array(value: Any, tensor: Tensor) -> Array:
-    """Return ``value`` as an array of the tensor's datatype, in any shape; InputError where values would change."""
+    """Return ``value`` as an array of the tensor's datatype, in any shape; InputError if values would change."""
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -107,10 +107,10 @@ def to_array(value: Any, tensor: Tensor) -> Array:
 
 
 def _cast_problem(array: Array, wanted: "np.dtype[Any]") -> str | None:
-    """Return what keeps values from being cast as they are; None if nothing."""
+    """Return why values can't be cast without a change, or None."""
     integers = array.dtype.kind in "iub"
     if not integers and not _is_float(array.dtype):
-        return f"{_kind(array)}, which are no real numbers"
+        return f"{_kind(array)}, which are not real numbers"
     if _is_float(wanted):
         with np.errstate(over="ignore"):
             cast = array.astype(wanted)
@@ -119,7 +119,7 @@ def _cast_problem(array: Array, wanted: "np.dtype[Any]") -> str | None:
             return _first(array, changed, f"which {wanted.name} can't represent exactly")
         return _first(array, np.isinf(cast) & ~np.isinf(array), f"which is too large for {wanted.name}")
     if not integers:
-        return f"{array.dtype.name} values, and floats are not made integers: use np.rint(…).astype({wanted.name!r})"
+        return f"{array.dtype.name} values, and floats are not cast to integers: use np.rint(…).astype({wanted.name!r})"
     low, high = (0, 1) if wanted.kind == "b" else (int(np.iinfo(wanted).min), int(np.iinfo(wanted).max))
     wide = array.astype(object) if array.dtype == np.uint64 else array.astype(np.int64)
     return _first(array, np.asarray((wide < low) | (wide > high), bool), f"outside {low} to {high}")
@@ -143,7 +143,7 @@ def _kind(array: Array) -> str:
 
 
 def _to_bytes(array: Array, tensor: Tensor) -> Array:
-    """Return an array of bytes objects: strings are encoded as UTF-8."""
+    """Return an array of bytes objects, with strings encoded as UTF-8."""
     if array.dtype.kind not in "USO" and array.size:
         raise InputError(f"the input {describe(tensor)} was given {_kind(array)}, it takes strings or bytes")
     encoded = np.empty(array.shape, object)
@@ -153,12 +153,12 @@ def _to_bytes(array: Array, tensor: Tensor) -> Array:
         try:
             encoded.flat[position] = item.encode() if isinstance(item, str) else bytes(item)
         except UnicodeEncodeError as error:
-            raise InputError(f"the input {describe(tensor)} was given {item!r}, which is no text") from error
+            raise InputError(f"the input {describe(tensor)} was given {item!r}, which is not valid text") from error
     return encoded
 
 
 def _shaped(array: Array, tensor: Tensor, model: Model) -> Array:
-    """Return the array, a scalar with the dims of one; InputError unless it has the tensor's shape."""
+    """Return the array, a scalar with the tensor's dims of 1; InputError unless it has the tensor's shape."""
     dims = tensor.dims
     if array.ndim == 0 and all(dim in (1, -1) for dim in dims):
         array = array.reshape((1,) * len(dims))

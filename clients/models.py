@@ -1,4 +1,4 @@
-"""What a server says about itself and its models, as frozen dataclasses read from its JSON."""
+"""A server's metadata, models and statistics, as frozen dataclasses read from its JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NANOSECONDS = 1e9
 class Tensor:
     """An input or output of a model: Triton's datatype (FP32, BYTES, …) and dims, batch dimension included.
 
-    A dim of -1 takes any size; ``labels`` tells whether the server knows a name for every class.
+    A dim of -1 takes any size; ``labels`` is True if the server knows a name for every class.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Model:
-    """A served model; ``max_batch_size`` is 0 where requests are not batched and dims have no batch dimension."""
+    """A served model; ``max_batch_size`` is 0 if it does not batch, and then dims have no batch dimension."""
 
     name: str
     versions: tuple[str, ...]
@@ -39,7 +39,7 @@ class Model:
     backend: str = ""
 
     def output(self, name: str) -> Tensor | None:
-        """Return an output by name, None where there is no such output."""
+        """Return an output by name, or None."""
         return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
 
@@ -64,7 +64,7 @@ class IndexEntry:
 
 @dataclass(frozen=True)
 class Classification:
-    """One of the best classes: its label (empty where the model has none), index, and the model's output for it."""
+    """One of the best classes: its label (empty if the model has none), index, and the model's output for it."""
 
     label: str
     index: int
@@ -73,14 +73,14 @@ class Classification:
 
 @dataclass(frozen=True)
 class Duration:
-    """How often something was done, and the seconds it took in total."""
+    """A number of executions, and their total seconds."""
 
     count: int
     seconds: float
 
     @property
     def mean(self) -> float:
-        """Seconds each time, 0.0 if it was never done."""
+        """The mean seconds, 0.0 without executions."""
         return self.seconds / self.count if self.count else 0.0
 
 
@@ -96,7 +96,7 @@ class BatchStatistics:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a model version has done since it was loaded: ``inferences`` counts samples, ``executions`` batches.
+    """The statistics of a model version since it was loaded: ``inferences`` counts samples, ``executions`` batches.
 
     ``last_inference`` is in seconds since the epoch, None before the first.
     """
@@ -118,7 +118,7 @@ class Statistics:
 
 
 def read_model(metadata: Document, config: Document) -> Model:
-    """Join a model's metadata and configuration."""
+    """Return a model from its metadata and its configuration."""
     optional = {tensor["name"] for tensor in config.get("input", ()) if tensor.get("optional")}
     labelled = {tensor["name"] for tensor in config.get("output", ()) if tensor.get("label_filename")}
 
@@ -146,18 +146,18 @@ def read_model(metadata: Document, config: Document) -> Model:
 
 
 def read_server(document: Document) -> Server:
-    """Read a server's metadata."""
+    """Return a server's metadata."""
     return Server(document["name"], document["version"], tuple(document.get("extensions", ())))
 
 
 def read_index(documents: list[Document]) -> tuple[IndexEntry, ...]:
-    """Read the repository index."""
+    """Return the entries of the repository index."""
     keys = ("name", "version", "state", "reason")
     return tuple(IndexEntry(*(str(document.get(key, "")) for key in keys)) for document in documents)
 
 
 def read_statistics(document: Document) -> tuple[Statistics, ...]:
-    """Read the statistics of every version; gRPC leaves out what is zero, HTTP does not."""
+    """Return the statistics of every version; gRPC leaves out zeros, HTTP does not."""
     return tuple(_statistics(each) for each in document.get("model_stats", ()))
 
 

@@ -1,4 +1,4 @@
-"""How a server is reached: the address in a URL, TLS, headers, and when a request is tried again."""
+"""The settings of a client: the address in a URL, TLS, headers, and retries."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens: the protocol, ``grpc`` or ``http``, and for HTTP the path before ``/v2``."""
+    """A server's address: the protocol, ``grpc`` or ``http``, and for HTTP the path before ``/v2``."""
 
     protocol: str
     host: str
@@ -32,7 +32,7 @@ class Address:
 
     @property
     def netloc(self) -> str:
-        """Host and port, as a connection is asked for."""
+        """Host and port, as in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -45,9 +45,9 @@ class Address:
 
 
 def parse_url(url: str, protocol: str | None = None) -> Address:
-    """Read ``grpc://host:port``, ``grpcs://``, ``http://``, ``https://``, or a bare ``host:port`` of ``protocol``.
+    """Return the address in ``grpc://host:port``, ``grpcs://``, ``http://``, ``https://``, or a bare ``host:port``.
 
-    Raises SettingsError for anything else, and for the other protocol's scheme where ``protocol`` is given.
+    Raises SettingsError for anything else, and for a scheme that does not belong to ``protocol``.
     """
     scheme, separator, _ = url.partition("://")
     if not separator:
@@ -80,7 +80,7 @@ def parse_url(url: str, protocol: str | None = None) -> Address:
 
 @dataclass(frozen=True)
 class Tls:
-    """PEM files: the certificates that the server's must be signed by (default: the system's), and the client's own."""
+    """PEM files: the root certificates for the server's (default: the system's), and the client's key and chain."""
 
     root_certificates: Path | None = None
     private_key: Path | None = None
@@ -94,31 +94,31 @@ class Tls:
             except OSError as error:
                 raise SettingsError(f"can't read the certificate file {path}: {error.strerror}") from error
         if (self.private_key is None) != (self.certificate_chain is None):
-            raise SettingsError("a client's private key and its certificate chain come together", "Give both or none")
+            raise SettingsError("a client needs both a private key and a certificate chain", "Give both or none")
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often a server that is unavailable is asked again, and the seconds before it: doubling, up to ``most``."""
+    """How often to ask an unavailable server again, and the seconds before each retry: doubling, up to ``most``."""
 
     times: int = 4
     first: float = 0.1
     most: float = 2.0
 
     def pauses(self) -> Iterator[float]:
-        """Yield the seconds to wait before each further attempt, shortened by chance so that clients spread out."""
+        """Yield the seconds to wait before each retry, shortened at random so that clients spread out."""
         for number in range(self.times):
             yield min(self.most, self.first * 2**number) * uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 class ClientOptions(TypedDict, total=False):
-    """What every client can be told beside the URL, by keyword.
+    """The options of every client beside the URL, by keyword.
 
-    deadline      seconds for a call that names none, retries included; None: no limit. Default: 60
+    deadline      seconds for a call without one of its own, retries included; None: no limit. Default: 60
     headers       sent with every call. Default: none
     tls           certificates, for grpcs:// and https:// only. Default: the system's
     compression   "gzip" or "deflate". Default: None
-    retry         how often a server that is unavailable is asked again. Default: Retry()
+    retry         how often to ask an unavailable server again. Default: Retry()
     """
 
     deadline: float | None
@@ -130,7 +130,7 @@ class ClientOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a client was told: where the server is, and ``ClientOptions`` without gaps."""
+    """A client's settings: the server's address, and ``ClientOptions`` with their defaults filled in."""
 
     address: Address
     deadline: float | None
@@ -146,7 +146,7 @@ class Settings:
         self.tls.check()
 
 
-# Eleven days: what the clocks of both protocols can take without overflow.
+# Eleven days: the clocks of both protocols do not overflow.
 LONGEST_DEADLINE = 1_000_000
 
 
@@ -154,7 +154,8 @@ def check_deadline(seconds: float | None) -> None:
     """Raise SettingsError unless a deadline is None or a positive number of seconds."""
     if seconds is not None and not 0 < seconds <= LONGEST_DEADLINE:
         raise SettingsError(
-            f"a deadline of {seconds} seconds", f"Give more than 0 and at most {LONGEST_DEADLINE}, or None for no limit"
+            f"can't use a deadline of {seconds} seconds",
+            f"Give more than 0 and at most {LONGEST_DEADLINE}, or None for no limit",
         )
 
 
@@ -168,22 +169,22 @@ def make_settings(
     compression: str | None = None,
     retry: Retry | None = None,
 ) -> Settings:
-    """Put a client's URL and ``ClientOptions`` together; SettingsError for what can't be used."""
+    """Return a client's settings from its URL and ``ClientOptions``; SettingsError for a value that can't be used."""
     address = parse_url(url, protocol)
     if tls is not None and not address.secure:
-        raise SettingsError(f"TLS was asked for, and {address} is without", f"Use the scheme {protocol}s://")
+        raise SettingsError(f"TLS certificates were given, but {address} is not a TLS URL", f"Use {protocol}s://")
     checked = check_headers(headers or {}, protocol)
     return Settings(address, deadline, checked, tls or Tls(), compression, retry or Retry())
 
 
 def check_headers(headers: Mapping[str, str], protocol: str) -> dict[str, str]:
-    """Return the headers as the protocol writes them; SettingsError for one that would break a request."""
+    """Return the headers in the protocol's spelling; SettingsError for one that would break a request."""
     lower = {name.lower(): value for name, value in headers.items()}
     for name, value in lower.items():
-        # gRPC takes names that end in -bin for binary values; the others say how a body is framed, which is ours.
+        # gRPC reads values of names that end in -bin as binary; the others describe the body, which we send.
         ours = name in ("content-length", "transfer-encoding") or (protocol == "grpc" and name.endswith("-bin"))
         if ours or not _HEADER_NAME[protocol].fullmatch(name):
             raise SettingsError(f"{name!r} can't be sent as a header")
         if not _HEADER_VALUE.fullmatch(value):
-            raise SettingsError(f"the value of the header {name} holds more than printable ASCII characters")
+            raise SettingsError(f"the value of the header {name} has characters other than printable ASCII")
     return lower

@@ -1,4 +1,4 @@
-"""System shared memory: tensors lie in a region that client and server both map, and only their places are sent."""
+"""System shared memory: tensors are in a region that client and server both map, and only their places are sent."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies in a region, in bytes."""
+    """The place of a tensor in a region, in bytes."""
 
     offset: int
     size: int
@@ -34,7 +34,7 @@ class Output:
 
 
 def predictable(model: Model, names: Iterable[str] | None, batch: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of those outputs whose size is known before the answer; the others come over the wire."""
+    """Return the shapes of the outputs with a size that is known before the answer; the others use the connection."""
     shapes = {}
     for tensor in model.outputs:
         shape = _shape(tensor, model, batch)
@@ -52,8 +52,8 @@ class Region:
     """A region of this process, filled with a request's inputs and with room for its outputs."""
 
     def __init__(self, model: Model, arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Create the region; MessageTooLarge where shared memory has no room for it."""
-        # Triton takes no place of zero bytes: what is empty goes over the wire.
+        """Create the region; MessageTooLarge if shared memory has no room for it."""
+        # Triton refuses places of zero bytes: empty tensors use the connection.
         contents = {name: _contents(array) for name, array in arrays.items() if array.size}
         self.inputs: dict[str, Place] = {}
         self.outputs: dict[str, Output] = {}
@@ -79,7 +79,7 @@ class Region:
         return f"/{self.name.lstrip('/')}"
 
     def read(self, output: Output, shape: tuple[int, ...]) -> Array:
-        """Return a copy of what the server has written for an output, in the shape that its answer says."""
+        """Return a copy of an output that the server has written, in the shape of its answer."""
         return np.array(self._view(output.place).view(output.dtype).reshape(shape))
 
     def _view(self, place: Place) -> Array:
@@ -87,7 +87,7 @@ class Region:
         return np.frombuffer(self._memory.buf, np.uint8, place.size, place.offset)
 
     def destroy(self) -> None:
-        """Take the region away; what a server still maps lives until it lets go."""
+        """Remove the region; memory that a server still maps lives until it unmaps it."""
         self._memory.close()
         self._memory.unlink()
 
@@ -97,7 +97,7 @@ def _aligned(size: int) -> int:
 
 
 def _create(size: int) -> SharedMemory:
-    """Create a region and touch all of it, so that a full /dev/shm is an error here and not a bus error later."""
+    """Create a region and allocate all of it, so that a full /dev/shm is an error here and not a bus error later."""
     memory = SharedMemory(create=True, size=size)
     try:
         with Path("/dev/shm", memory.name).open("r+b") as file:  # noqa: S108 - where Linux keeps such regions
@@ -106,18 +106,19 @@ def _create(size: int) -> SharedMemory:
         memory.close()
         memory.unlink()
         raise MessageTooLarge(
-            f"shared memory has no room for {size:,} bytes: {error.strerror}", "Make /dev/shm larger, or do without"
+            f"shared memory has no room for {size:,} bytes: {error.strerror}",
+            "Make /dev/shm larger, or leave shared memory out",
         ) from error
     return memory
 
 
 def _contents(array: Array) -> Array:
-    """Return the bytes of a tensor as the protocol lays them out."""
+    """Return the bytes of a tensor in the protocol's layout."""
     if array.dtype == object:
         return np.frombuffer(encode_strings(array), np.uint8)
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def encode_strings(array: Array) -> bytes:
-    """Return an array of bytes objects as the protocol has them: each after its length, four bytes little-endian."""
+    """Return an array of bytes objects in the protocol's format: each after its length, four bytes little-endian."""
     return b"".join(len(item).to_bytes(4, "little") + item for item in array.flat)

@@ -1,4 +1,4 @@
-"""A request in the terms of tritonclient, whose gRPC and HTTP modules offer the same classes."""
+"""Converting a request and its answer for tritonclient; its gRPC and HTTP modules have the same classes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def make_inputs(request: Request, module: Any) -> list[Any]:
 
 
 def make_outputs(request: Request, module: Any) -> list[Any] | None:
-    """Return ``module``'s InferRequestedOutput objects for a request, None where all outputs are wanted."""
+    """Return ``module``'s InferRequestedOutput objects for a request, None if it wants all outputs."""
     if request.outputs is None:
         return None
     made = []
@@ -36,7 +36,7 @@ def make_outputs(request: Request, module: Any) -> list[Any] | None:
 
 
 def read_answer(request: Request, shapes: dict[str, tuple[int, ...]], as_numpy: Callable[[str], Array]) -> Answer:
-    """Return the outputs of an answer that says their shapes, from the request's region or from the answer itself."""
+    """Return the outputs of an answer with their shapes, from the request's region or from the answer itself."""
     region = request.region
     answer = {}
     for name, shape in shapes.items():

@@ -1,11 +1,11 @@
-"""Build every pending TensorRT plan of a state folder, and prove each: run by the service build-plans.
+"""Builds and proves every pending TensorRT plan of a state folder; the service build-plans runs it.
 
-It runs in the image that will serve, which has trtexec and Python's standard library (3.10 in that of 24.10). For each
-entry of ``plans.lock`` it builds with the recorded flags in ``plans/<name>``, has trtexec answer the stored reference
-inputs, and compares with what ONNX Runtime answered when the plan was prepared. A plan that passes stays as
-``model.cc89.plan``, for compute capability 8.9, with the record of it beside it; ``modelrepo plans build`` publishes
-it. One that stands already, built from the same inputs for the same GPU, is left alone, or only asked again where
-another limit held. Exits with 1 where a plan could not be built or proven.
+It runs in the image that serves the plans, which has trtexec and Python's standard library (3.10 in that of 24.10). For
+each entry of ``plans.lock`` it builds a plan in ``plans/<name>`` with the recorded flags, runs it on the stored
+reference inputs with trtexec, and compares its answers with those of ONNX Runtime from when the plan was prepared. A
+plan that passes is kept as ``model.cc89.plan``, for compute capability 8.9, with its record beside it; ``modelrepo
+plans build`` publishes it. An existing plan from the same inputs for the same GPU is kept; if its limit was a different
+one it is proven again. Exits with 1 if a plan could not be built or proven.
 """
 
 import hashlib
@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modelrepo.generator.tensorrt import answers as plan_answers
 else:
-    import plan_answers  # beside this file in the container, and nothing else of ours
+    import plan_answers  # beside this file in the container, the only other module of ours
 
-TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # its place in NVIDIA's images, where it is not on PATH
+TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # its path in NVIDIA's images, in which it is not on PATH
 SCHEMA = 2
-PLAN = "model.plan.tmp"  # what the recorded flags have trtexec write
+PLAN = "model.plan.tmp"  # the file that trtexec writes with the recorded flags
 
 
 class Failure(Exception):
-    """A plan that can't be built, or is not what it must be; the text says why."""
+    """A plan that can't be built, or is invalid; the text says why."""
 
 
 def main(state: Path, image: str) -> int:
-    """Build what is pending, go on after a failure, and return the exit code."""
+    """Build all pending plans, continue after a failure, and return the exit code."""
     try:
         document = json.loads((state / "plans.lock").read_text("utf-8"))
         if document["schema"] != SCHEMA:
@@ -59,12 +59,12 @@ def main(state: Path, image: str) -> int:
 
 
 def find_gpu() -> tuple[str, str]:
-    """Return the name and the compute capability of the first GPU, such as "8.9"; Failure where there is none."""
+    """Return the name and the compute capability of the first GPU, such as "8.9"; Failure if there is none."""
     query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     except OSError as error:
-        raise Failure(f"no GPU in this container: nvidia-smi can't be run ({error.strerror})") from None
+        raise Failure(f"no GPU in this container: can't run nvidia-smi ({error.strerror})") from None
     name, _, capability = found.stdout.partition("\n")[0].rpartition(",")
     if found.returncode or not name:
         raise Failure(f"no GPU in this container: {(found.stdout + found.stderr).strip() or 'nvidia-smi names none'}")
@@ -72,7 +72,7 @@ def find_gpu() -> tuple[str, str]:
 
 
 def build(folder: Path, entry: dict[str, Any], image: str, gpu: str, capability: str) -> str:
-    """Build and prove one plan; return what became of it, or raise Failure or plan_answers.Mismatch."""
+    """Build and prove one plan; return the outcome, or raise Failure or plan_answers.Mismatch."""
     inputs = entry["inputs"]
     if "onnx" not in inputs:
         raise Failure("it was prepared by an earlier release; run generate again")
@@ -108,7 +108,7 @@ def build(folder: Path, entry: dict[str, Any], image: str, gpu: str, capability:
             "way": "build-plans",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 - Python 3.10
         }
-        record.unlink(missing_ok=True)  # until its record stands, a plan counts for nothing
+        record.unlink(missing_ok=True)  # a plan without a record does not count
         (folder / PLAN).replace(plan)
         unfinished = folder / "model.plan.json.tmp"
         unfinished.write_text(json.dumps({**built, "proof": proof}, indent=2) + "\n", "utf-8")
@@ -118,7 +118,7 @@ def build(folder: Path, entry: dict[str, Any], image: str, gpu: str, capability:
 
 
 def standing(plan: Path, record: Path, inputs: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return the record of a plan that is there, whole, and built from the same inputs; None where it is not."""
+    """Return the record of an existing, intact plan that was built from the same inputs, or None."""
     try:
         built: dict[str, Any] = json.loads(record.read_text("utf-8"))
         same = plan_answers.decisive(built["inputs"]) == plan_answers.decisive(inputs)
@@ -128,14 +128,14 @@ def standing(plan: Path, record: Path, inputs: dict[str, Any]) -> "dict[str, Any
 
 
 def check_files(folder: Path, onnx: dict[str, str]) -> None:
-    """Refuse a model that is not the one that was prepared."""
+    """Raise Failure for a model that is not the one that was prepared."""
     for name, digest in onnx.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != digest:
             raise Failure(f"{name} is missing, or not as it was prepared; run generate again")
 
 
 def trtexec(folder: Path, arguments: Sequence[str]) -> None:
-    """Run trtexec in a plan's folder; what it prints goes where ours goes."""
+    """Run trtexec in a plan's folder, with its output in ours."""
     command = [shutil.which("trtexec") or TRTEXEC, *arguments]
     run = subprocess.run(command, cwd=folder, check=False)  # noqa: S603 - flags that modelrepo wrote
     if run.returncode:
@@ -145,7 +145,7 @@ def trtexec(folder: Path, arguments: Sequence[str]) -> None:
 
 @contextmanager
 def cleared(folder: Path) -> Iterator[None]:
-    """Leave nothing half-made, whatever happens."""
+    """Remove unfinished files, whatever happens."""
     try:
         yield
     finally:

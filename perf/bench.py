@@ -1,4 +1,4 @@
-"""The story of `bench` in one screen: find perf_analyzer and a server, ask every model once, measure, report."""
+"""The steps of `bench`: find perf_analyzer and a server, ask every model once, measure, write the report."""
 
 import shutil
 from collections import Counter
@@ -40,10 +40,10 @@ RESULTS = Path("bench_results")
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Everything that a user asked of ``bench``.
+    """The options of ``bench``.
 
-    ``seconds`` are those of a run, or of a whole scenario; None is the default of either. ``rate`` is the requests a
-    second that a scenario's shares refer to. Without a ``url`` a local server is started on the ``repository``.
+    ``seconds`` are those of a run, or of a whole scenario; None is the default of either. A scenario's shares refer to
+    ``rate``, in requests a second. Without a ``url`` a local server is started on the ``repository``.
     """
 
     mode: Mode
@@ -67,10 +67,10 @@ class BenchOptions:
 
 
 def bench(options: BenchOptions, progress: Progress) -> tuple[Results, Path | None]:
-    """Do what was asked, and return what was found and where the report is, None where it could not be written.
+    """Measure as asked, and return the results and the report's page, None if it could not be written.
 
-    What cuts the measuring short, an interrupt or a server that dies, is told by ``Results.incomplete``: everything
-    found until then is in the report. Raises ModelRepoError and ClientError where there is nothing to report.
+    If an interrupt or a server that dies cuts the measuring short, ``Results.incomplete`` says so, and the report has
+    everything found until then. Raises ModelRepoError and ClientError if there is nothing to report.
     """
     extras.require("bench")
     with _folder(options.output) as folder, _regions(options):
@@ -95,13 +95,13 @@ def bench(options: BenchOptions, progress: Progress) -> tuple[Results, Path | No
 
 
 def _reported(results: Results, folder: Path, progress: Progress) -> tuple[Results, Path | None]:
-    """Write the report as a whole, even if it is interrupted; results that can't be written are still told."""
+    """Write the whole report, even if it is interrupted; return the results even if they can't be written."""
     try:
         with interrupts_kept_back(), progress.step("report", "writing the report"):
             page = report.write(results, folder)
     except PerfError as error:
-        told = (*results.warnings, str(error))
-        return replace(results, incomplete=results.incomplete or str(error), warnings=told), None
+        warnings = (*results.warnings, str(error))
+        return replace(results, incomplete=results.incomplete or str(error), warnings=warnings), None
     except KeyboardInterrupt:
         progress.warn(f"the report was finished: {folder}")
         raise
@@ -110,7 +110,7 @@ def _reported(results: Results, folder: Path, progress: Progress) -> tuple[Resul
 
 @contextmanager
 def _regions(options: BenchOptions) -> Iterator[None]:
-    """Keep others from using shared memory meanwhile: perf_analyzer gives its regions the same names each time."""
+    """Lock shared memory against other runs of bench: perf_analyzer always gives its regions the same names."""
     if options.shared_memory == "none":
         yield
         return
@@ -122,13 +122,13 @@ def _regions(options: BenchOptions) -> Iterator[None]:
     except Timeout:
         raise PerfError(
             "another bench passes tensors through shared memory, and perf_analyzer's regions would be mixed up",
-            "Wait for its end, or leave --shared-memory out",
+            "Wait until it ends, or leave --shared-memory out",
         ) from None
 
 
 @contextmanager
 def _folder(output: Path | None) -> Iterator[Path]:
-    """Yield the folder of the results; where nothing came of it, it is taken away again."""
+    """Yield the folder of the results; remove it again if nothing was measured."""
     try:
         folder, made = _made(output)
         for name in ("raw", "inputs"):
@@ -144,13 +144,13 @@ def _folder(output: Path | None) -> Iterator[Path]:
             for name in ("raw", "inputs"):
                 shutil.rmtree(folder / name)
             for path in reversed(made):
-                with suppress(OSError):  # others may have come to lie there
+                with suppress(OSError):  # another process may have added files
                     path.rmdir()
         raise
 
 
 def _made(output: Path | None) -> tuple[Path, list[Path]]:
-    """Return an empty folder, named after the time where the user names none, and the folders made for it."""
+    """Return an empty folder, by default named after the time, and the folders made for it."""
     if output:
         folder = output.absolute()
         if not _is_utf8(str(folder)):
@@ -162,14 +162,14 @@ def _made(output: Path | None) -> tuple[Path, list[Path]]:
     name = f"{datetime.now(UTC).astimezone():%Y-%m-%dT%H%M%S}"
     for number in count(1):
         folder = RESULTS.absolute() / (f"{name}-{number}" if number > 1 else name)
-        with suppress(FileExistsError):  # of a run that began in the same second
+        with suppress(FileExistsError):  # another run began in the same second
             folder.mkdir()
             break
     return folder, [*made, folder]
 
 
 def _is_utf8(text: str) -> bool:
-    """Tell whether a text can be written; a file's name may hold any bytes."""
+    """Whether a text is valid UTF-8; a file's name may hold any bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -178,20 +178,20 @@ def _is_utf8(text: str) -> bool:
 
 
 def _check(options: BenchOptions, session: Session) -> None:
-    """OptionError for a batch that a model does not take, and for shared memory with a server elsewhere."""
+    """Raise OptionError for a batch that a model does not take, and for shared memory with a remote server."""
     largest = 1 if options.mode == "frameworks" else max(options.batch_sizes)
     for name in options.models:
         model, _, version = name.partition(":")
         limit = session.client.model(model, version).max_batch_size
         if largest > max(1, limit):
             takes = f"takes at most {limit} samples in a request" if limit else "does not batch"
-            raise OptionError(f"{model} {takes}, and {largest} were asked for", "Lower --batch-size")
+            raise OptionError(f"can't measure {model} at batch size {largest}: it {takes}", "Lower --batch-size")
     if options.shared_memory == "none":
         return
     if not session.address.on_loopback:
         raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
     if options.scenario and options.scenario.together and len(options.models) > 1:
-        raise OptionError("models that are asked together can't share memory: perf_analyzer's regions have fixed names")
+        raise OptionError("can't measure models together over shared memory: perf_analyzer's regions have fixed names")
 
 
 def _environment(options: BenchOptions, session: Session, analyzer: Analyzer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What makes a run of `bench` a failure, and with which exit code."""
+"""The failure of a run of `bench`, with its exit code."""
 
 from modelrepo.generator.errors import ModelRepoError, PerfError, ServerError
 from modelrepo.perf.measuring.rounds import INTERRUPTED, SERVER_GONE
@@ -8,14 +8,14 @@ from modelrepo.perf.results.results import Results
 
 
 class Interrupted(ModelRepoError):
-    """The user has ended the run; what was measured until then was kept."""
+    """The user has interrupted the run; the measurements until then were kept."""
 
     exit_code = 130  # 128 + SIGINT, as shells report it
 
 
 def failure(results: Results, reported: bool) -> ModelRepoError | None:
-    """Return what makes the run a failure, the gravest first, or None; ``reported`` tells whether there is a report."""
-    kept = "what was measured until then is in the report" if reported else "there is no report, but what is printed"
+    """Return the run's most serious failure, or None; ``reported`` is True if there is a report."""
+    kept = "what was measured until then is " + ("in the report" if reported else "only printed: there is no report")
     if results.incomplete == INTERRUPTED:
         return Interrupted(f"interrupted: {kept}")
     if results.incomplete:
@@ -43,7 +43,7 @@ def _unmet(results: Results, slo: Slo) -> PerfError | None:
             own = [each for each in results.measurements if each.subject == subject]
             least = min(max(getattr(each.latency, slo.percentile) for each in judged_by(each)) for each in own) / 1e3
             return PerfError(
-                f"{subject.model} keeps {slo} under no load: the least that was seen is {least:.3g} ms",
+                f"{subject.model} keeps {slo} under no load: the lowest measured is {least:.3g} ms",
                 "Lower the load, or loosen the limit",
             )
     return None

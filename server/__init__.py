@@ -38,12 +38,12 @@ def running_server(
 ) -> Iterator[Server]:
     """Serve a model repository with a real Triton, on loopback, until the block ends.
 
-    Without a ``repository`` the server has an empty one of its own. ``runtime`` local is the server binary on this
-    machine, docker is the image of ``release``, auto is local where that can run. ``control`` is Triton's: with
-    explicit, ``models`` are loaded at the start. Port 0 is any free one. ``cpu_overlay`` serves models that ask for a
-    GPU without one; ``Server.notes`` says what was changed. ``auto_complete`` lets Triton fill in configurations; None
-    does so where the repository has incomplete ones. ``graceful`` lets requests in flight end first. Raises ServerError
-    where Triton can't be had or started, or where a model fails to load, unless ``keep_going``.
+    Without a ``repository`` the server gets an empty one of its own. ``runtime`` local is the server binary on this
+    machine, docker the image of ``release``, auto the local one if it can run here. ``control`` is Triton's model
+    control mode: with explicit, ``models`` are loaded at the start. Port 0 is any free port. ``cpu_overlay`` serves
+    models that ask for a GPU on the CPU; ``Server.notes`` lists the changes. ``auto_complete`` lets Triton fill in
+    configurations; None does so if the repository has incomplete ones. ``graceful`` lets requests in flight finish.
+    Raises ServerError if Triton can't be fetched or started, and if a model fails to load, unless ``keep_going``.
     """
     if repository and not repository.is_dir():
         raise RepositoryError(f"there is no model repository {repository}", "Name it with --repository")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZES = {"measure": "1", "scenario": "1", "frameworks": "1,4,8,16"}
 MODES = {"compare": "compare", "list": "scenario list", "scenario": "scenario", "frameworks": "frameworks"}
-# What a mode has no use for; those that measure nothing have none for any option.
+# The options without an effect in each mode; modes that measure nothing allow none.
 IGNORED: dict[str, tuple[str, ...]] = {
     "measure": (),
     "scenario": ("concurrency", "arrivals", "repeats"),
@@ -30,14 +30,14 @@ Examples:
   modelrepo bench resnet50_onnx --request-rate 50,100,200 --arrivals poisson
   modelrepo bench bert_onnx --shape input_ids:384 --shape attention_mask:384
   modelrepo bench resnet50_onnx --scenario ramp --latency-slo p99:50ms
-  modelrepo bench resnet50_onnx --frameworks           what did conversion buy?
+  modelrepo bench resnet50_onnx --frameworks           how much faster is the converted model?
   modelrepo bench --compare monday/results.json today/results.json
 
 \b
 Exit codes:
   0 done                            6 repository
   1 unexpected                      7 server
-  2 usage                           8 no figures, an SLO broken, an answer lost or wrong
+  2 usage                           8 no figures, a broken SLO, a lost or wrong answer
   3 source, with --frameworks       130 interrupted; what was measured is reported
 """
 
@@ -47,28 +47,30 @@ Exit codes:
 @click.option("--url", help="grpc://HOST:PORT, grpcs://, http:// or https://. Default: a local server for the run.")
 @click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
 @click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True,
-              help="How a local server is asked.")  # fmt: skip
+              help="The protocol for a local server.")  # fmt: skip
 @click.option("--concurrency", metavar="N|A,B|A:B[:STEP]", help="Requests in flight; A:B doubles. Default: 1:16.")
 @click.option("--request-rate", metavar="N|A,B|A:B:STEP", help="Requests a second, instead of --concurrency.")
-@click.option("--arrivals", type=click.Choice(["constant", "poisson"]), help="Of --request-rate. Default: constant.")
+@click.option("--arrivals", type=click.Choice(["constant", "poisson"]), help="With --request-rate. Default: constant.")
 @click.option("--batch-size", metavar="N|A,B", help="Samples in a request. Default: 1; with --frameworks 1,4,8,16.")
 @click.option("--input-data", default="random", show_default=True, metavar="random|samples|FILE",
-              help="Values within the model's domains, the samples it was published with, or a .npz, .npy, folder, "
-                   "or perf_analyzer's .json.")  # fmt: skip
-@click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS", help="Of an input with dimensions of any size.")
+              help="Random values within the model's domains, the samples it was published with, or a .npz, .npy or "
+                   "folder, or a .json for perf_analyzer.")  # fmt: skip
+@click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS",
+              help="The shape of an input with dimensions of any size.")  # fmt: skip
 @click.option("--shared-memory", type=click.Choice(["none", "system"]), default="none", show_default=True,
               help="Pass tensors through /dev/shm; the server must run on this machine.")  # fmt: skip
 @click.option("--duration", metavar="SECONDS",
-              help="Of a run, or of a whole scenario, such as 5s or 2m. Default: 3s; the scenario's own.")  # fmt: skip
+              help="The length of a run, or of a whole scenario, such as 5s or 2m. Default: 3s; the scenario's "
+                   "own.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
               help="Rounds; intervals narrow with more.")  # fmt: skip
 @click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",
-              help="How far the windows of a run may lie apart; other runs are repeated, then marked.")  # fmt: skip
-@click.option("--latency-slo", metavar="P:LIMIT", help="Such as p99:20ms; fails where no load keeps it.")
-@click.option("--scenario", metavar="NAME|FILE", help="Play a load test; `list` tells which there are.")
+              help="How far the windows of a run may differ; other runs are repeated, then marked.")  # fmt: skip
+@click.option("--latency-slo", metavar="P:LIMIT", help="A limit such as p99:20ms; fails if no load keeps it.")
+@click.option("--scenario", metavar="NAME|FILE", help="Run a load test; `list` shows them.")
 @click.option("--frameworks", is_flag=True, help="Compare source framework, ONNX Runtime and the served model.")
 @click.option("--compare", nargs=2, type=click.Path(path_type=Path), metavar="BEFORE AFTER",
-              help="Tell what changed between two results, and measure nothing.")  # fmt: skip
+              help="Show the changes between two results, and measure nothing.")  # fmt: skip
 @click.option("--metrics-url", help="Triton's metrics. Default: port 8002 of the server.")
 @click.option("--analyzer", type=click.Choice(["auto", "path", "wheel", "container"]), default="auto",
               show_default=True, help="Where perf_analyzer comes from.")  # fmt: skip
@@ -88,9 +90,9 @@ def bench(
 ) -> None:
     """Measure served models with NVIDIA's perf_analyzer.
 
-    Every load is measured in rounds; several models are measured in turn, and compared by ratio with a confidence
-    interval and with what a model differs from itself. The report, one HTML page with its twins in Markdown, CSV and
-    JSON, goes to --output. Throughput counts samples a second, latencies are what a client waits for a request.
+    Every load is measured in rounds. Several models are measured in turn, and compared by ratio with a confidence
+    interval and with the difference of a model from itself. The report, one HTML page and the same as Markdown, CSV and
+    JSON, goes to --output. Throughput counts samples a second, latency is the time a client waits for a request.
     """
     from modelrepo.cli.terminal import bench_output
     from modelrepo.cli.terminal.errors import client_errors, tell
@@ -100,10 +102,10 @@ def bench(
     mode = _mode(compare, scenario, frameworks)
     _refuse_ignored(mode, models, given)
     if compare:
-        bench_output.tell_changes(*compare, as_json=as_json)
+        bench_output.print_changes(*compare, as_json=as_json)
         return
     if mode == "list":
-        bench_output.tell_scenarios(as_json=as_json)
+        bench_output.print_scenarios(as_json=as_json)
         return
     options = _options(mode, models, scenario, given)
     from modelrepo.perf.bench import bench as measure
@@ -112,14 +114,14 @@ def bench(
     with client_errors():
         results, page = measure(options, Progress(Follower(quiet, verbose)))
     error = failure(results, page is not None)
-    bench_output.tell_results(results, page, error, as_json=as_json)
+    bench_output.print_results(results, page, error, as_json=as_json)
     if error:
         tell(str(error))
     raise click.exceptions.Exit(error.exit_code if error else 0)
 
 
 def _mode(compare: object, scenario: str | None, frameworks: bool) -> str:
-    """Return what is to be done; OptionError for two things at once."""
+    """Return the mode; OptionError for two modes."""
     modes = {"compare": compare, "scenario": scenario, "frameworks": frameworks or None}
     asked = [name for name, given in modes.items() if given is not None]
     if len(asked) > 1:
@@ -128,7 +130,7 @@ def _mode(compare: object, scenario: str | None, frameworks: bool) -> str:
 
 
 def _refuse_ignored(mode: str, models: tuple[str, ...], given: dict[str, Any]) -> None:
-    """OptionError for an option that would do nothing, or that is empty, as of a variable that a script has not set."""
+    """Raise OptionError for an option without an effect, and for an empty one (a script's variable may be unset)."""
     source = click.get_current_context().get_parameter_source
     asked = {name: _flag(name) for name in given if source(name) == ParameterSource.COMMANDLINE}
     for name, flag in asked.items():
@@ -142,8 +144,8 @@ def _refuse_ignored(mode: str, models: tuple[str, ...], given: dict[str, Any]) -
         if one in asked and other in asked:
             raise OptionError(f"{asked[one]} can't be combined with {asked[other]}", "Leave one of them out")
     for name, needed, why in (
-        ("metrics_url", "url", "is of a server that runs already"),
-        ("arrivals", "request_rate", "says how the requests of a rate follow each other"),
+        ("metrics_url", "url", "is for a server that is running already"),
+        ("arrivals", "request_rate", "is for the requests of a rate"),
     ):
         if name in asked and needed not in asked:
             raise OptionError(f"{asked[name]} {why}", f"Give {_flag(needed)} too, or leave it out")
@@ -154,7 +156,7 @@ def _flag(name: str) -> str:
 
 
 def _options(mode: str, models: tuple[str, ...], scenario: str | None, given: dict[str, Any]) -> "BenchOptions":
-    """Return what was asked for; OptionError for what can't be read."""
+    """Return the options; OptionError for a value that can't be read."""
     from modelrepo.generator.options.config_file import default_repository
     from modelrepo.perf.bench import BenchOptions
     from modelrepo.perf.measuring.session import parse_shapes

@@ -1,4 +1,4 @@
-"""`modelrepo compare`: what variants of a model cost and buy: size, latency, throughput, agreement."""
+"""`modelrepo compare`: size, latency, throughput and agreement of a model's variants."""
 
 import json
 from pathlib import Path
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from modelrepo.perf.variants.variants import Compared, CompareOptions, VariantFigures
 
 EMPTY_CELL = "-"
-# How bench judges a ratio, as a sign behind it.
+# The sign after a ratio for bench's verdict.
 SIGNS = {"better": "▲", "worse": "▼", "noise": "=", "unknown": "?"}
-MEANINGS = {"▲": "better", "▼": "worse", "=": "no more than noise", "?": "too few rounds to tell"}
+MEANINGS = {"▲": "better", "▼": "worse", "=": "no more than noise", "?": "too few rounds for a verdict"}
 COLOURS = {"better": "green", "worse": "red", "noise": "dim", "unknown": "yellow"}
 EXAMPLES = """
 \b
 Examples:
   generate --model resnet50 --backends onnx,onnx:fp16,onnx:int8
-  modelrepo compare resnet50_onnx                      all that was made from the same source and weights
+  modelrepo compare resnet50_onnx                      all models made from the same source and weights
   modelrepo compare resnet50_onnx resnet50_onnx_int8 --samples photos/
   modelrepo compare resnet50_onnx resnet50_tensorrt_fp16 --url grpc://gpu-host:8001 --concurrency 64
   modelrepo compare resnet50_onnx --duration 1s --repeats 3 --json
@@ -42,29 +42,30 @@ Exit codes:
 @click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
 @click.option("--url", help="A server that serves the same repository. Default: a local server for the run.")
 @click.option("--samples", type=click.Path(path_type=Path),
-              help="What they are asked to see whether they agree: images, .npz, .npy. Default: random.")  # fmt: skip
+              help="The inputs for the agreement: images, .npz, .npy. Default: random.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, 4096), default=8, show_default=True,
-              help="Requests in flight for the throughput; as many as keep the server busy.")  # fmt: skip
-@click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS", help="Of an input with dimensions of any size.")
-@click.option("--duration", default="3s", show_default=True, metavar="SECONDS", help="Of a run, such as 5s.")
+              help="Requests in flight for the throughput; enough to keep the server busy.")  # fmt: skip
+@click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS",
+              help="The shape of an input with dimensions of any size.")  # fmt: skip
+@click.option("--duration", default="3s", show_default=True, metavar="SECONDS", help="The length of a run, such as 5s.")
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
-              help="Rounds; a ratio can be told from noise with two or more.")  # fmt: skip
+              help="Rounds; a verdict needs at least two.")  # fmt: skip
 @click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",
-              help="How far the windows of a run may lie apart; other runs are repeated, then marked.")  # fmt: skip
+              help="How far the windows of a run may differ; other runs are repeated, then marked.")  # fmt: skip
 @click.option("--metrics-url", help="Triton's metrics. Default: port 8002 of the server.")
 @click.option("--analyzer", type=click.Choice(["auto", "path", "wheel", "container"]), default="auto",
               show_default=True, help="Where perf_analyzer comes from.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path), help="Bench's report. Default: bench_results/ and the time.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the table.")
 @click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
 def compare(models: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
-    """Compare models that were made from one: precisions, backends, pruned ones.
+    """Compare the variants of a model: precisions, backends, pruned models.
 
-    The first model is what the others are compared with; one name alone stands for all that were made from the same
-    source and weights. Latency (median, concurrency 1) and throughput are measured as by `modelrepo bench`, in rounds
-    and in turn. Agreement is asked of the repository's ONNX files: how often classifiers name the same class, and of
-    other models the largest difference, as a share of the answer's magnitude.
+    The others are compared with the first model; one name alone stands for all models made from the same source and
+    weights. Latency (median, concurrency 1) and throughput are measured as by `modelrepo bench`, in rounds and in turn.
+    Agreement is measured with the repository's ONNX files: for classifiers how often they name the same class, for
+    other models the largest difference as a share of the answer's magnitude.
     """
     from modelrepo.cli.terminal import tables
     from modelrepo.cli.terminal.errors import client_errors, tell
@@ -100,7 +101,7 @@ def _options(models: tuple[str, ...], given: dict[str, Any]) -> "CompareOptions"
     if given["url"] is not None and "://" not in given["url"]:
         raise OptionError(f"the URL {given['url']!r} has no scheme", f"Write grpc://{given['url']}")
     if given["metrics_url"] and not given["url"]:
-        raise OptionError("--metrics-url is of a server that runs already", "Give --url too, or leave it out")
+        raise OptionError("--metrics-url is for a server that is running already", "Give --url too, or leave it out")
     return CompareOptions(
         models=tuple(dict.fromkeys(models)),
         repository=given["repository"] or default_repository(),
@@ -118,7 +119,7 @@ def _options(models: tuple[str, ...], given: dict[str, Any]) -> "CompareOptions"
 
 
 def _table(compared: "Compared") -> "Table":
-    """Return a row for each model; columns that none has a figure for are left out."""
+    """Return a table with a row for each model; columns without any figure are left out."""
     from rich.table import Table
     from rich.text import Text
 
@@ -127,7 +128,7 @@ def _table(compared: "Compared") -> "Table":
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in shown:
         words = name in ("model", "precision")
-        # A ratio has no heading of its own: it stands beside what it is of.
+        # A ratio has no heading of its own: it is beside its figure.
         table.add_column(Text("" if name.endswith(" ratio") else name), justify="left" if words else "right",
                          overflow="fold", no_wrap=name != "model")  # fmt: skip
     for row in rows:
@@ -136,7 +137,7 @@ def _table(compared: "Compared") -> "Table":
 
 
 def _cells(row: "VariantFigures", baseline: "VariantFigures") -> dict[str, Any]:
-    """Return a row's cells by their headings: texts, empty where there is no figure."""
+    """Return a row's cells by their headings, empty if there is no figure."""
     from rich.text import Text
 
     from modelrepo.perf.report import units
@@ -178,8 +179,7 @@ def _ratio(comparison: "Comparison | None", first: bool) -> Any:
         return " "
     if comparison is None or comparison.ratio is None:
         return "" if comparison is None else Text(SIGNS["unknown"], COLOURS["unknown"])
-    told = f"{units.factor(comparison.ratio.value)} {SIGNS[comparison.verdict]}"
-    return Text(told, COLOURS[comparison.verdict])
+    return Text(f"{units.factor(comparison.ratio.value)} {SIGNS[comparison.verdict]}", COLOURS[comparison.verdict])
 
 
 def _agreement(row: "VariantFigures") -> str:
@@ -193,7 +193,7 @@ def _agreement(row: "VariantFigures") -> str:
 
 
 def _remarks(compared: "Compared") -> list[str]:
-    """Return what is to be known of the table: loads, signs, where accuracy comes from, and what is missing."""
+    """Return the lines below the table: loads, signs, the origin of accuracies, and why figures are missing."""
     baseline, *others = compared.rows
     lines = [
         f"p50 at concurrency 1, samples/s at concurrency {compared.concurrency}; ratios and agreement with "
@@ -210,7 +210,7 @@ def _remarks(compared: "Compared") -> list[str]:
 
 
 def _labelled(row: "VariantFigures") -> str:
-    """Return what the accuracy of a row is of."""
+    """Return the origin of a row's accuracy."""
     reached = row.accuracy
     if reached is None:
         return ""

@@ -1,4 +1,4 @@
-"""`modelrepo doctor`: what is here, what is missing, and how to get it."""
+"""`modelrepo doctor`: what is installed, what is missing, and how to get it."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ PRINTED = ("name", "status", "found", "disables", "next_step")
 EXIT_CODES = """
 \b
 Exit codes:
-  0 what `generate` and `serve` need is here
+  0 everything that `generate` and `serve` need is installed
   7 the local server can't run on this machine
 """
 
@@ -23,9 +23,9 @@ Exit codes:
 @click.command(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as one JSON object.")
 def doctor(as_json: bool) -> None:
-    """Tell what is here, what each missing piece disables, and how to get it.
+    """Show what is installed, what each missing piece disables, and how to get it.
 
-    Looks only: nothing is downloaded, started or changed.
+    Downloads, starts and changes nothing.
     """
     from modelrepo.cli.terminal.errors import tell
     from modelrepo.generator.errors import ServerError
@@ -47,7 +47,7 @@ def print_json(checks: "tuple[Check, ...]") -> None:
 
 
 def print_table(checks: "tuple[Check, ...]") -> None:
-    """Print a row a check, and below the table what each piece that is not ok disables, and what to do."""
+    """Print a row for each check, and below the table what each piece that is not ok disables, and the next step."""
     width = max(len(check.name) for check in checks)
     for check in checks:
         status = click.style(f"{check.status:7}", fg=STYLES[check.status])

@@ -1,4 +1,4 @@
-"""`modelrepo infer`: ask a served model, or one of a repository through a server started for the one call."""
+"""`modelrepo infer`: ask a served model, or one of a repository through a server started for this call."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,16 +31,16 @@ Exit codes:
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("model")
-@click.option("--url", help="grpc://HOST:PORT, grpcs://, http:// or https://. Default: a server for this one call.")
+@click.option("--url", help="grpc://HOST:PORT, grpcs://, http:// or https://. Default: a server for this call.")
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]VALUE",
               help="JSON, @FILE.npy, or @FILE.npz for several inputs at once. Without NAME: by position.")  # fmt: skip
-@click.option("--image", type=click.Path(path_type=Path), help="An image, prepared as the model's own weights say.")
+@click.option("--image", type=click.Path(path_type=Path), help="An image, prepared as for the model's weights.")
 @click.option("--top", type=click.IntRange(min=1), help=f"The best classes only. Default with --image: {TOP}.")
 @click.option("--output-file", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @click.option("--version", default="", help="The version to ask. Default: the server's choice.")
-@click.option("--deadline", type=float, default=60.0, show_default=True, help="Seconds until an answer must be there.")
+@click.option("--deadline", type=float, default=60.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--repository", type=click.Path(path_type=Path),
-              help="Where the model and its image preparation are. Default: that of modelrepo.toml.")  # fmt: skip
+              help="The model's repository, with its image preparation. Default: that of modelrepo.toml.")  # fmt: skip
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send a header, such as a token.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only errors and the answer.")
@@ -61,9 +61,9 @@ def infer(
     """Ask a served model, or one of a repository.
 
     The answer goes to stdout, as a table or truncated arrays; --json and --output-file give all of it. With --url a
-    running server is asked, otherwise one is started on the repository for the one call.
+    running server is asked; otherwise one is started on the repository for this call.
     """
-    from modelrepo.cli.terminal.infer_answers import save, tell_classes, tell_outputs
+    from modelrepo.cli.terminal.infer_answers import classes_text, outputs_text, save
     from modelrepo.cli.terminal.infer_inputs import read_headers, read_image, read_inputs
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.clients import connect
@@ -85,19 +85,19 @@ def infer(
             else:
                 answer = client.infer(model, given, version=version)
     if top is not None:
-        click.echo(tell_classes(model, version, classes, as_json))
+        click.echo(classes_text(model, version, classes, as_json))
         return
     if output_file is not None:
         save(output_file, answer)
-    click.echo(tell_outputs(model, version, answer, as_json))
+    click.echo(outputs_text(model, version, answer, as_json))
 
 
 def _check(model: str, inputs: tuple[str, ...], image: Path | None, top: int | None, output_file: Path | None) -> None:
-    """OptionError for options that do not go together."""
+    """Raise OptionError for options that can't be combined."""
     if output_file is not None and top is not None:
         raise OptionError("--top prints classes, and --output-file takes arrays", "Give one of them")
     if output_file is not None and output_file.suffix != ".npz":
-        raise OptionError(f"{output_file} is no .npz file", "Name one that ends in .npz")
+        raise OptionError(f"{output_file} is not a .npz file", "Name one that ends in .npz")
     if image is not None and inputs:
         raise OptionError("--image and --input were both given", "Give one of them")
     if image is None and not inputs:
@@ -106,7 +106,7 @@ def _check(model: str, inputs: tuple[str, ...], image: Path | None, top: int | N
 
 @contextmanager
 def _server(repository: Path, model: str, progress: "Progress") -> Iterator[str]:
-    """Serve the one model, and yield the URL."""
+    """Serve one model, and yield the URL."""
     from modelrepo.server import running_server
 
     if repository.is_dir() and not (repository / model / "config.pbtxt").is_file():

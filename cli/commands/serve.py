@@ -1,4 +1,4 @@
-"""`modelrepo serve`: a real Triton on a model repository, until it is told to stop."""
+"""`modelrepo serve`: a real Triton on a model repository, until Ctrl-C."""
 
 import json
 from contextlib import suppress
@@ -15,14 +15,14 @@ EXAMPLES = """
 Examples:
   modelrepo serve                              everything in ./model_repository, on free ports
   modelrepo serve --http-port 8000 --grpc-port 8001 --metrics-port 8002
-  modelrepo serve --model resnet50_onnx        one model, whatever else is there
-  modelrepo serve --control poll               and follow what is published meanwhile
+  modelrepo serve --model resnet50_onnx        one model of the repository
+  modelrepo serve --control poll               and load models that are published later
   modelrepo serve --json | head -1             the addresses, for a program to read
 
 \b
 Exit codes:
   0 stopped by Ctrl-C or SIGTERM    6 no such repository
-  2 usage                           7 Triton can't be had or started, refuses a model, or died
+  2 usage                           7 Triton can't be fetched or started, refuses a model, or died
 """
 
 
@@ -34,18 +34,18 @@ Exit codes:
     type=click.Choice(["none", "poll", "explicit"]),
     help="Triton's mode. Default: none; explicit with --model.",
 )
-@click.option("--poll-seconds", type=click.IntRange(1), default=15, help="How often --control poll looks. Default: 15.")
-@click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
-@click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any that is free.")
+@click.option("--poll-seconds", type=click.IntRange(1), default=15, help="Seconds between polls. Default: 15.")
+@click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any free port.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any free port.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Default: 0, any free port.")
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "local", "docker"]),
     default="auto",
-    help="A server of this machine, NVIDIA's container, or the first that is possible. Default: auto.",
+    help="A server on this machine, NVIDIA's container, or the first that works. Default: auto.",
 )
 @click.option("--target-release", metavar="YY.MM", help="Release of the container; default: the newest known.")
-@click.option("--cpu-overlay", is_flag=True, help="Serve what asks for a GPU without one; says what is left out.")
+@click.option("--cpu-overlay", is_flag=True, help="Serve models that ask for a GPU on the CPU; shows the changes.")
 @click.option("--json", "as_json", is_flag=True, help="Print addresses and models as one line of JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def serve(
@@ -61,8 +61,8 @@ def serve(
 ) -> None:
     """Run a real Triton on a model repository, on loopback, until Ctrl-C.
 
-    Without a container and without a GPU: ONNX models are served by ONNX Runtime on this machine's CPU, with their
-    config.pbtxt as it is. The first time, Triton (55 MB) is downloaded into the user's cache.
+    It needs no container and no GPU: ONNX Runtime serves ONNX models on this machine's CPU, with their config.pbtxt as
+    it is. The first time, Triton (55 MB) is downloaded into the user's cache.
     """
     from modelrepo.cli.terminal import report
     from modelrepo.generator.errors import OptionError
@@ -93,15 +93,15 @@ def serve(
             progress=Progress(follower),
             **ports,
         ) as server,
-        suppress(KeyboardInterrupt),  # how a server is meant to end
+        suppress(KeyboardInterrupt),  # the usual end of a server
     ):
-        _tell(server, follower, as_json)
+        _print(server, follower, as_json)
         if not quiet:
             click.echo("Stop it with Ctrl-C.", err=True)
         _wait(server)
 
 
-def _tell(server: "Server", follower: Any, as_json: bool) -> None:
+def _print(server: "Server", follower: Any, as_json: bool) -> None:
     for note in server.notes:
         follower.warned(f"CPU overlay: {note}")
     states = server.models()
@@ -122,7 +122,7 @@ def _tell(server: "Server", follower: Any, as_json: bool) -> None:
 
 
 def _wait(server: "Server") -> None:
-    """Wait for an interrupt; ServerError where the server ended by itself."""
+    """Wait for an interrupt; ServerError if the server ends by itself."""
     from modelrepo.generator.errors import ServerError
     from modelrepo.server.running import handle, log
 

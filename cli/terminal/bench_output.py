@@ -1,4 +1,4 @@
-"""What `modelrepo bench` prints: a table and a plot, or JSON; what changed between two results; the scenarios."""
+"""The output of `modelrepo bench`: a table and a plot, or JSON; the changes between two results; the scenarios."""
 
 import json
 from dataclasses import replace
@@ -18,8 +18,8 @@ PLOT_WIDTH = 80
 COLOURS = {"good": "green", "bad": "red"}
 
 
-def tell_results(results: Results, page: Path | None, error: ModelRepoError | None, *, as_json: bool) -> None:
-    """Print what was measured, and where the report is."""
+def print_results(results: Results, page: Path | None, error: ModelRepoError | None, *, as_json: bool) -> None:
+    """Print the results, and the path of the report."""
     if as_json:
         document = documents.to_document(results, page)
         document.pop("runs")  # every run is in the report's own JSON
@@ -46,8 +46,8 @@ def tell_results(results: Results, page: Path | None, error: ModelRepoError | No
         click.echo(f"\nreport: {page}")
 
 
-def tell_changes(before: Path, after: Path, *, as_json: bool) -> None:
-    """Print what changed from one result to another; PerfError where one can't be read, or they share nothing."""
+def print_changes(before: Path, after: Path, *, as_json: bool) -> None:
+    """Print the changes from one result to another; PerfError if one can't be read, or they share nothing."""
     old, new = documents.read(before), documents.read(after)
     changes = compare.compare_results(old, new)
     if not changes:
@@ -64,8 +64,8 @@ def tell_changes(before: Path, after: Path, *, as_json: bool) -> None:
         click.echo(f"differs: {difference}")
 
 
-def tell_scenarios(*, as_json: bool) -> None:
-    """Print the load tests that can be named."""
+def print_scenarios(*, as_json: bool) -> None:
+    """Print the built-in load tests."""
     found = [scenario.read(name) for name in scenario.names()]
     if as_json:
         click.echo(json.dumps([{"name": each.name, "description": each.description} for each in found], indent=2))

@@ -1,4 +1,4 @@
-"""What `modelrepo infer` answers: classes and outputs as text, as JSON, and as a .npz file."""
+"""The answers of `modelrepo infer`: classes and outputs as text, as JSON, and as a .npz file."""
 
 import json
 import math
@@ -13,34 +13,34 @@ from modelrepo.clients import Classification
 from modelrepo.clients.models import Answer, Array
 from modelrepo.generator.errors import OptionError
 
-# For each sample its best classes.
+# The best classes of each sample.
 Classes = Sequence[Sequence[Classification]]
 
 
-def tell_classes(model: str, version: str, classes: Classes, as_json: bool) -> str:
+def classes_text(model: str, version: str, classes: Classes, as_json: bool) -> str:
     """Return the best classes as a table, or as one object with ``label``, ``index`` and ``score`` of each."""
     if not as_json:
         return _table(classes)
-    told = [
+    rows = [
         [{"label": each.label, "index": each.index, "score": _finite(each.score)} for each in sample]
         for sample in classes
     ]
-    return _object(model, version, classes=told)
+    return _object(model, version, classes=rows)
 
 
-def tell_outputs(model: str, version: str, answer: Answer, as_json: bool) -> str:
+def outputs_text(model: str, version: str, answer: Answer, as_json: bool) -> str:
     """Return the outputs as shortened arrays, or whole as one object with ``dtype``, ``shape`` and ``data`` of each."""
     if not as_json:
         return _arrays(answer)
-    told = {
+    values = {
         name: {"dtype": _kind(array), "shape": list(array.shape), "data": _finite(_decoded(array).tolist())}
         for name, array in answer.items()
     }
-    return _object(model, version, outputs=told)
+    return _object(model, version, outputs=values)
 
 
 def save(path: Path, answer: Answer) -> None:
-    """Write the outputs to a .npz file; OptionError where it can't be written."""
+    """Write the outputs to a .npz file; OptionError if it can't be written."""
     try:  # by hand: numpy.savez takes no array named "file"
         with zipfile.ZipFile(path, "w") as archive:
             for name, array in answer.items():
@@ -51,14 +51,14 @@ def save(path: Path, answer: Answer) -> None:
 
 
 def _storable(array: Array) -> Array:
-    """Return what a .npy file can hold: strings as numpy's own, which end at their last non-zero byte."""
+    """Return an array for a .npy file, with strings as numpy's own, which end at their last non-zero byte."""
     if array.dtype == object:
         return array.astype(bytes)
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def _table(classes: Classes) -> str:
-    """Return the best classes as aligned columns, the sample's number before them where there are several."""
+    """Return the best classes as aligned columns, with the sample's number if there are several."""
     rows = [("sample", "rank", "label", "index", "score")]
     for number, sample in enumerate(classes):
         for rank, each in enumerate(sample, 1):
@@ -70,7 +70,7 @@ def _table(classes: Classes) -> str:
 
 
 def _arrays(answer: Answer) -> str:
-    """Return each output's name, dtype and shape, and its values beneath, shortened where there are many."""
+    """Return each output's name, dtype and shape, and its values below, shortened if there are many."""
     parts = []
     for name, array in answer.items():
         text = np.array2string(_decoded(array), threshold=60, edgeitems=3, max_line_width=110, precision=6)
@@ -79,7 +79,7 @@ def _arrays(answer: Answer) -> str:
 
 
 def _decoded(array: Array) -> Array:
-    """Return strings in the place of bytes; bytes that are no UTF-8 are written as escapes."""
+    """Return an array with strings instead of bytes; bytes that are not UTF-8 become escapes."""
     if array.dtype != object:
         return array
     decoded = np.empty(array.shape, object)
@@ -96,7 +96,7 @@ def _kind(array: Array) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Return nested lists with what JSON can't write as the strings NaN, Infinity and -Infinity, as Protobuf does."""
+    """Return nested lists with NaN and infinities as the strings NaN, Infinity and -Infinity, as Protobuf does."""
     if isinstance(value, list):
         return [_finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

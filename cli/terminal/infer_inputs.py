@@ -1,4 +1,4 @@
-"""What `modelrepo infer` asks: values and headers from the command line, arrays from files, images."""
+"""The inputs of `modelrepo infer`: values and headers from the command line, arrays from files, images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from modelrepo.generator.repository.repository import Repository
 
 
 def read_image(path: Path, repository: Path, model: str, version: str) -> Inputs:
-    """Return an image as the model's only input, float32 [1, 3, height, width], prepared as its manifest says.
+    """Return an image as the model's only input, float32 [1, 3, height, width], prepared as in its manifest.
 
-    That is the manifest of the version that is asked, or of the newest. OptionError where none says it; InputError and
-    DependencyError where the image can't be read.
+    The manifest is that of the given version, or of the newest. Raises OptionError if it has no image preparation,
+    InputError and DependencyError if the image can't be read.
     """
     manifests = Repository(repository).manifests(model)
     found = [each for each in manifests if not version or str(each.version) == version]
     preprocess = found[-1].provenance.source.preprocess if found else None
     if preprocess is None:
         raise OptionError(
-            f"{repository} does not say how images are prepared for {model}",
+            f"{repository} has no image preparation for {model}",
             "Name the repository it was generated in with --repository, or give the array with --input",
         )
     return [load_image(path, preprocess)]
@@ -43,7 +43,7 @@ def read_inputs(texts: Sequence[str]) -> Inputs:
         else:
             positional.append(value)
     if named and positional:
-        raise OptionError("some inputs have a name and some have none", "Write every one as --input NAME=VALUE")
+        raise OptionError("some inputs have a name and some have none", "Write each one as --input NAME=VALUE")
     return named or positional
 
 
@@ -59,7 +59,7 @@ def _parse(text: str) -> tuple[str, Any]:
             loaded = json.loads(value)
         except (ValueError, RecursionError) as error:
             hint = f"""Quote text: --input '{f"{name}=" if name else ""}["text"]', or read a file with @FILE.npy"""
-            raise OptionError(f"--input {text!r} is no JSON: {error}", hint) from error
+            raise OptionError(f"--input {text!r} is not JSON: {error}", hint) from error
     if name and isinstance(loaded, Mapping):
         raise OptionError(f"--input {text!r} holds several inputs for one name", "Leave the name out")
     return name, loaded
@@ -74,7 +74,7 @@ def _load(path: Path) -> Any:
     except OSError as error:
         raise OptionError(f"can't read {path}: {error.strerror or error}") from error
     except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise OptionError(f"can't read {path}: it is no .npy or .npz file of numbers") from error
+        raise OptionError(f"can't read {path}: it is not a .npy or .npz file of numbers") from error
 
 
 def read_headers(texts: Sequence[str]) -> dict[str, str]:
@@ -83,6 +83,6 @@ def read_headers(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, colon, value = text.partition(":")
         if not colon:
-            raise OptionError(f"--header {text!r} is no header", "Write it as 'Name: value'")
+            raise OptionError(f"--header {text!r} is not a header", "Write it as 'Name: value'")
         headers[name.strip()] = value.strip()
     return headers

@@ -1,1 +1,1 @@
-"""NVIDIA's perf_analyzer: where it comes from, how it is asked, and what it says."""
+"""NVIDIA's perf_analyzer: finding it, running it, and reading its results."""

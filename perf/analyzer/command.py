@@ -11,8 +11,8 @@ from modelrepo.clients.settings import Address
 from modelrepo.perf.results.loads import Load
 
 SharedMemory = Literal["none", "system"]
-# perf_analyzer gives figures only where its last three windows agree, and none at all where they never do. It is asked
-# for three windows whatever they show, and its rule is applied to them afterwards: see export.py.
+# perf_analyzer gives figures only if its last three windows agree, and no figures at all if they never do. So it runs
+# for three windows in any case, and its rule is applied to them afterwards: see export.py.
 WINDOWS = 3
 ANY_SPREAD = "999999"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
@@ -20,10 +20,10 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 @dataclass(frozen=True)
 class Request:
-    """One run of perf_analyzer: what is asked where, how much at a time, for how long in each of its windows.
+    """One run of perf_analyzer: the model, the server, the load, and the length of a window.
 
-    ``data`` is the JSON file with what is sent, ``table`` the CSV file that it writes. ``output_bytes`` is the room for
-    an output in shared memory.
+    ``data`` is the JSON file with its input data, ``table`` the CSV file that it writes. ``output_bytes`` is the room
+    for an output in shared memory.
     """
 
     model: str
@@ -38,9 +38,9 @@ class Request:
 
 
 def arguments(request: Request) -> tuple[str, ...]:
-    """Return the arguments of a run, verbose so that every window is told.
+    """Return the arguments of a run, verbose so that every window is printed.
 
-    Requests are sent asynchronously: the synchronous client has a thread for each of them.
+    Requests are sent asynchronously: the synchronous client uses a thread for each of them.
     """
     return (
         *("-m", request.model, *(("-x", request.version) if request.version else ())),
@@ -79,12 +79,12 @@ def _shared_memory(request: Request) -> tuple[str, ...]:
 
 
 def proxies() -> tuple[str, ...]:
-    """Return the names of the variables of this process that name a proxy, and which perf_analyzer would follow."""
+    """Return this process's variables with a proxy that perf_analyzer would use."""
     return tuple(name for name in os.environ if name.lower() in PROXIES)
 
 
 def written(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return a command as it can be copied into a shell, with the variables that differ from this process's."""
+    """Return a command that can be copied into a shell, with the variables that differ from this process's."""
     without = [f"-u {name}" for name in proxies()]
     own = [f"{name}={shlex.quote(value)}" for name, value in environment.items() if os.environ.get(name) != value]
     return " ".join([*(["env", *without] if without else []), *own, shlex.join(command)])

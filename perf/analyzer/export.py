@@ -1,4 +1,4 @@
-"""What perf_analyzer says: its CSV table by column name, and its log where there is no table."""
+"""Reading perf_analyzer's results: its CSV table by column name, and its log if there is no table."""
 
 import csv
 import re
@@ -10,9 +10,9 @@ from modelrepo.perf.results.results import ClientTime, Figures, Latency, ServerT
 
 LONGEST = 200
 NO_END = "no end after"
-# Failures of perf_analyzer's own. Above capacity its count of requests in flight goes wrong now and then, and it waits
-# for ever for the answers that it has; where the server stalls for a whole window, that window is empty; and a file of
-# the user's that it can't read is never sent.
+# perf_analyzer's own failures. Above capacity its count of requests in flight is sometimes wrong, and it waits forever
+# for answers that it already has. If the server stalls for a whole window, that window is empty. A file of the user
+# that it can't read is never sent.
 OWN_FAILURES = (NO_END, "No valid requests recorded", "perf_analyzer's table", "Failed to init manager")
 _WINDOW = re.compile(r"Pass \[\d+\] throughput: (\d+(?:\.\d+)?(?:e[+-]?\d+)?) infer/sec\. Avg latency: (\d+) usec")
 _REQUESTS = re.compile(r"^\s*Request count: (\d+)", re.MULTILINE)
@@ -23,7 +23,7 @@ _PREFIX = re.compile(r"^(cb::Error: |error: )+")
 
 
 def read_table(path: Path, log: str) -> Figures:
-    """Read the one row of a CSV table, and from the log the number of requests; PerfError for anything else."""
+    """Return the figures of a CSV table with one row and the log's number of requests; PerfError for other tables."""
     try:
         with path.open(newline="") as file:
             (row,) = csv.DictReader(file)
@@ -44,24 +44,24 @@ def read_table(path: Path, log: str) -> Figures:
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)[:LONGEST]
         raise PerfError(
-            f"perf_analyzer's table {path} can't be read: {said}", "Is this its version 2.50 or newer?"
+            f"perf_analyzer's table {path} can't be read: {said}", "Check that its version is 2.50 or newer"
         ) from error
 
 
 def _server(row: Mapping[str, str], part: str) -> float:
-    """Return a part of the server's time; a composed model (an ensemble) has more columns and less of these."""
+    """Return a part of the server's time, 0 if its column is missing, as for an ensemble."""
     return float(row.get(f"Server {part}") or 0)
 
 
 def windows(log: str) -> tuple[Window, ...]:
-    """Return the windows that a verbose log tells, in order."""
+    """Return the windows in a verbose log, in order."""
     return tuple(Window(float(rate), float(latency)) for rate, latency in _WINDOW.findall(log))
 
 
 def unsteady(seen: Sequence[Window], percent: float, wanted: int) -> str:
-    """Return why windows are no stable measurement, or nothing where they are.
+    """Return why windows are not a stable measurement, or an empty text if they are.
 
-    As perf_analyzer judges: the smallest and the largest throughput, and latency, of its last windows lie within
+    This is perf_analyzer's rule: in its last windows the smallest and the largest throughput, and latency, are within
     ``percent`` of each other.
     """
     if len(seen) < wanted:
@@ -77,7 +77,7 @@ def unsteady(seen: Sequence[Window], percent: float, wanted: int) -> str:
 
 
 def complaint(out: str, err: str, code: int) -> str:
-    """Return what perf_analyzer complains of, in one line."""
+    """Return perf_analyzer's error in one line."""
     lines = [line.strip() for line in [*err.splitlines(), *out.splitlines()[-1:]] if line.strip()]
     said = [line for line in lines if not _NOISE.match(line)]
     threads = [_THREAD.sub("", line) for line in said if _THREAD.match(line)]
@@ -86,5 +86,5 @@ def complaint(out: str, err: str, code: int) -> str:
 
 
 def is_own_failure(reason: str) -> bool:
-    """Tell whether it was perf_analyzer that failed, and no request."""
+    """Whether perf_analyzer itself failed, and no request."""
     return any(words in reason for words in OWN_FAILURES)

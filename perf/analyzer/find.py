@@ -1,6 +1,6 @@
-"""Where perf_analyzer comes from: PATH, NVIDIA's wheel for this machine, or NVIDIA's SDK container.
+"""Finding perf_analyzer: on PATH, in NVIDIA's wheel for this machine, or in NVIDIA's SDK container.
 
-The container was never run: no docker daemon was to be had where this was written. What is tested is its command.
+Only the container's command is tested: there was no docker daemon on the machine where this was written.
 """
 
 import os
@@ -22,15 +22,15 @@ from modelrepo.server.running import docker
 
 Way = Literal["auto", "path", "wheel", "container"]
 PROGRAM = "perf_analyzer"
-# It answers --version at once; this is for a machine that is busy, or whose disk is.
+# It answers --version at once, unless the machine or its disk is busy.
 START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Analyzer:
-    """A perf_analyzer: how it is called, the variables that it needs beside this process's, and where it came from.
+    """A perf_analyzer: its command, the variables that it needs beside this process's, and its origin.
 
-    ``version`` is empty where it does not say; the container's is not asked, which would download it.
+    ``version`` is empty if it prints none, and for the container, which would be downloaded to ask it.
     """
 
     command: tuple[str, ...]
@@ -40,11 +40,11 @@ class Analyzer:
 
 
 def find(which: Way, folder: Path, progress: Progress, release: Release) -> Analyzer:
-    """Return a perf_analyzer; the wheel is fetched first where it is wanted and not here yet.
+    """Return a perf_analyzer; the wheel is fetched first if it is needed and not here yet.
 
-    ``auto`` takes the one on PATH, passing over one that can't start with a warning, then the wheel where this machine
-    can run it, then the container. ``folder`` is where inputs and results lie: the container sees no other. Raises
-    PerfError where what is wanted can't be had.
+    ``auto`` takes the one on PATH (and skips it with a warning if it can't start), then the wheel if this machine can
+    run it, then the container. ``folder`` has the inputs and results; the container sees no other folder. Raises
+    PerfError if the requested one is not available.
     """
     match which:
         case "path":
@@ -57,15 +57,15 @@ def find(which: Way, folder: Path, progress: Progress, release: Release) -> Anal
         try:
             return _on_path()
         except PerfError as error:
-            progress.warn(f"{error.message}; another one is looked for")
+            progress.warn(f"{error.message}; using another perf_analyzer")
     system = runtime.platform_requirement()
     if system.ok:
         return _from_wheel(progress)
     if docker.available():
         return _in_container(folder, release)
     raise PerfError(
-        f"there is no {PROGRAM} here: none on PATH that starts, no docker for NVIDIA's container, and NVIDIA's wheel "
-        f"needs {system.needed}, where this is {system.found}",
+        f"can't find a {PROGRAM}: none on PATH starts, there is no docker for NVIDIA's container, and NVIDIA's wheel "
+        f"needs {system.needed}; this machine has {system.found}",
         f"Put a {PROGRAM} on PATH, install docker, or measure from a machine that can run the wheel",
     )
 
@@ -82,7 +82,7 @@ def _from_wheel(progress: Progress) -> Analyzer:
     system = runtime.platform_requirement()
     if not system.ok:
         raise PerfError(
-            f"NVIDIA's wheel of {PROGRAM} needs {system.needed}, and here is {system.found}",
+            f"NVIDIA's wheel of {PROGRAM} needs {system.needed}; this machine has {system.found}",
             f"Put a {PROGRAM} on PATH, or use docker: --analyzer container",
         )
     try:
@@ -97,7 +97,7 @@ def _from_wheel(progress: Progress) -> Analyzer:
 
 
 def _version(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Start a perf_analyzer, and return the version that it tells, if it does; PerfError where it can't start."""
+    """Return the version that a perf_analyzer prints, or an empty text; PerfError if it can't start."""
     try:
         done = process.run([*command, "--version"], timeout=START_SECONDS, environment={**os.environ, **environment})
     except subprocess.TimeoutExpired:
@@ -106,8 +106,8 @@ def _version(command: Sequence[str], environment: Mapping[str, str]) -> str:
         reason = error.strerror or str(error)
     else:
         if done.code == 0:
-            told = re.search(r"Version (\d\S*)", done.out)
-            return told[1] if told else ""
+            printed = re.search(r"Version (\d\S*)", done.out)
+            return printed[1] if printed else ""
         reason = done.last_words
     raise PerfError(
         f"{command[0]} can't start: {reason}",
@@ -116,7 +116,7 @@ def _version(command: Sequence[str], environment: Mapping[str, str]) -> str:
 
 
 def _in_container(folder: Path, release: Release) -> Analyzer:
-    """Return the SDK container of a release, which shares this machine's network and shared memory with a server."""
+    """Return the SDK container of a release; it uses this machine's network and shared memory."""
     if not docker.available():
         raise PerfError("there is no docker here", f"Install docker, or put a {PROGRAM} on PATH")
     image, shared = f"{release.image}-sdk", str(folder.absolute())

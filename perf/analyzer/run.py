@@ -1,4 +1,4 @@
-"""One run of perf_analyzer, watched from all sides: its own table, Triton's statistics and metrics, this machine."""
+"""One run of perf_analyzer, and what is measured beside it: Triton's statistics and metrics, this machine's load."""
 
 import os
 import subprocess
@@ -20,19 +20,19 @@ from modelrepo.perf.measuring.target import Target, short
 from modelrepo.perf.results.loads import Load
 from modelrepo.perf.results.results import AnalyzerRun, Figures, Window
 
-# For perf_analyzer's start and end, and for each second of a run: so long may what has piled up take.
+# Seconds for perf_analyzer's start and end, and for each second of a run the time for requests that have piled up.
 PATIENCE_SECONDS, PATIENCE_FACTOR = 30.0, 5.0
-# A window holds at least so many requests of a slow model; perf_analyzer fails where one holds none.
+# The least requests in a window of a slow model. perf_analyzer fails if a window has none.
 REQUESTS_PER_WINDOW = 5
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where perf_analyzer makes its regions
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - perf_analyzer makes its regions here
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs have in common.
+    """The settings of all runs.
 
     ``seconds`` are those of the three windows together, ``stability`` the percentage within which they must agree.
-    When ``stop`` is set, perf_analyzer is killed and ``process.Stopped`` raised: so is a thread ended that an interrupt
+    When ``stop`` is set, perf_analyzer is killed and ``process.Stopped`` raised. This ends threads that an interrupt
     does not reach.
     """
 
@@ -48,7 +48,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a model version has done since it was loaded: requests by outcome, and executions by batch size."""
+    """A model version's counts since it was loaded: requests by outcome, and executions by batch size."""
 
     answered: int
     failed: int
@@ -56,14 +56,14 @@ class Counts:
 
 
 def counts(client: Client, model: str, version: str) -> Counts:
-    """Return what Triton's statistics say; ClientError where it does not answer."""
+    """Return the counts of Triton's statistics; ClientError if it does not answer."""
     (found,) = client.statistics(model, version)
     batches = {each.batch_size: each.compute_infer.count for each in found.batches}
     return Counts(found.success.count, found.fail.count, batches)
 
 
 def window_seconds(target: Target, load: Load, seconds: float) -> float:
-    """Return the length of a window, longer where fewer than some requests would end in it."""
+    """Return the length of a window, longer if fewer than REQUESTS_PER_WINDOW requests would end in it."""
     needed = REQUESTS_PER_WINDOW * target.seconds * max(1, load.batch_size)
     if load.request_rate:
         needed = max(needed, REQUESTS_PER_WINDOW / load.request_rate)
@@ -71,14 +71,14 @@ def window_seconds(target: Target, load: Load, seconds: float) -> float:
 
 
 def name_of(target: Target, load: Load) -> str:
-    """Return the name of the files of a run."""
+    """Return the name of a run's files."""
     subject = target.subject
     kind = f"c{load.concurrency}" if load.concurrency else f"r{load.request_rate:.10g}"
     return f"{short(subject.model)}-{subject.version}-{subject.protocol}-{kind}-b{load.batch_size}"
 
 
 def request_of(setting: Setting, target: Target, load: Load) -> Request:
-    """Return what perf_analyzer is asked for."""
+    """Return the request for perf_analyzer."""
     return Request(
         model=target.subject.model,
         version=target.subject.version,
@@ -93,10 +93,10 @@ def request_of(setting: Setting, target: Target, load: Load) -> Request:
 
 
 def run(setting: Setting, target: Target, request: Request, number: int, again: bool = False) -> AnalyzerRun:
-    """Run perf_analyzer once and keep what it printed; a failure of its is a Run without figures, and says why.
+    """Run perf_analyzer once and keep its output; if it fails, the result has no figures but a reason.
 
-    ``number`` is that of the round, ``again`` whether the same was measured in it before. Raises PerfError where
-    perf_analyzer can't be started, or what it says can't be kept.
+    ``number`` is the round's, ``again`` is True if the same was measured in it before. Raises PerfError if
+    perf_analyzer can't be started, or its output can't be written.
     """
     command = (*setting.analyzer.command, *arguments(request))
     request.table.unlink(missing_ok=True)
@@ -125,7 +125,7 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
         windows=windows,
         batches=batches,
         answered=answered,
-        # It ends at the first request that fails, of which a server that has gone, or never saw it, can't tell.
+        # It ends at the first failed request. A server that is gone, or never saw that request, can't count it.
         failed=max(failed, 1) if figures is None and not export.is_own_failure(reason) else failed,
         machine=watch.load(),
         metrics=gauges.gauges(),
@@ -136,7 +136,7 @@ def run(setting: Setting, target: Target, request: Request, number: int, again: 
 
 
 def _regions(setting: Setting, target: Target) -> list[str]:
-    """Return the regions of shared memory that perf_analyzer will make: named as the tensors are, and not there yet."""
+    """Return the shared-memory regions that perf_analyzer will make: named after the tensors, and not there yet."""
     if setting.shared_memory == "none":
         return []
     inputs = (f"{tensor.name}_0_{row}" for tensor in target.model.inputs for row in range(max(1, len(target.rows))))
@@ -145,16 +145,16 @@ def _regions(setting: Setting, target: Target) -> list[str]:
 
 
 def _give_back(client: Client, regions: Sequence[str]) -> None:
-    """Take away what a perf_analyzer that was killed, or failed, has left of its regions."""
+    """Remove the regions that a perf_analyzer left behind when it was killed, or failed."""
     for name in regions:
-        with suppress(ClientError):  # a server that has gone keeps nothing
+        with suppress(ClientError):  # a server that is gone keeps nothing
             client.unregister_shared_memory(name)
-        with suppress(OSError):  # another user's, which is none of ours
+        with suppress(OSError):  # another user's region
             (SHARED_MEMORY / name).unlink(missing_ok=True)
 
 
 def _read(done: process.Finished, log: Path, stability: float) -> tuple[Figures | None, tuple[Window, ...], str]:
-    """Return what a run has found, and why it can't be relied on; empty where it can."""
+    """Return the figures and windows of a run, and why they are not reliable; empty if they are."""
     windows = export.windows(done.out)
     if done.code:
         return None, windows, f"perf_analyzer: {export.complaint(done.out, done.err, done.code)}"
@@ -166,7 +166,7 @@ def _read(done: process.Finished, log: Path, stability: float) -> tuple[Figures 
 
 
 def _finished(command: tuple[str, ...], setting: Setting, seconds: float) -> process.Finished:
-    # A proxy that the environment names has no business between a benchmark and its server.
+    # No proxy between a benchmark and its server, even if the environment names one.
     own = {name: value for name, value in os.environ.items() if name not in proxies()}
     environment = {**own, **setting.analyzer.environment}
     seconds += PATIENCE_SECONDS + PATIENCE_FACTOR * seconds
@@ -180,7 +180,7 @@ def _finished(command: tuple[str, ...], setting: Setting, seconds: float) -> pro
 
 
 def _keep(table: Path, done: process.Finished, number: int, again: bool) -> Path:
-    """Keep the log, and the table if there is one, under the number of their round; earlier tries stay beside them."""
+    """Write the log, and keep the table if there is one, under the round's number, beside those of earlier tries."""
     for attempt in range(1, 1000):
         log = table.with_name(f"{table.stem}-round{number}{'-again' * again}{f'-try{attempt}' * (attempt > 1)}.log")
         if not log.exists():
@@ -197,7 +197,7 @@ def _keep(table: Path, done: process.Finished, number: int, again: bool) -> Path
 
 
 def _counts_or_none(client: Client, target: Target) -> Counts | None:
-    """Return the statistics, or None where the server has gone, which whoever asked for the run finds out."""
+    """Return the counts, or None if the server is gone. The caller of the run checks that."""
     try:
         return counts(client, target.subject.model, target.subject.version)
     except ClientError:

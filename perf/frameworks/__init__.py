@@ -1,1 +1,1 @@
-"""What conversion buys: the source framework, ONNX Runtime and the served model, called in turns."""
+"""The speed-up of conversion: the source framework, ONNX Runtime and the served model, called in turn."""

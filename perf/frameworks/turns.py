@@ -1,6 +1,6 @@
-"""What conversion buys: a published model in the framework it came from, in ONNX Runtime, and served.
+"""The speed-up of conversion: a published model in its source framework, in ONNX Runtime, and served.
 
-They take turns, round by round, and get the same rows as perf_analyzer sends.
+They take turns, round by round, and get the same rows that perf_analyzer sends.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +33,8 @@ NO_FRAMEWORK = "onnx"
 class Served(Protocol):
     """Measures a served model with one request of ``batch_size`` samples in flight at a time, for one round.
 
-    Returns the figures and the bytes that the server's processes hold, None where they are not on this machine. Raises
-    PerfError, ServerError or ClientError where there are no figures.
+    Returns the figures and the bytes that the server's processes hold, None if they are not on this machine. Raises
+    PerfError, ServerError or ClientError if there are no figures.
     """
 
     def __call__(self, model: str, batch_size: int) -> tuple[Figures, int | None]:
@@ -43,7 +43,7 @@ class Served(Protocol):
 
 @dataclass(frozen=True)
 class Published:
-    """A version that is measured: ``name`` is what the user calls it, ``folder`` holds its files."""
+    """A version that is measured: ``name`` is the user's name for it, ``folder`` has its files."""
 
     name: str
     manifest: Manifest
@@ -56,20 +56,20 @@ class Published:
 
     @property
     def onnx(self) -> Path | None:
-        """Its ONNX model, None where another backend serves it."""
+        """Its ONNX model, None if a different backend serves it."""
         path = self.folder / "model.onnx"
         return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a served model did in one round."""
+class ServedRound:
+    """The figures of a served model in one round."""
 
     figures: Figures
     memory_bytes: int | None
 
 
-Found: TypeAlias = Timed | Asked
+Found: TypeAlias = Timed | ServedRound
 Rows: TypeAlias = Sequence[Mapping[str, Array]]
 
 
@@ -83,20 +83,21 @@ def measure(
     served: Served,
     progress: Progress,
 ) -> Iterator[InProcess]:
-    """Yield rows for each published model, NAME or NAME:VERSION, in all ways that there are, at every batch size.
+    """Yield rows for each published model, NAME or NAME:VERSION, in each of its ways, at every batch size.
 
-    ``models`` has the samples that each is asked, without a batch dimension.
+    ``models`` has the samples for each, without a batch dimension.
 
-    In process, a round is ``seconds`` of calls. Figures are the medians of the rounds'. The first row of a model and
-    batch size is what the others' ``speed_up`` is over: the source framework, or ONNX Runtime for a model that came as
-    an ONNX file. What can't be measured served is a warning.
+    In process, a round is ``seconds`` of calls. Figures are the medians over rounds. ``speed_up`` is over the first row
+    of the same model and batch size: the source framework, or ONNX Runtime for a model from an ONNX file. If a model
+    can't be measured served, that is a warning.
 
-    Raises PerfError for a model that is not ours or whose process ends, and SourceError where its source can't be had.
+    Raises PerfError for a model that was not published here, and if a process ends. Raises SourceError if the source
+    can't be loaded.
     """
     destination = Repository(repository)
     found = {model: _published(model, destination) for model in models}
     for each in found.values():
-        _openers(each)  # all that can be told before anything is measured
+        _openers(each)  # raises known errors before anything is measured
     for model, each in found.items():
         yield from _measure_model(each, models[model], sorted(set(batch_sizes)), seconds, rounds, served, progress)
 
@@ -109,7 +110,7 @@ def _published(model: str, repository: Repository) -> Published:
         raise PerfError(f"{name} is not built yet: {plan.reason}", f"Build it first: {plan.command}")
     if not known:
         raise PerfError(
-            f"{name} was not generated into {repository.root}, so nothing tells what it was made from",
+            f"{name} was not generated into {repository.root}, so its source is not known",
             "Generate it first, or name another repository with --repository",
         )
     wanted = next((each for each in reversed(known) if version in ("", str(each.version))), None)
@@ -122,7 +123,7 @@ def _published(model: str, repository: Repository) -> Published:
 
 
 def _openers(published: Published) -> dict[str, Opener]:
-    """Return what opens a model in this machine's processes, by what errors call it; the baseline comes first."""
+    """Return the openers of a model in processes of this machine, by their names in errors; the baseline first."""
     openers: dict[str, Opener] = {}
     options = _options(published.manifest)
     loader, name = sources.find(options.model)
@@ -137,13 +138,13 @@ def _openers(published: Published) -> dict[str, Opener]:
 
 
 def _options(manifest: Manifest) -> Options:
-    """Return the options that load a version's source as it was loaded when the version was made."""
+    """Return the options that load a version's source as they did when the version was made."""
     written, weights = manifest.provenance.options, manifest.provenance.source.weights
     defaults = {name: field.default for name, field in FIELDS.items()}
     source, _ = sources.find(written["model"])
     own = {name: FIELDS[name].parse(written[name]) for name in source.OPTIONS if written.get(name)}
     if weights.kind in ("pretrained", "random"):
-        # Random also where that was what stood in for weights that could not be downloaded.
+        # Random too if the weights could not be downloaded then.
         own["weights"] = weights.kind
     return Options(**{**defaults, **own, "model": written["model"], "seed": written["seed"]})
 
@@ -168,7 +169,7 @@ def _measure_model(
 
 
 class _Turns:
-    """The ways to call one model, which take turns."""
+    """The ways to call one model, in turn."""
 
     def __init__(
         self,
@@ -185,7 +186,7 @@ class _Turns:
         self.is_served = True
 
     def fitting(self, batch_sizes: Sequence[int]) -> Sequence[int]:
-        """Return the batch sizes that the model has; warn of those that it has not, here or served."""
+        """Return the batch sizes that the model can take; warn of the others, in process or served."""
         name, most = self.published.name, self.published.manifest.max_batch_size
         larger = ", ".join(str(size) for size in batch_sizes if size > max(1, most))
         if not self.published.batched:
@@ -202,7 +203,7 @@ class _Turns:
         found: dict[str, list[Found]] = {framework: [] for framework in self._ways(batch_size)}
         with self.progress.step("measure", f"measuring {self.published.name}, batch {batch_size}") as step:
             for number in range(1, rounds + 1):
-                # Every other round is reversed, so that what drifts does not favour anyone.
+                # Every second round is reversed, so that drift favours no framework.
                 for framework in list(found)[:: 1 if number % 2 else -1]:
                     self.progress.note(f"{framework}, round {number} of {rounds}")
                     once = self._once(framework, batch_size, arrays)
@@ -222,7 +223,7 @@ class _Turns:
         if not self.is_served:  # it failed in an earlier round
             return None
         try:
-            return Asked(*self.served(self.published.name, batch_size))
+            return ServedRound(*self.served(self.published.name, batch_size))
         except (ModelRepoError, ClientError) as error:
             self.is_served = False
             self.progress.warn(f"{self.published.name} is not measured served from batch {batch_size} on: {error}")
@@ -231,7 +232,7 @@ class _Turns:
     def _summary(self, batch_size: int, found: Mapping[str, Sequence[Found]]) -> list[InProcess]:
         baseline, *others = found
         usual = [_usual(each) for each in found[baseline]]
-        # Where there is no source framework, the name tells what the others are compared with.
+        # Without a source framework the name says which one the others are compared with.
         name = f"{baseline} (baseline)" if baseline.startswith("onnxruntime ") else baseline
         rows = [_row(self.published.name, name, batch_size, found[baseline], None)]
         rows += [_row(self.published.name, framework, batch_size, found[framework], usual) for framework in others]
@@ -241,7 +242,7 @@ class _Turns:
 def _row(
     model: str, framework: str, batch_size: int, found: Sequence[Found], baseline: Sequence[float] | None
 ) -> InProcess:
-    """Return the figures of all rounds; ``baseline`` has the usual call of each round of the source framework."""
+    """Return the figures of all rounds; ``baseline`` has the median call of each round of the source framework."""
     pairs = list(zip(baseline, map(_usual, found), strict=True)) if baseline else []
     held = [each.memory_bytes for each in found if each.memory_bytes is not None]
     return InProcess(
@@ -255,18 +256,18 @@ def _row(
 
 
 def _usual(found: Found) -> float:
-    """Return the median of a round's calls, which a few that were held up do not move."""
+    """Return the median of a round's calls, on which a few delayed calls have no effect."""
     return median(found.calls) if isinstance(found, Timed) else found.figures.latency.p50
 
 
 def _figures(found: Sequence[Found], batch_size: int) -> dict[str, float]:
-    """Return the medians of the rounds' figures, as for everything that is measured in rounds."""
+    """Return the medians of the rounds' figures."""
     rounds = [_round(each, batch_size) for each in found]
     return {name: median(each[name] for each in rounds) for name in rounds[0]}
 
 
 def _round(found: Found, batch_size: int) -> dict[str, float]:
-    if isinstance(found, Asked):
+    if isinstance(found, ServedRound):
         latency = found.figures.latency
         percentiles = {"p50": latency.p50, "p95": latency.p95, "p99": latency.p99}
         return {"mean": latency.avg, **percentiles, "throughput": found.figures.throughput}
@@ -278,7 +279,7 @@ def _round(found: Found, batch_size: int) -> dict[str, float]:
 
 
 def _batch(rows: Rows, batch_size: int, batched: bool) -> Arrays:
-    """Return rows as one batch, over again where there are too few; without a batch dimension, one as it is."""
+    """Return rows as one batch, repeated if there are too few; without a batch dimension, the first one."""
     import numpy as np
 
     if not batched:

@@ -1,7 +1,7 @@
-"""A model in a process of its own, which calls it again and again: the worker, and the end that asks it.
+"""A model in a process of its own, which calls it again and again: the worker, and its handle in the parent.
 
-The process has one framework in it, so that what it holds in memory can be told and frameworks don't disturb each
-other. It ends when its standard input does, which is also what a killed parent leaves behind.
+The process has one framework in it, so that its memory can be measured and frameworks don't disturb each other. It ends
+when its standard input does, as it does when the parent is killed.
 """
 
 import os
@@ -31,7 +31,7 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays
 
 ModelCall: TypeAlias = Callable[[Arrays], object]
-# Loads a model in the worker, which gets it pickled; returns what the framework is called, and what calls the model.
+# Loads a model in the worker, which gets it pickled; returns the framework's name, and a function to call the model.
 Opener: TypeAlias = Callable[[], tuple[str, ModelCall]]
 # The first calls of a shape choose algorithms and ask for memory.
 WARM_UP_CALLS = 2
@@ -41,12 +41,12 @@ MAIN = "from modelrepo.perf.frameworks.worker import main; main()"
 
 
 class Refused(PerfError):
-    """A model does not answer what it was asked; its worker is alive, and another input may do."""
+    """A model does not answer an input; its worker is alive, and other inputs may work."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Opens a source model again; ``weights`` are those that it had when it was published."""
+    """Opens a source model again; ``weights`` are those of its publication."""
 
     load: Callable[[str, Options, Progress], SourceModel]
     name: str
@@ -54,11 +54,11 @@ class Source:
     weights: Weights
 
     def __call__(self) -> tuple[str, ModelCall]:
-        """Load the model; SourceError where it can't be had, PerfError where its weights are others by now."""
+        """Load the model; SourceError if it can't be loaded, PerfError if its weights have changed."""
         source = self.load(self.name, self.options, Progress())
         if source.weights.sha256 != self.weights.sha256:
             raise PerfError(
-                f"the weights of {self.options.model} ({self.weights.detail}) were changed since it was published",
+                f"the weights of {self.options.model} ({self.weights.detail}) have changed since it was published",
                 "Generate it again, or put the weights back",
             )
         return named(source.framework), source.run
@@ -66,12 +66,12 @@ class Source:
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """Opens an ONNX model in ONNX Runtime, on the CPU, as its own defaults are."""
+    """Opens an ONNX model in ONNX Runtime, on the CPU, with its default settings."""
 
     path: Path
 
     def __call__(self) -> tuple[str, ModelCall]:
-        """Open the model; VerificationError with ONNX Runtime's reason where it can't be."""
+        """Open the model; VerificationError with ONNX Runtime's reason if it can't be opened."""
         return named("onnxruntime"), runtime.open_model(self.path)
 
 
@@ -82,17 +82,17 @@ def named(framework: str) -> str:
 
 @dataclass(frozen=True)
 class Timed:
-    """What each call took, in microseconds, and the most that the worker has held in memory since it started."""
+    """The microseconds of each call, and the peak memory of the worker since it started."""
 
     calls: "array[float]"
     memory_bytes: int
 
 
-# --- the end that asks
+# --- the parent's end
 
 
 class Worker:
-    """A model that waits in its process; ``title`` is what errors call it, ``framework`` what the worker says."""
+    """A model in its process; ``title`` is its name in errors, ``framework`` that from the worker."""
 
     def __init__(
         self, title: str, process: "subprocess.Popen[bytes]", connection: Connection, log: IO[bytes], opener: Opener
@@ -102,12 +102,12 @@ class Worker:
         self.framework = str(self._ask(opener))
 
     def time(self, arrays: Arrays, seconds: float) -> Timed:
-        """Call the model one call after the other for so long, at least a few times, after a warm-up.
+        """Call the model for ``seconds`` without a pause, at least LEAST_CALLS times, after a warm-up.
 
-        Raises Refused where the model does not answer, and PerfError where the worker has ended.
+        Raises Refused if the model does not answer, and PerfError if the worker has ended.
         """
         answer = self._ask((arrays, seconds))
-        assert isinstance(answer, Timed)  # noqa: S101 - what main answers such a question with
+        assert isinstance(answer, Timed)  # noqa: S101 - main's answer to this question
         return answer
 
     def _ask(self, question: object) -> object:
@@ -122,7 +122,7 @@ class Worker:
         return answer
 
     def _ended(self) -> PerfError:
-        """Return the error that tells how the worker came to its end: by its last line, or by a signal."""
+        """Return the error for a worker that has ended, with its last line or its signal."""
         code = self._process.wait(END_SECONDS)
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
@@ -136,8 +136,8 @@ class Worker:
 def worker(title: str, opener: Opener) -> Iterator[Worker]:
     """Load a model in a process of its own, which ends with the context, whatever happens.
 
-    ``opener`` must be picklable, and importable by the same names in another process. What it raises is raised here;
-    PerfError for all that is none of our errors, and where the process ends before it is asked to.
+    ``opener`` must be picklable, and importable by the same names in another process. Our errors that it raises are
+    raised here, other errors as PerfError. Raises PerfError too if the process ends early.
     """
     ours, theirs = Pipe()
     with ours, theirs, tempfile.TemporaryFile() as log:
@@ -148,10 +148,10 @@ def worker(title: str, opener: Opener) -> Iterator[Worker]:
             stdout=log,
             stderr=log,
             pass_fds=(theirs.fileno(),),
-            start_new_session=True,  # Ctrl-C is ours to answer
+            start_new_session=True,  # Ctrl-C is for the parent
         )
         try:
-            theirs.close()  # or its end would not be seen
+            theirs.close()  # so that the end of the worker's copy is noticed
             yield Worker(title, process, ours, log, opener)
         finally:
             process.kill()
@@ -162,14 +162,14 @@ def worker(title: str, opener: Opener) -> Iterator[Worker]:
 
 
 def main() -> None:
-    """Open the model that is sent first, then time what is asked, until nobody asks any more."""
+    """Open the model that is sent first, then time each question, until the parent has no more."""
     descriptor = int(sys.argv[1])
-    os.set_inheritable(descriptor, False)  # or a child of the framework's could hide our end
+    os.set_inheritable(descriptor, False)  # so that a child of the framework does not keep it open
     Thread(target=_end_with_the_parent, daemon=True).start()
     with suppress(EOFError, ConnectionError), Connection(descriptor) as connection:
         try:
             framework, run = connection.recv()()
-        except Exception as error:  # the parent's to raise
+        except Exception as error:  # the parent raises it
             connection.send(error if isinstance(error, ModelRepoError) else PerfError(_line(error)))
             return
         connection.send(framework)
@@ -179,7 +179,7 @@ def main() -> None:
 
 
 def _end_with_the_parent() -> None:
-    """End at once when the parent has, also in the middle of a call."""
+    """End at once when the parent ends, even in the middle of a call."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 
@@ -187,7 +187,7 @@ def _end_with_the_parent() -> None:
 def _answer(run: ModelCall, arrays: Arrays, seconds: float) -> "Timed | Refused":
     try:
         return Timed(timed(run, arrays, seconds), _most_memory())
-    except Exception as error:  # frameworks raise what they like
+    except Exception as error:  # frameworks raise errors of any type
         return Refused(error.message if isinstance(error, ModelRepoError) else _line(error))
 
 
@@ -196,7 +196,7 @@ def _line(error: Exception) -> str:
 
 
 def timed(run: ModelCall, arrays: Arrays, seconds: float) -> "array[float]":
-    """Return the microseconds of each call; one follows the other, so that their sum is the time that passed."""
+    """Return the microseconds of each call, without gaps: their sum is the elapsed time."""
     for _ in range(WARM_UP_CALLS):
         run(arrays)
     calls = array("d")
@@ -210,8 +210,8 @@ def timed(run: ModelCall, arrays: Arrays, seconds: float) -> "array[float]":
 
 
 def _most_memory() -> int:
-    """Return the bytes of this program's peak; ``getrusage`` would also count what its parent held when it started."""
+    """Return the bytes of this program's peak memory; ``getrusage`` would include the parent's at the start."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("utf-8"), re.MULTILINE)
     if not found:
-        raise PerfError("this system does not tell the peak of a process's memory")
+        raise PerfError("this system does not report the peak of a process's memory")
     return int(found[1]) * 1024

@@ -1,1 +1,1 @@
-"""One measurement, done fairly: subjects, rounds, the machine, and when a figure counts."""
+"""One fair measurement: its subjects, its rounds, the machine, and which figures count."""

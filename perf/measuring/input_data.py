@@ -1,4 +1,4 @@
-"""What a model is asked while it is measured: rows of values within its domains, in perf_analyzer's JSON."""
+"""The input data of a measurement: rows of values within the model's domains, in perf_analyzer's JSON."""
 
 import base64
 import json
@@ -21,15 +21,15 @@ from modelrepo.generator.verification.inputs import FAMILIES, RANDOM, make_pool
 ROWS = 8
 # perf_analyzer reads all rows into memory, as text.
 MOST_BYTES = 64e6
-# Of one sample, which is held here several times, also as text.
+# The limit of one sample, which is held here several times, also as text.
 MOST_OF_ROW = 500e6
-# Tried in this order for dimensions of any size, until the model answers: sequences are rarely shorter in earnest.
+# Tried in this order for dimensions of any size, until the model answers: real sequences are rarely shorter than 128.
 SIZES = (128, 224, 32, 1)
 Shapes = Mapping[str, Sequence[int]]
 
 
 def signature(model: Model, manifest: Manifest | None) -> Signature:
-    """Return what a served model takes and gives; the values that are allowed are known for models of ours only."""
+    """Return the signature of a served model; allowed values are known for models published here only."""
     known = {spec.name: spec for spec in manifest.provenance.source.inputs} if manifest else {}
     return Signature(
         tuple(_spec(tensor, model, known.get(tensor.name)) for tensor in model.inputs if not tensor.optional),
@@ -52,7 +52,7 @@ def _spec(tensor: Tensor, model: Model, known: TensorSpec | None) -> TensorSpec:
 
 
 def random_rows(wanted: Signature, batched: bool, size: int, shapes: Shapes, seed: int) -> list[dict[str, Array]]:
-    """Return rows of random values, each one sample, with ``size`` for every dimension that has none.
+    """Return rows of random values, each one sample, with ``size`` for every dimension of any size.
 
     ``shapes`` gives whole shapes, without the batch dimension, by input name; OptionError for one that does not fit.
     """
@@ -75,7 +75,7 @@ def _sized(spec: TensorSpec, batched: bool, size: int, shapes: Shapes) -> tuple[
     if given is None:
         sizes = [size if isinstance(dim, str) else dim for dim in shape]
         if not batched and len(shape) > 1 and isinstance(shape[0], str):
-            sizes[0] = 1  # a batch dimension, most likely, of a model that is served without batching
+            sizes[0] = 1  # most likely the batch dimension of a model that is served without batching
         return tuple(sizes)
     if len(given) != len(shape) or any(
         isinstance(dim, int) and dim != own for dim, own in zip(shape, given, strict=True)
@@ -89,7 +89,7 @@ def _sized(spec: TensorSpec, batched: bool, size: int, shapes: Shapes) -> tuple[
 
 
 def sample_rows(path: Path, wanted: Signature, batched: bool) -> list[dict[str, Array]]:
-    """Return the user's samples as rows, the batch dimension taken away; OptionError for a file that does not fit."""
+    """Return the user's samples as rows without the batch dimension; OptionError for a file that does not fit."""
     rows = [
         pool.whole(row)
         for pool in datasets.read(path, wanted if batched else _unbatched(wanted)).pools
@@ -99,7 +99,7 @@ def sample_rows(path: Path, wanted: Signature, batched: bool) -> list[dict[str, 
 
 
 def _unbatched(wanted: Signature) -> Signature:
-    """Return the signature with a tensor that does not batch, as ``datasets`` tells such models."""
+    """Return the signature with a tensor that does not batch: ``datasets`` recognises such models by one."""
     return (
         wanted
         if wanted.batch_dim is None
@@ -123,6 +123,6 @@ def _cell(array: Array) -> dict[str, object]:
 
 
 def _text_bytes(array: Array) -> bytes:
-    """Return strings as Triton takes them: each after its length, 4 bytes, little-endian."""
+    """Return strings in Triton's format: each after its length, 4 bytes, little-endian."""
     texts = [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel()]
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)

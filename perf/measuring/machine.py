@@ -1,4 +1,4 @@
-"""How this machine fares while it measures, and what it is: other guests of the same host make figures lie."""
+"""The machine that measures, and its load: other guests of the same host can falsify figures."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ class Watch:
         return dict(need("psutil", "bench").cpu_times()._asdict())
 
     def load(self) -> MachineLoad:
-        """Return what the CPUs did since then."""
+        """Return the load of the CPUs since then."""
         spent = {name: seconds - self._start[name] for name, seconds in self._times().items()}
         # Linux counts the time of guests as user time, too.
         total = sum(seconds for name, seconds in spent.items() if not name.startswith("guest")) or 1.0
@@ -33,7 +33,7 @@ class Watch:
 
 
 def describe() -> dict[str, Any]:
-    """Return this machine and what is installed on it, as plain values."""
+    """Return a description of this machine and its packages, as plain values."""
     psutil = need("psutil", "bench")
     return {
         "cpu": _cpu(),
@@ -55,9 +55,9 @@ def _cpu() -> str:
 
 
 def memory_of(pid: int) -> int:
-    """Return the bytes that a process and its children hold in memory now, 0 where it has ended.
+    """Return the bytes that a process and its children hold in memory now, 0 if it has ended.
 
-    Pages that they share count once each (proportional set size, where the system tells it).
+    Pages that they share count once (proportional set size).
     """
     psutil = need("psutil", "bench")
     total = 0
@@ -69,6 +69,6 @@ def memory_of(pid: int) -> int:
     for process in family:
         try:
             total += int(process.memory_full_info().pss)
-        except psutil.Error:  # it has just ended, or is another user's
+        except psutil.Error:  # it has just ended, or belongs to another user
             continue
     return total

@@ -15,7 +15,7 @@ from modelrepo.perf.results.results import Gauge
 
 SECONDS = 5.0
 MOST_BYTES = 16 << 20
-# What is told of a run; energy and utilisation of GPUs are there only where Triton sees a GPU.
+# The gauges of a run; those of GPUs exist only if Triton sees a GPU.
 GAUGES = (
     "nv_cpu_utilization",
     "nv_cpu_memory_used_bytes",
@@ -27,17 +27,17 @@ GAUGES = (
 
 
 def read(url: str) -> Mapping[str, float]:
-    """Return the gauges that a Triton shows now, one a device.
+    """Return Triton's current gauges, one a device.
 
-    OSError where it can't be reached, ValueError where something else answers.
+    Raises OSError if it can't be reached, ValueError if something else answers.
     """
-    # Directly: a proxy that the environment names has no business between a benchmark and its server.
+    # No proxy between a benchmark and its server, even if the environment names one.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=SECONDS) as answer:
             text = _text(answer)
     except http.client.HTTPException as error:
-        raise ValueError(f"{url} is no server's, or not one of HTTP: {type(error).__name__}") from error
+        raise ValueError(f"{url} does not answer as an HTTP server: {type(error).__name__}") from error
     families = need("prometheus_client.parser", "bench").text_string_to_metric_families(text)
     found = {
         sample.name + "".join(f"{{{device}}}" for device in sample.labels.values()): float(sample.value)
@@ -51,7 +51,7 @@ def read(url: str) -> Mapping[str, float]:
 
 
 def _text(answer: http.client.HTTPResponse) -> str:
-    """Return what a server sends, unless it never ends."""
+    """Return a server's answer; ValueError if it does not end."""
     end, parts, size = time.monotonic() + SECONDS, [], 0
     while part := answer.read1(1 << 16):
         parts.append(part)
@@ -85,11 +85,11 @@ class Watch:
         while not self._done.wait(self._every):
             try:
                 gauges = read(self._url)
-            except (OSError, ValueError):  # the server may die in a run, which the run itself tells
+            except (OSError, ValueError):  # the server may die in a run, and the run itself reports that
                 continue
             for name, value in gauges.items():
                 self._seen.setdefault(name, []).append(value)
 
     def gauges(self) -> dict[str, Gauge]:
-        """Return mean and maximum of what was seen, by metric and device."""
+        """Return the mean and the maximum of each metric and device."""
         return {name: Gauge(fmean(values), max(values)) for name, values in self._seen.items()}

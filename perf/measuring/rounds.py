@@ -1,4 +1,4 @@
-"""Measuring side by side: every subject under every load, in rounds, until the figures can be trusted."""
+"""Measuring side by side: every subject under every load, in rounds, until the figures are reliable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from modelrepo.perf.measuring.target import Target, is_there
 from modelrepo.perf.results.loads import Load
 from modelrepo.perf.results.results import AnalyzerRun, Measurement, Subject
 
-# A disturbed or unsteady run is repeated, so that there are up to so many.
+# The most runs in a row: a disturbed or unsteady run is repeated.
 TRIES = 3
 INTERRUPTED = "interrupted"
 SERVER_GONE = "the server no longer answers"
@@ -21,7 +21,7 @@ SERVER_GONE = "the server no longer answers"
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is measured: each load so many ``rounds``."""
+    """The loads to measure, each in so many ``rounds``."""
 
     loads: Sequence[Load]
     rounds: int
@@ -29,16 +29,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Slot:
-    """One place in a round: a target, or the first target once more."""
+    """One turn in a round: a target, or the first target again."""
 
     target: Target
     again: bool = False
 
 
 class Recorder:
-    """Keeps every run as it is made, so that an interrupt or a dead server loses none of them.
+    """Keeps every finished run, so that an interrupt or a dead server loses none of them.
 
-    ``incomplete`` says why the measuring ended early, and is empty where it did not.
+    ``incomplete`` says why the measuring ended early, or is empty.
     """
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class Recorder:
         self.incomplete = ""
 
     def close(self, reason: str) -> None:
-        """Note why the measuring ends; the last run counts then, however it is."""
+        """Note why the measuring ends; then the last run counts in any case."""
         self.incomplete = reason
         if self.runs:
             self.runs[-1] = replace(self.runs[-1], counts=True)
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """Return what the runs add up to, in the order in which subjects and loads were first met."""
+        """Return the measurements of all runs, in the order in which their subjects and loads first appeared."""
         keys = dict.fromkeys((run.subject, run.load) for run in self.runs)
         return tuple(summarise([each for each in self.runs if (each.subject, each.load) == key]) for key in keys)
 
@@ -60,16 +60,16 @@ class Recorder:
 def measure(
     setting: Setting, targets: Sequence[Target], schedule: Schedule, recorder: Recorder, progress: Progress
 ) -> None:
-    """Measure all targets under all loads; what was found is in the recorder, whatever happens.
+    """Measure all targets under all loads; the recorder keeps the runs, whatever happens.
 
-    Each round has every target once, and where there are several the first again: what it differs from itself is the
-    noise. An interrupt and an error end the measuring, and are raised only where nothing was measured before.
+    Each round has every target once, and the first one again if there are several: its difference from itself is the
+    noise. An interrupt or an error ends the measuring, and is raised only if nothing was measured before.
     """
     try:
         for load in schedule.loads:
             with progress.step("measure", f"measuring {load}") as step:
                 _measure_load(setting, targets, load, schedule, recorder, progress)
-                step.outcome = "; ".join(_told(each) for each in recorder.measurements() if each.load == load)
+                step.outcome = "; ".join(_in_words(each) for each in recorder.measurements() if each.load == load)
             if recorder.incomplete:
                 return
     except KeyboardInterrupt:
@@ -89,7 +89,7 @@ def _measure_load(
     for target in targets:
         seconds = request_of(setting, target, load).window_seconds * WINDOWS
         if seconds > 2 * setting.seconds:
-            progress.warn(f"{target.subject.model} at {load}: a run takes {seconds:.0f} s, for requests are few")
+            progress.warn(f"{target.subject.model} at {load}: a run takes {seconds:.0f} s, as there are few requests")
     for number in range(1, schedule.rounds + 1):
         for slot in _round(targets, number):
             if slot.target.subject in given_up:
@@ -104,7 +104,7 @@ def _measure_load(
 
 
 def _round(targets: Sequence[Target], number: int) -> list[Slot]:
-    """Return the order of a round; every other one is reversed, so that what drifts does not favour anyone."""
+    """Return the order of a round; every second one is reversed, so that drift favours no target."""
     slots = [Slot(target) for target in targets]
     if len(targets) > 1:
         slots.append(Slot(targets[0], again=True))
@@ -114,7 +114,7 @@ def _round(targets: Sequence[Target], number: int) -> list[Slot]:
 def settled(
     setting: Setting, slot: Slot, load: Load, number: int, recorder: Recorder, progress: Progress
 ) -> AnalyzerRun:
-    """Run until a run is steady on an undisturbed machine, or the tries are used up; the last one counts."""
+    """Repeat a run until it is steady on an undisturbed machine, or the tries are used up; the last one counts."""
     request = request_of(setting, slot.target, load)
     for attempt in range(1, TRIES + 1):
         found = _judged(run(setting, slot.target, request, number, slot.again))
@@ -128,13 +128,13 @@ def settled(
 
 
 def _judged(found: AnalyzerRun) -> AnalyzerRun:
-    """Return a run as it is, or marked unstable where other guests of the host disturbed it."""
+    """Return a run, marked unstable if other guests of the host disturbed it."""
     if not found.stable or found.machine.steal <= STEAL:
         return found
     return replace(found, stable=False, reason=f"other guests took {found.machine.steal:.0%} of the CPU time")
 
 
-def _told(measurement: Measurement) -> str:
+def _in_words(measurement: Measurement) -> str:
     name, figures = measurement.subject.model, measurement.figures
     if figures is None:
         return f"{name} none ({measurement.reason})"

@@ -1,4 +1,4 @@
-"""Where the measuring happens: a server that runs already, or a local one for as long as it takes."""
+"""The server to measure: one that is running already, or a local one that is started for the run."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +27,9 @@ PRECISION_OF_TYPE = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "IN
 
 @dataclass(frozen=True)
 class Session:
-    """A server to measure: ``local`` is the one that was started for it, None where it ran before.
+    """A server to measure: ``local`` is the one that was started for the run, or None.
 
-    ``metrics_url`` is None where its metrics can't be read.
+    ``metrics_url`` is None if its metrics can't be read.
     """
 
     client: Client
@@ -38,11 +38,11 @@ class Session:
     local: Server | None
 
     def describe(self) -> dict[str, Any]:
-        """Return what the server is, as plain values."""
-        told = self.client.server()
+        """Return a description of the server, as plain values."""
+        metadata = self.client.server()
         return {
-            "name": told.name,
-            "version": told.version,
+            "name": metadata.name,
+            "version": metadata.version,
             "url": str(self.address),
             "local": self.local is not None,
             "on_this_machine": self.address.on_loopback,
@@ -54,9 +54,9 @@ class Session:
 def opened(
     url: str | None, repository: Path, names: Sequence[str], protocol: str, metrics_url: str | None, progress: Progress
 ) -> Iterator[Session]:
-    """Yield the server at ``url``, or without one a local server of the named models.
+    """Yield the server at ``url``, or without a URL a local server of the named models.
 
-    Raises ServerError and ClientError where it can't be had.
+    Raises ServerError and ClientError if it can't be started or reached.
     """
     if url is not None:
         address = parse_url(url)
@@ -85,7 +85,7 @@ def _check_models(repository: Path, names: Sequence[str]) -> None:
 
 
 def _metrics(address: Address, given: str | None, progress: Progress) -> str | None:
-    """Return where the metrics are: where the user says, or at their usual port, if they are there."""
+    """Return the URL of the metrics: the user's, or that of their usual port if they can be read there."""
     url = given or f"http://{address.netloc.rpartition(':')[0]}:{USUAL_METRICS_PORT}/metrics"
     if not re.match("https?://", url):
         raise OptionError(f"--metrics-url {url} can't be used", "Write http://HOST:8002/metrics")
@@ -95,7 +95,7 @@ def _metrics(address: Address, given: str | None, progress: Progress) -> str | N
         if given:
             reason = error.reason if isinstance(error, URLError) else error
             raise OptionError(f"can't read Triton's metrics at {given}: {reason}", "Correct --metrics-url") from error
-        progress.warn(f"no metrics at {url}, so CPU and GPU figures are missing; name them with --metrics-url")
+        progress.warn(f"can't read metrics at {url}, so CPU and GPU figures are missing; name them with --metrics-url")
         return None
     return url
 
@@ -103,7 +103,7 @@ def _metrics(address: Address, given: str | None, progress: Progress) -> str | N
 def prepared(
     session: Session, names: Sequence[str], repository: Path, data: Data, folder: Path, progress: Progress
 ) -> list[Target]:
-    """Return the models, each ready to be measured; see ``modelrepo.perf.measuring.target.prepare``."""
+    """Return each model ready to be measured; see ``modelrepo.perf.measuring.target.prepare``."""
     targets: list[Target] = []
     for name in names:
         manifest = manifest_of(repository, name)
@@ -118,7 +118,7 @@ def prepared(
 
 
 def manifest_of(repository: Path, name: str) -> Manifest | None:
-    """Return the manifest of ``NAME`` or ``NAME:VERSION``, the newest where there is no version; None for none."""
+    """Return the manifest of ``NAME:VERSION``, or of the newest version for ``NAME``; None if there is none."""
     model, _, version = name.partition(":")
     if not repository.is_dir():
         return None
@@ -127,7 +127,7 @@ def manifest_of(repository: Path, name: str) -> Manifest | None:
 
 
 def precision_of(repository: Path, name: str) -> str | None:
-    """Return the type that most of an ONNX model's weights have, None for other models and ones elsewhere."""
+    """Return the precision of most of an ONNX model's weights, None for other and remote models."""
     model, _, version = name.partition(":")
     folder = repository / model
     numbers = [int(each.name) for each in folder.glob("[0-9]*") if each.name.isdecimal()]
@@ -147,7 +147,7 @@ def _weights_type(path: Path) -> str | None:
 
 
 def parse_shapes(texts: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
-    """Read ``NAME:3,224,224`` as perf_analyzer does, without the batch dimension; OptionError for anything else."""
+    """Return the shapes in texts such as ``NAME:3,224,224``, without batch dimension; OptionError for other texts."""
     shapes = {}
     for text in texts:
         match = re.fullmatch(r"(.+):(\d{1,9}(?:,\d{1,9})*)", text)

@@ -1,4 +1,4 @@
-"""What runs add up to: medians, whether they can be trusted, and whether they keep a limit."""
+"""Measurements from runs: medians, whether they are stable, and whether they keep a limit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -23,7 +23,7 @@ _Parts = TypeVar("_Parts", Latency, ServerTime, ClientTime)
 
 
 def summarise(runs: Sequence[AnalyzerRun], phase: str = "") -> Measurement:
-    """Return what the runs of one subject under one load add up to: medians of those that count and have figures."""
+    """Return the measurement of one subject under one load: medians of the runs that count and have figures."""
     counting = [run for run in runs if run.counts]
     figures = [run.figures for run in counting if run.figures]
     bad = [run.reason for run in counting if run.reason]
@@ -82,7 +82,7 @@ def _gauges(runs: Sequence[AnalyzerRun]) -> dict[str, Gauge]:
 
 
 def best_within(measurements: Sequence[Measurement], slo: Slo) -> dict[Subject, Measurement | None]:
-    """Return for each subject the measurement of the highest throughput that keeps the limit, None where none does."""
+    """Return for each subject the measurement with the highest throughput that keeps the limit, or None."""
     best: dict[Subject, Measurement | None] = {each.subject: None for each in measurements}
     kept = [(each.figures.throughput, each) for each in measurements if each.figures and keeps(each, slo)]
     for _, each in sorted(kept, key=lambda pair: pair[0]):
@@ -91,17 +91,17 @@ def best_within(measurements: Sequence[Measurement], slo: Slo) -> dict[Subject, 
 
 
 def keeps(measurement: Measurement, slo: Slo) -> bool:
-    """Tell whether a latency keeps its limit and no request failed; an unstable one must keep it in every round."""
+    """Whether a measurement keeps the limit and no request failed; an unstable one must keep it in every round."""
     if measurement.figures is None or measurement.failed:
         return False
     return all(meets(each, slo) for each in judged_by(measurement))
 
 
 def judged_by(measurement: Measurement) -> Sequence[Figures | Repeat]:
-    """Return the figures that must keep a limit: the medians, of an unstable measurement those of every run."""
+    """Return the figures that must keep a limit: the medians, or for an unstable measurement those of every run."""
     return [measurement.figures] if measurement.stable and measurement.figures else measurement.repeats
 
 
 def meets(seen: Figures | Repeat, slo: Slo) -> bool:
-    """Tell whether a latency keeps its limit."""
+    """Whether a latency keeps its limit."""
     return float(getattr(seen.latency, slo.percentile)) <= slo.limit_us

@@ -1,4 +1,4 @@
-"""A served model that is ready to be measured: it answers what it will be asked, and we know what it should say."""
+"""A served model that is ready to be measured: its input data is written, and its right answers are known."""
 
 import time
 import zlib
@@ -21,17 +21,17 @@ from modelrepo.perf.measuring.input_data import SIZES, Shapes
 from modelrepo.perf.results.results import Subject
 
 SEED = 0
-# Outputs of a size that depends on the input get this much more room in shared memory than the largest that was seen.
+# The factor of room in shared memory over the largest output that was seen: an output's size may depend on the input.
 ROOM = 4
 LONGEST = 120
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is measured, where, and with which data.
+    """A model to measure, its server, and its input data.
 
-    ``rows`` are samples, ``answers`` what the unloaded server said to each, ``seconds`` how long it took for one.
-    ``data`` is perf_analyzer's file with the rows, or one of the user's.
+    ``rows`` are samples, ``answers`` those of the idle server, ``seconds`` its time for one. ``data`` is a file for
+    perf_analyzer with the rows, or one of the user's.
     """
 
     subject: Subject
@@ -51,7 +51,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Data:
-    """What the user wants to be asked: ``source`` is random, samples, or a file; ``shapes`` by input name."""
+    """The user's choice of input data: ``source`` is random, samples, or a file; ``shapes`` are by input name."""
 
     source: str
     shapes: Shapes
@@ -59,7 +59,7 @@ class Data:
 
 
 def short(name: str) -> str:
-    """Return a model's name as a part of a file's, whose length file systems limit to 255 bytes."""
+    """Return a model's name, shortened for a file's name, which file systems limit to 255 bytes."""
     return name if len(name) <= LONGEST else f"{name[:LONGEST]}~{zlib.crc32(name.encode()):08x}"
 
 
@@ -73,10 +73,10 @@ def prepare(
     folder: Path,
     progress: Progress,
 ) -> Target:
-    """Find a model by ``NAME`` or ``NAME:VERSION``, write its input data into a folder, and ask each row once.
+    """Find a model by ``NAME`` or ``NAME:VERSION``, write its input data into a folder, and send each row.
 
-    Raises OptionError for data that does not fit, PerfError where the model refuses all of it, and ClientError where
-    the server can't be asked.
+    Raises OptionError for data that does not fit, PerfError if the model refuses all of it, and ClientError if the
+    server does not answer.
     """
     model_name, colon, version = name.partition(":")
     model = client.model(model_name, version)
@@ -94,7 +94,7 @@ def prepare(
 
 
 def _with_file(client: Client, subject: Subject, address: Address, model: Model, path: Path, shapes: Shapes) -> Target:
-    """Take perf_analyzer's own JSON as it is: what is in it is its business, and its first run tells."""
+    """Return a target with a user's JSON file for perf_analyzer, which is not checked here."""
     if not path.is_file():
         raise OptionError(f"there is no file {path}", "Name it with --input-data")
     if shapes:
@@ -155,7 +155,7 @@ def _samples(name: str, manifest: Manifest | None, data: Data) -> Path:
 def _asked(
     client: Client, model: Model, version: str, rows: Sequence[Mapping[str, Array]]
 ) -> tuple[list[Answer], float]:
-    """Ask each row twice: first come the answers, and, when the model is warm, the time."""
+    """Send each row twice: first for the answers, then, with a warm model, for the time."""
     lead = model.max_batch_size > 0
     requests = [{name: array[None] if lead else array for name, array in row.items()} for row in rows]
     answers = [client.infer(model.name, request, version=version) for request in requests]
@@ -167,7 +167,7 @@ def _asked(
 
 
 def is_there(client: Client) -> bool:
-    """Tell whether the server still answers."""
+    """Whether the server still answers."""
     try:
         return client.is_live(deadline=5.0)
     except ClientError:

@@ -1,4 +1,4 @@
-"""The report of a run of ``bench``: one page to look at, its twins in Markdown and CSV, and JSON for programs."""
+"""The report of a run of ``bench``: an HTML page, the same in Markdown and CSV, and JSON for programs."""
 
 import json
 from collections.abc import Callable
@@ -15,10 +15,10 @@ PAGE = "report.html"
 
 
 def write(results: Results, folder: Path) -> Path:
-    """Write results.json, results.csv, report.md and report.html into a folder, which is made; return the page's path.
+    """Write results.json, results.csv, report.md and report.html into a folder; return the page's path.
 
-    Each file appears whole or not at all, the page last. Raises PerfError where the folder can't be written, or where
-    what draws the plots is not installed; the JSON is there even then.
+    Each file is written in one step, the page last. Raises PerfError if the folder can't be written, or if the library
+    for plots is not installed; then the JSON is written all the same.
     """
     path = folder / PAGE
     texts: dict[str, Callable[[], str]] = {

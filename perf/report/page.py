@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else, and as Markdown for a pull request."""
+"""The report as one self-contained HTML page, and as Markdown for a pull request."""
 
 import re
 from typing import Any
@@ -12,17 +12,17 @@ from modelrepo.perf.report.subjects import Subjects
 from modelrepo.perf.report.verdict import cautions, verdict
 from modelrepo.perf.results.results import Results
 
-# What Markdown reads as more than text; an underscore within a word, and a < before a space, it does not.
+# Characters with a meaning in Markdown. An underscore within a word, and a < before a space, have none.
 SPECIAL = re.compile(r"[\\`*\[\]|~]|<(?=[\w/!?])|(?<!\w)_|_(?!\w)")
 SYMBOLS = {"good": "✓", "bad": "✗", "warn": "!", "quiet": "=", "plain": ""}
 
 
 def page(results: Results) -> str:
-    """Return the HTML page; plotly.js, 5 MB, is in it, so it opens without a network."""
+    """Return the HTML page with plotly.js (5 MB) in it, so that it opens without a network."""
     from markupsafe import Markup
 
     library = need("plotly.offline", "bench").get_plotlyjs()
-    # What closes a script closes it in its strings and comments, too.
+    # A closing tag ends a script even in its strings and comments.
     script = Markup(library.replace("</script", r"<\/script"))  # noqa: S704 - plotly's own
     found = sections(results)
     return str(
@@ -46,7 +46,7 @@ def markdown(results: Results) -> str:
 
 
 def _content(results: Results, found: tuple[Section, ...]) -> dict[str, Any]:
-    """Return what both templates use."""
+    """Return the values for both templates."""
     subjects = Subjects.of(results)
     models = dict.fromkeys([*(each.model for each in subjects.known), *(row.model for row in results.in_process)])
     return {
@@ -63,5 +63,5 @@ def _content(results: Results, found: tuple[Section, ...]) -> dict[str, Any]:
 
 
 def _cell(text: str) -> str:
-    """Return a text that stays in its cell, and that Markdown takes for nothing else."""
+    """Return a text for a table's cell, with Markdown's characters escaped."""
     return " ".join(SPECIAL.sub(r"\\\g<0>", text).split())

@@ -1,6 +1,6 @@
 """The plots of a report, as plain data for plotly.js.
 
-A colour is the name of a CSS variable of the page after an @: the page knows what it is in light and in dark.
+A colour is an @ and the name of a CSS variable of the page, which has values for light and dark.
 """
 
 import html
@@ -22,13 +22,13 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "x")
 PERCENTILES = (("p50", "solid"), ("p90", "dash"), ("p95", "dashdot"), ("p99", "dot"))
 # Beyond this ratio of the largest to the smallest a linear axis hides the small ones.
 LOGARITHMIC = 25
-# More labels than this hide each other; hovering tells them still.
+# More labels than this hide each other; hovering still shows them.
 MOST_LABELS = 60
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot: its title, the number of its subject's colour if it has one, and what plotly.js draws."""
+    """A plot: its title, the number of its subject's colour if it has one, and plotly.js's data."""
 
     title: str
     traces: tuple[dict[str, Any], ...]
@@ -40,7 +40,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Axis:
-    """A latency axis: what microseconds are divided by, its unit, and whether it is logarithmic."""
+    """A latency axis: the divisor of microseconds, its unit, and its layout, linear or logarithmic."""
 
     divisor: float
     unit: str
@@ -48,7 +48,7 @@ class Axis:
 
     @classmethod
     def of(cls, microseconds: Sequence[float], title: str, slo: Slo | None) -> "Axis":
-        """Return an axis that holds these latencies, and the limit."""
+        """Return an axis for these latencies and the limit."""
         known = [value for value in (*microseconds, *([slo.limit_us] if slo else ())) if 0 < value < math.inf]
         most, least = max(known, default=1.0), min(known, default=1.0)
         divisor, unit = (1.0, "µs") if most < 1e3 else (1e3, "ms") if most < 1e7 else (1e6, "s")
@@ -59,7 +59,7 @@ class Axis:
         return cls(divisor, unit, {**named, "type": "log", "range": bounds, "dtick": "D2", "tickformat": "~r"})
 
     def limit(self, slo: Slo | None) -> dict[str, Any]:
-        """Return the layout that draws the limit as a line, with its name."""
+        """Return the layout of the limit as a line with its name."""
         if slo is None:
             return {}
         height = slo.limit_us / self.divisor
@@ -89,8 +89,8 @@ def _name(curve: Curve, subjects: Subjects) -> str:
     return html.escape(subjects.name(curve.subject) + curve.suffix())
 
 
-def _told(measurement: Measurement, name: str) -> str:
-    """Return what hovering over a point tells."""
+def _hover_text(measurement: Measurement, name: str) -> str:
+    """Return the text for hovering over a point."""
     figures = measurement.figures
     lines = [f"<b>{name}</b>", html.escape(f"{measurement.phase}: {measurement.load}".removeprefix(": "))]
     if figures:
@@ -105,7 +105,7 @@ def _told(measurement: Measurement, name: str) -> str:
 
 
 def throughput(curves: Sequence[Curve], subjects: Subjects, slo: Slo | None) -> Plot:
-    """Throughput against latency, a line a curve, its points labelled by load; hollow points are unstable."""
+    """Return throughput against latency, a line a curve, with points labelled by load; hollow points are unstable."""
     percentile = slo.percentile if slo else "p99"
     points = [each for curve in curves for each in curve.points]
     axis = Axis.of([_latency(each, percentile) for each in points], f"{_called(percentile)} latency", slo)
@@ -121,7 +121,7 @@ def throughput(curves: Sequence[Curve], subjects: Subjects, slo: Slo | None) -> 
             "text": [amount(each.load) for each in curve.points],
             "textposition": "top left",
             "textfont": {"color": "@muted", "size": 11},
-            "hovertext": [_told(each, _name(curve, subjects)) for each in curve.points],
+            "hovertext": [_hover_text(each, _name(curve, subjects)) for each in curve.points],
             "hoverinfo": "text",
             "line": {"color": _colour(subjects.colour(curve.subject)), "width": 2, "dash": DASHES[style % 6]},
             "marker": {"size": 9, "symbol": _symbols(curve, style)},
@@ -157,7 +157,7 @@ def _by_load(curve: Curve) -> dict[str, Any]:
 
 
 def percentiles(curves: Sequence[Curve], subjects: Subjects, slo: Slo | None) -> tuple[Plot, ...]:
-    """Latency percentiles by load: a plot a curve, all with the same axis."""
+    """Return latency percentiles by load: a plot a curve, all with the same axis."""
     names = [name for name, _ in PERCENTILES] + (["avg"] if slo and slo.percentile == "avg" else [])
     seen = [_latency(each, name) for curve in curves for each in curve.points for name in names]
     axis = Axis.of(seen, "latency", slo)
@@ -187,7 +187,7 @@ def _percentile(curve: Curve, name: str, dash: str, axis: Axis, subjects: Subjec
 
 
 def times(curves: Sequence[Curve], subjects: Subjects) -> tuple[Plot, ...]:
-    """Where the mean request's time goes, by load: a plot a curve, each with an axis of its own."""
+    """Return the parts of the mean request's time by load: a plot a curve, each with an axis of its own."""
     return tuple(_times(curve, subjects) for curve in curves)
 
 
@@ -211,7 +211,7 @@ def _times(curve: Curve, subjects: Subjects) -> Plot:
 
 
 def batches(curves: Sequence[Curve], subjects: Subjects) -> tuple[Plot, ...]:
-    """How large the batches were that Triton executed: a histogram where there is one load, else one a column."""
+    """Return the sizes of Triton's batches: a histogram for one load, or a column of shares for each of several."""
     return tuple(
         _histogram(curve, shown[0], subjects) if len(shown) == 1 else _histograms(curve, shown, subjects)
         for curve in curves
@@ -267,7 +267,7 @@ def _histograms(curve: Curve, shown: Sequence[Measurement], subjects: Subjects) 
 
 
 def comparisons(found: Sequence[Comparison], subjects: Subjects) -> tuple[Plot, ...]:
-    """Ratios with their intervals over the noise, a plot a metric."""
+    """Return ratios with their intervals over the noise, a plot a metric."""
     shown = [each for each in found if each.ratio]
     metrics = dict.fromkeys(each.metric for each in shown)
     return tuple(_forest([each for each in shown if each.metric == metric], subjects) for metric in metrics)
@@ -304,10 +304,10 @@ def _forest(found: Sequence[Comparison], subjects: Subjects) -> Plot:
 
 
 def timeline(measurements: Sequence[Measurement], subjects: Subjects, slo: Slo | None) -> Plot:
-    """Draw a load test, phase by phase: throughput above, latency below."""
+    """Return a load test phase by phase: throughput above, latency below."""
     percentile = slo.percentile if slo else "p99"
     shown = [each for each in measurements if each.figures]
-    # p50 is what p99 is compared with; an average has none.
+    # p50 is drawn beside the percentile.
     axis = Axis.of([_latency(each, name) for each in shown for name in ("p50", percentile)], "latency", slo)
     traces = tuple(
         trace
@@ -332,24 +332,24 @@ def timeline(measurements: Sequence[Measurement], subjects: Subjects, slo: Slo |
 
 def _played(own: Sequence[Measurement], percentile: str, axis: Axis, subjects: Subjects) -> Iterator[dict[str, Any]]:
     name, colour = html.escape(subjects.name(own[0].subject)), _colour(subjects.colour(own[0].subject))
-    told = {
+    shared = {
         "x": [html.escape(each.phase) for each in own],
-        "hovertext": [_told(each, name) for each in own],
+        "hovertext": [_hover_text(each, name) for each in own],
         "hoverinfo": "text",
     }
     yield {"type": "bar", "name": f"{name}: throughput", "y": [_throughput(each) for each in own],
-           "marker": {"color": colour}, **told}  # fmt: skip
+           "marker": {"color": colour}, **shared}  # fmt: skip
     for each, dash in dict.fromkeys((("p50", "dot"), (percentile, "solid"))):
         yield {
             "type": "scatter", "mode": "lines+markers", "name": f"{name}: {_called(each)}", "yaxis": "y2",
             "y": [_latency(one, each) / axis.divisor for one in own],
             "line": {"color": colour, "width": 2, "dash": dash},
-            "marker": {"size": 7, "symbol": ["circle" if one.stable else "circle-open" for one in own]}, **told,
+            "marker": {"size": 7, "symbol": ["circle" if one.stable else "circle-open" for one in own]}, **shared,
         }  # fmt: skip
 
 
 def in_process(rows: Sequence[InProcess]) -> tuple[Plot, ...]:
-    """Throughput by batch size of each way to call a model: a plot a model, a colour a way."""
+    """Return throughput by batch size of each way to call a model: a plot a model, a colour a way."""
     ways = list(dict.fromkeys(row.framework for row in rows))
     return tuple(_ways([row for row in rows if row.model == model], ways) for model in dict.fromkeys(
         row.model for row in rows

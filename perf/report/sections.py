@@ -1,4 +1,4 @@
-"""What a report consists of, in order: the page shows plots and tables of a section, its Markdown twin the tables."""
+"""The sections of a report, in order: the page shows their plots and tables, the Markdown their tables."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from modelrepo.perf.results.results import Results
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report; ``folded`` tables say again what the plots show, ``legend`` are names of part colours."""
+    """A part of a report; ``folded`` tables repeat the plots, ``legend`` has the names of the parts' colours."""
 
     key: str
     title: str
@@ -24,7 +24,7 @@ class Section:
 
 
 def sections(results: Results) -> tuple[Section, ...]:
-    """Return the sections that have something to say."""
+    """Return the sections that have content."""
     subjects, lines = Subjects.of(results), curves(results.measurements)
     made = (make(results, subjects, lines) for make in MAKERS)
     return tuple(section for section in made if section is not None)
@@ -46,7 +46,7 @@ def _throughput(results: Results, subjects: Subjects, lines: Sequence[Curve]) ->
 def _percentiles(results: Results, subjects: Subjects, lines: Sequence[Curve]) -> Section | None:
     if not lines:
         return None
-    note = "What a client waits for a request. All axes are the same."
+    note = "The time that a client waits for a request. All axes are the same."
     return Section("latency", "Latency by load", note, plots.percentiles(lines, subjects, results.slo))
 
 
@@ -56,7 +56,7 @@ def _times(results: Results, subjects: Subjects, lines: Sequence[Curve]) -> Sect
         return None
     note = (
         "The mean request, from the client's call to its answer. Queue and compute are Triton's own figures; network "
-        "is everything between the client and those, the server's own transport included. Axes differ."
+        "is everything between the client and these, including the server's transport. Axes differ."
     )
     names = tuple(name for name, _, _ in PARTS)
     return Section(
@@ -74,7 +74,7 @@ def _batches(results: Results, subjects: Subjects, lines: Sequence[Curve]) -> Se
     measured = [each for each in results.measurements if each.batches]
     if not measured:
         return None
-    note = "Which batches Triton executed, by its statistics: what the dynamic batcher made of the requests."
+    note = "The batches that Triton executed, from its statistics: the work of the dynamic batcher."
     drawn = plots.batches(lines, subjects)
     return Section("batches", "Batches", note, drawn, tables.batches(measured, subjects), folded=bool(drawn))
 
@@ -83,8 +83,8 @@ def _comparisons(results: Results, subjects: Subjects, lines: Sequence[Curve]) -
     if not results.comparisons:
         return None
     note = (
-        "Ratios over rounds in which both took turns. Noise is what the baseline differs from itself, measured twice "
-        "in every round (grey): a difference counts only where its interval leaves out 1 and it lies beyond the noise."
+        "Ratios over rounds in which both took turns. Noise (grey) is the baseline's difference from itself, measured "
+        "twice in every round. A difference counts only if its interval excludes 1 and it is beyond the noise."
     )
     drawn = plots.comparisons(results.comparisons, subjects)
     return Section("comparison", "Comparison", note, drawn, tables.comparisons(results, subjects))
@@ -95,7 +95,7 @@ def _timeline(results: Results, subjects: Subjects, lines: Sequence[Curve]) -> S
     if not any(each.figures for each in phases):
         return None
     description = results.scenario.description if results.scenario else ""
-    note = f"{description.rstrip('.')}. Phases in the order in which they were played.".removeprefix(". ")
+    note = f"{description.rstrip('.')}. Phases in the order in which they ran.".removeprefix(". ")
     return Section("timeline", "Load test", note, (plots.timeline(phases, subjects, results.slo),))
 
 
@@ -104,8 +104,8 @@ def _in_process(results: Results, subjects: Subjects, lines: Sequence[Curve]) ->
         return None
     note = (
         "The same samples in each way, one call at a time, in turns. Speed-up is over the first way, by median "
-        "latency. Memory is, in process, the most that its process held (peak resident); served, what the server's "
-        "processes hold."
+        "latency. Memory is the peak resident memory of the process; for the served model it is the memory of the "
+        "server's processes."
     )
     drawn = plots.in_process(results.in_process)
     return Section("frameworks", "What conversion bought", note, drawn, tables.in_process(results.in_process))
@@ -116,7 +116,7 @@ def _measurements(results: Results, subjects: Subjects, lines: Sequence[Curve]) 
         return None
     runs = max(len(each.repeats) for each in results.measurements)
     over = f"Medians of up to {runs} runs. " if runs > 1 else ""
-    note = f"{over}Throughput counts samples a second; latencies are what a client waits for a request."
+    note = f"{over}Throughput counts samples a second; latency is the time that a client waits for a request."
     return Section("measurements", "Measurements", note, table=tables.measurements(results, subjects))
 
 
@@ -124,8 +124,8 @@ def _machine(results: Results, subjects: Subjects, lines: Sequence[Curve]) -> Se
     if not results.measurements:
         return None
     note = (
-        "CPU, stolen time and load average are those of the machine that measured, at their worst; the others come "
-        "from Triton's metrics. Stolen time went to other guests of the same host, and makes figures lie."
+        "CPU, stolen time and load average are the highest of the machine that measured; the others come from Triton's "
+        "metrics. Stolen time went to other guests of the same host, and falsifies figures."
     )
     return Section("machine", "Machine load", note, table=tables.machine(results, subjects))
 

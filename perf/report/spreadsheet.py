@@ -18,9 +18,9 @@ LAST = ("failed", "stable", "reason", "runs", "discarded", "steal_share", "busy_
 
 
 def text(results: Results) -> str:
-    """Return the CSV; what does not apply to a measurement, or was not found, is empty.
+    """Return the CSV; values that do not apply to a measurement, or were not found, are empty.
 
-    ``batches`` lists Triton's executions as ``size:count``; columns of metrics have a mean and the most that was seen.
+    ``batches`` lists Triton's executions as ``size:count``; metrics have a column for the mean and one for the maximum.
     """
     metrics = list(dict.fromkeys(name for each in results.measurements for name in each.metrics))
     gauges = [f"{name}_{kind}" for name in metrics for kind in ("mean", "most")]

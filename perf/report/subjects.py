@@ -1,4 +1,4 @@
-"""Who is who in a report: the shortest name that tells subjects apart, a colour each, and the curves they make."""
+"""The subjects of a report: the shortest names that distinguish them, a colour each, and their curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from modelrepo.perf.results.loads import Load
 from modelrepo.perf.results.results import Measurement, Results, Subject
 
-# The page has so many colours for subjects; the next one begins again.
+# The number of colours for subjects on the page; then they repeat.
 COLOURS = 8
 
 
@@ -18,13 +18,13 @@ class Subjects:
 
     @classmethod
     def of(cls, results: Results) -> "Subjects":
-        """Find the subjects of the measurements, and of comparisons that have none."""
+        """Return the subjects of the measurements, and those of comparisons without measurements."""
         found = [each.subject for each in results.measurements]
         found += [subject for each in results.comparisons for subject in (each.baseline, each.subject)]
         return cls(tuple(dict.fromkeys(found)))
 
     def name(self, subject: Subject) -> str:
-        """Return the model's name, with version and protocol where the name is not enough."""
+        """Return the model's name, with version and protocol if the name is not enough."""
         same = [each for each in self.known if each.model == subject.model]
         version = f" version {subject.version}" if len({each.version for each in same}) > 1 else ""
         protocol = f" over {subject.protocol}" if len({each.protocol for each in self.known}) > 1 else ""
@@ -37,7 +37,7 @@ class Subjects:
 
 @dataclass(frozen=True)
 class Curve:
-    """A subject under loads of one kind that grow: what a line connects."""
+    """A subject under growing loads of one kind, drawn as one line."""
 
     subject: Subject
     batch_size: int
@@ -46,23 +46,23 @@ class Curve:
 
     @property
     def axis(self) -> str:
-        """What grows along it."""
+        """The name of the load that grows along it."""
         return "concurrency" if self.arrivals is None else "requests per second"
 
     def suffix(self) -> str:
-        """Return what tells it from the subject's other curves."""
+        """Return the difference from the subject's other curves."""
         batch = f", batch {self.batch_size}" if self.batch_size > 1 else ""
         kind = {None: "", "constant": ", at a rate", "poisson": ", at a Poisson rate"}[self.arrivals]
         return batch + kind
 
 
 def amount(load: Load) -> str:
-    """Return the size of a load, without the unit that its axis tells."""
+    """Return the size of a load without its unit, which the axis shows."""
     return str(load.concurrency) if load.request_rate is None else f"{load.request_rate:g}"
 
 
 def curves(measurements: Sequence[Measurement]) -> tuple[Curve, ...]:
-    """Return the curves of measurements that have figures and belong to no scenario's phase, by growing load."""
+    """Return the curves of measurements with figures that belong to no phase of a scenario, by growing load."""
     found: dict[tuple[Subject, int, str | None], list[Measurement]] = {}
     for each in measurements:
         if each.figures and not each.phase:

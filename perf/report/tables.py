@@ -1,4 +1,4 @@
-"""The tables of a report, in text: the page and its Markdown twin show the same ones."""
+"""The tables of a report as text, for the page and for its Markdown."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ GAUGES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A text in a table, how it sounds, and the number of a colour that stands before it."""
+    """A text in a table, its tone, and the number of a colour before it."""
 
     text: str
     tone: Tone = "plain"
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; the first ``words`` columns are text, the others figures unless their names say not."""
+    """Rows under headings; the columns with a number in ``words`` are text, the others figures."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -64,7 +64,7 @@ def _who(measurement: Measurement, subjects: Subjects) -> tuple[Cell, str]:
 
 
 def measurements(results: Results, subjects: Subjects) -> Table:
-    """Every measurement: throughput, latencies, counts, and whether it can be trusted."""
+    """Return the table of measurements: throughput, latencies, counts, and whether they are stable."""
     judged = any(kept(each, results.slo) for each in results.measurements)
     slo = ("SLO",) if judged else ()
     headings = ("model", "load", "state", "samples/s", *LATENCIES.values(), "requests", "failed", *slo, "remarks")
@@ -93,7 +93,7 @@ def _figures(measurement: Measurement) -> tuple[str, ...]:
 
 
 def kept(measurement: Measurement, slo: Slo | None) -> Cell | None:
-    """Say whether a measurement keeps the limit; None where there is nothing to judge.
+    """Return a cell that says whether a measurement keeps the limit; None if it is not judged.
 
     Phases of a load test are judged by their scenario, and not all of them.
     """
@@ -103,7 +103,7 @@ def kept(measurement: Measurement, slo: Slo | None) -> Cell | None:
 
 
 def _remarks(measurement: Measurement) -> Cell:
-    """Say why a measurement has its state, and what else a reader should know of it."""
+    """Return the reason for a measurement's state, and other remarks."""
     figures, found = measurement.figures, []
     if figures is None:
         return Cell(measurement.reason, "bad")
@@ -117,7 +117,7 @@ def _remarks(measurement: Measurement) -> Cell:
 
 
 def times(measured: Sequence[Measurement], subjects: Subjects) -> Table:
-    """Where the mean request's time went."""
+    """Return the table of the parts of the mean request's time."""
 
     def row(each: Measurement) -> tuple[Cell | str, ...]:
         return (*_who(each, subjects), *(units.duration(value) for value in parts(each)))
@@ -126,14 +126,14 @@ def times(measured: Sequence[Measurement], subjects: Subjects) -> Table:
 
 
 def parts(measurement: Measurement) -> tuple[float, ...]:
-    """Return the microseconds of PARTS, none without figures."""
+    """Return the microseconds of PARTS, empty without figures."""
     if measurement.figures is None:
         return ()
     return tuple(float(getattr(getattr(measurement.figures, side), name)) for _, side, name in PARTS)
 
 
 def batches(measured: Sequence[Measurement], subjects: Subjects) -> Table:
-    """How large the batches were that Triton executed, and how many of each."""
+    """Return the table of the batches that Triton executed, by size."""
 
     def row(each: Measurement) -> tuple[Cell | str, ...]:
         total = sum(each.batches.values())
@@ -146,7 +146,7 @@ def batches(measured: Sequence[Measurement], subjects: Subjects) -> Table:
 
 
 def comparisons(results: Results, subjects: Subjects) -> Table:
-    """Every subject against the baseline, with the noise that was found at the same time."""
+    """Return the table of every subject against the baseline, with the noise measured at the same time."""
     rows = (
         (
             Cell(subjects.name(each.subject), colour=subjects.colour(each.subject)),
@@ -164,7 +164,7 @@ def comparisons(results: Results, subjects: Subjects) -> Table:
 
 
 def in_process(rows: Sequence[InProcess]) -> Table:
-    """One model in the framework that it came from, in ONNX Runtime, and served."""
+    """Return the table of models in their source framework, in ONNX Runtime, and served."""
     found = (
         (
             *(row.model, row.framework, str(row.batch_size)),
@@ -180,7 +180,7 @@ def in_process(rows: Sequence[InProcess]) -> Table:
 
 
 def machine(results: Results, subjects: Subjects) -> Table:
-    """Tell what this machine and Triton's own metrics showed during each measurement."""
+    """Return the table of this machine's load and Triton's metrics during each measurement."""
     names = list(dict.fromkeys(name for each in results.measurements for name in each.metrics))
 
     def row(each: Measurement) -> tuple[Cell | str, ...]:
@@ -193,7 +193,7 @@ def machine(results: Results, subjects: Subjects) -> Table:
 
 
 def _gauge_name(name: str) -> str:
-    """Return what a metric is called, and of which device it is."""
+    """Return the name of a metric and its device."""
     base, _, device = name.partition("{")
     known = GAUGES[base][0] if base in GAUGES else base
     return f"{known} {device.rstrip('}')[:12]}".rstrip()
@@ -207,7 +207,7 @@ def _gauge(name: str, gauge: Gauge | None) -> str:
 
 
 def environment(given: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """Return groups, each with the names and values in it; what belongs to none is in one without a name."""
+    """Return groups of names and values; values outside a group are in one without a name."""
     loose = {key: value for key, value in given.items() if not isinstance(value, Mapping)}
     groups = [("", loose), *((_spoken(key), value) for key, value in given.items() if key not in loose)]
     return tuple((name, tuple(_flat(value))) for name, value in groups if value)
@@ -238,7 +238,7 @@ def _plain(key: str, value: Any) -> str:
 
 
 def commands(results: Results, subjects: Subjects) -> tuple[tuple[str, str], ...]:
-    """Return what was measured, and the command that did, each command once."""
+    """Return each command once, with the measurement it belongs to."""
     found: dict[str, str] = {}
     for each in results.measurements:
         who, load = _who(each, subjects)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 HEIGHT = 15
 LEAST_WIDTH = 30
-# Longer names are folded, so that the figures beside them can be seen.
+# Longer names are folded, so that the figures beside them fit.
 LONG_NAME = 24
 STYLES: dict[Tone, str] = {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim", "plain": ""}
-# Without colours, which are one for each subject, other letters tell curves apart.
+# The shapes of curves without colours, one for each subject.
 SYMBOLS = "•+x*o#%@"
 COLOURS = ("blue", "orange", "green", "magenta", "yellow", "cyan", "gray", "red")
 
@@ -29,7 +29,7 @@ COLOURS = ("blue", "orange", "green", "magenta", "yellow", "cyan", "gray", "red"
 def table(results: Results) -> "Table":
     """Return a table of the measurements for 80 columns: latencies in ms, throughput in samples a second.
 
-    ``note`` says whether the SLO was kept, and what is unstable; the reasons stand below.
+    ``note`` says whether the SLO was kept, and whether the figures are unstable; the reasons are below.
     """
     subjects, found = Subjects.of(results), results.measurements
     reasons = dict.fromkeys(_reason(each, subjects) for each in found if each.reason)
@@ -47,20 +47,20 @@ def table(results: Results) -> "Table":
 
 
 def comparisons(results: Results) -> "Group":
-    """Return the comparisons, a table for each pair of subjects; below them, once, why a verdict is unknown."""
+    """Return the comparisons, a table for each pair of subjects, and below them why verdicts are unknown."""
     table = _parts(tables.comparisons(results, Subjects.of(results)), names=2)
     if any(each.noise is None for each in results.comparisons):
-        table.renderables.append(_text(Cell("Where no noise was measured, the verdict is unknown.", "warn")))
+        table.renderables.append(_text(Cell("Without a measured noise the verdict is unknown.", "warn")))
     return table
 
 
 def in_process(rows: Sequence[InProcess]) -> "Group":
-    """Return a table for each model of the ways to call it, with the two latencies that there is room for."""
+    """Return a table for each model with the ways to call it, and with two of the latencies."""
     return _parts(tables.in_process(rows), names=1, without=("mean", "p95"))
 
 
 def _parts(table: tables.Table, names: int, without: tuple[str, ...] = ()) -> "Group":
-    """Return a table of the report in parts of 80 columns, each under what its first ``names`` columns say."""
+    """Return a table of the report in parts of 80 columns, with the first ``names`` columns as their titles."""
     from rich.console import Group
 
     shown = [number for number, heading in enumerate(table.headings) if number >= names and heading not in without]
@@ -72,7 +72,7 @@ def _parts(table: tables.Table, names: int, without: tuple[str, ...] = ()) -> "G
 
 
 def _part(title: str, columns: Mapping[str, bool], rows: Sequence[Sequence[Cell]]) -> "Table":
-    """Return a table with a title; columns of words are folded where the terminal is narrow, figures never."""
+    """Return a table with a title; in a narrow terminal columns of words are folded, figures never."""
     made = _empty(title)
     for heading, words in columns.items():
         made.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
@@ -93,14 +93,14 @@ def _empty(title: str, caption: str = "") -> "Table":
 
 
 def _text(cell: Cell) -> "Text":
-    """Return a cell as rich prints it word for word: in a plain str it would read brackets as markup."""
+    """Return a cell as rich's Text: in a plain str rich would read brackets as markup."""
     from rich.text import Text
 
     return Text(cell.text, STYLES[cell.tone])
 
 
 def _mixed(found: Sequence[Measurement]) -> bool:
-    """Tell whether loads differ in more than one number."""
+    """Whether loads differ in more than one number."""
     kinds = {(each.load.request_rate is None, each.load.batch_size, each.load.arrivals) for each in found}
     return len(kinds) > 1 or any(each.phase or each.load.batch_size > 1 for each in found)
 
@@ -131,7 +131,7 @@ def _milliseconds(microseconds: float) -> str:
 
 
 def _note(measurement: Measurement, slo: Slo | None) -> "Text":
-    """Return what is to be said of a measurement."""
+    """Return the note on a measurement."""
     from rich.text import Text
 
     if measurement.figures is None:
@@ -150,9 +150,9 @@ def _reason(measurement: Measurement, subjects: Subjects) -> str:
 
 
 def plot(results: Results, width: int, colour: bool) -> str:
-    """Return throughput against latency in at most 15 lines of ``width``; empty where no model has two points.
+    """Return throughput against latency in at most 15 lines of ``width``; empty if no model has two points.
 
-    The latency is the SLO's percentile, p99 without one. Raises PerfError where plotext is not installed.
+    The latency is the SLO's percentile, p99 without one. Raises PerfError if plotext is not installed.
     """
     subjects, lines = Subjects.of(results), curves(results.measurements)
     if max((len(curve.points) for curve in lines), default=0) < 2 or width < LEAST_WIDTH:
@@ -166,7 +166,7 @@ def plot(results: Results, width: int, colour: bool) -> str:
         figure.draw(_limit(figure, lines, results.slo))
     for curve in lines:  # over the limit's line
         figure.draw(_signal(figure, curve, percentile, subjects, colour))
-    for axis in ("x", "y"):  # a difference of a few percent shall look like one
+    for axis in ("x", "y"):  # from 0, so that a difference of a few percent looks small
         figure.ruler(axis).lim(0, None)
     figure.label("samples/s", "x")
     figure.label(f"{'mean' if percentile == 'avg' else percentile} ms", "y")
@@ -176,7 +176,7 @@ def plot(results: Results, width: int, colour: bool) -> str:
 
 
 def _limit(figure: Any, lines: Sequence[Curve], slo: Slo) -> Any:
-    """Return the SLO as plotext draws it: its own lines are white bars in any colour."""
+    """Return the SLO as a signal: plotext's own lines are white bars in any colour."""
     seen = [each.figures.throughput for curve in lines for each in curve.points if each.figures]
     signal = figure.signal([min(seen), max(seen)], [slo.limit_us / 1e3] * 2, marker="─")
     signal.lines()
@@ -185,7 +185,7 @@ def _limit(figure: Any, lines: Sequence[Curve], slo: Slo) -> Any:
 
 
 def _signal(figure: Any, curve: Curve, percentile: str, subjects: Subjects, colour: bool) -> Any:
-    """Return a curve as plotext draws it; without colours the shape of its points tells it from others."""
+    """Return a curve as plotext draws it; without colours its points have a shape of their own."""
     points = [each.figures for each in curve.points if each.figures]
     xs, ys = [each.throughput for each in points], [getattr(each.latency, percentile) / 1e3 for each in points]
     number = subjects.colour(curve.subject)

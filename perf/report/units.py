@@ -1,11 +1,11 @@
-"""Figures as people read them: units that fit the size, thousands apart, no more digits than mean something."""
+"""Figures for people: units that fit the size, thousands separated, three significant digits."""
 
 import math
 from datetime import datetime
 
 from modelrepo.perf.results.results import Ratio
 
-NO_FIGURE = "–"  # noqa: RUF001 - an en dash, as tables have it
+NO_FIGURE = "–"  # noqa: RUF001 - an en dash, as usual in tables
 _BYTES = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -16,7 +16,7 @@ def digits(value: float) -> str:
     if value == 0:
         return "0"
     places = max(0, 2 - math.floor(math.log10(abs(value))))
-    # 9.999 has two places, and one digit more once it is rounded.
+    # 9.999 has two places, and one more digit after rounding.
     places = max(0, 2 - math.floor(math.log10(abs(round(value, places)) or abs(value))))
     return f"{value:,.{places}f}"
 
@@ -51,12 +51,12 @@ def ratio(found: Ratio | None) -> str:
 
 
 def factor(value: float) -> str:
-    """Return a ratio alone."""
+    """Return a ratio without its interval."""
     return f"{value:.2f}x" if value < 100 else f"{value:,.0f}x"
 
 
 def moment(created: str) -> str:
-    """Return a time stamp for people; what is none stays as it is."""
+    """Return a time stamp for people; other texts stay as they are."""
     try:
         return f"{datetime.fromisoformat(created):%d %B %Y, %H:%M %Z}".strip().rstrip(",")
     except ValueError:

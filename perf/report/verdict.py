@@ -1,4 +1,4 @@
-"""What a report says first: a few sentences, the most important ones on top."""
+"""The summary at the top of a report: a few sentences, the most important ones first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from modelrepo.perf.results.results import Comparison, InProcess, Measurement, R
 Tone = Literal["good", "bad", "warn", "quiet", "plain"]
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "noise": "quiet", "unknown": "warn"}
 METRICS = {"throughput": "throughput", "p50": "p50 latency", "p99": "p99 latency"}
-# As many measurements without figures are named on top.
+# The most measurements without figures that are named.
 NAMED = 3
-LOCAL = "Measured on this machine's CPU: not what a GPU host will do."
+LOCAL = "Measured on this machine's CPU: a GPU host will differ."
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """Something that a report says, how it sounds, and the number of its subject's colour."""
+    """A sentence of a report, its tone, and the number of its subject's colour."""
 
     text: str
     tone: Tone = "plain"
@@ -28,7 +28,7 @@ class Sentence:
 
 
 def verdict(results: Results) -> tuple[Sentence, ...]:
-    """Return what was found: how the load test ended, the best throughput, differences, what conversion bought."""
+    """Return the findings: the load test's outcome, the best throughput, differences, the speed-up of conversion."""
     subjects = Subjects.of(results)
     return (
         *scenario(results),
@@ -39,7 +39,7 @@ def verdict(results: Results) -> tuple[Sentence, ...]:
 
 
 def cautions(results: Results) -> tuple[Sentence, ...]:
-    """Return what a reader must know before believing a figure."""
+    """Return the warnings that a reader needs before the figures."""
     server = results.environment.get("server")
     found = [Sentence(LOCAL, "warn")] if isinstance(server, dict) and server.get("local") is True else []
     if results.incomplete:
@@ -56,7 +56,7 @@ def cautions(results: Results) -> tuple[Sentence, ...]:
 
 
 def _without(results: Results) -> Iterator[Sentence]:
-    """Name the measurements that gave no figures, or count them where they are many."""
+    """Yield the measurements without figures, or their number if there are many."""
     without, subjects = [each for each in results.measurements if each.figures is None], Subjects.of(results)
     if len(without) > NAMED:
         text = f"{len(without)} of {_many(len(results.measurements), 'measurement')} gave no figures: see below."
@@ -71,7 +71,7 @@ def _many(count: int, noun: str) -> str:
 
 
 def scenario(results: Results) -> Iterator[Sentence]:
-    """Say how a load test ended, what it broke, and what became of its requests."""
+    """Yield a load test's outcome, the limits that it broke, and the counts of its requests."""
     outcome = results.scenario
     if outcome is None:
         return
@@ -99,38 +99,38 @@ def _best(results: Results, subjects: Subjects) -> Iterator[Sentence]:
         own = [each for each in measured if each.subject == subject and each.figures]
         if own:
             best = max(own, key=lambda each: (each.stable, _throughput(each)))
-            yield Sentence(f"Best throughput: {_told(best, subjects)}.", colour=subjects.colour(subject))
+            yield Sentence(f"Best throughput: {_in_words(best, subjects)}.", colour=subjects.colour(subject))
 
 
 def _within(subject: Subject, best: Measurement | None, slo: Slo, subjects: Subjects) -> Sentence:
     colour = subjects.colour(subject)
     if best is None:
         return Sentence(f"{subjects.name(subject)} keeps {slo} under no load that was tried.", "bad", colour)
-    return Sentence(f"Best throughput within {slo}: {_told(best, subjects)}.", "good", colour)
+    return Sentence(f"Best throughput within {slo}: {_in_words(best, subjects)}.", "good", colour)
 
 
 def _throughput(measurement: Measurement) -> float:
     return measurement.figures.throughput if measurement.figures else 0.0
 
 
-def _told(best: Measurement, subjects: Subjects) -> str:
+def _in_words(best: Measurement, subjects: Subjects) -> str:
     p99 = units.duration(best.figures.latency.p99) if best.figures else units.NO_FIGURE
     unstable = "" if best.stable else "; unstable"
     return f"{subjects.name(best.subject)} {units.digits(_throughput(best))} /s at {best.load} (p99 {p99}{unstable})"
 
 
 def _differences(results: Results, subjects: Subjects) -> Iterator[Sentence]:
-    """One sentence a subject: of throughput where the load was a concurrency, of latency where it was a rate."""
+    """Yield a sentence for each subject: on throughput if the load was a concurrency, on latency if it was a rate."""
     heights = {(each.subject, each.load): _throughput(each) for each in results.measurements}
     for subject in dict.fromkeys(each.subject for each in results.comparisons):
-        own = [each for each in results.comparisons if each.subject == subject and _tells(each)]
+        own = [each for each in results.comparisons if each.subject == subject and _is_informative(each)]
         if own:
             chosen = max(own, key=lambda each: heights.get((each.baseline, each.load), 0.0))
             yield Sentence(_difference(chosen, own, subjects), TONES[chosen.verdict], subjects.colour(subject))
 
 
-def _tells(comparison: Comparison) -> bool:
-    """Tell whether a metric says something under this load: at a fixed rate all have the same throughput."""
+def _is_informative(comparison: Comparison) -> bool:
+    """Whether a metric can differ under this load: at a fixed rate all have the same throughput."""
     return comparison.metric == ("throughput" if comparison.load.request_rate is None else "p99")
 
 
@@ -139,19 +139,19 @@ def _difference(chosen: Comparison, own: list[Comparison], subjects: Subjects) -
     where = f"at {chosen.load}"
     match chosen.verdict:
         case "unknown":
-            return f"{name} against {other} {where}: too few rounds to tell."
+            return f"{name} against {other} {where}: too few rounds for a verdict."
         case "noise":
             text = f"{name} and {other} differ by no more than noise {where}: {units.ratio(chosen.ratio)}"
         case _:
             text = f"{name} has {units.ratio(chosen.ratio)} the {METRICS[chosen.metric]} of {other} {where}"
             text += f": {chosen.verdict}"
     text += "" if chosen.stable else ", from unstable measurements"
-    alike = sum(each.verdict == chosen.verdict for each in own)
-    return f"{text}; so at {alike} of {len(own)} loads." if len(own) > 1 else f"{text}."
+    same = sum(each.verdict == chosen.verdict for each in own)
+    return f"{text}; the same at {same} of {len(own)} loads." if len(own) > 1 else f"{text}."
 
 
 def _frameworks(rows: tuple[InProcess, ...]) -> Iterator[Sentence]:
-    """One sentence a model and way: its speed-up at the largest batch."""
+    """Yield a sentence for each model and framework: its speed-up at the largest batch."""
     for model, framework in dict.fromkeys((row.model, row.framework) for row in rows):
         own = [row for row in rows if (row.model, row.framework) == (model, framework) and row.speed_up]
         if own:

@@ -1,1 +1,1 @@
-"""What was found: as data, as JSON, and compared."""
+"""Results: as data, as JSON, and compared."""

@@ -41,23 +41,23 @@ def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio | None:
 
 
 def _interval(mean: float, error: float, freedom: float) -> Ratio:
-    # Bounds beyond e^30 tell nothing, and soon could not be computed.
+    # Bounds beyond e^30 mean nothing, and larger ones overflow.
     half = min(STUDENT[min(max(1, int(freedom)), len(STUDENT)) - 1] * error, 30.0)
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
 def figure(of: Repeat | Figures, metric: Metric) -> float:
-    """Return the figure that a metric names."""
+    """Return the figure of a metric."""
     return of.throughput if metric == "throughput" else float(getattr(of.latency, metric))
 
 
 def floor(noise: Ratio) -> float:
-    """Return the largest ratio, either way round, that noise may make of no difference."""
+    """Return the largest ratio, in either direction, that noise can produce without a difference."""
     return max(noise.high, 1 / noise.low, 1.0)
 
 
 def verdict_of(metric: Metric, ratio: Ratio | None, noise: Ratio | None) -> Verdict:
-    """Judge a ratio: noise unless its interval leaves out 1 and it lies beyond the noise, in either direction."""
+    """Return the verdict on a ratio: noise unless its interval excludes 1 and it is beyond the noise."""
     if ratio is None or noise is None:
         return "unknown"
     largest = floor(noise)
@@ -71,9 +71,9 @@ def compare_subjects(
 ) -> tuple[Comparison, ...]:
     """Compare every subject with the first, load by load, round by round, from the runs that count.
 
-    Only rounds in which each of them has figures are compared. In such a round the baseline is the mean of what it did
-    first and what it did again. Unstable runs are not left out, which would favour the calm ones: they widen the
-    interval, and the noise.
+    Only rounds in which all of them have figures are compared. The baseline of a round is the mean of its first and its
+    second run. Unstable runs are kept, as leaving them out would favour the calm ones: they widen the interval, and the
+    noise.
     """
     return tuple(
         _compared(metric, load, subject, subjects[0], _rounds(runs, load, subjects[0], subject))
@@ -83,7 +83,7 @@ def compare_subjects(
     )
 
 
-Round = tuple[AnalyzerRun, AnalyzerRun, AnalyzerRun]  # the baseline, the same again, the subject
+Round = tuple[AnalyzerRun, AnalyzerRun, AnalyzerRun]  # the baseline, the baseline again, the subject
 
 
 def _rounds(runs: Sequence[AnalyzerRun], load: Load, baseline: Subject, subject: Subject) -> list[Round]:
@@ -105,11 +105,11 @@ def _compared(metric: Metric, load: Load, subject: Subject, baseline: Subject, r
 
 
 def compare_results(before: Results, after: Results) -> tuple[Comparison, ...]:
-    """Compare what two runs of ``bench`` have in common: the same model and protocol under the same load.
+    """Compare the measurements that two runs of ``bench`` share: the same model and protocol under the same load.
 
-    The rounds of different runs are no pairs, so the interval is Welch's over the logarithms. The noise is the widest
-    that is known: what models differed from themselves within a round, and these two from one round to the next. It
-    does not know what differs between sessions.
+    The rounds of different runs are not pairs, so the interval is Welch's over the logarithms. The noise is the widest
+    one known: models' differences from themselves within a round, and of these two from one round to the next. It does
+    not include differences between sessions.
     """
     known = [*before.comparisons, *after.comparisons]
     return tuple(
@@ -129,18 +129,18 @@ def _change(old: Measurement, new: Measurement, metric: Metric, noises: Sequence
 
 
 def _successive(measurement: Measurement, metric: Metric) -> Iterator[tuple[float, float]]:
-    """Yield a model's figures of one run and the next: what they differ is no difference."""
+    """Yield a model's figures of one run and the next: their differences are noise."""
     return pairwise(figure(each, metric) for each in measurement.repeats)
 
 
 def _common(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
-    """Yield what both have measured: the same version of a model, or each its only one."""
+    """Yield the measurements of the same version of a model, or of the only version in each."""
     for new in after:
-        alike = [old for old in before if _identity(old) == _identity(new)]
+        matching = [old for old in before if _identity(old) == _identity(new)]
         own = [each for each in after if _identity(each) == _identity(new)]
-        same = [old for old in alike if old.subject.version == new.subject.version]
-        if same or len(alike) == len(own) == 1:
-            yield (same or alike)[0], new
+        same = [old for old in matching if old.subject.version == new.subject.version]
+        if same or len(matching) == len(own) == 1:
+            yield (same or matching)[0], new
 
 
 def _identity(measurement: Measurement) -> tuple[object, ...]:
@@ -149,7 +149,7 @@ def _identity(measurement: Measurement) -> tuple[object, ...]:
 
 
 def _unpaired(old: Measurement, new: Measurement, metric: Metric) -> Ratio | None:
-    """Return new over old with Welch's interval, None where either has fewer than two rounds."""
+    """Return new over old with Welch's interval, None if either has fewer than two rounds."""
     logs = [
         [math.log(figure(repeat, metric)) for repeat in each.repeats if figure(repeat, metric) > 0]
         for each in (old, new)
@@ -163,8 +163,8 @@ def _unpaired(old: Measurement, new: Measurement, metric: Metric) -> Ratio | Non
 
 
 def differences(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> Iterator[str]:
-    """Yield what differs between two environments, such as another machine: then a ratio proves little."""
-    # A local server is another one in each run.
+    """Yield the differences between two environments. On a different machine a ratio proves little."""
+    # Each run starts a local server of its own.
     passing = PASSING if before.get("local") and after.get("local") else ()
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)

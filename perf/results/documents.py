@@ -1,4 +1,4 @@
-"""Results as JSON: one schema for other programs, which ``bench --compare`` reads back."""
+"""Results as JSON: one schema for other programs and for ``bench --compare``."""
 
 import json
 import math
@@ -37,9 +37,9 @@ _Numbers = TypeVar("_Numbers", Latency, ServerTime, ClientTime, MachineLoad, Gau
 
 
 def to_document(results: Results, report: Path | None) -> dict[str, Any]:
-    """Return results as plain values for JSON; ``report`` is the page that tells them, if there is one.
+    """Return results as plain values for JSON; ``report`` is their page, if there is one.
 
-    Latencies are in microseconds, throughput in samples a second. A figure that is no number becomes None.
+    Latencies are in microseconds, throughput in samples a second. A figure that is not a number becomes None.
     """
     document = {
         "schema": SCHEMA,
@@ -61,7 +61,7 @@ def to_document(results: Results, report: Path | None) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON will give it back: lists, text keys, and None for what is no number."""
+    """Return a value as JSON returns it: lists, text keys, and None for infinities and NaN."""
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -72,14 +72,14 @@ def _plain(value: Any) -> Any:
 
 
 def _load_document(load: Load) -> dict[str, Any]:
-    """Return what says how a load was made: only what applies to it."""
+    """Return the values that apply to a load."""
     if load.request_rate is None:
         return {"concurrency": load.concurrency, "batch_size": load.batch_size}
     return {"request_rate": load.request_rate, "arrivals": load.arrivals, "batch_size": load.batch_size}
 
 
 def measurement_document(measurement: Measurement) -> dict[str, Any]:
-    """Return a measurement as plain values; without figures those that it would have are None."""
+    """Return a measurement as plain values; figures that it does not have are None."""
     figures = measurement.figures
     return {
         **asdict(measurement.subject),
@@ -120,9 +120,9 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
 
 
 def read(path: Path) -> Results:
-    """Read results from their JSON, or from the folder that it lies in; everything but the single runs.
+    """Return the results in a JSON file, or in a folder with one, without the single runs.
 
-    Raises PerfError for a file that can't be read, is no result of ``bench``, another release's, or damaged.
+    Raises PerfError for a file that can't be read, is not a result of ``bench`` or damaged, or has a different schema.
     """
     path = path / FILE if path.is_dir() else path
     try:
@@ -142,9 +142,9 @@ def read(path: Path) -> Results:
 
 
 def _check(document: Any, path: Path) -> None:
-    """PerfError for JSON that is something else, or that another release wrote."""
+    """Raise PerfError for JSON that is not a result of bench, or has a different schema."""
     if not isinstance(document, dict) or not {"schema", "measurements"} <= document.keys():
-        raise PerfError(f"{path} is no result of bench", f"Name a {FILE} that bench wrote")
+        raise PerfError(f"{path} is not a result of bench", f"Name a {FILE} that bench wrote")
     schema = document["schema"]
     if schema == SCHEMA:
         return
@@ -273,17 +273,17 @@ def _numbers(kind: type[_Numbers], document: Mapping[str, Any], largest: float =
 
 
 def _number(value: Any, largest: float = LARGEST) -> float:
-    """Return a number; none that is measured is negative or without an end."""
+    """Return a number; TypeError or ValueError for a value that can't be a measured figure."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if not 0 <= value < largest:
-        raise ValueError(f"{value!r:.20} is no figure")
+        raise ValueError(f"{value!r:.20} is not a figure")
     return float(value)
 
 
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError(f"{value!r} is not a whole number")
     return value
 
 
@@ -295,11 +295,11 @@ def _truth(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a text")
     return value
 
 
 def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list):
-        raise TypeError(f"{values!r} is no list")
+        raise TypeError(f"{values!r} is not a list")
     return tuple(map(_text, values))

@@ -1,4 +1,4 @@
-"""What is asked of a server, how users write it, and what they expect of the answers."""
+"""Loads and latency limits, and reading them from users' texts."""
 
 import re
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Load:
-    """So many requests of a batch size in flight at any time, or so many sent in a second; never both.
+    """Either the number of requests in flight, or the requests sent in a second, of one batch size.
 
-    ``arrivals`` says how requests of a rate follow each other: evenly, or as independent users' do.
+    ``arrivals`` says how the requests of a rate are spaced: evenly, or like those of independent users.
     """
 
     batch_size: int = 1
@@ -47,10 +47,10 @@ class Slo:
 
 
 def parse_concurrency(text: str) -> tuple[int, ...]:
-    """Read ``8``, ``1,2,4``, ``1:64`` (doubled each time) or ``1:64:8`` (in steps of 8, the end included)."""
+    """Return the values of ``8``, ``1,2,4``, ``1:64`` (doubled each time) or ``1:64:8`` (steps of 8, with the end)."""
     values = tuple(dict.fromkeys(value for part in text.split(",") for value in _range(part, text)))
     if min(values) < 1 or max(values) > MOST_CONCURRENCY:
-        raise OptionError(f"--concurrency {text}: it goes from 1 to {MOST_CONCURRENCY}")
+        raise OptionError(f"--concurrency {text}: it must be from 1 to {MOST_CONCURRENCY}")
     return values
 
 
@@ -63,7 +63,7 @@ def _range(part: str, text: str) -> Iterator[int]:
     value, last = int(match[1]), int(match[2] or match[1])
     step = int(match[3]) if match[3] else None
     if last < value or value == 0 or step == 0:
-        raise OptionError(f"--concurrency {text} goes nowhere", "Write START:END or START:END:STEP, upwards from 1")
+        raise OptionError(f"--concurrency {text} is not a range", "Write START:END or START:END:STEP, upwards from 1")
     while value < last:
         yield value
         value = value + step if step else value * 2
@@ -71,14 +71,14 @@ def _range(part: str, text: str) -> Iterator[int]:
 
 
 def parse_batch_sizes(text: str) -> tuple[int, ...]:
-    """Read ``1`` or ``1,4,8``."""
+    """Return the sizes in ``1`` or ``1,4,8``."""
     if not re.fullmatch(r"\s*[1-9]\d{0,5}\s*(,\s*[1-9]\d{0,5}\s*)*", text):
         raise OptionError(f"--batch-size {text} can't be read", "Write 8, or several: 1,4,8")
     return tuple(dict.fromkeys(map(int, text.split(","))))
 
 
 def parse_rates(text: str) -> tuple[float, ...]:
-    """Read ``200``, ``50,100.5`` or ``100:500:100``, in requests a second; the end is included."""
+    """Return the requests a second in ``200``, ``50,100.5`` or ``100:500:100``; the end is included."""
     rates: list[float] = []
     for part in text.split(","):
         try:
@@ -95,13 +95,13 @@ def parse_rates(text: str) -> tuple[float, ...]:
             continue
         start, end, step = bounds
         if end < start or (end - start) / step > MOST_CONCURRENCY:
-            raise OptionError(f"--request-rate {text} goes nowhere, or too far", "Write START:END:STEP, upwards")
+            raise OptionError(f"--request-rate {text} is empty or too long", "Write START:END:STEP, upwards")
         rates += [start + step * number for number in range(int((end - start) / step + 1e-9) + 1)]
     return tuple(dict.fromkeys(rates))
 
 
 def parse_slo(text: str) -> Slo:
-    """Read a limit such as ``p99:20ms``; the latency is avg, p50, p90, p95 or p99, the unit us, ms or s."""
+    """Return a limit such as ``p99:20ms``; the latency is avg, p50, p90, p95 or p99, the unit us, ms or s."""
     match = re.fullmatch(r"(avg|p50|p90|p95|p99)(?::|<=?)(\d+(?:\.\d+)?)(us|µs|ms|s)", text.replace(" ", ""))
     if not match or not 0 < float(match[2]) <= MOST_LIMIT:
         raise OptionError(
@@ -111,7 +111,7 @@ def parse_slo(text: str) -> Slo:
 
 
 def parse_duration(text: str) -> float:
-    """Read seconds: ``5``, ``5s``, ``500ms``, ``10m`` or ``2h``."""
+    """Return the seconds in ``5``, ``5s``, ``500ms``, ``10m`` or ``2h``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text.strip())
     seconds = float(match[1]) * _SECONDS[match[2] or "s"] if match else 0.0
     if not 0.1 <= seconds <= 7 * 24 * 3600:

@@ -1,4 +1,4 @@
-"""What a benchmark has found, as frozen dataclasses: runs, what they add up to, and how they compare."""
+"""The results of a benchmark as frozen dataclasses: runs, measurements, and comparisons."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ Verdict = Literal["better", "worse", "noise", "unknown"]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a version of a served model, over one protocol (``grpc`` or ``http``).
+    """A version of a served model that is measured over one protocol (``grpc`` or ``http``).
 
-    ``precision`` is fp32, fp16, …, or None where nothing tells.
+    ``precision`` is fp32, fp16, …, or None if it is not known.
     """
 
     model: str
@@ -25,7 +25,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Latency:
-    """What clients waited for a request, in microseconds."""
+    """The time that clients waited for a request, in microseconds."""
 
     avg: float
     p50: float
@@ -36,7 +36,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class ServerTime:
-    """Where a request's time went inside Triton, in microseconds on average."""
+    """The parts of a request's time inside Triton, in microseconds on average."""
 
     queue: float
     compute_input: float
@@ -46,9 +46,9 @@ class ServerTime:
 
 @dataclass(frozen=True)
 class ClientTime:
-    """Where a request's time went outside Triton's parts, in microseconds on average.
+    """The parts of a request's time outside Triton's, in microseconds on average.
 
-    ``network`` is what is neither the client's nor one of the server's parts: wire, and the server's own transport.
+    ``network`` is neither the client's nor one of the server's parts: the connection, and the server's transport.
     """
 
     send: float
@@ -58,9 +58,9 @@ class ClientTime:
 
 @dataclass(frozen=True)
 class Figures:
-    """What perf_analyzer measured: ``throughput`` counts inferences (samples) a second, ``requests`` requests.
+    """The figures of perf_analyzer: ``throughput`` counts inferences (samples) a second, ``requests`` requests.
 
-    ``delayed`` is the share of requests, 0 to 1, that a client at its limit could not send in time.
+    ``delayed`` is the share of requests, 0 to 1, that the client could not send in time.
     """
 
     throughput: float
@@ -81,7 +81,7 @@ class Window:
 
 @dataclass(frozen=True)
 class MachineLoad:
-    """How this machine fared during a run: shares of all CPU time, 0 to 1, and the load average at its end.
+    """The load of this machine during a run: shares of all CPU time, 0 to 1, and the load average at its end.
 
     ``steal`` was taken by other guests of the same host; ``busy`` is everything but idle.
     """
@@ -93,7 +93,7 @@ class MachineLoad:
 
 @dataclass(frozen=True)
 class Gauge:
-    """What one of Triton's metrics showed while it was watched."""
+    """The mean and the maximum of one of Triton's metrics during a run."""
 
     mean: float
     most: float
@@ -101,10 +101,10 @@ class Gauge:
 
 @dataclass(frozen=True)
 class AnalyzerRun:
-    """One run of perf_analyzer. ``figures`` is None where it gave none, and ``reason`` says why, or why it is unstable.
+    """One run of perf_analyzer. ``figures`` is None if it gave none; ``reason`` says why, or why it is unstable.
 
-    ``batches`` counts Triton's executions by batch size; ``failed`` its failed requests, at least 1 where
-    perf_analyzer reported one. ``log`` is its output, relative to the report.
+    ``batches`` counts Triton's executions by batch size, ``failed`` its failed requests, at least 1 if perf_analyzer
+    reported one. ``log`` is the file of its output, relative to the report.
     """
 
     subject: Subject
@@ -121,8 +121,8 @@ class AnalyzerRun:
     metrics: Mapping[str, Gauge]
     stable: bool
     reason: str = ""
-    again: bool = False  # the baseline once more, in the same round: the noise floor
-    counts: bool = True  # False where it was repeated, for the machine was disturbed or the load unsteady
+    again: bool = False  # the baseline a second time in the same round, for the noise
+    counts: bool = True  # False if it was repeated because the machine was disturbed or the load unsteady
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ class Repeat:
 class Measurement:
     """A subject under a load, over all its rounds: ``figures`` are medians of the runs that count.
 
-    ``figures`` is None where no run gave any. ``stable`` is False where a round found no stable run; then unstable ones
-    count too, and ``reason`` says what was seen. ``discarded`` runs were repeated because the machine was disturbed or
-    the load unsteady. ``phase`` is that of a scenario.
+    ``figures`` is None if no run gave any. ``stable`` is False if a round has no stable run; then unstable ones count
+    too, and ``reason`` says why. ``discarded`` runs were repeated because the machine was disturbed or the load
+    unsteady. ``phase`` is that of a scenario.
     """
 
     subject: Subject
@@ -171,7 +171,7 @@ class Comparison:
     """A subject against the baseline, the first subject, under the same load.
 
     ``ratio`` is the subject's figure over the baseline's, ``noise`` the baseline's over itself, measured twice in every
-    round. The verdict is noise unless the ratio lies beyond both. ``stable`` is False where a measurement of either is
+    round. The verdict is noise unless the ratio is beyond both. ``stable`` is False if a measurement of either is
     unstable, which widens both intervals.
     """
 
@@ -187,10 +187,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class InProcess:
-    """A model called ``batch_size`` samples at a time in one way: the source framework, ONNX Runtime, or served.
+    """A model called with ``batch_size`` samples in the source framework, in ONNX Runtime, or served.
 
-    Latencies in microseconds for a call, ``throughput`` in samples a second, ``memory_bytes`` the most that its
-    processes held, None where they are not on this machine. ``speed_up`` is the source framework's p50 over its own.
+    Latencies are in microseconds for a call, ``throughput`` in samples a second. ``memory_bytes`` is the most that its
+    processes held, None if they are not on this machine. ``speed_up`` is the source framework's p50 over its own.
     """
 
     model: str
@@ -207,7 +207,7 @@ class InProcess:
 
 @dataclass(frozen=True)
 class Requests:
-    """What became of requests: ``sent`` is ``answered`` and ``failed``; of ``checked`` answers ``wrong`` differed."""
+    """Counts of requests: ``sent`` is ``answered`` plus ``failed``; of the ``checked`` answers ``wrong`` differed."""
 
     sent: int = 0
     answered: int = 0
@@ -218,7 +218,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class ScenarioOutcome:
-    """How a load test ended: ``breaches`` says what was broken, and is empty where it passed."""
+    """The outcome of a load test: ``breaches`` lists the limits that were broken, and is empty if it passed."""
 
     name: str
     description: str
@@ -229,7 +229,7 @@ class ScenarioOutcome:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything of one run of ``bench``. ``incomplete`` says why it was cut short, and is empty where it was not."""
+    """The results of one run of ``bench``. ``incomplete`` says why it was cut short, or is empty."""
 
     created: str
     environment: Mapping[str, Any]

@@ -1,1 +1,1 @@
-"""Load tests: the built-in ones as TOML, how one is read and played, and what it shows."""
+"""Load tests: the built-in ones as TOML, reading and running one, and its findings."""

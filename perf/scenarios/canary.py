@@ -1,4 +1,4 @@
-"""A canary: while a server is under load, it is asked what it was asked when idle, and must answer the same."""
+"""A canary: it repeats requests from an idle server under load, and compares the answers."""
 
 import threading
 import time
@@ -15,19 +15,19 @@ from modelrepo.generator.verification.inputs import RANDOM, Pool
 from modelrepo.perf.measuring.target import Target
 
 EVERY_SECONDS = 0.2
-# Under overload an answer waits as long as the queue is; what takes longer than this nobody waits for.
+# The longest wait for an answer. Under overload it waits for the whole queue.
 DEADLINE_SECONDS = 60.0
-# What an interrupt waits for: a connection that is closed ends its call at once, over gRPC.
+# The longest wait for a call after an interrupt. Over gRPC, closing the connection ends its call at once.
 STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What canaries saw: ``checked`` answers, of which ``wrong`` differed, and requests that were not answered.
+    """The counts of canaries: ``checked`` answers, of which ``wrong`` differed, and requests without an answer.
 
-    ``refused`` were turned away, which the server counts as failed too, if it is there; ``lost`` had no answer at all.
-    ``slowest`` is the longest that an answer took, in seconds. ``difference`` and ``reason`` tell the first wrong
-    answer and the first that did not come.
+    ``refused`` requests are counted as failed by the server too, ``lost`` ones had no answer at all. ``slowest`` is the
+    longest time of an answer, in seconds. ``difference`` describes the first wrong answer, ``reason`` the first failed
+    request.
     """
 
     checked: int = 0
@@ -57,26 +57,26 @@ class Judge:
         self._answers = target.answers
         self._comparison = Comparison(None, equal_nan=True, repeating=True)
         names = set.intersection(*(set(answer) for answer in target.answers))
-        # Named as verification's random inputs are: where their answers lie close together the limits are tighter.
+        # Named like verification's random inputs: limits are tighter if their answers are close together.
         pool = Pool({}, (RANDOM[0],) * len(target.answers))
         self._comparison.learn({name: [answer[name] for answer in target.answers] for name in names}, pool)
 
     def difference(self, row: int, got: Answer) -> str:
-        """Return how an answer to a row differs from the one that is known, or nothing where it does not."""
+        """Return the difference between an answer to a row and the known one, or an empty text."""
         for name, wanted in self._answers[row % len(self._answers)].items():
             if name not in got:
                 return f"output {name!r} is missing"
             answer = got[name]
             if answer.shape != wanted.shape or answer.dtype != wanted.dtype:
                 return (
-                    f"output {name!r} is {answer.dtype} {list(answer.shape)} where the idle server answered "
+                    f"output {name!r} is {answer.dtype} {list(answer.shape)}, the idle server answered "
                     f"{wanted.dtype} {list(wanted.shape)}"
                 )
             if not self._comparison.same(name, wanted, answer):
-                return self._told(name, wanted, answer)
+                return self._in_words(name, wanted, answer)
         return ""
 
-    def _told(self, name: str, wanted: Array, answer: Array) -> str:
+    def _in_words(self, name: str, wanted: Array, answer: Array) -> str:
         if wanted.dtype.kind != "f":
             return f"output {name!r} is not what the idle server answered"
         apart, limit = largest_difference(wanted, answer, True)[0], self._comparison.limit(name, wanted)
@@ -84,10 +84,10 @@ class Judge:
 
 
 class Canary:
-    """Asks a target's known rows in turn, one at a time and every EVERY_SECONDS, while a block runs.
+    """Sends a target's known rows in turn, one every EVERY_SECONDS, while a block runs.
 
-    A target without known rows is not asked. ``seen`` tells what was found, once the block has ended. An error that
-    ends the asking is raised then, unless the block has raised one itself.
+    A target without known rows is not asked. ``seen`` has the counts when the block has ended. An error that ends the
+    requests is raised then, unless the block has raised one itself.
     """
 
     def __init__(self, target: Target) -> None:
@@ -109,7 +109,7 @@ class Canary:
         try:
             if self._target.rows and error is None:
                 self._thread.join()
-        finally:  # where the block, or the waiting for its end, was cut short, a request is still on its way
+        finally:  # if the block, or the wait for its end, was cut short, a request is still in flight
             self._client.close()
             if self._target.rows:
                 self._thread.join(STOP_SECONDS)
@@ -117,7 +117,7 @@ class Canary:
             raise self._error
 
     def _follow(self) -> None:
-        """Ask until the block ends; an error is kept, for here it would reach nobody."""
+        """Send requests until the block ends; keep an error, which nothing would catch in this thread."""
         try:
             judge, row = Judge(self._target), 0
             while not self._done.wait(EVERY_SECONDS):
@@ -128,7 +128,7 @@ class Canary:
 
 
 def ask(client: Client, target: Target, judge: Judge, row: int) -> Seen:
-    """Ask for one row, and return what became of it."""
+    """Send one row, and return its counts."""
     subject, start = target.subject, time.perf_counter()
     try:
         answer = client.infer(subject.model, target.request(row), version=subject.version)

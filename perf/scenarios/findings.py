@@ -1,4 +1,4 @@
-"""What a load test shows: what was lost, wrong or too slow, where a model saturates, and what changed with time."""
+"""The findings of a load test: lost, wrong and slow answers, where a model saturates, and changes over time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from modelrepo.perf.results.results import AnalyzerRun, Figures, Requests, Subje
 from modelrepo.perf.scenarios.canary import Seen
 from modelrepo.perf.scenarios.scenario import CAPACITY, Phase
 
-# A step of a ramp must beat the best before it by this much; one step may fail to, as batches may first form there.
+# A step of a ramp must exceed the best before it by this factor. One step may fail: it may be the first with batches.
 GROWTH = 1.05
 PATIENCE = 2
-# Where this share of the best throughput is reached, more load buys next to nothing but waiting.
+# From this share of the best throughput on, more load adds latency and almost no throughput.
 KNEE = 0.9
-# Where the rate that was asked for is missed by this share, and by so many standard deviations of the number of Poisson
-# arrivals, a server (or the client) did not keep up.
+# A server (or the client) did not keep up if the requested rate is missed by this share, and by so many standard
+# deviations of the number of Poisson arrivals.
 MISSED = 0.05
 DEVIATIONS = 3.0
 DELAYED = 0.01
@@ -27,10 +27,10 @@ DELAYED = 0.01
 
 @dataclass(frozen=True)
 class Played:
-    """A step of a phase with one model: the run, what its canary saw, the runs before it that do not count.
+    """A step of a phase with one model: the run, its canary's counts, the runs before it that do not count.
 
-    ``label`` tells steps of a phase from each other; ``memory`` is what the server's processes held in the end, in
-    bytes, None where that can't be seen.
+    ``label`` names the step in its phase. ``memory`` is the memory of the server's processes at the end, in bytes, None
+    if it is not known.
     """
 
     phase: Phase
@@ -42,17 +42,17 @@ class Played:
 
     @property
     def lost(self) -> int:
-        """Requests that were not answered: the server's failed ones, and the canary's that it does not know of."""
+        """The requests without an answer: those that the server failed, and the canary's lost ones."""
         return self.run.failed + self.seen.lost
 
 
 def analyzer_failed(run: AnalyzerRun) -> bool:
-    """Tell whether it was perf_analyzer that failed, and no request."""
+    """Whether perf_analyzer itself failed, and no request."""
     return run.figures is None and not run.failed
 
 
 def saturated(steps: Sequence[Played], slo: Slo | None) -> bool:
-    """Tell whether more load is of no use: a step gave no figures, or several in a row no more within the SLO."""
+    """Whether more load is useless: a step gave no figures, or several in a row no more throughput within the SLO."""
     best, idle = 0.0, 0
     for each in steps:
         figures = each.run.figures
@@ -68,12 +68,12 @@ def _keeps(figures: Figures, slo: Slo | None) -> bool:
     return slo is None or meets(figures, slo)
 
 
-def told(played: Sequence[Played]) -> str:
+def best_figures(played: Sequence[Played]) -> str:
     """Return each model's best figures in a few words, or why it has none."""
-    return "; ".join(_told(model, steps) for model, _, steps in _phases(played))
+    return "; ".join(_best(model, steps) for model, _, steps in _phases(played))
 
 
-def _told(model: str, steps: Sequence[Played]) -> str:
+def _best(model: str, steps: Sequence[Played]) -> str:
     figures = [each.run.figures for each in steps if each.run.figures]
     return f"{model} {_at(max(figures, key=_throughput))}" if figures else f"{model} none ({steps[-1].run.reason})"
 
@@ -83,7 +83,7 @@ def _throughput(figures: Figures) -> float:
 
 
 def requests(played: Sequence[Played]) -> Requests:
-    """Return what became of all requests, those of the canaries and of perf_analyzer's failed runs included."""
+    """Return the counts of all requests, including those of the canaries and of perf_analyzer's failed runs."""
     runs = [run for each in played for run in (*each.discarded, each.run)]
     seen = _seen(played)
     answered, failed = sum(run.answered for run in runs), sum(run.failed for run in runs) + seen.lost
@@ -95,7 +95,7 @@ def _seen(played: Sequence[Played]) -> Seen:
 
 
 def breaches(played: Sequence[Played], slo: Slo | None) -> tuple[str, ...]:
-    """Return what was broken, a sentence each, by model and phase."""
+    """Return the broken limits, a sentence each, by model and phase."""
     checks: tuple[Callable[[Sequence[Played]], Iterator[str]], ...] = (
         _lost,
         _wrong,
@@ -111,7 +111,7 @@ def breaches(played: Sequence[Played], slo: Slo | None) -> tuple[str, ...]:
 
 
 def _phases(played: Sequence[Played]) -> Iterator[tuple[str, Phase, list[Played]]]:
-    """Yield the steps of each model in each phase, in the order in which they were played."""
+    """Yield the steps of each model in each phase, in the order in which they ran."""
     keys = dict.fromkeys((each.run.subject, each.phase) for each in played)
     for subject, phase in keys:
         yield subject.model, phase, [each for each in played if (each.run.subject, each.phase) == (subject, phase)]
@@ -133,7 +133,7 @@ def _lost(steps: Sequence[Played]) -> Iterator[str]:
 def _wrong(steps: Sequence[Played]) -> Iterator[str]:
     seen = _seen(steps)
     if seen.wrong:
-        yield f"{seen.wrong:,} of {seen.checked:,} answers that were checked are wrong: {seen.difference}"
+        yield f"{seen.wrong:,} of {seen.checked:,} checked answers are wrong: {seen.difference}"
 
 
 def _slo(steps: Sequence[Played], slo: Slo) -> Iterator[str]:
@@ -162,20 +162,20 @@ def _recovery(steps: Sequence[Played], played: Sequence[Played], slo: Slo | None
 
 
 def _cut_short(steps: Sequence[Played]) -> bool:
-    """Tell whether a phase ended before its time was over, as an interrupt ends it."""
+    """Whether a phase ended early, for example by an interrupt."""
     phase = steps[0].phase
     return not phase.until_saturated and len(steps) < phase.steps
 
 
 def _calm(subject: Subject, played: Sequence[Played]) -> float | None:
-    """Return the p99 of a model's first phase that is the scenario's own, None where it has no figures."""
+    """Return the p99 of a model's first phase of the scenario, None if it has no figures."""
     own = [each for each in played if each.run.subject == subject and each.label != CAPACITY]
     first = [each.run.figures.latency.p99 for each in own if each.phase == own[0].phase and each.run.figures]
     return median(first) if first else None
 
 
 def _recovered(steps: Sequence[Played], calm: float, slo: Slo | None) -> int:
-    """Return the number of the first segment in which latency is as before, 0 where there is none."""
+    """Return the number of the first segment with a latency as before, 0 if there is none."""
     for number, each in enumerate(steps, 1):
         figures = each.run.figures
         if figures and figures.latency.p99 <= (each.phase.recovers or 1) * calm and _keeps(figures, slo):
@@ -184,7 +184,7 @@ def _recovered(steps: Sequence[Played], calm: float, slo: Slo | None) -> int:
 
 
 def remarks(played: Sequence[Played], slo: Slo | None, targets: Sequence[Target]) -> tuple[str, ...]:
-    """Return what is worth knowing and breaks nothing, a sentence each."""
+    """Return the findings that break no limit, a sentence each."""
     found = [
         f"{model}, {phase.name}: {said}"
         for model, phase, steps in _phases(played)
@@ -210,13 +210,13 @@ def _ramp(steps: Sequence[Played], slo: Slo | None) -> Iterator[str]:
     (concurrency, knee), (most, last) = seen[number], seen[-1]
     if len(seen) - number > PATIENCE:
         yield (
-            f"saturates at concurrency {concurrency}, {_at(knee)}; at {most} it is {_at(last)}, and the most is "
+            f"saturates at concurrency {concurrency}, {_at(knee)}; at {most} it is {_at(last)}, and the maximum is "
             f"{three(best)}/s"
         )
     elif not _keeps(last, slo):
         yield f"ended at concurrency {most}, {_at(last)}, as the SLO stayed broken; more was not tried"
     else:
-        yield f"was not seen to saturate up to concurrency {most}, {_at(last)}"
+        yield f"did not saturate up to concurrency {most}, {_at(last)}"
     within = [each for each in seen if slo and meets(each[1], slo)]
     if within:
         concurrency, figures = max(within, key=lambda each: each[1].throughput)
@@ -241,11 +241,11 @@ def _drift(steps: Sequence[Played]) -> Iterator[str]:
     if not third or steps[0].phase.segments < 3 or steps[0].phase.recovers:
         return
     first, last = (median(each.latency.p99 for each in part) for part in (figures[:third], figures[-third:]))
-    yield f"p99 was {time_of(first)} in the first third of it and {time_of(last)} in the last ({last / first - 1:+.0%})"
+    yield f"p99 was {time_of(first)} in the first third and {time_of(last)} in the last ({last / first - 1:+.0%})"
 
 
 def _growth(steps: Sequence[Played]) -> Iterator[str]:
-    """Tell the growth from the first segment's end on: until then a server may still make room for its load."""
+    """Yield the server's growth after the first segment: until then it may still allocate memory for its load."""
     seen = [each.memory for each in steps if each.memory]
     if len(seen) > 1:
         first, last = seen[0], seen[-1]
@@ -264,19 +264,19 @@ def _behind(steps: Sequence[Played]) -> Iterator[str]:
     if _missed(asked, answered, sum(each.requests for _, each in seen)):
         worst = max(each.latency.p99 for _, each in seen)
         yield (
-            f"of {three(asked)} requests/s that were asked for {three(answered)} were answered, with p99 "
-            f"{time_of(worst)}{' at worst' if len(seen) > 1 else ''}"
+            f"only {three(answered)} of {three(asked)} requests/s were answered, with p99 {time_of(worst)}"
+            f"{' at worst' if len(seen) > 1 else ''}"
         )
     delayed = max(each.delayed for _, each in seen)
     if delayed > DELAYED:
         yield (
-            f"perf_analyzer sent {delayed:.0%} of the requests late: the load was less sudden than asked for, and what "
-            "they waited before they were sent is in no latency"
+            f"perf_analyzer sent {delayed:.0%} of the requests late: the load was less sudden than requested, and no "
+            "latency includes their delay"
         )
 
 
 def _missed(asked: float, answered: float, requests: int) -> bool:
-    """Tell whether a rate was missed by more than chance explains; ``requests`` were answered, 0: unknown."""
+    """Whether a rate was missed by more than chance; ``requests`` were answered, 0 if that is not known."""
     wanted = requests * asked / answered if answered else 0.0
     return 1 - answered / asked > max(MISSED, DEVIATIONS / sqrt(wanted) if wanted else 0.0)
 
@@ -291,7 +291,7 @@ def _disturbed(steps: Sequence[Played]) -> Iterator[str]:
 def _canaries(played: Sequence[Played], targets: Sequence[Target]) -> Iterator[str]:
     blind = [target.subject.model for target in targets if not target.rows]
     if blind:
-        yield f"no answers of {', '.join(blind)} were checked: what they are asked is a file of perf_analyzer's"
+        yield f"no answers of {', '.join(blind)} were checked: their input data is a file for perf_analyzer"
     seen = _seen(played)
     if seen.checked:
         slowest = max(played, key=lambda each: each.seen.slowest)
@@ -310,10 +310,10 @@ def _limit(slo: Slo) -> str:
 
 
 def time_of(microseconds: float) -> str:
-    """Return a latency with three digits, in milliseconds or, where it is long, in seconds."""
+    """Return a latency with three digits, in milliseconds or, if it is long, in seconds."""
     return f"{microseconds / 1e6:.3g} s" if microseconds >= 1e6 else f"{microseconds / 1e3:.3g} ms"
 
 
 def three(value: float) -> str:
-    """Return a number with three digits that count, without an exponent."""
+    """Return a number with three significant digits, without an exponent."""
     return f"{float(f'{value:.3g}'):,.10g}"

@@ -1,6 +1,6 @@
-"""Plays a load test: phase after phase with perf_analyzer, model after model or all at once, watched by canaries.
+"""Runs a load test: phase after phase with perf_analyzer, model after model or all at once, beside canaries.
 
-Capacity, which shares such as ``rate = "70%"`` refer to, is measured first by a short run that keeps the model busy.
+Shares such as ``rate = "70%"`` refer to the capacity, which is measured first by a short run that keeps the model busy.
 """
 
 import threading
@@ -27,9 +27,9 @@ from modelrepo.perf.scenarios.findings import Played
 from modelrepo.perf.scenarios.scenario import CAPACITY, Phase, Scenario
 
 CAPACITY_SECONDS = 3.0
-# Of a scenario that is made shorter, measuring the capacity takes at most this share besides.
+# For a scenario that is shortened, measuring the capacity takes at most this share of its time in addition.
 CAPACITY_SHARE = 0.25
-# One batch in execution and one that waits keep an instance busy; models that do not batch may have several instances.
+# One batch in execution and one waiting keep an instance busy; models that do not batch may have several instances.
 CAPACITY_CONCURRENCY = (8, 64)
 SHORTEST_RUN = 0.2
 TRIES = 3
@@ -49,12 +49,12 @@ def play(
     recorder: Recorder,
     progress: Progress,
 ) -> tuple[ScenarioOutcome, tuple[Measurement, ...]]:
-    """Play a load test, and return how it ended and what was measured, one measurement for each step of a phase.
+    """Run a load test, and return its outcome and a measurement for each step of a phase.
 
-    ``slo`` takes the place of the scenario's own. ``base_rate`` is what 100 % means, in requests a second; without it
-    each model's capacity is measured. ``seconds`` is how long the whole scenario takes, for each model where they are
-    not asked together. An interrupt, an error, and a server that dies, are told by ``recorder.incomplete``; what was
-    found until then is returned. An interrupt and an error are raised only where no step was played before.
+    ``slo`` replaces the scenario's own. ``base_rate`` is the meaning of 100 %, in requests a second; without it each
+    model's capacity is measured. ``seconds`` is the length of the whole scenario, for each model if they are not asked
+    together. After an interrupt, an error, or the death of the server, ``recorder.incomplete`` says why, and the
+    findings until then are returned. An interrupt and an error are raised only if no step has run before.
     """
     player = _Player(scenario.lasting(seconds), setting, slo or scenario.slo, base_rate, batch_size, recorder, progress)
     try:
@@ -97,7 +97,7 @@ def _measurements(played: Sequence[Played]) -> tuple[Measurement, ...]:
 
 
 class _Player:
-    """Runs the steps of a scenario and keeps what was found, so that an interrupt loses none of it."""
+    """Runs the steps of a scenario and keeps their results, so that an interrupt loses none of them."""
 
     def __init__(
         self,
@@ -116,10 +116,10 @@ class _Player:
         self.remarks: list[str] = []
         self._capacity: dict[Subject, float] = {}
         self._steps = 0
-        self._ended = threading.Event()  # a model is done with the step
+        self._ended = threading.Event()  # a model has finished the step
 
     def play(self, group: Sequence[Target]) -> None:
-        """Play all phases with these models at the same time."""
+        """Run all phases with these models at the same time."""
         if any(phase.share for phase in self.scenario.phases):
             for target in group:
                 self._find_capacity(target)
@@ -138,11 +138,11 @@ class _Player:
         found = self._busy(target)
         if found.run.figures:
             rate = self._capacity[target.subject] = found.run.figures.throughput / self.batch_size
-            told = f"100 % is {findings.three(rate)} requests/s, as answered at {found.run.load}"
-            self.remarks.append(f"{target.subject.model}: {told}")
+            meaning = f"100 % is {findings.three(rate)} requests/s, as answered at {found.run.load}"
+            self.remarks.append(f"{target.subject.model}: {meaning}")
 
     def _busy(self, target: Target) -> Played:
-        """Keep a model as busy as it lets itself be: one that turns requests away is asked for half as many."""
+        """Keep a model as busy as it allows: halve the requests in flight for one that refuses some."""
         low, high = CAPACITY_CONCURRENCY
         concurrency = min(high, max(low, 2 * target.model.max_batch_size // self.batch_size))
         seconds = min(CAPACITY_SECONDS, CAPACITY_SHARE * sum(phase.seconds for phase in self.scenario.phases))
@@ -156,11 +156,11 @@ class _Player:
             concurrency //= 2
         if refused:
             self.played[-1] = replace(found, discarded=(*refused, *found.discarded))
-            self.remarks.append(f"{target.subject.model}: it turned requests away at {refused[-1].load}")
+            self.remarks.append(f"{target.subject.model}: it refused requests at {refused[-1].load}")
         return found
 
     def _play_phase(self, phase: Phase, group: Sequence[Target]) -> list[Played]:
-        """Play a phase to its end, or until the server no longer answers, and return what was found."""
+        """Run a phase to its end, or until the server no longer answers, and return its steps."""
         found: list[Played] = []
         names = ", ".join(target.subject.model for target in group)
         with self.progress.step("measure", f"{self.scenario.name}: {phase.name}, {names}") as step:
@@ -170,11 +170,11 @@ class _Player:
                 found += self._play_step(phase, label, list(zip(group, loads, strict=True)))
                 if self.recorder.incomplete or (phase.until_saturated and findings.saturated(found, self.slo)):
                     break
-            step.outcome = findings.told(found)
+            step.outcome = findings.best_figures(found)
         return found
 
     def _loads(self, phase: Phase, group: Sequence[Target]) -> Iterator[tuple[str, list[Load]]]:
-        """Yield the steps of a phase, each with its label and with a load for each model."""
+        """Yield the label of each step of a phase, and a load for each model."""
         for concurrency in phase.concurrency:
             for label in _labels(phase, f" at {concurrency}" * (len(phase.concurrency) > 1)):
                 yield label, [Load(self.batch_size, concurrency) for _ in group]
@@ -185,7 +185,7 @@ class _Player:
                 yield label, loads
 
     def _rate(self, phase: Phase, target: Target, models: int) -> float:
-        """Return the rate for one of so many models: exactly as asked, or of a capacity the digits that it has."""
+        """Return the rate for one of several models: exactly as given, or a share of the capacity, rounded."""
         if phase.rate:
             return phase.rate / models
         return _rounded((phase.share or 0.0) * self._capacity[target.subject] / models)
@@ -194,7 +194,7 @@ class _Player:
         self._steps += 1
         self._ended = threading.Event()
         seconds = max(SHORTEST_RUN, phase.run_seconds)
-        # All of them as long as the longest, so that none is measured while the others are done.
+        # All windows are as long as the longest, so that no model is measured after the others have finished.
         seconds = max(window_seconds(target, load, seconds) for target, load in pairs) * WINDOWS
         setting = replace(self.setting, seconds=seconds)
         if len(pairs) == 1:
@@ -210,7 +210,7 @@ class _Player:
     def _run_all(
         self, setting: Setting, phase: Phase, label: str, pairs: Sequence[tuple[Target, Load]]
     ) -> list[Played]:
-        """Run a perf_analyzer for each model at the same time; an interrupt, and an error of one, ends them all."""
+        """Run a perf_analyzer for each model at the same time; an interrupt, or an error of one, ends all of them."""
         stop = threading.Event()
         setting = replace(setting, stop=stop)
         with ThreadPoolExecutor(len(pairs)) as pool:
@@ -222,12 +222,12 @@ class _Player:
                 stop.set()
                 raise
         failed = [error for future in futures if (error := future.exception())]
-        if failed:  # those that were stopped were so for another's error, which tells what happened
+        if failed:  # the others were stopped because of the first error, which is the one to raise
             raise next((error for error in failed if not isinstance(error, Stopped)), failed[0])
         return [future.result() for future in futures]
 
     def _run(self, setting: Setting, phase: Phase, label: str, target: Target, load: Load) -> Played:
-        """Run perf_analyzer beside a canary; again where perf_analyzer itself failed."""
+        """Run perf_analyzer beside a canary; repeat the run if perf_analyzer itself failed."""
         request = request_of(setting, target, load)
         discarded: list[AnalyzerRun] = []
         while True:
@@ -258,9 +258,9 @@ def _rounded(rate: float) -> float:
 
 
 def server_memory(address: Address) -> int | None:
-    """Return the bytes that the server at an address holds, None where it is elsewhere or another user's.
+    """Return the bytes that the server at an address holds, None if it is remote or belongs to another user.
 
-    What listens there may be a tunnel to a server elsewhere, whose memory is not the server's.
+    The program that listens there may be a tunnel to a remote server. Its memory does not count.
     """
     if not address.on_loopback:
         return None
@@ -269,6 +269,6 @@ def server_memory(address: Address) -> int | None:
         for each in psutil.net_connections("tcp"):
             if each.status == psutil.CONN_LISTEN and each.laddr.port == address.port and each.pid:
                 return (machine.memory_of(each.pid) or None) if psutil.Process(each.pid).name() == SERVER else None
-    except psutil.Error:  # it has just ended, or this system tells nobody else's ports
+    except psutil.Error:  # it has just ended, or this system does not show other users' ports
         return None
     return None

@@ -1,4 +1,4 @@
-"""Load tests as TOML: phases, each a load for some seconds; the built-in ones, and files of users."""
+"""Load tests as TOML: phases, each a load for some seconds; the built-in ones, and users' files."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from modelrepo.generator.errors import OptionError, nearest
 from modelrepo.perf.results.loads import LEAST_RATE, MOST_RATE, Arrivals, Slo, parse_concurrency, parse_slo
 
 FOLDER = Path(__file__).parent
-# What the measuring of capacity, before the phases, is called.
+# The name of the measurement of capacity, before the phases.
 CAPACITY = "capacity"
 MOST_SEGMENTS = 1000
 MOST_SECONDS = 7 * 24 * 3600.0
@@ -22,10 +22,10 @@ MOST_SECONDS = 7 * 24 * 3600.0
 class Phase:
     """A load for ``seconds``, which its concurrencies or its ``segments`` share.
 
-    Exactly one of the loads is given: ``concurrency`` one after the other, ``share`` of what the model can do (1.0 is
-    all of it), or ``rate`` in requests a second. ``segments`` are measured one by one, so that a change with time
-    shows. With ``until_saturated`` the concurrencies end where throughput stops growing. ``judged`` tells whether an
-    SLO holds, ``recovers`` how many times the first phase's p99 is allowed, at the latest in the last segment.
+    Exactly one of the loads is given: ``concurrency``, one after the other, ``share`` of the model's capacity (1.0 is
+    all of it), or ``rate`` in requests a second. ``segments`` are measured one by one, so that changes over time show.
+    With ``until_saturated`` the concurrencies end when throughput stops growing. ``judged`` is True if the SLO applies.
+    ``recovers`` is the allowed p99 as a multiple of the first phase's, at the latest in the last segment.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A load test. With ``together`` all models are asked at once, otherwise one after the other."""
+    """A load test. With ``together`` all models are measured at the same time, otherwise one after the other."""
 
     name: str
     description: str
@@ -61,7 +61,7 @@ class Scenario:
     together: bool = False
 
     def lasting(self, seconds: float | None) -> "Scenario":
-        """Return the scenario with every phase so much longer or shorter that it lasts ``seconds``; None: as it is."""
+        """Return the scenario with its phases scaled so that it lasts ``seconds``, or as it is for None."""
         factor = seconds / sum(phase.seconds for phase in self.phases) if seconds else 1.0
         return replace(self, phases=tuple(replace(phase, seconds=phase.seconds * factor) for phase in self.phases))
 
@@ -72,15 +72,15 @@ def names() -> tuple[str, ...]:
 
 
 def read(reference: str) -> Scenario:
-    """Read a built-in scenario by name, or a TOML file by path.
+    """Return a built-in scenario by name, or one from a TOML file by path.
 
-    Raises OptionError for an unknown name, a file that can't be read, and one that does not say what to do.
+    Raises OptionError for an unknown name, a file that can't be read, and an invalid scenario.
     """
     if reference in names():
         return _parsed(FOLDER / f"{reference}.toml")
     if not reference.endswith(".toml"):
         known = nearest(reference, names())
-        raise OptionError(f"there is no scenario {reference!r}, and a file of one ends in .toml", known)
+        raise OptionError(f"there is no scenario {reference!r}, and the name of a file must end in .toml", known)
     return _parsed(Path(reference))
 
 
@@ -124,14 +124,14 @@ def _phase(table: Mapping[str, Any], where: str) -> Phase:
 
 
 def _check(found: Scenario, path: Path) -> None:
-    """OptionError for what only shows when the phases are seen together."""
+    """Raise OptionError for phases that do not fit together."""
     seen = [phase.name for phase in found.phases]
     repeated = [name for name in seen if seen.count(name) > 1]
     if repeated:
         raise OptionError(f"{path}: two phases are named {repeated[0]!r}", "Give each a name of its own")
     if CAPACITY in seen:
         raise OptionError(
-            f"{path}: a phase is named {CAPACITY!r}", "That is what is measured first; give it another name"
+            f"{path}: a phase is named {CAPACITY!r}", "Give it another name: this one is for the first measurement"
         )
     if found.phases[0].recovers:
         raise OptionError(f"{path}, phase 1 ({seen[0]}): recovers compares with the first phase, which this is")
@@ -148,7 +148,7 @@ def _values(table: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]],
             values[key] = known[key](value)
         except ValueError as error:
             raise OptionError(f"{where}: {key} = {value!r}: {error}") from error
-        except OptionError as error:  # the parsers of the command line's options, who say its names
+        except OptionError as error:  # from the parsers of the command line's options, with their names
             said = error.hint or error.message.rpartition(": ")[2].capitalize()
             raise OptionError(f"{where}: {key} = {value!r} can't be used", said) from error
     return values
@@ -188,12 +188,12 @@ def _concurrency(value: Any) -> tuple[int, ...]:
 
 
 def _rate(value: Any) -> float:
-    """Return requests a second, or for text a share of what the model can do."""
+    """Return requests a second, or for text a share of the model's capacity."""
     if not isinstance(value, str):
         return _number(LEAST_RATE, MOST_RATE)(value)
     match = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)\s*%", value)
     if not match or not math.isfinite(float(match[1])) or not 0 < float(match[1]) <= 10_000:
-        raise ValueError('expected requests a second, such as 200, or a share of what the model can do, such as "70%"')
+        raise ValueError('expected requests a second, such as 200, or a share of the model\'s capacity, such as "70%"')
     return float(match[1]) / 100
 
 

@@ -1,4 +1,4 @@
-"""Whether variants of a model say the same: their ONNX files are asked the same inputs, in this process."""
+"""How far variants of a model agree: their ONNX files get the same inputs, in this process."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a variant's answers to ``samples`` inputs compare with the baseline's.
+    """The agreement of a variant's answers to ``samples`` inputs with the baseline's.
 
-    ``top1`` is the share, 0 to 1, in which the largest of several floats a sample, a classifier's class, is in the same
-    place; of models that answer no floats, that in which everything is equal. Of others it is None, and
-    ``max_rel_diff`` the largest difference over the largest magnitude of the same sample's output. ``accuracy`` is the
-    share of labels that are met, None without labels.
+    For classifiers ``top1`` is the share of samples, 0 to 1, with the same class, which is the place of the largest of
+    several floats. For models that answer no floats it is the share of equal answers. For other models it is None, and
+    ``max_rel_diff`` is the largest difference over the largest magnitude of the same sample's output. ``accuracy`` is
+    the share of right labels, None without labels.
     """
 
     samples: int
@@ -38,7 +38,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedVariant:
     """A variant to ask: its ONNX model, how it was made, and the largest batch that it is served in."""
 
     name: str
@@ -49,12 +49,12 @@ class Asked:
 
 
 def agreements(
-    models: Sequence[Asked], samples: Path | None, progress: Progress
+    models: Sequence[AskedVariant], samples: Path | None, progress: Progress
 ) -> tuple[Mapping[str, Agreement], Mapping[str, str]]:
-    """Return by name how each model agrees with the first, itself included, and why one can't be asked.
+    """Return by name the agreement of each model with the first, including itself, and the reasons of failed models.
 
-    Inputs are the user's ``samples``, or random ones of the model's kind. Raises OptionError for samples that do not
-    fit, inputs that the first model refuses, and models whose outputs are others.
+    Inputs are the user's ``samples``, or random ones for the model. Raises OptionError for samples that do not fit,
+    inputs that the first model refuses, and models with different outputs.
     """
     baseline, *_ = models
     signature = onnx_file.signature_of(baseline.onnx, baseline.provenance.source.inputs)
@@ -82,19 +82,19 @@ def agreements(
                     raise OptionError(error.message, "Give inputs that it answers with --samples PATH") from error
                 problems[model.name] = error.message
                 continue
-            step.outcome = "" if model is baseline else told(found[model.name])
+            step.outcome = "" if model is baseline else in_words(found[model.name])
     return found, problems
 
 
-def told(agreement: Agreement) -> str:
+def in_words(agreement: Agreement) -> str:
     """Return an agreement in a few words."""
     if agreement.top1 is not None:
         return f"top-1 agreement {agreement.top1:.1%}"
     return f"worst difference {agreement.max_rel_diff:.1e}"
 
 
-def alike(one: Sequence[TensorSpec], other: Sequence[TensorSpec]) -> bool:
-    """Tell whether tensors have the same names, types and sizes, whatever the names of dimensions of any size."""
+def same_tensors(one: Sequence[TensorSpec], other: Sequence[TensorSpec]) -> bool:
+    """Whether tensors have the same names, types and sizes; the names of dimensions of any size may differ."""
     return [_plain(spec) for spec in one] == [_plain(spec) for spec in other]
 
 
@@ -102,17 +102,17 @@ def _plain(spec: TensorSpec) -> tuple[object, ...]:
     return spec.name, spec.dtype, tuple(-1 if isinstance(dim, str) else dim for dim in spec.shape)
 
 
-def _refuse_other_outputs(baseline: Asked, signature: Signature, other: Asked) -> None:
+def _refuse_other_outputs(baseline: AskedVariant, signature: Signature, other: AskedVariant) -> None:
     outputs = onnx_file.signature_of(other.onnx, other.provenance.source.inputs).outputs
-    if not alike(outputs, signature.outputs):
+    if not same_tensors(outputs, signature.outputs):
         ours, theirs = (", ".join(map(str, specs)) for specs in (signature.outputs, outputs))
         raise OptionError(
-            f"{baseline.name} answers {ours}, and {other.name} {theirs}: they can't be compared",
+            f"can't compare {baseline.name} and {other.name}: they answer {ours} and {theirs}",
             "Name models that were made from the same source",
         )
 
 
-def _data(baseline: Asked, signature: Signature, samples: Path | None) -> Dataset:
+def _data(baseline: AskedVariant, signature: Signature, samples: Path | None) -> Dataset:
     preprocess = baseline.provenance.source.preprocess
     if samples is None:
         return datasets.random_like(signature, preprocess, accuracy.GENERATED, SEED)
@@ -122,7 +122,7 @@ def _data(baseline: Asked, signature: Signature, samples: Path | None) -> Datase
 
 
 def _answering(run: Run) -> Run:
-    """Return a run that raises VerificationError where an answer is NaN: nothing agrees with that."""
+    """Return a run that raises VerificationError for an answer with NaN: nothing agrees with that."""
 
     def checked(arrays: Arrays) -> Arrays:
         answers = run(arrays)
@@ -148,7 +148,7 @@ def _agreement(first: Run, run: Run, data: Dataset, signature: Signature, batch:
 
 
 def _equal(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
-    """Return the share of samples, in 0..1, that both answer with the same: classes are no distances."""
+    """Return the share of samples, 0 to 1, with equal answers: differences between classes mean nothing."""
     asked = [(first(arrays), run(arrays)) for arrays in _one_by_one(data, signature)]
     return float(np.mean([all(np.array_equal(one[name], other[name]) for name in one) for one, other in asked]))
 
@@ -156,17 +156,17 @@ def _equal(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
 def _worst(first: Run, run: Run, data: Dataset, signature: Signature) -> float:
     """Return the largest difference of any output to any sample, over that output's largest magnitude.
 
-    Raises VerificationError where no number can say how far apart they are.
+    Raises VerificationError for a different shape or an infinite difference.
     """
     worst = 0.0
     for arrays in _one_by_one(data, signature):
         wanted, got = first(arrays), run(arrays)
         for name, answer in wanted.items():
             if got[name].shape != answer.shape:
-                raise VerificationError(f"output {name!r} has shape {got[name].shape} where {answer.shape} is wanted")
+                raise VerificationError(f"output {name!r} has shape {got[name].shape}, expected {answer.shape}")
             difference, magnitude = largest_difference(answer, got[name], True)[0], largest_magnitude(answer)
             if not np.isfinite(difference):
-                raise VerificationError(f"output {name!r} is infinite where the first model's is not")
+                raise VerificationError(f"output {name!r} is infinite, and the first model's is not")
             worst = max(worst, difference / magnitude if magnitude else difference)
     return worst
 

@@ -1,4 +1,4 @@
-"""Which models of a repository are variants of one, what is on disk of each, and what keeps it from being served."""
+"""Finding the variants of a model in a repository, their files, and why some can't be measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +23,8 @@ DAMAGED = "is not as it was published"
 class Variant:
     """A model of the repository, published or still to be built.
 
-    ``size`` counts the bytes of its version's files, and ``onnx`` is its ONNX model; None where there is none.
-    ``unserved`` says why it can't be measured, and is empty where it can.
+    ``size`` is the size of its version's files in bytes, and ``onnx`` its ONNX model; None if there is none.
+    ``unserved`` says why it can't be measured, and is empty if it can.
     """
 
     name: str
@@ -39,25 +39,25 @@ class Variant:
 
     @property
     def precision(self) -> str:
-        """What it computes in, such as fp32 or int8."""
+        """The precision of its computation, such as fp32 or int8."""
         return self.provenance.optimization.precision
 
     @property
     def sparsity(self) -> float | None:
-        """The share of its weights that pruning made zero, 0 to 1; None where it is not pruned."""
+        """The share of its weights that pruning made zero, 0 to 1; None if it is not pruned."""
         return self.provenance.optimization.sparsity
 
 
 def found(names: Sequence[str], root: Path, url: str | None, progress: Progress) -> list[Variant]:
-    """Return the variants that are named, or with one name all of that model, and what keeps each from being served.
+    """Return the named variants, or for one name all variants of that model, with reasons why some can't be served.
 
-    That is asked of the server at ``url``, and of the local one without it. Raises OptionError for a name that is not
-    in the repository ``root``, RepositoryError where there is no repository, or the first model's files are not as they
-    were published, and ClientError where the server can't be asked.
+    The server is the one at ``url``, or without a URL a local one. Raises OptionError for a name that is not in the
+    repository ``root``, RepositoryError if there is no repository or the first model's files are not as they were
+    published, and ClientError if the server does not answer.
     """
     if not root.is_dir():
         raise RepositoryError(
-            f"there is no model repository {root}, whose files tell how models agree",
+            f"there is no model repository {root}, and compare needs its files",
             "Name it with --repository",
         )
     repository = Repository(root)
@@ -76,7 +76,7 @@ def found(names: Sequence[str], root: Path, url: str | None, progress: Progress)
 
 def _unknown(name: str, root: Path, known: set[str]) -> OptionError:
     if (root / name / CONFIG).is_file():
-        message = f"{name} was not published by modelrepo: nothing tells what it was made from"
+        message = f"{name} was not published by modelrepo: its source is not known"
         return OptionError(message, "Measure it with modelrepo bench")
     hint = nearest(name, known) if known else "Generate it first, or name another with --repository"
     return OptionError(f"{root} has no model {name!r}", hint)
@@ -109,7 +109,7 @@ def _published(repository: Repository, manifest: Manifest) -> Variant:
 
 
 def _kin(named: Variant, variants: Sequence[Variant]) -> list[Variant]:
-    """Return all variants of one source with the same weights, FP32 first; OptionError where there is but one."""
+    """Return all variants of one source with the same weights, FP32 first; OptionError if there is only one."""
 
     def origin(variant: Variant) -> tuple[object, ...]:
         source = variant.provenance.source
@@ -123,14 +123,14 @@ def _kin(named: Variant, variants: Sequence[Variant]) -> list[Variant]:
     if len(kin) == 1:
         reference = named.provenance.source.reference
         raise OptionError(
-            f"{named.name} is all that was made from {reference} with these weights",
-            "Make others, as with: generate --model NAME --backends onnx,onnx:fp16,onnx:int8",
+            f"{named.name} is the only model made from {reference} with these weights",
+            "Make others, for example with: generate --model NAME --backends onnx,onnx:fp16,onnx:int8",
         )
     return kin
 
 
 def _with_reasons(variants: Sequence[Variant], url: str | None, repository: Repository) -> list[Variant]:
-    """Return the variants with the reasons why some can't be measured; RepositoryError where the first is damaged."""
+    """Return the variants with the reasons why some can't be measured; RepositoryError if the first is damaged."""
     variants = [_intact(each, repository) for each in variants]
     if variants[0].unserved.endswith(DAMAGED):
         raise RepositoryError(f"{variants[0].name}: {variants[0].unserved}", "Generate it again")
@@ -143,16 +143,16 @@ def _with_reasons(variants: Sequence[Variant], url: str | None, repository: Repo
 
 
 def _intact(variant: Variant, repository: Repository) -> Variant:
-    """Return a variant; without its files where these are not as they were published."""
+    """Return a variant, without its files if they are not as they were published."""
     if variant.unserved or repository.newest(variant.name) is not None:
         return variant
     return replace(variant, onnx=None, size=None, unserved=f"version {variant.version} {DAMAGED}")
 
 
 def _unservable(variant: Variant, repository: Repository) -> str:
-    """Return why the local server can't serve a model, or nothing where it can."""
+    """Return why the local server can't serve a model, or an empty text."""
     backend = BACKENDS[variant.backend].TRITON_NAME
     if backend not in local.backends():
-        return f"the local server has no {backend} backend; name a server that has with --url"
+        return f"the local server has no {backend} backend; name a server that has one with --url"
     _, changes = overlay.overlaid(repository.config_text(variant.name) or "", variant.name)
     return "its configuration asks for a GPU; name a server that has one with --url" if changes else ""

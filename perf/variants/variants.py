@@ -1,6 +1,6 @@
-"""The story of `modelrepo compare`: find a model's variants, ask them the same inputs, and measure them as bench does.
+"""The steps of `modelrepo compare`: find a model's variants, ask them the same inputs, and measure them with bench.
 
-What is served is measured by ``modelrepo.perf.bench``; sizes and agreement come from the files of the repository.
+``modelrepo.perf.bench`` measures the served models; sizes and agreement come from the repository's files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ from modelrepo.perf.results import documents
 from modelrepo.perf.results.loads import Load
 from modelrepo.perf.results.results import Comparison, Measurement, Results
 from modelrepo.perf.variants import agreement, lineage
-from modelrepo.perf.variants.agreement import Agreement, Asked, alike
+from modelrepo.perf.variants.agreement import Agreement, AskedVariant, same_tensors
 from modelrepo.perf.variants.lineage import Variant
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Everything that a user asked of ``compare``; see ``modelrepo.perf.bench.BenchOptions`` for what is measured.
+    """The options of ``compare``; see ``modelrepo.perf.bench.BenchOptions`` for those of measuring.
 
-    ``concurrency`` is the load for throughput, ``shapes`` the input shapes to measure with. Without ``samples``, random
-    inputs tell how the models agree.
+    ``concurrency`` is the load for throughput, ``shapes`` the input shapes to measure with. Without ``samples`` the
+    agreement is that on random inputs.
     """
 
     models: Sequence[str]
@@ -47,10 +47,10 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class VariantFigures:
-    """What was found of a variant; ``latency`` and ``throughput`` compare it with the first.
+    """The figures of a variant; ``latency`` and ``throughput`` compare it with the first.
 
-    ``single`` was measured at concurrency 1, ``crowded`` at the load for throughput. ``accuracy`` is of labelled
-    samples: the user's, or those that it was published with. ``reasons`` say what is missing, and why.
+    ``single`` was measured at concurrency 1, ``crowded`` at the load for throughput. ``reasons`` say why figures are
+    missing.
     """
 
     variant: Variant
@@ -63,7 +63,7 @@ class VariantFigures:
 
     @property
     def accuracy(self) -> Accuracy | None:
-        """What is right of labelled samples: the user's, or those that it was published with."""
+        """The accuracy on labelled samples: the user's, or those that it was published with."""
         if self.agreement and self.agreement.accuracy:
             return self.agreement.accuracy
         known = self.variant.provenance.optimization.accuracy
@@ -72,7 +72,7 @@ class VariantFigures:
 
 @dataclass(frozen=True)
 class Compared:
-    """The rows, the first of which is the baseline, what bench has measured, and where its report is."""
+    """The outcome of a comparison: a row for each variant, the baseline first, and bench's results and report."""
 
     rows: tuple[VariantFigures, ...]
     concurrency: int
@@ -84,21 +84,19 @@ class Compared:
 def compare_variants(options: CompareOptions, progress: Progress) -> Compared:
     """Compare variants of a model, or all that the repository has of the one that is named.
 
-    Raises ModelRepoError and ClientError where there is nothing to compare, as ``bench`` does, and OptionError for
-    models with different inputs.
+    Raises ModelRepoError and ClientError if there is nothing to compare, as ``bench`` does, and OptionError for models
+    with different inputs.
     """
     variants = lineage.found(options.models, options.repository, options.url, progress)
     baseline = variants[0]
     if baseline.unserved:
-        raise OptionError(
-            f"the others can't be compared with {baseline.name}: {baseline.unserved}", "Name another model first"
-        )
+        raise OptionError(f"can't compare models with {baseline.name}: {baseline.unserved}", "Name another model first")
     for other in variants[1:]:
         _refuse_other_inputs(baseline, other)
-    asked = [Asked(each.name, each.onnx, each.provenance, each.max_batch_size, each.labels)
+    asked = [AskedVariant(each.name, each.onnx, each.provenance, each.max_batch_size, each.labels)
              for each in variants if each.onnx]  # fmt: skip
     agreed: Mapping[str, Agreement] = {}
-    problems: Mapping[str, str] = {baseline.name: "it has no ONNX model that can be asked"}
+    problems: Mapping[str, str] = {baseline.name: "it has no ONNX model to ask"}
     if baseline.onnx:
         agreed, problems = agreement.agreements(asked, options.samples, progress)
     results, page = bench.bench(_measuring(options, variants), progress)
@@ -115,7 +113,7 @@ def compare_variants(options: CompareOptions, progress: Progress) -> Compared:
 
 
 def _measuring(options: CompareOptions, variants: Sequence[Variant]) -> bench.BenchOptions:
-    """Return what bench is asked for: one request at a time for the latency, and many for the throughput."""
+    """Return the options for bench: one request at a time for the latency, and many for the throughput."""
     return bench.BenchOptions(
         mode="measure",
         models=[each.name for each in variants if not each.unserved],
@@ -144,10 +142,10 @@ def _loads(options: CompareOptions) -> tuple[Load, ...]:
 
 def _refuse_other_inputs(baseline: Variant, other: Variant) -> None:
     ours, theirs = baseline.provenance.source.inputs, other.provenance.source.inputs
-    if not alike(ours, theirs):
+    if not same_tensors(ours, theirs):
         one, another = (", ".join(map(str, specs)) for specs in (ours, theirs))
         raise OptionError(
-            f"{baseline.name} takes {one}, and {other.name} {another}: they can't be compared",
+            f"can't compare {baseline.name} and {other.name}: they take {one} and {another}",
             "Name models that were made from the same source",
         )
 
@@ -182,7 +180,7 @@ def _row(
 
 
 def to_document(compared: Compared) -> dict[str, Any]:
-    """Return what was found as plain values for JSON: sizes in bytes, latencies in microseconds, samples a second."""
+    """Return a comparison as plain values for JSON: sizes in bytes, latencies in microseconds, samples a second."""
     baseline = compared.rows[0].variant
     return {
         "baseline": baseline.name,
@@ -219,5 +217,5 @@ def _row_document(row: VariantFigures, baseline: Variant) -> dict[str, Any]:
 
 
 def size_ratio(variant: Variant, baseline: Variant) -> float | None:
-    """Return a variant's size over the baseline's, None where either is not known."""
+    """Return a variant's size over the baseline's, None if either is not known."""
     return variant.size / baseline.size if variant.size is not None and baseline.size else None

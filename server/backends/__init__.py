@@ -1,5 +1,5 @@
-"""Python-based backends: a folder each, whose ``model.py`` Triton loads for models that name it as their backend.
+"""Python-based backends: a folder each, with the ``model.py`` that Triton loads for models of that backend.
 
-A backend runs in processes of its own, started by Triton with this interpreter. It serves what the C++ backend of the
-same name serves, and refuses what that one refuses, so that nothing passes here and fails in NVIDIA's container.
+A backend runs in processes of its own, started by Triton with this interpreter. It accepts and refuses the same models
+as the C++ backend of its name, so that no model passes here and fails in NVIDIA's container.
 """

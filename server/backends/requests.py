@@ -1,4 +1,4 @@
-"""What every backend does with the requests that Triton hands it together: join them, run once, split the answers."""
+"""Answering the requests that Triton passes to a backend together: join them, run once, split the answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from modelrepo.server.backends import tensors
 
 Arrays = Mapping[str, NDArray[Any]]
-# Answers named inputs with the named outputs that were asked for.
+# Returns the outputs with the given names for named inputs.
 Infer = Callable[[Arrays, Sequence[str]], dict[str, NDArray[Any]]]
 
 
 class Question(NamedTuple):
-    """One request: its inputs as arrays, the outputs it wants, and how many samples it holds (0 without batching)."""
+    """One request: its inputs as arrays, its requested outputs, and its number of samples (0 without batching)."""
 
     inputs: Arrays
     outputs: tuple[str, ...]
@@ -23,9 +23,9 @@ class Question(NamedTuple):
 
 
 class Requests:
-    """Answers requests with a model's run; ``data_types`` are Triton's, by name of an input.
+    """Answers requests with a model; ``data_types`` are Triton's, by input name.
 
-    It is made before a model gets its first request.
+    It must be made before the model gets its first request.
     """
 
     def __init__(self, run: Infer, data_types: Mapping[str, str], batched: bool) -> None:
@@ -33,12 +33,12 @@ class Requests:
         tensors.prepare(strings="TYPE_STRING" in data_types.values())
 
     def answer(self, requests: Sequence[Any]) -> list[Any]:
-        """Return a response for every request, in order; what is wrong with one is answered to that one."""
+        """Return a response for every request, in order; a bad request gets its own error."""
         questions = [self._read(request) for request in requests]
         if self.batched and len(questions) > 1:
             try:
                 return self._together(questions)
-            except Exception as error:  # one differs or is wrong; which, shows when they are asked one by one
+            except Exception as error:  # one differs or is bad; asking them one by one shows which
                 pb_utils.Logger.log_verbose(f"asking {len(questions)} requests one by one: {error}")
         return [self._alone(question) for question in questions]
 
@@ -56,7 +56,7 @@ class Requests:
 
     def _together(self, questions: Sequence[Question]) -> list[Any]:
         joined = {name: np.concatenate([each.inputs[name] for each in questions]) for name in questions[0].inputs}
-        asked = dict.fromkeys(question.outputs for question in questions)  # most often once
+        asked = dict.fromkeys(question.outputs for question in questions)  # usually one set
         wanted = tuple(dict.fromkeys(name for outputs in asked for name in outputs))
         answers = self.run(joined, wanted)
         total = sum(question.samples for question in questions)

@@ -1,12 +1,12 @@
-"""Tensors as Triton's Python stub hands them over and takes them back, as numpy arrays.
+"""Converting between the tensors of Triton's Python stub and numpy arrays.
 
-The stub of Triton 2.51 was compiled for numpy 1. In numpy 2 it finds an array's item size where numpy now keeps the
-type's flags, which are 0: it believes that every item has no bytes, so that ``as_numpy`` repeats the first item and
-``Tensor(name, array)`` sends nothing, both silently. Numbers therefore travel by DLPack, which is unaffected. Strings
-have no DLPack type; for them the two places where the stub reads a size are repaired below.
+The stub of Triton 2.51 was compiled for numpy 1. At the place of an array's item size numpy 2 keeps the type's flags,
+which are 0. So the stub takes every item to have no bytes: ``as_numpy`` repeats the first item and ``Tensor(name,
+array)`` sends nothing, both silently. Numbers are therefore passed by DLPack, which is not affected. Strings have no
+DLPack type; for them the two places where the stub reads a size are repaired below.
 
-With every tensor, in or out, the stub makes an array of its own, whether it is asked for or not. ``prepare`` keeps it
-from copying the data for that, and from calling Python unless a model takes strings.
+The stub makes an array of its own with every tensor, in or out. ``prepare`` keeps it from copying the data for that,
+and from calling Python unless a model takes strings.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ _capsules.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 _capsules.PyCapsule_New.restype = ctypes.py_object
 _capsules.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 _capsules.PyCapsule_SetName.argtypes = [ctypes.py_object, ctypes.c_char_p]
-# A DLPack capsule that was consumed bears this name; the stub gives it another, which numpy does not know.
+# The name of a DLPack capsule that was consumed. The stub gives it a different one, which numpy does not know.
 _CONSUMED = ctypes.c_char_p(b"used_dltensor")
 _CPU = (1, 0)  # DLPack's kDLCPU, device 0
 
@@ -38,7 +38,7 @@ _kept: list[Any] = []
 
 
 class _Producer:
-    """What ``np.from_dlpack`` asks, answered without the arguments that the stub's own method does not know."""
+    """A tensor for ``np.from_dlpack``, without the arguments that the stub's own method does not know."""
 
     def __init__(self, tensor: Any) -> None:
         self.tensor = tensor
@@ -73,9 +73,9 @@ def from_array(name: str, array: NDArray[Any]) -> Any:
 
 
 def _row_major(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array with the strides that the stub works out from its shape, and insists on.
+    """Return the array with the strides that the stub computes from its shape and requires.
 
-    Where a dimension has size 0 or 1 no stride is ever followed, and numpy has others there.
+    For a dimension of size 0 or 1 the stride is never used, and numpy's may differ.
     """
     strides: tuple[int, ...] = (array.itemsize,) if array.ndim else ()
     for size in array.shape[:0:-1]:
@@ -93,7 +93,7 @@ def _state(flags: int) -> tuple[Any, ...]:
 
 
 def _serialize(array: NDArray[Any]) -> Any:
-    """Return strings as the protocol has them, each after its length in four bytes, as an array of single bytes."""
+    """Return strings in the protocol's format, each after its length in four bytes, as an array of single bytes."""
     items = [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel()]
     if not items:
         return np.empty(0, np.uint8)
@@ -119,12 +119,12 @@ def _deserialize(encoded: NDArray[Any]) -> NDArray[Any]:
 
 
 def prepare(strings: bool) -> None:
-    """Hand the stub numpy's functions, some of them replaced; it takes them with the first array that it makes.
+    """Give the stub numpy's functions with some replaced; it takes them with the first array that it makes.
 
-    Where it would copy an array of its own, it gets that array again: a view of Triton's memory, which only strings
-    are read through, and at once. With ``strings`` among a model's inputs, arrays are made with the right strides.
+    Its copy of an array is that array itself, a view of Triton's memory; only strings are read through it, and at once.
+    If a model takes ``strings``, arrays are made with the right strides.
     """
-    import numpy.core.multiarray as multiarray  # where the stub looks for the functions
+    import numpy.core.multiarray as multiarray  # the stub takes the functions from here
 
     own = (ctypes.c_void_p * _API_FUNCTIONS).from_address(_capsules.PyCapsule_GetPointer(multiarray._ARRAY_API, None))
     table = (ctypes.c_void_p * _API_FUNCTIONS)(*own)
@@ -138,7 +138,7 @@ def prepare(strings: bool) -> None:
 
 
 def _strided(original: Any) -> Any:
-    """Return PyArray_NewFromDescr as a function that leaves strides of 0 to numpy to work out."""
+    """Return PyArray_NewFromDescr as a function that lets numpy compute strides of 0."""
 
     def new_from_descr(
         subtype: Any, descr: Any, ndim: int, dims: Any, strides: Any, data: Any, flags: int, owner: Any

@@ -1,4 +1,4 @@
-"""The Triton that runs here without a container: what it needs of a machine, and where its parts are.
+"""The Triton that runs here without a container: its requirements, and the paths of its parts.
 
 The wheel of PyTriton carries NVIDIA's own ``tritonserver`` with its Python backend: see ``server/binaries/wheels.py``.
 """
@@ -17,7 +17,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.server.binaries import wheels
 from modelrepo.server.binaries.wheels import PYTRITON, PYTRITON_LIBRARIES, reachable, server_cache
 
-# What the wheel's manylinux tag says it was built against.
+# From the wheel's manylinux tag.
 GLIBC = (2, 35)
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 TRITON_VERSION = PYTRITON.version
@@ -52,13 +52,13 @@ class Runtime:
         return libpython().parent, self.folder / PYTRITON_LIBRARIES
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that the server runs with: this process's, and where its libraries are."""
+        """Return the server's environment: this process's, and the path of its libraries."""
         return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, self.libraries))}
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """Something that the local Triton needs of a machine: what was found, what is needed, and whether it will do."""
+    """A requirement of the local Triton: what was found, what is needed, and whether that is enough."""
 
     name: str
     found: str
@@ -67,30 +67,30 @@ class Requirement:
 
 
 def runs_folder() -> Path:
-    """Return where the folders of running servers lie: in the cache, unless Triton's shell could not take its path."""
+    """Return the parent of running servers' folders: in the cache, unless a shell would interpret that path."""
     own = server_cache() / "runs"
     return own if is_plain(str(own)) else Path(tempfile.gettempdir(), f"modelrepo-{os.getuid()}", "runs")
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a path means itself to a shell, and to a Python that knows only ASCII.
+    """Whether a path is ASCII without characters that a shell interprets.
 
-    Triton's Python backend starts its processes with a command line that it hands to bash, unquoted.
+    Triton's Python backend starts its processes with a command line that it passes to bash unquoted.
     """
     return re.fullmatch(r"[A-Za-z0-9_./+@%,=-]+", text) is not None
 
 
 def libpython() -> Path:
-    """Return where this interpreter's shared library is, or would be."""
+    """Return the path of this interpreter's shared library, whether it exists or not."""
     folder = sysconfig.get_config_var("LIBDIR") or str(Path(sys.base_prefix, "lib"))
     name = sysconfig.get_config_var("INSTSONAME") or ""
-    if ".so" not in name:  # an interpreter that is linked statically may still have one beside it
+    if ".so" not in name:  # a statically linked interpreter may still have a shared library beside it
         name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
     return Path(folder) / name
 
 
 def requirements() -> tuple[Requirement, ...]:
-    """Return what the local Triton needs of a machine, in the order in which it is worth mending."""
+    """Return the requirements of the local Triton, in the order in which to fix them."""
     library, has_library = libpython(), reachable(libpython())
     return (
         platform_requirement(),
@@ -110,7 +110,7 @@ def requirements() -> tuple[Requirement, ...]:
 
 
 def platform_requirement() -> Requirement:
-    """Return what everything in NVIDIA's wheels needs of the system, the processor and the C library."""
+    """Return what all of NVIDIA's wheels require: the system, the processor and the C library."""
     system, glibc = f"{platform.system()} {platform.machine()}", _glibc()
     recent = bool(glibc) and tuple(map(int, glibc.split(".")[:2])) >= GLIBC
     return Requirement(
@@ -122,7 +122,7 @@ def platform_requirement() -> Requirement:
 
 
 def _glibc() -> str:
-    """Return the version of glibc, or nothing where the C library is another one."""
+    """Return the version of glibc, or an empty text for a different C library."""
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except ValueError:  # musl and macOS have no such variable
@@ -131,25 +131,25 @@ def _glibc() -> str:
 
 
 def unsupported() -> str | None:
-    """Return why this machine can't run the local Triton, or None where it can."""
+    """Return why this machine can't run the local Triton, or None if it can."""
     for each in requirements():
         if not each.ok:
-            return f"the local Triton needs {each.needed}, and here is {each.found}"
+            return f"the local Triton needs {each.needed}; this machine has {each.found}"
     return None
 
 
 def installed() -> Runtime | None:
-    """Return the unpacked Triton, or None where it was not fetched yet or can't be got at; downloads nothing."""
+    """Return the unpacked Triton, or None if it is not fetched yet or not readable; downloads nothing."""
     folder = wheels.installed(PYTRITON)
     return Runtime(folder) if folder else None
 
 
 def ensure(progress: Progress) -> Runtime:
-    """Return the local Triton, which is downloaded and unpacked first where it is not here yet.
+    """Return the local Triton; download and unpack it first if it is not here yet.
 
-    Raises ServerError where this machine can't run it, or it can't be had.
+    Raises ServerError if this machine can't run it, or if it can't be downloaded.
     """
     reason = unsupported()
     if reason:
-        raise ServerError(reason, "Use a container: --runtime docker; `modelrepo doctor` tells what is missing")
+        raise ServerError(reason, "Use a container: --runtime docker; `modelrepo doctor` shows what is missing")
     return Runtime(wheels.ensure(PYTRITON, progress))

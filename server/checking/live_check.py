@@ -1,4 +1,4 @@
-"""The live check: a staged model is loaded by a real Triton and asked over both protocols, before it is published."""
+"""The live check: a real Triton loads a staged model and answers over both protocols, before it is published."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,22 +26,22 @@ from modelrepo.server.running import local, overlay
 from modelrepo.server.running.handle import Server
 
 Mode = Literal["auto", "require"]
-# Over HTTP batches of this size are enough: the same numbers travel as over gRPC, which is asked for all sizes.
+# The largest batch asked over HTTP. gRPC is asked for all sizes, and both carry the same numbers.
 HTTP_BATCH = 2
-# What to do where neither the model nor its configuration is wrong.
-MEANT = "If that is how it is meant, leave the check out with --live-check off"
-# How many single requests are in flight for the dynamic batcher to merge.
+# The hint for a user whose model and configuration are right.
+INTENDED = "If this is intended, skip the check with --live-check off"
+# Single requests in flight for the dynamic batcher to merge.
 IN_FLIGHT = 16
-# How long requests wait for company where the model is too quick to let any gather: 50 ms.
+# The queue delay for a model that answers too quickly for requests to gather: 50 ms.
 MERGING_MICROSECONDS = 50_000
 DEADLINE_SECONDS = 300.0
 
 
 class LiveCheck:
-    """A gate for the pipeline, and one server for all the models of a run; use it as a context manager.
+    """A gate for the pipeline, with one server for all models of a run; use it as a context manager.
 
-    With ``auto``, what can't be checked on this machine is skipped and the reason told; with ``require`` it is an
-    error. The server starts when the first model has to pass, or before that where nothing has to be downloaded.
+    With ``auto``, models that can't be checked on this machine are skipped with a reason; with ``require`` that is an
+    error. The server starts when the first model has to pass, or earlier if nothing has to be downloaded.
     """
 
     def __init__(self, mode: Mode, progress: Progress) -> None:
@@ -56,10 +56,10 @@ class LiveCheck:
     def __exit__(self, *_: object) -> None:
         with self._open:
             if self._starting:
-                self._starting.exception()  # a server that is still starting is stopped once it runs
+                self._starting.exception()  # wait: a server that is still starting is stopped once it runs
 
     def expect(self, backend: str, options: Options) -> None:
-        """Start the server meanwhile, where the model can be checked and Triton is here already."""
+        """Start the server in the background, if the model can be checked and Triton is here already."""
         if not self._starting and not _impossible(backend, options) and runtime.installed():
             starter = ThreadPoolExecutor(1, "live check")
             self._starting = starter.submit(self._start, Progress())
@@ -68,8 +68,8 @@ class LiveCheck:
     def check(self, staged: StagedModel, proven: Proven, options: Options) -> Live:
         """Serve a staged model and compare its answers with the source's.
 
-        Raises VerificationError for a model that Triton refuses, configures differently or answers wrongly, and
-        ServerError where the server can't be had though the check is required, or where it dies.
+        Raises VerificationError if Triton refuses the model, configures it differently or answers wrongly. Raises
+        ServerError if the check is required and there is no server, or if the server dies.
         """
         unrunnable = f"ONNX Runtime on a CPU lacks {proven.optimization.precision} operators" if proven.twin else ""
         reason = _impossible(staged.backend, options) or unrunnable or _unaskable(staged) or self._unavailable()
@@ -88,12 +88,12 @@ class LiveCheck:
                 if isinstance(error, OSError):
                     raise
                 said = f"served by {server.description}, {staged.name}: {error.message}"
-                raise VerificationError(said, error.hint or MEANT) from error
+                raise VerificationError(said, error.hint or INTENDED) from error
             step.outcome = _summary(found)
         return found
 
     def _unavailable(self) -> str:
-        """Return why there is no server, where that need not be an error; it is tried once."""
+        """Return why there is no server if the check may be skipped, or an empty text; it is started once."""
         if self.mode == "auto" and not self._reason:
             try:
                 self._server()
@@ -102,7 +102,7 @@ class LiveCheck:
         return self._reason
 
     def _server(self) -> Server:
-        """Return the run's server; another one where it has died over a model."""
+        """Return the run's server, or a new one if a model killed it."""
         if self._starting and not self._starting.exception() and not self._starting.result().alive:
             self._starting = None
         if not self._starting:
@@ -120,9 +120,9 @@ class LiveCheck:
 
 
 def _impossible(backend: str, options: Options) -> str:
-    """Return why a model can't be checked on this machine, or nothing where it can."""
+    """Return why a model can't be checked on this machine, or an empty text."""
     if not options.verify:
-        return "nothing tells what it should answer (--no-verify)"
+        return "its answers are not known (--no-verify)"
     name = BACKENDS[backend].TRITON_NAME
     if name not in local.backends():
         return f"the local server has no {name} backend"
@@ -130,7 +130,7 @@ def _impossible(backend: str, options: Options) -> str:
 
 
 def _unaskable(staged: StagedModel) -> str:
-    """Return what in a model's configuration keeps single, unrelated requests from being answered, or nothing."""
+    """Return why a model's configuration does not allow single, unrelated requests, or an empty text."""
     config = pbtxt.parse(staged.render(_version(staged)), f"the configuration of {staged.name}")
     if config.HasField("sequence_batching"):
         return "its requests belong to sequences"
@@ -171,7 +171,7 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
 
 @contextmanager
 def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
-    """Put a staged model into the server's own repository, by links, and have it loaded for the time of the block."""
+    """Link a staged model into the server's own repository, and keep it loaded for the time of the block."""
     folder = server.repository / staged.name
     folder.mkdir()
     try:
@@ -190,10 +190,10 @@ def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
 
 
 def _merged(server: Server, text: str, comparison: "ServedComparison", client: Client) -> int:
-    """Ask in concurrent single requests, and return the largest batch that the dynamic batcher made of them.
+    """Send concurrent single requests, and return the largest batch that the dynamic batcher made of them.
 
-    A model that answers at once leaves nothing in the queue to merge; then it is loaded again with a queue delay, and
-    asked once more.
+    If the model answers so quickly that no requests queue up, it is loaded again with a queue delay and asked once
+    more.
     """
     largest = comparison.singles(client)
     if largest == 1:
@@ -207,7 +207,7 @@ def _merged(server: Server, text: str, comparison: "ServedComparison", client: C
 
 
 class ServedComparison:
-    """Asks one served model, and compares with the source; what was found is added to ``found``."""
+    """Asks one served model and compares its answers with the source's; ``found`` collects the results."""
 
     def __init__(self, staged: StagedModel, proven: Proven, options: Options) -> None:
         self.name, self.options, self.source = staged.name, options, proven.reference.recall
@@ -218,12 +218,12 @@ class ServedComparison:
         self.found: list[Verification] = []
 
     def batches(self, grpc: Client, http: Client) -> None:
-        """Ask for batches of every size over gRPC, the user's samples too, and for some over HTTP."""
+        """Send batches of every size and the user's samples over gRPC, and some batches over HTTP."""
         self._compare("gRPC", self.adapter.whole(grpc), (), self.samples)
         self._compare("HTTP", self.adapter.whole(http), (min(self.largest or HTTP_BATCH, HTTP_BATCH),))
 
     def singles(self, client: Client) -> int:
-        """Ask for every sample in a request of its own, many at a time; return the largest batch that was executed."""
+        """Send every sample in a request of its own, many at a time; return the largest batch that was executed."""
         before = served.batches(client, self.name)
         self._compare("gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT), (self.largest,))
         after = served.batches(client, self.name)

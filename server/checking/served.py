@@ -1,4 +1,4 @@
-"""A served model as a function from named arrays to named arrays, as verification asks models."""
+"""A served model as a function from named arrays to named arrays, as verification calls models."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from modelrepo.generator.verification.verify import Run
 
 
 class Adapter:
-    """Between a model's own signature and Triton's: scalars travel as ``[1]``, strings come back as ``bytes``.
+    """Converts between a model's own signature and Triton's: scalars are sent as ``[1]``, strings arrive as ``bytes``.
 
     ``max_batch_size`` is the configuration's: above 0, every array has the batch as its leading axis.
     """
@@ -20,7 +20,7 @@ class Adapter:
         self.name, self.signature, self.max_batch_size = name, signature, max_batch_size
 
     def whole(self, client: Client) -> Run:
-        """Return a run that sends what it is given as one request."""
+        """Return a run that sends its arrays as one request."""
         return lambda arrays: self._read(client.infer(self.name, self._written(arrays)))
 
     def single(self, client: Client, in_flight: int) -> Run:
@@ -37,7 +37,7 @@ class Adapter:
         return {spec.name: self._with_dims(arrays[spec.name], spec) for spec in given}
 
     def _with_dims(self, array: Array, spec: TensorSpec) -> Array:
-        """Give a tensor of one value a sample the dimension that Triton insists on."""
+        """Return an array with the dimension that Triton requires for tensors with one value a sample."""
         bare = len(spec.shape) == (1 if self.max_batch_size else 0)
         return np.asarray(array)[..., np.newaxis] if bare else array
 

@@ -1,1 +1,1 @@
-"""What is on this machine, and what that means for every command."""
+"""`modelrepo doctor`: the facts about this machine, and what they mean for every command."""

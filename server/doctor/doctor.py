@@ -1,4 +1,4 @@
-"""What the facts about a machine mean for `generate` and `serve`: what each lack disables, and how to end it."""
+"""What the facts about a machine mean for `generate` and `serve`: what a missing piece disables, and how to get it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,17 +7,17 @@ from modelrepo.server.binaries.runtime import Requirement
 from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
 from modelrepo.server.doctor.machine import SHARED_MEMORY, Docker, Facts
 
-# The unpacked Triton, and what the shared memory of a few Python-based models takes.
+# The room for the unpacked Triton, and the shared memory of a few Python-based models.
 CACHE_BYTES = PYTRITON.megabytes * 1_000_000
 SHARED_MEMORY_BYTES = 64 * 2**20
 
 LOCAL = "the local server: `serve`, `infer` without --url, the live check"
 OTHER_PYTHON = "make clean; make PYTHON=python3.12 demo, with a Python built with --enable-shared"
-# What to do about a requirement of the local Triton's that is not met.
+# The next step for each requirement of the local Triton that is not met.
 NEXT_STEPS = {
     "platform": "modelrepo serve --runtime docker, or another machine",
     "python": OTHER_PYTHON,
-    "libpython": f"Debian, Ubuntu: apt-get install libpython{{python}}; any other: {OTHER_PYTHON}",
+    "libpython": f"Debian, Ubuntu: apt-get install libpython{{python}}; other systems: {OTHER_PYTHON}",
 }
 
 Status = Literal["ok", "missing", "problem"]
@@ -25,9 +25,9 @@ Status = Literal["ok", "missing", "problem"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what it disables where it is not ok, and what to do about it.
+    """One check: what it disables if it is not ok, and the next step.
 
-    ``stops_server`` says that the local Triton can't run because of it.
+    ``stops_server`` means that the local Triton can't run because of it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Check:
 
 
 def judge(facts: Facts) -> tuple[Check, ...]:
-    """Return the checks, in the order in which things are needed."""
+    """Return the checks, in the order in which their pieces are needed."""
     return (
         *(_requirement(facts, requirement) for requirement in facts.requirements),
         _pip(facts),
@@ -74,7 +74,7 @@ def _pip(facts: Facts) -> Check:
         return Check("pip", "ok", str(facts.packages["pip"]))
     step = f"python3 -m pip --python {facts.executable} install pip"
     stops = not (facts.triton or facts.wheel)
-    return Check("pip", "missing", "not here", "fetching Triton and perf_analyzer", step, stops_server=stops)
+    return Check("pip", "missing", "not installed", "fetching Triton and perf_analyzer", step, stops_server=stops)
 
 
 def _cache(facts: Facts) -> Check:
@@ -131,7 +131,7 @@ def _ports(facts: Facts) -> Check:
     free = ", ".join(str(port) for port, in_use in facts.ports.items() if not in_use)
     if not used:
         return Check("ports", "ok", f"{free} free")
-    step = "`serve` takes free ports by itself; for docker compose, end what listens there: ss -ltnp"
+    step = "`serve` chooses free ports; for docker compose, stop the programs that listen there: ss -ltnp"
     found = f"{used} in use" + (f", {free} free" if free else "")
     return Check("ports", "problem", found, f"listening on {used}, as docker compose does", step)
 
@@ -153,7 +153,7 @@ def _docker(docker: Docker) -> Check:
         return Check("docker", "missing", "no docker on PATH", disables, "https://docs.docker.com/engine/install/")
     if not docker.daemon:
         found = f"client {docker.client}, no daemon: {docker.silence}"
-        return Check("docker", "problem", found, disables, "sudo systemctl start docker; docker info tells more")
+        return Check("docker", "problem", found, disables, "sudo systemctl start docker; docker info shows more")
     return Check("docker", "ok", f"client {docker.client}, daemon {docker.daemon}")
 
 
@@ -200,13 +200,13 @@ def _perf_analyzer(facts: Facts) -> Check:
     found = f"{analyzer.on_path} can't start: {analyzer.silence}" if analyzer.on_path else "not on PATH"
     disables, step = "nothing: ", "modelrepo bench"
     if not runs_wheel and not facts.docker.client:
-        disables, step = "`modelrepo bench`", "put one on PATH, or install docker, or measure from another machine"
+        disables, step = "`modelrepo bench`", "put one on PATH, install docker, or measure from another machine"
     elif not runs_wheel:
         disables += "`modelrepo bench` runs it in NVIDIA's SDK container, several GB"
     elif analyzer.fetched:
-        disables += "`modelrepo bench` takes the one in the cache"
+        disables += "`modelrepo bench` uses the one in the cache"
     elif analyzer.downloaded:
-        disables += "the first `modelrepo bench` unpacks the one that was downloaded"
+        disables += "the first `modelrepo bench` unpacks the downloaded one"
     else:
         disables += "the first `modelrepo bench` downloads 14 MB"
     return Check("perf_analyzer", status, found, disables, step)

@@ -1,6 +1,6 @@
-"""What is on this machine: the facts that `modelrepo doctor` judges.
+"""The facts about this machine that `modelrepo doctor` judges.
 
-``look`` downloads nothing, changes nothing, and waits for nobody longer than ``PATIENCE``.
+``look`` downloads nothing, changes nothing, and waits for no program longer than ``PATIENCE``.
 """
 
 import os
@@ -25,19 +25,19 @@ from modelrepo.server.running.spec import choose_ports
 PATIENCE = 1.0
 PORTS = (8000, 8001, 8002)
 PACKAGES = ("pip", "onnxruntime", "tritonclient", "torch", "torchvision", "tensorrt")
-# What models come from beside torch, whose packages are looked at by themselves.
+# The extras of the sources other than torch, which has a check of its own.
 EXTRAS = ("timm", "hf", "tensorflow", "sklearn", "boosting")
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton and its Python-based backends meet
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - shared by Triton and its Python-based backends
 DRIVER = Path("/sys/module/nvidia/version")
 GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
 class Cache:
-    """The folder that keeps what is downloaded, its size, and the room beside it.
+    """The cache folder, its size, and the free room on its disk.
 
-    ``obstacle`` says why nothing can be kept there, or is empty.
+    ``obstacle`` says why nothing can be stored there, or is empty.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class Docker:
-    """Versions of docker's parts, None where one is not there; ``silence`` is why the daemon does not answer."""
+    """The versions of docker's parts, None if one is missing; ``silence`` says why the daemon does not answer."""
 
     client: str | None
     daemon: str | None
@@ -59,9 +59,9 @@ class Docker:
 
 @dataclass(frozen=True)
 class PerfAnalyzer:
-    """Where a perf_analyzer is: on PATH, where ``silence`` is why it can't start, or in the cache.
+    """The perf_analyzer on PATH, with ``silence`` if it can't start, and the one in the cache.
 
-    There it is ``fetched``, or ``downloaded`` by hand, to be unpacked.
+    In the cache it is ``fetched``, or ``downloaded`` by hand and not unpacked yet.
     """
 
     on_path: str | None
@@ -72,7 +72,7 @@ class PerfAnalyzer:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found on a machine."""
+    """The facts about a machine."""
 
     requirements: tuple[runtime.Requirement, ...]
     python: str  # major and minor version, as Debian names its packages
@@ -80,9 +80,9 @@ class Facts:
     packages: Mapping[str, str | None]
     lacking: Mapping[str, tuple[str, ...]]  # the packages that are missing, by the extra of a source
     cache: Cache
-    wheel: bool  # downloaded by hand, to be unpacked
+    wheel: bool  # downloaded by hand, not unpacked yet
     triton: str | None
-    ports: Mapping[int, bool]  # whether somebody listens there
+    ports: Mapping[int, bool]  # whether a program listens there
     shared_memory: tuple[int, int] | None  # bytes in all, and free
     perf_analyzer: PerfAnalyzer
     docker: Docker
@@ -93,7 +93,7 @@ class Facts:
 
 
 def look() -> Facts:
-    """Return what is here; unreadable places count as absent."""
+    """Return the facts about this machine; unreadable places count as absent."""
     found = runtime.installed()
     return Facts(
         requirements=runtime.requirements(),
@@ -130,11 +130,11 @@ def _obstacle(folder: Path) -> str:
 
 def _size(folder: Path) -> int:
     total = 0
-    for parent, _, files in os.walk(folder):  # which passes over what may not be listed
+    for parent, _, files in os.walk(folder):  # it skips folders that may not be listed
         for file in files:
             try:
                 total += Path(parent, file).lstat().st_size
-            except OSError:  # a server that has just stopped takes its files away
+            except OSError:  # a server that has just stopped removes its files
                 continue
     return total
 
@@ -173,7 +173,7 @@ def _look_at_perf_analyzer() -> PerfAnalyzer:
 
 
 def _look_at_docker() -> Docker:
-    """Ask docker's client everything at once: a daemon that hangs costs the patience once."""
+    """Ask docker's client everything at the same time, so that a daemon that hangs costs the patience only once."""
     if not shutil.which("docker"):
         return Docker(None, None, "", None, False)
     questions = (
@@ -189,7 +189,7 @@ def _look_at_docker() -> Docker:
         daemon=daemon.out.strip() if daemon.code == 0 else None,
         silence="" if daemon.code == 0 else daemon.last_words,
         compose=compose.out.strip() if compose.code == 0 else None,
-        # The toolkit's hook serves --gpus even where its runtime is not registered.
+        # The toolkit's hook serves --gpus even if its runtime is not registered.
         nvidia='"nvidia"' in runtimes.out or shutil.which("nvidia-container-runtime-hook") is not None,
     )
 

@@ -1,7 +1,7 @@
 """Triton in NVIDIA's container, behind the same interface.
 
-Untested beyond the command that is built: no docker daemon was to be had where this was written. The container is
-stopped by the signal that `docker run` passes on, and removed by name if that client was killed.
+Only the command is tested: there was no docker daemon on the machine where this was written. The container is stopped
+by the signal that `docker run` passes on, and removed by name if the docker client was killed.
 """
 
 import os
@@ -16,14 +16,14 @@ from modelrepo.server.running.handle import Ports
 from modelrepo.server.running.local import Launch
 from modelrepo.server.running.spec import ServerSpec, server_flags
 
-# Where the image expects things, and the ports it is asked to listen on inside.
+# The folder of the models and the ports of the server inside the container.
 MODELS = "/models"
 INSIDE = Ports(8000, 8001, 8002)
 SHARED_MEMORY = "1g"
 
 
 def available() -> bool:
-    """Tell whether there is a docker client; whether its daemon answers is seen when it is asked."""
+    """Whether there is a docker client. This does not ask its daemon."""
     return shutil.which("docker") is not None
 
 

@@ -1,16 +1,16 @@
-"""Keeps one server from outliving whoever started it: a program of its own, with nothing but Python's own library.
+"""Stops one server when the process that started it ends: a separate program that needs Python's standard library only.
 
-It starts the server, and stops it when its standard input ends, which is also what a killed parent leaves behind. Then
-it removes what the server left, which a killed server can't do itself. The first line of its input is a JSON object::
+It starts the server, and stops it when its standard input ends, as it does when the parent is killed. Then it removes
+the files that the server left: a killed server can't do that itself. The first line of its input is a JSON object::
 
-    command, environment, folder   what to run, with which variables, in which (empty) folder
-    log                            the file that takes what the server prints
-    shared_memory                  the prefix of the server's regions in /dev/shm, or nothing
-    cleanup                        a command to run in the end, or nothing
-    scratch                        the folder to remove in the end
+    command, environment, folder   the command to run, its variables, and its (empty) working folder
+    log                            the file for the server's output
+    shared_memory                  the prefix of the server's regions in /dev/shm, or empty
+    cleanup                        a command to run at the end, or empty
+    scratch                        the folder to remove at the end
     grace                          seconds between asking the server to stop and killing it; 0 kills it at once
 
-It prints the server's process id, or why it can't be started.
+It prints the server's process id, or the reason why it can't be started.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ from typing import Any
 
 # linux/prctl.h
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-# How often to look whether the parent is still there, and whether the server has made its temporary folder.
+# Seconds between two checks that the parent is still running, and between two searches for the temporary folder.
 LOOK_SECONDS, FOLDER_SECONDS = 0.5, 0.05
 NOTE = "temporary"
-# Where Triton's Python backend makes an empty folder as long as it is loaded (pb_env.cc), and how it is named.
+# The parent and the prefix of the empty folder that Triton's Python backend keeps while it is loaded (pb_env.cc).
 TEMPORARY, ENVIRONMENT_FOLDER = Path("/tmp"), "python_env_"  # noqa: S108
 # glibc's heaps of threads start at multiples of this (HEAP_MAX_SIZE in malloc/arena.c).
 HEAP_ALIGNMENT = 64 << 20
@@ -53,7 +53,7 @@ def main() -> int:
         return 1
     folders = EnvironmentFolders(server.pid, Path(order["scratch"], NOTE))
     try:
-        with contextlib.suppress(BrokenPipeError):  # the parent is gone; our input tells as well
+        with contextlib.suppress(BrokenPipeError):  # the parent has ended, and so has our input
             print(server.pid, flush=True)
         _wait(server, parent, folders)
         _stop(server, order["grace"])
@@ -79,10 +79,10 @@ def _started(order: dict[str, Any]) -> "subprocess.Popen[bytes]":
 
 
 class EnvironmentFolders:
-    """The empty folders that Triton's Python backend makes as long as it is loaded, and leaves where it is killed.
+    """The empty folders that Triton's Python backend makes while it is loaded, and leaves behind if it is killed.
 
-    Nothing on the disk says whose they are; the server's memory does, as long as it runs. They are noted in a file of
-    the server's folder, for whoever cleans up after a guardian that was killed.
+    Nothing on the disk says which server they belong to; only the memory of the running server does. They are noted in
+    a file of the server's folder, so that the next start can clean up after a guardian that was killed.
     """
 
     def __init__(self, pid: int, note: Path) -> None:
@@ -91,35 +91,35 @@ class EnvironmentFolders:
         self.own: set[str] = set()
 
     def look(self) -> None:
-        """Find the server's own, if there are any that were not there the last time."""
+        """Find the server's own folders, if new ones have appeared since the last time."""
         there = {str(path) for path in TEMPORARY.glob(f"{ENVIRONMENT_FOLDER}*")}
         if there - self.seen:
-            with contextlib.suppress(OSError):  # it has ended meanwhile, or this machine lets nobody look
+            with contextlib.suppress(OSError):  # the server has ended, or this machine does not allow it
                 self.own |= _named_in_memory(self.pid) & there
                 self.seen = there
                 self.note.write_text("\n".join(self.own))
 
     def remove(self) -> None:
-        """Remove what the server did not remove itself."""
+        """Remove the folders that the server did not remove itself."""
         for folder in self.own:
             with contextlib.suppress(FileNotFoundError):
                 Path(folder).rmdir()
 
 
 def _named_in_memory(pid: int) -> set[str]:
-    """Return the folders that are named in a process's heaps; the main one, and those of its threads."""
+    """Return the folders named in a process's heaps: the main heap, and those of its threads."""
     name = re.compile(rf"{TEMPORARY}/{ENVIRONMENT_FOLDER}\w{{6}}".encode())
     found: set[str] = set()
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             span, access, *rest = line.split()
             start, end = (int(address, 16) for address in span.split("-"))
-            if len(rest) == 3:  # without a name: a heap, perhaps behind a thread's stack in the same mapping
+            if len(rest) == 3:  # without a name: a heap, maybe after a thread's stack in the same mapping
                 start += -start % HEAP_ALIGNMENT
             elif rest[-1] != "[heap]":
                 continue
             if access.startswith("rw") and start < end:
-                with contextlib.suppress(OSError):  # given back meanwhile
+                with contextlib.suppress(OSError):  # unmapped by now
                     memory.seek(start)
                     found |= {match.decode() for match in name.findall(memory.read(end - start))}
     return found
@@ -132,7 +132,7 @@ def _end_with_the_guardian() -> None:
 
 
 def _wait(server: "subprocess.Popen[bytes]", parent: int, folders: EnvironmentFolders) -> None:
-    """Return when the server or our input has ended, or the parent is gone (copies of it may hold the input open)."""
+    """Return when the server, our input or the parent has ended (other processes may hold the input open)."""
     exited = os.pidfd_open(server.pid)
     try:
         while os.getppid() == parent:
@@ -153,7 +153,7 @@ def _stop(server: "subprocess.Popen[bytes]", grace: float) -> None:
 
 
 def _kill_all(server: "subprocess.Popen[bytes]") -> None:
-    """Kill the server and every process it started; as their subreaper we can wait for all of them."""
+    """Kill the server and every process it started; as their subreaper this program can wait for all of them."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
     server.wait()

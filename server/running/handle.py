@@ -1,4 +1,4 @@
-"""A running server, as those who started it see it."""
+"""A handle on a running server: its addresses, its models, its log."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Ports:
-    """Where a server listens; on loopback only."""
+    """The ports of a server on loopback."""
 
     http: int
     grpc: int
@@ -28,7 +28,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class ModelState:
-    """A model of the repository as Triton sees it: ``state`` is READY, UNAVAILABLE, … or empty where not loaded."""
+    """A model of the repository as Triton sees it: ``state`` is READY, UNAVAILABLE, … or empty if it is not loaded."""
 
     name: str
     version: str
@@ -37,20 +37,21 @@ class ModelState:
 
     @property
     def failed(self) -> bool:
-        """Whether Triton tried to load it and could not; one that was unloaded, or never asked for, did not fail."""
+        """Whether Triton failed to load it. A model that was unloaded, or never asked for, did not fail."""
         return self.state != "READY" and self.reason != "unloaded" and bool(self.reason)
 
 
 class PortTaken(ServerError):
-    """Someone else took a port between our look and Triton's."""
+    """Another process took a port between our check and Triton's start."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running Triton: where it answers, where its log is, and what it can be told.
+    """A running Triton: its addresses, its log, and the requests to load and unload models.
 
-    ``repository`` is what it serves: its own folder, where it was given none. ``notes`` say where what is served
-    differs from the repository. Every method raises ServerError where the server can't be reached or says no.
+    ``repository`` is the repository that it serves: a folder of its own if it was given none. ``notes`` list the
+    differences between the served models and the repository. Every method raises ServerError if the server can't be
+    reached or refuses.
     """
 
     ports: Ports
@@ -77,9 +78,9 @@ class Server:
         return f"http://{HOST}:{self.ports.metrics}/metrics"
 
     def wait_until_started(self, seconds: float) -> None:
-        """Return when the server answers, which is when it has loaded, or failed to load, what it was told to."""
+        """Wait until the server answers, which is when it has loaded, or failed to load, its models."""
         deadline = time.monotonic() + seconds
-        # The log as well: someone else may answer at a port that Triton could not take.
+        # The log too: another process may answer at a port that Triton could not take.
         while not (logs.listens(self.log_text()) and self._answers()):
             self._check_alive()
             if time.monotonic() > deadline:
@@ -92,11 +93,11 @@ class Server:
         return self.guardian.poll() is None
 
     def wait(self) -> int:
-        """Wait for the server's end and return its exit code."""
+        """Wait until the server ends and return its exit code."""
         return self.guardian.wait()
 
     def models(self) -> tuple[ModelState, ...]:
-        """Return every model of the repository; one that was refused unread is found in the log."""
+        """Return every model of the repository; the log names those that Triton refused without reading them."""
         refused = logs.failures(self.log_text())
         states = tuple(
             ModelState(row["name"], row.get("version", ""), row.get("state", ""), _reason(row, refused))
@@ -128,7 +129,7 @@ class Server:
         return dict(self._ask("GET", f"/v2/models/{name}/config"))
 
     def log_text(self, start: int = 0) -> str:
-        """Return what the server has printed, from a byte on."""
+        """Return the server's output from the byte ``start`` on."""
         with self.log.open("rb") as file:
             file.seek(start)
             return file.read().decode("utf-8", errors="replace")
@@ -161,7 +162,7 @@ class Server:
         return json.loads(answer) if answer else None
 
     def _request(self, method: str, path: str, body: Any, seconds: float) -> tuple[int, bytes]:
-        """Ask directly: a proxy that the environment names has no business with loopback."""
+        """Send a request directly: loopback needs no proxy, even if the environment names one."""
         connection = http.client.HTTPConnection(HOST, self.ports.http, timeout=seconds)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
@@ -172,14 +173,14 @@ class Server:
 
 
 def ending(code: int) -> str:
-    """Return how a server ended, by its guardian's exit code: 128 and more stand for a signal, as in shells."""
+    """Return how a server ended, from its guardian's exit code: above 128 it is 128 and a signal, as in shells."""
     if code < 0:
         return f"ended: its guardian was killed by signal {-code}"
     return f"was killed by signal {code - 128}" if code > 128 else f"ended with code {code}"
 
 
 def _reason(row: dict[str, str], refused: dict[str, str]) -> str:
-    """Return why a model is not ready: the log's reason only where Triton gives none, for the log is old."""
+    """Return why a model is not ready: Triton's reason, or else that of the log, which may be older."""
     if row.get("state") == "READY":
         return ""
     return logs.shorten(row.get("reason", "")) or refused.get(row["name"], "")

@@ -1,4 +1,4 @@
-"""Triton as a process of this machine, serving with our Python-based backends."""
+"""Triton as a process on this machine, with our Python-based backends."""
 
 import os
 import re
@@ -22,7 +22,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 @dataclass(frozen=True)
 class Launch:
-    """A command for the guardian to run and look after; see guardian.py."""
+    """A command for the guardian to run; see guardian.py."""
 
     command: tuple[str, ...]
     environment: dict[str, str]
@@ -32,12 +32,12 @@ class Launch:
 
 
 def backends() -> tuple[str, ...]:
-    """Return the names of the backends that the local server has."""
+    """Return the names of the local server's backends."""
     return tuple(sorted(folder.name for folder in BACKENDS_FOLDER.iterdir() if (folder / "model.py").is_file()))
 
 
 def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
-    """Lay out what the local server needs in ``scratch``; ServerError where Triton can't be had or run here."""
+    """Prepare the local server's files in ``scratch``; ServerError if Triton can't be fetched or run here."""
     triton = runtime.ensure(progress)
     prefix = _shared_memory_prefix(scratch)
     _lay_out_backends(triton, scratch / "backends")
@@ -61,7 +61,7 @@ def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
 
 
 def _linked(folders: Sequence[Path], base: Path) -> Iterator[str]:
-    """Yield links to folders, for a variable in which a colon ends a path."""
+    """Yield links to folders, for a variable in which a colon separates paths."""
     base.mkdir()
     for number, folder in enumerate(folders):
         link = base / str(number)
@@ -70,7 +70,7 @@ def _linked(folders: Sequence[Path], base: Path) -> Iterator[str]:
 
 
 def _plain_path(repository: Path, scratch: Path) -> str:
-    """Return a path of the repository that means itself to a shell: its own, or that of a link."""
+    """Return a path of the repository without characters that a shell interprets: its own, or that of a link."""
     if runtime.is_plain(str(repository)):
         return str(repository)
     (scratch / "served").symlink_to(repository)
@@ -78,7 +78,7 @@ def _plain_path(repository: Path, scratch: Path) -> str:
 
 
 def refuse_unsafe(repository: Path) -> None:
-    """Raise RepositoryError for names in a repository that Triton's Python backend would let a shell interpret."""
+    """Raise RepositoryError for names in a repository that a shell of Triton's Python backend would interpret."""
     for model in repository.iterdir():
         config = model / "config.pbtxt"
         text = config.read_text("utf-8", errors="replace") if os.access(config, os.R_OK) and config.is_file() else ""
@@ -96,20 +96,20 @@ def _shared_memory_prefix(scratch: Path) -> str:
 
 
 def shared_memory(scratch: Path) -> tuple[Path, ...]:
-    """Return the regions of shared memory that a server with this folder has, or has left."""
+    """Return the shared-memory regions that a server with this folder uses, or has left behind."""
     return tuple(SHARED_MEMORY.glob(f"{_shared_memory_prefix(scratch)}*"))
 
 
 def _lay_out_backends(triton: Runtime, folder: Path) -> None:
-    """Put the Python backend and ours side by side; Triton refuses links that lead out of the folder.
+    """Put the Python backend and ours side by side: Triton refuses links that lead out of the folder.
 
-    The stub ignores PYTHONPATH, so each ``model.py`` says itself where this process imports from.
+    The stub ignores PYTHONPATH, so each ``model.py`` sets this process's import path itself.
     """
     (folder / "python").mkdir(parents=True)
     for file in triton.python_backend:
         try:
             os.link(file, folder / "python" / file.name)
-        except OSError:  # on another file system, or one without hard links
+        except OSError:  # a different file system, or one without hard links
             shutil.copy2(file, folder / "python" / file.name)
     packages = [str(BACKENDS_FOLDER.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
     for name in backends():

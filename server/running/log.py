@@ -1,4 +1,4 @@
-"""What Triton's log says about a failure."""
+"""Reading Triton's log: errors, and why models failed."""
 
 import re
 from collections.abc import Collection
@@ -7,32 +7,32 @@ from pathlib import Path
 KEPT = 10
 # `E1121 07:01:58.924613 2577 pb_stub.cc:714] "…"`: level, date, time, process, place, message.
 ERROR = re.compile(r"^E\d{4} [\d:.]+ \d+ [\w.]+:\d+\] (?P<message>.*)$")
-# What stands before a reason: Triton's error code, the name of a Python backend's exception.
+# The prefixes of a reason: Triton's error code, the name of a Python backend's exception.
 KIND = re.compile(
     r"^((Internal|Invalid argument|Unavailable|Not found): |TritonModelException: "
     r"|unable to load model '[^']*': |load failed for model '[^']*': version \d+ is at UNAVAILABLE state: )+"
 )
-# A model that is refused before it is loaded; over its API Triton only says that it failed to poll.
+# A model that is refused before it is loaded. Over its API Triton only says that it failed to poll.
 REFUSED = re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)")
-# Why protobuf text was refused is said by protobuf, in the line before.
+# Protobuf gives the reason why it refused a text in the line before.
 SYNTAX = re.compile(
     r"Error parsing text-format inference\.ModelConfig: (?P<detail>[^\n]*)\n[^\n]*directory '(?P<model>[^']+)'"
 )
 FAILED = re.compile(r"failed to load (model )?'(?P<model>[^']+)'( version \d+)?: (?P<reason>.*)")
-# What every start without a GPU says, and no failure.
+# An error that every start without a GPU logs. It is harmless.
 HARMLESS = "CudaDriverHelper"
-# What a C++ program says when nobody catches its exception.
+# The message of a C++ program for an exception that was not caught.
 UNCAUGHT = re.compile(r"terminate called after throwing an instance of .*\n\s*what\(\):\s*(.*)")
 
 
 def errors(text: str) -> list[str]:
-    """Return the messages of errors, without their time and place, each once."""
+    """Return each error message once, without its time and place."""
     found = (ERROR.match(line) for line in text.splitlines())
     return list(dict.fromkeys(_plain(line["message"]) for line in found if line))
 
 
 def failures(text: str) -> dict[str, str]:
-    """Return why models failed, by name: the last reason that the log gives."""
+    """Return the last reason in the log why each model failed, by name."""
     reasons = {}
     for message in errors(text):
         match = REFUSED.search(message) or FAILED.search(message)
@@ -45,36 +45,36 @@ def failures(text: str) -> dict[str, str]:
 
 
 def shorten(reason: str) -> str:
-    """Return a reason on one line, without the Python traceback's place that a backend's error carries."""
+    """Return a reason on one line, without the place that a Python backend's error ends with."""
     first, _, _ = reason.partition("\n\nAt:\n")
     return " ".join(KIND.sub("", first).split()).rstrip(";")
 
 
 def listens(text: str) -> bool:
-    """Tell whether the server has said that it answers over HTTP, the last thing it prepares but its metrics."""
+    """Whether the server answers over HTTP, according to its log. Only its metrics start after that."""
     return "Started HTTPService at" in text
 
 
 def last_words(text: str) -> str:
-    """Return what a server that ended said last: its error, or else its last line."""
+    """Return the last message of a server that ended: its error, or else its last line."""
     fatal = re.findall(r"^error: (.*)", text, re.MULTILINE) or UNCAUGHT.findall(text)
     said = (
         fatal
         or [message for message in errors(text) if HARMLESS not in message]
         or [line for line in text.splitlines() if line.strip()]
     )
-    return shorten(said[-1]) if said else "it said nothing"
+    return shorten(said[-1]) if said else "its log is empty"
 
 
 def _plain(message: str) -> str:
-    """Take the quotes and escapes off that Triton puts around a message."""
+    """Return a message without Triton's quotes and escapes."""
     if message.startswith('"') and message.endswith('"'):
         message = message[1:-1]
     return message.replace("\\n", "\n").replace('\\"', '"').replace("\\'", "'")
 
 
 def new_file(folder: Path, name: str, running: Collection[str]) -> Path:
-    """Return where to write a log, and remove the oldest of servers that have ended, so that ``KEPT`` remain."""
+    """Return the path for a new log, and remove the oldest logs of ended servers, so that ``KEPT`` remain."""
     folder.mkdir(parents=True, exist_ok=True)
     ended = [path for path in folder.glob("*.log") if path.stem not in running]
     for old in sorted(ended, key=_age)[: -KEPT + 1]:

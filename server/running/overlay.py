@@ -1,4 +1,4 @@
-"""A repository as a machine without a GPU can serve it: the same files, and configurations without what needs one."""
+"""A repository for a machine without a GPU: the same model files, and configurations that need no GPU."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ CONFIG = "config.pbtxt"
 
 
 def without_gpu(config: Any) -> tuple[str, ...]:
-    """Take out of a ModelConfig, in place, what only a GPU host can do; return what was taken out, in words."""
+    """Remove from a ModelConfig, in place, the settings that need a GPU; return the changes in words."""
     from tritonclient.grpc import model_config_pb2
 
     changes = []
@@ -30,7 +30,7 @@ def without_gpu(config: Any) -> tuple[str, ...]:
 
 
 def lay(repository: Path, folder: Path) -> tuple[str, ...]:
-    """Make ``folder`` a repository of links to another's files, with overlaid configurations; return the changes."""
+    """Make ``folder`` a repository of links to another one's files with overlaid configurations; return the changes."""
     notes: list[str] = []
     for model in sorted(path for path in repository.iterdir() if path.is_dir()):
         (folder / model.name).mkdir(parents=True)
@@ -47,9 +47,9 @@ def lay(repository: Path, folder: Path) -> tuple[str, ...]:
 
 
 def overlaid(text: str, origin: str) -> tuple[str, tuple[str, ...]]:
-    """Return a configuration's text without what needs a GPU, unchanged where nothing does, and the changes.
+    """Return a configuration's text without the settings that need a GPU, and the changes; the same text if none does.
 
-    A text that can't be parsed is left to Triton, which says what is wrong with it.
+    A text that can't be parsed is returned as it is: Triton reports the error in it.
     """
     try:
         config = pbtxt.parse(text, origin)

@@ -13,20 +13,20 @@ from modelrepo.generator.triton.releases import Release
 from modelrepo.server.running.handle import HOST, Ports
 
 Control = Literal["none", "poll", "explicit"]
-# Seconds that Triton gives requests in flight when it is told to stop, and that it gets before it is killed.
+# Seconds that Triton gives requests in flight when it is asked to stop, and that Triton gets before it is killed.
 EXIT_SECONDS, GRACE_SECONDS = 5, 10.0
-# The fields without which Triton has to look into a model.
+# The fields that Triton has to read from a model if a configuration lacks them.
 COMPLETE = ("backend", "input", "output")
 
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """What is served, by what, where it listens, and how it ends.
+    """A server to start: the repository, the runtime, the ports, and how the server ends.
 
-    Without a ``repository`` the server gets an empty one of its own, which ends with it.
-    ``models`` are loaded at the start with ``explicit`` control; the other controls load what is there. ``ports`` are
-    those asked for; 0 is any free one. ``auto_complete`` lets Triton fill in what configurations leave out, which
-    costs a second for each model. ``graceful`` lets requests in flight be answered before the server ends.
+    Without a ``repository`` the server gets an empty one of its own, which is removed with it. ``models`` are loaded at
+    the start with ``explicit`` control; the other modes load every model. ``ports`` are those asked for; 0 is any free
+    port. ``auto_complete`` lets Triton fill in fields that configurations leave out, which takes a second a model.
+    ``graceful`` lets requests in flight be answered before the server ends.
     """
 
     repository: Path | None
@@ -42,21 +42,21 @@ class ServerSpec:
 
     @property
     def served(self) -> Path:
-        """The repository, once there is one."""
+        """The repository to serve; ValueError if there is none yet."""
         if self.repository is None:
             raise ValueError("the server has no repository yet")
         return self.repository
 
 
 def server_flags(spec: ServerSpec, repository: str, host: str, ports: Ports) -> list[str]:
-    """Return tritonserver's flags for a spec, with the repository, address and ports as the server sees them."""
+    """Return tritonserver's flags, with the repository, address and ports as the server sees them."""
     return [
         f"--model-repository={repository}",
         f"--model-control-mode={spec.control}",
         *(f"--load-model={name}" for name in spec.models),
         *([f"--repository-poll-secs={spec.poll_seconds}"] if spec.control == "poll" else []),
         *([] if spec.auto_complete else ["--disable-auto-complete-config"]),
-        # A failed model is told with its reason, by us, once all have been tried.
+        # We report every failed model with its reason, after all have been tried.
         "--exit-on-error=false",
         f"--exit-timeout-secs={EXIT_SECONDS}",
         f"--http-address={host}",
@@ -69,9 +69,9 @@ def server_flags(spec: ServerSpec, repository: str, host: str, ports: Ports) -> 
 
 
 def needs_completion(repository: Path, models: Sequence[str] = ()) -> bool:
-    """Tell whether a configuration leaves out what Triton would have to fill in: backend, inputs or outputs.
+    """Whether a configuration lacks its backend, inputs or outputs, so that Triton has to fill them in.
 
-    Looks at the ``models`` that are named, or at all.
+    Checks ``models``, or every model if there are none.
     """
     return any(not _is_complete(repository / name) for name in models or [path.name for path in repository.iterdir()])
 
@@ -81,13 +81,13 @@ def _is_complete(model: Path) -> bool:
         text = (model / "config.pbtxt").read_text("utf-8", errors="replace")
     except NotADirectoryError:  # a file beside the models
         return True
-    except OSError:  # none, or not for us to read: Triton says what is wrong
+    except OSError:  # missing or unreadable: Triton reports it
         return False
     return all(re.search(rf"^\s*{field}\b", text, re.MULTILINE) for field in COMPLETE)
 
 
 def choose_ports(wanted: Ports) -> Ports:
-    """Return the ports to listen on; 0 stands for any that is free. ServerError for one that is in use."""
+    """Return the ports to listen on, a free one for each 0; ServerError for a port that is in use."""
     asked = {"--http-port": wanted.http, "--grpc-port": wanted.grpc, "--metrics-port": wanted.metrics}
     with ExitStack() as held:
         return Ports(*(_bound(held, flag, port) for flag, port in asked.items()))
@@ -101,6 +101,6 @@ def _bound(held: ExitStack, flag: str, port: int) -> int:
     except OSError as error:
         raise ServerError(
             f"can't listen on port {port}: {(error.strerror or str(error)).lower()}",
-            f"Choose another with {flag}; 0 takes any that is free",
+            f"Choose another port with {flag}; 0 takes any free one",
         ) from error
     return int(listener.getsockname()[1])

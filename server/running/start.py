@@ -22,17 +22,17 @@ from modelrepo.server.running.spec import GRACE_SECONDS, ServerSpec, choose_port
 
 # A container's image may have to be pulled first.
 START_SECONDS = {"local": 600.0, "docker": 3600.0}
-# A port that was free may be taken by someone else before Triton takes it.
+# Another process may take a free port before Triton does.
 ATTEMPTS = 3
 LAUNCHERS = {"local": local.launch, "docker": docker.launch}
-# A file in a server's folder that its guardian holds a lock on as long as it lives.
+# A file in a server's folder. Its guardian holds a lock on it while it runs.
 ALIVE = "alive"
 
 
 def started(spec: ServerSpec, progress: Progress) -> Server:
-    """Start the server and return it when it has loaded, or failed to load, what it was told to.
+    """Start the server, and return it when it has loaded, or failed to load, its models.
 
-    Raises ServerError, and leaves nothing behind, where it can't be started.
+    Raises ServerError if it can't be started, and leaves nothing behind.
     """
     attempt = 1
     while True:
@@ -50,7 +50,7 @@ def started(spec: ServerSpec, progress: Progress) -> Server:
 
 
 def stop(server: Server) -> None:
-    """Let the guardian end the server and clean up, and wait for it."""
+    """Have the guardian stop the server and clean up, and wait until it is done."""
     streams = (server.guardian.stdin, server.guardian.stdout)
     for stream in streams:
         if stream:
@@ -59,7 +59,7 @@ def stop(server: Server) -> None:
 
 
 def _launched(spec: ServerSpec, progress: Progress) -> Server:
-    """Lay out what the server needs in a folder of its own, and start it there."""
+    """Prepare the server's files in a folder of its own, and start it there."""
     runs = runtime.runs_folder()
     scratch = runs / uuid.uuid4().hex[:12]
     try:
@@ -67,12 +67,12 @@ def _launched(spec: ServerSpec, progress: Progress) -> Server:
         (scratch / "empty").mkdir(parents=True)
         with (scratch / f"{ALIVE}.new").open("w") as alive:
             fcntl.flock(alive, fcntl.LOCK_EX)
-            Path(alive.name).rename(scratch / ALIVE)  # it appears locked, or another's sweep would take it for left
+            Path(alive.name).rename(scratch / ALIVE)  # locked when it appears, or another process's sweep removes it
             spec, notes = _with_repository(spec, scratch / "repository")
             return _guarded(LAUNCHERS[spec.runtime](spec, scratch, progress), spec, scratch, alive.fileno(), notes)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        hint = "The variable MODELREPO_CACHE names another folder"
+        hint = "Name another folder in the variable MODELREPO_CACHE"
         raise ServerError(f"can't prepare a server in {scratch}: {error}", hint) from error
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -90,7 +90,7 @@ def _with_repository(spec: ServerSpec, folder: Path) -> tuple[ServerSpec, tuple[
 
 
 def _sweep(runs: Path) -> None:
-    """Remove what guardians that were killed left behind: the folders that nobody holds."""
+    """Remove what killed guardians left behind: the folders whose lock is free."""
     for folder in runs.iterdir() if runs.is_dir() else ():
         try:
             with (folder / ALIVE).open("r+") as alive:
@@ -101,7 +101,7 @@ def _sweep(runs: Path) -> None:
                     with suppress(FileNotFoundError):
                         Path(temporary).rmdir()
                 shutil.rmtree(folder, ignore_errors=True)
-        except (BlockingIOError, FileNotFoundError):  # in use; or just being made, or removed
+        except (BlockingIOError, FileNotFoundError):  # in use, or being made or removed right now
             continue
 
 

@@ -1,4 +1,4 @@
-"""What Triton loads for ``backend: "onnxruntime"``: one of these for each instance of a model, in its own process."""
+"""The model class that Triton loads for ``backend: "onnxruntime"``, in a process for each instance of a model."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modelrepo.server.backends.onnxruntime import rules
 from modelrepo.server.backends.requests import Arrays, Requests
 
-# ONNX Runtime is imported late: Triton starts one process more to complete a configuration, most often in vain.
+# ONNX Runtime is imported late: Triton starts an extra process to complete a configuration, usually a complete one.
 
 
 class TritonPythonModel:
@@ -21,7 +21,7 @@ class TritonPythonModel:
 
     @staticmethod
     def auto_complete_config(completed: Any) -> Any:
-        """Fill in what the C++ backend would where a configuration has no inputs or no outputs."""
+        """Fill in the fields that the C++ backend fills in, if a configuration has no inputs or no outputs."""
         config = completed.as_dict()
         if config.get("input") and config.get("output"):
             return completed
@@ -41,7 +41,7 @@ class TritonPythonModel:
         return completed
 
     def initialize(self, arguments: Mapping[str, str]) -> None:
-        """Open the model; what the C++ backend would refuse is refused with its reason."""
+        """Open the model; refuse it with a reason if the C++ backend would."""
         from modelrepo.server.backends.onnxruntime import session
 
         config = json.loads(arguments["model_config"])

@@ -1,15 +1,15 @@
-"""What the C++ onnxruntime backend asks of a configuration when it loads a model, asked here as well.
+"""The rules of the C++ onnxruntime backend for a model's configuration, applied here too.
 
 Source: ``ModelInstanceState::ValidateInputs``, ``ValidateOutputs`` and ``ModelState::AutoCompleteConfig`` of
 triton-inference-server/onnxruntime_backend, and ``CompareDimsSupported`` of its utilities. A configuration is the JSON
-object that Triton hands to a backend.
+object that Triton passes to a backend.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# ONNX Runtime's name of a type, and Triton's; what is missing here can't travel through Triton.
+# Triton's name of a type by ONNX Runtime's; Triton has no other types.
 DATA_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
     "tensor(uint8)": "TYPE_UINT8",
@@ -26,13 +26,13 @@ DATA_TYPES = {
     "tensor(double)": "TYPE_FP64",
     "tensor(string)": "TYPE_STRING",
 }
-# The values that a sequence control may take, each list with the type of its values.
+# The fields with a sequence control's values, and the type of those values.
 CONTROL_TYPES = {
     "int32_false_true": "TYPE_INT32",
     "fp32_false_true": "TYPE_FP32",
     "bool_false_true": "TYPE_BOOL",
 }
-# The largest batch that the C++ backend fills in where a configuration names none (its default-max-batch-size).
+# The largest batch that the C++ backend fills in if a configuration has none (its default-max-batch-size).
 DEFAULT_MAX_BATCH_SIZE = 4
 
 
@@ -44,7 +44,7 @@ class Refused(Exception):
 class Tensor:
     """An input or output of the ONNX model: Triton's data type, or ONNX Runtime's name of one that Triton lacks.
 
-    ``dims`` holds -1 for what is not fixed, and nothing for a scalar.
+    ``dims`` has -1 for a dimension of any size, and is empty for a scalar.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Model:
-    """What an ONNX model declares; ``overridable`` are initializers that are inputs as well, and so optional."""
+    """The inputs and outputs of an ONNX model; ``overridable`` are initializers that are optional inputs too."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -62,7 +62,7 @@ class Model:
 
 
 def refuse_unsupported(config: Mapping[str, Any]) -> None:
-    """Raise Refused for what the C++ backend can do and this one can't, by name."""
+    """Raise Refused for a feature that the C++ backend has and this one lacks."""
     accelerators = config.get("optimization", {}).get("execution_accelerators", {})
     for kind, listed in accelerators.items():
         for accelerator in listed:
@@ -88,7 +88,7 @@ def refuse_unsupported(config: Mapping[str, Any]) -> None:
 
 
 def check(config: Mapping[str, Any], model: Model) -> None:
-    """Raise Refused where the C++ backend would not load the model with this configuration."""
+    """Raise Refused if the C++ backend would not load the model with this configuration."""
     batched = int(config["max_batch_size"]) > 0
     for tensor in (*model.inputs, *model.outputs):
         if not tensor.data_type.startswith("TYPE_"):
@@ -108,13 +108,13 @@ def check(config: Mapping[str, Any], model: Model) -> None:
 
 
 def controls(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the inputs that the sequence batcher fills: the name and the data type of each control."""
+    """Return the name and the data type of each control input, which the sequence batcher fills."""
     written = config.get("sequence_batching", {}).get("control_input", ())
     return tuple((each["name"], _control_type(control)) for each in written for control in each.get("control", ()))
 
 
 def _control_type(control: Mapping[str, Any]) -> str:
-    """Return the type of a control: that of its two values, or the one that is written (a correlation ID's)."""
+    """Return the type of a control: that of its two values, or for a correlation ID the one in ``data_type``."""
     for field, data_type in CONTROL_TYPES.items():
         if control.get(field):
             return data_type
@@ -122,7 +122,7 @@ def _control_type(control: Mapping[str, Any]) -> str:
 
 
 def shape_of(written: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the dims that a configuration's tensor has for the model: those it is reshaped to, if it is."""
+    """Return the dims of a configuration's tensor in the model: those of its reshape, if it has one."""
     dims = written["reshape"].get("shape", ()) if "reshape" in written else written["dims"]
     return tuple(int(dim) for dim in dims)
 
@@ -160,10 +160,10 @@ def _check_dims(name: str, model: Sequence[int], written: Sequence[int], batched
             f"shape {list(model)}"
         )
     full = (-1, *written) if batched else tuple(written)
-    alike = len(full) == len(model) and all(
+    fits = len(full) == len(model) and all(
         own == other or (own == -1 and not exact) for own, other in zip(model, full, strict=True)
     )
-    if not alike:
+    if not fits:
         raise Refused(
             f"tensor '{name}': the model expects {len(model)} dimensions (shape {list(model)}) but the configuration "
             f"specifies {len(full)} (shape {list(full)}{', with the batch dimension' if batched else ''})"
@@ -184,7 +184,7 @@ def _check_control(name: str, data_type: str, inputs: Mapping[str, Tensor], batc
 
 
 def completion(config: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """Return the fields that the C++ backend fills in where inputs or outputs are not written; none where both are."""
+    """Return the fields that the C++ backend fills in if a configuration lacks inputs or outputs, else none."""
     if config.get("input") and config.get("output"):
         return {}
     batching = all(tensor.dims[:1] == (-1,) for tensor in (*model.inputs, *model.outputs))

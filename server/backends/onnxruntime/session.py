@@ -1,4 +1,4 @@
-"""An ONNX Runtime session as a Triton configuration asks for it, with the C++ backend's meaning of every setting."""
+"""An ONNX Runtime session with the settings of a Triton configuration, as the C++ backend reads them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ LEVELS = {
     2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-FATAL_ONLY = 4  # what goes wrong is raised as well
+FATAL_ONLY = 4  # errors are raised too
 
 
 def parameter(config: Mapping[str, Any], name: str) -> str | None:
@@ -29,18 +29,18 @@ def _count(config: Mapping[str, Any], name: str) -> int:
     try:
         return int(written or 0)
     except ValueError:
-        raise Refused(f"parameter {name} is '{written}' where a whole number was expected") from None
+        raise Refused(f"parameter {name} is '{written}', expected a whole number") from None
 
 
 def _boolean(config: Mapping[str, Any], name: str) -> bool | None:
     written = parameter(config, name)
     if written is not None and written.lower() not in BOOLEANS:
-        raise Refused(f"parameter {name} is '{written}' where true or false was expected")
+        raise Refused(f"parameter {name} is '{written}', expected true or false")
     return None if written is None else BOOLEANS[written.lower()]
 
 
 def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
-    """Return the options that a configuration asks for; Refused for a value that can't be used."""
+    """Return the session options of a configuration; Refused for a value that can't be used."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL_ONLY
     level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
@@ -49,11 +49,11 @@ def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = max(0, _count(config, "inter_op_thread_count"))
     mode = _count(config, "execution_mode")
     if mode not in (0, 1):
-        raise Refused(f"parameter execution_mode is {mode} where 0 or 1 was expected")
+        raise Refused(f"parameter execution_mode is {mode}, expected 0 or 1")
     options.execution_mode = (
         onnxruntime.ExecutionMode.ORT_PARALLEL if mode else onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     )
-    # Between runs, threads that wait for work by spinning take the cores that the server and its clients share with us.
+    # Between runs, threads that spin while they wait would take cores from the server and its clients.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     for name, attribute in (("enable_mem_arena", "enable_cpu_mem_arena"), ("enable_mem_pattern", "enable_mem_pattern")):
         value = _boolean(config, name)
@@ -63,7 +63,7 @@ def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
 
 
 def run_options(config: Mapping[str, Any]) -> onnxruntime.RunOptions | None:
-    """Return the options of every run, or None for ONNX Runtime's own."""
+    """Return the run options of a configuration, or None for ONNX Runtime's defaults."""
     key = "memory.enable_memory_arena_shrinkage"
     shrinkage = parameter(config, key)
     if shrinkage is None:
@@ -74,7 +74,7 @@ def run_options(config: Mapping[str, Any]) -> onnxruntime.RunOptions | None:
 
 
 def model_file(repository: str, version: str, config: Mapping[str, Any]) -> Path:
-    """Return the file of a version; a folder of the model file's name holds ``model.onnx``."""
+    """Return the file of a version: ``model.onnx`` in it if the model file's name is a folder."""
     path = Path(repository, version, config.get("default_model_filename") or "model.onnx")
     path = path / "model.onnx" if path.is_dir() else path
     if not path.exists():

@@ -1,4 +1,4 @@
-"""How the local Triton is had: once, checked, and with one clear line where it can't be."""
+"""Fetching the local Triton: once, checked, and with one clear line if that is not possible."""
 
 import os
 import sys
@@ -58,7 +58,7 @@ def test_a_wheel_is_unpacked_once_and_only_what_the_server_needs(cache: Path, mo
     assert runtime.ensure(Progress()) == triton == runtime.installed()
 
 
-def test_a_broken_unpacking_is_begun_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_unpacking_starts_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "PYTRITON", wheel(cache / "wheels"))
     (cache / wheels.PYTRITON.folder / "half").mkdir(parents=True)
     triton = runtime.ensure(Progress())
@@ -85,19 +85,19 @@ def test_a_cache_that_cannot_be_written_is_named(cache: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("platform.system", lambda: "Darwin", "Linux x86_64 with glibc 2.35 or newer, and here is Darwin x86_64"),
-        ("platform.machine", lambda: "aarch64", "Linux x86_64 with glibc 2.35 or newer, and here is Linux aarch64"),
-        ("os.confstr", lambda _: "glibc 2.31", "glibc 2.35 or newer, and here is Linux x86_64, glibc 2.31"),
+        ("platform.system", lambda: "Darwin", "Linux x86_64 with glibc 2.35 or newer; this machine has Darwin x86_64"),
+        ("platform.machine", lambda: "aarch64", "2.35 or newer; this machine has Linux aarch64"),
+        ("os.confstr", lambda _: "glibc 2.31", "glibc 2.35 or newer; this machine has Linux x86_64, glibc 2.31"),
         ("os.confstr", lambda _: None, "no glibc"),
         ("sys.version_info", (3, 14, 0), "Python 3.11, 3.12, 3.13"),
         (
             "modelrepo.server.binaries.runtime.libpython",
             lambda: Path("nowhere/lib.so"),
-            "shared library, and here is no nowhere/lib.so",
+            "shared library; this machine has no nowhere/lib.so",
         ),
     ],
 )
-def test_a_machine_that_cannot_run_it_is_told_why(
+def test_a_machine_that_cannot_run_it_is_an_error_with_the_reason(
     name: str, value: object, said: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runtime.unsupported() is None
