@@ -131,7 +131,7 @@ def _kin(named: Variant, variants: Sequence[Variant]) -> list[Variant]:
 
 
 def _with_reasons(variants: Sequence[Variant], url: str | None, repository: Repository) -> list[Variant]:
-    """Return the variants with the reasons why some can't be measured; RepositoryError where the first is damaged."""
+    """Return the variants with the reasons why some can't be measured; RepositoryError if the first is damaged."""
     variants = [_intact(each, repository) for each in variants]
     if variants[0].unserved.endswith(DAMAGED):
         raise RepositoryError(f"{variants[0].name}: {variants[0].unserved}", "Generate it again")

@@ -191,7 +191,7 @@ def _look_at_docker() -> Docker:
         daemon=daemon.out.strip() if daemon.code == 0 else None,
         silence="" if daemon.code == 0 else daemon.last_words,
         compose=compose.out.strip() if compose.code == 0 else None,
-        # The toolkit's hook serves --gpus even where its runtime is not registered.
+        # The toolkit's hook serves --gpus even if its runtime is not registered.
         nvidia='"nvidia"' in runtimes.out or shutil.which("nvidia-container-runtime-hook") is not None,
     )
 

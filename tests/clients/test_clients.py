@@ -1,4 +1,4 @@
-"""The clients against a real Triton; a fake stands in only for what Triton does not do, and is named as one."""
+"""The clients against a real Triton; a fake is used only for behaviour that Triton does not have, and is named so."""
 
 import asyncio
 import inspect
@@ -87,7 +87,7 @@ def test_several_inputs_go_by_name_or_by_position_and_outputs_by_name(client: Cl
 
 @pytest.mark.parametrize("shared_memory", [False, True])
 @pytest.mark.parametrize("size", [0, 3])
-def test_every_datatype_goes_there_and_back(client: Client, size: int, shared_memory: bool) -> None:
+def test_every_datatype_can_be_sent_and_received(client: Client, size: int, shared_memory: bool) -> None:
     given: dict[str, Any] = {name: np.arange(size).astype(name) for name in ECHOED}
     given["object"] = np.array(["a", b"b\x00", "ü"][:size], object)
     answer = client.infer("echo", given, shared_memory=shared_memory)
@@ -134,7 +134,7 @@ def test_classes_of_several_outputs_must_be_named(client: Client) -> None:
     assert only[0].label == ""
 
 
-def test_what_the_server_says_of_itself_and_its_models(client: Client) -> None:
+def test_metadata_of_the_server_and_its_models_is_read(client: Client) -> None:
     assert client.is_live()
     assert client.is_ready()
     assert client.is_ready("linear", "1")
@@ -232,7 +232,7 @@ def test_the_asynchronous_client_does_the_same(server: Server) -> None:
 # --- shared memory
 
 
-def test_shared_memory_is_given_back_whatever_happens(client: Client, server: Server) -> None:
+def test_shared_memory_is_always_given_back(client: Client, server: Server) -> None:
     from tritonclient.grpc import InferenceServerClient
 
     before = regions()
@@ -303,16 +303,16 @@ BAD: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_what_does_not_fit_is_told_with_what_was_expected(golden: Golden) -> None:
-    told = {}
+def test_inputs_that_do_not_fit_are_refused_with_what_was_expected(golden: Golden) -> None:
+    messages = {}
     for case, inputs in BAD.items():
         with pytest.raises(errors.InputError) as caught:
             check_inputs(MODEL, inputs)
-        told[case] = str(caught.value)
-    golden("clients/input-messages.txt", "".join(f"{case}: {message}\n" for case, message in told.items()))
+        messages[case] = str(caught.value)
+    golden("clients/input-messages.txt", "".join(f"{case}: {message}\n" for case, message in messages.items()))
 
 
-def test_values_are_cast_where_they_stay_what_they_are() -> None:
+def test_values_are_cast_if_they_stay_the_same() -> None:
     given = {**GOOD, "image": np.full((2, 3, 2), 0.1), "half": [[1], [True]], "flag": [[0], [1]]}
     checked = check_inputs(MODEL, given)
     dtypes = {"image": "float32", "ids": "int8", "text": "object", "half": "float16", "flag": "bool"}
@@ -325,14 +325,14 @@ def test_values_are_cast_where_they_stay_what_they_are() -> None:
 
 
 def test_samples_that_cannot_be_split_are_refused_at_once() -> None:
-    for inputs, batch_size, in_flight, told in (
+    for inputs, batch_size, in_flight, expected in (
         ({**GOOD, "ids": [[1, 2]]}, None, 1, "different numbers of samples: image 2, ids 1"),
         ({**GOOD, "image": 1}, None, 1, "single value"),
         ({name: [] for name in GOOD}, None, 1, "no samples"),
         (GOOD, 5, 1, "m takes 1 to 4"),
         (GOOD, None, 0, "max_in_flight is 0"),
     ):
-        with pytest.raises(errors.InputError, match=told):
+        with pytest.raises(errors.InputError, match=expected):
             split(MODEL, inputs, batch_size, in_flight)
 
 
@@ -356,15 +356,15 @@ def test_settings_that_cannot_be_used_are_refused_when_the_client_is_made(golden
         "header value": lambda: HttpClient("localhost:8000", headers={"a": "b\r\nc: d"}),
         "message size": lambda: GrpcClient("localhost:8001", max_message_bytes=2**31),
     }
-    told = {}
+    messages = {}
     for case, act in cases.items():
         with pytest.raises(errors.SettingsError) as caught:
             act()
-        told[case] = str(caught.value)
-    golden("clients/settings-messages.txt", "".join(f"{case}: {message}\n" for case, message in told.items()))
+        messages[case] = str(caught.value)
+    golden("clients/settings-messages.txt", "".join(f"{case}: {message}\n" for case, message in messages.items()))
 
 
-def test_addresses_are_written_as_they_are_read() -> None:
+def test_addresses_are_printed_as_they_were_written() -> None:
     for url in ("grpc://localhost:8001", "grpcs://[::1]:8001", "https://h:1/base"):
         assert str(parse_url(url)) == url
     assert str(parse_url("localhost:8001", "grpc")) == "grpc://localhost:8001"
@@ -373,15 +373,15 @@ def test_addresses_are_written_as_they_are_read() -> None:
 # --- what the server says no to
 
 
-def test_an_unknown_model_version_or_output_is_told_with_what_there_is(client: Client) -> None:
-    for act, told in (
+def test_the_error_for_an_unknown_model_version_or_output_names_the_known_ones(client: Client) -> None:
+    for act, expected in (
         (lambda: client.infer("linaer", 1), "the server has no model 'linaer'. Did you mean linear?"),
         (lambda: client.infer("linear", 1, version="7"), "linear is not served in version 7. There is 1"),
         (lambda: client.statistics("zzz"), "the server has no model 'zzz'. There is echo, fill, join, linear, slow"),
     ):
         with pytest.raises(errors.UnknownModel) as caught:
             act()
-        assert str(caught.value) == told
+        assert str(caught.value) == expected
     with pytest.raises(errors.InputError, match=r"no output 'ouput'\. Did you mean output"):
         client.infer("linear", np.ones((1, 4)), outputs=["ouput"])
     with pytest.raises(errors.InputError, match="is not a version"):
@@ -402,17 +402,12 @@ def test_an_answer_above_grpcs_usual_limit_arrives(client: Client) -> None:
     assert client.infer("fill", 2_000_000)["filled"].nbytes == 8_000_000
 
 
-def test_a_message_above_the_limit_is_told_with_both_sizes(server: Server) -> None:
+def test_the_error_for_a_message_above_the_limit_has_both_sizes(server: Server) -> None:
+    limit = "more than the limit of one gRPC message: 10,000"
     with GrpcClient(server.grpc_url, max_message_bytes=10_000) as client:
-        with pytest.raises(
-            errors.MessageTooLarge,
-            match=r"the answer has 8,000,0\d\d bytes, more than the limit of one gRPC message: 10,000",
-        ):
+        with pytest.raises(errors.MessageTooLarge, match=rf"the answer has 8,000,0\d\d bytes, {limit}"):
             client.infer("fill", 2_000_000)
-        with pytest.raises(
-            errors.MessageTooLarge,
-            match=r"the request has 24,000 bytes, more than the limit of one gRPC message: 10,000",
-        ):
+        with pytest.raises(errors.MessageTooLarge, match=f"the request has 24,000 bytes, {limit}"):
             client.infer("echo", {**{name: np.zeros(0, name) for name in ECHOED}, "float64": np.zeros(3_000)})
 
 
@@ -431,7 +426,7 @@ def test_a_deadline_is_kept(server: Server, kind: str) -> None:
 
 @contextmanager
 def listening(accept: bool = True) -> Iterator[int]:
-    """A fake server that never says anything, or a port where nothing listens."""
+    """A fake server that never answers, or a port without a server."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         if accept:
@@ -440,7 +435,7 @@ def listening(accept: bool = True) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_silent_server_is_no_hang(kind: str) -> None:
+def test_a_silent_server_does_not_make_a_client_hang(kind: str) -> None:
     with listening() as port, connect(f"{kind}://127.0.0.1:{port}", deadline=0.5) as client:
         start = time.monotonic()
         with pytest.raises((errors.DeadlineExceeded, errors.ServerUnavailable)):
@@ -461,9 +456,9 @@ def test_an_absent_server_is_asked_again_until_the_deadline(kind: str) -> None:
         assert not client.is_live()
 
 
-def test_a_server_that_dies_is_told_at_once_on_every_connection(tmp_path: Path) -> None:
-    """It is not asked again either: a server that is not there any more would be ServerUnavailable."""
-    told: dict[str, BaseException | None] = {}
+def test_a_server_that_dies_is_an_error_at_once_on_every_connection(tmp_path: Path) -> None:
+    """It is not asked again either: a server that is gone would be ServerUnavailable."""
+    raised: dict[str, BaseException | None] = {}
 
     async def ask_awaiting(url: str) -> None:
         async with AsyncGrpcClient(url, deadline=DEADLINE) as client:
@@ -478,7 +473,7 @@ def test_a_server_that_dies_is_told_at_once_on_every_connection(tmp_path: Path) 
             try:
                 act()
             except errors.ClientError as error:
-                told[name] = error
+                raised[name] = error
 
         thread = threading.Thread(target=note)
         thread.start()
@@ -491,12 +486,12 @@ def test_a_server_that_dies_is_told_at_once_on_every_connection(tmp_path: Path) 
             asking("asyncio", lambda: asyncio.run(ask_awaiting(server.grpc_url))),
         ]
         while waiting(server, "slow") < len(threads) - 1:  # one is asked, the others wait
-            assert not told
+            assert not raised
             time.sleep(0.05)
         os.kill(server.pid, signal.SIGKILL)
         for thread in threads:
             thread.join(DEADLINE)
-    assert {name: type(error) for name, error in told.items()} == dict.fromkeys(
+    assert {name: type(error) for name, error in raised.items()} == dict.fromkeys(
         ("grpc", "http", "asyncio"), errors.ConnectionLost
     )
 
@@ -546,8 +541,8 @@ def fake_that_closes(answered: int) -> Iterator[tuple[str, list[bytes]]]:
 
 
 @pytest.mark.parametrize("answered", [0, 1])
-def test_a_request_that_may_have_been_carried_out_is_not_sent_again(answered: int) -> None:
-    """Neither one that went over a new connection, nor one that went over a connection that was kept."""
+def test_a_request_that_may_have_been_executed_is_not_sent_again(answered: int) -> None:
+    """Neither one over a new connection, nor one over a connection that was kept."""
     with fake_that_closes(answered) as (host, seen):
         with HttpClient(host, deadline=DEADLINE) as client:
             for _ in range(answered):
@@ -557,7 +552,7 @@ def test_a_request_that_may_have_been_carried_out_is_not_sent_again(answered: in
         assert len(seen) == answered + 1
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_not_used() -> None:
+def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
     good = json.dumps({"name": "triton", "version": "2", "extensions": []})
     with fake_http([(200, good)], hang_up=True) as (host, seen), HttpClient(host, retry=NO_RETRY) as client:
         for _ in range(3):
@@ -582,7 +577,7 @@ UNREACHED = "failed to connect to all addresses; last error: "
         ("Server is stopping, scheduler has stopped accepting new inference requests", errors.ServerUnavailable),
     ],
 )
-def test_grpc_tells_in_words_whether_a_connection_ended(message: str, meaning: type[errors.ClientError]) -> None:
+def test_an_ended_connection_is_recognised_by_grpcs_message(message: str, meaning: type[errors.ClientError]) -> None:
     from tritonclient.utils import InferenceServerException
 
     wire = GrpcWire(make_settings("localhost:1", "grpc"), 1000)
@@ -691,7 +686,7 @@ def test_pauses_double_up_to_a_limit_and_end_with_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_server_is_told_what_time_it_has(server: Server, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deadline_is_sent_to_the_server(server: Server, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Ask] = []
     with connect(url_of(server, kind), deadline=7) as client:
         client.model("linear")
@@ -813,7 +808,7 @@ def test_an_image_is_prepared_as_torchvision_does(tmp_path: Path, size: tuple[in
         np.testing.assert_array_equal(array, expected)
 
 
-def test_images_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preprocess = {"resize": 8, "crop": [8, 8], "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]}
     (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(errors.InputError, match="Pillow does not know its format"):

@@ -1,4 +1,4 @@
-"""The compose files: valid, confined, and what they tell tritonserver is what the real one understands.
+"""The compose files: valid, confined, and with flags that the real tritonserver knows.
 
 There is no docker daemon where these tests run: no container was ever started. What stands in: the Compose
 specification's own schema, the real tritonserver for the command and the health check, and stand-ins for trtexec and
@@ -40,7 +40,7 @@ SERVICES = ("triton", "build-plans", "perf")
 
 
 def with_defaults(value: Any) -> Any:
-    """Fill in the variables as docker compose does where none is set."""
+    """Fill in the variables as docker compose does if none is set."""
     match value:
         case str():
             return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
@@ -58,7 +58,7 @@ def services(file: Path = COMPOSE) -> dict[str, Any]:
 
 
 def validate(*files: Path) -> subprocess.CompletedProcess[str]:
-    """Check files against the Compose specification's schema, which check-jsonschema carries."""
+    """Check files against the Compose specification's schema, which check-jsonschema contains."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -68,7 +68,7 @@ def test_the_files_follow_the_compose_specification() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_specification_would_notice_a_mistyped_key(tmp_path: Path) -> None:
+def test_a_mistyped_key_violates_the_specification(tmp_path: Path) -> None:
     mistyped = tmp_path / "docker-compose.yml"
     mistyped.write_text(COMPOSE.read_text("utf-8").replace("stop_grace_period", "stop_grace_time"), "utf-8")
     done = validate(mistyped)
@@ -102,7 +102,7 @@ def test_the_release_is_the_newest_unless_a_variable_says_otherwise() -> None:
         assert ("nvcr.io" in line) == ("${TRITON_RELEASE:-" in line), line
 
 
-def test_a_gpu_is_needed_only_where_it_is_asked_for() -> None:
+def test_a_gpu_is_needed_only_by_services_that_use_one() -> None:
     assert [name for name, service in services().items() if "deploy" in service] == ["build-plans"]
     override = services(GPU)
     assert [*override] == ["triton"]
@@ -242,7 +242,7 @@ def state(workdir: Path) -> Path:
 def build_plans(
     state: Path, image: str = RELEASES[NEWEST].image, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run build-plans as the service does: its two files in a folder, and no package of this project in reach."""
+    """Run build-plans as the service does: its two files in a folder, and no package of this project on the path."""
     mounted = state / "build"
     mounted.mkdir(exist_ok=True)
     for volume in services()["build-plans"]["volumes"]:
@@ -267,8 +267,8 @@ def built_files(state: Path) -> list[str]:
 def test_every_pending_plan_is_built_with_the_recorded_flags_and_proven(state: Path) -> None:
     done = build_plans(state)
     assert (done.returncode, done.stderr) == (0, "")
-    told = [re.sub(r"\d\.\de-\d+", "0", line) for line in done.stdout.splitlines()]
-    assert told == [
+    message = [re.sub(r"\d\.\de-\d+", "0", line) for line in done.stdout.splitlines()]
+    assert message == [
         f"{name}: built for Stand-in GPU (8.9), TensorRT 11.2.1.0; worst difference 0" for name in ("one", "two")
     ]
     entries = json.loads((state / "plans.lock").read_text("utf-8"))["plans"]
@@ -283,7 +283,7 @@ def test_every_pending_plan_is_built_with_the_recorded_flags_and_proven(state: P
     assert (record["way"], record["proof"]["cases"]) == ("build-plans", 1)
 
 
-def test_what_build_plans_has_proven_is_published_where_there_is_no_gpu(
+def test_a_plan_proven_by_build_plans_is_published_without_a_gpu(
     state: Path, modelrepo: ModelRepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_plans(state)
@@ -295,7 +295,7 @@ def test_what_build_plans_has_proven_is_published_where_there_is_no_gpu(
     assert Path("model_repository/one/1/model.plan").is_file()
 
 
-def test_a_plan_that_stands_is_not_built_again(state: Path) -> None:
+def test_an_existing_plan_is_not_built_again(state: Path) -> None:
     build_plans(state)
     done = build_plans(state)
     assert done.returncode == 0
@@ -330,7 +330,7 @@ def test_versions_of_tools_and_the_order_of_flags_build_nothing_again(state: Pat
     assert build_plans(state).stdout.splitlines() == ["one: unchanged", "two: unchanged"]
 
 
-def test_a_plan_is_asked_again_and_not_built_where_another_limit_held(state: Path) -> None:
+def test_a_plan_with_a_different_limit_is_proven_again_and_not_built(state: Path) -> None:
     build_plans(state)
     reference = state / "plans/one/reference/reference.json"
     reference.write_text(reference.read_text().replace('"relative": 0.01', '"relative": 0.02'))
@@ -342,7 +342,7 @@ def test_a_plan_is_asked_again_and_not_built_where_another_limit_held(state: Pat
 
 
 @pytest.mark.parametrize(
-    ("failure", "told"),
+    ("failure", "message"),
     [
         ("memory", "failed: trtexec ended with 1"),
         ("killed", "failed: trtexec was killed by signal 9"),
@@ -352,10 +352,10 @@ def test_a_plan_is_asked_again_and_not_built_where_another_limit_held(state: Pat
         ("silent", "failed: trtexec ended without an answer"),
     ],
 )
-def test_a_plan_that_fails_is_told_and_leaves_nothing(state: Path, failure: str, told: str) -> None:
+def test_a_plan_that_fails_is_reported_and_leaves_nothing(state: Path, failure: str, message: str) -> None:
     done = build_plans(state, STAND_IN=failure)
     assert done.returncode == 1
-    assert [told in line for line in done.stdout.splitlines()] == [True, True]
+    assert [message in line for line in done.stdout.splitlines()] == [True, True]
     assert built_files(state) == []
     assert "Traceback" not in done.stderr
 

@@ -45,7 +45,7 @@ ENVIRONMENT: Mapping[str, Any] = {
 
 
 def figures(load: Load, speed: float = 1.0) -> Figures:
-    """What a model of 6 ms a sample does under a load: batches share half of their work."""
+    """The figures of a model of 6 ms a sample under a load: batches share half of their work."""
     compute = 6_000.0 * (0.5 + 0.5 * load.batch_size) / speed
     flight = load.concurrency or max(1.0, (load.request_rate or 0.0) * compute / 1e6)
     merged = min(flight, 8.0)

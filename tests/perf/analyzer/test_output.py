@@ -1,4 +1,4 @@
-"""What perf_analyzer prints and writes is read by name, and what it complains of is told in one line."""
+"""The output of perf_analyzer is read by name, and its errors are reported in one line."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_figures_are_read_by_the_name_of_their_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Concurrency\n", "Concurrency,p50 latency\n1,2\n", TABLE.replace("1980", "fast")])
-def test_another_table_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_different_table_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(PerfError, match=r"table\.csv can't be read"):
         export.read_table(tmp_path / "table.csv", LOG)
@@ -57,7 +57,7 @@ def test_windows_are_read_from_the_log() -> None:
     assert export.windows(LOG) == (Window(1808.32, 2201), Window(1864.19, 2138), Window(2102.74, 1895))
 
 
-def test_windows_that_lie_apart_are_no_measurement() -> None:
+def test_windows_that_differ_are_not_a_measurement() -> None:
     windows = export.windows(LOG)
     assert export.unsteady(windows, 20, 3) == ""
     assert export.unsteady(windows, 10, 3) == "throughput differs by 16 % between windows"
@@ -66,7 +66,7 @@ def test_windows_that_lie_apart_are_no_measurement() -> None:
 
 
 @pytest.mark.parametrize(
-    ("err", "told"),
+    ("err", "message"),
     [
         (REJECTED, "Exceeds maximum queue size"),
         ("error: failed to get model metadata: Request for unknown model: 'm' is not found\n\n",
@@ -77,15 +77,15 @@ def test_windows_that_lie_apart_are_no_measurement() -> None:
         ("", "exit code 99"),
     ],
 )  # fmt: skip
-def test_a_complaint_is_one_line_without_its_wrapping(err: str, told: str) -> None:
-    assert export.complaint("", err, 99) == told
+def test_a_complaint_is_one_line_without_its_wrapping(err: str, message: str) -> None:
+    assert export.complaint("", err, 99) == message
 
 
 def request(url: str, load: Load, **more: object) -> Request:
     return Request("m", "3", parse_url(url), load, 0.5, Path("in.json"), Path("t.csv"), **more)  # type: ignore[arg-type]
 
 
-def test_the_command_says_what_is_asked() -> None:
+def test_the_command_has_every_option_of_the_request() -> None:
     command = " ".join(arguments(request("grpc://host:8001", Load(4, concurrency=8))))
     assert command == (
         "-m m -x 3 -i grpc -u host:8001 -a -b 4 --concurrency-range 8 --input-data in.json --measurement-interval 500 "
@@ -93,7 +93,7 @@ def test_the_command_says_what_is_asked() -> None:
     )
 
 
-def test_rates_arrive_as_asked() -> None:
+def test_rates_are_in_the_command() -> None:
     command = " ".join(arguments(request("http://host:8000", Load(1, request_rate=12.5, arrivals="poisson"))))
     assert "-i http -u host:8000 " in command
     assert "--request-rate-range 12.5 --request-distribution poisson" in command
@@ -104,7 +104,7 @@ def test_shared_memory_has_room_for_the_outputs() -> None:
     assert " --shared-memory system --output-shared-memory-size 4096 " in " ".join(command)
 
 
-def test_tls_is_asked_for() -> None:
+def test_tls_is_in_the_command() -> None:
     assert "--ssl-grpc-use-ssl true" in " ".join(arguments(request("grpcs://h:1", Load(1, concurrency=1))))
 
 

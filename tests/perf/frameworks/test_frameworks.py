@@ -1,4 +1,4 @@
-"""What conversion buys: a model in the framework it came from, in ONNX Runtime, and served."""
+"""The speed-up of conversion: a model in its source framework, in ONNX Runtime, and served."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def rows_of(
 
 
 def samples_of(model: str) -> list[dict[str, Any]]:
-    """Return the samples that a model is asked; none for one of which nothing is known, which is refused before."""
+    """Return the samples for a model; none for an unknown one, which is refused before."""
     known = manifest_of(REPOSITORY, model)
     if known is None:
         return []
@@ -101,9 +101,7 @@ def test_every_way_is_measured_at_every_batch_size(generate: Generate, numpy_mod
         assert row.memory_bytes > 10e6
 
 
-def test_what_runs_is_faster_by_its_own_time_over_the_source_framework_s(
-    generate: Generate, numpy_models: None
-) -> None:
+def test_the_speed_up_is_over_the_source_framework(generate: Generate, numpy_models: None) -> None:
     generate("--model", "numpy:linear")
     source, _, served = rows_of("linear", rounds=3)
     assert source.speed_up is None
@@ -127,7 +125,7 @@ def test_an_onnx_file_is_compared_with_onnx_runtime(generate: Generate) -> None:
     assert served.speed_up is not None
 
 
-def test_larger_batches_than_triton_takes_are_measured_here_only(generate: Generate, numpy_models: None) -> None:
+def test_larger_batches_than_triton_takes_are_measured_in_process_only(generate: Generate, numpy_models: None) -> None:
     generate("--model", "numpy:linear", "--max-batch-size", "2")
     listener = Warnings()
     rows = rows_of("linear", batches=(2, 8), listener=listener)
@@ -235,7 +233,7 @@ def test_a_model_that_refuses_one_input_may_answer_another() -> None:
         assert len(each.time({"input": np.ones((2, 4), "float32")}, 0.0).calls) > 0
 
 
-def test_what_a_framework_prints_stays_away_from_our_output(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_framework_stays_out_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
     with worker("the model", prints) as each:
         each.time(ARRAYS, 0.0)
     assert capfd.readouterr() == ("", "")
@@ -259,7 +257,7 @@ def test_torch_runs_with_the_weights_that_were_published(generate: Generate) -> 
 
 
 @pytest.mark.slow
-def test_weights_that_were_changed_since_are_refused(generate: Generate) -> None:
+def test_changed_weights_are_refused(generate: Generate) -> None:
     import torch
     from torchvision.models import squeezenet1_1
 

@@ -1,4 +1,4 @@
-"""What a model is asked while it is measured: values that it answers, in the shapes that it takes."""
+"""The input data of a measurement: values that a model answers, in the shapes that it takes."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def test_token_ids_stay_within_the_vocabulary() -> None:
     assert {value for row in rows for value in row["mask"]} == {0, 1}
 
 
-def test_integers_of_which_nothing_is_known_are_0_or_1() -> None:
+def test_integers_without_a_known_domain_are_0_or_1() -> None:
     assert {value for row in rows_of(BERT) for value in row["ids"]} <= {0, 1}
 
 
@@ -65,11 +65,11 @@ def test_a_shape_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shapes", "told"),
+    ("shapes", "message"),
     [({"nope": (1,)}, "names the input 'nope'"), ({"ids": (1, 128)}, "--shape ids:1,128 does not fit")],
 )
-def test_a_shape_that_does_not_fit_is_refused(shapes: dict[str, tuple[int, ...]], told: str) -> None:
-    with pytest.raises(OptionError, match=told):
+def test_a_shape_that_does_not_fit_is_refused(shapes: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         rows_of(BERT, 5, None, **shapes)
 
 
@@ -94,7 +94,7 @@ def test_large_inputs_have_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("datatype", ["BOOL", "UINT8", "INT64", "FP16", "FP32", "FP64"])
-def test_the_file_holds_the_very_bytes(tmp_path: Path, datatype: str) -> None:
+def test_the_file_has_the_exact_bytes(tmp_path: Path, datatype: str) -> None:
     rows = rows_of(one(datatype, (2, 3)))
     input_data.write(rows, tmp_path / "in.json")
     cells = json.loads((tmp_path / "in.json").read_text())["data"]
@@ -109,7 +109,7 @@ def test_strings_have_their_length_before_them(tmp_path: Path) -> None:
     assert base64.b64decode(cell["x"]["content"]["b64"]) == b"\x01\0\0\0a\x03\0\0\0\xc3\xb6l"
 
 
-def test_samples_are_taken_apart(tmp_path: Path) -> None:
+def test_samples_become_rows(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", ids=np.arange(6).reshape(2, 3), mask=np.ones((2, 3), int))
     model = replace(BERT, inputs=BERT.inputs[:2])
     rows = input_data.sample_rows(tmp_path / "s.npz", input_data.signature(model, None), True)

@@ -1,4 +1,4 @@
-"""A run counts where it was steady on an undisturbed machine; others are repeated, and marked if that does not help."""
+"""A run counts if it was steady on an undisturbed machine; others are repeated, and marked if that does not help."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ CALM, DISTURBED = MachineLoad(0.0, 0.5, 1.0), MachineLoad(0.3, 0.9, 2.0)
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> list[AnalyzerRun]:
-    """Return the runs that perf_analyzer will have made, one after the other."""
+    """Return the runs that perf_analyzer will give, one after the other."""
     runs: list[AnalyzerRun] = []
     monkeypatch.setattr(rounds, "run", lambda *arguments: runs.pop(0))
     monkeypatch.setattr(rounds, "request_of", lambda *arguments: None)

@@ -1,4 +1,4 @@
-"""The report of `bench`: its files, what they say, and what a browser makes of the page, without a network."""
+"""The report of `bench`: its files, their content, and the page in a browser without a network."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ FLAGS = (
 )
 
 
-def told(results: Results) -> list[str]:
+def sentences(results: Results) -> list[str]:
     return [each.text for each in verdict(results)]
 
 
@@ -115,31 +115,31 @@ def test_the_markdown_says_the_same(results: Results, golden: Golden, request: p
 
 
 def test_the_verdict_is_the_best_throughput_within_the_limit_and_the_difference() -> None:
-    assert told(measured()) == [
+    assert sentences(measured()) == [
         "Best throughput within p99 <= 20 ms: resnet50_onnx 270 /s at concurrency 4 (p99 19.4 ms).",
         "Best throughput within p99 <= 20 ms: resnet50_onnx_fp16 356 /s at concurrency 4 (p99 14.7 ms).",
         "resnet50_onnx_fp16 has 1.34x (1.29 to 1.40) the throughput of resnet50_onnx at concurrency 8: better; "
         "the same at 2 of 4 loads.",
     ]
     strict = replace(measured(), slo=Slo("p50", 10.0), comparisons=())
-    assert told(strict)[0] == "resnet50_onnx keeps p50 <= 0.01 ms under no load that was tried."
-    assert told(replace(strict, slo=None))[0].startswith("Best throughput: resnet50_onnx 312 /s")
+    assert sentences(strict)[0] == "resnet50_onnx keeps p50 <= 0.01 ms under no load that was tried."
+    assert sentences(replace(strict, slo=None))[0].startswith("Best throughput: resnet50_onnx 312 /s")
 
 
-def test_noise_is_called_noise_and_ignorance_ignorance() -> None:
+def test_verdicts_of_noise_and_of_too_few_rounds_are_reported() -> None:
     quiet = [each for each in measured().comparisons if each.verdict == "noise"]
     unknown = [each for each in measured().comparisons if each.verdict == "unknown"]
     base = replace(measured(), measurements=())
-    assert told(replace(base, comparisons=tuple(quiet))) == [
+    assert sentences(replace(base, comparisons=tuple(quiet))) == [
         "resnet50_onnx_fp16 and resnet50_onnx differ by no more than noise at concurrency 16: 1.01x (0.97 to 1.05)."
     ]
-    assert told(replace(base, comparisons=tuple(unknown))) == [
+    assert sentences(replace(base, comparisons=tuple(unknown))) == [
         "resnet50_onnx_fp16 against resnet50_onnx at concurrency 32: too few rounds for a verdict."
     ]
 
 
 def test_a_load_test_says_how_it_ended_and_counts_its_requests() -> None:
-    assert told(played())[:4] == [
+    assert sentences(played())[:4] == [
         "Load test “ramp” failed.",
         "Broken: p99 was 31.2 ms in phase peak, where 20 ms is allowed",
         "Broken: 1 of 500 checked answers was wrong",
@@ -148,12 +148,12 @@ def test_a_load_test_says_how_it_ended_and_counts_its_requests() -> None:
     outcome = played().scenario
     assert outcome is not None
     passed = replace(played(), scenario=replace(outcome, breaches=()))
-    assert told(passed)[0] == "Load test “ramp” passed."
-    assert told(replace(passed, incomplete="interrupted"))[0] == "Load test “ramp” did not finish."
+    assert sentences(passed)[0] == "Load test “ramp” passed."
+    assert sentences(replace(passed, incomplete="interrupted"))[0] == "Load test “ramp” did not finish."
 
 
-def test_what_conversion_bought_is_told_for_the_largest_batch() -> None:
-    assert told(in_process()) == [
+def test_the_speed_up_of_conversion_is_reported_for_the_largest_batch() -> None:
+    assert sentences(in_process()) == [
         "resnet50 in onnxruntime: 1.67x (1.61 to 1.75) as fast as in torch at batch 16.",
         "resnet50 in triton (served): 1.54x (1.49 to 1.62) as fast as in torch at batch 16.",
     ]
@@ -171,13 +171,13 @@ def test_a_reader_is_warned_before_the_figures() -> None:
     assert warned(Results("now", {"server": {"local": False}})) == []
 
 
-def test_warnings_of_the_run_are_in_the_page_and_its_twin() -> None:
+def test_warnings_of_the_run_are_in_the_page_and_the_markdown() -> None:
     (warning,) = measured().warnings
     assert f'<li class="warn">{warning}</li>' in page(measured())
     assert f"> **{warning}**" in markdown(measured())
 
 
-def test_names_are_as_long_as_it_takes_to_tell_subjects_apart() -> None:
+def test_names_are_only_as_long_as_needed_to_distinguish_subjects() -> None:
     again, over_http = replace(BASE, version="2"), replace(BASE, protocol="http")
     assert Subjects((BASE, HALF)).name(BASE) == "resnet50_onnx"
     assert Subjects((BASE, again)).name(again) == "resnet50_onnx version 2"
@@ -264,7 +264,7 @@ def test_the_plot_is_15_lines_of_characters_at_most(golden: Golden) -> None:
     assert "\x1b[" in terminal.plot(measured(), 60, colour=True)
 
 
-def test_one_point_is_no_plot() -> None:
+def test_one_point_gives_no_plot() -> None:
     one = replace(measured(), measurements=measured().measurements[:1])
     assert terminal.plot(one, 80, colour=False) == ""
     assert terminal.plot(played(), 80, colour=False) == ""  # its phases are no curve
@@ -299,7 +299,7 @@ def browser() -> "Iterator[Browser]":
 
 @contextmanager
 def opened(browser: "Browser", path: Path, scheme: Any = "light", width: int = 1280) -> "Iterator[Page]":
-    """Open a page without a network, wait until all is drawn; afterwards nothing may have gone wrong."""
+    """Open a page without a network and wait until all is drawn; there must be no errors."""
     problems: list[str] = []
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     context.set_offline(True)
@@ -361,7 +361,7 @@ def test_a_load_test_is_drawn_phase_by_phase(browser: "Browser", pages: dict[str
         assert phases == ["warm", "ramp", "peak", "cool"]
 
 
-def test_what_conversion_bought_is_drawn(browser: "Browser", pages: dict[str, Path]) -> None:
+def test_the_speed_up_of_conversion_is_drawn(browser: "Browser", pages: dict[str, Path]) -> None:
     with opened(browser, pages["in_process"]) as tab:
         assert count(tab, "#frameworks .barlayer .point") == 9
         assert sections_of(tab) == ["verdict", "frameworks", "environment"]
@@ -434,7 +434,7 @@ def test_names_can_not_break_out_of_the_page(browser: "Browser", tmp_path: Path)
     assert "\\|%{x}\\`\\_" in (tmp_path / "report.md").read_text()
 
 
-def test_many_curves_are_drawn_and_coloured_alike(browser: "Browser", tmp_path: Path) -> None:
+def test_many_curves_are_drawn_in_the_same_colours(browser: "Browser", tmp_path: Path) -> None:
     subjects = [replace(BASE, model=f"model_{number}") for number in range(10)]
     found = [
         measurement(subject, Load(size, concurrency=number))

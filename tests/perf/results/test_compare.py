@@ -1,4 +1,4 @@
-"""A difference is told from noise: by its interval over rounds, and by what a model differs from itself."""
+"""A difference is distinguished from noise by its interval over rounds, and by a model's difference from itself."""
 
 import math
 from dataclasses import replace
@@ -67,7 +67,7 @@ def test_one_round_has_no_interval() -> None:
     assert {each.verdict for each in compare_subjects(rounds([2], [1], [1]), [LOAD], [A, B])} == {"unknown"}
 
 
-def test_a_clear_difference_is_told_with_its_direction() -> None:
+def test_a_clear_difference_is_reported_with_its_direction() -> None:
     found = compare_subjects(rounds([200, 204, 198, 202], [100, 101, 99, 100], [101, 100, 99, 100]), [LOAD], [A, B])
     assert [(each.metric, each.verdict) for each in found] == [
         ("throughput", "better"), ("p50", "better"), ("p99", "better"),
@@ -76,7 +76,7 @@ def test_a_clear_difference_is_told_with_its_direction() -> None:
     assert found[0].ratio.value == pytest.approx(2.0, rel=0.02)
 
 
-def test_a_difference_within_what_the_baseline_differs_from_itself_is_noise() -> None:
+def test_a_difference_within_that_of_the_baseline_from_itself_is_noise() -> None:
     runs = rounds([110, 110.5, 109.5, 110], [100, 100, 100, 100], [115, 116, 114, 115])
     assert compare_subjects(runs, [LOAD], [A, B])[0].verdict == "noise"
 
@@ -117,7 +117,7 @@ def results(rates: list[float], subject: Subject = A, environment: dict[str, obj
     return Results("2026-11-21", environment or {}, (measurement,))
 
 
-def test_what_changed_between_two_results_is_told() -> None:
+def test_changes_between_two_results_are_reported() -> None:
     throughput, p50, p99 = compare_results(results([100, 101, 99]), results([150, 151, 149]))
     assert (throughput.verdict, p50.verdict, p99.verdict) == ("better", "better", "better")
     assert throughput.ratio
@@ -129,7 +129,7 @@ def test_models_of_only_one_of_the_results_are_left_out() -> None:
     assert compare_results(results([100, 101]), results([100, 101], B)) == ()
 
 
-def test_versions_are_compared_with_themselves_where_both_have_them() -> None:
+def test_versions_are_compared_with_themselves_if_both_results_have_them() -> None:
     one, two = replace(A, version="1"), replace(A, version="2")
     both = replace(results([100, 101], one), measurements=(
         *results([100, 101], one).measurements, *results([200, 201], two).measurements))  # fmt: skip
@@ -141,24 +141,24 @@ def test_versions_are_compared_with_themselves_where_both_have_them() -> None:
     assert (first.baseline.version, first.subject.version) == ("1", "2")
 
 
-def test_without_a_second_round_nothing_is_known() -> None:
+def test_without_a_second_round_the_verdict_is_unknown() -> None:
     assert {each.verdict for each in compare_results(results([100]), results([200]))} == {"unknown"}
 
 
-def test_what_a_model_differs_from_round_to_round_is_noise() -> None:
+def test_a_models_differences_from_round_to_round_are_noise() -> None:
     restless = [100.0, 140.0, 100.0, 140.0, 100.0, 140.0]
     (throughput, *_) = compare_results(results(restless), results([rate * 1.1 for rate in restless]))
     assert throughput.noise
     assert throughput.verdict == "noise"
 
 
-def test_an_interval_without_an_end_can_be_computed() -> None:
+def test_an_unbounded_interval_can_be_computed() -> None:
     ratio = ratio_of([(1e15, 1e-15), (1e-15, 1e15)])
     assert ratio
     assert 0 < ratio.low < ratio.high < math.inf
 
 
-def test_another_machine_is_told() -> None:
+def test_a_different_machine_is_reported() -> None:
     before = {"machine": {"cpu": "x", "cores": 2}}
     assert list(differences(before, {"machine": {"cpu": "y", "cores": 2}})) == ["machine.cpu: x before, y after"]
 

@@ -1,4 +1,4 @@
-"""Results as JSON: what other programs may rely on, and what is said of a file that is none."""
+"""Results as JSON: the keys that other programs rely on, and the errors for files that are not results."""
 
 import json
 import math
@@ -84,7 +84,7 @@ def test_ratios_and_figures_of_any_size_are_written_and_read_back(
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0, 1e300])
-def test_what_is_no_figure_is_refused(tmp_path: Path, odd: float) -> None:
+def test_a_value_that_is_not_a_figure_is_refused(tmp_path: Path, odd: float) -> None:
     load = Load(concurrency=1)
     strange = replace(figures(load), latency=Latency(odd, 1.0, 2.0, 3.0, 4.0))
     document = documents.to_document(Results("now", {}, (measurement(BASE, load, figures=strange),)), None)

@@ -1,4 +1,4 @@
-"""Load tests: what their files say, and what they find with a real Triton, perf_analyzer and canaries."""
+"""Load tests: reading their files, and their findings with a real Triton, perf_analyzer and canaries."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ def test_the_built_in_scenarios_are_described() -> None:
         assert "\n" not in found.description
 
 
-def test_a_file_says_everything_that_a_phase_can_do(tmp_path: Path) -> None:
+def test_a_file_can_set_every_field_of_a_phase(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
         'description = "Mine."\narrivals = "poisson"\nslo = "p95:2ms"\n'
@@ -117,7 +117,7 @@ BAD = {
 }
 
 
-def test_what_a_file_gets_wrong_is_named(workdir: Path, golden: Callable[[str, str], None]) -> None:
+def test_errors_in_a_file_are_named(workdir: Path, golden: Callable[[str, str], None]) -> None:
     said = []
     for what, text in BAD.items():
         Path("bad.toml").write_text(text)
@@ -188,12 +188,12 @@ def test_a_ramp_ends_where_the_slo_stays_broken() -> None:
     assert findings.saturated(ramp((100, 1), (200, 3), (400, 5)), slo)
 
 
-def test_a_ramp_tells_the_knee_and_the_best_within_the_slo() -> None:
+def test_a_ramp_reports_the_knee_and_the_best_within_the_slo() -> None:
     steps = ramp((100, 1), (190, 1.5), (200, 3), (203, 6))
     assert findings.breaches(steps, Slo("p99", 2000.0)) == ()
     assert findings.remarks(steps, Slo("p99", 2000.0), ()) == (
         "linear, ramp: saturates at concurrency 2, 190/s with p99 1.5 ms; at 8 it is 203/s with p99 6 ms, and the "
-        "most is 203/s",
+        "maximum is 203/s",
         "linear, ramp: best throughput within p99 <= 2 ms: 190/s with p99 1.5 ms, at concurrency 2",
     )
     assert findings.breaches(steps, Slo("p99", 500.0)) == (
@@ -230,7 +230,7 @@ def at_rate(rate: float, *answered: float, requests: int) -> list[Played]:
     return [played(each, phase=phase, load=load, requests=requests) for each in answered]
 
 
-def test_a_rate_is_missed_where_chance_does_not_explain_it() -> None:
+def test_a_rate_is_missed_if_chance_does_not_explain_it() -> None:
     assert not findings.remarks(at_rate(100, 90, 108, requests=100), None, ())
     assert not findings.remarks(at_rate(100, 80, requests=80), None, ())
     (said,) = findings.remarks(at_rate(100, 60, 64, requests=200), None, ())
@@ -241,7 +241,7 @@ def test_a_rate_is_missed_where_chance_does_not_explain_it() -> None:
     assert not findings.remarks(at_rate(100, 96, requests=10**6), None, ())
 
 
-def test_drift_and_growth_are_told() -> None:
+def test_drift_and_growth_are_reported() -> None:
     soak = Phase("soak", 6.0, rate=50.0, segments=6)
     steps = [replace(played(50, 1 + number, phase=soak), memory=10**8 + number * 10**7) for number in range(6)]
     assert findings.remarks(steps, None, ()) == (
@@ -250,7 +250,7 @@ def test_drift_and_growth_are_told() -> None:
     )
 
 
-def test_where_perf_analyzer_itself_failed_no_request_was_lost() -> None:
+def test_no_request_was_lost_if_perf_analyzer_itself_failed() -> None:
     hung = replace(played(None).run, failed=0, reason="perf_analyzer: no end after 30 seconds, so it was killed")
     assert is_own_failure(hung.reason)
     assert not is_own_failure("perf_analyzer: Exceeds maximum queue size")
@@ -374,7 +374,7 @@ def stage(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def running(program: str) -> int:
-    """Count the processes of a program that this one, or a child of its, has started."""
+    """Count the processes of a program that this one, or one of its children, has started."""
     found = 0
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -387,13 +387,13 @@ def nothing_is_left() -> bool:
 
 
 def counted(recorder: Recorder) -> list[AnalyzerRun]:
-    """Return the runs but those that were repeated, as perf_analyzer itself had failed."""
+    """Return the runs without those that were repeated because perf_analyzer itself had failed."""
     return [run for run in recorder.runs if run.counts]
 
 
 @contextmanager
 def after(runs: int, recorder: Recorder, act: Callable[[], object]) -> Iterator[None]:
-    """Act beside a block, once: as soon as perf_analyzer runs again after so many runs."""
+    """Act once beside a block: as soon as perf_analyzer runs again after a number of runs."""
 
     def follow() -> None:
         while not done.wait(0.02):
@@ -415,7 +415,7 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_smoke_test_passes_where_every_model_answers_rightly(stage: Stage) -> None:
+def test_a_smoke_test_passes_if_every_model_answers_correctly(stage: Stage) -> None:
     outcome, measurements, recorder = stage.play("smoke", "linear", "join", seconds=1.0)
     assert outcome.breaches == ()
     assert (outcome.name, recorder.incomplete) == ("smoke", "")
@@ -442,7 +442,7 @@ def test_a_wrong_answer_under_load_is_noticed(stage: Stage) -> None:
     assert "checked answers are wrong: output 'output' differs by 1 where " in breach
 
 
-def test_where_no_answer_is_known_none_is_checked(stage: Stage) -> None:
+def test_answers_are_not_checked_if_none_is_known(stage: Stage) -> None:
     outcome, _, _ = stage.play(
         "smoke", "linear", seconds=0.5, change=lambda target: replace(target, rows=(), answers=())
     )
@@ -463,7 +463,7 @@ def test_an_error_of_the_canary_is_not_lost(stage: Stage, monkeypatch: pytest.Mo
     assert nothing_is_left()
 
 
-def test_an_error_under_a_canary_is_told_before_the_canarys_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_beside_a_canary_comes_before_the_canarys_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> str:
         asked.set()
         raise ZeroDivisionError
@@ -480,7 +480,7 @@ def test_an_error_under_a_canary_is_told_before_the_canarys_own(stage: Stage, mo
     assert nothing_is_left()
 
 
-def test_the_memory_of_what_is_no_triton_is_not_the_servers(stage: Stage) -> None:
+def test_the_memory_of_another_program_is_not_the_servers(stage: Stage) -> None:
     assert load_test.server_memory(stage.targets[0].address)
     with socket.create_server(("127.0.0.1", 0)) as tunnel:
         assert load_test.server_memory(parse_url(f"grpc://127.0.0.1:{tunnel.getsockname()[1]}")) is None
@@ -493,7 +493,7 @@ def test_a_broken_slo_is_a_breach_that_says_by_how_much(stage: Stage) -> None:
     assert breach.endswith(" ms, where 0.001 ms is allowed")
 
 
-def test_requests_that_are_turned_away_are_counted_as_lost(stage: Stage) -> None:
+def test_refused_requests_are_counted_as_lost(stage: Stage) -> None:
     outcome, measurements, _ = stage.play("ramp", "strict", seconds=4.0)
     assert outcome.requests.failed >= 1
     assert outcome.requests.sent == outcome.requests.answered + outcome.requests.failed
@@ -502,13 +502,13 @@ def test_requests_that_are_turned_away_are_counted_as_lost(stage: Stage) -> None
     assert measurements[-1].figures is None
 
 
-def test_a_burst_that_is_turned_away_does_not_end_the_spike(stage: Stage) -> None:
+def test_a_refused_burst_does_not_end_the_spike(stage: Stage) -> None:
     outcome, measurements, _ = stage.play("spike", "strict", seconds=3.0, base_rate=400.0)
     assert [each.phase for each in measurements][-1] == "calm again 4 of 4"
     assert any(breach.startswith("strict, burst: ") and "Exceeds" in breach for breach in outcome.breaches)
 
 
-def test_the_capacity_of_a_model_that_turns_requests_away_is_what_it_takes(stage: Stage, tmp_path: Path) -> None:
+def test_the_capacity_of_a_model_that_refuses_requests_is_measured_with_fewer(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "half.toml").write_text(f'{PHASE}rate = "50%"\n')
     outcome, measurements, _ = stage.play(str(tmp_path / "half.toml"), "strict")
     assert measurements[0].phase == "capacity"
@@ -521,7 +521,7 @@ def test_a_ramp_finds_where_a_model_saturates(stage: Stage) -> None:
     outcome, measurements, _ = stage.play("ramp", "linear", seconds=4.0, slo="p99:10s")
     assert outcome.breaches == ()
     assert [each.load.concurrency for each in measurements[:3]] == [1, 2, 4]
-    assert any("saturates at concurrency" in remark or "not seen to saturate" in remark for remark in outcome.remarks)
+    assert any("saturates at concurrency" in remark or "did not saturate" in remark for remark in outcome.remarks)
     assert any("best throughput within p99 <= 10000 ms" in remark for remark in outcome.remarks)
 
 
@@ -558,7 +558,7 @@ def test_mixed_asks_all_models_at_the_same_time(stage: Stage) -> None:
     assert outcome.breaches == ()
 
 
-def test_rates_are_those_that_were_asked_for_and_shares_have_three_digits(stage: Stage, tmp_path: Path) -> None:
+def test_rates_are_exact_and_shares_have_three_digits(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "rates.toml").write_text(
         f'{PHASE}rate = 123.4567\n[[phases]]\nname = "two"\nseconds = 1\nrate = "50%"\n'
     )
@@ -566,7 +566,7 @@ def test_rates_are_those_that_were_asked_for_and_shares_have_three_digits(stage:
     assert [each.load.request_rate for each in measurements] == [123.4567, 123.0]
 
 
-def test_where_a_model_is_measured_again_alone_it_says_so(stage: Stage, tmp_path: Path) -> None:
+def test_a_model_that_is_measured_again_alone_is_marked(stage: Stage, tmp_path: Path) -> None:
     fails_late = """case "$*" in *" -m join "*)
     if mkdir once; then sleep 4; echo "No valid requests recorded" >&2; exit 1; fi;; esac"""
     (tmp_path / "both.toml").write_text(f"together = true\n{PHASE}rate = 100\n")
@@ -590,7 +590,7 @@ def test_an_interrupt_ends_it_at_once_and_leaves_nothing(which: str, stage: Stag
 
 
 @pytest.mark.parametrize(("which", "seconds", "runs"), [("smoke", 3.0, 1), ("mixed", 9.0, 2)])
-def test_an_interrupt_keeps_what_was_found(which: str, seconds: float, runs: int, stage: Stage) -> None:
+def test_an_interrupt_keeps_the_findings(which: str, seconds: float, runs: int, stage: Stage) -> None:
     recorder = Recorder()
     with after(runs, recorder, interrupt):
         outcome, measurements, _ = stage.play(
@@ -604,7 +604,7 @@ def test_an_interrupt_keeps_what_was_found(which: str, seconds: float, runs: int
 
 
 @pytest.mark.parametrize(("which", "seconds", "runs"), [("smoke", 3.0, 1), ("mixed", 9.0, 2)])
-def test_an_error_keeps_what_was_found(which: str, seconds: float, runs: int, stage: Stage, tmp_path: Path) -> None:
+def test_an_error_keeps_the_findings(which: str, seconds: float, runs: int, stage: Stage, tmp_path: Path) -> None:
     recorder = Recorder()
     with after(runs, recorder, lambda: (tmp_path / "raw").rename(tmp_path / "gone")):
         outcome, measurements, _ = stage.elsewhere(tmp_path).play(
@@ -624,7 +624,7 @@ def test_the_error_of_one_model_ends_the_others_and_is_raised(stage: Stage, tmp_
     assert nothing_is_left()
 
 
-def test_where_the_server_dies_what_was_found_is_kept(repository: Path, tmp_path: Path) -> None:
+def test_findings_are_kept_if_the_server_dies(repository: Path, tmp_path: Path) -> None:
     with staged(repository, tmp_path / "dying", "linear", "join") as dying:
         recorder = Recorder()
         with after(1, recorder, lambda: os.kill(dying.pid, signal.SIGKILL)):

@@ -1,4 +1,4 @@
-"""`modelrepo compare`: which models it takes together, what it asks, measures and tells of them."""
+"""`modelrepo compare`: which models it compares, and what it asks, measures and reports."""
 
 import json
 import shutil
@@ -123,7 +123,9 @@ def test_a_model_that_needs_a_gpu_is_not_measured_here(generate: Generate, numpy
     assert gpu.unserved == "its configuration asks for a GPU; name a server that has one with --url"
 
 
-def test_what_can_not_be_compared_is_said(compare: Compare, generate: Generate, linear: None, golden: Golden) -> None:
+def test_models_that_can_not_be_compared_are_refused(
+    compare: Compare, generate: Generate, linear: None, golden: Golden
+) -> None:
     onnx_files.write("wide.onnx", inputs=(("x", onnx_files.FLOAT, ["batch", 8]),),
                      outputs=(("y", onnx_files.FLOAT, ["batch", 8]),))  # fmt: skip
     onnx_files.write("relu.onnx")
@@ -132,7 +134,7 @@ def test_what_can_not_be_compared_is_said(compare: Compare, generate: Generate, 
     for name in ("wide", "relu", "named"):
         made(generate, "--model", f"onnx:{name}.onnx")
     shutil.copytree(REPOSITORY / "relu", REPOSITORY / "foreign")
-    told = {}
+    messages = {}
     for case in (
         ("linear_onxn",),
         ("foreign",),
@@ -147,8 +149,8 @@ def test_what_can_not_be_compared_is_said(compare: Compare, generate: Generate, 
         outcome = compare(*case)
         assert outcome.code == 2, outcome.err
         assert outcome.out == ""
-        told[" ".join(case)] = outcome.err.splitlines()[-1]
-    golden("compare-refusals.txt", "".join(f"{case}\n    {message}\n" for case, message in told.items()))
+        messages[" ".join(case)] = outcome.err.splitlines()[-1]
+    golden("compare-refusals.txt", "".join(f"{case}\n    {message}\n" for case, message in messages.items()))
 
 
 def test_a_repository_that_is_not_there_is_an_error_of_the_repository(compare: Compare, workdir: Path) -> None:
@@ -157,14 +159,14 @@ def test_a_repository_that_is_not_there_is_an_error_of_the_repository(compare: C
     assert "there is no model repository" in outcome.err
 
 
-def test_nothing_is_compared_with_a_model_whose_files_were_changed(compare: Compare, linear: None) -> None:
+def test_nothing_is_compared_with_a_model_with_changed_files(compare: Compare, linear: None) -> None:
     (REPOSITORY / "linear_onnx_fp16/1/model.onnx").write_bytes(b"changed")
     outcome = compare("linear_onnx_fp16", "linear_onnx")
     assert outcome.code == 6
     assert "linear_onnx_fp16: version 1 is not as it was published. Generate it again" in outcome.err
 
 
-def test_another_whose_files_were_changed_is_a_row_with_its_reason(linear: None) -> None:
+def test_another_model_with_changed_files_is_a_row_with_its_reason(linear: None) -> None:
     (REPOSITORY / "linear_onnx_fp16/1/model.onnx").write_bytes(b"changed")
     first, changed, _ = lineage.found(["linear_onnx"], REPOSITORY, None, Progress())
     assert (first.name, first.unserved) == ("linear_onnx", "")
@@ -210,7 +212,7 @@ def test_classifiers_agree_as_often_as_they_name_the_same_class(workdir: Path) -
     assert found == {"same": Agreement(4, top1=1.0), "swapped": Agreement(4, top1=0.5)}
 
 
-def test_with_labels_the_share_that_is_right_is_told_as_well(workdir: Path) -> None:
+def test_with_labels_the_accuracy_is_reported_too(workdir: Path) -> None:
     same, swapped = write_scores("same.onnx", np.eye(3)), write_scores("swapped.onnx", np.eye(3)[[1, 0, 2]])
     samples = write_samples(x=np.eye(3, dtype="float32")[[0, 1, 2, 2]], labels=np.array([0, 1, 2, 1]))
     found = agreed(same, swapped, samples=samples)
@@ -240,7 +242,7 @@ def test_other_models_differ_by_a_share_of_the_answer(workdir: Path) -> None:
     assert found["other"].max_rel_diff == pytest.approx(0.25, rel=1e-5)
 
 
-def test_nan_is_no_difference_but_a_reason(workdir: Path) -> None:
+def test_nan_is_a_reason_and_not_a_difference(workdir: Path) -> None:
     models = [asked(write_scaled("one.onnx", 1.0)), asked(write_scaled("nan.onnx", float("nan")))]
     found, problems = agreement.agreements(models, None, Progress())
     assert list(found) == ["one"]
@@ -285,7 +287,7 @@ def test_a_model_that_can_not_be_asked_here_has_a_reason(workdir: Path) -> None:
     assert "can't open" in problems["strange"]
 
 
-def test_inputs_that_the_first_refuses_are_the_users_business(workdir: Path) -> None:
+def test_inputs_that_the_first_model_refuses_are_a_usage_error(workdir: Path) -> None:
     ids: onnx_files.Declared = ("x", onnx_files.INT64, ["batch", CLASSES])
     path = onnx_files.write(
         "embed.onnx",

@@ -74,18 +74,18 @@ def test_a_case_that_triton_cannot_express_is_out_for_that_reason(outcomes: dict
 
 
 @pytest.mark.parametrize(
-    ("got", "told"),
+    ("got", "message"),
     [
         (np.zeros((2, 1), "float32"), "shape of y"),
         (np.zeros((2, 0), "float64"), "type of y"),
     ],
 )
-def test_an_answer_of_another_shape_or_type_is_told(got: Array, told: str) -> None:
+def test_an_answer_of_a_different_shape_or_type_is_reported(got: Array, message: str) -> None:
     (case, *_) = OWN
-    assert told in str(mismatch(case, case.data_sets[0][1], {"y": got}))
+    assert message in str(mismatch(case, case.data_sets[0][1], {"y": got}))
 
 
-def test_another_answer_is_told() -> None:
+def test_a_different_answer_is_reported() -> None:
     case = OWN[2]
     ((_, expected),) = case.data_sets
     assert mismatch(case, expected, {"y": expected[0]}) is None

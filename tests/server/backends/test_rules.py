@@ -34,7 +34,7 @@ def refusal(action: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def test_a_configuration_that_fits_is_taken() -> None:
+def test_a_configuration_that_fits_is_accepted() -> None:
     check(config(), MODEL)
 
 
@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], said: str) -> Non
     assert said in refusal(lambda: check(config(**changes), MODEL))
 
 
-def test_what_is_no_tensor_is_refused_also_where_it_is_not_asked_for() -> None:
+def test_a_value_that_is_not_a_tensor_is_refused_even_if_it_is_not_requested() -> None:
     model = Model(MODEL.inputs, (*MODEL.outputs, Tensor("s", "seq(tensor(float))", ())))
     assert "seq(tensor(float))" in refusal(lambda: check(config(), model))
 
@@ -146,7 +146,7 @@ def test_what_only_the_container_can_do_is_refused_by_name(changes: dict[str, An
     assert said in refusal(lambda: refuse_unsupported(config(**changes)))
 
 
-def test_what_is_not_written_is_filled_in_as_the_container_does() -> None:
+def test_missing_fields_are_filled_in_as_in_the_container() -> None:
     filled = completion({"max_batch_size": 0}, MODEL)
     assert filled["max_batch_size"] == 4
     assert filled["dynamic_batching"] == {}

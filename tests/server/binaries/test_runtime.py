@@ -1,4 +1,4 @@
-"""How the local Triton is had: once, checked, and with one clear line where it can't be."""
+"""Fetching the local Triton: once, checked, and with one clear line if that is not possible."""
 
 import os
 import sys
@@ -58,7 +58,7 @@ def test_a_wheel_is_unpacked_once_and_only_what_the_server_needs(cache: Path, mo
     assert runtime.ensure(Progress()) == triton == runtime.installed()
 
 
-def test_a_broken_unpacking_is_begun_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_unpacking_starts_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "PYTRITON", wheel(cache / "wheels"))
     (cache / wheels.PYTRITON.folder / "half").mkdir(parents=True)
     triton = runtime.ensure(Progress())
@@ -97,7 +97,7 @@ def test_a_cache_that_cannot_be_written_is_named(cache: Path) -> None:
         ),
     ],
 )
-def test_a_machine_that_cannot_run_it_is_told_why(
+def test_a_machine_that_cannot_run_it_is_an_error_with_the_reason(
     name: str, value: object, said: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runtime.unsupported() is None

@@ -1,4 +1,4 @@
-"""Models of every shape: what goes in and comes out of each is asked of a real Triton before it is published."""
+"""Models of every shape: each is checked with a real Triton before it is published."""
 
 import json
 import os
@@ -122,7 +122,7 @@ class Writes(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """A model of NETS: what describes its inputs, what is served in which shape, and the largest batch."""
+    """A model of NETS: the description of its inputs, the served shapes, and the largest batch."""
 
     inputs: str
     served: Mapping[str, list[int]]

@@ -1,4 +1,4 @@
-"""The live check: what a real Triton answers decides whether a model is published."""
+"""The live check: the answers of a real Triton decide whether a model is published."""
 
 import os
 import signal
@@ -168,21 +168,21 @@ def test_a_configuration_that_triton_refuses_is_not_published(generate: Generate
     assert snapshot(workdir) == before
 
 
-def test_what_asks_for_a_gpu_is_checked_on_the_cpu_and_says_so(generate: Generate, workdir: Path) -> None:
+def test_a_model_for_a_gpu_is_checked_on_the_cpu_with_a_note(generate: Generate, workdir: Path) -> None:
     outcome = generate(*LINEAR, "--instances", "gpu:1", "--json")
     assert live(outcome)["notes"] == ["checked on the CPU: instance group KIND_GPU is served as KIND_CPU"]
     assert "warning: linear: checked on the CPU" in outcome.err
     assert "KIND_GPU" in (workdir / "model_repository/linear/config.pbtxt").read_text()
 
 
-def test_what_single_requests_cannot_ask_is_skipped_and_that_is_told(generate: Generate, workdir: Path) -> None:
+def test_a_model_that_single_requests_cannot_ask_is_skipped_with_a_reason(generate: Generate, workdir: Path) -> None:
     (workdir / "p.pbtxt").write_text("sequence_batching { max_sequence_idle_microseconds: 5000000 }\n")
     outcome = generate("--model", "numpy:linear", "--live-check", "auto", "--config-patch", "p.pbtxt", "--json")
     assert outcome.code == 0, outcome.err
     assert live(outcome)["detail"] == "its requests belong to sequences"
 
 
-def test_where_there_is_no_server_the_check_is_skipped_and_that_is_told(
+def test_without_a_server_the_check_is_skipped_with_a_reason(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "unsupported", lambda: "this is no Linux")
@@ -215,7 +215,7 @@ def test_of_many_samples_the_server_is_asked_some(generate: Generate) -> None:
     assert abs(cases[0] - cases[1]) < datasets.COMPARED
 
 
-def test_what_was_published_unchecked_is_checked_once_that_is_required(generate: Generate) -> None:
+def test_an_unchecked_published_model_is_checked_when_that_is_required(generate: Generate) -> None:
     assert generate("--model", "numpy:linear", "--json").result["verification"]["live"] is None
     again = generate(*LINEAR, "--json")
     assert live(again)["status"] == "passed"
@@ -286,7 +286,7 @@ WRITTEN = 'max_batch_size: 4\ninput { name: "a" dims: [ 1, 2 ] }\ninstance_group
         ),
     ],
 )
-def test_what_the_server_understood_is_compared_with_what_was_written(
+def test_the_servers_configuration_is_compared_with_the_written_one(
     change: dict[str, Any], difference: str | None
 ) -> None:
     text = WRITTEN + 'parameters { key: "k" value { string_value: "v" } }\n'

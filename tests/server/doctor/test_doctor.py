@@ -1,4 +1,4 @@
-"""`modelrepo doctor`: what it finds on this machine, on machines that lack things, and how it says so."""
+"""`modelrepo doctor`: its findings on this machine and on incomplete machines, and its output."""
 
 import errno
 import json
@@ -133,7 +133,7 @@ def test_colours_are_for_terminals_only(run_doctor: Doctor) -> None:
 # --- what it finds
 
 
-def test_it_tells_the_truth_about_this_machine(run_doctor: Doctor) -> None:
+def test_it_is_right_about_this_machine(run_doctor: Doctor) -> None:
     outcome = run_doctor("--json")
     assert outcome.code == (7 if runtime.unsupported() else 0)
     found = {row["name"]: row for row in outcome.report["checks"]}
@@ -152,7 +152,7 @@ def test_an_empty_cache_stays_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert outcome.code == (7 if runtime.unsupported() else 0)  # it can be fetched
 
 
-def test_a_cache_that_is_no_folder_stops_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_is_not_a_folder_stops_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path / "file"))
     assert check("cache").stops_server
@@ -177,7 +177,7 @@ def test_a_cache_that_may_not_be_entered_stops_the_server(
 
 @contextmanager
 def not_to_be_entered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close a folder; root may enter any, so that for root system calls are made to say what others are told."""
+    """Close a folder; root may enter any folder, so for root system calls are made to fail as for others."""
     folder.chmod(0o000)
     with monkeypatch.context() as patch:
         if os.geteuid() == 0:
@@ -199,7 +199,7 @@ def refusing(call: Callable[..., Any], folder: Path) -> Callable[..., Any]:
     return refuse
 
 
-def test_the_size_of_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_cache_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path))
     (tmp_path / "wheels").mkdir()
     (tmp_path / "wheels" / wheels.PYTRITON.file).write_bytes(b"x" * 3_000_000)
@@ -241,7 +241,7 @@ def test_a_machine_that_the_runtime_refuses_exits_with_7(
     assert (runtime.unsupported() or "").endswith(f"; this machine has {check(name).found}")
 
 
-def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken, socket.socket() as free:
         for each in (taken, free):
             each.bind(("127.0.0.1", 0))
@@ -286,7 +286,7 @@ OTHER_PROCESSOR = (replace(COMPLETE.requirements[0], ok=False), *COMPLETE.requir
          "nothing: `modelrepo bench` uses the one in the cache"),
     ],
 )  # fmt: skip
-def test_where_a_perf_analyzer_comes_from_is_told(
+def test_the_origin_of_a_perf_analyzer_is_shown(
     changes: dict[str, Any], status: str, found: str, disables: str
 ) -> None:
     machine_wide = {key: changes.pop(key) for key in ("requirements", "docker") if key in changes}
@@ -319,7 +319,7 @@ def test_a_perf_analyzer_in_the_cache_is_found(tmp_path: Path, monkeypatch: pyte
 
 
 def stand_in_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, patience: float = 60.0) -> None:
-    """Put a script on PATH as docker; the patience is such that a busy machine tries it only where that is wanted."""
+    """Put a script on PATH as docker, with enough patience for a busy machine unless a test needs little."""
     (folder / "docker").write_text(f"#!/bin/sh\n{script}")
     (folder / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

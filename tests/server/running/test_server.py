@@ -1,4 +1,4 @@
-"""A real Triton: it serves what is there, says what is wrong, and is gone when it is no longer needed."""
+"""A real Triton: it serves the repository's models, reports errors, and leaves nothing behind."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ SERVE = "from modelrepo.cli.entry import modelrepo; modelrepo()"
 
 
 def left_behind(server: Server) -> list[str]:
-    """Return what is still there of a server: processes, shared memory, temporary folders."""
+    """Return the remains of a server: processes, shared memory, temporary folders."""
     name = run_name(server.log)
     found = [str(path) for path in Path("/dev/shm").glob(f"*{name}*")]
     found += [str(path) for path in runtime.runs_folder().glob(name)]
@@ -46,7 +46,7 @@ def run_name(log: Path) -> str:
 
 
 def environment_folders() -> set[Path]:
-    """Return the folders that Triton's Python backend makes, but those of servers that run beside the tests."""
+    """Return the folders of Triton's Python backend, without those of servers that run beside the tests."""
     there = set(Path("/tmp").glob("python_env_*"))
     used: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):
@@ -57,7 +57,7 @@ def environment_folders() -> set[Path]:
 
 
 def assert_gone_since(before: set[Path]) -> None:
-    """Allow other servers of this machine the moment between their end and the removal of what they left."""
+    """Wait for other servers of this machine that have ended until their folders are removed."""
     deadline = time.monotonic() + 5
     while not environment_folders() <= before:
         assert time.monotonic() < deadline, environment_folders() - before
@@ -106,7 +106,7 @@ def test_single_requests_are_merged_and_each_gets_its_own_answer(server: Server)
     assert after.executions - before.executions < 64
 
 
-def test_only_the_outputs_that_are_asked_for_are_answered(server: Server) -> None:
+def test_only_requested_outputs_are_answered(server: Server) -> None:
     pair = {"left": np.ones((1, 2), "float32"), "right": np.ones((1, 2), "float32")}
     for client in (GrpcClient(server.grpc_url), HttpClient(server.http_url)):
         with client:
@@ -129,7 +129,7 @@ def test_nothing_is_left_of_a_server_that_was_used(repository: Path) -> None:
     assert_gone_since(before)
 
 
-def test_nothing_is_left_where_the_block_fails(repository: Path) -> None:
+def test_nothing_is_left_if_the_block_fails(repository: Path) -> None:
     with pytest.raises(ZeroDivisionError), running_server(repository, control="explicit") as running:
         raise ZeroDivisionError
     assert not left_behind(running)
@@ -173,7 +173,7 @@ def test_a_server_does_not_outlive_the_command_that_started_it(number: signal.Si
     assert_gone_since(before)
 
 
-def test_serve_says_when_its_server_died(repository: Path) -> None:
+def test_serve_reports_that_its_server_died(repository: Path) -> None:
     before = environment_folders()
     with serve("--repository", str(repository), "--model", "linear", "--json") as process:
         document = started(process)
@@ -230,7 +230,7 @@ def test_the_broken_models_need_not_keep_the_others_from_being_served(repository
 
 
 @pytest.mark.parametrize("name", ["with a space", "mit-ä", "a:b", "$(touch made)"])
-def test_the_repository_and_the_cache_may_lie_anywhere(
+def test_the_repository_and_the_cache_may_be_anywhere(
     name: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     triton = runtime.ensure(Progress())
@@ -253,7 +253,7 @@ def test_a_name_that_a_shell_would_interpret_is_refused(name: str, repository: P
         pass
 
 
-def test_so_is_such_a_file_name_in_a_configuration(tmp_path: Path) -> None:
+def test_a_file_name_that_a_shell_would_interpret_is_refused(tmp_path: Path) -> None:
     break_model(tmp_path, "linear", 'backend: "onnxruntime"\ndefault_model_filename: "$(touch made)"\n')
     with pytest.raises(RepositoryError, match="touch made"), running_server(tmp_path, control="explicit"):
         pass
@@ -286,7 +286,7 @@ def test_an_overlay_is_for_the_local_server(repository: Path) -> None:
         pass
 
 
-def test_a_model_that_was_mended_did_not_fail(repository: Path, tmp_path: Path) -> None:
+def test_a_model_that_was_repaired_did_not_fail(repository: Path, tmp_path: Path) -> None:
     break_model(tmp_path, "linear", 'backend: "onnxruntime"\nmax_batchsize: 4\n')
     with running_server(tmp_path, control="explicit", auto_complete=False) as running:
         with pytest.raises(ServerError, match="max_batchsize"):
@@ -299,7 +299,7 @@ def test_a_model_that_was_mended_did_not_fail(repository: Path, tmp_path: Path) 
         assert not [state for state in running.models() if state.failed]
 
 
-def test_what_a_killed_guardian_left_is_removed_by_the_next_server(repository: Path) -> None:
+def test_files_of_a_killed_guardian_are_removed_by_the_next_server(repository: Path) -> None:
     before = environment_folders()
     with running_server(repository, control="explicit", models=["linear"]) as running:
         assert ask(running)
@@ -315,7 +315,7 @@ def test_what_a_killed_guardian_left_is_removed_by_the_next_server(repository: P
             assert_gone_since(before)
 
 
-def test_models_come_and_go_where_that_is_asked_for(repository: Path) -> None:
+def test_models_are_loaded_and_unloaded_on_request(repository: Path) -> None:
     with running_server(repository, control="explicit") as running:
         running.load("linear")
         assert ask(running)
@@ -324,7 +324,7 @@ def test_models_come_and_go_where_that_is_asked_for(repository: Path) -> None:
             running.load("nothing")
 
 
-def test_what_is_published_meanwhile_is_served_in_poll_mode(repository: Path, tmp_path: Path) -> None:
+def test_newly_published_models_are_served_in_poll_mode(repository: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, control="poll", poll_seconds=1, auto_complete=False) as running:
         (tmp_path / "linear").symlink_to(repository / "linear")
         deadline = time.monotonic() + 20
@@ -334,7 +334,7 @@ def test_what_is_published_meanwhile_is_served_in_poll_mode(repository: Path, tm
         assert ask(running)
 
 
-def test_what_a_configuration_leaves_out_is_filled_in_as_in_the_container(repository: Path, tmp_path: Path) -> None:
+def test_fields_missing_in_a_configuration_are_filled_in_as_in_the_container(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "linear").mkdir()
     (tmp_path / "linear/1").symlink_to(repository / "linear/1")
     (tmp_path / "linear/config.pbtxt").write_text('backend: "onnxruntime"\n')
@@ -345,7 +345,7 @@ def test_what_a_configuration_leaves_out_is_filled_in_as_in_the_container(reposi
         assert ask(running)
 
 
-def test_what_asks_for_a_gpu_is_served_without_one_where_that_is_asked_for(repository: Path, tmp_path: Path) -> None:
+def test_a_model_for_a_gpu_is_served_without_one_on_request(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "linear").mkdir()
     for name in ("1", "labels.txt"):
         (tmp_path / "linear" / name).symlink_to(repository / "linear" / name)
