@@ -1,7 +1,9 @@
 """What every test may use: a folder to work in, the command line, and a framework small enough to export at once."""
 
+import functools
 import gc
 import json
+import os
 import re
 import signal
 import sys
@@ -20,11 +22,17 @@ from modelrepo.generator.sources import SOURCES
 from modelrepo.generator.specs.artifacts import ONNX
 from tests import numpy_framework
 
+# A worker of xdist has one core, and so has what it starts: threads that wait for each other there only burn it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 PROJECT = Path(__file__).resolve().parents[1]
 GOLDENS = Path(__file__).parent / "goldens"
 # After so many more imported modules it is worth collecting what is garbage, and sparing the rest from then on.
 IMPORTED = 50
 _imported = 0
+# The exporter that needs a fifth of the time, for tests of what comes before and after an export.
+QUICK_EXPORT = ("--exporter", "torchscript")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +53,15 @@ def _spared() -> None:
         gc.collect()
         gc.freeze()
         _imported = len(sys.modules)
+        _list_operators_once()
+
+
+def _list_operators_once() -> None:
+    """Keep torch's exporter from listing all of onnxscript's operators, always the same, for every model anew."""
+    for name, module in list(sys.modules.items()):
+        listing = getattr(module, "get_torchlib_ops", None)
+        if name.startswith("onnxscript._framework_apis.") and listing and not hasattr(listing, "cache_info"):
+            module.get_torchlib_ops = functools.cache(listing)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

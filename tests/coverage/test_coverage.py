@@ -30,7 +30,13 @@ QUICK = {
 LIMITS = Limits(jobs=2, seconds=4.0, bytes=150 << 20)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# Beside these, the tests of each source export, verify and serve a model of theirs.
+SLOW_FAMILIES = ("transformers", "timm", "keras", "torchvision")
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_FAMILIES else name for name in FAMILIES]
+)
 def test_a_model_of_each_family_is_exported_verified_and_served(family: str, tmp_path: Path) -> None:
     (case,) = (case for case in cases_of(family) if case.name == QUICK[family])
     (row,) = generated([case], tmp_path)

@@ -31,7 +31,7 @@ from modelrepo.generator.sources.hf import hub, images, inputs, tasks
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import InputShape
 from tests import stand_ins
-from tests.conftest import PROJECT, Generate, snapshot
+from tests.conftest import PROJECT, QUICK_EXPORT, Generate, snapshot
 from tests.coverage import transformers_models
 from tests.coverage.transformers_models import configuration, save, save_tokenizer
 
@@ -86,23 +86,31 @@ def answers(source: SourceModel, seed: int = 0) -> dict[str, Any]:
 # Served.
 
 
+KINDS: dict[str, tuple[dict[str, list[int]], int]] = {
+    "distilbert": ({"logits": [2]}, 16),
+    "t5": ({"logits": [-1, 100], "encoder_last_hidden_state": [-1, 32]}, 16),
+    "resnet": ({"logits": [2]}, 16),
+    "wav2vec2": ({"logits": [-1, 100]}, 16),
+    "clip": ({"logits_per_image": [-1, -1], "logits_per_text": [-1, -1], "text_embeds": [-1, 16],
+              "image_embeds": [-1, 16]}, 0),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("name", "outputs", "batch"),
+    ("name", "exporter"),
     [
-        ("distilbert", {"logits": [2]}, 16),
-        ("t5", {"logits": [-1, 100], "encoder_last_hidden_state": [-1, 32]}, 16),
-        ("resnet", {"logits": [2]}, 16),
-        ("wav2vec2", {"logits": [-1, 100]}, 16),
-        ("clip", {"logits_per_image": [-1, -1], "logits_per_text": [-1, -1], "text_embeds": [-1, 16],
-                  "image_embeds": [-1, 16]}, 0),
+        ("distilbert", "auto"),
+        *((name, "torchscript") for name in KINDS if name != "distilbert"),
+        *(pytest.param(name, "auto", marks=pytest.mark.slow) for name in KINDS if name != "distilbert"),
     ],
-)  # fmt: skip
+)
 def test_a_model_of_each_kind_answers_in_a_real_triton_as_in_transformers(
-    generate: Generate, saved: Callable[..., Path], name: str, outputs: dict[str, list[int]], batch: int
+    generate: Generate, saved: Callable[..., Path], name: str, exporter: str
 ) -> None:
+    outputs, batch = KINDS[name]
     copied(saved(name), name)
-    outcome = generate("--model", f"hf:./{name}", "--max-batch-size", str(batch or 4), "--live-check", "require",
-                       "--json")  # fmt: skip
+    outcome = generate("--model", f"hf:./{name}", "--max-batch-size", str(batch or 4), "--exporter", exporter,
+                       "--live-check", "require", "--json")  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert (outcome.result["name"], outcome.result["max_batch_size"]) == (name, batch)
     assert outcome.result["verification"]["live"]["status"] == "passed"
@@ -122,7 +130,7 @@ def test_the_tokenizer_is_read_from_the_published_version(generate: Generate, sa
     folder = copied(saved("distilbert"), "words")
     edit(folder / "config.json", id2label=dict(enumerate(LABELS)))
     (folder / "README.md").write_text("not for Triton")
-    arguments = ("--model", "hf:./words", "--weights", "random", "--json", "-q")
+    arguments = ("--model", "hf:./words", "--weights", "random", *QUICK_EXPORT, "--json", "-q")
     outcome = generate(*arguments)
     assert outcome.code == 0, outcome.err
     published = Path("model_repository/words/1/processor")
@@ -152,7 +160,7 @@ def test_a_tensorrt_plan_has_the_tokenizer_beside_it(
     monkeypatch.setenv("STAND_IN_GPU", stand_ins.CAPABILITY)
     folder = copied(saved("distilbert"), "words")
     arguments = ("--model", "hf:./words", "--backends", "tensorrt", "--max-batch-size", "4", "--profiles",
-                 "batch=1:2:4,sequence=1:8:16", "--json")  # fmt: skip
+                 "batch=1:2:4,sequence=1:8:16", *QUICK_EXPORT, "--json")  # fmt: skip
     outcome = generate(*arguments)
     assert (outcome.code, outcome.result["status"]) == (0, "published"), outcome.err
     version = Path("model_repository/words/1")
@@ -433,7 +441,7 @@ def test_code_of_a_model_runs_only_if_it_is_trusted(
 ) -> None:
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(workdir / "modules"))
     folder = own_model("own", f"open({str(workdir / 'ran')!r}, 'w').close()\n{OWN_CODE}")
-    arguments = ("--model", "hf:./own", "--weights", "random", "--json")
+    arguments = ("--model", "hf:./own", "--weights", "random", *QUICK_EXPORT, "--json")
     refused = generate(*arguments)
     assert refused.code == 3
     assert "--trust-source" in refused.err
@@ -617,7 +625,7 @@ def cached(folder: Path, name: str, commit: str = "c0ffee", reference: bool = Tr
 def test_a_model_in_the_hubs_cache_needs_no_network(generate: Generate, saved: Callable[..., Path]) -> None:
     cached(saved("distilbert"), "acme/words")
     assert sources.SOURCES["hf"].known() == ("acme/words",)
-    outcome = generate("--model", "hf:acme/words", "--json")
+    outcome = generate("--model", "hf:acme/words", *QUICK_EXPORT, "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.result["name"] == "words"
     (manifest,) = Repository(Path("model_repository")).manifests("words")
@@ -628,7 +636,7 @@ def test_a_model_in_the_hubs_cache_needs_no_network(generate: Generate, saved: C
     published = Path("model_repository/words/1/processor/tokenizer.json")
     assert published.is_file()
     assert not published.is_symlink()
-    assert generate("--model", "hf:acme/words", "--json").result["status"] == "unchanged"
+    assert generate("--model", "hf:acme/words", *QUICK_EXPORT, "--json").result["status"] == "unchanged"
 
 
 def test_a_model_that_was_downloaded_is_unchanged_when_it_is_generated_again(
@@ -636,8 +644,8 @@ def test_a_model_that_was_downloaded_is_unchanged_when_it_is_generated_again(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(hub, "fetched", lambda name, **more: cached(saved("distilbert"), name))
-        assert generate("--model", "hf:acme/words", "--json").result["status"] == "published"
-    outcome = generate("--model", "hf:acme/words", "--json")
+        assert generate("--model", "hf:acme/words", *QUICK_EXPORT, "--json").result["status"] == "published"
+    outcome = generate("--model", "hf:acme/words", *QUICK_EXPORT, "--json")
     assert outcome.result["status"] == "unchanged"
     assert "loading" not in outcome.err
 
@@ -718,16 +726,20 @@ def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def asked_of_the_hub(endpoint: str, name: str, workdir: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Fetch a model in a separate process: huggingface_hub reads its settings when it is imported."""
+def asked_of_the_hub(endpoint: str, name: str, workdir: Path) -> subprocess.CompletedProcess[str]:
+    """Fetch a model in a separate process: huggingface_hub reads its settings when it is imported.
+
+    It tries for half a minute, with growing pauses; here it makes none.
+    """
     script = (
-        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        f"import sys, time; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "time.sleep = lambda seconds: None\n"
         "from modelrepo.generator.errors import ModelRepoError\n"
         "from modelrepo.generator.sources.hf import hub\n"
         f"try:\n    print(hub.fetched({name!r}, weights=True, code=False))\n"
         "except ModelRepoError as error:\n    print(error)\n"
     )
-    settings = {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(workdir / "hub"), "HF_HUB_OFFLINE": "0", **more}
+    settings = {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(workdir / "hub"), "HF_HUB_OFFLINE": "0"}
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env={**environment, **settings}, cwd=workdir

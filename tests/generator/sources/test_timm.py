@@ -174,7 +174,7 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(
 def test_missing_weights_become_random_ones_with_a_warning_if_allowed(
     generate: Generate, workdir: Path, hub: Callable[..., Path]
 ) -> None:
-    (workdir / "modelrepo.toml").write_text("allow_untrained = true\nmax_batch_size = 1\n")
+    (workdir / "modelrepo.toml").write_text('allow_untrained = true\nmax_batch_size = 1\nexporter = "torchscript"\n')
     again = ("--model", f"timm:{MODEL}", "--json", "-q")
     first = generate(*again)
     assert (first.code, first.result["status"]) == (0, "published"), first.err

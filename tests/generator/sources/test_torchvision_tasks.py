@@ -26,7 +26,7 @@ from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays, TensorSpec
-from tests.conftest import Generate, snapshot
+from tests.conftest import QUICK_EXPORT, Generate, snapshot
 
 DETECTOR, SEGMENTER = "ssdlite320_mobilenet_v3_large", "lraspp_mobilenet_v3_large"
 WITH_AUX = "deeplabv3_mobilenet_v3_large"
@@ -282,7 +282,7 @@ def test_classes_are_found_only_if_all_tensors_agree(theirs: tuple[int, int], cl
 def test_the_manifest_says_how_an_image_is_prepared(generate: Generate, workdir: Path) -> None:
     outcome = generate(
         *("--model", SEGMENTER, "--weights", "random", "--input-shape", "3x32x48", "--max-batch-size", "1"),
-        *("--no-verify", "--json", "-q"),
+        *(*QUICK_EXPORT, "--json", "-q"),
     )
     assert outcome.code == 0, outcome.err
     manifest = json.loads((workdir / f".modelrepo/model_repository/manifests/{SEGMENTER}/1.json").read_text())
