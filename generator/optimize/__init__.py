@@ -14,10 +14,14 @@ RECIPES = {
     "int8-dynamic": "modelrepo.generator.optimize.int8_dynamic",
     "fp8": "modelrepo.generator.optimize.fp8",
 }
-PRECISIONS = ("fp32", *RECIPES)
+
+
+def precisions() -> tuple[str, ...]:
+    """Return the names of all precisions."""
+    return "fp32", *RECIPES
 
 
 def recipe_of(precision: str) -> "Recipe":
     """Import and return the recipe of a precision other than fp32."""
-    module: Recipe = importlib.import_module(RECIPES[precision])
-    return module
+    recipe: Recipe = importlib.import_module(RECIPES[precision]).RECIPE
+    return recipe

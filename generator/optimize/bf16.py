@@ -8,17 +8,10 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.optimize import half, made, rounding
-from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.recipe import Lowered, Recipe, Request
 from modelrepo.generator.specs.tensors import Array
 from modelrepo.generator.verification import comparison
 
-PRECISION = comparison.BF16
-MAX_ACCURACY_DROP = 0.01
-CALIBRATED = False
-MIXES_SAMPLES = False
-DIFFERS_FOR_TENSORRT = False
-PACKAGES = ("onnx", "onnxruntime", "ml_dtypes")
-TOOLS: Mapping[str, str] = {}
 # The operator set in which convolution and pooling take BF16.
 OPSET = 22
 
@@ -122,3 +115,12 @@ def _first_with_bf16(op_type: str) -> float:
     if not any("tensor(float)" in allowed for _, allowed in types):
         return 0
     return min((since for since, allowed in types if {"tensor(float)", "tensor(bfloat16)"} <= allowed), default=inf)
+
+
+RECIPE = Recipe(
+    lower=lower,
+    costs=costs,
+    precision=comparison.BF16,
+    max_accuracy_drop=0.01,
+    packages=("onnx", "onnxruntime", "ml_dtypes"),
+)

@@ -6,16 +6,9 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.optimize import half, made, rounding
-from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.recipe import Lowered, Recipe, Request
 from modelrepo.generator.verification import comparison
 
-PRECISION = comparison.FP16
-MAX_ACCURACY_DROP = 0.01
-CALIBRATED = False
-MIXES_SAMPLES = False
-DIFFERS_FOR_TENSORRT = False
-PACKAGES = ("onnx", "onnxruntime")
-TOOLS: Mapping[str, str] = {}
 # Larger numbers stand for infinity, as in attention masks; the largest FP16 works as well.
 INFINITE = 1e30
 LARGEST = 65504.0
@@ -84,3 +77,11 @@ def _refuse_overflow(model: Any, too_large: Mapping[str, float]) -> None:
                 if reader in outermost
                 else "Use bf16",
             )
+
+
+RECIPE = Recipe(
+    lower=lower,
+    costs=costs,
+    precision=comparison.FP16,
+    max_accuracy_drop=0.01,
+)

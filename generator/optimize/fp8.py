@@ -10,24 +10,15 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError, OptionError
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.optimize import made, probes, qdq
-from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.recipe import Lowered, Recipe, Request
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.system import process
 from modelrepo.generator.verification.comparison import Precision
 
-# An FP8 of 4 bits of exponent has 4 bits of precision: a value is rounded by up to 6% of itself at every layer, and
-# errors average out in its sums.
-PRECISION = Precision(Tolerance(relative=0.25), rounding=0.1)
-MAX_ACCURACY_DROP = 0.03
-CALIBRATED = True
-MIXES_SAMPLES = False
-DIFFERS_FOR_TENSORRT = False
-PACKAGES = ("onnx", "onnxruntime")
 # Names the python of modelopt's own environment: modelopt pins other releases of onnx and onnxruntime than ours.
 PYTHON = "MODELREPO_MODELOPT"
 MODELOPT, RELEASE = "nvidia-modelopt", "0.47.0"
-TOOLS: Mapping[str, str] = {MODELOPT: RELEASE}
 PINNED = f"{MODELOPT}[onnx]=={RELEASE}"
 WHICH = f"from importlib.metadata import version; print(version({MODELOPT!r}))"
 WHICH_SECONDS = 60.0
@@ -127,3 +118,15 @@ def _stacked(inputs: Iterable[Arrays]) -> dict[str, Any]:
     if any(shape != shapes[0] for shape in shapes):
         raise ConversionError("nvidia-modelopt needs calibration inputs of one shape, but these have several")
     return {name: np.concatenate([np.atleast_1d(arrays[name]) for arrays in every]) for name in every[0]}
+
+
+RECIPE = Recipe(
+    lower=lower,
+    costs=costs,
+    # An FP8 of 4 bits of exponent has 4 bits of precision: a value is rounded by up to 6% of itself at every layer, and
+    # errors average out in its sums.
+    precision=Precision(Tolerance(relative=0.25), rounding=0.1),
+    max_accuracy_drop=0.03,
+    calibrated=True,
+    tools={MODELOPT: RELEASE},
+)

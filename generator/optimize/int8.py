@@ -10,18 +10,11 @@ from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.graphs.onnx_file import PROTOBUF_LIMIT
 from modelrepo.generator.optimize import made, probes, qdq
-from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.recipe import Lowered, Recipe, Request
 from modelrepo.generator.optimize.silence import silent
 from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.verification import comparison
 
-PRECISION = comparison.INT8
-MAX_ACCURACY_DROP = 0.03
-CALIBRATED = True
-MIXES_SAMPLES = False
-DIFFERS_FOR_TENSORRT = True
-PACKAGES = ("onnx", "onnxruntime")
-TOOLS: Mapping[str, str] = {}
 # Bins of a histogram. With ONNX Runtime's 128, entropy has a single threshold to choose from, the largest value. The
 # time grows with the square of the bins.
 ENTROPY_BINS = 256
@@ -154,3 +147,13 @@ def _quantized(path: Path, ranges: Any, request: Request) -> Any:
     quantized = quantizer.model.model
     qdq.drop_unused_domains(quantized)
     return quantized
+
+
+RECIPE = Recipe(
+    lower=lower,
+    costs=costs,
+    precision=comparison.INT8,
+    max_accuracy_drop=0.03,
+    calibrated=True,
+    differs_for_tensorrt=True,
+)

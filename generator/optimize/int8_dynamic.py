@@ -8,17 +8,10 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit
 from modelrepo.generator.optimize import half, made, qdq
-from modelrepo.generator.optimize.recipe import Lowered, Request
+from modelrepo.generator.optimize.recipe import Lowered, Recipe, Request
 from modelrepo.generator.optimize.silence import silent
 from modelrepo.generator.verification import comparison
 
-PRECISION = comparison.INT8
-MAX_ACCURACY_DROP = 0.03
-CALIBRATED = False
-MIXES_SAMPLES = True
-DIFFERS_FOR_TENSORRT = False
-PACKAGES = ("onnx", "onnxruntime")
-TOOLS: Mapping[str, str] = {}
 # Products with constant weights. Convolutions stay in FP32: on a CPU with VNNI dynamic INT8 made ResNet50 13% slower,
 # but ViT-B/16's products twice as fast.
 OPERATORS = ("MatMul", "Gemm")
@@ -108,3 +101,12 @@ def costs(request: Request, lowered: Lowered) -> Mapping[str, float]:
             lost = columns - np.round(columns / scale) * scale
             found[node.name] = float(np.linalg.norm(lost)) / max(float(np.linalg.norm(columns)), 1e-30)
     return found
+
+
+RECIPE = Recipe(
+    lower=lower,
+    costs=costs,
+    precision=comparison.INT8,
+    max_accuracy_drop=0.03,
+    mixes_samples=True,
+)

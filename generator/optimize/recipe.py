@@ -1,9 +1,8 @@
-"""The interface of a recipe: its request, its result, and its module."""
+"""A recipe, its request and its result."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.verification.comparison import Precision
@@ -17,7 +16,7 @@ class Request:
     export: Export
     folder: Path  # empty; the result is written there
     kept: tuple[str, ...] = ()  # names of nodes that stay in FP32
-    data: tuple[Pool, ...] = ()  # to calibrate with; empty if the recipe is not ``CALIBRATED``
+    data: tuple[Pool, ...] = ()  # to calibrate with; empty if the recipe is not ``calibrated``
     method: str = "minmax"  # of calibration: minmax, entropy or percentile
     for_tensorrt: bool = False  # make a graph that TensorRT's parser accepts
 
@@ -33,39 +32,19 @@ class Lowered:
     runs_here: bool = True  # ONNX Runtime's CPU can run ``export``
 
 
-class Recipe(Protocol):
-    """The module of a precision."""
+@dataclass(frozen=True)
+class Recipe:
+    """A way to lower FP32 to one precision."""
 
-    @property
-    def PRECISION(self) -> Precision:  # noqa: N802 - a constant of the module
-        """How far its answers may be from those of the source."""
-
-    @property
-    def MAX_ACCURACY_DROP(self) -> float:  # noqa: N802
-        """The accuracy that it may cost, in 0..1, if the user sets no limit."""
-
-    @property
-    def CALIBRATED(self) -> bool:  # noqa: N802
-        """Whether it needs data to calibrate with, like the model's real inputs."""
-
-    @property
-    def MIXES_SAMPLES(self) -> bool:  # noqa: N802
-        """Whether the answer to a sample depends on the others in its batch."""
-
-    @property
-    def DIFFERS_FOR_TENSORRT(self) -> bool:  # noqa: N802
-        """Whether TensorRT's parser needs a different graph than ONNX Runtime."""
-
-    @property
-    def PACKAGES(self) -> tuple[str, ...]:  # noqa: N802
-        """The distributions whose versions decide the result."""
-
-    @property
-    def TOOLS(self) -> Mapping[str, str]:  # noqa: N802
-        """The tools outside this environment that decide the result, and the versions they must have."""
-
-    def lower(self, request: Request) -> Lowered:
-        """Make the model, and check it: ConversionError if nothing was lowered, or the result is not valid."""
-
-    def costs(self, request: Request, lowered: Lowered) -> Mapping[str, float]:
-        """Return the loss of each lowered node, as a share of its tensors' magnitude: the larger, the worse."""
+    # Makes the model, and checks it: ConversionError if nothing was lowered, or the result is not valid.
+    lower: Callable[[Request], Lowered]
+    # Returns the loss of each lowered node, as a share of its tensors' magnitude: the larger, the worse.
+    costs: Callable[[Request, Lowered], Mapping[str, float]]
+    precision: Precision  # how far its answers may be from those of the source
+    max_accuracy_drop: float  # the accuracy that it may cost, in 0..1, if the user sets no limit
+    calibrated: bool = False  # whether it needs data to calibrate with, like the model's real inputs
+    mixes_samples: bool = False  # whether the answer to a sample depends on the others in its batch
+    differs_for_tensorrt: bool = False  # whether TensorRT's parser needs a different graph than ONNX Runtime
+    packages: tuple[str, ...] = ("onnx", "onnxruntime")  # the distributions whose versions decide the result
+    # The tools outside this environment that decide the result, and the versions they must have.
+    tools: Mapping[str, str] = field(default_factory=dict)

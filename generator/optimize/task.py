@@ -29,7 +29,7 @@ class Task:
     @property
     def calibrated(self) -> bool:
         """Whether it needs data to calibrate with."""
-        return self.recipe is not None and self.recipe.CALIBRATED
+        return self.recipe is not None and self.recipe.calibrated
 
     @property
     def costs_accuracy(self) -> bool:
@@ -39,24 +39,24 @@ class Task:
     @property
     def for_tensorrt(self) -> bool:
         """Whether its graph differs from the one for ONNX Runtime, because TensorRT's parser must accept it."""
-        differs = self.options.simplify or (self.recipe is not None and self.recipe.DIFFERS_FOR_TENSORRT)
+        differs = self.options.simplify or (self.recipe is not None and self.recipe.differs_for_tensorrt)
         return differs and self.read_by_tensorrt
 
     @property
     def max_batch_size(self) -> int:
         """The largest batch that Triton may form for it."""
-        return 0 if self.recipe and self.recipe.MIXES_SAMPLES else self.proven.max_batch_size
+        return 0 if self.recipe and self.recipe.mixes_samples else self.proven.max_batch_size
 
     @property
     def precision(self) -> Precision | None:
         """How far its answers may be from the source's; None: as far as those of the export."""
-        own = self.recipe.PRECISION if self.recipe else None
+        own = self.recipe.precision if self.recipe else None
         return PRUNED if self.options.prune else own
 
     @property
     def max_accuracy_drop(self) -> float:
         """The accuracy that it may cost, in 0..1: the user's limit, or the largest default of its changes."""
-        own = [self.recipe.MAX_ACCURACY_DROP] if self.recipe else []
+        own = [self.recipe.max_accuracy_drop] if self.recipe else []
         pruned = [PRUNED_MAX_ACCURACY_DROP] if self.options.prune else []
         asked = self.options.max_accuracy_drop
         return max([*own, *pruned], default=0.0) if asked is None else asked

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.optimize import PRECISIONS
+from modelrepo.generator.optimize import precisions
 from modelrepo.generator.options import parsers
 from modelrepo.generator.options.parsers import one_of
 from modelrepo.generator.specs.options import Calibration, Choice, VersionPolicy
@@ -50,7 +50,7 @@ FIELDS: dict[str, Field] = {
     ),
     "precision": Field(
         MOST_USED, parsers.read_precision, "fp32", "NAME",
-        f"Precision of the backends that name none: {', '.join(PRECISIONS)}.",
+        f"Precision of the backends that name none: {', '.join(precisions())}.",
     ),
     "weights": Field(
         MOST_USED, text, "pretrained", "pretrained|random|PATH",

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError, nearest
-from modelrepo.generator.optimize import PRECISIONS
+from modelrepo.generator.optimize import precisions
 from modelrepo.generator.options.names import check_name
 from modelrepo.generator.specs.options import Calibration, Choice, Instances, Pruning, Ranges, Tolerance, VersionPolicy
 from modelrepo.generator.specs.written import integer, items, text
@@ -85,8 +85,8 @@ def read_backends(value: Any) -> tuple[Choice, ...]:
 
 def read_precision(value: Any) -> str:
     """Return the name of a precision."""
-    if value not in PRECISIONS:
-        raise ValueError(f"unknown precision {value!r}. {nearest(str(value), PRECISIONS)}")
+    if value not in precisions():
+        raise ValueError(f"unknown precision {value!r}. {nearest(str(value), precisions())}")
     return str(value)
 
 

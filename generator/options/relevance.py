@@ -18,7 +18,7 @@ PRUNED = "--prune"
 def idle(choice: Choice, options: Options) -> set[str]:
     """Return the fields of ``options`` that have no effect on what is made for one of their choices."""
     lowered = choice.precision != "fp32"
-    calibrated = lowered and recipe_of(choice.precision).CALIBRATED
+    calibrated = lowered and recipe_of(choice.precision).calibrated
     others = {option for backend in BACKENDS.values() for option in backend.options}
     return {
         *(others - {*BACKENDS[choice.backend].options}),
@@ -48,7 +48,7 @@ def _applies_to(name: str) -> Iterator[str]:
     if name in GRAPHS:
         yield from (backend for backend, row in BACKENDS.items() if row.form is ONNX)
     if name in CALIBRATED:
-        yield from (precision for precision in RECIPES if recipe_of(precision).CALIBRATED)
+        yield from (precision for precision in RECIPES if recipe_of(precision).calibrated)
     if name in (*LOWERED, *CHANGED):
         yield from RECIPES
     if name in CHANGED:

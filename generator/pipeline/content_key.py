@@ -57,12 +57,12 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
     packages = {
         *ALWAYS,
         *source.packages,
-        *(recipe.PACKAGES if recipe else ()),
+        *(recipe.packages if recipe else ()),
         *(SIMPLIFYING if options.simplify else ()),
         *_exporting(source.frameworks, BACKENDS[choice.backend].form),
     }
     tools = {package: version for package in sorted(packages) if (version := version_of(package))}
-    tools |= recipe.TOOLS if recipe else {}
+    tools |= recipe.tools if recipe else {}
     contents = {
         "source": [sha256_of(file) for file in source.files(model)],
         "weights": _weights_digest(options.weights),

@@ -93,7 +93,7 @@ def test_layers_become_int8_and_answers_stay_near(method: str, for_tensorrt: boo
     assert lowered.layers == ("one", "two", "Gemm_4")
     assert element_types(lowered.export.path) == {"INT8": 3}
     assert lowered.export.signature == request.export.signature
-    assert 0 < distance(request, lowered.export.path) < int8.PRECISION.tolerance.relative
+    assert 0 < distance(request, lowered.export.path) < int8.RECIPE.precision.tolerance.relative
 
 
 def test_tensorrt_gets_plain_operators_and_nothing_but_int8_around_zero() -> None:

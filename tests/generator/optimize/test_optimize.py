@@ -264,7 +264,7 @@ def test_weights_above_2_gb_are_stored_beside_the_model(
     precise = answers(tmp_path / "source" / "model.onnx", x=images())
     assert (
         relative(precise, answers(outcome.twin or outcome.export.path, x=images()))
-        < recipe.PRECISION.tolerance.relative
+        < recipe.RECIPE.precision.tolerance.relative
     )
 
 
