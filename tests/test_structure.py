@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -127,3 +128,12 @@ def test_the_wheel_holds_everything_that_generate_needs(tmp_path: Path) -> None:
         text=True,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_sdist_has_every_module_of_the_checkout(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/src/modelrepo/")[2] for name in archive.getnames() if name.endswith(".py")} - {""}
+    assert packed == {"__init__.py", *(file.as_posix() for file in structure.files())}
