@@ -687,7 +687,7 @@ def test_a_file_that_declares_an_input_larger_than_the_memory_is_refused(generat
     [
         ("n" * 300 + ".onnx", "File name too long"),
         ("~nobody-here/net.onnx", "there is no file ~nobody-here/net.onnx"),
-        ("link.onnx", "link.onnx is a broken link, which does not exist"),
+        ("link.onnx", "link.onnx is a link to nowhere, which does not exist"),
     ],
 )
 def test_a_path_to_nothing_is_reported(generate: Generate, workdir: Path, scheme: str, name: str, told: str) -> None:
