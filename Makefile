@@ -2,17 +2,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
+# A test module is one worker's; more than there are cores wait while others compute.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-all conformance coverage gpu-check lint format benchmarks clean
+.PHONY: demo test test-slow test-all conformance coverage gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
 
 test: .venv/dev
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
+
+# Only what `make test` leaves out.
+test-slow: .venv/dev
+	$(PYTEST) -m slow
 
 test-all: .venv/dev
-	$(BIN)/pytest
+	$(PYTEST)
 
 # Every case of the onnx package, published and served; goes on where a run was cut short.
 conformance: .venv/dev

@@ -31,6 +31,21 @@ GOLDENS = Path(__file__).parent / "goldens"
 # After so many more imported modules it is worth collecting what is garbage, and sparing the rest from then on.
 IMPORTED = 50
 _imported = 0
+# What takes longest comes first, or one worker would be left alone with it in the end.
+LONGEST = (
+    "tests/test_docs.py",
+    "tests/perf/scenarios",
+    "tests/generator/sources/test_tensorflow.py",
+    "tests/perf/test_bench.py",
+    "tests/generator/sources/test_torchvision_tasks.py",
+    "tests/generator/sources/test_hf.py",
+    "tests/server/checking",
+    "tests/generator/plans",
+    "tests/generator/sources",
+    "tests/generator/export",
+    "tests/server",
+    "tests/perf",
+)
 # The exporter that needs a fifth of the time, for tests of what comes before and after an export.
 QUICK_EXPORT = ("--exporter", "torchscript")
 
@@ -43,6 +58,12 @@ def pytest_configure() -> None:
     """Let what interrupts be what it is at a terminal: behind `nohup … &` it is ignored, also by what a test starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal out the longest modules first; alone, tests run in the order of their files."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: [*(item.nodeid.startswith(name) for name in LONGEST), True].index(True))
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,9 @@ from tests.conftest import PROJECT
 from tests.served_models import ECHOED, ENDLESS, LATE, WEIGHTS, write_repository
 
 NO_RETRY = Retry(times=0)
-DEADLINE = 20.0
+# No call here takes so long, but on a machine that does other things.
+DEADLINE = 60.0
+REGION = f"{os.getpid():x}_"
 KINDS: dict[str, type[GrpcClient] | type[HttpClient]] = {"grpc": GrpcClient, "http": HttpClient}
 Golden = Callable[[str, str], None]
 
@@ -65,8 +67,14 @@ def samples(count: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
     return np.random.default_rng(0).random((count, 4), np.float32)
 
 
+@pytest.fixture(autouse=True)
+def _named_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell this process's regions of shared memory from those of others."""
+    monkeypatch.setattr("multiprocessing.shared_memory._SHM_NAME_PREFIX", f"/{REGION}")
+
+
 def regions() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith("psm_")}
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(REGION)}
 
 
 # --- asking
@@ -440,7 +448,7 @@ def test_a_silent_server_does_not_make_a_client_hang(kind: str) -> None:
         start = time.monotonic()
         with pytest.raises((errors.DeadlineExceeded, errors.ServerUnavailable)):
             client.infer("m", 1)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < DEADLINE
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -688,7 +696,7 @@ def test_pauses_double_up_to_a_limit_and_end_with_the_deadline() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_deadline_is_sent_to_the_server(server: Server, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Ask] = []
-    with connect(url_of(server, kind), deadline=7) as client:
+    with connect(url_of(server, kind), deadline=2000) as client:
         client.model("linear")
         call = client._wire.call
 
@@ -698,8 +706,10 @@ def test_the_deadline_is_sent_to_the_server(server: Server, kind: str, monkeypat
 
         monkeypatch.setattr(client._wire, "call", noted)
         client.infer("linear", np.ones((1, 4)))
-        client.infer("linear", np.ones((1, 4)), deadline=3)
-    assert [round(step.arguments[0].microseconds / 1e6) for step in sent] == [7, 3]
+        client.infer("linear", np.ones((1, 4)), deadline=1000)
+    own, given = (step.arguments[0].microseconds / 1e6 for step in sent)
+    assert 2000 - DEADLINE < own <= 2000
+    assert 1000 - DEADLINE < given <= 1000
     settings = make_settings("h:1", "http")
     body = make_call(sent[0], settings).body
     document, _ = json.JSONDecoder().raw_decode(body.decode("latin-1"))
@@ -754,16 +764,13 @@ def test_grpc_over_tls_with_headers_and_the_deadline(certificate: tuple[Path, Pa
     with fake_triton(*certificate) as (port, calls):
         url, tls = f"grpcs://localhost:{port}", Tls(root_certificates=certificate[0])
         with GrpcClient(url, tls=tls, headers={"Authorization": "Bearer x"}) as client:
-            assert client.is_live(deadline=5)
+            assert client.is_live(deadline=2 * DEADLINE)
             with pytest.raises(errors.NotTriton, match="does not know Triton's calls"):
                 client.server()
-        with (
-            GrpcClient(url, retry=NO_RETRY) as stranger,
-            pytest.raises(errors.SettingsError, match="no TLS connection"),
-        ):
-            stranger.server(deadline=3)
+        with GrpcClient(url) as stranger, pytest.raises(errors.SettingsError, match="no TLS connection"):
+            stranger.server(deadline=DEADLINE)
     assert calls[0].headers["authorization"] == "Bearer x"
-    assert 3 < calls[0].left <= 5
+    assert DEADLINE < calls[0].left <= 2 * DEADLINE
 
 
 def test_http_over_tls(certificate: tuple[Path, Path]) -> None:
@@ -771,9 +778,9 @@ def test_http_over_tls(certificate: tuple[Path, Path]) -> None:
     context.load_cert_chain(*certificate)
     with fake_http([(200, "{}")], context) as (host, seen):
         with HttpClient(f"https://{host}", tls=Tls(root_certificates=certificate[0]), retry=NO_RETRY) as client:
-            assert client.is_live(deadline=5)
+            assert client.is_live(deadline=DEADLINE)
         with HttpClient(f"https://{host}") as stranger, pytest.raises(errors.SettingsError, match="no TLS connection"):
-            stranger.server(deadline=3)
+            stranger.server(deadline=DEADLINE)
     assert len(seen) == 1
 
 

@@ -419,8 +419,8 @@ def test_a_smoke_test_passes_if_every_model_answers_correctly(stage: Stage) -> N
     outcome, measurements, recorder = stage.play("smoke", "linear", "join", seconds=1.0)
     assert outcome.breaches == ()
     assert (outcome.name, recorder.incomplete) == ("smoke", "")
-    assert outcome.requests.answered == outcome.requests.sent > 100
-    assert outcome.requests.checked > 4
+    assert outcome.requests.answered == outcome.requests.sent > 10
+    assert outcome.requests.checked >= 2
     assert (outcome.requests.failed, outcome.requests.wrong) == (0, 0)
     assert [(each.subject.model, each.phase) for each in measurements] == [
         ("linear", "a little load"),
@@ -436,7 +436,7 @@ def test_a_wrong_answer_under_load_is_noticed(stage: Stage) -> None:
         return replace(target, answers=answers)
 
     outcome, _, _ = stage.play("smoke", "linear", seconds=1.0, change=tampered)
-    assert outcome.requests.wrong == outcome.requests.checked > 2
+    assert outcome.requests.wrong == outcome.requests.checked >= 1
     (breach,) = outcome.breaches
     assert breach.startswith("linear, a little load: ")
     assert "checked answers are wrong: output 'output' differs by 1 where " in breach
@@ -568,7 +568,10 @@ def test_rates_are_exact_and_shares_have_three_digits(stage: Stage, tmp_path: Pa
 
 def test_a_model_that_is_measured_again_alone_is_marked(stage: Stage, tmp_path: Path) -> None:
     fails_late = """case "$*" in *" -m join "*)
-    if mkdir once; then sleep 4; echo "No valid requests recorded" >&2; exit 1; fi;; esac"""
+    if mkdir once; then
+        until ls raw/linear-*.log > /dev/null 2>&1; do sleep 0.05; done; sleep 0.5
+        echo "No valid requests recorded" >&2; exit 1
+    fi;; esac"""
     (tmp_path / "both.toml").write_text(f"together = true\n{PHASE}rate = 100\n")
     outcome, measurements, recorder = stage.elsewhere(tmp_path, fails_late).play(
         str(tmp_path / "both.toml"), "linear", "join"
