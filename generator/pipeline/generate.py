@@ -162,7 +162,7 @@ def _with_client(row: Result, context: Context) -> Result:
     if newest is None or folder is None:
         return row
     path = folder / client_code.module_name(row.name)
-    if row.status == "published" or not path.exists():
+    if row.status == "published" or not client_code.is_current(path):
         try:
             client_code.write(newest, folder)
         except OptionError as error:  # the version is published all the same

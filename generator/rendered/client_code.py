@@ -18,6 +18,8 @@ from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
 TEMPLATE = "client.py.j2"
+# What every client imports.
+PACKAGE = "from modelrepo.clients import"
 WIDTH = 110
 LONGEST_NAME = 40
 # In characters of a tensor's name; an escaped one takes up to ten.
@@ -89,6 +91,11 @@ def write(manifest: Manifest, folder: Path) -> Path:
     except OSError as error:
         raise OptionError(f"can't write the client {path}: {error.strerror}", "Name another --client-dir") from error
     return path
+
+
+def is_current(path: Path) -> bool:
+    """Whether a client exists and imports our package by its present name; before, that was ``clients``."""
+    return path.is_file() and PACKAGE in path.read_text("utf-8", errors="replace")
 
 
 def module_name(model: str) -> str:

@@ -42,6 +42,17 @@ def test_its_live_check_counts(before: Path, generate: Generate) -> None:
     assert generate(*command, "--live-check", "require").result["status"] == "unchanged"
 
 
+def test_its_client_gets_the_present_name_of_our_package(before: Path, generate: Generate) -> None:
+    client = before / "clients/generated/linear_onnx.py"
+    client.parent.mkdir(parents=True)
+    client.write_text("from clients import Client\n")
+    generate(*COMMAND)
+    assert "from modelrepo.clients import Client" in client.read_text()
+    client.write_text(f"{client.read_text()}# mine\n")
+    generate(*COMMAND)
+    assert client.read_text().endswith("# mine\n")  # it is written again only when the model changes
+
+
 def test_its_manifest_and_its_pending_plan_are_read(before: Path) -> None:
     repository = Repository(before / "model_repository")
     newest = repository.newest("linear_onnx")
