@@ -102,6 +102,9 @@ def _frugal(optimizers: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _spared() -> Iterator[None]:
     """Let the garbage collector leave alone what is there before: half a million objects of the frameworks."""
+    if gc.get_freeze_count():  # the caller's, and ``unfreeze`` would thaw them too
+        yield
+        return
     gc.freeze()
     try:
         yield
