@@ -103,6 +103,9 @@ def _frugal(optimizers: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _spared() -> Iterator[None]:
     """Exclude existing objects from garbage collection: half a million of the frameworks."""
+    if gc.get_freeze_count():  # the caller has done so, and ``unfreeze`` would thaw its objects, too
+        yield
+        return
     gc.freeze()
     try:
         yield

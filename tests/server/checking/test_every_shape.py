@@ -211,7 +211,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Generated:
         lines += [f"[models.{name}]", f'model = "python:nets:{case.factory or name}"', f'input_shape = "{case.inputs}"']
         lines += [f'dynamic = "{case.dynamic}"'] if case.dynamic else []
     (folder / "modelrepo.toml").write_text("\n".join(lines))
-    command = "import sys; from modelrepo.cli.entry import generate; sys.exit(generate())"
+    # What is imported is spared from the garbage collection after every model.
+    imports = "import gc, sys, torch, onnxruntime, onnxscript.function_libs.torch_lib.ops; gc.freeze()"
+    command = f"{imports}; from modelrepo.cli.entry import generate; sys.exit(generate())"
     done = subprocess.run(
         [sys.executable, "-c", command, "--live-check", "require", "--json", "--quiet"],
         cwd=folder, env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True,
