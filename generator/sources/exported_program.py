@@ -128,7 +128,7 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
         written = json.loads(archive.read(member)).get("torch_version", "") if member else ""
     # torch tries the older format last, so its error is about that; only the log has the reason.
     return SourceError(
-        f"torch {torch.__version__} can't read {path}: it was written by torch {written or 'of another version'}",
+        f"torch {torch.__version__} can't read {path}: {f'torch {written}' if written else 'another version'} wrote it",
         "Export the model again with this version, or install that one",
     )
 
