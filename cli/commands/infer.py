@@ -102,7 +102,7 @@ def _check(model: str, inputs: tuple[str, ...], image: Path | None, top: int | N
     if image is not None and inputs:
         raise OptionError("--image and --input were both given", "Give one of them")
     if image is None and not inputs:
-        raise OptionError(f"nothing to ask {model}", "Give its inputs with --input or --image")
+        raise OptionError(f"there is no input for {model}", "Give its inputs with --input or --image")
 
 
 @contextmanager

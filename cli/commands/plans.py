@@ -58,7 +58,7 @@ def plans() -> None:
     """
 
 
-@plans.command(context_settings=SETTINGS)
+@plans.command(context_settings=SETTINGS, short_help="Show the state of every plan.")
 @REPOSITORY
 @AS_JSON
 def status(repository: Path | None, as_json: bool) -> None:
@@ -76,7 +76,7 @@ def status(repository: Path | None, as_json: bool) -> None:
         click.echo("no TensorRT plans: generate prepares them with --backends tensorrt")
 
 
-@plans.command(context_settings=SETTINGS)
+@plans.command(context_settings=SETTINGS, short_help="Build, prove and publish plans.")
 @NAMES
 @REPOSITORY
 @WHERE
@@ -102,7 +102,7 @@ def build(
     _end(report, as_json, strict)
 
 
-@plans.command(context_settings=SETTINGS)
+@plans.command(context_settings=SETTINGS, short_help="Compare built plans with their source again.")
 @NAMES
 @REPOSITORY
 @WHERE
