@@ -99,9 +99,13 @@ class DeferredError(ModelRepoError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error without its full stop; the name of its class if it has no text."""
+    """Return the first line of an error, or of a text, without its full stop.
+
+    An error without text is named by its class; an empty text is "no reason".
+    """
     lines = (line.strip().rstrip(".") for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
+    silent = type(error).__name__ if isinstance(error, BaseException) else "no reason"
+    return next((line for line in lines if line), silent)
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

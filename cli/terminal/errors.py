@@ -8,7 +8,7 @@ from types import FrameType
 
 import click
 
-from modelrepo.cli.terminal.as_json import Invocation, JsonFlag
+from modelrepo.cli.terminal.as_json import flag_given
 from modelrepo.generator.errors import ModelRepoError, OptionError, ServerError
 from modelrepo.generator.system.interrupts import INTERRUPTS
 
@@ -21,20 +21,28 @@ def run(command: click.Command, name: str) -> int:
     for number in INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it on purpose
             signal.signal(number, _interrupt)
-    invocation = Invocation(sys.argv[1:])
+    arguments = sys.argv[1:]
+
+    def end(message: str, code: int) -> int:
+        show_error(message)
+        flag = flag_given(command, arguments)
+        if flag:
+            click.echo(flag.error(message, code))
+        return code
+
     try:
-        return int(command.main(invocation.arguments, name, standalone_mode=False, obj=invocation) or 0)
+        return int(command.main(arguments, name, standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return USAGE
     except click.ClickException as error:
-        return _end(error.format_message(), error.exit_code, invocation.flag_after(error))
+        return end(error.format_message(), error.exit_code)
     except ModelRepoError as error:
-        return _end(str(error), error.exit_code, invocation.flag)
+        return end(str(error), error.exit_code)
     except SystemExit:  # click's, if the reader of our output has gone
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
-        return _end("interrupted", INTERRUPTED, invocation.flag)
+        return end("interrupted", INTERRUPTED)
 
 
 @contextmanager
@@ -54,13 +62,6 @@ def show_error(message: str) -> None:
     """Print an error as one line on stderr."""
     line = " ".join(message.split())
     click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
-
-
-def _end(message: str, code: int, flag: JsonFlag | None) -> int:
-    show_error(message)
-    if flag:
-        click.echo(flag.error(message, code))
-    return code
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -30,7 +30,7 @@ def _open_onnx(path: Path) -> Answers:
 
 # One instance on a CPU or a GPU; without a count Triton would start two on a CPU.
 ANY_HOST = Instances("KIND_AUTO", 1)
-ONNX = Form(artifacts.ONNX, "ONNX", _open_onnx)
+ONNX_FORM = Form(artifacts.ONNX, "ONNX", _open_onnx)
 
 
 def none_preferred(max_batch_size: int) -> tuple[int, ...]:
@@ -49,6 +49,6 @@ class Backend:
     instances: Instances = ANY_HOST  # the instance group if the user names none
     options: tuple[str, ...] = ()  # the fields of ``Options`` that have an effect on it, and not on every backend
     preferred_batch_sizes: Callable[[int], tuple[int, ...]] = none_preferred  # by max_batch_size, as default
-    form: Form = ONNX  # what it is made from
+    form: Form = ONNX_FORM  # what it is made from
     optional_inputs: bool = False  # whether a request may leave out inputs that have a value of their own
-    for_tensorrt: bool = False  # whether TensorRT's parser reads its graph, on a GPU, maybe elsewhere
+    read_by_tensorrt: bool = False  # whether TensorRT's parser reads its graph; ONNX Runtime need not run it here

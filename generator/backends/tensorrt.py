@@ -72,5 +72,5 @@ BACKEND = Backend(
     instances=Instances("KIND_GPU", 1),  # TensorRT runs on GPUs only
     options=("profiles", "plan_builder", "version_compatible", "cuda_graphs"),
     preferred_batch_sizes=profiles.preferred_batch_sizes,
-    for_tensorrt=True,
+    read_by_tensorrt=True,
 )

@@ -67,5 +67,5 @@ BACKEND = Backend(
     options=("profiles",),
     preferred_batch_sizes=profiles.preferred_batch_sizes,
     optional_inputs=True,
-    for_tensorrt=True,
+    read_by_tensorrt=True,
 )

@@ -20,9 +20,9 @@ class Config:
     decisions: Decisions
     max_batch_size: int  # a patch may have lowered what was decided
 
-    def text(self, version: int, standing: Collection[int] = ()) -> str:
+    def text(self, version: int, existing: Collection[int] = ()) -> str:
         """Return the text for a version that joins those ``standing``; errors as of ``ConfigWriter.render``."""
-        return self.writer.render(self.decisions, version, standing)
+        return self.writer.render(self.decisions, version, existing)
 
 
 class ConfigWriter:
@@ -60,13 +60,13 @@ class ConfigWriter:
             )
         return template
 
-    def config(self, decisions: Decisions, version: int, standing: Collection[int]) -> Config:
+    def config(self, decisions: Decisions, version: int, existing: Collection[int]) -> Config:
         """Return the configuration of a model that will most likely be this version; arguments as of ``render``."""
-        text = self.render(decisions, version, standing)
+        text = self.render(decisions, version, existing)
         return Config(self, decisions, pbtxt.max_batch_size(text))
 
-    def render(self, decisions: Decisions, version: int, standing: Collection[int] = ()) -> str:
-        """Return the text of ``config.pbtxt`` for a version that joins those ``standing`` in the model's folder.
+    def render(self, decisions: Decisions, version: int, existing: Collection[int] = ()) -> str:
+        """Return the text of ``config.pbtxt`` for a version that joins the ``existing`` ones in the model's folder.
 
         The text is proven to be a ModelConfig that agrees with what is published; OptionError if a template or a
         patch contradicts it.
@@ -82,7 +82,7 @@ class ConfigWriter:
         if self._patch is not None and self._patch.ListFields():
             pbtxt.merge(message, self._patch)
             text = f"# {decisions.comment}\n{pbtxt.to_text(message)}"
-        problem = _disagreement(message, decisions, {version, *standing})
+        problem = _disagreement(message, decisions, {version, *existing})
         if problem:
             raise OptionError(
                 f"the configuration of {decisions.name} {problem}", "Look at --config-patch and --templates"

@@ -56,18 +56,18 @@ class Variants:
         self._data: dict[tuple[bool, bool], Data] = {}
         self._made: dict[tuple[str, bool], Proven] = {}
 
-    def made(self, choice: Choice, *, for_tensorrt: bool) -> Proven:
-        """Make the model into what a choice serves, and prove that; the model itself where nothing is to be done.
+    def made(self, choice: Choice, *, read_by_tensorrt: bool) -> Proven:
+        """Return the proven model that a choice serves; the model itself if nothing has to change.
 
-        With ``for_tensorrt`` TensorRT's parser will read the graph; otherwise ONNX Runtime, which must run it here.
-        Choices that are served the same graph share it. Raises ConversionError where a recipe fails or did nothing, and
-        VerificationError where the outcome answers too differently, or costs more accuracy than is allowed.
+        ``read_by_tensorrt``: TensorRT's parser will read the graph; otherwise ONNX Runtime, which must run it here.
+        Choices that serve the same graph share it. Raises ConversionError if a recipe fails or changed nothing, and
+        VerificationError if the result answers too differently, or costs more accuracy than is allowed.
         """
         if choice.precision == "fp32" and not self.options.simplify and not self.options.prune:
             return self.proven
         recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
         folder = self.folder / str(choice)
-        task = Task(choice, for_tensorrt, self.proven.closed, self.options, recipe, folder, self.progress)
+        task = Task(choice, read_by_tensorrt, self.proven.closed, self.options, recipe, folder, self.progress)
         wanted = choice.precision, task.for_tensorrt
         data = self._data_for(task)
         for note in data.notes:  # before anything is made: they may be why it is refused

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from modelrepo.generator import sources
 from modelrepo.generator.backends import BACKENDS
-from modelrepo.generator.backends.backend import ONNX
+from modelrepo.generator.backends.backend import ONNX_FORM
 from modelrepo.generator.optimize import RECIPES, recipe_of
 from modelrepo.generator.specs.options import Choice, Options
 
@@ -25,7 +25,7 @@ def idle(choice: Choice, options: Options) -> set[str]:
         *idle_for_source(options),
         *(() if calibrated else CALIBRATED),
         *(() if lowered else LOWERED),
-        *(() if BACKENDS[choice.backend].form is ONNX else GRAPHS),
+        *(() if BACKENDS[choice.backend].form is ONNX_FORM else GRAPHS),
         *(() if lowered or options.prune else CHANGED),
     }
 
@@ -46,7 +46,7 @@ def _applies_to(name: str) -> Iterator[str]:
     yield from (scheme for scheme, source in sources.SOURCES.items() if name in source.options)
     yield from (backend for backend, row in BACKENDS.items() if name in row.options)
     if name in GRAPHS:
-        yield from (backend for backend, row in BACKENDS.items() if row.form is ONNX)
+        yield from (backend for backend, row in BACKENDS.items() if row.form is ONNX_FORM)
     if name in CALIBRATED:
         yield from (precision for precision in RECIPES if recipe_of(precision).calibrated)
     if name in (*LOWERED, *CHANGED):

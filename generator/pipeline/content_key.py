@@ -58,7 +58,7 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
         *ALWAYS,
         *source.packages,
         *(recipe.packages if recipe else ()),
-        *(SIMPLIFYING if options.simplify else ()),
+        *(SIMPLIFYING if options.simplify and "simplify" not in ignored else ()),
         *_exporting(source.frameworks, BACKENDS[choice.backend].form),
     }
     tools = {package: version for package in sorted(packages) if (version := version_of(package))}

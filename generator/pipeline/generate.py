@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelrepo.generator import sources
-from modelrepo.generator.backends.backend import Form
+from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
 from modelrepo.generator.optimize.variant import Variants
-from modelrepo.generator.pipeline import rows, standing
+from modelrepo.generator.pipeline import existing, rows
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.proving import load, prove
@@ -26,9 +26,12 @@ from modelrepo.generator.tensorrt import ways
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 
+# Folders of a staging folder, beside those of the targets: no model can have such a name.
+EXPORTS, VARIANTS = ".exports", ".variants"
+
 
 def generate(
-    jobs: list[Job], options: RunOptions, progress: Progress, *, dry_run: bool = False, gate: Gate | None = None
+    jobs: list[Job], run: RunOptions, progress: Progress, *, dry_run: bool = False, gate: Gate | None = None
 ) -> Report:
     """Generate every job's models; one that fails becomes a row of the report, and the others still run.
 
@@ -36,7 +39,7 @@ def generate(
     what was done before.
     """
     _refuse_same_names(jobs)
-    context = Context(Repository(options.repository), options, progress, gate, dry_run)
+    context = Context(Repository(run.repository), run, progress, gate, dry_run)
     results: list[Result] = []
     interrupted = False
     for job in jobs:
@@ -68,10 +71,10 @@ def generate_model(job: Job, context: Context) -> Iterator[Result]:
     for target in targets_of(job):
         context.repository.preflight(target.name)
         _check_served_versions(target, context.repository)
-        row = standing.find(target, context)
+        row = existing.find(target, context)
         if row is None and not context.dry_run:
-            row = standing.reactivate(target, context)
-        plan = None if row else standing.pending(target, context)
+            row = existing.reactivate(target, context)
+        plan = None if row else existing.pending(target, context)
         if plan:
             way = ways.find(spec_of(plan), job.options.plan_builder, context.progress)
             row = rows.deferred(target, plan, context.repository, way.deferral) if way.kind == "deferred" else None
@@ -114,7 +117,7 @@ def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]
             decided(target, variants[target.backend.form].proven)  # refuses wrong profiles before minutes of lowering
         ready = []
         for target in missing:
-            wanted = variants[target.backend.form].made(target.choice, for_tensorrt=target.backend.for_tensorrt)
+            wanted = _variant(target, variants[target.backend.form])
             prepared = prepare(target, wanted, writer, staging, context)
             ready.append((target, _passed(prepared, wanted, job.options, context)))
         with progress.step("publish", f"publishing in {repository.root}"), repository.locked():
@@ -127,18 +130,27 @@ def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]
             yield _built(target, context)
 
 
+def _variant(target: Target, variants: Variants) -> Proven:
+    """Return the model that a target serves; precisions, pruning and clean-up change ONNX graphs only."""
+    backend = target.backend
+    if backend.form is not ONNX_FORM:
+        return variants.proven
+    return variants.made(target.choice, read_by_tensorrt=backend.read_by_tensorrt)
+
+
 def _variants(job: Job, missing: list[Target], staging: Path, progress: Progress) -> dict[Form, Variants]:
     """Load the source once, and prove it in each form that a backend is made from."""
     source = load(job, progress)
     reference = Remembered(source.run)
     variants: dict[Form, Variants] = {}
+    (staging / EXPORTS).mkdir()
     for form in dict.fromkeys(target.backend.form for target in missing):
-        proven = prove(job, source, reference, form, staging / form.name, progress)
+        proven = prove(job, source, reference, form, staging / EXPORTS / form.name, progress)
         known = {note for each in variants.values() for note in each.proven.notes}
         for note in proven.notes:
             if note not in known:
                 progress.warn(f"{job.name}: {note}")
-        variants[form] = Variants(proven, job.options, staging / f"{form.name}-variants", progress)
+        variants[form] = Variants(proven, job.options, staging / VARIANTS / form.name, progress)
     return variants
 
 
@@ -157,12 +169,12 @@ def _passed(
 
 def _with_client(row: Result, context: Context) -> Result:
     """Write the Python client of a served version, and return its row with the client's path."""
-    folder = context.options.client_dir
+    folder = context.run.client_dir
     newest = context.repository.newest(row.name) if row.status in ("published", "unchanged") else None
     if newest is None or folder is None:
         return row
     path = folder / client_code.module_name(row.name)
-    if row.status == "published" or not client_code.is_current(path):
+    if row.status == "published" or not path.exists() or client_code.is_outdated(path):
         try:
             client_code.write(newest, folder)
         except OptionError as error:  # the version is published all the same

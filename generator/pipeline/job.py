@@ -17,7 +17,7 @@ class Context:
     """What all models of a run share."""
 
     repository: Repository
-    options: RunOptions
+    run: RunOptions
     progress: Progress
     gate: Gate | None = None  # what is staged must pass it before it is published
     dry_run: bool = False

@@ -39,9 +39,9 @@ def prepare(
     served = _as_served(target, proven)
     for note in served.notes[len(proven.notes) :]:
         context.progress.warn(f"{target.name}: {note}")
-    version, standing = context.repository.next_version(target.name), context.repository.versions(target.name)
+    version, existing = context.repository.next_version(target.name), context.repository.versions(target.name)
     decisions = decided(target, served)
-    config = writer.config(decisions, version, standing)
+    config = writer.config(decisions, version, existing)
     work = folder / f"{target.name}.work"
     work.mkdir()
     built = target.backend.build(
@@ -57,7 +57,7 @@ def prepare(
             progress=context.progress,
         )
     )
-    text = config.text(version, standing)
+    text = config.text(version, existing)
     if isinstance(built, Deferred):
         plan = folder / f"{target.name}.plan"
         _lay_out_plan(plan, target, served, built, text)

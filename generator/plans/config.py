@@ -24,15 +24,15 @@ class PreparedConfig:
     version: int | None  # that it was prepared for; None if the versions that are served are a list of the user's
     plans: Mapping[str, str]  # files by compute capability, as {"8.9": "model.cc89.plan"}; empty for one model.plan
 
-    def text(self, version: int, standing: Collection[int] = ()) -> str:
-        """Return the text for a version that joins those ``standing`` in the model's folder.
+    def text(self, version: int, existing: Collection[int] = ()) -> str:
+        """Return the text for a version that joins the ``existing`` ones in the model's folder.
 
         OptionError if the text is not a ModelConfig; RepositoryError if it lists a version that will not be there, or
         names files already.
         """
         moved = self.prepared if self.version is None else _with_version(self.prepared, self.version, version)
         message = pbtxt.parse(moved, ORIGIN)
-        absent = set(message.version_policy.specific.versions) - {version, *standing}
+        absent = set(message.version_policy.specific.versions) - {version, *existing}
         if absent:
             raise RepositoryError(
                 f"{ORIGIN} of {message.name} lists version {min(absent)}, which is not there",

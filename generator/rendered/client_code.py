@@ -18,8 +18,8 @@ from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
 TEMPLATE = "client.py.j2"
-# What every client imports.
-PACKAGE = "from modelrepo.clients import"
+# How clients began to import our package before it was called modelrepo.clients.
+FORMER = "from clients import "
 WIDTH = 110
 LONGEST_NAME = 40
 # In characters of a tensor's name; an escaped one takes up to ten.
@@ -93,9 +93,12 @@ def write(manifest: Manifest, folder: Path) -> Path:
     return path
 
 
-def is_current(path: Path) -> bool:
-    """Whether a client exists and imports our package by its present name; before, that was ``clients``."""
-    return path.is_file() and PACKAGE in path.read_text("utf-8", errors="replace")
+def is_outdated(path: Path) -> bool:
+    """Whether a client imports our package by its former name, ``clients``."""
+    try:
+        return any(line.startswith(FORMER) for line in path.read_text("utf-8", errors="replace").splitlines())
+    except OSError:
+        return False
 
 
 def module_name(model: str) -> str:

@@ -35,15 +35,15 @@ LOCK_TIMEOUT_SECONDS = 60.0
 LARGEST_VERSION = 2**63 - 1
 
 
-class Config(Protocol):
+class StagedConfig(Protocol):
     """The config.pbtxt of a staged model."""
 
     @property
     def max_batch_size(self) -> int:
         """The largest batch that Triton may form."""
 
-    def text(self, version: int, standing: Collection[int] = ()) -> str:
-        """Return the text for a version that joins those ``standing`` in the model's folder."""
+    def text(self, version: int, existing: Collection[int] = ()) -> str:
+        """Return the text for a version that joins the ``existing`` ones in the model's folder."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class StagedModel:
     backend: str
     folder: Path
     files: Mapping[str, FileRecord]
-    config: Config
+    config: StagedConfig
     preview: str
     provenance: Provenance
 
@@ -189,9 +189,9 @@ class Repository:
         or nothing. Content that is already published makes no new version.
         """
         self._refuse_foreign(staged.name)
-        newest, standing = self.newest(staged.name), self.versions(staged.name)
+        newest, existing = self.newest(staged.name), self.versions(staged.name)
         same_files = newest is not None and newest.content() == content_of(staged.files)
-        if newest and same_files and newest.config == staged.config.text(newest.version, standing):
+        if newest and same_files and newest.config == staged.config.text(newest.version, existing):
             return self._refresh(staged, newest)
         version = self.next_version(staged.name)
         _number(staged.folder, version)
@@ -201,7 +201,7 @@ class Repository:
             backend=staged.backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             max_batch_size=staged.config.max_batch_size,
-            config=staged.config.text(version, standing),
+            config=staged.config.text(version, existing),
             files={_numbered(name, version): record for name, record in staged.files.items()},
             provenance=staged.provenance,
         )

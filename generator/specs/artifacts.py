@@ -60,7 +60,7 @@ class Serving:
     options: Options
     signature: Signature
     precision: str
-    max_batch_size: int
+    max_batch_size: int  # as decided; a config patch may lower it later
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Order:
 
     export: Export
     precision: str
-    max_batch_size: int
+    max_batch_size: int  # of the configuration: a config patch may have lowered it
     preferred_batch_sizes: tuple[int, ...]
     release: Release
     options: Options

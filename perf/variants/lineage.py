@@ -6,6 +6,7 @@ from pathlib import Path
 
 from modelrepo.clients import connect
 from modelrepo.generator.backends import BACKENDS
+from modelrepo.generator.backends.backend import ONNX_FORM
 from modelrepo.generator.errors import OptionError, RepositoryError, nearest
 from modelrepo.generator.graphs.walk import MODEL_FILE
 from modelrepo.generator.plans.pending import PendingPlan
@@ -117,7 +118,9 @@ def _kin(named: Variant, variants: Sequence[Variant]) -> list[Variant]:
         return source.reference, source.weights, source.inputs
 
     def order(variant: Variant) -> tuple[bool | str, ...]:
-        other = variant.precision != "fp32", variant.sparsity is not None, BACKENDS[variant.backend].for_tensorrt
+        row = BACKENDS[variant.backend]
+        plain = row.form is ONNX_FORM and not row.read_by_tensorrt
+        other = variant.precision != "fp32", variant.sparsity is not None, not plain
         return bool(variant.unserved), *other, variant.name
 
     kin = sorted((each for each in variants if origin(each) == origin(named)), key=order)

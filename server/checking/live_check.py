@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Literal, Self
 
 from modelrepo.clients import Client, GrpcClient, HttpClient
@@ -62,9 +62,6 @@ class LiveCheck:
 
     def expect(self, backend: Backend, options: Options) -> None:
         """Start the server in the background, if the model can be checked and Triton is here already."""
-        if self._starting and self._starting.done() and not self._starting.exception():
-            with suppress(ServerError):  # the check will report it
-                _tidy(self._starting.result())
         if not self._starting and not _impossible(backend, options) and runtime.installed():
             starter = ThreadPoolExecutor(1, "live check")
             self._starting = starter.submit(self._start, Progress())
@@ -87,7 +84,6 @@ class LiveCheck:
         server = self._server()
         with self.progress.step("live", f"asking {staged.name} in {server.description}") as step:
             try:
-                _tidy(server)
                 found = _checked(server, staged, proven, options)
             except (ClientError, VerificationError, ServerError, OSError) as error:
                 if not server.alive:
@@ -175,27 +171,22 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
 def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
     """Link a staged model into the server's own repository, and keep it loaded for the time of the block.
 
-    Unloading takes a second, in which the model can already be published; ``_tidy`` waits for it before the next one.
+    Unloading belongs to the check: a model that crashes a server on its way out is not published either.
     """
     folder = server.repository / staged.name
     folder.mkdir()
-    for entry in staged.folder.iterdir():
-        if entry.name != CONFIG:
-            (folder / entry.name).symlink_to(entry)
-    (folder / CONFIG).write_text(config, "utf-8")
-    server.load(staged.name)
     try:
-        yield
+        for entry in staged.folder.iterdir():
+            if entry.name != CONFIG:
+                (folder / entry.name).symlink_to(entry)
+        (folder / CONFIG).write_text(config, "utf-8")
+        server.load(staged.name)
+        try:
+            yield
+        finally:
+            if server.alive:
+                server.unload(staged.name)
     finally:
-        if server.alive:
-            server.unload(staged.name, wait=False)
-
-
-def _tidy(server: Server) -> None:
-    """Wait until the memory of the model before is free, and remove its folder."""
-    if server.alive:
-        server.wait_until_unloaded()
-    for folder in server.repository.glob("*"):  # nothing where the server has died
         shutil.rmtree(folder, ignore_errors=True)
 
 

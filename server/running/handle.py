@@ -115,14 +115,9 @@ class Server:
             reason = logs.failures(self.log_text(start)).get(name) or logs.shorten(error.message)
             raise ServerError(f"Triton can't load {name}: {reason}", f"Its log is {self.log}") from error
 
-    def unload(self, name: str, *, wait: bool = True) -> None:
+    def unload(self, name: str) -> None:
         """Unload a model, which takes a second, and wait until it is gone."""
         self._ask("POST", f"/v2/repository/models/{name}/unload", {}, LOAD_SECONDS)
-        if wait:
-            self.wait_until_unloaded()
-
-    def wait_until_unloaded(self) -> None:
-        """Return when every model that is being unloaded is gone; its folder must be there until then."""
         deadline = time.monotonic() + LOAD_SECONDS
         while leaving := [row["name"] for row in self._index() if row.get("state") == "UNLOADING"]:
             if time.monotonic() > deadline:

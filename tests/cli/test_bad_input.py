@@ -1,5 +1,6 @@
 """Bad input: one clear line, an exit code of its class, and a folder that is byte for byte what it was."""
 
+import json
 import re
 import shutil
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modelrepo.cli.main import modelrepo as modelrepo_command
+from modelrepo.cli.terminal import errors
 from tests.conftest import GOLDENS, Generate, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -122,13 +125,29 @@ def test_every_golden_message_has_its_case() -> None:
     assert {path.stem for path in goldens.glob("*.txt")} == set(CASES)
 
 
-@pytest.mark.parametrize("arguments", ["--model ../x", "--model numpy:exported_wrong", "--nonsense", ""])
+@pytest.mark.parametrize(
+    "arguments", ["--model ../x", "--model numpy:exported_wrong", "--nonsense", "", "--quiet=1", "--queue-delay-us=x"]
+)
 def test_with_json_an_error_is_one_object_too(generate: Generate, arguments: str) -> None:
     outcome = generate(*arguments.split(), "--json", "-q")
-    errors = [outcome.report.get("error"), *(row.get("error") for row in outcome.report["results"])]
-    (error,) = filter(None, errors)
+    found = [outcome.report.get("error"), *(row.get("error") for row in outcome.report["results"])]
+    (error,) = filter(None, found)
     assert error["exit_code"] == outcome.code != 0
     assert " ".join(error["message"].split()) in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["generate --json --backends", "serve --json --http-port", "nosuch --json", "plans nosuch --json", "--json"],
+)
+def test_with_json_a_command_line_that_click_refuses_is_one_object_too(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["modelrepo", *arguments.split()])
+    assert errors.run(modelrepo_command, "modelrepo") == 2
+    captured = capsys.readouterr()
+    error = json.loads(captured.out)["error"]
+    assert (error["exit_code"], error["message"] in captured.err) == (2, True)
 
 
 def test_a_mount_point_is_refused_because_models_cannot_be_moved_into_it(

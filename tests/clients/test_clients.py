@@ -448,7 +448,7 @@ def test_a_silent_server_does_not_make_a_client_hang(kind: str) -> None:
         start = time.monotonic()
         with pytest.raises((errors.DeadlineExceeded, errors.ServerUnavailable)):
             client.infer("m", 1)
-        assert time.monotonic() - start < DEADLINE
+        assert time.monotonic() - start < 15
 
 
 @pytest.mark.parametrize("kind", KINDS)

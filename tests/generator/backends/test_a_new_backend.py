@@ -145,6 +145,17 @@ def test_what_changes_onnx_graphs_has_no_effect_on_another_form(generate: Genera
 
 
 @pytest.mark.usefixtures("toys")
+def test_what_changes_onnx_graphs_leaves_another_form_of_the_same_run_alone(generate: Generate) -> None:
+    outcome = generate(
+        *LINEAR, "--backends", "onnx,matrix", "--simplify", "--prune", "50%", "--max-accuracy-drop", "100%"
+    )
+    onnx, matrix = outcome.report["results"]
+    assert (onnx["status"], matrix["status"]) == ("published", "published"), outcome.err
+    assert onnx["optimization"]["done"]
+    assert not matrix["optimization"]["done"]
+
+
+@pytest.mark.usefixtures("toys")
 def test_a_source_without_an_exporter_to_its_form_is_refused(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

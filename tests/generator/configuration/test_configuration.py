@@ -63,13 +63,13 @@ VARIANTS: dict[str, Decisions] = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_configuration_is_as_agreed(golden: Callable[[str, str], None], variant: str) -> None:
-    golden(f"config/{variant}.pbtxt", ConfigWriter().render(VARIANTS[variant], version=3, standing={1, 2}))
+    golden(f"config/{variant}.pbtxt", ConfigWriter().render(VARIANTS[variant], version=3, existing={1, 2}))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_configuration_says_in_protobuf_what_was_planned(variant: str) -> None:
     wanted = VARIANTS[variant]
-    config = text_format.Parse(ConfigWriter().render(wanted, version=3, standing={1, 2}), ModelConfig())
+    config = text_format.Parse(ConfigWriter().render(wanted, version=3, existing={1, 2}), ModelConfig())
     assert (config.name, config.backend) == (wanted.name, wanted.backend)
     assert config.max_batch_size == wanted.max_batch_size
     assert config.HasField("dynamic_batching") == bool(wanted.max_batch_size)

@@ -48,12 +48,12 @@ def test_a_listener_may_interrupt_and_the_command_is_killed(tmp_path: Path) -> N
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        process.run(
-            sh(f"echo go; {until(tmp_path / 'late')}; touch {tmp_path}/alive"), timeout=PATIENCE, heard=interrupt
-        )
-    (tmp_path / "late").touch()
-    time.sleep(0.3)
-    assert not (tmp_path / "alive").exists()
+        process.run(sh(f"echo $$ > {tmp_path}/pid; echo go; sleep 60"), timeout=PATIENCE, heard=interrupt)
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_command_with_a_listener_can_time_out_or_be_stopped() -> None:

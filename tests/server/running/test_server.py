@@ -102,15 +102,14 @@ def test_single_requests_are_merged_and_each_gets_its_own_answer(server: Server)
     batch = np.random.default_rng(1).random((64, 4), dtype="float32")
     merged = False
     with GrpcClient(server.grpc_url) as client:
-        deadline = time.monotonic() + PATIENCE
-        while not merged:  # a busy machine may send each only when the one before is answered
-            assert time.monotonic() < deadline
+        for _ in range(5):  # a busy machine may send each only when the one before is answered
             before = executed(client, 0)
             answers = list(client.infer_many("linear", batch, batch_size=1, max_in_flight=32))
             after = executed(client, before.inferences + 64)
             assert np.allclose(np.concatenate([answer["output"] for answer in answers]), batch @ WEIGHTS)
             assert after.inferences - before.inferences == 64
-            merged = after.executions - before.executions < 64
+            merged = merged or after.executions - before.executions < 64
+    assert merged
 
 
 def executed(client: GrpcClient, inferences: int) -> Statistics:

@@ -17,7 +17,7 @@ def find(target: Target, context: Context) -> Result | None:
     """Return the row of a target that is published and in force; None if work is needed."""
     repository = context.repository
     newest = repository.newest(target.name)
-    if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, context.options):
+    if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, context.run):
         if newest.untrained:
             context.progress.warn(
                 f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
@@ -34,7 +34,7 @@ def find(target: Target, context: Context) -> Result | None:
 def pending(target: Target, context: Context) -> PendingPlan | None:
     """Return the entry of a target whose plan only has to be built; None if it is not prepared."""
     plan = PlanStore(context.repository).intact(target.name)
-    if plan is None or not _is_wanted(plan.provenance, target, context.options):
+    if plan is None or not _is_wanted(plan.provenance, target, context.run):
         return None
     return plan if status.stand(target.name, context.repository, ()).status not in ("superseded", "damaged") else None
 
@@ -43,7 +43,7 @@ def reactivate(target: Target, context: Context) -> Result | None:
     """Finish a publish that was interrupted before its last step; None if that is not enough."""
     repository = context.repository
     newest = repository.newest(target.name)
-    if newest is None or not _is_wanted(newest.provenance, target, context.options):
+    if newest is None or not _is_wanted(newest.provenance, target, context.run):
         return None
     with repository.locked():
         activated = repository.activate(target.name)
