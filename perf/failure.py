@@ -15,7 +15,7 @@ class Interrupted(ModelRepoError):
 
 def failure(results: Results, reported: bool) -> ModelRepoError | None:
     """Return the run's most serious failure, or None; ``reported`` is True if there is a report."""
-    kept = "what was measured until then is " + ("in the report" if reported else "only printed: there is no report")
+    kept = "the earlier measurements are " + ("in the report" if reported else "printed, but in no report")
     if results.incomplete == INTERRUPTED:
         return Interrupted(f"interrupted: {kept}")
     if results.incomplete:

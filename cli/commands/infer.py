@@ -10,6 +10,7 @@ import click
 from modelrepo.cli.terminal.as_json import json_flag
 from modelrepo.cli.terminal.errors import client_errors
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.repository.layout import CONFIG
 
 if TYPE_CHECKING:
     from modelrepo.generator.progress import Progress
@@ -110,8 +111,8 @@ def _server(repository: Path, model: str, progress: "Progress") -> Iterator[str]
     """Serve one model, and yield the URL."""
     from modelrepo.server import running_server
 
-    if repository.is_dir() and not (repository / model / "config.pbtxt").is_file():
-        names = [folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").is_file()]
+    if repository.is_dir() and not (repository / model / CONFIG).is_file():
+        names = [folder.name for folder in repository.iterdir() if (folder / CONFIG).is_file()]
         hint = nearest(model, names) if names else "Generate it first, or name another with --repository"
         raise OptionError(f"{repository} has no model {model!r}", hint)
     with running_server(repository, control="explicit", models=(model,), progress=progress) as server:

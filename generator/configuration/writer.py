@@ -18,6 +18,7 @@ class Config:
 
     writer: "ConfigWriter"
     decisions: Decisions
+    preview: str  # the text for the version that it will most likely be
     max_batch_size: int  # a patch may have lowered what was decided
 
     def text(self, version: int, existing: Collection[int] = ()) -> str:
@@ -63,7 +64,7 @@ class ConfigWriter:
     def config(self, decisions: Decisions, version: int, existing: Collection[int]) -> Config:
         """Return the configuration of a model that will most likely be this version; arguments as of ``render``."""
         text = self.render(decisions, version, existing)
-        return Config(self, decisions, pbtxt.max_batch_size(text))
+        return Config(self, decisions, text, pbtxt.max_batch_size(text))
 
     def render(self, decisions: Decisions, version: int, existing: Collection[int] = ()) -> str:
         """Return the text of ``config.pbtxt`` for a version that joins the ``existing`` ones in the model's folder.
@@ -85,7 +86,7 @@ class ConfigWriter:
         problem = _disagreement(message, decisions, {version, *existing})
         if problem:
             raise OptionError(
-                f"the configuration of {decisions.name} {problem}", "Look at --config-patch and --templates"
+                f"the configuration of {decisions.name} {problem}", "Check --config-patch and --templates"
             )
         return text
 
@@ -105,11 +106,11 @@ def _disagreement(config: Any, decisions: Decisions, versions: Collection[int]) 
     """Return how a configuration contradicts the published files or the verified model; None if it does not."""
     for field, value in (("name", decisions.name), ("backend", decisions.backend), ("platform", "")):
         if getattr(config, field) != value:
-            return f"says {field}: {getattr(config, field)!r} and must say {value!r}"
+            return f"says {field}: {getattr(config, field)!r}, but must say {value!r}"
     if config.default_model_filename or config.cc_model_filenames:
         return "names a different model file than the published one"
     if config.max_batch_size != decisions.max_batch_size and not 0 < config.max_batch_size < decisions.max_batch_size:
-        return f"says max_batch_size: {config.max_batch_size} and the model was made for {decisions.max_batch_size}"
+        return f"says max_batch_size: {config.max_batch_size}, but the model was made for {decisions.max_batch_size}"
     absent = set(config.version_policy.specific.versions) - set(versions)
     if absent:
         return f"lists version {min(absent)}, which does not exist"
@@ -125,7 +126,7 @@ def _tensor_disagreement(kind: str, written: Any, planned: tuple[ServedTensor, .
 
     if sorted(tensor.name for tensor in written) != sorted(tensor.name for tensor in planned):
         names = ", ".join(tensor.name for tensor in planned)
-        return f"lists the {kind}s {', '.join(tensor.name for tensor in written) or 'none'} and the model has {names}"
+        return f"lists the {kind}s {', '.join(tensor.name for tensor in written) or 'none'}, but the model has {names}"
     by_name = {tensor.name: tensor for tensor in planned}
     for tensor in written:
         wanted = by_name[tensor.name]
@@ -133,9 +134,9 @@ def _tensor_disagreement(kind: str, written: Any, planned: tuple[ServedTensor, .
         data_type = model_config_pb2.DataType.Name(tensor.data_type)
         if (dims, data_type) != (wanted.dims, wanted.data_type):
             right = f"{wanted.data_type}{list(wanted.dims)}"
-            return f"says {data_type}{list(dims)} of {tensor.name}, and the model has {right}"
+            return f"says {data_type}{list(dims)} of {tensor.name}, but the model has {right}"
         if kind == "input" and tensor.optional != wanted.optional:
-            return f"says {tensor.name} is {_kind(tensor.optional)}, and it is {_kind(wanted.optional)}"
+            return f"says {tensor.name} is {_kind(tensor.optional)}, but it is {_kind(wanted.optional)}"
         if kind == "output" and tensor.label_filename not in ("", wanted.labels):
             return f"names the label file {tensor.label_filename!r}, which is not published"
     return None
@@ -149,7 +150,7 @@ def _batch_disagreement(config: Any, decisions: Decisions) -> str | None:
     largest = config.max_batch_size
     wrong = [size for size in config.dynamic_batching.preferred_batch_size if not 0 < size <= largest]
     if wrong:
-        return f"prefers batches of {wrong[0]}, and max_batch_size is {largest}"
+        return f"prefers batches of {wrong[0]}, but max_batch_size is {largest}"
     inputs = {tensor.name for tensor in decisions.inputs}
     required = {tensor.name for tensor in decisions.inputs if not tensor.optional}
     for warmup in config.model_warmup:

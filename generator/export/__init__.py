@@ -1,4 +1,4 @@
-"""From a framework's model to ONNX: one package for each framework, and one table."""
+"""From a framework's model to a form such as ONNX: one package for each framework, and one table."""
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export import onnx, sklearn, tensorflow, torch

@@ -33,8 +33,8 @@ def describe(
     release = release_named(options.target_release)
     if opset > release.max_opset or ir_version > release.max_ir:
         raise ConversionError(
-            f"it wrote opset {opset} and IR {ir_version} where at most opset {release.max_opset} and IR "
-            f"{release.max_ir} are wanted, for Triton {release.container}"
+            f"it wrote opset {opset} and IR {ir_version}, but Triton {release.container} reads at most opset "
+            f"{release.max_opset} and IR {release.max_ir}"
         )
     session = _open(path)  # checks each node as well, as onnx's own checker does
     outputs = tuple(map(_as_inferred, signature.outputs, session.get_outputs()))

@@ -57,22 +57,21 @@ def prepare(
             progress=context.progress,
         )
     )
-    text = config.text(version, existing)
     if isinstance(built, Deferred):
         plan = folder / f"{target.name}.plan"
-        _lay_out_plan(plan, target, served, built, text)
+        _lay_out_plan(plan, target, served, built, config.preview)
         return PreparedPlan(plan, _entry(plan, target, served, built, config, version), built.here)
     model = folder / target.name
     _lay_out(built, model / str(version))
     _copy_companions(served.source, model / str(version))
-    _write_labels(model, text, served)
+    _write_labels(model, config.preview, served)
     return StagedModel(
         name=target.name,
         backend=target.choice.backend,
         folder=model,
         files=record_files(model),
         config=config,
-        preview=text,
+        preview=config.preview,
         provenance=_provenance(target, served),
     )
 

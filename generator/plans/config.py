@@ -35,13 +35,16 @@ class PreparedConfig:
         absent = set(message.version_policy.specific.versions) - {version, *existing}
         if absent:
             raise RepositoryError(
-                f"{ORIGIN} of {message.name} lists version {min(absent)}, which is not there",
+                f"{ORIGIN} of {message.name} lists version {min(absent)}, which does not exist",
                 "Run generate again with another --version-policy",
             )
         if not self.plans:
             return moved
         if message.default_model_filename or message.cc_model_filenames:
-            raise RepositoryError(f"{ORIGIN} of {message.name} names model files already", "Run generate again without")
+            raise RepositoryError(
+                f"{ORIGIN} of {message.name} names model files already",
+                "Run generate again without them in --config-patch and --templates",
+            )
         return _with_files(moved, self.plans)
 
 

@@ -162,7 +162,7 @@ def _inputs(reference: str, program: Any) -> tuple[tuple[TensorSpec, ...], int |
     for name, value in values.items():
         _check_input(reference, name, value)
     if not values:
-        raise SourceError(f"{reference} has no inputs, so there is nothing to ask it")
+        raise SourceError(f"{reference} has no inputs, so nothing can be compared")
     dims = _Dims(program.range_constraints, tuple(value.shape for value in values.values()))
     inputs = []
     for name, value in values.items():

@@ -88,7 +88,7 @@ Ranges: TypeAlias = Mapping[str, tuple[int, int, int]]
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that decides what is generated for one model; ``options.FIELDS`` has the help text of each."""
+    """Everything that decides what is generated for one model; ``options/fields.py`` has the help text of each."""
 
     model: str  # SCHEME:NAME
     backends: tuple[Choice, ...]

@@ -165,7 +165,7 @@ def _compare(
     """Return the largest difference of an output / its sample's magnitude; Mismatch if one is too large."""
     shape, got = answer
     if shape != output["shape"] or len(got) != len(wanted):
-        raise Mismatch(f"{where} has shape {shape} where ONNX Runtime gives {output['shape']}")
+        raise Mismatch(f"{where} has shape {shape}, and ONNX Runtime gives {output['shape']}")
     samples = shape[0] if document["batched"] and shape else 1
     size = len(wanted) // samples if samples else 0
     worst = 0.0
@@ -175,7 +175,7 @@ def _compare(
         if output["type"] == "d":
             allowed = document["tolerance"]["absolute"] + document["tolerance"]["relative"] * magnitude
         if not difference <= allowed:
-            raise Mismatch(f"{where} differs by {difference:.3g} where {allowed:.3g} is allowed")
+            raise Mismatch(f"{where} differs by {difference:.3g} (limit {allowed:.3g})")
         worst = max(worst, difference / magnitude if magnitude else 0.0)
     return worst
 

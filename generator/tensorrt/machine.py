@@ -95,7 +95,9 @@ def gpus() -> tuple[tuple[Gpu, ...], str]:
     """Return the GPUs that CUDA may use, or why there are none; runs only nvidia-smi."""
     program = next(filter(None, map(shutil.which, NVIDIA_SMI)), None)
     if program is None:
-        known = "the CUDA device has no nvidia-smi, which comes with its driver" if gpu_present() else ""
+        known = (
+            "there is a CUDA device, but nvidia-smi is not installed: it comes with the driver" if gpu_present() else ""
+        )
         return (), known or "no CUDA device on this machine"
     answer = _ask([program, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"])
     if isinstance(answer, str):

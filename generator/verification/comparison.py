@@ -144,7 +144,7 @@ class Comparison:
             if got[name].shape != answers.shape:
                 shape, wanted_shape = (list(array.shape[self.whole :]) for array in (got[name], answers))
                 raise VerificationError(
-                    f"output {name!r} has shape {shape} where the source gives {wanted_shape}, at batch {batch}"
+                    f"output {name!r} has shape {shape}, and the source gives {wanted_shape}, at batch {batch}"
                 )
             for position, row in enumerate(rows):
                 one, other = answers[position, ...], got[name][position, ...]
@@ -159,7 +159,7 @@ class Comparison:
         if not found.difference <= found.limit:
             loosened = LOOSENED if _is_float(wanted) else LOOSENED_STEPS if wanted.dtype.kind in NUMBERS else ""
             raise Differs(
-                f"output {found.output!r} differs by {found.difference:.3g} where {found.limit:.3g} is allowed, on "
+                f"output {found.output!r} differs by {found.difference:.3g} (limit {found.limit:.3g}), on "
                 f"input {found.family!r} at batch {found.batch}, index {list(found.index)}",
                 f"The conversion changed the model's answers{loosened}",
                 found,

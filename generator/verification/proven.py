@@ -10,7 +10,9 @@ from modelrepo.generator.verification.comparison import Precision
 from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.remembered import Remembered
 
-CONSTANT = "only ONNX Runtime supports optional inputs, and only in a graph that is served as it was verified"
+CONSTANT = (
+    "a backend supports optional inputs only in a graph that is served as it was verified, and not every backend does"
+)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from modelrepo.clients.settings import Address, parse_url
 from modelrepo.generator.errors import OptionError, nearest
 from modelrepo.generator.graphs import outline
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.perf.measuring import metrics
@@ -77,7 +78,7 @@ def opened(
 def _check_models(repository: Path, names: Sequence[str]) -> None:
     if not repository.is_dir():
         raise OptionError(f"there is no model repository {repository}", "Name it with --repository, or a server: --url")
-    known = [folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").is_file()]
+    known = [folder.name for folder in repository.iterdir() if (folder / CONFIG).is_file()]
     for name in names:
         if name not in known:
             hint = nearest(name, known) if known else "Generate it first, or name another with --repository"

@@ -80,7 +80,7 @@ class Judge:
         if wanted.dtype.kind != "f":
             return f"output {name!r} is not what the idle server answered"
         apart, limit = largest_difference(wanted, answer, True)[0], self._comparison.limit(name, wanted)
-        return f"output {name!r} differs by {apart:.3g} where {limit:.3g} is allowed"
+        return f"output {name!r} differs by {apart:.3g} (limit {limit:.3g})"
 
 
 class Canary:

@@ -20,7 +20,7 @@ def disagreement(text: str, answered: Mapping[str, Any]) -> str | None:
     written = pbtxt.parse(text, "the configuration")
     got = json_format.ParseDict(dict(answered), model_config_pb2.ModelConfig(), ignore_unknown_fields=True)
     if written.max_batch_size != got.max_batch_size:
-        return f"max_batch_size is {got.max_batch_size} where {written.max_batch_size} was written"
+        return f"max_batch_size is {got.max_batch_size} instead of {written.max_batch_size}"
     return _differing(written, got, "")
 
 
@@ -35,11 +35,7 @@ def _differing(written: Any, got: Any, path: str) -> str | None:
         elif is_message:
             found = _differing(value, other, f"{where}.")
         else:
-            found = (
-                None
-                if value == other or _resolved(field, value)
-                else f"{where} is {other!r} where {value!r} was written"
-            )
+            found = None if value == other or _resolved(field, value) else f"{where} is {other!r} instead of {value!r}"
         if found:
             return found
     return None
@@ -57,7 +53,7 @@ def _differing_map(written: Any, got: Any, where: str) -> str | None:
         if hasattr(value, "ListFields"):
             found = _differing(value, got[key], f"{where}[{key!r}].")
         else:
-            found = None if value == got[key] else f"{where}[{key!r}] is {got[key]!r} where {value!r} was written"
+            found = None if value == got[key] else f"{where}[{key!r}] is {got[key]!r} instead of {value!r}"
         if found:
             return found
     return None
@@ -65,9 +61,9 @@ def _differing_map(written: Any, got: Any, where: str) -> str | None:
 
 def _differing_list(written: Any, got: Any, where: str, is_message: bool) -> str | None:
     if len(written) != len(got):
-        return f"{where} has {len(got)} entries where {len(written)} were written"
+        return f"{where} has {len(got)} entries instead of {len(written)}"
     if not is_message:
-        return None if list(written) == list(got) else f"{where} is {list(got)} where {list(written)} was written"
+        return None if list(written) == list(got) else f"{where} is {list(got)} instead of {list(written)}"
     pairs = enumerate(zip(written, got, strict=True))
     found = (_differing(one, other, f"{where}[{position}].") for position, (one, other) in pairs)
     return next(filter(None, found), None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.server.binaries import runtime
 from modelrepo.server.binaries.runtime import Runtime
 from modelrepo.server.running.handle import HOST
@@ -80,7 +81,7 @@ def _plain_path(repository: Path, scratch: Path) -> str:
 def refuse_unsafe(repository: Path) -> None:
     """Raise RepositoryError for names in a repository that a shell of Triton's Python backend would interpret."""
     for model in repository.iterdir():
-        config = model / "config.pbtxt"
+        config = model / CONFIG
         text = config.read_text("utf-8", errors="replace") if os.access(config, os.R_OK) and config.is_file() else ""
         named = re.findall(r"""default_model_filename\s*:\s*(?:"([^"]*)"|'([^']*)')""", text)
         for name in (model.name, *(part for parts in named for part in parts if part)) if model.is_dir() else ():

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import OptionError, RepositoryError
+from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton import pbtxt
-
-CONFIG = "config.pbtxt"
 
 
 def without_gpu(config: Any) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelrepo.generator.errors import ServerError
+from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton.releases import Release
 from modelrepo.server.running.handle import HOST, Ports
 
@@ -78,7 +79,7 @@ def needs_completion(repository: Path, models: Sequence[str] = ()) -> bool:
 
 def _is_complete(model: Path) -> bool:
     try:
-        text = (model / "config.pbtxt").read_text("utf-8", errors="replace")
+        text = (model / CONFIG).read_text("utf-8", errors="replace")
     except NotADirectoryError:  # a file beside the models
         return True
     except OSError:  # missing or unreadable: Triton reports it

@@ -60,7 +60,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     _check_operators(model)
     inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
     if not inputs:
-        raise SourceError(f"{file.path} has no inputs that must be given, so there is nothing to ask it")
+        raise SourceError(f"{file.path} has no inputs that must be given, so nothing can be compared")
     _check_sizes(inputs)
     outputs = tuple(_tensor("output", value) for value in model.graph.output)
     notes = [

@@ -113,7 +113,7 @@ def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes
     notes = (*notes, written.note) if written.note else notes
     found = describe(path, written.files, source.inputs, way.exporter, options, notes)
     if found.opset != options.opset:
-        raise ConversionError(f"it wrote opset {found.opset} where {options.opset} is wanted")
+        raise ConversionError(f"it wrote opset {found.opset} instead of {options.opset}")
     if written.example:
         memory.give_back()
         _prove(source, found, written.decided, options)

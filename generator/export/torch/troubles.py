@@ -134,7 +134,7 @@ SYMPTOMS = (
         "opset",
     ),
     Symptom(
-        (r"it wrote opset (\d+) where \d+ is wanted",),
+        (r"it wrote opset (\d+) instead of \d+",),
         "an operator in it needs opset {0}",
         "Use --opset {0}",
         "opset",

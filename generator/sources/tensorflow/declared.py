@@ -42,7 +42,7 @@ def declared_from(specs: Mapping[str, Any]) -> tuple[Declared, ...]:
 def input_specs(reference: str, declared: Sequence[Declared], options: Options) -> tuple[TensorSpec, ...]:
     """Return a model's inputs, with the sizes of ``options.input_shape`` and the axes of ``options.dynamic``."""
     if not declared:
-        raise SourceError(f"{reference} has no inputs, so there is nothing to ask it")
+        raise SourceError(f"{reference} has no inputs, so nothing can be compared")
     examples = {each.name or declared[0].name: each for each in options.input_shape}
     unknown = examples.keys() - {each.name for each in declared}
     if unknown or (len(declared) > 1 and any(not each.name for each in options.input_shape)):

@@ -169,8 +169,8 @@ def _compared(source: SourceModel, call: Call) -> tuple[str, ...]:
             one.dtype.kind == "f" and not np.allclose(one, other, 1e-2, 1e-2, equal_nan=True)
         ):
             raise SourceError(
-                f"{source.reference} answers {list(other.shape)} as a graph of any size where it answers "
-                f"{list(one.shape)} layer by layer, in output {name!r}",
+                f"{source.reference} answers {list(one.shape)} layer by layer, but {list(other.shape)} as a graph of "
+                f"any size, in output {name!r}",
                 "Fix its sizes with --input-shape, or change the layer that reads the shape of its input",
             )
     return ()

@@ -161,15 +161,15 @@ def test_a_patch_reaches_every_field(tmp_path: Path, case: str) -> None:
 
 
 REFUSED = {
-    "max_batch_size: 64": "says max_batch_size: 64 and the model was made for 16",
+    "max_batch_size: 64": "says max_batch_size: 64, but the model was made for 16",
     "max_batch_size: -5": "says max_batch_size: -5",
-    'input { name: "imgae" optional: true }': "lists the inputs image, ids, imgae and the model has image, ids",
+    'input { name: "imgae" optional: true }': "lists the inputs image, ids, imgae, but the model has image, ids",
     "input { optional: true }": "lists the inputs",
-    'input { name: "image" dims: [ 3, 0 ] }': "says TYPE_FP32[3, 0] of image, and the model has TYPE_FP32[3, 224, 224]",
+    'input { name: "image" dims: [ 3, 0 ] }': "says TYPE_FP32[3, 0] of image, but the model has TYPE_FP32[3, 224, 224]",
     'output { name: "scores" data_type: TYPE_INT8 }': "says TYPE_INT8[3] of scores",
     'model_warmup { name: "w" batch_size: 99 inputs { key: "nope" } }': "warms up with batch 99 of nope",
     "version_policy { specific { versions: [9] } }": "lists version 9, which does not exist",
-    "dynamic_batching { preferred_batch_size: 50 }": "prefers batches of 50, and max_batch_size is 16",
+    "dynamic_batching { preferred_batch_size: 50 }": "prefers batches of 50, but max_batch_size is 16",
     'output { name: "scores" label_filename: "/etc/passwd" }': "names the label file '/etc/passwd'",
     'platform: "tensorrt_plan"': "says platform: 'tensorrt_plan'",
     'backend: "python"': "says backend: 'python'",

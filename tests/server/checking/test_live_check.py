@@ -275,14 +275,14 @@ WRITTEN = 'max_batch_size: 4\ninput { name: "a" dims: [ 1, 2 ] }\ninstance_group
     ("change", "difference"),
     [
         ({}, None),
-        ({"max_batch_size": 5}, "max_batch_size is 5 where 4 was written"),
-        ({"input": [{"name": "a", "dims": [1, 3]}]}, "input[0].dims is [1, 3] where [1, 2] was written"),
-        ({"input": []}, "input has 0 entries where 1 were written"),
-        ({"instance_group": [{"kind": "KIND_CPU", "count": 2}]}, "instance_group[0].count is 2 where 1 was written"),
+        ({"max_batch_size": 5}, "max_batch_size is 5 instead of 4"),
+        ({"input": [{"name": "a", "dims": [1, 3]}]}, "input[0].dims is [1, 3] instead of [1, 2]"),
+        ({"input": []}, "input has 0 entries instead of 1"),
+        ({"instance_group": [{"kind": "KIND_CPU", "count": 2}]}, "instance_group[0].count is 2 instead of 1"),
         ({"parameters": {}}, "parameters lacks 'k'"),
         (
             {"parameters": {"k": {"string_value": "w"}}},
-            "parameters['k'].string_value is 'w' where 'v' was written",
+            "parameters['k'].string_value is 'w' instead of 'v'",
         ),
     ],
 )
