@@ -80,9 +80,10 @@ def _spared() -> None:
 def _list_operators_once() -> None:
     """Keep torch's exporter from listing all of onnxscript's operators, always the same, for every model anew."""
     for name, module in list(sys.modules.items()):
-        listing = getattr(module, "get_torchlib_ops", None)
-        if name.startswith("onnxscript._framework_apis.") and listing and not hasattr(listing, "cache_info"):
-            module.get_torchlib_ops = functools.cache(listing)  # type: ignore[attr-defined]
+        if name.startswith("onnxscript._framework_apis."):
+            listing = getattr(module, "get_torchlib_ops", None)
+            if listing and not hasattr(listing, "cache_info"):
+                module.get_torchlib_ops = functools.cache(listing)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -27,22 +27,22 @@ from tests.conftest import PROJECT
 from tests.served_models import write_repository
 
 REFERENCE = PROJECT / "docs/reference"
-PAGES = [
-    PROJECT / name
-    for name in (
-        "README.md",
-        "docs/tutorial.md",
-        "docs/how-to/automate.md",
-        "docs/how-to/ask-a-model.md",
-        "docs/how-to/lower-the-precision.md",
-        "docs/how-to/pytorch-models.md",
-        "docs/how-to/tensorflow-models.md",
-        "docs/how-to/scikit-learn.md",
-        "docs/how-to/hugging-face.md",
-        "docs/how-to/image-models.md",
-        "docs/how-to/onnx-file.md",
-    )
-]
+# Those that follow the same path through another source or option than the README and the tutorial are slow tests.
+SLOW_PAGES = (
+    "docs/how-to/ask-a-model.md",
+    "docs/how-to/lower-the-precision.md",
+    "docs/how-to/tensorflow-models.md",
+    "docs/how-to/scikit-learn.md",
+    "docs/how-to/hugging-face.md",
+    "docs/how-to/image-models.md",
+)
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/how-to/automate.md",
+    "docs/how-to/pytorch-models.md",
+    "docs/how-to/onnx-file.md",
+)
 
 
 def steps(page: Path) -> list[tuple[str, list[str]]]:
@@ -73,8 +73,13 @@ def runnable(command: str) -> str:
     return command.replace(".venv/bin/", "")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [*PAGES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_PAGES)],
+    ids=lambda name: Path(name).name,
+)
+def test_what_a_page_shows_is_what_happens(name: str, tmp_path: Path) -> None:
+    page = PROJECT / name
     if page.name == "README.md":
         shutil.copy(PROJECT / "modelrepo.toml", tmp_path)
     environment = {
