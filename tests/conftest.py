@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import hypothesis
 import pytest
 
 from modelrepo.cli.commands import generate as generate_command
@@ -55,9 +56,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let what interrupts be what it is at a terminal: behind `nohup … &` it is ignored, also by what a test starts."""
+    """Make interrupts work as at a terminal: behind `nohup … &` they are ignored, also by processes that a test starts.
+
+    Hypothesis has no deadlines: they would measure how busy the machine is.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
