@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import hypothesis
 import pytest
 
 from modelrepo.cli.commands import generate as generate_command
@@ -57,6 +58,10 @@ def pytest_configure() -> None:
     """Let what interrupts be what it is at a terminal: behind `nohup … &` it is ignored, also by what a test starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # How long an example takes says how busy the machine is.
+    too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=too_slow)
+    hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
