@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from modelrepo.clients import GrpcClient, HttpClient
@@ -326,9 +327,13 @@ def test_files_of_a_killed_guardian_are_removed_by_the_next_server(
     with running_server(repository, control="explicit", models=["linear"]) as running:
         assert ask(running)
         guardian, log = running.guardian.pid, running.log
+        helpers = psutil.Process(running.pid).children(recursive=True)
         os.kill(guardian, signal.SIGKILL)
         running.guardian.wait()
         os.kill(running.pid, signal.SIGKILL)
+        for helper in helpers:  # the guardian would have ended them
+            with contextlib.suppress(psutil.NoSuchProcess):
+                helper.kill()
         folder = runtime.runs_folder() / run_name(log)
         assert folder.exists()
         with running_server(repository, control="explicit"):
