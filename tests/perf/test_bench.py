@@ -267,7 +267,7 @@ def test_an_interrupt_keeps_measurements_and_leaves_no_process(server: Server, w
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "error: interrupted: what was measured until then is in the report" in err
+    assert "error: interrupted: the earlier measurements are in the report" in err
     assert json.loads((workdir / "out/results.json").read_text())["incomplete"] == "interrupted"
 
 
@@ -278,7 +278,7 @@ def test_an_interrupt_during_a_second_try_keeps_the_first(server: Server, workdi
         out, err = process.communicate(timeout=60)
     assert process.returncode == json.loads(out)["error"]["exit_code"] == 130
     assert [line for line in err.splitlines() if line.startswith("error: ")] == [
-        "error: interrupted: what was measured until then is in the report"
+        "error: interrupted: the earlier measurements are in the report"
     ]
     (row,) = json.loads(out)["measurements"]
     assert row["throughput"] > 0

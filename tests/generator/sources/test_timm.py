@@ -201,7 +201,7 @@ def test_missing_weights_become_random_ones_with_a_warning_if_allowed(
             "is not built for 225x225",
         ),
         (("--model", f"timm:{MODEL}", "--weights", "random", "--input-shape", "64x64"), 2, "does not fit a timm model"),
-        (("--model", f"timm:{MODEL}", "--signature", "serve"), 2, "no matter to timm:"),
+        (("--model", f"timm:{MODEL}", "--signature", "serve"), 2, "has no effect on timm:"),
     ],
 )
 def test_requests_that_timm_cannot_fulfil_are_refused(

@@ -257,7 +257,7 @@ def test_trained_weights_that_hold_code_do_not_run_it(
         (("--model", MODEL, "--weights", "random", "--input-shape", "x=3x64x64:float32"), 2, "names the input 'x'"),
         (("--model", MODEL, "--weights", "random", "--input-shape", "input=3x64x64:int64"), 2, "takes float32"),
         (("--model", MODEL, "--weights", "random", "--dynamic", "image:0=batch"), 2, "names the input 'image'"),
-        (("--model", MODEL, "--weights", "random", "--task", "detection"), 2, "no matter to"),
+        (("--model", MODEL, "--weights", "random", "--task", "detection"), 2, "has no effect on"),
         (("--model", "squeezenet1_1", "--weights", "random", "--input-shape", "3x4x4"), 3, "itself fails on input"),
     ],
 )

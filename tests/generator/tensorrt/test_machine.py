@@ -45,7 +45,7 @@ def test_a_machine_without_gpu_tensorrt_and_docker_says_what_is_missing(
 def test_a_device_without_a_driver_is_not_reported_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "NVIDIA_SMI", ())
     monkeypatch.setattr(machine, "gpu_present", lambda: True)
-    assert "has no nvidia-smi" in machine.look().why_no_gpu
+    assert "nvidia-smi is not installed" in machine.look().why_no_gpu
 
 
 def test_gpus_are_read_and_each_type_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:

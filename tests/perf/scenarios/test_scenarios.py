@@ -439,7 +439,7 @@ def test_a_wrong_answer_under_load_is_noticed(stage: Stage) -> None:
     assert outcome.requests.wrong == outcome.requests.checked >= 1
     (breach,) = outcome.breaches
     assert breach.startswith("linear, a little load: ")
-    assert "checked answers are wrong: output 'output' differs by 1 where " in breach
+    assert "checked answers are wrong: output 'output' differs by 1 (limit " in breach
 
 
 def test_answers_are_not_checked_if_none_is_known(stage: Stage) -> None:
