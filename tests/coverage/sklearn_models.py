@@ -61,7 +61,7 @@ def samples(kind: str, name: str) -> tuple[Any, Any]:
 
 
 # skl2onnx, or the estimator itself, knows no more.
-TWO_CLASSES = {"GaussianProcessClassifier", "TunedThresholdClassifierCV"}
+TWO_CLASSES = {"FixedThresholdClassifier", "GaussianProcessClassifier", "TunedThresholdClassifierCV"}
 
 
 def classifiers() -> dict[str, Build]:
@@ -92,9 +92,11 @@ def regressors() -> dict[str, Build]:
 
 def _builders(kind: str) -> dict[str, Build]:
     from skl2onnx._supported_operators import sklearn_operator_name_map
+    from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.utils import all_estimators
 
-    named = [(name, each) for name, each in all_estimators(type_filter=kind) if each in sklearn_operator_name_map]
+    known = {*sklearn_operator_name_map, FixedThresholdClassifier}  # the last has a converter of ours
+    named = [(name, each) for name, each in all_estimators(type_filter=kind) if each in known]
     return {name: _builder(kind, name, each) for name, each in named}
 
 
