@@ -73,11 +73,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: [*(item.nodeid.startswith(name) for name in LONGEST), True].index(True))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _spared_by_a_module() -> None:
+    spare(0)
+
+
 @pytest.fixture(autouse=True)
-def _spared() -> None:
-    """Leave what was imported since out of garbage collection: `generate` collects several times a model."""
+def _spared_by_a_test() -> None:
+    spare(IMPORTED)
+
+
+def spare(imported: int) -> None:
+    """Leave what is there out of garbage collection, if so many modules were imported since.
+
+    `generate` collects several times a model.
+    """
     global _imported
-    if len(sys.modules) > _imported + IMPORTED:
+    if len(sys.modules) >= _imported + imported:
         gc.collect()
         gc.freeze()
         _imported = len(sys.modules)
@@ -131,6 +143,7 @@ def generate(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(*arguments: str) -> Outcome:
         if "--live-check" not in arguments:
             arguments = (*arguments, "--live-check", "off")
+        spare(IMPORTED)
         monkeypatch.setattr(sys, "argv", ["generate", *arguments])
         capsys.readouterr()
         code = errors.run(generate_command.generate, "generate")

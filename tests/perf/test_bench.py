@@ -50,7 +50,7 @@ def write_strict(folder: Path) -> None:
     """Write `strict`: `slow`, but with room for one waiting request, so that many requests at once are refused."""
     shutil.copytree(folder / "linear", folder / "strict")
     config = folder / "strict/config.pbtxt"
-    policy = "dynamic_batching { preferred_batch_size: [ 8 ] max_queue_delay_microseconds: 200000\n"
+    policy = "dynamic_batching { preferred_batch_size: [ 8 ] max_queue_delay_microseconds: 50000\n"
     policy += "default_queue_policy { max_queue_size: 1 } }"
     text = config.read_text().replace('"linear"', '"strict"').replace("dynamic_batching { }", policy)
     config.write_text(text)
