@@ -81,12 +81,11 @@ def _print_names(entries: "tuple[Entry, ...]", found: dict[str, tuple[str, ...]]
 
 
 def _print_sources(entries: "tuple[Entry, ...]") -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from modelrepo.cli.terminal.tables import show
+    from modelrepo.cli.terminal.tables import columns, show
 
-    table = Table("--model", "what", "models", "to install", box=None, pad_edge=False, header_style="bold")
+    table = columns("--model", "what", "models", "to install")
     for entry in entries:
         count = f"{len(entry.names):,}" if entry.names else "-"
         table.add_row(*map(Text, (entry.form, entry.summary, count, entry.install or "-")))  # [ ] is markup otherwise

@@ -206,18 +206,15 @@ def _print_results(report: "PlansReport") -> None:
 
 
 def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print columns as wide as their content; the third is the status, in colour."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    click.echo(click.style(_line(headings, widths, None), bold=True))
+    """Print a table whose third column is the status, in colour."""
+    from rich.text import Text
+
+    from modelrepo.cli.terminal import tables
+
+    table = tables.columns(*headings)
     for row in rows:
-        click.echo(_line(row, widths, STYLES[row[2]]))
-
-
-def _line(cells: tuple[str, ...], widths: list[int], colour: str | None) -> str:
-    padded = [f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)]
-    if colour:
-        padded[2] = click.style(padded[2], fg=colour)
-    return "  ".join(padded).rstrip()
+        table.add_row(*(Text(cell, style=STYLES[cell] if place == 2 else "") for place, cell in enumerate(row)))
+    tables.show(table)
 
 
 # --- JSON

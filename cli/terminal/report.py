@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modelrepo.cli.terminal.errors import INTERRUPTED, show_error
-from modelrepo.cli.terminal.tables import PIPE_WIDTH
+from modelrepo.cli.terminal.tables import PIPE_WIDTH, columns, echoed
 from modelrepo.generator.errors import DeferredError
 from modelrepo.generator.progress import Listener
 from modelrepo.generator.specs.findings import Optimization, Verification
@@ -99,7 +99,7 @@ def print_table(report: Report) -> None:
     console = Console(highlight=False, soft_wrap=True)
     unbounded = console.options.update(max_width=PIPE_WIDTH)
     fits = not console.is_terminal or console.measure(wide, options=unbounded).maximum <= console.width
-    with console.capture() as capture:
+    with echoed(console):
         console.width = max(console.width, PIPE_WIDTH)
         console.print(wide if fits else _table(report.results, steps, with_path=False))
         for result in report.results:
@@ -113,8 +113,6 @@ def print_table(report: Report) -> None:
             console.print(f"\n[{number}] {step}", markup=False)
         if steps:
             console.print(f"\n{FINISHING}", markup=False)
-    # Not by rich: if the reader of our output has gone, rich ends with a different exit code.
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) -> Table:
@@ -132,7 +130,7 @@ def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) 
         *(["live check", "path"] if with_path else []),
         step,
     ]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = columns()
     for heading in headings:
         table.add_column(heading, no_wrap=True, justify="right" if heading in ("version", "batch") else "left")
     for result in results:

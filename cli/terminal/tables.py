@@ -1,10 +1,19 @@
 """Tables on a terminal, and for a pipe."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 # The width if no terminal says one: wide enough that nothing wraps.
 PIPE_WIDTH = 240
+
+
+def columns(*headings: str) -> Table:
+    """Return an empty table without lines, with bold headings."""
+    return Table(*headings, box=None, pad_edge=False, header_style="bold")
 
 
 def width(console: Console) -> int:
@@ -15,7 +24,16 @@ def width(console: Console) -> int:
 def show(table: RenderableType) -> None:
     """Print a table, as wide as the terminal."""
     console = Console(highlight=False, width=width(Console()))
-    with console.capture() as capture:
+    with echoed(console):
         console.print(table)
-    # Not by rich: if the reader of our output has gone, rich ends with a different exit code.
+
+
+@contextmanager
+def echoed(console: Console) -> Iterator[None]:
+    """Collect what the block prints on a console, and print it at the end, without spaces at the ends of lines.
+
+    click prints it: if the reader of our output has gone, rich ends with a different exit code.
+    """
+    with console.capture() as capture:
+        yield
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

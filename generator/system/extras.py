@@ -2,7 +2,6 @@
 
 import importlib
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -29,6 +28,8 @@ BENCH = Extra("bench", ("plotext", "plotly", "prometheus_client", "psutil"), Per
 
 def version_of(package: str) -> str | None:
     """Return the version of an installed distribution; None if it is not installed."""
+    from importlib import metadata  # late: help pages do not need its 25 ms
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
