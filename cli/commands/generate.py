@@ -93,7 +93,10 @@ def _help(field: Field) -> str:
 @click.option("--strict", is_flag=True, help="Exit with 9 if a backend was deferred.")
 @json_flag("Print the report as one JSON object.", empty={"repository": None, "results": [], "seconds": {}})
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the report.")
-def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> None:
+@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
+def generate(
+    config: Path | None, strict: bool, dry_run: bool, as_json: bool, quiet: bool, verbose: bool, **given: Any
+) -> None:
     """Convert source models for Triton, compare them with their source, and publish them.
 
     Without --model, every model of modelrepo.toml is generated. Flags win over the file. A model is exported again
@@ -104,13 +107,13 @@ def generate(config: Path | None, strict: bool, dry_run: bool, as_json: bool, qu
     from modelrepo.generator.progress import Progress
 
     jobs, options = _jobs(given, config)
-    progress = Progress(report.Follower(quiet))
+    progress = Progress(report.Follower(quiet, verbose))
     with _gate(options.live_check, progress) as gate:
         outcome = run(jobs, options, progress, dry_run=dry_run, gate=gate)
     if as_json:
         report.print_json(outcome)
     else:
-        report.print_table(outcome)
+        report.print_table(outcome, verbose)
     raise click.exceptions.Exit(report.show_failures(outcome, strict))
 
 

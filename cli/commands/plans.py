@@ -84,6 +84,7 @@ def status(repository: Path | None, as_json: bool) -> None:
 @click.option("--strict", is_flag=True, help="Exit with 9 if a plan can't be built on this machine.")
 @AS_JSON
 @QUIET
+@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
 def build(
     names: tuple[str, ...],
     repository: Path | None,
@@ -92,14 +93,17 @@ def build(
     strict: bool,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Build pending and stale plans, all or those named, prove them, and publish them."""
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.generator.plans import finish as story
     from modelrepo.generator.progress import Progress
 
-    report = story.build_plans(_root(repository), names, Progress(Follower(quiet)), wanted=where, rebuild=rebuild)
-    _end(report, as_json, strict)
+    report = story.build_plans(
+        _root(repository), names, Progress(Follower(quiet, verbose)), wanted=where, rebuild=rebuild
+    )
+    _end(report, as_json, strict, verbose)
 
 
 @plans.command(context_settings=SETTINGS, short_help="Compare built plans with their source again.")
@@ -130,12 +134,12 @@ def _root(repository: Path | None) -> Path:
     return repository or default_repository()
 
 
-def _end(report: "PlansReport", as_json: bool, strict: bool) -> None:
+def _end(report: "PlansReport", as_json: bool, strict: bool, verbose: bool = False) -> None:
     """Print the results and every failure; exit with the code of the first failure."""
     if as_json:
         click.echo(json.dumps(_report_document(report), indent=2))
     elif report.results:
-        _print_results(report)
+        _print_results(report, verbose)
     else:
         click.echo("no TensorRT plans: generate prepares them with --backends tensorrt")
     raise click.exceptions.Exit(_show_failures(report, strict))
@@ -187,13 +191,13 @@ def _built_cells(plans: "tuple[Any, ...]") -> tuple[str, str, str]:
     )
 
 
-def _print_results(report: "PlansReport") -> None:
+def _print_results(report: "PlansReport", verbose: bool) -> None:
     steps = [result.entry.command for result in report.results if result.outcome == "deferred"]
     table = []
     for result in report.results:
         gpus, tensorrt, _ = _built_cells(result.plans)
         worst = "-" if result.max_rel_diff is None else f"{result.max_rel_diff:.1e}"
-        step = f"[{steps.index(result.entry.command) + 1}] below" if result.outcome == "deferred" else "-"
+        step = "on a GPU host" if result.outcome == "deferred" else "-"
         version = str(result.version or "-")
         table.append((result.name, result.entry.precision, result.outcome, version, gpus, tensorrt, worst, step))
     headings = ("plan", "precision", "status", "version", "GPU", "TensorRT", "worst difference", "next step")
@@ -201,8 +205,8 @@ def _print_results(report: "PlansReport") -> None:
     for result in report.results:
         if result.reasons:
             click.echo(f"{result.name}: {', '.join(result.reasons)}")
-    for number, step in enumerate(steps, 1):
-        click.echo(f"\n[{number}] {step}")
+    for step in steps if verbose else ():
+        click.echo(f"\n{step}")
 
 
 def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -28,7 +28,11 @@ STATUS_STYLES = {
     "skipped": "yellow",
     "failed": "red",
 }
-FINISHING = "These commands only build. On a host with the GPU, `modelrepo plans build` builds, compares and publishes."
+NEXT_STEP = "plans build"
+FINISHING = (
+    "On a host with the GPU, `modelrepo plans build` builds, compares and publishes. With -v, the commands that build "
+    "in NVIDIA's container are printed; they only build."
+)
 
 
 class Follower(Listener):
@@ -87,21 +91,22 @@ class Follower(Listener):
         self.console.print(Text("warning: ", style="bold yellow") + Text(message), soft_wrap=True)
 
 
-def print_table(report: Report) -> None:
+def print_table(report: Report, verbose: bool = False) -> None:
     """Print a row for each model and backend, and below the table the parts that do not fit into it.
 
-    If everything failed, print nothing: the errors say it all.
+    If everything failed, print nothing: the errors say it all. ``verbose`` adds the commands, which are long, that
+    build deferred plans.
     """
     if all(result.status == "failed" for result in report.results):
         return
     steps = list(dict.fromkeys(result.next_step for result in report.results if result.status == "deferred"))
-    wide = _table(report.results, steps, with_path=True)
+    wide = _table(report.results, with_path=True)
     console = Console(highlight=False, soft_wrap=True)
     unbounded = console.options.update(max_width=PIPE_WIDTH)
     fits = not console.is_terminal or console.measure(wide, options=unbounded).maximum <= console.width
     with echoed(console):
         console.width = max(console.width, PIPE_WIDTH)
-        console.print(wide if fits else _table(report.results, steps, with_path=False))
+        console.print(wide if fits else _table(report.results, with_path=False))
         for result in report.results:
             if result.path and not fits:
                 console.print(f"{result.name}: {_relative(result.path)}", markup=False)
@@ -109,13 +114,13 @@ def print_table(report: Report) -> None:
                 console.print(f"{result.name}: {', '.join(result.notes)}", markup=False)
             for line in _optimized(result.optimization):
                 console.print(f"{result.name}: {line}", markup=False)
-        for number, step in enumerate(steps, 1):
-            console.print(f"\n[{number}] {step}", markup=False)
         if steps:
             console.print(f"\n{FINISHING}", markup=False)
+        for step in steps if verbose else ():
+            console.print(f"\n{step}", markup=False)
 
 
-def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) -> Table:
+def _table(results: Sequence[Result], with_path: bool) -> Table:
     """Return the table; without paths and live checks, and with headings in two lines it fits an 80-column terminal."""
     worst, step = ("worst difference", "next step") if with_path else ("worst\ndifference", "next\nstep")
     lowered = any(result.precision != "fp32" for result in results)
@@ -143,7 +148,7 @@ def _table(results: Sequence[Result], steps: list[str | None], with_path: bool) 
             "-" if result.max_batch_size is None else str(result.max_batch_size),
             _worst(result.verification),
             *([_live(result.verification), _relative(result.path) if result.path else "-"] if with_path else []),
-            f"[{steps.index(result.next_step) + 1}] below" if result.next_step in steps else "-",
+            NEXT_STEP if result.status == "deferred" else "-",
         ]
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return table

@@ -174,6 +174,14 @@ def test_a_deferred_plan_is_prepared_once_and_reported_every_time(generate: Gene
     assert entry["command"] == second.report["results"][1]["next_step"]
 
 
+def test_the_command_that_builds_a_plan_is_printed_with_verbose_only(generate: Generate) -> None:
+    arguments = ("--model", "numpy:linear", "--backends", "onnx,tensorrt", "-q")
+    short, long = generate(*arguments).out, generate(*arguments, "-v").out
+    assert "`modelrepo plans build`" in short
+    assert "docker run" not in short
+    assert "\ndocker run " in long
+
+
 def test_a_built_plan_survives_the_next_run(generate: Generate, workdir: Path) -> None:
     arguments = (*LINEAR, "--backends", "tensorrt")
     plan = Path(generate(*arguments).result["path"])
