@@ -54,7 +54,8 @@ def _append(url: str, part: Path, progress: Progress) -> None:
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+        # An opener of its own: urlopen keeps the proxies of its first call for the rest of the process.
+        answer = urllib.request.build_opener().open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return  # the part is already complete; the digest decides

@@ -124,3 +124,16 @@ def test_two_runs_that_want_the_same_file_download_it_once(server: Server, tmp_p
         run.join(timeout=30)
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
     assert server.ranges == [None]
+
+
+def test_the_proxy_is_that_of_now_and_not_of_the_first_download(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(SourceError, match="can't download"):
+        fetch(server.url, tmp_path / "weights.pth", DIGEST, Progress())
+    monkeypatch.delenv("http_proxy")
+    fetch(server.url, tmp_path / "weights.pth", DIGEST, Progress())
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
