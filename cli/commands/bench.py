@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from modelrepo.cli.terminal.as_json import json_flag
+from modelrepo.cli.terminal.verbose import VERBOSE
 from modelrepo.generator.errors import OptionError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ Exit codes:
 @click.option("--output", type=click.Path(path_type=Path), help="Default: bench_results/ and the time.")
 @json_flag("Print the results as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the results.")
-@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
+@VERBOSE
 def bench(
     models: tuple[str, ...],
     compare: tuple[Path, Path] | None,

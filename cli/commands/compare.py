@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelrepo.cli.terminal.as_json import json_flag
+from modelrepo.cli.terminal.verbose import VERBOSE
 from modelrepo.generator.errors import OptionError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ Exit codes:
 @click.option("--output", type=click.Path(path_type=Path), help="Bench's report. Default: bench_results/ and the time.")
 @json_flag("Print the comparison as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the table.")
-@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
+@VERBOSE
 def compare(models: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
     """Compare the variants of a model: precisions, backends, pruned models.
 

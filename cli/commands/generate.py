@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from modelrepo.cli.terminal.as_json import json_flag
+from modelrepo.cli.terminal.verbose import VERBOSE
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options import config_file, fields, resolve
 from modelrepo.generator.options.fields import FIELDS, MOST_USED, RUN, Field
@@ -93,7 +94,7 @@ def _help(field: Field) -> str:
 @click.option("--strict", is_flag=True, help="Exit with 9 if a backend was deferred.")
 @json_flag("Print the report as one JSON object.", empty={"repository": None, "results": [], "seconds": {}})
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only warnings, errors and the report.")
-@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
+@VERBOSE
 def generate(
     config: Path | None, strict: bool, dry_run: bool, as_json: bool, quiet: bool, verbose: bool, **given: Any
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from modelrepo.cli.terminal.as_json import json_flag
+from modelrepo.cli.terminal.verbose import VERBOSE
 
 if TYPE_CHECKING:
     from modelrepo.generator.plans.finish import PlanResult, PlansReport
@@ -84,7 +85,7 @@ def status(repository: Path | None, as_json: bool) -> None:
 @click.option("--strict", is_flag=True, help="Exit with 9 if a plan can't be built on this machine.")
 @AS_JSON
 @QUIET
-@click.option("--verbose", "-v", is_flag=True, help="Print the command lines of NVIDIA's programs.")
+@VERBOSE
 def build(
     names: tuple[str, ...],
     repository: Path | None,
