@@ -93,7 +93,7 @@ def test_differences_beyond_rounding_are_errors_of_the_conversion(wrong: float) 
 
     with pytest.raises(VerificationError) as raised:
         check(sensitive, wrong_besides)
-    assert "moves by" not in raised.value.message
+    assert "own answer changes" not in raised.value.message
     assert "The conversion changed the model's answers" in str(raised.value.hint)
 
 
