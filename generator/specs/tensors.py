@@ -24,6 +24,12 @@ class Domain:
     center: tuple[float, ...] = ()  # the mean of floats along the last axis; empty: 0
     spread: tuple[float, ...] = ()  # their standard deviation along the last axis; empty: 1
     wave: bool = False  # samples of a sound, where a constant is silence
+    missing: bool = False  # the model takes NaN for a missing value
+    # By element of the last axis: numbers that the model compares the element with before it computes with it, such as
+    # the thresholds of trees. Its answers may change exactly there, so they must be right there. Empty: none.
+    edges: tuple[tuple[float, ...], ...] = ()
+    # Values outside of ``choices`` that a client may send, such as categories that were not fitted.
+    others: tuple[str | float, ...] = ()
 
 
 # One-byte values are colours or quantized numbers and use their full range; larger integers may be indices.
