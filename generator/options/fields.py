@@ -10,7 +10,7 @@ from modelrepo.generator.errors import OptionError
 from modelrepo.generator.optimize import precisions
 from modelrepo.generator.options import parsers
 from modelrepo.generator.options.parsers import one_of
-from modelrepo.generator.specs.options import Calibration, Choice, VersionPolicy
+from modelrepo.generator.specs.options import Calibration, Choice, Effort, VersionPolicy
 from modelrepo.generator.specs.written import input_shapes, integer, text
 from modelrepo.generator.triton import releases
 
@@ -200,6 +200,11 @@ FIELDS: dict[str, Field] = {
     "verify": Field(
         VERIFICATION, parsers.read_boolean, True, "",
         "Compare the converted model with its source before it is published (the default).",
+    ),
+    "verify_effort": Field(
+        VERIFICATION, parsers.read_effort, Effort(), "EFFORT",
+        "How long to search for inputs that the converted model answers wrongly: quick, normal, thorough, or a time "
+        "such as 60s or 5m.",
     ),
     "tolerance": Field(
         VERIFICATION, parsers.read_tolerance, None, "NUMBER",

@@ -9,10 +9,21 @@ from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError, nearest
 from modelrepo.generator.optimize import precisions
 from modelrepo.generator.options.names import check_name
-from modelrepo.generator.specs.options import Calibration, Choice, Instances, Pruning, Ranges, Tolerance, VersionPolicy
+from modelrepo.generator.specs.options import (
+    Calibration,
+    Choice,
+    Effort,
+    Instances,
+    Pruning,
+    Ranges,
+    Tolerance,
+    VersionPolicy,
+)
 from modelrepo.generator.specs.written import integer, items, text
 from modelrepo.generator.triton import releases
 
+EFFORTS = ("quick", "normal", "thorough")
+LONGEST_SECONDS = 7 * 24 * 3600
 INSTANCE_KINDS = ("auto", "cpu", "gpu", "model")
 
 
@@ -223,6 +234,21 @@ def read_tolerance(value: Any) -> Tolerance:
     if not (0 <= tolerance.relative < float("inf") and 0 <= tolerance.absolute < float("inf")):
         raise ValueError("expected numbers of at least 0")
     return tolerance
+
+
+def read_effort(value: Any) -> Effort:
+    """Return quick, normal, thorough, or a time in seconds or minutes."""
+    written = text(value)
+    if written in EFFORTS:
+        return Effort(written)  # type: ignore[arg-type]
+    unit = {"s": 1, "m": 60}.get(written[-1:], 0)
+    try:
+        seconds = float(written[:-1]) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < LONGEST_SECONDS:
+        raise ValueError(f"expected {', '.join(EFFORTS)}, or a time such as 60s or 5m")
+    return Effort(seconds=seconds)
 
 
 def read_release(value: Any) -> str:

@@ -28,6 +28,7 @@ NOT_CONTENT = (
     "allow_untrained",
     "trust_source",
     "verify",
+    "verify_effort",
 )
 # Options that name files: their content counts, not their path.
 FILES = ("weights", "config_patch", "templates", "samples", "calibration")

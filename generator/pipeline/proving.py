@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from modelrepo.generator import sources
-from modelrepo.generator.backends.backend import Form
+from modelrepo.generator.backends.backend import ONNX_FORM, Form
+from modelrepo.generator.coverage.ranges import known_ranges
+from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
 from modelrepo.generator.pipeline.job import Job
@@ -53,6 +55,8 @@ def _verify(
             notes=("not verified: it may answer differently from its source, and differently in batches",)
         )
     with progress.step("verify", "verifying against the source") as step:
+        seen_through = form is ONNX_FORM
+        search = Search(export.path, export.signature, options.verify_effort, options.seed) if seen_through else None
         try:
             found = verify.verify(
                 ask,
@@ -62,6 +66,8 @@ def _verify(
                 seed=options.seed,
                 samples=samples.compared,
                 tolerance=options.tolerance,
+                probing=search,
+                ranges=known_ranges(export.path) if search else {},
             )
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "allocate" not in str(error):
@@ -70,7 +76,8 @@ def _verify(
                 f"not enough memory to verify at batch {options.max_batch_size}", "Lower --max-batch-size"
             ) from error
         ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
-        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}"
+        seen = f", {found.coverage}" if found.coverage else ""
+        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{seen}"
     return found
 
 

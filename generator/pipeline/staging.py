@@ -153,7 +153,7 @@ def _provenance(target: Target, proven: Proven) -> Provenance:
             opset=export.opset,
             ir_version=export.ir_version,
             notes=proven.notes,
-            inputs=export.signature.inputs,
+            inputs=tuple(spec.described for spec in export.signature.inputs),
         ),
         options=target.key.options,
         tools=target.key.tools,

@@ -9,7 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.documents import check_kinds
-from modelrepo.generator.specs.findings import Accuracy, Live, Optimization, Verification, Worst
+from modelrepo.generator.specs.findings import Accuracy, Coverage, Live, Optimization, Verification, Worst
 from modelrepo.generator.specs.plans import BuiltPlan
 from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.system.digests import FileRecord, are_intact, content_of
@@ -56,6 +56,9 @@ class Provenance:
         found.update(mixing=tuple(found["mixing"]), notes=tuple(found["notes"]))
         if found.get("live"):
             found["live"] = Live(**{**found["live"], "notes": tuple(found["live"]["notes"])})
+        if found.get("coverage"):
+            lists = {name: tuple(found["coverage"][name]) for name in ("missing", "reasons")}
+            found["coverage"] = Coverage(**{**found["coverage"], **lists})
         if found["worst"]:
             found["worst"] = Worst(**{**found["worst"], "index": tuple(found["worst"]["index"])})
         return cls(
@@ -77,7 +80,9 @@ def _optimization(document: Mapping[str, Any]) -> Optimization:
 
 
 def _tensor(document: Mapping[str, Any]) -> TensorSpec:
-    lists = {name: tuple(document["domain"].get(name, ())) for name in ("choices", "center", "spread")}
+    lists = {
+        name: tuple(document["domain"].get(name, ())) for name in ("choices", "center", "spread", "edges", "others")
+    }
     domain = Domain(**{**document["domain"], **lists})
     shape = tuple(document["shape"])
     sizes = {dim: tuple(each) for dim, each in document.get("sizes", {}).items()}

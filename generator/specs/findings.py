@@ -62,6 +62,20 @@ class Optimization:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """The behaviours of the served graph, and of the source's own code, that the compared inputs reached."""
+
+    behaviours: int
+    covered: int
+    missing: tuple[str, ...] = ()  # the behaviours that were not reached, in words; the first ones
+    probes: int = 0  # inputs that the search made, and the source answered
+    reasons: tuple[str, ...] = ()  # why some behaviours can't be seen
+
+    def __str__(self) -> str:
+        return f"covered {self.covered} of {self.behaviours} behaviours"
+
+
+@dataclass(frozen=True)
 class Verification:
     """The result of comparing a converted model with its source."""
 
@@ -77,3 +91,4 @@ class Verification:
     top5: float | None = None  # agreement of classifiers, 0..1
     notes: tuple[str, ...] = ()
     live: Live | None = None  # None: no live check was requested
+    coverage: Coverage | None = None  # None: not measured

@@ -50,6 +50,17 @@ class VersionPolicy:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How long verification searches for inputs that a converted model answers wrongly."""
+
+    name: Literal["quick", "normal", "thorough"] = "normal"
+    seconds: float | None = None  # instead
+
+    def __str__(self) -> str:
+        return self.name if self.seconds is None else f"{self.seconds:g}s"
+
+
+@dataclass(frozen=True)
 class Choice:
     """A backend, and the precision of the model that it serves."""
 
@@ -123,6 +134,7 @@ class Options:
     samples: Path | None  # the user's inputs for verification
     tolerance: Tolerance | None  # None: the precision's
     verify: bool
+    verify_effort: Effort
     trust_source: bool  # load sources that run code of their own
     allow_untrained: bool  # fall back to random weights if pretrained ones can't be downloaded
 

@@ -1,7 +1,7 @@
 """Tensors as data: their shapes, types and values, and the signature of a model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class TensorSpec:
     # Sizes that a symbolic dimension is tested with, if it doesn't accept any size; the first is used in the warm-up.
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     optional: bool = False  # an input with a default value
+
+    @property
+    def described(self) -> "TensorSpec":
+        """The same without the values that only verification asks for: there may be thousands."""
+        return replace(self, domain=replace(self.domain, edges=(), others=()))
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Return the concrete shape with every symbolic dimension looked up in ``sizes``."""

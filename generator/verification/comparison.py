@@ -1,6 +1,6 @@
 """How far apart two answers may be: the limits of each precision, and the worst difference of a comparison."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -61,7 +61,9 @@ class Comparison:
 
     ``precision`` applies to every output, instead of that of the output's type. With ``whole``, an answer is compared
     as a whole: verification has added its leading axis. With ``equal_nan``, NaN equals NaN. With ``repeating``, inputs
-    may be the same, so equal answers say nothing about the distance between answers to different inputs.
+    may be the same, so equal answers say nothing about the distance between answers to different inputs. ``ranges`` has
+    the largest magnitude that an output can have, such as 1 for a sigmoid's: its small answers are judged on what the
+    model answers to other inputs.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class Comparison:
         whole: bool = False,
         equal_nan: bool = False,
         repeating: bool = False,
+        ranges: Mapping[str, float] | None = None,
     ) -> None:
         self.tolerance = tolerance
         self.precision = precision
         self.whole = whole
         self.equal_nan = equal_nan
         self.repeating = repeating
+        self.ranges = ranges or {}
         self.cases = 0
         self.precisions: dict[str, Precision] = {}
         self.scale: dict[str, float] = {}
@@ -115,12 +119,15 @@ class Comparison:
             return 0.0
         magnitude = largest_magnitude(wanted)
         precision = self.precisions[name]
+        span = self.ranges.get(name, 0.0)
+        if span:
+            magnitude = max(magnitude, min(span, self.scale[name]))
         if self.precision:  # intermediate rounding errors stay as large if an answer happens to be near zero
             magnitude = max(magnitude, self.typical[name])
         limit = precision.tolerance.relative * magnitude
         if name in self.distance:
             limit = min(limit, max(SHARE_OF_DISTANCE * self.distance[name], precision.rounding * magnitude))
-        return limit + NOISE * self.scale[name]
+        return limit + NOISE * max(self.scale[name], span)
 
     def limit(self, name: str, wanted: Array) -> float:
         """Return the largest difference that is allowed for one sample of an output.
@@ -133,11 +140,20 @@ class Comparison:
             return self.tolerance.absolute
         return self.tolerance.absolute + self.tolerance.relative * largest_magnitude(wanted)
 
-    def add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
-        """Compare one batch sample by sample; raises Differs at the first that is too far off.
+    def add(
+        self,
+        wanted: Arrays,
+        got: Arrays,
+        pool: Pool,
+        rows: Sequence[int],
+        batch: int,
+        forgiven: Callable[["Differs"], bool] = lambda error: False,
+    ) -> None:
+        """Compare one batch sample by sample; raises Differs at the first that is too far off and not ``forgiven``.
 
         VerificationError if an output is missing or has a different shape.
         """
+        skipped: set[int] = set()
         for name, answers in wanted.items():
             if name not in got:
                 raise VerificationError(f"the converted model has no output {name!r}")
@@ -147,9 +163,17 @@ class Comparison:
                     f"output {name!r} has shape {shape}, and the source gives {wanted_shape}, at batch {batch}"
                 )
             for position, row in enumerate(rows):
+                if position in skipped:
+                    continue
                 one, other = answers[position, ...], got[name][position, ...]
-                self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one, row)
-                self._add_ranking(one, other)
+                try:
+                    self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one, row)
+                except Differs as error:
+                    if not forgiven(error):
+                        raise
+                    skipped.add(position)
+                else:
+                    self._add_ranking(one, other)
 
     def _measure(self, name: str, wanted: Array, got: Array) -> tuple[tuple[int, ...], float, float]:
         difference, index = largest_difference(wanted, got, self.equal_nan)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +20,14 @@ from modelrepo.generator.verification.comparison import (
     why_useless,
 )
 from modelrepo.generator.verification.inputs import FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
+from modelrepo.generator.verification.probing import Probe, Probing
 
 Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
 # of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
+# The number of random directions in which an input is rounded, each up and down.
+DRAWS = 3
 
 
 def verify(
@@ -39,27 +42,34 @@ def verify(
     precision: Precision | None = None,
     sizes: Sequence[int] = (),
     pools: Sequence[Pool] = (),
+    probing: Probing | None = None,
+    ranges: Mapping[str, float] | None = None,
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
     ``precision`` is the candidate's, if it is lower than the source's. ``sizes``, in rising order, replaces the batch
-    sizes that follow from ``max_batch_size``; ``pools`` replaces the generated inputs.
+    sizes that follow from ``max_batch_size``; ``pools`` replaces the generated inputs. ``probing`` makes further
+    inputs, which are compared once, at the largest batch size. ``ranges`` has the largest magnitude that an output can
+    have, if its values lie in a known range.
+
+    Inputs that the source refuses, or does not answer with numbers, are left out and counted, and so are those for
+    which rounding decides the source's answer.
 
     ``batch_invariant`` is True if the source gives samples the same answers alone and in a batch, and None if there are
     no batches. Otherwise ``mixing`` names the outputs, and models are compared batch by batch. Raises VerificationError
     with input, output and distance if an answer is outside the tolerance or NaN, if the source answers the same input
     differently each time, or if it answers none of the inputs.
     """
-    limits = (tolerance, precision)
+    limits = (tolerance, precision, ranges or {})
     if signature.batch_dim is None:
         whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits)
-        return whole.verification(seed, samples, pools)
+        return whole.verification(seed, samples, pools, probing)
     sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
-        return _Verifier(source, candidate, signature, sizes, *limits).verification(seed, samples, pools)
+        return _Verifier(source, candidate, signature, sizes, *limits).verification(seed, samples, pools, probing)
     except _NotBatched as error:
         one_by_one = _Verifier(_as_one(source), _as_one(candidate), signature, (), *limits)
-        alone = one_by_one.verification(seed, samples, pools)
+        alone = one_by_one.verification(seed, samples, pools, probing)
         outputs = tuple(spec.name for spec in signature.outputs)
         return replace(alone, batch_invariant=False, mixing=outputs, notes=(*alone.notes, str(error)))
 
@@ -96,6 +106,10 @@ class SourceFault(VerificationError):
     """The source's own answers can't be compared with anything: the candidate is not at fault."""
 
 
+class _Useless(Exception):
+    """The source refuses some rows of a batch, or does not answer them with numbers."""
+
+
 class _NotBatched(Exception):
     """The source answers single samples, but not batches."""
 
@@ -121,48 +135,63 @@ class _Verifier:
         sizes: Sequence[int],
         tolerance: Tolerance | None,
         precision: Precision | None,
+        ranges: Mapping[str, float],
     ) -> None:
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
-        self.comparison = Comparison(tolerance, precision=precision, whole=not sizes)
+        self.comparison = Comparison(tolerance, precision=precision, whole=not sizes, ranges=ranges)
         self.notes: list[str] = []
         self.mixing: set[str] = set()
+        self.left_out = LeftOut()
+        self.unsteady: dict[int, set[int]] = {}  # the rows for which rounding decides, by the id of their pool
+        self.rows = 0  # that were compared
 
-    def verification(self, seed: int, samples: Sequence[Pool], pools: Sequence[Pool]) -> Verification:
+    def verification(
+        self, seed: int, samples: Sequence[Pool], pools: Sequence[Pool], probing: Probing | None
+    ) -> Verification:
         """Compare everything and return the result."""
-        for pool in pools or self._generated(seed, bool(samples)):
+        took: Callable[[Pool], None] = probing.took if probing else lambda pool: None
+        for pool in pools:
             self._compare(pool)
+        if not pools:
+            self._compare_generated(seed, bool(samples), took)
+        self._refuse_unsteady()
+        if probing:
+            self._compare_probes(probing)
         self.comparison.equal_nan = self.blind
         for pool in samples:
             if self.blind:  # row by row, so that the error names the refused sample
                 for row in range(len(pool.families)):
                     self._alone(pool, row)
             self._compare(pool)
+            took(pool)
+        self._refuse_unsteady()
         return replace(
-            self.comparison.verification(tuple(self.notes)),
+            self.comparison.verification((*self.notes, *self.left_out.notes())),
             batch_invariant=not self.mixing if self.sizes[-1] > 1 else None,
             mixing=tuple(sorted(self.mixing)),
+            coverage=probing.coverage() if probing else None,
         )
 
-    def _generated(self, seed: int, has_samples: bool) -> Iterator[Pool]:
-        """Yield the generated inputs; if the model may refuse some, only those that it answers with numbers."""
-        refused: list[str] = []
-        answered = 0
+    def _compare_generated(self, seed: int, has_samples: bool, took: Callable[[Pool], None]) -> None:
+        """Compare the generated inputs that the source answers with numbers."""
+        answered = refused = 0
+        problem = ""
         unasked = {spec.name for spec in self.signature.inputs if spec.optional}
         for for_refusing, pool in generated(self.signature, self.sizes[-1], seed):
-            if for_refusing and (answered or not self.blind):
+            if for_refusing and answered:
                 break
-            rows = range(len(pool.families))
-            problems = [self._problem(pool, row) if self.blind else None for row in rows]
-            kept = [row for row in rows if problems[row] is None]
-            refused += filter(None, problems)
-            answered += len(kept)
-            if kept:
+            kept = self._compare_answered(pool)
+            answered += len(kept.families)
+            if len(kept.families) < len(pool.families):
+                refused += len(pool.families) - len(kept.families)
+                problem = problem or self._problem_of(pool)
+            if kept.families:
                 unasked -= pool.arrays.keys()
-                yield pool.only(kept)
+                took(kept)
         if not answered and not has_samples:
             raise SourceFault(
-                f"none of the generated inputs can be compared; {refused[0]}",
+                f"none of the generated inputs can be compared; {problem}",
                 "Give inputs that the model answers with --samples",
             )
         if unasked and not has_samples:
@@ -171,10 +200,24 @@ class _Verifier:
             )
         if refused:
             self.notes.append(
-                f"{len(refused)} of {len(refused) + answered} generated inputs are left out; {refused[0]}"
+                f"{refused} of {refused + answered} generated inputs are left out; {problem}"
                 if answered
-                else f"only your samples are compared; {refused[0]}"
+                else f"only your samples are compared; {problem}"
             )
+
+    def _compare_answered(self, pool: Pool) -> Pool:
+        """Compare the rows of a pool that the source answers with numbers, and return them."""
+        try:
+            self._compare(pool, choosy=True)
+        except _Useless:
+            pool = pool.only([row for row in range(len(pool.families)) if self._problem(pool, row) is None])
+            if pool.families:
+                self._compare(pool)
+        return pool
+
+    def _problem_of(self, pool: Pool) -> str:
+        """Return the first reason why a row of a pool is useless."""
+        return next(filter(None, (self._problem(pool, row) for row in range(len(pool.families)))), "")
 
     def _alone(self, pool: Pool, row: int) -> Mapping[str, Array]:
         """Return the source's answers to one row."""
@@ -193,9 +236,10 @@ class _Verifier:
         except InputRefused as error:
             return error.message
 
-    def _compare(self, pool: Pool) -> None:
+    def _compare(self, pool: Pool, choosy: bool = False) -> None:
+        """Compare a pool at every batch size; with ``choosy``, raise _Useless if the source does not answer it all."""
         judged = not self.comparison.equal_nan
-        reference = _Reference(self.source, pool, self.sizes[-1], judged)
+        reference = _Reference(self.source, pool, self.sizes[-1], judged, choosy)
         self.comparison.learn(reference.answers, pool)
         if not self.comparison.cases:
             self._refuse_random(pool, reference)
@@ -206,30 +250,82 @@ class _Verifier:
             memory.trim()  # the models run in turn, so that one's freed memory serves the other
             wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
             got = self.candidate(pool.rows(rows))
-            try:
-                self.comparison.add(wanted, got, pool, rows, batch)
-            except Differs as error:
-                self._refuse_unsteady(error, pool)
-                raise
+            self._add(wanted, got, pool, rows, batch)
             asked |= {(batch, row) for row in rows}
         self.comparison.cases += len(asked)
+        self.rows += len(pool.families)
 
-    def _refuse_unsteady(self, error: Differs, pool: Pool) -> None:
-        """Raise VerificationError if the source's own answer to that input depends on rounding."""
-        moved = self._moved(pool.rows([error.row]), error.found.output)
-        if moved > max(error.found.limit, EXPLAINS * error.found.difference):
-            raise VerificationError(
-                f"{error.message}; the source's own answer changes by {moved:.3g} if the input changes by rounding",
-                "The source's own answers depend on rounding, as with some random weights, so no conversion can be "
-                "verified: use trained weights, or set a looser limit with --tolerance",
-            ) from error
+    def _add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int) -> None:
+        """Add a batch to the comparison, without the rows for which rounding decides the source's own answer."""
+
+        def forgiven(error: Differs) -> bool:
+            if error.row in unsteady:
+                return True
+            moved = self._moved(pool.rows([error.row]), error.found.output)
+            if not moved > max(error.found.limit, EXPLAINS * error.found.difference):
+                return False
+            unsteady.add(error.row)
+            self.left_out.rounded(error, moved)
+            return True
+
+        unsteady = self.unsteady.setdefault(id(pool), set())
+        self.comparison.add(wanted, got, pool, rows, batch, forgiven)
+
+    def _refuse_unsteady(self) -> None:
+        """Raise VerificationError if rounding decides the source's own answers to most of its inputs."""
+        if self.left_out.unsteady * 2 > self.rows:
+            raise self.left_out.refusal()
+
+    def _compare_probes(self, probing: Probing) -> None:
+        """Compare probes once, at the largest batch size, and leave out those that the source does not answer."""
+        for probe in probing.probes(self.sizes[-1] if not self.mixing else 1):
+            kept, wanted = self._answers_to(probe)
+            if not kept.families:
+                continue
+            got = self.candidate(kept.arrays)
+            rows = range(len(kept.families))
+            if probe.exact:
+                self.comparison.add(wanted, got, kept, rows, len(rows))
+            else:
+                self._add(wanted, got, kept, rows, len(rows))
+            self.comparison.cases += len(rows)
+            self.rows += len(rows)
+            probing.took(kept)
+
+    def _answers_to(self, probe: Probe) -> tuple[Pool, Arrays]:
+        """Return the rows of a probe that the source answers with numbers, and its answers; halves are asked again."""
+        answers: list[tuple[int, Mapping[str, Array]]] = []
+        waiting = [list(range(len(probe.pool.families)))]
+        while waiting:
+            rows = waiting.pop()
+            try:
+                found = self.source(probe.pool.rows(rows))
+                problem = why_useless(found, probe.pool, rows)
+                if any(answer.shape[:1] != (len(rows),) for answer in found.values()):
+                    problem = "the source model doesn't answer each sample"
+            except InputRefused as error:
+                problem = error.message
+            if problem is None:
+                answers += [
+                    (row, {name: each[place] for name, each in found.items()}) for place, row in enumerate(rows)
+                ]
+            elif len(rows) > 1:
+                waiting += [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+            else:
+                self.left_out.refused(problem)
+        answers.sort(key=lambda pair: pair[0])
+        shapes = [tuple(np.shape(each) for each in answer.values()) for _, answer in answers]
+        answers = [pair for pair, shape in zip(answers, shapes, strict=True) if shape == shapes[0]]
+        kept = probe.pool.only([row for row, _ in answers])
+        names = answers[0][1] if answers else ()
+        return kept, {name: np.stack([answer[name] for _, answer in answers]) for name in names}
 
     def _moved(self, arrays: Arrays, output: str) -> float:
         """Return how much an output of the source changes if its input changes by a rounding error.
 
         0.0 if the source refuses such inputs, or gives no numbers or different shapes.
         """
-        asked = (arrays, _rounded(arrays, 1), _rounded(arrays, -1))
+        asked = (arrays, *(_rounded(arrays, sign, draw) for draw in range(DRAWS) for sign in (1, -1)))
         try:
             before, *after = (self.source(each)[output] for each in asked)
         except InputRefused:
@@ -253,16 +349,57 @@ class _Verifier:
                     )
 
 
-def _rounded(arrays: Arrays, sign: int) -> Arrays:
+@dataclass
+class LeftOut:
+    """The inputs that are not compared, and the first reason of each kind."""
+
+    probes: int = 0
+    reason: str = ""
+    unsteady: int = 0
+    example: Differs | None = None
+    moved: float = 0.0
+
+    def refused(self, reason: str) -> None:
+        """Count a probe that the source refuses, or does not answer with numbers."""
+        self.probes += 1
+        self.reason = self.reason or reason
+
+    def rounded(self, error: Differs, moved: float) -> None:
+        """Count an input for which rounding decides the source's answer."""
+        self.unsteady += 1
+        if self.example is None:
+            self.example, self.moved = error, moved
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a note on the inputs for which rounding decides."""
+        if not self.unsteady or self.example is None:
+            return ()
+        return (
+            f"{self.unsteady} inputs are left out, since rounding decides the source's answer: on input "
+            f"{self.example.found.family!r} it changes by {self.moved:.3g} if the input changes by rounding",
+        )
+
+    def refusal(self) -> VerificationError:
+        """Return the error that most inputs can't be compared."""
+        message = self.example.message if self.example else ""
+        return VerificationError(
+            f"{message}; the source's own answer changes by {self.moved:.3g} if the input changes by rounding",
+            "Rounding decides most of the source's answers, so no conversion can be verified: give inputs that it "
+            "answers steadily with --samples, use trained weights, or set a looser limit with --tolerance",
+        )
+
+
+def _rounded(arrays: Arrays, sign: int, draw: int) -> Arrays:
     """Return inputs whose floats are all changed by the rounding error of the largest, randomly up or down.
 
-    The opposite ``sign`` changes each in the opposite direction.
+    The opposite ``sign`` changes each in the opposite direction; every ``draw`` has other directions.
     """
-    random, changed = np.random.default_rng(0), dict(arrays)
+    random, changed = np.random.default_rng(draw), dict(arrays)
     for name, array in arrays.items():
         if np.issubdtype(array.dtype, np.floating):
             unit = float(np.finfo(array.dtype).eps) * (largest_magnitude(array) or 1.0)
-            changed[name] = (array + sign * unit * random.choice((-1.0, 1.0), array.shape)).astype(array.dtype)
+            with np.errstate(over="ignore"):
+                changed[name] = (array + sign * unit * random.choice((-1.0, 1.0), array.shape)).astype(array.dtype)
     return changed
 
 
@@ -278,11 +415,12 @@ def _batches(pool: Pool, sizes: Sequence[int]) -> Iterator[tuple[int, list[int]]
 class _Reference:
     """The source's answers to every row of a pool, run in batches of the largest size.
 
-    With ``judged``, SourceFault is raised for answers that are useless for comparison.
+    With ``judged``, SourceFault is raised for answers that are useless for comparison; with ``choosy``, _Useless, also
+    for rows that the source refuses.
     """
 
-    def __init__(self, source: Run, pool: Pool, size: int, judged: bool) -> None:
-        self.source, self.pool = source, pool
+    def __init__(self, source: Run, pool: Pool, size: int, judged: bool, choosy: bool) -> None:
+        self.source, self.pool, self.choosy = source, pool, choosy
         count = len(pool.families)
         self.answers: dict[str, list[Array]] = {}
         for start in range(0, count, size):
@@ -290,7 +428,7 @@ class _Reference:
             answers = self._batch(rows)
             problem = why_useless(answers, pool, rows) if judged else None
             if problem:
-                raise SourceFault(problem, "Check its weights: such a model is not published")
+                raise _Useless if choosy else SourceFault(problem, "Check its weights: such a model is not published")
             for name, answer in answers.items():
                 self.answers.setdefault(name, []).extend(answer[row, ...] for row in range(min(size, count - start)))
 
@@ -298,6 +436,8 @@ class _Reference:
         try:
             answers = self.source(self.pool.rows(rows))
         except InputRefused as error:
+            if self.choosy:
+                raise _Useless from error
             if len(rows) == 1:
                 raise
             raise _NotBatched(f"samples are asked one by one; {error.message}") from error

@@ -1,0 +1,318 @@
+"""The search for inputs that show what has not been seen yet.
+
+First come values that conversions are known to get wrong: those of ``values``, alone, mixed and everywhere; every
+category; missing values; the numbers that a column is compared with, and their neighbours; rows that reach each leaf of
+each tree. Then rows that were answered are changed at random, as a fuzzer does that knows what its inputs reach
+(libFuzzer's idea; Odena et al., TensorFuzz, 2018, for networks): a change that shows a behaviour for the first time is
+kept, and changed again. The search ends when every behaviour was seen, or its budget is spent. It is the same each time
+for the same seed, unless its budget is a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelrepo.generator.coverage import trees
+from modelrepo.generator.coverage.effort import Budget, budget_of
+from modelrepo.generator.coverage.flows import Flow, flows
+from modelrepo.generator.coverage.observer import Observer
+from modelrepo.generator.coverage.values import as_dtype, neighbours, values_of
+from modelrepo.generator.graphs import outline
+from modelrepo.generator.specs.findings import Coverage
+from modelrepo.generator.specs.options import Effort
+from modelrepo.generator.specs.tensors import Array, Signature, TensorSpec
+from modelrepo.generator.verification.inputs import Pool, example_sizes
+from modelrepo.generator.verification.probing import Probe
+
+# Rows of one probe, and the elements of an input that one probe may hold.
+CHUNK, ELEMENTS = 64, 1 << 22
+# Shares of the budget: values, edges and leaves, and random changes, which get what the others leave.
+VALUES, EDGES = 0.45, 0.35
+# Elements of a small input that are tried one by one.
+FEW = 16
+NAMED = 100
+Row = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A row, and how it came about."""
+
+    family: str
+    row: Row
+    exact: bool = False
+
+
+class Search:
+    """Makes probes for one exported model; implements ``Probing``."""
+
+    def __init__(self, path: Path, signature: Signature, effort: Effort, seed: int) -> None:
+        model = outline.read(path)
+        self.signature, self.effort, self.model = signature, effort, model
+        self.inputs = tuple(spec for spec in signature.inputs if not spec.optional)
+        self.flows = flows(model, path.parent)
+        self.values = {spec.name: values_of(spec, self.flows.get(spec.name, Flow())) for spec in self.inputs}
+        self.observer = Observer(path, takes_missing=any(spec.domain.missing for spec in self.inputs))
+        self.random = np.random.default_rng([seed, 15])
+        self.batched = signature.batch_dim is not None
+        self.corpus: list[Row] = []
+        self.made = 0
+
+    # What verification calls.
+
+    def probes(self, batch: int) -> Iterator[Probe]:
+        """Yield probes; batches are larger than Triton's, since only their rows matter."""
+        if not self.corpus or not any(self.values.values()):
+            return
+        batched = self.batched and batch > 1
+        budget = budget_of(self.effort, self.model, self._sizes(), batched)
+        size = self._chunk() if batched else 1
+        rows = budget.rows
+        yield from self._within(budget, int(rows * VALUES), size, self._of_values())
+        yield from self._within(budget, int(rows * EDGES), size, self._of_edges(), self._of_leaves())
+        yield from self._within(budget, budget.rows, size, self._changed())
+
+    def took(self, pool: Pool) -> None:
+        """Observe rows that were compared, and keep those of the usual sizes, or with something new, for changes."""
+        required = {spec.name for spec in self.inputs}
+        if not required <= pool.arrays.keys():
+            return
+        rows = [pool.whole(row) for row in range(len(pool.families))]
+        if self.corpus and any(rows[0][name].shape != self.corpus[0][name].shape for name in required):
+            self._observe(pool, list(range(len(rows))))
+            return
+        if self._observe(pool, list(range(len(rows)))) or not self.corpus:
+            self.corpus += [{name: row[name] for name in required} for row in rows]
+
+    def coverage(self) -> Coverage | None:
+        """Return what all rows together showed."""
+        count, seen, missing = self.observer.counted()
+        return Coverage(count, seen, missing[:NAMED], self.made, tuple(self.observer.reasons))
+
+    # From rows to probes.
+
+    def _within(self, budget: Budget, share: int, size: int, *kinds: Iterator[Made]) -> Iterator[Probe]:
+        """Yield the rows of several iterators in turn as probes, until they end or the share is used."""
+        waiting: dict[bool, list[Made]] = {True: [], False: []}
+        for made in _in_turn(kinds):
+            if share <= 0 or not budget.take(1):
+                break
+            share -= 1
+            group = waiting[made.exact]
+            group.append(made)
+            if len(group) >= size:
+                yield self._probe(group)
+                group.clear()
+        yield from (self._probe(group) for group in waiting.values() if group)
+
+    def _probe(self, made: list[Made]) -> Probe:
+        self.made += len(made)
+        arrays = {name: np.stack([each.row[name] for each in made]) for name in made[0].row}
+        return Probe(Pool(arrays, tuple(each.family for each in made)), made[0].exact)
+
+    def _chunk(self) -> int:
+        elements = sum(array.size for array in self.corpus[0].values())
+        return int(np.clip(ELEMENTS // max(1, elements), 1, CHUNK))
+
+    def _sizes(self) -> dict[str, int]:
+        return {**example_sizes(self.inputs), **({str(self.signature.batch_dim): 1} if self.batched else {})}
+
+    def _observe(self, pool: Pool, rows: list[int]) -> bool:
+        if not self.batched:
+            return max([self.observer.observe(pool.whole(row)) for row in rows])  # all are run
+        return self.observer.observe(pool.rows(rows))
+
+    # Rows.
+
+    def _base(self) -> Row:
+        """Return a copy of a row that was answered."""
+        row = self.corpus[int(self.random.integers(len(self.corpus)))]
+        return {name: array.copy() for name, array in row.items()}
+
+    def _of_values(self) -> Iterator[Made]:
+        """Yield rows with each value: mixed with others, everywhere in an input, and in one element."""
+        kinds: list[Iterator[Made]] = [self._mixed(), self._magnitudes()]
+        for spec in self.inputs:
+            if self.values[spec.name]:
+                kinds += [self._filled(spec), self._single(spec)]
+        return _in_turn(tuple(kinds))
+
+    def _filled(self, spec: TensorSpec) -> Iterator[Made]:
+        for value in self.values[spec.name]:
+            row = self._base()
+            row[spec.name] = np.full(row[spec.name].shape, value, row[spec.name].dtype)
+            yield Made(f"{spec.name} all {_shown(value)}", row)
+
+    def _single(self, spec: TensorSpec) -> Iterator[Made]:
+        """Yield rows with one element changed: each element of a small input, otherwise one at random."""
+        size = self.corpus[0][spec.name].size
+        if size < 2:
+            return
+        for value in self.values[spec.name]:
+            for place in range(size) if size <= FEW else self.random.integers(size, size=1):
+                row = self._base()
+                row[spec.name].ravel()[place] = value
+                yield Made(f"{spec.name}[{place}] {_shown(value)}", row)
+
+    def _mixed(self) -> Iterator[Made]:
+        """Yield rows whose elements are drawn from the values, and some with a few of them changed."""
+        while True:
+            row, share = self._base(), self.random.choice((0.1, 0.5, 1.0))
+            for spec in self.inputs:
+                values = self.values[spec.name]
+                if values:
+                    array = row[spec.name]
+                    chosen = self.random.random(array.shape) < share
+                    drawn = self.random.integers(len(values), size=int(chosen.sum()))
+                    array[chosen] = _array([values[each] for each in drawn], array.dtype)
+            yield Made("mixed values", row)
+
+    def _magnitudes(self) -> Iterator[Made]:
+        """Yield rows of numbers of all magnitudes, from 1e-6 to 1e4, and their signs."""
+        numbers = [spec for spec in self.inputs if np.dtype(spec.dtype).kind in "fiu" and self.values[spec.name]]
+        while numbers:
+            row = self._base()
+            for spec in numbers:
+                flow = self.flows.get(spec.name, Flow())
+                if flow.size or flow.divides or spec.domain.choices:
+                    continue
+                shape = row[spec.name].shape
+                drawn = 10 ** self.random.uniform(-6 if spec.dtype[0] == "f" else 0, self.random.integers(1, 5), shape)
+                row[spec.name] = as_dtype(drawn * self.random.choice((-1, 1), shape), spec)
+            yield Made("values of all magnitudes", row)
+
+    def _of_edges(self) -> Iterator[Made]:
+        """Yield rows with the numbers that an element is compared with, and their neighbours."""
+        for spec in self.inputs:
+            edges = spec.domain.edges
+            compared = self.flows.get(spec.name, Flow()).compared
+            if compared and not edges and np.dtype(spec.dtype).kind in "fiu" and self.values[spec.name]:
+                edges = (tuple(compared),)
+            places = [(place, edge) for place, each in enumerate(edges) for edge in each]
+            for number in self.random.permutation(len(places)):
+                place, edge = places[number]
+                for value in neighbours(edge, spec.dtype):
+                    row = self._base()
+                    array = row[spec.name]
+                    if not array.size:
+                        return
+                    at = place if len(edges) > 1 else int(self.random.integers(array.shape[-1] if array.ndim else 1))
+                    array.reshape(-1, array.shape[-1] if array.ndim else 1)[..., at] = as_dtype(np.array(value), spec)
+                    yield Made(f"{spec.name}[{at}] {_shown(value)}", row, exact=True)
+
+    def _of_leaves(self) -> Iterator[Made]:
+        """Yield rows that reach each leaf of each tree, where a tree's columns are those of an input."""
+        for node, attributes in list(self.observer.nodes()):
+            if not node.op_type.startswith("TreeEnsemble"):
+                continue
+            found = self._columns(node)
+            forest = trees.forest(attributes)
+            targets = [*forest.leaves, *forest.splits]
+            for number in self.random.permutation(len(targets)) if found else ():
+                made = self._towards(forest, int(targets[number]), found)
+                if made:
+                    yield made
+
+    def _towards(self, forest: trees.Forest, target: int, columns: list[tuple[str, int]]) -> Made | None:
+        row = self._base()
+        table = np.array([row[name].ravel()[place] if name else 0 for name, place in columns], np.float32)
+        changed = forest.towards(target, table)
+        if changed is None:
+            return None
+        if forest.modes[target] and self.random.random() < 0.5:
+            changed[forest.features[target]] = np.nan if self.observer.takes_missing else forest.values[target]
+        for (name, place), before, after in zip(columns, table, changed, strict=True):
+            if before != after and name:
+                row[name].ravel()[place] = after
+        return Made("towards a leaf", row)
+
+    def _columns(self, node: Any) -> list[tuple[str, int]]:
+        """Return the input and the place in it of each column of a tree's table; an empty name for computed ones.
+
+        Columns that are equal in several rows are the same: no computation returns its input each time.
+        """
+        rows = self.corpus[:FEW]
+        pool = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        if not self.batched:
+            return []
+        table = self.observer.operand(node, pool)
+        if table is None or table.ndim != 2 or len(table) != len(rows):
+            return []
+        known = {
+            np.ascontiguousarray(array.reshape(len(rows), -1)[:, place].astype(np.float32)).tobytes(): (name, place)
+            for name, array in pool.items()
+            if array.dtype.kind in "fiu"
+            for place in range(min(array.reshape(len(rows), -1).shape[1], 1 << 14))
+        }
+        columns = [known.get(np.ascontiguousarray(each.astype(np.float32)).tobytes(), ("", 0)) for each in table.T]
+        return columns if any(name for name, _ in columns) else []
+
+    def _changed(self) -> Iterator[Made]:
+        """Yield changed rows until every behaviour was seen."""
+        changes: tuple[Callable[[Array, TensorSpec], Array], ...] = (
+            self._scaled, self._negated, self._replaced, self._shifted, self._levelled
+        )  # fmt: skip
+        able = [spec for spec in self.inputs if self.values[spec.name]]
+        while not self.observer.complete and not self.observer.reasons:
+            row = self._base()
+            for _ in range(int(self.random.integers(1, 4))):
+                spec = able[int(self.random.integers(len(able)))]
+                change = changes[int(self.random.integers(len(changes)))]
+                row[spec.name] = change(row[spec.name], spec)
+            yield Made("changed at random", row)
+
+    def _scaled(self, array: Array, spec: TensorSpec) -> Array:
+        if not self._is_free(spec):
+            return self._replaced(array, spec)
+        return as_dtype(array * 10 ** self.random.uniform(-2, 3), spec)
+
+    def _negated(self, array: Array, spec: TensorSpec) -> Array:
+        return as_dtype(-array.astype(np.float64), spec) if self._is_free(spec) else self._replaced(array, spec)
+
+    def _shifted(self, array: Array, spec: TensorSpec) -> Array:
+        if not self._is_free(spec):
+            return self._replaced(array, spec)
+        return as_dtype(array + self.random.normal() * 10 ** self.random.uniform(-1, 3), spec)
+
+    def _levelled(self, array: Array, spec: TensorSpec) -> Array:
+        """Make all elements one of them: a tie everywhere."""
+        flat = array.ravel()
+        return np.full(array.shape, flat[int(self.random.integers(flat.size))], array.dtype) if flat.size else array
+
+    def _replaced(self, array: Array, spec: TensorSpec) -> Array:
+        values, changed = self.values[spec.name], array.copy()
+        flat = changed.reshape(-1)
+        if flat.size:
+            flat[int(self.random.integers(flat.size))] = values[int(self.random.integers(len(values)))]
+        return changed
+
+    def _is_free(self, spec: TensorSpec) -> bool:
+        """Whether an input takes any number: not a category, a size or a divisor."""
+        flow = self.flows.get(spec.name, Flow())
+        return np.dtype(spec.dtype).kind in "fiu" and not (flow.size or flow.divides or spec.domain.choices)
+
+
+def _in_turn(kinds: tuple[Iterator[Made], ...]) -> Iterator[Made]:
+    """Yield one of each iterator in turn until all have ended."""
+    waiting = list(kinds)
+    while waiting:
+        for kind in list(waiting):
+            made = next(kind, None)
+            if made is None:
+                waiting.remove(kind)
+            else:
+                yield made
+
+
+def _array(values: list[Any], dtype: Any) -> Array:
+    array = np.empty(len(values), dtype)
+    array[:] = values
+    return array
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else f"{value:.9g}"
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,127 @@
+"""Values that an input is tried with: by its type, its domain, and what the graph does with it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from modelrepo.generator.coverage.flows import Flow
+from modelrepo.generator.specs.tensors import Array, Domain, TensorSpec
+
+FLOATS = (
+    *(-0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.5, 2.5, -19.0, 19.0, -100.0, 100.0, 1e4, -1e4, 0.25, -3.0, 3.0, 7.0),
+    *(-0.0, 1e-40, -1e-40, 1e-6, -1e-3, 50.0, -50.0, 1e3, -1e3, 12345.678),
+)
+# 0 to 2 are asked in any case; the large ones have digits in every byte.
+WHOLE = (
+    *(-1, -2, -3, 3, -5, 5, 7, -7, 4, -4, 8, 10, -10, 100, -100, 127, -128, 255, 1000, -1000, 32767, -32768, 65536),
+    *(12345678, -12345678, 2147483647, -2147483647, 0, 1, 2, 6, -6, 1234567890123, -1234567890123),
+)
+SIZES = (0, 1, 2, 3, 5, 8)
+TEXTS = (
+    "",
+    " ",
+    "a",
+    "B",
+    "I've seen it, don't you?",
+    "na\u00efve caf\u00e9 cr\u00e8me br\u00fbl\u00e9e",
+    "\u00dcN\u00cfCODE Stra\u00dfe \u0130stanbul \u01c5",
+    "\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8 \u4f60\u597d",
+    "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440 \u03b1\u03b2\u03b3",
+    "\u0645\u0631\u062d\u0628\u0627 \u0928\u092e\u0938\u094d\u0924\u0947",
+    "\U0001f642 ok \U0001f44d",
+    "x_1 2.50 3,000 a-b_c d/e e@f.g #h",
+    "UPPER lower Mixed",
+    "a b c d",
+    "\t tab\nline  two  ",
+    "0",
+    "-1",
+    "1.5",
+    "nan",
+    "word " * 400,
+    "x" * 3000,
+)
+
+
+def values_of(spec: TensorSpec, flow: Flow) -> list[Any]:
+    """Return the values that elements of an input are tried with, the most telling first.
+
+    Values outside of a domain that is known are left out. An input that decides sizes gets small values only, and one
+    that whole numbers are divided by is never 0: ONNX Runtime ends the process for it. Nothing is returned for masks,
+    and for inputs from which a divisor is computed.
+    """
+    domain, dtype = spec.domain, np.dtype(spec.dtype)
+    if domain.mask:
+        return []
+    if dtype == np.bool_:
+        return [True, False]
+    if dtype == np.object_:
+        chosen = [str(each) for each in (*domain.choices, *domain.others)]
+        return list(dict.fromkeys([*chosen, *(() if domain.choices and domain.known else TEXTS)]))
+    near: list[Any] = [*_near(flow.compared), *domain.choices, *domain.others]
+    if dtype.kind == "f":
+        bounds = [each for each in (domain.low, domain.high) if each is not None]
+        found = [*near, *bounds, *FLOATS, *_near(flow.constants)]
+        found = [*([float("nan")] if domain.missing else []), *found]
+        return _within(found, domain, dtype)
+    if flow.divides_computed:
+        return []
+    if flow.size:
+        return _within(SIZES, domain, dtype)
+    ends = [end for size in flow.indexed for end in (size - 1, -size, size, size // 2, -1, -size - 1)]
+    whole = [*near, *ends, *(each for each in (domain.low, domain.high) if each is not None), *WHOLE]
+    found = [int(each) for each in (*whole, *_near(flow.constants)) if float(each).is_integer()]
+    return _within([each for each in found if each or not flow.divides], domain, dtype)
+
+
+def _near(numbers: Iterable[Any]) -> list[Any]:
+    """Return numbers, their negatives, and their neighbours: in float32, and one away."""
+    found: list[float] = []
+    for number in sorted(numbers, key=abs):
+        below, above = (float(np.nextafter(np.float32(number), np.float32(end))) for end in (-np.inf, np.inf))
+        found += [number, above, below, number + 1, number - 1, -number]
+    return found
+
+
+def neighbours(number: float, dtype: str) -> list[float]:
+    """Return the values of a dtype at a number, just below and just above; of a float64 those of float32 as well."""
+    kinds: list[Any] = [np.float32, np.float64] if dtype == "float64" else [np.dtype(dtype).type]
+    found: list[Any] = []
+    with np.errstate(over="ignore"):
+        for kind in kinds:
+            if not np.issubdtype(kind, np.floating):
+                found += [np.floor(number), np.ceil(number), np.floor(number) - 1, np.ceil(number) + 1]
+                continue
+            at = kind(number)
+            found += [float(at), float(np.nextafter(at, kind(-np.inf))), float(np.nextafter(at, kind(np.inf)))]
+    return list(dict.fromkeys(each for each in found if np.isfinite(each)))
+
+
+def _within(values: Sequence[Any], domain: Domain, dtype: Any) -> list[Any]:
+    """Return the values that a dtype holds, each once; those within the bounds if the domain is known."""
+    low, high = -np.inf, np.inf
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = max(limits.min + 1, -(2**62)), min(limits.max, 2**62)
+    elif dtype == np.float16:
+        low, high = -65504.0, 65504.0
+    if domain.known:
+        low, high = (low if domain.low is None else domain.low), (high if domain.high is None else domain.high)
+        values = domain.choices or values
+    kept: dict[object, Any] = {}
+    for value in values:
+        number = float(value)
+        if np.isnan(number) or low <= number <= high:
+            kept.setdefault(repr(value) if number == 0 or np.isnan(number) else number, value)  # -0.0 is another value
+    return list(kept.values())
+
+
+def as_dtype(values: Array, spec: TensorSpec) -> Array:
+    """Return values in an input's dtype, within its bounds if its domain is known."""
+    dtype = np.dtype(spec.dtype)
+    if spec.domain.known and dtype.kind in "fiu":
+        values = np.clip(values, spec.domain.low, spec.domain.high)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.round(values), float(limits.min) / 2, float(limits.max) / 2)
+    return values.astype(dtype)
