@@ -18,7 +18,7 @@ from modelrepo.cli.terminal.errors import INTERRUPTED, show_error
 from modelrepo.cli.terminal.tables import PIPE_WIDTH, columns, echoed
 from modelrepo.generator.errors import DeferredError
 from modelrepo.generator.progress import Listener
-from modelrepo.generator.specs.findings import Optimization, Verification
+from modelrepo.generator.specs.findings import Coverage, Optimization, Verification
 from modelrepo.generator.specs.report import Report, Result
 
 STATUS_STYLES = {
@@ -29,6 +29,9 @@ STATUS_STYLES = {
     "failed": "red",
 }
 NEXT_STEP = "plans build"
+# The behaviours of a model that are named if no input reached them, and the remedy.
+SHOWN = 3
+REACHING = "Inputs that reach them, given with --samples, are compared as well"
 FINISHING = (
     "On a host with the GPU, `modelrepo plans build` builds, compares and publishes. With -v, the commands that build "
     "in NVIDIA's container are printed; they only build."
@@ -112,6 +115,9 @@ def print_table(report: Report, verbose: bool = False) -> None:
                 console.print(f"{result.name}: {_relative(result.path)}", markup=False)
             if result.status in ("deferred", "skipped"):
                 console.print(f"{result.name}: {', '.join(result.notes)}", markup=False)
+            if result.status == "published" and result.verification.coverage:
+                for line in _unreached(result.verification.coverage):
+                    console.print(f"{result.name}: {line}", markup=False)
             for line in _optimized(result.optimization):
                 console.print(f"{result.name}: {line}", markup=False)
         if steps:
@@ -132,7 +138,7 @@ def _table(results: Sequence[Result], with_path: bool) -> Table:
         "status",
         "batch",
         worst,
-        *(["live check", "path"] if with_path else []),
+        *(["covered", "live check", "path"] if with_path else []),
         step,
     ]
     table = columns()
@@ -147,7 +153,7 @@ def _table(results: Sequence[Result], with_path: bool) -> Table:
             Text(result.status, style=STATUS_STYLES[result.status]),
             "-" if result.max_batch_size is None else str(result.max_batch_size),
             _worst(result.verification),
-            *([_live(result.verification), _relative(result.path) if result.path else "-"] if with_path else []),
+            *(_covered_to_path(result) if with_path else []),
             NEXT_STEP if result.status == "deferred" else "-",
         ]
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
@@ -163,6 +169,21 @@ def _optimized(optimization: Optimization) -> Iterator[str]:
     reached = optimization.accuracy
     if reached:
         yield f"{reached.measured} {reached.value:.1%} of {reached.samples} samples (the source: {reached.source:.1%})"
+
+
+def _covered_to_path(result: Result) -> list[str]:
+    """Return the cells that only a wide table has."""
+    coverage = result.verification.coverage
+    covered = f"{coverage.covered}/{coverage.behaviours}" if coverage else "-"
+    return [covered, _live(result.verification), _relative(result.path) if result.path else "-"]
+
+
+def _unreached(coverage: Coverage) -> Iterator[str]:
+    """Yield the behaviours that no input reached, and why some can't be seen."""
+    yield from coverage.reasons
+    if coverage.missing:
+        more = f"; and {len(coverage.missing) - SHOWN} more" if len(coverage.missing) > SHOWN else ""
+        yield f"not reached by any input: {'; '.join(coverage.missing[:SHOWN])}{more}. {REACHING}"
 
 
 def _worst(verification: Verification) -> str:

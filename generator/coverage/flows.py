@@ -43,6 +43,8 @@ class Flow:
     indexed: set[int] = field(default_factory=set)  # the sizes of the axes that it is an index into
     divides: bool = False  # whole numbers are divided by it
     divides_computed: bool = False  # whole numbers are divided by what is computed from it
+    missing: bool = False  # the graph looks for NaN in it, or in what is computed from it
+    infinite: bool = False  # the graph looks for infinity in it, or in what is computed from it
     compared: set[float] = field(default_factory=set)  # numbers that it is compared with before it is computed with
     constants: set[float] = field(default_factory=set)  # numbers that what is computed from it meets
 
@@ -98,6 +100,8 @@ class _Follower:
             flow.size = True
         if INDICES.get(operator) == place:
             flow.indexed |= set(self._axis_sizes(node))
+        flow.missing |= operator in ("IsNaN", "Imputer")
+        flow.infinite |= operator == "IsInf"
         if DIVISORS.get(operator) == place:
             flow.divides |= direct
             flow.divides_computed |= not direct

@@ -25,6 +25,8 @@ from modelrepo.generator.specs.tensors import Arrays
 MOST_TURNS, MOST_DEPTH = 64, 4
 # Tensors of the graph's own constants up to this many elements are read.
 SMALL = 1 << 16
+# The most unseen behaviours of a node that are listed by name.
+LISTED = 4
 BRANCHES, TURNS = ("then", "else"), ("no turn", "one turn", "several turns")
 
 
@@ -79,13 +81,15 @@ class Observer:
         count = seen = 0
         missing: list[str] = []
         for tally in self.tallies.values():
-            for name, each in zip(tally.names, tally.seen, strict=True):
-                if not each and name.startswith(MISSING) and not self.takes_missing:
-                    continue
-                count += 1
-                seen += bool(each)
-                if not each:
-                    missing.append(f"{tally.place}: {name}")
+            unseen = [name for name, each in zip(tally.names, tally.seen, strict=True) if not each]
+            if not self.takes_missing:
+                unseen = [name for name in unseen if not name.startswith(MISSING)]
+            seen += int(tally.seen.sum())
+            count += int(tally.seen.sum()) + len(unseen)
+            if len(unseen) > LISTED:
+                missing.append(f"{tally.place}: {len(unseen)} of {len(tally.names)}, such as {unseen[0]}")
+            else:
+                missing += [f"{tally.place}: {name}" for name in unseen]
         return count, seen, tuple(missing)
 
     @property

@@ -8,8 +8,9 @@ kept, and changed again. The search ends when every behaviour was seen, or its b
 for the same seed, unless its budget is a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from modelrepo.generator.verification.probing import Probe
 CHUNK, ELEMENTS = 64, 1 << 22
 # Shares of the budget: values, edges and leaves, and random changes, which get what the others leave.
 VALUES, EDGES = 0.45, 0.35
+# Rows of random values that come before all others: a costly model gets few more.
+AT_FIRST = 4
 # Elements of a small input that are tried one by one.
 FEW = 16
 NAMED = 100
@@ -44,6 +47,7 @@ class Made:
     family: str
     row: Row
     exact: bool = False
+    tried: tuple[str, Any] | None = None  # the input and the only value in which it differs from an answered row
 
 
 class Search:
@@ -55,11 +59,12 @@ class Search:
         self.inputs = tuple(spec for spec in signature.inputs if not spec.optional)
         self.flows = flows(model, path.parent)
         self.values = {spec.name: values_of(spec, self.flows.get(spec.name, Flow())) for spec in self.inputs}
-        self.observer = Observer(path, takes_missing=any(spec.domain.missing for spec in self.inputs))
+        self.observer = Observer(path, takes_missing=any(map(self._takes_missing, self.inputs)))
         self.random = np.random.default_rng([seed, 15])
         self.batched = signature.batch_dim is not None
         self.corpus: list[Row] = []
         self.made = 0
+        self.asked: list[Made] = []
 
     # What verification calls.
 
@@ -87,6 +92,18 @@ class Search:
         if self._observe(pool, list(range(len(rows)))) or not self.corpus:
             self.corpus += [{name: row[name] for name in required} for row in rows]
 
+    def answered(self, probe: Probe, rows: Sequence[int]) -> None:
+        """Observe the rows of the last probe that were answered, and never try the values of the others again."""
+        kept = set(rows)
+        for place, made in enumerate(self.asked):
+            if made.tried and place not in kept:
+                name, value = made.tried
+                left = [each for each in self.values[name] if each is not value]
+                self.values[name] = left or self.values[name]
+        self.made += len(rows)
+        if rows:
+            self.took(probe.pool.only(rows))
+
     def coverage(self) -> Coverage | None:
         """Return what all rows together showed."""
         count, seen, missing = self.observer.counted()
@@ -109,7 +126,7 @@ class Search:
         yield from (self._probe(group) for group in waiting.values() if group)
 
     def _probe(self, made: list[Made]) -> Probe:
-        self.made += len(made)
+        self.asked = list(made)
         arrays = {name: np.stack([each.row[name] for each in made]) for name in made[0].row}
         return Probe(Pool(arrays, tuple(each.family for each in made)), made[0].exact)
 
@@ -134,28 +151,28 @@ class Search:
 
     def _of_values(self) -> Iterator[Made]:
         """Yield rows with each value: mixed with others, everywhere in an input, and in one element."""
-        kinds: list[Iterator[Made]] = [self._mixed(), self._magnitudes()]
-        for spec in self.inputs:
-            if self.values[spec.name]:
-                kinds += [self._filled(spec), self._single(spec)]
-        return _in_turn(tuple(kinds))
+        able = [spec for spec in self.inputs if self.values[spec.name]]
+        at_random = _in_turn((self._mixed(), self._magnitudes()))
+        yield from islice(at_random, AT_FIRST)
+        yield from _in_turn(tuple(map(self._filled, able)))
+        yield from _in_turn((at_random, *map(self._single, able)))
 
     def _filled(self, spec: TensorSpec) -> Iterator[Made]:
-        for value in self.values[spec.name]:
+        for value in list(self.values[spec.name]):
             row = self._base()
             row[spec.name] = np.full(row[spec.name].shape, value, row[spec.name].dtype)
-            yield Made(f"{spec.name} all {_shown(value)}", row)
+            yield Made(f"{spec.name} all {_shown(value)}", row, tried=(spec.name, value))
 
     def _single(self, spec: TensorSpec) -> Iterator[Made]:
         """Yield rows with one element changed: each element of a small input, otherwise one at random."""
         size = self.corpus[0][spec.name].size
         if size < 2:
             return
-        for value in self.values[spec.name]:
+        for value in list(self.values[spec.name]):
             for place in range(size) if size <= FEW else self.random.integers(size, size=1):
                 row = self._base()
                 row[spec.name].ravel()[place] = value
-                yield Made(f"{spec.name}[{place}] {_shown(value)}", row)
+                yield Made(f"{spec.name}[{place}] {_shown(value)}", row, tried=(spec.name, value))
 
     def _mixed(self) -> Iterator[Made]:
         """Yield rows whose elements are drawn from the values, and some with a few of them changed."""
@@ -220,10 +237,11 @@ class Search:
         row = self._base()
         table = np.array([row[name].ravel()[place] if name else 0 for name, place in columns], np.float32)
         changed = forest.towards(target, table)
-        if changed is None:
+        if changed is None or (np.isnan(changed).any() and not self.observer.takes_missing):
             return None
         if forest.modes[target] and self.random.random() < 0.5:
-            changed[forest.features[target]] = np.nan if self.observer.takes_missing else forest.values[target]
+            limit = forest.values[target]
+            changed[forest.features[target]] = np.nan if self.observer.takes_missing or np.isinf(limit) else limit
         for (name, place), before, after in zip(columns, table, changed, strict=True):
             if before != after and name:
                 row[name].ravel()[place] = after
@@ -288,6 +306,9 @@ class Search:
         if flat.size:
             flat[int(self.random.integers(flat.size))] = values[int(self.random.integers(len(values)))]
         return changed
+
+    def _takes_missing(self, spec: TensorSpec) -> bool:
+        return spec.domain.missing or self.flows.get(spec.name, Flow()).missing
 
     def _is_free(self, spec: TensorSpec) -> bool:
         """Whether an input takes any number: not a category, a size or a divisor."""

@@ -78,7 +78,10 @@ class Forest:
             feature, taken = int(self.features[parent]), self.if_true[parent] == place
             below = np.nextafter(limit, np.float32(-np.inf))
             above = np.nextafter(limit, np.float32(np.inf))
-            if mode in ("BRANCH_EQ", "BRANCH_NEQ"):
+            if not np.isfinite(limit):  # one side has only missing values
+                if taken != (COMPARE[mode](np.float32(0), limit)):
+                    exact[feature] = np.nan
+            elif mode in ("BRANCH_EQ", "BRANCH_NEQ"):
                 if taken == (mode == "BRANCH_EQ"):
                     exact[feature] = float(limit)
             else:

@@ -62,7 +62,8 @@ def values_of(spec: TensorSpec, flow: Flow) -> list[Any]:
     if dtype.kind == "f":
         bounds = [each for each in (domain.low, domain.high) if each is not None]
         found = [*near, *bounds, *FLOATS, *_near(flow.constants)]
-        found = [*([float("nan")] if domain.missing else []), *found]
+        special = [*([np.nan] if domain.missing or flow.missing else []), *([np.inf, -np.inf] if flow.infinite else [])]
+        found = [*special, *found]
         return _within(found, domain, dtype)
     if flow.divides_computed:
         return []

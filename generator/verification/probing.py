@@ -1,6 +1,6 @@
 """Probes: inputs that look for what a conversion may have got wrong, made while models are compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,10 @@ class Probing(Protocol):
         """Yield probes, for models that are asked in batches of at most ``batch`` rows."""
 
     def took(self, pool: Pool) -> None:
-        """Note rows that both models answered alike."""
+        """Note rows of another origin that both models answered alike."""
+
+    def answered(self, probe: Probe, rows: Sequence[int]) -> None:
+        """Note the rows of a probe that both models answered alike; the source refused the others."""
 
     def coverage(self) -> Coverage | None:
         """Return what all rows together reached; None if it can't be measured."""

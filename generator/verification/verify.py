@@ -279,20 +279,21 @@ class _Verifier:
     def _compare_probes(self, probing: Probing) -> None:
         """Compare probes once, at the largest batch size, and leave out those that the source does not answer."""
         for probe in probing.probes(self.sizes[-1] if not self.mixing else 1):
-            kept, wanted = self._answers_to(probe)
-            if not kept.families:
+            answered, wanted = self._answers_to(probe)
+            if not answered:
+                probing.answered(probe, ())
                 continue
+            kept, rows = probe.pool.only(answered), range(len(answered))
             got = self.candidate(kept.arrays)
-            rows = range(len(kept.families))
             if probe.exact:
                 self.comparison.add(wanted, got, kept, rows, len(rows))
             else:
                 self._add(wanted, got, kept, rows, len(rows))
             self.comparison.cases += len(rows)
             self.rows += len(rows)
-            probing.took(kept)
+            probing.answered(probe, answered)
 
-    def _answers_to(self, probe: Probe) -> tuple[Pool, Arrays]:
+    def _answers_to(self, probe: Probe) -> tuple[list[int], Arrays]:
         """Return the rows of a probe that the source answers with numbers, and its answers; halves are asked again."""
         answers: list[tuple[int, Mapping[str, Array]]] = []
         waiting = [list(range(len(probe.pool.families)))]
@@ -316,9 +317,8 @@ class _Verifier:
         answers.sort(key=lambda pair: pair[0])
         shapes = [tuple(np.shape(each) for each in answer.values()) for _, answer in answers]
         answers = [pair for pair, shape in zip(answers, shapes, strict=True) if shape == shapes[0]]
-        kept = probe.pool.only([row for row, _ in answers])
         names = answers[0][1] if answers else ()
-        return kept, {name: np.stack([answer[name] for _, answer in answers]) for name in names}
+        return [row for row, _ in answers], {name: np.stack([answer[name] for _, answer in answers]) for name in names}
 
     def _moved(self, arrays: Arrays, output: str) -> float:
         """Return how much an output of the source changes if its input changes by a rounding error.
