@@ -36,12 +36,12 @@ class Budget:
         return True
 
 
-def budget_of(effort: Effort, model: Any, sizes: Mapping[str, int], batched: bool) -> Budget:
-    """Return the budget for a model; the same each time, unless the effort is a time."""
+def budget_of(effort: Effort, work: float, batched: bool) -> Budget:
+    """Return the budget for a model that multiplies ``work`` times; the same each time, unless the effort is a time."""
     if effort.seconds is not None:
         return Budget(UNBOUNDED, monotonic() + effort.seconds)
     most = (MOST if batched else MOST_CALLS)[effort.name]
-    return Budget(int(np.clip(WORK[effort.name] / work_of(model, sizes), FEWEST, most)))
+    return Budget(int(np.clip(WORK[effort.name] / work, FEWEST, most)))
 
 
 def work_of(model: Any, sizes: Mapping[str, int]) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from modelrepo.generator.coverage import trees
-from modelrepo.generator.coverage.effort import Budget, budget_of
+from modelrepo.generator.coverage.effort import Budget, budget_of, work_of
 from modelrepo.generator.coverage.flows import Flow, flows
 from modelrepo.generator.coverage.observer import Observer
 from modelrepo.generator.coverage.values import as_dtype, neighbours, values_of
@@ -55,13 +55,14 @@ class Search:
 
     def __init__(self, path: Path, signature: Signature, effort: Effort, seed: int) -> None:
         model = outline.read(path)
-        self.signature, self.effort, self.model = signature, effort, model
+        self.signature, self.effort = signature, effort
         self.inputs = tuple(spec for spec in signature.inputs if not spec.optional)
         self.flows = flows(model, path.parent)
+        self.batched = signature.batch_dim is not None
         self.values = {spec.name: values_of(spec, self.flows.get(spec.name, Flow())) for spec in self.inputs}
         self.observer = Observer(path, takes_missing=any(map(self._takes_missing, self.inputs)))
+        self.work = work_of(model, self._sizes())
         self.random = np.random.default_rng([seed, 15])
-        self.batched = signature.batch_dim is not None
         self.corpus: list[Row] = []
         self.made = 0
         self.asked: list[Made] = []
@@ -73,7 +74,7 @@ class Search:
         if not self.corpus or not any(self.values.values()):
             return
         batched = self.batched and batch > 1
-        budget = budget_of(self.effort, self.model, self._sizes(), batched)
+        budget = self._budget(batched)
         size = self._chunk() if batched else 1
         rows = budget.rows
         yield from self._within(budget, int(rows * VALUES), size, self._of_values())
@@ -86,10 +87,9 @@ class Search:
         if not required <= pool.arrays.keys():
             return
         rows = [pool.whole(row) for row in range(len(pool.families))]
-        if self.corpus and any(rows[0][name].shape != self.corpus[0][name].shape for name in required):
-            self._observe(pool, list(range(len(rows))))
-            return
-        if self._observe(pool, list(range(len(rows)))) or not self.corpus:
+        news = self._observe(pool)
+        usual = not self.corpus or all(rows[0][name].shape == self.corpus[0][name].shape for name in required)
+        if usual and (news or not self.corpus):
             self.corpus += [{name: row[name] for name in required} for row in rows]
 
     def answered(self, probe: Probe, rows: Sequence[int]) -> None:
@@ -134,13 +134,22 @@ class Search:
         elements = sum(array.size for array in self.corpus[0].values())
         return int(np.clip(ELEMENTS // max(1, elements), 1, CHUNK))
 
+    def _budget(self, batched: bool) -> Budget:
+        return budget_of(self.effort, self.work, batched)
+
     def _sizes(self) -> dict[str, int]:
         return {**example_sizes(self.inputs), **({str(self.signature.batch_dim): 1} if self.batched else {})}
 
-    def _observe(self, pool: Pool, rows: list[int]) -> bool:
-        if not self.batched:
-            return max([self.observer.observe(pool.whole(row)) for row in rows])  # all are run
-        return self.observer.observe(pool.rows(rows))
+    def _observe(self, pool: Pool) -> bool:
+        """Observe rows until everything was seen; return whether something is new. A costly model's are run alone."""
+        affordable = self._budget(self.batched).rows
+        news, step = False, CHUNK if self.batched and affordable > CHUNK else 1
+        for start in range(0, min(len(pool.families), affordable), step):
+            if self.observer.tallies and self.observer.complete:
+                break
+            rows = range(start, min(start + step, len(pool.families)))
+            news |= self.observer.observe(pool.rows(rows) if self.batched else pool.whole(start))
+        return news
 
     # Rows.
 
