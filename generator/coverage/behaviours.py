@@ -165,7 +165,11 @@ ROWS: tuple[Row, ...] = (
         (SPAN,),
         {"a value below one": _any(lambda x: (x > 0) & (x < 1)), "a value above one": _any(lambda x: x > 1)},
     ),
-    _row("Sqrt Reciprocal", (SPAN,), {"a value below one": _any(lambda x: x < 1), "one above": _any(lambda x: x > 1)}),
+    _row(
+        "Sqrt Reciprocal",
+        (SPAN,),
+        {"a value below one": _any(lambda x: x < 1), "a value above one": _any(lambda x: x > 1)},
+    ),
     _row(
         "Softmax LogSoftmax ReduceLogSumExp",
         (SPAN,),

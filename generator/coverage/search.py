@@ -26,7 +26,7 @@ from modelrepo.generator.specs.findings import Coverage
 from modelrepo.generator.specs.options import Effort
 from modelrepo.generator.specs.tensors import Array, Signature, TensorSpec
 from modelrepo.generator.verification.inputs import Pool, example_sizes
-from modelrepo.generator.verification.probing import Probe
+from modelrepo.generator.verification.probing import Kind, Probe
 
 # Rows of one probe, and the elements of an input that one probe may hold.
 CHUNK, ELEMENTS = 64, 1 << 22
@@ -46,7 +46,7 @@ class Made:
 
     family: str
     row: Row
-    exact: bool = False
+    kind: Kind = Kind.RANDOM
     tried: tuple[str, Any] | None = None  # the input and the only value in which it differs from an answered row
 
 
@@ -113,12 +113,12 @@ class Search:
 
     def _within(self, budget: Budget, share: int, size: int, *kinds: Iterator[Made]) -> Iterator[Probe]:
         """Yield the rows of several iterators in turn as probes, until they end or the share is used."""
-        waiting: dict[bool, list[Made]] = {True: [], False: []}
+        waiting: dict[Kind, list[Made]] = {kind: [] for kind in Kind}
         for made in _in_turn(kinds):
             if share <= 0 or not budget.take(1):
                 break
             share -= 1
-            group = waiting[made.exact]
+            group = waiting[made.kind]
             group.append(made)
             if len(group) >= size:
                 yield self._probe(group)
@@ -128,7 +128,7 @@ class Search:
     def _probe(self, made: list[Made]) -> Probe:
         self.asked = list(made)
         arrays = {name: np.stack([each.row[name] for each in made]) for name in made[0].row}
-        return Probe(Pool(arrays, tuple(each.family for each in made)), made[0].exact)
+        return Probe(Pool(arrays, tuple(each.family for each in made)), made[0].kind)
 
     def _chunk(self) -> int:
         elements = sum(array.size for array in self.corpus[0].values())
@@ -170,7 +170,7 @@ class Search:
         for value in list(self.values[spec.name]):
             row = self._base()
             row[spec.name] = np.full(row[spec.name].shape, value, row[spec.name].dtype)
-            yield Made(f"{spec.name} all {_shown(value)}", row, tried=(spec.name, value))
+            yield Made(f"{spec.name} all {_shown(value)}", row, Kind.SPECIAL, (spec.name, value))
 
     def _single(self, spec: TensorSpec) -> Iterator[Made]:
         """Yield rows with one element changed: each element of a small input, otherwise one at random."""
@@ -181,7 +181,7 @@ class Search:
             for place in range(size) if size <= FEW else self.random.integers(size, size=1):
                 row = self._base()
                 row[spec.name].ravel()[place] = value
-                yield Made(f"{spec.name}[{place}] {_shown(value)}", row, tried=(spec.name, value))
+                yield Made(f"{spec.name}[{place}] {_shown(value)}", row, Kind.SPECIAL, (spec.name, value))
 
     def _mixed(self) -> Iterator[Made]:
         """Yield rows whose elements are drawn from the values, and some with a few of them changed."""
@@ -194,7 +194,7 @@ class Search:
                     chosen = self.random.random(array.shape) < share
                     drawn = self.random.integers(len(values), size=int(chosen.sum()))
                     array[chosen] = _array([values[each] for each in drawn], array.dtype)
-            yield Made("mixed values", row)
+            yield Made("mixed values", row, Kind.SPECIAL)
 
     def _magnitudes(self) -> Iterator[Made]:
         """Yield rows of numbers of all magnitudes, from 1e-6 to 1e4, and their signs."""
@@ -227,7 +227,7 @@ class Search:
                         return
                     at = place if len(edges) > 1 else int(self.random.integers(array.shape[-1] if array.ndim else 1))
                     array.reshape(-1, array.shape[-1] if array.ndim else 1)[..., at] = as_dtype(np.array(value), spec)
-                    yield Made(f"{spec.name}[{at}] {_shown(value)}", row, exact=True)
+                    yield Made(f"{spec.name}[{at}] {_shown(value)}", row, Kind.EXACT)
 
     def _of_leaves(self) -> Iterator[Made]:
         """Yield rows that reach each leaf of each tree, where a tree's columns are those of an input."""
@@ -254,7 +254,7 @@ class Search:
         for (name, place), before, after in zip(columns, table, changed, strict=True):
             if before != after and name:
                 row[name].ravel()[place] = after
-        return Made("towards a leaf", row)
+        return Made("towards a leaf", row, Kind.SPECIAL)
 
     def _columns(self, node: Any) -> list[tuple[str, int]]:
         """Return the input and the place in it of each column of a tree's table; an empty name for computed ones.

@@ -44,6 +44,8 @@ def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return random.standard_normal(shape)
 
 
+# Families of one value, on which many edges between two answers lie.
+CONSTANT = ("zeros", "ones")
 RANDOM = ("random 1", "random 2", "random 3")
 FAMILIES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
     **dict.fromkeys(RANDOM, _normal),

@@ -2,20 +2,31 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from modelrepo.generator.specs.findings import Coverage
 from modelrepo.generator.verification.inputs import Pool
 
 
+class Kind(Enum):
+    """When an answer to a row may differ, because rounding decides the source's own."""
+
+    # Never: the model compares these values as they are, with no computation in between.
+    EXACT = "exact"
+    # If the models also differ near it. If they differ at the value alone, as where one rounds a half up and the other
+    # to even, that is not rounding.
+    SPECIAL = "special"
+    # Always: values at random are not on the edge between two answers on purpose.
+    RANDOM = "random"
+
+
 @dataclass(frozen=True)
 class Probe:
-    """Rows that are asked in one batch."""
+    """Rows of one kind that are asked in one batch."""
 
     pool: Pool
-    # Whether the answers must agree even where the source's answer changes if its input changes by rounding: the model
-    # compares these values as they are.
-    exact: bool = False
+    kind: Kind = Kind.RANDOM
 
 
 class Probing(Protocol):
