@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from modelrepo.generator.coverage.behaviours import SHAPE, SPAN, VALUES, Row, rows_of
+from modelrepo.generator.coverage.flows import ENDING
 from modelrepo.generator.coverage.places import place_of
 from modelrepo.generator.coverage.trees import MISSING
 from modelrepo.generator.graphs import outline, runtime
@@ -135,9 +136,11 @@ class _Graph:
         self.model, self.observer, self.path, self.folder, self.depth = model, observer, path, folder, depth
         self.constants = {**constants, **{tensor.name: tensor for tensor in model.graph.initializer}}
         self.outputs = [value.name for value in model.graph.output]
+        told = _told(model.graph)
         self.taps = [
             _Tap(node, attributes, row, number)
             for node in model.graph.node
+            if told.intersection(node.input)
             for number, row in enumerate(rows_of(node.op_type))
             for attributes in [_attributes(node)]
         ]
@@ -311,6 +314,15 @@ class _Graph:
             return inner.run({name: np.asarray(value) for name, value in feeds.items()})
         except Unseen:
             return None, False
+
+
+def _told(graph: Any) -> set[str]:
+    """Return the tensors whose values depend on those of the inputs, and not on their sizes alone."""
+    told = {value.name for value in graph.input}
+    for node in graph.node:
+        if node.op_type not in ENDING and told.intersection(reads(node)):
+            told |= {name for name in node.output if name}
+    return told
 
 
 def _attributes(node: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ for the same seed, unless its budget is a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,15 @@ from modelrepo.generator.graphs import outline
 from modelrepo.generator.specs.findings import Coverage
 from modelrepo.generator.specs.options import Effort
 from modelrepo.generator.specs.tensors import Array, Signature, TensorSpec
-from modelrepo.generator.verification.inputs import Pool, example_sizes
+from modelrepo.generator.verification.inputs import Pool, example_sizes, make_pool
 from modelrepo.generator.verification.probing import Kind, Probe
 
 # Rows of one probe, and the elements of an input that one probe may hold.
 CHUNK, ELEMENTS = 64, 1 << 22
 # Shares of the budget: values, edges and leaves, and random changes, which get what the others leave.
-VALUES, EDGES = 0.45, 0.35
+VALUES, EDGES, SIZES = 0.45, 0.35, 0.05
+# Sizes of open dimensions that are tried besides the usual small ones: odd, round, and longer than most windows.
+LONGER = (5, 8, 17, 40, 130, 300)
 # Rows of random values that come before all others: a costly model gets few more.
 AT_FIRST = 4
 # Elements of a small input that are tried one by one.
@@ -71,15 +73,17 @@ class Search:
 
     def probes(self, batch: int) -> Iterator[Probe]:
         """Yield probes; batches are larger than Triton's, since only their rows matter."""
-        if not self.corpus or not any(self.values.values()):
+        if not self.corpus:
             return
         batched = self.batched and batch > 1
         budget = self._budget(batched)
         size = self._chunk() if batched else 1
-        rows = budget.rows
+        rows, able = budget.rows, any(self.values.values())
         yield from self._within(budget, int(rows * VALUES), size, self._of_values())
         yield from self._within(budget, int(rows * EDGES), size, self._of_edges(), self._of_leaves())
-        yield from self._within(budget, budget.rows, size, self._changed())
+        yield from self._within(budget, max(1, int(rows * SIZES)), size, self._of_sizes())
+        if able:
+            yield from self._within(budget, budget.rows, size, self._changed())
 
     def took(self, pool: Pool) -> None:
         """Observe rows that were compared, and keep those of the usual sizes, or with something new, for changes."""
@@ -113,12 +117,12 @@ class Search:
 
     def _within(self, budget: Budget, share: int, size: int, *kinds: Iterator[Made]) -> Iterator[Probe]:
         """Yield the rows of several iterators in turn as probes, until they end or the share is used."""
-        waiting: dict[Kind, list[Made]] = {kind: [] for kind in Kind}
+        waiting: dict[tuple[Any, ...], list[Made]] = {}
         for made in _in_turn(kinds):
             if share <= 0 or not budget.take(1):
                 break
             share -= 1
-            group = waiting[made.kind]
+            group = waiting.setdefault((made.kind, *(array.shape for array in made.row.values())), [])
             group.append(made)
             if len(group) >= size:
                 yield self._probe(group)
@@ -161,7 +165,8 @@ class Search:
     def _of_values(self) -> Iterator[Made]:
         """Yield rows with each value: mixed with others, everywhere in an input, and in one element."""
         able = [spec for spec in self.inputs if self.values[spec.name]]
-        at_random = _in_turn((self._mixed(), self._magnitudes()))
+        at_random = _in_turn((self._mixed(), self._magnitudes())) if able else iter(())
+        yield from _in_turn(tuple(self._masks(spec) for spec in self.inputs if spec.domain.mask))
         yield from islice(at_random, AT_FIRST)
         yield from _in_turn(tuple(map(self._filled, able)))
         yield from _in_turn((at_random, *map(self._single, able)))
@@ -209,6 +214,32 @@ class Search:
                 drawn = 10 ** self.random.uniform(-6 if spec.dtype[0] == "f" else 0, self.random.integers(1, 5), shape)
                 row[spec.name] = as_dtype(drawn * self.random.choice((-1, 1), shape), spec)
             yield Made("values of all magnitudes", row)
+
+    def _masks(self, spec: TensorSpec) -> Iterator[Made]:
+        """Yield rows whose masks are full, empty, ragged from the left, with holes, and all but empty."""
+        shape = self.corpus[0][spec.name].shape
+        length = shape[-1] if shape else 0
+        if not length:
+            return
+        places = np.arange(length)
+        shapes = {"full": places >= 0, "ragged from the left": places >= length // 2, "one": places == 0}
+        shapes |= {"last": places == length - 1, "with holes": places % 2 == 0, "empty": places < 0}
+        for name, mask in shapes.items():
+            row = self._base()
+            row[spec.name] = np.broadcast_to(mask, shape).astype(spec.dtype)
+            yield Made(f"{spec.name} {name}", row)
+
+    def _of_sizes(self) -> Iterator[Made]:
+        """Yield rows of other sizes of each open dimension, and of all."""
+        lead = 1 if self.batched else 0
+        named = [dim for spec in self.inputs for dim in spec.shape[lead:] if isinstance(dim, str)]
+        usual = self._sizes()
+        for size in LONGER if named else ():
+            for dims in dict.fromkeys((tuple(dict.fromkeys(named)), *((dim,) for dim in named))):
+                sizes = {**usual, **dict.fromkeys(dims, size)}
+                specs = [replace(spec, shape=("row", *spec.sized(sizes)[lead:])) for spec in self.inputs]
+                pool = make_pool(specs, 1, int(self.random.integers(1 << 30)))
+                yield Made(f"{' and '.join(dims)} {size}", {name: array[0] for name, array in pool.arrays.items()})
 
     def _of_edges(self) -> Iterator[Made]:
         """Yield rows with the numbers that an element is compared with, and their neighbours."""
