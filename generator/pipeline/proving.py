@@ -41,15 +41,16 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
-    verification = _verify(reference.ask, form, export, samples, options, progress)
+    verification = verified(reference.ask, form, export, samples, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
     return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
 
 
-def _verify(
+def verified(
     ask: Run, form: Form, export: Export, samples: Dataset, options: Options, progress: Progress
 ) -> Verification:
+    """Compare an exported model with its source, ``ask``; VerificationError if they differ."""
     if not options.verify:
         return Verification(
             notes=("not verified: it may answer differently from its source, and differently in batches",)

@@ -30,11 +30,18 @@ def before(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return workdir
 
 
-def test_it_is_unchanged(before: Path, generate: Generate) -> None:
-    published = {name: entry for name, entry in snapshot(before).items() if not name.endswith("/lock")}
+def test_it_is_proven_again_and_what_is_served_stays(before: Path, generate: Generate) -> None:
+    """Its proof was an older one, which asked less: the model is made and verified again, once."""
+    served = snapshot(before / "model_repository")
     outcome = generate(*COMMAND, "--client-dir", "none")
     assert [row["status"] for row in outcome.report["results"]] == ["unchanged", "deferred"], outcome.err
-    assert {name: entry for name, entry in snapshot(before).items() if not name.endswith("/lock")} == published
+    assert snapshot(before / "model_repository") == served
+    newest = Repository(before / "model_repository").newest("linear_onnx")
+    assert newest is not None
+    assert newest.provenance.verification.coverage is not None
+    after = snapshot(before)
+    assert generate(*COMMAND, "--client-dir", "none").report["seconds"].keys() <= {"total"}
+    assert snapshot(before) == after
 
 
 def test_its_live_check_counts(before: Path, generate: Generate) -> None:
