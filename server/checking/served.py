@@ -65,7 +65,9 @@ class Adapter:
         return {spec.name: self._own(answers[spec.name], spec) for spec in self.signature.outputs}
 
     def _own(self, array: Array, spec: TensorSpec) -> Array:
-        bare = len(spec.shape) == (1 if self.max_batch_size else 0)
+        own = 1 if self.max_batch_size else 0
+        # An output that declares no shape looks bare, and need not be.
+        bare = len(spec.shape) == own and array.shape[own:] == (1,)
         array = array[..., 0] if bare else array
         if array.dtype != np.object_:
             return array

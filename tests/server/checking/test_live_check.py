@@ -182,6 +182,16 @@ def test_a_model_that_single_requests_cannot_ask_is_skipped_with_a_reason(genera
     assert live(outcome)["detail"] == "the local server has no ragged batching"
 
 
+def test_an_output_whose_number_of_dimensions_changes_is_answered_as_it_is(generate: Generate, workdir: Path) -> None:
+    """Only answers without dimensions get those of the configuration (ReadOutputTensors of onnxruntime_backend)."""
+    inputs = [value("x", TensorProto.FLOAT, 4), value("shape", TensorProto.INT64, "rank")]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    save_onnx(workdir / "ranks.onnx", [helper.make_node("Reshape", ["x", "shape"], ["y"])], inputs, [output])
+    outcome = generate("--model", "onnx:ranks.onnx", "--live-check", "require", "--json")
+    assert outcome.code == 0, outcome.err
+    assert live(outcome)["status"] == "passed"
+
+
 CONTROLS = """
 sequence_batching {
   max_sequence_idle_microseconds: 10

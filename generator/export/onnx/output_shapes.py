@@ -1,0 +1,145 @@
+"""The shapes that an ONNX model answers with, where its file declares none, or declares others.
+
+Triton compares the dims of a configuration with the shape that ONNX Runtime's session tells, which is the inferred one,
+or else the declared one. So a file whose declaration is wrong can only be configured wrongly; its outputs are declared
+anew. Source: ``ModelInstanceState::ValidateOutputs`` of onnxruntime_backend.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs.walk import graphs
+from modelrepo.generator.specs.tensors import Arrays, Dim, TensorSpec
+from modelrepo.generator.verification.declared import fits
+from modelrepo.generator.verification.inputs import LARGER_SIZES, make_pool
+
+# Sizes of the symbolic dimensions, by their position; the last one is that of all further ones. The sizes of a turn
+# differ, so that an axis shows what it follows. Models that refuse small sizes get larger ones.
+TURNS = ((1,), (2, 3, 5, 7, 11), (4, 6, 9, 13, 17), (2,), (3,))
+LARGER_TURNS = tuple((2, size) for size in LARGER_SIZES)
+QUICK_TURNS = 2
+# Operators whose answers have a size that depends on values; If and Loop may hold any.
+SIZED_BY_VALUES = {"NonZero", "Compress", "Range", "Unique", "NonMaxSuppression", "StringSplit", "If", "Loop"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The shapes of one answer, by output, and the sizes of the symbolic dimensions that it was asked with."""
+
+    sizes: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def look(session: Any, inputs: Sequence[TensorSpec], model: Any) -> list[Seen]:
+    """Return what a model answers with: on two small inputs, or on all families if sizes may depend on values.
+
+    If it refuses those, it is asked for all families at all turns. The list is empty if it refuses everything.
+    """
+    by_values = any(node.op_type in SIZED_BY_VALUES for graph in graphs(model) for node in graph.node)
+    quick = list(_seen(session, inputs, TURNS[:QUICK_TURNS], rows=0 if by_values else 1))
+    return quick or look_thoroughly(session, inputs)
+
+
+def look_thoroughly(session: Any, inputs: Sequence[TensorSpec]) -> list[Seen]:
+    """Return what a model answers with, on all families of inputs at all turns."""
+    return list(_seen(session, inputs, TURNS)) or list(_seen(session, inputs, LARGER_TURNS))
+
+
+def contradicted(session: Any, seen: Sequence[Seen]) -> list[str]:
+    """Return the outputs that answered with another shape than the session tells."""
+    return [
+        output.name
+        for output in session.get_outputs()
+        if not all(fits(output.shape, each.shapes[output.name]) for each in seen)
+    ]
+
+
+def dims_of(name: str, seen: Sequence[Seen]) -> tuple[Dim, ...] | None:
+    """Return the shape of an output as it was seen, None if its number of dimensions changes, or if nothing was seen.
+
+    An axis that follows a symbolic dimension of the inputs has its name, one that changes otherwise is named for its
+    output.
+    """
+    shapes = [(each.sizes, each.shapes[name]) for each in seen]
+    ranks = {len(shape) for _, shape in shapes}
+    if len(ranks) != 1:
+        return None
+    axes = range(ranks.pop())
+    return tuple(_dim(f"{name}_{axis}", [(sizes, shape[axis]) for sizes, shape in shapes]) for axis in axes)
+
+
+def corrected(told: Sequence[Any], output: str, seen: Sequence[Seen]) -> tuple[Dim, ...] | None:
+    """Return ``dims_of`` an output that a session tells another shape of.
+
+    A size that differs from the one that it tells may change again.
+    """
+    dims = dims_of(output, seen)
+    if dims is None or len(told) != len(dims):
+        return dims
+    return tuple(
+        f"{output}_{axis}" if isinstance(dim, int) and isinstance(size, int) and dim != size else dim
+        for axis, (dim, size) in enumerate(zip(dims, told, strict=True))
+    )
+
+
+def declare(model: Any, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
+    """Declare the shapes of outputs in a model, in place."""
+    for value in model.graph.output:
+        if value.name in shapes:
+            value.type.tensor_type.shape.Clear()
+            for dim in shapes[value.name]:
+                added = value.type.tensor_type.shape.dim.add()
+                if isinstance(dim, int):
+                    added.dim_value = dim
+                else:
+                    added.dim_param = dim
+            if not shapes[value.name]:
+                value.type.tensor_type.shape.SetInParent()
+
+
+def check(session: Any, inputs: Sequence[TensorSpec], model: Any) -> None:
+    """Raise ConversionError for an output that still answers with another shape than the session tells."""
+    seen = look(session, inputs, model)
+    for output in session.get_outputs():
+        if output.name in contradicted(session, seen):
+            shape = ", ".join(map(str, dims_of(output.name, seen) or ()))
+            raise ConversionError(
+                f"output {output.name!r} answers with the shape [{shape}], but ONNX Runtime infers {output.shape}, "
+                "which Triton would tell its clients",
+                "Export the model again with another --opset, or with the right shapes",
+            )
+
+
+def _seen(
+    session: Any, inputs: Sequence[TensorSpec], turns: Sequence[tuple[int, ...]], rows: int = 0
+) -> Iterator[Seen]:
+    """Yield what a model answers with, for the first ``rows`` families of inputs at each turn; 0: for all."""
+    names = [output.name for output in session.get_outputs()]
+    symbolic = list(dict.fromkeys(dim for spec in inputs for dim in spec.shape if isinstance(dim, str)))
+    for turn in turns if symbolic else turns[:1]:
+        sizes = {dim: turn[min(position, len(turn) - 1)] for position, dim in enumerate(symbolic)}
+        pool = make_pool([replace(spec, shape=("row", *spec.sized(sizes))) for spec in inputs], 1, 0)
+        for row in range(rows or len(pool.families)):
+            answers = _answers(session, pool.whole(row))
+            if answers is not None:
+                yield Seen(sizes, dict(zip(names, (answer.shape for answer in answers), strict=True)))
+
+
+def _answers(session: Any, arrays: Arrays) -> Sequence[Any] | None:
+    """Return a model's answers; None if it refuses the inputs."""
+    import numpy as np
+
+    try:
+        return [np.asarray(answer) for answer in session.run(None, dict(arrays))]
+    except Exception:  # ONNX Runtime's errors have no common class
+        return None
+
+
+def _dim(name: str, seen: Sequence[tuple[Mapping[str, int], int]]) -> Dim:
+    """Return a size that is always the same, the symbolic dimension that an axis follows, or else ``name``."""
+    found = {size for _, size in seen}
+    if len(found) == 1 and 0 not in found:
+        return found.pop()
+    return next((dim for dim in seen[0][0] if all(sizes[dim] == size for sizes, size in seen)), name)
