@@ -75,15 +75,17 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         outputs = tuple(_tensor("output", value) for value in model.graph.output)
     session = open_file(files[0], file.path, mapped=True)
     seen = output_shapes.look(session, inputs, model)
-    shapes, told = _undeclared(session, inputs, seen)
+    undeclared = _undeclared(session, inputs, seen)
+    shapes = {name: shape for name, shape in undeclared.items() if shape is not None}
     if shapes:
         output_shapes.declare(model, shapes)
-        onnx_file.write_outline(model, file.path, files[0])
-        session = open_file(files[0], file.path, mapped=True)
-        output_shapes.check(session, inputs, model)
-    notes += told
+        session = _written(file, files[0])
+        if output_shapes.cut(model, session, seen):
+            session = _written(file, files[0])
+        output_shapes.check(session, seen)
     described = (_inferred(spec, output, seen) for spec, output in zip(outputs, session.get_outputs(), strict=True))
     signature = Signature(inputs, tuple(described))
+    notes += [_shape_note(spec, undeclared[spec.name]) for spec in signature.outputs if spec.name in undeclared]
     answers = answers_zeros(session, inputs)
     del session  # it holds the weights, as the next session does
     if rewritten:
@@ -108,23 +110,25 @@ def _check_release(model: Any, container: str) -> int:
     return opset
 
 
-def _undeclared(
-    session: Any, inputs: Sequence[TensorSpec], seen: Sequence[Seen]
-) -> tuple[dict[str, tuple[Dim, ...]], list[str]]:
-    """Return the shapes of outputs that must be declared anew, and notes on those and on what can't be declared."""
-    shapes, notes = {}, []
+def _written(file: OnnxFile, path: Path) -> Any:
+    """Write a file's changed model to ``path``, and return a session of it."""
+    onnx_file.write_outline(file.model, file.path, path)
+    return open_file(path, file.path, mapped=True)
+
+
+def _undeclared(session: Any, inputs: Sequence[TensorSpec], seen: Sequence[Seen]) -> dict[str, tuple[Dim, ...] | None]:
+    """Return the shapes of outputs that must be declared anew; None if the number of dimensions changes."""
     wrong = output_shapes.contradicted(session, seen)
     thorough = output_shapes.look_thoroughly(session, inputs) if wrong else []
     told = {output.name: output.shape for output in session.get_outputs()}
-    for name in wrong:
-        shape = output_shapes.corrected(told[name], name, thorough)
-        if shape is None:
-            notes.append(f"output {name!r} declares no shape: its configuration says [ 1 ], as Triton requires")
-        else:
-            shapes[name] = shape
-            dims = ", ".join(map(str, shape))
-            notes.append(f"output {name!r} answers with the shape [{dims}], which the served file declares")
-    return shapes, notes
+    return {name: output_shapes.corrected(told[name], name, thorough) for name in wrong}
+
+
+def _shape_note(spec: TensorSpec, shape: tuple[Dim, ...] | None) -> str:
+    if shape is None:
+        return f"output {spec.name!r} declares no shape: its configuration says [ 1 ], as Triton requires"
+    dims = ", ".join(map(str, spec.shape))
+    return f"output {spec.name!r} answers with the shape [{dims}], which the served file declares"
 
 
 def _check_sizes(inputs: Sequence[TensorSpec]) -> None:

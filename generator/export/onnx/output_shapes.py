@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.graphs.edit import opset_of
 from modelrepo.generator.graphs.walk import graphs
 from modelrepo.generator.specs.tensors import Arrays, Dim, TensorSpec
 from modelrepo.generator.verification.declared import fits
@@ -20,6 +21,8 @@ from modelrepo.generator.verification.inputs import LARGER_SIZES, make_pool
 TURNS = ((1,), (2, 3, 5, 7, 11), (4, 6, 9, 13, 17), (2,), (3,))
 LARGER_TURNS = tuple((2, size) for size in LARGER_SIZES)
 QUICK_TURNS = 2
+# The opset from which Slice takes its ends as inputs.
+SLICE_BY_INPUTS = 10
 # Operators whose answers have a size that depends on values; If and Loop may hold any.
 SIZED_BY_VALUES = {"NonZero", "Compress", "Range", "Unique", "NonMaxSuppression", "StringSplit", "If", "Loop"}
 
@@ -99,15 +102,51 @@ def declare(model: Any, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
                 value.type.tensor_type.shape.SetInParent()
 
 
-def check(session: Any, inputs: Sequence[TensorSpec], model: Any) -> None:
-    """Raise ConversionError for an output that still answers with another shape than the session tells."""
-    seen = look(session, inputs, model)
+def cut(model: Any, session: Any, seen: Sequence[Seen]) -> bool:
+    """Cut, in place, outputs to the sizes that they have, where the session tells larger ones; return whether any was.
+
+    ONNX Runtime infers one window too many of a pooling layer with ``ceil_mode`` whose last one lies in the padding,
+    and drops that window when it runs (onnx issue 5711). A Slice that takes everything tells it the right size.
+    """
+    told = {output.name: output.shape for output in session.get_outputs()}
+    done = False
+    for name in contradicted(session, seen):
+        dims = dims_of(name, seen)
+        ends = _smaller(told[name], dims) if dims and len(dims) == len(told[name]) else {}
+        maker = next((node for node in model.graph.node if name in node.output), None)
+        if ends and maker is not None and opset_of(model) >= SLICE_BY_INPUTS:
+            _slice(model.graph, maker, name, ends)
+            done = True
+    return done
+
+
+def _smaller(told: Sequence[Any], dims: Sequence[Dim]) -> dict[int, int]:
+    """Return the axes with a size that is smaller than the one that is told, and that size."""
+    pairs = enumerate(zip(told, dims, strict=True))
+    return {axis: dim for axis, (size, dim) in pairs if isinstance(size, int) and isinstance(dim, int) and dim < size}
+
+
+def _slice(graph: Any, maker: Any, name: str, ends: Mapping[int, int]) -> None:
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    whole, parts = f"{name}_uncut", {"starts": [0] * len(ends), "ends": list(ends.values()), "axes": list(ends)}
+    constants = [numpy_helper.from_array(np.array(each, "int64"), f"{name}_cut_{part}") for part, each in parts.items()]
+    maker.output[list(maker.output).index(name)] = whole
+    node = helper.make_node("Slice", [whole, *(each.name for each in constants)], [name], f"{name}_cut")
+    graph.initializer.extend(constants)
+    graph.node.insert(list(graph.node).index(maker) + 1, node)
+
+
+def check(session: Any, seen: Sequence[Seen]) -> None:
+    """Raise ConversionError for an output that answered with another shape than the session tells."""
     for output in session.get_outputs():
-        if output.name in contradicted(session, seen):
+        if output.name in contradicted(session, seen) and dims_of(output.name, seen) is not None:
             shape = ", ".join(map(str, dims_of(output.name, seen) or ()))
+            told = ", ".join(map(str, output.shape))
             raise ConversionError(
-                f"output {output.name!r} answers with the shape [{shape}], but ONNX Runtime infers {output.shape}, "
-                "which Triton would tell its clients",
+                f"output {output.name!r} answers with the shape [{shape}], but ONNX Runtime infers [{told}], which "
+                "Triton would tell its clients",
                 "Export the model again with another --opset, or with the right shapes",
             )
 

@@ -86,6 +86,27 @@ def test_the_configuration_has_the_dims_of_the_answers(generate: Generate, workd
     assert told_dims == ([-1, *dims] if batch else dims)
 
 
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_a_window_that_onnx_runtime_infers_too_many_is_cut(generate: Generate, workdir: Path, operator: str) -> None:
+    """Of 5 values and 1 of padding on each side, the third window of 2 in steps of 2 is the last that has a value."""
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1}
+    parts: dict[str, Any] = {
+        "nodes": (helper.make_node(operator, ["x"], ["y"], **pool),),
+        "inputs": (("x", FLOAT, ["batch", 1, 5, 5]),),
+        "outputs": (("y", FLOAT, ["batch", 1, "height", "width"]),),
+    }
+    (told,) = onnxruntime.InferenceSession(onnx_files.model(**parts).SerializeToString()).get_outputs()
+    assert told.shape == ["batch", 1, 4, 4], "ONNX Runtime infers it right: output_shapes.cut is no longer needed"
+    write("net.onnx", **parts)
+    outcome = generate("--model", "onnx:net.onnx", "--json", "-q")
+    assert outcome.code == 0, outcome.err
+    assert (
+        "output 'y' answers with the shape [batch, 1, 3, 3], which the served file declares" in outcome.result["notes"]
+    )
+    config = text_format.Parse(Path("model_repository/net/config.pbtxt").read_text(), ModelConfig())
+    assert (config.max_batch_size, list(config.output[0].dims)) == (16, [1, 3, 3])
+
+
 def test_a_size_that_depends_on_values_is_dynamic(generate: Generate, workdir: Path) -> None:
     constants = (scalar(0, "int64", "zero"), scalar(1, "int64", "one"))
     write(
