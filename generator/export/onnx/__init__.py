@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from modelrepo.generator.errors import ConversionError, SourceError
+from modelrepo.generator.export import output_shapes
 from modelrepo.generator.export.description import answers_zeros
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.onnx import batch, batch_proof, output_shapes
-from modelrepo.generator.export.onnx.output_shapes import Seen
+from modelrepo.generator.export.onnx import batch, batch_proof
+from modelrepo.generator.export.output_shapes import Seen
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.edit import FIRST_IR_WITH_CONSTANTS, opset_of
 from modelrepo.generator.graphs.runtime import open_file
@@ -234,12 +235,7 @@ def _inferred(spec: TensorSpec, output: Any, seen: Sequence[Seen]) -> TensorSpec
 
     A dimension without a size and a name gets that of the inputs' dimension that it was seen to follow.
     """
-    followed = output_shapes.dims_of(spec.name, seen) or ()
-    names = followed if len(followed) == len(output.shape) else output.shape
-    dims = (
-        name if dim is None and isinstance(name, str) else dim for dim, name in zip(output.shape, names, strict=True)
-    )
-    return TensorSpec(spec.name, spec.dtype, _positive("output", spec.name, dims))
+    return TensorSpec(spec.name, spec.dtype, _positive("output", spec.name, output_shapes.names_of(output, seen)))
 
 
 def _positive(role: str, name: str, dims: Any) -> tuple[Dim, ...]:

@@ -7,6 +7,7 @@ anew. Source: ``ModelInstanceState::ValidateOutputs`` of onnxruntime_backend.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError
@@ -71,6 +72,16 @@ def dims_of(name: str, seen: Sequence[Seen]) -> tuple[Dim, ...] | None:
         return None
     axes = range(ranks.pop())
     return tuple(_dim(f"{name}_{axis}", [(sizes, shape[axis]) for sizes, shape in shapes]) for axis in axes)
+
+
+def names_of(output: Any, seen: Sequence[Seen]) -> tuple[Dim, ...]:
+    """Return the shape that a session tells of an output; a dimension without a name gets that of what it follows."""
+    followed = dims_of(output.name, seen) or ()
+    pairs = zip_longest(output.shape, followed[: len(output.shape)])
+    return tuple(
+        dim if isinstance(dim, int) or dim else name if isinstance(name, str) else f"{output.name}_{axis}"
+        for axis, (dim, name) in enumerate(pairs)
+    )
 
 
 def corrected(told: Sequence[Any], output: str, seen: Sequence[Seen]) -> tuple[Dim, ...] | None:
@@ -157,8 +168,10 @@ def _seen(
     """Yield what a model answers with, for the first ``rows`` families of inputs at each turn; 0: for all."""
     names = [output.name for output in session.get_outputs()]
     symbolic = list(dict.fromkeys(dim for spec in inputs for dim in spec.shape if isinstance(dim, str)))
-    for turn in turns if symbolic else turns[:1]:
-        sizes = {dim: turn[min(position, len(turn) - 1)] for position, dim in enumerate(symbolic)}
+    known = {dim: sizes for spec in inputs for dim, sizes in spec.sizes.items() if sizes}
+    for number, turn in enumerate(turns if symbolic else turns[:1]):
+        usual = {dim: turn[min(position, len(turn) - 1)] for position, dim in enumerate(symbolic)}
+        sizes = {dim: known[dim][number % len(known[dim])] if dim in known else usual[dim] for dim in symbolic}
         pool = make_pool([replace(spec, shape=("row", *spec.sized(sizes))) for spec in inputs], 1, 0)
         for row in range(rows or len(pool.families)):
             answers = _answers(session, pool.whole(row))

@@ -11,8 +11,8 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from modelrepo.generator.export.onnx import output_shapes
-from modelrepo.generator.export.onnx.output_shapes import Seen
+from modelrepo.generator.export import output_shapes
+from modelrepo.generator.export.output_shapes import Seen
 from modelrepo.generator.specs.tensors import TensorSpec
 from tests import onnx_files
 from tests.conftest import Generate
