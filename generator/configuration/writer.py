@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelrepo.generator.configuration import sequences
 from modelrepo.generator.configuration.decisions import Decisions, ServedTensor
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.specs.options import VersionPolicy
@@ -80,8 +81,10 @@ class ConfigWriter:
         except Exception as error:  # a template may raise any error
             raise OptionError(f"{self._path}: {error}") from error
         message = pbtxt.parse(text, str(self._path))
-        if self._patch is not None and self._patch.ListFields():
+        patched = self._patch is not None and self._patch.ListFields()
+        if patched:
             pbtxt.merge(message, self._patch)
+        if sequences.leave_to_batcher(message, self._patch) or patched:
             text = f"# {decisions.comment}\n{pbtxt.to_text(message)}"
         problem = _disagreement(message, decisions, {version, *existing})
         if problem:
@@ -114,9 +117,11 @@ def _disagreement(config: Any, decisions: Decisions, versions: Collection[int]) 
     absent = set(config.version_policy.specific.versions) - set(versions)
     if absent:
         return f"lists version {min(absent)}, which does not exist"
+    inputs, outputs = sequences.listed(config, decisions)
     return (
-        _tensor_disagreement("input", config.input, decisions.inputs)
-        or _tensor_disagreement("output", config.output, decisions.outputs)
+        sequences.disagreement(config, decisions)
+        or _tensor_disagreement("input", config.input, inputs)
+        or _tensor_disagreement("output", config.output, outputs)
         or _batch_disagreement(config, decisions)
     )
 

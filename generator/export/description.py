@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError, InputRefused, SourceError, Unsteady
+from modelrepo.generator.export import output_shapes
 from modelrepo.generator.graphs import onnx_file, outline, runtime
 from modelrepo.generator.graphs.edit import opset_of
 from modelrepo.generator.specs.artifacts import Export
@@ -37,8 +38,7 @@ def describe(
             f"{release.max_opset} and IR {release.max_ir}"
         )
     session = _open(path)  # checks each node as well, as onnx's own checker does
-    outputs = tuple(map(_as_inferred, signature.outputs, session.get_outputs()))
-    signature = replace(signature, outputs=outputs)
+    signature = replace(signature, outputs=_as_told(signature, session, path))
     answers = all(map(_surely_answers_zeros, signature.inputs)) or answers_zeros(session, signature.inputs)
     notes = notes if answers else (*notes, "no warm-up: the model does not answer zeros")
     return Export(path, files, signature, exporter, opset, ir_version, notes, answers)
@@ -107,8 +107,21 @@ def _declared(path: Path, inputs: Sequence[TensorSpec]) -> tuple[int, int, Signa
     return opset_of(model), model.ir_version, onnx_file.known_signature(model.graph, inputs)
 
 
+def _as_told(signature: Signature, session: Any, path: Path) -> tuple[TensorSpec, ...]:
+    """Return the outputs with the shapes that ONNX Runtime tells: Triton compares the configuration with those.
+
+    An output that declares no shape gets the inferred one, with the names of what its answers follow.
+    """
+    pairs = list(zip(signature.outputs, session.get_outputs(), strict=True))
+    undeclared = any(output.shape and not spec.shape for spec, output in pairs)
+    seen = output_shapes.look(session, signature.inputs, outline.read(path)) if undeclared else []
+    return tuple(
+        replace(spec, shape=output_shapes.names_of(output, seen)) if not spec.shape else _as_inferred(spec, output)
+        for spec, output in pairs
+    )
+
+
 def _as_inferred(spec: TensorSpec, output: Any) -> TensorSpec:
-    """Return an output with the sizes that ONNX Runtime inferred: Triton compares the configuration with those."""
     if len(output.shape) != len(spec.shape):  # it inferred no shape
         return spec
     shape = (size if isinstance(size, int) else dim for dim, size in zip(spec.shape, output.shape, strict=True))

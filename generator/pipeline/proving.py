@@ -17,6 +17,7 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification import datasets, verify
 from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.declared import as_declared
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
@@ -61,7 +62,7 @@ def verified(
         try:
             found = verify.verify(
                 ask,
-                form.open(export.path),
+                as_declared(form.open(export.path), export.signature),
                 export.signature,
                 max_batch_size=options.max_batch_size,
                 seed=options.seed,

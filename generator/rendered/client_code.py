@@ -79,9 +79,14 @@ def render(manifest: Manifest) -> str:
 def write(manifest: Manifest, folder: Path) -> Path:
     """Write the client into a folder, which is created, and return its path; an identical file is left alone.
 
-    Raises OptionError if the folder can't be written.
+    Raises OptionError if the folder can't be written, or if the model answers sequences only.
     """
     path = folder / module_name(manifest.name)
+    if pbtxt.parse(manifest.config, f"the configuration of {manifest.name}").HasField("sequence_batching"):
+        raise OptionError(
+            f"no client of {manifest.name} is written: its requests belong to sequences, which our clients don't send",
+            "Ask it with tritonclient: sequence_id, sequence_start and sequence_end",
+        )
     text = render(manifest)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.verify import Run, verify
 from modelrepo.server import running_server
 from modelrepo.server.binaries import runtime
-from modelrepo.server.checking import configs, served
+from modelrepo.server.checking import configs, sequences, served
 from modelrepo.server.running import local, overlay
 from modelrepo.server.running.handle import Server
 
@@ -93,7 +93,7 @@ class LiveCheck:
                     raise
                 said = f"served by {server.description}, {staged.name}: {error.message}"
                 raise VerificationError(said, error.hint or INTENDED) from error
-            step.outcome = _summary(found)
+            step.outcome = _summary(found, "gRPC, in sequences" if _in_sequences(staged.preview) else "gRPC and HTTP")
         return found
 
     def _unavailable(self) -> str:
@@ -133,17 +133,16 @@ def _impossible(backend: Backend, options: Options) -> str:
 
 
 def _unaskable(staged: StagedModel) -> str:
-    """Return why a model's configuration does not allow single, unrelated requests, or an empty text."""
+    """Return why a model's configuration can't be served here, or an empty text."""
     config = pbtxt.parse(staged.preview, f"the configuration of {staged.name}")
-    if config.HasField("sequence_batching"):
-        return "its requests belong to sequences"
     if config.batch_input or config.batch_output or any(tensor.allow_ragged_batch for tensor in config.input):
         return "the local server has no ragged batching"
-    return ""
+    return sequences.unservable(config)
 
 
 def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
     text, changes = overlay.overlaid(staged.preview, f"the configuration of {staged.name}")
+    text = sequences.patient(text) if _in_sequences(text) else text
     with (
         _loaded(server, staged, text),
         GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,
@@ -153,7 +152,10 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
         if difference:
             raise VerificationError(f"Triton understands its configuration differently: {difference}")
         comparison = ServedComparison(staged, proven, options)
-        comparison.batches(grpc, http)
+        if _in_sequences(text):
+            comparison.sequences(server.grpc_url, text)
+        else:
+            comparison.batches(grpc, http)
         merged = _merged(server, text, comparison, grpc) if pbtxt.merges_requests(text) else None
     return Live(
         "passed",
@@ -226,6 +228,13 @@ class ServedComparison:
         self._compare("gRPC", self.adapter.whole(grpc), (), self.samples)
         self._compare("HTTP", self.adapter.whole(http), (min(self.largest or HTTP_BATCH, HTTP_BATCH),))
 
+    def sequences(self, grpc_url: str, text: str) -> None:
+        """Send short sequences over gRPC; the source is given the controls that Triton's batcher fills in."""
+        config = pbtxt.parse(text, "the configuration")
+        pool = sequences.asked(config, self.signature, self.source, self.samples, self.options.seed)
+        with sequences.SequenceClient(grpc_url, config, DEADLINE_SECONDS) as client:
+            self._compare("gRPC, in sequences", self.adapter.whole(client), (1,), pools=(pool,))
+
     def singles(self, client: Client) -> int:
         """Send every sample in a request of its own, many at a time; return the largest batch that was executed."""
         before = served.batches(client, self.name, self.adapter.answered)
@@ -233,7 +242,9 @@ class ServedComparison:
         after = served.batches(client, self.name, self.adapter.answered)
         return max((size for size, count in after.items() if count > before.get(size, 0)), default=1)
 
-    def _compare(self, how: str, run: Run, sizes: Sequence[int], samples: Sequence[Pool] = ()) -> None:
+    def _compare(
+        self, how: str, run: Run, sizes: Sequence[int], samples: Sequence[Pool] = (), pools: Sequence[Pool] = ()
+    ) -> None:
         try:
             found = verify(
                 self.source,
@@ -245,13 +256,18 @@ class ServedComparison:
                 tolerance=self.options.tolerance,
                 precision=self.precision,
                 sizes=sizes,
+                pools=pools,
             )
         except (VerificationError, ClientError) as error:
             raise VerificationError(f"asked over {how}, {error.message}", error.hint) from error
         self.found.append(found)
 
 
-def _summary(found: Live) -> str:
+def _in_sequences(text: str) -> bool:
+    return bool(pbtxt.parse(text, "the configuration").HasField("sequence_batching"))
+
+
+def _summary(found: Live, how: str) -> str:
     merged = f", single requests merged up to {found.largest_merged_batch}" if found.largest_merged_batch else ""
     difference = "" if found.max_rel_diff is None else f", worst difference {found.max_rel_diff:.1e}"
-    return f"{found.cases} cases over gRPC and HTTP{difference}{merged}"
+    return f"{found.cases} cases over {how}{difference}{merged}"

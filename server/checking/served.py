@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,13 @@ from modelrepo.generator.verification.verify import Run
 
 # Triton counts a request after it has answered it: how long to wait for the count, and how often to look.
 COUNT_SECONDS, LOOK_SECONDS = 10.0, 0.01
+
+
+class Asks(Protocol):
+    """What sends one request, and returns the answer: a client."""
+
+    def infer(self, model: str, inputs: Arrays, /) -> Arrays:
+        """Run a model on named arrays, and return its outputs by name."""
 
 
 class Adapter:
@@ -25,7 +32,7 @@ class Adapter:
         self.name, self.signature, self.max_batch_size = name, signature, max_batch_size
         self.answered = 0
 
-    def whole(self, client: Client) -> Run:
+    def whole(self, client: Asks) -> Run:
         """Return a run that sends its arrays as one request."""
 
         def run(arrays: Arrays) -> Mapping[str, Any]:
@@ -58,7 +65,9 @@ class Adapter:
         return {spec.name: self._own(answers[spec.name], spec) for spec in self.signature.outputs}
 
     def _own(self, array: Array, spec: TensorSpec) -> Array:
-        bare = len(spec.shape) == (1 if self.max_batch_size else 0)
+        own = 1 if self.max_batch_size else 0
+        # An output that declares no shape looks bare, and need not be.
+        bare = len(spec.shape) == own and array.shape[own:] == (1,)
         array = array[..., 0] if bare else array
         if array.dtype != np.object_:
             return array

@@ -1,6 +1,6 @@
 """An ONNX file to ONNX: the same bytes, checked for Triton and the target release.
 
-The file changes only if its batch is made dynamic.
+The file changes only if its batch is made dynamic, or if it declares another shape of an output than it answers with.
 """
 
 import shutil
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from modelrepo.generator.errors import ConversionError, SourceError
+from modelrepo.generator.export import output_shapes
 from modelrepo.generator.export.description import answers_zeros
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import batch, batch_proof
+from modelrepo.generator.export.output_shapes import Seen
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.edit import FIRST_IR_WITH_CONSTANTS, opset_of
 from modelrepo.generator.graphs.runtime import open_file
@@ -28,7 +30,7 @@ from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec, unknow
 from modelrepo.generator.system import memory
 from modelrepo.generator.triton.releases import release_named
 
-AS_IS, REWRITTEN = "as-is", "batch made dynamic"
+AS_IS, REWRITTEN, DECLARED = "as-is", "batch made dynamic", "as-is, output shapes declared"
 # A file that lists more initializers as inputs than these lists all of them, which are then weights.
 MOST_OPTIONAL = 16
 # Element types that Triton and ONNX Runtime's Python interface share, as onnx.TensorProto names them. Triton has BF16
@@ -63,11 +65,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         raise SourceError(f"{file.path} has no inputs that must be given, so nothing can be compared")
     _check_sizes(inputs)
     outputs = tuple(_tensor("output", value) for value in model.graph.output)
-    notes = [
-        f"output {value.name!r} declares no shape: its configuration says [ 1 ], as Triton requires"
-        for value, spec in zip(model.graph.output, outputs, strict=True)
-        if not spec.shape and not value.type.tensor_type.HasField("shape")
-    ]
+    notes: list[str] = []
     files = _copy(file, folder)
     rewritten = options.make_batch_dynamic and not has_dynamic_batch(model.graph)
     if rewritten:
@@ -77,7 +75,18 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
         outputs = tuple(_tensor("output", value) for value in model.graph.output)
     session = open_file(files[0], file.path, mapped=True)
-    signature = Signature(inputs, tuple(map(_inferred, outputs, session.get_outputs())))
+    seen = output_shapes.look(session, inputs, model)
+    undeclared = _undeclared(session, inputs, seen)
+    shapes = {name: shape for name, shape in undeclared.items() if shape is not None}
+    if shapes:
+        output_shapes.declare(model, shapes)
+        session = _written(file, files[0])
+        if output_shapes.cut(model, session, seen):
+            session = _written(file, files[0])
+        output_shapes.check(session, seen)
+    described = (_inferred(spec, output, seen) for spec, output in zip(outputs, session.get_outputs(), strict=True))
+    signature = Signature(inputs, tuple(described))
+    notes += [_shape_note(spec, undeclared[spec.name]) for spec in signature.outputs if spec.name in undeclared]
     answers = answers_zeros(session, inputs)
     del session  # it holds the weights, as the next session does
     if rewritten:
@@ -85,7 +94,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     optional, left_out = _optional_inputs(model, signature, options)
     notes += [*left_out, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
     signature = replace(signature, inputs=(*inputs, *optional))
-    exporter = REWRITTEN if rewritten else AS_IS
+    exporter = REWRITTEN if rewritten else DECLARED if shapes else AS_IS
     return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes), answers)
 
 
@@ -100,6 +109,27 @@ def _check_release(model: Any, container: str) -> int:
             "Write the file for an older opset or IR, or serve it with a newer --target-release",
         )
     return opset
+
+
+def _written(file: OnnxFile, path: Path) -> Any:
+    """Write a file's changed model to ``path``, and return a session of it."""
+    onnx_file.write_outline(file.model, file.path, path)
+    return open_file(path, file.path, mapped=True)
+
+
+def _undeclared(session: Any, inputs: Sequence[TensorSpec], seen: Sequence[Seen]) -> dict[str, tuple[Dim, ...] | None]:
+    """Return the shapes of outputs that must be declared anew; None if the number of dimensions changes."""
+    wrong = output_shapes.contradicted(session, seen)
+    thorough = output_shapes.look_thoroughly(session, inputs) if wrong else []
+    told = {output.name: output.shape for output in session.get_outputs()}
+    return {name: output_shapes.corrected(told[name], name, thorough) for name in wrong}
+
+
+def _shape_note(spec: TensorSpec, shape: tuple[Dim, ...] | None) -> str:
+    if shape is None:
+        return f"output {spec.name!r} declares no shape: its configuration says [ 1 ], as Triton requires"
+    dims = ", ".join(map(str, spec.shape))
+    return f"output {spec.name!r} answers with the shape [{dims}], which the served file declares"
 
 
 def _check_sizes(inputs: Sequence[TensorSpec]) -> None:
@@ -200,9 +230,12 @@ def _dims(shape: Any) -> Iterator[Any]:
         yield dim.dim_value if dim.HasField("dim_value") else dim.dim_param
 
 
-def _inferred(spec: TensorSpec, output: Any) -> TensorSpec:
-    """Return an output with the shape that ONNX Runtime inferred: Triton compares the configuration with it."""
-    return TensorSpec(spec.name, spec.dtype, _positive("output", spec.name, output.shape))
+def _inferred(spec: TensorSpec, output: Any, seen: Sequence[Seen]) -> TensorSpec:
+    """Return an output with the shape that ONNX Runtime inferred: Triton compares the configuration with it.
+
+    A dimension without a size and a name gets that of the inputs' dimension that it was seen to follow.
+    """
+    return TensorSpec(spec.name, spec.dtype, _positive("output", spec.name, output_shapes.names_of(output, seen)))
 
 
 def _positive(role: str, name: str, dims: Any) -> tuple[Dim, ...]:

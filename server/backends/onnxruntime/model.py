@@ -75,7 +75,8 @@ class TritonPythonModel:
         fed = {name: self._fed(name, array) for name, array in inputs.items()}
         answers = dict(zip(outputs, self.session.run(list(outputs), fed, self.run_options), strict=True))
         for name in self.scalar_outputs.keys() & answers.keys():
-            answers[name] = np.asarray(answers[name]).reshape(self.scalar_outputs[name])
+            if not np.ndim(answers[name]):  # what declares no shape looks like a scalar, and need not be one
+                answers[name] = np.asarray(answers[name]).reshape(self.scalar_outputs[name])
         return answers
 
     def _fed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -138,6 +138,13 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         client_code.write(manifest("m", CLASSIFIER), tmp_path / "file")
 
 
+def test_a_model_of_sequences_gets_no_client_since_ours_sends_none(tmp_path: Path) -> None:
+    config = f"{CLASSIFIER} sequence_batching {{ }}"
+    with pytest.raises(OptionError, match="its requests belong to sequences, which our clients don't send"):
+        client_code.write(manifest("m", config), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_rendered_client_asks_a_served_model(tmp_path: Path) -> None:
     repository = write_repository(tmp_path / "repository")
     for name in ("linear", "join"):

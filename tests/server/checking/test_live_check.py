@@ -17,7 +17,7 @@ from modelrepo.generator.triton import pbtxt
 from modelrepo.generator.verification import datasets
 from modelrepo.server import Server, running_server
 from modelrepo.server.binaries import runtime
-from modelrepo.server.checking import configs, live_check, served
+from modelrepo.server.checking import configs, live_check, sequences, served
 from tests.conftest import Generate, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -176,10 +176,81 @@ def test_a_model_for_a_gpu_is_checked_on_the_cpu_with_a_note(generate: Generate,
 
 
 def test_a_model_that_single_requests_cannot_ask_is_skipped_with_a_reason(generate: Generate, workdir: Path) -> None:
-    (workdir / "p.pbtxt").write_text("sequence_batching { max_sequence_idle_microseconds: 5000000 }\n")
+    (workdir / "p.pbtxt").write_text("batch_output { kind: BATCH_SCATTER_WITH_INPUT_SHAPE }\n")
     outcome = generate("--model", "numpy:linear", "--live-check", "auto", "--config-patch", "p.pbtxt", "--json")
     assert outcome.code == 0, outcome.err
-    assert live(outcome)["detail"] == "its requests belong to sequences"
+    assert live(outcome)["detail"] == "the local server has no ragged batching"
+
+
+def test_an_output_whose_number_of_dimensions_changes_is_answered_as_it_is(generate: Generate, workdir: Path) -> None:
+    """Only answers without dimensions get those of the configuration (ReadOutputTensors of onnxruntime_backend)."""
+    inputs = [value("x", TensorProto.FLOAT, 4), value("shape", TensorProto.INT64, "rank")]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    save_onnx(workdir / "ranks.onnx", [helper.make_node("Reshape", ["x", "shape"], ["y"])], inputs, [output])
+    outcome = generate("--model", "onnx:ranks.onnx", "--live-check", "require", "--json")
+    assert outcome.code == 0, outcome.err
+    assert live(outcome)["status"] == "passed"
+
+
+CONTROLS = """
+sequence_batching {
+  max_sequence_idle_microseconds: 10
+  control_input { name: "start" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] } }
+  control_input { name: "end" control { kind: CONTROL_SEQUENCE_END int32_false_true: [ 5, 7 ] } }
+  control_input { name: "id" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_INT64 } }
+}
+"""
+
+
+@pytest.fixture
+def sequence_model(workdir: Path) -> tuple[str, ...]:
+    """Write y = x + start + 2 end + 3 id, and the patch that leaves all but x to the sequence batcher."""
+    inputs = {"start": TensorProto.FLOAT, "end": TensorProto.INT32, "id": TensorProto.INT64}
+    nodes, total = [], "x"
+    for factor, name in enumerate(inputs, 1):
+        nodes += [
+            helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT),
+            helper.make_node("Constant", [], [f"{name}_factor"], value_float=float(factor)),
+            helper.make_node("Mul", [f"{name}_float", f"{name}_factor"], [f"{name}_part"]),
+            helper.make_node("Add", [total, f"{name}_part"], [total := f"with_{name}"]),
+        ]
+    nodes.append(helper.make_node("Identity", [total], ["y"]))
+    values = [
+        value("x", TensorProto.FLOAT, "batch", 1),
+        *(value(name, kind, "batch", 1) for name, kind in inputs.items()),
+    ]
+    save_onnx(workdir / "steps.onnx", nodes, values, [value("y", TensorProto.FLOAT, "batch", 1)])
+    (workdir / "p.pbtxt").write_text(CONTROLS)
+    return ("--model", "onnx:steps.onnx", "--config-patch", "p.pbtxt", "--live-check", "require", "--json")
+
+
+@pytest.mark.parametrize("batch", ["16", "0"])
+def test_a_model_of_sequences_is_asked_in_sequences(
+    generate: Generate, sequence_model: tuple[str, ...], batch: str, workdir: Path
+) -> None:
+    if batch == "0":
+        model = onnx.load(workdir / "steps.onnx")
+        for each in (*model.graph.input, *model.graph.output):
+            del each.type.tensor_type.shape.dim[0]
+        onnx.save(model, workdir / "steps.onnx")
+    outcome = generate(*sequence_model, "--max-batch-size", batch)
+    assert outcome.code == 0, outcome.err
+    assert live(outcome)["status"] == "passed"
+    assert live(outcome)["cases"] == 6
+
+
+def test_a_control_that_the_batcher_fills_in_differently_is_noticed(
+    generate: Generate, sequence_model: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = sequences._value
+
+    def swapped(kind: str, control: Any, step: sequences.Step) -> Any:
+        return original(kind, control, step._replace(is_last=False))
+
+    monkeypatch.setattr(sequences, "_value", swapped)
+    outcome = generate(*sequence_model)
+    assert outcome.code == 5
+    assert "asked over gRPC, in sequences, output 'y'" in outcome.err
 
 
 def test_without_a_server_the_check_is_skipped_with_a_reason(
