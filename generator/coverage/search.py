@@ -210,9 +210,12 @@ class Search:
                 flow = self.flows.get(spec.name, Flow())
                 if flow.size or flow.divides or spec.domain.choices:
                     continue
-                shape = row[spec.name].shape
-                drawn = 10 ** self.random.uniform(-6 if spec.dtype[0] == "f" else 0, self.random.integers(1, 5), shape)
-                row[spec.name] = as_dtype(drawn * self.random.choice((-1, 1), shape), spec)
+                shape, spread = row[spec.name].shape, spec.domain.spread
+                most = 2 if spread else self.random.integers(1, 5)
+                drawn = 10 ** self.random.uniform(-6 if spec.dtype[0] == "f" else 0, most, shape)
+                drawn = drawn * self.random.choice((-1, 1), shape)
+                drawn = np.asarray(spec.domain.center) + np.asarray(spread) * drawn if spread else drawn
+                row[spec.name] = as_dtype(drawn, spec)
             yield Made("values of all magnitudes", row)
 
     def _masks(self, spec: TensorSpec) -> Iterator[Made]:

@@ -17,6 +17,8 @@ WHOLE = (
     *(-1, -2, -3, 3, -5, 5, 7, -7, 4, -4, 8, 10, -10, 100, -100, 127, -128, 255, 1000, -1000, 32767, -32768, 65536),
     *(12345678, -12345678, 2147483647, -2147483647, 0, 1, 2, 6, -6, 1234567890123, -1234567890123),
 )
+# Standard deviations from the center of a fitted range.
+BEYOND = 100.0
 SIZES = (0, 1, 2, 3, 5, 8)
 TEXTS = (
     "",
@@ -61,7 +63,8 @@ def values_of(spec: TensorSpec, flow: Flow) -> list[Any]:
     near: list[Any] = [*_near(flow.compared), *domain.choices, *domain.others]
     if dtype.kind == "f":
         bounds = [each for each in (domain.low, domain.high) if each is not None]
-        found = [*near, *bounds, *FLOATS, *_near(flow.constants)]
+        usual = [each for each in FLOATS if abs(each) <= _reach(domain)]
+        found = [*near, *bounds, *usual, *_near(flow.constants)]
         special = [*([np.nan] if domain.missing or flow.missing else []), *([np.inf, -np.inf] if flow.infinite else [])]
         found = [*special, *found]
         return _within(found, domain, dtype)
@@ -72,7 +75,18 @@ def values_of(spec: TensorSpec, flow: Flow) -> list[Any]:
     ends = [end for size in flow.indexed for end in (size - 1, -size, size, size // 2, -1, -size - 1)]
     whole = [*near, *ends, *(each for each in (domain.low, domain.high) if each is not None), *WHOLE]
     found = [int(each) for each in (*whole, *_near(flow.constants)) if float(each).is_integer()]
-    return _within([each for each in found if each or not flow.divides], domain, dtype)
+    refused = (0, -1) if flow.divides else ()  # -1 as well: the smallest whole number divided by it ends the process
+    return _within([each for each in found if each not in refused], domain, dtype)
+
+
+def _reach(domain: Domain) -> float:
+    """Return how far from zero values are tried: far beyond the range that a model was fitted on, if it is known.
+
+    Farther away, single precision decides between neighbours and support vectors.
+    """
+    if not domain.spread:
+        return np.inf
+    return max(abs(at) + BEYOND * by for at, by in zip(domain.center, domain.spread, strict=True))
 
 
 def _near(numbers: Iterable[Any]) -> list[Any]:

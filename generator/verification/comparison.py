@@ -41,6 +41,8 @@ INT8 = Precision(Tolerance(relative=0.25), rounding=0.1)
 SHARE_OF_DISTANCE = 0.1
 # Differences below this share of an output's largest magnitude over all inputs are rounding too.
 NOISE = 1e-6
+# Two scores this close, as a share of their magnitude, may come out the other way round in float32.
+UNDECIDED = 1e-5
 # Kinds of numpy's dtypes that have distances.
 NUMBERS = "fiu"
 # Ends of a hint, for floats and for whole numbers.
@@ -201,6 +203,19 @@ class Comparison:
         for k, hits in self.hits.items():
             if wanted.size > k:
                 hits.append(set(np.argsort(wanted)[-k:]) == set(np.argsort(got)[-k:]))
+
+    def undecided(self, wanted: Arrays, position: int, output: str) -> bool:
+        """Whether a label is one of two that the source hardly prefers: its scores differ by less than their limit."""
+        if _is_float(wanted[output]):
+            return False
+        for name, answers in wanted.items():
+            scores = np.sort(answers[position, ...].ravel()) if _is_float(answers) else np.empty(0)
+            if not scores.size or not np.isfinite(scores).all():
+                continue
+            gap = scores[-1] - scores[-2] if scores.size > 1 else abs(float(scores[0]))
+            if gap <= min(UNDECIDED * largest_magnitude(scores), self.limit(name, scores)):
+                return True
+        return False
 
     def verification(self, notes: tuple[str, ...]) -> Verification:
         """Return the result, if every answer was within the tolerance."""

@@ -263,6 +263,10 @@ class _Verifier:
                 return True
             if kind is Kind.EXACT:
                 return False
+            if self.comparison.undecided(wanted, rows.index(error.row), error.found.output):
+                unsteady.add(error.row)
+                self.left_out.rounded(error, 1.0)
+                return True
             special = kind is Kind.SPECIAL or pool.families[error.row] in CONSTANT
             if special and not self._differs_nearby(pool.rows([error.row]), error.found):
                 return False
@@ -379,7 +383,7 @@ class LeftOut:
         self.reason = self.reason or reason
 
     def rounded(self, error: Differs, moved: float) -> None:
-        """Count an input for which rounding decides the source's answer."""
+        """Count an input for which rounding decides the source's answer: it moved that far, or between two labels."""
         self.unsteady += 1
         if self.example is None:
             self.example, self.moved = error, moved
@@ -389,8 +393,8 @@ class LeftOut:
         if not self.unsteady or self.example is None:
             return ()
         return (
-            f"{self.unsteady} inputs are left out, since rounding decides the source's answer: on input "
-            f"{self.example.found.family!r} it changes by {self.moved:.3g} if the input changes by rounding",
+            f"{self.unsteady} inputs are left out, since rounding decides the source's answer, as on input "
+            f"{self.example.found.family!r} in output {self.example.found.output!r}",
         )
 
     def refusal(self) -> VerificationError:
