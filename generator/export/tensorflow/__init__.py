@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,10 @@ from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import DOMAINS
-from modelrepo.generator.export.tensorflow.graph import Frozen, Weight, with_sizes
+from modelrepo.generator.export.tensorflow.graph import Frozen, Weight, operators_of, with_sizes
 from modelrepo.generator.export.tensorflow.graph import frozen as frozen_graph
 from modelrepo.generator.export.tensorflow.lite import processed
-from modelrepo.generator.export.tensorflow.operators import handlers
+from modelrepo.generator.export.tensorflow.operators import OPSETS, handlers
 from modelrepo.generator.export.tensorflow.weights import fill, fold
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.walk import graphs
@@ -43,8 +43,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     """
     need("tf2onnx", TENSORFLOW)
     need("onnx_ir", TENSORFLOW)
-    opset = min(options.opset, MAX_OPSET)
     frozen = frozen_graph(source.native.function) if isinstance(source.native, Traced) else None
+    opset = _opset(source, operators_of(frozen.definition) if frozen else frozenset(), options)
     message, weights = _converted(source, opset, frozen)
     model = _finished(source, message, weights)
     memory.give_back()
@@ -52,6 +52,17 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     folder.mkdir(parents=True, exist_ok=True)
     files = onnx_file.write(model, path)
     return describe(path, files, source.inputs, TOOL, options)
+
+
+def _opset(source: SourceModel, operators: Collection[str], options: Options) -> int:
+    """Return the opset to write; ConversionError if an operator needs a newer one than the user asked for."""
+    needed, operator = max(((OPSETS.get(each, 0), each) for each in operators), default=(0, ""))
+    if needed > options.opset:
+        raise ConversionError(
+            f"can't convert {operator} of {source.reference}: ONNX has a form of it from opset {needed} on",
+            f"Set --opset {needed}",
+        )
+    return max(needed, min(options.opset, MAX_OPSET))
 
 
 # From a TensorFlow graph to an ONNX graph.
