@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,11 @@ from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import DOMAINS
+from modelrepo.generator.export.tensorflow import lite
 from modelrepo.generator.export.tensorflow.graph import Frozen, Weight, operators_of, with_sizes
 from modelrepo.generator.export.tensorflow.graph import frozen as frozen_graph
-from modelrepo.generator.export.tensorflow.lite import processed
 from modelrepo.generator.export.tensorflow.operators import OPSETS, handlers
+from modelrepo.generator.export.tensorflow.padding import set_pads
 from modelrepo.generator.export.tensorflow.weights import fill, fold
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.walk import graphs
@@ -44,8 +45,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     need("tf2onnx", TENSORFLOW)
     need("onnx_ir", TENSORFLOW)
     frozen = frozen_graph(source.native.function) if isinstance(source.native, Traced) else None
-    opset = _opset(source, operators_of(frozen.definition) if frozen else frozenset(), options)
-    message, weights = _converted(source, opset, frozen)
+    message, weights = _converted(source, _opset(source, frozen, options), frozen)
     model = _finished(source, message, weights)
     memory.give_back()
     path = folder / "model.onnx"
@@ -54,8 +54,10 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     return describe(path, files, source.inputs, TOOL, options)
 
 
-def _opset(source: SourceModel, operators: Collection[str], options: Options) -> int:
+def _opset(source: SourceModel, frozen: Frozen | None, options: Options) -> int:
     """Return the opset to write; ConversionError if an operator needs a newer one than the user asked for."""
+    with quiet(), unheard():
+        operators = lite.operators_of(source.native) if frozen is None else operators_of(frozen.definition)
     needed, operator = max(((OPSETS.get(each, 0), each) for each in operators), default=(0, ""))
     if needed > options.opset:
         raise ConversionError(
@@ -87,7 +89,7 @@ def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> tupl
     common = {"continue_on_error": True, "custom_op_handlers": handlers(frozen.tables if frozen else {})}
     with library.device("/cpu:0"), library.Graph().as_default() as graph:
         if frozen is None:
-            made, weights = processed(source.native, opset, **common)
+            made, weights = lite.processed(source.native, opset, **common)
         else:
             inputs = [*frozen.inputs, *(f"{name}:0" for name in frozen.weights)]
             outputs = [*frozen.outputs]
@@ -185,6 +187,7 @@ def _finished(source: SourceModel, message: Any, weights: Mapping[str, Weight]) 
         fill(graph, value, name, dtype, weight.shape, weight.read)
     del graph.inputs[count:]
     fold(graph)
+    set_pads(model)
     dims = _output_dims(source)
     described = [(spec.name, spec.shape) for spec in source.inputs] + [
         (name, dims[name]) for name in source.output_names

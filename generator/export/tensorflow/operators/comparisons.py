@@ -7,8 +7,9 @@ from modelrepo.generator.export.tensorflow.operators.site import Site
 
 
 def ordered(operator: str, site: Site) -> None:
-    """Write a comparison of numbers as it is: ONNX Runtime compares all types of numbers."""
-    site.answer(site.node(operator, *site.inputs))
+    """Write a comparison as it is, of whole numbers as int64: tf2onnx makes loop counters int64 afterwards."""
+    wide = site.dtype(site.inputs[0]).kind in "iu" and site.dtype(site.inputs[0]).name != "uint64"
+    site.answer(site.node(operator, *(site.cast(each, "INT64") if wide else each for each in site.inputs)))
 
 
 def equal(site: Site) -> None:

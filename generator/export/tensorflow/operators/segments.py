@@ -56,20 +56,17 @@ def scatter_nd(site: Site) -> None:
 def dense_bincount(site: Site) -> None:
     """Write how often each number occurs, in all or by row; tf2onnx counts rows as one, and has no weights."""
     numbers, size, weights = site.inputs
-    rank = site.rank(0)
-    if rank not in (1, 2):
-        raise ValueError("the number of dimensions of its numbers is unknown")
     size = site.node("Reshape", site.cast(size, "INT64"), site.whole(1))
     ids, shape = site.cast(numbers, "INT64"), site.node("Shape", numbers)
     beyond = site.node("Min", ids, size)  # those that are too large are counted in a place that is cut off
-    rows = site.node("Slice", shape, site.whole(0), site.whole(rank - 1))
+    rows = site.node("Slice", shape, site.whole(0), site.whole(-1))
     wider = site.node("Concat", rows, site.node("Add", size, site.whole(1)), axis=0)
     given = site.graph.get_shape(weights) not in ([0], None) and not site.attribute("binary_output")
     added = weights if given else site.node("Expand", site.number(1, weights), shape)
     reduction = "none" if site.attribute("binary_output") else "add"
     zeros = _filled(site, site.number(0, weights), wider)
-    counts = site.node("ScatterElements", zeros, beyond, added, axis=rank - 1, reduction=reduction)
-    site.answer(site.node("Slice", counts, site.whole(0), size, site.whole(rank - 1)))
+    counts = site.node("ScatterElements", zeros, beyond, added, axis=-1, reduction=reduction)
+    site.answer(site.node("Slice", counts, site.whole(0), size, site.whole(-1)))
 
 
 def _figures(site: Site, figure: str, count: str, empty: Any, taken: int | None) -> str:
