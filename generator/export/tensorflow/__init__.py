@@ -3,12 +3,13 @@
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, SourceError
 from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import DOMAINS
@@ -25,7 +26,7 @@ from modelrepo.generator.sources.tensorflow.function import Traced
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import Dim
+from modelrepo.generator.specs.tensors import Dim, Domain
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.extras import TENSORFLOW, need
 from modelrepo.generator.system.quiet import quiet, unheard
@@ -216,7 +217,7 @@ def _part_outputs(graph: Any) -> None:
 
 def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
     """Return the shapes of the outputs: as observed from the inputs, and dynamic if TensorFlow says so."""
-    seen = source_dims(source, "Give sizes that it takes with --input-shape")
+    seen = _observed_dims(source)
     if not isinstance(source.native, Traced):
         return seen
     dims = {}
@@ -227,6 +228,22 @@ def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
             for axis, (dim, size) in enumerate(zip(seen[name], known, strict=True))
         )
     return dims
+
+
+def _observed_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
+    """Return the shapes that a source answers with; if it refuses 0, as for a divisor or a size, it is asked for 1."""
+    remedy = "Give sizes that it takes with --input-shape"
+    try:
+        return source_dims(source, remedy)
+    except SourceError:
+        counts = [spec.dtype.startswith(("int", "uint")) and not spec.domain.known for spec in source.inputs]
+        ones = [
+            replace(spec, domain=Domain(1.0, 1.0)) if count else spec
+            for spec, count in zip(source.inputs, counts, strict=True)
+        ]
+        with suppress(SourceError):
+            return source_dims(replace(source, inputs=tuple(ones)), remedy)
+        raise
 
 
 TO_ONNX = Exporter(export=export, packages=("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir"))

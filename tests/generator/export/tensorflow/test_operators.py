@@ -274,6 +274,13 @@ def test_bits_are_combined_in_the_opset_that_has_them(tmp_path: Path) -> None:
         exported(source, case.inputs, tmp_path, opset=17)
 
 
+def test_a_divisor_of_unknown_domain_is_not_refused_for_zero(tmp_path: Path) -> None:
+    x, y = pairs(NEAR, [-3, 3])
+    case = Case("FloorDiv", lambda x, y: tf().math.floordiv(x, y), (x, y), domains=(Domain(known=False),) * 2)
+    source = source_of(case)
+    assert same({"output": x // y}, exported(source, case.inputs, tmp_path))
+
+
 def test_other_graphs_keep_the_opset_that_pools_well(tmp_path: Path) -> None:
     exported(source_of(CASES[0].values[0]), CASES[0].values[0].inputs, tmp_path)
     assert onnx.load(tmp_path / "model.onnx").opset_import[0].version == 17
