@@ -12,10 +12,9 @@ def one_hot(site: Site) -> None:
     rank = site.rank(0)
     if rank is None and axis != -1:
         raise ValueError("the number of dimensions of its indices is unknown")
-    if site.dtype(indices).itemsize < 4:
-        indices = site.cast(indices, "INT32")
+    indices = site.cast(indices, "INT64")
     limits = [site.constant(np.array(0, np.int64)), _scalar(site, depth), site.constant(np.array(1, np.int64))]
-    places = site.cast(site.node("Range", *limits), site.graph.get_dtype(indices))
+    places = site.node("Range", *limits)
     if axis != -1 and axis != rank:
         places = site.node("Reshape", places, site.whole(-1, *[1] * (rank - axis)))
     found = site.node("Equal", site.node("Unsqueeze", indices, site.whole(axis)), places)
