@@ -116,10 +116,11 @@ def _by_parts(keras: Any) -> Iterator[None]:
     whole = keras.Variable.assign
 
     def assign(self: Any, value: Any) -> Any:
-        rows = max(1, PART // max(1, self.value.dtype.size * prod(self.shape[1:])))
-        if tuple(getattr(value, "shape", ())) != tuple(self.shape) or not self.shape or rows >= self.shape[0]:
+        shape = tuple(self.shape)  # TensorFlow's shape of a scalar is not empty to Python
+        rows = max(1, PART // max(1, self.value.dtype.size * prod(shape[1:])))
+        if tuple(getattr(value, "shape", ())) != shape or not shape or rows >= shape[0]:
             return whole(self, value)
-        for start in range(0, self.shape[0], rows):
+        for start in range(0, shape[0], rows):
             part = self._convert_to_tensor(value[start : start + rows], dtype=self._dtype)
             operators.ResourceStridedSliceAssign(
                 ref=self.value.handle, begin=[start], end=[start + rows], strides=[1], value=part

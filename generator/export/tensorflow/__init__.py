@@ -3,19 +3,21 @@
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, SourceError
 from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import DOMAINS
-from modelrepo.generator.export.tensorflow.graph import Frozen, Weight, with_sizes
+from modelrepo.generator.export.tensorflow import lite
+from modelrepo.generator.export.tensorflow.graph import Frozen, Weight, operators_of, with_sizes
 from modelrepo.generator.export.tensorflow.graph import frozen as frozen_graph
-from modelrepo.generator.export.tensorflow.lite import processed
-from modelrepo.generator.export.tensorflow.operators import handlers
+from modelrepo.generator.export.tensorflow.operators import OPSETS, handlers
+from modelrepo.generator.export.tensorflow.padding import set_pads
 from modelrepo.generator.export.tensorflow.weights import fill, fold
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.walk import graphs
@@ -24,7 +26,7 @@ from modelrepo.generator.sources.tensorflow.function import Traced
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import Dim
+from modelrepo.generator.specs.tensors import Dim, Domain
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.extras import TENSORFLOW, need
 from modelrepo.generator.system.quiet import quiet, unheard
@@ -43,15 +45,27 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     """
     need("tf2onnx", TENSORFLOW)
     need("onnx_ir", TENSORFLOW)
-    opset = min(options.opset, MAX_OPSET)
     frozen = frozen_graph(source.native.function) if isinstance(source.native, Traced) else None
-    message, weights = _converted(source, opset, frozen)
+    message, weights = _converted(source, _opset(source, frozen, options), frozen)
     model = _finished(source, message, weights)
     memory.give_back()
     path = folder / "model.onnx"
     folder.mkdir(parents=True, exist_ok=True)
     files = onnx_file.write(model, path)
     return describe(path, files, source.inputs, TOOL, options)
+
+
+def _opset(source: SourceModel, frozen: Frozen | None, options: Options) -> int:
+    """Return the opset to write; ConversionError if an operator needs a newer one than the user asked for."""
+    with quiet(), unheard():
+        operators = lite.operators_of(source.native) if frozen is None else operators_of(frozen.definition)
+    needed, operator = max(((OPSETS.get(each, 0), each) for each in operators), default=(0, ""))
+    if needed > options.opset:
+        raise ConversionError(
+            f"can't convert {operator} of {source.reference}: ONNX has a form of it from opset {needed} on",
+            f"Set --opset {needed}",
+        )
+    return max(needed, min(options.opset, MAX_OPSET))
 
 
 # From a TensorFlow graph to an ONNX graph.
@@ -76,7 +90,7 @@ def _run_tf2onnx(source: SourceModel, opset: int, frozen: Frozen | None) -> tupl
     common = {"continue_on_error": True, "custom_op_handlers": handlers(frozen.tables if frozen else {})}
     with library.device("/cpu:0"), library.Graph().as_default() as graph:
         if frozen is None:
-            made, weights = processed(source.native, opset, **common)
+            made, weights = lite.processed(source.native, opset, **common)
         else:
             inputs = [*frozen.inputs, *(f"{name}:0" for name in frozen.weights)]
             outputs = [*frozen.outputs]
@@ -174,6 +188,7 @@ def _finished(source: SourceModel, message: Any, weights: Mapping[str, Weight]) 
         fill(graph, value, name, dtype, weight.shape, weight.read)
     del graph.inputs[count:]
     fold(graph)
+    set_pads(model)
     dims = _output_dims(source)
     described = [(spec.name, spec.shape) for spec in source.inputs] + [
         (name, dims[name]) for name in source.output_names
@@ -202,7 +217,7 @@ def _part_outputs(graph: Any) -> None:
 
 def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
     """Return the shapes of the outputs: as observed from the inputs, and dynamic if TensorFlow says so."""
-    seen = source_dims(source, "Give sizes that it takes with --input-shape")
+    seen = _observed_dims(source)
     if not isinstance(source.native, Traced):
         return seen
     dims = {}
@@ -213,6 +228,22 @@ def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
             for axis, (dim, size) in enumerate(zip(seen[name], known, strict=True))
         )
     return dims
+
+
+def _observed_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
+    """Return the shapes that a source answers with; if it refuses 0, as for a divisor or a size, it is asked for 1."""
+    remedy = "Give sizes that it takes with --input-shape"
+    try:
+        return source_dims(source, remedy)
+    except SourceError:
+        counts = [spec.dtype.startswith(("int", "uint")) and not spec.domain.known for spec in source.inputs]
+        ones = [
+            replace(spec, domain=Domain(1.0, 1.0)) if count else spec
+            for spec, count in zip(source.inputs, counts, strict=True)
+        ]
+        with suppress(SourceError):
+            return source_dims(replace(source, inputs=tuple(ones)), remedy)
+        raise
 
 
 TO_ONNX = Exporter(export=export, packages=("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnx-ir"))

@@ -180,6 +180,12 @@ def _only_read(name: str, readers: Mapping[str, list[Any]]) -> bool:
     )
 
 
+def operators_of(definition: Any) -> frozenset[str]:
+    """Return the operators of a graph and of the functions that it calls."""
+    nodes = [definition.node, *(each.node_def for each in definition.library.function)]
+    return frozenset(node.op for each in nodes for node in each)
+
+
 def with_sizes(definition: Any, weights: Mapping[str, Weight]) -> Any:
     """Return a graph whose placeholders of ``weights`` have their sizes."""
     for node in definition.node:

@@ -49,12 +49,10 @@ def processed(native: LiteFile, opset: int, **settings: Any) -> tuple[Any, Mappi
     Raises tf2onnx's own errors for a file that it can't read or convert.
     """
     from tf2onnx import tf_loader, tflite_utils, tfonnx
-    from tf2onnx.tflite.Model import Model
 
     tf_loader.clear_functions()
-    with native.path.open("rb") as file:
-        model = Model.GetRootAs(mmap(file.fileno(), 0, access=ACCESS_READ))
-    operators = {number: _operator(model.OperatorCodes(number)) for number in range(model.OperatorCodesLength())}
+    model = _opened(native.path)
+    operators = _operators(model)
     *inner, main = tflite_utils.get_model_subgraphs(model)
     called = [_inner(model, graph, operators) for graph in inner]
     weights, emptied = _weights(model, main, operators, native.path)
@@ -64,6 +62,22 @@ def processed(native: LiteFile, opset: int, **settings: Any) -> tuple[Any, Mappi
     unset: dict[str, Any] = {"inputs_as_nchw": [], "outputs_as_nchw": [], "custom_rewriter": None}
     unset |= {"initialized_tables": None, "tensors_to_rename": None}
     return tfonnx.process_graphs(whole, called, is_tflite=True, **unset, **settings), weights
+
+
+def operators_of(native: LiteFile) -> frozenset[str]:
+    """Return the operators of a file under TensorFlow's names: BitwiseXor for BITWISE_XOR."""
+    return frozenset(name.title().replace("_", "") for name in _operators(_opened(native.path)).values())
+
+
+def _opened(path: Path) -> Any:
+    from tf2onnx.tflite.Model import Model
+
+    with path.open("rb") as file:
+        return Model.GetRootAs(mmap(file.fileno(), 0, access=ACCESS_READ))
+
+
+def _operators(model: Any) -> dict[int, str]:
+    return {number: _operator(model.OperatorCodes(number)) for number in range(model.OperatorCodesLength())}
 
 
 def _inner(model: Any, graph: Any, operators: Mapping[int, str]) -> Any:

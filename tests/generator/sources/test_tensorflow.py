@@ -410,6 +410,19 @@ def test_a_weight_read_in_parts_is_the_same(
         np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("name", ["scalar.keras", "scalar.h5"])
+def test_scalar_weights_are_read(name: str, tmp_path: Path) -> None:
+    """Those of a Normalization that has seen data: tensorflow/tensorflow#46427."""
+    library, path = sources.keras(), tmp_path / name
+    norm = library.layers.Normalization()
+    norm.adapt(np.array([[1, 10], [3, 30]], "float32"))
+    with quiet():
+        library.Sequential([library.Input((2,)), norm]).save(path)
+    source = keras.load(str(path), options(f"keras:{path}"), Progress())
+    answer = source.run({source.inputs[0].name: np.array([[3, 10]], "float32")})
+    np.testing.assert_allclose(answer[source.output_names[0]], [[1, -1]], rtol=1e-6)
+
+
 def test_only_the_parts_of_a_saved_model_that_its_signature_needs_are_kept(models: Path, tmp_path: Path) -> None:
     """Memory: Keras saves each weight twice. A table is kept with everything that holds it."""
     library, path = sources.keras(), tmp_path / "twice"
