@@ -29,9 +29,7 @@ STATUS_STYLES = {
     "failed": "red",
 }
 NEXT_STEP = "plans build"
-# The behaviours of a model that are named if no input reached them, and the remedy.
-SHOWN = 3
-REACHING = "Inputs that reach them, given with --samples, are compared as well"
+REACHING = "--json lists them; inputs that reach them, given with --samples, are compared as well"
 FINISHING = (
     "On a host with the GPU, `modelrepo plans build` builds, compares and publishes. With -v, the commands that build "
     "in NVIDIA's container are printed; they only build."
@@ -182,8 +180,8 @@ def _unreached(coverage: Coverage) -> Iterator[str]:
     """Yield the behaviours that no input reached, and why some can't be seen."""
     yield from coverage.reasons
     if coverage.missing:
-        more = f"; and {len(coverage.missing) - SHOWN} more" if len(coverage.missing) > SHOWN else ""
-        yield f"not reached by any input: {'; '.join(coverage.missing[:SHOWN])}{more}. {REACHING}"
+        count = coverage.behaviours - coverage.covered
+        yield f"no input reached {count} of its behaviours, such as {coverage.missing[0]}. {REACHING}"
 
 
 def _worst(verification: Verification) -> str:

@@ -176,6 +176,21 @@ def test_inputs_for_which_rounding_decides_are_left_out_if_most_are_steady() -> 
     assert found.notes[0].startswith("1 inputs are left out, since rounding decides the source's answer")
 
 
+def test_denormal_numbers_may_count_as_zero() -> None:
+    """TensorFlow's kernels flush them, and ONNX Runtime's do not."""
+
+    def sign(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.sign(arrays["x"])}
+
+    def flushing(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.sign(np.where(np.abs(arrays["x"]) < np.finfo("f4").tiny, np.float32(0), arrays["x"]))}
+
+    pool = inputs.Pool({"x": np.full((1, 4), 1e-40, "f4")}, ("sample",))
+    assert check(sign, flushing, samples=[pool]).passed
+    with pytest.raises(VerificationError, match="differs"):
+        check(sign, lambda arrays: {"y": np.sign(np.where(np.abs(arrays["x"]) < 0.1, 0, arrays["x"])).astype("f4")})
+
+
 def test_a_small_answer_of_a_known_range_is_judged_on_the_answers_to_other_inputs() -> None:
     """The map of a text detector is 1e-7 nearly everywhere on noise, and 1 on text."""
 
