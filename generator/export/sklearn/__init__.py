@@ -9,9 +9,11 @@ from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.sklearn import converters
 from modelrepo.generator.export.sklearn.equivalents import equivalent
+from modelrepo.generator.export.sklearn.trees import exact_trees
 from modelrepo.generator.graphs.runtime import reason
 from modelrepo.generator.graphs.walk import inner_graphs, reads
 from modelrepo.generator.sources.sklearn import Tabular
+from modelrepo.generator.sources.sklearn.boosters import frame_categories
 from modelrepo.generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
 from modelrepo.generator.sources.sklearn.tabular import BATCH, Table
 from modelrepo.generator.specs.artifacts import Export
@@ -52,7 +54,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     path.parent.mkdir(parents=True)
     shapes = source_dims(source, COLUMNS)
     converters.register(native.estimator)
-    with quiet():
+    with quiet(), exact_trees():
         model = _converted(source.reference, native, options)
         if native.table.split and not _takes_columns(native.estimator):
             _join_columns(model.graph, native.table)
@@ -144,7 +146,7 @@ def _joined_type(table: Table) -> Any:
 
 def _takes_columns(estimator: Any) -> bool:
     """Whether a part of an estimator handles each column by itself, so that skl2onnx takes separate columns."""
-    return any(
+    return bool(frame_categories(estimator)) or any(
         is_column_transformer(entry) or isinstance(getattr(entry, "categories_", None), list)
         for entry in entries(estimator)
     )
