@@ -29,9 +29,6 @@ TOOL = "skl2onnx"
 # The newest operator set that skl2onnx's converters are tested with, and the version of ai.onnx.ml that every release
 # of Triton reads: TreeEnsemble, of version 5, is newer than ONNX Runtime 1.19.
 MAX_OPSET, ML_OPSET = 22, 3
-# The locale for lower case: the images of Ubuntu and Debian have this one, few have the en_US.UTF-8 that ONNX Runtime
-# looks for.
-LOCALE = "C.UTF-8"
 # The rows of the example that identifies outputs: not a usual number of classes.
 EXAMPLE_ROWS = 7
 HELP = "docs/how-to/when-export-fails.md#scikit-learn"
@@ -156,14 +153,13 @@ def _options(estimator: Any) -> dict[Any, dict[str, Any]]:
     """Return skl2onnx's options: plain arrays instead of maps, and raw decisions if there are no probabilities."""
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from skl2onnx.common._registration import _converter_pool
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
     last = last_step(estimator)
     converter = _converter_pool.get(sklearn_operator_name_map.get(type(last)))
     allowed = (converter.get_allowed_options() if converter else None) or {}
     wanted = {"zipmap": False, **({} if hasattr(last, "predict_proba") else {"raw_scores": True})}
     chosen = {name: value for name, value in wanted.items() if name in allowed}
-    return {CountVectorizer: {"locale": LOCALE}, TfidfVectorizer: {"locale": LOCALE}, id(last): chosen}
+    return {id(last): chosen}
 
 
 def _join_columns(graph: Any, table: Table) -> None:

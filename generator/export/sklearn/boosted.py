@@ -47,8 +47,6 @@ def columns_of(nodes: Nodes, inputs: Iterable[Any], categories: dict[int, list[A
 
     One that is not among them is missing.
     """
-    import numpy as np
-
     kind = number_type(inputs)
     if not categories:
         return nodes.joined(inputs, kind), kind

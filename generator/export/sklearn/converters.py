@@ -12,6 +12,7 @@ from modelrepo.generator.export.sklearn import (
     histograms,
     imputers,
     lightgbm_trees,
+    texts,
     trees,
     xgboost_trees,
 )
@@ -20,6 +21,7 @@ CLASSIFIER = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output
 TREE = {"decision_path": [True, False], "decision_leaf": [True, False]}
 TREES = {**CLASSIFIER, **TREE}
 FOREST = {**TREES, "raw_scores": [True, False]}
+VECTORIZERS = ("CountVectorizer", "TfidfVectorizer")
 Convert = Callable[[Any, Any, Any], None]
 Shapes = Callable[[Any], None]
 
@@ -42,6 +44,8 @@ MENDS = (
     Mend("sklearn.preprocessing", ("TargetEncoder",), categories.target, categories.target_shapes),
     Mend("sklearn.preprocessing", ("KBinsDiscretizer",), bins.binned, bins.binned_shapes),
     Mend("sklearn.preprocessing", ("Binarizer",), bins.threshold, bins.threshold_shapes),
+    Mend("sklearn.feature_extraction.text", VECTORIZERS, texts.vectorizer, texts.vectorizer_shapes),
+    Mend("sklearn.feature_extraction.text", ("TfidfTransformer",), texts.weights, texts.weights_shapes),
     Mend("sklearn.impute", ("SimpleImputer",), imputers.imputer, imputers.imputer_shapes),
     Mend("sklearn.impute", ("MissingIndicator",), imputers.indicator, imputers.indicator_shapes),
     Mend("sklearn.tree", ("DecisionTreeClassifier", "ExtraTreeClassifier"), trees.convert, trees.shapes, TREES),

@@ -109,7 +109,7 @@ def _node(
         values = tuple(float(each) for each in str(node["threshold"]).split("||"))
         return Split(place, places[column, True], "BRANCH_EQ", values, left, right, False)
     limit = _limit(float(node["threshold"]))
-    to_left = 0.0 <= limit if node["missing_type"] == "None" else bool(node["default_left"])
+    to_left = limit >= 0.0 if node["missing_type"] == "None" else bool(node["default_left"])
     column = places[column, False] if node["missing_type"] == "Zero" else column
     return Split(place, column, "BRANCH_LEQ", (limit,), left, right, to_left)
 

@@ -99,7 +99,7 @@ def _behind(step: Any, origins: Origins) -> Origins | None:
                 return None
             origins = behind
         return origins
-    if hasattr(step, "statistics_") or hasattr(step, "_fit_X") and hasattr(step, "missing_values"):
+    if hasattr(step, "statistics_") or (hasattr(step, "_fit_X") and hasattr(step, "missing_values")):
         return _behind_imputer(step, origins)
     if hasattr(step, "get_support") and hasattr(step, "transform"):
         return [origins[place] for place in step.get_support(indices=True)]
