@@ -17,7 +17,7 @@ def binned(scope: Any, operator: Any, container: Any) -> None:
     kind, parts = number_type(operator.inputs), []
     for (column, _), edges in zip(nodes.columns(operator.inputs), own.bin_edges_, strict=True):
         column = nodes.cast(nodes.cast(column, own.dtype or kind), "float64")
-        place = _count(nodes, nodes.add("GreaterOrEqual", column, np.float64([edges[1:-1]])))
+        place = _count(nodes, nodes.add("GreaterOrEqual", column, np.array([edges[1:-1]], np.float64)))
         if own.encode != "ordinal":
             place = nodes.add("Equal", place, whole([range(len(edges) - 1)]))
         parts.append(nodes.cast(place, kind))
@@ -36,7 +36,7 @@ def threshold(scope: Any, operator: Any, container: Any) -> None:
     import numpy as np
 
     own, nodes = operator.raw_operator, Nodes(scope, container)
-    above = nodes.add("Greater", nodes.joined(operator.inputs, "float64"), np.float64([[own.threshold]]))
+    above = nodes.add("Greater", nodes.joined(operator.inputs, "float64"), np.array([[own.threshold]], np.float64))
     nodes.cast(above, number_type(operator.inputs), result=operator.outputs[0].full_name)
 
 

@@ -57,13 +57,15 @@ def columns_of(nodes: Nodes, inputs: Iterable[Any], categories: dict[int, list[A
             parts.append(nodes.cast(column, kind))
             continue
         texts = is_text(own)
-        keys = [str(each).encode() for each in values] if texts else [int(each) for each in values]
+        keys: dict[str, Any] = {"keys_strings": [str(each).encode() for each in values]}
+        if not texts:
+            keys = {"keys_int64s": [int(each) for each in values]}
         code = nodes.add(
             "LabelEncoder",
             column if texts else nodes.cast(column, "int64"),
             domain=ML,
             op_version=2,
-            **{"keys_strings" if texts else "keys_int64s": keys},
+            **keys,
             values_floats=[float(number) for number in range(len(values))],
             default_float=float("nan"),
         )

@@ -12,6 +12,8 @@ from modelrepo.generator.export.sklearn import (
     histograms,
     imputers,
     lightgbm_trees,
+    powers,
+    quantiles,
     texts,
     trees,
     xgboost_trees,
@@ -44,6 +46,11 @@ MENDS = (
     Mend("sklearn.preprocessing", ("TargetEncoder",), categories.target, categories.target_shapes),
     Mend("sklearn.preprocessing", ("KBinsDiscretizer",), bins.binned, bins.binned_shapes),
     Mend("sklearn.preprocessing", ("Binarizer",), bins.threshold, bins.threshold_shapes),
+    Mend("sklearn.impute", ("KNNImputer",), imputers.neighbours, imputers.neighbours_shapes),
+    Mend("sklearn.preprocessing", ("QuantileTransformer",), quantiles.transformer, quantiles.transformer_shapes),
+    Mend("sklearn.preprocessing", ("PowerTransformer",), powers.transformer, powers.shapes),
+    Mend("sklearn.preprocessing", ("FunctionTransformer",), powers.function, powers.shapes),
+    Mend("sklearn.ensemble", ("GradientBoostingClassifier",), trees.convert, trees.shapes, FOREST),
     Mend("sklearn.feature_extraction.text", VECTORIZERS, texts.vectorizer, texts.vectorizer_shapes),
     Mend("sklearn.feature_extraction.text", ("TfidfTransformer",), texts.weights, texts.weights_shapes),
     Mend("sklearn.impute", ("SimpleImputer",), imputers.imputer, imputers.imputer_shapes),
@@ -126,7 +133,7 @@ def _is_within(estimator: Any, package: str) -> bool:
 def _corrected() -> None:
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
-    from skl2onnx.operator_converters import gaussian_process, nearest_neighbours
+    from skl2onnx.operator_converters import calibrated_classifier_cv, gaussian_process, nearest_neighbours
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
@@ -143,6 +150,7 @@ def _corrected() -> None:
             converter,
             options={**CLASSIFIER, "raw_scores": [True, False]},
         )
+    calibrated_classifier_cv._transform_isotonic = quantiles.isotonic
     gaussian_process.OnnxSolve = _solved
     within = nearest_neighbours.onnx_nearest_neighbors_indices_radius
     nearest_neighbours.onnx_nearest_neighbors_indices_radius = partial(_with_places, within)

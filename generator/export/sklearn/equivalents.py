@@ -66,9 +66,13 @@ def _by_place(transformer: Any) -> Any:
 
 def _after_choice(estimator: Any) -> Any:
     """Return a recursive elimination of features as a pipeline: skl2onnx 1.20 converts only its choice of columns."""
+    from sklearn.feature_selection import VarianceThreshold
     from sklearn.pipeline import Pipeline
 
-    return Pipeline([("choice", estimator), ("model", equivalent(estimator.estimator_))])
+    choice = VarianceThreshold(0.5)
+    choice.variances_ = estimator.support_.astype(float)
+    choice.n_features_in_ = estimator.n_features_in_
+    return Pipeline([("choice", choice), ("model", equivalent(estimator.estimator_))])
 
 
 def _after_encoder(estimator: Any) -> Any:

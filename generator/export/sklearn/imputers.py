@@ -89,3 +89,81 @@ def _missing(nodes: Nodes, rows: str, kind: Any, value: Any, width: int) -> str:
     if kind == "int64":  # a whole number is never NaN
         return nodes.add("Less", rows, np.full((1, width), np.iinfo(np.int64).min))
     return nodes.add("IsNaN", rows)
+
+
+def neighbours(scope: Any, operator: Any, container: Any) -> None:
+    """Convert a KNNImputer: the mean of the nearest rows that have the column, by their common columns.
+
+    skl2onnx 1.20 refuses weights by distance, and ONNX Runtime fails on its graph for some rows (no issues known).
+    """
+    import numpy as np
+
+    own, nodes = operator.raw_operator, Nodes(scope, container)
+    rows = nodes.joined(operator.inputs, "float64")
+    missing = _missing(nodes, rows, "float64", own.missing_values, own.n_features_in_)
+    distances = _distances(nodes, rows, missing, own)
+    parts = []
+    for place in range(own.n_features_in_):
+        donors = np.flatnonzero(~own._mask_fit_X[:, place])
+        if not len(donors):
+            if own.keep_empty_features:
+                negative = nodes.add("Less", nodes.add("Gather", distances, whole([0]), axis=1), np.full(1, -1.0))
+                parts.append(nodes.cast(negative, "float64"))  # always 0, as scikit-learn fills it
+            continue
+        column = nodes.add("Gather", rows, whole([place]), axis=1)
+        hole = nodes.add("Gather", missing, whole([place]), axis=1)
+        found = _nearest(nodes, nodes.add("Gather", distances, whole(donors), axis=1), own, own._fit_X[donors, place])
+        parts.append(nodes.add("Where", hole, found, column))
+    if own.add_indicator:
+        parts.append(nodes.cast(nodes.add("Gather", missing, whole(own.indicator_.features_), axis=1), "float64"))
+    nodes.cast(nodes.side_by_side(parts), number_type(operator.inputs), result=operator.outputs[0].full_name)
+
+
+def neighbours_shapes(operator: Any) -> None:
+    """Set the type of ``neighbours``."""
+    own = operator.raw_operator
+    kept = own.n_features_in_ if own.keep_empty_features else int((~own._mask_fit_X.all(axis=0)).sum())
+    more = len(own.indicator_.features_) if own.add_indicator else 0
+    operator.outputs[0].type = tensor_type(number_type(operator.inputs), kept + more)
+
+
+def _distances(nodes: Nodes, rows: str, missing: str, own: Any) -> str:
+    """Return the distance to each fitted row by ``nan_euclidean_distances``; infinity if no column is common."""
+    import numpy as np
+
+    fitted = np.where(own._mask_fit_X, 0.0, own._fit_X).T.astype(np.float64)
+    known = (~own._mask_fit_X).T.astype(np.float64)
+    present = nodes.cast(nodes.add("Not", missing), "float64")
+    values = nodes.add("Where", missing, np.zeros((1, 1)), rows)
+    squares = nodes.add("MatMul", nodes.add("Mul", values, values), known)
+    products = nodes.add("Mul", nodes.add("MatMul", values, fitted), np.full(1, 2.0))
+    squares = nodes.add("Add", nodes.add("Sub", squares, products), nodes.add("MatMul", present, fitted**2))
+    squares = nodes.add("Max", squares, np.zeros(1))
+    common = nodes.add("MatMul", present, known)
+    scaled = nodes.add("Mul", squares, np.full(1, float(own.n_features_in_)))
+    distances = nodes.add("Sqrt", nodes.add("Div", scaled, nodes.add("Max", common, np.ones(1))))
+    return nodes.add("Where", nodes.add("Equal", common, np.zeros(1)), np.full(1, np.inf), distances)
+
+
+def _nearest(nodes: Nodes, distances: str, own: Any, values: Any) -> str:
+    """Return the mean of the nearest values, (batch, 1); of all values if no distance is known."""
+    import numpy as np
+
+    count = min(own.n_neighbors, len(values))
+    near, place = (str(nodes.scope.get_unique_variable_name(name)) for name in ("near", "place"))
+    name = nodes.scope.get_unique_operator_name("TopK")
+    inputs = [distances, nodes.constant(whole([count]))]
+    nodes.container.add_node("TopK", inputs, [near, place], name=name, axis=1, largest=0, sorted=1)
+    found = nodes.add("Gather", np.asarray(values, np.float64), place, axis=0)
+    known = nodes.cast(nodes.add("Less", near, np.full(1, np.inf)), "float64")
+    weight = known
+    if own.weights == "distance":
+        same = nodes.add("Equal", near, np.zeros(1))
+        any_same = nodes.add("ReduceSum", nodes.cast(same, "int64"), whole([1]), keepdims=1)
+        shares = nodes.add("Div", np.ones(1), nodes.add("Where", same, np.ones(1), near))
+        weight = nodes.add("Where", nodes.cast(any_same, "bool"), nodes.cast(same, "float64"), shares)
+    total = nodes.add("ReduceSum", weight, whole([1]), keepdims=1)
+    mean = nodes.add("ReduceSum", nodes.add("Mul", weight, found), whole([1]), keepdims=1)
+    nothing = nodes.add("Equal", nodes.add("ReduceSum", known, whole([1]), keepdims=1), np.zeros(1))
+    safe = nodes.add("Where", nothing, np.ones(1), total)
+    return nodes.add("Where", nothing, np.full(1, float(np.mean(values))), nodes.add("Div", mean, safe))

@@ -60,7 +60,7 @@ def _answer(nodes: Nodes, operator: Any) -> str:
     if zeros:
         chosen = nodes.add("Gather", rows, whole(zeros), axis=1)
         small = nodes.add(
-            "LessOrEqual", nodes.add("Abs", nodes.cast(chosen, "float64")), np.float64([[np.float32(ZERO)]])
+            "LessOrEqual", nodes.add("Abs", nodes.cast(chosen, "float64")), np.array([[np.float32(ZERO)]], np.float64)
         )
         more.append(nodes.add("Where", small, np.full((1, 1), np.nan, kind), chosen))
     if categories:  # 2.5 and 2 are the same category, as are -0.5 and 0

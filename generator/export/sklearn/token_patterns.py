@@ -32,8 +32,8 @@ def tokens_of(pattern: str, lowercase: bool) -> Tokens:
 
     With ``lowercase`` it finds, in the text itself, what the pattern finds in its lower case.
     """
-    from re import _constants as codes
-    from re import _parser as parser
+    from re import _constants as codes  # type: ignore[attr-defined]
+    from re import _parser as parser  # type: ignore[attr-defined]
 
     tree = parser.parse(pattern)
     flags = tree.state.flags & (re.ASCII | re.IGNORECASE | re.DOTALL)
@@ -149,7 +149,7 @@ def _escaped(character: int) -> str:
 
 def _sequence(items: Iterable[Any], flags: int, lowercase: bool, pattern: str) -> str:
     """Return the expression of RE2 for a sequence."""
-    from re import _constants as codes
+    from re import _constants as codes  # type: ignore[attr-defined]
 
     found = []
     for code, argument in items:

@@ -49,7 +49,7 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     """Convert a tree or forest as skl2onnx does, unless it classifies several outputs or gets float64."""
     from skl2onnx.common._registration import get_converter
 
-    if hasattr(operator.raw_operator, "classes_") and operator.raw_operator.n_outputs_ > 1:
+    if hasattr(operator.raw_operator, "classes_") and getattr(operator.raw_operator, "n_outputs_", 1) > 1:
         return _several_outputs(scope, operator, container)
     if number_type(operator.inputs) == "float64":
         return _in_float32(scope, operator, container)
@@ -60,7 +60,7 @@ def shapes(operator: Any) -> None:
     """Set the types of ``convert``."""
     from skl2onnx.common._registration import get_shape_calculator
 
-    if hasattr(operator.raw_operator, "classes_") and operator.raw_operator.n_outputs_ > 1:
+    if hasattr(operator.raw_operator, "classes_") and getattr(operator.raw_operator, "n_outputs_", 1) > 1:
         return _several_outputs_shapes(operator)
     return get_shape_calculator(_own_alias(operator))(operator)  # type: ignore[no-any-return]
 

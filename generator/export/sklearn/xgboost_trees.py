@@ -12,7 +12,7 @@ from modelrepo.generator.export.sklearn.boosted import (
     of_two,
     summed,
 )
-from modelrepo.generator.export.sklearn.nodes import Nodes, number_type, tensor_type
+from modelrepo.generator.export.sklearn.nodes import Nodes, number_type, tensor_type, whole
 from modelrepo.generator.sources.sklearn.boosters import frame_categories, learner_of
 
 # What objectives make of the sum of the leaves, and of the base score, which they keep as an answer.
@@ -47,7 +47,7 @@ def classifier(scope: Any, operator: Any, container: Any) -> None:
         nodes.add("Identity", above, result=operator.outputs[0].full_name)
         nodes.cast(answer, number_type(operator.inputs), result=operator.outputs[1].full_name)
         return None
-    place = nodes.add("Squeeze", above, np.int64([1]))
+    place = nodes.add("Squeeze", above, whole([1]))
     return classified(nodes, operator, of_two(nodes, answer), own.classes_, place)
 
 

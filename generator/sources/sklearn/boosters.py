@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError
@@ -42,7 +43,7 @@ def _of_xgboost(estimator: Any) -> dict[int, list[Any]]:
     for place, each in enumerate(kept):
         values, ends = each.get("values", []), each.get("offsets")
         if ends:
-            found[place] = [bytes(values[at:to]).decode() for at, to in zip(ends, ends[1:], strict=False)]
+            found[place] = [bytes(values[at:to]).decode() for at, to in pairwise(ends)]
         elif values:
             found[place] = list(values)
     return found

@@ -14,6 +14,8 @@ from modelrepo.generator.sources.sklearn.estimators import (
 
 # The most edges of a column; of more, every so many are kept.
 EDGES = 4096
+# Computed columns are not told apart: trees behind a decomposition may get any number.
+COMPUTED = 1024
 # For each column that an estimator gets: the place of the model's column that it is, or None if it was computed.
 Origins = list[int | None]
 REFUSED, PASSED, ABSORBED = "refused", "passed", "absorbed"
@@ -25,7 +27,8 @@ def edges_of(estimator: Any, width: int) -> list[tuple[float, ...]]:
 
     found: list[list[float]] = [[] for _ in range(width)]
     for place, values in _edges(estimator, list(range(width))):
-        found[place] += [float(value) for value in values]
+        if place is not None:
+            found[place] += [float(value) for value in values]
     edges = []
     for each in found:
         known = np.unique(np.array(each, np.float64))
@@ -34,12 +37,14 @@ def edges_of(estimator: Any, width: int) -> list[tuple[float, ...]]:
     return edges
 
 
-def _edges(estimator: Any, origins: Origins) -> Iterator[tuple[int, Any]]:
-    """Yield the place of a column and numbers that an estimator compares it with, for all of its parts."""
-    own = _own_edges(estimator, len(origins))
-    for origin, values in zip(origins, own, strict=False):
-        if origin is not None:
-            yield origin, values
+def compares_computed(estimator: Any, width: int) -> bool:
+    """Whether an estimator compares numbers that it has computed, such as scaled ones, with edges of its own."""
+    return any(place is None and len(values) for place, values in _edges(estimator, list(range(width))))
+
+
+def _edges(estimator: Any, origins: Origins) -> Iterator[tuple[int | None, Any]]:
+    """Yield the place of a column, None for a computed one, and the numbers that an estimator compares it with."""
+    yield from zip(origins, _own_edges(estimator, len(origins)), strict=False)
     if is_column_transformer(estimator):
         for _, part, places in column_parts(estimator):
             if not isinstance(part, str):
@@ -48,10 +53,7 @@ def _edges(estimator: Any, origins: Origins) -> Iterator[tuple[int, Any]]:
     steps = steps_of(estimator)
     for step in steps:
         yield from _edges(step, origins)
-        behind = _behind(step, origins)
-        if behind is None:
-            return
-        origins = behind
+        origins = _behind(step, origins) or [None] * COMPUTED
     chosen = getattr(estimator, "estimators_features_", None)
     if chosen is not None:
         for places, part in zip(chosen, estimator.estimators_, strict=True):
@@ -64,7 +66,7 @@ def _edges(estimator: Any, origins: Origins) -> Iterator[tuple[int, Any]]:
 def _own_edges(estimator: Any, width: int) -> list[Any]:
     """Return the numbers that an estimator itself compares each column with; nothing if it compares none."""
     if is_booster(estimator):
-        return limits_of(estimator, width)
+        return limits_of(estimator, max(width, estimator.n_features_in_))
     if hasattr(estimator, "tree_"):
         tree = estimator.tree_
         return [tree.threshold[tree.feature == place] for place in range(width)]

@@ -24,6 +24,8 @@ NUMBER = ("float32", Domain(known=False))
 # The words of a text, and the most texts or categories that are kept as examples of an input.
 WORDS, CHOICES = 3, 64
 BETWEEN = (" ", ", ", " a ", ". Unheard-of ", "! Ünïcode: ")
+# Functions of a FunctionTransformer that take no numbers below zero, and the least number that they are asked.
+ROOTS, LEAST = ("log", "log1p", "sqrt"), 1e-3
 # Categories that are hardly fitted.
 UNHEARD = ("", " ", "Unheard-of", "Ünïcode 日本 🙂", "nan", "None", "0")
 
@@ -43,7 +45,7 @@ class Column:
     edges: tuple[float, ...] = ()
     missing: bool = False
     # The categories of a data frame's column, which the estimator gets by their places.
-    categories: tuple[Any, ...] = ()
+    categories: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,10 @@ def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str) -> T
     names = [str(name) for name in own] if own is not None else [f"x{number}" for number in range(len(kinds))]
     own_names = names if own is not None else [None] * len(kinds)
     width = len(kinds)
-    facts = zip(ranges_of(estimator, width), edges_of(estimator, width), takes_missing(estimator, width), strict=True)
+    ranges, edges, missing = ranges_of(estimator, width), edges_of(estimator, width), takes_missing(estimator, width)
     columns = tuple(
-        Column(name, own_name, *kind, *fact, categories=tuple(frame.get(place, ())))
-        for place, (name, own_name, kind, fact) in enumerate(
-            zip(_served_names(names), own_names, kinds, facts, strict=True)
-        )
+        Column(name, own_names[place], *kinds[place], ranges[place], edges[place], missing[place], frame.get(place, ()))
+        for place, name in enumerate(_served_names(names))
     )
     by_column = {each.name: each for each in asked} if asked and asked[0].name not in ("", MATRIX) else {}
     split = bool(by_column or frame) or named or len(set(kinds)) > 1
@@ -221,6 +221,11 @@ def _kinds(estimator: Any) -> list[tuple[str, Domain]]:
         ] * width
     if hasattr(estimator, "feature_log_prob_") and not hasattr(estimator, "binarize"):  # counts, in naive Bayes
         return [("float32", Domain(0, None, known=False))] * width
+    if (
+        getattr(estimator, "method", "") == "box-cox"
+        or getattr(getattr(estimator, "func", None), "__name__", "") in ROOTS
+    ):
+        return [("float32", Domain(LEAST, None, known=False))] * width
     process: Any = getattr(estimator, "base_estimator_", None)
     if hasattr(process, "X_train_"):
         # Far from its samples a Gaussian process classifier is undecided, and rounding decides.
