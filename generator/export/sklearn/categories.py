@@ -56,7 +56,8 @@ def _unknown_one(encoder: Any, place: int, ones: list[int]) -> int:
     infrequent = getattr(encoder, "infrequent_categories_", None)
     if encoder.handle_unknown == "ignore" or infrequent is None or infrequent[place] is None:
         return -1
-    return ones[encoder.categories_[place].tolist().index(infrequent[place].tolist()[0])]
+    first: int = encoder.categories_[place].tolist().index(infrequent[place].tolist()[0])
+    return ones[first]
 
 
 def ordinal(scope: Any, operator: Any, container: Any) -> None:

@@ -6,11 +6,12 @@ are a whole text, takes log(1 + count) for sublinear counts, and refuses words w
 Each token becomes a number: its place among the vocabulary's tokens, or UNKNOWN. Everything behind is on numbers.
 """
 
+import re
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export.sklearn.nodes import MICROSOFT, ML, Nodes, tensor_type, whole
-from modelrepo.generator.export.sklearn.token_patterns import DOT_ABOVE, DOTTED_I, tokens_of
+from modelrepo.generator.export.sklearn.token_patterns import DOT_ABOVE, DOTTED_I, characters, tokens_of
 
 # The locale for lower case: the images of Ubuntu and Debian have this one, few have the en_US.UTF-8 that ONNX Runtime
 # looks for. In it each character has the lower case of Python's, except DOTTED_I.
@@ -93,8 +94,6 @@ def _parts(vectorizer: Any, text: str) -> tuple[str, ...]:
 
 def _words(nodes: Nodes, vectorizer: Any, texts: str, ids: Ids) -> str:
     """Return the number of each token of each text, int64 (batch, tokens), without stop words."""
-    import re
-
     pattern = tokens_of(vectorizer.token_pattern, vectorizer.lowercase)
     several = vectorizer.ngram_range[1] > 1
     if several and (pattern.filtered or pattern.spaces):
@@ -204,8 +203,7 @@ def _among(nodes: Nodes, tokens: str, values: list[str]) -> str:
 
 def _final_sigmas(nodes: Nodes, tokens: str) -> str:
     """Return which characters are a capital sigma at the end of a word, where its lower case is FINAL_SIGMA."""
-    every = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
-    cased = _among(nodes, tokens, [each for each in every if each.isupper() or each.islower() or each.istitle()])
+    cased = _among(nodes, tokens, [each for each in characters() if each.isupper() or each.islower() or each.istitle()])
     end = nodes.add("And", _shifted(nodes, cased, 1), nodes.add("Not", _shifted(nodes, cased, -1)))
     return nodes.add("And", _among(nodes, tokens, [SIGMA.upper()]), end)
 
@@ -218,12 +216,13 @@ def _dots(nodes: Nodes, vectorizer: Any, tokens: str, ids: Ids) -> str:
 
 def _cases(ids: Ids) -> Ids:
     """Return the numbers of characters for each character that has one of them as its lower case."""
-    every = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
-    return {each: ids[each.lower()[0]] for each in every if each.lower()[0] in ids}
+    pairs = zip(characters(), characters(lowercase=True), strict=True)
+    first = {DOTTED_I: ids["i"]} if "i" in ids else {}
+    return {**{each: ids[lower] for each, lower in pairs if lower in ids and lower != "\0"}, **first}
 
 
 def _blanks() -> list[str]:
-    return [chr(code) for code in range(0x110000) if chr(code).isspace()]
+    return re.findall(r"\s", characters())
 
 
 def _shifted(nodes: Nodes, truths: str, by: int) -> str:

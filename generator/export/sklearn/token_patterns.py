@@ -45,17 +45,15 @@ def tokens_of(pattern: str, lowercase: bool) -> Tokens:
     if tree.getwidth()[0] == 0:
         raise _refused(pattern, "it also matches nothing")
     if not edges:
-        spaces = bool(set(_letters(_any(items, codes), flags, False)) & set(" "))
-        if len(items) == 1 and items[0][0] is codes.MAX_REPEAT and items[0][1][1] is codes.MAXREPEAT:
-            low, _, inner = items[0][1]
-            if len(inner) == 1 and inner[0][0] in (codes.IN, codes.LITERAL):
-                return Tokens(_run(low, _source(inner, codes), flags, lowercase), spaces)
+        if not _same_if_longest(items, flags, _letters("(?!)", 0, False), codes):
+            raise _refused(pattern, "ONNX Runtime takes the longest match, and Python may take another")
+        spaces = any(_letters(each, flags, False)[ord(" ")] for each in _classes(items, codes))
         return Tokens(_sequence(items, flags, lowercase, pattern), spaces)
     if edges != [0, len(items) - 1]:
         raise _refused(pattern, r"it has \b elsewhere than at both ends")
     inner = items[1:-1]
     words = _letters(r"\w", flags & re.ASCII, False)
-    if not _within(inner, flags, set(words), codes):
+    if not _within(inner, flags, words, codes):
         raise _refused(pattern, r"it has \b, and other characters than those of words")
     least = _whole_words(inner, flags, words, codes)
     return Tokens(_run(max(1, least or 1), r"\w", flags & re.ASCII, lowercase), filtered=least is None)
@@ -70,14 +68,13 @@ def _run(least: int, expression: str, flags: int, lowercase: bool) -> str:
 
     In lower case a dotted capital I ends one, unless the dot is in the class as well.
     """
-    letters = _letters(expression, flags, lowercase)
-    in_class = set(_letters(expression, flags, False))
-    ends = lowercase and "i" in in_class and DOT_ABOVE not in in_class
-    last = _class([*letters, DOTTED_I]) if ends else _class(letters)
-    return f"{_class(letters)}{{{least - 1},}}{last}"
+    letters, in_class = (_letters(expression, flags, each) for each in (lowercase, False))
+    last = letters.copy()
+    last[ord(DOTTED_I)] |= lowercase and in_class[ord("i")] and not in_class[ord(DOT_ABOVE)]
+    return f"{_class(letters)}{{{least - 1},}}{_class(last)}"
 
 
-def _whole_words(items: Sequence[Any], flags: int, words: Sequence[str], codes: Any) -> int | None:
+def _whole_words(items: Sequence[Any], flags: int, words: Any, codes: Any) -> int | None:
     """Return how many letters a word has at least, if each item takes any letter and any number follows; else None."""
     least, unlimited = 0, False
     for code, argument in items:
@@ -86,21 +83,68 @@ def _whole_words(items: Sequence[Any], flags: int, words: Sequence[str], codes: 
             unlimited = unlimited or high is codes.MAXREPEAT
         else:
             low, inner = 1, (code, argument)
-        if inner[0] not in (codes.IN, codes.LITERAL) or list(_letters(_source([inner], codes), flags, False)) != list(
-            words
-        ):
+        if inner[0] not in (codes.IN, codes.LITERAL):
+            return None
+        if (_letters(_source([inner], codes), flags, False) != words).any():
             return None
         least += low
     return least if unlimited else None
 
 
-def _within(items: Iterable[Any], flags: int, words: set[str], codes: Any) -> bool:
+def _within(items: Iterable[Any], flags: int, words: Any, codes: Any) -> bool:
     """Whether all characters that items match are those of words."""
-    return all(set(_letters(each, flags, False)) <= words for each in _classes(items, codes))
+    return not any((_letters(each, flags, False) & ~words).any() for each in _classes(items, codes))
 
 
-def _any(items: Iterable[Any], codes: Any) -> str:
-    return "|".join(_classes(items, codes))
+def _same_if_longest(items: Sequence[Any], flags: int, follow: Any, codes: Any) -> bool:
+    """Whether the longest match is Python's: no character could both go on within an item and begin what follows.
+
+    ONNX Runtime's Tokenizer lets RE2 find the longest match. ``follow`` has the characters that may come after.
+    """
+    for place, (code, argument) in enumerate(items):
+        behind, skipped = _first(items[place + 1 :], flags, codes)
+        after = behind | follow if skipped else behind
+        if code is codes.MIN_REPEAT:
+            return False
+        if code is codes.MAX_REPEAT:
+            low, high, inner = argument
+            start, nothing = _first(inner, flags, codes)
+            simple = len(inner) == 1 and inner[0][0] in (codes.IN, codes.LITERAL, codes.NOT_LITERAL, codes.ANY)
+            within = high is codes.MAXREPEAT and _within(items[place + 1 :], flags, start, codes) and not follow.any()
+            clear = low == high or not (start & after).any() or within
+            if nothing or not ((simple and clear) or (clear and _same_if_longest(inner, flags, start | after, codes))):
+                return False
+        elif code is codes.SUBPATTERN and not _same_if_longest(argument[3], flags, after, codes):
+            return False
+        elif code is codes.BRANCH:
+            starts = [_first(branch, flags, codes) for branch in argument[1]]
+            if any(nothing for _, nothing in starts) or sum(start.astype(int) for start, _ in starts).max() > 1:
+                return False
+            if not all(_same_if_longest(branch, flags, after, codes) for branch in argument[1]):
+                return False
+    return True
+
+
+def _first(items: Iterable[Any], flags: int, codes: Any) -> tuple[Any, bool]:
+    """Return which characters a match of items may begin with, and whether they also match nothing."""
+    found = _letters("(?!)", 0, False)
+    for code, argument in items:
+        if code in (codes.MAX_REPEAT, codes.MIN_REPEAT):
+            start, nothing = _first(argument[2], flags, codes)
+            nothing = nothing or argument[0] == 0
+        elif code is codes.SUBPATTERN:
+            start, nothing = _first(argument[3], flags, codes)
+        elif code is codes.BRANCH:
+            each = [_first(branch, flags, codes) for branch in argument[1]]
+            start, nothing = sum(start.astype(int) for start, _ in each) > 0, any(nothing for _, nothing in each)
+        elif code in (codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY):
+            start, nothing = _letters(_source([(code, argument)], codes), flags, False), False
+        else:
+            start, nothing = found, True
+        found = found | start
+        if not nothing:
+            return found, False
+    return found, True
 
 
 def _classes(items: Iterable[Any], codes: Any) -> list[str]:
@@ -157,6 +201,9 @@ def _sequence(items: Iterable[Any], flags: int, lowercase: bool, pattern: str) -
             found.append(_class(_letters(_source([(code, argument)], codes), flags, lowercase)))
         elif code in (codes.MAX_REPEAT, codes.MIN_REPEAT):
             low, high, inner = argument
+            if low and high is codes.MAXREPEAT and len(inner) == 1 and inner[0][0] in (codes.IN, codes.LITERAL):
+                found.append(_run(low, _source(inner, codes), flags, lowercase))
+                continue
             ends = f"{{{low},{'' if high is codes.MAXREPEAT else high}}}"
             lazy = "?" if code is codes.MIN_REPEAT else ""
             found.append(f"(?:{_sequence(inner, flags, lowercase, pattern)}){ends}{lazy}")
@@ -171,31 +218,35 @@ def _sequence(items: Iterable[Any], flags: int, lowercase: bool, pattern: str) -
 
 
 @cache
-def _characters(lowercase: bool) -> str:
-    """Return every character, or the lower case of each at the same place: one of two characters becomes a NUL."""
-    every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    if not lowercase:
-        return "".join(every)
-    lower = [each.lower() for each in every]
-    return "".join(each if len(each) == 1 else "\0" for each in lower)
+def characters(lowercase: bool = False) -> str:
+    """Return every character at the place of its code, or the lower case of each; NUL where that is two characters.
+
+    Codes of surrogates, which no text holds, are NUL as well.
+    """
+    every = "".join("\0" if 0xD800 <= code < 0xE000 else chr(code) for code in range(0x110000))
+    return every.replace(DOTTED_I, "\0").lower() if lowercase else every
 
 
 @cache
-def _letters(expression: str, flags: int, lowercase: bool) -> tuple[str, ...]:
-    """Return the characters of a class, or those whose lower case is in it."""
-    every = _characters(False)
-    found = re.finditer(expression, _characters(lowercase), flags)
-    return tuple(every[match.start()] for match in found if not lowercase or every[match.start()] != DOTTED_I)
+def _letters(expression: str, flags: int, lowercase: bool) -> Any:
+    """Return by code which characters are in a class, or which have their lower case in it: bool (0x110000,)."""
+    import numpy as np
+
+    found = np.zeros(0x110000, bool)
+    for match in re.finditer(f"(?:{expression})+", characters(lowercase), flags):
+        found[slice(*match.span())] = True
+    found[0xD800:0xE000] = False
+    if lowercase:
+        found[ord(DOTTED_I)] = False
+    return found
 
 
-def _class(characters: Sequence[str]) -> str:
+def _class(letters: Any) -> str:
     """Return a class of RE2 with exactly these characters, as ranges."""
-    ranges: list[list[int]] = []
-    for code in sorted(map(ord, set(characters))):
-        if ranges and ranges[-1][1] == code - 1:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
-    if not ranges:
+    import numpy as np
+
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], letters, [False]]).astype(np.int8)))
+    if not len(edges):
         return r"[^\x00-\x{10FFFF}]"
-    return "[" + "".join(f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in ranges) + "]"
+    ranges = zip(edges[::2], edges[1::2], strict=True)
+    return "[" + "".join(f"\\x{{{low:x}}}-\\x{{{end - 1:x}}}" for low, end in ranges) + "]"

@@ -164,10 +164,8 @@ def _own_missing(estimator: Any, place: int) -> str:
     if isinstance(categories, list):
         known = place < len(categories) and any(each != each for each in categories[place].tolist())
         return ABSORBED if known or getattr(estimator, "handle_unknown", "error") != "error" else REFUSED
-    parts = parts_of(estimator)
     if get_tags(estimator).input_tags.allow_nan:
         return PASSED
-    chosen = getattr(estimator, "estimators_features_", None)
-    if parts and chosen is None and all(_missing(part, place) != REFUSED for part in parts):
-        return PASSED
-    return REFUSED
+    # scikit-learn's own word on an estimator of pipelines is that of their first step.
+    pipelines = [part for part in parts_of(estimator) if hasattr(part, "steps")]
+    return PASSED if pipelines and all(_missing(part, place) != REFUSED for part in pipelines) else REFUSED

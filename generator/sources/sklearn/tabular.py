@@ -1,6 +1,6 @@
 """The table that a fitted estimator takes: its columns, with the type and the values that its first steps show."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,32 @@ NUMBER = ("float32", Domain(known=False))
 # The words of a text, and the most texts or categories that are kept as examples of an input.
 WORDS, CHOICES = 3, 64
 BETWEEN = (" ", ", ", " a ", ". Unheard-of ", "! Ünïcode: ")
+# Texts that hardly any vocabulary has, words of a vocabulary that are asked alone, and characters of a long text.
+ODD = (
+    *(
+        "",
+        " ",
+        "\t\n ",
+        "a",
+        "I",
+        "é",
+        "I've don't l'été",
+        " a I x ",
+        "naïve café Straße",
+        "İstanbul ΣΊΣΥΦΟΣ",
+        "日本語 テキスト",
+    ),
+    *(
+        "٣٤ 34 ½ x²",
+        "😀 good😀",
+        "e\u0301te\u0301",
+        "#tag @user ## !?",
+        "_a_ __ a_b 1_000",
+        "A.B.C. 3,14 1e-5",
+        "x" * 300,
+    ),
+)
+ALONE, LONG = 16, 5000
 # Functions of a FunctionTransformer that take no numbers below zero, and the least number that they are asked.
 ROOTS, LEAST = ("log", "log1p", "sqrt"), 1e-3
 # Categories that are hardly fitted.
@@ -203,7 +229,8 @@ def _names_columns(estimator: Any) -> bool:
 def _kinds(estimator: Any) -> list[tuple[str, Domain]]:
     """Return the type and the values of each column; nothing if an estimator does not say how many it takes."""
     if is_vectorizer(estimator):
-        return [("object", Domain(known=False, choices=_texts(getattr(estimator, "vocabulary_", {}))))]
+        vocabulary = sorted(getattr(estimator, "vocabulary_", {}))
+        return [("object", Domain(known=False, choices=_texts(vocabulary), others=_odd_texts(vocabulary)))]
     width = getattr(estimator, "n_features_in_", None)
     frame = frame_categories(estimator)
     if frame:
@@ -299,9 +326,19 @@ def _other_numbers(known: Sequence[float]) -> tuple[float, ...]:
     return tuple(dict.fromkeys(each for each in near if each not in known))
 
 
-def _texts(vocabulary: Iterable[str]) -> tuple[str, ...]:
+def _odd_texts(words: Sequence[str]) -> tuple[str, ...]:
+    """Return texts that a tokenizer may split in another way: of other scripts, in another case, blank, very long."""
+    step = -(-len(words) // ALONE) or 1
+    alone = words[::step]
+    accented = [each for each in words if not each.isascii()][:ALONE]
+    cases = [change(each) for each in (*alone, *accented) for change in (str.upper, str.title)]
+    joined = [between.join(alone[:WORDS]) for between in ("'", "-", "_", "\u00a0", "\n", "  ", "\u0301 ", "a")]
+    long = " ".join(alone[: WORDS * 2]) + " unheard-of "
+    return tuple(dict.fromkeys([*ODD, *alone, *accented, *cases, *joined, long * (LONG // len(long) + 1)]))
+
+
+def _texts(words: Sequence[str]) -> tuple[str, ...]:
     """Return texts of a few words each, spread over a vocabulary, joined by characters and words outside of it."""
-    words = sorted(vocabulary)
     step = max(1, len(words) // CHOICES)
     parts = [words[at : at + WORDS] for at in range(0, len(words), step)]
     return tuple(BETWEEN[number % len(BETWEEN)].join(each) for number, each in enumerate(parts))[:CHOICES]
