@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.feature_selection import RFE, RFECV
+from sklearn.feature_selection import RFE, RFECV, SequentialFeatureSelector, VarianceThreshold
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -29,10 +29,8 @@ CLASS = (TABLE.sum(axis=1) > 0).astype(int)
 
 def near(limits: Any) -> Any:
     """Return rows at and next to the limits of both columns."""
-    first, second = (around(*each) for each in limits)
-    return np.concatenate(
-        [np.column_stack([first, np.ones(len(first))]), np.column_stack([np.ones(len(second)), second])]
-    )
+    first, second = (around(*each)[:, np.newaxis] for each in limits)
+    return np.concatenate([np.hstack([first, np.ones_like(first)]), np.hstack([np.ones_like(second), second])])
 
 
 @pytest.mark.parametrize("encode", ["ordinal", "onehot", "onehot-dense"])
@@ -74,6 +72,12 @@ def test_isotonic_calibration_is_straight_between_its_points() -> None:
 def test_an_elimination_of_features_answers_with_the_model_behind_it() -> None:
     check(RFECV(Ridge(), cv=3).fit(TABLE, TABLE[:, 0]), TABLE)
     check(RFE(LogisticRegression(), n_features_to_select=1).fit(TABLE, CLASS), TABLE)
+
+
+def test_any_choice_of_columns_is_served() -> None:
+    chooser = SequentialFeatureSelector(Ridge(), n_features_to_select=1)
+    check(chooser.fit(TABLE, TABLE[:, 0]), TABLE)
+    check(VarianceThreshold().fit(HOLES), HOLES)
 
 
 def test_bins_behind_a_scaler_are_found_in_float64() -> None:

@@ -30,7 +30,7 @@ ASKED = [
         "#hash @user ##",
         "ǅ Ǆ \u212a \u017ftreet",
     ),
-    *("good\u00a0film\u3000bad\u2028day\x1cday\x85film", "a  \n b", " good  day "),
+    *("good\u00a0film\u3000bad\u2028day\x1cday\x85film", "\u212a \u017ftreet", "a  \n b", " good  day "),
 ]
 TEXTS = np.array([[each] for each in ASKED], object)
 
