@@ -132,16 +132,19 @@ def _distances(nodes: Nodes, rows: str, missing: str, own: Any) -> str:
     import numpy as np
 
     fitted = np.where(own._mask_fit_X, 0.0, own._fit_X).T.astype(np.float64)
-    known = (~own._mask_fit_X).T.astype(np.float64)
-    present = nodes.cast(nodes.add("Not", missing), "float64")
+    unknown = own._mask_fit_X.T.astype(np.float64)
     values = nodes.add("Where", missing, np.zeros((1, 1)), rows)
-    squares = nodes.add("MatMul", nodes.add("Mul", values, values), known)
-    products = nodes.add("Mul", nodes.add("MatMul", values, fitted), np.full(1, 2.0))
-    squares = nodes.add("Add", nodes.add("Sub", squares, products), nodes.add("MatMul", present, fitted**2))
+    own_squares = nodes.add("Mul", values, values)
+    # In scikit-learn's order, since equally near rows are chosen by the rounding.
+    squares = nodes.add("Mul", nodes.add("MatMul", values, fitted), np.full(1, -2.0))
+    squares = nodes.add("Add", squares, nodes.add("ReduceSum", own_squares, whole([1]), keepdims=1))
+    squares = nodes.add("Max", nodes.add("Add", squares, (fitted**2).sum(axis=0, keepdims=True)), np.zeros(1))
+    squares = nodes.add("Sub", squares, nodes.add("MatMul", own_squares, unknown))
+    squares = nodes.add("Sub", squares, nodes.add("MatMul", nodes.cast(missing, "float64"), fitted**2))
     squares = nodes.add("Max", squares, np.zeros(1))
-    common = nodes.add("MatMul", present, known)
-    scaled = nodes.add("Mul", squares, np.full(1, float(own.n_features_in_)))
-    distances = nodes.add("Sqrt", nodes.add("Div", scaled, nodes.add("Max", common, np.ones(1))))
+    common = nodes.add("MatMul", nodes.cast(nodes.add("Not", missing), "float64"), 1.0 - unknown)
+    mean = nodes.add("Div", squares, nodes.add("Max", common, np.ones(1)))
+    distances = nodes.add("Sqrt", nodes.add("Mul", mean, np.full(1, float(own.n_features_in_))))
     return nodes.add("Where", nodes.add("Equal", common, np.zeros(1)), np.full(1, np.inf), distances)
 
 

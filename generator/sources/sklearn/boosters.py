@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import SourceError
 
 
 def package_of(estimator: Any) -> str:
@@ -60,7 +60,7 @@ def _of_lightgbm(estimator: Any) -> dict[int, list[Any]]:
     names = described["feature_names"]
     places = [place for place, name in enumerate(names) if infos.get(name, {}).get("values")]
     if len(places) != len(known):
-        raise ConversionError(
+        raise SourceError(
             f"LightGBM keeps {len(known)} lists of categories, but uses {len(places)} columns with categories",
             "Fit it without categorical columns that are ordered or hold a single category",
         )
