@@ -9,10 +9,13 @@ from modelrepo.generator.export.description import describe, source_dims
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.sklearn import converters
 from modelrepo.generator.export.sklearn.equivalents import equivalent
+from modelrepo.generator.export.sklearn.trees import exact_trees
 from modelrepo.generator.graphs.runtime import reason
 from modelrepo.generator.graphs.walk import inner_graphs, reads
 from modelrepo.generator.sources.sklearn import Tabular
+from modelrepo.generator.sources.sklearn.boosters import frame_categories
 from modelrepo.generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
+from modelrepo.generator.sources.sklearn.fitted_edges import compares_computed
 from modelrepo.generator.sources.sklearn.tabular import BATCH, Table
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
@@ -27,9 +30,6 @@ TOOL = "skl2onnx"
 # The newest operator set that skl2onnx's converters are tested with, and the version of ai.onnx.ml that every release
 # of Triton reads: TreeEnsemble, of version 5, is newer than ONNX Runtime 1.19.
 MAX_OPSET, ML_OPSET = 22, 3
-# The locale for lower case: the images of Ubuntu and Debian have this one, few have the en_US.UTF-8 that ONNX Runtime
-# looks for.
-LOCALE = "C.UTF-8"
 # The rows of the example that identifies outputs: not a usual number of classes.
 EXAMPLE_ROWS = 7
 HELP = "docs/how-to/when-export-fails.md#scikit-learn"
@@ -52,18 +52,60 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     path.parent.mkdir(parents=True)
     shapes = source_dims(source, COLUMNS)
     converters.register(native.estimator)
-    with quiet():
-        model = _converted(source.reference, native, options)
-        if native.table.split and not _takes_columns(native.estimator):
-            _join_columns(model.graph, native.table)
-        _name_inputs(model.graph, native.table)
-        _shape_outputs(model, source, shapes)
+    with quiet(), exact_trees():
+        model = _written(source, native, options, shapes)
     _tidy(model, release_named(options.target_release).max_ir)
     path.write_bytes(model.SerializeToString())
     return describe(path, (path,), source.inputs, TOOL, options)
 
 
-def _converted(reference: str, native: Tabular, options: Options) -> Any:
+def _written(source: SourceModel, native: Tabular, options: Options, shapes: Mapping[str, tuple[Dim, ...]]) -> Any:
+    """Return the model with its named inputs and outputs.
+
+    What compares computed numbers, such as a tree behind a scaler, is computed in float64 as by its estimator; if
+    skl2onnx can't write that, in the type of its inputs.
+    """
+    if compares_computed(native.estimator, len(native.table.columns)):
+        try:
+            return _of_type(source, native, options, shapes, exact=True)
+        except ConversionError:
+            pass
+    return _of_type(source, native, options, shapes, exact=False)
+
+
+def _of_type(
+    source: SourceModel, native: Tabular, options: Options, shapes: Mapping[str, tuple[Dim, ...]], exact: bool
+) -> Any:
+    """Return the model, within it computed in float64 if it is ``exact``."""
+    model = _converted(source.reference, native, options, exact)
+    if native.table.split and not _takes_columns(native.estimator):
+        _join_columns(model.graph, native.table)
+    _name_inputs(model.graph, native.table)
+    if exact:
+        _widen_inputs(model.graph, native.table)
+    _shape_outputs(model, source, shapes)
+    return model
+
+
+def _widen_inputs(graph: Any, table: Table) -> None:
+    """Let a graph that takes float64 take the float32 that is served."""
+    from onnx import TensorProto, helper
+
+    casts = []
+    for value, spec in zip(graph.input, table.inputs, strict=True):
+        tensor = value.type.tensor_type
+        if spec.dtype == "float32" and tensor.elem_type == TensorProto.DOUBLE:
+            inner = f"{value.name}_as_float64"
+            for node in graph.node:
+                node.input[:] = [inner if name == value.name else name for name in node.input]
+            tensor.elem_type = TensorProto.FLOAT
+            casts.append(helper.make_node("Cast", [value.name], [inner], to=TensorProto.DOUBLE))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])
+
+
+def _converted(reference: str, native: Tabular, options: Options, exact: bool) -> Any:
     """Return the estimator converted by skl2onnx."""
     import skl2onnx
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
@@ -73,7 +115,7 @@ def _converted(reference: str, native: Tabular, options: Options) -> Any:
         return skl2onnx.convert_sklearn(
             estimator,
             name=type(estimator).__name__,
-            initial_types=list(_initial_types(native)),
+            initial_types=list(_initial_types(native, exact)),
             target_opset={"": options.opset, "ai.onnx.ml": ML_OPSET},
             options=_options(estimator),
         )
@@ -105,20 +147,22 @@ def _described(estimator: Any) -> str:
     return f"{type(estimator).__name__}({', '.join(steps)})" if steps else type(estimator).__name__
 
 
-def _initial_types(native: Tabular) -> Iterator[tuple[str, Any]]:
+def _initial_types(native: Tabular, exact: bool) -> Iterator[tuple[str, Any]]:
     """Yield the inputs for skl2onnx: those of the model, or the matrix that its columns are joined to."""
+    import numpy as np
     from skl2onnx.common.data_types import _guess_numpy_type  # from numpy's types to skl2onnx's
 
     table = native.table
     if table.split and not _takes_columns(native.estimator):
-        yield _inner_name(0), _guess_numpy_type(_joined_type(table), [None, len(table.columns)])
+        joined = _joined_type(table)
+        exact_type = np.dtype("float64") if exact and joined.kind == "f" else joined
+        yield _inner_name(0), _guess_numpy_type(exact_type, [None, len(table.columns)])
         return
-    import numpy as np
-
     kinds = dict(zip(table.used if table.split else (0,), table.inputs, strict=True))
     for place in range(len(table.columns) if table.split else 1):  # columns without an input count as well
         spec = kinds.get(place, table.inputs[0])
         kind = np.dtype(np.str_) if spec.dtype == "object" else np.dtype(spec.dtype)
+        kind = np.dtype("float64") if exact and kind.kind == "f" else kind
         yield _inner_name(place), _guess_numpy_type(kind, [None, *spec.shape[1:]])
 
 
@@ -144,7 +188,7 @@ def _joined_type(table: Table) -> Any:
 
 def _takes_columns(estimator: Any) -> bool:
     """Whether a part of an estimator handles each column by itself, so that skl2onnx takes separate columns."""
-    return any(
+    return bool(frame_categories(estimator)) or any(
         is_column_transformer(entry) or isinstance(getattr(entry, "categories_", None), list)
         for entry in entries(estimator)
     )
@@ -154,14 +198,13 @@ def _options(estimator: Any) -> dict[Any, dict[str, Any]]:
     """Return skl2onnx's options: plain arrays instead of maps, and raw decisions if there are no probabilities."""
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from skl2onnx.common._registration import _converter_pool
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
     last = last_step(estimator)
     converter = _converter_pool.get(sklearn_operator_name_map.get(type(last)))
     allowed = (converter.get_allowed_options() if converter else None) or {}
     wanted = {"zipmap": False, **({} if hasattr(last, "predict_proba") else {"raw_scores": True})}
     chosen = {name: value for name, value in wanted.items() if name in allowed}
-    return {CountVectorizer: {"locale": LOCALE}, TfidfVectorizer: {"locale": LOCALE}, id(last): chosen}
+    return {id(last): chosen}
 
 
 def _join_columns(graph: Any, table: Table) -> None:
@@ -202,9 +245,10 @@ def _numpy_type(spec: TensorSpec) -> Any:
 
 
 def _shape_outputs(model: Any, source: SourceModel, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
-    """Give the outputs the names and shapes of the source's; drop other outputs of the graph."""
-    from onnx import helper
+    """Give the outputs the names, shapes and types of the source's; drop other outputs of the graph."""
+    from onnx import TensorProto, helper
 
+    precise = any(spec.dtype == "float64" for spec in source.inputs)
     graph = model.graph
     arrays = {spec.name: example(spec, {BATCH: EXAMPLE_ROWS}) for spec in source.inputs}
     found = _run(model, arrays, source.reference)
@@ -223,8 +267,12 @@ def _shape_outputs(model: Any, source: SourceModel, shapes: Mapping[str, tuple[D
             raise ConversionError(f"skl2onnx writes {len(origins)} outputs instead of {', '.join(source.output_names)}")
         origin, answer = f"{origins[index]}_as_converted", found[index]
         element = int(number) if listed else None
+        kind = _element_type(answer, element)
+        served = TensorProto.FLOAT if kind == TensorProto.DOUBLE and not precise else kind
         graph.node.extend(_steps(origin, answer, name, shape, element, graph))
-        graph.output.append(helper.make_tensor_value_info(name, _element_type(answer, element), shapes[name]))
+        if served != kind:
+            graph.node[-1].CopyFrom(helper.make_node("Cast", graph.node[-1].input, [name], to=served))
+        graph.output.append(helper.make_tensor_value_info(name, served, shapes[name]))
 
 
 def _element_type(answer: Any, element: int | None) -> int:

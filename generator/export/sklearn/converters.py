@@ -1,25 +1,114 @@
-"""Converters for skl2onnx: those of onnxmltools for XGBoost and LightGBM, and ours to replace wrong ones."""
+"""Converters for skl2onnx: ours, for XGBoost and LightGBM and in place of wrong ones."""
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
-from modelrepo.generator.system.extras import BOOSTING, need
+from modelrepo.generator.export.sklearn import (
+    bins,
+    categories,
+    histograms,
+    imputers,
+    lightgbm_trees,
+    powers,
+    quantiles,
+    selection,
+    texts,
+    trees,
+    xgboost_trees,
+)
 
-# The booster whose trees onnxmltools reads: it ignores the weights of dart's.
-TREES = "gbtree"
 CLASSIFIER = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [True, False]}
+TREE = {"decision_path": [True, False], "decision_leaf": [True, False]}
+TREES = {**CLASSIFIER, **TREE}
+FOREST = {**TREES, "raw_scores": [True, False]}
+VECTORIZERS = ("CountVectorizer", "TfidfVectorizer")
+Convert = Callable[[Any, Any, Any], None]
+Shapes = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Mend:
+    """A converter of ours, in place of skl2onnx's or where it has none."""
+
+    module: str  # of the estimators
+    names: tuple[str, ...]
+    convert: Convert
+    shapes: Shapes
+    options: Any = None
+
+
+# Another estimator is another row; why it is here is told by the module of its converter.
+MENDS = (
+    Mend("sklearn.preprocessing", ("OneHotEncoder",), categories.one_hot, categories.one_hot_shapes),
+    Mend("sklearn.preprocessing", ("OrdinalEncoder",), categories.ordinal, categories.ordinal_shapes),
+    Mend("sklearn.preprocessing", ("TargetEncoder",), categories.target, categories.target_shapes),
+    Mend("sklearn.preprocessing", ("KBinsDiscretizer",), bins.binned, bins.binned_shapes),
+    Mend("sklearn.preprocessing", ("Binarizer",), bins.threshold, bins.threshold_shapes),
+    Mend("sklearn.feature_selection", selection.SELECTORS, selection.chosen, selection.shapes),
+    Mend("sklearn.impute", ("KNNImputer",), imputers.neighbours, imputers.neighbours_shapes),
+    Mend("sklearn.preprocessing", ("QuantileTransformer",), quantiles.transformer, quantiles.transformer_shapes),
+    Mend("sklearn.preprocessing", ("PowerTransformer",), powers.transformer, powers.shapes),
+    Mend("sklearn.preprocessing", ("FunctionTransformer",), powers.function, powers.shapes),
+    Mend("sklearn.ensemble", ("GradientBoostingClassifier",), trees.convert, trees.shapes, FOREST),
+    Mend("sklearn.feature_extraction.text", VECTORIZERS, texts.vectorizer, texts.vectorizer_shapes),
+    Mend("sklearn.feature_extraction.text", ("TfidfTransformer",), texts.weights, texts.weights_shapes),
+    Mend("sklearn.impute", ("SimpleImputer",), imputers.imputer, imputers.imputer_shapes),
+    Mend("sklearn.impute", ("MissingIndicator",), imputers.indicator, imputers.indicator_shapes),
+    Mend("sklearn.tree", ("DecisionTreeClassifier", "ExtraTreeClassifier"), trees.convert, trees.shapes, TREES),
+    Mend("sklearn.tree", ("DecisionTreeRegressor", "ExtraTreeRegressor"), trees.convert, trees.shapes, TREE),
+    Mend("sklearn.ensemble", ("RandomForestClassifier", "ExtraTreesClassifier"), trees.convert, trees.shapes, FOREST),
+    Mend("sklearn.ensemble", ("RandomForestRegressor", "ExtraTreesRegressor"), trees.convert, trees.shapes, TREE),
+    Mend("sklearn.ensemble", ("GradientBoostingRegressor",), trees.convert, trees.shapes),
+    Mend(
+        "sklearn.ensemble",
+        ("HistGradientBoostingClassifier",),
+        histograms.classifier,
+        histograms.classifier_shapes,
+        CLASSIFIER,
+    ),
+    Mend("sklearn.ensemble", ("HistGradientBoostingRegressor",), histograms.regressor, histograms.regressor_shapes),
+    Mend(
+        "xgboost",
+        ("XGBClassifier", "XGBRFClassifier"),
+        xgboost_trees.classifier,
+        xgboost_trees.classifier_shapes,
+        CLASSIFIER,
+    ),
+    Mend(
+        "xgboost",
+        ("XGBRegressor", "XGBRFRegressor", "XGBRanker"),
+        xgboost_trees.regressor,
+        xgboost_trees.regressor_shapes,
+    ),
+    Mend("lightgbm", ("LGBMClassifier",), lightgbm_trees.classifier, lightgbm_trees.classifier_shapes, CLASSIFIER),
+    Mend("lightgbm", ("LGBMRegressor", "LGBMRanker"), lightgbm_trees.regressor, lightgbm_trees.regressor_shapes),
+)
+BOOSTERS = ("xgboost", "lightgbm")
 
 
 def register(estimator: Any) -> None:
     """Register converters with skl2onnx; those of XGBoost and LightGBM only if the estimator uses them."""
     _corrected()
-    if "xgboost" in sys.modules and _is_within(estimator, "xgboost"):
-        _xgboost()
-    if "lightgbm" in sys.modules and _is_within(estimator, "lightgbm"):
-        _lightgbm()
+    for package in ("sklearn", *BOOSTERS):
+        if package == "sklearn" or (package in sys.modules and _is_within(estimator, package)):
+            _register(package)
+
+
+@cache
+def _register(package: str) -> None:
+    import importlib
+
+    from skl2onnx import update_registered_converter
+
+    for mend in MENDS:
+        if mend.module.partition(".")[0] == package:
+            module = importlib.import_module(mend.module)
+            for name in mend.names:
+                kind = getattr(module, name)
+                update_registered_converter(kind, f"Mended{name}", mend.shapes, mend.convert, options=mend.options)
 
 
 def _is_within(estimator: Any, package: str) -> bool:
@@ -43,100 +132,10 @@ def _is_within(estimator: Any, package: str) -> bool:
 
 
 @cache
-def _xgboost() -> None:
-    need("onnxmltools", BOOSTING)
-    import xgboost
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common.shape_calculator import (
-        calculate_linear_classifier_output_shapes,
-        calculate_linear_regressor_output_shapes,
-    )
-
-    for kind in (xgboost.XGBClassifier, xgboost.XGBRFClassifier):
-        update_registered_converter(
-            kind,
-            f"XGBoost{kind.__name__}",
-            calculate_linear_classifier_output_shapes,
-            _xgboost_classifier,
-            options=CLASSIFIER,
-        )
-    for kind in (xgboost.XGBRegressor, xgboost.XGBRFRegressor, xgboost.XGBRanker):
-        update_registered_converter(
-            kind,
-            f"XGBoost{kind.__name__}",
-            calculate_linear_regressor_output_shapes,
-            _xgboost_by_place,
-        )
-
-
-def _xgboost_by_place(scope: Any, operator: Any, container: Any) -> None:
-    """Convert as onnxmltools does, which reads only trees, and needs columns without names."""
-    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-
-    kind = operator.raw_operator.booster or TREES
-    if kind != TREES:
-        raise ConversionError(f"onnxmltools does not convert XGBoost's booster {kind!r}", f"Fit one of {TREES!r}")
-    booster = operator.raw_operator.get_booster()
-    names, booster.feature_names = booster.feature_names, None
-    try:
-        convert_xgboost(scope, operator, container)
-    finally:
-        booster.feature_names = names
-
-
-def _xgboost_classifier(scope: Any, operator: Any, container: Any) -> None:
-    """Convert as onnxmltools does, and correct the classes of parallel trees.
-
-    onnxmltools assigns each tree to the next class. If several are grown at once for one class, as in a random forest,
-    that many trees in a row belong to one class.
-    """
-    import json
-
-    before = len(container.nodes)
-    _xgboost_by_place(scope, operator, container)
-    learner = json.loads(operator.raw_operator.get_booster().save_config())["learner"]
-    parallel = int(learner["gradient_booster"]["gbtree_model_param"]["num_parallel_tree"])
-    classes = int(learner["learner_model_param"]["num_class"])
-    for node in container.nodes[before:] if parallel > 1 and classes > 1 else ():
-        attributes = {attribute.name: attribute for attribute in node.attribute}
-        if "class_ids" in attributes:
-            trees = attributes["class_treeids"].ints
-            attributes["class_ids"].ints[:] = [tree // parallel % classes for tree in trees]
-
-
-@cache
-def _lightgbm() -> None:
-    need("onnxmltools", BOOSTING)
-    import lightgbm
-    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common.shape_calculator import (
-        calculate_linear_classifier_output_shapes,
-        calculate_linear_regressor_output_shapes,
-    )
-
-    update_registered_converter(
-        lightgbm.LGBMClassifier,
-        "LightGbmLGBMClassifier",
-        calculate_linear_classifier_output_shapes,
-        convert_lightgbm,
-        options=CLASSIFIER,
-    )
-    for kind in (lightgbm.LGBMRegressor, lightgbm.LGBMRanker):
-        update_registered_converter(
-            kind,
-            f"LightGbm{kind.__name__}",
-            calculate_linear_regressor_output_shapes,
-            convert_lightgbm,
-            options={"split": None},
-        )
-
-
-@cache
 def _corrected() -> None:
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
-    from skl2onnx.operator_converters import gaussian_process, nearest_neighbours
+    from skl2onnx.operator_converters import calibrated_classifier_cv, gaussian_process, nearest_neighbours
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
@@ -153,6 +152,7 @@ def _corrected() -> None:
             converter,
             options={**CLASSIFIER, "raw_scores": [True, False]},
         )
+    calibrated_classifier_cv._transform_isotonic = quantiles.isotonic
     gaussian_process.OnnxSolve = _solved
     within = nearest_neighbours.onnx_nearest_neighbors_indices_radius
     nearest_neighbours.onnx_nearest_neighbors_indices_radius = partial(_with_places, within)

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from modelrepo.generator.sources.sklearn.estimators import IDLE_STEPS, column_parts, is_column_transformer, steps_of
+from modelrepo.generator.sources.sklearn.estimators import IDLE_STEPS, column_parts, is_column_transformer
 
 
 def equivalent(estimator: Any) -> Any:
@@ -15,6 +15,10 @@ def equivalent(estimator: Any) -> Any:
         return _pipeline(estimator)
     if is_column_transformer(estimator):
         return _by_place(estimator)
+    if hasattr(estimator, "support_") and hasattr(estimator, "ranking_") and hasattr(estimator, "predict"):
+        return _after_choice(estimator)
+    if getattr(estimator, "_preprocessor", None) is not None:
+        return _after_encoder(estimator)
     if getattr(estimator, "flatten_transform", False):  # of a VotingClassifier; does not affect its predictions
         return _changed(_of_equivalents(estimator), flatten_transform=False)
     if hasattr(estimator, "kneighbors") and not hasattr(
@@ -43,6 +47,7 @@ def _imputes_texts(estimator: Any) -> bool:
     statistics: Any = getattr(estimator, "statistics_", None)
     return (
         getattr(getattr(statistics, "dtype", None), "kind", "") == "O"
+        and any(isinstance(value, str) for value in statistics)
         and not isinstance(estimator.missing_values, str)
         and not estimator.add_indicator
         and all(value == value for value in statistics)  # a column without any value is dropped
@@ -59,9 +64,32 @@ def _by_place(transformer: Any) -> Any:
     return _changed(transformer, transformers_=parts)
 
 
+def _after_choice(estimator: Any) -> Any:
+    """Return a recursive elimination of features as a pipeline: skl2onnx 1.20 converts only its choice of columns."""
+    from sklearn.feature_selection import VarianceThreshold
+    from sklearn.pipeline import Pipeline
+
+    choice = VarianceThreshold(0.5)
+    choice.variances_ = estimator.support_.astype(float)
+    choice.n_features_in_ = estimator.n_features_in_
+    return Pipeline([("choice", choice), ("model", equivalent(estimator.estimator_))])
+
+
+def _after_encoder(estimator: Any) -> Any:
+    """Return histogram gradient boosting of categories as a pipeline: the encoder within it, and its trees."""
+    from sklearn.pipeline import Pipeline
+
+    encoder = estimator._preprocessor
+    parts = [(name, part if name == "encoder" else "passthrough", at) for name, part, at in encoder.transformers_]
+    trees = _changed(estimator, _preprocessor=None)
+    return Pipeline([("encoder", _by_place(_changed(encoder, transformers_=parts))), ("trees", trees)])
+
+
 def _of_equivalents(estimator: Any) -> Any:
-    """Return an ensemble with equivalent parts, if these are pipelines."""
+    """Return an ensemble with equivalent parts, if one of these needs it."""
     inner = getattr(estimator, "estimators_", None)
-    if not isinstance(inner, list) or not any(steps_of(each) for each in inner):
+    if not isinstance(inner, list) or not any(hasattr(each, "get_params") for each in inner):
         return estimator
-    return _changed(estimator, estimators_=[equivalent(each) for each in inner])
+    others = [equivalent(each) for each in inner]
+    same = all(other is each for other, each in zip(others, inner, strict=True))
+    return estimator if same else _changed(estimator, estimators_=others)

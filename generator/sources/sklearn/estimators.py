@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 # The attributes with fitted estimators that get the same input.
-INNER = ("best_estimator_", "estimator_", "regressor_", "base_estimator_", "calibrated_classifiers_", "estimators_")
+INNER = (
+    *("best_estimator_", "estimator_", "regressor_", "base_estimator_", "calibrated_classifiers_", "estimators_"),
+    "_preprocessor",  # of categories, in histogram gradient boosting
+)
 # Steps of a pipeline, and parts of a union, that do nothing.
 IDLE_STEPS = (None, "passthrough", "drop")
 

@@ -1,10 +1,10 @@
 """The range of the numbers in each column that an estimator was fitted on, as far as its fitted parts show it."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from modelrepo.generator.sources.sklearn.boosters import is_booster, limits_of
 from modelrepo.generator.sources.sklearn.estimators import column_parts, is_column_transformer, parts_of, steps_of
 
 
@@ -104,7 +104,7 @@ def _limited(estimator: Any) -> Columns | None:
     if hasattr(estimator, "bin_edges_"):
         return list(estimator.bin_edges_)
     bins = getattr(estimator, "_bin_mapper", None)
-    if bins is not None:
+    if bins is not None and getattr(estimator, "_preprocessor", None) is None:
         return list(bins.bin_thresholds_)
     return None
 
@@ -135,21 +135,8 @@ def _split(estimator: Any) -> Columns | None:
 
 
 def _boosted(estimator: Any) -> Columns | None:
-    """Return the columns of the trees of XGBoost and LightGBM, from their dumps and histograms."""
-    package = type(estimator).__module__.partition(".")[0]
-    if package == "xgboost":
-        booster = estimator.get_booster()
-        names = booster.feature_names or [f"f{place}" for place in range(booster.num_features())]
-        columns: Columns = [[] for _ in names]
-        places = {name: place for place, name in enumerate(names)}
-        for name, limit in re.findall(r"\[(.+?)<([-+.\deE]+)\]", "".join(booster.get_dump())):
-            columns[places[name]].append(float(limit))
-        return columns
-    if package == "lightgbm":
-        booster = estimator.booster_
-        limits = [booster.get_split_value_histogram(place, bins=None) for place in range(booster.num_feature())]
-        return [edges for _, edges in limits]
-    return None
+    """Return the columns of the trees of XGBoost and LightGBM: the limits that they compare each with."""
+    return limits_of(estimator, estimator.n_features_in_) if is_booster(estimator) else None
 
 
 def _having(estimator: Any, *names: str) -> Iterator[Any]:

@@ -322,8 +322,8 @@ def write_bad_files() -> None:
     joblib.dump(LogisticRegression, "class.joblib")
     save(LabelEncoder().fit(["a", "b"]), "labels.skops")
     save(DummyClassifier().fit(NUMBERS, CLASS), "unknown.skops")
-    save(make_pipeline(FunctionTransformer(np.log1p), LinearRegression()).fit(NUMBERS, CLASS), "function.skops")
-    joblib.dump(xgboost.XGBClassifier(n_estimators=2, booster="dart").fit(NUMBERS, CLASS), "dart.joblib")
+    save(make_pipeline(FunctionTransformer(np.sinc), LinearRegression()).fit(NUMBERS, CLASS), "function.skops")
+    joblib.dump(xgboost.XGBClassifier(n_estimators=2, booster="gblinear").fit(NUMBERS, CLASS), "linear.joblib")
     with zipfile.ZipFile("leads-out.skops", "w") as archive:
         archive.writestr("schema.json", "{}")
         archive.writestr("../../evil", "")
@@ -357,7 +357,7 @@ def write_bad_files() -> None:
         ("absent.skops", 3, ()),
         ("unknown.skops", 4, ("--trust-source",)),
         ("function.skops", 4, ("--trust-source",)),
-        ("dart.joblib", 4, ("--trust-source",)),
+        ("linear.joblib", 4, ("--trust-source",)),
         ("good.skops", 4, ("--opset", "23")),
         ("good.skops", 2, ("--input-shape", "1x4")),
         ("good.skops", 2, ("--input-shape", "age=1x1:float32")),
