@@ -104,6 +104,10 @@ class Observer:
         for tap in self._graph.taps if self._graph else ():
             yield tap.node, tap.attributes
 
+    def seen_of(self, node: Any) -> Any:
+        """Return which behaviours of the first row about a node of the main graph were seen."""
+        return self.tallies[node.output[0], 0].seen
+
     def operand(self, node: Any, arrays: Arrays) -> Any:
         """Return the first operand of a node of the main graph in a run on named inputs."""
         return self._graph.value(node.input[0], arrays) if self._graph else None

@@ -269,10 +269,11 @@ class Search:
             if not node.op_type.startswith("TreeEnsemble"):
                 continue
             found = self._columns(node)
-            forest = trees.forest(attributes)
+            forest, seen = trees.forest(attributes), self.observer.seen_of(node)
             targets = [*forest.leaves, *forest.splits]
             for number in self.random.permutation(len(targets)) if found else ():
-                made = self._towards(forest, int(targets[number]), found)
+                leaf = number < len(forest.leaves)
+                made = None if leaf and seen[number] else self._towards(forest, int(targets[number]), found)
                 if made:
                     yield made
 
