@@ -83,7 +83,7 @@ class Search:
         yield from self._within(budget, int(rows * EDGES), size, self._of_edges(), self._of_leaves())
         yield from self._within(budget, max(1, int(rows * SIZES)), size, self._of_sizes())
         if able:
-            yield from self._within(budget, budget.rows, size, self._changed())
+            yield from self._within(budget, budget.rows, size, self._of_leaves(), self._changed())
 
     def took(self, pool: Pool) -> None:
         """Observe rows that were compared, and keep those of the usual sizes, or with something new, for changes."""
@@ -273,19 +273,26 @@ class Search:
             targets = [*forest.leaves, *forest.splits]
             for number in self.random.permutation(len(targets)) if found else ():
                 leaf = number < len(forest.leaves)
-                made = None if leaf and seen[number] else self._towards(forest, int(targets[number]), found)
+                made = None
+                if not (leaf and seen[number]):
+                    made = self._towards(forest, int(targets[number]), found, without=not leaf and not seen[number])
                 if made:
                     yield made
 
-    def _towards(self, forest: trees.Forest, target: int, columns: list[tuple[str, int]]) -> Made | None:
+    def _towards(
+        self, forest: trees.Forest, target: int, columns: list[tuple[str, int]], *, without: bool
+    ) -> Made | None:
+        """Return a row that reaches a node; at a split, with its limit, or ``without`` the value that it compares."""
         row = self._base()
         table = np.array([row[name].ravel()[place] if name else 0 for name, place in columns], np.float32)
         changed = forest.towards(target, table)
-        if changed is None or (np.isnan(changed).any() and not self.observer.takes_missing):
+        if changed is None:
             return None
-        if forest.modes[target] and self.random.random() < 0.5:
-            limit = forest.values[target]
-            changed[forest.features[target]] = np.nan if self.observer.takes_missing or np.isinf(limit) else limit
+        if forest.modes[target]:
+            without = without and self.observer.takes_missing
+            changed[forest.features[target]] = np.nan if without else forest.values[target]
+        if not (np.isfinite(changed) | (np.isnan(changed) & self.observer.takes_missing)).all():
+            return None
         for (name, place), before, after in zip(columns, table, changed, strict=True):
             if before != after and name:
                 row[name].ravel()[place] = after

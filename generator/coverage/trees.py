@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,15 +37,23 @@ class Forest:
     roots: Array
     parents: Array  # -1 for roots
 
-    @property
+    @cached_property
     def leaves(self) -> Array:
         """The places of the leaves."""
         return np.flatnonzero(self.modes == 0)
 
-    @property
+    @cached_property
     def splits(self) -> Array:
-        """The places of the nodes that compare."""
-        return np.flatnonzero(self.modes != 0)
+        """The places of the nodes that a missing value of their column can reach: those above send it there."""
+        return np.array([place for place in np.flatnonzero(self.modes != 0) if self._is_missable(int(place))], int)
+
+    def _is_missable(self, place: int) -> bool:
+        feature, child = self.features[place], place
+        while (parent := int(self.parents[child])) >= 0:
+            if self.features[parent] == feature and self.missing_true[parent] != (self.if_true[parent] == child):
+                return False
+            child = parent
+        return True
 
     def walked(self, table: Array) -> tuple[Array, Array]:
         """Return which nodes the rows of a table reach, and at which of them the compared value was missing."""
