@@ -1,21 +1,23 @@
 """PyTorch to ONNX: by torch.export, by TorchScript, and by the fallbacks of each."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from modelrepo.generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
+from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import operators, troubles
+from modelrepo.generator.export.torch import branches, operators, troubles
 from modelrepo.generator.graphs import onnx_file, runtime
-from modelrepo.generator.sources.pytorch import examples, quietly, scripted
+from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
+from modelrepo.generator.sources.pytorch.assumptions import names
+from modelrepo.generator.sources.pytorch.places import Place, is_models
 from modelrepo.generator.specs.artifacts import Export
-from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.options import Assumption, Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.extras import TORCH, need
@@ -50,10 +52,12 @@ class Way:
 
     # The exporter that it belongs to.
     exporter: str
-    # Writes a source to a path with an opset.
-    write: Callable[[SourceModel, Path, int], Written]
+    # Writes a source to a path, as the options say.
+    write: Callable[[SourceModel, Path, Options], Written]
     # The kinds of models that it reads.
     reads: tuple[str, ...] = ("module",)
+    # Whether it records one run, in which values that Python reads become constants.
+    records: bool = False
     # Whether it is a last resort: its failure says little about the model, and is not reported.
     last: bool = False
 
@@ -75,6 +79,12 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     able = [way for way in WAYS if wanted in ("auto", way.exporter) and kind in way.reads]
     if not able:
         raise ConversionError(f"the {wanted} exporter does not read {KIND_NAMES[kind]}", "Leave --exporter out")
+    if options.assume_branch:
+        able = [way for way in able if way.records]
+        if not able:
+            raise ConversionError(
+                f"{assumptions.FLAG} is about recordings, and the {wanted} exporter makes none", "Leave --exporter out"
+            )
     ways = [way for way in able if way.writes(options.opset)]
     if not ways:
         names = " and ".join(dict.fromkeys(way.exporter for way in able))
@@ -90,6 +100,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
                 with quietly():
                     notes = tuple(f"{retreat}the {name} exporter failed: {each}" for name, each in failures.items())
                     return _exported(way, attempt, path, options, notes)
+            except OptionError:
+                raise
             except (Exception, SystemExit) as error:
                 if (
                     isinstance(error, OSError) and error.errno is not None
@@ -109,7 +121,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
 
 
 def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes: tuple[str, ...]) -> Export:
-    written = way.write(source, path, options.opset)
+    written = way.write(source, path, options)
     notes = (*notes, written.note) if written.note else notes
     found = describe(path, written.files, source.inputs, way.exporter, options, notes)
     if found.opset != options.opset:
@@ -151,51 +163,74 @@ def _kind(native: Any) -> str:
     return "mixed" if any(isinstance(part, torch.jit.ScriptModule) for part in native.modules()) else "module"
 
 
-def _captured(source: SourceModel, path: Path, opset: int) -> Written:
+def _captured(source: SourceModel, path: Path, options: Options) -> Written:
     """Export with torch.export, which follows its code with symbolic sizes, as Python runs it or as bytecode."""
     import torch
     from torch.fx.experimental import symbolic_shapes
 
     # Lets torch.export report lines of the model's code.
-    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels):
+    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels), branches.unswallowed():
         exported = torch.onnx.export(
-            source.native, examples(source.inputs), dynamic_shapes=_dynamic_shapes(source), **_newer(source, opset)
+            source.native,
+            examples(source.inputs),
+            dynamic_shapes=_dynamic_shapes(source),
+            **_newer(source, options.opset),
         )
     assumed = list(_assumed(exported.exported_program))
     return Written(_write(exported, source, path), bool(assumed), tuple(dict.fromkeys(filter(None, assumed))))
 
 
-def _program(source: SourceModel, path: Path, opset: int) -> Written:
+def _program(source: SourceModel, path: Path, options: Options) -> Written:
     """Translate a program of torch.export, with the dynamic shapes it was exported with."""
     import torch
 
-    exported = torch.onnx.export(source.native, **_newer(source, opset))
+    exported = torch.onnx.export(source.native, **_newer(source, options.opset))
     onnx_file.rename_dims(exported.model, source.inputs)
     return Written(_write(exported, source, path))
 
 
-def _traced(source: SourceModel, path: Path, opset: int) -> Written:
+def _traced(source: SourceModel, path: Path, options: Options) -> Written:
     """Export a recording of the model's run on an example; TorchScript is exported directly."""
     import torch
 
     native = source.native
-    with warnings.catch_warnings(record=True) as warned:
+    with warnings.catch_warnings(record=True) as warned, branches.noticed(len(source.inputs)) as read:
         warnings.simplefilter("always")
         if _kind(native) == "mixed":  # a scripted part is exported only within a traced module
             native = torch.jit.trace(native, examples(source.inputs), check_trace=False)
-        files = _export_older(source, native, path, opset)
+        files = _export_older(source, native, path, options.opset)
+    assumed = _assumed_of(read, options.assume_branch)
     doubts = sorted(
         {(each.filename, each.lineno) for each in warned if issubclass(each.category, torch.jit.TracerWarning)},
-        key=lambda place: not troubles.is_models(place[0]),
+        key=lambda place: not is_models(place[0]),
     )
     places = tuple(troubles.place_of(*place) for place in doubts)
-    note = f"{AS_RECORDED}: {places[0]}" if doubts and troubles.is_models(doubts[0][0]) else ""
+    if assumed:
+        note = f"assumed to be the same for every input, as declared: {', '.join(assumed)}"
+    else:
+        note = f"{AS_RECORDED}: {places[0]}" if doubts and is_models(doubts[0][0]) else ""
     return Written(files, True, places, note)
 
 
-def _scripted(source: SourceModel, path: Path, opset: int) -> Written:
+def _assumed_of(read: Mapping[Place, Any], declared: Sequence[Assumption]) -> list[str]:
+    """Return what is assumed of the lines that read values; Frozen if one of them is not ``declared`` constant.
+
+    Raises OptionError for a declared line that is not among them.
+    """
+    frozen = {place: value for place, value in read.items() if not any(names(each, place) for each in declared)}
+    if frozen:
+        raise troubles.Frozen(frozen)
+    idle = next((each for each in declared if not any(names(each, place) for place in read)), None)
+    if idle:
+        raise OptionError(
+            f"{assumptions.FLAG} {idle}: no value that depends on the inputs becomes Python's there", "Leave it out"
+        )
+    return [assumptions.written(*line) for line in read.items()]
+
+
+def _scripted(source: SourceModel, path: Path, options: Options) -> Written:
     """Export the model's code compiled by TorchScript, with its branches and loops."""
-    files = _export_older(source, scripted(source.native, examples(source.inputs)), path, opset)
+    files = _export_older(source, scripted(source.native, examples(source.inputs)), path, options.opset)
     return Written(files, note="compiled by TorchScript, with its branches and loops")
 
 
@@ -204,7 +239,7 @@ def _scripted(source: SourceModel, path: Path, opset: int) -> Written:
 WAYS = (
     Way(NEWER, _captured),
     Way(NEWER, _program, reads=("program",)),
-    Way(OLDER, _traced, reads=("module", "script", "mixed")),
+    Way(OLDER, _traced, reads=("module", "script", "mixed"), records=True),
     Way(OLDER, _scripted, reads=("module", "mixed"), last=True),
 )
 

@@ -163,7 +163,7 @@ SOURCE = Source(
     check=check,
     files=files,
     default_name=default_name,
-    options=("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source"),
+    options=("weights", "input_shape", "dynamic", "opset", "exporter", "assume_branch", "trust_source"),
     packages=("torch", "tensorflow"),
     extras=(TORCH, TENSORFLOW),
 )
