@@ -11,7 +11,7 @@ from unittest.mock import patch
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import branches, operators, troubles
+from modelrepo.generator.export.torch import branches, formulas, operators, troubles
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
 from modelrepo.generator.sources.pytorch.assumptions import names
@@ -259,7 +259,7 @@ def _newer(source: SourceModel, opset: int) -> dict[str, Any]:
         "opset_version": opset,
         "input_names": [spec.name for spec in source.inputs],
         "output_names": list(source.output_names),
-        "custom_translation_table": dict(source.translations) or None,
+        "custom_translation_table": {**formulas.translations(), **source.translations},
         "verbose": False,
     }
 

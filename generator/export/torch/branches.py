@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from modelrepo.generator.export.torch.checks import is_check
+from modelrepo.generator.export.torch.checks import is_check, is_harmless
 from modelrepo.generator.sources.pytorch.places import Place, here, is_models
 from modelrepo.generator.sources.pytorch.reads import Read, reading
 
@@ -60,7 +60,7 @@ def noticed(inputs: int) -> Iterator[dict[Place, Any]]:
         state = torch._C._get_tracing_state()
         if state and any(followed.is_from_values(state, each, shape=read.of_length) for each in read.tensors):
             place = here()
-            if place and not is_check(place):
+            if place and not is_check(place) and not is_harmless(place):
                 places.setdefault(place, read.answer)
 
     with reading(notice):

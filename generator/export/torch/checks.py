@@ -1,16 +1,35 @@
-"""Checks in a model's Python: ``assert`` and ``if …: raise``. The source refuses the inputs that do not pass them."""
+"""Lines whose values of tensors don't decide an answer, although Python reads them.
+
+Checks are such lines, ``assert``, ``if …: raise`` and ``torch._assert(…)``: the source refuses the inputs that do not
+pass. So are those of libraries that know of recordings, and were compared with many inputs.
+"""
 
 import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from modelrepo.generator.sources.pytorch.places import Place
+from modelrepo.generator.sources.pytorch.places import Place, readable
+
+# Functions of torch that check.
+CHECKING = {"_assert", "_check", "_check_value", "_check_index", "_check_type", "_check_tensor_all"}
+# Code of libraries, by the beginning of its path: how it reads values does not change what it answers. Detectors count
+# boxes to choose between ways with the same result; Longformer and LED ask whether any word has global attention, of a
+# mask that marks none.
+HARMLESS = (
+    *("torchvision/models/detection/", "torchvision/ops/"),
+    *("transformers/models/longformer/", "transformers/models/led/"),
+)
 
 
 def is_check(place: Place) -> bool:
     """Whether values that a line reads only decide whether the code goes on; False if its file can't be read."""
     return place.line in _lines(place.filename)
+
+
+def is_harmless(place: Place) -> bool:
+    """Whether a line is of a library that reads values without a recording answering otherwise."""
+    return readable(place.filename).startswith(HARMLESS)
 
 
 @cache
@@ -30,3 +49,7 @@ def _conditions(tree: ast.AST) -> Iterator[ast.expr]:
         )
         if raises and not any(isinstance(each, ast.NamedExpr) for each in ast.walk(node)):
             yield node.test  # type: ignore[attr-defined]
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            if isinstance(function, ast.Attribute) and function.attr in CHECKING:
+                yield node.value

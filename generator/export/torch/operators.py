@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from modelrepo.generator.export.torch import formulas
+
 
 @contextmanager
 def registered(opset: int) -> Iterator[None]:
@@ -22,7 +24,7 @@ def registered(opset: int) -> Iterator[None]:
 def _symbolics() -> dict[str, Any]:
     from torch.onnx import symbolic_helper
 
-    return {"aten::unfold": symbolic_helper.parse_args("v", "i", "i", "i")(_unfold)}
+    return {"aten::unfold": symbolic_helper.parse_args("v", "i", "i", "i")(_unfold), **formulas.symbolics()}
 
 
 def _unfold(graph: Any, tensor: Any, axis: int, size: int, step: int) -> Any:
