@@ -1,7 +1,7 @@
 """PyTorch to ONNX: by torch.export, by TorchScript, and by the fallbacks of each."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from unittest.mock import patch
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import branches, formulas, operators, troubles
+from modelrepo.generator.export.torch import branches, formulas, operators, troubles, unmended
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
 from modelrepo.generator.sources.pytorch.assumptions import names
@@ -19,6 +19,7 @@ from modelrepo.generator.sources.pytorch.places import Place, is_models
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Assumption, Options
 from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Dim
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.verification.inputs import ODD_BATCH, example, example_sizes
@@ -274,28 +275,39 @@ def _dynamic_shapes(source: SourceModel) -> tuple[Any, ...]:
 
 
 def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
-    _plain_outputs(exported.model, source)
+    unmended.refuse(exported.exported_program)
+    _true_outputs(exported.model, source)
     return onnx_file.write(exported.model, path)
 
 
-def _plain_outputs(model: Any, source: SourceModel) -> None:
-    """Replace an output's dimension that is an expression by the equal dimension of an input, if there is one.
+def _true_outputs(model: Any, source: SourceModel) -> None:
+    """Give outputs the shapes that the source answers with, where the exporter wrote none, or an expression.
 
-    Triton could not see that ``(batch*seq + seq - 1)//seq`` is the batch.
+    Triton could not see that ``(batch*seq + seq - 1)//seq`` is the batch; and a vector without a shape, as of
+    NegativeLogLikelihoodLoss, is written as a scalar.
     """
     import onnx_ir
 
-    shapes = [[dim if isinstance(dim, int) else str(dim.value) for dim in each.shape] for each in model.graph.outputs]
-    if all(isinstance(dim, int) or dim.isidentifier() for shape in shapes for dim in shape):
+    shapes = [
+        [dim if isinstance(dim, int) else str(dim.value) for dim in each.shape or ()] for each in model.graph.outputs
+    ]
+    if all(shape and all(isinstance(dim, int) or dim.isidentifier() for dim in shape) for shape in shapes):
         return
     observed = observed_dims(source.run, source.inputs)
     known = {dim for spec in source.inputs for dim in spec.shape if isinstance(dim, str)}
     for value, shape, seen in zip(model.graph.outputs, shapes, observed.values(), strict=True):
-        plain = [
-            name if not isinstance(dim, int) and not dim.isidentifier() and name in known else dim
-            for dim, name in zip(shape, seen, strict=True)
-        ]
+        plain = (
+            seen
+            if len(seen) != len(shape)
+            else [_plain(dim, name, known) for dim, name in zip(shape, seen, strict=True)]
+        )
         value.shape = onnx_ir.Shape(plain)
+
+
+def _plain(dim: Dim, seen: Dim, known: Collection[Dim]) -> Dim:
+    """Return an output's dimension, or that of an input which an expression was seen to be equal to."""
+    expression = isinstance(dim, str) and not dim.isidentifier()
+    return seen if expression and seen in known else dim
 
 
 def _assumed(program: Any) -> Iterator[str]:
@@ -347,7 +359,9 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
                 for name, shape in shapes.items()
             },
         )
-    return onnx_file.write(_filled(onnx_ir.load(path), weights), path)
+    model = _filled(onnx_ir.load(path), weights)
+    _true_outputs(model, source)
+    return onnx_file.write(model, path)
 
 
 @contextmanager

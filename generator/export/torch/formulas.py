@@ -355,6 +355,8 @@ def symbolics() -> dict[str, Callable[..., Any]]:
         "aten::divide": _older_div,
         "aten::softplus": _older_softplus,
         "aten::binary_cross_entropy_with_logits": _older_bce,
+        "aten::cosine_similarity": _older_cosine,
+        "aten::pairwise_distance": _older_distance,
     }
 
 
@@ -395,3 +397,35 @@ def _older_bce(graph: Any, x: Any, y: Any, weight: Any, pos_weight: Any, reducti
 
     weight, pos_weight = (None if symbolic_helper._is_none(each) else each for each in (weight, pos_weight))
     return bce_with_logits(Older(graph), x, y, weight, pos_weight, symbolic_helper._maybe_get_const(reduction, "i"))
+
+
+def _older_cosine(graph: Any, x: Any, y: Any, axis: Any, epsilon: Any) -> Any:
+    """Write the cosine of vectors, each at least ``epsilon`` long: the exporter bounds their product; no issue known."""
+    from torch.onnx import symbolic_helper
+
+    op, axes = Older(graph), [symbolic_helper._maybe_get_const(axis, "i")]
+    least = op.number(symbolic_helper._maybe_get_const(epsilon, "f"), x)
+
+    def summed(value: Any) -> Any:
+        return symbolic_helper._reducesum_helper(graph, value, axes_i=axes, keepdims_i=0)
+
+    lengths = [op.Max(op.Sqrt(summed(op.Mul(each, each))), least) for each in (x, y)]
+    return op.Div(summed(op.Mul(x, y)), op.Mul(*lengths))
+
+
+def _older_distance(graph: Any, x: Any, y: Any, power: Any, epsilon: Any, keep: Any) -> Any:
+    """Write the distance of vectors of which ``epsilon`` is added to the difference, as PyTorch does; no issue known.
+
+    The exporter adds it to the power of the difference, which is NaN for an odd power below zero.
+    """
+    from torch.onnx import symbolic_helper
+
+    op = Older(graph)
+    p, e = (symbolic_helper._maybe_get_const(each, "f") for each in (power, epsilon))
+    if not 0 < p < float("inf"):
+        raise ConversionError(f"a distance with p={p} has no ONNX translation")
+    gap = op.Abs(op.Add(op.Sub(x, y), op.number(e, x)))
+    keepdims = int(symbolic_helper._maybe_get_const(keep, "i"))
+    powers = op.Pow(gap, op.number(p, x))
+    total = symbolic_helper._reducesum_helper(graph, powers, axes_i=[-1], keepdims_i=keepdims)
+    return op.Pow(total, op.number(1 / p, x))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from modelrepo.generator.export.torch import formulas
+from modelrepo.generator.export.torch import formulas, unmended
 
 
 @contextmanager
@@ -12,12 +12,13 @@ def registered(opset: int) -> Iterator[None]:
     """Let the older exporter use the operators of this module for ``opset``."""
     import torch
 
-    for name, symbolic in _symbolics().items():
+    symbolics = {**unmended.symbolics(opset), **_symbolics()}
+    for name, symbolic in symbolics.items():
         torch.onnx.register_custom_op_symbolic(name, symbolic, opset)
     try:
         yield
     finally:
-        for name in _symbolics():
+        for name in symbolics:
             torch.onnx.unregister_custom_op_symbolic(name, opset)
 
 
