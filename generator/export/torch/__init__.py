@@ -296,12 +296,9 @@ def _true_outputs(model: Any, source: SourceModel) -> None:
     observed = observed_dims(source.run, source.inputs)
     known = {dim for spec in source.inputs for dim in spec.shape if isinstance(dim, str)}
     for value, shape, seen in zip(model.graph.outputs, shapes, observed.values(), strict=True):
-        plain = (
-            seen
-            if len(seen) != len(shape)
-            else [_plain(dim, name, known) for dim, name in zip(shape, seen, strict=True)]
-        )
-        value.shape = onnx_ir.Shape(plain)
+        if len(seen) == len(shape):
+            seen = tuple(_plain(dim, name, known) for dim, name in zip(shape, seen, strict=True))
+        value.shape = onnx_ir.Shape(seen)
 
 
 def _plain(dim: Dim, seen: Dim, known: Collection[Dim]) -> Dim:

@@ -357,6 +357,7 @@ def symbolics() -> dict[str, Callable[..., Any]]:
         "aten::binary_cross_entropy_with_logits": _older_bce,
         "aten::cosine_similarity": _older_cosine,
         "aten::pairwise_distance": _older_distance,
+        "aten::cdist": _older_distances,
     }
 
 
@@ -400,7 +401,7 @@ def _older_bce(graph: Any, x: Any, y: Any, weight: Any, pos_weight: Any, reducti
 
 
 def _older_cosine(graph: Any, x: Any, y: Any, axis: Any, epsilon: Any) -> Any:
-    """Write the cosine of vectors, each at least ``epsilon`` long: the exporter bounds their product; no issue known."""
+    """Write the cosine of vectors, each at least ``epsilon`` long: the exporter bounds their product."""
     from torch.onnx import symbolic_helper
 
     op, axes = Older(graph), [symbolic_helper._maybe_get_const(axis, "i")]
@@ -421,11 +422,34 @@ def _older_distance(graph: Any, x: Any, y: Any, power: Any, epsilon: Any, keep: 
     from torch.onnx import symbolic_helper
 
     op = Older(graph)
-    p, e = (symbolic_helper._maybe_get_const(each, "f") for each in (power, epsilon))
+    gap = op.Add(op.Sub(x, y), op.number(symbolic_helper._maybe_get_const(epsilon, "f"), x))
+    return _length(op, gap, power, keep=bool(symbolic_helper._maybe_get_const(keep, "i")))
+
+
+def _older_distances(graph: Any, x: Any, y: Any, power: Any, how: Any) -> Any:
+    """Write the distances of each vector from each other one; the exporter's are those of ``_older_distance``."""
+    from torch.onnx import symbolic_helper
+
+    one = symbolic_helper._unsqueeze_helper(graph, x, [_rank(x) - 1])
+    other = symbolic_helper._unsqueeze_helper(graph, y, [_rank(y) - 2])
+    return _length(Older(graph), graph.op("Sub", one, other), power, keep=False)
+
+
+def _rank(value: Any) -> int:
+    from torch.onnx import symbolic_helper
+
+    rank = symbolic_helper._get_tensor_rank(value)
+    if rank is None:
+        raise ConversionError("cdist of a tensor whose number of dimensions is not known has no ONNX translation")
+    return int(rank)
+
+
+def _length(op: Older, gap: Any, power: Any, *, keep: bool) -> Any:
+    from torch.onnx import symbolic_helper
+
+    p = symbolic_helper._maybe_get_const(power, "f")
     if not 0 < p < float("inf"):
         raise ConversionError(f"a distance with p={p} has no ONNX translation")
-    gap = op.Abs(op.Add(op.Sub(x, y), op.number(e, x)))
-    keepdims = int(symbolic_helper._maybe_get_const(keep, "i"))
-    powers = op.Pow(gap, op.number(p, x))
-    total = symbolic_helper._reducesum_helper(graph, powers, axes_i=[-1], keepdims_i=keepdims)
-    return op.Pow(total, op.number(1 / p, x))
+    powers = op.Pow(op.Abs(gap), op.number(p, gap))
+    total = symbolic_helper._reducesum_helper(op.graph, powers, axes_i=[-1], keepdims_i=int(keep))
+    return op.Pow(total, op.number(1 / p, gap))

@@ -14,7 +14,7 @@ def refuse(program: Any) -> None:
     for node in program.graph.nodes if program is not None else ():
         schema = getattr(node.target, "_schema", None)
         lost = LOST.get(schema.name.partition("::")[2]) if schema else None
-        if lost is None:
+        if schema is None or lost is None:
             continue
         names = [argument.name for argument in schema.arguments]
         given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
