@@ -15,7 +15,7 @@ from modelrepo.generator.export.torch import branches, formulas, operators, trou
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
 from modelrepo.generator.sources.pytorch.assumptions import names
-from modelrepo.generator.sources.pytorch.places import Place, is_models
+from modelrepo.generator.sources.pytorch.places import Place, is_models, is_observer
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Assumption, Options
 from modelrepo.generator.specs.source import SourceModel
@@ -200,10 +200,12 @@ def _traced(source: SourceModel, path: Path, options: Options) -> Written:
         if _kind(native) == "mixed":  # a scripted part is exported only within a traced module
             native = torch.jit.trace(native, examples(source.inputs), check_trace=False)
         files = _export_older(source, native, path, options.opset)
-    assumed = _assumed_of(read, options.assume_branch)
+    assumed = _assumed_of(read.values, options.assume_branch)
+    told = {Place(each.filename, each.lineno) for each in warned if issubclass(each.category, torch.jit.TracerWarning)}
+    # The tracer names the module that observes the model in place of the lines that it observes.
     doubts = sorted(
-        {(each.filename, each.lineno) for each in warned if issubclass(each.category, torch.jit.TracerWarning)},
-        key=lambda place: not is_models(place[0]),
+        {place for place in told if not is_observer(place.filename)} | (read.others if told else set()),
+        key=lambda place: not is_models(place.filename),
     )
     places = tuple(troubles.place_of(*place) for place in doubts)
     if assumed:

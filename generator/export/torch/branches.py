@@ -7,7 +7,7 @@ is follows from the graph that has been recorded so far.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelrepo.generator.export.torch.checks import is_check, is_harmless
 from modelrepo.generator.sources.pytorch.places import Place, here, is_models
@@ -45,26 +45,39 @@ VIEWS = {
 }
 
 
-@contextmanager
-def noticed(inputs: int) -> Iterator[dict[Place, Any]]:
-    """Yield the lines where a recording of a model with so many inputs makes Python's values of theirs, and the first.
+class Noticed(NamedTuple):
+    """What Python reads while a model is recorded."""
 
-    They are filled in while the model is recorded. Checks are left out: the source refuses what they stop.
+    # The first answer of each line that reads values which follow from the inputs'.
+    values: dict[Place, Any]
+    # The lines that read sizes or constants.
+    others: set[Place]
+
+
+@contextmanager
+def noticed(inputs: int) -> Iterator[Noticed]:
+    """Yield the lines that a recording of a model with so many inputs reads values at, filled in while it is recorded.
+
+    Checks are not among those of ``values``: the source refuses what they stop.
     """
     import torch
 
-    places: dict[Place, Any] = {}
+    found = Noticed({}, set())
     followed = _Followed(inputs)
 
     def notice(read: Read) -> None:
         state = torch._C._get_tracing_state()
-        if state and any(followed.is_from_values(state, each, shape=read.of_length) for each in read.tensors):
-            place = here()
-            if place and not is_check(place) and not is_harmless(place):
-                places.setdefault(place, read.answer)
+        place = here() if state else None
+        if place is None:
+            return
+        if any(followed.is_from_values(state, each, shape=read.of_length) for each in read.tensors):
+            if not is_check(place) and not is_harmless(place):
+                found.values.setdefault(place, read.answer)
+        elif not read.of_length:
+            found.others.add(place)
 
     with reading(notice):
-        yield places
+        yield found
 
 
 @contextmanager

@@ -50,13 +50,20 @@ def here() -> Place | None:
     The module that asks, and those of the observers it was called by, don't count.
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and Path(frame.f_code.co_filename).stem in OBSERVERS:
+    while frame is not None and is_observer(frame.f_code.co_filename):
         frame = frame.f_back
     while frame is not None and not Path(frame.f_code.co_filename).is_relative_to(HOME):
         if is_models(frame.f_code.co_filename):
             return Place(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
     return None
+
+
+@cache
+def is_observer(filename: str) -> bool:
+    """Whether a file is one of our modules that watch a model while it runs."""
+    path = Path(filename)
+    return path.stem in OBSERVERS and path.parent.name in ("pytorch", "torch") and not is_installed(filename)
 
 
 def readable(filename: str) -> str:

@@ -80,7 +80,7 @@ def places(call: Callable[[Any, Any], Any]) -> int:
     with warnings.catch_warnings(), noticed(1) as read:
         warnings.simplefilter("ignore")
         torch.jit.trace(Model(call), (torch.rand(2, 4) + 1,), check_trace=False)
-    return len(read)
+    return len(read.values)
 
 
 @pytest.mark.parametrize("kind", READ)
