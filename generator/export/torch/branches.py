@@ -50,7 +50,7 @@ class Noticed(NamedTuple):
 
     # The first answer of each line that reads values which follow from the inputs'.
     values: dict[Place, Any]
-    # The lines that read sizes or constants.
+    # The lines that read sizes or constants, and checks.
     others: set[Place]
 
 
@@ -70,9 +70,9 @@ def noticed(inputs: int) -> Iterator[Noticed]:
         place = here() if state else None
         if place is None:
             return
-        if any(followed.is_from_values(state, each, shape=read.of_length) for each in read.tensors):
-            if not is_check(place) and not is_harmless(place):
-                found.values.setdefault(place, read.answer)
+        decides = any(followed.is_from_values(state, each, shape=read.of_length) for each in read.tensors)
+        if decides and not is_check(place) and not is_harmless(place):
+            found.values.setdefault(place, read.answer)
         elif not read.of_length:
             found.others.add(place)
 
