@@ -8,17 +8,24 @@ from modelrepo.generator.errors import ConversionError
 # An operator of torch, and the argument that is lost unless it is None. No issue known.
 LOST: Mapping[str, str] = {"avg_pool2d": "divisor_override", "avg_pool3d": "divisor_override"}
 
+# The torch.export-based exporter writes the mean of what is scattered as the last of it.
+AVERAGED = ("scatter_reduce", "reduce", "mean")
+
 
 def refuse(program: Any) -> None:
     """Raise ConversionError if a program of torch.export calls an operator with an argument that is lost."""
     for node in program.graph.nodes if program is not None else ():
         schema = getattr(node.target, "_schema", None)
-        lost = LOST.get(schema.name.partition("::")[2]) if schema else None
-        if schema is None or lost is None:
+        if schema is None:
+            continue
+        name = schema.name.partition("::")[2]
+        operator, argument, value = AVERAGED
+        lost = argument if name == operator else LOST.get(name)
+        if lost is None:
             continue
         names = [argument.name for argument in schema.arguments]
         given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
-        if given.get(lost) is not None:
+        if given.get(lost) == value if name == operator else given.get(lost) is not None:
             raise _refusal(schema.name, lost)
 
 

@@ -131,6 +131,13 @@ def test_the_mends_of_torchscript_are_needed(tmp_path: Path, name: str) -> None:
     assert not is_right(BOTH[name], tmp_path / "model.onnx")
 
 
+def test_a_mean_of_what_is_scattered_is_refused(tmp_path: Path) -> None:
+    places = torch.tensor([[0, 0], [1, 1]])
+    case: Case = (lambda x: torch.ones(2, 2).scatter_reduce(1, places, x, "mean"), (torch.rand(2, 2),))
+    with quietly(), pytest.raises(ConversionError, match="scatter_reduce with reduce"):
+        newer(case, tmp_path / "model.onnx", None)
+
+
 def test_an_argument_that_is_lost_is_refused_by_both(tmp_path: Path) -> None:
     case: Case = (lambda x: functional.avg_pool2d(x, 2, divisor_override=3), (torch.rand(1, 1, 4, 4),))
     with quietly(), pytest.raises(ConversionError, match="divisor_override"):
