@@ -122,6 +122,11 @@ FIELDS: dict[str, Field] = {
         "How PyTorch models become ONNX: torch.export, torchscript (older; three times as fast), or auto: "
         "torch.export, and torchscript if that fails.",
     ),
+    "assume_branch": Field(
+        BUILT, parsers.read_assumptions, (), "LIST",
+        "Lines of the model's Python that read a tensor's value, and answer the same for every input that will be "
+        "served: FILE:LINE=true or false for a branch, FILE:LINE for a number, such as nets.py:12=false.",
+    ),
     "simplify": Field(
         BUILT, parsers.read_boolean, False, "",
         "Clean up the graph: fold constants, remove unused nodes, fuse the patterns of transformers.",

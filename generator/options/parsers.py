@@ -10,6 +10,7 @@ from modelrepo.generator.errors import OptionError, nearest
 from modelrepo.generator.optimize import precisions
 from modelrepo.generator.options.names import check_name
 from modelrepo.generator.specs.options import (
+    Assumption,
     Calibration,
     Choice,
     Effort,
@@ -190,6 +191,22 @@ def read_axis(text: str) -> tuple[int, str]:
     if not equals or not axis.isdigit() or not dim.isidentifier():
         raise ValueError("expected INPUT:AXIS=NAME,…, such as ids:0=batch,1=seq;mask:0=batch,1=seq")
     return int(axis), dim
+
+
+def read_assumptions(value: Any) -> tuple[Assumption, ...]:
+    """Read assumptions such as ``nets.py:12=false,nets.py:20``; empty for an empty list."""
+    return tuple(dict.fromkeys(map(read_assumption, items(value)))) if value != [] else ()
+
+
+def read_assumption(value: Any) -> Assumption:
+    """Read ``nets.py:12=false``, ``nets.py:12``, or a dictionary as ``dataclasses.asdict`` makes it."""
+    if isinstance(value, Mapping):
+        return Assumption(**value)
+    place, equals, side = text(value).partition("=")
+    path, _, line = place.rpartition(":")
+    if not path or not line.isdigit() or (equals and side not in ("true", "false")):
+        raise ValueError("expected FILE:LINE=true, FILE:LINE=false or FILE:LINE, such as nets.py:12=false")
+    return Assumption(path, int(line), side == "true" if equals else None)
 
 
 def read_sizes(value: Any) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.hf import hub
 from modelrepo.generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
+from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
@@ -79,7 +80,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     data = timm.data.resolve_model_data_config(module)
     shape = asked or tuple(data["input_size"])
     preprocess, note = _preprocess(data, shape)
-    return pytorch.source_model(
+    source = pytorch.source_model(
         reference,
         module,
         pictures.opened((TensorSpec(INPUT, "float32", ("batch", *shape)),), options.dynamic),
@@ -88,6 +89,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=preprocess,
         notes=(note,) if note else (),
     )
+    return assuming(source, options.assume_branch)
 
 
 def _arguments(config: Any, asked: tuple[int, ...]) -> dict[str, Any]:
@@ -226,7 +228,7 @@ SOURCE = Source(
     check=check,
     known=known,
     default_name=default_name,
-    options=("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source"),
+    options=("weights", "input_shape", "dynamic", "opset", "exporter", "assume_branch", "trust_source"),
     packages=("timm",),
     extras=(TIMM,),
 )

@@ -93,6 +93,19 @@ class Calibration:
         return str(self.path) if self.path else f"{self.count} random"
 
 
+@dataclass(frozen=True)
+class Assumption:
+    """A line of a model's Python that reads a tensor, and is declared to answer the same for every input."""
+
+    path: str  # the end of the file's path
+    line: int  # counted from 1
+    side: bool | None = None  # of a branch; None: whatever it answers on the example
+
+    def __str__(self) -> str:
+        side = "" if self.side is None else f"={str(self.side).lower()}"
+        return f"{self.path}:{self.line}{side}"
+
+
 # An optimization profile as users write it: the smallest, tuned and largest size of each symbolic dimension it names.
 Ranges: TypeAlias = Mapping[str, tuple[int, int, int]]
 
@@ -123,6 +136,7 @@ class Options:
     signature: str  # of a SavedModel; empty: serving_default, or its only one
     opset: int
     exporter: str
+    assume_branch: tuple[Assumption, ...]  # values that Python reads while the model is recorded
     name_template: str
     preferred_batch_sizes: tuple[int, ...]
     queue_delay_us: int  # microseconds that the dynamic batcher may wait

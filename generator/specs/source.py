@@ -30,4 +30,7 @@ class SourceModel:
     # onnxscript functions for the user's own operators, by torch's operator, such as ``torch.ops.mine.twist.default``.
     translations: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)
     exporter: str = ""  # the framework's only exporter that can read the model; empty if any can
+    # Calls a function, and returns what ran of the model's own Python meanwhile: a ``Ran`` of sources/pytorch/ran.py.
+    # None for a model without Python of the user's.
+    watched: Callable[[Callable[[], Any]], Any] | None = None
     notes: tuple[str, ...] = ()  # decisions that the user should know about

@@ -1,22 +1,25 @@
 """PyTorch to ONNX: by torch.export, by TorchScript, and by the fallbacks of each."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from modelrepo.generator.errors import ConversionError, InputRefused, Unsteady, VerificationError
+from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import operators, troubles
+from modelrepo.generator.export.torch import branches, formulas, operators, troubles, unmended
 from modelrepo.generator.graphs import onnx_file, runtime
-from modelrepo.generator.sources.pytorch import examples, quietly, scripted
+from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
+from modelrepo.generator.sources.pytorch.assumptions import names
+from modelrepo.generator.sources.pytorch.places import Place, is_models, is_observer
 from modelrepo.generator.specs.artifacts import Export
-from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.options import Assumption, Options
 from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Dim
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.extras import TORCH, need
 from modelrepo.generator.verification.inputs import ODD_BATCH, example, example_sizes
@@ -50,10 +53,12 @@ class Way:
 
     # The exporter that it belongs to.
     exporter: str
-    # Writes a source to a path with an opset.
-    write: Callable[[SourceModel, Path, int], Written]
+    # Writes a source to a path, as the options say.
+    write: Callable[[SourceModel, Path, Options], Written]
     # The kinds of models that it reads.
     reads: tuple[str, ...] = ("module",)
+    # Whether it records one run, in which values that Python reads become constants.
+    records: bool = False
     # Whether it is a last resort: its failure says little about the model, and is not reported.
     last: bool = False
 
@@ -75,6 +80,12 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     able = [way for way in WAYS if wanted in ("auto", way.exporter) and kind in way.reads]
     if not able:
         raise ConversionError(f"the {wanted} exporter does not read {KIND_NAMES[kind]}", "Leave --exporter out")
+    if options.assume_branch:
+        able = [way for way in able if way.records]
+        if not able:
+            raise ConversionError(
+                f"{assumptions.FLAG} is about recordings, and the {wanted} exporter makes none", "Leave --exporter out"
+            )
     ways = [way for way in able if way.writes(options.opset)]
     if not ways:
         names = " and ".join(dict.fromkeys(way.exporter for way in able))
@@ -90,6 +101,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
                 with quietly():
                     notes = tuple(f"{retreat}the {name} exporter failed: {each}" for name, each in failures.items())
                     return _exported(way, attempt, path, options, notes)
+            except OptionError:
+                raise
             except (Exception, SystemExit) as error:
                 if (
                     isinstance(error, OSError) and error.errno is not None
@@ -109,7 +122,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
 
 
 def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes: tuple[str, ...]) -> Export:
-    written = way.write(source, path, options.opset)
+    written = way.write(source, path, options)
     notes = (*notes, written.note) if written.note else notes
     found = describe(path, written.files, source.inputs, way.exporter, options, notes)
     if found.opset != options.opset:
@@ -151,51 +164,76 @@ def _kind(native: Any) -> str:
     return "mixed" if any(isinstance(part, torch.jit.ScriptModule) for part in native.modules()) else "module"
 
 
-def _captured(source: SourceModel, path: Path, opset: int) -> Written:
+def _captured(source: SourceModel, path: Path, options: Options) -> Written:
     """Export with torch.export, which follows its code with symbolic sizes, as Python runs it or as bytecode."""
     import torch
     from torch.fx.experimental import symbolic_shapes
 
     # Lets torch.export report lines of the model's code.
-    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels):
+    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels), branches.unswallowed():
         exported = torch.onnx.export(
-            source.native, examples(source.inputs), dynamic_shapes=_dynamic_shapes(source), **_newer(source, opset)
+            source.native,
+            examples(source.inputs),
+            dynamic_shapes=_dynamic_shapes(source),
+            **_newer(source, options.opset),
         )
     assumed = list(_assumed(exported.exported_program))
     return Written(_write(exported, source, path), bool(assumed), tuple(dict.fromkeys(filter(None, assumed))))
 
 
-def _program(source: SourceModel, path: Path, opset: int) -> Written:
+def _program(source: SourceModel, path: Path, options: Options) -> Written:
     """Translate a program of torch.export, with the dynamic shapes it was exported with."""
     import torch
 
-    exported = torch.onnx.export(source.native, **_newer(source, opset))
+    exported = torch.onnx.export(source.native, **_newer(source, options.opset))
     onnx_file.rename_dims(exported.model, source.inputs)
     return Written(_write(exported, source, path))
 
 
-def _traced(source: SourceModel, path: Path, opset: int) -> Written:
+def _traced(source: SourceModel, path: Path, options: Options) -> Written:
     """Export a recording of the model's run on an example; TorchScript is exported directly."""
     import torch
 
     native = source.native
-    with warnings.catch_warnings(record=True) as warned:
+    with warnings.catch_warnings(record=True) as warned, branches.noticed(len(source.inputs)) as read:
         warnings.simplefilter("always")
         if _kind(native) == "mixed":  # a scripted part is exported only within a traced module
             native = torch.jit.trace(native, examples(source.inputs), check_trace=False)
-        files = _export_older(source, native, path, opset)
+        files = _export_older(source, native, path, options.opset)
+    assumed = _assumed_of(read.values, options.assume_branch)
+    told = {Place(each.filename, each.lineno) for each in warned if issubclass(each.category, torch.jit.TracerWarning)}
+    # The tracer names the module that observes the model in place of the lines that it observes.
     doubts = sorted(
-        {(each.filename, each.lineno) for each in warned if issubclass(each.category, torch.jit.TracerWarning)},
-        key=lambda place: not troubles.is_models(place[0]),
+        {place for place in told if not is_observer(place.filename)} | (read.others if told else set()),
+        key=lambda place: not is_models(place.filename),
     )
     places = tuple(troubles.place_of(*place) for place in doubts)
-    note = f"{AS_RECORDED}: {places[0]}" if doubts and troubles.is_models(doubts[0][0]) else ""
+    if assumed:
+        note = f"assumed to be the same for every input, as declared: {', '.join(assumed)}"
+    else:
+        note = f"{AS_RECORDED}: {places[0]}" if doubts and is_models(doubts[0][0]) else ""
     return Written(files, True, places, note)
 
 
-def _scripted(source: SourceModel, path: Path, opset: int) -> Written:
+def _assumed_of(read: Mapping[Place, Any], declared: Sequence[Assumption]) -> list[str]:
+    """Return what is assumed of the lines that read values; Frozen if one of them is not ``declared`` constant.
+
+    Raises OptionError for a declared line that is not among them.
+    """
+    frozen = {place: value for place, value in read.items() if not any(names(each, place) for each in declared)}
+    if frozen:
+        raise troubles.Frozen(frozen)
+    idle = next((each for each in declared if not any(names(each, place) for place in read)), None)
+    if idle:
+        raise OptionError(
+            f"{assumptions.FLAG} {idle}: no value that depends on the inputs becomes Python's there", "Leave it out"
+        )
+    return [assumptions.written(*line) for line in read.items()]
+
+
+def _scripted(source: SourceModel, path: Path, options: Options) -> Written:
     """Export the model's code compiled by TorchScript, with its branches and loops."""
-    files = _export_older(source, scripted(source.native, examples(source.inputs)), path, opset)
+    files = _export_older(source, scripted(source.native, examples(source.inputs)), path, options.opset)
     return Written(files, note="compiled by TorchScript, with its branches and loops")
 
 
@@ -204,7 +242,7 @@ def _scripted(source: SourceModel, path: Path, opset: int) -> Written:
 WAYS = (
     Way(NEWER, _captured),
     Way(NEWER, _program, reads=("program",)),
-    Way(OLDER, _traced, reads=("module", "script", "mixed")),
+    Way(OLDER, _traced, reads=("module", "script", "mixed"), records=True),
     Way(OLDER, _scripted, reads=("module", "mixed"), last=True),
 )
 
@@ -224,7 +262,7 @@ def _newer(source: SourceModel, opset: int) -> dict[str, Any]:
         "opset_version": opset,
         "input_names": [spec.name for spec in source.inputs],
         "output_names": list(source.output_names),
-        "custom_translation_table": dict(source.translations) or None,
+        "custom_translation_table": {**formulas.translations(), **source.translations},
         "verbose": False,
     }
 
@@ -239,28 +277,36 @@ def _dynamic_shapes(source: SourceModel) -> tuple[Any, ...]:
 
 
 def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
-    _plain_outputs(exported.model, source)
+    unmended.refuse(exported.exported_program)
+    _true_outputs(exported.model, source)
     return onnx_file.write(exported.model, path)
 
 
-def _plain_outputs(model: Any, source: SourceModel) -> None:
-    """Replace an output's dimension that is an expression by the equal dimension of an input, if there is one.
+def _true_outputs(model: Any, source: SourceModel) -> None:
+    """Give outputs the shapes that the source answers with, where the exporter wrote none, or an expression.
 
-    Triton could not see that ``(batch*seq + seq - 1)//seq`` is the batch.
+    Triton could not see that ``(batch*seq + seq - 1)//seq`` is the batch; and a vector without a shape, as of
+    NegativeLogLikelihoodLoss, is written as a scalar.
     """
     import onnx_ir
 
-    shapes = [[dim if isinstance(dim, int) else str(dim.value) for dim in each.shape] for each in model.graph.outputs]
-    if all(isinstance(dim, int) or dim.isidentifier() for shape in shapes for dim in shape):
+    shapes = [
+        [dim if isinstance(dim, int) else str(dim.value) for dim in each.shape or ()] for each in model.graph.outputs
+    ]
+    if all(shape and all(isinstance(dim, int) or dim.isidentifier() for dim in shape) for shape in shapes):
         return
     observed = observed_dims(source.run, source.inputs)
     known = {dim for spec in source.inputs for dim in spec.shape if isinstance(dim, str)}
     for value, shape, seen in zip(model.graph.outputs, shapes, observed.values(), strict=True):
-        plain = [
-            name if not isinstance(dim, int) and not dim.isidentifier() and name in known else dim
-            for dim, name in zip(shape, seen, strict=True)
-        ]
-        value.shape = onnx_ir.Shape(plain)
+        if len(seen) == len(shape):
+            seen = tuple(_plain(dim, name, known) for dim, name in zip(shape, seen, strict=True))
+        value.shape = onnx_ir.Shape(seen)
+
+
+def _plain(dim: Dim, seen: Dim, known: Collection[Dim]) -> Dim:
+    """Return an output's dimension, or that of an input which an expression was seen to be equal to."""
+    expression = isinstance(dim, str) and not dim.isidentifier()
+    return seen if expression and seen in known else dim
 
 
 def _assumed(program: Any) -> Iterator[str]:
@@ -312,7 +358,9 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
                 for name, shape in shapes.items()
             },
         )
-    return onnx_file.write(_filled(onnx_ir.load(path), weights), path)
+    model = _filled(onnx_ir.load(path), weights)
+    _true_outputs(model, source)
+    return onnx_file.write(model, path)
 
 
 @contextmanager

@@ -4,25 +4,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from modelrepo.generator.export.torch import formulas, unmended
+
 
 @contextmanager
 def registered(opset: int) -> Iterator[None]:
     """Let the older exporter use the operators of this module for ``opset``."""
     import torch
 
-    for name, symbolic in _symbolics().items():
+    symbolics = {**unmended.symbolics(opset), **_symbolics()}
+    for name, symbolic in symbolics.items():
         torch.onnx.register_custom_op_symbolic(name, symbolic, opset)
     try:
         yield
     finally:
-        for name in _symbolics():
+        for name in symbolics:
             torch.onnx.unregister_custom_op_symbolic(name, opset)
 
 
 def _symbolics() -> dict[str, Any]:
     from torch.onnx import symbolic_helper
 
-    return {"aten::unfold": symbolic_helper.parse_args("v", "i", "i", "i")(_unfold)}
+    return {"aten::unfold": symbolic_helper.parse_args("v", "i", "i", "i")(_unfold), **formulas.symbolics()}
 
 
 def _unfold(graph: Any, tensor: Any, axis: int, size: int, step: int) -> Any:

@@ -5,25 +5,21 @@
 
 import linecache
 import re
-import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from traceback import FrameSummary
 from types import FrameType
 from typing import Any
 
-from modelrepo import HOME
 from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.sources.pytorch import assumptions
+from modelrepo.generator.sources.pytorch.places import Place, is_models, readable
 from modelrepo.generator.specs.tensors import TensorSpec
 
 PAGE = "docs/how-to/when-export-fails.md"
-# The libraries with code that is not the model's, by the first folder below site-packages: their lines explain nothing.
-LIBRARIES = {"torch", "functorch", "onnxscript", "onnx_ir", "onnx", "onnxruntime", "sympy", HOME.name}
-SITE_PACKAGES = "site-packages"
 # The callers of this folder's code are not the model's code either.
 CALLER = str(Path(__file__).parents[1])
 LONGEST, LONGEST_LINE = 240, 80
@@ -53,6 +49,14 @@ class Decided(Exception):
         self.places = places
 
 
+class Frozen(Exception):
+    """A recording is true only of inputs that give the same values at these lines, by what they gave on an example."""
+
+    def __init__(self, lines: Mapping[Place, Any]) -> None:
+        super().__init__(READS_VALUES)
+        self.lines = lines
+
+
 class NotTheModels:
     """The files with lines that explain nothing, instead of torch's own list of them."""
 
@@ -72,6 +76,7 @@ class Symptom:
     anchor: str
 
 
+READS_VALUES = "what its Python does depends on the values of a tensor"
 BRANCH = "Use torch.where or torch.cond, or code that TorchScript compiles"
 OTHERWISE = "Write it with other operators"
 REAL = "Compute with torch.view_as_real of them"
@@ -153,7 +158,7 @@ SYMPTOMS = (
     ),
     Symptom(
         (r"[Dd]ata-dependent",),
-        "what its Python does depends on the values of a tensor",
+        READS_VALUES,
         BRANCH,
         "control-flow",
     ),
@@ -208,6 +213,11 @@ def explain(error: BaseException, inputs: Sequence[TensorSpec] = ()) -> Trouble:
         what = "its Python may do something else for another size or value" if error.places else "its outputs differ"
         hint = f"{BRANCH}; small differences are allowed by --tolerance: {PAGE}#control-flow"
         return Trouble(what, hint, _several(error.places), _shortened(str(error), LONGEST // 2))
+    if isinstance(error, Frozen):
+        places = [place_of(*place) for place in error.lines]
+        declared = ",".join(assumptions.written(*line) for line in error.lines.items())
+        same = f"if it is the same for every input that will be served, say so with {assumptions.FLAG} {declared}"
+        return Trouble(READS_VALUES, f"{BRANCH}; {same}: {PAGE}#control-flow", _several(places))
     chain = list(_chain(error))
     place = next(filter(None, map(_place, chain)), "")
     texts = [each.message if isinstance(each, ModelRepoError) else f"{type(each).__name__}: {each}" for each in chain]
@@ -238,28 +248,21 @@ def summary(troubles: Sequence[Trouble]) -> str:
 
 def hint(troubles: Sequence[Trouble], inputs: Sequence[TensorSpec]) -> str:
     """Return the first hint; if the model decides by a size, fixing that size may help."""
-    first = troubles[0].hint
-    if BRANCH not in first or not any(isinstance(dim, str) for spec in inputs for dim in spec.shape[1:]):
+    first = next((each.hint for each in troubles if assumptions.FLAG in each.hint), troubles[0].hint)
+    if (
+        BRANCH not in first
+        or assumptions.FLAG in first
+        or not any(isinstance(dim, str) for spec in inputs for dim in spec.shape[1:])
+    ):
         return first
     return f"Fix its sizes with --input-shape, or {first[0].lower()}{first[1:]}"
-
-
-@cache
-def is_models(filename: str) -> bool:
-    """Whether a line of this file may be the model's own: not torch's, not an exporter's, not ours."""
-    path = Path(filename)
-    if SITE_PACKAGES in path.parts[:-1]:
-        return path.parts[_below(path.parts)] not in LIBRARIES
-    if filename.startswith("<") or path.is_relative_to(sysconfig.get_path("stdlib")):
-        return False
-    return not path.is_relative_to(HOME)
 
 
 def place_of(filename: str, line: int) -> str:
     """Return a line of code for a message: its file, number and text."""
     linecache.checkcache(filename)
     code = linecache.getline(filename, line).strip()
-    return f"{_readable(filename)}, line {line}{f': {_shortened(code, LONGEST_LINE)}' if code else ''}"
+    return f"{readable(filename)}, line {line}{f': {_shortened(code, LONGEST_LINE)}' if code else ''}"
 
 
 def place_in_stack(stack: Sequence[FrameSummary]) -> str:
@@ -332,16 +335,3 @@ def _several(places: Sequence[str]) -> str:
 def _shortened(text: str, longest: int = LONGEST) -> str:
     text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def _readable(filename: str) -> str:
-    path = Path(filename)
-    if SITE_PACKAGES in path.parts[:-1]:
-        return Path(*path.parts[_below(path.parts) :]).as_posix()
-    here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else filename
-
-
-def _below(parts: Sequence[str]) -> int:
-    """Return the index of the first folder below site-packages."""
-    return len(parts) - parts[::-1].index(SITE_PACKAGES)

@@ -12,6 +12,7 @@ from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.dynamic import with_dynamic
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.hf import hub, images, inputs, loading
+from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
@@ -71,7 +72,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     specs = with_dynamic(inputs.given(specs, options.input_shape), options.dynamic)
     takes_images = any(spec.name == "pixel_values" for spec in specs)
     preprocess, note = images.preprocess(described) if described and takes_images else (None, "")
-    return pytorch.source_model(
+    source = pytorch.source_model(
         reference,
         loading.answering(loaded, tuple(spec.name for spec in specs)),
         specs,
@@ -81,6 +82,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         companions={f"{COMPANIONS}/{file.name}": file for file in folders.companions(folder)},
         notes=(*loaded.notes, *filter(None, [note])),
     )
+    return assuming(source, options.assume_branch)
 
 
 def _refuse_path(options: Options) -> None:
@@ -101,7 +103,7 @@ SOURCE = Source(
     known=hub.known,
     names_file=hub.is_path,
     default_name=default_name,
-    options=("weights", "input_shape", "dynamic", "task", "opset", "exporter", "trust_source"),
+    options=("weights", "input_shape", "dynamic", "task", "opset", "exporter", "assume_branch", "trust_source"),
     packages=("transformers", "safetensors", "huggingface-hub"),
     extras=(hub.HF,),
 )

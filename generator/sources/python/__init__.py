@@ -15,6 +15,7 @@ from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.python import user_code
 from modelrepo.generator.sources.python.examples import annotated
 from modelrepo.generator.sources.python.kinds import Made, is_model, source_of
+from modelrepo.generator.sources.pytorch.ran import watcher
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.sources.tensorflow import tensorflow
 from modelrepo.generator.specs.artifacts import Weights
@@ -62,7 +63,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         memory.check(path.stat().st_size, reference)
     model = factory if is_model(factory) else _made(factory, name, options)
     made = Made(reference, model, annotated(factory, reference), path, _weights(attribute, options), options)
-    return replace(source_of(made), translations=_translations(loaded, module))
+    source = replace(source_of(made), translations=_translations(loaded, module))
+    return replace(source, watched=watcher(files(name))) if source.framework == "torch" else source
 
 
 def _as_new() -> None:
@@ -163,7 +165,7 @@ SOURCE = Source(
     check=check,
     files=files,
     default_name=default_name,
-    options=("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source"),
+    options=("weights", "input_shape", "dynamic", "opset", "exporter", "assume_branch", "trust_source"),
     packages=("torch", "tensorflow"),
     extras=(TORCH, TENSORFLOW),
 )

@@ -11,6 +11,7 @@ from modelrepo.generator.sources import exported_program, formats, pytorch, torc
 from modelrepo.generator.sources.python.examples import shapes
 from modelrepo.generator.sources.pytorch import state_dict
 from modelrepo.generator.sources.pytorch.arguments import call_with, forward_of, inputs_of, opened
+from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.tensorflow.declared import Declared, declared_from
 from modelrepo.generator.sources.tensorflow.function import function_source
 from modelrepo.generator.sources.tensorflow.layers import keras_source
@@ -86,7 +87,8 @@ def _torch(made: Made) -> SourceModel:
     forward = torchscript.forward_of(reference, model) if torchscript.is_script(model) else forward_of(_called(model))
     inputs, fixed = opened(inputs_of(reference, forward, shapes(options, forward, made.said)), options.dynamic)
     call = call_with(forward, [spec.name for spec in inputs])
-    return pytorch.source_model(reference, module.cpu(), inputs, made.weights, call=call, fixed=fixed)
+    source = pytorch.source_model(reference, module.cpu(), inputs, made.weights, call=call, fixed=fixed)
+    return assuming(source, options.assume_branch)
 
 
 def _unwrapped(model: Any) -> Any:

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ def source_model(
     if not output_names:
         inputs, fixed, answer, retreat = _first_answer(reference, module, inputs, fixed, call)
         notes = (*notes, *retreat)
+        if not _is_tensor(answer):
+            inputs, restricted = _with_one_count(reference, module, inputs, fixed, call)
+            notes = (*notes, *restricted)
+            answer = _answer(reference, module, inputs, call) if restricted else answer
         output_names, left_out = _named(reference, answer, {spec.name for spec in inputs})
         if not output_names:
             raise SourceError(
@@ -185,6 +190,56 @@ def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: C
         raise SourceError(
             f"{reference} itself fails on {shapes}: {cause(error)}", "Give an example of each input with --input-shape"
         ) from error
+
+
+def _with_one_count(
+    reference: str, module: Any, inputs: tuple[TensorSpec, ...], fixed: tuple[TensorSpec, ...], call: Call
+) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
+    """Fix the sizes that decide how many tensors the model answers, with a note: a served model always answers as many.
+
+    They get the sizes of ``fixed``, if there are any.
+    """
+    from modelrepo.generator.verification.inputs import example_sizes  # imports numpy, which no help page needs
+
+    def count(sizes: Mapping[str, int]) -> int | None:
+        try:
+            answer = leaves(reference, _answer(reference, module, _sized(inputs, sizes), call))
+        except SourceError:  # verification leaves such sizes out
+            return None
+        return sum(_is_tensor(leaf) for _, leaf in answer)
+
+    notes = []
+    sizes = example_sizes(inputs)
+    for dim, size in sizes.items():
+        chosen = _example_of(dim, inputs, fixed) or size
+        counts = {each: count({**sizes, dim: each}) for each in (chosen, *_others(inputs, dim, size))}
+        other = next((each for each in counts if counts[each] not in (counts[chosen], None)), None)
+        if other is not None:
+            inputs, sizes = _sized(inputs, {dim: chosen}), {**sizes, dim: chosen}
+            answers = f"the model answers {counts[chosen]} tensors then, and {counts[other]} if it is {other}"
+            notes.append(f"{dim} is fixed at {chosen}: {answers}")
+    return inputs, tuple(notes)
+
+
+def _example_of(dim: str, inputs: Sequence[TensorSpec], fixed: Sequence[TensorSpec]) -> int | None:
+    """Return the size of a guessed dimension in the user's example; None if it was not guessed."""
+    shapes = ((one.shape, other.shape) for one, other in zip(inputs, fixed, strict=False))
+    pairs = (pair for one, other in shapes for pair in zip(one, other, strict=True))
+    return next((size for name, size in pairs if name == dim and isinstance(size, int)), None)
+
+
+def _others(inputs: Sequence[TensorSpec], dim: str, size: int) -> tuple[int, ...]:
+    """Return the sizes that a dimension is tried with."""
+    allowed = next((spec.sizes[dim] for spec in inputs if dim in spec.sizes), (1, size, size + 1))
+    return tuple(allowed)
+
+
+def _sized(inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> tuple[TensorSpec, ...]:
+    """Return inputs with these sizes of their symbolic dimensions, which are then fixed."""
+    return tuple(
+        replace(spec, shape=tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.shape))
+        for spec in inputs
+    )
 
 
 def _is_tensor(value: Any) -> bool:

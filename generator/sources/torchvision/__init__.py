@@ -12,6 +12,7 @@ from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.pytorch import pictures, pretrained
+from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.pytorch.steady import steady
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.sources.torchvision import detectors, published
@@ -73,6 +74,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=task.preprocess(transforms, shape),
         notes=task.notes,
     )
+    source = assuming(source, options.assume_branch)
     if task.untrained and weights.kind == pretrained.RANDOM:
         with quiet():
             detectors.vary(module, task.call(pytorch.examples(inputs)))
@@ -128,7 +130,7 @@ SOURCE = Source(
     load=load,
     check=check,
     known=known,
-    options=("weights", "input_shape", "dynamic", "opset", "exporter", "trust_source"),
+    options=("weights", "input_shape", "dynamic", "opset", "exporter", "assume_branch", "trust_source"),
     packages=("torchvision",),
     extras=(TORCH,),
 )
