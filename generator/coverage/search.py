@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from modelrepo.generator.coverage import trees
+from modelrepo.generator.coverage.code import OwnCode
 from modelrepo.generator.coverage.effort import Budget, budget_of, work_of
 from modelrepo.generator.coverage.flows import Flow, flows
 from modelrepo.generator.coverage.observer import Observer
@@ -55,9 +56,11 @@ class Made:
 class Search:
     """Makes probes for one exported model; implements ``Probing``."""
 
-    def __init__(self, path: Path, signature: Signature, effort: Effort, seed: int) -> None:
+    def __init__(
+        self, path: Path, signature: Signature, effort: Effort, seed: int, code: OwnCode | None = None
+    ) -> None:
         model = outline.read(path)
-        self.signature, self.effort = signature, effort
+        self.signature, self.effort, self.code = signature, effort, code
         self.inputs = tuple(spec for spec in signature.inputs if not spec.optional)
         self.flows = flows(model, path.parent)
         self.batched = signature.batch_dim is not None
@@ -91,7 +94,7 @@ class Search:
         if not required <= pool.arrays.keys():
             return
         rows = [pool.whole(row) for row in range(len(pool.families))]
-        news = self._observe(pool)
+        news = self._observe(pool) or (self.code is not None and self.code.news())
         usual = not self.corpus or all(rows[0][name].shape == self.corpus[0][name].shape for name in required)
         if usual and (news or not self.corpus):
             self.corpus += [{name: row[name] for name in required} for row in rows]
@@ -110,8 +113,16 @@ class Search:
 
     def coverage(self) -> Coverage | None:
         """Return what all rows together showed."""
-        count, seen, missing = self.observer.counted()
-        return Coverage(count, seen, missing[:NAMED], self.made, tuple(self.observer.reasons))
+        own = self.code.counted() if self.code else (0, 0, ())
+        graph = self.observer.counted()
+        missing = (*own[2], *graph[2])[:NAMED]
+        return Coverage(own[0] + graph[0], own[1] + graph[1], missing, self.made, tuple(self.observer.reasons))
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was seen."""
+        count, seen, _ = self.code.counted() if self.code else (0, 0, ())
+        return seen == count and self.observer.complete
 
     # From rows to probes.
 
@@ -325,7 +336,7 @@ class Search:
             self._scaled, self._negated, self._replaced, self._shifted, self._levelled
         )  # fmt: skip
         able = [spec for spec in self.inputs if self.values[spec.name]]
-        while not self.observer.complete and not self.observer.reasons:
+        while not self.complete and not self.observer.reasons:
             row = self._base()
             for _ in range(int(self.random.integers(1, 4))):
                 spec = able[int(self.random.integers(len(able)))]

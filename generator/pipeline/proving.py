@@ -4,6 +4,7 @@ from pathlib import Path
 
 from modelrepo.generator import sources
 from modelrepo.generator.backends.backend import ONNX_FORM, Form
+from modelrepo.generator.coverage.code import OwnCode
 from modelrepo.generator.coverage.ranges import known_ranges
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
@@ -42,23 +43,32 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
-    verification = verified(reference.ask, form, export, samples, options, progress)
+    code = OwnCode(source.watched) if source.watched and options.verify else None
+    ask = code.watching(reference.ask) if code else reference.ask
+    verification = verified(ask, form, export, samples, options, progress, code)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
     return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
 
 
 def verified(
-    ask: Run, form: Form, export: Export, samples: Dataset, options: Options, progress: Progress
+    ask: Run,
+    form: Form,
+    export: Export,
+    samples: Dataset,
+    options: Options,
+    progress: Progress,
+    code: OwnCode | None = None,
 ) -> Verification:
-    """Compare an exported model with its source, ``ask``; VerificationError if they differ."""
+    """Compare an exported model with its source, ``ask``, which ``code`` watches; VerificationError if they differ."""
     if not options.verify:
         return Verification(
             notes=("not verified: it may answer differently from its source, and differently in batches",)
         )
     with progress.step("verify", "verifying against the source") as step:
-        seen_through = form is ONNX_FORM
-        search = Search(export.path, export.signature, options.verify_effort, options.seed) if seen_through else None
+        search = None
+        if form is ONNX_FORM:
+            search = Search(export.path, export.signature, options.verify_effort, options.seed, code)
         try:
             found = verify.verify(
                 ask,

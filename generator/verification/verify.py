@@ -26,6 +26,8 @@ Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
 # of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
+# Of so many probes in a batch, one is asked alone, too: what mixes samples may depend on their values.
+SPARED = 16
 # The number of random directions in which an input is rounded, each up and down.
 DRAWS = 3
 
@@ -250,13 +252,19 @@ class _Verifier:
             memory.trim()  # the models run in turn, so that one's freed memory serves the other
             wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
             got = self.candidate(pool.rows(rows))
-            self._add(wanted, got, pool, rows, batch, Kind.RANDOM)
+            self._add(wanted, got, pool, rows, batch)
             asked |= {(batch, row) for row in rows}
         self.comparison.cases += len(asked)
         self.rows += len(pool.families)
 
-    def _add(self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int, kind: Kind) -> None:
-        """Add a batch to the comparison, without the rows for which rounding decides the source's own answer."""
+    def _add(
+        self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int, kind: Kind | None = None
+    ) -> None:
+        """Add a batch to the comparison, without the rows for which rounding decides the source's own answer.
+
+        ``kind`` is that of a probe. A probe may be far from usual inputs, where the rounding of an input alone can come
+        close to the limit without reaching it.
+        """
 
         def forgiven(error: Differs) -> bool:
             if error.row in unsteady:
@@ -272,7 +280,9 @@ class _Verifier:
             if special and not self._differs_nearby(pool.rows([error.row]), error.found):
                 return False
             moved = self._moved(pool.rows([error.row]), error.found.output)
-            if not moved > max(error.found.limit, EXPLAINS * error.found.difference):
+            found = error.found
+            enough = EXPLAINS * found.difference if math.isfinite(found.difference) else found.limit
+            if not moved > (max(found.limit, enough) if kind is None else enough):
                 return False
             unsteady.add(error.row)
             self.left_out.rounded(error, moved)
@@ -296,9 +306,23 @@ class _Verifier:
             kept, rows = probe.pool.only(answered), range(len(answered))
             got = self.candidate(kept.arrays)
             self._add(wanted, got, kept, rows, len(rows), probe.kind)
+            if self.sizes[-1] > 1:
+                self.mixing |= self._mixing(kept, wanted)
             self.comparison.cases += len(rows)
             self.rows += len(rows)
             probing.answered(probe, answered)
+
+    def _mixing(self, pool: Pool, together: Arrays) -> set[str]:
+        """Return the outputs of the source that differ if some rows of a pool are asked alone."""
+        count = len(pool.families)
+        differing = set()
+        for row in range(0, count, SPARED) if count > 1 else ():
+            for name, alone in self.source(pool.rows([row])).items():
+                if alone.shape[1:] != together[name].shape[1:] or not self.comparison.same(
+                    name, together[name][row, ...], alone[0, ...]
+                ):
+                    differing.add(name)
+        return differing
 
     def _answers_to(self, probe: Probe) -> tuple[list[int], Arrays]:
         """Return the rows of a probe that the source answers with numbers, and its answers; halves are asked again."""
