@@ -72,7 +72,9 @@ def main(
                 if row.status in ("missed", "refused", "exported"):
                     what = f"{row.fault}: {row.place}" if row.fault else row.reason
                     elapsed = time.monotonic() - start
-                    click.echo(f"{done} of {len(waiting)}, {elapsed:.0f} s: {row.case}: {row.status} {what}"[:240], err=True)
+                    click.echo(
+                        f"{done} of {len(waiting)}, {elapsed:.0f} s: {row.case}: {row.status} {what}"[:240], err=True
+                    )
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command goes on from here", err=True)
         sys.exit(130)
@@ -93,14 +95,20 @@ def report(rows: Sequence[Row]) -> str:
     counts = Counter(row.status for row in rows)
     total = counts["noticed"] + counts["missed"]
     share = f"{counts['noticed'] / total:.1%}" if total else "nothing"
-    lines = [f"{share} of {total} mutants of {counts['exported']} graphs are noticed; {counts['equivalent']} are equivalent, {counts['invalid']} can't be loaded, {counts['refused']} cases are not published"]
+    lines = [
+        f"{share} of {total} mutants of {counts['exported']} graphs are noticed; {counts['equivalent']} are "
+        f"equivalent, {counts['invalid']} can't be loaded, {counts['refused']} cases are not published"
+    ]
     missed = defaultdict(list)
     for row in rows:
         if row.status == "missed":
             missed[row.fault].append(row)
     for fault, each in sorted(missed.items(), key=lambda pair: -len(pair[1])):
         whole = sum(row.fault == fault and row.status == "noticed" for row in rows) + len(each)
-        lines += [f"\n{fault}: {len(each)} of {whole} missed", *(f"  {row.case}: {row.place} ({row.reason[:120]})" for row in each)]
+        lines += [
+            f"\n{fault}: {len(each)} of {whole} missed",
+            *(f"  {row.case}: {row.place} ({row.reason[:120]})" for row in each),
+        ]
     return "\n".join(lines)
 
 

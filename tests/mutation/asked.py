@@ -76,7 +76,9 @@ def _values(spec: TensorSpec, shape: Sequence[int], data: Data, random: np.rando
 
 def _floats(shape: Sequence[int], random: np.random.Generator) -> Array:
     """Return numbers whose magnitude changes from row to row; some rows are of halves only."""
-    scale = random.choice(MAGNITUDES, (*shape[:1], *[1] * (len(shape) - 1))) if len(shape) else random.choice(MAGNITUDES)
+    scale = (
+        random.choice(MAGNITUDES, (*shape[:1], *[1] * (len(shape) - 1))) if len(shape) else random.choice(MAGNITUDES)
+    )
     values = np.asarray(random.standard_normal(shape) * scale)
     halves = random.choice(HALVES, shape)
     return np.where(random.random(np.shape(scale)) < 0.3, halves, values)
@@ -96,7 +98,8 @@ def _disturbed(values: Array, data: Data, random: np.random.Generator) -> Array:
     changed = np.where(random.random(values.shape) < 0.08, far, changed)
     if data.missing:
         changed = np.where(random.random(values.shape) < random.choice((0, 0.1, 0.5)), np.float32(np.nan), changed)
-    return np.asarray(changed)
+    # Without denormal numbers: TensorFlow takes them for 0, PyTorch and ONNX Runtime do not.
+    return np.where(np.abs(changed) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), changed), changed)
 
 
 def _whole(spec: TensorSpec, shape: Sequence[int], data: Data, random: np.random.Generator) -> Array:

@@ -2,6 +2,7 @@
 
 A fault finds its places in a model. A place is said in words, and makes its change in that same model.
 """
+# ruff: noqa: E501 - a table, a row a line
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,18 @@ def _neighbour(model: Any) -> Iterator[Place]:
 def _renaming(node: Any, other: str) -> Callable[[], None]:
     def change() -> None:
         node.op_type = other
-        if other in ("Abs", "Softplus", "Tanh", "Sigmoid", "Sqrt", "Cos", "Relu", "Softsign", "GlobalMaxPool", "Identity"):
+        if other in (
+            "Abs",
+            "Softplus",
+            "Tanh",
+            "Sigmoid",
+            "Sqrt",
+            "Cos",
+            "Relu",
+            "Softsign",
+            "GlobalMaxPool",
+            "Identity",
+        ):
             del node.attribute[:]
         if other == "AveragePool":
             kept = [each for each in node.attribute if each.name not in ("storage_order", "dilations")]
@@ -142,7 +154,11 @@ def _constants(model: Any, kinds: str) -> Iterator[tuple[str, Any, Array]]:
     for graph in graphs(model):
         held = [(each.name, each) for each in getattr(graph, "initializer", ())]
         held += [
-            (node.output[0], each.t) for node in graph.node if node.op_type == "Constant" for each in node.attribute if each.HasField("t")
+            (node.output[0], each.t)
+            for node in graph.node
+            if node.op_type == "Constant"
+            for each in node.attribute
+            if each.HasField("t")
         ]
         for name, tensor in held:
             if tensor.data_type == onnx.TensorProto.STRING or not np.prod(tensor.dims, dtype=int):
@@ -218,18 +234,28 @@ def _emptying(node: Any, place: int) -> Callable[[], None]:
     return change
 
 
-def _before(operators: Sequence[str], place: int, wrap: Sequence[tuple[str, Mapping[str, Any]]], when: Callable[[Any], bool] = lambda node: True) -> Find:
+def _before(
+    operators: Sequence[str],
+    place: int,
+    wrap: Sequence[tuple[str, Mapping[str, Any]]],
+    when: Callable[[Any], bool] = lambda node: True,
+) -> Find:
     """Put operators before an input of some operators."""
 
     def find(model: Any) -> Iterator[Place]:
         for graph, node in nodes(model):
             if node.op_type in operators and len(node.input) > place and when(node):
-                yield f"{said(node)}: {', '.join(name for name, _ in wrap)} before input {place}", _wrapping(model, graph, node, place, wrap)
+                yield (
+                    f"{said(node)}: {', '.join(name for name, _ in wrap)} before input {place}",
+                    _wrapping(model, graph, node, place, wrap),
+                )
 
     return find
 
 
-def _wrapping(model: Any, graph: Any, node: Any, place: int, wrap: Sequence[tuple[str, Mapping[str, Any]]]) -> Callable[[], None]:
+def _wrapping(
+    model: Any, graph: Any, node: Any, place: int, wrap: Sequence[tuple[str, Mapping[str, Any]]]
+) -> Callable[[], None]:
     import onnx
 
     def change() -> None:
@@ -280,7 +306,10 @@ def _frozen_reshape(model: Any) -> Iterator[Place]:
         for place in np.flatnonzero(values.ravel() <= 0).tolist() if name in targets else ():
             new = values.copy()
             new.ravel()[place] = 2
-            yield f"{name}: {values.tolist()} -> {new.tolist()}", _copying(tensor, onnx.numpy_helper.from_array(new, tensor.name))
+            yield (
+                f"{name}: {values.tolist()} -> {new.tolist()}",
+                _copying(tensor, onnx.numpy_helper.from_array(new, tensor.name)),
+            )
 
 
 def _list(names: Sequence[str], change: Callable[[Any], Any], count: int = LARGEST) -> Find:
@@ -291,16 +320,27 @@ def _list(names: Sequence[str], change: Callable[[Any], Any], count: int = LARGE
             for attribute in node.attribute:
                 if attribute.name not in names:
                     continue
-                values = {FLOATS: attribute.floats, INTS: attribute.ints, STRINGS: attribute.strings}.get(attribute.type)
+                values = {FLOATS: attribute.floats, INTS: attribute.ints, STRINGS: attribute.strings}.get(
+                    attribute.type
+                )
                 if values is None:
                     continue
                 order = range(len(values))
                 if attribute.type != STRINGS:
-                    order = np.argsort([-abs(each) if np.isfinite(each) else 0 for each in values], kind="stable").tolist()
-                for place in order[:count] if len(order) <= 3 * count else (*order[:count], *order[len(order) // 4 :: len(order) // count]):
+                    order = np.argsort(
+                        [-abs(each) if np.isfinite(each) else 0 for each in values], kind="stable"
+                    ).tolist()
+                for place in (
+                    order[:count]
+                    if len(order) <= 3 * count
+                    else (*order[:count], *order[len(order) // 4 :: len(order) // count])
+                ):
                     new = change(values[place])
                     if new != values[place]:
-                        yield f"{said(node)}: {attribute.name}[{place}] {values[place]!r} -> {new!r}", _putting(values, place, new)
+                        yield (
+                            f"{said(node)}: {attribute.name}[{place}] {values[place]!r} -> {new!r}",
+                            _putting(values, place, new),
+                        )
 
     return find
 
@@ -340,9 +380,13 @@ def _threshold(move: Callable[[float, list[float]], float]) -> Find:
         values, features = _of(node, "nodes_values"), _of(node, "nodes_featureids")
         if values is None:
             return None
-        same = sorted({values[each] for each, mode in enumerate(modes) if mode != b"LEAF" and features[each] == features[place]})
+        same = sorted(
+            {values[each] for each, mode in enumerate(modes) if mode != b"LEAF" and features[each] == features[place]}
+        )
         new = float(np.float32(move(values[place], same)))
-        return None if new == values[place] else (f"threshold {values[place]!r} -> {new!r}", _putting(values, place, new))
+        return (
+            None if new == values[place] else (f"threshold {values[place]!r} -> {new!r}", _putting(values, place, new))
+        )
 
     return _split(change)
 
@@ -357,7 +401,12 @@ def _ulp(direction: float) -> Callable[[float, list[float]], float]:
 
 
 def _mode(node: Any, place: int, modes: Any) -> tuple[str, Callable[[], None]] | None:
-    other = {b"BRANCH_LEQ": b"BRANCH_LT", b"BRANCH_LT": b"BRANCH_LEQ", b"BRANCH_GTE": b"BRANCH_GT", b"BRANCH_GT": b"BRANCH_GTE"}.get(modes[place])
+    other = {
+        b"BRANCH_LEQ": b"BRANCH_LT",
+        b"BRANCH_LT": b"BRANCH_LEQ",
+        b"BRANCH_GTE": b"BRANCH_GT",
+        b"BRANCH_GT": b"BRANCH_GTE",
+    }.get(modes[place])
     return (f"{modes[place]!r} -> {other!r}", _all_modes(modes, modes[place], other)) if other else None
 
 
@@ -393,12 +442,55 @@ def _turns(model: Any) -> Iterator[Place]:
             yield f"{said(node)}: at most one turn", _fixing(model, node, 0, np.int64(1))
 
 
-FLAGS = ("keepdims", "ceil_mode", "count_include_pad", "transA", "transB", "fmod", "largest", "select_last_index", "exclusive", "reverse", "upper", "linear_before_reset", "align_corners", "zeros", "is_case_sensitive", "layout")
+FLAGS = (
+    "keepdims",
+    "ceil_mode",
+    "count_include_pad",
+    "transA",
+    "transB",
+    "fmod",
+    "largest",
+    "select_last_index",
+    "exclusive",
+    "reverse",
+    "upper",
+    "linear_before_reset",
+    "align_corners",
+    "zeros",
+    "is_case_sensitive",
+    "layout",
+)
 AXIS = ("axis", "batch_dims")
-COEFFICIENTS = ("coefficients", "intercepts", "rho", "support_vectors", "kernel_params", "prob_a", "prob_b", "offset", "scale", "imputed_value_floats", "weights", "base_values", "boundaries", "values_floats")
+COEFFICIENTS = (
+    "coefficients",
+    "intercepts",
+    "rho",
+    "support_vectors",
+    "kernel_params",
+    "prob_a",
+    "prob_b",
+    "offset",
+    "scale",
+    "imputed_value_floats",
+    "weights",
+    "base_values",
+    "boundaries",
+    "values_floats",
+)
 LEAVES = ("class_weights", "target_weights", "leaf_weights")
 DEFAULTS = ("default_int64", "default_float", "replaced_value_float", "threshold")
-KEYS = ("keys_strings", "keys_int64s", "keys_floats", "cats_strings", "cats_int64s", "pool_strings", "classlabels_strings", "classlabels_int64s", "stopwords", "values_int64s")
+KEYS = (
+    "keys_strings",
+    "keys_int64s",
+    "keys_floats",
+    "cats_strings",
+    "cats_int64s",
+    "pool_strings",
+    "classlabels_strings",
+    "classlabels_int64s",
+    "stopwords",
+    "values_int64s",
+)
 
 
 def _other_text(value: Any) -> Any:

@@ -23,7 +23,17 @@ from tests.mutation.proof import job_of, loaded, proved
 
 # What decides an exported graph.
 ROOMS = ("export", "sources")
-PACKAGES = ("torch", "tensorflow-cpu", "tf2onnx", "skl2onnx", "scikit-learn", "onnxmltools", "onnx", "onnxruntime", "transformers")
+PACKAGES = (
+    "torch",
+    "tensorflow-cpu",
+    "tf2onnx",
+    "skl2onnx",
+    "scikit-learn",
+    "onnxmltools",
+    "onnx",
+    "onnxruntime",
+    "transformers",
+)
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ HEAD = """# Mutation test
 INTRODUCTION = (
     "How much verification notices. Into graphs that it has proven, one small fault each is injected, and the faulty "
     "graph is verified as `generate` verifies it. A fault counts if the graph still loads and some answer changes: by "
-    "0.3% of the largest number of its output, or at all where it is not a float. The inputs that show this come from a "
-    "generator of the test's own, which knows the data of each model; the others are listed as equivalent."
+    "0.3% of the largest number of its output, or at all if it is not a float. The inputs that show this come from a "
+    "generator of the test's own, which knows the data of each model. Faults that none of them shows are equivalent."
 )
+COLUMNS = "| {} | noticed | missed | share | equivalent |\n|---|---|---|---|---|\n"
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -38,14 +39,16 @@ def page(rows: Sequence[Row]) -> str:
         f"{counts['equivalent']} mutants more are equivalent, and {counts['invalid']} can't be loaded. "
         f"Measured {datetime.now(UTC):%Y-%m-%d} with {tools}."
     )
-    families = [_line(kind.title, [row for row in rows if row.case.startswith(f"{name}/")]) for name, kind in FAMILIES.items()]
+    families = [
+        _line(kind.title, [row for row in rows if row.case.startswith(f"{name}/")]) for name, kind in FAMILIES.items()
+    ]
     kinds = [_line(fault.title, [row for row in rows if row.fault == fault.name]) for fault in FAULTS]
     missed = [_missed(row) for row in sorted(rows, key=lambda row: (row.fault, row.case)) if row.status == "missed"]
     refused = [f"- `{row.case}`: {_plain(row.reason)}\n" for row in rows if row.status == "refused"]
     return (
         f"{HEAD}{_filled(INTRODUCTION)}\n\n{_filled(figure)}\n"
-        f"\n## By source\n\n| source | noticed | missed | share | equivalent |\n|---|---|---|---|---|\n{''.join(families)}"
-        f"\n## By fault\n\n| fault | noticed | missed | share | equivalent |\n|---|---|---|---|---|\n{''.join(kinds)}"
+        f"\n## By source\n\n{COLUMNS.format('source')}{''.join(families)}"
+        f"\n## By fault\n\n{COLUMNS.format('fault')}{''.join(kinds)}"
         f"\n## What is missed\n\n{''.join(missed) or 'Nothing.' + chr(10)}"
         + (f"\n## Models that are not published\n\n{''.join(refused)}" if refused else "")
     )

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -31,7 +31,9 @@ class Process:
     since: float = field(default_factory=time.monotonic)
 
 
-def run(groups: Sequence[Sequence[Any]], work: Work, jobs: int, seconds: float) -> Iterator[tuple[Any, Any]]:
+def run(
+    groups: Sequence[Sequence[Any]], work: Work, jobs: int, seconds: float
+) -> Generator[tuple[Any, Any], None, None]:
     """Yield each task with each of its rows; a task whose process dies or takes too long has a str as its last row.
 
     The tasks of one group share a process, as long as none of them ends it.

@@ -44,9 +44,7 @@ def test_verification_notices_the_faults_of_a_slice(tmp_path: Path) -> None:
 
 
 def models() -> dict[str, onnx.ModelProto]:
-    return {
-        name: onnx.parser.parse_model(onnx_models.HEADER + each.graph) for name, each in onnx_models.MODELS.items()
-    }
+    return {name: onnx.parser.parse_model(onnx_models.HEADER + each.graph) for name, each in onnx_models.MODELS.items()}
 
 
 @pytest.mark.parametrize("name", list(onnx_models.MODELS))
@@ -94,9 +92,9 @@ def test_there_are_two_hundred_cases_and_no_two_of_a_name() -> None:
 
 def test_answers_are_compared_with_the_magnitude_of_their_batch() -> None:
     wanted = np.array([[1000.0, 0.0], [1.0, np.nan]], np.float32)
-    assert differing(wanted, wanted + np.float32([[0.5, 0.5], [0, 0]])) is None
-    assert differing(wanted, wanted + np.float32([[2.0, 0], [0, 0]])) is not None
-    assert differing(wanted, wanted + np.float32([[0, 0], [50, 0]])) is None, "a row with NaN is left out"
+    assert differing(wanted, wanted + np.array([[0.5, 0.5], [0, 0]], np.float32)) is None
+    assert differing(wanted, wanted + np.array([[2.0, 0], [0, 0]], np.float32)) is not None
+    assert differing(wanted, wanted + np.array([[0, 0], [50, 0]], np.float32)) is None, "a row with NaN is left out"
     assert differing(np.array([1, 2]), np.array([1, 3])) == ("np.int64(3) instead of np.int64(2) at [1] (1 of 2)", [1])
     assert differing(np.zeros((2, 3)), np.zeros((2, 4))) == ("shape [2, 4] instead of [2, 3]", [])
 

@@ -1,4 +1,5 @@
 """Small networks of PyTorch, each a row: its inputs, its layers and what it computes."""
+# ruff: noqa: E501 - a table, a row a line
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

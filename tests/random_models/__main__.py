@@ -29,9 +29,7 @@ SECONDS = 240.0
 @click.option("--jobs", default=2, type=click.IntRange(1), help="How many run at a time.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs have found.")
 @click.option("--again", default="", help="Run those again whose outcome matches this expression.")
-def main(
-    kinds: Sequence[str], only: str, seed: int, limit: int | None, jobs: int, fresh: bool, again: str
-) -> None:
+def main(kinds: Sequence[str], only: str, seed: int, limit: int | None, jobs: int, fresh: bool, again: str) -> None:
     """Run the models that have no row yet; exit with 1 if a published model is wrong."""
     kept = KeptRows(STATE, Row, fresh)
     latest = {row.key: row for row in kept.rows}
@@ -54,7 +52,9 @@ def main(
                 kept.add(row)
                 latest[row.key] = row
                 seconds = time.monotonic() - start
-                click.echo(f"{count} of {len(waiting)}, {seconds:.0f} s: {row.key}: {row.outcome} {row.reason[:150]}", err=True)
+                click.echo(
+                    f"{count} of {len(waiting)}, {seconds:.0f} s: {row.key}: {row.outcome} {row.reason[:150]}", err=True
+                )
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command goes on from here", err=True)
         sys.exit(130)
@@ -76,7 +76,13 @@ def summary(rows: Sequence[Row]) -> str:
         for row in rows:
             if row.outcome == outcome:
                 groups[cause(row)].append(row.key)
-        lines += [f"\n{outcome}:", *(f"  {len(keys)} x {name}: {', '.join(keys[:8])}" for name, keys in sorted(groups.items(), key=lambda each: -len(each[1])))]
+        lines += [
+            f"\n{outcome}:",
+            *(
+                f"  {len(keys)} x {name}: {', '.join(keys[:8])}"
+                for name, keys in sorted(groups.items(), key=lambda each: -len(each[1]))
+            ),
+        ]
     return "\n".join(lines)
 
 

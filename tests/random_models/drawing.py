@@ -1,7 +1,7 @@
 """Random programs as text: operators from a typed table, applied to what the program has computed so far.
 
-NNSmith and NeuRI search for bugs of compilers in the same way: each step is an operator whose operands' types and shapes
-fit. Here whether they fit is decided by running the step.
+NNSmith and NeuRI search for bugs of compilers in the same way: each step is an operator whose operands fit by their
+types and shapes. Here whether they fit is decided by running the step.
 """
 
 from collections.abc import Callable, Sequence

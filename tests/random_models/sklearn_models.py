@@ -1,4 +1,5 @@
 """Random estimators of scikit-learn, XGBoost and LightGBM, fitted on random tables."""
+# ruff: noqa: E501 - a table, a row a line
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,7 +159,9 @@ def describe(seed: int) -> Description:
     """Return the model of a seed, always the same; raises what fitting it raises."""
     text = str(drawn(scripts(seed), seed))
     model, table = fitted(text)
-    return Description(text, f"sklearn:{{folder}}/{FILE}", lambda folder: _dump(model, folder), {"trust_source": True}, data_of(table))
+    return Description(
+        text, f"sklearn:{{folder}}/{FILE}", lambda folder: _dump(model, folder), {"trust_source": True}, data_of(table)
+    )
 
 
 def _dump(model: Any, folder: Path) -> None:

@@ -1,4 +1,5 @@
 """Random TensorFlow functions: a table of operators, and the function that a seed stands for."""
+# ruff: noqa: E501 - a table, a row a line
 
 import re
 import warnings
@@ -47,8 +48,22 @@ OPS = (
 # fmt: on
 # What tf2onnx did not convert at first sight: a function with one is refused, so that few have some.
 UNCONVERTED = (
-    Op("f", "tf.math.lgamma({a})"), Op("f", "tf.math.digamma({a})"), Op("ff", "tf.math.multiply_no_nan({a}, {b})"), Op("ff", "tf.math.nextafter({a}, {b})"), Op("ii", "tf.bitwise.bitwise_and({a}, {b})"), Op("ii", "tf.bitwise.bitwise_xor({a}, {b})"), Op("i", "tf.bitwise.bitwise_or({a}, {p})", BY), Op("i", "tf.bitwise.invert({a})"), Op("i", "tf.bitwise.left_shift({a}, {p})", (1, 3)), Op("i", "tf.bitwise.right_shift({a}, {p})", (1, 3)),
-    Op("f", "tf.math.reduce_euclidean_norm({a}, -1)"), Op("f", "tf.switch_case(tf.cast(tf.reduce_sum({a}) > 0.0, tf.int32), [lambda: {a}, lambda: -{a}])"), Op("f", "tf.math.in_top_k(tf.zeros([tf.shape({a})[0]], tf.int32), {a}, 2)"), Op("f", "tf.truncatemod({a}, tf.constant({p}, {a}.dtype))", (2.0, -1.5)), Op("ii", "tf.truncatemod({a}, {b} * 2 + 1)"), Op("i", "tf.truncatemod({a}, {p})", BY),
+    Op("f", "tf.math.lgamma({a})"),
+    Op("f", "tf.math.digamma({a})"),
+    Op("ff", "tf.math.multiply_no_nan({a}, {b})"),
+    Op("ff", "tf.math.nextafter({a}, {b})"),
+    Op("ii", "tf.bitwise.bitwise_and({a}, {b})"),
+    Op("ii", "tf.bitwise.bitwise_xor({a}, {b})"),
+    Op("i", "tf.bitwise.bitwise_or({a}, {p})", BY),
+    Op("i", "tf.bitwise.invert({a})"),
+    Op("i", "tf.bitwise.left_shift({a}, {p})", (1, 3)),
+    Op("i", "tf.bitwise.right_shift({a}, {p})", (1, 3)),
+    Op("f", "tf.math.reduce_euclidean_norm({a}, -1)"),
+    Op("f", "tf.switch_case(tf.cast(tf.reduce_sum({a}) > 0.0, tf.int32), [lambda: {a}, lambda: -{a}])"),
+    Op("f", "tf.math.in_top_k(tf.zeros([tf.shape({a})[0]], tf.int32), {a}, 2)"),
+    Op("f", "tf.truncatemod({a}, tf.constant({p}, {a}.dtype))", (2.0, -1.5)),
+    Op("ii", "tf.truncatemod({a}, {b} * 2 + 1)"),
+    Op("i", "tf.truncatemod({a}, {p})", BY),
 )  # fmt: skip
 # Of so many functions one may have any operator.
 RARELY = 12
@@ -125,9 +140,7 @@ def functions(draw: Any, every: bool, rare: bool) -> str:
     """Return the text of a Python module whose function ``make`` returns a tf.Module; ``every`` step may be an output."""
     chosen = draw(st.lists(st.sampled_from(INPUTS), min_size=1, max_size=2, unique_by=lambda each: each[0]))
     kinds = {"bool": "b"}
-    inputs = [
-        Value(name, kinds.get(dtype, dtype[0]), shape, _example(dtype, shape)) for name, dtype, shape in chosen
-    ]
+    inputs = [Value(name, kinds.get(dtype, dtype[0]), shape, _example(dtype, shape)) for name, dtype, shape in chosen]
     made = draw(steps((*OPS, *UNCONVERTED * 5) if rare else OPS, inputs, _trial))
     words = {word for step in made for word in re.findall(r"(?<![.\w])\w+", step.text)}
     read = [each for each in chosen if each[0] in words]

@@ -1,4 +1,5 @@
 """Random PyTorch modules: a table of operators, and the module that a seed stands for."""
+# ruff: noqa: E501 - a table, a row a line
 
 import warnings
 from collections.abc import Sequence
@@ -67,9 +68,35 @@ OPS = (
 # fmt: on
 # What no exporter translated at first sight: a model with one is refused, so that few have some.
 UNTRANSLATED = (
-    *(Op("f", f"torch.{name}({{a}})") for name in ("sinc", "frac", "signbit", "special.i0", "atanh", "lgamma", "digamma", "erfinv", "special.entr", "special.ndtr", "special.log_ndtr")),
-    *(Op("ff", f"torch.{name}({{a}}, {{b}})") for name in ("hypot", "copysign", "fmax", "fmin", "logaddexp", "nextafter")), Op("ii", "torch.gcd({a}, {b})"), Op("f", "{a}.kthvalue({p}, -1).values", (1, 2)), Op("f", "{a}.quantile({p}, dim=-1)", (0.3, 0.5)), Op("f", "torch.searchsorted(torch.tensor([-1.0, 0.0, 0.5, 2.0]), {a})"), Op("f", "{a}.nansum({p})", (-1, 1)),
-    *(Op("f", f"{{a}}.{name}({{p}}).{{q}}", (-1, 1), ("values", "indices")) for name in ("median", "cummax", "cummin", "mode")),
+    *(
+        Op("f", f"torch.{name}({{a}})")
+        for name in (
+            "sinc",
+            "frac",
+            "signbit",
+            "special.i0",
+            "atanh",
+            "lgamma",
+            "digamma",
+            "erfinv",
+            "special.entr",
+            "special.ndtr",
+            "special.log_ndtr",
+        )
+    ),
+    *(
+        Op("ff", f"torch.{name}({{a}}, {{b}})")
+        for name in ("hypot", "copysign", "fmax", "fmin", "logaddexp", "nextafter")
+    ),
+    Op("ii", "torch.gcd({a}, {b})"),
+    Op("f", "{a}.kthvalue({p}, -1).values", (1, 2)),
+    Op("f", "{a}.quantile({p}, dim=-1)", (0.3, 0.5)),
+    Op("f", "torch.searchsorted(torch.tensor([-1.0, 0.0, 0.5, 2.0]), {a})"),
+    Op("f", "{a}.nansum({p})", (-1, 1)),
+    *(
+        Op("f", f"{{a}}.{name}({{p}}).{{q}}", (-1, 1), ("values", "indices"))
+        for name in ("median", "cummax", "cummin", "mode")
+    ),
 )  # fmt: skip
 # Of so many models one may have any operator.
 RARELY = 12
