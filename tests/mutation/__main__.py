@@ -1,6 +1,7 @@
 """`make mutation`: faults in published graphs, and the share of them that verification notices."""
 
 import re
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -63,6 +64,8 @@ def main(
         for start in range(0, len(own), kind.together)
     ]
     start, done = time.monotonic(), 0
+    for each in (signal.SIGTERM, signal.SIGINT):  # behind `nohup … &` the second is ignored
+        signal.signal(each, signal.default_int_handler)
     try:
         with closing(processes.run(groups, work, jobs, seconds)) as rows:
             for task, found in rows:

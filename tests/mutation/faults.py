@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from modelrepo.generator.graphs.edit import element_types
 from modelrepo.generator.graphs.walk import graphs
 from modelrepo.generator.specs.tensors import Array
 
@@ -274,6 +275,39 @@ def _to_whole(node: Any) -> bool:
     return any(each.name == "to" and each.i in (6, 7, 3, 5) for each in node.attribute)
 
 
+# Types by their numbers in ONNX, and narrower ones that hold most of their values.
+NARROWER = {1: 10, 11: 1, 7: 6, 6: 3}
+
+
+def _narrowed(model: Any) -> Iterator[Place]:
+    """Cut what an operator that computes reads to a narrower type, and widen it again."""
+    types = _types(model)
+    for graph, node in nodes(model):
+        old = types.get(node.input[0], 0) if node.input else 0
+        if node.op_type in COMPUTING and old in NARROWER:
+            wrap = (("Cast", {"to": NARROWER[old]}), ("Cast", {"to": old}))
+            yield (
+                f"{said(node)}: input 0 as type {NARROWER[old]} instead of {old}",
+                _wrapping(model, graph, node, 0, wrap),
+            )
+
+
+def _rounded_cast(model: Any) -> Iterator[Place]:
+    types = _types(model)
+    for graph, node in nodes(model):
+        if node.op_type == "Cast" and _to_whole(node) and types.get(node.input[0]) in (1, 11):
+            yield f"{said(node)}: Round before it", _wrapping(model, graph, node, 0, (("Round", {}),))
+
+
+def _types(model: Any) -> dict[str, int]:
+    """Return the element types of a model's tensors, by their names."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return element_types(onnx.shape_inference.infer_shapes(copy))
+
+
 def _frozen_size(model: Any) -> Iterator[Place]:
     """Let a size that is read from a tensor be one that it has with a batch of 2."""
     for _, node in nodes(model):
@@ -442,6 +476,21 @@ def _turns(model: Any) -> Iterator[Place]:
             yield f"{said(node)}: at most one turn", _fixing(model, node, 0, np.int64(1))
 
 
+COMPUTING = (
+    "Mul",
+    "Add",
+    "Sub",
+    "Mod",
+    "Div",
+    "MatMul",
+    "Gemm",
+    "Greater",
+    "Less",
+    "Equal",
+    "ReduceSum",
+    "Identity",
+    "Cast",
+)
 FLAGS = (
     "keepdims",
     "ceil_mode",
@@ -498,7 +547,7 @@ def _other_text(value: Any) -> Any:
 
 
 FAULTS = (
-    Fault("axis", "an axis is the one before", _attribute(AXIS, lambda old: old - 1 if old not in (0, 1) else old + 1)),
+    Fault("axis", "an axis is the one before", _attribute(AXIS, lambda old: {0: 1, 1: 0}.get(old, old - 1))),
     Fault("alpha", "alpha, beta, gamma or bias is 10% larger", _attribute(("alpha", "beta", "gamma", "bias", "lambd"), lambda old: old * 1.1)),
     Fault("epsilon", "epsilon is a thousandth more", _attribute(("epsilon",), lambda old: old + 1e-2)),
     Fault("pads", "padding is moved from the end to the beginning", _attribute(("pads",), _shifted_pads)),
@@ -506,7 +555,6 @@ FAULTS = (
     Fault("dilations", "a dilation is one more", _attribute(("dilations",), lambda old: [*old[:-1], old[-1] + 1])),
     Fault("flag", "a flag such as keepdims, ceil_mode, fmod or transB is flipped", _attribute(FLAGS, lambda old: 1 - old)),
     Fault("flag set", "a flag that is not there is set", lambda model: (place for each in UNSET for place in _missing(*each)(model))),
-    Fault("type", "a cast is to another type", _attribute(("to",), {7: 6, 6: 3, 1: 10, 11: 1, 9: 7, 3: 6}.get)),
     Fault("mode", "a mode such as that of a Resize, a pad, a norm or a post-transform is another", _attribute(("mode", "coordinate_transformation_mode", "nearest_mode", "approximate", "padding_mode", "direction", "auto_pad", "post_transform", "aggregate_function", "norm", "kernel_type", "case_change_action"), MODES.get)),
     Fault("perm", "a transposition swaps two other axes", _attribute(("perm",), _swapped)),
     Fault("neighbour", "an operator is replaced by its neighbour", _neighbour),
@@ -521,10 +569,10 @@ FAULTS = (
     Fault("no bound", "a Clip has one bound less", _no_bound),
     Fault("frozen size", "a size is that of a batch of 2", _frozen_size),
     Fault("frozen reshape", "a size of a Reshape is 2", _frozen_reshape),
-    Fault("round", "a cast to whole numbers rounds instead of truncating", _before(("Cast",), 0, (("Round", {}),), _to_whole)),
+    Fault("round", "a cast to whole numbers rounds instead of truncating", _rounded_cast),
     Fault("negative index", "an index below zero does not count from the end", _before(("Gather", "GatherElements", "ScatterElements"), 1, (("Abs", {}),))),
     Fault("absolute", "what is compared, rounded or divided loses its sign", _before(("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Mod", "Div", "Floor", "Cast"), 0, (("Abs", {}),))),
-    Fault("int32", "whole numbers are cut to 32 bits", _before(("Mul", "Add", "Sub", "Mod"), 0, (("Cast", {"to": 6}), ("Cast", {"to": 7})))),
+    Fault("narrow", "what is computed with goes through a narrower type, such as int32 or float16", _narrowed),
     Fault("default", "a default, replaced or threshold value is one more", _attribute(DEFAULTS, lambda old: old + 1 if np.isfinite(old) else 0.0)),
     Fault("default text", "a default text is another", _attribute(("default_string",), lambda old: old + "_")),
     Fault("key", "a category, label or word is another", _list(KEYS, _other_text)),

@@ -1,6 +1,7 @@
 """`make random-models`: random models of every kind through the product, beside their sources."""
 
 import re
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -45,6 +46,8 @@ def main(kinds: Sequence[str], only: str, seed: int, limit: int | None, jobs: in
     ]
     groups = [own[start : start + TOGETHER] for own in _by_kind(waiting) for start in range(0, len(own), TOGETHER)]
     start = time.monotonic()
+    for each in (signal.SIGTERM, signal.SIGINT):  # behind `nohup … &` the second is ignored
+        signal.signal(each, signal.default_int_handler)
     try:
         with closing(processes.run(groups, work, jobs, SECONDS)) as rows:
             for count, (task, found) in enumerate(rows, 1):

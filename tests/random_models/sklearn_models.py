@@ -1,6 +1,7 @@
 """Random estimators of scikit-learn, XGBoost and LightGBM, fitted on random tables."""
 # ruff: noqa: E501 - a table, a row a line
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -159,8 +160,14 @@ def describe(seed: int) -> Description:
     """Return the model of a seed, always the same; raises what fitting it raises."""
     text = str(drawn(scripts(seed), seed))
     model, table = fitted(text)
+    direct = re.search(r"^model = \w*(Tree|Forest|Boosting|XGB|LGBM)", text, re.MULTILINE) is not None
     return Description(
-        text, f"sklearn:{{folder}}/{FILE}", lambda folder: _dump(model, folder), {"trust_source": True}, data_of(table)
+        text,
+        f"sklearn:{{folder}}/{FILE}",
+        lambda folder: _dump(model, folder),
+        {"trust_source": True},
+        data_of(table),
+        direct,
     )
 
 
