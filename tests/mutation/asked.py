@@ -237,7 +237,7 @@ def edges_of(path: Path) -> list[float]:
         for node in graph.node:
             for attribute in node.attribute:
                 if attribute.name in ("nodes_values", "boundaries"):
-                    found += list(attribute.floats)[:400]
+                    found += list(attribute.floats)
                 if attribute.HasField("t") and _is_small(attribute.t):
                     small.append(attribute.t)
         for tensor in small:
