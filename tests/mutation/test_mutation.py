@@ -24,13 +24,14 @@ SLICE = {
 }
 MUTANTS = 3
 # The share of them that verification must notice.
-SHARE = 0.9
+SHARE = 0.95
 
 
 def slice_of() -> list[Case]:
     return [case for family, names in SLICE.items() for case in cases_of([family]) if case.name in names]
 
 
+@pytest.mark.xfail(reason="verification that looks for what is wrong is being built: issue 15", strict=True)
 def test_verification_notices_the_faults_of_a_slice(tmp_path: Path) -> None:
     rows: list[Row] = []
     for case in slice_of():
@@ -138,6 +139,6 @@ def test_the_page_lists_what_is_missed_and_does_not_count_equivalent_mutants() -
     assert report(rows).startswith("50.0% of 2 mutants of 1 graphs are noticed")
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="nothing was measured yet")
+@pytest.mark.xfail(reason="verification that looks for what is wrong is being built: issue 15", strict=True)
 def test_the_page_that_is_kept_explains_every_mutant_that_is_missed() -> None:
     assert "Not explained yet" not in PAGE.read_text("utf-8")
