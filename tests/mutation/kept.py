@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import shutil
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from functools import cache
@@ -74,6 +75,7 @@ def kept(case: Case, cache_folder: Path) -> Kept:
         job = job_of(case.reference.format(folder=home), case.options)
         source = loaded(job)
         if not record.exists():
+            shutil.rmtree(folder / "export", ignore_errors=True)  # of a run that was cut short
             record.write_bytes(pickle.dumps(_proved(job, source, folder / "export")))
     export = pickle.loads(record.read_bytes())
     if isinstance(export, str):

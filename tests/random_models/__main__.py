@@ -13,11 +13,19 @@ import click
 from tests.conftest import PROJECT
 from tests.kept_rows import KeptRows
 from tests.mutation import processes
+from tests.random_models import tensorflow_models, torch_models
 from tests.random_models.trial import OUTCOMES, Row, Task, work
 
 STATE = PROJECT / "build/random-models/rows.jsonl"
 # How many of each kind, and how many of them share a process.
-COUNTS = {"torch": 260, "sklearn": 180, "tensorflow": 160}
+COUNTS = {
+    "torch": 260,
+    "sklearn": 180,
+    "tensorflow": 160,
+    # Each operator alone; those of PyTorch by each exporter.
+    "each-torch": 2 * len((*torch_models.OPS, *torch_models.UNTRANSLATED)),
+    "each-tensorflow": len((*tensorflow_models.OPS, *tensorflow_models.UNCONVERTED)),
+}
 TOGETHER = 20
 SECONDS = 240.0
 
@@ -38,7 +46,7 @@ def main(kinds: Sequence[str], only: str, seed: int, limit: int | None, jobs: in
         Task(kind, number)
         for kind, count in COUNTS.items()
         if not kinds or kind in kinds
-        for number in range(seed, seed + (limit or count))
+        for number in range(seed, seed + min(limit or count, count))
         if re.search(only, f"{kind}/{number}")
     ]
     waiting = [

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 # How often a step is drawn anew because its operands do not fit.
 TRIES = 12
+# The most steps of a program.
+LONGEST = 6
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,13 @@ class Op:
     q: Sequence[Any] = ("",)
     rank: int = 1
     layer: str = ""
+
+
+class Table(list[Op]):
+    """Operators that Hypothesis does not write out."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} operators"
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,10 @@ Trial = Callable[[Step, Sequence[Value]], Value | None]
 
 
 @st.composite
-def steps(draw: Any, ops: Sequence[Op], inputs: Sequence[Value], trial: Trial, longest: int = 6) -> list[Step]:
-    """Return the steps of a program on these inputs."""
+def steps(draw: Any, ops: Sequence[Op], inputs: Sequence[Value], trial: Trial) -> list[Step]:
+    """Return the steps of a program on these inputs: 2 to 6, or one of the only operator."""
     values, made = list(inputs), []
-    for number in range(draw(st.integers(2, longest))):
+    for number in range(draw(st.integers(2, LONGEST)) if len(ops) > 1 else 1):
         for _ in range(TRIES):
             step = _step(draw, ops, values, f"v{number}")
             value = trial(step, values) if step else None

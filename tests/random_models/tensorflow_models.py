@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.random_models.drawing import Op, Step, Value, drawn, steps, unused
+from tests.random_models.drawing import Op, Step, Table, Value, drawn, steps, unused
 from tests.random_models.trial import Description
 
 BY = (2, 3, -3, 5, -1)
@@ -136,12 +136,12 @@ def _example(dtype: str, shape: Sequence[int]) -> Any:
 
 
 @st.composite
-def functions(draw: Any, every: bool, rare: bool) -> str:
+def functions(draw: Any, ops: Sequence[Op], every: bool) -> str:
     """Return the text of a Python module whose function ``make`` returns a tf.Module; ``every`` step may be an output."""
     chosen = draw(st.lists(st.sampled_from(INPUTS), min_size=1, max_size=2, unique_by=lambda each: each[0]))
     kinds = {"bool": "b"}
     inputs = [Value(name, kinds.get(dtype, dtype[0]), shape, _example(dtype, shape)) for name, dtype, shape in chosen]
-    made = draw(steps((*OPS, *UNCONVERTED * 5) if rare else OPS, inputs, _trial))
+    made = draw(steps(ops, inputs, _trial))
     words = {word for step in made for word in re.findall(r"(?<![.\w])\w+", step.text)}
     read = [each for each in chosen if each[0] in words]
     outputs = [step.name for step in made] if every else unused(made)[-3:]
@@ -159,7 +159,16 @@ def functions(draw: Any, every: bool, rare: bool) -> str:
 
 def describe(seed: int) -> Description:
     """Return the model of a seed, always the same."""
-    text = str(drawn(functions(every=seed % 2 == 1, rare=seed % RARELY == 0), seed))
+    ops = OPS if seed % RARELY else (*OPS, *UNCONVERTED * 5)
+    return _described(str(drawn(functions(Table(ops), every=seed % 2 == 1), seed)))
+
+
+def describe_each(number: int) -> Description:
+    """Return the function that consists of one operator, by its number from 1."""
+    return _described(str(drawn(functions(Table([(*OPS, *UNCONVERTED)[number - 1]]), every=True), number)))
+
+
+def _described(text: str) -> Description:
     return Description(text, "python:nets:make", lambda folder: _write(folder, text))
 
 

@@ -2,13 +2,13 @@
 # ruff: noqa: E501 - a table, a row a line
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.random_models.drawing import Op, Step, Value, drawn, steps, unused
+from tests.random_models.drawing import Op, Step, Table, Value, drawn, steps, unused
 from tests.random_models.trial import Description
 
 # Whole numbers that are divided by, shifted by or compared with.
@@ -162,14 +162,14 @@ def _trial(step: Step, values: Sequence[Value]) -> Value | None:
 
 
 @st.composite
-def modules(draw: Any, every: bool, rare: bool = False) -> str:
+def modules(draw: Any, ops: Sequence[Op], every: bool) -> str:
     """Return the text of a Python module whose function ``make`` returns a network.
 
     With ``every``, each step is an output, so that the first wrong one names the operator.
     """
     chosen = draw(st.lists(st.sampled_from(INPUTS), min_size=1, max_size=2, unique_by=lambda each: each[0]))
     inputs = [Value(name, _kind(dtype), shape, _example(dtype, shape)) for name, dtype, shape in chosen]
-    made = draw(steps((*OPS, *UNTRANSLATED * 5) if rare else OPS, inputs, _trial))
+    made = draw(steps(ops, inputs, _trial))
     read = [each for each in chosen if any(f"{each[0]}" in _words(step.text) for step in made)]
     shapes = ",".join(f"{name}={'x'.join(map(str, shape))}:{dtype}" for name, dtype, shape in read)
     layers = [f"        self.{step.name} = {step.layer}" for step in made if step.layer]
@@ -194,13 +194,23 @@ def _kind(dtype: str) -> str:
 
 def module(seed: int) -> str:
     """Return the module of a seed, always the same."""
-    return str(drawn(modules(every=seed % 2 == 1, rare=seed % RARELY == 0), seed))
+    ops = OPS if seed % RARELY else (*OPS, *UNTRANSLATED * 5)
+    return str(drawn(modules(Table(ops), every=seed % 2 == 1), seed))
 
 
 def describe(seed: int) -> Description:
     """Return the model of a seed; every third is recorded by the older exporter, which is quicker."""
-    text = module(seed)
-    options = {"exporter": "torchscript"} if seed % 3 == 0 else {}
+    return _described(module(seed), {"exporter": "torchscript"} if seed % 3 == 0 else {})
+
+
+def describe_each(number: int) -> Description:
+    """Return the network that consists of one operator, by its number from 1; the exporters take turns."""
+    place, turn = divmod(number - 1, 2)
+    text = str(drawn(modules(Table([(*OPS, *UNTRANSLATED)[place]]), every=True), number))
+    return _described(text, {"exporter": "torchscript"} if turn else {})
+
+
+def _described(text: str, options: Mapping[str, str]) -> Description:
     return Description(text, "python:nets:make", lambda folder: _write(folder, text), options)
 
 

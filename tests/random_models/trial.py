@@ -67,6 +67,8 @@ def described(task: Task) -> Description:
         "torch": torch_models.describe,
         "sklearn": sklearn_models.describe,
         "tensorflow": tensorflow_models.describe,
+        "each-torch": torch_models.describe_each,
+        "each-tensorflow": tensorflow_models.describe_each,
     }
     return kinds[task.kind](task.seed)
 
