@@ -85,17 +85,21 @@ def _floats(shape: Sequence[int], random: np.random.Generator) -> Array:
 
 
 def _disturbed(values: Array, data: Data, random: np.random.Generator) -> Array:
-    """Return values of which some are edges or their neighbours, far away, or missing."""
+    """Return values of which some are edges or their neighbours, far away, or missing; in other sets none is.
+
+    A large tensor would otherwise always have a number that is so large that it hides the others.
+    """
     if values.dtype.kind != "f":
         return values
     changed = values.astype(np.float32)
-    if data.edges:
+    if data.edges and random.random() < 0.8:
         edges = random.choice(np.asarray(data.edges, np.float32), values.shape)
         step = random.choice((-np.inf, 0, np.inf), values.shape).astype(np.float32)
         near = np.where(step == 0, edges, np.nextafter(edges, step, dtype=np.float32))
         changed = np.where(random.random(values.shape) < 0.35, near, changed)
     far = random.choice((0.0, -0.0, 1e4, -1e4, 0.5, -1.0), values.shape).astype(np.float32)
-    changed = np.where(random.random(values.shape) < 0.08, far, changed)
+    if random.random() < 0.4:
+        changed = np.where(random.random(values.shape) < 0.1, far, changed)
     if data.missing:
         changed = np.where(random.random(values.shape) < random.choice((0, 0.1, 0.5)), np.float32(np.nan), changed)
     # Without denormal numbers: TensorFlow takes them for 0, PyTorch and ONNX Runtime do not.

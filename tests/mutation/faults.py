@@ -275,8 +275,8 @@ def _to_whole(node: Any) -> bool:
     return any(each.name == "to" and each.i in (6, 7, 3, 5) for each in node.attribute)
 
 
-# Types by their numbers in ONNX, and narrower ones that hold most of their values.
-NARROWER = {1: 10, 11: 1, 7: 6, 6: 3}
+# Types of whole numbers by their numbers in ONNX, and narrower ones that hold most of their values.
+NARROWER = {7: 6, 6: 5}
 
 
 def _narrowed(model: Any) -> Iterator[Place]:
@@ -572,7 +572,7 @@ FAULTS = (
     Fault("round", "a cast to whole numbers rounds instead of truncating", _rounded_cast),
     Fault("negative index", "an index below zero does not count from the end", _before(("Gather", "GatherElements", "ScatterElements"), 1, (("Abs", {}),))),
     Fault("absolute", "what is compared, rounded or divided loses its sign", _before(("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Mod", "Div", "Floor", "Cast"), 0, (("Abs", {}),))),
-    Fault("narrow", "what is computed with goes through a narrower type, such as int32 or float16", _narrowed),
+    Fault("narrow", "whole numbers that are computed with go through a narrower type", _narrowed),
     Fault("default", "a default, replaced or threshold value is one more", _attribute(DEFAULTS, lambda old: old + 1 if np.isfinite(old) else 0.0)),
     Fault("default text", "a default text is another", _attribute(("default_string",), lambda old: old + "_")),
     Fault("key", "a category, label or word is another", _list(KEYS, _other_text)),
