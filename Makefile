@@ -6,7 +6,7 @@ JOBS ?= 2
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all conformance coverage gpu-check lint format benchmarks clean
+.PHONY: demo test test-slow test-all conformance coverage mutation random-models gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -29,6 +29,15 @@ conformance: .venv/dev
 # four at a time, ARGUMENTS=--retry-failed those again that failed.
 coverage: .venv/dev
 	$(BIN)/python -m tests.coverage --jobs $(JOBS) $(ARGUMENTS)
+
+# Small faults in published graphs, and the share of them that verification notices; goes on where a run was cut short,
+# and writes docs/reference/mutation.md. ARGUMENTS="--limit 5" takes five models of each source, --seed 2 other faults.
+mutation: .venv/dev
+	$(BIN)/python -m tests.mutation --jobs $(JOBS) $(ARGUMENTS)
+
+# Random networks, estimators and functions: what is published must answer as its source does.
+random-models: .venv/dev
+	$(BIN)/python -m tests.random_models --jobs $(JOBS) $(ARGUMENTS)
 
 # On a machine with a GPU, and TensorRT or docker: builds plans, compares them, serves them, and writes a dated record.
 gpu-check: .venv/dev

@@ -13,6 +13,8 @@ import pytest
 from tests import structure
 from tests.conftest import PROJECT
 
+# Folders of tests that are long runs of their own: `make coverage` and its kin.
+SUITES = (("coverage",), ("mutation",), ("random_models",))
 HEAVY = {
     *("torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"),
     *("plotly", "plotext", "psutil", "prometheus_client"),
@@ -66,7 +68,7 @@ def test_the_tests_lie_in_folders_that_mirror_the_rooms() -> None:
     tests = PROJECT / "tests"
     for file in tests.rglob("test_*.py"):
         folder = file.parent.relative_to(tests)
-        assert folder.parts == () or folder.parts == ("coverage",) or (PROJECT / folder).is_dir(), file
+        assert folder.parts == () or folder.parts in SUITES or (PROJECT / folder).is_dir(), file
 
 
 def test_our_packages_are_imported_as_modelrepo_only() -> None:

@@ -1,0 +1,1 @@
+"""A mutation test of the proof itself: `make mutation` writes docs/reference/mutation.md."""

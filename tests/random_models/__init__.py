@@ -1,0 +1,1 @@
+"""Random models through the product, asked beside their sources: `make random-models`."""
