@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from modelrepo.generator.coverage import categories
 from modelrepo.generator.graphs.walk import inner_graphs
 
 # Operators that move the values of their first operand, and leave them as they are.
@@ -30,6 +31,7 @@ COMPARING = {
     *("Binarizer", "ThresholdedRelu", "Div", "Mod", "Sub", "Add", "Mul"),
 }
 # Operators whose outputs have nothing to do with the values of their operands.
+LOOKING_FOR_NAN = {"IsNaN", "Imputer", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 ENDING = {"Shape", "Size"}
 # The most constants of a graph that inputs are tried with.
 MOST = 64
@@ -44,6 +46,7 @@ class Flow:
     divides: bool = False  # whole numbers are divided by it
     divides_computed: bool = False  # whole numbers are divided by what is computed from it
     missing: bool = False  # the graph looks for NaN in it, or in what is computed from it
+    keys: set[Any] = field(default_factory=set)  # the categories of encoders that it reaches unchanged
     infinite: bool = False  # the graph looks for infinity in it, or in what is computed from it
     compared: set[float] = field(default_factory=set)  # numbers that it is compared with before it is computed with
     constants: set[float] = field(default_factory=set)  # numbers that what is computed from it meets
@@ -100,7 +103,9 @@ class _Follower:
             flow.size = True
         if INDICES.get(operator) == place:
             flow.indexed |= set(self._axis_sizes(node))
-        flow.missing |= operator in ("IsNaN", "Imputer")
+        flow.missing |= operator in LOOKING_FOR_NAN
+        if direct:
+            flow.keys |= set(categories.known(_listed(node)))
         flow.infinite |= operator == "IsInf"
         if DIVISORS.get(operator) == place:
             flow.divides |= direct
@@ -132,6 +137,12 @@ class _Follower:
         values = numpy_helper.to_array(tensor, str(self.folder)).ravel()
         if values.dtype.kind in "fiu":
             yield from (float(each) for each in values[:MOST] if np.isfinite(each))
+
+
+def _listed(node: Any) -> dict[str, Any]:
+    """Return the attributes of a node that are lists of texts or numbers."""
+    lists = {each.name: list(each.strings or each.ints or each.floats) for each in node.attribute}
+    return {name: values for name, values in lists.items() if values}
 
 
 def _reached(node: Any, place: int) -> Iterator[str]:

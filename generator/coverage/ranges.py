@@ -1,8 +1,9 @@
-"""Outputs whose values lie in a known range, such as those of a sigmoid."""
+"""Outputs that are compared in another way: of a known range, as a sigmoid's, or arbitrary among equal values."""
 
 from pathlib import Path
 
 from modelrepo.generator.graphs import outline
+from modelrepo.generator.graphs.walk import reads
 
 # The largest magnitude that the outputs of these operators can have.
 BOUNDED = {
@@ -23,3 +24,18 @@ def known_ranges(path: Path) -> dict[str, float]:
         if node is not None and node.op_type in BOUNDED:
             found[value.name] = BOUNDED[node.op_type]
     return found
+
+
+def arbitrary_outputs(path: Path) -> set[str]:
+    """Return the outputs that depend on the places of the largest or smallest values.
+
+    Among equal values frameworks choose any: torch's topk and sort name others than ONNX Runtime's.
+    """
+    graph = outline.read(path).graph
+    told: set[str] = set()
+    for node in graph.node:
+        if node.op_type == "TopK":
+            told |= {name for name in node.output[1:] if name}
+        elif told.intersection(reads(node)):
+            told |= {name for name in node.output if name}
+    return told.intersection(value.name for value in graph.output)

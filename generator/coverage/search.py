@@ -30,7 +30,7 @@ from modelrepo.generator.verification.inputs import Pool, example_sizes, make_po
 from modelrepo.generator.verification.probing import Kind, Probe
 
 # Rows of one probe, and the elements of an input that one probe may hold.
-CHUNK, ELEMENTS = 64, 1 << 22
+CHUNK, ELEMENTS = 128, 1 << 22
 # Shares of the budget: values, edges and leaves, and random changes, which get what the others leave.
 VALUES, EDGES, SIZES = 0.45, 0.35, 0.05
 # Sizes of open dimensions that are tried besides the usual small ones: odd, round, and longer than most windows.
@@ -57,14 +57,23 @@ class Search:
     """Makes probes for one exported model; implements ``Probing``."""
 
     def __init__(
-        self, path: Path, signature: Signature, effort: Effort, seed: int, code: OwnCode | None = None
+        self,
+        path: Path,
+        signature: Signature,
+        effort: Effort,
+        seed: int,
+        *,
+        code: OwnCode | None = None,
+        cautious: bool = False,
     ) -> None:
         model = outline.read(path)
         self.signature, self.effort, self.code = signature, effort, code
         self.inputs = tuple(spec for spec in signature.inputs if not spec.optional)
         self.flows = flows(model, path.parent)
         self.batched = signature.batch_dim is not None
-        self.values = {spec.name: values_of(spec, self.flows.get(spec.name, Flow())) for spec in self.inputs}
+        self.values = {
+            spec.name: values_of(spec, self.flows.get(spec.name, Flow()), cautious=cautious) for spec in self.inputs
+        }
         self.observer = Observer(path, takes_missing=any(map(self._takes_missing, self.inputs)))
         self.work = work_of(model, self._sizes())
         self.random = np.random.default_rng([seed, 15])
@@ -281,27 +290,26 @@ class Search:
                 continue
             found = self._columns(node)
             forest, seen = trees.forest(attributes), self.observer.seen_of(node)
-            targets = [*forest.leaves, *forest.splits]
-            for number in self.random.permutation(len(targets)) if found else ():
-                leaf = number < len(forest.leaves)
-                made = None
-                if not (leaf and seen[number]):
-                    made = self._towards(forest, int(targets[number]), found, without=not leaf and not seen[number])
-                if made:
-                    yield made
+            nodes = [place for place in range(len(forest.modes)) if forest.parents[place] >= 0]
+            missable = {int(place): len(forest.leaves) + number for number, place in enumerate(forest.splits)}
+            for place in self.random.permutation(nodes) if found else ():
+                made = [self._towards(forest, int(place), found)]
+                number = missable.get(int(place)) if self.observer.takes_missing else None
+                if number is not None and not seen[number]:
+                    made.append(self._towards(forest, int(place), found, without=True))
+                yield from (each for each in made if each)
 
     def _towards(
-        self, forest: trees.Forest, target: int, columns: list[tuple[str, int]], *, without: bool
+        self, forest: trees.Forest, target: int, columns: list[tuple[str, int]], *, without: bool = False
     ) -> Made | None:
-        """Return a row that reaches a node; at a split, with its limit, or ``without`` the value that it compares."""
+        """Return a row that just reaches a node, and at a split is ``without`` the value that it compares."""
         row = self._base()
         table = np.array([row[name].ravel()[place] if name else 0 for name, place in columns], np.float32)
         changed = forest.towards(target, table)
         if changed is None:
             return None
-        if forest.modes[target]:
-            without = without and self.observer.takes_missing
-            changed[forest.features[target]] = np.nan if without else forest.values[target]
+        if without:
+            changed[forest.features[target]] = np.nan
         if not (np.isfinite(changed) | (np.isnan(changed) & self.observer.takes_missing)).all():
             return None
         for (name, place), before, after in zip(columns, table, changed, strict=True):

@@ -76,7 +76,13 @@ class Forest:
             at = np.where(inner, np.where(true, self.if_true[at], self.if_false[at]), at)
 
     def towards(self, place: int, row: Array) -> "Array | None":
-        """Return a row that reaches a node, as few values of the given one changed as needed; None if none does."""
+        """Return a row that just reaches a node; None if none does.
+
+        The column that its parent compares has the last value that leads there, and of the others as few are changed as
+        needed.
+        """
+        nearest = ""
+        last = int(self.features[self.parents[place]])
         low: dict[int, Any] = {}
         high: dict[int, Any] = {}
         exact: dict[int, float] = {}
@@ -101,6 +107,8 @@ class Forest:
                 else:
                     bound = least if taken else (above if mode == "BRANCH_LEQ" else limit)
                     low[feature] = max(low.get(feature, -np.inf), bound)
+            if not nearest:
+                nearest = "low" if feature in low else "high"
             place = parent
         changed = row.copy()
         for feature in {*low, *high, *exact}:
@@ -109,8 +117,8 @@ class Forest:
                 return None
             if feature in exact:
                 changed[feature] = exact[feature]
-            elif not least <= changed[feature] <= most:
-                changed[feature] = least if np.isfinite(least) else most
+            elif feature == last or not least <= changed[feature] <= most:
+                changed[feature] = least if np.isfinite(least) and (feature != last or nearest == "low") else most
         return changed
 
 

@@ -17,6 +17,8 @@ WHOLE = (
     *(-1, -2, -3, 3, -5, 5, 7, -7, 4, -4, 8, 10, -10, 100, -100, 127, -128, 255, 1000, -1000, 32767, -32768, 65536),
     *(12345678, -12345678, 2147483647, -2147483647, 0, 1, 2, 6, -6, 1234567890123, -1234567890123),
 )
+# An index into up to so many places is tried with each.
+EVERY = 64
 # Standard deviations from the center of a fitted range.
 BEYOND = 100.0
 SIZES = (0, 1, 2, 3, 5, 8)
@@ -40,17 +42,18 @@ TEXTS = (
     "-1",
     "1.5",
     "nan",
+    "None",
     "word " * 400,
     "x" * 3000,
 )
 
 
-def values_of(spec: TensorSpec, flow: Flow) -> list[Any]:
+def values_of(spec: TensorSpec, flow: Flow, *, cautious: bool = False) -> list[Any]:
     """Return the values that elements of an input are tried with, the most telling first.
 
     Values outside of a domain that is known are left out. An input that decides sizes gets small values only, and one
-    that whole numbers are divided by is never 0: ONNX Runtime ends the process for it. Nothing is returned for masks,
-    and for inputs from which a divisor is computed.
+    that whole numbers are divided by is never 0 or -1: ONNX Runtime may end the process for it. Nothing is returned
+    for masks, and with ``cautious``, if ONNX Runtime is the source as well, for inputs that a divisor is computed from.
     """
     domain, dtype = spec.domain, np.dtype(spec.dtype)
     if domain.mask:
@@ -58,9 +61,10 @@ def values_of(spec: TensorSpec, flow: Flow) -> list[Any]:
     if dtype == np.bool_:
         return [True, False]
     if dtype == np.object_:
-        chosen = [str(each) for each in (*domain.choices, *domain.others)]
+        chosen = [str(each) for each in (*domain.choices, *sorted(map(str, flow.keys)), *domain.others)]
         return list(dict.fromkeys([*chosen, *(() if domain.choices and domain.known else TEXTS)]))
-    near: list[Any] = [*_near(flow.compared), *domain.choices, *domain.others]
+    keys = sorted(each for each in flow.keys if not isinstance(each, str))
+    near: list[Any] = [*_near(flow.compared), *domain.choices, *keys, *domain.others]
     if dtype.kind == "f":
         bounds = [each for each in (domain.low, domain.high) if each is not None]
         usual = [each for each in FLOATS if abs(each) <= _reach(domain)]
@@ -68,11 +72,12 @@ def values_of(spec: TensorSpec, flow: Flow) -> list[Any]:
         special = [*([np.nan] if domain.missing or flow.missing else []), *([np.inf, -np.inf] if flow.infinite else [])]
         found = [*special, *found]
         return _within(found, domain, dtype)
-    if flow.divides_computed:
+    if flow.divides_computed and cautious:
         return []
     if flow.size:
         return _within(SIZES, domain, dtype)
-    ends = [end for size in flow.indexed for end in (size - 1, -size, size, size // 2, -1, -size - 1)]
+    every = [place for size in flow.indexed if size <= EVERY for place in range(size)]
+    ends = [*every] + [end for size in flow.indexed for end in (size - 1, -size, size, size // 2, -1, -size - 1)]
     whole = [*near, *ends, *(each for each in (domain.low, domain.high) if each is not None), *WHOLE]
     found = [int(each) for each in (*whole, *_near(flow.constants)) if float(each).is_integer()]
     refused = (0, -1) if flow.divides else ()  # -1 as well: the smallest whole number divided by it ends the process

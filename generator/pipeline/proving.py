@@ -5,7 +5,7 @@ from pathlib import Path
 from modelrepo.generator import sources
 from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.coverage.code import OwnCode
-from modelrepo.generator.coverage.ranges import known_ranges
+from modelrepo.generator.coverage.ranges import arbitrary_outputs, known_ranges
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
@@ -68,7 +68,10 @@ def verified(
     with progress.step("verify", "verifying against the source") as step:
         search = None
         if form is ONNX_FORM:
-            search = Search(export.path, export.signature, options.verify_effort, options.seed, code)
+            cautious = sources.find(options.model)[0].frameworks == ("onnx",)
+            search = Search(
+                export.path, export.signature, options.verify_effort, options.seed, code=code, cautious=cautious
+            )
         try:
             found = verify.verify(
                 ask,
@@ -80,6 +83,7 @@ def verified(
                 tolerance=options.tolerance,
                 probing=search,
                 ranges=known_ranges(export.path) if search else {},
+                arbitrary=arbitrary_outputs(export.path) if search else (),
             )
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "allocate" not in str(error):

@@ -84,6 +84,7 @@ class Comparison:
         self.equal_nan = equal_nan
         self.repeating = repeating
         self.ranges = ranges or {}
+        self.overflowing = False  # probes may overflow
         self.cases = 0
         self.precisions: dict[str, Precision] = {}
         self.scale: dict[str, float] = {}
@@ -159,6 +160,12 @@ class Comparison:
         for name, answers in wanted.items():
             if name not in got:
                 raise VerificationError(f"the converted model has no output {name!r}")
+            kinds = {answers.dtype.kind, got[name].dtype.kind}
+            if kinds <= {"i", "u"} and answers.dtype != got[name].dtype:
+                raise VerificationError(
+                    f"output {name!r} is of type {got[name].dtype}, and the source answers {answers.dtype}",
+                    "Large numbers would be wrong: convert the output to that type inside the model",
+                )
             if got[name].shape != answers.shape:
                 shape, wanted_shape = (list(array.shape[self.whole :]) for array in (got[name], answers))
                 raise VerificationError(
@@ -178,7 +185,7 @@ class Comparison:
                     self._add_ranking(one, other)
 
     def _measure(self, name: str, wanted: Array, got: Array) -> tuple[tuple[int, ...], float, float]:
-        difference, index = largest_difference(wanted, got, self.equal_nan)
+        difference, index = largest_difference(wanted, got, self.equal_nan, overflowing=self.overflowing)
         return index, difference, self.limit(name, wanted)
 
     def _add_sample(self, found: Worst, wanted: Array, row: int) -> None:
@@ -258,11 +265,13 @@ def largest_magnitude(answer: Array) -> float:
     return float(np.abs(finite.astype(np.float64)).max(initial=0.0))
 
 
-def largest_difference(wanted: Array, got: Array, equal_nan: bool = False) -> tuple[float, tuple[int, ...]]:
+def largest_difference(
+    wanted: Array, got: Array, equal_nan: bool = False, *, overflowing: bool = False
+) -> tuple[float, tuple[int, ...]]:
     """Return the largest difference of two samples of the same shape, and its place.
 
     Different strings differ by 1. NaN and unequal infinities are infinitely far apart; with ``equal_nan`` NaN equals
-    NaN.
+    NaN, and with ``overflowing`` an infinity that is wanted equals anything that is not a number either.
     """
     if wanted.dtype.kind not in NUMBERS:
         gaps = np.asarray(wanted != got).astype(float)
@@ -272,6 +281,7 @@ def largest_difference(wanted: Array, got: Array, equal_nan: bool = False) -> tu
         with np.errstate(invalid="ignore"):
             gaps = np.abs(wanted.astype(np.float64) - got.astype(np.float64))
         same = (wanted == got) | (equal_nan & np.isnan(wanted) & np.isnan(got))
+        same |= overflowing & np.isinf(wanted) & ~np.isfinite(got)
         gaps = np.where(same, 0.0, np.where(np.isfinite(gaps), gaps, np.inf))
     place = np.unravel_index(int(gaps.argmax()), gaps.shape) if gaps.size else ()
     return float(gaps.max(initial=0.0)), tuple(map(int, place))

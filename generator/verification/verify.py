@@ -1,7 +1,7 @@
 """Parity with the source, and batch invariance: the proof of every published model."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ Run = Callable[[Arrays], Mapping[str, Array]]
 # of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
 # Of so many probes in a batch, one is asked alone, too: what mixes samples may depend on their values.
-SPARED = 16
+SPARED = 64
 # The number of random directions in which an input is rounded, each up and down.
 DRAWS = 3
 
@@ -46,13 +46,14 @@ def verify(
     pools: Sequence[Pool] = (),
     probing: Probing | None = None,
     ranges: Mapping[str, float] | None = None,
+    arbitrary: Collection[str] = (),
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
     ``precision`` is the candidate's, if it is lower than the source's. ``sizes``, in rising order, replaces the batch
     sizes that follow from ``max_batch_size``; ``pools`` replaces the generated inputs. ``probing`` makes further
     inputs, which are compared once, at the largest batch size. ``ranges`` has the largest magnitude that an output can
-    have, if its values lie in a known range.
+    have, if its values lie in a known range; ``arbitrary`` are the outputs that may name any of several equal values.
 
     Inputs that the source refuses, or does not answer with numbers, are left out and counted, and so are those for
     which rounding decides the source's answer.
@@ -62,7 +63,7 @@ def verify(
     with input, output and distance if an answer is outside the tolerance or NaN, if the source answers the same input
     differently each time, or if it answers none of the inputs.
     """
-    limits = (tolerance, precision, ranges or {})
+    limits = (tolerance, precision, ranges or {}, arbitrary)
     if signature.batch_dim is None:
         whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits)
         return whole.verification(seed, samples, pools, probing)
@@ -138,7 +139,9 @@ class _Verifier:
         tolerance: Tolerance | None,
         precision: Precision | None,
         ranges: Mapping[str, float],
+        arbitrary: Collection[str],
     ) -> None:
+        self.arbitrary = arbitrary
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
         self.comparison = Comparison(tolerance, precision=precision, whole=not sizes, ranges=ranges)
@@ -269,7 +272,8 @@ class _Verifier:
         def forgiven(error: Differs) -> bool:
             if error.row in unsteady:
                 return True
-            if kind is Kind.EXACT:
+            found = error.found
+            if kind is Kind.EXACT and found.output not in self.arbitrary:
                 return False
             undecided = self.comparison.undecided(wanted, rows.index(error.row), error.found.output)
             if undecided or self._agrees_on_zeros(pool.rows([error.row]), error.found):
@@ -277,10 +281,10 @@ class _Verifier:
                 self.left_out.rounded(error, 1.0)
                 return True
             special = kind is Kind.SPECIAL or pool.families[error.row] in CONSTANT
-            if special and not self._differs_nearby(pool.rows([error.row]), error.found):
+            judged = special and found.output not in self.arbitrary
+            if judged and not self._differs_nearby(pool.rows([error.row]), found):
                 return False
             moved = self._moved(pool.rows([error.row]), error.found.output)
-            found = error.found
             enough = EXPLAINS * found.difference if math.isfinite(found.difference) else found.limit
             if not moved > (max(found.limit, enough) if kind is None else enough):
                 return False
@@ -298,6 +302,7 @@ class _Verifier:
 
     def _compare_probes(self, probing: Probing) -> None:
         """Compare probes once, at the largest batch size, and leave out those that the source does not answer."""
+        self.comparison.overflowing = True
         for probe in probing.probes(self.sizes[-1] if not self.mixing else 1):
             answered, wanted = self._answers_to(probe)
             if not answered:
@@ -311,6 +316,7 @@ class _Verifier:
             self.comparison.cases += len(rows)
             self.rows += len(rows)
             probing.answered(probe, answered)
+        self.comparison.overflowing = False
 
     def _mixing(self, pool: Pool, together: Arrays) -> set[str]:
         """Return the outputs of the source that differ if some rows of a pool are asked alone."""
