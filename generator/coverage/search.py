@@ -74,7 +74,7 @@ class Search:
         self.values = {
             spec.name: values_of(spec, self.flows.get(spec.name, Flow()), cautious=cautious) for spec in self.inputs
         }
-        self.observer = Observer(path, takes_missing=any(map(self._takes_missing, self.inputs)))
+        self.observer = Observer(path, takes_missing=any(spec.domain.missing for spec in self.inputs))
         self.work = work_of(model, self._sizes())
         self.random = np.random.default_rng([seed, 15])
         self.corpus: list[Row] = []
@@ -103,6 +103,9 @@ class Search:
         if not required <= pool.arrays.keys():
             return
         rows = [pool.whole(row) for row in range(len(pool.families))]
+        self.observer.takes_missing |= any(
+            array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in pool.arrays.values()
+        )
         news = self._observe(pool) or (self.code is not None and self.code.news())
         usual = not self.corpus or all(rows[0][name].shape == self.corpus[0][name].shape for name in required)
         if usual and (news or not self.corpus):
@@ -376,9 +379,6 @@ class Search:
         if flat.size:
             flat[int(self.random.integers(flat.size))] = values[int(self.random.integers(len(values)))]
         return changed
-
-    def _takes_missing(self, spec: TensorSpec) -> bool:
-        return spec.domain.missing or self.flows.get(spec.name, Flow()).missing
 
     def _is_free(self, spec: TensorSpec) -> bool:
         """Whether an input takes any number: not a category, a size or a divisor."""

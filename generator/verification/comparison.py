@@ -39,6 +39,8 @@ INT8 = Precision(Tolerance(relative=0.25), rounding=0.1)
 # An untrained network may hardly react to its input. Its limit shrinks to this share of the distance between answers to
 # different inputs, so that swapped answers are noticed, but not below the rounding of its precision.
 SHARE_OF_DISTANCE = 0.1
+# An answer this much larger than those to the generated inputs is not judged by the distance between them.
+BEYOND = 10.0
 # Differences below this share of an output's largest magnitude over all inputs are rounding too.
 NOISE = 1e-6
 # Two scores this close, as a share of their magnitude, may come out the other way round in float32.
@@ -128,7 +130,7 @@ class Comparison:
         if self.precision:  # intermediate rounding errors stay as large if an answer happens to be near zero
             magnitude = max(magnitude, self.typical[name])
         limit = precision.tolerance.relative * magnitude
-        if name in self.distance:
+        if name in self.distance and magnitude <= BEYOND * self.scale[name]:
             limit = min(limit, max(SHARE_OF_DISTANCE * self.distance[name], precision.rounding * magnitude))
         return limit + NOISE * max(self.scale[name], span)
 
