@@ -11,7 +11,7 @@ from modelrepo.generator.specs.options import Effort
 
 # Multiplications of float32 that all probes of one model may take in the source, and the most and the fewest probes: a
 # ResNet50 takes 4e9 for an image.
-WORK = {"quick": 8e9, "normal": 32e9, "thorough": 1e12}
+WORK = {"quick": 8e9, "normal": 64e9, "thorough": 1e12}
 MOST = {"quick": 256, "normal": 2560, "thorough": 16384}
 # A model that is asked row by row: each call costs milliseconds in Python.
 MOST_CALLS = {"quick": 48, "normal": 192, "thorough": 2048}

@@ -31,7 +31,8 @@ from modelrepo.generator.verification.probing import Kind, Probe
 
 # Rows of one probe, and the elements of an input that one probe may hold.
 CHUNK, ELEMENTS = 128, 1 << 22
-# Shares of the budget: values, edges and leaves, and random changes, which get what the others leave.
+# Shares of the budget: values, edges and leaves, and other sizes. Random changes get what these leave, and values the
+# rest.
 VALUES, EDGES, SIZES = 0.45, 0.35, 0.05
 # Sizes of open dimensions that are tried besides the usual small ones: odd, round, and longer than most windows.
 LONGER = (5, 8, 17, 40, 130, 300)
@@ -91,11 +92,13 @@ class Search:
         budget = self._budget(batched)
         size = self._chunk() if batched else 1
         rows, able = budget.rows, any(self.values.values())
-        yield from self._within(budget, int(rows * VALUES), size, self._of_values())
+        values = self._of_values()
+        yield from self._within(budget, int(rows * VALUES), size, values)
         yield from self._within(budget, int(rows * EDGES), size, self._of_edges(), self._of_leaves())
         yield from self._within(budget, max(1, int(rows * SIZES)), size, self._of_sizes())
         if able:
             yield from self._within(budget, budget.rows, size, self._of_leaves(), self._changed())
+        yield from self._within(budget, budget.rows, size, values)
 
     def took(self, pool: Pool) -> None:
         """Observe rows that were compared, and keep those of the usual sizes, or with something new, for changes."""
