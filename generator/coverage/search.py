@@ -23,6 +23,7 @@ from modelrepo.generator.coverage.flows import Flow, flows
 from modelrepo.generator.coverage.observer import Observer
 from modelrepo.generator.coverage.values import as_dtype, neighbours, values_of
 from modelrepo.generator.graphs import outline
+from modelrepo.generator.graphs.runtime import LARGE_BYTES
 from modelrepo.generator.specs.findings import Coverage
 from modelrepo.generator.specs.options import Effort
 from modelrepo.generator.specs.tensors import Array, Signature, TensorSpec
@@ -81,6 +82,8 @@ class Search:
         self.corpus: list[Row] = []
         self.made = 0
         self.asked: list[Made] = []
+        # The rows of a large model are observed in the end, when no other session holds its weights.
+        self.later: list[Pool] | None = [] if _bytes_of(path) >= LARGE_BYTES else None
 
     # What verification calls.
 
@@ -96,7 +99,7 @@ class Search:
         yield from self._within(budget, int(rows * VALUES), size, values)
         yield from self._within(budget, int(rows * EDGES), size, self._of_edges(), self._of_leaves())
         yield from self._within(budget, max(1, int(rows * SIZES)), size, self._of_sizes())
-        if able:
+        if able and self.later is None:
             yield from self._within(budget, budget.rows, size, self._of_leaves(), self._changed())
         yield from self._within(budget, budget.rows, size, values)
 
@@ -109,7 +112,10 @@ class Search:
         self.observer.takes_missing |= any(
             array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in pool.arrays.values()
         )
-        news = self._observe(pool) or (self.code is not None and self.code.news())
+        if self.later is not None:
+            self.later.append(pool)
+        news = self.later is None and self._observe(pool)
+        news |= self.code is not None and self.code.news()
         usual = not self.corpus or all(rows[0][name].shape == self.corpus[0][name].shape for name in required)
         if usual and (news or not self.corpus):
             self.corpus += [{name: row[name] for name in required} for row in rows]
@@ -126,8 +132,11 @@ class Search:
         if rows:
             self.took(probe.pool.only(rows))
 
-    def coverage(self) -> Coverage | None:
-        """Return what all rows together showed."""
+    def coverage(self) -> Coverage:
+        """Return what all rows together showed; to be called when the model is no longer open elsewhere."""
+        for pool in self.later or ():
+            self._observe(pool)
+        self.later = None
         own = self.code.counted() if self.code else (0, 0, ())
         graph = self.observer.counted()
         missing = (*own[2], *graph[2])[:NAMED]
@@ -387,6 +396,10 @@ class Search:
         """Whether an input takes any number: not a category, a size or a divisor."""
         flow = self.flows.get(spec.name, Flow())
         return np.dtype(spec.dtype).kind in "fiu" and not (flow.size or flow.divides or spec.domain.choices)
+
+
+def _bytes_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
 
 
 def _in_turn(kinds: tuple[Iterator[Made], ...]) -> Iterator[Made]:

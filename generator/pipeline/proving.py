@@ -1,5 +1,6 @@
 """Loading, exporting and verifying one source model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from modelrepo.generator import sources
@@ -91,6 +92,9 @@ def verified(
             raise VerificationError(
                 f"not enough memory to verify at batch {options.max_batch_size}", "Lower --max-batch-size"
             ) from error
+        if search:
+            memory.give_back()
+            found = replace(found, coverage=search.coverage())
         ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
         seen = f", {found.coverage}" if found.coverage else ""
         step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{seen}"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from modelrepo.generator.specs.findings import Coverage
 from modelrepo.generator.verification.inputs import Pool
 
 
@@ -40,6 +39,3 @@ class Probing(Protocol):
 
     def answered(self, probe: Probe, rows: Sequence[int]) -> None:
         """Note the rows of a probe that both models answered alike; the source refused the others."""
-
-    def coverage(self) -> Coverage | None:
-        """Return what all rows together reached; None if it can't be measured."""

@@ -175,7 +175,6 @@ class _Verifier:
             self.comparison.verification((*self.notes, *self.left_out.notes())),
             batch_invariant=not self.mixing if self.sizes[-1] > 1 else None,
             mixing=tuple(sorted(self.mixing)),
-            coverage=probing.coverage() if probing else None,
         )
 
     def _compare_generated(self, seed: int, has_samples: bool, took: Callable[[Pool], None]) -> None:

@@ -1,5 +1,6 @@
 """The search for inputs: what it asks, and what it reaches."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,9 @@ def proven(
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
     path.write_bytes(model.SerializeToString())
     signature = Signature((spec,), (TensorSpec("y", "float32", ("batch", 2)),))
-    return verify(
-        source,
-        runtime.open_model(path),
-        signature,
-        max_batch_size=4,
-        seed=0,
-        probing=Search(path, signature, effort or Effort(), 0),
-    )
+    search = Search(path, signature, effort or Effort(), 0)
+    found = verify(source, runtime.open_model(path), signature, max_batch_size=4, seed=0, probing=search)
+    return replace(found, coverage=search.coverage())
 
 
 @pytest.fixture(autouse=True)
@@ -188,16 +184,9 @@ def test_every_leaf_of_a_forest_is_reached() -> None:
             raise InputRefused("the source model fails on X: it takes no missing values")
         return {"variable": forest.predict(arrays["X"]).astype("f4")[:, np.newaxis]}
 
-    found = verify(
-        source,
-        runtime.open_model(path),
-        signature,
-        max_batch_size=8,
-        seed=0,
-        probing=Search(path, signature, Effort(), 0),
-    )
-    assert found.coverage
-    assert found.coverage.covered == found.coverage.behaviours > 100
+    search = Search(path, signature, Effort(), 0)
+    verify(source, runtime.open_model(path), signature, max_batch_size=8, seed=0, probing=search)
+    assert search.coverage().covered == search.coverage().behaviours > 100
 
 
 def test_the_search_is_the_same_for_the_same_seed() -> None:
