@@ -81,7 +81,7 @@ def watcher(files: Sequence[Path]) -> Callable[[Callable[[], Any]], Ran]:
                 call()
         finally:
             sys.settrace(before)
-        executable = frozenset(place for code in codes for place in _executable(code))
+        executable = frozenset(place for code in codes for place in _executable(code, code.co_filename))
         branches = tuple(Branch(place, frozenset(sides[place])) for place in sorted(sides))
         return Ran(frozenset(lines) & executable, executable, branches)
 
@@ -89,10 +89,13 @@ def watcher(files: Sequence[Path]) -> Callable[[Callable[[], Any]], Ran]:
 
 
 @cache
-def _executable(code: CodeType) -> frozenset[Place]:
-    """Return the lines of a function that Python runs and that a statement of it begins at."""
+def _executable(code: CodeType, filename: str) -> frozenset[Place]:
+    """Return the lines of a function that Python runs and that a statement of it begins at.
+
+    The same code in two files is equal, so the file's name belongs to the key of the cache.
+    """
     lines = {line for _, _, line in code.co_lines() if line is not None}
-    return frozenset(Place(code.co_filename, line) for line in lines & _statements(code.co_filename))
+    return frozenset(Place(filename, line) for line in lines & _statements(filename))
 
 
 @cache
