@@ -18,7 +18,7 @@ import numpy as np
 
 from modelrepo.generator.coverage import trees
 from modelrepo.generator.coverage.code import OwnCode
-from modelrepo.generator.coverage.effort import Budget, budget_of, work_of
+from modelrepo.generator.coverage.effort import MOST, Budget, budget_of, work_of
 from modelrepo.generator.coverage.flows import Flow, flows
 from modelrepo.generator.coverage.observer import Observer
 from modelrepo.generator.coverage.values import as_dtype, neighbours, values_of
@@ -35,6 +35,8 @@ CHUNK, ELEMENTS = 128, 1 << 22
 # Shares of the budget: values, edges and leaves, and other sizes. Random changes get what these leave, and values the
 # rest.
 VALUES, EDGES, SIZES = 0.45, 0.35, 0.05
+# The rows that shares are of, if the budget is a time.
+LONGEST = MOST["thorough"]
 # Sizes of open dimensions that are tried besides the usual small ones: odd, round, and longer than most windows.
 LONGER = (5, 8, 17, 40, 130, 300)
 # Rows of random values that come before all others: a costly model gets few more.
@@ -80,7 +82,7 @@ class Search:
         self.work = work_of(model, self._sizes())
         self.random = np.random.default_rng([seed, 15])
         self.corpus: list[Row] = []
-        self.made = 0
+        self.made = self.refused = 0
         self.asked: list[Made] = []
         # The rows of a large model are observed in the end, when no other session holds its weights.
         self.later: list[Pool] | None = [] if _bytes_of(path) >= LARGE_BYTES else None
@@ -94,7 +96,7 @@ class Search:
         batched = self.batched and batch > 1
         budget = self._budget(batched)
         size = self._chunk() if batched else 1
-        rows, able = budget.rows, any(self.values.values())
+        rows, able = min(budget.rows, LONGEST), any(self.values.values())
         values = self._of_values()
         yield from self._within(budget, int(rows * VALUES), size, values)
         yield from self._within(budget, int(rows * EDGES), size, self._of_edges(), self._of_leaves())
@@ -129,6 +131,7 @@ class Search:
                 left = [each for each in self.values[name] if each is not value]
                 self.values[name] = left or self.values[name]
         self.made += len(rows)
+        self.refused += len(self.asked) - len(rows)
         if rows:
             self.took(probe.pool.only(rows))
 
@@ -140,7 +143,8 @@ class Search:
         own = self.code.counted() if self.code else (0, 0, ())
         graph = self.observer.counted()
         missing = (*own[2], *graph[2])[:NAMED]
-        return Coverage(own[0] + graph[0], own[1] + graph[1], missing, self.made, tuple(self.observer.reasons))
+        reasons = tuple(self.observer.reasons)
+        return Coverage(own[0] + graph[0], own[1] + graph[1], missing, self.made, self.refused, reasons)
 
     @property
     def complete(self) -> bool:

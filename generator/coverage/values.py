@@ -122,7 +122,7 @@ def _within(values: Sequence[Any], domain: Domain, dtype: Any) -> list[Any]:
     low, high = -np.inf, np.inf
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        low, high = max(limits.min + 1, -(2**62)), min(limits.max, 2**62)
+        low, high = max(limits.min + (dtype.kind == "i"), -(2**62)), min(limits.max, 2**62)
     elif dtype == np.float16:
         low, high = -65504.0, 65504.0
     if domain.known:

@@ -69,6 +69,7 @@ class Coverage:
     covered: int
     missing: tuple[str, ...] = ()  # the behaviours that were not reached, in words; the first ones
     probes: int = 0  # inputs that the search made, and the source answered
+    refused: int = 0  # inputs that the search made, and the source refused or did not answer with numbers
     reasons: tuple[str, ...] = ()  # why some behaviours can't be seen
 
     def __str__(self) -> str:

@@ -337,19 +337,16 @@ class _Verifier:
             rows = waiting.pop()
             try:
                 found = self.source(probe.pool.rows(rows))
-                problem = why_useless(found, probe.pool, rows)
-                if any(answer.shape[:1] != (len(rows),) for answer in found.values()):
-                    problem = "the source model doesn't answer each sample"
-            except InputRefused as error:
-                problem = error.message
-            if problem is None:
+                whole = all(answer.shape[:1] == (len(rows),) for answer in found.values())
+                useful = whole and why_useless(found, probe.pool, rows) is None
+            except InputRefused:
+                useful = False
+            if useful:
                 answers += [
                     (row, {name: each[place] for name, each in found.items()}) for place, row in enumerate(rows)
                 ]
             elif len(rows) > 1:
                 waiting += [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
-            else:
-                self.left_out.refused(problem)
         answers.sort(key=lambda pair: pair[0])
         shapes = [tuple(np.shape(each) for each in answer.values()) for _, answer in answers]
         answers = [pair for pair, shape in zip(answers, shapes, strict=True) if shape == shapes[0]]
@@ -410,18 +407,11 @@ class _Verifier:
 
 @dataclass
 class LeftOut:
-    """The inputs that are not compared, and the first reason of each kind."""
+    """The inputs that are not compared since rounding decides, and the first of them."""
 
-    probes: int = 0
-    reason: str = ""
     unsteady: int = 0
     example: Differs | None = None
     moved: float = 0.0
-
-    def refused(self, reason: str) -> None:
-        """Count a probe that the source refuses, or does not answer with numbers."""
-        self.probes += 1
-        self.reason = self.reason or reason
 
     def rounded(self, error: Differs, moved: float) -> None:
         """Count an input for which rounding decides the source's answer: it moved that far, or between two labels."""

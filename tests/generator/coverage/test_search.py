@@ -230,3 +230,20 @@ def test_no_text_makes_a_model_of_texts_differ_unasked() -> None:
     ]
     with pytest.raises(VerificationError, match="differs"):
         proven(source, nodes, spec)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_a_single_number_is_searched_as_well(dtype: str) -> None:
+    """An input without dimensions, of a model without batches."""
+    kind = FLOAT if dtype == "float32" else INT
+    path = Path("model.onnx")
+    identity = helper.make_node("Identity", ["x"], ["y"])
+    path.write_bytes(onnx_files.model([identity], [("x", kind, [])], [("y", kind, [])]).SerializeToString())
+    signature = Signature((TensorSpec("x", dtype, (), UNKNOWN),), (TensorSpec("y", dtype, ()),))
+
+    def source(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.where(arrays["x"] == -7 if dtype == "int64" else arrays["x"] == 2.5, 0, arrays["x"])}
+
+    search = Search(path, signature, Effort(), 0)
+    with pytest.raises(VerificationError, match="differs"):
+        verify(source, runtime.open_model(path), signature, max_batch_size=4, seed=0, probing=search)

@@ -19,6 +19,7 @@ def test_whole_numbers_of_unknown_domain_have_both_signs_and_all_magnitudes() ->
     values = values_of(spec("int64"), Flow())
     assert {-1, -7, 7, 1000, -2147483647, 1234567890123} <= set(values)
     assert max(values_of(spec("int8"), Flow())) == 127
+    assert min(values_of(spec("uint8"), Flow())) == 0
 
 
 def test_an_index_is_tried_with_every_place_of_a_small_table_and_below_zero() -> None:
