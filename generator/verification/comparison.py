@@ -213,16 +213,19 @@ class Comparison:
             if wanted.size > k:
                 hits.append(set(np.argsort(wanted)[-k:]) == set(np.argsort(got)[-k:]))
 
-    def undecided(self, wanted: Arrays, position: int, output: str) -> bool:
-        """Whether a label is one of two that the source hardly prefers: its scores differ by less than their limit."""
+    def undecided(self, wanted: Arrays, got: Arrays, position: int, output: str) -> bool:
+        """Whether a label is one of two that the source hardly prefers, and that the candidate's rounding exchanged.
+
+        If the candidate's own scores are equal, it chooses between equal ones by another rule, which is not rounding.
+        """
         if _is_float(wanted[output]):
             return False
         for name, answers in wanted.items():
             scores = np.sort(answers[position, ...].ravel()) if _is_float(answers) else np.empty(0)
             if not scores.size or not np.isfinite(scores).all():
                 continue
-            gap = scores[-1] - scores[-2] if scores.size > 1 else abs(float(scores[0]))
-            if gap <= min(UNDECIDED * largest_magnitude(scores), self.limit(name, scores)):
+            limit = min(UNDECIDED * max(1.0, largest_magnitude(scores)), self.limit(name, scores))
+            if _gap(scores) <= limit and _gap(np.sort(got[name][position, ...].ravel())) > 0:
                 return True
         return False
 
@@ -241,6 +244,11 @@ class Comparison:
             top5=agreement[5],
             notes=(*notes, *self.notes.values()),
         )
+
+
+def _gap(scores: Array) -> float:
+    """Return the distance of the two largest of sorted scores; that of a single one from zero."""
+    return float(scores[-1] - scores[-2] if scores.size > 1 else abs(scores[0]))
 
 
 def why_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> str | None:

@@ -274,7 +274,7 @@ class _Verifier:
             found = error.found
             if kind is Kind.EXACT and found.output not in self.arbitrary:
                 return False
-            undecided = self.comparison.undecided(wanted, rows.index(error.row), error.found.output)
+            undecided = self.comparison.undecided(wanted, got, rows.index(error.row), found.output)
             if undecided or self._agrees_on_zeros(pool.rows([error.row]), error.found):
                 unsteady.add(error.row)
                 self.left_out.rounded(error, 1.0)
