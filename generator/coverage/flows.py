@@ -22,6 +22,7 @@ SIZES = {
     **dict.fromkeys(("ConstantOfShape", "Range", "Loop", "RandomNormal", "EyeLike"), (0, 1, 2)),
     **dict.fromkeys(("Unsqueeze", "Squeeze"), (1,)),
     "OneHot": (1,),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (4,)),
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), (0,)),
 }
 INDICES = {"Gather": 1, "GatherElements": 1, "GatherND": 1, "ScatterElements": 1, "ScatterND": 1, "OneHot": 0}

@@ -34,7 +34,10 @@ from modelrepo.generator.verification.probing import Kind, Probe
 CHUNK, ELEMENTS = 128, 1 << 22
 # Shares of the budget: values, edges and leaves, and other sizes. Random changes get what these leave, and values the
 # rest.
-VALUES, EDGES, SIZES = 0.45, 0.35, 0.05
+VALUES, LARGE, EDGES, SIZES = 0.4, 0.05, 0.35, 0.05
+# A whole number may be a length or a count, for which a source takes memory before it refuses it: larger ones than the
+# first are asked if one of at least the second was answered.
+LARGEST, ENOUGH = 1000, 100
 # The rows that shares are of, if the budget is a time.
 LONGEST = MOST["thorough"]
 # Sizes of open dimensions that are tried besides the usual small ones: odd, round, and longer than most windows.
@@ -78,6 +81,8 @@ class Search:
         self.values = {
             spec.name: values_of(spec, self.flows.get(spec.name, Flow()), cautious=cautious) for spec in self.inputs
         }
+        self.withheld = {spec.name: self._withhold(spec) for spec in self.inputs}
+        self.accepted: dict[str, float] = {}  # the largest magnitude of an input that was answered
         self.observer = Observer(path, takes_missing=any(spec.domain.missing for spec in self.inputs))
         self.work = work_of(model, self._sizes())
         self.random = np.random.default_rng([seed, 15])
@@ -99,6 +104,7 @@ class Search:
         rows, able = min(budget.rows, LONGEST), any(self.values.values())
         values = self._of_values()
         yield from self._within(budget, int(rows * VALUES), size, values)
+        yield from self._within(budget, int(rows * LARGE), size, self._of_large())
         yield from self._within(budget, int(rows * EDGES), size, self._of_edges(), self._of_leaves())
         yield from self._within(budget, max(1, int(rows * SIZES)), size, self._of_sizes())
         if able and self.later is None:
@@ -126,8 +132,13 @@ class Search:
         """Observe the rows of the last probe that were answered, and never try the values of the others again."""
         kept = set(rows)
         for place, made in enumerate(self.asked):
-            if made.tried and place not in kept:
-                name, value = made.tried
+            if not made.tried:
+                continue
+            name, value = made.tried
+            if place in kept:
+                if not isinstance(value, str):
+                    self.accepted[name] = max(self.accepted.get(name, 0.0), abs(value))
+            else:
                 left = [each for each in self.values[name] if each is not value]
                 self.values[name] = left or self.values[name]
         self.made += len(rows)
@@ -210,8 +221,25 @@ class Search:
         yield from _in_turn(tuple(map(self._filled, able)))
         yield from _in_turn((at_random, *map(self._single, able)))
 
-    def _filled(self, spec: TensorSpec) -> Iterator[Made]:
-        for value in list(self.values[spec.name]):
+    def _withhold(self, spec: TensorSpec) -> list[Any]:
+        """Take the large values of an input of whole numbers of unknown domain out of those that are tried first."""
+        if spec.domain.known or np.dtype(spec.dtype).kind not in "iu":
+            return []
+        values = self.values[spec.name]
+        self.values[spec.name] = [value for value in values if abs(value) <= LARGEST]
+        return [value for value in values if abs(value) > LARGEST]
+
+    def _of_large(self) -> Iterator[Made]:
+        """Yield rows with the large values that were withheld, of inputs that take numbers of some size."""
+        taken = [spec for spec in self.inputs if self.accepted.get(spec.name, 0) >= ENOUGH and self.withheld[spec.name]]
+        for spec in taken:
+            self.values[spec.name] += self.withheld[spec.name]
+        yield from _in_turn(tuple(self._filled(spec, self.withheld[spec.name]) for spec in taken))
+        if taken:
+            yield from self._mixed()
+
+    def _filled(self, spec: TensorSpec, values: Sequence[Any] | None = None) -> Iterator[Made]:
+        for value in list(self.values[spec.name] if values is None else values):
             row = self._base()
             row[spec.name] = np.full(row[spec.name].shape, value, row[spec.name].dtype)
             yield Made(f"{spec.name} all {_shown(value)}", row, Kind.SPECIAL, (spec.name, value))

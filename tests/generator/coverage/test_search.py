@@ -247,3 +247,24 @@ def test_a_single_number_is_searched_as_well(dtype: str) -> None:
     search = Search(path, signature, Effort(), 0)
     with pytest.raises(VerificationError, match="differs"):
         verify(source, runtime.open_model(path), signature, max_batch_size=4, seed=0, probing=search)
+
+
+def test_a_large_number_is_asked_only_of_a_source_that_takes_numbers_of_some_size() -> None:
+    """A source may take memory for a length before it refuses it."""
+    asked: dict[int, int] = {}
+
+    def source(most: int) -> Run:
+        def run(arrays: Arrays) -> dict[str, Any]:
+            largest = int(np.abs(arrays["x"]).max())
+            asked[most] = max(asked.get(most, 0), largest)
+            if largest > most:
+                raise InputRefused("the source model fails on x: too long")
+            return {"y": arrays["x"].astype("f4")}
+
+        return run
+
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=FLOAT)]
+    for most in (9, 2**63 - 1):
+        proven(source(most), nodes, WHOLE)
+    assert asked[9] < 20000
+    assert asked[2**63 - 1] > 2**31
