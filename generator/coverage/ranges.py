@@ -1,9 +1,14 @@
 """Outputs that are compared in another way: of a known range, as a sigmoid's, or arbitrary among equal values."""
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from modelrepo.generator.graphs import outline
+from modelrepo.generator.graphs.taps import tapped
 from modelrepo.generator.graphs.walk import reads
+from modelrepo.generator.specs.tensors import Array, Arrays
 
 # The largest magnitude that the outputs of these operators can have.
 BOUNDED = {
@@ -39,3 +44,27 @@ def arbitrary_outputs(path: Path) -> set[str]:
         elif told.intersection(reads(node)):
             told |= {name for name in node.output if name}
     return told.intersection(value.name for value in graph.output)
+
+
+def has_ties(path: Path, arrays: Arrays) -> bool:
+    """Whether equal values meet where a graph chooses the largest or smallest, on some of these inputs."""
+    graph = outline.read(path).graph
+    chosen = {node.input[0]: _count(graph, node.input[1]) for node in graph.node if node.op_type == "TopK"}
+    (found,) = tapped(path, [arrays], chosen)
+    return any(_is_tied(found[name], count) for name, count in chosen.items() if name in found)
+
+
+def _count(graph: Any, name: str) -> int | None:
+    """Return the number of values that are chosen, if it is a constant."""
+    from onnx import numpy_helper
+
+    tensor = next((each for each in graph.initializer if each.name == name), None)
+    return None if tensor is None else int(numpy_helper.to_array(tensor).ravel()[0])
+
+
+def _is_tied(values: Array, count: int | None) -> bool:
+    """Whether two of the first ``count`` + 1 values are equal, from either end."""
+    ordered = np.sort(values, axis=-1)
+    shown = ordered.shape[-1] if count is None else count + 1
+    ends = (ordered[..., :shown], ordered[..., -shown:])
+    return any(bool((end[..., 1:] == end[..., :-1]).any()) for end in ends)

@@ -1,12 +1,13 @@
 """Loading, exporting and verifying one source model."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from modelrepo.generator import sources
 from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.coverage.code import OwnCode
-from modelrepo.generator.coverage.ranges import arbitrary_outputs, known_ranges
+from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, known_ranges
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
@@ -20,6 +21,7 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.verification import datasets, verify
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.declared import as_declared
+from modelrepo.generator.verification.probing import Arbitrary
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
@@ -84,7 +86,7 @@ def verified(
                 tolerance=options.tolerance,
                 probing=search,
                 ranges=known_ranges(export.path) if search else {},
-                arbitrary=arbitrary_outputs(export.path) if search else (),
+                arbitrary=_arbitrary(export) if search else None,
             )
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "allocate" not in str(error):
@@ -99,6 +101,10 @@ def verified(
         seen = f", {found.coverage}" if found.coverage else ""
         step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{seen}"
     return found
+
+
+def _arbitrary(export: Export) -> Arbitrary:
+    return Arbitrary(frozenset(arbitrary_outputs(export.path)), partial(has_ties, export.path))
 
 
 def _served_batch(options: Options, export: Export, verification: Verification) -> tuple[int, tuple[str, ...]]:

@@ -1,10 +1,11 @@
 """Probes: inputs that look for what a conversion may have got wrong, made while models are compared."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.verification.inputs import Pool
 
 
@@ -26,6 +27,15 @@ class Probe:
 
     pool: Pool
     kind: Kind = Kind.RANDOM
+
+
+@dataclass(frozen=True)
+class Arbitrary:
+    """Outputs that depend on a choice among values: among equal ones, frameworks choose any."""
+
+    outputs: frozenset[str] = frozenset()
+    # Whether equal values meet on an input.
+    tied: Callable[[Arrays], bool] = lambda arrays: False
 
 
 class Probing(Protocol):

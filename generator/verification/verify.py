@@ -1,7 +1,7 @@
 """Parity with the source, and batch invariance: the proof of every published model."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from modelrepo.generator.verification.comparison import (
     why_useless,
 )
 from modelrepo.generator.verification.inputs import CONSTANT, FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
-from modelrepo.generator.verification.probing import Kind, Probe, Probing
+from modelrepo.generator.verification.probing import Arbitrary, Kind, Probe, Probing
 
 Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
@@ -46,14 +46,15 @@ def verify(
     pools: Sequence[Pool] = (),
     probing: Probing | None = None,
     ranges: Mapping[str, float] | None = None,
-    arbitrary: Collection[str] = (),
+    arbitrary: Arbitrary | None = None,
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
     ``precision`` is the candidate's, if it is lower than the source's. ``sizes``, in rising order, replaces the batch
     sizes that follow from ``max_batch_size``; ``pools`` replaces the generated inputs. ``probing`` makes further
     inputs, which are compared once, at the largest batch size. ``ranges`` has the largest magnitude that an output can
-    have, if its values lie in a known range; ``arbitrary`` are the outputs that may name any of several equal values.
+    have, if its values lie in a known range; answers of ``arbitrary`` outputs to inputs with equal
+    values are left out.
 
     Inputs that the source refuses, or does not answer with numbers, are left out and counted, and so are those for
     which rounding decides the source's answer.
@@ -63,18 +64,20 @@ def verify(
     with input, output and distance if an answer is outside the tolerance or NaN, if the source answers the same input
     differently each time, or if it answers none of the inputs.
     """
+    arbitrary = arbitrary or Arbitrary()
     limits = (tolerance, precision, ranges or {}, arbitrary)
     if signature.batch_dim is None:
-        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits)
+        alone = Arbitrary(arbitrary.outputs, lambda arrays: arbitrary.tied(_without_lead(arrays)))
+        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits[:3], alone)
         return whole.verification(seed, samples, pools, probing)
     sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
         return _Verifier(source, candidate, signature, sizes, *limits).verification(seed, samples, pools, probing)
     except _NotBatched as error:
         one_by_one = _Verifier(_as_one(source), _as_one(candidate), signature, (), *limits)
-        alone = one_by_one.verification(seed, samples, pools, probing)
+        found = one_by_one.verification(seed, samples, pools, probing)
         outputs = tuple(spec.name for spec in signature.outputs)
-        return replace(alone, batch_invariant=False, mixing=outputs, notes=(*alone.notes, str(error)))
+        return replace(found, batch_invariant=False, mixing=outputs, notes=(*found.notes, str(error)))
 
 
 def answered(pool: Pool, run: Run, signature: Signature) -> Iterator[tuple[int, Arrays]]:
@@ -124,7 +127,11 @@ def _as_one(run: Run) -> Run:
 
 def _whole(run: Run) -> Run:
     """Return a run that takes a whole input set with a leading axis of 1, and answers with one."""
-    return _as_one(lambda arrays: run({name: array[0, ...] for name, array in arrays.items()}))
+    return _as_one(lambda arrays: run(_without_lead(arrays)))
+
+
+def _without_lead(arrays: Arrays) -> Arrays:
+    return {name: array[0, ...] for name, array in arrays.items()}
 
 
 class _Verifier:
@@ -139,7 +146,7 @@ class _Verifier:
         tolerance: Tolerance | None,
         precision: Precision | None,
         ranges: Mapping[str, float],
-        arbitrary: Collection[str],
+        arbitrary: Arbitrary,
     ) -> None:
         self.arbitrary = arbitrary
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
@@ -272,18 +279,22 @@ class _Verifier:
             if error.row in unsteady:
                 return True
             found = error.found
-            if kind is Kind.EXACT and found.output not in self.arbitrary:
+            row = pool.rows([error.row])
+            if self._tied(row, found.output):
+                unsteady.add(error.row)
+                self.left_out.rounded(error, found.difference)
+                return True
+            if kind is Kind.EXACT:
                 return False
             undecided = self.comparison.undecided(wanted, got, rows.index(error.row), found.output)
-            if undecided or self._agrees_on_zeros(pool.rows([error.row]), error.found):
+            if undecided or self._agrees_on_zeros(row, found):
                 unsteady.add(error.row)
                 self.left_out.rounded(error, 1.0)
                 return True
             special = kind is Kind.SPECIAL or pool.families[error.row] in CONSTANT
-            judged = special and found.output not in self.arbitrary
-            if judged and not self._differs_nearby(pool.rows([error.row]), found):
+            if special and not self._differs_nearby(row, found):
                 return False
-            moved = self._moved(pool.rows([error.row]), error.found.output)
+            moved = self._moved(row, found.output)
             enough = EXPLAINS * found.difference if math.isfinite(found.difference) else found.limit
             if not moved > (max(found.limit, enough) if kind is None else enough):
                 return False
@@ -365,6 +376,10 @@ class _Verifier:
             return 0.0
         moved = [largest_difference(before, each)[0] for each in after if each.shape == before.shape]
         return max(filter(math.isfinite, moved), default=0.0)
+
+    def _tied(self, arrays: Arrays, output: str) -> bool:
+        """Whether an output depends on a choice among equal values of an input."""
+        return output in self.arbitrary.outputs and self.arbitrary.tied(arrays)
 
     def _agrees_on_zeros(self, arrays: Arrays, found: Worst) -> bool:
         """Whether an input holds denormal numbers, which some kernels count as zero, and the models agree on zeros."""

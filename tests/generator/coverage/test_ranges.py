@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from modelrepo.generator.coverage.ranges import arbitrary_outputs, known_ranges
+from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, known_ranges
 from tests import onnx_files
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
@@ -34,3 +34,13 @@ def test_the_places_of_the_largest_values_are_arbitrary_among_equal_ones(tmp_pat
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_files.model(nodes, outputs=outputs, initializers=[k]).SerializeToString())
     assert arbitrary_outputs(path) == {"places", "z"}
+
+
+def test_equal_values_are_tied_only_where_they_compete(tmp_path: Path) -> None:
+    nodes = [helper.make_node("TopK", ["x", "k"], ["y", "places"])]
+    k = numpy_helper.from_array(np.array([2]), "k")
+    path = tmp_path / "model.onnx"
+    outputs = [("y", FLOAT, None), ("places", INT, None)]
+    path.write_bytes(onnx_files.model(nodes, outputs=outputs, initializers=[k]).SerializeToString())
+    assert has_ties(path, {"x": np.array([[5, 3, 3, 1]], "f4")})
+    assert not has_ties(path, {"x": np.array([[5, 4, 3, 1]], "f4")})

@@ -12,6 +12,7 @@ from modelrepo.generator.errors import InputRefused, OptionError, VerificationEr
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
 from modelrepo.generator.verification import datasets, inputs, verify
+from modelrepo.generator.verification.probing import Arbitrary
 from tests.conftest import Generate
 
 X = TensorSpec("x", "float32", ("batch", 4))
@@ -436,3 +437,20 @@ def test_a_file_of_samples_is_one_input_set_of_a_model_without_batches(generate:
 def test_an_output_that_grows_with_the_batch_is_compared_as_a_whole(generate: Generate, numpy_models: None) -> None:
     outcome = generate("--model", "numpy:doubles_the_batch", "--json", "-q")
     assert (outcome.code, outcome.result["max_batch_size"]) == (0, 0)
+
+
+def test_choices_among_equal_values_are_left_out_and_other_differences_are_not() -> None:
+    def first(arrays: Arrays) -> dict[str, Any]:
+        return {"y": arrays["x"].argmax(axis=1)}
+
+    def last(arrays: Arrays) -> dict[str, Any]:
+        return {"y": 3 - arrays["x"][:, ::-1].argmax(axis=1)}
+
+    def tied(arrays: Arrays) -> bool:
+        return bool((np.sort(arrays["x"])[:, -1] == np.sort(arrays["x"])[:, -2]).any())
+
+    arbitrary = Arbitrary(frozenset({"y"}), tied)
+    found = check(first, last, arbitrary=arbitrary)
+    assert any("inputs are left out, since rounding decides" in note for note in found.notes)
+    with pytest.raises(VerificationError, match="differs"):
+        check(first, lambda arrays: {"y": arrays["x"].argmin(axis=1)}, arbitrary=arbitrary)
