@@ -5,7 +5,7 @@ test. Values that operators share are no behaviours: a convolution does the same
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Row:
     # Returns which of them one run shows, by the attributes and the operands; None if the row does not apply to them,
     # such as one about whole numbers to floats.
     seen: Callable[[Mapping[str, Any], Operands], Any]
+    # The operand that must depend on values of the inputs for a node to have these behaviours; None: any of them.
+    decisive: int | None = None
 
 
 def _row(operators: str, reads: tuple[str, ...], cases: Mapping[str, Seen], kinds: str = "") -> Row:
@@ -176,7 +178,7 @@ ROWS: tuple[Row, ...] = (
         {f"values more than {SATURATED:g} apart": lambda each: float(each[0].max() - each[0].min()) > SATURATED},
     ),
     Row(("Clip",), (SPAN, VALUES, VALUES), lambda attributes: ("a value below", "a value above"), _clip),
-    _row("Where", (VALUES,), {"true": _any(lambda x: x), "false": _any(lambda x: ~x)}),
+    replace(_row("Where", (VALUES,), {"true": _any(lambda x: x), "false": _any(lambda x: ~x)}), decisive=0),
     _row("Not And Or Xor", (VALUES,), {"true": _any(lambda x: x), "false": _any(lambda x: ~x)}, "b"),
     _row("NonZero", (VALUES,), {"none": lambda each: not np.any(each[0]), "some": _any(lambda x: x != 0)}),
     _row(
@@ -252,7 +254,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(("Cast",), (VALUES,), lambda attributes: ("a value below zero", "a value above one"), _narrowed),
     Row(("Cast",), (VALUES,), lambda attributes: ("zero", "a fraction"), _to_truth),
-    Row(("Gather",), (SHAPE, VALUES), lambda attributes: ("the first place", "the last place"), _gather),
+    Row(("Gather",), (SHAPE, VALUES), lambda attributes: ("the first place", "the last place"), _gather, 1),
     Row(
         ("OneHot",),
         (VALUES, VALUES),

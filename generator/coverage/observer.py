@@ -144,8 +144,8 @@ class _Graph:
         self.taps = [
             _Tap(node, attributes, row, number)
             for node in model.graph.node
-            if told.intersection(node.input)
             for number, row in enumerate(rows_of(node.op_type))
+            if told.intersection(node.input if row.decisive is None else [node.input[row.decisive]])
             for attributes in [_attributes(node)]
         ]
         self.controls = (
