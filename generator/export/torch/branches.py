@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from modelrepo.generator.export.torch.checks import is_check, is_harmless
-from modelrepo.generator.sources.pytorch.places import Place, here, is_models
+from modelrepo.generator.sources.pytorch.places import Place, at_work, here, is_models
 from modelrepo.generator.sources.pytorch.reads import Read, reading
 
 # The node of a submodule's forward, with a graph of its own that reads the values around it.
@@ -58,7 +58,7 @@ class Noticed(NamedTuple):
 def noticed(inputs: int) -> Iterator[Noticed]:
     """Yield the lines that a recording of a model with so many inputs reads values at, filled in while it is recorded.
 
-    Checks are not among those of ``values``: the source refuses what they stop.
+    Checks are not among those of ``values``, nor are those of torch's own code: the source refuses what they stop.
     """
     import torch
 
@@ -71,7 +71,7 @@ def noticed(inputs: int) -> Iterator[Noticed]:
         if place is None:
             return
         decides = any(followed.is_from_values(state, each, shape=read.of_length) for each in read.tensors)
-        if decides and not is_check(place) and not is_harmless(place):
+        if decides and not any(is_check(each) for each in (place, at_work()) if each) and not is_harmless(place):
             found.values.setdefault(place, read.answer)
         elif not read.of_length:
             found.others.add(place)

@@ -59,6 +59,14 @@ def here() -> Place | None:
     return None
 
 
+def at_work() -> Place | None:
+    """Return the innermost line that is running, of any library, without those of the observers and of ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_observer(frame.f_code.co_filename):
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno) if frame else None
+
+
 @cache
 def is_observer(filename: str) -> bool:
     """Whether a file is one of our modules that watch a model while it runs."""
