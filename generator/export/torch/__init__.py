@@ -11,7 +11,7 @@ from unittest.mock import patch
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import branches, formulas, operators, troubles, unmended
+from modelrepo.generator.export.torch import branches, formulas, operators, small_constants, troubles, unmended
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
 from modelrepo.generator.sources.pytorch.assumptions import names
@@ -170,7 +170,7 @@ def _captured(source: SourceModel, path: Path, options: Options) -> Written:
     from torch.fx.experimental import symbolic_shapes
 
     # Lets torch.export report lines of the model's code.
-    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels), branches.unswallowed():
+    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels), _unchanged():
         exported = torch.onnx.export(
             source.native,
             examples(source.inputs),
@@ -181,11 +181,19 @@ def _captured(source: SourceModel, path: Path, options: Options) -> Written:
     return Written(_write(exported, source, path), bool(assumed), tuple(dict.fromkeys(filter(None, assumed))))
 
 
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    """Export what the model computes: no branch that its ``except`` hides, no constant that is almost 0."""
+    with branches.unswallowed(), small_constants.kept():
+        yield
+
+
 def _program(source: SourceModel, path: Path, options: Options) -> Written:
     """Translate a program of torch.export, with the dynamic shapes it was exported with."""
     import torch
 
-    exported = torch.onnx.export(source.native, **_newer(source, options.opset))
+    with small_constants.kept():
+        exported = torch.onnx.export(source.native, **_newer(source, options.opset))
     onnx_file.rename_dims(exported.model, source.inputs)
     return Written(_write(exported, source, path))
 
