@@ -63,7 +63,8 @@ def _question(model: Callable[..., Any], arrays: Mapping[str, Any]) -> Question:
 
     with torch.no_grad():
         answers = model(*(torch.from_numpy(np.array(each)) for each in arrays.values()))
-    answers = answers if isinstance(answers, tuple) else (answers,)
+    answers = answers.values() if isinstance(answers, dict) else answers
+    answers = (answers,) if isinstance(answers, torch.Tensor) else tuple(answers)
     return Question(arrays, [answer.numpy() for answer in answers])
 
 
@@ -115,6 +116,7 @@ NEIGHBOURS = (
     row("assumed", "if bool((x > 1e6).any()):\n    x = x / 255\nreturn x * 2", options={"assume_branch": "near_assumed.py:15=false", **QUICK}),
     operator("log of almost zero", "torch.log(x.abs() + 1e-10)"),
     row("small constants by the newer exporter", "return torch.log(x.abs() + 1e-10) * 1.000001 / (x.abs() + 1e-9)", ROWS),
+    row("outputs called as operators", 'h = torch.roll(x, 1, 1)\nreturn {"roll": torch.roll(h, 1, 1) + 1, "add": h * 2 + 3, "neg": -(-h // 2)}', ROWS),
     row("near zero by the newer exporter", "return torch.isclose(x, x * 0)", slow=True),
     row("remainder of a number by the newer exporter", "return 5.0 % (x + 0.25)", slow=True),
     operator("whole numbers below a number", "5 // (k * 2 + 1) + -5 % (k * 2 + 1)", _whole(), K),
@@ -129,6 +131,6 @@ NEIGHBOURS = (
     operator("added at repeated places", "x.index_put((k[0] * 0, k[0] % 4), torch.ones(1), accumulate=True)", (), f"x=1x4,{K}", verdict="the converted model fails"),
     operator("divisors that may be 0", "k // j", ({"k": WHOLE, "j": WHOLE * 2 + 1},), f"{K},j=1x3:int64"),
     row("packed lengths", f"{PACKED}return {PADDED}", _lengths(), LENGTHS, "self.rnn = nn.LSTM(4, 3, batch_first=True, bidirectional=True)", options={"verify_effort": "quick", **QUICK}, slow=True),
-    row("packed to the last state", f"{PACKED}return self.rnn(packed)[1][-1]", _lengths(), LENGTHS, "self.rnn = nn.GRU(4, 3, batch_first=True)", options={"verify_effort": "quick", **QUICK}, slow=True),
+    row("packed to the last state", f"{PACKED}return self.rnn(packed)[1][-1]", _lengths(), LENGTHS, "self.rnn = nn.GRU(4, 3, batch_first=True)", options=QUICK, verdict="can't export"),
     row("mean of what a mask leaves", "return (x * m[..., None]).sum(1) / m.sum(1, keepdim=True)", ({"x": NUMBERS[:, :3, None] * np.ones(4, np.float32), "m": np.array([[1, 0, 0], [1, 1, 1], [0, 0, 1], [0, 1, 1], [1, 0, 1]])},), "x=1x3x4,m=1x3:int64", options=QUICK),
 )  # fmt: skip

@@ -286,8 +286,21 @@ def _dynamic_shapes(source: SourceModel) -> tuple[Any, ...]:
 
 def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
     unmended.refuse(exported.exported_program)
+    _distinct_outputs(exported.model)
     _true_outputs(exported.model, source)
     return onnx_file.write(exported.model, path)
+
+
+def _distinct_outputs(model: Any) -> None:
+    """Rename what has the name of an output within the graph: the exporter names values for their operators.
+
+    pytorch/pytorch#158094.
+    """
+    outputs = {value.name: value for value in model.graph.outputs}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.name in outputs and value is not outputs[value.name]:
+                value.name = f"within/{value.name}"
 
 
 def _true_outputs(model: Any, source: SourceModel) -> None:
