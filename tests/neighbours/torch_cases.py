@@ -85,6 +85,11 @@ def _lengths() -> Inputs:
     )
 
 
+def _long(*lengths: int) -> Inputs:
+    random = np.random.default_rng(0)
+    return tuple({"x": random.normal(size=(2, each, 4)).astype(np.float32)} for each in lengths)
+
+
 PACKED = "packed = nn.utils.rnn.pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)\n"
 PADDED = "nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.shape[1])[0]"
 LENGTHS = "x=1x6x4,n=1:int64"
@@ -117,6 +122,9 @@ NEIGHBOURS = (
     operator("log of almost zero", "torch.log(x.abs() + 1e-10)"),
     row("small constants by the newer exporter", "return torch.log(x.abs() + 1e-10) * 1.000001 / (x.abs() + 1e-9)", ROWS),
     row("outputs called as operators", 'h = torch.roll(x, 1, 1)\nreturn {"roll": torch.roll(h, 1, 1) + 1, "add": h * 2 + 3, "neg": -(-h // 2)}', ROWS),
+    row("branch on a length", "if x.shape[1] > 40:\n    x = x[:, :40] * 2\nreturn x + 1", _long(3, 40, 41, 60), "x=1x5x4", options={"dynamic": "x:0=batch,1=length", "verify_effort": "quick"}, slow=True),
+    row("table of positions", "return x + self.p[: x.shape[1]]", _long(3, 40), "x=1x5x4", "self.p = nn.Parameter(torch.randn(40, 4))", options={"dynamic": "x:0=batch,1=length", "verify_effort": "quick"}),
+    row("branch on a batch", "if x.shape[0] > 2:\n    return x * 2\nreturn x", slow=True),
     row("near zero by the newer exporter", "return torch.isclose(x, x * 0)", slow=True),
     row("remainder of a number by the newer exporter", "return 5.0 % (x + 0.25)", slow=True),
     operator("whole numbers below a number", "5 // (k * 2 + 1) + -5 % (k * 2 + 1)", _whole(), K),
