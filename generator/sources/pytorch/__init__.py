@@ -176,18 +176,18 @@ def _first_answer(
     samples: Path | None,
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Any, tuple[str, ...]]:
     """Run the model on an example; if it does not take the guessed batch, on the example with all sizes fixed."""
-    failures = []
+    failures: list[SourceError] = []  # with the usual example of each attempt
     for attempt, rest in ((inputs, fixed), *([(fixed, ())] if fixed else [])):
-        for exampled in _exampled(attempt, samples):
+        for number, exampled in enumerate(_exampled(attempt, samples)):
             try:
                 answer = _answer(reference, module, exampled, call)
             except SourceError as error:
-                failures.append(error)
+                failures += [error] * (number == 0)
                 continue
             fixed = tuple(replace(one, example=other.example) for one, other in zip(rest, exampled, strict=False))
             retreat = () if attempt is inputs else (f"its shapes are fixed: {failures[0].message}",)
             return exampled, fixed, answer, retreat
-    raise failures[0]
+    raise failures[-1]
 
 
 def _exampled(inputs: tuple[TensorSpec, ...], samples: Path | None) -> Iterator[tuple[TensorSpec, ...]]:
