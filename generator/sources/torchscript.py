@@ -57,6 +57,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
         call=call_with(forward, [spec.name for spec in inputs]),
         fixed=fixed,
+        samples=options.samples,
     )
 
 

@@ -53,6 +53,8 @@ class TensorSpec:
     # Sizes that a symbolic dimension is tested with, if it doesn't accept any size; the first is used in the warm-up.
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     optional: bool = False  # an input with a default value
+    # Values that the model answers, repeated or cut for other sizes; None: any of its domain are.
+    example: "Array | None" = field(default=None, compare=False, repr=False)
 
     @property
     def described(self) -> "TensorSpec":

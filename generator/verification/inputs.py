@@ -110,7 +110,16 @@ def example_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
 
 def example(spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
     """Return fixed values within an input's domain, with these sizes of its symbolic dimensions."""
+    if spec.example is not None:
+        return _resized(spec.example, spec.sized(sizes))
     return make_pool([replace(spec, shape=("row", *spec.sized(sizes)))], 1, 0).arrays[spec.name][0, ...]
+
+
+def _resized(values: Array, shape: Sequence[int]) -> Array:
+    """Return values repeated or cut along each axis."""
+    for axis, size in enumerate(shape):
+        values = values.take(np.arange(size) % values.shape[axis], axis=axis)
+    return values
 
 
 def _into_domain(values: Array, spec: TensorSpec) -> Array:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,7 +11,7 @@ from unittest.mock import patch
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import branches, formulas, operators, troubles, unmended
+from modelrepo.generator.export.torch import branches, formulas, operators, small_constants, troubles, unmended
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
 from modelrepo.generator.sources.pytorch.assumptions import names
@@ -31,6 +31,10 @@ NEWER_MIN_OPSET, OLDER_MAX_OPSET = 18, 20
 EXPORTER_OPSETS = f"{NEWER} writes {NEWER_MIN_OPSET} and newer, {OLDER} up to {OLDER_MAX_OPSET}"
 # The sizes that torch.export's assumptions are tried with.
 TRIED_SIZES = (1, 2, 3)
+# Bounds above it are not tried: such inputs would need much memory.
+LARGEST_TRIED = 2048
+# Answers beyond a bound that are as near as this share of the largest are the same.
+BEYOND = 1e-2
 AS_RECORDED = "recorded as the model ran on an example, and proven by verification alone"
 
 
@@ -45,6 +49,8 @@ class Written:
     decided: tuple[str, ...] = ()
     # A note for the user about the way, if it matters.
     note: str = ""
+    # The largest sizes that torch.export assumed, by the names of dimensions.
+    bounds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         raise ConversionError(f"the {names} exporter does not write opset {options.opset}", EXPORTER_OPSETS)
     failures: dict[str, troubles.Trouble] = {}
     others: list[troubles.Trouble] = []
+    bounds: dict[str, int] = {}
     for attempt in (source, *([replace(source, inputs=source.fixed, fixed=())] if source.fixed else [])):
         retreat = "" if attempt is source else "its shapes are fixed: "
         for number, way in enumerate(ways):
@@ -100,7 +107,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
             try:
                 with quietly():
                     notes = tuple(f"{retreat}the {name} exporter failed: {each}" for name, each in failures.items())
-                    return _exported(way, attempt, path, options, notes)
+                    return _exported(way, attempt, path, options, notes, bounds)
             except OptionError:
                 raise
             except (Exception, SystemExit) as error:
@@ -121,8 +128,12 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     )
 
 
-def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes: tuple[str, ...]) -> Export:
+def _exported(
+    way: Way, source: SourceModel, path: Path, options: Options, notes: tuple[str, ...], bounds: dict[str, int]
+) -> Export:
+    """Write a source in one way; ``bounds`` are the largest sizes that a way assumed, which all ways are tried with."""
     written = way.write(source, path, options)
+    bounds.update(written.bounds)
     notes = (*notes, written.note) if written.note else notes
     found = describe(path, written.files, source.inputs, way.exporter, options, notes)
     if found.opset != options.opset:
@@ -130,7 +141,37 @@ def _exported(way: Way, source: SourceModel, path: Path, options: Options, notes
     if written.example:
         memory.give_back()
         _prove(source, found, written.decided, options)
+    for dim, size in bounds.items():
+        _prove_beyond(source, found, dim, size)
     return found
+
+
+def _prove_beyond(source: SourceModel, export: Export, dim: str, largest: int) -> None:
+    """Raise Decided if the exported model differs from the source for a size beyond the largest that it assumes.
+
+    The source may refuse such a size, as one beyond its table of positions.
+    """
+    import numpy as np
+
+    sizes = {**example_sizes(source.inputs), dim: largest + 1}
+    if sizes.keys() != example_sizes(source.inputs).keys():
+        return  # its sizes are fixed
+    arrays = {spec.name: example(spec, sizes) for spec in source.inputs}
+    try:
+        wanted = source.run(arrays)
+    except InputRefused:
+        return
+    told = f"it was exported for a {dim} of at most {largest}, and the model answers larger ones in another way"
+    try:
+        got = runtime.open_model(export.path, mapped=True)(arrays)
+    except VerificationError as error:
+        raise troubles.Decided((), told) from error
+    for name, answer in wanted.items():
+        near = answer.shape == got[name].shape and np.allclose(
+            answer, got[name], rtol=BEYOND, atol=BEYOND * np.abs(answer).max(initial=0), equal_nan=True
+        )
+        if not near:
+            raise troubles.Decided((), told)
 
 
 def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], options: Options) -> None:
@@ -170,7 +211,7 @@ def _captured(source: SourceModel, path: Path, options: Options) -> Written:
     from torch.fx.experimental import symbolic_shapes
 
     # Lets torch.export report lines of the model's code.
-    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels), branches.unswallowed():
+    with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels), _unchanged():
         exported = torch.onnx.export(
             source.native,
             examples(source.inputs),
@@ -178,14 +219,24 @@ def _captured(source: SourceModel, path: Path, options: Options) -> Written:
             **_newer(source, options.opset),
         )
     assumed = list(_assumed(exported.exported_program))
-    return Written(_write(exported, source, path), bool(assumed), tuple(dict.fromkeys(filter(None, assumed))))
+    places = tuple(dict.fromkeys(filter(None, assumed)))
+    bounds = dict(_bounds(exported.exported_program, source))
+    return Written(_write(exported, source, path), bool(assumed), places, bounds=bounds)
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    """Export what the model computes: no branch that its ``except`` hides, no constant that is almost 0."""
+    with branches.unswallowed(), small_constants.kept():
+        yield
 
 
 def _program(source: SourceModel, path: Path, options: Options) -> Written:
     """Translate a program of torch.export, with the dynamic shapes it was exported with."""
     import torch
 
-    exported = torch.onnx.export(source.native, **_newer(source, options.opset))
+    with small_constants.kept():
+        exported = torch.onnx.export(source.native, **_newer(source, options.opset))
     onnx_file.rename_dims(exported.model, source.inputs)
     return Written(_write(exported, source, path))
 
@@ -278,8 +329,21 @@ def _dynamic_shapes(source: SourceModel) -> tuple[Any, ...]:
 
 def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
     unmended.refuse(exported.exported_program)
+    _distinct_outputs(exported.model)
     _true_outputs(exported.model, source)
     return onnx_file.write(exported.model, path)
+
+
+def _distinct_outputs(model: Any) -> None:
+    """Rename what has the name of an output within the graph: the exporter names values for their operators.
+
+    pytorch/pytorch#158094.
+    """
+    outputs = {value.name: value for value in model.graph.outputs}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.name in outputs and value is not outputs[value.name]:
+                value.name = f"within/{value.name}"
 
 
 def _true_outputs(model: Any, source: SourceModel) -> None:
@@ -326,6 +390,18 @@ def _assumed(program: Any) -> Iterator[str]:
     for assumed in (each for some in sizes.deferred_runtime_asserts.values() for each in some):
         if not all(_holds(assumed.expr, size) for size in TRIED_SIZES):
             yield troubles.place_in_stack(assumed.stack.summary())
+
+
+def _bounds(program: Any, source: SourceModel) -> Iterator[tuple[str, int]]:
+    """Yield the largest size that torch.export assumed of each dimension of the inputs, if it is one to be tried."""
+    names = program.graph_signature.user_inputs
+    inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    for node, spec in zip(inputs, source.inputs, strict=False):
+        shape = getattr(node.meta.get("val"), "shape", ())
+        for size, dim in zip(shape, spec.shape, strict=False):
+            bounds = program.range_constraints.get(getattr(getattr(size, "node", None), "expr", None))
+            if isinstance(dim, str) and bounds is not None and bounds.upper <= LARGEST_TRIED:
+                yield dim, int(bounds.upper)
 
 
 def _holds(expression: Any, size: int) -> bool:

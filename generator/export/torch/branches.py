@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
-from modelrepo.generator.export.torch.checks import is_check, is_harmless
-from modelrepo.generator.sources.pytorch.places import Place, here, is_models
+from modelrepo.generator.export.torch.checks import is_caught, is_check, is_harmless
+from modelrepo.generator.sources.pytorch.places import Place, here, is_models, stack
 from modelrepo.generator.sources.pytorch.reads import Read, reading
 
 # The node of a submodule's forward, with a graph of its own that reads the values around it.
@@ -58,7 +58,7 @@ class Noticed(NamedTuple):
 def noticed(inputs: int) -> Iterator[Noticed]:
     """Yield the lines that a recording of a model with so many inputs reads values at, filled in while it is recorded.
 
-    Checks are not among those of ``values``: the source refuses what they stop.
+    Checks are not among those of ``values``, nor are those of torch's own code: the source refuses what they stop.
     """
     import torch
 
@@ -71,13 +71,20 @@ def noticed(inputs: int) -> Iterator[Noticed]:
         if place is None:
             return
         decides = any(followed.is_from_values(state, each, shape=read.of_length) for each in read.tensors)
-        if decides and not is_check(place) and not is_harmless(place):
+        if decides and not _is_checked(place) and not is_harmless(place):
             found.values.setdefault(place, read.answer)
         elif not read.of_length:
             found.others.add(place)
 
     with reading(notice):
         yield found
+
+
+def _is_checked(place: Place) -> bool:
+    """Whether what is read now only decides whether the code goes on: in a check of the model's or of torch's own."""
+    running = list(stack())
+    checked = any(is_check(each) for each in (place, *running[:1]))
+    return checked and not any(is_caught(each) for each in running if is_models(each.filename))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ pass. So are those of libraries that know of recordings, and were compared with 
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +27,11 @@ def is_check(place: Place) -> bool:
     return place.line in _lines(place.filename)
 
 
+def is_caught(place: Place) -> bool:
+    """Whether what a line raises, or what it calls, is caught by its own function: a check there decides."""
+    return place.line in _caught(place.filename)
+
+
 def is_harmless(place: Place) -> bool:
     """Whether a line is of a library that reads values without a recording answering otherwise."""
     return readable(place.filename).startswith(HARMLESS)
@@ -35,11 +40,26 @@ def is_harmless(place: Place) -> bool:
 @cache
 def _lines(filename: str) -> frozenset[int]:
     """Return the lines of a file that belong to the condition of a check."""
+    return _spanned(_conditions(_tree(filename)))
+
+
+@cache
+def _caught(filename: str) -> frozenset[int]:
+    """Return the lines of a file whose errors are caught in the same file's ``try``."""
+    tries = (node for node in ast.walk(_tree(filename)) if isinstance(node, ast.Try) and node.handlers)
+    return _spanned(line for node in tries for line in node.body)
+
+
+def _spanned(nodes: Iterable[ast.expr | ast.stmt]) -> frozenset[int]:
+    return frozenset(line for node in nodes for line in range(node.lineno, (node.end_lineno or 0) + 1))
+
+
+def _tree(filename: str) -> ast.AST:
+    """Return the syntax tree of a file; an empty one if it can't be read."""
     try:
-        tree = ast.parse(Path(filename).read_bytes())
+        return ast.parse(Path(filename).read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return frozenset()
-    return frozenset(line for test in _conditions(tree) for line in range(test.lineno, (test.end_lineno or 0) + 1))
+        return ast.Module([], [])
 
 
 def _conditions(tree: ast.AST) -> Iterator[ast.expr]:

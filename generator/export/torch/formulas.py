@@ -11,7 +11,7 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError
 
 # The overloads of torch's operators that take tensors, and numbers in their place.
-OVERLOADS = {"default", "Tensor", "Scalar"}
+OVERLOADS = {"default", "Tensor", "Scalar", "Scalar_Tensor"}
 
 
 class Newer:
@@ -54,6 +54,10 @@ class Newer:
     def mod(self, one: Any, other: Any, *, fmod: int) -> Any:
         """Write a remainder: with the sign of the dividend if ``fmod`` is 1, otherwise with the divisor's."""
         return self.Mod(one, other, fmod=fmod)
+
+    def value(self, argument: Any) -> Any:
+        """Return an argument that is a number."""
+        return argument
 
     def reduced(self, loss: Any, reduction: int) -> Any:
         """Write a loss as it is, its mean or its sum, by torch's number of the reduction."""
@@ -105,6 +109,12 @@ class Older:
     def mod(self, one: Any, other: Any, *, fmod: int) -> Any:
         """Write a remainder: with the sign of the dividend if ``fmod`` is 1, otherwise with the divisor's."""
         return self.graph.op("Mod", one, other, fmod_i=fmod)
+
+    def value(self, argument: Any) -> Any:
+        """Return an argument that is a number."""
+        from torch.onnx import symbolic_helper
+
+        return symbolic_helper._node_get(argument.node(), "value") if hasattr(argument, "node") else argument
 
     def reduced(self, loss: Any, reduction: int) -> Any:
         """Write a loss as it is, its mean or its sum, by torch's number of the reduction."""
@@ -240,6 +250,74 @@ def logaddexp2(op: Any, x: Any, y: Any) -> Any:
     return op.Add(larger, op.Div(op.Softplus(op.Mul(gap, scale)), scale))
 
 
+def logaddexp(op: Any, x: Any, y: Any) -> Any:
+    """Write log(eˣ + eʸ) as the larger and a correction: the exporter's powers overflow; no issue known."""
+    kind, x, y = promoted(op, x, y)
+    gap = op.Where(op.Equal(x, y), op.constant(0.0, kind), op.Sub(op.Min(x, y), op.Max(x, y)))
+    return op.Add(op.Max(x, y), op.Softplus(gap))
+
+
+def isclose(op: Any, x: Any, y: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: Any = False) -> Any:
+    """Write torch's own comparison: the exporter subtracts the two sides, and denormals round away; no issue known."""
+    kind, x, y = promoted(op, x, y)
+    equal = op.Equal(x, y)
+    if not kind.is_floating_point:
+        import torch
+
+        kind, x, y = torch.float32, op.cast(x, torch.float32), op.cast(y, torch.float32)
+    rtol, atol = (op.constant(float(op.value(each)), kind) for each in (rtol, atol))
+    error = op.Abs(op.Sub(x, y))
+    allowed = op.Add(atol, op.Abs(op.Mul(rtol, y)))
+    near = op.And(op.Less(error, op.constant(float("inf"), kind)), op.Not(op.Greater(error, allowed)))
+    equal = op.Or(equal, near)
+    if not op.value(equal_nan):
+        return equal
+    return op.Or(equal, op.And(op.Not(op.Equal(x, x)), op.Not(op.Equal(y, y))))
+
+
+def rounded(operator: str) -> Callable[..., Any]:
+    """Return the formula of a rounding, which leaves whole numbers alone: the exporters round them as floats."""
+
+    def formula(op: Any, x: Any) -> Any:
+        return getattr(op, operator)(x) if op.kind(x).is_floating_point else op.Identity(x)
+
+    return formula
+
+
+def trunc(op: Any, x: Any) -> Any:
+    """Write a number rounded towards zero; the TorchScript exporter has no translation."""
+    kind = op.kind(x)
+    if not kind.is_floating_point:
+        return op.Identity(x)
+    return op.Where(op.Less(x, op.constant(0.0, kind)), op.Ceil(x), op.Floor(x))
+
+
+def neg(op: Any, x: Any) -> Any:
+    """Write a number with the other sign; that of an unsigned one wraps around, which ONNX's operator does not take."""
+    kind = op.kind(x)
+    return op.Neg(x) if kind.is_floating_point or kind.is_signed else op.Sub(op.constant(0, kind), x)
+
+
+def hypot(op: Any, x: Any, y: Any) -> Any:
+    """Write the length of a vector, scaled by the larger part so that no square overflows; no translation there."""
+    kind, x, y = promoted(op, x, y)
+    x, y = op.Abs(x), op.Abs(y)
+    larger, smaller = op.Max(x, y), op.Min(x, y)
+    share = op.Div(smaller, op.Where(op.Equal(larger, op.constant(0.0, kind)), op.constant(1.0, kind), larger))
+    one = op.constant(1.0, kind)
+    return op.Mul(larger, op.Sqrt(op.Add(one, op.Mul(share, share))))
+
+
+def copysign(op: Any, x: Any, y: Any) -> Any:
+    """Write a magnitude with the sign of another number, that of -0 included; no translation there."""
+    import torch
+
+    kind, x, y = promoted(op, x, y)
+    if not kind.is_floating_point:
+        kind, x, y = torch.float32, op.cast(x, torch.float32), op.cast(y, torch.float32)
+    return op.Where(_is_negative(op, y, kind), op.Neg(op.Abs(x)), op.Abs(x))
+
+
 def refused(name: str) -> Callable[..., Any]:
     """Return a formula that refuses an operator whose translation overflows."""
 
@@ -312,8 +390,56 @@ FORMULAS: Mapping[str, Callable[..., Any]] = {
     "arctan2": atan2,
     "signbit": signbit,
     "logaddexp2": logaddexp2,
+    "logaddexp": logaddexp,
+    "isclose": isclose,
+    "floor": rounded("Floor"),
+    "ceil": rounded("Ceil"),
+    "trunc": trunc,
+    "fix": trunc,
+    "neg": neg,
+    "hypot": hypot,
+    "copysign": copysign,
     "special_log_ndtr": refused("log_ndtr"),
     "special_erfcx": refused("erfcx"),
+}
+
+
+def exp2(op: Any, x: Any) -> Any:
+    """Write 2ˣ."""
+    x = _float(op, x)
+    return op.Pow(op.number(2, x), x)
+
+
+def as_operator(name: str) -> Callable[..., Any]:
+    """Return the formula of an operator that ONNX has, of floats."""
+
+    def formula(op: Any, x: Any) -> Any:
+        return getattr(op, name)(_float(op, x))
+
+    return formula
+
+
+def xlogy(op: Any, x: Any, y: Any) -> Any:
+    """Write x log y, which is 0 for an x of 0, and NaN for a y of NaN."""
+    kind, x, y = promoted(op, x, y)
+    if not kind.is_floating_point:
+        x, y = _float(op, x), _float(op, y)
+    zero = op.number(0, x)
+    return op.Where(op.And(op.Equal(x, zero), op.Equal(y, y)), zero, op.Mul(x, op.Log(y)))
+
+
+def _float(op: Any, x: Any) -> Any:
+    import torch
+
+    return x if op.kind(x).is_floating_point else op.cast(x, torch.float32)
+
+
+# What the TorchScript exporter alone has no translation of.
+OLDER: Mapping[str, Callable[..., Any]] = {
+    "frac": lambda op, x: op.Sub(x, trunc(op, x)),
+    "exp2": exp2,
+    "xlogy": xlogy,
+    **{name: as_operator(name.capitalize()) for name in ("sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 
 
@@ -348,7 +474,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
 def symbolics() -> dict[str, Callable[..., Any]]:
     """Return the formulas for the TorchScript-based exporter, by the name of torch's operator."""
-    formulas = {f"aten::{name}": partial(_symbolic, formula) for name, formula in FORMULAS.items()}
+    formulas = {f"aten::{name}": partial(_symbolic, formula) for name, formula in {**FORMULAS, **OLDER}.items()}
     return {
         **formulas,
         "aten::div": _older_div,

@@ -87,7 +87,9 @@ def _torch(made: Made) -> SourceModel:
     forward = torchscript.forward_of(reference, model) if torchscript.is_script(model) else forward_of(_called(model))
     inputs, fixed = opened(inputs_of(reference, forward, shapes(options, forward, made.said)), options.dynamic)
     call = call_with(forward, [spec.name for spec in inputs])
-    source = pytorch.source_model(reference, module.cpu(), inputs, made.weights, call=call, fixed=fixed)
+    source = pytorch.source_model(
+        reference, module.cpu(), inputs, made.weights, call=call, fixed=fixed, samples=options.samples
+    )
     return assuming(source, options.assume_branch)
 
 

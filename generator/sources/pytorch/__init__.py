@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import InputRefused, SourceError, refused
+from modelrepo.generator.errors import InputRefused, ModelRepoError, SourceError, refused
 from modelrepo.generator.sources.nesting import leaves, walk
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import DTYPES, Arrays, TensorSpec
+from modelrepo.generator.specs.tensors import DTYPES, Arrays, Signature, TensorSpec
 from modelrepo.generator.system.quiet import quiet
 
 OUTPUT = "output"
@@ -38,16 +38,18 @@ def source_model(
     preprocess: Mapping[str, Any] | None = None,
     companions: Mapping[str, Path] | None = None,
     notes: tuple[str, ...] = (),
+    samples: Path | None = None,
 ) -> SourceModel:
     """Return a source of ``module``, any callable that takes tensors and returns tensors, nested in any way.
 
     ``output_names`` are for a model known to return one tensor or a flat tuple; without them the model is run once to
-    find its outputs. ``fixed`` replace ``inputs`` if the model does not take those. Raises SourceError if the model
+    find its outputs. ``fixed`` replace ``inputs`` if the model does not take those. Where it refuses the usual example,
+    such as a length or a divisor of 0, that is of the user's ``samples``, or of ones. Raises SourceError if the model
     fails on examples of its inputs, or returns no tensors.
     """
     _check_inputs(reference, inputs)
     if not output_names:
-        inputs, fixed, answer, retreat = _first_answer(reference, module, inputs, fixed, call)
+        inputs, fixed, answer, retreat = _first_answer(reference, module, inputs, fixed, call, samples)
         notes = (*notes, *retreat)
         if not _is_tensor(answer):
             inputs, restricted = _with_one_count(reference, module, inputs, fixed, call)
@@ -166,16 +168,56 @@ def cause(error: BaseException) -> str:
 
 
 def _first_answer(
-    reference: str, module: Any, inputs: tuple[TensorSpec, ...], fixed: tuple[TensorSpec, ...], call: Call
+    reference: str,
+    module: Any,
+    inputs: tuple[TensorSpec, ...],
+    fixed: tuple[TensorSpec, ...],
+    call: Call,
+    samples: Path | None,
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Any, tuple[str, ...]]:
     """Run the model on an example; if it does not take the guessed batch, on the example with all sizes fixed."""
+    failures: list[SourceError] = []  # with the usual example of each attempt
+    for attempt, rest in ((inputs, fixed), *([(fixed, ())] if fixed else [])):
+        for number, exampled in enumerate(_exampled(attempt, samples)):
+            try:
+                answer = _answer(reference, module, exampled, call)
+            except SourceError as error:
+                failures += [error] * (number == 0)
+                continue
+            fixed = tuple(replace(one, example=other.example) for one, other in zip(rest, exampled, strict=False))
+            retreat = () if attempt is inputs else (f"its shapes are fixed: {failures[0].message}",)
+            return exampled, fixed, answer, retreat
+    raise failures[-1]
+
+
+def _exampled(inputs: tuple[TensorSpec, ...], samples: Path | None) -> Iterator[tuple[TensorSpec, ...]]:
+    """Yield inputs with the usual example, with one of the user's samples, and with ones for whole numbers."""
+    import numpy as np
+
+    yield inputs
+    if samples:
+        sampled = _sampled(inputs, samples)
+        if sampled:
+            yield sampled
+    whole = [np.dtype(spec.dtype).kind in "iu" and not spec.domain.known for spec in inputs]
+    if any(whole):
+        yield tuple(
+            replace(spec, example=np.ones([1] * len(spec.shape), spec.dtype)) if each else spec
+            for spec, each in zip(inputs, whole, strict=True)
+        )
+
+
+def _sampled(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:
+    """Return inputs with the user's samples as their examples; none if they don't fit, which is reported later."""
+    from modelrepo.generator.verification import datasets  # imports numpy, which no help page needs
+
+    signature = Signature(inputs, ())
     try:
-        return inputs, fixed, _answer(reference, module, inputs, call), ()
-    except SourceError as error:
-        if not fixed:
-            raise
-        answer = _answer(reference, module, fixed, call)
-        return fixed, (), answer, (f"its shapes are fixed: {error.message}",)
+        pool = datasets.samples(path, signature).compared[0]
+    except ModelRepoError:
+        return ()
+    arrays = pool.arrays if signature.batch_dim is not None else {name: each[0] for name, each in pool.arrays.items()}
+    return tuple(replace(spec, example=arrays.get(spec.name)) for spec in inputs)
 
 
 def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: Call) -> Any:

@@ -2,7 +2,7 @@
 
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -57,6 +57,16 @@ def here() -> Place | None:
             return Place(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
     return None
+
+
+def stack() -> Iterator[Place]:
+    """Yield the lines that are running, the innermost first, of any library but the observers, up to one of ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_observer(frame.f_code.co_filename):
+        frame = frame.f_back
+    while frame is not None and not Path(frame.f_code.co_filename).is_relative_to(HOME):
+        yield Place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
 
 
 @cache
