@@ -26,6 +26,8 @@ Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
 # of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
+# Parts of refused probes are asked again up to so often: a source that refuses nearly everything may be slow.
+AGAIN = 400
 # Of so many probes in a batch, one is asked alone, too: what mixes samples may depend on their values.
 SPARED = 64
 # The number of random directions in which an input is rounded, each up and down.
@@ -155,6 +157,7 @@ class _Verifier:
         self.notes: list[str] = []
         self.mixing: set[str] = set()
         self.left_out = LeftOut()
+        self.again = 0  # how often parts of refused probes were asked
         self.unsteady: dict[int, set[int]] = {}  # the rows for which rounding decides, by the id of their pool
         self.rows = 0  # that were compared
 
@@ -356,7 +359,8 @@ class _Verifier:
                 answers += [
                     (row, {name: each[place] for name, each in found.items()}) for place, row in enumerate(rows)
                 ]
-            elif len(rows) > 1:
+            elif len(rows) > 1 and self.again < AGAIN:
+                self.again += 2
                 waiting += [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
         answers.sort(key=lambda pair: pair[0])
         shapes = [tuple(np.shape(each) for each in answer.values()) for _, answer in answers]
