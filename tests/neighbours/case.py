@@ -56,7 +56,7 @@ def disagreement(made: Made, options: Mapping[str, Any], folder: Path) -> str:
     served = as_declared(ONNX_FORM.open(proven.export.path), proven.export.signature)
     specs = {spec.name: spec for spec in proven.export.signature.inputs}
     for number, question in enumerate(made.questions):
-        got = served({name: np.asarray(array).astype(specs[name].dtype) for name, array in question.arrays.items()})
+        got = served({name: np.asarray(question.arrays[name]).astype(spec.dtype) for name, spec in specs.items()})
         for spec, answer in zip(proven.export.signature.outputs, question.answers, strict=True):
             found = _difference(np.asarray(answer), np.asarray(got[spec.name]))
             if found:
@@ -71,7 +71,8 @@ def _difference(wanted: Any, got: Any) -> str:
     if wanted.shape != got.shape:
         return f"shape {got.shape} instead of {wanted.shape}"
     if wanted.dtype.kind == "f" and got.dtype.kind == "f":
-        wanted, got = wanted.astype(np.float64), got.astype(np.float64)
+        with np.errstate(over="ignore"):
+            wanted, got = wanted.astype(got.dtype).astype(np.float64), got.astype(np.float64)
         finite = np.isfinite(wanted)
         limit = SHARE * np.abs(wanted[finite]).max(initial=0)
         with np.errstate(invalid="ignore"):

@@ -8,13 +8,8 @@ import numpy as np
 
 from tests.neighbours.case import Made, Neighbour, Question
 
-METHODS = (
-    ("predict", "predict_proba"),
-    ("predict", "decision_function"),
-    ("predict", "transform"),
-    ("predict",),
-    ("transform",),
-)
+# The methods whose answers are served: the first of them that the estimator has, with the class that it predicts.
+BESIDE = ("predict_proba", "decision_function", "transform")
 TRUST = {"trust_source": True}
 Fit = Callable[[Any], tuple[Any, Sequence[Any]]]
 
@@ -36,13 +31,23 @@ def row(name: str, fit: Fit, **more: Any) -> Neighbour:
 
 
 def _question(estimator: Any, table: Any) -> Question:
-    methods = next(each for each in METHODS if all(hasattr(estimator, name) for name in each))
-    answers = [getattr(estimator, name)(table) for name in methods]
+    answers = [getattr(estimator, name)(table) for name in _methods(estimator)]
     dense = [each.toarray() if hasattr(each, "toarray") else each for each in answers]
     if hasattr(table, "columns"):
         return Question({str(name): table[[name]].to_numpy() for name in table.columns}, dense)
     matrix = np.asarray(table)
     return Question({"input": matrix if matrix.ndim == 2 else matrix[:, None]}, dense)
+
+
+def _methods(estimator: Any) -> list[str]:
+    """Return the methods whose answers are served, in their order."""
+    from sklearn.base import is_classifier, is_regressor
+
+    if is_regressor(estimator):
+        return ["predict"]
+    names = BESIDE[:2] if is_classifier(estimator) else BESIDE
+    beside = [name for name in names if hasattr(estimator, name)][:1]
+    return ["predict", *beside] if hasattr(estimator, "predict") else beside
 
 
 def _rounded(table: Any) -> Any:

@@ -36,6 +36,46 @@ def function(
     return Neighbour(name, make, **more)
 
 
+def keras_row(name: str, build: Callable[[], Any], *asked: Any, suffix: str = ".keras", **more: Any) -> Neighbour:
+    """Return the row of a Keras model saved to a file: an array that it is asked, or a tuple of one for each input."""
+
+    def make(folder: Path) -> Made:
+        tf()  # before Keras, which it configures
+        import keras
+
+        keras.utils.set_random_seed(0)
+        model = build()
+        _disturb(model)
+        path = folder / f"model{suffix}"
+        model.save(path)
+        questions = []
+        for each in asked:
+            parts = each if isinstance(each, tuple) else (each,)
+            tensors = [
+                tf().constant(part, tf().string if value.dtype == "string" else value.dtype)
+                for part, value in zip(parts, model.inputs, strict=True)
+            ]
+            answer = model(tensors if len(tensors) > 1 else tensors[0], training=False)
+            arrays = [_text(tensor.numpy()) for tensor in tensors]
+            names = [value.name for value in model.inputs]
+            questions.append(Question(dict(zip(names, arrays, strict=True)), [np.asarray(answer)]))
+        return Made(f"keras:{path}", questions)
+
+    return Neighbour(name, make, **more)
+
+
+def _disturb(model: Any) -> None:
+    """Give the weights that training would change values that are far from the initial ones."""
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.name.startswith(("moving_", "gamma", "beta", "bias")):
+            variable.assign(random.uniform(0.4, 2, variable.shape))
+
+
+def _text(array: Any) -> Any:
+    return np.vectorize(bytes.decode, otypes=[object])(array) if array.dtype == object else array
+
+
 def _numpy(dtype: Any) -> Any:
     return np.dtype(object) if dtype == tf().string else np.dtype(dtype.as_numpy_dtype)
 
