@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import RandomForestClassifier, VotingRegressor
+from sklearn.decomposition import PCA
+from sklearn.ensemble import BaggingRegressor, RandomForestClassifier, VotingRegressor
 from sklearn.feature_selection import RFE, RFECV, SequentialFeatureSelector, VarianceThreshold
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.naive_bayes import BernoulliNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -16,6 +18,7 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
+    MinMaxScaler,
     PowerTransformer,
     QuantileTransformer,
     StandardScaler,
@@ -105,3 +108,21 @@ def test_only_those_that_vote_have_a_weight() -> None:
 
 def test_an_imputer_behind_a_scaler_is_served() -> None:
     check(make_pipeline(MaxAbsScaler(), SimpleImputer(add_indicator=True), Ridge()).fit(HOLES, CLASS), HOLES)
+
+
+@pytest.mark.parametrize("step", [StandardScaler(), MinMaxScaler(), PCA(1)])
+def test_numbers_far_from_0_are_served_in_float64(step: Any) -> None:
+    seconds = TABLE * 1000 + 1.7e9
+    model = make_pipeline(step, Ridge()).fit(seconds, CLASS)
+    check(model, seconds)
+    assert loaded(model).inputs[0].dtype == "float64"
+    assert loaded(make_pipeline(step, Ridge()).fit(TABLE, CLASS)).inputs[0].dtype == "float32"
+
+
+def test_a_line_through_numbers_far_from_0_is_computed_in_float64() -> None:
+    days = (TABLE * 1e6 + 1.7e9).astype(np.float32)
+    check(LinearRegression().fit(days, TABLE[:, 0]), days)
+
+
+def test_boosters_in_a_bag_are_served() -> None:
+    check(BaggingRegressor(xgboost.XGBRegressor(n_estimators=2), 2).fit(HOLES, CLASS), HOLES)
