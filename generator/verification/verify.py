@@ -274,7 +274,7 @@ class _Verifier:
                 return True
             found = error.found
             if kind is Kind.EXACT and found.output not in self.arbitrary:
-                return False
+                return self._agrees_on_zeros(pool.rows([error.row]), found)
             undecided = self.comparison.undecided(wanted, rows.index(error.row), error.found.output)
             if undecided or self._agrees_on_zeros(pool.rows([error.row]), error.found):
                 unsteady.add(error.row)

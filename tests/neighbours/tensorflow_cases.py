@@ -159,7 +159,7 @@ NEIGHBOURS = (
     keras_row("padding left out of a mean", _masked(lambda layers: layers.GlobalAveragePooling1D()), TOKENS),
     keras_row("padding that is not attended", _attention, TOKENS),
     keras_row("two directions multiplied", _layers((5, 3), "float32", lambda layers: layers.Bidirectional(layers.GRU(4, return_sequences=True), merge_mode="mul")), SERIES, SERIES * 50, slow=True),
-    keras_row("means far from 0", _layers((6, 5, 3), "float32", lambda layers: layers.GroupNormalization(3)), IMAGES, IMAGES * 50 + 1000),
+    keras_row("means far from 0", _layers((6, 5, 3), "float32", lambda layers: layers.LayerNormalization()), IMAGES, IMAGES * 50 + 1000),
     keras_row("images enlarged", _layers((6, 5, 3), "float32", lambda layers: layers.UpSampling2D((2, 3), interpolation="bilinear")), IMAGES),
     keras_row("images cut to an aspect", _layers((6, 5, 3), "float32", lambda layers: layers.Resizing(4, 9, crop_to_aspect_ratio=True)), IMAGES, slow=True),
     keras_row("an older file", _layers((6, 5, 3), "float32", lambda layers: layers.Conv2D(4, 3, strides=2, padding="same"), lambda layers: layers.BatchNormalization()), IMAGES, suffix=".h5", slow=True),
