@@ -139,7 +139,7 @@ def of_frame(name: str, build: Callable[[], Any], columns: Sequence[str], *asked
     return row(name, fit, **more)
 
 
-def of_texts(name: str, build: Callable[[], Any]) -> Neighbour:
+def of_texts(name: str, build: Callable[[], Any], **more: Any) -> Neighbour:
     """Return the row of a vectorizer with a classifier behind it."""
 
     def fit(random: Any) -> tuple[Any, Sequence[Any]]:
@@ -150,7 +150,7 @@ def of_texts(name: str, build: Callable[[], Any]) -> Neighbour:
         labels = ["yes" if "good" in text else "no" for text in texts]
         return make_pipeline(build(), LogisticRegression()).fit(texts, labels), [texts, list(HARD_TEXTS)]
 
-    return row(name, fit)
+    return row(name, fit, **more)
 
 
 def _sk(path: str, *arguments: Any, **settings: Any) -> Any:
@@ -260,6 +260,7 @@ NEIGHBOURS = (
     of_texts("words of one letter", lambda: _sk("feature_extraction.text.TfidfVectorizer", token_pattern=r"(?u)\b\w+\b")),
     of_texts("pairs of words, as they are written", lambda: _sk("feature_extraction.text.CountVectorizer", ngram_range=(1, 2), lowercase=False, binary=True)),
     of_texts("letters", lambda: _sk("feature_extraction.text.TfidfVectorizer", analyzer="char", ngram_range=(1, 2))),
-    of_texts("no accents, no frequent words", lambda: _sk("feature_extraction.text.TfidfVectorizer", strip_accents="unicode", stop_words="english", sublinear_tf=True)),
+    of_texts("no frequent words", lambda: _sk("feature_extraction.text.TfidfVectorizer", stop_words="english", sublinear_tf=True, min_df=2), slow=True),
+    of_texts("no accents", lambda: _sk("feature_extraction.text.TfidfVectorizer", strip_accents="unicode"), verdict="Remove accents before the texts are sent"),
 )
 # fmt: on
