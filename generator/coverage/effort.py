@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from modelrepo.generator.graphs.edit import infer_shapes
 from modelrepo.generator.specs.options import Effort
 
 # Multiplications of float32 that all probes of one model may take in the source, and the most and the fewest probes: a
@@ -46,10 +47,8 @@ def budget_of(effort: Effort, work: float, batched: bool) -> Budget:
 
 def work_of(model: Any, sizes: Mapping[str, int]) -> float:
     """Return about how many multiplications one answer takes, from the shapes that ONNX infers; at least 1."""
-    from onnx import shape_inference
-
     constants = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    inferred = shape_inference.infer_shapes(model)
+    inferred = infer_shapes(model)
     shapes = {
         value.name: [dim.dim_value or sizes.get(dim.dim_param, 1) for dim in value.type.tensor_type.shape.dim]
         for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)

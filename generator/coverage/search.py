@@ -239,6 +239,9 @@ class Search:
             yield from self._mixed()
 
     def _filled(self, spec: TensorSpec, values: Sequence[Any] | None = None) -> Iterator[Made]:
+        """Yield rows with each value everywhere in an input; a sound is never constant."""
+        if spec.domain.wave:
+            return
         for value in list(self.values[spec.name] if values is None else values):
             row = self._base()
             row[spec.name] = np.full(row[spec.name].shape, value, row[spec.name].dtype)
@@ -414,6 +417,8 @@ class Search:
 
     def _levelled(self, array: Array, spec: TensorSpec) -> Array:
         """Make all elements one of them: a tie everywhere."""
+        if spec.domain.wave:
+            return self._replaced(array, spec)
         flat = array.ravel()
         return np.full(array.shape, flat[int(self.random.integers(flat.size))], array.dtype) if flat.size else array
 

@@ -186,6 +186,25 @@ def set_values(tensor: Any, values: Array) -> None:
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
+def infer_shapes(model: Any) -> Any:
+    """Return a copy of a model with the shapes that ONNX infers; what is behind a LabelEncoder has none.
+
+    onnx 1.23 dies of a LabelEncoder behind an operator that it does not know, such as a Tokenizer (no issue known).
+    """
+    from onnx import ModelProto, shape_inference
+
+    nodes = [node for node in model.graph.node if node.op_type != "LabelEncoder"]
+    if len(nodes) == len(model.graph.node):
+        return shape_inference.infer_shapes(model)
+    known, part = ModelProto(), ModelProto()
+    known.CopyFrom(model)
+    part.CopyFrom(model)
+    del part.graph.node[:], known.graph.value_info[:]
+    part.graph.node.extend(nodes)
+    known.graph.value_info.extend(shape_inference.infer_shapes(part).graph.value_info)
+    return known
+
+
 def inferred(model: Any) -> Any:
     """Return the model with the type and shape of every tensor that ONNX can infer; ``model`` is used up.
 
@@ -194,7 +213,7 @@ def inferred(model: Any) -> Any:
     import onnx
 
     try:
-        return without_weights(model, onnx.shape_inference.infer_shapes)
+        return without_weights(model, infer_shapes)
     except onnx.shape_inference.InferenceError as error:
         raise ConversionError(f"the types of the model contradict each other: {first_line(error)}") from error
 

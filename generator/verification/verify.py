@@ -12,6 +12,7 @@ from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Array, Arrays, Signature
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification.comparison import (
+    NOISE,
     Comparison,
     Differs,
     Precision,
@@ -281,25 +282,9 @@ class _Verifier:
         def forgiven(error: Differs) -> bool:
             if error.row in unsteady:
                 return True
-            found = error.found
-            row = pool.rows([error.row])
-            if self._tied(row, found.output):
-                unsteady.add(error.row)
-                self.left_out.rounded(error, found.difference)
-                return True
-            if kind is Kind.EXACT:
-                return False
-            undecided = self.comparison.undecided(wanted, got, rows.index(error.row), found.output)
-            if undecided or self._agrees_on_zeros(row, found):
-                unsteady.add(error.row)
-                self.left_out.rounded(error, 1.0)
-                return True
-            special = kind is Kind.SPECIAL or pool.families[error.row] in CONSTANT
-            if special and not self._differs_nearby(row, found):
-                return False
-            moved = self._moved(row, found.output)
-            enough = EXPLAINS * found.difference if math.isfinite(found.difference) else found.limit
-            if not moved > (max(found.limit, enough) if kind is None else enough):
+            place = rows.index(error.row)
+            moved = self._explained(error.found, pool.rows([error.row]), (wanted, got, place), kind)
+            if moved is None:
                 return False
             unsteady.add(error.row)
             self.left_out.rounded(error, moved)
@@ -380,6 +365,29 @@ class _Verifier:
             return 0.0
         moved = [largest_difference(before, each)[0] for each in after if each.shape == before.shape]
         return max(filter(math.isfinite, moved), default=0.0)
+
+    def _explained(
+        self, found: Worst, row: Arrays, answers: tuple[Arrays, Arrays, int], kind: Kind | None
+    ) -> float | None:
+        """Return how far rounding moves the source's own answer to a row, if that explains a difference.
+
+        ``answers`` are those of both models to a batch, and the row's place in it.
+        """
+        if self._tied(row, found.output):
+            return found.difference
+        if self._agrees_on_zeros(row, found):
+            return 0.0
+        if kind is Kind.EXACT:
+            return None
+        if self.comparison.undecided(*answers, found.output):
+            return 1.0
+        large = found.difference <= NOISE * largest_magnitude(answers[0][found.output][answers[2], ...])
+        special = kind is Kind.SPECIAL or found.family in CONSTANT
+        if special and not large and not self._differs_nearby(row, found):
+            return None
+        moved = self._moved(row, found.output)
+        enough = EXPLAINS * found.difference if math.isfinite(found.difference) else found.limit
+        return moved if moved > (max(found.limit, enough) if kind is None else enough) else None
 
     def _tied(self, arrays: Arrays, output: str) -> bool:
         """Whether an output depends on a choice among equal values of an input."""

@@ -14,8 +14,9 @@ from modelrepo.generator.graphs.runtime import reason
 from modelrepo.generator.graphs.walk import inner_graphs, reads
 from modelrepo.generator.sources.sklearn import Tabular
 from modelrepo.generator.sources.sklearn.boosters import frame_categories
-from modelrepo.generator.sources.sklearn.estimators import entries, is_column_transformer, last_step
+from modelrepo.generator.sources.sklearn.estimators import entries, every_part, is_column_transformer, last_step
 from modelrepo.generator.sources.sklearn.fitted_edges import compares_computed
+from modelrepo.generator.sources.sklearn.fitted_ranges import FAR
 from modelrepo.generator.sources.sklearn.tabular import BATCH, Table
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
@@ -62,15 +63,34 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
 def _written(source: SourceModel, native: Tabular, options: Options, shapes: Mapping[str, tuple[Dim, ...]]) -> Any:
     """Return the model with its named inputs and outputs.
 
-    What compares computed numbers, such as a tree behind a scaler, is computed in float64 as by its estimator; if
-    skl2onnx can't write that, in the type of its inputs.
+    What compares computed numbers, such as a tree behind a scaler, or takes numbers far from 0, is computed in float64
+    as by its estimator; if skl2onnx can't write that, in the type of its inputs.
     """
-    if compares_computed(native.estimator, len(native.table.columns)):
+    if _needs_float64(native):
         try:
             return _of_type(source, native, options, shapes, exact=True)
         except ConversionError:
             pass
     return _of_type(source, native, options, shapes, exact=False)
+
+
+def _needs_float64(native: Tabular) -> bool:
+    columns = native.table.columns
+    return (
+        compares_computed(native.estimator, len(columns))
+        or any(each.range.is_far for each in columns)
+        or any(map(_cancels, every_part(native.estimator)))
+    )
+
+
+def _cancels(part: Any) -> bool:
+    """Whether a linear model adds a number that is so large that what it is added to must be as large, and cancels."""
+    import numpy as np
+
+    coefficients, number = getattr(part, "coef_", None), getattr(part, "intercept_", None)
+    if coefficients is None or number is None:
+        return False
+    return bool(np.max(np.abs(number)) > FAR * abs(coefficients).max())  # coefficients may be sparse
 
 
 def _of_type(

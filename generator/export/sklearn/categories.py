@@ -41,7 +41,7 @@ def _ones(encoder: Any, place: int) -> list[int]:
     """Return which of its columns is 1 for each category of a column, -1 for none."""
     import numpy as np
 
-    sparse = copy.copy(encoder)
+    sparse = _plain(encoder)
     sparse.sparse_output = True
     answers = sparse.transform(_table(encoder)).tocoo()
     start = sum(encoder._n_features_outs[:place])
@@ -49,6 +49,13 @@ def _ones(encoder: Any, place: int) -> list[int]:
     own = (answers.col >= start) & (answers.col < start + encoder._n_features_outs[place])
     found[answers.row[own]] = answers.col[own] - start
     return [int(each) for each in found[: len(encoder.categories_[place])]]
+
+
+def _plain(encoder: Any) -> Any:
+    """Return a copy that answers with arrays, also if ``set_output`` asked for data frames."""
+    plain = copy.copy(encoder)
+    plain._sklearn_output_config = {}
+    return plain
 
 
 def _unknown_one(encoder: Any, place: int, ones: list[int]) -> int:
@@ -63,7 +70,7 @@ def _unknown_one(encoder: Any, place: int, ones: list[int]) -> int:
 def ordinal(scope: Any, operator: Any, container: Any) -> None:
     """Convert an OrdinalEncoder."""
     own, nodes = operator.raw_operator, Nodes(scope, container)
-    answers = own.transform(_table(own))
+    answers = _plain(own).transform(_table(own))
     parts = []
     for place, (column, kind) in enumerate(nodes.columns(operator.inputs)):
         codes = answers[: len(own.categories_[place]), place].tolist()

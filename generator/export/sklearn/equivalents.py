@@ -19,8 +19,10 @@ def equivalent(estimator: Any) -> Any:
         return _after_choice(estimator)
     if getattr(estimator, "_preprocessor", None) is not None:
         return _after_encoder(estimator)
-    if getattr(estimator, "flatten_transform", False):  # of a VotingClassifier; does not affect its predictions
-        return _changed(_of_equivalents(estimator), flatten_transform=False)
+    if hasattr(estimator, "_weights_not_none"):
+        return _voting(_of_equivalents(estimator))
+    if hasattr(estimator, "feature_log_prob_") and getattr(estimator, "binarize", None) is not None:
+        return _after_threshold(estimator)
     if hasattr(estimator, "kneighbors") and not hasattr(
         estimator, "predict"
     ):  # is asked for a number of neighbours, at any distance
@@ -35,9 +37,32 @@ def _changed(estimator: Any, **attributes: Any) -> Any:
     return other
 
 
+def _voting(estimator: Any) -> Any:
+    """Return a vote with an array of the weights of those that vote; skl2onnx 1.20 takes no list (no issue known).
+
+    A VotingClassifier's ``flatten_transform`` does not affect its predictions.
+    """
+    import numpy as np
+
+    weights = estimator._weights_not_none
+    other = _changed(estimator, weights=None if weights is None else np.array(weights))
+    return _changed(other, flatten_transform=False) if hasattr(estimator, "flatten_transform") else other
+
+
+def _after_threshold(estimator: Any) -> Any:
+    """Return a naive Bayes of bits as a pipeline: skl2onnx 1.20 rounds its threshold to float32 (no issue known)."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import Binarizer
+
+    bits = _changed(Binarizer(threshold=estimator.binarize), n_features_in_=estimator.n_features_in_)
+    return Pipeline([("bits", bits), ("model", _changed(estimator, binarize=None))])
+
+
 def _pipeline(pipeline: Any) -> Any:
     """Return a pipeline without idle steps, including imputers of texts: a served text is never missing."""
-    steps = [(name, equivalent(step)) for name, step in pipeline.steps if step not in IDLE_STEPS]
+    *before, (last, model) = pipeline.steps
+    kept = [(name, _choice(step) or equivalent(step)) for name, step in before if step not in IDLE_STEPS]
+    steps = kept if model in IDLE_STEPS else [*kept, (last, equivalent(model))]
     while len(steps) > 1 and _imputes_texts(steps[0][1]):
         steps = steps[1:]
     return _changed(pipeline, steps=steps)
@@ -64,15 +89,23 @@ def _by_place(transformer: Any) -> Any:
     return _changed(transformer, transformers_=parts)
 
 
-def _after_choice(estimator: Any) -> Any:
-    """Return a recursive elimination of features as a pipeline: skl2onnx 1.20 converts only its choice of columns."""
+def _choice(estimator: Any) -> Any:
+    """Return the choice of columns of a recursive elimination of features; None for another estimator."""
     from sklearn.feature_selection import VarianceThreshold
-    from sklearn.pipeline import Pipeline
 
+    if not (hasattr(estimator, "support_") and hasattr(estimator, "ranking_")):
+        return None
     choice = VarianceThreshold(0.5)
     choice.variances_ = estimator.support_.astype(float)
     choice.n_features_in_ = estimator.n_features_in_
-    return Pipeline([("choice", choice), ("model", equivalent(estimator.estimator_))])
+    return choice
+
+
+def _after_choice(estimator: Any) -> Any:
+    """Return a recursive elimination of features as a pipeline: skl2onnx 1.20 converts only its choice of columns."""
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline([("choice", _choice(estimator)), ("model", equivalent(estimator.estimator_))])
 
 
 def _after_encoder(estimator: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, first_line, refused
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.sklearn import estimator_file, tabular
-from modelrepo.generator.sources.sklearn.estimators import last_step
+from modelrepo.generator.sources.sklearn.estimators import every_part, last_step
 from modelrepo.generator.sources.sklearn.tabular import Table
 from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.specs.artifacts import Weights
@@ -74,7 +74,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         weights=Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
         labels=_labels(estimator),
         preprocess=_preprocess(table),
-        notes=(*file.notes, *_notes(table, searched)),
+        notes=(*file.notes, *_notes(table, searched), *_missing_texts(estimator, table)),
     )
 
 
@@ -195,6 +195,31 @@ def _notes(table: Table, searched: Any) -> tuple[str, ...]:
         more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
         notes.append(f"{table.inputs[0]} holds the columns {shown}{more}, in this order")
     return tuple(notes)
+
+
+def _missing_texts(estimator: Any, table: Table) -> tuple[str, ...]:
+    """Return a note if the estimator was fitted on missing texts, which it knows from all texts that are sent."""
+    texts = [spec.name for spec in table.inputs if spec.dtype == "object"]
+    if not texts or not any(map(_knows_missing_texts, every_part(estimator))):
+        return ()
+    return (
+        f"it was fitted on missing texts, which can't be sent: for {', '.join(texts)}, '' and 'nan' are texts like any "
+        "other. Fit it on a text in their place, and send that",
+    )
+
+
+def _knows_missing_texts(part: Any) -> bool:
+    """Whether an encoder has a category for missing texts, or an imputer replaces these."""
+    lists = getattr(part, "categories_", None)
+    if isinstance(lists, list):
+        return any(
+            any(isinstance(each, str) for each in values) and any(each is None or each != each for each in values)
+            for values in (each.tolist() for each in lists)
+        )
+    statistics: Any = getattr(part, "statistics_", None)
+    if statistics is None or isinstance(getattr(part, "missing_values", None), str):
+        return False
+    return any(isinstance(each, str) for each in statistics)
 
 
 def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], dict[str, Any]]:

@@ -29,7 +29,9 @@ def parts_of(estimator: Any) -> list[Any]:
         return steps_of(estimator)[:1]
     if hasattr(estimator, "transformer_list"):
         return [part for _, part in estimator.transformer_list if part not in IDLE_STEPS]
-    return [part for name in INNER for part in _flat(getattr(estimator, name, None))]
+    # An ensemble's ``estimator_`` is not fitted: its ``estimators_`` are copies of it.
+    left_out = "estimator_" if hasattr(estimator, "estimators_") else ""
+    return [part for name in INNER if name != left_out for part in _flat(getattr(estimator, name, None))]
 
 
 def _flat(inner: Any) -> Iterator[Any]:
@@ -47,6 +49,15 @@ def entries(estimator: Any) -> Iterator[Any]:
     yield estimator
     for part in parts_of(estimator):
         yield from entries(part)
+
+
+def every_part(estimator: Any) -> Iterator[Any]:
+    """Yield an estimator and all within it: the steps of pipelines, the parts of unions, tables and ensembles."""
+    yield estimator
+    columns = [part for _, part, _ in column_parts(estimator)] if is_column_transformer(estimator) else []
+    for part in (*steps_of(estimator), *columns, *([] if hasattr(estimator, "steps") else parts_of(estimator))):
+        if not isinstance(part, str):
+            yield from every_part(part)
 
 
 def is_column_transformer(estimator: Any) -> bool:

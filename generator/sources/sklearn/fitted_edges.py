@@ -114,7 +114,7 @@ def _behind_imputer(imputer: Any, origins: Origins) -> Origins:
     statistics = getattr(imputer, "statistics_", None)
     kept: Origins = list(origins)
     if statistics is not None and not imputer.keep_empty_features:
-        kept = [each for each, value in zip(origins, statistics, strict=True) if value is not None and value == value]
+        kept = [each for each, value in zip(origins, statistics, strict=False) if value is not None and value == value]
     marks = getattr(imputer, "indicator_", None)
     return [*kept, *([None] * len(marks.features_) if imputer.add_indicator and marks is not None else [])]
 

@@ -7,6 +7,9 @@ from typing import Any
 from modelrepo.generator.sources.sklearn.boosters import is_booster, limits_of
 from modelrepo.generator.sources.sklearn.estimators import column_parts, is_column_transformer, parts_of, steps_of
 
+# float32 has 24 bits: beyond, it rounds a number by more than 1e-4 of the spread, as for seconds since 1970 in a day.
+FAR = 2000
+
 
 @dataclass(frozen=True)
 class Range:
@@ -14,6 +17,11 @@ class Range:
 
     center: float
     spread: float
+
+    @property
+    def is_far(self) -> bool:
+        """Whether numbers lie so far from 0, next to their differences, that float32 does not tell them apart."""
+        return abs(self.center) > FAR * self.spread
 
 
 UNKNOWN = Range(0.0, 1.0)
@@ -90,11 +98,18 @@ def _range(column: Values) -> Range:
 def _scaled(estimator: Any) -> Columns | None:
     """Return the columns of scalers, from a center and a scale."""
     center = next((each for each in _having(estimator, "mean_", "center_") if each is not None), None)
-    scale = getattr(estimator, "scale_", None)
+    scale = _deviations(estimator) if hasattr(estimator, "components_") else getattr(estimator, "scale_", None)
     if scale is None or not hasattr(scale, "__len__") or hasattr(estimator, "data_min_"):
         return None
     centers = center if center is not None else [0.0] * len(scale)
     return [(at - by, at + by) for at, by in zip(centers, scale, strict=True)]
+
+
+def _deviations(estimator: Any) -> Any:
+    """Return the standard deviations of the columns of a decomposition, such as PCA; None if it does not keep them."""
+    import numpy as np
+
+    return np.sqrt(np.diag(estimator.get_covariance())) if hasattr(estimator, "get_covariance") else None
 
 
 def _limited(estimator: Any) -> Columns | None:

@@ -195,7 +195,7 @@ def _matrix(columns: tuple[Column, ...], asked: tuple[InputShape, ...]) -> Tenso
             f"input shape {'x'.join(map(str, shape))} does not fit a model of {width} columns",
             f"Give 1x{width}, or a type for a column: {columns[0].name}=1x1:float64",
         )
-    return TensorSpec(MATRIX, dtype or columns[0].dtype, (BATCH, width), _domain(columns))
+    return TensorSpec(MATRIX, dtype or _dtype(columns), (BATCH, width), _domain(columns))
 
 
 def _input(column: Column, asked: InputShape | None) -> TensorSpec:
@@ -203,7 +203,13 @@ def _input(column: Column, asked: InputShape | None) -> TensorSpec:
         raise OptionError(
             f"input shape {'x'.join(map(str, asked.shape))} does not fit the column {column.name}", "Give 1x1"
         )
-    return TensorSpec(column.name, (asked and asked.dtype) or column.dtype, (BATCH, 1), _domain((column,)))
+    return TensorSpec(column.name, (asked and asked.dtype) or _dtype((column,)), (BATCH, 1), _domain((column,)))
+
+
+def _dtype(columns: tuple[Column, ...]) -> str:
+    """Return the type of columns: float64 where float32 rounds away what tells their numbers apart."""
+    kind = columns[0].dtype
+    return "float64" if kind == "float32" and any(each.range.is_far for each in columns) else kind
 
 
 def _domain(columns: tuple[Column, ...]) -> Domain:

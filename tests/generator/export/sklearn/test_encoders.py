@@ -115,3 +115,19 @@ def test_the_domain_has_values_that_were_not_fitted_and_all_infrequent_ones() ->
     numbers = loaded(OneHotEncoder(handle_unknown="ignore").fit([[1], [5]])).inputs[0].domain
     assert {0, 6} <= set(numbers.others)
     assert not set(numbers.others) & {1, 5}
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder(sparse_output=False), OrdinalEncoder()], ids=repr)
+def test_an_encoder_that_answers_data_frames_is_served(encoder: Any) -> None:
+    model = make_pipeline(make_column_transformer((encoder, ["town"])).set_output(transform="pandas"), Ridge())
+    frame = pandas.DataFrame({"town": ["a", "b", "c", "a"]})
+    check(model.fit(frame, [1, 2, 3, 4]), {"town": frame.to_numpy(object)})
+
+
+def test_missing_texts_are_told_to_be_out_of_reach() -> None:
+    frame = pandas.DataFrame({"town": ["a", None, "c", "a"], "size": [1.0, 2, 3, 4]})
+    filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
+    for step in (OneHotEncoder(), filled):
+        model = make_pipeline(make_column_transformer((step, ["town"]), remainder="passthrough"), Ridge())
+        (note,) = loaded(model.fit(frame, [1, 2, 3, 4])).notes
+        assert note.startswith("it was fitted on missing texts, which can't be sent: for town, '' and 'nan' are texts")

@@ -4,15 +4,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.decomposition import PCA
+from sklearn.ensemble import BaggingRegressor, RandomForestClassifier, VotingRegressor
 from sklearn.feature_selection import RFE, RFECV, SequentialFeatureSelector, VarianceThreshold
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.naive_bayes import BernoulliNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     Binarizer,
     FunctionTransformer,
     KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
     PowerTransformer,
     QuantileTransformer,
     StandardScaler,
@@ -83,3 +89,40 @@ def test_any_choice_of_columns_is_served() -> None:
 def test_bins_behind_a_scaler_are_found_in_float64() -> None:
     bins = KBinsDiscretizer(5, encode="ordinal", quantile_method="averaged_inverted_cdf")
     check(make_pipeline(StandardScaler(), bins, Ridge()).fit(TABLE, CLASS), TABLE)
+
+
+def test_an_elimination_of_features_within_a_pipeline_only_chooses() -> None:
+    model = make_pipeline(RFE(Ridge(), n_features_to_select=1), StandardScaler(), Ridge(0.1))
+    check(model.fit(TABLE, TABLE[:, 0] * 3), TABLE)
+
+
+def test_a_naive_bayes_of_bits_compares_with_its_threshold_in_float64() -> None:
+    for model in (BernoulliNB(binarize=0.3), make_pipeline(StandardScaler(), BernoulliNB(binarize=0.3))):
+        check(model.fit(TABLE, CLASS), np.concatenate([TABLE, near([[0.3], [0.3]])]))
+
+
+def test_only_those_that_vote_have_a_weight() -> None:
+    parts = [("a", Ridge()), ("left out", "drop"), ("b", Ridge(100))]
+    check(VotingRegressor(parts, weights=[1, 9, 3]).fit(TABLE, TABLE[:, 0]), TABLE)
+
+
+def test_an_imputer_behind_a_scaler_is_served() -> None:
+    check(make_pipeline(MaxAbsScaler(), SimpleImputer(add_indicator=True), Ridge()).fit(HOLES, CLASS), HOLES)
+
+
+@pytest.mark.parametrize("step", [StandardScaler(), MinMaxScaler(), PCA(1)])
+def test_numbers_far_from_0_are_served_in_float64(step: Any) -> None:
+    seconds = TABLE * 1000 + 1.7e9
+    model = make_pipeline(step, Ridge()).fit(seconds, CLASS)
+    check(model, seconds)
+    assert loaded(model).inputs[0].dtype == "float64"
+    assert loaded(make_pipeline(step, Ridge()).fit(TABLE, CLASS)).inputs[0].dtype == "float32"
+
+
+def test_a_line_through_numbers_far_from_0_is_computed_in_float64() -> None:
+    days = (TABLE * 1e6 + 1.7e9).astype(np.float32)
+    check(LinearRegression().fit(days, TABLE[:, 0]), days)
+
+
+def test_boosters_in_a_bag_are_served() -> None:
+    check(BaggingRegressor(xgboost.XGBRegressor(n_estimators=2), 2).fit(HOLES, CLASS), HOLES)
