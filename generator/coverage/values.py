@@ -117,6 +117,15 @@ def neighbours(number: float, dtype: str) -> list[float]:
     return list(dict.fromkeys(each for each in found if np.isfinite(each)))
 
 
+def _bounds(domain: Domain, dtype: Any) -> tuple[float | None, float | None]:
+    """Return the bounds of what is tried: those of a known domain, and a range of floats on both sides.
+
+    Such a range is that of a Gaussian process's samples: far from them it is undecided, and rounding decides.
+    """
+    bounded = dtype.kind == "f" and domain.low is not None and domain.high is not None
+    return (domain.low, domain.high) if domain.known or bounded else (None, None)
+
+
 def _within(values: Sequence[Any], domain: Domain, dtype: Any) -> list[Any]:
     """Return the values that a dtype holds, each once; those within the bounds if the domain is known."""
     low, high = -np.inf, np.inf
@@ -125,8 +134,9 @@ def _within(values: Sequence[Any], domain: Domain, dtype: Any) -> list[Any]:
         low, high = max(limits.min + (dtype.kind == "i"), -(2**62)), min(limits.max, 2**62)
     elif dtype == np.float16:
         low, high = -65504.0, 65504.0
+    bounds = _bounds(domain, dtype)
+    low, high = (low if bounds[0] is None else bounds[0]), (high if bounds[1] is None else bounds[1])
     if domain.known:
-        low, high = (low if domain.low is None else domain.low), (high if domain.high is None else domain.high)
         values = domain.choices or values
     kept: dict[object, Any] = {}
     for value in values:
@@ -137,10 +147,11 @@ def _within(values: Sequence[Any], domain: Domain, dtype: Any) -> list[Any]:
 
 
 def as_dtype(values: Array, spec: TensorSpec) -> Array:
-    """Return values in an input's dtype, within its bounds if its domain is known."""
+    """Return values in an input's dtype, within the bounds of what is tried."""
     dtype = np.dtype(spec.dtype)
-    if spec.domain.known and dtype.kind in "fiu":
-        values = np.clip(values, spec.domain.low, spec.domain.high)
+    low, high = _bounds(spec.domain, dtype)
+    if dtype.kind in "fiu" and (low is not None or high is not None):
+        values = np.clip(values, low, high)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         values = np.clip(np.round(values), float(limits.min) / 2, float(limits.max) / 2)

@@ -41,6 +41,11 @@ def test_a_known_domain_bounds_the_values() -> None:
     assert set(values_of(spec("int64", Domain(0, 30)), Flow())) <= set(range(31))
 
 
+def test_a_range_of_floats_is_not_left() -> None:
+    values = values_of(spec("float32", Domain(2, 4, known=False)), Flow())
+    assert (min(values), max(values)) == (2, 4)
+
+
 def test_numbers_stay_within_a_hundred_deviations_of_the_fitted_range() -> None:
     fitted = Domain(known=False, center=(5.0, 1000.0), spread=(1.0, 2.0))
     assert 100 < max(values_of(spec("float32", fitted), Flow())) <= 1200
