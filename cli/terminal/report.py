@@ -172,7 +172,7 @@ def _optimized(optimization: Optimization) -> Iterator[str]:
 def _covered_to_path(result: Result) -> list[str]:
     """Return the cells that only a wide table has."""
     coverage = result.verification.coverage
-    covered = f"{coverage.covered}/{coverage.behaviours}" if coverage else "-"
+    covered = f"{coverage.covered}/{coverage.behaviours}" if coverage and coverage.behaviours else "-"
     return [covered, _live(result.verification), _relative(result.path) if result.path else "-"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from modelrepo.generator import sources
 from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.coverage.code import OwnCode
-from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, known_ranges
+from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, known_ranges, quantized_steps
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
@@ -98,13 +98,15 @@ def verified(
             memory.give_back()
             found = replace(found, coverage=search.coverage())
         ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
-        seen = f", {found.coverage}" if found.coverage else ""
+        seen = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
         step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{seen}"
     return found
 
 
 def _arbitrary(export: Export) -> Arbitrary:
-    return Arbitrary(frozenset(arbitrary_outputs(export.path)), partial(has_ties, export.path))
+    return Arbitrary(
+        frozenset(arbitrary_outputs(export.path)), partial(has_ties, export.path), quantized_steps(export.path)
+    )
 
 
 def _served_batch(options: Options, export: Export, verification: Verification) -> tuple[int, tuple[str, ...]]:

@@ -73,7 +73,8 @@ class Coverage:
     reasons: tuple[str, ...] = ()  # why some behaviours can't be seen
 
     def __str__(self) -> str:
-        return f"covered {self.covered} of {self.behaviours} behaviours"
+        """In words; empty for a graph that does the same with every number."""
+        return f"covered {self.covered} of {self.behaviours} behaviours" if self.behaviours else ""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ def _compare(case: _Case, spec: PlanSpec, reference: Reference, run: verify.Run,
         precision=plan_precision(spec.precision),
         sizes=(case.batch,),
         pools=(case.pool,),
+        recorded=True,
     )
 
 

@@ -1,7 +1,7 @@
 """Probes: inputs that look for what a conversion may have got wrong, made while models are compared."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -31,11 +31,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class Arbitrary:
-    """Outputs that depend on a choice among values: among equal ones, frameworks choose any."""
+    """Outputs that depend on a choice: among equal values frameworks choose any, and between two steps either."""
 
     outputs: frozenset[str] = frozenset()
-    # Whether equal values meet on an input.
-    tied: Callable[[Arrays], bool] = lambda arrays: False
+    # Whether equal values meet on an input; the second argument says whether those count that rounding makes equal.
+    tied: Callable[[Arrays, bool], bool] = lambda arrays, near: False
+    # The steps of quantized outputs: a value between two may become either.
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 class Probing(Protocol):

@@ -31,6 +31,10 @@ EXPLAINS = 0.1
 AGAIN = 400
 # Of so many probes in a batch, one is asked alone, too: what mixes samples may depend on their values.
 SPARED = 64
+# A step of a quantized output, and its rounding.
+ONE_STEP = 1.01
+# Whole numbers beyond 2^53 are summed as float64, by ONNX Runtime.
+EXACT_WHOLE = 2.0**53
 # The number of random directions in which an input is rounded, each up and down.
 DRAWS = 3
 
@@ -50,14 +54,15 @@ def verify(
     probing: Probing | None = None,
     ranges: Mapping[str, float] | None = None,
     arbitrary: Arbitrary | None = None,
+    recorded: bool = False,
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
     ``precision`` is the candidate's, if it is lower than the source's. ``sizes``, in rising order, replaces the batch
     sizes that follow from ``max_batch_size``; ``pools`` replaces the generated inputs. ``probing`` makes further
     inputs, which are compared once, at the largest batch size. ``ranges`` has the largest magnitude that an output can
-    have, if its values lie in a known range; answers of ``arbitrary`` outputs to inputs with equal
-    values are left out.
+    have, if its values lie in a known range; answers of ``arbitrary`` outputs to inputs with equal values are left out.
+    A ``recorded`` candidate answers the batches of the generated inputs in order, and nothing else.
 
     Inputs that the source refuses, or does not answer with numbers, are left out and counted, and so are those for
     which rounding decides the source's answer.
@@ -68,10 +73,10 @@ def verify(
     differently each time, or if it answers none of the inputs.
     """
     arbitrary = arbitrary or Arbitrary()
-    limits = (tolerance, precision, ranges or {}, arbitrary)
+    limits = (tolerance, precision, ranges or {}, recorded, arbitrary)
     if signature.batch_dim is None:
-        alone = Arbitrary(arbitrary.outputs, lambda arrays: arbitrary.tied(_without_lead(arrays)))
-        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits[:3], alone)
+        alone = replace(arbitrary, tied=lambda arrays, near: arbitrary.tied(_without_lead(arrays), near))
+        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits[:-1], alone)
         return whole.verification(seed, samples, pools, probing)
     sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
@@ -149,9 +154,10 @@ class _Verifier:
         tolerance: Tolerance | None,
         precision: Precision | None,
         ranges: Mapping[str, float],
+        recorded: bool,
         arbitrary: Arbitrary,
     ) -> None:
-        self.arbitrary = arbitrary
+        self.recorded, self.arbitrary = recorded, arbitrary
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
         self.comparison = Comparison(tolerance, precision=precision, whole=not sizes, ranges=ranges)
@@ -373,28 +379,33 @@ class _Verifier:
 
         ``answers`` are those of both models to a batch, and the row's place in it.
         """
-        if self._tied(row, found.output):
+        size = largest_magnitude(answers[0][found.output][answers[2], ...])
+        rounded = found.difference <= NOISE * size
+        if self._tied(row, found.output, near=kind is not None) or (rounded and size > EXACT_WHOLE):
             return found.difference
         if self._agrees_on_zeros(row, found):
             return 0.0
+        if kind is not None and found.difference <= ONE_STEP * self.arbitrary.steps.get(found.output, 0.0):
+            return found.difference
         if kind is Kind.EXACT:
             return None
         if self.comparison.undecided(*answers, found.output):
             return 1.0
-        large = found.difference <= NOISE * largest_magnitude(answers[0][found.output][answers[2], ...])
-        special = kind is Kind.SPECIAL or found.family in CONSTANT
-        if special and not large and not self._differs_nearby(row, found):
+        special = kind is Kind.SPECIAL or (found.family in CONSTANT and not self.recorded)
+        if special and not rounded and not self._differs_nearby(row, found):
             return None
         moved = self._moved(row, found.output)
         enough = EXPLAINS * found.difference if math.isfinite(found.difference) else found.limit
         return moved if moved > (max(found.limit, enough) if kind is None else enough) else None
 
-    def _tied(self, arrays: Arrays, output: str) -> bool:
-        """Whether an output depends on a choice among equal values of an input."""
-        return output in self.arbitrary.outputs and self.arbitrary.tied(arrays)
+    def _tied(self, arrays: Arrays, output: str, *, near: bool) -> bool:
+        """Whether an output depends on a choice among equal values; with ``near``, equal but for rounding."""
+        return output in self.arbitrary.outputs and self.arbitrary.tied(arrays, near)
 
     def _agrees_on_zeros(self, arrays: Arrays, found: Worst) -> bool:
         """Whether an input holds denormal numbers, which some kernels count as zero, and the models agree on zeros."""
+        if self.recorded:
+            return False
         flushed = {name: _without_denormals(array) for name, array in arrays.items()}
         if all(flushed[name] is array for name, array in arrays.items()):
             return False

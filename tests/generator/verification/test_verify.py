@@ -446,7 +446,7 @@ def test_choices_among_equal_values_are_left_out_and_other_differences_are_not()
     def last(arrays: Arrays) -> dict[str, Any]:
         return {"y": 3 - arrays["x"][:, ::-1].argmax(axis=1)}
 
-    def tied(arrays: Arrays) -> bool:
+    def tied(arrays: Arrays, near: bool) -> bool:
         return bool((np.sort(arrays["x"])[:, -1] == np.sort(arrays["x"])[:, -2]).any())
 
     arbitrary = Arbitrary(frozenset({"y"}), tied)

@@ -46,7 +46,8 @@ def test_a_published_model_was_asked_over_both_protocols_and_its_requests_were_m
     found = live(outcome)
     assert found["status"] == "passed"
     assert found["detail"] == f"local Triton {runtime.TRITON_VERSION}"
-    assert found["cases"] > outcome.result["verification"]["cases"]
+    verification = outcome.result["verification"]
+    assert found["cases"] > verification["cases"] - verification["coverage"]["probes"]
     assert found["largest_merged_batch"] > 1
     assert found["max_rel_diff"] < 1e-5
 
