@@ -38,6 +38,8 @@ VALUES, LARGE, EDGES, SIZES = 0.4, 0.05, 0.35, 0.05
 # A whole number may be a length or a count, for which a source takes memory before it refuses it: larger ones than the
 # first are asked if one of at least the second was answered.
 LARGEST, ENOUGH = 1000, 100
+# Larger ones are not mixed: ONNX Runtime sums whole numbers beyond 2^53, such as products of two, as float64.
+MIXED = 1 << 24
 # The rows that shares are of, if the budget is a time.
 LONGEST = MOST["thorough"]
 # Sizes of open dimensions that are tried besides the usual small ones: odd, round, and longer than most windows.
@@ -233,7 +235,7 @@ class Search:
         """Yield rows with the large values that were withheld, of inputs that take numbers of some size."""
         taken = [spec for spec in self.inputs if self.accepted.get(spec.name, 0) >= ENOUGH and self.withheld[spec.name]]
         for spec in taken:
-            self.values[spec.name] += self.withheld[spec.name]
+            self.values[spec.name] += [value for value in self.withheld[spec.name] if abs(value) <= MIXED]
         yield from _in_turn(tuple(self._filled(spec, self.withheld[spec.name]) for spec in taken))
         if taken:
             yield from self._mixed()

@@ -247,8 +247,9 @@ class Comparison:
 
 
 def _gap(scores: Array) -> float:
-    """Return the distance of the two largest of sorted scores; that of a single one from zero."""
-    return float(scores[-1] - scores[-2] if scores.size > 1 else abs(scores[0]))
+    """Return the distance of the two largest of sorted scores, or of the two smallest; of a single one from zero."""
+    ends = (scores[-1] - scores[-2], scores[1] - scores[0]) if scores.size > 1 else (abs(scores[0]),)
+    return float(min(ends))
 
 
 def why_useless(answers: Arrays, pool: Pool, rows: Sequence[int]) -> str | None:

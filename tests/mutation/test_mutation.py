@@ -31,7 +31,6 @@ def slice_of() -> list[Case]:
     return [case for family, names in SLICE.items() for case in cases_of([family]) if case.name in names]
 
 
-@pytest.mark.xfail(reason="verification that looks for what is wrong is being built: issue 15", strict=True)
 def test_verification_notices_the_faults_of_a_slice(tmp_path: Path) -> None:
     rows: list[Row] = []
     for case in slice_of():

@@ -447,6 +447,7 @@ def _without_weights() -> Iterator[dict[str, Any]]:
     """
     import torch
 
+    torch._C._jit_set_onnx_log_enabled(False)  # another export in this process may have left it on
     kept: dict[str, Any] = {}
     last_pass = torch._C._jit_pass_onnx_deduplicate_initializers
 
