@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 
@@ -213,21 +214,22 @@ class Comparison:
             if wanted.size > k:
                 hits.append(set(np.argsort(wanted)[-k:]) == set(np.argsort(got)[-k:]))
 
-    def undecided(self, wanted: Arrays, got: Arrays, position: int, output: str) -> bool:
-        """Whether a label is one of two that the source hardly prefers, and that the candidate's rounding exchanged.
+    def undecided(self, wanted: Arrays, got: Arrays, position: int, output: str) -> Literal["no", "rounded", "tied"]:
+        """Return whether a label is one of two that the source hardly prefers, so that rounding exchanges them.
 
-        If the candidate's own scores are equal, it chooses between equal ones by another rule, which is not rounding.
+        "tied" if the candidate's own scores are equal: then it may also choose by another rule, which is a fault if it
+        happens often.
         """
         if _is_float(wanted[output]):
-            return False
+            return "no"
         for name, answers in wanted.items():
             scores = np.sort(answers[position, ...].ravel()) if _is_float(answers) else np.empty(0)
             if not scores.size or not np.isfinite(scores).all():
                 continue
             limit = min(UNDECIDED * max(1.0, largest_magnitude(scores)), self.limit(name, scores))
-            if _gap(scores) <= limit and _gap(np.sort(got[name][position, ...].ravel())) > 0:
-                return True
-        return False
+            if _gap(scores) <= limit:
+                return "rounded" if _gap(np.sort(got[name][position, ...].ravel())) > 0 else "tied"
+        return "no"
 
     def verification(self, notes: tuple[str, ...]) -> Verification:
         """Return the result, if every answer was within the tolerance."""

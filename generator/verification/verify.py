@@ -27,6 +27,9 @@ Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
 # of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
+# More labels of probes than these, or than this share, between equal scores of the candidate follow another rule; far
+# from its data a model of distances has none but equal scores in single precision.
+TIED_ROWS, TIED_SHARE = 3, 0.3
 # Parts of refused probes are asked again up to so often: a source that refuses nearly everything may be slow.
 AGAIN = 400
 # Of so many probes in a batch, one is asked alone, too: what mixes samples may depend on their values.
@@ -164,6 +167,8 @@ class _Verifier:
         self.notes: list[str] = []
         self.mixing: set[str] = set()
         self.left_out = LeftOut()
+        self.tied = 0  # labels between scores that are equal in the candidate
+        self.first_tied: Differs | None = None
         self.again = 0  # how often parts of refused probes were asked
         self.unsteady: dict[int, set[int]] = {}  # the rows for which rounding decides, by the id of their pool
         self.rows = 0  # that were compared
@@ -177,9 +182,9 @@ class _Verifier:
             self._compare(pool)
         if not pools:
             self._compare_generated(seed, bool(samples), took)
-        self._refuse_unsteady()
         if probing:
             self._compare_probes(probing)
+        self._refuse_unsteady()
         self.comparison.equal_nan = self.blind
         for pool in samples:
             if self.blind:  # row by row, so that the error names the refused sample
@@ -292,6 +297,7 @@ class _Verifier:
             moved = self._explained(error.found, pool.rows([error.row]), (wanted, got, place), kind)
             if moved is None:
                 return False
+            self.first_tied = self.first_tied or (error if self.tied else None)
             unsteady.add(error.row)
             self.left_out.rounded(error, moved)
             return True
@@ -300,7 +306,9 @@ class _Verifier:
         self.comparison.add(wanted, got, pool, rows, batch, forgiven)
 
     def _refuse_unsteady(self) -> None:
-        """Raise VerificationError if rounding decides the source's own answers to most of its inputs."""
+        """Raise VerificationError if rounding decides too many answers, or hides another rule for equal scores."""
+        if self.first_tied and self.tied > max(TIED_ROWS, TIED_SHARE * self.rows):
+            raise self.first_tied
         if self.left_out.unsteady * 2 > self.rows:
             raise self.left_out.refusal()
 
@@ -389,7 +397,9 @@ class _Verifier:
             return found.difference
         if kind is Kind.EXACT:
             return None
-        if self.comparison.undecided(*answers, found.output):
+        undecided = self.comparison.undecided(*answers, found.output)
+        if undecided == "rounded" or (undecided == "tied" and kind is not None):
+            self.tied += undecided == "tied"
             return 1.0
         special = kind is Kind.SPECIAL or (found.family in CONSTANT and not self.recorded)
         if special and not rounded and not self._differs_nearby(row, found):
