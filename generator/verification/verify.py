@@ -182,9 +182,10 @@ class _Verifier:
             self._compare(pool)
         if not pools:
             self._compare_generated(seed, bool(samples), took)
+        self._refuse_unsteady()
         if probing:
             self._compare_probes(probing)
-        self._refuse_unsteady()
+            self._refuse_unsteady()
         self.comparison.equal_nan = self.blind
         for pool in samples:
             if self.blind:  # row by row, so that the error names the refused sample
