@@ -170,7 +170,6 @@ class _Verifier:
         self.tied = 0  # labels between scores that are equal in the candidate
         self.first_tied: Differs | None = None
         self.again = 0  # how often parts of refused probes were asked
-        self.unsteady: dict[int, set[int]] = {}  # the rows for which rounding decides, by the id of their pool
         self.rows = 0  # that were compared
 
     def verification(
@@ -273,20 +272,28 @@ class _Verifier:
         if self.sizes[-1] > 1:
             self.mixing |= reference.differing_alone(self.comparison)
         asked = set()
+        unsteady: set[int] = set()
         for batch, rows in _batches(pool, self.sizes):
             memory.trim()  # the models run in turn, so that one's freed memory serves the other
             wanted = self.source(pool.rows(rows)) if self.mixing else reference.rows(rows)
             got = self.candidate(pool.rows(rows))
-            self._add(wanted, got, pool, rows, batch)
+            self._add((wanted, got), pool, rows, batch, unsteady)
             asked |= {(batch, row) for row in rows}
         self.comparison.cases += len(asked)
         self.rows += len(pool.families)
 
     def _add(
-        self, wanted: Arrays, got: Arrays, pool: Pool, rows: Sequence[int], batch: int, kind: Kind | None = None
+        self,
+        answers: tuple[Arrays, Arrays],
+        pool: Pool,
+        rows: Sequence[int],
+        batch: int,
+        unsteady: set[int],
+        kind: Kind | None = None,
     ) -> None:
         """Add a batch to the comparison, without the rows for which rounding decides the source's own answer.
 
+        ``answers`` are those of both models. ``unsteady`` has such rows of the pool, and gets those of the batch;
         ``kind`` is that of a probe. A probe may be far from usual inputs, where the rounding of an input alone can come
         close to the limit without reaching it.
         """
@@ -295,7 +302,7 @@ class _Verifier:
             if error.row in unsteady:
                 return True
             place = rows.index(error.row)
-            moved = self._explained(error.found, pool.rows([error.row]), (wanted, got, place), kind)
+            moved = self._explained(error.found, pool.rows([error.row]), (*answers, place), kind)
             if moved is None:
                 return False
             self.first_tied = self.first_tied or (error if self.tied else None)
@@ -303,8 +310,7 @@ class _Verifier:
             self.left_out.rounded(error, moved)
             return True
 
-        unsteady = self.unsteady.setdefault(id(pool), set())
-        self.comparison.add(wanted, got, pool, rows, batch, forgiven)
+        self.comparison.add(*answers, pool, rows, batch, forgiven)
 
     def _refuse_unsteady(self) -> None:
         """Raise VerificationError if rounding decides too many answers, or hides another rule for equal scores."""
@@ -323,7 +329,7 @@ class _Verifier:
                 continue
             kept, rows = probe.pool.only(answered), range(len(answered))
             got = self.candidate(kept.arrays)
-            self._add(wanted, got, kept, rows, len(rows), probe.kind)
+            self._add((wanted, got), kept, rows, len(rows), set(), probe.kind)
             if self.sizes[-1] > 1:
                 self.mixing |= self._mixing(kept, wanted)
             self.comparison.cases += len(rows)

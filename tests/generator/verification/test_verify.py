@@ -1,6 +1,7 @@
 """Verification: what passes, what never passes, and what it finds out about batching."""
 
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from modelrepo.generator.errors import InputRefused, OptionError, VerificationEr
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
 from modelrepo.generator.verification import datasets, inputs, verify
-from modelrepo.generator.verification.probing import Arbitrary
+from modelrepo.generator.verification.probing import Arbitrary, Probe
 from tests.conftest import Generate
 
 X = TensorSpec("x", "float32", ("batch", 4))
@@ -454,3 +455,27 @@ def test_choices_among_equal_values_are_left_out_and_other_differences_are_not()
     assert any("inputs are left out, since rounding decides" in note for note in found.notes)
     with pytest.raises(VerificationError, match="differs"):
         check(first, lambda arrays: {"y": arrays["x"].argmin(axis=1)}, arbitrary=arbitrary)
+
+
+def test_a_row_that_was_left_out_of_one_probe_excuses_no_row_of_another() -> None:
+    """Probes come and go, so nothing about one of them may be found by where it lies in memory."""
+
+    class Probes:
+        def probes(self, batch: int) -> Iterator[Probe]:
+            edge = np.nextafter(np.float32(0.1), np.float32(1))
+            for value in (edge, np.float32(-7)):
+                yield Probe(inputs.Pool({"x": np.full((1, 4), value, "f4")}, ("probe",)))
+
+        def took(self, pool: inputs.Pool) -> None: ...
+
+        def answered(self, probe: Probe, rows: Sequence[int]) -> None: ...
+
+    def stepping(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.where(arrays["x"] > 0.1, np.float32(5), arrays["x"])}
+
+    def wrong_at_seven(arrays: Arrays) -> dict[str, Any]:
+        stepped = np.where(arrays["x"] > np.nextafter(np.float32(0.1), np.float32(1)), np.float32(5), arrays["x"])
+        return {"y": np.where(arrays["x"] == -7, np.float32(0), stepped)}
+
+    with pytest.raises(VerificationError, match="differs by 7"):
+        check(stepping, wrong_at_seven, probing=Probes())
