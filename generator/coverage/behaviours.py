@@ -19,7 +19,6 @@ VALUES, SHAPE, SPAN = "values", "shape", "span"
 SATURATED, OVERFLOWING = 18.0, 88.8
 # The kinds of numpy's whole numbers.
 WHOLE = "iu"
-MANY_TURNS = 2
 Operands = Sequence[Any]
 Seen = Callable[[Operands], bool]
 

@@ -29,11 +29,11 @@ class Budget:
     rows: int
     until: float | None = None  # of ``monotonic``
 
-    def take(self, rows: int) -> bool:
-        """Count rows as made; return whether there was room for them."""
+    def take(self) -> bool:
+        """Count a row as made; return whether there was room for it."""
         if self.rows <= 0 or (self.until is not None and monotonic() > self.until):
             return False
-        self.rows -= rows
+        self.rows -= 1
         return True
 
 

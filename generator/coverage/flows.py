@@ -31,9 +31,11 @@ COMPARING = {
     *("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "Clip", "Max", "Min", "Where"),
     *("Binarizer", "ThresholdedRelu", "Div", "Mod", "Sub", "Add", "Mul"),
 }
-# Operators whose outputs have nothing to do with the values of their operands.
 LOOKING_FOR_NAN = {"IsNaN", "Imputer", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
+# Operators whose outputs have nothing to do with the values of their operands.
 ENDING = {"Shape", "Size"}
+# TensorProto's type of texts.
+TEXT = 8
 # The most constants of a graph that inputs are tried with.
 MOST = 64
 
@@ -94,7 +96,7 @@ class _Follower:
                 self._note(flow, node, place, direct)
                 if node.op_type in ENDING:
                     continue
-                moved = (node.op_type in MOVING and place == 0) or node.op_type in ("Concat",)
+                moved = (node.op_type in MOVING and place == 0) or node.op_type == "Concat"
                 waiting += [(each, direct and moved) for each in _reached(node, place)]
         return flow
 
@@ -131,7 +133,7 @@ class _Follower:
 
     def _numbers(self, name: str) -> Iterator[float]:
         tensor = self.constants.get(name)
-        if tensor is None or tensor.data_type in (8,) or np.prod(tensor.dims, dtype=float) > MOST:
+        if tensor is None or tensor.data_type == TEXT or np.prod(tensor.dims, dtype=float) > MOST:
             return
         from onnx import numpy_helper
 

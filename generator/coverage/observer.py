@@ -95,9 +95,12 @@ class Observer:
 
     @property
     def complete(self) -> bool:
-        """Whether every behaviour was seen."""
-        count, seen, _ = self.counted()
-        return seen == count
+        """Whether every behaviour was seen; it is asked for every row, so it ends at the first that was not."""
+        return all(tally.seen.all() or self._is_seen(tally) for tally in self.tallies.values())
+
+    def _is_seen(self, tally: Tally) -> bool:
+        unseen = (name for name, each in zip(tally.names, tally.seen, strict=True) if not each)
+        return not self.takes_missing and all(name.startswith(MISSING) for name in unseen)
 
     def nodes(self) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         """Yield the nodes of the main graph that have behaviours, with their attributes."""
@@ -156,7 +159,6 @@ class _Graph:
         self.arrays: dict[str, Any] = {}
         self.session: Any = None
         self.fetched: list[str] = []
-        self.bare: Any = None
 
     def run(self, arrays: Arrays) -> tuple[list[Any], bool]:
         """Run the graph, note what it shows, and return its outputs and whether something is new."""
@@ -214,18 +216,16 @@ class _Graph:
         return None if value is None else np.shape(value)
 
     def _ran(self, arrays: Arrays) -> dict[str, Any]:
-        """Run the tapped graph; a graph that fails with taps on it runs without those that compute."""
+        """Run the tapped graph, which is opened at the first run; Unseen if ONNX Runtime can't open or run it."""
         try:
             if self.session is None:
-                self._open(arrays)
+                self._open()
             return dict(zip(self.fetched, self.session.run(self.fetched, dict(arrays)), strict=True))
-        except Unseen:
-            raise
         except Exception as error:  # ONNX Runtime's errors have no common class
             raise Unseen(f"the graph can't be observed: {runtime.reason(error)}") from error
 
-    def _open(self, arrays: Arrays) -> None:
-        """Open the graph with its taps, the types of its inputs as given where it does not declare them."""
+    def _open(self) -> None:
+        """Open the graph with its taps."""
         tapped = _copy(self.model)
         graph = tapped.graph
         known = {value.name for value in (*graph.output, *graph.input)} | {each.name for each in graph.initializer}
@@ -368,11 +368,8 @@ def _as_model(outer: Any, graph: Any, feeds: Mapping[str, Any], constants: Mappi
     model.graph.CopyFrom(graph)
     del model.graph.input[:]
     for name, value in feeds.items():
-        kind = helper.np_dtype_to_tensor_dtype(np.asarray(value).dtype)
-        info = model.graph.input.add(name=name)
-        info.type.tensor_type.elem_type = kind
-        for _ in np.shape(value):
-            pass  # sizes may change from run to run, and so may their number
+        info = model.graph.input.add(name=name)  # without a shape: sizes may change from run to run
+        info.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.asarray(value).dtype)
     model.graph.initializer.extend(constants.values())
     return model
 

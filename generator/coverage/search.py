@@ -171,7 +171,7 @@ class Search:
         """Yield the rows of several iterators in turn as probes, until they end or the share is used."""
         waiting: dict[tuple[Any, ...], list[Made]] = {}
         for made in _in_turn(kinds):
-            if share <= 0 or not budget.take(1):
+            if share <= 0 or not budget.take():
                 break
             share -= 1
             group = waiting.setdefault((made.kind, *(array.shape for array in made.row.values())), [])
