@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections import deque
@@ -20,6 +19,7 @@ import psutil
 from tests.coverage.cases import FAMILIES, Case
 from tests.coverage.row import Row
 from tests.coverage.worker import work
+from tests.killing import kill
 
 # What decides the numbers of threads before a process knows its cores.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -170,11 +170,7 @@ def _last_line(log: Path) -> str:
 
 
 def _end(process: Process) -> None:
-    """Kill what is left of a process, with its session if it came to lead one, and remove its folder."""
-    if process.process.pid:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.process.pid, signal.SIGKILL)
-    process.process.kill()
-    process.process.join()
+    """End a process, and remove its folder."""
+    kill(process.process)
     process.rows.close()
     shutil.rmtree(process.folder, ignore_errors=True)

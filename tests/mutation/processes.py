@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import tempfile
 import time
 from collections import deque
@@ -13,6 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+
+from tests.killing import kill
 
 LOOK_SECONDS = 1.0
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -101,9 +102,5 @@ def _life(tasks: Sequence[Any], work: Work, rows: Connection) -> None:
 
 
 def _end(process: Process) -> None:
-    if process.process.pid:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.process.pid, signal.SIGKILL)
-    process.process.kill()
-    process.process.join()
+    kill(process.process)
     process.rows.close()

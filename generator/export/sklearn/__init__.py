@@ -54,24 +54,29 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     shapes = source_dims(source, COLUMNS)
     converters.register(native.estimator)
     with quiet(), exact_trees():
-        model = _written(source, native, options, shapes)
+        model, notes = _written(source, native, options, shapes)
     _tidy(model, release_named(options.target_release).max_ir)
     path.write_bytes(model.SerializeToString())
-    return describe(path, (path,), source.inputs, TOOL, options)
+    return describe(path, (path,), source.inputs, TOOL, options, notes)
 
 
-def _written(source: SourceModel, native: Tabular, options: Options, shapes: Mapping[str, tuple[Dim, ...]]) -> Any:
-    """Return the model with its named inputs and outputs.
+def _written(
+    source: SourceModel, native: Tabular, options: Options, shapes: Mapping[str, tuple[Dim, ...]]
+) -> tuple[Any, tuple[str, ...]]:
+    """Return the model with its named inputs and outputs, and notes.
 
     What compares computed numbers, such as a tree behind a scaler, or takes numbers far from 0, is computed in float64
-    as by its estimator; if skl2onnx can't write that, in the type of its inputs.
+    as by its estimator; if skl2onnx can't write that, in the type of its inputs, with a note.
     """
+    notes: tuple[str, ...] = ()
     if _needs_float64(native):
         try:
-            return _of_type(source, native, options, shapes, exact=True)
-        except ConversionError:
-            pass
-    return _of_type(source, native, options, shapes, exact=False)
+            return _of_type(source, native, options, shapes, exact=True), ()
+        except ConversionError as error:
+            notes = (
+                f"it is computed in single precision, which may decide close to a limit; in float64, {error.message}",
+            )
+    return _of_type(source, native, options, shapes, exact=False), notes
 
 
 def _needs_float64(native: Tabular) -> bool:
