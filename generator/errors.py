@@ -17,6 +17,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# Inputs of so many elements are shown in a message, up to so many characters.
+FEW, SHOWN = 12, 60
+
 
 class ModelRepoError(Exception):
     """An error for the user: a message of one line, and a hint that names the next step."""
@@ -61,9 +64,19 @@ class InputRefused(VerificationError):
 
 
 def refused(arrays: Mapping[str, Any], reason: str) -> InputRefused:
-    """Return the error that a source model fails on named inputs, with their shapes and the ``reason``."""
-    shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-    return InputRefused(f"the source model fails on {shapes}: {reason}")
+    """Return the error that a source model fails on named inputs, with the ``reason``."""
+    return InputRefused(f"the source model fails on {shown(arrays)}: {reason}")
+
+
+def shown(arrays: Mapping[str, Any]) -> str:
+    """Return the shapes of named inputs, and the values of those that hold a few whole numbers or texts."""
+    return ", ".join(f"{name}{_values(array)}" for name, array in arrays.items())
+
+
+def _values(array: Any) -> str:
+    few = array.dtype.kind in "iubOU" and 0 < array.size <= FEW
+    text = str(array.tolist()) if few else ""
+    return f" = {text}" if few and len(text) <= SHOWN else str(list(array.shape))
 
 
 class Unsteady(InputRefused):

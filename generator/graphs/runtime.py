@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError, VerificationError, first_line, refused
+from modelrepo.generator.errors import ConversionError, VerificationError, first_line, refused, shown
 from modelrepo.generator.graphs import outline
 from modelrepo.generator.specs.tensors import Arrays
 
@@ -72,8 +72,7 @@ def open_model(path: Path, *, mapped: bool = False) -> Callable[[Arrays], dict[s
         try:
             return dict(zip(names, session.run(names, dict(arrays)), strict=True))
         except Exception as error:
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise VerificationError(f"the converted model fails on {shapes}: {error}") from error
+            raise VerificationError(f"the converted model fails on {shown(arrays)}: {error}") from error
 
     return run
 

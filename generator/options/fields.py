@@ -9,6 +9,7 @@ from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.optimize import precisions
 from modelrepo.generator.options import parsers
+from modelrepo.generator.options.domains import read_domains
 from modelrepo.generator.options.parsers import one_of
 from modelrepo.generator.specs.options import Calibration, Choice, Effort, VersionPolicy
 from modelrepo.generator.specs.written import input_shapes, integer, text
@@ -210,6 +211,11 @@ FIELDS: dict[str, Field] = {
         VERIFICATION, parsers.read_effort, Effort(), "EFFORT",
         "How long to search for inputs that the converted model answers wrongly: quick, normal, thorough, or a time "
         "such as 60s or 5m.",
+    ),
+    "domain": Field(
+        VERIFICATION, read_domains, (), "INPUT=VALUES",
+        "Values that an input takes, if the model refuses others: INPUT=LOW:HIGH, INPUT=CHOICE,CHOICE,… or INPUT=like "
+        "FILE, the values of an .npz or .npy file; separate several inputs with ';', such as lengths=1:6;axis=0,1.",
     ),
     "tolerance": Field(
         VERIFICATION, parsers.read_tolerance, None, "NUMBER",

@@ -7,16 +7,19 @@ from pathlib import Path
 from modelrepo.generator import sources
 from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.coverage.code import OwnCode
+from modelrepo.generator.coverage.domains import narrowed
 from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, known_ranges, quantized_steps
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources.domains import told, with_domains
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification import datasets, verify
 from modelrepo.generator.verification.datasets import Dataset
@@ -33,6 +36,7 @@ def load(job: Job, progress: Progress) -> SourceModel:
     memory.give_back()
     with progress.step("load", f"loading {job.options.model}") as step:
         source = loader.load(name, job.options, progress)
+        source = replace(source, inputs=_told(source, job.options))
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
     return source
 
@@ -45,13 +49,31 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()
+    export = _askable(reference.ask, export, options)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
     verification = verified(ask, form, export, samples, options, progress, code)
     max_batch_size, reasons = _served_batch(options, export, verification)
-    notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
+    said = told(options.domain)
+    notes = (*source.notes, *export.notes, *said, *samples.notes, *verification.notes, *reasons)
     return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
+
+
+def _told(source: SourceModel, options: Options) -> tuple[TensorSpec, ...]:
+    """Return a source's inputs with what the user says of them: their domains, and samples as examples."""
+    inputs = with_domains(source.inputs, options.domain) if source.inputs else ()
+    unknown = any(not spec.domain.known and spec.example is None for spec in inputs)
+    return (datasets.as_examples(inputs, options.samples) if unknown and options.samples else ()) or inputs
+
+
+def _askable(ask: Run, export: Export, options: Options) -> Export:
+    """Return an export whose inputs have the domains that the user gives them, or else that the source answers."""
+    signature = export.signature
+    signature = replace(signature, inputs=with_domains(signature.inputs, options.domain))
+    if options.verify:
+        signature = narrowed(ask, signature, export.path, options.seed)
+    return replace(export, signature=signature)
 
 
 def verified(

@@ -7,6 +7,7 @@ from typing import Any
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats, pytorch
+from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.pytorch import training
 from modelrepo.generator.sources.pytorch.arguments import Forward, Parameter, call_with, inputs_of, opened
 from modelrepo.generator.sources.source import file_source, path_of
@@ -49,7 +50,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     pytorch.refuse_empty(reference, module, "Load its weights before it is traced or scripted, and save it again")
     module.eval()
     forward = forward_of(reference, module)
-    inputs, fixed = opened(inputs_of(reference, forward, options.input_shape), options.dynamic)
+    specs = with_domains(inputs_of(reference, forward, options.input_shape), options.domain)
+    inputs, fixed = opened(specs, options.dynamic)
     return pytorch.source_model(
         reference,
         module,

@@ -106,6 +106,23 @@ class Assumption:
         return f"{self.path}:{self.line}{side}"
 
 
+@dataclass(frozen=True)
+class Values:
+    """What an input takes, as the user says it: values within bounds, or some values only."""
+
+    name: str  # of the input; empty for a model with one
+    low: float | None = None  # inclusive; None: no bound
+    high: float | None = None  # inclusive; None: no bound
+    choices: tuple[str | float, ...] = ()
+    center: float | None = None  # the mean of the user's own values; None: unknown
+    spread: float | None = None  # their standard deviation
+
+    def __str__(self) -> str:
+        if self.choices:
+            return ",".join(str(each) for each in self.choices)
+        return ":".join("" if bound is None else f"{bound:g}" for bound in (self.low, self.high))
+
+
 # An optimization profile as users write it: the smallest, tuned and largest size of each symbolic dimension it names.
 Ranges: TypeAlias = Mapping[str, tuple[int, int, int]]
 
@@ -147,6 +164,7 @@ class Options:
     templates: Path | None  # folder of templates that replace ours
     samples: Path | None  # the user's inputs for verification
     tolerance: Tolerance | None  # None: the precision's
+    domain: tuple[Values, ...]  # what inputs take; empty: what the source and the graph say
     verify: bool
     verify_effort: Effort
     trust_source: bool  # load sources that run code of their own

@@ -201,7 +201,8 @@ class Comparison:
                 found,
                 row,
             )
-        magnitude = largest_magnitude(wanted)
+        # Of an answer near zero, the rounding is no smaller than that of the output's usual answers.
+        magnitude = max(largest_magnitude(wanted), self.typical.get(found.output, 0.0))
         self.max_abs = max(self.max_abs, found.difference)
         self.max_rel = max(self.max_rel, found.difference / magnitude if magnitude else 0.0)
         if self.worst is None or found.share_of_limit > self.worst.share_of_limit:

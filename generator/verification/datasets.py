@@ -10,7 +10,7 @@ import numpy as np
 
 from modelrepo.clients.errors import ClientError
 from modelrepo.clients.images import load_image
-from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec
 from modelrepo.generator.verification import photographs
 from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool, make_pool
@@ -120,6 +120,17 @@ def samples(
 ) -> Dataset:
     """Return the user's samples, empty without a path; OptionError as in ``read``."""
     return read(path, signature, preprocess, labels) if path else NO_DATA
+
+
+def as_examples(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:
+    """Return inputs with the user's samples as their examples; none if they don't fit, which is reported later."""
+    signature = Signature(inputs, ())
+    try:
+        pool = samples(path, signature).compared[0]
+    except ModelRepoError:
+        return ()
+    arrays = pool.arrays if signature.batch_dim is not None else {name: each[0] for name, each in pool.arrays.items()}
+    return tuple(replace(spec, example=arrays.get(spec.name)) for spec in inputs)
 
 
 def check_calibration(data: Dataset, path: Path) -> tuple[str, ...]:

@@ -140,9 +140,17 @@ def _into_domain(values: Array, spec: TensorSpec) -> Array:
     if spec.domain.spread:
         values = np.asarray(spec.domain.center) + np.asarray(spec.domain.spread) * values
     if np.issubdtype(dtype, np.integer):
-        low, high = (0 if low is None else low), (1 if high is None else high)
-        values = np.round(values * max(1.0, high / 3))  # so that normal values reach most of a vocabulary
+        low = min(0.0, high or 0.0) if low is None else low
+        high = max(1.0, low + 1.0) if high is None else high
+        values = _whole(values, low, high)
     return np.clip(values, low, high).astype(dtype)
+
+
+def _whole(values: Array, low: float, high: float) -> Array:
+    """Return whole numbers that reach most of a range; zeros become its lower end if it does not hold zero."""
+    if low <= 0 <= high:
+        return np.round(values * max(1.0, high / 3))
+    return np.round(low + np.abs(values) * (high - low) / 2)
 
 
 def _chosen(values: Array, choices: Sequence[str | float], dtype: np.dtype[Any]) -> Array:

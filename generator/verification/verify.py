@@ -182,9 +182,18 @@ class _Verifier:
         if not pools:
             self._compare_generated(seed, bool(samples), took)
         self._refuse_unsteady()
+        self._compare_samples(samples, took)
         if probing:
             self._compare_probes(probing)
             self._refuse_unsteady()
+        return replace(
+            self.comparison.verification((*self.notes, *self.left_out.notes())),
+            batch_invariant=not self.mixing if self.sizes[-1] > 1 else None,
+            mixing=tuple(sorted(self.mixing)),
+        )
+
+    def _compare_samples(self, samples: Sequence[Pool], took: Callable[[Pool], None]) -> None:
+        """Compare the user's samples; each must be answered."""
         self.comparison.equal_nan = self.blind
         for pool in samples:
             if self.blind:  # row by row, so that the error names the refused sample
@@ -192,12 +201,8 @@ class _Verifier:
                     self._alone(pool, row)
             self._compare(pool)
             took(pool)
+        self.comparison.equal_nan = False
         self._refuse_unsteady()
-        return replace(
-            self.comparison.verification((*self.notes, *self.left_out.notes())),
-            batch_invariant=not self.mixing if self.sizes[-1] > 1 else None,
-            mixing=tuple(sorted(self.mixing)),
-        )
 
     def _compare_generated(self, seed: int, has_samples: bool, took: Callable[[Pool], None]) -> None:
         """Compare the generated inputs that the source answers with numbers."""
@@ -218,7 +223,7 @@ class _Verifier:
         if not answered and not has_samples:
             raise SourceFault(
                 f"none of the generated inputs can be compared; {problem}",
-                "Give inputs that the model answers with --samples",
+                "Give inputs that the model answers with --samples, or say what an input takes with --domain",
             )
         if unasked and not has_samples:
             self.notes.append(
@@ -228,7 +233,7 @@ class _Verifier:
             self.notes.append(
                 f"{refused} of {refused + answered} generated inputs are left out; {problem}"
                 if answered
-                else f"only your samples are compared; {problem}"
+                else f"no generated input is answered, so your samples and changes of them are compared; {problem}"
             )
 
     def _compare_answered(self, pool: Pool) -> Pool:

@@ -232,7 +232,7 @@ def _output_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
 
 def _observed_dims(source: SourceModel) -> dict[str, tuple[Dim, ...]]:
     """Return the shapes that a source answers with; if it refuses 0, as for a divisor or a size, it is asked for 1."""
-    remedy = "Give sizes that it takes with --input-shape"
+    remedy = "Give inputs that it takes with --samples, their sizes with --input-shape, or their values with --domain"
     try:
         return source_dims(source, remedy)
     except SourceError:

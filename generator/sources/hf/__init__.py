@@ -9,6 +9,7 @@ from pathlib import Path
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.dynamic import with_dynamic
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.hf import hub, images, inputs, loading
@@ -69,7 +70,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     loaded = loading.load(folder, reference, options, progress)
     described = images.processor(folder)
     specs = inputs.inputs_of(loaded.model, loaded.task, images.size_of(described))
-    specs = with_dynamic(inputs.given(specs, options.input_shape), options.dynamic)
+    specs = with_dynamic(with_domains(inputs.given(specs, options.input_shape), options.domain), options.dynamic)
     takes_images = any(spec.name == "pixel_values" for spec in specs)
     preprocess, note = images.preprocess(described) if described and takes_images else (None, "")
     source = pytorch.source_model(

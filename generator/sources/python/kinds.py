@@ -8,6 +8,7 @@ from typing import Any
 
 from modelrepo.generator.errors import OptionError, SourceError
 from modelrepo.generator.sources import exported_program, formats, pytorch, torchscript
+from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.python.examples import shapes
 from modelrepo.generator.sources.pytorch import state_dict
 from modelrepo.generator.sources.pytorch.arguments import call_with, forward_of, inputs_of, opened
@@ -85,7 +86,8 @@ def _torch(made: Made) -> SourceModel:
         reference, module, 'Load its weights in your code, or call model.to_empty(device="cpu") and give --weights FILE'
     )
     forward = torchscript.forward_of(reference, model) if torchscript.is_script(model) else forward_of(_called(model))
-    inputs, fixed = opened(inputs_of(reference, forward, shapes(options, forward, made.said)), options.dynamic)
+    specs = with_domains(inputs_of(reference, forward, shapes(options, forward, made.said)), options.domain)
+    inputs, fixed = opened(specs, options.dynamic)
     call = call_with(forward, [spec.name for spec in inputs])
     source = pytorch.source_model(
         reference, module.cpu(), inputs, made.weights, call=call, fixed=fixed, samples=options.samples

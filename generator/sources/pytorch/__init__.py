@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import InputRefused, ModelRepoError, SourceError, refused
+from modelrepo.generator.errors import InputRefused, SourceError, refused
 from modelrepo.generator.sources.nesting import leaves, walk
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import DTYPES, Arrays, Signature, TensorSpec
+from modelrepo.generator.specs.tensors import DTYPES, Arrays, TensorSpec
 from modelrepo.generator.system.quiet import quiet
 
 OUTPUT = "output"
@@ -194,9 +194,11 @@ def _exampled(inputs: tuple[TensorSpec, ...], samples: Path | None) -> Iterator[
     """Yield inputs with the usual example, with one of the user's samples, and with ones for whole numbers."""
     import numpy as np
 
+    from modelrepo.generator.verification import datasets  # imports numpy, which no help page needs
+
     yield inputs
     if samples:
-        sampled = _sampled(inputs, samples)
+        sampled = datasets.as_examples(inputs, samples)
         if sampled:
             yield sampled
     whole = [np.dtype(spec.dtype).kind in "iu" and not spec.domain.known for spec in inputs]
@@ -205,19 +207,6 @@ def _exampled(inputs: tuple[TensorSpec, ...], samples: Path | None) -> Iterator[
             replace(spec, example=np.ones([1] * len(spec.shape), spec.dtype)) if each else spec
             for spec, each in zip(inputs, whole, strict=True)
         )
-
-
-def _sampled(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:
-    """Return inputs with the user's samples as their examples; none if they don't fit, which is reported later."""
-    from modelrepo.generator.verification import datasets  # imports numpy, which no help page needs
-
-    signature = Signature(inputs, ())
-    try:
-        pool = datasets.samples(path, signature).compared[0]
-    except ModelRepoError:
-        return ()
-    arrays = pool.arrays if signature.batch_dim is not None else {name: each[0] for name, each in pool.arrays.items()}
-    return tuple(replace(spec, example=arrays.get(spec.name)) for spec in inputs)
 
 
 def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: Call) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError, OptionError, SourceError
+from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.dynamic import with_dynamic
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.tensors import DTYPES, Dim, Domain, InputShape, TensorSpec
@@ -52,7 +53,7 @@ def input_specs(reference: str, declared: Sequence[Declared], options: Options) 
             f"The model takes {', '.join(each.name for each in declared)}",
         )
     specs = tuple(_input(reference, each, examples.get(each.name)) for each in declared)
-    return with_dynamic(specs, options.dynamic)
+    return with_dynamic(with_domains(specs, options.domain), options.dynamic)
 
 
 def dtype_name(dtype: str, name: str) -> str:
