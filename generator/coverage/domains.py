@@ -97,7 +97,7 @@ def _with(signature: Signature, inputs: Mapping[str, TensorSpec]) -> Signature:
 
 
 def _as_index(spec: TensorSpec, flow: Flow) -> TensorSpec:
-    """Return an input with the range of an index into the shortest axis that it is one into; the same if there is none."""
+    """Return an input with the range of an index into the shortest axis that it is used for; the same without one."""
     if not flow.indexed or np.dtype(spec.dtype).kind not in "iu":
         return spec
     return replace(spec, domain=Domain(0.0, max(1.0, min(flow.indexed) - 1.0), known=False))
