@@ -407,12 +407,12 @@ class _Verifier:
             return 0.0
         if kind is not None and found.difference <= ONE_STEP * self.arbitrary.steps.get(found.output, 0.0):
             return found.difference
-        if kind is Kind.EXACT:
-            return None
         undecided = self.comparison.undecided(*answers, found.output)
         if undecided == "rounded" or (undecided == "tied" and kind is not None):
             self.tied += undecided == "tied"
             return 1.0
+        if kind is Kind.EXACT:
+            return None
         special = kind is Kind.SPECIAL or (found.family in CONSTANT and not self.recorded)
         if special and not rounded and not self._differs_nearby(row, found):
             return None
