@@ -28,6 +28,8 @@ ENOUGH = 0.6
 MOST = 600
 # Sets of sizes of symbolic dimensions that are tried.
 TURNS = 3
+# A costly model is asked no more than these rows if it answers them all: random ones, and zeros.
+AT_FIRST = 4
 # Upper ends of ranges of whole numbers, besides the sizes of the inputs' axes.
 ENDS = (2, 4, 8, 16)
 # Axes longer than this are not lengths.
@@ -47,11 +49,14 @@ class _Asked:
     seed: int
     left: int = MOST
 
-    def share(self, inputs: Mapping[str, TensorSpec]) -> float:
-        """Return the share of the generated rows that are answered with numbers, with these inputs."""
+    def share(self, inputs: Mapping[str, TensorSpec], turns: int = TURNS, most: int = len(FAMILIES)) -> float:
+        """Return the share of the generated rows that are answered with numbers, with these inputs.
+
+        Asked are the first ``most`` rows of so many sets of sizes.
+        """
         signature = _with(self.signature, inputs).required
-        pools = [pool for _, pool in islice(generated(signature, 1, self.seed), TURNS)]
-        rows = [(pool, row) for pool in pools for row in range(len(FAMILIES))]
+        pools = [pool for _, pool in islice(generated(signature, 1, self.seed), turns)]
+        rows = [(pool, row) for pool in pools for row in range(most)]
         return float(np.mean([self._answers(pool, row, signature) for pool, row in rows]))
 
     def _answers(self, pool: Pool, row: int, signature: Signature) -> bool:
@@ -75,8 +80,11 @@ def narrowed(run: Run, signature: Signature, path: Path, seed: int) -> Signature
     if not open_:
         return signature
     asked = _Asked(run, signature, seed)
-    known, best, chosen = flows(outline.read(path), path.parent), asked.share(open_), dict(open_)
+    known = flows(outline.read(path), path.parent)
     indices = {name: _as_index(spec, known.get(name, Flow())) for name, spec in open_.items()}
+    if asked.share(indices, turns=1, most=AT_FIRST) == 1:
+        return _with(signature, indices)
+    best, chosen = asked.share(open_), dict(open_)
     if indices != open_ and (share := asked.share(indices)) >= best:
         best, chosen = share, indices
     if best >= ENOUGH:
