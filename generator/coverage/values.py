@@ -22,6 +22,7 @@ EVERY = 64
 # Standard deviations from the center of a fitted range.
 BEYOND = 100.0
 SIZES = (0, 1, 2, 3, 5, 8)
+SCALES = (1.0, 2.0, 0.5, 1.5, 3.0, 0.0)  # floats that sizes are multiplied by
 TEXTS = (
     "",
     " ",
@@ -66,6 +67,8 @@ def values_of(spec: TensorSpec, flow: Flow, *, cautious: bool = False) -> list[A
     keys = sorted(each for each in flow.keys if not isinstance(each, str))
     near: list[Any] = [*_near(flow.compared), *domain.choices, *keys, *domain.others]
     if dtype.kind == "f":
+        if flow.size:
+            return _within(SCALES, domain, dtype)
         bounds = [each for each in (domain.low, domain.high) if each is not None]
         usual = [each for each in FLOATS if abs(each) <= _reach(domain)]
         found = [*near, *bounds, *usual, *_near(flow.constants)]

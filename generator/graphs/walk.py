@@ -1,5 +1,6 @@
 """The parts of an ONNX model: its graphs, the tensors that nodes read, its inputs, and its batch dimension."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,8 @@ from modelrepo.generator.errors import ConversionError
 
 # The name that Triton gives the model in a version folder.
 MODEL_FILE = "model.onnx"
+# Operators of ONNX and of ONNX Runtime that round to 8 bits.
+QUANTIZING = re.compile("QuantizeLinear|DynamicQuantize|QLinear|(MatMul|Conv)Integer|QAttention|QGemm|MatMulNBits")
 
 
 def graphs(model: Any) -> Iterator[Any]:
@@ -32,6 +35,11 @@ def reads(node: Any) -> Iterator[str]:
         for each in graph.node:
             yield from reads(each)
         yield from (value.name for value in graph.output)
+
+
+def quantizes(model: Any) -> bool:
+    """Whether a model computes numbers of 8 bits or fewer, which it rounds to."""
+    return any(QUANTIZING.match(node.op_type) for graph in graphs(model) for node in graph.node)
 
 
 def required_inputs(graph: Any) -> list[Any]:

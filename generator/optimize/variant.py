@@ -137,7 +137,7 @@ def _made(task: Task, base: Base, data: Data) -> Proven:
         max_batch_size=task.max_batch_size,
         notes=tuple(dict.fromkeys(notes)),
         optimization=Optimization(task.choice.precision, done, kept, base.sparsity, judgement.accuracy),
-        precision=task.recipe.precision if task.recipe else None,
+        precision=task.recipe.precision if task.recipe else task.proven.precision,
         twin=None if lowered.runs_here else lowered.twin,
     )
 

@@ -22,12 +22,17 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification import datasets, verify
+from modelrepo.generator.verification.comparison import INT8, Precision
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.declared import as_declared
 from modelrepo.generator.verification.probing import Arbitrary
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
+
+# What rounding to 8 bits loses, as a share of the largest number: half a step of 127.
+EIGHT_BITS = 0.5 / 127
+ROUNDS = "it rounds to 8 bits within, as each kernel does in its own way: its answers are compared as those of INT8"
 
 
 def load(job: Job, progress: Progress) -> SourceModel:
@@ -53,11 +58,12 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
-    verification = verified(ask, form, export, samples, options, progress, code)
+    precision = INT8 if source.quantized else None
+    verification = verified(ask, form, export, samples, options, progress, code, precision)
     max_batch_size, reasons = _served_batch(options, export, verification)
-    said = told(options.domain)
+    said = (*told(options.domain), *([ROUNDS] if source.quantized else []))
     notes = (*source.notes, *export.notes, *said, *samples.notes, *verification.notes, *reasons)
-    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
+    return Proven(source, reference, export, verification, max_batch_size, notes, precision=precision, samples=samples)
 
 
 def _told(source: SourceModel, options: Options) -> tuple[TensorSpec, ...]:
@@ -84,6 +90,7 @@ def verified(
     options: Options,
     progress: Progress,
     code: OwnCode | None = None,
+    precision: Precision | None = None,
 ) -> Verification:
     """Compare an exported model with its source, ``ask``, which ``code`` watches; VerificationError if they differ."""
     if not options.verify:
@@ -106,6 +113,8 @@ def verified(
                 seed=options.seed,
                 samples=samples.compared,
                 tolerance=options.tolerance,
+                precision=precision,
+                rounds=EIGHT_BITS if precision else 0.0,
                 probing=search,
                 ranges=known_ranges(export.path) if search else {},
                 arbitrary=_arbitrary(export) if search else None,

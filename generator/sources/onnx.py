@@ -9,7 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import InputRefused, SourceError
 from modelrepo.generator.graphs import outline
 from modelrepo.generator.graphs.runtime import Runner
-from modelrepo.generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch
+from modelrepo.generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch, quantizes
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats
 from modelrepo.generator.sources.source import file_source, path_of
@@ -62,6 +62,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         inputs=(),
         output_names=tuple(value.name for value in file.model.graph.output),
         run=run,
+        quantized=quantizes(file.model),
         weights=Weights("file", file.path.name, untrained=False, sha256=sha256_of(file.path)),
     )
 

@@ -35,6 +35,9 @@ TIMES_THE_FILE = 6.0
 # Names that the converter gives to unnamed tensors.
 MADE_UP = re.compile(r"(Stateful)?PartitionedCall|Identity")
 
+# Operators whose 8-bit operands become floats without rounding, and groups of others.
+EXACT = ("DEQUANTIZE", "DELEGATE", "GATHER", "EMBEDDING_LOOKUP")
+
 
 @dataclass(frozen=True)
 class LiteFile:
@@ -98,8 +101,24 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         inputs=inputs,
         output_names=outputs,
         run=_runner(interpreter, inputs, outputs),
+        quantized=_rounds_within(interpreter),
         weights=Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
     )
+
+
+def _rounds_within(interpreter: Any) -> bool:
+    """Whether an operator of floats has weights of 8 bits: its kernel rounds its other operand to 8 bits as well.
+
+    https://ai.google.dev/edge/litert/models/post_training_quantization calls it dynamic range quantization.
+    """
+    import numpy as np
+
+    kinds = {each["index"]: each["dtype"] for each in interpreter.get_tensor_details()}
+    for operator in interpreter._get_ops_details():
+        reads, makes = ({kinds.get(index) for index in operator[side]} for side in ("inputs", "outputs"))
+        if operator["op_name"] not in EXACT and np.int8 in reads and np.float32 in reads and makes == {np.float32}:
+            return True
+    return False
 
 
 def _signatures(interpreter: Any) -> dict[str, dict[str, str]]:

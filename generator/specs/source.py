@@ -33,4 +33,6 @@ class SourceModel:
     # Calls a function, and returns what ran of the model's own Python meanwhile: a ``Ran`` of sources/pytorch/ran.py.
     # None for a model without Python of the user's.
     watched: Callable[[Callable[[], Any]], Any] | None = None
+    # It rounds to 8 bits within, so that two kernels that are both right answer some steps apart.
+    quantized: bool = False
     notes: tuple[str, ...] = ()  # decisions that the user should know about

@@ -27,6 +27,8 @@ Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
 # of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
+# Of a probe at random, this share: it may be a hundred times as large as usual inputs, where each step rounds more.
+EXPLAINS_PROBE = 0.05
 # More labels of probes than these, or than this share, between equal scores of the candidate follow another rule; far
 # from its data a model of distances has none but equal scores in single precision.
 TIED_ROWS, TIED_SHARE = 3, 0.3
@@ -58,6 +60,7 @@ def verify(
     ranges: Mapping[str, float] | None = None,
     arbitrary: Arbitrary | None = None,
     recorded: bool = False,
+    rounds: float = 0.0,
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
@@ -65,7 +68,8 @@ def verify(
     sizes that follow from ``max_batch_size``; ``pools`` replaces the generated inputs. ``probing`` makes further
     inputs, which are compared once, at the largest batch size. ``ranges`` has the largest magnitude that an output can
     have, if its values lie in a known range; answers of ``arbitrary`` outputs to inputs with equal values are left out.
-    A ``recorded`` candidate answers the batches of the generated inputs in order, and nothing else.
+    A ``recorded`` candidate answers the batches of the generated inputs in order, and nothing else. ``rounds`` is the
+    share of their largest magnitude to which the source itself rounds inputs, if it is more than that of their type.
 
     Inputs that the source refuses, or does not answer with numbers, are left out and counted, and so are those for
     which rounding decides the source's answer.
@@ -76,10 +80,10 @@ def verify(
     differently each time, or if it answers none of the inputs.
     """
     arbitrary = arbitrary or Arbitrary()
-    limits = (tolerance, precision, ranges or {}, recorded, arbitrary)
+    limits = (tolerance, precision, ranges or {}, recorded, arbitrary, rounds)
     if signature.batch_dim is None:
         alone = replace(arbitrary, tied=lambda arrays, near: arbitrary.tied(_without_lead(arrays), near))
-        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits[:-1], alone)
+        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits[:-2], alone, rounds)
         return whole.verification(seed, samples, pools, probing)
     sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
@@ -123,6 +127,10 @@ class SourceFault(VerificationError):
     """The source's own answers can't be compared with anything: the candidate is not at fault."""
 
 
+class _Random(SourceFault):
+    """The source answers the same input differently each time."""
+
+
 class _Useless(Exception):
     """The source refuses some rows of a batch, or does not answer them with numbers."""
 
@@ -159,7 +167,9 @@ class _Verifier:
         ranges: Mapping[str, float],
         recorded: bool,
         arbitrary: Arbitrary,
+        rounds: float,
     ) -> None:
+        self.rounds = rounds
         self.recorded, self.arbitrary = recorded, arbitrary
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
@@ -180,7 +190,14 @@ class _Verifier:
         for pool in pools:
             self._compare(pool)
         if not pools:
-            self._compare_generated(seed, bool(samples), took)
+            try:
+                self._compare_generated(seed, bool(samples), took)
+            except _Random as error:
+                if not samples:
+                    raise
+                # Some models draw as much noise as an input says, and none for the user's samples.
+                self.notes.append(f"only your samples are compared: {error.message}")
+                probing = None
         self._refuse_unsteady()
         self._compare_samples(samples, took)
         if probing:
@@ -384,7 +401,7 @@ class _Verifier:
 
         0.0 if the source refuses such inputs, or gives no numbers or different shapes.
         """
-        asked = (arrays, *(_rounded(arrays, sign, draw) for draw in range(DRAWS) for sign in (1, -1)))
+        asked = (arrays, *(_rounded(arrays, sign, draw, self.rounds) for draw in range(DRAWS) for sign in (1, -1)))
         try:
             before, *after = (self.source(each)[output] for each in asked)
         except InputRefused:
@@ -414,10 +431,13 @@ class _Verifier:
         if kind is Kind.EXACT:
             return None
         special = kind is Kind.SPECIAL or (found.family in CONSTANT and not self.recorded)
+        if found.batch > 1 and _is_constant(row) and self._depends_on_place(row, found):
+            return found.difference
         if special and not rounded and not self._differs_nearby(row, found):
             return None
         moved = self._moved(row, found.output)
-        enough = EXPLAINS * found.difference if math.isfinite(found.difference) else found.limit
+        share = EXPLAINS_PROBE if kind is Kind.RANDOM else EXPLAINS
+        enough = share * found.difference if math.isfinite(found.difference) else found.limit
         return moved if moved > (max(found.limit, enough) if kind is None else enough) else None
 
     def _tied(self, arrays: Arrays, output: str, *, near: bool) -> bool:
@@ -436,6 +456,23 @@ class _Verifier:
         except VerificationError:
             return False
         return one.shape == other.shape and largest_difference(one, other)[0] <= found.limit
+
+    def _depends_on_place(self, arrays: Arrays, found: Worst) -> bool:
+        """Whether the models agree on an input alone, and the converted one differs from itself in a batch of copies.
+
+        A vectorized kernel rounds the rest of its numbers in another way. A model that divides by the range of its
+        input makes that large for a constant one, such as silence. A batch that mixes its samples answers equal ones
+        alike.
+        """
+        if self.recorded:
+            return False
+        one, other = self.source(arrays)[found.output], self.candidate(arrays)[found.output]
+        if one.shape != other.shape or largest_difference(one, other)[0] > found.limit:
+            return False
+        batch = {name: np.repeat(array, found.batch, axis=0) for name, array in arrays.items()}
+        answers = self.candidate(batch)[found.output]
+        moved = max(largest_difference(other[0], answer)[0] for answer in answers)
+        return moved > max(found.limit, EXPLAINS * found.difference)
 
     def _differs_nearby(self, arrays: Arrays, found: Worst) -> bool:
         """Whether the models also differ if every number of the input is the next larger or smaller one."""
@@ -457,7 +494,7 @@ class _Verifier:
             for name, again in self.source(pool.rows([row])).items():
                 answer = first[name]
                 if answer.shape != again.shape or not self.comparison.same(name, answer, again):
-                    raise SourceFault(
+                    raise _Random(
                         f"the source model answers the same input differently each time, in output {name!r} on input "
                         f"{pool.families[row]!r}",
                         "It draws random numbers, as dropout in training does, or remembers earlier inputs, so nothing "
@@ -498,18 +535,27 @@ class LeftOut:
         )
 
 
-def _rounded(arrays: Arrays, sign: int, draw: int) -> Arrays:
+def _rounded(arrays: Arrays, sign: int, draw: int, share: float = 0.0) -> Arrays:
     """Return inputs whose floats are all changed by the rounding error of the largest, randomly up or down.
 
-    The opposite ``sign`` changes each in the opposite direction; every ``draw`` has other directions.
+    The opposite ``sign`` changes each in the opposite direction; every ``draw`` has other directions. The error is
+    ``share`` of the largest, or that of the type if this is larger.
     """
     random, changed = np.random.default_rng(draw), dict(arrays)
     for name, array in arrays.items():
         if np.issubdtype(array.dtype, np.floating):
-            unit = float(np.finfo(array.dtype).eps) * (largest_magnitude(array) or 1.0)
+            largest = largest_magnitude(array)  # denormal numbers may count as zero
+            size = largest if largest >= np.finfo(array.dtype).tiny else 1.0
+            unit = max(share, float(np.finfo(array.dtype).eps)) * size
             with np.errstate(over="ignore"):
                 changed[name] = (array + sign * unit * random.choice((-1.0, 1.0), array.shape)).astype(array.dtype)
     return changed
+
+
+def _is_constant(arrays: Arrays) -> bool:
+    """Whether every input of floats has one value everywhere."""
+    floats = [array for array in arrays.values() if array.dtype.kind == "f"]
+    return bool(floats) and all((array == array.flat[:1]).all() for array in floats)
 
 
 def _without_denormals(array: Array) -> Array:
