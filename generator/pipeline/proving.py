@@ -11,6 +11,7 @@ from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, kno
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
+from modelrepo.generator.pipeline import warm_up
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Export
@@ -48,10 +49,13 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
-    verification = verified(ask, form, export, samples, options, progress, code)
+    seen = warm_up.Seen()
+    verification = verified(ask, form, export, samples, options, progress, code, seen)
     max_batch_size, reasons = _served_batch(options, export, verification)
-    notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
-    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
+    zeros = seen.zeros(reference.recall, export.signature.required, max_batch_size)
+    cold = (warm_up.NONE,) if options.verify and zeros is None else ()
+    notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons, *cold)
+    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples, warm_up=zeros)
 
 
 def verified(
@@ -62,8 +66,12 @@ def verified(
     options: Options,
     progress: Progress,
     code: OwnCode | None = None,
+    seen: warm_up.Seen | None = None,
 ) -> Verification:
-    """Compare an exported model with its source, ``ask``, which ``code`` watches; VerificationError if they differ."""
+    """Compare an exported model with its source, ``ask``, which ``code`` watches; VerificationError if they differ.
+
+    ``seen`` watches the exported model.
+    """
     if not options.verify:
         return Verification(
             notes=("not verified: it may answer differently from its source, and differently in batches",)
@@ -76,9 +84,10 @@ def verified(
                 export.path, export.signature, options.verify_effort, options.seed, code=code, cautious=cautious
             )
         try:
+            answer = as_declared(form.open(export.path), export.signature)
             found = verify.verify(
                 ask,
-                as_declared(form.open(export.path), export.signature),
+                seen.watching(answer) if seen else answer,
                 export.signature,
                 max_batch_size=options.max_batch_size,
                 seed=options.seed,
@@ -98,8 +107,8 @@ def verified(
             memory.give_back()
             found = replace(found, coverage=search.coverage())
         ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
-        seen = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
-        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{seen}"
+        reached = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
+        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{reached}"
     return found
 
 
