@@ -19,12 +19,12 @@ SIGNATURE = Signature((TensorSpec("x", "float32", ("rows", 2)),), (TensorSpec("y
 
 
 def save(nodes: list[onnx.NodeProto], inputs: dict[str, tuple[int, list[Any]]], outputs: dict[str, Any]) -> None:
-    described = [
-        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in tensors.items()]
-        for tensors in (inputs, outputs)
-    ]
-    graph = helper.make_graph(nodes, "g", *described)
+    graph = helper.make_graph(nodes, "g", described(inputs), described(outputs))
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), "net.onnx")
+
+
+def described(tensors: dict[str, tuple[int, list[Any]]]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in tensors.items()]
 
 
 def warmed_up(generate: Generate, *arguments: str) -> dict[str, list[int]]:
