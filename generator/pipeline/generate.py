@@ -9,7 +9,7 @@ from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
 from modelrepo.generator.optimize.variant import Variants
-from modelrepo.generator.pipeline import existing, rows
+from modelrepo.generator.pipeline import existing, rows, unexpected
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.proving import load, prove
@@ -35,8 +35,8 @@ def generate(
 ) -> Report:
     """Generate every job's models; one that fails becomes a row of the report, and the others still run.
 
-    Staged models must pass the ``gate`` before they are published. An interrupt ends the run; the report then lists
-    what was done before.
+    That holds for unexpected exceptions, too. Staged models must pass the ``gate`` before they are published. An
+    interrupt ends the run; the report then lists what was done before.
     """
     _refuse_same_names(jobs)
     context = Context(Repository(run.repository), run, progress, gate, dry_run)
@@ -52,9 +52,15 @@ def generate(
         except ModelRepoError as error:
             failure = error
         except OSError as error:
-            failure = RepositoryError(f"{error.strerror or error}: {error.filename or context.repository.root}")
+            about = error.filename or context.repository.root
+            failed = error.errno is not None  # otherwise it is a library's, and not about a file
+            failure = (
+                RepositoryError(f"{error.strerror}: {about}") if failed else unexpected.as_failure(error, job.name)
+            )
         except KeyboardInterrupt:
             interrupted = True
+        except (Exception, SystemExit) as error:
+            failure = unexpected.as_failure(error, job.name)
         done += rows.unfinished(job, done, failure)
         by_name = {row.name: row for row in done}
         results += [by_name[name] for name in job.published_names().values()]

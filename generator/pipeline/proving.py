@@ -52,8 +52,14 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
     seen = warm_up.Seen()
     verification = verified(ask, form, export, samples, options, progress, code, seen)
     max_batch_size, reasons = _served_batch(options, export, verification)
-    zeros = seen.zeros(reference.recall, export.signature.required, max_batch_size)
-    cold = (warm_up.NONE,) if options.verify and zeros is None else ()
+    zeros = warm_up.answered(
+        seen.shapes,
+        reference.recall,
+        seen.run or (lambda arrays: form.open(export.path)(arrays)),
+        export.signature,
+        batched=max_batch_size > 0,
+    )
+    cold = (warm_up.NONE,) if zeros is None else ()
     notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons, *cold)
     return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples, warm_up=zeros)
 

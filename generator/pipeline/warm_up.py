@@ -25,7 +25,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.shapes: Shapes | None = None
-        self._run: Run | None = None
+        self.run: Run | None = None  # the model, which takes long to open again
 
     def watching(self, run: Run) -> Run:
         """Return a run that is watched."""
@@ -36,19 +36,25 @@ class Seen:
                 self.shapes = {name: array.shape for name, array in arrays.items()}
             return answers
 
-        self._run = run
+        self.run = run
         return watched
 
-    def zeros(self, source: Run, signature: Signature, max_batch_size: int) -> Shapes | None:
-        """Return shapes of which both models answer zeros, one sample if they are batched; None if there are none.
 
-        The source is asked first: a converted model may end this process on an input that the source refuses.
-        """
-        shapes = self.shapes
-        if shapes is None or self._run is None or (max_batch_size and any(each[0] != 1 for each in shapes.values())):
-            return None
-        zeros = {spec.name: _zeros(spec, shapes[spec.name]) for spec in signature.inputs if spec.name in shapes}
-        return shapes if _answers(source, zeros) and _answers(self._run, zeros) else None
+def answered(shapes: Shapes | None, source: Run, converted: Run, signature: Signature, batched: bool) -> Shapes | None:
+    """Return the shapes if both models answer zeros of them, and None otherwise.
+
+    Without any shapes, those of the smallest input are tried. A warm-up of a ``batched`` model is one sample. The
+    source is asked first: a converted model may end this process on an input that its source refuses.
+    """
+    shapes = shapes or {spec.name: _smallest(spec) for spec in signature.required.inputs}
+    if batched and any(shape[0] != 1 for shape in shapes.values()):
+        return None
+    zeros = {spec.name: _zeros(spec, shapes[spec.name]) for spec in signature.inputs if spec.name in shapes}
+    return shapes if _answers(source, zeros) and _answers(converted, zeros) else None
+
+
+def _smallest(spec: TensorSpec) -> tuple[int, ...]:
+    return tuple(spec.sizes.get(dim, (1,))[0] if isinstance(dim, str) else dim for dim in spec.shape)
 
 
 def is_answered(decisions: Decisions, proven: Proven) -> bool:

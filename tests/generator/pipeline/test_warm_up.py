@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from modelrepo.generator.errors import InputRefused, VerificationError
+from modelrepo.generator.errors import InputRefused
 from modelrepo.generator.pipeline import warm_up
 from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
 from tests.conftest import Generate
@@ -71,9 +71,24 @@ def test_a_model_that_does_not_answer_zeros_is_not_warmed_up(generate: Generate)
     assert warmed_up(generate) == {}  # an empty text is no number
 
 
-def test_without_verification_nothing_is_known_to_be_answered(generate: Generate, numpy_models: None) -> None:
-    assert generate("--model", "numpy:linear", "--no-verify").code == 0
-    assert "model_warmup" not in Path("model_repository/linear/config.pbtxt").read_text()
+def test_without_verification_both_models_are_asked_the_smallest_zeros(generate: Generate, numpy_models: None) -> None:
+    """So the configuration is the same as with verification, and the version stays."""
+    configs = []
+    for more in ("--no-verify", "--verify"):
+        assert generate("--model", "numpy:linear", more).code == 0
+        configs.append(Path("model_repository/linear/config.pbtxt").read_text())
+    assert configs[0] == configs[1]
+    assert "model_warmup" in configs[0]
+
+
+def total(arrays: Arrays) -> dict[str, Any]:
+    return {"y": arrays["x"].sum(1)}
+
+
+def not_zeros(arrays: Arrays) -> dict[str, Any]:
+    if not arrays["x"].any():
+        raise InputRefused("zeros")
+    return total(arrays)
 
 
 def test_the_converted_model_is_not_asked_zeros_that_the_source_refuses() -> None:
@@ -82,33 +97,20 @@ def test_the_converted_model_is_not_asked_zeros_that_the_source_refuses() -> Non
 
     def converted(arrays: Arrays) -> dict[str, Any]:
         asked.append(arrays)
-        return {"y": arrays["x"].sum(1)}
-
-    def source(arrays: Arrays) -> dict[str, Any]:
-        raise InputRefused("zeros")
+        return total(arrays)
 
     seen = warm_up.Seen()
     seen.watching(converted)({"x": np.ones((1, 2), "float32")})
-    assert seen.zeros(source, SIGNATURE, 16) is None
+    assert warm_up.answered(seen.shapes, not_zeros, converted, SIGNATURE, batched=True) is None
     assert len(asked) == 1
-    assert seen.zeros(converted, SIGNATURE, 16) == {"x": (1, 2)}
+    assert warm_up.answered(seen.shapes, total, converted, SIGNATURE, batched=True) == {"x": (1, 2)}
 
 
 def test_a_model_that_was_never_asked_one_sample_is_not_warmed_up_with_batches() -> None:
     """A warm-up of a model with batching is a number of samples."""
-    seen = warm_up.Seen()
-    answer = seen.watching(lambda arrays: {"y": arrays["x"].sum(1)})
-    answer({"x": np.ones((2, 2), "float32")})
-    assert seen.zeros(answer, SIGNATURE, 16) is None
-    assert seen.zeros(answer, SIGNATURE, 0) == {"x": (2, 2)}
+    assert warm_up.answered({"x": (2, 2)}, total, total, SIGNATURE, batched=True) is None
+    assert warm_up.answered({"x": (2, 2)}, total, total, SIGNATURE, batched=False) == {"x": (2, 2)}
 
 
 def test_a_converted_model_that_fails_on_zeros_is_not_warmed_up() -> None:
-    def converted(arrays: Arrays) -> dict[str, Any]:
-        if not arrays["x"].any():
-            raise VerificationError("zeros")
-        return {"y": arrays["x"].sum(1)}
-
-    seen = warm_up.Seen()
-    seen.watching(converted)({"x": np.ones((1, 2), "float32")})
-    assert seen.zeros(lambda arrays: {"y": arrays["x"].sum(1)}, SIGNATURE, 16) is None
+    assert warm_up.answered({"x": (1, 2)}, total, not_zeros, SIGNATURE, batched=True) is None
