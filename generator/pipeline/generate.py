@@ -22,6 +22,7 @@ from modelrepo.generator.rendered import client_code
 from modelrepo.generator.repository.repository import Repository, StagedModel
 from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Report, Result
+from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.tensorrt import ways
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
@@ -116,7 +117,7 @@ def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]
     source, name = sources.find(job.options.model)
     here = source.files(name)
     with repository.staging() as staging:
-        variants = _variants(job, missing, staging, progress)
+        variants = _variants(job, missing, staging, context)
         if not here:
             missing = counted_again(job, missing)
         for target in missing:
@@ -144,14 +145,15 @@ def _variant(target: Target, variants: Variants) -> Proven:
     return variants.made(target.choice, read_by_tensorrt=backend.read_by_tensorrt)
 
 
-def _variants(job: Job, missing: list[Target], staging: Path, progress: Progress) -> dict[Form, Variants]:
+def _variants(job: Job, missing: list[Target], staging: Path, context: Context) -> dict[Form, Variants]:
     """Load the source once, and prove it in each form that a backend is made from."""
-    source = load(job, progress)
+    progress, limit = context.progress, Limit(job.options.model, context.run.source_timeout)
+    source = load(job, limit, progress)
     reference = Remembered(source.run)
     variants: dict[Form, Variants] = {}
     (staging / EXPORTS).mkdir()
     for form in dict.fromkeys(target.backend.form for target in missing):
-        proven = prove(job, source, reference, form, staging / EXPORTS / form.name, progress)
+        proven = prove(job, source, reference, form, staging / EXPORTS / form.name, limit, progress)
         known = {note for each in variants.values() for note in each.proven.notes}
         for note in proven.notes:
             if note not in known:

@@ -19,6 +19,7 @@ from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
+from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.verification import datasets, verify
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.declared import as_declared
@@ -28,20 +29,23 @@ from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
 
 
-def load(job: Job, progress: Progress) -> SourceModel:
-    """Load the source model of a job."""
+def load(job: Job, limit: Limit, progress: Progress) -> SourceModel:
+    """Load the source model of a job; each of its answers is limited in time."""
     loader, name = sources.find(job.options.model)
     memory.give_back()
     with progress.step("load", f"loading {job.options.model}") as step:
-        source = loader.load(name, job.options, progress)
+        with limit.on("loading"):
+            source = loader.load(name, job.options, progress)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
-    return source
+    return replace(source, run=limit.each(source.run))
 
 
-def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, folder: Path, progress: Progress) -> Proven:
+def prove(
+    job: Job, source: SourceModel, reference: Remembered, form: Form, folder: Path, limit: Limit, progress: Progress
+) -> Proven:
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
     options = job.options
-    with progress.step("export", f"exporting to {form.title}") as step:
+    with progress.step("export", f"exporting to {form.title}") as step, limit.on("exporting"):
         export = exporter_of(source.framework, form.name).export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
