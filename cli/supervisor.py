@@ -75,6 +75,7 @@ class _Supervisor:
     def __init__(self, child: int, reading: int, end: Ending) -> None:
         self.child, self.reading, self.end = child, reading, end
         self.told, self.rest = Told(), b""
+        self.telling = True  # until the child closes its end of the pipe
         self.interrupted = 0.0  # when the first interrupt arrived
         self.status: int | None = None  # as waitpid returned it
 
@@ -86,21 +87,21 @@ class _Supervisor:
         while self.status is None:
             end = self._end()
             seconds = None if end is None else max(0.0, end - time.monotonic())
-            ready, _, _ = select.select([self.reading, woken], [], [], seconds)
+            ready, _, _ = select.select([woken, *([self.reading] if self.telling else [])], [], [], seconds)
             if woken in ready:
                 self._pass_on(os.read(woken, 1024))
             if self.reading in ready:
                 self._read()
             end = self._end()
-            if problem is None and end is not None and end <= time.monotonic():
+            if self.status is None and end is not None and end <= time.monotonic():
                 problem = self._problem()
                 os.kill(self.child, signal.SIGKILL)
                 _, self.status = os.waitpid(self.child, 0)
-        if os.WIFEXITED(self.status):
-            return os.WEXITSTATUS(self.status)
         self._read()
+        if os.WIFEXITED(self.status) and not (self.told.question or self.told.folders):
+            return os.WEXITSTATUS(self.status)
         self._clean_up()
-        message, code = problem or self._crash(os.WTERMSIG(self.status))
+        message, code = problem or self._crash(self.status)
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[2K\x1b[?25h")  # the spinner's line, and the cursor that it hides
         self.end(message, code)
@@ -133,7 +134,9 @@ class _Supervisor:
 
     def _read(self) -> None:
         """Read what the child has told."""
-        while select.select([self.reading], [], [], 0)[0] and (read := os.read(self.reading, 1 << 16)):
+        while self.telling and select.select([self.reading], [], [], 0)[0]:
+            read = os.read(self.reading, 1 << 16)
+            self.telling = bool(read)
             *lines, self.rest = (self.rest + read).split(b"\n")
             for line in lines:
                 self.told.note(json.loads(line))
@@ -156,14 +159,20 @@ class _Supervisor:
             SOURCE,
         )
 
-    def _crash(self, number: int) -> tuple[str, int]:
-        if number in INTERRUPTS:
+    def _crash(self, status: int) -> tuple[str, int]:
+        """Return what to say of a child that ended in the middle of its work."""
+        if self.interrupted:
             return "interrupted", INTERRUPTED
-        name = signal.Signals(number).name
         asked = self.told.question.partition(" does not end")[0]
         doing = f" while {asked}" if asked else ""
+        stays = "models that were published before stay"
+        if os.WIFEXITED(status):
+            return f"generate was ended{doing}, by code that calls exit for the whole process; {stays}", UNEXPECTED
+        number = os.WTERMSIG(status)
+        if number in INTERRUPTS:
+            return "interrupted", INTERRUPTED
         hint = "The machine may have run out of memory" if number == signal.SIGKILL else "A library has crashed"
-        return f"generate was ended by {name}{doing}. {hint}; models that were published before stay", UNEXPECTED
+        return f"generate was ended by {signal.Signals(number).name}{doing}. {hint}; {stays}", UNEXPECTED
 
     def _clean_up(self) -> None:
         """End the processes that the child has left, and remove its folders."""

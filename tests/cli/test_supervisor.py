@@ -156,6 +156,8 @@ def test_ctrl_c_at_a_terminal_reaches_both_processes_and_counts_once(started: St
             "os.kill(os.getpid(), signal.SIGKILL)",
             "ended by SIGKILL while asking numpy:linear. The machine may have run",
         ),
+        ("os._exit(0)", "generate was ended while asking numpy:linear, by code that calls exit"),
+        ("os.closerange(3, 100); os._exit(0)", "generate was ended while asking numpy:linear, by code that calls exit"),
         ("os.abort()", "generate was ended by SIGABRT while asking numpy:linear"),
     ],
 )
