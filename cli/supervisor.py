@@ -84,7 +84,7 @@ class _Supervisor:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
         woken = self._woken_by_signals()
         problem: tuple[str, int] | None = None
-        while self.status is None:
+        while self.running():
             end = self._end()
             seconds = None if end is None else max(0.0, end - time.monotonic())
             ready, _, _ = select.select([woken, *([self.reading] if self.telling else [])], [], [], seconds)
@@ -93,19 +93,24 @@ class _Supervisor:
             if self.reading in ready:
                 self._read()
             end = self._end()
-            if self.status is None and end is not None and end <= time.monotonic():
+            if self.running() and end is not None and end <= time.monotonic():
                 problem = self._problem()
                 os.kill(self.child, signal.SIGKILL)
                 _, self.status = os.waitpid(self.child, 0)
         self._read()
-        if os.WIFEXITED(self.status) and not (self.told.question or self.told.folders):
-            return os.WEXITSTATUS(self.status)
+        status = self.status or 0
+        if os.WIFEXITED(status) and not (self.told.question or self.told.folders):
+            return os.WEXITSTATUS(status)
         self._clean_up()
-        message, code = problem or self._crash(self.status)
+        message, code = problem or self._crash(status)
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[2K\x1b[?25h")  # the spinner's line, and the cursor that it hides
         self.end(message, code)
         return code
+
+    def running(self) -> bool:
+        """Whether the child has not ended yet, as far as is known."""
+        return self.status is None
 
     def _woken_by_signals(self) -> int:
         """Return a pipe that gets the number of each signal."""
@@ -128,7 +133,7 @@ class _Supervisor:
         self._wait()
 
     def _wait(self) -> None:
-        if self.status is None:
+        if self.running():
             ended, status = os.waitpid(self.child, os.WNOHANG)
             self.status = status if ended else None
 
