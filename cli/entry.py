@@ -15,7 +15,12 @@ def _start(module: str, name: str) -> None:
     import gc
     import os
     import sys
+    from functools import partial
 
+    if "generate" in (name, *sys.argv[1:2]):
+        from modelrepo.cli.supervisor import supervise
+
+        supervise(partial(_end, module, name))
     # Importing and tracing make millions of objects that live to the end; the pipeline collects between models.
     gc.disable()
     try:
@@ -35,3 +40,10 @@ def _start(module: str, name: str) -> None:
         code = 1
     # At once: taking torch and its garbage apart first would cost another second.
     os._exit(code)
+
+
+def _end(module: str, name: str, message: str, code: int) -> None:
+    """Print how a command has ended, whose own process could not."""
+    from importlib import import_module
+
+    import_module("modelrepo.cli.terminal.errors").show_end(getattr(import_module(module), name), message, code)

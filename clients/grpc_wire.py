@@ -23,6 +23,10 @@ from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
 # The largest message that protobuf allows, and so the default limit: gRPC's own is 4 MB.
 LARGEST_MESSAGE = 2**31 - 1
+# The time for one attempt to connect, which gRPC calls by another name (GRPC_ARG_MIN_RECONNECT_BACKOFF_MS is the
+# min_connect_timeout of its subchannel.cc): a busy server takes seconds to greet. The pauses between attempts are not
+# affected.
+CONNECT_MILLISECONDS = 20_000
 # For each call tritonclient's method, and the key of the content in its JSON.
 METHODS: Mapping[str, tuple[str, str | None]] = {
     "live": ("is_server_live", None),
@@ -106,7 +110,7 @@ def channel_arguments(address: Address, max_message_bytes: int) -> list[tuple[st
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MILLISECONDS),
         ("grpc.max_reconnect_backoff_ms", 1000),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0 if address.on_loopback else 1),

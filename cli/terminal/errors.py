@@ -4,13 +4,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import click
 
 from modelrepo.cli.terminal.as_json import flag_given
 from modelrepo.generator.errors import ModelRepoError, OptionError, ServerError
-from modelrepo.generator.system.interrupts import INTERRUPTS
+from modelrepo.generator.system.interrupts import INTERRUPTS, Interrupting
 
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -18,16 +17,14 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 def run(command: click.Command, name: str) -> int:
     """Run a command with the arguments of this process and return its exit code."""
+    interrupting = Interrupting()
     for number in INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it on purpose
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupting)
     arguments = sys.argv[1:]
 
     def end(message: str, code: int) -> int:
-        show_error(message)
-        flag = flag_given(command, arguments)
-        if flag:
-            click.echo(flag.error(message, code))
+        show_end(command, message, code)
         return code
 
     try:
@@ -58,11 +55,15 @@ def client_errors() -> Iterator[None]:
         raise ServerError(error.message, error.hint) from error
 
 
+def show_end(command: click.Command, message: str, code: int) -> None:
+    """Print the error that ends a command on stderr, and as JSON on stdout if this process was asked for that."""
+    show_error(message)
+    flag = flag_given(command, sys.argv[1:])
+    if flag:
+        click.echo(flag.error(message, code))
+
+
 def show_error(message: str) -> None:
     """Print an error as one line on stderr."""
     line = " ".join(message.split())
     click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """Shared parts of the exporters to ONNX: the check and the description of a written model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,7 @@ def describe(
         )
     session = _open(path)  # checks each node as well, as onnx's own checker does
     signature = replace(signature, outputs=_as_told(signature, session, path))
-    answers = all(map(_surely_answers_zeros, signature.inputs)) or answers_zeros(session, signature.inputs)
-    notes = notes if answers else (*notes, "no warm-up: the model does not answer zeros")
-    return Export(path, files, signature, exporter, opset, ir_version, notes, answers)
+    return Export(path, files, signature, exporter, opset, ir_version, notes)
 
 
 def observed_dims(run: Run, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Dim, ...]]:
@@ -82,25 +80,6 @@ def source_fails(source: SourceModel, error: InputRefused, remedy: str = "") -> 
     return SourceError(f"{source.reference} itself {failure}", remedy)
 
 
-def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
-    """Whether a model runs on the inputs of Triton's warm-up: zeros, with the first size of each dimension.
-
-    Optional inputs are left out.
-    """
-    import numpy as np
-
-    try:
-        zeros = {}
-        for spec in (spec for spec in inputs if not spec.optional):
-            sizes = {dim: spec.sizes.get(dim, (1,))[0] for dim in spec.shape if isinstance(dim, str)}
-            shape = spec.sized(sizes)
-            zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
-        session.run(None, zeros)
-    except Exception:  # Triton would fail for the same reason
-        return False
-    return True
-
-
 def _declared(path: Path, inputs: Sequence[TensorSpec]) -> tuple[int, int, Signature]:
     """Return the opset, the IR version and the signature of an ONNX file."""
     model = outline.read(path)
@@ -126,11 +105,6 @@ def _as_inferred(spec: TensorSpec, output: Any) -> TensorSpec:
         return spec
     shape = (size if isinstance(size, int) else dim for dim, size in zip(spec.shape, output.shape, strict=True))
     return replace(spec, shape=tuple(shape))
-
-
-def _surely_answers_zeros(spec: TensorSpec) -> bool:
-    """Whether an input is like an image: floats with no dynamic dimension but the batch."""
-    return spec.dtype == "float32" and not any(isinstance(dim, str) for dim in spec.shape[1:])
 
 
 def _open(path: Path) -> Any:

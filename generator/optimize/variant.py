@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
-from modelrepo.generator.errors import ConversionError, VerificationError
+from modelrepo.generator.errors import ConversionError, InputRefused, VerificationError
 from modelrepo.generator.graphs import runtime
 from modelrepo.generator.optimize import prune, recipe_of, simplify
 from modelrepo.generator.optimize.data import Data, gather
@@ -16,6 +16,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Optimization
 from modelrepo.generator.specs.options import Choice, Options
+from modelrepo.generator.specs.tensors import Array, Arrays
 from modelrepo.generator.triton.releases import release_named
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
@@ -132,7 +133,7 @@ def _made(task: Task, base: Base, data: Data) -> Proven:
     return replace(
         task.proven,
         export=lowered.export,
-        reference=Remembered(attempt.served),
+        reference=Remembered(_as_source(attempt.served)),
         verification=judgement.verification,
         max_batch_size=task.max_batch_size,
         notes=tuple(dict.fromkeys(notes)),
@@ -243,6 +244,18 @@ def _opened(lowered: Lowered) -> tuple[Run, Run]:
     compared = runtime.open_model(lowered.twin) if lowered.twin else served
     assert compared is not None  # noqa: S101 - a model that does not run here has a twin
     return compared, served or compared
+
+
+def _as_source(run: Run) -> Run:
+    """Return a run of what is served, as the source of the live check: it may fail on inputs that were left out."""
+
+    def asked(arrays: Arrays) -> Mapping[str, Array]:
+        try:
+            return run(arrays)
+        except VerificationError as error:
+            raise InputRefused(error.message, error.hint) from error
+
+    return asked
 
 
 def _check_release(task: Task, export: Export) -> None:

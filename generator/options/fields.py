@@ -221,6 +221,11 @@ FIELDS: dict[str, Field] = {
         VERIFICATION, parsers.read_tolerance, None, "NUMBER",
         "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=….",
     ),
+    "source_timeout": Field(
+        RUN, parsers.read_seconds, 1800.0, "TIME",
+        "How long a source may take to be loaded, to be exported, or for one answer: seconds, or a time such as 90s, "
+        "10m or 2h. Default: 30m.", run=True,
+    ),
     "client_dir": Field(
         RUN, parsers.read_client_dir, Path("clients/generated"), "DIR",
         "Folder for a typed Python client of each model; none writes no clients.", path=True, run=True,

@@ -25,6 +25,7 @@ from modelrepo.generator.triton import releases
 
 EFFORTS = ("quick", "normal", "thorough")
 LONGEST_SECONDS = 7 * 24 * 3600
+UNITS = {"s": 1, "m": 60, "h": 3600}
 INSTANCE_KINDS = ("auto", "cpu", "gpu", "model")
 
 
@@ -258,14 +259,28 @@ def read_effort(value: Any) -> Effort:
     written = text(value)
     if written in EFFORTS:
         return Effort(written)  # type: ignore[arg-type]
-    unit = {"s": 1, "m": 60}.get(written[-1:], 0)
-    try:
-        seconds = float(written[:-1]) * unit
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < LONGEST_SECONDS:
+    seconds = _seconds(written)
+    if seconds is None or written[-1:] not in UNITS:
         raise ValueError(f"expected {', '.join(EFFORTS)}, or a time such as 60s or 5m")
     return Effort(seconds=seconds)
+
+
+def read_seconds(value: Any) -> float:
+    """Return a time in seconds, which is written as a number of seconds, or with a unit: s, m or h."""
+    seconds = None if isinstance(value, bool) else _seconds(str(value).strip())
+    if seconds is None:
+        raise ValueError("expected a number of seconds, or a time such as 90s, 10m or 2h")
+    return seconds
+
+
+def _seconds(written: str) -> float | None:
+    """Return a written time in seconds; None if it is not one, or not above zero."""
+    unit = UNITS.get(written[-1:])
+    try:
+        seconds = float(written[:-1] if unit else written) * (unit or 1)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < LONGEST_SECONDS else None
 
 
 def read_release(value: Any) -> str:

@@ -9,7 +9,7 @@ from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
 from modelrepo.generator.optimize.variant import Variants
-from modelrepo.generator.pipeline import existing, rows
+from modelrepo.generator.pipeline import existing, rows, unexpected
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.proving import load, prove
@@ -22,6 +22,7 @@ from modelrepo.generator.rendered import client_code
 from modelrepo.generator.repository.repository import Repository, StagedModel
 from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Report, Result
+from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.tensorrt import ways
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
@@ -35,8 +36,8 @@ def generate(
 ) -> Report:
     """Generate every job's models; one that fails becomes a row of the report, and the others still run.
 
-    Staged models must pass the ``gate`` before they are published. An interrupt ends the run; the report then lists
-    what was done before.
+    That holds for unexpected exceptions, too. Staged models must pass the ``gate`` before they are published. An
+    interrupt ends the run; the report then lists what was done before.
     """
     _refuse_same_names(jobs)
     context = Context(Repository(run.repository), run, progress, gate, dry_run)
@@ -52,9 +53,15 @@ def generate(
         except ModelRepoError as error:
             failure = error
         except OSError as error:
-            failure = RepositoryError(f"{error.strerror or error}: {error.filename or context.repository.root}")
+            about = error.filename or context.repository.root
+            failed = error.errno is not None  # otherwise it is a library's, and not about a file
+            failure = (
+                RepositoryError(f"{error.strerror}: {about}") if failed else unexpected.as_failure(error, job.name)
+            )
         except KeyboardInterrupt:
             interrupted = True
+        except (Exception, SystemExit) as error:
+            failure = unexpected.as_failure(error, job.name)
         done += rows.unfinished(job, done, failure)
         by_name = {row.name: row for row in done}
         results += [by_name[name] for name in job.published_names().values()]
@@ -110,7 +117,7 @@ def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]
     source, name = sources.find(job.options.model)
     here = source.files(name)
     with repository.staging() as staging:
-        variants = _variants(job, missing, staging, progress)
+        variants = _variants(job, missing, staging, context)
         if not here:
             missing = counted_again(job, missing)
         for target in missing:
@@ -138,14 +145,15 @@ def _variant(target: Target, variants: Variants) -> Proven:
     return variants.made(target.choice, read_by_tensorrt=backend.read_by_tensorrt)
 
 
-def _variants(job: Job, missing: list[Target], staging: Path, progress: Progress) -> dict[Form, Variants]:
+def _variants(job: Job, missing: list[Target], staging: Path, context: Context) -> dict[Form, Variants]:
     """Load the source once, and prove it in each form that a backend is made from."""
-    source = load(job, progress)
+    progress, limit = context.progress, Limit(job.options.model, context.run.source_timeout)
+    source = load(job, limit, progress)
     reference = Remembered(source.run)
     variants: dict[Form, Variants] = {}
     (staging / EXPORTS).mkdir()
     for form in dict.fromkeys(target.backend.form for target in missing):
-        proven = prove(job, source, reference, form, staging / EXPORTS / form.name, progress)
+        proven = prove(job, source, reference, form, staging / EXPORTS / form.name, limit, progress)
         known = {note for each in variants.values() for note in each.proven.notes}
         for note in proven.notes:
             if note not in known:

@@ -1,6 +1,6 @@
 """Loading, exporting and verifying one source model."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, kno
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
+from modelrepo.generator.pipeline import warm_up
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.domains import told, with_domains
@@ -21,9 +22,10 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system import memory
+from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.verification import datasets, verify
 from modelrepo.generator.verification.comparison import INT8, Precision
-from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.declared import as_declared
 from modelrepo.generator.verification.probing import Arbitrary
 from modelrepo.generator.verification.proven import Proven
@@ -35,21 +37,23 @@ EIGHT_BITS = 0.5 / 127
 ROUNDS = "it rounds to 8 bits within, as each kernel does in its own way: its answers are compared as those of INT8"
 
 
-def load(job: Job, progress: Progress) -> SourceModel:
-    """Load the source model of a job."""
+def load(job: Job, limit: Limit, progress: Progress) -> SourceModel:
+    """Load the source model of a job; each of its answers is limited in time."""
     loader, name = sources.find(job.options.model)
     memory.give_back()
     with progress.step("load", f"loading {job.options.model}") as step:
-        source = loader.load(name, job.options, progress)
-        source = replace(source, inputs=_told(source, job.options))
+        with limit.on("loading"):
+            source = loader.load(name, job.options, progress)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
-    return source
+    return replace(source, inputs=_told(source, job.options), run=limit.each(source.run))
 
 
-def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, folder: Path, progress: Progress) -> Proven:
+def prove(
+    job: Job, source: SourceModel, reference: Remembered, form: Form, folder: Path, limit: Limit, progress: Progress
+) -> Proven:
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
     options = job.options
-    with progress.step("export", f"exporting to {form.title}") as step:
+    with progress.step("export", f"exporting to {form.title}") as step, limit.on("exporting"):
         export = exporter_of(source.framework, form.name).export(source, folder, options)
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
@@ -58,12 +62,31 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
-    precision = INT8 if source.quantized else None
-    verification = verified(ask, form, export, samples, options, progress, code, precision)
+    seen, precision = warm_up.Seen(), INT8 if source.quantized else None
+    compared = Compared(ask, form, export, samples, code, precision, seen)
+    verification = verified(compared, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
+    zeros = warm_up.answered(
+        seen.shapes,
+        reference.recall,
+        seen.run or (lambda arrays: form.open(export.path)(arrays)),
+        export.signature,
+        batched=max_batch_size > 0,
+    )
     said = (*told(options.domain), *([ROUNDS] if source.quantized else []))
-    notes = (*source.notes, *export.notes, *said, *samples.notes, *verification.notes, *reasons)
-    return Proven(source, reference, export, verification, max_batch_size, notes, precision=precision, samples=samples)
+    cold = (warm_up.NONE,) if zeros is None else ()
+    notes = (*source.notes, *export.notes, *said, *samples.notes, *verification.notes, *reasons, *cold)
+    return Proven(
+        source,
+        reference,
+        export,
+        verification,
+        max_batch_size,
+        notes,
+        precision=precision,
+        samples=samples,
+        warm_up=zeros,
+    )
 
 
 def _told(source: SourceModel, options: Options) -> tuple[TensorSpec, ...]:
@@ -82,39 +105,50 @@ def _askable(ask: Run, export: Export, options: Options) -> Export:
     return replace(export, signature=signature)
 
 
-def verified(
-    ask: Run,
-    form: Form,
-    export: Export,
-    samples: Dataset,
-    options: Options,
-    progress: Progress,
-    code: OwnCode | None = None,
-    precision: Precision | None = None,
-) -> Verification:
-    """Compare an exported model with its source, ``ask``, which ``code`` watches; VerificationError if they differ."""
+@dataclass(frozen=True)
+class Compared:
+    """An exported model and its source, and what both are asked."""
+
+    ask: Run  # the source
+    form: Form
+    export: Export
+    samples: Dataset = NO_DATA
+    code: OwnCode | None = None  # watches ``ask``
+    precision: Precision | None = None  # if the source is coarser than FP32
+    seen: warm_up.Seen | None = None  # watches the exported model
+
+
+def verified(compared: Compared, options: Options, progress: Progress) -> Verification:
+    """Compare an exported model with its source; VerificationError if they differ."""
     if not options.verify:
         return Verification(
             notes=("not verified: it may answer differently from its source, and differently in batches",)
         )
+    export = compared.export
     with progress.step("verify", "verifying against the source") as step:
         search = None
-        if form is ONNX_FORM:
+        if compared.form is ONNX_FORM:
             cautious = sources.find(options.model)[0].frameworks == ("onnx",)
             search = Search(
-                export.path, export.signature, options.verify_effort, options.seed, code=code, cautious=cautious
+                export.path,
+                export.signature,
+                options.verify_effort,
+                options.seed,
+                code=compared.code,
+                cautious=cautious,
             )
         try:
+            answer = as_declared(compared.form.open(export.path), export.signature)
             found = verify.verify(
-                ask,
-                as_declared(form.open(export.path), export.signature),
+                compared.ask,
+                compared.seen.watching(answer) if compared.seen else answer,
                 export.signature,
                 max_batch_size=options.max_batch_size,
                 seed=options.seed,
-                samples=samples.compared,
+                samples=compared.samples.compared,
                 tolerance=options.tolerance,
-                precision=precision,
-                rounds=EIGHT_BITS if precision else 0.0,
+                precision=compared.precision,
+                rounds=EIGHT_BITS if compared.precision else 0.0,
                 probing=search,
                 ranges=known_ranges(export.path) if search else {},
                 arbitrary=_arbitrary(export) if search else None,
@@ -129,8 +163,8 @@ def verified(
             memory.give_back()
             found = replace(found, coverage=search.coverage())
         ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
-        seen = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
-        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{seen}"
+        reached = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
+        step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{reached}"
     return found
 
 

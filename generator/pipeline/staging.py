@@ -1,11 +1,12 @@
 """Laying out a model in the staging folder: as Triton will serve it, or as a plan to build elsewhere."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelrepo.generator.configuration.decisions import Decisions, Origin, decide
 from modelrepo.generator.configuration.writer import Config, ConfigWriter
+from modelrepo.generator.pipeline import warm_up
 from modelrepo.generator.pipeline.job import Context, Target
 from modelrepo.generator.plans import reference
 from modelrepo.generator.plans.pending import PendingPlan
@@ -36,11 +37,10 @@ def prepare(
     target: Target, proven: Proven, writer: ConfigWriter, folder: Path, context: Context
 ) -> StagedModel | PreparedPlan:
     """Lay out the files that a backend serves, or the files to build them from elsewhere, below ``folder``."""
-    served = _as_served(target, proven)
+    served, decisions = _warmed_up(target, _as_served(target, proven))
     for note in served.notes[len(proven.notes) :]:
         context.progress.warn(f"{target.name}: {note}")
     version, existing = context.repository.next_version(target.name), context.repository.versions(target.name)
-    decisions = decided(target, served)
     config = writer.config(decisions, version, existing)
     work = folder / f"{target.name}.work"
     work.mkdir()
@@ -125,6 +125,14 @@ def _copy_companions(source: SourceModel, folder: Path) -> None:
         shutil.copyfile(path, folder / name)
 
 
+def _warmed_up(target: Target, proven: Proven) -> tuple[Proven, Decisions]:
+    """Return the model and its decisions, with a note and without the warm-up if the served model can't answer it."""
+    decisions = decided(target, proven)
+    if not decisions.warmup or warm_up.is_answered(decisions, proven):
+        return proven, decisions
+    return replace(proven, notes=(*proven.notes, warm_up.NONE)), replace(decisions, warmup=False)
+
+
 def decided(target: Target, proven: Proven) -> Decisions:
     """Decide what the configuration of a target says; OptionError for profiles that do not fit the model."""
     proven = _as_served(target, proven)
@@ -134,7 +142,7 @@ def decided(target: Target, proven: Proven) -> Decisions:
         parameters["untrained"] = "true"
     signature = proven.export.signature
     serving = Serving(target.name, target.options, signature, target.choice.precision, proven.max_batch_size)
-    return decide(serving, target.backend, Origin(parameters, proven.source.labels, proven.export.answers_zeros))
+    return decide(serving, target.backend, Origin(parameters, proven.source.labels, proven.warm_up))
 
 
 def _as_served(target: Target, proven: Proven) -> Proven:

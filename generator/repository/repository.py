@@ -30,6 +30,7 @@ from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.system.digests import FileRecord, content_of
 from modelrepo.generator.system.files import replace_undoably, sync_folder, sync_tree
 from modelrepo.generator.system.interrupts import interrupts_kept_back
+from modelrepo.generator.system.supervised import removed_if_killed
 
 LOCK_TIMEOUT_SECONDS = 60.0
 LARGEST_VERSION = 2**63 - 1
@@ -149,7 +150,7 @@ class Repository:
         folder = base / uuid.uuid4().hex
         try:
             self._sweep(base)
-            with FileLock(f"{folder}.lock", timeout=0):
+            with FileLock(f"{folder}.lock", timeout=0), removed_if_killed(folder):
                 folder.mkdir()
                 try:
                     yield folder

@@ -36,8 +36,6 @@ class Export:
     opset: int
     ir_version: int
     notes: tuple[str, ...] = ()
-    # False if the model fails on zeros with every symbolic dimension at 1: Triton can't warm it up with them.
-    answers_zeros: bool = True
 
 
 @dataclass(frozen=True)

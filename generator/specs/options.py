@@ -178,3 +178,4 @@ class RunOptions:
     repository: Path
     live_check: Literal["auto", "require", "off"]
     client_dir: Path | None  # None: write no clients
+    source_timeout: float = 1800.0  # seconds that a source may take for one answer

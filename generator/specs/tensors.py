@@ -50,7 +50,7 @@ class TensorSpec:
     dtype: str  # numpy's name
     shape: tuple[Dim, ...]  # sizes, and names of symbolic dimensions
     domain: Domain = Domain()
-    # Sizes that a symbolic dimension is tested with, if it doesn't accept any size; the first is used in the warm-up.
+    # Sizes that a symbolic dimension is tested with, if it doesn't accept any size.
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     optional: bool = False  # an input with a default value
     # Values that the model answers, repeated or cut for other sizes; None: any of its domain are.

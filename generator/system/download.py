@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.asking import unlimited
 from modelrepo.generator.system.digests import sha256_of
 
 CHUNK = 1 << 20
@@ -24,7 +25,7 @@ def fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> Non
     and in the next. Raises SourceError if the download fails or the digest differs.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(target.name + ".lock")):  # two runs may want the same file
+    with unlimited(), FileLock(target.with_name(target.name + ".lock")):  # two runs may want the same file
         if not target.exists():
             _fetch(url, target, sha256_prefix, progress)
 

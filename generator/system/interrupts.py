@@ -2,11 +2,34 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# One interrupt may come twice: from the terminal, and passed on by the supervisor.
+TWICE_SECONDS = 0.5
+_arrived = [0]
+
+
+class Interrupting:
+    """A handler that raises KeyboardInterrupt, once for an interrupt that comes twice at once."""
+
+    def __init__(self) -> None:
+        self._last = -TWICE_SECONDS
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, and count it."""
+        before, self._last = self._last, time.monotonic()
+        if self._last - before >= TWICE_SECONDS:
+            _arrived[0] += 1
+            raise KeyboardInterrupt
+
+
+def arrived() -> int:
+    """Return how many interrupts have arrived in this process: code may have caught some."""
+    return _arrived[0]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Parity with the source, and batch invariance: the proof of every published model."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,6 +61,7 @@ def verify(
     arbitrary: Arbitrary | None = None,
     recorded: bool = False,
     rounds: float = 0.0,
+    mixing: Collection[str] = (),
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
@@ -70,6 +71,7 @@ def verify(
     have, if its values lie in a known range; answers of ``arbitrary`` outputs to inputs with equal values are left out.
     A ``recorded`` candidate answers the batches of the generated inputs in order, and nothing else. ``rounds`` is the
     share of their largest magnitude to which the source itself rounds inputs, if it is more than that of their type.
+    ``mixing`` names the outputs that are known not to be batch invariant: a few inputs may not show it.
 
     Inputs that the source refuses, or does not answer with numbers, are left out and counted, and so are those for
     which rounding decides the source's answer.
@@ -87,7 +89,9 @@ def verify(
         return whole.verification(seed, samples, pools, probing)
     sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
-        return _Verifier(source, candidate, signature, sizes, *limits).verification(seed, samples, pools, probing)
+        batched = _Verifier(source, candidate, signature, sizes, *limits)
+        batched.mixing |= {*mixing}
+        return batched.verification(seed, samples, pools, probing)
     except _NotBatched as error:
         one_by_one = _Verifier(_as_one(source), _as_one(candidate), signature, (), *limits)
         found = one_by_one.verification(seed, samples, pools, probing)

@@ -18,6 +18,7 @@ from modelrepo.generator.specs.findings import Live, Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.triton import pbtxt
 from modelrepo.generator.verification.inputs import Pool
+from modelrepo.generator.verification.probing import Probe
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.verify import Run, verify
 from modelrepo.server import running_server
@@ -31,11 +32,16 @@ Mode = Literal["auto", "require"]
 HTTP_BATCH = 2
 # The hint for a user whose model and configuration are right.
 INTENDED = "If this is intended, skip the check with --live-check off"
+# Rows of each kind of input asked over HTTP, and of the user's samples asked in single requests.
+FEW_ROWS = 7
 # Single requests in flight for the dynamic batcher to merge.
 IN_FLIGHT = 16
 # Queue delays for a model that answers too quickly for requests to gather: 50 ms, then 1 s for a machine that is too
 # busy to send two requests within the first.
 MERGING_MICROSECONDS = (50_000, 1_000_000)
+NOT_MERGED = (
+    f"merged requests were not seen: this machine sent {IN_FLIGHT} so far apart that the dynamic batcher merged none"
+)
 DEADLINE_SECONDS = 300.0
 
 
@@ -156,7 +162,8 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
             comparison.sequences(server.grpc_url, text)
         else:
             comparison.batches(grpc, http)
-        merged = _merged(server, text, comparison, grpc) if pbtxt.merges_requests(text) else None
+        merges = pbtxt.merges_requests(text)
+        merged = _merged(server, text, comparison, grpc) if merges else None
     return Live(
         "passed",
         server.description,
@@ -165,7 +172,10 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
             (found.max_rel_diff for found in comparison.found if found.max_rel_diff is not None), default=None
         ),
         largest_merged_batch=merged,
-        notes=tuple(f"checked on the CPU: {change}" for change in changes),
+        notes=(
+            *(f"checked on the CPU: {change}" for change in changes),
+            *([NOT_MERGED] if merges and merged is None else []),
+        ),
     )
 
 
@@ -192,11 +202,12 @@ def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _merged(server: Server, text: str, comparison: "ServedComparison", client: Client) -> int:
+def _merged(server: Server, text: str, comparison: "ServedComparison", client: Client) -> int | None:
     """Send concurrent single requests, and return the largest batch that the dynamic batcher made of them.
 
     If the model answers so quickly that no requests queue up, it is loaded again with a queue delay and asked once
-    more; with a longer delay if that was not enough.
+    more; with a longer delay if that was not enough. None if none were merged even then: how far apart requests arrive
+    is up to the machine, and every answer was right.
     """
     largest = comparison.singles(client)
     for microseconds in MERGING_MICROSECONDS:
@@ -207,26 +218,51 @@ def _merged(server: Server, text: str, comparison: "ServedComparison", client: C
         server.load(name)
         comparison.adapter.answered = 0  # Triton counts from the start
         largest = comparison.singles(client)
-    if largest == 1:
-        raise VerificationError(f"its dynamic batcher merged none of {IN_FLIGHT} requests in flight")
-    return largest
+    return largest if largest > 1 else None
+
+
+class Askable:
+    """Notes the generated inputs that were compared: those that the source answers. It makes no probes."""
+
+    def __init__(self, samples: Sequence[Pool]) -> None:
+        self._samples = {id(pool) for pool in samples}
+        self.generated: list[Pool] = []
+
+    def probes(self, batch: int) -> Iterator[Probe]:
+        """Yield nothing."""
+        return iter(())
+
+    def took(self, pool: Pool) -> None:
+        """Note the rows of a pool, unless they are the user's."""
+        if id(pool) not in self._samples:
+            self.generated.append(pool)
+
+    def answered(self, probe: Probe, rows: Sequence[int]) -> None:
+        """Ignore the rows of a probe."""
 
 
 class ServedComparison:
-    """Asks one served model and compares its answers with the source's; ``found`` collects the results."""
+    """Asks one served model and compares its answers with the source's; ``found`` collects the results.
+
+    What is asked first, over gRPC, shows which inputs the source answers; only those are asked in other ways.
+    """
 
     def __init__(self, staged: StagedModel, proven: Proven, options: Options) -> None:
         self.name, self.options, self.source = staged.name, options, proven.reference.recall
         self.signature, self.largest = proven.export.signature, staged.config.max_batch_size
         self.precision = proven.precision
+        # Without batching a client's request is executed as it was sent, and judged so: its rows may share a choice.
+        self.mixing = () if self.largest else tuple(spec.name for spec in self.signature.outputs)
         self.samples = proven.samples.compared
+        self.askable = Askable(self.samples)
         self.adapter = served.Adapter(staged.name, self.signature, self.largest)
         self.found: list[Verification] = []
 
     def batches(self, grpc: Client, http: Client) -> None:
-        """Send batches of every size and the user's samples over gRPC, and some batches over HTTP."""
-        self._compare("gRPC", self.adapter.whole(grpc), (), self.samples)
-        self._compare("HTTP", self.adapter.whole(http), (min(self.largest or HTTP_BATCH, HTTP_BATCH),))
+        """Send batches of every size and the user's samples over gRPC, and some batches of them over HTTP."""
+        self._compare("gRPC", self.adapter.whole(grpc), (), self.samples, probing=self.askable)
+        size = min(self.largest or HTTP_BATCH, HTTP_BATCH)
+        self._compare("HTTP", self.adapter.whole(http), (size,), _few(self.samples), _few(self.askable.generated))
 
     def sequences(self, grpc_url: str, text: str) -> None:
         """Send short sequences over gRPC; the source is given the controls that Triton's batcher fills in."""
@@ -236,14 +272,21 @@ class ServedComparison:
             self._compare("gRPC, in sequences", self.adapter.whole(client), (1,), pools=(pool,))
 
     def singles(self, client: Client) -> int:
-        """Send every sample in a request of its own, many at a time; return the largest batch that was executed."""
+        """Send samples in requests of their own, many at a time; return the largest batch that was executed."""
         before = served.batches(client, self.name, self.adapter.answered)
-        self._compare("gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT), (self.largest,))
+        how, run = "gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT)
+        self._compare(how, run, (self.largest,), _few(self.samples), self.askable.generated)
         after = served.batches(client, self.name, self.adapter.answered)
         return max((size for size, count in after.items() if count > before.get(size, 0)), default=1)
 
     def _compare(
-        self, how: str, run: Run, sizes: Sequence[int], samples: Sequence[Pool] = (), pools: Sequence[Pool] = ()
+        self,
+        how: str,
+        run: Run,
+        sizes: Sequence[int],
+        samples: Sequence[Pool] = (),
+        pools: Sequence[Pool] = (),
+        probing: Askable | None = None,
     ) -> None:
         try:
             found = verify(
@@ -257,10 +300,16 @@ class ServedComparison:
                 precision=self.precision,
                 sizes=sizes,
                 pools=pools,
+                probing=probing,
+                mixing=self.mixing,
             )
         except (VerificationError, ClientError) as error:
             raise VerificationError(f"asked over {how}, {error.message}", error.hint) from error
         self.found.append(found)
+
+
+def _few(pools: Sequence[Pool]) -> tuple[Pool, ...]:
+    return tuple(pool.only(range(min(len(pool.families), FEW_ROWS))) for pool in pools)
 
 
 def _in_sequences(text: str) -> bool:

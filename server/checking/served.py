@@ -11,7 +11,7 @@ from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSp
 from modelrepo.generator.verification.verify import Run
 
 # Triton counts a request after it has answered it: how long to wait for the count, and how often to look.
-COUNT_SECONDS, LOOK_SECONDS = 10.0, 0.01
+COUNT_SECONDS, LOOK_SECONDS = 60.0, 0.01
 
 
 class Asks(Protocol):

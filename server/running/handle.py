@@ -12,7 +12,7 @@ from modelrepo.generator.errors import ServerError
 from modelrepo.server.running import log as logs
 
 HOST = "127.0.0.1"
-ASK_SECONDS = 10.0
+ASK_SECONDS = 60.0
 LOAD_SECONDS = 600.0
 LOOK_SECONDS = 0.02
 

@@ -607,6 +607,51 @@ def test_a_handshake_of_tls_is_not_that_of_a_connection(message: str, meaning: t
 
 
 @contextmanager
+def slow_to_greet(port: int, seconds: float) -> Iterator[int]:
+    """A relay to a port of this machine that holds a connection's first answer back: the server's greeting."""
+
+    def relay(source: socket.socket, target: socket.socket, wait: float) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                time.sleep(wait)
+                wait = 0.0
+                target.sendall(data)
+
+    def accept() -> None:
+        with suppress(OSError), futures.ThreadPoolExecutor(64) as threads:
+            while True:
+                client, _ = listening.accept()
+                server = socket.create_connection(("127.0.0.1", port))
+                threads.submit(relay, client, server, 0.0)
+                threads.submit(relay, server, client, seconds)
+                ends.extend((client, server))
+
+    ends: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            for end in ends:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            for end in ends:
+                end.close()
+
+
+def test_a_server_that_is_slow_to_greet_is_waited_for(server: Server) -> None:
+    """A busy machine may take seconds for the handshake; each attempt had a tenth of a second."""
+    with (
+        slow_to_greet(server.ports.grpc, 1.0) as port,
+        GrpcClient(f"grpc://127.0.0.1:{port}", retry=NO_RETRY) as client,
+    ):
+        assert client.server().name == "triton"
+
+
+@contextmanager
 def fake_http(
     answers: list[tuple[int, str]], context: ssl.SSLContext | None = None, hang_up: bool = False
 ) -> Iterator[tuple[str, list[dict[str, str]]]]:

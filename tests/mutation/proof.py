@@ -12,6 +12,7 @@ from modelrepo.generator.pipeline import proving
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 
@@ -26,11 +27,16 @@ def job_of(reference: str, options: Mapping[str, Any]) -> Job:
     return Job("model", resolved)
 
 
+def limit(job: Job) -> Limit:
+    """Return the time that the source of a job may take for an answer: half an hour."""
+    return Limit(job.options.model, 1800.0)
+
+
 def loaded(job: Job) -> SourceModel:
     """Return the source of a job."""
-    return proving.load(job, Progress())
+    return proving.load(job, limit(job), Progress())
 
 
 def proved(job: Job, source: SourceModel, folder: Path) -> Proven:
     """Export a source into a folder and verify it; raises what `generate` reports as an error."""
-    return proving.prove(job, source, Remembered(source.run), ONNX_FORM, folder, Progress())
+    return proving.prove(job, source, Remembered(source.run), ONNX_FORM, folder, limit(job), Progress())

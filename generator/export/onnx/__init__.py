@@ -14,7 +14,6 @@ import numpy as np
 
 from modelrepo.generator.errors import ConversionError, SourceError
 from modelrepo.generator.export import output_shapes
-from modelrepo.generator.export.description import answers_zeros
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.export.onnx import batch, batch_proof
 from modelrepo.generator.export.output_shapes import Seen
@@ -39,7 +38,6 @@ TYPES = {"FLOAT", "FLOAT16", "DOUBLE", "BOOL", "STRING"} | {
     f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
 }
 MOST_NAMED = 3
-NO_WARM_UP = "no warm-up: the model does not answer zeros"
 TYPE_NAMES = {
     "sequence_type": "a sequence",
     "optional_type": "an optional value",
@@ -87,15 +85,14 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     described = (_inferred(spec, output, seen) for spec, output in zip(outputs, session.get_outputs(), strict=True))
     signature = Signature(inputs, tuple(described))
     notes += [_shape_note(spec, undeclared[spec.name]) for spec in signature.outputs if spec.name in undeclared]
-    answers = answers_zeros(session, inputs)
     del session  # it holds the weights, as the next session does
     if rewritten:
         batch_proof.prove(source.run, files[0], Signature(inputs, outputs), size, options.seed)
     optional, left_out = _optional_inputs(model, signature, options)
-    notes += [*left_out, *_batch_notes(signature, options, rewritten), *([] if answers else [NO_WARM_UP])]
+    notes += [*left_out, *_batch_notes(signature, options, rewritten)]
     signature = replace(signature, inputs=(*inputs, *optional))
     exporter = REWRITTEN if rewritten else DECLARED if shapes else AS_IS
-    return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes), answers)
+    return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes))
 
 
 def _check_release(model: Any, container: str) -> int:

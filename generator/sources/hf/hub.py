@@ -8,6 +8,7 @@ from typing import Any
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.source import path_of
+from modelrepo.generator.system.asking import unlimited
 from modelrepo.generator.system.extras import TORCH, Extra, need
 from modelrepo.generator.system.quiet import quiet
 
@@ -70,7 +71,7 @@ def fetched(name: str, *, weights: bool, code: bool, spared: bool = False) -> Pa
         return found
     hub = need("huggingface_hub", HF)
     try:
-        with quiet():
+        with quiet(), unlimited():
             wanted = _wanted(hub.HfApi().list_repo_files(name), weights, code)
             return Path(hub.snapshot_download(name, cache_dir=cache(), allow_patterns=wanted))
     except Exception as error:  # huggingface_hub, its HTTP client and the disk have no common error class

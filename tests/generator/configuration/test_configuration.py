@@ -38,7 +38,8 @@ def options(**changes: Any) -> Options:
 def decisions(backend: str = "onnx", max_batch_size: int = 16, **changes: Any) -> Decisions:
     choice = Choice(*backend.split(":"))
     serving = Serving("m", options(**changes), SIGNATURE, choice.precision, max_batch_size)
-    return decide(serving, BACKENDS[choice.backend], Origin({"source": "test"}, ("a", "b", "c")))
+    ones = {spec.name: tuple(1 if isinstance(dim, str) else dim for dim in spec.shape) for spec in SIGNATURE.inputs}
+    return decide(serving, BACKENDS[choice.backend], Origin({"source": "test"}, ("a", "b", "c"), ones))
 
 
 VARIANTS: dict[str, Decisions] = {

@@ -248,6 +248,37 @@ def test_a_failed_model_does_not_stop_the_others(generate: Generate) -> None:
     assert outcome.code == 5
 
 
+@pytest.mark.parametrize("raised", [KeyError("node_7"), SystemExit(3), RecursionError(), OSError("no source code")])
+@pytest.mark.parametrize("moment", ["load", "run", "export"])
+def test_an_unexpected_exception_costs_one_model(
+    raised: BaseException, moment: str, generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*arguments: object) -> Any:
+        raise raised
+
+    def loaded(name: str, *arguments: Any) -> SourceModel:
+        source = numpy_framework.load(name, *arguments)
+        return replace(source, run=failing) if (moment, name) == ("run", "mixes_samples") else source
+
+    def exported(source: SourceModel, *arguments: Any) -> Any:
+        return failing() if source.reference == "numpy:mixes_samples" else numpy_framework.export(source, *arguments)
+
+    monkeypatch.setenv("MODELREPO_CACHE", str(workdir / "cache"))
+    load = failing if moment == "load" else loaded
+    monkeypatch.setitem(SOURCES, "other", replace(numpy_framework.SOURCE, load=load))
+    if moment == "export":
+        monkeypatch.setitem(EXPORTERS, ("numpy", ONNX), replace(numpy_framework.TO_ONNX, export=exported))
+    outcome = generate("--model", "other:mixes_samples", "--model", "numpy:linear", "--json", "-q")
+    assert [row["status"] for row in outcome.report["results"]] == ["failed", "published"]
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert f"can't generate mixes_samples: unexpected {type(raised).__name__}" in outcome.err
+    assert "(tests/generator/repository/test_publishing.py:" in outcome.err
+    (log,) = (workdir / "cache/logs").glob("generate-*.log")
+    assert str(log) in outcome.err
+    assert "raise raised" in log.read_text()
+    assert not (workdir / ".modelrepo/model_repository/staging").exists()
+
+
 @pytest.mark.parametrize("moment", ["load", "export"])
 def test_ctrl_c_leaves_no_trace(
     generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch, moment: str

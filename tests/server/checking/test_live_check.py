@@ -21,6 +21,7 @@ from modelrepo.server.checking import configs, live_check, sequences, served
 from tests.conftest import Generate, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
+FLOAT = TensorProto.FLOAT
 LINEAR = ("--model", "numpy:linear", "--live-check", "require")
 
 
@@ -115,11 +116,11 @@ def test_a_model_that_is_served_wrongly_is_not_published(
     assert snapshot(workdir) == before
 
 
-@pytest.mark.parametrize(("merged", "code"), [((1, 1, 3), 0), ((1, 1, 1), 5)])
-def test_only_requests_that_do_not_wait_for_each_other_however_long_are_said_not_to_be_merged(
-    merged: tuple[int, ...], code: int, generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("merged", [(1, 1, 3), (1, 1, 1)])
+def test_how_far_apart_a_machine_sends_requests_decides_nothing(
+    merged: tuple[int, ...], generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A busy machine sends requests so far apart that none meets another."""
+    """A busy machine sends requests so far apart that none meets another: then merged ones were not seen."""
     delays: list[int] = []
     asked = iter(merged)
 
@@ -136,12 +137,61 @@ def test_only_requests_that_do_not_wait_for_each_other_however_long_are_said_not
     monkeypatch.setattr(Server, "load", loaded)
     monkeypatch.setattr(live_check.ServedComparison, "singles", singles)
     outcome = generate(*LINEAR, "--json")
-    assert outcome.code == code, outcome.err
+    assert outcome.code == 0, outcome.err
     assert delays[1:] == [*live_check.MERGING_MICROSECONDS]
-    if code:
-        assert "its dynamic batcher merged none of 16 requests in flight" in outcome.err
+    if merged[-1] == 1:
+        assert live(outcome)["largest_merged_batch"] is None
+        assert live(outcome)["notes"] == [live_check.NOT_MERGED]
+        assert "warning: linear: merged requests were not seen" in outcome.err
     else:
         assert live(outcome)["largest_merged_batch"] == 3
+
+
+def test_answers_that_depend_on_the_whole_batch_are_judged_batch_by_batch(generate: Generate, workdir: Path) -> None:
+    """Over HTTP few batches are asked, which do not show that samples influence each other."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        helper.make_node("Sign", ["total"], ["side"]),
+        helper.make_node("Mul", ["x", "side"], ["y"]),
+    ]
+    shape = ("batch", 4)
+    save_onnx(workdir / "choice.onnx", nodes, [value("x", FLOAT, *shape)], [value("y", FLOAT, *shape)])
+    # With this seed each of the first seven samples is answered alone as in its pair, but for the last with the first.
+    outcome = generate("--model", "onnx:choice.onnx", "--live-check", "require", "--seed", "16", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["max_batch_size"] == 0
+
+
+def test_a_model_that_answers_nothing_but_samples_is_asked_those_in_every_way(
+    generate: Generate, workdir: Path
+) -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["far"], value_floats=[100.0]),
+        helper.make_node("Sub", ["x", "far"], ["rest"]),
+        helper.make_node("Log", ["rest"], ["y"]),
+    ]
+    shape = ("batch", 4)
+    save_onnx(workdir / "far.onnx", nodes, [value("x", FLOAT, *shape)], [value("y", FLOAT, *shape)])
+    np.save("far.npy", 101 + np.arange(20, dtype="float32").reshape(5, 4))
+    outcome = generate("--model", "onnx:far.onnx", "--live-check", "require", "--samples", "far.npy", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "only your samples are compared" in outcome.err
+    found = live(outcome)
+    assert (found["status"], found["largest_merged_batch"] is not None) == ("passed", True)
+    assert found["cases"] == 4 * 5 + 5 + 5  # gRPC in batches of 1, 2, 3 and 16, HTTP in twos, single requests
+
+
+def test_few_inputs_that_the_source_answers_are_asked_over_http_as_well(generate: Generate, workdir: Path) -> None:
+    """Of the inputs of a large batch one may be answered that a smaller batch does not even have."""
+    nodes = [
+        helper.make_node("Constant", [], ["border"], value_floats=[2.0]),
+        helper.make_node("Sub", ["x", "border"], ["rest"]),
+        helper.make_node("Sqrt", ["rest"], ["y"]),
+    ]
+    save_onnx(workdir / "few.onnx", nodes, [value("x", FLOAT, "batch", 1)], [value("y", FLOAT, "batch", 1)])
+    outcome = generate("--model", "onnx:few.onnx", "--live-check", "require", "--seed", "30", "--json")
+    assert outcome.code == 0, outcome.err
+    assert live(outcome)["status"] == "passed"
 
 
 def test_requests_that_triton_has_answered_and_not_counted_yet_are_waited_for() -> None:
