@@ -11,6 +11,7 @@ from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, kno
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
+from modelrepo.generator.pipeline import labels
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Export
@@ -45,6 +46,7 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()
+    source = labels.named(source, export.signature, options.labels)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
