@@ -1,6 +1,6 @@
 """A loaded source model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,4 +33,10 @@ class SourceModel:
     # Calls a function, and returns what ran of the model's own Python meanwhile: a ``Ran`` of sources/pytorch/ran.py.
     # None for a model without Python of the user's.
     watched: Callable[[Callable[[], Any]], Any] | None = None
+    # Draws a count of likely inputs with a seed, such as texts: groups of arrays with a leading axis of samples.
+    # None for a model of which nothing is known but shapes and domains.
+    likely: Callable[[int, int], Sequence[Arrays]] | None = None
+    # The outputs that mean a direction, and those that are scores of classes on their last axis; others are numbers.
+    embeddings: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # decisions that the user should know about

@@ -7,6 +7,7 @@ the modules of sentence-transformers beside it, and ``sentence_layers`` builds t
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from modelrepo.generator.errors import OptionError, SourceError
 from modelrepo.generator.progress import Progress
@@ -79,6 +80,17 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     return assuming(source, options.assume_branch)
 
 
+def _with_uses(source: SourceModel, model: Any, tokenizer: Any, longest: int | None) -> SourceModel:
+    """Return a source with what its lower precisions are judged on: likely texts, and the meaning of its outputs."""
+    classes = getattr(model.config, "problem_type", None) not in tasks.NOT_CLASSES
+    return replace(
+        source,
+        likely=texts.drawing(tokenizer, source.inputs, longest),
+        embeddings=tuple(name for name in source.output_names if name in tasks.EMBEDDINGS),
+        scores=tuple(name for name in source.output_names if name in tasks.SCORES and classes),
+    )
+
+
 def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progress: Progress) -> SourceModel:
     """Return the transformer in ``home`` with the outputs of its task."""
     loaded = loading.load(home, reference, options, progress)
@@ -87,7 +99,7 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
     specs = with_dynamic(inputs.given(specs, options.input_shape), options.dynamic)
     takes_images = any(spec.name == "pixel_values" for spec in specs)
     preprocess, note = images.preprocess(described) if described and takes_images else (None, "")
-    return pytorch.source_model(
+    source = pytorch.source_model(
         reference,
         loading.answering(loaded, tuple(spec.name for spec in specs)),
         specs,
@@ -97,6 +109,7 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
         companions=_companions(home, folder),
         notes=(*loaded.notes, *filter(None, [note, sentences.left_out(folder, options.task)])),
     )
+    return _with_uses(source, loaded.model, texts.tokenizer(home), inputs.longest(loaded.model))
 
 
 def _embedding(
@@ -115,7 +128,7 @@ def _embedding(
     specs = with_dynamic(inputs.given(specs, options.input_shape), options.dynamic)
     taken = [spec.name for spec in specs if spec.name in {each.name for each in own}]
     untrained = options.seed if loaded.weights.untrained else None
-    return pytorch.source_model(
+    source = pytorch.source_model(
         reference,
         sentence_layers.whole(loaded.model, found, [spec.name for spec in specs], taken, untrained),
         specs,
@@ -126,6 +139,8 @@ def _embedding(
             *found.notes(texts.keeps_case(tokenizer)),
         ),
     )
+    limits = filter(None, (found.longest, inputs.longest(loaded.model)))
+    return _with_uses(source, loaded.model, tokenizer, min(limits, default=None))
 
 
 def _companions(home: Path, folder: Path) -> dict[str, Path]:
