@@ -2,7 +2,7 @@
 
 ``folder`` reads a folder, ``hub`` finds or downloads one, ``tasks`` chooses the task of a model, ``inputs`` describes
 its inputs, ``images`` how clients prepare an image, and ``loading`` builds it with transformers. ``sentences`` reads
-the modules of sentence-transformers beside it, and ``sentence_layers`` builds them.
+the modules of sentence-transformers beside it, and ``sentence_layers`` builds them. ``beside`` says what is done around a model, and ``texts`` draws likely inputs.
 """
 
 from dataclasses import replace
@@ -13,8 +13,8 @@ from modelrepo.generator.errors import OptionError, SourceError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.dynamic import with_dynamic
+from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, sentences, tasks, texts
 from modelrepo.generator.sources.hf import folder as folders
-from modelrepo.generator.sources.hf import hub, images, inputs, loading, sentences, tasks, texts
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
 from modelrepo.generator.specs.options import Options
@@ -98,6 +98,7 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
     specs = inputs.inputs_of(loaded.model, loaded.task, images.size_of(described))
     specs = with_dynamic(inputs.given(specs, options.input_shape), options.dynamic)
     takes_images = any(spec.name == "pixel_values" for spec in specs)
+    around = beside.notes(home, folder, folders.configuration(home), tuple(spec.name for spec in specs))
     preprocess, note = images.preprocess(described) if described and takes_images else (None, "")
     source = pytorch.source_model(
         reference,
@@ -107,7 +108,7 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
         labels=loaded.labels,
         preprocess=preprocess,
         companions=_companions(home, folder),
-        notes=(*loaded.notes, *filter(None, [note, sentences.left_out(folder, options.task)])),
+        notes=(*loaded.notes, *filter(None, [note, sentences.left_out(folder, options.task)]), *around),
     )
     return _with_uses(source, loaded.model, texts.tokenizer(home), inputs.longest(loaded.model))
 

@@ -14,6 +14,7 @@ from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.specs.tensors import Domain, TensorSpec
 
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
+CROSS_ENCODER = "CrossEncoder"
 LIBRARY, TRANSFORMER, POOLING = "sentence_transformers.", "Transformer", "Pooling"
 # The other modules of the library that a served model has, each with the settings that it can't do without.
 LAYERS: Mapping[str, tuple[str, ...]] = {
@@ -187,7 +188,7 @@ def read(folder: Path, task: str) -> Sentences | None:
     Raises SourceError for a module or a setting that a served model would drop.
     """
     listed = _listed(folder)
-    if not listed or task not in TASKS:
+    if not listed or task not in TASKS or _is_cross_encoder(folder, listed):
         return None
     _refuse_modules(folder, listed)
     layers = tuple(_layer(_place(folder, each), _kind(each)) for each in listed[1:])
@@ -199,6 +200,12 @@ def read(folder: Path, task: str) -> Sentences | None:
     if kind.get("is_encoder_decoder") and not encoder:
         raise _unsupported(folder, f"an encoder with a decoder ({kind.get('model_type')})")
     return Sentences(place, encoder, layers, settings, folders.document(folder / SETTINGS))
+
+
+def _is_cross_encoder(folder: Path, listed: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the transformer alone is the model: it scores pairs of texts."""
+    kind = folders.document(folder / SETTINGS).get("model_type")
+    return kind == CROSS_ENCODER and [_kind(each) for each in listed] == [TRANSFORMER]
 
 
 def _refuse_modules(folder: Path, listed: Sequence[Mapping[str, Any]]) -> None:
