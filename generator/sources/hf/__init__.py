@@ -2,7 +2,8 @@
 
 ``folder`` reads a folder, ``hub`` finds or downloads one, ``tasks`` chooses the task of a model, ``inputs`` describes
 its inputs, ``images`` how clients prepare an image, and ``loading`` builds it with transformers. ``sentences`` reads
-the modules of sentence-transformers beside it, and ``sentence_layers`` builds them. ``beside`` says what is done around a model, and ``texts`` draws likely inputs.
+the modules of sentence-transformers beside it, and ``sentence_layers`` builds them; ``beside`` says what else is done
+around a model, and ``texts`` draws likely inputs.
 """
 
 from dataclasses import replace

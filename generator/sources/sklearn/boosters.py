@@ -20,11 +20,8 @@ def is_booster(estimator: Any) -> bool:
 
 def refuse_own_objective(estimator: Any, what: str) -> None:
     """Raise SourceError for a classifier of LightGBM with an objective of the user's: it gives raw scores only."""
-    if (
-        package_of(estimator) == "lightgbm"
-        and hasattr(estimator, "classes_")
-        and callable(getattr(estimator, "objective", ""))
-    ):
+    own = callable(getattr(estimator, "objective", None))
+    if own and package_of(estimator) == "lightgbm" and hasattr(estimator, "classes_"):
         raise SourceError(
             f"{what} was trained with an objective of its own, for which LightGBM has no probabilities and no labels",
             "Train an LGBMRegressor with it, whose prediction is the raw score, or name one of LightGBM's objectives",
