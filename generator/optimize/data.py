@@ -34,7 +34,8 @@ def gather(task: Task) -> Data:
     """Return the data of a variant; it depends only on whether the variant is calibrated, and costs accuracy.
 
     Accuracy is measured on the user's samples, if there are ENOUGH; else on data held out of calibration, however
-    little, since inputs outside the calibrated ranges would be judged unfairly; else on random inputs. Raises
+    little, since inputs outside the calibrated ranges would be judged unfairly; else on random inputs. Directions and
+    classes of texts need ENOUGH of them, or else likely ones are drawn. Raises
     OptionError for data that does not fit or can't calibrate anything, and VerificationError if the model answers no
     random input.
     """
@@ -45,7 +46,7 @@ def gather(task: Task) -> Data:
     wanted = task.options.verify and task.costs_accuracy
     if samples.count and wanted:
         notes = (*notes, f"your {_counted(samples.count)} too few to measure accuracy: {ENOUGH} are needed")
-    if held_out.count:
+    if held_out.count >= (ENOUGH if task.by_use else 1):
         few = held_out.count < ENOUGH and wanted
         return Data(calibration, held_out, (*notes, _few(held_out.count)) if few else notes)
     return Data(calibration, _random(task, GENERATED, task.options.seed + 1) if wanted else NO_DATA, notes)

@@ -17,6 +17,8 @@ BY_USE = "that of its use"
 BY_ACCURACY = "that of its accuracy"
 NO_CLASSES = "--max-accuracy-drop has no effect: the model predicts no classes, so only differences are limited"
 
+NO_DROP = "--max-accuracy-drop has no effect on embeddings: their cosine is limited"
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -84,6 +86,8 @@ def _judged_by_use(task: Task, run: Run, measured: Dataset) -> Judgement | None:
     if reached is None:
         return None
     worst = usefulness.worst(reached)
+    if worst.is_cosine and task.options.max_accuracy_drop is not None:
+        notes = (*notes, NO_DROP)
     return Judgement(found, worst, _too_turned(worst) if worst.is_cosine else _too_costly(worst), notes)
 
 

@@ -6,22 +6,34 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from modelrepo.generator import sources
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.sources.source import path_of
 from modelrepo.generator.specs.labels import in_order
+from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Signature
 
 WAYS = "Write one name a line, a JSON list of names, or a JSON object with a name for each number from 0 on"
+# Files that often name the classes of the model beside them.
+CONFIG = "config.json"
+FILES = ("labels.txt", CONFIG, "classes.txt", "class_names.txt", "labels.json", "id2label.json")
 # The key of a transformers configuration that has the names of classes by their numbers.
 BY_NUMBER = "id2label"
 
 
-def named(source: SourceModel, signature: Signature, path: Path | None) -> SourceModel:
-    """Return a source with the names of its classes in ``path`` instead of its own, if the user gives some.
+def named(source: SourceModel, signature: Signature, options: Options) -> SourceModel:
+    """Return a source with the names of its classes that the user gives instead of its own, if there are any.
 
-    A note says that the source's own names fit no output; OptionError if the user's don't.
+    A note says that the source's own names fit no output, or that a file beside it is not read; OptionError if the
+    user's names don't fit.
     """
+    path = options.labels
     labels = read(path) if path else source.labels
+    listed = None if labels else _beside(options)
+    if listed:
+        note = f"{listed} is not read: if it names the classes, --labels {listed} publishes them"
+        return replace(source, notes=(*source.notes, note))
     if not labels or any(spec.scores(len(labels)) for spec in signature.outputs):
         return replace(source, labels=labels)
     outputs = ", ".join(map(str, signature.outputs))
@@ -32,6 +44,24 @@ def named(source: SourceModel, signature: Signature, path: Path | None) -> Sourc
         )
     note = f"the names of its {len(labels)} classes are not published: no output has a score for each ({outputs})"
     return replace(source, notes=(*source.notes, note))
+
+
+def _beside(options: Options) -> Path | None:
+    """Return a file beside the user's model that seems to name classes; None if there is none."""
+    source, name = sources.find(options.model)
+    if not source.names_file(name) or source is sources.SOURCES["hf"]:  # a Hugging Face folder has its own rules
+        return None
+    path = path_of(name)
+    folder = path if path.is_dir() else path.parent
+    places = (folder, *([folder.parent] if folder.name.isdecimal() else []))  # or beside a version of Triton's
+    return next((file for place in places for each in FILES if _names_classes(file := place / each)), None)
+
+
+def _names_classes(path: Path) -> bool:
+    """Whether a file exists; a configuration must have the names of classes."""
+    if not path.is_file():
+        return False
+    return path.name != CONFIG or f'"{BY_NUMBER}"'.encode() in path.read_bytes()
 
 
 def read(path: Path) -> tuple[str, ...]:

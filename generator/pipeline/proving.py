@@ -46,7 +46,7 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
         size = sum(file.stat().st_size for file in export.files) / 1e6
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()
-    source = labels.named(source, export.signature, options.labels)
+    source = labels.named(source, export.signature, options)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask

@@ -22,9 +22,6 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
 
 BESIDE = "Put the file there, or save the model again with its weights beside it"
-# Files that often name the classes of a model beside them.
-CONFIG = "config.json"
-LABEL_FILES = ("labels.txt", CONFIG, "classes.txt", "class_names.txt", "labels.json", "id2label.json")
 # What sentence-transformers puts beside a model, and the output of one that has all of it.
 MODULES, EMBEDDING = "modules.json", "sentence_embedding"
 SHOWN = 255  # the most characters of a file's name
@@ -80,25 +77,9 @@ def _beside(file: OnnxFile, key: str, options: Options) -> Iterator[str]:
     if key and not options.labels:
         yield f"the names of its classes are those of its metadata ({key}); --labels gives others"
     folder = file.path.parent
-    listed = None if key or options.labels else next(filter(_names_classes, _label_files(folder)), None)
-    if listed:
-        yield f"{listed} is not read: if it names the classes, --labels {listed} publishes them"
     home = next((each for each in (folder, folder.parent) if (each / MODULES).is_file()), None)
     if home and not any(value.name == EMBEDDING for value in file.model.graph.output):
         yield f"{home / MODULES} names modules that the file may not have, such as pooling: --model hf:{home} has them"
-
-
-def _label_files(folder: Path) -> Iterator[Path]:
-    """Yield the paths of files that may name the classes of a model in ``folder``, or in a version of Triton's."""
-    for place in (folder, *([folder.parent] if folder.name.isdecimal() else [])):
-        yield from (place / name for name in LABEL_FILES)
-
-
-def _names_classes(path: Path) -> bool:
-    """Whether a file exists; a configuration must have the names of classes."""
-    if not path.is_file():
-        return False
-    return path.name != CONFIG or b'"id2label"' in path.read_bytes()
 
 
 class _InBatches:

@@ -31,6 +31,8 @@ def notes(home: Path, folder: Path, config: Mapping[str, Any], names: tuple[str,
         more = ", …" if len(steering) > TOLD else ""
         told = ", ".join(steering[:TOLD])
         yield f"one pass is served: a client that generates text follows {GENERATION} ({told}{more})"
+    if config.get("custom_pipelines"):
+        yield f"its own pipeline ({', '.join(config['custom_pipelines'])}) is not served: the model alone is"
     extractor = folders.document(home / "preprocessor_config.json").get("feature_extractor_type")
     if extractor and any(name in SOUNDS for name in names):
         yield f"sounds are prepared by {extractor}, whose settings are in preprocessor_config.json: do likewise"

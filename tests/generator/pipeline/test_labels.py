@@ -132,6 +132,15 @@ def test_a_file_beside_the_model_that_is_not_read_gets_a_note(
     assert any(note.startswith(name) for note in notes) == told
 
 
+def test_a_file_beside_a_version_of_tritons_gets_a_note(generate: Generate) -> None:
+    Path("served/1").mkdir(parents=True)
+    onnx_files.write("served/1/net.onnx")
+    Path("served/labels.txt").write_text("cat")
+    notes = generate("--model", "onnx:served/1/net.onnx", *QUICK).result["notes"]
+    wanted = "served/labels.txt is not read: if it names the classes, --labels served/labels.txt publishes them"
+    assert wanted in notes
+
+
 def test_scores_may_have_axes_of_one_around_them() -> None:
     assert TensorSpec("y", "float32", ("batch", 4, 1, 1)).scores(4)
     assert not TensorSpec("y", "float32", ("batch", 4, 7, 7)).scores(4)

@@ -53,6 +53,11 @@ def test_what_steers_the_next_token_is_told(tmp_path: Path) -> None:
     assert note.endswith("follows generation_config.json (do_sample, forced_bos_token_id)")
 
 
+def test_a_pipeline_of_its_own_is_told(tmp_path: Path) -> None:
+    (told,) = noted(tmp_path, {"custom_pipelines": {"pair-classification": {"impl": "pair.PairPipeline"}}})
+    assert told == "its own pipeline (pair-classification) is not served: the model alone is"
+
+
 def test_how_sounds_are_prepared_is_told(tmp_path: Path) -> None:
     settings = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
     (told,) = noted(tmp_path, {}, "input_values", preprocessor_config=settings)
