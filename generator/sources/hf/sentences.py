@@ -148,8 +148,12 @@ class Sentences:
 
 
 def home(folder: Path) -> Path:
-    """Return the folder of the transformer itself; SourceError for a broken list of modules."""
-    return next((_place(folder, each) for each in _listed(folder) if _kind(each) == TRANSFORMER), folder)
+    """Return the folder of the transformer itself; SourceError for a broken list of modules, or one without any."""
+    listed = _listed(folder)
+    own = next((_place(folder, each) for each in listed if _kind(each) == TRANSFORMER), folder)
+    if listed and own == folder and not (folder / folders.CONFIG).is_file():
+        raise _unsupported(folder, f"the module {listed[0]['type']}")
+    return own
 
 
 def files(folder: Path) -> tuple[Path, ...]:

@@ -279,6 +279,14 @@ def test_settings_that_change_the_answers_are_refused_by_name(
     assert caught.value.hint
 
 
+def test_a_list_without_a_transformer_is_refused_by_its_module(workdir: Path) -> None:
+    Path("static").mkdir()
+    listed = [{"path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
+    Path("static/modules.json").write_text(json.dumps(listed))
+    with pytest.raises(SourceError, match="with the module sentence_transformers.models.StaticEmbedding"):
+        hf.files("./static")
+
+
 def test_the_files_of_modules_are_downloaded() -> None:
     names = ["config.json", "modules.json", "model.safetensors", "pytorch_model.bin", "onnx/model.onnx", "README.md",
              "1_Pooling/config.json", "2_Dense/config.json", "2_Dense/pytorch_model.bin", "0_Transformer/x.txt",
