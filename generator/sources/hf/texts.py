@@ -1,6 +1,7 @@
 """A folder's tokenizer, and inputs that its vocabulary makes likely: real texts, or common words most often."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,13 @@ def _drawn(
     import numpy as np
 
     random = np.random.default_rng(seed)
+    # A tokenizer may have more words than the model.
+    limits = [spec.domain.high for spec in inputs if spec.name in (IDS, DECODED) and spec.domain.high is not None]
+    known = min(limits, default=np.inf)
     groups = []
     for number, length in enumerate(lengths):
         wanted = count // len(lengths) + (number < count % len(lengths))
-        rows = _tokens(tokenizer, length, wanted, random)
+        rows = _tokens(_Words(tokenizer, known, random), length, wanted)
         if rows:
             groups.append({spec.name: _values(spec, rows) for spec in inputs})
     return groups
@@ -98,27 +102,37 @@ def _values(spec: TensorSpec, rows: Sequence[Mapping[str, Any]]) -> Any:
     return np.array([row[name] if name in row else usual[name](row) for row in rows], spec.dtype)
 
 
-def _tokens(tokenizer: Any, length: int, count: int, random: Any) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Words:
+    """A tokenizer, the last word that the model knows, and the numbers that choose texts."""
+
+    tokenizer: Any
+    last: float
+    random: Any
+
+
+def _tokens(words: _Words, length: int, count: int) -> list[dict[str, Any]]:
     """Return up to ``count`` different texts of a number of tokens; the tokenizer puts its special ones in."""
     found: dict[tuple[int, ...], dict[str, Any]] = {}
-    for draw in (_prose, _words):
+    for draw in (_prose, _common):
         for _ in range(ROUNDS):
-            for text in draw(tokenizer, 2 * count, length, random) if count > len(found) else ():
-                row = dict(tokenizer(text, truncation=True, max_length=length))
-                if len(row[IDS]) == length and not _is_foreign(tokenizer, row[IDS]):
+            for text in draw(words, 2 * count, length) if count > len(found) else ():
+                row = dict(words.tokenizer(text, truncation=True, max_length=length))
+                if len(row[IDS]) == length and _is_known(words, row[IDS]):
                     found.setdefault(tuple(row[IDS]), row)
     return list(found.values())[:count]
 
 
-def _is_foreign(tokenizer: Any, ids: Sequence[int]) -> bool:
-    unknown = tokenizer.unk_token_id
-    return unknown is not None and ids.count(unknown) > MOST_UNKNOWN * len(ids)
+def _is_known(words: _Words, ids: Sequence[int]) -> bool:
+    unknown = words.tokenizer.unk_token_id
+    foreign = 0 if unknown is None else list(ids).count(unknown)
+    return foreign <= MOST_UNKNOWN * len(ids) and max(ids) <= words.last
 
 
-def _prose(tokenizer: Any, count: int, length: int, random: Any) -> Iterator[str]:
+def _prose(words: _Words, count: int, length: int) -> Iterator[str]:
     """Yield pieces of Python's own documentation, which is here on every machine: each begins with a paragraph."""
     paragraphs = _paragraphs()
-    for start in random.integers(0, max(1, len(paragraphs) - length), count) if paragraphs else ():
+    for start in words.random.integers(0, max(1, len(paragraphs) - length), count) if paragraphs else ():
         yield " ".join(paragraphs[start : start + 1 + length // 16])
 
 
@@ -135,12 +149,14 @@ def _paragraphs() -> list[str]:
     ]
 
 
-def _words(tokenizer: Any, count: int, length: int, random: Any) -> Iterator[str]:
+def _common(words: _Words, count: int, length: int) -> Iterator[str]:
     """Yield texts of pieces of the vocabulary, which begins with those that are most common."""
     import numpy as np
 
-    special = set(tokenizer.all_special_ids)
-    ids = [number for number in sorted(tokenizer.get_vocab().values()) if number not in special]
+    special = set(words.tokenizer.all_special_ids)
+    every = sorted(words.tokenizer.get_vocab().values())
+    ids = [number for number in every if number not in special and number <= words.last]
     weights = 1 / (np.arange(len(ids)) + FLAT_RANKS)
     for _ in range(count if ids else 0):
-        yield tokenizer.decode(random.choice(ids, 2 * length, p=weights / weights.sum()), skip_special_tokens=True)
+        chosen = words.random.choice(ids, 2 * length, p=weights / weights.sum())
+        yield words.tokenizer.decode(chosen, skip_special_tokens=True)

@@ -17,7 +17,7 @@ from modelrepo.generator.optimize.task import Task
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.hf import texts
 from modelrepo.generator.specs.options import Choice, Pruning, Tolerance
-from modelrepo.generator.specs.tensors import TensorSpec
+from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from tests.conftest import QUICK_EXPORT, Generate
 
 LETTERS = [*map(chr, range(97, 123))]
@@ -78,6 +78,15 @@ def test_texts_stay_within_the_longest_and_the_fixed_length(english: Any) -> Non
     draw = texts.drawing(english, fixed, 64)
     assert draw
     assert [each["input_ids"].shape for each in draw(8, 0)] == [(8, 40)]
+
+
+def test_words_that_the_model_does_not_know_are_not_drawn(english: Any) -> None:
+    few = tuple(replace(spec, domain=Domain(0, 30)) for spec in INPUTS)
+    draw = texts.drawing(english, few, 8)
+    assert draw
+    (group,) = draw(40, 0)
+    assert group["input_ids"].shape == (40, 8)
+    assert group["input_ids"].max() <= 30
 
 
 def test_a_decoder_gets_texts_and_a_prompt_has_no_tokens(english: Any) -> None:
