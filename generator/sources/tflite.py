@@ -1,7 +1,8 @@
 """TensorFlow Lite models, including quantized ones: `--model tflite:FILE`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,18 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         output_names=outputs,
         run=_runner(interpreter, inputs, outputs),
         weights=Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
+        notes=() if options.labels else tuple(packed_notes(path)),
     )
+
+
+def packed_notes(path: Path) -> Iterator[str]:
+    """Yield a note on the texts that TensorFlow Lite's metadata packs behind a model, such as the names of classes."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        texts = [name for name in archive.namelist() if name.endswith(".txt")]
+    if texts:
+        yield f"{', '.join(texts)} in {path.name} is not read: if it names the classes, unzip it and give it as --labels"
 
 
 def _signatures(interpreter: Any) -> dict[str, dict[str, str]]:

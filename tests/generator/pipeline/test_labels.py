@@ -1,6 +1,7 @@
 """The names of classes: a user's file, an ONNX file's metadata, and files beside it that are not read."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import onnx
@@ -9,6 +10,7 @@ import pytest
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.graphs.metadata import class_names
 from modelrepo.generator.pipeline import labels
+from modelrepo.generator.sources import tflite
 from modelrepo.generator.specs.tensors import TensorSpec
 from tests import onnx_files
 from tests.conftest import Generate, assert_refused
@@ -139,6 +141,16 @@ def test_a_file_beside_a_version_of_tritons_gets_a_note(generate: Generate) -> N
     notes = generate("--model", "onnx:served/1/net.onnx", *QUICK).result["notes"]
     wanted = "served/labels.txt is not read: if it names the classes, --labels served/labels.txt publishes them"
     assert wanted in notes
+
+
+def test_names_that_are_packed_behind_a_model_of_tensorflow_lite_get_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b"model" * 100)
+    assert not [*tflite.packed_notes(path)]
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "cat")
+    wanted = "labels.txt in net.tflite is not read: if it names the classes, unzip it and give it as --labels"
+    assert [*tflite.packed_notes(path)] == [wanted]
 
 
 def test_scores_may_have_axes_of_one_around_them() -> None:
