@@ -111,7 +111,7 @@ def packed_notes(path: Path) -> Iterator[str]:
     with zipfile.ZipFile(path) as archive:
         texts = [name for name in archive.namelist() if name.endswith(".txt")]
     if texts:
-        yield f"{', '.join(texts)} in {path.name} is not read: if it names the classes, unzip it and give it as --labels"
+        yield f"{', '.join(texts)} in {path.name} is not read: if it names classes, unzip it and give it as --labels"
 
 
 def _signatures(interpreter: Any) -> dict[str, dict[str, str]]:

@@ -149,7 +149,7 @@ def test_names_that_are_packed_behind_a_model_of_tensorflow_lite_get_a_note(tmp_
     assert not [*tflite.packed_notes(path)]
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "cat")
-    wanted = "labels.txt in net.tflite is not read: if it names the classes, unzip it and give it as --labels"
+    wanted = "labels.txt in net.tflite is not read: if it names classes, unzip it and give it as --labels"
     assert [*tflite.packed_notes(path)] == [wanted]
 
 
