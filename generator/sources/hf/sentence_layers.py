@@ -17,6 +17,8 @@ Features: TypeAlias = dict[str, Any]
 MASK = "attention_mask"
 # The smallest divisor of a mean.
 SMALLEST = 1e-9
+# The smallest length of a normalised embedding before, which is that of torch.nn.functional.normalize.
+SMALLEST_NORM = 1e-12
 # The activation of a dense layer whose settings name none, and the package of those that have no code of their own.
 USUAL, PACKAGE = "torch.nn.modules.activation.Tanh", "torch.nn."
 
@@ -67,11 +69,10 @@ def _nothing(features: Features) -> None:
 
 
 def _normalize(features: Features, settings: Mapping[str, Any]) -> None:
-    import torch
-
     taken, given = _names(settings)
     if taken in features:
-        features[given] = torch.nn.functional.normalize(features[taken], p=2, dim=-1)
+        # As torch.nn.functional.normalize, without its expand_as: of that TorchScript's exporter knows no sizes.
+        features[given] = features[taken] / features[taken].norm(dim=-1, keepdim=True).clamp(min=SMALLEST_NORM)
 
 
 def _through(features: Features, module: Any, settings: Mapping[str, Any]) -> None:
