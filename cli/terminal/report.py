@@ -166,7 +166,7 @@ def _optimized(optimization: Optimization) -> Iterator[str]:
         yield f"kept precise: {', '.join(optimization.kept)}"
     reached = optimization.accuracy
     if reached:
-        yield f"{reached.measured} {reached.value:.1%} of {reached.samples} samples (the source: {reached.source:.1%})"
+        yield str(reached) if reached.is_cosine else f"{reached} samples (the source: {reached.source:.1%})"
 
 
 def _covered_to_path(result: Result) -> list[str]:

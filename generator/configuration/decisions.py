@@ -103,6 +103,6 @@ def _served(
         f"TYPE_{np_to_triton_dtype(np.dtype(spec.dtype))}".replace("TYPE_BYTES", "TYPE_STRING"),
         dims=tuple(-1 if isinstance(dim, str) else dim for dim in shape),
         warmup_dims=tuple(warmup.get(dim, 1) if isinstance(dim, str) else dim for dim in shape) or (1,),
-        labels=LABELS if labels and spec.shape[-1:] == (len(labels),) else None,
+        labels=LABELS if labels and spec.scores(len(labels)) else None,
         optional=spec.optional,
     )

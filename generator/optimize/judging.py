@@ -3,17 +3,21 @@
 from dataclasses import dataclass, replace
 
 from modelrepo.generator.errors import InputRefused, VerificationError
-from modelrepo.generator.optimize.task import Task
+from modelrepo.generator.optimize.task import ANY, Task
 from modelrepo.generator.specs.findings import Accuracy, Verification
 from modelrepo.generator.specs.options import Tolerance
-from modelrepo.generator.verification import accuracy
+from modelrepo.generator.verification import accuracy, usefulness
+from modelrepo.generator.verification.comparison import Precision
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.verify import Run, SourceFault, verify
 
 # How far the answers of a pruned model may change if its outputs rank nothing, so that it has no accuracy.
 PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)
+BY_USE = "that of its use"
 BY_ACCURACY = "that of its accuracy"
 NO_CLASSES = "--max-accuracy-drop has no effect: the model predicts no classes, so only differences are limited"
+
+NO_DROP = "--max-accuracy-drop has no effect on embeddings: their cosine is limited"
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,19 @@ class Judgement:
             return self.problem.message
         worst, reached = self.verification.max_rel_diff, self.accuracy
         told = "equal" if worst is None else f"worst difference {worst:.1e}"
-        return f"{told}, {reached.measured} {reached.value:.1%} of {reached.samples}" if reached else told
+        return f"{told}, {reached}" if reached else told
 
 
 def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
-    """Compare a variant, which answers as ``run``, with the source; its accuracy is measured on ``measured``."""
+    """Compare a variant, which answers as ``run``, with the source; its accuracy is measured on ``measured``.
+
+    A coarse precision of a language model is judged by the use of its answers, if these say enough.
+    """
+    used = _judged_by_use(task, run, measured) if task.by_use else None
+    if used:
+        return used
     try:
-        found = _compared(task, run, measured)
+        found = _compared(task, run, measured, task.precision)
     except VerificationError as error:
         return Judgement(task.proven.verification, problem=error)
     if not task.costs_accuracy:
@@ -53,6 +63,32 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
     if task.options.prune and not task.options.tolerance:
         found = replace(found, tolerance=BY_ACCURACY if reached else str(PRUNED_MAX_DIFFERENCE))
     return Judgement(found, reached, _too_costly(reached) if reached else _moved_too_far(task, found), notes)
+
+
+def _judged_by_use(task: Task, run: Run, measured: Dataset) -> Judgement | None:
+    """Judge by labels, or by directions and classes, where numbers may be any; None if some output has no such use."""
+    try:
+        found = replace(_compared(task, run, measured, ANY), tolerance=BY_USE)
+        labelled, notes = _reached(task, run, measured) if measured.labels is not None else (None, ())
+        if labelled and labelled.measured == accuracy.TOP1_OF_LABELS:
+            return Judgement(found, labelled, _too_costly(labelled), notes)
+        reached = usefulness.reached(
+            task.proven.source,
+            task.proven.reference.recall,
+            run,
+            replace(measured, labels=None),
+            task.proven.export.signature,
+            batch=task.max_batch_size,
+            limit=task.max_accuracy_drop,
+        )
+    except VerificationError as error:
+        return Judgement(task.proven.verification, problem=error)
+    if reached is None:
+        return None
+    worst = usefulness.worst(reached)
+    if worst.is_cosine and task.options.max_accuracy_drop is not None:
+        notes = (*notes, NO_DROP)
+    return Judgement(found, worst, _too_turned(worst) if worst.is_cosine else _too_costly(worst), notes)
 
 
 def _reached(task: Task, run: Run, data: Dataset) -> tuple[Accuracy | None, tuple[str, ...]]:
@@ -83,7 +119,7 @@ def _disbelieved(reached: Accuracy) -> str:
     return f"{few if reached.samples < accuracy.ENOUGH else wrong}: agreement with the source is measured instead"
 
 
-def _compared(task: Task, run: Run, measured: Dataset) -> Verification:
+def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | None) -> Verification:
     """Compare number by number: on generated inputs, or on data that the variant was made for."""
     signature = task.proven.export.signature
     return verify(
@@ -95,8 +131,8 @@ def _compared(task: Task, run: Run, measured: Dataset) -> Verification:
         seed=task.options.seed,
         samples=task.proven.samples.compared,
         tolerance=task.options.tolerance,
-        precision=task.precision,
-        pools=measured.compared if task.options.prune or task.calibrated else (),
+        precision=precision,
+        pools=measured.compared if task.options.prune or task.calibrated or task.by_use else (),
     )
 
 
@@ -107,6 +143,15 @@ def _too_costly(reached: Accuracy) -> VerificationError | None:
         f"{reached.measured} is {reached.value:.1%} of {reached.samples} samples, where {reached.source:.1%} less "
         f"{reached.limit:.1%} is allowed",
         "Allow more with --max-accuracy-drop",
+    )
+
+
+def _too_turned(reached: Accuracy) -> VerificationError | None:
+    if reached.drop <= reached.limit:
+        return None
+    return VerificationError(
+        f"{reached}, where {1 - reached.limit:.3f} is needed",
+        "Compare numbers instead, within a --tolerance of yours",
     )
 
 

@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from modelrepo.generator.errors import ConversionError, OptionError, first_line,
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.graphs.edit import nodes, opset_of
 from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.tensors import Dim, TensorSpec
 from modelrepo.generator.system import process
 
 # Operators of quantized graphs in ONNX and ONNX Runtime, besides those whose names begin with QLinear.
@@ -86,8 +88,9 @@ def _check_signature(model: Any, base: Export) -> None:
 
     wanted = onnx_file.read_signature(onnx.load(str(base.path), load_external_data=False).graph)
     got = onnx_file.read_signature(model.graph)
+    named = {dim for spec in wanted.inputs for dim in spec.shape}
     for role, before, after in (("inputs", wanted.inputs, got.inputs), ("outputs", wanted.outputs, got.outputs)):
-        if before != after:
+        if len(before) != len(after) or not all(map(partial(_fits, named=named), before, after)):
             was, became = (", ".join(f"{spec} of {spec.dtype}" for spec in specs) for specs in (before, after))
             raise ConversionError(f"the model's {role} {was} became {became}")
 
@@ -115,3 +118,13 @@ def check_kept(model: Any, kept: Iterable[str]) -> None:
     for name in kept:
         if name not in names:
             raise OptionError(f"the model has no node {name!r} to keep precise", nearest(name, names))
+
+
+def _fits(before: TensorSpec, after: TensorSpec, named: Collection[Dim]) -> bool:
+    """Whether a tensor is the same, or has inferred sizes where an exporter knew none: they have no ``named`` size."""
+    if len(before.shape) != len(after.shape) or replace(before, shape=()) != replace(after, shape=()):
+        return False
+    sizes = zip(before.shape, after.shape, strict=True)
+    return all(
+        one == other or (isinstance(one, str) and one not in named and isinstance(other, int)) for one, other in sizes
+    )

@@ -6,11 +6,11 @@ from pathlib import Path
 from modelrepo.generator.optimize.recipe import Recipe
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.options import Choice, Options, Tolerance
-from modelrepo.generator.verification.comparison import Precision
+from modelrepo.generator.verification.comparison import INT8, Precision
 from modelrepo.generator.verification.proven import Proven
 
-# A pruned model's answers differ and are judged by accuracy: of all differences only NaN and infinity are refused.
-PRUNED = Precision(Tolerance(relative=1e9), rounding=1e9)
+# If answers are judged by their accuracy or use, only NaN and infinity of all differences are refused.
+ANY = Precision(Tolerance(relative=1e9), rounding=1e9)
 PRUNED_MAX_ACCURACY_DROP = 0.03
 
 
@@ -37,6 +37,16 @@ class Task:
         return self.recipe is not None or self.options.prune is not None
 
     @property
+    def by_use(self) -> bool:
+        """Whether it is judged by what its answers are for: a coarse precision of a model with likely inputs.
+
+        With the user's tolerance, numbers are compared.
+        """
+        coarse = self.recipe is not None and self.recipe.precision.tolerance.relative >= INT8.tolerance.relative
+        plain = not self.options.prune and not self.options.tolerance
+        return coarse and plain and self.proven.source.likely is not None
+
+    @property
     def for_tensorrt(self) -> bool:
         """Whether its graph differs from the one for ONNX Runtime, because TensorRT's parser must accept it."""
         differs = self.options.simplify or (self.recipe is not None and self.recipe.differs_for_tensorrt)
@@ -51,7 +61,7 @@ class Task:
     def precision(self) -> Precision | None:
         """How far its answers may be from the source's; None: as far as those of the export."""
         own = self.recipe.precision if self.recipe else None
-        return PRUNED if self.options.prune else own
+        return ANY if self.options.prune else own
 
     @property
     def max_accuracy_drop(self) -> float:

@@ -195,6 +195,11 @@ FIELDS: dict[str, Field] = {
         SERVING, parsers.read_boolean, False, "",
         "Let Triton capture CUDA graphs of a TensorRT plan.",
     ),
+    "labels": Field(
+        SERVING, parsers.read_file, None, "FILE",
+        "Names of a classifier's classes: one a line, or a JSON list, or an object such as id2label. Default: those that "
+        "the source has. Triton returns them beside the scores.", path=True,
+    ),
     "config_patch": Field(
         SERVING, parsers.read_file, None, "FILE",
         "ModelConfig protobuf text, merged over the generated config.pbtxt.", path=True,

@@ -31,7 +31,7 @@ NOT_CONTENT = (
     "verify_effort",
 )
 # Options that name files: their content counts, not their path.
-FILES = ("weights", "config_patch", "templates", "samples", "calibration")
+FILES = ("weights", "config_patch", "templates", "samples", "calibration", "labels")
 # Grows when conversions are mended, or verification asks more: what was published before is then made and proven again.
 # The first release had 1 and did not write it.
 PROOF = 3
@@ -73,6 +73,7 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
         "config_patch": options.config_patch and sha256_of(options.config_patch),
         "templates": options.templates and digest_tree(options.templates),
         "samples": options.samples and digest_tree(options.samples),
+        "labels": options.labels and sha256_of(options.labels),
         "calibration": None if "calibration" in ignored else _calibration_digest(options.calibration),
         "template": sha256_of(TEMPLATES / CONFIG_TEMPLATE),
     }

@@ -9,7 +9,7 @@ from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
 from modelrepo.generator.optimize.variant import Variants
-from modelrepo.generator.pipeline import existing, rows, unexpected
+from modelrepo.generator.pipeline import existing, labels, rows, unexpected
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.proving import load, prove
@@ -103,14 +103,22 @@ def generate_model(job: Job, context: Context) -> Iterator[Result]:
 def _refuse_unreadable(job: Job) -> None:
     """Refuse what a dry run can find without loading the model: a template, a patch, a source."""
     ConfigWriter(job.options.templates, job.options.config_patch)
+    _check_labels(job.options)
     source, name = sources.find(job.options.model)
     source.check(name, job.options)
+
+
+def _check_labels(options: Options) -> None:
+    """Raise OptionError for a file of labels that can't be read, before the model is loaded."""
+    if options.labels:
+        labels.read(options.labels)
 
 
 def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]:
     """Make the missing targets from the source, and yield the row of each as soon as it is certain."""
     repository, progress = context.repository, context.progress
     writer = ConfigWriter(job.options.templates, job.options.config_patch)
+    _check_labels(job.options)
     if context.gate:
         for target in missing:
             context.gate.expect(target.backend, job.options)

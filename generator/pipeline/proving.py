@@ -12,7 +12,7 @@ from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, kno
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
-from modelrepo.generator.pipeline import warm_up
+from modelrepo.generator.pipeline import labels, warm_up
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.domains import told, with_domains
@@ -59,6 +59,7 @@ def prove(
         step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
     memory.give_back()
     export = _askable(reference.ask, export, options)
+    source = labels.named(source, export.signature, options)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask

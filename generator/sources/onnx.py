@@ -8,6 +8,7 @@ from typing import Any
 
 from modelrepo.generator.errors import InputRefused, SourceError
 from modelrepo.generator.graphs import outline
+from modelrepo.generator.graphs.metadata import class_names
 from modelrepo.generator.graphs.runtime import Runner
 from modelrepo.generator.graphs.walk import MODEL_FILE, fixed_batch, graphs, has_dynamic_batch, quantizes
 from modelrepo.generator.progress import Progress
@@ -21,6 +22,8 @@ from modelrepo.generator.system import memory
 from modelrepo.generator.system.digests import sha256_of
 
 BESIDE = "Put the file there, or save the model again with its weights beside it"
+# What sentence-transformers puts beside a model, and the output of one that has all of it.
+MODULES, EMBEDDING = "modules.json", "sentence_embedding"
 SHOWN = 255  # the most characters of a file's name
 
 
@@ -55,6 +58,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     run: Callable[[Arrays], dict[str, Any]] = Runner(file.path)
     if options.make_batch_dynamic and not has_dynamic_batch(file.model.graph):
         run = _InBatches(run, fixed_batch(file.model.graph))
+    key, names = class_names(file.model)
     return SourceModel(
         reference=f"onnx:{file.path.name}",
         framework="onnx",
@@ -64,7 +68,19 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         run=run,
         quantized=quantizes(file.model),
         weights=Weights("file", file.path.name, untrained=False, sha256=sha256_of(file.path)),
+        labels=names,
+        notes=tuple(_beside(file, key, options)),
     )
+
+
+def _beside(file: OnnxFile, key: str, options: Options) -> Iterator[str]:
+    """Yield notes on what the file says of its classes under ``key``, and on files beside it that are not served."""
+    if key and not options.labels:
+        yield f"the names of its classes are those of its metadata ({key}); --labels gives others"
+    folder = file.path.parent
+    home = next((each for each in (folder, folder.parent) if (each / MODULES).is_file()), None)
+    if home and not any(value.name == EMBEDDING for value in file.model.graph.output):
+        yield f"{home / MODULES} names modules that the file may not have, such as pooling: --model hf:{home} has them"
 
 
 class _InBatches:

@@ -1,7 +1,8 @@
 """TensorFlow Lite models, including quantized ones: `--model tflite:FILE`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         run=_runner(interpreter, inputs, outputs),
         quantized=_rounds_within(interpreter),
         weights=Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
+        notes=() if options.labels else tuple(packed_notes(path)),
     )
 
 
@@ -119,6 +121,16 @@ def _rounds_within(interpreter: Any) -> bool:
         if operator["op_name"] not in EXACT and np.int8 in reads and np.float32 in reads and makes == {np.float32}:
             return True
     return False
+
+
+def packed_notes(path: Path) -> Iterator[str]:
+    """Yield a note on the texts that TensorFlow Lite's metadata packs behind a model, such as the names of classes."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        texts = [name for name in archive.namelist() if name.endswith(".txt")]
+    if texts:
+        yield f"{', '.join(texts)} in {path.name} is not read: if it names classes, unzip it and give it as --labels"
 
 
 def _signatures(interpreter: Any) -> dict[str, dict[str, str]]:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+# The first word of what is measured of embeddings.
+COSINE = "cosine"
+
 
 @dataclass(frozen=True)
 class Worst:
@@ -37,7 +40,8 @@ class Live:
 class Accuracy:
     """The accuracy of a model with lower precision or pruned weights, beside its source's."""
 
-    measured: str  # "top-1 of labels", "top-1 agreement" or "agreement in the largest element"
+    # "top-1 of labels", "top-1 agreement", "agreement in the largest element", or COSINE and an output
+    measured: str
     samples: int
     classes: int  # how many different classes the source predicts for them
     source: float  # the source's own accuracy, 0..1; agreement with itself is 1
@@ -48,6 +52,17 @@ class Accuracy:
     def drop(self) -> float:
         """The accuracy that is lost, in 0..1; negative if the model is better than its source."""
         return self.source - self.value
+
+    @property
+    def is_cosine(self) -> bool:
+        """Whether ``value`` is the cosine between the embeddings of both models, of the worst sample."""
+        return self.measured.startswith(COSINE)
+
+    def __str__(self) -> str:
+        """In words, without the source's own."""
+        if self.is_cosine:
+            return f"{self.measured} {self.value:.3f} in the worst of {self.samples} texts"
+        return f"{self.measured} {self.value:.1%} of {self.samples}"
 
 
 @dataclass(frozen=True)

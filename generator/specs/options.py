@@ -162,6 +162,7 @@ class Options:
     target_release: str  # of Triton, YY.MM
     config_patch: Path | None  # ModelConfig text, merged over the generated config.pbtxt
     templates: Path | None  # folder of templates that replace ours
+    labels: Path | None  # the names of a classifier's classes; None: the source's own
     samples: Path | None  # the user's inputs for verification
     tolerance: Tolerance | None  # None: the precision's
     domain: tuple[Values, ...]  # what inputs take; empty: what the source and the graph say

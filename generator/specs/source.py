@@ -1,6 +1,6 @@
 """A loaded source model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,4 +35,10 @@ class SourceModel:
     watched: Callable[[Callable[[], Any]], Any] | None = None
     # It rounds to 8 bits within, so that two kernels that are both right answer some steps apart.
     quantized: bool = False
+    # Draws a count of likely inputs with a seed, such as texts: groups of arrays with a leading axis of samples.
+    # None for a model of which nothing is known but shapes and domains.
+    likely: Callable[[int, int], Sequence[Arrays]] | None = None
+    # The outputs that mean a direction, and those that are scores of classes on their last axis; others are numbers.
+    embeddings: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # decisions that the user should know about

@@ -65,6 +65,10 @@ class TensorSpec:
         """Return the concrete shape with every symbolic dimension looked up in ``sizes``."""
         return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
 
+    def scores(self, count: int) -> bool:
+        """Whether the last axis, or the only one of several besides the batch, has ``count`` elements."""
+        return self.shape[-1:] == (count,) or [dim for dim in self.shape[1:] if dim != 1] == [count]
+
     def __str__(self) -> str:
         return f"{self.name}[{', '.join(map(str, self.shape))}]"
 

@@ -82,15 +82,15 @@ def _name(rankings: Sequence[Arrays], classes: int) -> str | None:
 def _rankings(run: Run, pool: Pool, signature: Signature, batch: int) -> Arrays:
     """Return the answers to all rows, for outputs with several floats a sample."""
     found: dict[str, list[Array]] = {}
-    for answers in _answers(run, pool, signature, batch):
-        for name, answer in answers.items():
+    for batched in answers(run, pool, signature, batch):
+        for name, answer in batched.items():
             if answer.ndim == 2 and answer.shape[1] > 1 and np.issubdtype(answer.dtype, np.floating):
                 found.setdefault(name, []).append(answer)
-    return {name: np.concatenate(answers) for name, answers in found.items()}
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _answers(run: Run, pool: Pool, signature: Signature, batch: int) -> Iterator[Arrays]:
-    """Yield answers with a leading axis of rows."""
+def answers(run: Run, pool: Pool, signature: Signature, batch: int) -> Iterator[Arrays]:
+    """Yield a model's answers to a pool, ``batch`` rows at a time (0: one by one), with a leading axis of rows."""
     count = len(pool.families)
     if signature.batch_dim is None:
         for row in range(count):

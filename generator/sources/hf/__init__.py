@@ -1,18 +1,22 @@
 """Hugging Face's models: `--model hf:ORG/NAME` from the hub or its cache, `--model hf:./folder` from a folder.
 
 ``folder`` reads a folder, ``hub`` finds or downloads one, ``tasks`` chooses the task of a model, ``inputs`` describes
-its inputs, ``images`` how clients prepare an image, and ``loading`` builds it with transformers.
+its inputs, ``images`` how clients prepare an image, and ``loading`` builds it with transformers. ``sentences`` reads
+the modules of sentence-transformers beside it, and ``sentence_layers`` builds them; ``beside`` says what else is done
+around a model, and ``texts`` draws likely inputs.
 """
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from modelrepo.generator.errors import OptionError
+from modelrepo.generator.errors import OptionError, SourceError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.dynamic import with_dynamic
+from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, sentences, tasks, texts
 from modelrepo.generator.sources.hf import folder as folders
-from modelrepo.generator.sources.hf import hub, images, inputs, loading
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
 from modelrepo.generator.specs.options import Options
@@ -33,22 +37,24 @@ def files(name: str) -> tuple[Path, ...]:
     Raises SourceError for a path that is not a folder, or a folder without a readable configuration.
     """
     folder = hub.local(name)
-    if folder is None or (not hub.is_path(name) and not (folder / folders.CONFIG).exists()):
+    if folder is None or (not hub.is_path(name) and not hub.is_configured(folder)):
         return ()
-    folders.configuration(folder)
-    return tuple(
-        dict.fromkeys((*folders.companions(folder), *folders.weights(folder).files, *folders.own_code(folder)))
-    )
+    home = sentences.home(folder)
+    folders.configuration(home)
+    own = (*folders.companions(home), *folders.weights(home).files, *folders.own_code(home))
+    return tuple(dict.fromkeys((*folders.companions(folder), *own, *sentences.files(folder))))
 
 
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless a folder has a configuration, and readable weights if they are wanted."""
     _refuse_path(options)
     folder = hub.local(name)
-    if folder and (hub.is_path(name) or (folder / folders.CONFIG).exists()):
-        loading.refuse(folders.configuration(folder), f"hf:{name}", options.trust_source)
+    if folder and (hub.is_path(name) or hub.is_configured(folder)):
+        home = sentences.home(folder)
+        loading.refuse(folders.configuration(home), f"hf:{name}", options.trust_source)
+        sentences.read(folder, options.task)
         if options.weights != "random" and not options.allow_untrained and hub.is_path(name):
-            folders.weights(folder).checked(options.trust_source)
+            folders.weights(home).checked(options.trust_source)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -66,12 +72,35 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         code=options.trust_source,
         spared=options.allow_untrained,
     )
-    loading.refuse(folders.configuration(folder), reference, options.trust_source)
-    loaded = loading.load(folder, reference, options, progress)
-    described = images.processor(folder)
+    home = sentences.home(folder)
+    loading.refuse(folders.configuration(home), reference, options.trust_source)
+    found = sentences.read(folder, options.task)
+    if found:
+        source = _embedding(found, folder, reference, options, progress)
+    else:
+        source = _of_a_task(home, folder, reference, options, progress)
+    return assuming(source, options.assume_branch)
+
+
+def _with_uses(source: SourceModel, model: Any, tokenizer: Any, longest: int | None) -> SourceModel:
+    """Return a source with what its lower precisions are judged on: likely texts, and the meaning of its outputs."""
+    classes = getattr(model.config, "problem_type", None) not in tasks.NOT_CLASSES
+    return replace(
+        source,
+        likely=texts.drawing(tokenizer, source.inputs, longest),
+        embeddings=tuple(name for name in source.output_names if name in tasks.EMBEDDINGS),
+        scores=tuple(name for name in source.output_names if name in tasks.SCORES and classes),
+    )
+
+
+def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progress: Progress) -> SourceModel:
+    """Return the transformer in ``home`` with the outputs of its task."""
+    loaded = loading.load(home, reference, options, progress)
+    described = images.processor(home)
     specs = inputs.inputs_of(loaded.model, loaded.task, images.size_of(described))
     specs = with_dynamic(with_domains(inputs.given(specs, options.input_shape), options.domain), options.dynamic)
     takes_images = any(spec.name == "pixel_values" for spec in specs)
+    around = beside.notes(home, folder, folders.configuration(home), tuple(spec.name for spec in specs))
     preprocess, note = images.preprocess(described) if described and takes_images else (None, "")
     source = pytorch.source_model(
         reference,
@@ -80,10 +109,45 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         loaded.weights,
         labels=loaded.labels,
         preprocess=preprocess,
-        companions={f"{COMPANIONS}/{file.name}": file for file in folders.companions(folder)},
-        notes=(*loaded.notes, *filter(None, [note])),
+        companions=_companions(home, folder),
+        notes=(*loaded.notes, *filter(None, [note, sentences.left_out(folder, options.task)]), *around),
     )
-    return assuming(source, options.assume_branch)
+    return _with_uses(source, loaded.model, texts.tokenizer(home), inputs.longest(loaded.model))
+
+
+def _embedding(
+    found: sentences.Sentences, folder: Path, reference: str, options: Options, progress: Progress
+) -> SourceModel:
+    """Return the sentence embedding of a folder of sentence-transformers: its transformer, and the modules after it."""
+    from modelrepo.generator.sources.hf import sentence_layers
+
+    task = tasks.ENCODED if found.encoder else tasks.FALLBACK
+    loaded = loading.load(found.home, reference, replace(options, task=task), progress)
+    own = inputs.inputs_of(loaded.model, loaded.task, None)
+    if not any(spec.name == "input_ids" for spec in own):
+        raise SourceError(f"{reference} is a sentence-transformers model without texts", sentences.ALONE)
+    tokenizer = texts.tokenizer(found.home)
+    specs = found.inputs(own, texts.given(tokenizer))
+    specs = with_dynamic(inputs.given(specs, options.input_shape), options.dynamic)
+    taken = [spec.name for spec in specs if spec.name in {each.name for each in own}]
+    untrained = options.seed if loaded.weights.untrained else None
+    source = pytorch.source_model(
+        reference,
+        sentence_layers.whole(loaded.model, found, [spec.name for spec in specs], taken, untrained),
+        specs,
+        loaded.weights,
+        companions=_companions(found.home, folder),
+        notes=(
+            *(note for note in loaded.notes if loading.POOLER not in note),
+            *found.notes(texts.keeps_case(tokenizer)),
+        ),
+    )
+    limits = filter(None, (found.longest, inputs.longest(loaded.model)))
+    return _with_uses(source, loaded.model, tokenizer, min(limits, default=None))
+
+
+def _companions(home: Path, folder: Path) -> dict[str, Path]:
+    return {f"{COMPANIONS}/{file.name}": file for file in (*folders.companions(folder), *folders.companions(home))}
 
 
 def _refuse_path(options: Options) -> None:

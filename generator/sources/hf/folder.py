@@ -10,6 +10,7 @@ from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources import formats
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 # The files of weights in the order in which transformers looks for them, each with the list of its parts.
@@ -71,12 +72,14 @@ def own_code(folder: Path) -> tuple[Path, ...]:
 def configuration(folder: Path) -> dict[str, Any]:
     """Return the content of config.json; SourceError if it is missing or broken."""
     path = folder / CONFIG
+    if (folder / ADAPTER).exists():
+        beside = path.is_file()
+        raise SourceError(
+            f"{folder} holds an adapter{f' beside a model ({ADAPTER})' if beside else ', not a model'}",
+            "Merge it into its model with PEFT's merge_and_unload(), and save that with save_pretrained"
+            + (f"; without {ADAPTER} the model is served without it" if beside else ""),
+        )
     if not path.is_file():
-        if (folder / "adapter_config.json").exists():
-            raise SourceError(
-                f"{folder} holds an adapter, not a model",
-                "Merge it into its model with PEFT's merge_and_unload(), and save that with save_pretrained",
-            )
         nested = next((each.parent for each in sorted(folder.glob(f"*/{CONFIG}"))), None)
         hint = f"There is one in hf:{nested}" if nested else "Save the model with save_pretrained"
         raise SourceError(f"{folder} has no {CONFIG}", hint)
@@ -146,6 +149,11 @@ def _document(path: Path) -> Any:
         raise SourceError(f"can't read {path}: {error.strerror}") from error
     except ValueError as error:
         raise SourceError(f"{path} is not valid JSON", "Save or download it again") from error
+
+
+def any_document(path: Path) -> Any:
+    """Return the content of a JSON file; SourceError if it can't be read."""
+    return _document(path)
 
 
 def document(path: Path) -> dict[str, Any]:

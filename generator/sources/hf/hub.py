@@ -7,6 +7,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources.hf import folder as folders
+from modelrepo.generator.sources.hf import sentences
 from modelrepo.generator.sources.source import path_of
 from modelrepo.generator.system.asking import unlimited
 from modelrepo.generator.system.extras import TORCH, Extra, need
@@ -14,6 +15,8 @@ from modelrepo.generator.system.quiet import quiet
 
 # ORG/NAME, by the rules of huggingface_hub.utils.validate_repo_id.
 HUB_NAME = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[\w.-]+")
+# The folders of sentence-transformers' modules, as it names them.
+MODULE_FOLDER = re.compile(r"\d+_\w+")
 PREFIX = "models--"
 HF = Extra("hf", ("transformers", "huggingface_hub", *TORCH.modules))
 
@@ -33,7 +36,12 @@ def cache() -> Path:
 def known() -> tuple[str, ...]:
     """Return the models with a configuration in the hub's cache, as ORG/NAME."""
     names = (folder.name.removeprefix(PREFIX).replace("--", "/", 1) for folder in sorted(cache().glob(f"{PREFIX}*--*")))
-    return tuple(name for name in names if (found := cached(name)) and (found / folders.CONFIG).exists())
+    return tuple(name for name in names if (found := cached(name)) and is_configured(found))
+
+
+def is_configured(snapshot: Path) -> bool:
+    """Whether a snapshot has the configuration of a model, or the list of a sentence-transformers model's modules."""
+    return (snapshot / folders.CONFIG).exists() or (snapshot / sentences.MODULES).exists()
 
 
 def cached(name: str) -> Path | None:
@@ -82,24 +90,30 @@ def fetched(name: str, *, weights: bool, code: bool, spared: bool = False) -> Pa
 
 def _whole(snapshot: Path, weights: bool) -> bool:
     """Whether a snapshot has all needed files: an interrupted download leaves only those that were complete."""
-    if not (snapshot / folders.CONFIG).exists():
+    home = sentences.home(snapshot)
+    if not (home / folders.CONFIG).exists() or not sentences.complete(snapshot, weights):
         return False
-    return not weights or folders.weights(snapshot).problem is None
+    return not weights or folders.weights(home).problem is None
 
 
 def _wanted(names: list[str], weights: bool, code: bool) -> list[str]:
     """Return the files to download: of the weights only the safetensors, if there are any."""
-    top = [name for name in names if "/" not in name]
-    safe = any(name.endswith(".safetensors") for name in top)
-    kinds = (".safetensors", folders.SAFE_INDEX) if safe else (folders.PICKLE, folders.PICKLE_INDEX, ".bin")
-    return [
-        name
-        for name in top
-        if name == folders.CONFIG
-        or folders.is_companion(name)
-        or (weights and name.endswith(kinds))
-        or (code and name.endswith(".py"))
-    ]
+    wanted = []
+    for parent in dict.fromkeys(name.rpartition("/")[0] for name in names):
+        if parent and not MODULE_FOLDER.fullmatch(parent):
+            continue
+        inside = {name: name.rpartition("/")[2] for name in names if name.rpartition("/")[0] == parent}
+        safe = any(name.endswith(".safetensors") for name in inside)
+        kinds = (".safetensors", folders.SAFE_INDEX) if safe else (folders.PICKLE, folders.PICKLE_INDEX, ".bin")
+        wanted += [
+            name
+            for name, own in inside.items()
+            if own in (folders.CONFIG, folders.ADAPTER)
+            or folders.is_companion(own)
+            or (weights and own.endswith(kinds))
+            or (code and own.endswith(".py"))
+        ]
+    return wanted
 
 
 def _unavailable(name: str, error: Exception) -> SourceError:

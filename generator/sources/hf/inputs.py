@@ -61,13 +61,24 @@ def _words(model: Any, text: Any) -> int:
     return int(words if words is not None else model.get_input_embeddings().num_embeddings)
 
 
-def _lengths(text: Any) -> tuple[int, ...]:
-    """Return the lengths to try, within the positions of the model; RoBERTa's begin after that of the padding."""
+def longest(model: Any) -> int | None:
+    """Return the number of tokens that a model has positions for; None if it has no limit."""
+    config = model.config
+    return _positions(getattr(config, "text_config", None) or config.get_text_config(decoder=False))
+
+
+def _positions(text: Any) -> int | None:
+    """Return the positions of tokens; RoBERTa's begin after that of the padding."""
     positions = getattr(text, "max_target_positions", None) or getattr(text, "max_position_embeddings", None)
     if not positions or positions < 0:
-        return LENGTHS
-    most = max(1, positions - 1 - (getattr(text, "pad_token_id", None) or 0) if positions < 1024 else positions)
-    return tuple(dict.fromkeys(min(length, most) for length in LENGTHS))
+        return None
+    return int(max(1, positions - 1 - (getattr(text, "pad_token_id", None) or 0) if positions < 1024 else positions))
+
+
+def _lengths(text: Any) -> tuple[int, ...]:
+    """Return the lengths to try, within the positions of the model."""
+    most = _positions(text)
+    return tuple(dict.fromkeys(min(length, most) if most else length for length in LENGTHS))
 
 
 def _pixels(config: Any, batch: str, task: str, image_size: tuple[int, int] | None) -> TensorSpec:

@@ -71,6 +71,14 @@ TASKS: dict[str, Task] = {
     ),
     ENCODED: Task(("AutoModelForTextEncoding", "AutoModel"), ("last_hidden_state",)),
 }
+# The outputs that are compared by their direction, and those that are scores of classes, or of words and places.
+EMBEDDINGS = (
+    *("last_hidden_state", "pooler_output", "encoder_last_hidden_state", "text_embeds", "embeddings"),
+    "sentence_embedding",
+)
+SCORES = ("logits", "start_logits", "end_logits")
+# Problems whose scores are not of classes of which one is right.
+NOT_CLASSES = ("regression", "multi_label_classification")
 # Other names of the hub for the same tasks.
 ALIASES = {
     "image-feature-extraction": FALLBACK,

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line, refused
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.sources.sklearn import estimator_file, tabular
+from modelrepo.generator.sources.sklearn import boosters, estimator_file, tabular
 from modelrepo.generator.sources.sklearn.estimators import every_part, last_step
 from modelrepo.generator.sources.sklearn.tabular import Table
 from modelrepo.generator.sources.source import file_source, path_of
@@ -60,6 +60,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     searched = getattr(file.estimator, "best_estimator_", None)
     estimator = file.estimator if searched is None else searched
     _check_fitted(estimator, path)
+    boosters.refuse_own_objective(last_step(estimator), str(path))
     methods = _methods(estimator, path)
     table = tabular.table_of(estimator, options.input_shape, reference)
     taken = {spec.name for spec in table.inputs}

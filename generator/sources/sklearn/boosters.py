@@ -18,6 +18,16 @@ def is_booster(estimator: Any) -> bool:
     return package_of(estimator) in ("xgboost", "lightgbm") and hasattr(estimator, "predict")
 
 
+def refuse_own_objective(estimator: Any, what: str) -> None:
+    """Raise SourceError for a classifier of LightGBM with an objective of the user's: it gives raw scores only."""
+    own = callable(getattr(estimator, "objective", None))
+    if own and package_of(estimator) == "lightgbm" and hasattr(estimator, "classes_"):
+        raise SourceError(
+            f"{what} was trained with an objective of its own, for which LightGBM has no probabilities and no labels",
+            "Train an LGBMRegressor with it, whose prediction is the raw score, or name one of LightGBM's objectives",
+        )
+
+
 def learner_of(estimator: Any) -> dict[str, Any]:
     """Return XGBoost's own description of its model: the ``learner`` of its JSON format."""
     learner: dict[str, Any] = json.loads(estimator.get_booster().save_raw("json"))["learner"]

@@ -417,6 +417,13 @@ def test_changed_outputs_are_refused(tmp_path: Path) -> None:
         made.described(edit.save(changed, tmp_path / "changed"), base)
 
 
+def test_a_size_that_the_exporter_did_not_know_may_be_inferred(tmp_path: Path) -> None:
+    unknown = classifier()
+    unknown.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "Divy_dim_1"
+    base = exported(unknown, tmp_path)
+    made.described(edit.save(classifier(), tmp_path / "inferred"), base)
+
+
 def test_nodes_without_names_get_the_same_ones_each_time(tmp_path: Path) -> None:
     model = rows(node("Relu", "x", "a", "twice"), node("Relu", "a", "b", "twice"), node("Relu", "b", "y"))
     model.graph.node[2].name = ""

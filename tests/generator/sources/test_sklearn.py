@@ -419,3 +419,17 @@ def test_a_model_of_another_version_gets_a_note(generate: Generate, workdir: Pat
     Path("model.pkl").write_bytes(content.replace(own.encode(), older.encode()))
     notes = published(generate, "sklearn:model.pkl", "--trust-source")["notes"]
     assert f"it was made with scikit-learn {older} and read with {own}, which may understand it differently" in notes
+
+
+def test_a_classifier_of_lightgbm_with_an_objective_of_its_own_is_refused_by_name() -> None:
+    from modelrepo.generator.errors import SourceError
+    from modelrepo.generator.sources.sklearn import boosters
+
+    def pulled(truth: Any, scores: Any) -> tuple[Any, Any]:
+        return scores - truth, np.ones_like(scores)
+
+    model = lightgbm.LGBMClassifier(n_estimators=2, objective=pulled, verbose=-1).fit(NUMBERS, CLASS)
+    with pytest.raises(SourceError, match="an objective of its own, for which LightGBM has no probabilities"):
+        boosters.refuse_own_objective(model, "model.joblib")
+    for usual in (lightgbm.LGBMClassifier, lightgbm.LGBMRegressor):
+        boosters.refuse_own_objective(usual(n_estimators=2, verbose=-1).fit(NUMBERS, CLASS), "model.joblib")
