@@ -24,6 +24,7 @@ from modelrepo.generator.coverage.observer import Observer
 from modelrepo.generator.coverage.values import as_dtype, neighbours, values_of
 from modelrepo.generator.graphs import outline
 from modelrepo.generator.graphs.runtime import LARGE_BYTES
+from modelrepo.generator.specs import dimensions
 from modelrepo.generator.specs.findings import Coverage
 from modelrepo.generator.specs.options import Effort
 from modelrepo.generator.specs.tensors import Array, Signature, TensorSpec
@@ -307,11 +308,12 @@ class Search:
     def _of_sizes(self) -> Iterator[Made]:
         """Yield rows of other sizes of each open dimension, and of all."""
         lead = 1 if self.batched else 0
-        named = [dim for spec in self.inputs for dim in spec.shape[lead:] if isinstance(dim, str)]
+        every = [dim for spec in self.inputs for dim in spec.shape if isinstance(dim, str)]
+        named = [dim for dim in dimensions.own(every) if any(dim in spec.shape[lead:] for spec in self.inputs)]
         usual = self._sizes()
         for size in LONGER if named else ():
             for dims in dict.fromkeys((tuple(dict.fromkeys(named)), *((dim,) for dim in named))):
-                sizes = {**usual, **dict.fromkeys(dims, size)}
+                sizes = dimensions.settled({**usual, **dict.fromkeys(dims, size)}, every)
                 specs = [replace(spec, shape=("row", *spec.sized(sizes)[lead:])) for spec in self.inputs]
                 pool = make_pool(specs, 1, int(self.random.integers(1 << 30)))
                 yield Made(f"{' and '.join(dims)} {size}", {name: array[0] for name, array in pool.arrays.items()})

@@ -12,7 +12,7 @@ from modelrepo.generator.graphs.edit import opset_of
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import Arrays, Dim, Signature, TensorSpec
+from modelrepo.generator.specs.tensors import Arrays, Dim, Signature, TensorSpec, first_sizes
 from modelrepo.generator.triton.releases import release_named
 from modelrepo.generator.verification.inputs import example, example_sizes
 from modelrepo.generator.verification.verify import Run
@@ -91,8 +91,9 @@ def answers_zeros(session: Any, inputs: Iterable[TensorSpec]) -> bool:
 
     try:
         zeros = {}
-        for spec in (spec for spec in inputs if not spec.optional):
-            sizes = {dim: spec.sizes.get(dim, (1,))[0] for dim in spec.shape if isinstance(dim, str)}
+        required = [spec for spec in inputs if not spec.optional]
+        sizes = first_sizes(required)
+        for spec in required:
             shape = spec.sized(sizes)
             zeros[spec.name] = np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
         session.run(None, zeros)
