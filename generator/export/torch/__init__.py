@@ -11,7 +11,7 @@ from unittest.mock import patch
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import branches, formulas, operators, small_constants, troubles, unmended
+from modelrepo.generator.export.torch import branches, formulas, operators, pooling, small_constants, troubles, unmended
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
 from modelrepo.generator.sources.pytorch.assumptions import names
@@ -330,6 +330,7 @@ def _dynamic_shapes(source: SourceModel) -> tuple[Any, ...]:
 def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
     unmended.refuse(exported.exported_program)
     _distinct_outputs(exported.model)
+    pooling.without_idle_windows(exported.model)
     _true_outputs(exported.model, source)
     return onnx_file.write(exported.model, path)
 
@@ -435,6 +436,7 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
             },
         )
     model = _filled(onnx_ir.load(path), weights)
+    pooling.without_idle_windows(model)
     _true_outputs(model, source)
     return onnx_file.write(model, path)
 
