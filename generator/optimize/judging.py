@@ -96,6 +96,7 @@ def _compared(task: Task, run: Run, measured: Dataset) -> Verification:
         samples=task.proven.samples.compared,
         tolerance=task.options.tolerance,
         precision=task.precision,
+        ranges=task.proven.ranges,
         pools=measured.compared if task.options.prune or task.calibrated else (),
     )
 

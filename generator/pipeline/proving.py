@@ -51,7 +51,8 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
     verification = verified(ask, form, export, samples, options, progress, code)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
-    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
+    ranges = known_ranges(export.path) if form is ONNX_FORM else {}
+    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples, ranges=ranges)
 
 
 def verified(

@@ -37,8 +37,8 @@ def _check_told(told: Mapping[str, Sequence[Any]], signature: Signature) -> None
         sizes = told.get(spec.name, ())
         if len(sizes) != len(spec.shape):
             continue
-        wrong = [one for one, own in zip(sizes, spec.shape, strict=True) if isinstance(one, int) and one != own]
-        if wrong and all(isinstance(own, int) for own in spec.shape[1:]):
+        pairs = zip(sizes, spec.shape, strict=True)
+        if any(isinstance(one, int) and isinstance(own, int) and one != own for one, own in pairs):
             raise VerificationError(
                 f"ONNX Runtime infers the shape [{', '.join(map(str, sizes))}] of output {spec.name!r}, which answers "
                 f"with {spec}: Triton could not load the model",

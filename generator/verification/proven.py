@@ -1,5 +1,6 @@
 """A model that was compared with its source."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Proven:
     precision: Precision | None = None  # how far the served model may differ from ``reference``; None: as in FP32
     twin: Path | None = None  # a model that computes the same, if ONNX Runtime's CPU lacks operators of ``export``
     samples: Dataset = NO_DATA  # the user's
+    ranges: Mapping[str, float] = field(default_factory=dict)  # the largest magnitude of outputs of a known range
 
     @property
     def closed(self) -> "Proven":

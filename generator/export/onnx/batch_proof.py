@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modelrepo.generator.coverage.ranges import known_ranges
 from modelrepo.generator.errors import InputRefused, VerificationError
 from modelrepo.generator.export.onnx.batch import mixing
 from modelrepo.generator.export.onnx.batch_shapes import depending
@@ -46,7 +47,8 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, options: Op
     except InputRefused as error:
         raise stays_fixed(_failing(str(error.__cause__)) or error.message) from error
     try:
-        found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=pools)
+        ranges = known_ranges(path)
+        found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=pools, ranges=ranges)
     except VerificationError as error:
         raise stays_fixed(_first_mixing(path, rows) or error.message) from error
     if found.mixing:

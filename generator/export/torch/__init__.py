@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from modelrepo.generator.coverage.ranges import known_ranges
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
@@ -185,6 +186,7 @@ def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], option
             max_batch_size=ODD_BATCH,
             seed=options.seed,
             tolerance=options.tolerance,
+            ranges=known_ranges(export.path),
         )
     except SourceFault:
         return  # not the exporter's fault: verification reports it
