@@ -360,6 +360,52 @@ def test_modules_of_the_same_name_in_two_folders_are_two_modules(
         assert inputs_of("net") == {"input": [size]}
 
 
+def test_folders_that_a_module_adds_to_the_path_serve_its_factory_and_its_forward(
+    generate: Generate, workdir: Path
+) -> None:
+    code("def doubled(x): return 2 * x", "lib/early.py")
+    code("def halved(x): return x / 2", "lib/late.py")
+    code(
+        """
+        import sys
+        from pathlib import Path
+        from typing import Annotated
+        import torch
+        sys.path.append(str(Path(__file__).parent / "lib"))
+
+        class Net(torch.nn.Module):
+            def forward(self, x):
+                from late import halved
+                return halved(x)
+
+        def net() -> Annotated[torch.nn.Module, "x=1x4"]:
+            from early import doubled
+            return Net()
+
+        def plain() -> Annotated[torch.nn.Module, "x=1x4"]:
+            return torch.nn.Linear(4, 2)
+        """
+    )
+    done(generate("--model", "python:nets:net", *QUICK))
+    assert str(Path.cwd() / "lib") in sys.path
+    code(LINEAR, "others.py")
+    done(generate("--model", "python:others:net", *QUICK))
+    assert str(Path.cwd() / "lib") not in sys.path
+
+
+def test_modules_without_a_file_of_their_own_stay_for_the_next_model(workdir: Path) -> None:
+    """torch.ops says that it comes from "_ops.py", which is in no folder; without it, the next model is a KeyError."""
+    code("import torch")
+    script = """
+        import sys
+        from modelrepo.generator.sources.python import user_code
+        user_code.load("nets")
+        user_code.load("nets")
+        assert "torch.ops" in sys.modules and "torch.classes" in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+
+
 def test_an_installed_package_is_found(generate: Generate, workdir: Path) -> None:
     done(generate("--model", "python:torch.nn:ReLU", "--input-shape", "1x4", *QUICK))
     assert inputs_of("ReLU") == {"input": [4]}
