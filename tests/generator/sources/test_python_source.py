@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modelrepo.generator.graphs.runtime import open_model
 from modelrepo.generator.system.quiet import quiet
 from modelrepo.generator.triton import pbtxt
 from tests.conftest import PROJECT, Generate, Outcome, of_any_torch, snapshot
@@ -195,6 +196,30 @@ def test_examples_stand_for_the_parameters_of_their_names(
     session = onnxruntime.InferenceSession("model_repository/Net/1/model.onnx")
     samples = dict(np.load("samples.npz").items())
     assert (session.run(None, samples)[0] == 5 - 14).all()
+
+
+def test_tensors_of_a_list_and_of_a_dict_are_inputs_of_their_own(generate: Generate, workdir: Path) -> None:
+    code(
+        """
+        from typing import Annotated
+        import torch
+
+        class Nested(torch.nn.Module):
+            def forward(self, pair, named, plain):
+                return pair[0] - pair[1] + 2 * named["left"] + 3 * named["deep"][0] + 5 * plain
+
+        def net() -> Annotated[torch.nn.Module, "pair.0=1x4,pair.1=1x4,named.left=1x4,named.deep.0=1x4,plain=1x4"]:
+            return Nested()
+        """
+    )
+    result = done(generate("--model", "python:nets:net", *QUICK))
+    assert result["max_batch_size"] == 16
+    names = ["pair.0", "pair.1", "named.left", "named.deep.0", "plain"]
+    assert list(inputs_of("net")) == names
+    run = open_model(Path("model_repository/net/1/model.onnx"))
+    one = np.ones((1, 4), "float32")
+    (answer,) = run({name: one * 10**place for place, name in enumerate(names)}).values()
+    np.testing.assert_allclose(answer, (1 - 10 + 2 * 100 + 3 * 1000 + 5 * 10000) * one)
 
 
 def test_a_guessed_batch_is_dropped_if_the_model_does_not_take_it(generate: Generate, workdir: Path) -> None:
