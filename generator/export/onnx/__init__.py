@@ -201,7 +201,13 @@ def _batch_notes(signature: Signature, options: Options, rewritten: bool) -> Seq
             f"all tensors have {leading[0][0]} as their first size: if that is a batch, --make-batch-dynamic makes it "
             "any size",
         )
-    if len(leading) == 1 or len(sizes) > 1:
+    names = [
+        spec.shape[0]
+        for spec in (*signature.inputs, *signature.outputs)
+        if isinstance(spec.shape[0], str) and spec.shape[0] != f"{spec.name}_0"  # that of a dimension without a name
+    ]
+    chosen = 1 < len(set(names)) < len(names)  # some are the same, so the others differ on purpose
+    if len(leading) == 1 or len(sizes) > 1 or chosen:
         return ()
     return (
         "the first dimensions have no name or different ones: if they are one batch, --make-batch-dynamic gives them "
