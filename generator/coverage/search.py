@@ -24,10 +24,11 @@ from modelrepo.generator.coverage.observer import Observer
 from modelrepo.generator.coverage.values import as_dtype, neighbours, values_of
 from modelrepo.generator.graphs import outline
 from modelrepo.generator.graphs.runtime import LARGE_BYTES
+from modelrepo.generator.specs import dimensions
 from modelrepo.generator.specs.findings import Coverage
 from modelrepo.generator.specs.options import Effort
 from modelrepo.generator.specs.tensors import Array, Signature, TensorSpec
-from modelrepo.generator.verification.inputs import Pool, example_sizes, make_pool
+from modelrepo.generator.verification.inputs import Pool, example_sizes, make_pool, without_denormals
 from modelrepo.generator.verification.probing import Kind, Probe
 
 # Rows of one probe, and the elements of an input that one probe may hold.
@@ -63,7 +64,10 @@ class Made:
 
 
 class Search:
-    """Makes probes for one exported model; implements ``Probing``."""
+    """Makes probes for one exported model; implements ``Probing``.
+
+    A ``flushing`` source takes denormal numbers for zero, and is not asked for them.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,9 @@ class Search:
         *,
         code: OwnCode | None = None,
         cautious: bool = False,
+        flushing: bool = False,
     ) -> None:
+        self.flushing = flushing
         model = outline.read(path)
         self.signature, self.effort, self.code = signature, effort, code
         self.inputs = tuple(spec for spec in signature.inputs if not spec.optional)
@@ -184,6 +190,8 @@ class Search:
     def _probe(self, made: list[Made]) -> Probe:
         self.asked = list(made)
         arrays = {name: np.stack([each.row[name] for each in made]) for name in made[0].row}
+        if self.flushing:
+            arrays = {name: without_denormals(array) for name, array in arrays.items()}
         return Probe(Pool(arrays, tuple(each.family for each in made)), made[0].kind)
 
     def _chunk(self) -> int:
@@ -307,11 +315,12 @@ class Search:
     def _of_sizes(self) -> Iterator[Made]:
         """Yield rows of other sizes of each open dimension, and of all."""
         lead = 1 if self.batched else 0
-        named = [dim for spec in self.inputs for dim in spec.shape[lead:] if isinstance(dim, str)]
+        every = [dim for spec in self.inputs for dim in spec.shape if isinstance(dim, str)]
+        named = [dim for dim in dimensions.own(every) if any(dim in spec.shape[lead:] for spec in self.inputs)]
         usual = self._sizes()
         for size in LONGER if named else ():
             for dims in dict.fromkeys((tuple(dict.fromkeys(named)), *((dim,) for dim in named))):
-                sizes = {**usual, **dict.fromkeys(dims, size)}
+                sizes = dimensions.settled({**usual, **dict.fromkeys(dims, size)}, every)
                 specs = [replace(spec, shape=("row", *spec.sized(sizes)[lead:])) for spec in self.inputs]
                 pool = make_pool(specs, 1, int(self.random.integers(1 << 30)))
                 yield Made(f"{' and '.join(dims)} {size}", {name: array[0] for name, array in pool.arrays.items()})

@@ -13,6 +13,7 @@ from typing import Any
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.graphs.edit import opset_of
 from modelrepo.generator.graphs.walk import graphs
+from modelrepo.generator.specs import dimensions
 from modelrepo.generator.specs.tensors import Arrays, Dim, TensorSpec
 from modelrepo.generator.verification.declared import fits
 from modelrepo.generator.verification.inputs import LARGER_SIZES, make_pool
@@ -167,11 +168,14 @@ def _seen(
 ) -> Iterator[Seen]:
     """Yield what a model answers with, for the first ``rows`` families of inputs at each turn; 0: for all."""
     names = [output.name for output in session.get_outputs()]
-    symbolic = list(dict.fromkeys(dim for spec in inputs for dim in spec.shape if isinstance(dim, str)))
+    dims = [dim for spec in inputs for dim in spec.shape if isinstance(dim, str)]
+    symbolic = dimensions.own(dims)
     known = {dim: sizes for spec in inputs for dim, sizes in spec.sizes.items() if sizes}
     for number, turn in enumerate(turns if symbolic else turns[:1]):
         usual = {dim: turn[min(position, len(turn) - 1)] for position, dim in enumerate(symbolic)}
         sizes = {dim: known[dim][number % len(known[dim])] if dim in known else usual[dim] for dim in symbolic}
+        sizes = dimensions.settled(sizes, dims)
+        sizes |= {dim: dimensions.size_of(dim, sizes) for dim in dims}
         pool = make_pool([replace(spec, shape=("row", *spec.sized(sizes))) for spec in inputs], 1, 0)
         for row in range(rows or len(pool.families)):
             answers = _answers(session, pool.whole(row))

@@ -1,7 +1,6 @@
 """ONNX models run by ONNX Runtime in this process, on the CPU."""
 
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,25 +55,35 @@ def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool 
         raise ConversionError(f"ONNX Runtime can't open {origin}: {reason(error)}") from error
 
 
-def open_model(path: Path, *, mapped: bool = False) -> Callable[[Arrays], dict[str, Any]]:
-    """Open an ONNX model on the CPU and return a function that answers named inputs with named outputs.
+class Opened:
+    """An ONNX model in a session of ONNX Runtime, as it is served.
 
-    ``mapped`` is as in ``open_session``. Both raise VerificationError with ONNX Runtime's reason: a model that does not
-    run here can't be verified.
+    ``told`` has the shape of each output that the session tells, which Triton compares a configuration with.
     """
-    try:
-        session = open_session(path, mapped=mapped)
-    except Exception as error:  # ONNX Runtime's errors have no common class
-        raise VerificationError(f"ONNX Runtime can't open the converted model: {error}") from error
-    names = [output.name for output in session.get_outputs()]
 
-    def run(arrays: Arrays) -> dict[str, Any]:
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.told = {output.name: tuple(output.shape) for output in session.get_outputs()}
+
+    def __call__(self, arrays: Arrays) -> dict[str, Any]:
+        """Return the named outputs for named inputs; VerificationError with ONNX Runtime's reason if it fails."""
+        names = list(self.told)
         try:
-            return dict(zip(names, session.run(names, dict(arrays)), strict=True))
+            return dict(zip(names, self._session.run(names, dict(arrays)), strict=True))
         except Exception as error:
             raise VerificationError(f"the converted model fails on {shown(arrays)}: {error}") from error
 
-    return run
+
+def open_model(path: Path, *, mapped: bool = False) -> Opened:
+    """Open an ONNX model on the CPU as a function that answers named inputs with named outputs.
+
+    ``mapped`` is as in ``open_session``. Raises VerificationError with ONNX Runtime's reason: a model that does not run
+    here can't be verified.
+    """
+    try:
+        return Opened(open_session(path, mapped=mapped))
+    except Exception as error:  # ONNX Runtime's errors have no common class
+        raise VerificationError(f"ONNX Runtime can't open the converted model: {error}") from error
 
 
 class Runner:

@@ -64,6 +64,7 @@ def to_half(model: Any, kept: Collection[str], blocked: Collection[str]) -> tupl
 
     _refuse_inner(model, kept, blocked)
     model = edit.inferred(model)
+    _forget_constants(model)
     types = edit.element_types(model)
     layers = tuple(
         node.name
@@ -105,6 +106,19 @@ def _refuse_inner(model: Any, kept: Collection[str], blocked: Collection[str]) -
                     f"{node.op_type} {node.name!r} would stay in FP32, but is in the graph of another node",
                     "Only nodes of the main graph can stay in FP32",
                 )
+
+
+def _forget_constants(model: Any) -> None:
+    """Take initializers out of the types that a model lists, as torch.export lists them.
+
+    The converter takes all that is listed for FP16, also constants that it leaves in FP32 for nodes that stay so (no
+    issue known).
+    """
+    for graph in graphs(model):
+        constants = {tensor.name for tensor in getattr(graph, "initializer", ())}
+        for place in reversed(range(len(graph.value_info))):
+            if graph.value_info[place].name in constants:
+                del graph.value_info[place]
 
 
 def _spell_out_constants(model: Any) -> None:

@@ -132,6 +132,7 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
         samples=task.proven.samples.compared,
         tolerance=task.options.tolerance,
         precision=precision,
+        ranges=task.proven.ranges,
         pools=measured.compared if task.options.prune or task.calibrated or task.by_use else (),
     )
 

@@ -30,6 +30,7 @@ class Lowered:
     layers: tuple[str, ...]  # names of the nodes that were lowered
     twin: Path | None = None  # shows the cost of the precision on a CPU, if ``export`` does not
     runs_here: bool = True  # ONNX Runtime's CPU can run ``export``
+    rather: tuple[str, ...] = ()  # names of nodes to keep in FP32 if the model's answers are too far off
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def prove(
         precision=precision,
         samples=samples,
         warm_up=zeros,
+        ranges=known_ranges(export.path) if form is ONNX_FORM else {},
     )
 
 
@@ -129,14 +130,15 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
     with progress.step("verify", "verifying against the source") as step:
         search = None
         if compared.form is ONNX_FORM:
-            cautious = sources.find(options.model)[0].frameworks == ("onnx",)
+            frameworks = sources.find(options.model)[0].frameworks
             search = Search(
                 export.path,
                 export.signature,
                 options.verify_effort,
                 options.seed,
                 code=compared.code,
-                cautious=cautious,
+                cautious=frameworks == ("onnx",),
+                flushing="tensorflow" in frameworks,
             )
         try:
             answer = as_declared(compared.form.open(export.path), export.signature)

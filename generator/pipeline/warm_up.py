@@ -9,7 +9,7 @@ import numpy as np
 
 from modelrepo.generator.configuration.decisions import Decisions
 from modelrepo.generator.errors import VerificationError
-from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec, first_sizes
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.verify import Run
 
@@ -46,15 +46,12 @@ def answered(shapes: Shapes | None, source: Run, converted: Run, signature: Sign
     Without any shapes, those of the smallest input are tried. A warm-up of a ``batched`` model is one sample. The
     source is asked first: a converted model may end this process on an input that its source refuses.
     """
-    shapes = shapes or {spec.name: _smallest(spec) for spec in signature.required.inputs}
+    inputs = signature.required.inputs
+    shapes = shapes or {spec.name: spec.sized(first_sizes(inputs)) for spec in inputs}
     if batched and any(shape[0] != 1 for shape in shapes.values()):
         return None
     zeros = {spec.name: _zeros(spec, shapes[spec.name]) for spec in signature.inputs if spec.name in shapes}
     return shapes if _answers(source, zeros) and _answers(converted, zeros) else None
-
-
-def _smallest(spec: TensorSpec) -> tuple[int, ...]:
-    return tuple(spec.sizes.get(dim, (1,))[0] if isinstance(dim, str) else dim for dim in spec.shape)
 
 
 def is_answered(decisions: Decisions, proven: Proven) -> bool:

@@ -81,7 +81,9 @@ def source_of(reference: str, program: Any, weights: Weights, max_batch_size: in
     )
     source = pytorch.source_model(reference, program.module(), inputs, weights, call=_call(program), notes=notes)
     kinds = {spec.arg.__class__.__name__ for spec in (*_user_inputs(program), *program.graph_signature.output_specs)}
-    return replace(source, native=program) if CONSTANT not in kinds else source
+    # The exporter's decompositions fail on a program with sizes that follow from others; on its module they don't.
+    derived = any(not dim.isidentifier() for spec in inputs for dim in spec.shape if isinstance(dim, str))
+    return source if CONSTANT in kinds or derived else replace(source, native=program)
 
 
 def _check_device(path: Path) -> None:
@@ -163,11 +165,11 @@ def _inputs(reference: str, program: Any) -> tuple[tuple[TensorSpec, ...], int |
         _check_input(reference, name, value)
     if not values:
         raise SourceError(f"{reference} has no inputs, so nothing can be compared")
-    dims = _Dims(program.range_constraints, tuple(value.shape for value in values.values()))
+    dims = _Dims(program.range_constraints, {name: value.shape for name, value in values.items()})
     inputs = []
     for name, value in values.items():
         dtype = str(value.dtype).removeprefix("torch.")
-        shape = tuple(dims.name(dim, f"{name}_{axis}") for axis, dim in enumerate(value.shape))
+        shape = tuple(dims.name(dim) for dim in value.shape)
         inputs.append(TensorSpec(name, dtype, shape, unknown_domain(dtype), dims.sizes(value.shape)))
     return tuple(inputs), dims.most(BATCH)
 
@@ -183,37 +185,49 @@ def _check_input(reference: str, name: str, value: Any) -> None:
             f"{reference} takes {name!r} as {dtype}, which is not supported",
             "Take it as float32, and convert it inside the model",
         )
-    for axis, dim in _symbolic(value.shape):
-        if not dim.is_Symbol:
-            raise SourceError(
-                f"{reference} takes {name!r} with a size of {dim} along axis {axis}, which no exporter supports",
-                "Export it with a separate dimension there, or with a fixed size",
-            )
 
 
 class _Dims:
-    """The symbols of a program's shapes: their names, and the sizes that they can have."""
+    """The symbols of a program's shapes, and expressions of them: their names, and the sizes that they can have."""
 
-    def __init__(self, bounds: Mapping[Any, Any], shapes: Sequence[Any]) -> None:
+    def __init__(self, bounds: Mapping[Any, Any], shapes: Mapping[str, Any]) -> None:
         self.bounds = bounds
         self.names: dict[str, str] = {}
-        leading = {str(shape[0]) if len(shape) else "" for shape in shapes}
-        if len(leading) == 1:
-            self.names[leading.pop()] = BATCH
+        leading = {str(shape[0]) if len(shape) else "" for shape in shapes.values()}
+        if len(leading) == 1 and (first := leading.pop()).isidentifier():
+            self.names[first] = BATCH
+        places = [(dim, f"{name}_{axis}") for name, shape in shapes.items() for axis, dim in _symbolic(shape)]
+        for dim, name in places:
+            if dim.is_Symbol:
+                self.names.setdefault(str(dim), name)
+        for dim, _ in places:
+            written = re.sub(r"\w+", lambda word: self.names.get(word[0], word[0]), str(dim))
+            self.names.setdefault(str(dim), written)
 
-    def name(self, dim: Any, fallback: str) -> int | str:
+    def name(self, dim: Any) -> int | str:
         """Return a size, or the name of a symbolic one: equal symbols have the same name."""
-        return dim if isinstance(dim, int) else self.names.setdefault(str(dim), fallback)
+        return dim if isinstance(dim, int) else self.names[str(dim)]
 
     def sizes(self, shape: Any) -> dict[str, tuple[int, ...]]:
         """Return the sizes of the dimensions that don't take every size, by the names that they have."""
         found = {}
         for _, dim in _symbolic(shape):
-            low, high = self._bounds(dim)
-            tried = tuple(dict.fromkeys(min(low + step, high or low + step) for step in range(len(SIZES))))
+            if not dim.is_Symbol and all(str(symbol) in self.names for symbol in dim.free_symbols):
+                continue  # it follows from others
+            tried = tuple(dict.fromkeys(self._at(dim, step) for step in range(len(SIZES))))
             if tried != SIZES:
                 found[self.names[str(dim)]] = tried
         return found
+
+    def _at(self, dim: Any, step: int) -> int:
+        """Return a size of a symbol or an expression: the smallest that its symbols can have, or one some steps on."""
+        sizes = {}
+        for symbol in dim.free_symbols:
+            low, high = self._bounds(symbol)
+            if not dim.is_Symbol:  # no input has this size itself, so no other bound of it is known
+                low = max(low, int(self.bounds[symbol].lower))
+            sizes[symbol] = min(low + step, high or low + step)
+        return int(dim.xreplace(sizes))
 
     def most(self, name: str) -> int | None:
         """Return the largest size of a dimension; None if it has no bound or does not exist."""

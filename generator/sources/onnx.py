@@ -93,6 +93,8 @@ class _InBatches:
         import numpy as np
 
         count = len(next(iter(arrays.values())))
+        if not count:
+            raise InputRefused("the source model gets no samples")
         parts = []
         for start in range(0, count, self._size):
             rows = [min(row, count - 1) for row in range(start, start + self._size)]

@@ -1,8 +1,10 @@
 """Tensors as data: their shapes, types and values, and the signature of a model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from modelrepo.generator.specs import dimensions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +64,8 @@ class TensorSpec:
         return replace(self, domain=replace(self.domain, edges=(), others=()))
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """Return the concrete shape with every symbolic dimension looked up in ``sizes``."""
-        return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
+        """Return the concrete shape: symbolic dimensions are looked up in ``sizes``, or computed from those."""
+        return tuple(dimensions.size_of(dim, sizes) if isinstance(dim, str) else dim for dim in self.shape)
 
     def scores(self, count: int) -> bool:
         """Whether the last axis, or the only one of several besides the batch, has ``count`` elements."""
@@ -84,7 +86,7 @@ class Signature:
     def unbatched(self) -> tuple[TensorSpec, ...]:
         """The tensors that keep Triton from batching.
 
-        Their leading dimension is not the first input's symbolic one, or they have that dimension twice.
+        Their leading dimension is not the first input's symbolic one, or another dimension is it, or follows from it.
         """
         first = self.inputs[0].shape[:1]
         return tuple(
@@ -93,7 +95,7 @@ class Signature:
             if spec.shape[:1] != first
             or not spec.shape
             or not isinstance(spec.shape[0], str)
-            or spec.shape[0] in spec.shape[1:]
+            or any(isinstance(dim, str) and spec.shape[0] in (dim, *dimensions.terms(dim)) for dim in spec.shape[1:])
         )
 
     @property
@@ -105,6 +107,15 @@ class Signature:
     def batch_dim(self) -> Dim | None:
         """The leading symbolic dimension that every input and output shares, or None."""
         return None if self.unbatched else self.inputs[0].shape[0]
+
+
+def first_sizes(inputs: Iterable[TensorSpec]) -> dict[str, int]:
+    """Return the first size of each symbolic dimension of the inputs, 1 unless they say otherwise: the warm-up's."""
+    specs = list(inputs)
+    dims = [dim for spec in specs for dim in spec.shape if isinstance(dim, str)]
+    known = {dim: sizes[0] for spec in specs for dim, sizes in spec.sizes.items() if sizes}
+    sizes = dimensions.settled({dim: known.get(dim, 1) for dim in dimensions.own(dims)}, dims)
+    return {dim: dimensions.size_of(dim, sizes) for dim in dims}
 
 
 # The types that a user can give an input, by numpy's names; `object` is a string.

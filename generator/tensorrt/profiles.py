@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.specs import dimensions
 from modelrepo.generator.specs.artifacts import Serving
 from modelrepo.generator.specs.options import Ranges
 from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec
@@ -77,8 +78,8 @@ def derive(
 
 
 def _symbols(signature: Signature) -> list[str]:
-    """Return the symbolic dimensions of the inputs in order, without duplicates."""
-    return list(dict.fromkeys(dim for spec in signature.inputs for dim in spec.shape if isinstance(dim, str)))
+    """Return the symbolic dimensions of the inputs that have sizes of their own, in order, without duplicates."""
+    return dimensions.own(dim for spec in signature.inputs for dim in spec.shape if isinstance(dim, str))
 
 
 def _dynamic(signature: Signature) -> Iterator[TensorSpec]:

@@ -51,6 +51,9 @@ NUMBERS = "fiu"
 # Ends of a hint, for floats and for whole numbers.
 LOOSENED = "; a looser limit is set with --tolerance"
 LOOSENED_STEPS = "; whole numbers must be equal, but for quantized ones --tolerance absolute=1 allows one step"
+# A difference of this share of the source's answer is not rounding: the answers are other answers.
+OTHER = 1.0
+PAGE = "docs/how-to/when-export-fails.md"
 
 
 class Differs(VerificationError):
@@ -144,7 +147,10 @@ class Comparison:
             return self._own_limit(name, wanted)
         if not _is_float(wanted):
             return self.tolerance.absolute
-        return self.tolerance.absolute + self.tolerance.relative * largest_magnitude(wanted)
+        magnitude, span = largest_magnitude(wanted), self.ranges.get(name, 0.0)
+        if span:
+            magnitude = max(magnitude, min(span, self.scale.get(name, 0.0)))
+        return self.tolerance.absolute + self.tolerance.relative * magnitude + NOISE * span
 
     def add(
         self,
@@ -179,7 +185,8 @@ class Comparison:
                     continue
                 one, other = answers[position, ...], got[name][position, ...]
                 try:
-                    self._add_sample(Worst(name, pool.families[row], batch, *self._measure(name, one, other)), one, row)
+                    found = Worst(name, pool.families[row], batch, *self._measure(name, one, other))
+                    self._add_sample(found, one, other, row)
                 except Differs as error:
                     if not forgiven(error):
                         raise
@@ -191,13 +198,12 @@ class Comparison:
         difference, index = largest_difference(wanted, got, self.equal_nan, overflowing=self.overflowing)
         return index, difference, self.limit(name, wanted)
 
-    def _add_sample(self, found: Worst, wanted: Array, row: int) -> None:
+    def _add_sample(self, found: Worst, wanted: Array, got: Array, row: int) -> None:
         if not found.difference <= found.limit:
-            loosened = LOOSENED if _is_float(wanted) else LOOSENED_STEPS if wanted.dtype.kind in NUMBERS else ""
             raise Differs(
                 f"output {found.output!r} differs by {found.difference:.3g} (limit {found.limit:.3g}), on "
                 f"input {found.family!r} at batch {found.batch}, index {list(found.index)}",
-                f"The conversion changed the model's answers{loosened}",
+                _hint(wanted, got, found),
                 found,
                 row,
             )
@@ -247,6 +253,22 @@ class Comparison:
             top5=agreement[5],
             notes=(*notes, *self.notes.values()),
         )
+
+
+def _hint(wanted: Array, got: Array, found: Worst) -> str:
+    """Return the next step for an answer that is too far off: a looser limit only if it may be the same answer."""
+    changed = "The conversion changed the model's answers"
+    if not _is_float(wanted):
+        return f"{changed}{LOOSENED_STEPS if wanted.dtype.kind in NUMBERS else ''}"
+    rows = (each[found.index[:-1]] if each.ndim else each for each in (wanted, got))
+    one, other = rows
+    if one.ndim and one.size > 1 and not one.any() and other.any():
+        return f"{changed}: the source answers a row of zeros there, as at padded places: {PAGE}#padding"
+    if np.isfinite(one).all() and np.isnan(other).any():
+        return f"{changed}: it answers NaN where the source answers numbers, as for padding alone: {PAGE}#padding"
+    if not found.difference < OTHER * largest_magnitude(wanted):
+        return f"{changed}: a difference as large as the answers is not rounding: {PAGE}"
+    return f"{changed}{LOOSENED}"
 
 
 def _gap(scores: Array) -> float:

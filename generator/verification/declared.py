@@ -11,7 +11,11 @@ from modelrepo.generator.verification.verify import Run
 
 
 def as_declared(run: Run, signature: Signature) -> Run:
-    """Return a run that raises VerificationError for an answer with another shape than its output declares."""
+    """Return a run that raises VerificationError for an answer with another shape than its output declares.
+
+    It is raised at once for a session that tells another shape: Triton could not load the model.
+    """
+    _check_told(getattr(run, "told", {}), signature)
 
     def checked(arrays: Arrays) -> Mapping[str, Array]:
         answers = run(arrays)
@@ -26,6 +30,20 @@ def as_declared(run: Run, signature: Signature) -> Run:
         return answers
 
     return checked
+
+
+def _check_told(told: Mapping[str, Sequence[Any]], signature: Signature) -> None:
+    for spec in signature.outputs:
+        sizes = told.get(spec.name, ())
+        if len(sizes) != len(spec.shape):
+            continue
+        pairs = zip(sizes, spec.shape, strict=True)
+        if any(isinstance(one, int) and isinstance(own, int) and one != own for one, own in pairs):
+            raise VerificationError(
+                f"ONNX Runtime infers the shape [{', '.join(map(str, sizes))}] of output {spec.name!r}, which answers "
+                f"with {spec}: Triton could not load the model",
+                "Write the layer that answers it with fixed padding, or let another layer follow it",
+            )
 
 
 def fits(declared: Sequence[Any], shape: Sequence[int]) -> bool:

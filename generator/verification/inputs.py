@@ -1,11 +1,13 @@
 """Inputs for verification: several generated families, and the user's own samples."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from modelrepo.generator.specs import dimensions
 from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
 
 ODD_BATCH = 3
@@ -14,6 +16,8 @@ EXAMPLE_BATCH, EXAMPLE_SIZE = 2, 7
 # Sizes of symbolic dimensions (not the batch) if the model does not say which it accepts: small ones, and larger ones
 # for models that refuse those.
 SIZES, LARGER_SIZES = (1, 2, 3), (32, 224)
+# What the length of a decoder's cache is called; before the first token it is empty.
+CACHED = re.compile(r"past|cache", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -80,32 +84,44 @@ def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool
     inputs first, and then with all of them.
     """
     lead = 0 if signature.batch_dim is None else 1
-    symbolic = {dim for spec in signature.inputs for dim in spec.shape[lead:] if isinstance(dim, str)}
+    dims = [dim for spec in signature.inputs for dim in spec.shape[lead:] if isinstance(dim, str)]
+    symbolic = set(dimensions.own(dims))
     known = {dim: sizes for spec in signature.inputs for dim, sizes in spec.sizes.items() if dim in symbolic}
     usual = max([1, *map(len, known.values()), *([len(SIZES)] if symbolic - known.keys() else [])])
+    turns: list[tuple[bool, dict[str, int]]] = []
     for turn in range(usual + (len(LARGER_SIZES) if symbolic - known.keys() else 0)):
         sizes = {}
         for dim in symbolic:
             own = known.get(dim, SIZES if turn < usual else LARGER_SIZES)
             sizes[dim] = own[(turn if turn < usual else turn - usual) % len(own)]
-        required = signature.required
+        turns.append((turn >= usual, dimensions.settled(sizes, dims)))
+    cached = [dim for dim in symbolic - known.keys() if CACHED.search(dim)]
+    if cached:
+        turns.insert(usual, (False, {**turns[usual - 1][1], **dict.fromkeys(cached, 0)}))
+    required = signature.required
+    for for_refusing, sizes in turns:
         for given in (required,) if required == signature else (required, signature):
             inputs = [
                 replace(spec, shape=("row", *replace(spec, shape=spec.shape[lead:]).sized(sizes)))
                 for spec in given.inputs
             ]
-            yield turn >= usual, make_pool(inputs, size, seed)
+            yield for_refusing, make_pool(inputs, size, seed)
 
 
 def example_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
-    """Return a size above 1 for each symbolic dimension of an example, which the input accepts."""
+    """Return a size above 1 for each symbolic dimension of an example, which the input accepts.
+
+    Dimensions that follow from others have none of their own.
+    """
     sizes: dict[str, int] = {}
+    dims = [dim for spec in inputs for dim in spec.shape if isinstance(dim, str)]
+    own = dimensions.own(dims)
     for spec in inputs:
         for axis, dim in enumerate(spec.shape):
-            if isinstance(dim, str):
+            if isinstance(dim, str) and dim in own:
                 usual = EXAMPLE_SIZE if axis else EXAMPLE_BATCH
                 sizes[dim] = next((size for size in spec.sizes.get(dim, ()) if size > 1), sizes.get(dim, usual))
-    return sizes
+    return dimensions.settled(sizes, dims, least=2)
 
 
 def example(spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
@@ -171,3 +187,11 @@ def _mask(values: Array) -> Array:
 def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
     """Return the batch sizes to compare at: 1, 2, an odd one and the largest."""
     return tuple(sorted({size for size in (1, 2, ODD_BATCH, max_batch_size) if 1 <= size <= max(1, max_batch_size)}))
+
+
+def without_denormals(array: Array) -> Array:
+    """Return an array with zeros in place of its denormal numbers; the same array if it has none."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return array
+    denormal = (array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)
+    return np.where(denormal, array.dtype.type(0), array) if denormal.any() else array

@@ -31,9 +31,9 @@ class Proven:
     precision: Precision | None = None  # how far the served model may differ from ``reference``; None: as in FP32
     twin: Path | None = None  # a model that computes the same, if ONNX Runtime's CPU lacks operators of ``export``
     samples: Dataset = NO_DATA  # the user's
-    warm_up: Mapping[str, tuple[int, ...]] | None = (
-        None  # shapes of zeros that both models answer; None: there are none
-    )
+    # Shapes of zeros that both models answer; None: there are none.
+    warm_up: Mapping[str, tuple[int, ...]] | None = None
+    ranges: Mapping[str, float] = field(default_factory=dict)  # the largest magnitude of outputs of a known range
 
     @property
     def closed(self) -> "Proven":

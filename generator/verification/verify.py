@@ -20,7 +20,15 @@ from modelrepo.generator.verification.comparison import (
     largest_magnitude,
     why_useless,
 )
-from modelrepo.generator.verification.inputs import CONSTANT, FAMILIES, ODD_BATCH, Pool, batch_sizes, generated
+from modelrepo.generator.verification.inputs import (
+    CONSTANT,
+    FAMILIES,
+    ODD_BATCH,
+    Pool,
+    batch_sizes,
+    generated,
+    without_denormals,
+)
 from modelrepo.generator.verification.probing import Arbitrary, Kind, Probe, Probing
 
 Run = Callable[[Arrays], Mapping[str, Array]]
@@ -452,7 +460,7 @@ class _Verifier:
         """Whether an input holds denormal numbers, which some kernels count as zero, and the models agree on zeros."""
         if self.recorded:
             return False
-        flushed = {name: _without_denormals(array) for name, array in arrays.items()}
+        flushed = {name: without_denormals(array) for name, array in arrays.items()}
         if all(flushed[name] is array for name, array in arrays.items()):
             return False
         try:
@@ -560,14 +568,6 @@ def _is_constant(arrays: Arrays) -> bool:
     """Whether every input of floats has one value everywhere."""
     floats = [array for array in arrays.values() if array.dtype.kind == "f"]
     return bool(floats) and all((array == array.flat[:1]).all() for array in floats)
-
-
-def _without_denormals(array: Array) -> Array:
-    """Return an array with zeros in place of its denormal numbers; the same array if it has none."""
-    if not np.issubdtype(array.dtype, np.floating):
-        return array
-    denormal = (array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)
-    return np.where(denormal, array.dtype.type(0), array) if denormal.any() else array
 
 
 def _next(arrays: Arrays, draw: int) -> Arrays:

@@ -250,7 +250,7 @@ class ServedComparison:
     def __init__(self, staged: StagedModel, proven: Proven, options: Options) -> None:
         self.name, self.options, self.source = staged.name, options, proven.reference.recall
         self.signature, self.largest = proven.export.signature, staged.config.max_batch_size
-        self.precision = proven.precision
+        self.precision, self.ranges = proven.precision, proven.ranges
         # Without batching a client's request is executed as it was sent, and judged so: its rows may share a choice.
         self.mixing = () if self.largest else tuple(spec.name for spec in self.signature.outputs)
         self.samples = proven.samples.compared
@@ -298,6 +298,7 @@ class ServedComparison:
                 samples=samples,
                 tolerance=self.options.tolerance,
                 precision=self.precision,
+                ranges=self.ranges,
                 sizes=sizes,
                 pools=pools,
                 probing=probing,

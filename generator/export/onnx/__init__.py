@@ -87,7 +87,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     notes += [_shape_note(spec, undeclared[spec.name]) for spec in signature.outputs if spec.name in undeclared]
     del session  # it holds the weights, as the next session does
     if rewritten:
-        batch_proof.prove(source.run, files[0], Signature(inputs, outputs), size, options.seed)
+        batch_proof.prove(source.run, files[0], Signature(inputs, outputs), size, options)
     optional, left_out = _optional_inputs(model, signature, options)
     notes += [*left_out, *_batch_notes(signature, options, rewritten)]
     signature = replace(signature, inputs=(*inputs, *optional))
@@ -189,13 +189,26 @@ def _batch_notes(signature: Signature, options: Options, rewritten: bool) -> Seq
     """Return a note if --make-batch-dynamic would help, or if it changed nothing."""
     if options.make_batch_dynamic:
         return () if rewritten else ("its batch is dynamic already: --make-batch-dynamic changes nothing",)
-    leading = {spec.shape[:1] for spec in (*signature.inputs, *signature.outputs)}
-    (first, *others) = leading
-    fixed = not others and isinstance(next(iter(first), None), int)
-    if not options.max_batch_size or not fixed:
+    leading = list(dict.fromkeys(spec.shape[:1] for spec in (*signature.inputs, *signature.outputs)))
+    if not options.max_batch_size or signature.batch_dim is not None or () in leading:
+        return ()
+    sizes = {size for (size,) in leading if isinstance(size, int)}
+    if len(leading) == 1 and sizes:
+        return (
+            f"all tensors have {leading[0][0]} as their first size: if that is a batch, --make-batch-dynamic makes it "
+            "any size",
+        )
+    names = [
+        spec.shape[0]
+        for spec in (*signature.inputs, *signature.outputs)
+        if isinstance(spec.shape[0], str) and spec.shape[0] != f"{spec.name}_0"  # that of a dimension without a name
+    ]
+    chosen = 1 < len(set(names)) < len(names)  # some are the same, so the others differ on purpose
+    if len(leading) == 1 or len(sizes) > 1 or chosen:
         return ()
     return (
-        f"all tensors have {first[0]} as their first size: if that is a batch, --make-batch-dynamic makes it any size",
+        "the first dimensions have no name or different ones: if they are one batch, --make-batch-dynamic gives them "
+        "one name, and proves it",
     )
 
 

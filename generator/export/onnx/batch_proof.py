@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modelrepo.generator.coverage.ranges import known_ranges
 from modelrepo.generator.errors import InputRefused, VerificationError
 from modelrepo.generator.export.onnx.batch import mixing
 from modelrepo.generator.export.onnx.batch_shapes import depending
@@ -13,8 +14,10 @@ from modelrepo.generator.graphs import outline, runtime
 from modelrepo.generator.graphs.runtime import Runner
 from modelrepo.generator.graphs.taps import tapped
 from modelrepo.generator.graphs.walk import stays_fixed
+from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.tensors import Array, Signature
 from modelrepo.generator.system import memory
+from modelrepo.generator.verification import datasets
 from modelrepo.generator.verification.inputs import ODD_BATCH, RANDOM, Pool, generated
 from modelrepo.generator.verification.verify import Run, usable, verify
 
@@ -28,14 +31,14 @@ EQUAL, ROUNDING = 1e-5, 1e-2
 AT_ONCE = 20
 
 
-def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) -> None:
+def prove(source: Run, path: Path, signature: Signature, batch: int, options: Options) -> None:
     """Compare the model at ``path``, in batches of 1, 2 and 3, with ``source``, in batches of ``batch`` samples.
 
     Raises ConversionError with the node that keeps the batch fixed or mixes its samples, or if the source fails on all
-    generated inputs.
+    generated inputs, and on the user's samples.
     """
-    signature = signature.required
-    pools = _pools(source, signature, seed)
+    signature, seed = signature.required, options.seed
+    pools = _pools(source, signature, options)
     rows = pools[-1]
     memory.give_back()
     candidate = Runner(path, mapped=True)  # not optimized, so that messages name its nodes
@@ -44,7 +47,8 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) 
     except InputRefused as error:
         raise stays_fixed(_failing(str(error.__cause__)) or error.message) from error
     try:
-        found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=pools)
+        ranges = known_ranges(path)
+        found = verify(source, candidate, signature, max_batch_size=ODD_BATCH, seed=seed, pools=pools, ranges=ranges)
     except VerificationError as error:
         raise stays_fixed(_first_mixing(path, rows) or error.message) from error
     if found.mixing:
@@ -59,11 +63,11 @@ def prove(source: Run, path: Path, signature: Signature, batch: int, seed: int) 
             raise stays_fixed(f"output {name!r} depends on where in the batch a sample stands")
 
 
-def _pools(source: Run, signature: Signature, seed: int) -> list[Pool]:
-    """Return random inputs that the source runs on, one pool for each size of other dimensions."""
+def _pools(source: Run, signature: Signature, options: Options) -> list[Pool]:
+    """Return random inputs that the source runs on, one pool for each size of other dimensions, or else samples."""
     pools: list[Pool] = []
     problem: VerificationError | None = None
-    for for_refusing, pool in generated(signature, 0, seed):
+    for for_refusing, pool in generated(signature, 0, options.seed):
         if pools and for_refusing:
             break
         try:
@@ -71,9 +75,22 @@ def _pools(source: Run, signature: Signature, seed: int) -> list[Pool]:
             pools.append(usable(random, source, signature))
         except VerificationError as error:
             problem = problem or error
+    if not pools and options.samples:
+        given = datasets.samples(options.samples, signature).compared
+        pools = [usable(_with_shuffled(pool, options.seed), source, signature) for pool in given]
     if not pools:
         raise stays_fixed(f"nothing proves it: {problem.message if problem else 'there is no input'}") from problem
     return pools
+
+
+def _with_shuffled(pool: Pool, seed: int) -> Pool:
+    """Return a pool with a row more, of the last one's values in another order: two rows must differ."""
+    random = np.random.default_rng(seed)
+    arrays = {
+        name: np.concatenate([array, random.permutation(array[-1].ravel()).reshape(array[-1:].shape)])
+        for name, array in pool.arrays.items()
+    }
+    return Pool(arrays, (*pool.families, f"{pool.families[-1]}, shuffled"))
 
 
 def _pair(rows: Pool) -> tuple[int, int]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from modelrepo.generator.coverage.ranges import known_ranges
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, Unsteady, VerificationError
 from modelrepo.generator.export.description import describe, observed_dims, source_fails
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.torch import branches, formulas, operators, small_constants, troubles, unmended
+from modelrepo.generator.export.torch import branches, formulas, operators, pooling, small_constants, troubles, unmended
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.sources.pytorch import assumptions, examples, quietly, scripted
 from modelrepo.generator.sources.pytorch.assumptions import names
@@ -35,6 +36,8 @@ TRIED_SIZES = (1, 2, 3)
 LARGEST_TRIED = 2048
 # Answers beyond a bound that are as near as this share of the largest are the same.
 BEYOND = 1e-2
+# What torch says of a torch.cond within another that it does not compile.
+NESTED = "FunctionalTensor on its own"
 AS_RECORDED = "recorded as the model ran on an example, and proven by verification alone"
 
 
@@ -185,6 +188,7 @@ def _prove(source: SourceModel, export: Export, decided: tuple[str, ...], option
             max_batch_size=ODD_BATCH,
             seed=options.seed,
             tolerance=options.tolerance,
+            ranges=known_ranges(export.path),
         )
     except SourceFault:
         return  # not the exporter's fault: verification reports it
@@ -206,22 +210,38 @@ def _kind(native: Any) -> str:
 
 
 def _captured(source: SourceModel, path: Path, options: Options) -> Written:
-    """Export with torch.export, which follows its code with symbolic sizes, as Python runs it or as bytecode."""
+    """Export with torch.export, which follows its code with symbolic sizes, as Python runs it or as bytecode.
+
+    A torch.cond within another is compiled to be followed, which fails where compiling is off (no issue known).
+    """
+    import torch
+
+    try:
+        exported = _followed(source, options)
+    except Exception as error:
+        if not any(NESTED in text for text in troubles.texts(error)):
+            raise
+        with torch.compiler.set_stance("default"):
+            exported = _followed(source, options)
+    assumed = list(_assumed(exported.exported_program))
+    places = tuple(dict.fromkeys(filter(None, assumed)))
+    bounds = dict(_bounds(exported.exported_program, source))
+    return Written(_write(exported, source, path), bool(assumed), places, bounds=bounds)
+
+
+def _followed(source: SourceModel, options: Options) -> Any:
+    """Return torch's ONNXProgram of a model."""
     import torch
     from torch.fx.experimental import symbolic_shapes
 
     # Lets torch.export report lines of the model's code.
     with patch.object(symbolic_shapes, "uninteresting_files", troubles.NotTheModels), _unchanged():
-        exported = torch.onnx.export(
+        return torch.onnx.export(
             source.native,
             examples(source.inputs),
             dynamic_shapes=_dynamic_shapes(source),
             **_newer(source, options.opset),
         )
-    assumed = list(_assumed(exported.exported_program))
-    places = tuple(dict.fromkeys(filter(None, assumed)))
-    bounds = dict(_bounds(exported.exported_program, source))
-    return Written(_write(exported, source, path), bool(assumed), places, bounds=bounds)
 
 
 @contextmanager
@@ -330,6 +350,7 @@ def _dynamic_shapes(source: SourceModel) -> tuple[Any, ...]:
 def _write(exported: Any, source: SourceModel, path: Path) -> tuple[Path, ...]:
     unmended.refuse(exported.exported_program)
     _distinct_outputs(exported.model)
+    pooling.without_idle_windows(exported.model)
     _true_outputs(exported.model, source)
     return onnx_file.write(exported.model, path)
 
@@ -435,6 +456,7 @@ def _export_older(source: SourceModel, native: Any, path: Path, opset: int) -> t
             },
         )
     model = _filled(onnx_ir.load(path), weights)
+    pooling.without_idle_windows(model)
     _true_outputs(model, source)
     return onnx_file.write(model, path)
 

@@ -379,6 +379,52 @@ def cross_entropy(
     return op.Div(op.reduced(loss, 2), op.reduced(mass, 2))
 
 
+def mean(op: Newer, x: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """Write the mean in the type that it is asked in; the exporter takes that of whole numbers, and casts it after.
+
+    No issue known.
+    """
+    single = x.shape is not None and not len(x.shape)
+    if dtype is not None and int(dtype) >= 0:
+        x = op.Cast(x, to=int(dtype))
+    if single:
+        return op.Identity(x)
+    axes = [] if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    where = (op.Constant(value_ints=axes),) if axes else ()
+    return op.ReduceMean(x, *where, keepdims=int(keepdim))
+
+
+def adaptive_max(op: Newer, x: Any, output_size: Any) -> tuple[Any, Any]:
+    """Write the largest value of each of so many parts, and its place in the whole: the exporter has no translation.
+
+    A part reaches from its share of a size rounded down to the next one's rounded up, as PyTorch says.
+    """
+    height, width = x.shape[-2:]
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise ConversionError("adaptive_max_pool2d of any size has no ONNX translation", "Fix it with --input-shape")
+    rows, columns = (_parts(size, count) for size, count in zip((height, width), output_size, strict=True))
+    axes, last = op.Constant(value_ints=[-2, -1]), op.Constant(value_ints=[-1])
+    values, places = [], []
+    for top, bottom in rows:
+        for left, right in columns:
+            starts, ends = op.Constant(value_ints=[top, left]), op.Constant(value_ints=[bottom, right])
+            part = op.Slice(x, starts, ends, axes)
+            kept = op.Constant(value_ints=[*[0] * (len(x.shape) - 2), -1])
+            flat = op.Reshape(part, kept)
+            values.append(op.ReduceMax(flat, last, keepdims=1))
+            place, across = op.ArgMax(flat, axis=-1, keepdims=1), op.Constant(value_int=right - left)
+            down = op.Mul(op.Div(place, across), op.Constant(value_int=width))
+            first = op.Constant(value_int=top * width + left)
+            places.append(op.Add(op.Add(down, op.Mod(place, across)), first))
+    shape = op.Constant(value_ints=[*[0] * (len(x.shape) - 2), len(rows), len(columns)])
+    whole, index = (op.Reshape(op.Concat(*each, axis=-1), shape) for each in (values, places))
+    return whole, index
+
+
+def _parts(size: int, count: int) -> list[tuple[int, int]]:
+    return [(place * size // count, -(-(place + 1) * size // count)) for place in range(count)]
+
+
 FORMULAS: Mapping[str, Callable[..., Any]] = {
     "log_sigmoid": log_sigmoid,
     "log1p": log1p,
@@ -464,6 +510,8 @@ def translations() -> dict[Any, Callable[..., Any]]:
         aten.div.Scalar_mode: _translation(div),
         aten.binary_cross_entropy_with_logits.default: _translation(bce_with_logits),
         aten.cross_entropy_loss.default: _translation(cross_entropy),
+        aten.mean.dim: _translation(mean),
+        aten.adaptive_max_pool2d.default: _translation(adaptive_max),
     }
     for name, formula in FORMULAS.items():
         packet = getattr(aten, name)
@@ -484,6 +532,7 @@ def symbolics() -> dict[str, Callable[..., Any]]:
         "aten::cosine_similarity": _older_cosine,
         "aten::pairwise_distance": _older_distance,
         "aten::cdist": _older_distances,
+        "aten::cumsum": _older_cumsum,
     }
 
 
@@ -559,6 +608,21 @@ def _older_distances(graph: Any, x: Any, y: Any, power: Any, how: Any) -> Any:
     one = symbolic_helper._unsqueeze_helper(graph, x, [_rank(x) - 1])
     other = symbolic_helper._unsqueeze_helper(graph, y, [_rank(y) - 2])
     return _length(Older(graph), graph.op("Sub", one, other), power, keep=False)
+
+
+def _older_cumsum(graph: Any, x: Any, axis: Any, dtype: Any) -> Any:
+    """Write a running sum in the type that torch answers: int64 for whole numbers, whose type the exporter keeps."""
+    import torch
+    from torch.onnx import symbolic_helper
+    from torch.onnx._internal.torchscript_exporter._type_utils import JitScalarType
+
+    op = Older(graph)
+    asked = symbolic_helper._maybe_get_const(dtype, "i")
+    kind = JitScalarType(asked).dtype() if isinstance(asked, int) else op.kind(x)
+    if not isinstance(asked, int) and not kind.is_floating_point:
+        kind = torch.int64
+    place = graph.op("Constant", value_t=torch.tensor(symbolic_helper._maybe_get_const(axis, "i")))
+    return graph.op("CumSum", op.cast(x, kind), place)
 
 
 def _rank(value: Any) -> int:

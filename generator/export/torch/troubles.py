@@ -218,18 +218,23 @@ def explain(error: BaseException, inputs: Sequence[TensorSpec] = ()) -> Trouble:
         declared = ",".join(assumptions.written(*line) for line in error.lines.items())
         same = f"if it is the same for every input that will be served, say so with {assumptions.FLAG} {declared}"
         return Trouble(READS_VALUES, f"{BRANCH}; {same}: {PAGE}#control-flow", _several(places))
-    chain = list(_chain(error))
-    place = next(filter(None, map(_place, chain)), "")
-    texts = [each.message if isinstance(each, ModelRepoError) else f"{type(each).__name__}: {each}" for each in chain]
-    for text in texts:
+    place = next(filter(None, map(_place, _chain(error))), "")
+    for text in texts(error):
         for symptom in SYMPTOMS:
             found = next(filter(None, (re.search(pattern, text) for pattern in symptom.patterns)), None)
             if found:
                 groups = _groups(found, inputs)
                 hint = f"{symptom.hint.format(*groups)}: {PAGE}#{symptom.anchor}"
                 return Trouble(_shortened(symptom.what.format(*groups)), hint, place)
-    first = next((line for line in texts[0].splitlines() if line.strip()), "")
+    first = next((line for line in texts(error)[0].splitlines() if line.strip()), "")
     return Trouble(_shortened(first.rstrip(". ")), f"See {PAGE}", place)
+
+
+def texts(error: BaseException) -> list[str]:
+    """Return what an error and its causes say, the innermost first."""
+    return [
+        each.message if isinstance(each, ModelRepoError) else f"{type(each).__name__}: {each}" for each in _chain(error)
+    ]
 
 
 def summary(troubles: Sequence[Trouble]) -> str:

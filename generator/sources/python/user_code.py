@@ -18,18 +18,25 @@ from modelrepo.generator.system.quiet import quiet
 
 # The modules imported for the last model: another model may have modules of the same names in another folder.
 _imported: set[str] = set()
+# The folders that its code has added to Python's path: its factory and its forward may import more from there.
+_folders: list[str] = []
 
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """Let Python find modules in the current folder first, without writing compiled ones there."""
-    path, bytecode = list(sys.path), sys.dont_write_bytecode
-    sys.path.insert(0, str(Path.cwd()))
+    """Let Python find modules in the current folder first, without writing compiled ones there.
+
+    Folders that the user's code adds stay at the end of the path, until the next model is loaded.
+    """
+    path, bytecode = [each for each in sys.path if each not in _folders], sys.dont_write_bytecode
+    here = str(Path.cwd())
+    sys.path[:] = [here, *path, *_folders]
     sys.dont_write_bytecode = True
     try:
         yield
     finally:
-        sys.path[:] = path
+        _folders.extend(each for each in dict.fromkeys(sys.path) if each not in (here, *path, *_folders))
+        sys.path[:] = [*path, *_folders]
         sys.dont_write_bytecode = bytecode
 
 
@@ -61,6 +68,7 @@ def imports(paths: Iterable[Path]) -> set[str]:
 
 def load(module: str) -> ModuleType:
     """Import ``module`` again; SourceError names the line of the user's code that fails."""
+    _forget_folders()
     with importable():
         spec = _find(module)
         for name in _imported & sys.modules.keys():
@@ -72,6 +80,12 @@ def load(module: str) -> ModuleType:
         loaded = run(lambda: importlib.import_module(module), f"importing {module} fails")
         _imported.update(name for name in set(sys.modules) - before if _is_users(_file(sys.modules[name])))
     return loaded  # type: ignore[no-any-return]
+
+
+def _forget_folders() -> None:
+    """Take the folders of the last model out of Python's path."""
+    sys.path[:] = [each for each in sys.path if each not in _folders]
+    _folders.clear()
 
 
 def run(call: Callable[[], Any], what: str) -> Any:
@@ -185,8 +199,12 @@ def _is_users(path: Path) -> bool:
 
 
 def _file(module: ModuleType) -> Path:
-    """Return a module's file; one of Python's library for a module without a file."""
-    return Path(getattr(module, "__file__", None) or ast.__file__)
+    """Return a module's file; one of Python's library for a module without a file.
+
+    torch.ops and torch.classes only have the name of one; without them in ``sys.modules`` the next model fails.
+    """
+    file = Path(getattr(module, "__file__", None) or ast.__file__)
+    return file if file.is_absolute() else Path(ast.__file__)
 
 
 def _place(error: BaseException) -> str:

@@ -76,8 +76,9 @@ def forward_of(function: Callable[..., Any]) -> Forward:
 def inputs_of(reference: str, forward: Forward, shapes: Sequence[InputShape]) -> tuple[TensorSpec, ...]:
     """Return an input for each example of the user, in order, float32 unless the example has another type.
 
-    Examples named as parameters stand for these, others for the parameters in order. Raises SourceError if they do not
-    fit ``forward``; the hint is a flag that fits.
+    Examples named as parameters stand for these, others for the parameters in order. Those named ``xs.0`` and ``xs.1``
+    are the tensors of a list, and ``xs.a`` is one of a dict. Raises SourceError if they do not fit ``forward``; the
+    hint is a flag that fits.
     """
     if not shapes:
         raise SourceError(
@@ -85,7 +86,7 @@ def inputs_of(reference: str, forward: Forward, shapes: Sequence[InputShape]) ->
             f"Give an example of each: {forward.example}",
         )
     named = _named(forward, shapes)
-    given = {each.name for each in named}
+    given = {_parameter(each.name, forward) for each in named}
     unknown = [name for name in given if name not in _names(forward)]
     if unknown and not forward.any_name and (len(unknown) < len(given) or not _places(forward, len(named))):
         raise SourceError(
@@ -104,6 +105,8 @@ def inputs_of(reference: str, forward: Forward, shapes: Sequence[InputShape]) ->
 def call_with(forward: Forward, names: Sequence[str]) -> Call:
     """Return the function that turns tensors, in the order of these inputs, into the arguments of ``forward``."""
     known = _names(forward)
+    if any(_parameter(name, forward) != name for name in names):
+        return _call_nested(forward, names)
     by_name = forward.any_name or set(names) <= {*known}
     only_named = {each.name for each in forward.parameters if each.by_name}
     if not by_name or (list(names) == known[: len(names)] and not only_named & set(names)):
@@ -115,6 +118,31 @@ def call_with(forward: Forward, names: Sequence[str]) -> Call:
         return tuple(given.pop(name) for name in leading if name in given), given
 
     return call
+
+
+def _parameter(name: str, forward: Forward) -> str:
+    """Return the parameter that an input is a part of: ``xs`` for ``xs.0``; its own name for any other."""
+    head, dot, _ = name.partition(".")
+    return head if dot and head in _names(forward) and name not in _names(forward) else name
+
+
+def _call_nested(forward: Forward, names: Sequence[str]) -> Call:
+    leading = [each.name for each in forward.parameters if each.by_position]
+
+    def call(tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        given = _nested(list(zip([name.split(".") for name in names], tensors, strict=True)))
+        return tuple(given.pop(name) for name in leading if name in given), given
+
+    return call
+
+
+def _nested(parts: Sequence[tuple[Sequence[str], Any]]) -> Any:
+    """Return tensors by their paths as dicts within dicts, and as lists where the keys count from 0."""
+    if len(parts) == 1 and not parts[0][0]:
+        return parts[0][1]
+    heads = dict.fromkeys(path[0] for path, _ in parts)
+    within = {head: _nested([(path[1:], tensor) for path, tensor in parts if path[0] == head]) for head in heads}
+    return list(within.values()) if list(heads) == [str(number) for number in range(len(heads))] else within
 
 
 def opened(

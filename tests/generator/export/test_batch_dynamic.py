@@ -270,6 +270,42 @@ def test_without_the_flag_a_fixed_batch_is_served_unchanged_and_the_flag_is_name
     assert (result["version"], result["max_batch_size"]) == (2, 16)
 
 
+def whole_numbers(*names: str | None) -> dict[str, Any]:
+    """Return the parts of a model that adds two inputs of whole numbers, with these names of first dimensions."""
+    a, b, y = ((name, TensorProto.INT32, [first, 1]) for name, first in zip("aby", names, strict=True))
+    return parts([a, b], [y], [node("Add", ["a", "b"], ["y"])])
+
+
+@pytest.mark.parametrize(
+    "names", [(None, None, None), ("a", "b", "c"), ("batch", None, "batch"), ("batch", 1, "batch")]
+)
+def test_first_dimensions_without_one_name_get_one_if_asked_and_the_flag_is_named(
+    generate: Generate, workdir: Path, names: Any
+) -> None:
+    """These are Triton's own QA models; with no tensor of floats, no value within the graph is looked at."""
+    write("net.onnx", **whole_numbers(*names))
+    plain = generate("--model", "onnx:net.onnx", "--json", "-q").result
+    assert plain["max_batch_size"] == 0
+    assert any("if they are one batch, --make-batch-dynamic" in note for note in plain["notes"])
+    asked = generate("--model", "onnx:net.onnx", "--make-batch-dynamic", "--json", "-q").result
+    assert asked["max_batch_size"] == 16
+    assert not any("--make-batch-dynamic" in note for note in asked["notes"])
+
+
+def test_samples_prove_a_batch_of_a_model_that_refuses_generated_sizes(generate: Generate, workdir: Path) -> None:
+    model = parts(
+        [("x", FLOAT, [None, "length"])],
+        [("y", FLOAT, [None, 3])],
+        [node("Reshape", ["x", "sizes"], ["r"]), node("MatMul", ["r", "w"], ["y"])],
+        [sizes("sizes", -1, 50), weights("w", 50, 3)],
+    )
+    write("net.onnx", **model)
+    np.savez("sample.npz", x=np.random.default_rng(0).standard_normal((1, 50)).astype("float32"))
+    arguments = ("--model", "onnx:net.onnx", "--make-batch-dynamic", "-q")
+    assert "nothing proves it" in generate(*arguments).err
+    assert generate(*arguments, "--samples", "sample.npz", "--json").result["max_batch_size"] == 16
+
+
 def test_a_dynamic_batch_stays_unchanged_with_a_note(generate: Generate, workdir: Path) -> None:
     content = write("net.onnx").read_bytes()
     result = generate("--model", "onnx:net.onnx", "--make-batch-dynamic", "--json", "-q").result

@@ -19,6 +19,7 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.options import Pruning
 from modelrepo.generator.verification.comparison import BF16
 from tests import onnx_files
+from tests.conftest import Generate
 from tests.onnx_files import BOOL, FLOAT
 
 IMAGE = ("x", FLOAT, ["batch", 8, 6, 6])
@@ -254,6 +255,117 @@ def test_masks_become_the_lowest_half(tmp_path: Path) -> None:
     )
 
 
+ZERO = constant("zero", 0)
+MASKS: dict[str, list[onnx.NodeProto]] = {
+    "added": [node("Mul", "x low", "m"), node("Softmax", "m", "y")],
+    "chosen": [node("Greater", "x zero", "some"), node("Where", "some low x", "m"), node("Softmax", "m", "y")],
+    "filled": [
+        node("Shape", "x", "shape"),
+        node("ConstantOfShape", "shape", "full", value=helper.make_tensor("v", FLOAT, [1], [-1e9])),
+        node("Add", "x full", "m"),
+        node("Softmax", "m", "y"),
+    ],
+}
+
+
+@pytest.mark.parametrize("low", [-1e9, float(np.finfo(np.float32).min), -1e38, -7e4])
+@pytest.mark.parametrize("form", MASKS)
+def test_masks_work_in_fp16_also_where_everything_is_masked(form: str, low: float, tmp_path: Path) -> None:
+    """Added to scores in FP16, -65504 would become -inf, and a row of these NaN."""
+    outcome = lowered(fp16, with_a_weight(rows(*MASKS[form], initializers=[constant("low", low), ZERO])), tmp_path)
+    x = np.array([[0, 0, 1, 1], [1, 1, 1, 1], [0, 1, 0, 0]], "float32")
+    assert outcome.twin is not None
+    np.testing.assert_allclose(answers(outcome.twin, x=x), answers(tmp_path / "source" / "model.onnx", x=x), atol=1e-3)
+
+
+def test_masks_are_kept_precise_if_their_sum_is_too_large_for_fp16(generate: Generate, tmp_path: Path) -> None:
+    nodes = [node("Mul", "x low", "m"), node("Add", "m m", "n"), node("Softmax", "n", "y")]
+    model = with_a_weight(rows(*nodes, initializers=[constant("low", -1e9)]))
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    result = generate("--model", "onnx:net.onnx", "--backends", "onnx:fp16", "--json").result
+    assert result["status"] == "published", result
+    path = tmp_path / "model_repository" / "net_fp16" / "1" / "model.onnx"
+    np.testing.assert_allclose(answers(path, x=np.ones((1, 4), "float32")), [[0.25] * 4], atol=1e-3)
+
+
+def with_a_weight(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model with a weight that becomes FP16."""
+    model.graph.node.add().CopyFrom(node("Mul", "y ones", "scaled"))
+    model.graph.output[0].name = "scaled"
+    model.graph.initializer.append(constant("ones", 1, 1, 1, 1))
+    return model
+
+
+BEYOND: dict[str, list[onnx.NodeProto]] = {
+    "scaled up and down": [node("Mul", "x large", "m"), node("Div", "m large", "y")],
+    "answered": [node("Greater", "x zero", "some"), node("Where", "some large x", "y")],
+    "logarithm": [node("Relu", "x", "r"), node("Add", "r tiny", "a"), node("Log", "a", "y")],
+    "clipped": [node("Clip", "x tiny", "a"), node("Log", "a", "y")],
+    "log-softmax": [node("Mul", "x large", "m"), node("LogSoftmax", "m", "y")],
+}
+
+
+@pytest.mark.parametrize("form", BEYOND)
+def test_other_constants_that_fp16_can_not_hold_are_computed_with_in_fp32(form: str, tmp_path: Path) -> None:
+    model = rows(
+        node("Mul", "x ones", "given"),
+        *BEYOND[form],
+        initializers=[
+            constant("large", 1e6),
+            constant("tiny", 1e-12),
+            constant("zero", 0),
+            constant("ones", 1, 1, 1, 1),
+        ],
+    )
+    outcome = lowered(fp16, model, tmp_path)
+    x = np.array([[0, 0.5, 1, -2], [-1, -1, -1, -1]], "float32")
+    wanted = answers(tmp_path / "source" / "model.onnx", x=x)
+    for path in (outcome.export.path, outcome.twin):
+        assert path is not None
+        np.testing.assert_allclose(answers(path, x=x), wanted, rtol=1e-3)
+
+
+def attention() -> onnx.ModelProto:
+    """Return an attention whose initializers are listed among the types of tensors, as torch.export lists them."""
+    built = onnx_files.model(
+        nodes=[
+            node("MatMul", "x matrix", "scores"),
+            node("Greater", "x zero", "some"),
+            node("Cast", "some", "keep", to=FLOAT),
+            node("Sub", "one keep", "drop"),
+            node("Mul", "drop low", "mask"),
+            node("Add", "scores mask", "masked"),
+            node("Softmax", "masked", "shares"),
+            node("MatMul", "shares matrix", "y"),
+        ],
+        inputs=[("x", FLOAT, ["batch", 4])],
+        outputs=[("y", FLOAT, ["batch", 4])],
+        initializers=[weights("matrix", 4, 4), constant("zero", 0), constant("one", 1), constant("low", -1e9)],
+    )
+    built.graph.value_info.extend(
+        helper.make_tensor_value_info(each.name, FLOAT, each.dims) for each in built.graph.initializer
+    )
+    return built
+
+
+@pytest.mark.parametrize("kept", [each.name for each in attention().graph.node])
+def test_any_node_can_stay_precise(kept: str, tmp_path: Path) -> None:
+    outcome = lowered(fp16, attention(), tmp_path, kept)
+    x = np.array([[0, 0.5, 1, -2], [-1, 2, -1, -1]], "float32")
+    wanted = answers(tmp_path / "source" / "model.onnx", x=x)
+    for path in (outcome.export.path, outcome.twin):
+        assert path is not None
+        np.testing.assert_allclose(answers(path, x=x), wanted, atol=3e-3)
+
+
+def test_the_converter_still_takes_a_listed_constant_for_fp16() -> None:
+    """Without ``_forget_constants`` what it leaves in FP32 gets a Cast from FP16."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    converted = convert_float_to_float16(attention(), node_block_list=["mask"], disable_shape_infer=True)
+    assert any(each.op_type == "Cast" and each.input[0] == "low" for each in converted.graph.node)
+
+
 @pytest.mark.parametrize("recipe", [fp16, bf16])
 def test_weights_above_2_gb_are_stored_beside_the_model(
     recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -379,14 +491,10 @@ def mixed() -> onnx.ModelProto:
     return model
 
 
-def too_large() -> onnx.ModelProto:
-    return rows(node("Mul", "x vector", "y", "scale"), initializers=[constant("vector", 1, 2, 3, 1e5)])
-
-
 REFUSED: dict[str, Callable[[Path], object]] = {
     "no weights": lambda folder: lowered(fp16, rows(node("Relu", "x", "y")), folder),
     "already half": lambda folder: lowered(fp16, already_half(), folder),
-    "too large": lambda folder: lowered(fp16, too_large(), folder),
+    "too large": lambda folder: lowered(fp16, sibling(last=1e5), folder),
     "unknown layer": lambda folder: lowered(fp16, classifier(), folder, "conf"),
     "all kept": lambda folder: lowered(fp16, classifier(), folder, "conv", "gemm"),
     "inner": lambda folder: lowered(fp16, branching("Min"), folder),

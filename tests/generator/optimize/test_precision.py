@@ -24,6 +24,7 @@ from modelrepo.generator.verification.verify import Run
 from tests import onnx_files
 from tests.conftest import Generate, Outcome, snapshot
 from tests.generator.optimize import fp8_graphs
+from tests.onnx_files import FLOAT
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
 LINEAR = ("--model", "numpy:linear", "--repository", "repo", "--max-batch-size", "4")
@@ -562,3 +563,26 @@ def test_a_step_that_fails_leaves_the_repository_as_it_was(generate: Generate) -
     outcome = generate(*LINEAR, "--backends", "onnx,onnx:fp16", "--tolerance", "0")
     assert outcome.code == 5
     assert snapshot(Path()) == before
+
+
+def test_a_map_of_tiny_probabilities_is_judged_by_its_range(generate: Generate, workdir: Path) -> None:
+    """A text detector answers 2.5e-7 nearly everywhere on noise: in FP16 that is four steps above zero."""
+    random = np.random.default_rng(0)
+    kernel = (0.01 * random.standard_normal((1, 3, 3, 3))).astype("float32")
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel", "bias"], ["z"], pads=[1] * 4),
+        helper.make_node("Sigmoid", ["z"], ["y"]),
+    ]
+    onnx_files.write(
+        "det.onnx",
+        nodes=nodes,
+        inputs=[("x", FLOAT, ["batch", 3, 8, 8])],
+        outputs=[("y", FLOAT, ["batch", 1, 8, 8])],
+        initializers=[
+            numpy_helper.from_array(kernel, "kernel"),
+            numpy_helper.from_array(np.array([-15.2], "float32"), "bias"),
+        ],
+    )
+    for more in ((), ("--tolerance", "relative=0.01")):
+        outcome = generate("--model", "onnx:det.onnx", "--backends", "onnx:fp16", "--json", *more)
+        assert outcome.code == 0, outcome.err

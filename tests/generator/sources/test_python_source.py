@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modelrepo.generator.graphs.runtime import open_model
 from modelrepo.generator.system.quiet import quiet
 from modelrepo.generator.triton import pbtxt
 from tests.conftest import PROJECT, Generate, Outcome, of_any_torch, snapshot
@@ -197,6 +198,30 @@ def test_examples_stand_for_the_parameters_of_their_names(
     assert (session.run(None, samples)[0] == 5 - 14).all()
 
 
+def test_tensors_of_a_list_and_of_a_dict_are_inputs_of_their_own(generate: Generate, workdir: Path) -> None:
+    code(
+        """
+        from typing import Annotated
+        import torch
+
+        class Nested(torch.nn.Module):
+            def forward(self, pair, named, plain):
+                return pair[0] - pair[1] + 2 * named["left"] + 3 * named["deep"][0] + 5 * plain
+
+        def net() -> Annotated[torch.nn.Module, "pair.0=1x4,pair.1=1x4,named.left=1x4,named.deep.0=1x4,plain=1x4"]:
+            return Nested()
+        """
+    )
+    result = done(generate("--model", "python:nets:net", *QUICK))
+    assert result["max_batch_size"] == 16
+    names = ["pair.0", "pair.1", "named.left", "named.deep.0", "plain"]
+    assert list(inputs_of("net")) == names
+    run = open_model(Path("model_repository/net/1/model.onnx"))
+    one = np.ones((1, 4), "float32")
+    (answer,) = run({name: one * 10**place for place, name in enumerate(names)}).values()
+    np.testing.assert_allclose(answer, (1 - 10 + 2 * 100 + 3 * 1000 + 5 * 10000) * one)
+
+
 def test_a_guessed_batch_is_dropped_if_the_model_does_not_take_it(generate: Generate, workdir: Path) -> None:
     code(
         "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x): return x.view(3, 4) @ torch.ones(4, 2)\n"
@@ -358,6 +383,52 @@ def test_modules_of_the_same_name_in_two_folders_are_two_modules(
         code("import sizes, torch\ndef net(): return torch.nn.Linear(sizes.SIZE, 2)")
         done(generate("--model", "python:nets:net", "--input-shape", f"1x{size}", *QUICK))
         assert inputs_of("net") == {"input": [size]}
+
+
+def test_folders_that_a_module_adds_to_the_path_serve_its_factory_and_its_forward(
+    generate: Generate, workdir: Path
+) -> None:
+    code("def doubled(x): return 2 * x", "lib/early.py")
+    code("def halved(x): return x / 2", "lib/late.py")
+    code(
+        """
+        import sys
+        from pathlib import Path
+        from typing import Annotated
+        import torch
+        sys.path.append(str(Path(__file__).parent / "lib"))
+
+        class Net(torch.nn.Module):
+            def forward(self, x):
+                from late import halved
+                return halved(x)
+
+        def net() -> Annotated[torch.nn.Module, "x=1x4"]:
+            from early import doubled
+            return Net()
+
+        def plain() -> Annotated[torch.nn.Module, "x=1x4"]:
+            return torch.nn.Linear(4, 2)
+        """
+    )
+    done(generate("--model", "python:nets:net", *QUICK))
+    assert str(Path.cwd() / "lib") in sys.path
+    code(LINEAR, "others.py")
+    done(generate("--model", "python:others:net", *QUICK))
+    assert str(Path.cwd() / "lib") not in sys.path
+
+
+def test_modules_without_a_file_of_their_own_stay_for_the_next_model(workdir: Path) -> None:
+    """torch.ops says that it comes from "_ops.py", which is in no folder; without it, the next model is a KeyError."""
+    code("import torch")
+    script = """
+        import sys
+        from modelrepo.generator.sources.python import user_code
+        user_code.load("nets")
+        user_code.load("nets")
+        assert "torch.ops" in sys.modules and "torch.classes" in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
 def test_an_installed_package_is_found(generate: Generate, workdir: Path) -> None:

@@ -116,6 +116,24 @@ def test_constants_of_an_exported_program_stay(generate: Generate, workdir: Path
     assert result["notes"][0] == "its output 'five' is left out: a int, not a tensor"
 
 
+def test_a_program_keeps_the_sizes_that_follow_from_others(generate: Generate, workdir: Path) -> None:
+    rows = Dim("rows")
+    program(Derived(), ones(2, 4), ones(6, 4), shapes={"x": {0: rows}, "y": {0: 3 * rows}})
+    result = done(generate("--model", "torch:net.pt2", "--json"))
+    assert shapes_of("net") == {"x": [-1, 4], "y": [-1, 4], "output": [-1]}
+    assert not any("left out" in note for note in result["notes"])
+
+
+def test_a_program_whose_size_is_a_multiple_is_asked_multiples(generate: Generate, workdir: Path) -> None:
+    class Pairs(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(x.shape[0], -1, 2).sum(-1)
+
+    program(Pairs(), ones(2, 6), shapes=({0: Dim("batch"), 1: 2 * Dim("pairs")},))
+    done(generate("--model", "torch:net.pt2", "--json"))
+    assert shapes_of("net") == {"x": [-1], "output": [-1]}
+
+
 def test_a_program_without_dynamic_shapes_keeps_its_fixed_ones(generate: Generate, workdir: Path) -> None:
     program(torch.nn.Linear(4, 3), ones(2, 4))
     assert done(generate("--model", "torch:net.pt2", "--json"))["max_batch_size"] == 0
@@ -295,11 +313,6 @@ def escaping_program() -> None:
     make_archive("net.pt2", "../../escaped")
 
 
-def derived_program() -> None:
-    rows = Dim("rows")
-    program(Derived(), ones(2, 4), ones(6, 4), shapes={"x": {0: rows}, "y": {0: 3 * rows}})
-
-
 def renamed_state() -> None:
     torch.save(Net().state_dict(), "net.pt2")
 
@@ -314,7 +327,6 @@ BAD: dict[str, tuple[Callable[[], None], str]] = {
     "size": (lambda: program_with("\"Symbol('", f"\"{CODE} or Symbol('"), "torch:net.pt2"),
     "guard": (lambda: program_with("\"L['x'].size()[1]", f"\"{CODE} or L['x'].size()[1]"), "torch:net.pt2"),
     "leads-out": (escaping_program, "torch:net.pt2"),
-    "derived": (derived_program, "torch:net.pt2"),
     "number": (lambda: program(Sliced(), ones(2, 4), 3, shapes=({}, Dim.DYNAMIC)), "torch:net.pt2"),
     "no-inputs": (lambda: program(Constant()), "torch:net.pt2"),
     "bfloat16": (lambda: program(torch.nn.ReLU(), ones(2, dtype=torch.bfloat16)), "torch:net.pt2"),

@@ -479,3 +479,28 @@ def test_a_row_that_was_left_out_of_one_probe_excuses_no_row_of_another() -> Non
 
     with pytest.raises(VerificationError, match="differs by 7"):
         check(stepping, wrong_at_seven, probing=Probes())
+
+
+def test_other_answers_are_not_called_a_matter_of_the_limit() -> None:
+    def hint(source: verify.Run, candidate: verify.Run) -> str:
+        with pytest.raises(VerificationError) as caught:
+            check(source, candidate)
+        return caught.value.hint
+
+    zeros = hint(lambda arrays: {"y": 0 * arrays["x"]}, identity)
+    assert "a row of zeros there, as at padded places: docs/how-to/when-export-fails.md#padding" in zeros
+    assert "it answers NaN where" in hint(identity, lambda arrays: {"y": arrays["x"] * np.float32("nan")})
+    assert "as large as the answers" in hint(identity, lambda arrays: {"y": -arrays["x"]})
+    assert "a looser limit is set with --tolerance" in hint(identity, lambda arrays: {"y": 1.1 * arrays["x"]})
+
+
+def test_a_tolerance_knows_the_range_of_an_output() -> None:
+    """A looser tolerance than the usual one would refuse what that one allows."""
+
+    def tiny(arrays: Arrays) -> dict[str, Any]:
+        return {"y": np.float32(2.5e-7) + np.float32(1e-9) * np.tanh(arrays["x"])}
+
+    def rounded(arrays: Arrays) -> dict[str, Any]:
+        return {"y": tiny(arrays)["y"] + np.float32(1.2e-7)}
+
+    assert check(tiny, rounded, tolerance=Tolerance(relative=1e-2), ranges={"y": 1.0}).passed

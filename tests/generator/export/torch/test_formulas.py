@@ -23,6 +23,7 @@ WHOLE = torch.tensor([[a, b] for a in (-7, -6, -1, 0, 1, 7, 2**40) for b in (-3,
 NEAR = torch.tensor([[0, -1e-8], [-1e-8, 0], [1, 1.00001], [1e-45, 0], [3, 3.1], [torch.inf, torch.inf]])
 LOGITS = torch.tensor([[1e4, -1e4, 3.0, -120], [19, -19, 0, 0.5]])
 SHARES = torch.tensor([[0.5, 0.25, 1, 0], [0, 1, 0.5, 0.5]])
+PARTS = torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([2, -100])
 Case = tuple[Callable[..., Any], tuple[Any, ...]]
 BOTH: dict[str, Case] = {
@@ -54,6 +55,10 @@ BOTH: dict[str, Case] = {
     ),
     "cosine": (lambda x: functional.cosine_similarity(x, x.roll(1, 0)), (LOGITS * torch.tensor([[1.0], [1e-10]]),)),
     "distance": (lambda x: functional.pairwise_distance(x, x.roll(1, 0), p=1), (SHARES,)),
+    "mean of whole numbers": (lambda x: x.to(torch.int32).mean(-1, keepdim=True, dtype=torch.float32), (WHOLE,)),
+    "mean": (lambda x: x.mean((0, -1)) + x.mean(-1), (PAIRS,)),
+    "running sum of whole numbers": (lambda x: x.to(torch.int32).cumsum(-1), (WHOLE % 100,)),
+    "running sum": (lambda x: x.cumsum(0, dtype=torch.float64) + (x > 0).cumsum(0), (PAIRS,)),
 }
 LINES = LINE.clamp(-20, 20)
 OLDER: dict[str, Case] = {
@@ -63,6 +68,13 @@ OLDER: dict[str, Case] = {
     "product with a logarithm": (lambda x: torch.xlogy(x, x.abs()), (LINE,)),
 }
 NEWER: dict[str, Case] = {
+    "largest of uneven parts": (lambda x: functional.adaptive_max_pool2d(x, (3, 4)), (PARTS,)),
+    "places of the largest": (
+        lambda x: functional.adaptive_max_pool2d(x, (3, 4), return_indices=True)[1],
+        (PARTS,),
+    ),
+    "largest of one row": (lambda x: functional.adaptive_max_pool1d(x[:, 0], 4), (PARTS,)),
+    "mean of one number": (lambda x: x[0].mean(-1), (LINE,)),
     "signbit": (torch.signbit, (torch.tensor([0.0, -0.0, -1, 1]),)),
     "logaddexp2": (lambda x: torch.logaddexp2(x[:, 0], x[:, 1]), (PAIRS,)),
     "smoothed": (lambda x, y: functional.cross_entropy(x, y, label_smoothing=0.1), (SHARES, CLASSES)),
@@ -84,8 +96,12 @@ WRONG_NEWER = (
     "smoothed",
     "signbit",
     "logaddexp2",
+    "mean of whole numbers",
 )
-WRONG_OLDER = ("log_sigmoid", "log1p", "floor of whole numbers", "atan2", "softplus", "loss of logits", "cosine")
+WRONG_OLDER = (
+    *("log_sigmoid", "log1p", "floor of whole numbers", "atan2", "softplus", "loss of logits", "cosine"),
+    "running sum of whole numbers",
+)
 
 
 class Model(torch.nn.Module):  # type: ignore[misc]
