@@ -5,6 +5,9 @@ from typing import Any
 
 from modelrepo.generator.sources.sklearn.estimators import IDLE_STEPS, column_parts, is_column_transformer
 
+# Clusters whose label is the place of the nearest center.
+CENTERED = ("AffinityPropagation", "MeanShift")
+
 
 def equivalent(estimator: Any) -> Any:
     """Return an estimator with the same outputs that skl2onnx can convert; the given one if it already can."""
@@ -27,7 +30,23 @@ def equivalent(estimator: Any) -> Any:
         estimator, "predict"
     ):  # is asked for a number of neighbours, at any distance
         return _changed(estimator, radius=None)
+    if type(estimator).__name__ in CENTERED:
+        return _nearest_center(estimator)
+    if getattr(estimator, "one_hot_encoder_", None) is not None and estimator.sparse_output:
+        return _changed(  # skl2onnx has dense tensors only
+            estimator, sparse_output=False, one_hot_encoder_=_changed(estimator.one_hot_encoder_, sparse_output=False)
+        )
     return _of_equivalents(estimator)
+
+
+def _nearest_center(clusters: Any) -> Any:
+    """Return clusters that only their centers tell apart as scikit-learn's best known of that kind."""
+    from sklearn.cluster import KMeans
+
+    centers = clusters.cluster_centers_
+    return _changed(
+        KMeans(len(centers)), cluster_centers_=centers, n_features_in_=centers.shape[1], _n_threads=1, n_iter_=1
+    )
 
 
 def _changed(estimator: Any, **attributes: Any) -> Any:

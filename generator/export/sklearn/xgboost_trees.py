@@ -22,7 +22,9 @@ IDENTITY = (
     *("reg:squarederror", "reg:linear", "reg:absoluteerror", "reg:pseudohubererror", "reg:squaredlogerror"),
     *("reg:quantileerror", "reg:expectileerror", "rank:pairwise", "rank:ndcg", "rank:map", "binary:logitraw"),
 )
-STEP, SOFTMAX = "binary:hinge", "multi:softprob"
+STEP = "binary:hinge"
+# The estimators answer the same probabilities for both.
+SOFTMAX = ("multi:softprob", "multi:softmax")
 
 
 def regressor(scope: Any, operator: Any, container: Any) -> None:
@@ -40,7 +42,7 @@ def classifier(scope: Any, operator: Any, container: Any) -> None:
     own, nodes = operator.raw_operator, Nodes(scope, container)
     learner = learner_of(own)
     answer = _answer(nodes, operator, learner)
-    if learner["objective"]["name"] == SOFTMAX:
+    if learner["objective"]["name"] in SOFTMAX:
         return classified(nodes, operator, answer, own.classes_)
     above = nodes.cast(nodes.add("Greater", answer, np.float32(0.5)), "int64")
     if _targets(learner) > 1:
@@ -95,14 +97,14 @@ def _answer(nodes: Nodes, operator: Any, learner: dict[str, Any]) -> str:
         return nodes.add("Sigmoid", answer)
     if objective in EXPONENTIAL:
         return nodes.add("Exp", answer)
-    if objective == SOFTMAX:
+    if objective in SOFTMAX:
         return nodes.add("Softmax", answer, axis=1)
     if objective == STEP:
         return nodes.cast(nodes.add("Greater", answer, np.float32(0)), np.float32)
     if objective in IDENTITY:
         return answer
     raise ConversionError(
-        f"XGBoost's objective {objective!r} has no converter", f"Fit one of {', '.join((*LOGISTIC, SOFTMAX))}"
+        f"XGBoost's objective {objective!r} has no converter", f"Fit one of {', '.join((*LOGISTIC, *SOFTMAX))}"
     )
 
 
