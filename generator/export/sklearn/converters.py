@@ -53,7 +53,7 @@ MENDS = (
     Mend("sklearn.feature_selection", selection.SELECTORS, selection.chosen, selection.shapes),
     Mend("sklearn.decomposition", formulas.LINEAR_TRANSFORMERS, formulas.linear_transformer, formulas.shapes),
     Mend("sklearn.random_projection", ("SparseRandomProjection",), formulas.linear_transformer, formulas.shapes),
-    Mend("sklearn.cluster", ("FeatureAgglomeration",), formulas.linear_transformer, formulas.shapes),
+    Mend("sklearn.cross_decomposition", ("PLSSVD",), formulas.linear_transformer, formulas.shapes),
     Mend("sklearn.cross_decomposition", formulas.LINEAR_REGRESSORS, formulas.linear_regressor, formulas.shapes),
     Mend("sklearn.neural_network", ("BernoulliRBM",), formulas.machine, formulas.shapes),
     Mend("sklearn.kernel_approximation", ("RBFSampler", "SkewedChi2Sampler"), formulas.waves, formulas.shapes),

@@ -5,6 +5,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.export.sklearn.nodes import Nodes, number_type, tensor_type, whole
+from modelrepo.generator.sources.sklearn import by_row
 
 # Estimators that add weighted columns.
 LINEAR_TRANSFORMERS = ("FactorAnalysis", "FastICA", "MiniBatchSparsePCA", "SparsePCA")
@@ -14,10 +15,7 @@ KERNELS = ("linear", "rbf", "poly", "polynomial", "sigmoid")
 
 def linear_transformer(scope: Any, operator: Any, container: Any) -> None:
     """Convert a transformer that adds weighted columns, which it is asked for itself."""
-    own = operator.raw_operator
-    if getattr(own, "pooling_func", None) is not None:
-        _check_mean(own)
-    _linear(Nodes(scope, container), operator, _plain(own).transform)
+    _linear(Nodes(scope, container), operator, lambda rows: by_row(_plain(operator.raw_operator).transform(rows), rows))
 
 
 def linear_regressor(scope: Any, operator: Any, container: Any) -> None:
@@ -101,16 +99,6 @@ def _linear(nodes: Nodes, operator: Any, answer: Callable[[Any], Any]) -> None:
     start, steps = start.reshape(1, -1), steps.reshape(len(center), -1)
     apart = nodes.add("Sub", nodes.joined(operator.inputs, "float64"), center)
     _answer(nodes, operator, nodes.add("Add", nodes.add("MatMul", apart, steps - start), start))
-
-
-def _check_mean(own: Any) -> None:
-    import numpy as np
-
-    if own.pooling_func is not np.mean:
-        name = getattr(own.pooling_func, "__name__", "of its own")
-        raise ConversionError(
-            f"can't convert a FeatureAgglomeration with the pooling function {name}", "Fit it with numpy's mean"
-        )
 
 
 def _kernel(nodes: Nodes, operator: Any, samples: Any, name: Any, settings: dict[str, Any]) -> str:

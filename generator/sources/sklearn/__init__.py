@@ -155,11 +155,17 @@ def _methods(estimator: Any, path: Path) -> dict[str, Method]:
             "distance": lambda rows: estimator.kneighbors(rows)[0],
         }
     if has("transform"):
-        return {OUTPUT: estimator.transform}
+        return {OUTPUT: lambda rows: by_row(estimator.transform(rows), rows)}
     raise SourceError(
         f"{path} holds a {type(estimator).__name__}, which can't predict new samples",
         "It has neither predict nor transform: fit a model that has to its result",
     )
+
+
+def by_row(answer: Any, rows: Any) -> Any:
+    """Return an answer with as many rows as it was asked; SparsePCA of scikit-learn 1.9 answers one row flat."""
+    count = len(rows) if hasattr(rows, "__len__") else 0
+    return answer.reshape(1, -1) if count == 1 and getattr(answer, "shape", (1,))[0] != 1 else answer
 
 
 def _answers(estimator: Any, methods: Mapping[str, Method]) -> dict[str, Method]:

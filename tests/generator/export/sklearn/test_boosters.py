@@ -9,7 +9,7 @@ import pandas
 import pytest
 import xgboost
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, SourceError
 from tests.generator.export.sklearn.serving import NAN, around, check, loaded
 
 RANDOM = np.random.default_rng(0)
@@ -131,3 +131,32 @@ def test_what_has_no_converter_is_named() -> None:
     ):
         with pytest.raises(ConversionError, match=words):
             check(model.fit(FULL, NUMBER), FULL)
+
+
+@pytest.mark.parametrize("objective", ["reg:squarederror", "count:poisson", "binary:logistic", "multi:softmax"])
+def test_a_pickled_booster_of_xgboost_answers_as_its_file(objective: str) -> None:
+    several = objective.startswith("multi")
+    target = THREE if several else CLASS if objective.startswith("binary") else np.abs(NUMBER)
+    settings = {"objective": objective, "nthread": 1, **({"num_class": 3} if several else {})}
+    check(xgboost.train(settings, xgboost.DMatrix(FULL, target), 3), ASKED)
+
+
+@pytest.mark.parametrize("objective", ["regression", "poisson", "binary", "multiclass"])
+def test_a_pickled_booster_of_lightgbm_answers_as_its_file(objective: str) -> None:
+    several = objective == "multiclass"
+    target = THREE if several else CLASS if objective == "binary" else np.abs(NUMBER)
+    settings = {"objective": objective, "verbose": -1, "num_threads": 1, **({"num_class": 3} if several else {})}
+    check(lightgbm.train(settings, lightgbm.Dataset(FULL, target), 3), ASKED)
+
+
+def test_xgboost_answers_probabilities_whatever_it_was_fitted_to_answer() -> None:
+    check(xgboost.XGBClassifier(n_jobs=1, n_estimators=3, objective="multi:softmax").fit(FULL, THREE), ASKED)
+
+
+def test_categories_that_xgboost_cuts_are_refused() -> None:
+    """It keeps as many bytes as there are letters: one that fails here tells that it no longer does."""
+    town = pandas.Categorical(np.array(["aé", "b", "日本"], object)[RANDOM.integers(0, 3, 300)])
+    frame = pandas.DataFrame({"town": town})
+    model = xgboost.XGBRegressor(n_jobs=1, n_estimators=2, enable_categorical=True).fit(frame, NUMBER)
+    with pytest.raises(SourceError, match="XGBoost keeps no categories with letters outside of ASCII"):
+        loaded(model)
