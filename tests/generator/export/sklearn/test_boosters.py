@@ -58,9 +58,11 @@ def test_objectives_of_xgboost_have_their_last_function(objective: str, target: 
     check(xgboost.XGBRegressor(n_jobs=1, n_estimators=3, objective=objective, base_score=0.4).fit(FULL, target), ASKED)
 
 
-@pytest.mark.parametrize("objective", ["poisson", "tweedie", "quantile", "cross_entropy", "huber"])
+@pytest.mark.parametrize(
+    "objective", ["poisson", "tweedie", "quantile", "cross_entropy", "cross_entropy_lambda", "huber"]
+)
 def test_objectives_of_lightgbm_have_their_last_function(objective: str) -> None:
-    target = CLASS if objective == "cross_entropy" else np.abs(NUMBER) + 0.1
+    target = CLASS if objective.startswith("cross") else np.abs(NUMBER) + 0.1
     check(lightgbm.LGBMRegressor(n_estimators=3, verbose=-1, n_jobs=1, objective=objective).fit(FULL, target), ASKED)
 
 
@@ -160,3 +162,37 @@ def test_categories_that_xgboost_cuts_are_refused() -> None:
     model = xgboost.XGBRegressor(n_jobs=1, n_estimators=2, enable_categorical=True).fit(frame, NUMBER)
     with pytest.raises(SourceError, match="XGBoost keeps no categories with letters outside of ASCII"):
         loaded(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (xgboost.XGBRegressor, NUMBER),
+        (xgboost.XGBRegressor, np.column_stack([NUMBER, NUMBER + 9])),
+        (xgboost.XGBClassifier, CLASS),
+        (xgboost.XGBClassifier, THREE),
+    ],
+)
+def test_a_linear_booster_adds_nothing_for_a_missing_value(kind: Any, target: Any) -> None:
+    model = kind(n_jobs=1, n_estimators=4, booster="gblinear").fit(FULL, target)
+    check(model, np.concatenate([FULL, HOLES]))
+
+
+def test_a_time_of_survival_is_an_exponential() -> None:
+    rows = xgboost.DMatrix(FULL)
+    rows.set_float_info("label_lower_bound", np.abs(NUMBER) + 0.1)
+    rows.set_float_info("label_upper_bound", np.abs(NUMBER) + 1)
+    check(xgboost.train({"objective": "survival:aft", "nthread": 1}, rows, 3), ASKED)
+
+
+def squared(target: Any, answer: Any) -> Any:
+    """Return the derivatives of an objective of the user's."""
+    return answer - target, np.ones_like(answer)
+
+
+def test_a_classifier_with_an_objective_of_its_own_is_served_as_its_booster(tmp_path: Path) -> None:
+    model = lightgbm.LGBMClassifier(objective=squared, n_estimators=3, verbose=-1, n_jobs=1).fit(FULL, CLASS)
+    with pytest.raises(SourceError, match="answers scores instead of labels"):
+        loaded(model)
+    model.booster_.save_model(tmp_path / "model.txt")
+    check(tmp_path / "model.txt", ASKED)
