@@ -14,6 +14,7 @@ ModelRepoError         1  unexpected
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,9 +28,10 @@ class ModelRepoError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message = without_escapes(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = without_escapes(hint)
 
     def __str__(self) -> str:
         return f"{self.message}. {self.hint}" if self.hint else self.message
@@ -111,12 +113,23 @@ class DeferredError(ModelRepoError):
     exit_code = 9
 
 
+# What colours a text in a terminal, moves its cursor or sets its title; and other control characters but white space.
+ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])?|[\x00-\x08\x0e-\x1f\x7f\x80-\x9f]"
+)
+
+
+def without_escapes(text: str) -> str:
+    """Return a text of a library or of the user's code without what only a terminal understands."""
+    return ESCAPES.sub("", text)
+
+
 def first_line(error: object) -> str:
     """Return the first line of an error, or of a text, without its full stop.
 
     An error without text is named by its class; an empty text is "no reason".
     """
-    lines = (line.strip().rstrip(".") for line in str(error).splitlines())
+    lines = (line.strip().rstrip(".") for line in without_escapes(str(error)).splitlines())
     silent = type(error).__name__ if isinstance(error, BaseException) else "no reason"
     return next((line for line in lines if line), silent)
 

@@ -64,7 +64,7 @@ def prove(
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
     seen, precision = warm_up.Seen(), INT8 if source.quantized else None
-    compared = Compared(ask, form, export, samples, code, precision, seen)
+    compared = Compared(ask, form, export, source.framework, samples, code, precision, seen)
     verification = verified(compared, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
     zeros = warm_up.answered(
@@ -114,6 +114,7 @@ class Compared:
     ask: Run  # the source
     form: Form
     export: Export
+    framework: str  # of the source
     samples: Dataset = NO_DATA
     code: OwnCode | None = None  # watches ``ask``
     precision: Precision | None = None  # if the source is coarser than FP32
@@ -130,15 +131,14 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
     with progress.step("verify", "verifying against the source") as step:
         search = None
         if compared.form is ONNX_FORM:
-            frameworks = sources.find(options.model)[0].frameworks
             search = Search(
                 export.path,
                 export.signature,
                 options.verify_effort,
                 options.seed,
                 code=compared.code,
-                cautious=frameworks == ("onnx",),
-                flushing="tensorflow" in frameworks,
+                cautious=compared.framework == "onnx",
+                flushing=compared.framework == "tensorflow",
             )
         try:
             answer = as_declared(compared.form.open(export.path), export.signature)

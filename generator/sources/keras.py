@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
-from modelrepo.generator.errors import SourceError
+from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats, tensorflow
 from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.sources.tensorflow import IN_CODE, cause
 from modelrepo.generator.sources.tensorflow.layers import keras_source
+from modelrepo.generator.sources.tensorflow.versions import Written, named_layers, readable, refuse_changed, written
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
@@ -25,6 +26,22 @@ from modelrepo.generator.system.quiet import quiet
 
 # The suffixes of HDF5 files: Keras chooses by the suffix how to read a file.
 HDF5 = (".h5", ".hdf5")
+# Keras's words for an argument that a class does not take.
+REFUSED = re.compile(
+    r"Unrecognized keyword arguments passed to (\w+): \{'(\w+)'"
+    r"|(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'"
+)
+# Its words for a class that it does not find.
+UNKNOWN = re.compile(
+    r"Could not locate (?:class|function) '([^']+)'|Unknown (?:layer|object): '?([^'.]+)"
+    r"|Could not deserialize (?:class|function) '([^']+)'|Could not deserialize '[\w.]*?(\w+)' because it is not"
+)
+# Layers of Keras 2 that Keras 3 left out: of plain operators of TensorFlow among layers, and some more.
+REMOVED = (
+    *("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "LocallyConnected1D", "LocallyConnected2D"),
+    *("CuDNNLSTM", "CuDNNGRU", "DenseFeatures", "SyncBatchNormalization", "ClassMethod", "InstanceMethod"),
+    "InstanceProperty",
+)
 # Weights are read in parts of about this many bytes.
 PART = 32 << 20
 # The initializers that draw random numbers; all others of that kind derive from these.
@@ -69,11 +86,13 @@ def _size(path: Path) -> int:
 
 def _loaded(path: Path, trust: bool) -> Any:
     keras = tensorflow.keras()
+    file = written(path)
+    refuse_changed(path, file)
     try:
-        with quiet(), _without_drawing(keras), _by_parts(keras), _unpacked(path) as readable:
-            return keras.saving.load_model(readable, compile=False, safe_mode=not trust)
+        with quiet(), _without_drawing(keras), _by_parts(keras), _unpacked(path) as content, readable(content, file):
+            return keras.saving.load_model(content, compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError, … for files that it can't read
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, file, error) from error
 
 
 @contextmanager
@@ -137,7 +156,7 @@ def _by_parts(keras: Any) -> Iterator[None]:
         keras.Variable.assign = whole
 
 
-def _unreadable(path: Path, error: Exception) -> SourceError:
+def _unreadable(path: Path, file: Written, error: Exception) -> SourceError:
     text = " ".join(str(error).split())
     if "safe_mode" in text or "unsafe" in text.lower():
         return SourceError(
@@ -149,13 +168,40 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
             f"{path} holds weights, not a model",
             "Save the whole model with model.save(), or build it in code: --model python:MODULE:FACTORY",
         )
-    unknown = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown (?:layer|object): '?([^'.]+)", text)
-    if unknown:
+    refused = REFUSED.search(text)
+    if refused:
+        return _other_argument(path, file, refused[1] or refused[3], refused[2] or refused[4])
+    unknown = UNKNOWN.search(text)
+    name = next(filter(None, unknown.groups())) if unknown else ""
+    if name in REMOVED:
+        return SourceError(f"{path} needs {name!r}, a layer of Keras 2 that Keras 3 does not have", _saved(file))
+    if name:
         return SourceError(
-            f"{path} needs {unknown.group(1) or unknown.group(2)!r}, which is not part of Keras",
+            f"{path} needs {name!r}, which is not part of Keras",
             "Load it where that is defined: --model python:MODULE:FACTORY, where FACTORY returns the loaded model",
         )
-    return SourceError(f"can't load {path}: {cause(error)}", IN_CODE)
+    _, dumped, reason = str(error).rpartition("Exception encountered: ")  # before it, Keras prints configurations
+    shown = f"{type(error).__name__}: {first_line(reason)}" if dumped else cause(error).partition(" using config=")[0]
+    return SourceError(f"can't load {path}: {shown}", IN_CODE)
+
+
+def _other_argument(path: Path, file: Written, kind: str, argument: str) -> SourceError:
+    """Return the error of an argument that the installed Keras does not know, with the layer that has it."""
+    import keras
+
+    layers = [own for each, own in named_layers(file.config) if each == kind and argument in own]
+    layer = f"layer {layers[0].get('name', kind)!r}, a {kind}," if layers else f"a {kind}"
+    value = f"={layers[0][argument]!r}" if layers else ""
+    return SourceError(
+        f"can't load {path}: {layer} has the argument {argument}{value:.60} of Keras {file.version or '2'}, which "
+        f"Keras {keras.__version__} does not know",
+        _saved(file),
+    )
+
+
+def _saved(file: Written) -> str:
+    version = f"Keras {file.version}" if file.version else "the Keras that wrote it"
+    return f"With {version}, save it with tf.saved_model.save(model, FOLDER), and give --model savedmodel:FOLDER"
 
 
 SOURCE = file_source(

@@ -97,8 +97,9 @@ def noticed(case: Kept, path: Path) -> str:
     """
     export = replace(case.export, path=path, files=(path,))
     samples = datasets.samples(None, export.signature, case.source.preprocess, case.source.labels)
+    compared = proving.Compared(case.reference.ask, ONNX_FORM, export, case.source.framework, samples)
     try:
-        proving.verified(proving.Compared(case.reference.ask, ONNX_FORM, export, samples), case.job.options, Progress())
+        proving.verified(compared, case.job.options, Progress())
     except ModelRepoError as error:
         return error.message
     return ""

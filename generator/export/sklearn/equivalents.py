@@ -3,7 +3,11 @@
 import copy
 from typing import Any
 
+from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.sources.sklearn.estimators import IDLE_STEPS, column_parts, is_column_transformer
+
+# Clusters whose label is the place of the nearest center.
+CENTERED = ("AffinityPropagation", "MeanShift")
 
 
 def equivalent(estimator: Any) -> Any:
@@ -27,7 +31,40 @@ def equivalent(estimator: Any) -> Any:
         estimator, "predict"
     ):  # is asked for a number of neighbours, at any distance
         return _changed(estimator, radius=None)
+    if type(estimator).__name__ in CENTERED:
+        return _nearest_center(estimator)
+    if hasattr(estimator, "pooling_func"):
+        return _pooled(estimator)
     return _of_equivalents(estimator)
+
+
+def _pooled(clusters: Any) -> Any:
+    """Return a FeatureAgglomeration as a projection: skl2onnx takes it for clusters of rows (no issue known)."""
+    import numpy as np
+    from sklearn.random_projection import SparseRandomProjection
+
+    if clusters.pooling_func is not np.mean:
+        name = getattr(clusters.pooling_func, "__name__", "of its own")
+        raise ConversionError(
+            f"can't convert a FeatureAgglomeration with the pooling function {name}", "Fit it with numpy's mean"
+        )
+    own = np.equal.outer(np.arange(clusters.n_clusters_), clusters.labels_).astype(float)
+    return _changed(
+        SparseRandomProjection(len(own), dense_output=True),
+        components_=own / own.sum(axis=1, keepdims=True),
+        n_components_=len(own),
+        n_features_in_=clusters.n_features_in_,
+    )
+
+
+def _nearest_center(clusters: Any) -> Any:
+    """Return clusters that only their centers tell apart as scikit-learn's best known of that kind."""
+    from sklearn.cluster import KMeans
+
+    centers = clusters.cluster_centers_
+    return _changed(
+        KMeans(len(centers)), cluster_centers_=centers, n_features_in_=centers.shape[1], _n_threads=1, n_iter_=1
+    )
 
 
 def _changed(estimator: Any, **attributes: Any) -> Any:

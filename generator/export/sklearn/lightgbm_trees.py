@@ -143,6 +143,8 @@ def _objective(nodes: Nodes, answer: str, described: dict[str, Any]) -> str:
         return nodes.add("Sigmoid", nodes.add("Mul", answer, np.float32(given.get("sigmoid", 1))))
     if name in ("cross_entropy", "xentropy"):
         return nodes.add("Sigmoid", answer)
+    if name in ("cross_entropy_lambda", "xentlambda"):
+        return nodes.add("Softplus", answer)
     if name == "multiclass":
         return nodes.add("Softmax", answer, axis=1)
     if name in EXPONENTIAL:

@@ -16,13 +16,15 @@ from modelrepo.generator.export.sklearn.nodes import Nodes, number_type, tensor_
 from modelrepo.generator.sources.sklearn.boosters import frame_categories, learner_of
 
 # What objectives make of the sum of the leaves, and of the base score, which they keep as an answer.
-EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox")
+EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft")
 LOGISTIC = ("binary:logistic", "reg:logistic")
 IDENTITY = (
     *("reg:squarederror", "reg:linear", "reg:absoluteerror", "reg:pseudohubererror", "reg:squaredlogerror"),
     *("reg:quantileerror", "reg:expectileerror", "rank:pairwise", "rank:ndcg", "rank:map", "binary:logitraw"),
 )
-STEP, SOFTMAX = "binary:hinge", "multi:softprob"
+STEP = "binary:hinge"
+# The estimators answer the same probabilities for both.
+SOFTMAX = ("multi:softprob", "multi:softmax")
 
 
 def regressor(scope: Any, operator: Any, container: Any) -> None:
@@ -40,7 +42,7 @@ def classifier(scope: Any, operator: Any, container: Any) -> None:
     own, nodes = operator.raw_operator, Nodes(scope, container)
     learner = learner_of(own)
     answer = _answer(nodes, operator, learner)
-    if learner["objective"]["name"] == SOFTMAX:
+    if learner["objective"]["name"] in SOFTMAX:
         return classified(nodes, operator, answer, own.classes_)
     above = nodes.cast(nodes.add("Greater", answer, np.float32(0.5)), "int64")
     if _targets(learner) > 1:
@@ -78,9 +80,6 @@ def _answer(nodes: Nodes, operator: Any, learner: dict[str, Any]) -> str:
 
     objective = learner["objective"]["name"]
     own = operator.raw_operator
-    kind = learner["gradient_booster"]["name"]
-    if kind not in ("gbtree", "dart"):
-        raise ConversionError(f"XGBoost's booster {kind!r} has no converter", "Fit one of 'gbtree'")
     rows, _ = columns_of(nodes, operator.inputs, frame_categories(own))
     rows = nodes.cast(rows, np.float32)  # XGBoost keeps its input as float32
     if not np.isnan(own.missing):
@@ -90,20 +89,37 @@ def _answer(nodes: Nodes, operator: Any, learner: dict[str, Any]) -> str:
     if categorical:  # 2.5 is in the category 2, and -0.5 in none
         wholes = np.isin(np.arange(int(learner["learner_model_param"]["num_feature"])), categorical)[np.newaxis]
         rows = nodes.add("Where", wholes, nodes.add("Floor", rows), rows)
-    answer = summed(nodes, rows, np.dtype("float32"), _boosted(own, learner))
+    if learner["gradient_booster"]["name"] == "gblinear":
+        answer = _weighed(nodes, rows, learner)
+    else:
+        answer = summed(nodes, rows, np.dtype("float32"), _boosted(own, learner))
     if objective in LOGISTIC:
         return nodes.add("Sigmoid", answer)
     if objective in EXPONENTIAL:
         return nodes.add("Exp", answer)
-    if objective == SOFTMAX:
+    if objective in SOFTMAX:
         return nodes.add("Softmax", answer, axis=1)
     if objective == STEP:
         return nodes.cast(nodes.add("Greater", answer, np.float32(0)), np.float32)
     if objective in IDENTITY:
         return answer
     raise ConversionError(
-        f"XGBoost's objective {objective!r} has no converter", f"Fit one of {', '.join((*LOGISTIC, SOFTMAX))}"
+        f"XGBoost's objective {objective!r} has no converter", f"Fit one of {', '.join((*LOGISTIC, *SOFTMAX))}"
     )
+
+
+def _weighed(nodes: Nodes, rows: str, learner: dict[str, Any]) -> str:
+    """Return the sum of a linear booster, to which a missing value adds nothing: the weights, and then the bias.
+
+    XGBoost adds the first base score to every target.
+    """
+    import numpy as np
+
+    width = _width(learner)
+    weights = np.array(learner["gradient_booster"]["model"]["weights"], np.float32).reshape(-1, width)
+    known = nodes.add("Where", nodes.add("IsNaN", rows), np.zeros((1, 1), np.float32), rows)
+    start = weights[-1:] + np.float32(_base(learner)[0])
+    return nodes.add("Add", nodes.add("MatMul", known, weights[:-1]), start)
 
 
 def _boosted(estimator: Any, learner: dict[str, Any]) -> Boosted:

@@ -35,6 +35,8 @@ TOOL = "tf2onnx"
 # tf2onnx writes 18 as well, but with ReduceMean instead of GlobalAveragePool, which keeps transposes around it: 18 more
 # in EfficientNetV2B0, one for each of its 17 means.
 MAX_OPSET = 17
+# What --opset is if it was not given.
+USUAL_OPSET = 20
 TROUBLES = "See docs/how-to/when-export-fails.md#tensorflow for what to try"
 
 
@@ -52,7 +54,15 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     path = folder / "model.onnx"
     folder.mkdir(parents=True, exist_ok=True)
     files = onnx_file.write(model, path)
-    return describe(path, files, source.inputs, TOOL, options)
+    return describe(path, files, source.inputs, TOOL, options, _asked_for_more(options, model))
+
+
+def _asked_for_more(options: Options, model: Any) -> tuple[str, ...]:
+    """Return a note if the user asked for a newer opset than was written."""
+    written = model.opset_imports[""]
+    if options.opset in (USUAL_OPSET, written):
+        return ()
+    return (f"it is written in opset {written}: tf2onnx's newer forms, up to {options.opset}, are used where needed",)
 
 
 def _opset(source: SourceModel, frozen: Frozen | None, options: Options) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, first_line, refused
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.sklearn import boosters, estimator_file, tabular
-from modelrepo.generator.sources.sklearn.estimators import every_part, last_step
+from modelrepo.generator.sources.sklearn.estimators import entries, every_part, last_step
 from modelrepo.generator.sources.sklearn.tabular import Table
 from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.specs.artifacts import Weights
@@ -22,6 +22,9 @@ from modelrepo.generator.system.extras import SKLEARN, need
 
 LABEL, PROBABILITIES, SCORES, PREDICTION, OUTPUT = "label", "probabilities", "scores", "prediction", "output"
 SHOWN_COLUMNS = 12
+# Transformers to a graph of samples, and those that take dictionaries, hashed features or images.
+GRAPHS = ("KNeighborsTransformer", "RadiusNeighborsTransformer")
+UNSENDABLE = ("DictVectorizer", "FeatureHasher", "PatchExtractor")
 Method = Callable[[Any], Any]
 
 
@@ -109,6 +112,29 @@ def _methods(estimator: Any, path: Path) -> dict[str, Method]:
     """Return the methods of an estimator by the names of the outputs."""
     from sklearn.base import is_classifier, is_regressor
 
+    kind = type(estimator).__name__
+    if getattr(estimator, "novelty", None) is False:
+        raise SourceError(
+            f"{path} holds a {kind} fitted with novelty=False, which can't predict new samples",
+            "Fit it with novelty=True",
+        )
+    if kind == "LGBMClassifier" and callable(estimator.objective):
+        raise SourceError(
+            f"{path} holds a LGBMClassifier with an objective of its own, which answers scores instead of labels",
+            "Serve its booster, which answers the same scores: model.booster_.save_model('model.txt')",
+        )
+    if kind in GRAPHS:
+        raise SourceError(
+            f"{path} holds a {kind}, which answers a sparse graph of all samples that it was fitted on",
+            "Serve a NearestNeighbors, which answers the places and distances of the nearest",
+        )
+    first = next((name for each in entries(estimator) if (name := type(each).__name__) in UNSENDABLE), "")
+    if first:
+        raise SourceError(
+            f"{path} begins with a {first}, which takes no table of numbers or texts",
+            "Fit the steps after it on their matrix, save those, and do this step in the client",
+        )
+
     def has(*names: str) -> bool:
         return all(hasattr(estimator, name) for name in names)
 
@@ -135,11 +161,17 @@ def _methods(estimator: Any, path: Path) -> dict[str, Method]:
             "distance": lambda rows: estimator.kneighbors(rows)[0],
         }
     if has("transform"):
-        return {OUTPUT: estimator.transform}
+        return {OUTPUT: lambda rows: by_row(estimator.transform(rows), rows)}
     raise SourceError(
         f"{path} holds a {type(estimator).__name__}, which can't predict new samples",
         "It has neither predict nor transform: fit a model that has to its result",
     )
+
+
+def by_row(answer: Any, rows: Any) -> Any:
+    """Return an answer with as many rows as it was asked; SparsePCA of scikit-learn 1.9 answers one row flat."""
+    count = len(rows) if hasattr(rows, "__len__") else 0
+    return answer.reshape(1, -1) if count == 1 and getattr(answer, "shape", (1,))[0] != 1 else answer
 
 
 def _answers(estimator: Any, methods: Mapping[str, Method]) -> dict[str, Method]:

@@ -43,7 +43,7 @@ def frame_categories(estimator: Any) -> dict[int, list[Any]]:
 
 
 def _of_xgboost(estimator: Any) -> dict[int, list[Any]]:
-    """XGBoost 3.1 and newer keep the categories: texts as UTF-8 with their ends, or numbers."""
+    """XGBoost 3.1 and newer keep the categories: texts, with the ends of each, or numbers."""
     booster = estimator.get_booster()
     if "c" not in (booster.feature_types or ()):
         return {}
@@ -53,6 +53,11 @@ def _of_xgboost(estimator: Any) -> dict[int, list[Any]]:
     for place, each in enumerate(kept):
         values, ends = each.get("values", []), each.get("offsets")
         if ends:
+            if min(values) < 0:  # its bytes have a sign; it counts letters, and cuts what is left (no issue known)
+                raise SourceError(
+                    "XGBoost keeps no categories with letters outside of ASCII",
+                    "Fit it on other names of these categories, or on an OrdinalEncoder's numbers of them",
+                )
             found[place] = [bytes(values[at:to]).decode() for at, to in pairwise(ends)]
         elif values:
             found[place] = list(values)

@@ -146,35 +146,53 @@ def _read_skops(path: Path) -> Any:
 
 
 def _read_pickle(path: Path) -> Any:
+    """Return the object of a pickle; a booster as the estimator that its own file would be read as."""
     import joblib
 
-    return joblib.load(path)
+    found = joblib.load(path)
+    package = type(found).__module__.partition(".")[0]
+    if type(found).__name__ != "Booster" or package not in (XGBOOST, LIGHTGBM):
+        return found
+    return _xgboost_estimator(found.save_raw("json")) if package == XGBOOST else _lightgbm_estimator(found)
 
 
 def _read_xgboost(path: Path) -> Any:
-    """Return a booster as the estimator of its objective."""
     import xgboost
 
     try:
-        booster = xgboost.Booster(model_file=path)
+        xgboost.Booster(model_file=path)
     except (xgboost.core.XGBoostError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is not a complete XGBoost model", "Save or download it again") from error
-    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    return _xgboost_estimator(path)
+
+
+def _xgboost_estimator(model: Any) -> Any:
+    """Return a booster, in a file or in bytes, as the estimator of its objective."""
+    import xgboost
+
+    objective = json.loads(xgboost.Booster(model_file=model).save_config())["learner"]["objective"]["name"]
     kinds = {"binary": xgboost.XGBClassifier, "multi": xgboost.XGBClassifier, "rank": xgboost.XGBRanker}
     estimator = kinds.get(objective.partition(":")[0], xgboost.XGBRegressor)()
-    estimator.load_model(path)
+    estimator.load_model(model)
     return estimator
 
 
 def _read_lightgbm(path: Path) -> Any:
-    """Return a booster as one of LightGBM's estimators, which LightGBM does not load from a file itself."""
     import lightgbm
-    import numpy as np
-    from sklearn.preprocessing import LabelEncoder
 
     text = path.read_text("utf-8")
     if "\nend of trees" not in text:  # LightGBM itself would load the trees that are left
         raise SourceError(f"{path} is truncated", "Save or download it again")
+    return _lightgbm_estimator(lightgbm.Booster(model_str=text))
+
+
+def _lightgbm_estimator(booster: Any) -> Any:
+    """Return a booster as one of LightGBM's estimators, which LightGBM does not make of one itself."""
+    import lightgbm
+    import numpy as np
+    from sklearn.preprocessing import LabelEncoder
+
+    text = booster.model_to_string(num_iteration=booster.best_iteration if booster.best_iteration > 0 else -1)
     booster = lightgbm.Booster(model_str=text)
     fields = dict(line.partition("=")[::2] for line in text.partition("\nTree=")[0].splitlines())
     objective = fields.get("objective", "regression").partition(" ")[0]

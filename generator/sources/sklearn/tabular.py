@@ -257,6 +257,8 @@ def _kinds(estimator: Any) -> list[tuple[str, Domain]]:
     if (
         getattr(estimator, "method", "") == "box-cox"
         or getattr(getattr(estimator, "func", None), "__name__", "") in ROOTS
+        or hasattr(estimator, "skewedness")
+        or _takes_positive_only(estimator)
     ):
         return [("float32", Domain(LEAST, None, known=False))] * width
     process: Any = getattr(estimator, "base_estimator_", None)
@@ -265,6 +267,12 @@ def _kinds(estimator: Any) -> list[tuple[str, Domain]]:
         return [("float32", Domain(float(process.X_train_.min()), float(process.X_train_.max()), known=False))] * width
     found = [_kinds_behind(estimator), *map(_kinds, parts_of(estimator))]
     return next((each for each in found if len(each) == width), [NUMBER] * width)
+
+
+def _takes_positive_only(estimator: Any) -> bool:
+    from sklearn.utils import get_tags
+
+    return hasattr(estimator, "__sklearn_tags__") and bool(get_tags(estimator).input_tags.positive_only)
 
 
 def _kinds_behind(estimator: Any) -> list[tuple[str, Domain]]:

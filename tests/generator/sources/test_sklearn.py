@@ -25,13 +25,13 @@ import xgboost
 from google.protobuf import text_format
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, LabelEncoder, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -321,9 +321,10 @@ def write_bad_files() -> None:
     save(LogisticRegression(), "unfitted.skops")
     joblib.dump(LogisticRegression, "class.joblib")
     save(LabelEncoder().fit(["a", "b"]), "labels.skops")
-    save(DummyClassifier().fit(NUMBERS, CLASS), "unknown.skops")
+    save(NearestCentroid().fit(NUMBERS, CLASS), "unknown.skops")
     save(make_pipeline(FunctionTransformer(np.sinc), LinearRegression()).fit(NUMBERS, CLASS), "function.skops")
-    joblib.dump(xgboost.XGBClassifier(n_estimators=2, booster="gblinear").fit(NUMBERS, CLASS), "linear.joblib")
+    trees = lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=2, linear_tree=True, verbose=-1)
+    joblib.dump(trees.fit(NUMBERS, CLASS), "linear.joblib")
     with zipfile.ZipFile("leads-out.skops", "w") as archive:
         archive.writestr("schema.json", "{}")
         archive.writestr("../../evil", "")

@@ -10,6 +10,7 @@ from typing import Any
 from modelrepo.generator.export.tensorflow.operators import (
     bits,
     choices,
+    colours,
     comparisons,
     division,
     functions,
@@ -51,6 +52,7 @@ WRITERS: Mapping[str, Writer] = {
     # segments and scattered sums
     **{f"UnsortedSegment{each}": partial(segments.unsorted, each) for each in ("Sum", "Prod", "Max", "Min")},
     **{f"Segment{each}": partial(segments.by_order, each) for each in ("Sum", "Prod", "Max", "Min", "Mean")},
+    **{f"SparseSegment{each}": partial(segments.gathered, each) for each in ("Mean", "SqrtN")},
     "ScatterNd": segments.scatter_nd,
     "DenseBincount": segments.dense_bincount,
     # large whole numbers
@@ -69,6 +71,8 @@ WRITERS: Mapping[str, Writer] = {
     "Atan2": functions.atan2,
     "Pow": functions.power,
     # images
+    "AdjustHue": colours.hue,
+    "AdjustSaturation": colours.saturation,
     **{each: partial(resizing.weighted, each) for each in resizing.TITLES},
     # quantization
     **{f"FakeQuantWithMinMax{each}": quantization.fake_quantized for each in ("Args", "Vars", "VarsPerChannel")},
@@ -80,6 +84,7 @@ OPSETS = {
     **dict.fromkeys(("BitwiseAnd", "BitwiseOr", "BitwiseXor"), 18),
     **{f"{kind}Segment{each}": 18 for kind in ("", "Unsorted") for each in ("Max", "Min")},
     **{f"{kind}Segment{each}": 16 for kind in ("", "Unsorted") for each in ("Sum", "Prod", "Mean")},
+    **{f"SparseSegment{each}": 16 for each in ("Mean", "SqrtN")},
     **dict.fromkeys(("ScatterNd", "DenseBincount"), 16),
 }
 

@@ -5,12 +5,13 @@ NaN, where TensorFlow gives 0 or the largest finite number. It keeps the last of
 TensorFlow adds them. No issue known.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from modelrepo.generator.export.tensorflow.operators.site import Site
 
 # ONNX Runtime's reduction of each operator, without the names' beginnings.
-REDUCTIONS = {"Sum": "add", "Prod": "mul", "Max": "max", "Min": "min", "Mean": "add"}
+REDUCTIONS = {"Sum": "add", "Prod": "mul", "Max": "max", "Min": "min", "Mean": "add", "SqrtN": "add"}
 END = 2**63 - 1
 
 
@@ -25,6 +26,20 @@ def unsorted(figure: str, site: Site) -> None:
 
 def by_order(figure: str, site: Site) -> None:
     """Write Segment…: there are as many segments as the last one says, and those without values are 0."""
+    _by_order(site, figure)
+
+
+def gathered(figure: str, site: Site) -> None:
+    """Write SparseSegment…: as Segment…, of the rows that indices name; SqrtN divides by the root of their number."""
+    data, indices, segments = site.inputs
+    rows = site.node("Gather", data, site.cast(indices, "INT64"), axis=0)
+    shape = site.graph.get_shape(data)
+    if shape is not None:
+        site.graph.set_shape(rows, [-1, *shape[1:]])
+    _by_order(replace(site, inputs=(rows, segments)), figure)
+
+
+def _by_order(site: Site, figure: str) -> None:
     data, segments = site.inputs
     one = site.whole(1)
     ids = site.cast(segments, "INT64")
@@ -38,8 +53,9 @@ def by_order(figure: str, site: Site) -> None:
     sizes = site.node("ScatterElements", _filled(site, site.whole(0), count), ids, ones, axis=0, reduction="add")
     columns = site.whole(-1, *[1] * ((site.rank(0) or 1) - 1))
     sizes = site.node("Reshape", sizes, columns)
-    if figure == "Mean":
+    if figure in ("Mean", "SqrtN"):
         divisor = site.cast(site.node("Max", sizes, one), site.kind)
+        divisor = site.node("Sqrt", divisor) if figure == "SqrtN" else divisor
         site.answer(site.node("Div", figures, divisor))
     else:
         site.answer(site.choose(site.node("Equal", sizes, site.whole(0)), site.number(0), figures))

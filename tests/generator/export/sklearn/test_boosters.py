@@ -9,7 +9,7 @@ import pandas
 import pytest
 import xgboost
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, SourceError
 from tests.generator.export.sklearn.serving import NAN, around, check, loaded
 
 RANDOM = np.random.default_rng(0)
@@ -58,9 +58,11 @@ def test_objectives_of_xgboost_have_their_last_function(objective: str, target: 
     check(xgboost.XGBRegressor(n_jobs=1, n_estimators=3, objective=objective, base_score=0.4).fit(FULL, target), ASKED)
 
 
-@pytest.mark.parametrize("objective", ["poisson", "tweedie", "quantile", "cross_entropy", "huber"])
+@pytest.mark.parametrize(
+    "objective", ["poisson", "tweedie", "quantile", "cross_entropy", "cross_entropy_lambda", "huber"]
+)
 def test_objectives_of_lightgbm_have_their_last_function(objective: str) -> None:
-    target = CLASS if objective == "cross_entropy" else np.abs(NUMBER) + 0.1
+    target = CLASS if objective.startswith("cross") else np.abs(NUMBER) + 0.1
     check(lightgbm.LGBMRegressor(n_estimators=3, verbose=-1, n_jobs=1, objective=objective).fit(FULL, target), ASKED)
 
 
@@ -131,3 +133,66 @@ def test_what_has_no_converter_is_named() -> None:
     ):
         with pytest.raises(ConversionError, match=words):
             check(model.fit(FULL, NUMBER), FULL)
+
+
+@pytest.mark.parametrize("objective", ["reg:squarederror", "count:poisson", "binary:logistic", "multi:softmax"])
+def test_a_pickled_booster_of_xgboost_answers_as_its_file(objective: str) -> None:
+    several = objective.startswith("multi")
+    target = THREE if several else CLASS if objective.startswith("binary") else np.abs(NUMBER)
+    settings = {"objective": objective, "nthread": 1, **({"num_class": 3} if several else {})}
+    check(xgboost.train(settings, xgboost.DMatrix(FULL, target), 3), ASKED)
+
+
+@pytest.mark.parametrize("objective", ["regression", "poisson", "binary", "multiclass"])
+def test_a_pickled_booster_of_lightgbm_answers_as_its_file(objective: str) -> None:
+    several = objective == "multiclass"
+    target = THREE if several else CLASS if objective == "binary" else np.abs(NUMBER)
+    settings = {"objective": objective, "verbose": -1, "num_threads": 1, **({"num_class": 3} if several else {})}
+    check(lightgbm.train(settings, lightgbm.Dataset(FULL, target), 3), ASKED)
+
+
+def test_xgboost_answers_probabilities_whatever_it_was_fitted_to_answer() -> None:
+    check(xgboost.XGBClassifier(n_jobs=1, n_estimators=3, objective="multi:softmax").fit(FULL, THREE), ASKED)
+
+
+def test_categories_that_xgboost_cuts_are_refused() -> None:
+    """It keeps as many bytes as there are letters: one that fails here tells that it no longer does."""
+    town = pandas.Categorical(np.array(["aé", "b", "日本"], object)[RANDOM.integers(0, 3, 300)])
+    frame = pandas.DataFrame({"town": town})
+    model = xgboost.XGBRegressor(n_jobs=1, n_estimators=2, enable_categorical=True).fit(frame, NUMBER)
+    with pytest.raises(SourceError, match="XGBoost keeps no categories with letters outside of ASCII"):
+        loaded(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (xgboost.XGBRegressor, NUMBER),
+        (xgboost.XGBRegressor, np.column_stack([NUMBER, NUMBER + 9])),
+        (xgboost.XGBClassifier, CLASS),
+        (xgboost.XGBClassifier, THREE),
+    ],
+)
+def test_a_linear_booster_adds_nothing_for_a_missing_value(kind: Any, target: Any) -> None:
+    model = kind(n_jobs=1, n_estimators=4, booster="gblinear").fit(FULL, target)
+    check(model, np.concatenate([FULL, HOLES]))
+
+
+def test_a_time_of_survival_is_an_exponential() -> None:
+    rows = xgboost.DMatrix(FULL)
+    rows.set_float_info("label_lower_bound", np.abs(NUMBER) + 0.1)
+    rows.set_float_info("label_upper_bound", np.abs(NUMBER) + 1)
+    check(xgboost.train({"objective": "survival:aft", "nthread": 1}, rows, 3), ASKED)
+
+
+def squared(target: Any, answer: Any) -> Any:
+    """Return the derivatives of an objective of the user's."""
+    return answer - target, np.ones_like(answer)
+
+
+def test_a_classifier_with_an_objective_of_its_own_is_served_as_its_booster(tmp_path: Path) -> None:
+    model = lightgbm.LGBMClassifier(objective=squared, n_estimators=3, verbose=-1, n_jobs=1).fit(FULL, CLASS)
+    with pytest.raises(SourceError, match="answers scores instead of labels"):
+        loaded(model)
+    model.booster_.save_model(tmp_path / "model.txt")
+    check(tmp_path / "model.txt", ASKED)

@@ -26,6 +26,8 @@ from sklearn.preprocessing import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from modelrepo.generator.export.sklearn.converters import MENDS
+
 RANDOM = np.random.default_rng(0)
 FULL = RANDOM.normal(size=(100, 2)).astype(np.float32)
 HOLES = np.where(RANDOM.random(FULL.shape) < 0.3, np.float32(np.nan), FULL)
@@ -127,3 +129,14 @@ def test_onnxmltools_refuses_other_missing_values_than_nan() -> None:
     model = xgboost.XGBRegressor(n_estimators=2, missing=0.0, n_jobs=1).fit(ZEROS, NUMBER)
     with pytest.raises(RuntimeError, match="missing values are not nan"):
         unmended(model, ZEROS, custom=convert_xgboost)
+
+
+def test_skl2onnx_has_no_converter_for_our_formulas() -> None:
+    """One that has tells that ours may go."""
+    from skl2onnx._supported_operators import build_sklearn_operator_name_map
+
+    theirs = {kind.__name__ for kind in build_sklearn_operator_name_map()}
+    ours = ("formulas", "constants", "targets")
+    named = {name for mend in MENDS if mend.convert.__module__.endswith(ours) for name in mend.names}
+    assert named
+    assert not named & theirs

@@ -1,7 +1,7 @@
 """Operators that tf2onnx writes wrongly, on the values where it does: each answers as TensorFlow once it is mended."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,13 @@ BITS = [
     case("Invert", lambda x: tf().bitwise.invert(x), uint8([0, 1, 255])),
 ]
 SEGMENTED = int32([0, -1, 2, 2, 0])
+COLOURS = np.concatenate(
+    [IMAGES * 40, np.zeros((2, 5, 7, 3), np.float32), np.full((2, 5, 7, 3), -3, np.float32), np.abs(IMAGES) % 1]
+)
+GATHERED = (ROWS, int32([4, 0, 0, 2]), int32([0, 0, 2, 4]))
 SEGMENTS = [
+    case("SparseSegmentMean", lambda x, i, ids: tf().sparse.segment_mean(x, i, ids), *GATHERED),
+    case("SparseSegmentSqrtN", lambda x, i, ids: tf().sparse.segment_sqrt_n(x, i, ids), *GATHERED),
     *(
         case(
             f"UnsortedSegment{name}",
@@ -192,7 +198,7 @@ CASES = [
 ]
 # Operators in the table that no case removes, since tf2onnx writes them rightly or not at all.
 OTHERS = {"Div", "Mod", "TruncateDiv", "SegmentSum", "SegmentProd", "FakeQuantWithMinMaxVars"} | {
-    "FakeQuantWithMinMaxVarsPerChannel"
+    *("FakeQuantWithMinMaxVarsPerChannel", "AdjustHue", "AdjustSaturation"),
 }
 
 
@@ -284,6 +290,30 @@ def test_a_divisor_of_unknown_domain_is_not_refused_for_zero(tmp_path: Path) -> 
 def test_other_graphs_keep_the_opset_that_pools_well(tmp_path: Path) -> None:
     exported(source_of(CASES[0].values[0]), CASES[0].values[0].inputs, tmp_path)
     assert onnx.load(tmp_path / "model.onnx").opset_import[0].version == 17
+
+
+def test_a_newer_opset_that_is_not_written_is_told(tmp_path: Path) -> None:
+    source = source_of(CASES[0].values[0])
+    assert "written in opset 17" in TO_ONNX.export(source, tmp_path / "newer", replace(options(), opset=18)).notes[0]
+    assert not any("opset" in note for note in TO_ONNX.export(source, tmp_path / "usual", options()).notes)
+
+
+@pytest.mark.parametrize(
+    ("mended", "amounts"),
+    [("AdjustHue", {"delta": -5.8}), ("AdjustHue", {"delta": 0.3}), ("AdjustSaturation", {"scale": 5.0})],
+)
+def test_colours_of_any_numbers_are_changed_by_any_amount(
+    mended: str, amounts: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tf2onnx changes those between 0 and 1, by less than a turn; rounding counts next to the largest channel."""
+    case = Case(mended, lambda x: getattr(tf().raw_ops, mended)(images=x, **amounts), (COLOURS,))
+    source = source_of(case)
+    wanted = source.run({source.inputs[0].name: COLOURS})["output"]
+    found = exported(source, case.inputs, tmp_path / "mended")["output"]
+    np.testing.assert_allclose(found, wanted, atol=3e-6 * np.abs(COLOURS).max())
+    if amounts != {"delta": 0.3}:
+        monkeypatch.delitem(operators.WRITERS, mended)
+        assert not np.allclose(exported(source, case.inputs, tmp_path / "own")["output"], wanted, atol=1)
 
 
 def test_areas_of_images_of_any_size_are_refused_with_what_to_do(tmp_path: Path) -> None:
