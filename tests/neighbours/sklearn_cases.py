@@ -241,7 +241,7 @@ NEIGHBOURS = (
     of_numbers("seconds since 1970, histograms", lambda: _sk(f"{HIST}Regressor", max_iter=5), slow=True, **SECONDS),
     of_numbers("seconds since 1970, boosting", _lgbm, slow=True, **SECONDS),
     of_numbers("linear trees", lambda: _lgbm(linear_tree=True), verdict="LightGBM's linear trees have no converter"),
-    of_numbers("a booster of lines", lambda: _xgb(booster="gblinear"), verdict="booster 'gblinear' has no converter"),
+    of_numbers("a booster of lines", lambda: _xgb(booster="gblinear")),
     of_boosters("-999 that means missing", lambda data: _xgb(missing=-999.0).fit(*data), lambda table, random: np.where(random.random(table.shape) < 0.2, -999, table), [[-999, 1, -999, 0], [-998.9, -999, 0, 0]]),
     of_boosters("categories by number, boosting", lambda data: _lgbm().fit(*data, categorical_feature=[0]), _whole, ODD_CATEGORIES),
     of_boosters("categories below zero", lambda data: _lgbm().fit(*data, categorical_feature=[0]), lambda table, random: _whole(table, random, -3), ODD_CATEGORIES),

@@ -11,9 +11,9 @@ from tests.neighbours.case import Made, Neighbour, Question
 
 
 def tf() -> Any:
-    import tensorflow
+    from modelrepo.generator.sources.tensorflow import tensorflow
 
-    return tensorflow
+    return tensorflow()
 
 
 def function(

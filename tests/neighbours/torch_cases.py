@@ -135,7 +135,7 @@ NEIGHBOURS = (
     operator("sum of powers", "torch.logaddexp(x, x.flip(1))"),
     operator("logarithm of a sigmoid", "torch.log(torch.sigmoid(x).clamp(min=1e-30))", verdict="differs by"),
     operator("clamp of whole numbers by floats", "k.clamp(0.5, 3.5)", _whole(), K, verdict="differs by"),
-    operator("running sum of int32", "k.cumsum(1)", (), "k=1x3:int32", verdict="of type int32"),
+    operator("running sum of int32", "k.cumsum(1)", ({"k": np.array([[2, -3, 7]], np.int32)},), "k=1x3:int32"),
     operator("added at repeated places", "x.index_put((k[0] * 0, k[0] % 4), torch.ones(1), accumulate=True)", (), f"x=1x4,{K}", verdict="the converted model fails"),
     operator("divisors that may be 0", "k // j", ({"k": WHOLE, "j": WHOLE * 2 + 1},), f"{K},j=1x3:int64"),
     row("packed lengths", f"{PACKED}return {PADDED}", _lengths(), LENGTHS, "self.rnn = nn.LSTM(4, 3, batch_first=True, bidirectional=True)", options={"verify_effort": "quick", **QUICK}, slow=True),
