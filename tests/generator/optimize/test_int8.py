@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[Callable[[Request], Any], Callable[[], Request]]] = {
     "no data": (int8.lower, lambda: asked(network(), data=())),
     "NaN": (int8.lower, lambda: replace(dynamic(np.nan), method="percentile")),
     "quantized already": (int8.lower, quantized_already),
-    "opset 12": (int8.lower, lambda: asked(network(opset=12, ir_version=7))),
+    "opset 12 that onnx can't convert": (int8.lower, lambda: asked(network(opset=12, ir_version=7))),
     "dynamic, no product": (int8_dynamic.lower, lambda: asked(network(), kept=("Gemm_4",))),
     "FP8 without modelopt": (fp8.lower, lambda: asked(network())),
     "FP8 by entropy": (fp8.lower, lambda: asked(network(), method="entropy")),
@@ -176,13 +176,26 @@ REFUSED: dict[str, tuple[Callable[[Request], Any], Callable[[], Request]]] = {
 def test_models_that_cannot_be_lowered_are_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
 ) -> None:
+    def fail(model: Any, opset: int) -> Any:
+        raise RuntimeError("no adapter")
+
     monkeypatch.delenv(fp8.PYTHON, raising=False)
+    monkeypatch.setattr("onnx.version_converter.convert_version", fail)
     told = []
     for name, (lower, request) in REFUSED.items():
         with pytest.raises((ConversionError, OptionError)) as raised:
             lower(request())
         told.append(f"{name}: {raised.value}\n")
     golden("messages/optimize/int8.txt", "".join(told))
+
+
+def test_a_model_without_scales_for_channels_is_converted_to_a_newer_opset() -> None:
+    request = asked(network(opset=12, ir_version=7))
+    lowered = int8.lower(request)
+    assert lowered.layers == ("one", "two", "Gemm_4")
+    assert lowered.export.opset == qdq.MIN_OPSET
+    assert distance(request, lowered.export.path) < 0.05
+    assert int8.costs(request, lowered).keys() == {*lowered.layers}
 
 
 def test_dynamic_int8_takes_products_and_leaves_convolutions() -> None:
