@@ -41,14 +41,19 @@ def _with_scales(model: Any, name: str) -> Any:
     opset = edit.opset_of(model)
     if opset >= MIN_OPSET:
         return model
+    declared = [[*model.graph.input], [*model.graph.output]]
     try:
-        return edit.without_weights(model, lambda light: version_converter.convert_version(light, MIN_OPSET))
+        converted = edit.without_weights(model, lambda light: version_converter.convert_version(light, MIN_OPSET))
     except RuntimeError as error:  # ConvertError and others have no other common class
         raise ConversionError(
             f"{name} needs a scale for each channel, which opset {opset} lacks, and the model can't be converted to "
             f"opset {MIN_OPSET}: {first_line(error)}",
             f"Export the model with opset {MIN_OPSET}",
         ) from error
+    for found, wanted in zip((converted.graph.input, converted.graph.output), declared, strict=True):
+        del found[:]
+        found.extend(wanted)  # onnx names the dimensions that have no name, or are -1
+    return converted
 
 
 def _refuse_other_floats(model: Any, name: str) -> None:

@@ -1,7 +1,7 @@
 """The optimizers in SavedModels that Keras 2 has trained: TensorFlow can't make them again without Keras 2.
 
-It fails with "'_UserObject' object has no attribute 'add_slot'" (tensorflow/tensorflow#52091): it asks the optimizer for
-its variables, and knows the class of the optimizer only if Keras 2 is loaded. No signature needs them.
+It fails with "'_UserObject' object has no attribute 'add_slot'" (tensorflow/tensorflow#52091): it asks the optimizer
+for its variables, and knows the class of the optimizer only if Keras 2 is loaded. No signature needs them.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,13 +28,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             self.weights = library.Variable(WEIGHTS)
             self.optimizer = library.compat.v1.train.AdamOptimizer()
 
-        @library.function(input_signature=[library.TensorSpec([None, 3], "float32", "x")])  # type: ignore[misc]
-        def serve(self, x: Any) -> Any:
-            return {"y": x @ self.weights}
-
     net = Net()
+    serve = library.function(
+        lambda x: {"y": x @ net.weights}, input_signature=[library.TensorSpec([None, 3], "float32", "x")]
+    )
     net.optimizer.apply_gradients([(library.zeros_like(net.weights), net.weights)])
-    library.saved_model.save(net, str(folder), signatures=net.serve)
+    library.saved_model.save(net, str(folder), signatures=serve)
     _rename(folder / "saved_model.pb")
     return folder
 
