@@ -61,7 +61,7 @@ def _opset(source: SourceModel, frozen: Frozen | None, options: Options) -> int:
         operators = lite.operators_of(source.native) if frozen is None else operators_of(frozen.definition)
     if lite.WRITING in operators:
         raise ConversionError(
-            f"{source.reference} keeps its state in variables ({lite.WRITING}), so its output depends on earlier requests",
+            f"{source.reference} keeps its state in variables, so its output depends on earlier requests",
             "Convert it again with the state as an input and an output",
         )
     needed, operator = max(((OPSETS.get(each, 0), each) for each in operators), default=(0, ""))
