@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ QUANTIZED_OPERATORS = frozenset(
         *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "QGemm", "QAttention"),
     )
 )
+# Those of them that round what a layer reads, at each request; integer weights alone are exact.
+ROUNDING = frozenset(("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "QAttention", "QGemm"))
 OPENING_SECONDS = 600
 # Opens a model as the backend does, without importing modelrepo.
 OPENING = """
@@ -101,12 +103,19 @@ def megabytes(size: int) -> str:
 
 def refuse_quantized(model: Any, name: str) -> None:
     """Raise ConversionError if the model is already quantized; ``name`` is the wanted precision."""
-    for node in nodes(model):
-        if node.op_type in QUANTIZED_OPERATORS or node.op_type.startswith("QLinear"):
-            raise ConversionError(
-                f"the model is quantized already ({node.op_type} {node.name!r}), so {name} can't be made of it",
-                "Start from the FP32 model",
-            )
+    node = quantized(model)
+    if node is not None:
+        raise ConversionError(
+            f"the model is quantized already ({node.op_type} {node.name!r}), so {name} can't be made of it",
+            "Start from the FP32 model",
+        )
+
+
+def quantized(model: Any, operators: Collection[str] = QUANTIZED_OPERATORS) -> Any:
+    """Return the first node that computes with quantized numbers, as these operators do; None if there is none."""
+    return next(
+        (each for each in nodes(model) if each.op_type in operators or each.op_type.startswith("QLinear")), None
+    )
 
 
 def check_kept(model: Any, kept: Iterable[str]) -> None:

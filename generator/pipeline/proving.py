@@ -11,6 +11,9 @@ from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, kno
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
+from modelrepo.generator.export.onnx import AS_IS, DECLARED
+from modelrepo.generator.graphs import outline
+from modelrepo.generator.optimize import made
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Export
@@ -20,11 +23,16 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification import datasets, verify
 from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.comparison import INT8
 from modelrepo.generator.verification.declared import as_declared
 from modelrepo.generator.verification.probing import Arbitrary
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
+
+
+# Of a file that is INT8 before it is published.
+QUANTIZED = "the file quantizes its own tensors, so its answers may differ as those of INT8 do"
 
 
 def load(job: Job, progress: Progress) -> SourceModel:
@@ -70,6 +78,7 @@ def verified(
         )
     with progress.step("verify", "verifying against the source") as step:
         search = None
+        rounding = form is ONNX_FORM and quantizes_itself(export)
         if form is ONNX_FORM:
             cautious = sources.find(options.model)[0].frameworks == ("onnx",)
             search = Search(
@@ -84,6 +93,7 @@ def verified(
                 seed=options.seed,
                 samples=samples.compared,
                 tolerance=options.tolerance,
+                precision=INT8 if rounding else None,
                 probing=search,
                 ranges=known_ranges(export.path) if search else {},
                 arbitrary=_arbitrary(export) if search else None,
@@ -96,11 +106,19 @@ def verified(
             ) from error
         if search:
             memory.give_back()
-            found = replace(found, coverage=search.coverage())
+            found = replace(found, coverage=search.coverage(), notes=(*found.notes, *[QUANTIZED] * rounding))
         ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
         seen = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
         step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{seen}"
     return found
+
+
+def quantizes_itself(export: Export) -> bool:
+    """Whether an ONNX file that is served as it is quantizes what its layers read.
+
+    ONNX Runtime rounds to other steps there if it optimizes the file: both are right.
+    """
+    return export.exporter in (AS_IS, DECLARED) and made.quantized(outline.read(export.path), made.ROUNDING) is not None
 
 
 def _arbitrary(export: Export) -> Arbitrary:

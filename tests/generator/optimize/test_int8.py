@@ -198,6 +198,30 @@ def test_a_model_without_scales_for_channels_is_converted_to_a_newer_opset() -> 
     assert int8.costs(request, lowered).keys() == {*lowered.layers}
 
 
+def with_a_row_as_bias() -> onnx.ModelProto:
+    """Return the network with a bias of shape [1, 10] for its product."""
+    model = network()
+    model.graph.node[-1].input.append("row")
+    model.graph.initializer.append(weights("row", 1, 10))
+    return model
+
+
+def test_a_bias_of_two_dimensions_stays_as_it_is() -> None:
+    request = asked(with_a_row_as_bias())
+    lowered = int8.lower(request)
+    assert "Gemm_4" in lowered.layers
+    assert distance(request, lowered.export.path) < 0.05
+
+
+def test_onnxruntime_cannot_adjust_weights_to_such_a_bias_yet() -> None:
+    from onnxruntime.quantization import QDQQuantizer
+
+    quantizer = QDQQuantizer.__new__(QDQQuantizer)
+    scales, row = np.ones(10, "f4"), weights("row", 1, 10)
+    with pytest.raises((ValueError, IndexError)):
+        quantizer._adjust_weight_scale_for_int32_bias(np.ones((), "f4"), scales, "w", row, True)
+
+
 def test_dimensions_without_a_name_stay_so_in_a_newer_opset() -> None:
     model = network(opset=12, ir_version=7)
     for value in (*model.graph.input, *model.graph.output):

@@ -1,0 +1,69 @@
+"""ONNX files that are quantized before they are published: served as they are, and judged as INT8."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from modelrepo.generator.pipeline.proving import QUANTIZED, quantizes_itself
+from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.tensors import Signature
+from tests import onnx_files
+from tests.mutation.proof import job_of, loaded, proved
+
+WIDTH = 16
+
+
+def products() -> onnx.ModelProto:
+    """Return two products of float weights, with a Relu between them."""
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.normal(0, 1, (WIDTH, WIDTH)).astype("float32"), name) for name in ("w", "v")
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="one"),
+        helper.make_node("Relu", ["a"], ["b"], name="two"),
+        helper.make_node("MatMul", ["b", "v"], ["y"], name="three"),
+    ]
+    ends = [[(name, TensorProto.FLOAT, ["batch", WIDTH])] for name in "xy"]
+    return onnx_files.model(nodes, *ends, weights)
+
+
+@pytest.fixture
+def quantized(tmp_path: Path) -> Path:
+    """Write the products as ONNX Runtime's own tool quantizes them, with ranges that each request sets."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    path, origin = tmp_path / "quantized.onnx", tmp_path / "products.onnx"
+    onnx.save(products(), str(origin))
+    quantize_dynamic(str(origin), str(path), reduce_range=True)  # without it, kernels of older CPUs saturate
+    return path
+
+
+def test_a_file_that_is_quantized_is_published_with_a_note(quantized: Path, tmp_path: Path) -> None:
+    job = job_of(f"onnx:{quantized}", {})
+    proven = proved(job, loaded(job), tmp_path / "export")
+    assert proven.export.exporter == "as-is"
+    assert QUANTIZED in proven.notes
+
+
+@pytest.mark.parametrize(
+    ("operator", "exporter", "expected"),
+    [
+        ("QuantizeLinear", "as-is", True),
+        ("DynamicQuantizeLinear", "as-is", True),
+        ("DequantizeLinear", "as-is", False),  # of integer weights alone, which is exact
+        ("QuantizeLinear", "batch made dynamic", False),  # what was rewritten must answer as before
+        ("QuantizeLinear", "tf2onnx", False),
+    ],
+)
+def test_only_what_rounds_its_own_tensors_is_judged_as_int8(
+    tmp_path: Path, operator: str, exporter: str, expected: bool
+) -> None:
+    path = tmp_path / "model.onnx"
+    graph = helper.make_graph([helper.make_node(operator, ["x", "scale"], ["y"])], "g", [], [])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    export = Export(path, (path,), Signature((), ()), exporter, 17, 8)
+    assert quantizes_itself(export) is expected
