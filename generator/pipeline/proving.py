@@ -22,14 +22,13 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import memory
 from modelrepo.generator.verification import datasets, verify
-from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.comparison import INT8
+from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.declared import as_declared
 from modelrepo.generator.verification.probing import Arbitrary
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
-
 
 # Of a file that is INT8 before it is published.
 QUANTIZED = "the file quantizes its own tensors, so its answers may differ as those of INT8 do"

@@ -27,8 +27,8 @@ def products() -> onnx.ModelProto:
         helper.make_node("Relu", ["a"], ["b"], name="two"),
         helper.make_node("MatMul", ["b", "v"], ["y"], name="three"),
     ]
-    ends = [[(name, TensorProto.FLOAT, ["batch", WIDTH])] for name in "xy"]
-    return onnx_files.model(nodes, *ends, weights)
+    taken, given = ([(name, TensorProto.FLOAT, ["batch", WIDTH])] for name in "xy")
+    return onnx_files.model(nodes, taken, given, weights)
 
 
 @pytest.fixture
