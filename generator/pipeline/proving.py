@@ -58,7 +58,8 @@ def prove(job: Job, source: SourceModel, reference: Remembered, form: Form, fold
     verification = verified(ask, form, export, samples, options, progress, code)
     max_batch_size, reasons = _served_batch(options, export, verification)
     notes = (*source.notes, *export.notes, *samples.notes, *verification.notes, *reasons)
-    return Proven(source, reference, export, verification, max_batch_size, notes, samples=samples)
+    precision = INT8 if form is ONNX_FORM and quantizes_itself(export) else None
+    return Proven(source, reference, export, verification, max_batch_size, notes, precision=precision, samples=samples)
 
 
 def verified(

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ import numpy as np
 
 from modelrepo.clients import GrpcClient
 from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.graphs import runtime
 from modelrepo.generator.options.config_file import ConfigFile
 from modelrepo.generator.options.fields import parse_field
 from modelrepo.generator.options.resolve import resolve, resolve_run
@@ -200,7 +201,8 @@ def _asked(
     """Ask the published precisions in one Triton with what did not calibrate; return what was found of each."""
     places = range(len(asked.requests) // 2, len(asked.requests))
     requests = [asked.requests[each] for each in places]
-    wanted = [{name: np.asarray(each) for name, each in source.run(request).items()} for request in requests]
+    ask = _runner(model, place) or source.run
+    wanted = [{name: np.asarray(each) for name, each in ask(request).items()} for request in requests]
     found: dict[str, dict[str, Any]] = {}
     with running_server(place.repository) as server, GrpcClient(server.grpc_url, deadline=ANSWER_SECONDS) as client:
         names = {
@@ -220,6 +222,12 @@ def _asked(
     for precision in published:
         found[precision]["speed"] = round(seconds[FULL] / seconds[precision], 3)
     return found
+
+
+def _runner(model: Model, place: _Place) -> Callable[[Arrays], Mapping[str, Any]] | None:
+    """Return what runs an ONNX file as ONNX Runtime does by default; None for other sources."""
+    scheme, _, name = model.reference.partition(":")
+    return runtime.open_model(Path(name.format(folder=place.package))) if scheme == "onnx" else None
 
 
 def _fitted(requests: Sequence[Arrays], published: Path) -> Sequence[Arrays]:

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from modelrepo.generator.pipeline.proving import QUANTIZED, quantizes_itself
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.tensors import Signature
+from modelrepo.generator.verification.comparison import INT8
 from tests import onnx_files
 from tests.mutation.proof import job_of, loaded, proved
 
@@ -47,6 +48,7 @@ def test_a_file_that_is_quantized_is_published_with_a_note(quantized: Path, tmp_
     proven = proved(job, loaded(job), tmp_path / "export")
     assert proven.export.exporter == "as-is"
     assert QUANTIZED in proven.notes
+    assert proven.precision == INT8, "the live check judges it alike"
 
 
 @pytest.mark.parametrize(
