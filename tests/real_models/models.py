@@ -173,7 +173,7 @@ def captchas(charset: str) -> Ask:
         lines, said = data.digits(COUNT, 4, 64)
 
         def right(places: Sequence[int], answers: Sequence[Arrays]) -> Array:
-            read = [_collapsed(next(iter(answer.values()))[0], letters) for answer in answers]
+            read = [_collapsed(next(iter(answer.values()))[:, 0].argmax(-1), letters) for answer in answers]
             return np.array([text == said[place] for text, place in zip(read, places, strict=True)])
 
         requests = [{"input1": (line[np.newaxis, np.newaxis] / 255).astype(np.float32)} for line in lines]
