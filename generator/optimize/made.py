@@ -11,6 +11,7 @@ from modelrepo.generator.errors import ConversionError, OptionError, first_line,
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.graphs.edit import nodes, opset_of
 from modelrepo.generator.specs.artifacts import Export
+from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system import process
 
 # Operators of quantized graphs in ONNX and ONNX Runtime, besides those whose names begin with QLinear.
@@ -89,9 +90,15 @@ def _check_signature(model: Any, base: Export) -> None:
     wanted = onnx_file.read_signature(onnx.load(str(base.path), load_external_data=False).graph)
     got = onnx_file.read_signature(model.graph)
     for role, before, after in (("inputs", wanted.inputs, got.inputs), ("outputs", wanted.outputs, got.outputs)):
-        if before != after:
+        if [*map(_named, before)] != [*map(_named, after)]:
             was, became = (", ".join(f"{spec} of {spec.dtype}" for spec in specs) for specs in (before, after))
             raise ConversionError(f"the model's {role} {was} became {became}")
+
+
+def _named(spec: TensorSpec) -> TensorSpec:
+    """Return a tensor whose negative dimensions, as Paddle writes them, are named: ONNX Runtime's tools drop them."""
+    dims = (f"{spec.name}_{at}" if isinstance(dim, int) and dim < 0 else dim for at, dim in enumerate(spec.shape))
+    return replace(spec, shape=tuple(dims))
 
 
 def megabytes(size: int) -> str:

