@@ -35,6 +35,7 @@ def forgotten() -> Iterator[None]:
         yield
     finally:
         del types[IDENTIFIER]  # Keras 2, if it is loaded later, registers its own
+        revived_types._TYPE_IDENTIFIERS.remove(IDENTIFIER)
 
 
 def _optimizer() -> Any:
