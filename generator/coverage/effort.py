@@ -60,7 +60,7 @@ def work_of(model: Any, sizes: Mapping[str, int]) -> float:
         if node.op_type in MULTIPLYING and weight:
             work += outputs * float(np.prod(weight[1:] if "Conv" in node.op_type else weight[:-1], dtype=float))
         elif node.op_type in MULTIPLYING:
-            work += outputs * float(shapes.get(node.input[0], [1])[-1])
+            work += outputs * float((shapes.get(node.input[0]) or [1])[-1])  # empty: of a rank that is not known
         elif node.op_type in ("LSTM", "GRU", "RNN") and weight:
             work += float(np.prod(shapes.get(node.output[0], [1])[:2], dtype=float)) * float(
                 np.prod(weight, dtype=float)

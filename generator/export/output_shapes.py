@@ -22,6 +22,8 @@ from modelrepo.generator.verification.inputs import LARGER_SIZES, make_pool
 # differ, so that an axis shows what it follows. Models that refuse small sizes get larger ones.
 TURNS = ((1,), (2, 3, 5, 7, 11), (4, 6, 9, 13, 17), (2,), (3,))
 LARGER_TURNS = tuple((2, size) for size in LARGER_SIZES)
+# Sizes at which also what a network makes much smaller has a size of its own, as a row of letters of a wide picture.
+WIDE, WIDE_BATCH = (64,), (2, 64, 96, 128)
 QUICK_TURNS = 2
 # The opset from which Slice takes its ends as inputs.
 SLICE_BY_INPUTS = 10
@@ -48,8 +50,11 @@ def look(session: Any, inputs: Sequence[TensorSpec], model: Any) -> list[Seen]:
 
 
 def look_thoroughly(session: Any, inputs: Sequence[TensorSpec]) -> list[Seen]:
-    """Return what a model answers with, on all families of inputs at all turns."""
-    return list(_seen(session, inputs, TURNS)) or list(_seen(session, inputs, LARGER_TURNS))
+    """Return what a model answers with, on all families of inputs at all turns, and on a wide input."""
+    found = list(_seen(session, inputs, TURNS)) or list(_seen(session, inputs, LARGER_TURNS))
+    symbolic = {dim for spec in inputs for dim in spec.shape if isinstance(dim, str)}
+    wide = [WIDE_BATCH if len(symbolic) > 1 else WIDE] if symbolic else []
+    return [*found, *_seen(session, inputs, wide, rows=1)]
 
 
 def contradicted(session: Any, seen: Sequence[Seen]) -> list[str]:

@@ -9,7 +9,7 @@ from modelrepo.generator.errors import ConversionError
 # The name that Triton gives the model in a version folder.
 MODEL_FILE = "model.onnx"
 # Operators of ONNX and of ONNX Runtime that round to 8 bits.
-QUANTIZING = re.compile("QuantizeLinear|DynamicQuantize|QLinear|(MatMul|Conv)Integer|QAttention|QGemm|MatMulNBits")
+QUANTIZING = re.compile("QuantizeLinear|DynamicQuantize|QLinear|QAttention|QGemm")
 
 
 def graphs(model: Any) -> Iterator[Any]:
@@ -40,6 +40,11 @@ def reads(node: Any) -> Iterator[str]:
 def quantizes(model: Any) -> bool:
     """Whether a model computes numbers of 8 bits or fewer, which it rounds to."""
     return any(QUANTIZING.match(node.op_type) for graph in graphs(model) for node in graph.node)
+
+
+def shares_ranges(model: Any) -> bool:
+    """Whether a model quantizes what its layers read by the range of a whole batch."""
+    return any(node.op_type.startswith("DynamicQuantize") for graph in graphs(model) for node in graph.node)
 
 
 def required_inputs(graph: Any) -> list[Any]:

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +89,16 @@ def _check_signature(model: Any, base: Export) -> None:
     got = onnx_file.read_signature(model.graph)
     named = {dim for spec in wanted.inputs for dim in spec.shape}
     for role, before, after in (("inputs", wanted.inputs, got.inputs), ("outputs", wanted.outputs, got.outputs)):
-        if len(before) != len(after) or not all(map(partial(_fits, named=named), before, after)):
+        pairs = zip(map(_named, before), map(_named, after), strict=True)
+        if len(before) != len(after) or not all(_fits(one, other, named) for one, other in pairs):
             was, became = (", ".join(f"{spec} of {spec.dtype}" for spec in specs) for specs in (before, after))
             raise ConversionError(f"the model's {role} {was} became {became}")
+
+
+def _named(spec: TensorSpec) -> TensorSpec:
+    """Return a tensor whose negative dimensions, as Paddle writes them, are named: ONNX Runtime's tools drop them."""
+    dims = (f"{spec.name}_{at}" if isinstance(dim, int) and dim < 0 else dim for at, dim in enumerate(spec.shape))
+    return replace(spec, shape=tuple(dims))
 
 
 def megabytes(size: int) -> str:

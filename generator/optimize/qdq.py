@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.errors import ConversionError, first_line
 from modelrepo.generator.graphs import edit, taps
 from modelrepo.generator.optimize import half, made, probes, rounding
 from modelrepo.generator.optimize.recipe import Request
@@ -26,14 +26,34 @@ ASKED = 2
 def refuse(model: Any, name: str) -> None:
     """Raise ConversionError if a model can't be quantized to the precision ``name``."""
     made.refuse_quantized(model, name)
-    opset = edit.opset_of(model)
-    if opset < MIN_OPSET:
-        raise ConversionError(
-            f"{name} needs a scale for each channel, which opset {opset} doesn't support", f"Export opset {MIN_OPSET}"
-        )
     if not any(node.op_type in LAYERS for node in model.graph.node):
         raise ConversionError(f"the model has no layer that {name} would make faster: none of {', '.join(LAYERS)}")
     _refuse_other_floats(model, name)
+
+
+def _with_scales(model: Any, name: str) -> Any:
+    """Return a model in the first operator set with a scale for each channel, if its own is older.
+
+    Raises ConversionError if onnx can't convert it. What it converts is compared with the source, like every graph.
+    """
+    from onnx import version_converter
+
+    opset = edit.opset_of(model)
+    if opset >= MIN_OPSET:
+        return model
+    declared = [[*model.graph.input], [*model.graph.output]]
+    try:
+        converted = edit.without_weights(model, lambda light: version_converter.convert_version(light, MIN_OPSET))
+    except RuntimeError as error:  # ConvertError and others have no other common class
+        raise ConversionError(
+            f"{name} needs a scale for each channel, which opset {opset} lacks, and the model can't be converted to "
+            f"opset {MIN_OPSET}: {first_line(error)}",
+            f"Export the model with opset {MIN_OPSET}",
+        ) from error
+    for found, wanted in zip((converted.graph.input, converted.graph.output), declared, strict=True):
+        del found[:]
+        found.extend(wanted)  # onnx names the dimensions that have no name, or are -1
+    return converted
 
 
 def _refuse_other_floats(model: Any, name: str) -> None:
@@ -95,6 +115,7 @@ def prepared(request: Request, folder: Path, name: str) -> Path:
 
     model = edit.load(request.export.path)
     refuse(model, name)
+    model = _with_scales(model, name)
     named, *data = edit.save(model, folder / "named")
     path = folder / "prepared.onnx"
     with silent():

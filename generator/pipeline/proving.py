@@ -12,6 +12,9 @@ from modelrepo.generator.coverage.ranges import arbitrary_outputs, has_ties, kno
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.export import exporter_of
+from modelrepo.generator.graphs import outline
+from modelrepo.generator.graphs.walk import shares_ranges
+from modelrepo.generator.optimize.variant import MIXES
 from modelrepo.generator.pipeline import labels, warm_up
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.progress import Progress
@@ -67,6 +70,8 @@ def prove(
     compared = Compared(ask, form, export, source.framework, samples, code, precision, seen)
     verification = verified(compared, options, progress)
     max_batch_size, reasons = _served_batch(options, export, verification)
+    if source.quantized and form is ONNX_FORM and shares_ranges(outline.read(export.path)):
+        max_batch_size, reasons = 0, (*reasons, *([MIXES] if max_batch_size else []))
     zeros = warm_up.answered(
         seen.shapes,
         reference.recall,

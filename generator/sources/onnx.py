@@ -56,7 +56,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     file = read(name)
     memory.check(sum(path.stat().st_size for path in (file.path, *file.external.values())), f"onnx:{name}")
     run: Callable[[Arrays], dict[str, Any]] = Runner(file.path)
-    if options.make_batch_dynamic and not has_dynamic_batch(file.model.graph):
+    rewritten = options.make_batch_dynamic and not has_dynamic_batch(file.model.graph)  # it must answer as before
+    if rewritten:
         run = _InBatches(run, fixed_batch(file.model.graph))
     key, names = class_names(file.model)
     return SourceModel(
@@ -66,7 +67,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         inputs=(),
         output_names=tuple(value.name for value in file.model.graph.output),
         run=run,
-        quantized=quantizes(file.model),
+        quantized=quantizes(file.model) and not rewritten,
         weights=Weights("file", file.path.name, untrained=False, sha256=sha256_of(file.path)),
         labels=names,
         notes=tuple(_beside(file, key, options)),

@@ -8,7 +8,7 @@ from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import formats
 from modelrepo.generator.sources.source import file_source, path_of
-from modelrepo.generator.sources.tensorflow import IN_CODE, cause, tensorflow
+from modelrepo.generator.sources.tensorflow import IN_CODE, cause, optimizers, tensorflow
 from modelrepo.generator.sources.tensorflow.declared import declared_from
 from modelrepo.generator.sources.tensorflow.function import function_source
 from modelrepo.generator.specs.artifacts import Weights
@@ -92,7 +92,7 @@ def _needed(function: Any, loaded: Any) -> Any:
 def _loaded(folder: Path) -> Any:
     library = tensorflow()
     try:
-        with quiet():
+        with quiet(), optimizers.forgotten():
             return library.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises OSError, ValueError, NotFoundError, … for folders that it can't read
         raise SourceError(f"can't load {folder}: {cause(error)}", IN_CODE) from error

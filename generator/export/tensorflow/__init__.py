@@ -69,6 +69,11 @@ def _opset(source: SourceModel, frozen: Frozen | None, options: Options) -> int:
     """Return the opset to write; ConversionError if an operator needs a newer one than the user asked for."""
     with quiet(), unheard():
         operators = lite.operators_of(source.native) if frozen is None else operators_of(frozen.definition)
+    if lite.WRITING in operators:
+        raise ConversionError(
+            f"{source.reference} keeps its state in variables, so its output depends on earlier requests",
+            "Convert it again with the state as an input and an output",
+        )
     needed, operator = max(((OPSETS.get(each, 0), each) for each in operators), default=(0, ""))
     if needed > options.opset:
         raise ConversionError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from modelrepo.generator.export.tensorflow import sparse
 from modelrepo.generator.export.tensorflow.graph import LARGE, Weight
 from modelrepo.generator.sources.tensorflow import tensorflow
 from modelrepo.generator.sources.tflite import LiteFile
@@ -23,19 +24,22 @@ READING: Mapping[str, Collection[int]] = {
 }
 # The formats of numbers in a file, by the names of TensorType.
 NUMBERS = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT16": "<i2", "INT32": "<i4"}
+# The operator that changes a variable of a file, under TensorFlow's name for operators.
+WRITING = "AssignVariable"
 # A buffer with its content hidden from tf2onnx.
 EMPTY = SimpleNamespace(DataIsNone=lambda: True)
 
 
 @dataclass(frozen=True)
 class _Outline:
-    """A model as tf2onnx reads it, with the buffers of these numbers empty."""
+    """A model as tf2onnx reads it, with the buffers of some numbers empty, and of others replaced."""
 
     model: Any
     emptied: Collection[int]
+    replaced: Mapping[int, Any]
 
     def Buffers(self, number: int) -> Any:  # noqa: N802 - tf2onnx calls it
-        return EMPTY if number in self.emptied else self.model.Buffers(number)
+        return EMPTY if number in self.emptied else self.replaced.get(number) or self.model.Buffers(number)
 
     def Subgraphs(self, number: int) -> Any:  # noqa: N802 - tf2onnx calls it
         return self.model.Subgraphs(number)
@@ -56,7 +60,8 @@ def processed(native: LiteFile, opset: int, **settings: Any) -> tuple[Any, Mappi
     *inner, main = tflite_utils.get_model_subgraphs(model)
     called = [_inner(model, graph, operators) for graph in inner]
     weights, emptied = _weights(model, main, operators, native.path)
-    whole = _main(_Outline(model, emptied), main, operators, native, weights)
+    outline = _Outline(model, emptied, sparse.buffers(model, main, _forms()))
+    whole = _main(outline, main, operators, native, weights)
     for graph in (whole, *called):
         graph.set_config(None, opset)
     unset: dict[str, Any] = {"inputs_as_nchw": [], "outputs_as_nchw": [], "custom_rewriter": None}
@@ -103,6 +108,9 @@ def _main(
     nodes, _, _, shapes, dtypes, _, _, name = tflite_utils.parse_tflite_graph(graph, operators, model, "", known)
     utils.check_io([*native.inputs], [*native.outputs], shapes.keys())
     nodes = [node for node in nodes if weights.keys().isdisjoint(node.output)]  # removes the conversion of halves
+    for node in nodes:
+        if node.op_type == sparse.DENSIFY:
+            node.op_type = "Identity"
     nodes += [helper.make_node("Placeholder", [], outputs=[weight], name=weight) for weight in weights]
     names = {"input_names": [*native.inputs, *weights], "output_names": [*native.outputs], "graph_name": name}
     return Graph(nodes, shapes, dtypes, **names)
@@ -178,9 +186,8 @@ def _shown(number: int, tensor: Any, readers: Mapping[int, Sequence[tuple[str, i
 def _weight(tensor: Any, shown: Any, buffer: Any, path: Path) -> Weight | None:
     """Return the weight that reads a tensor from the file; None unless it is stored as plain numbers of its shape."""
     import numpy as np
-    from tf2onnx.tflite.TensorType import TensorType
 
-    forms = {getattr(TensorType, name): form for name, form in NUMBERS.items()}
+    forms = _forms()
     if not {tensor.Type(), shown.Type()} <= forms.keys() or tensor.Sparsity() or tensor.ShapeIsNone():
         return None
     held, wanted = np.dtype(forms[tensor.Type()]), np.dtype(forms[shown.Type()])
@@ -189,6 +196,13 @@ def _weight(tensor: Any, shown: Any, buffer: Any, path: Path) -> Weight | None:
         return None
     offset = data.ctypes.data - np.frombuffer(buffer._tab.Bytes, "u1").ctypes.data
     return Weight(tensorflow().as_dtype(wanted), shape, partial(_read, path, offset, held, wanted, shape))
+
+
+def _forms() -> dict[int, str]:
+    """Return NUMBERS by the numbers of TensorType."""
+    from tf2onnx.tflite.TensorType import TensorType
+
+    return {getattr(TensorType, name): form for name, form in NUMBERS.items()}
 
 
 def _read(path: Path, offset: int, held: Any, wanted: Any, shape: tuple[int, ...]) -> Any:

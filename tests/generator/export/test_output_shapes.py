@@ -197,6 +197,35 @@ def test_a_model_that_refuses_small_sizes_is_asked_for_larger_ones() -> None:
     }
 
 
+def letters() -> dict[str, Any]:
+    """Return the parts of a model that reads one letter of 16 columns, of a rank that ONNX Runtime does not infer."""
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["pooled"], kernel_shape=[4, 16], strides=[4, 16], ceil_mode=1),
+        helper.make_node("Transpose", ["pooled"], ["rows"], perm=[3, 0, 1, 2]),
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Cast", ["nothing"], ["none"], to=INT64),
+        helper.make_node("Add", ["none", "shape"], ["sizes"]),
+        helper.make_node("Reshape", ["rows", "sizes"], ["y"]),
+    ]
+    constants = (scalar(0, "float32", "zero"), numpy_helper.from_array(np.array([-1, 1, 1]), "shape"))
+    declared = (("y", FLOAT, [1, "length"]),)  # of the wrong rank, as an exporter wrote it for a captcha reader
+    return {
+        "nodes": nodes,
+        "inputs": (("x", FLOAT, [1, 1, 4, "width"]),),
+        "outputs": declared,
+        "initializers": constants,
+    }
+
+
+def test_a_size_that_only_wide_inputs_show_is_dynamic() -> None:
+    model = onnx_files.model(**letters())
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    inputs = (TensorSpec("x", "float32", (1, 1, 4, "width")),)
+    assert output_shapes.contradicted(session, output_shapes.look(session, inputs, model)) == ["y"]
+    assert output_shapes.dims_of("y", output_shapes.look_thoroughly(session, inputs)) == ("y_0", 1, 1)
+
+
 def test_declared_shapes_survive_the_round_trip() -> None:
     model = onnx_files.model()
     output_shapes.declare(model, {"y": ("batch", 4, "y_2")})

@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[Callable[[Request], Any], Callable[[], Request]]] = {
     "no data": (int8.lower, lambda: asked(network(), data=())),
     "NaN": (int8.lower, lambda: replace(dynamic(np.nan), method="percentile")),
     "quantized already": (int8.lower, quantized_already),
-    "opset 12": (int8.lower, lambda: asked(network(opset=12, ir_version=7))),
+    "opset 12 that onnx can't convert": (int8.lower, lambda: asked(network(opset=12, ir_version=7))),
     "dynamic, no product": (int8_dynamic.lower, lambda: asked(network(), kept=("Gemm_4",))),
     "FP8 without modelopt": (fp8.lower, lambda: asked(network())),
     "FP8 by entropy": (fp8.lower, lambda: asked(network(), method="entropy")),
@@ -176,13 +176,69 @@ REFUSED: dict[str, tuple[Callable[[Request], Any], Callable[[], Request]]] = {
 def test_models_that_cannot_be_lowered_are_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
 ) -> None:
+    def fail(model: Any, opset: int) -> Any:
+        raise RuntimeError("no adapter")
+
     monkeypatch.delenv(fp8.PYTHON, raising=False)
+    monkeypatch.setattr("onnx.version_converter.convert_version", fail)
     told = []
     for name, (lower, request) in REFUSED.items():
         with pytest.raises((ConversionError, OptionError)) as raised:
             lower(request())
         told.append(f"{name}: {raised.value}\n")
     golden("messages/optimize/int8.txt", "".join(told))
+
+
+def test_a_model_without_scales_for_channels_is_converted_to_a_newer_opset() -> None:
+    request = asked(network(opset=12, ir_version=7))
+    lowered = int8.lower(request)
+    assert lowered.layers == ("one", "two", "Gemm_4")
+    assert lowered.export.opset == qdq.MIN_OPSET
+    assert distance(request, lowered.export.path) < 0.05
+    assert int8.costs(request, lowered).keys() == {*lowered.layers}
+
+
+def with_a_row_as_bias() -> onnx.ModelProto:
+    """Return the network with a bias of shape [1, 10] for its product."""
+    model = network()
+    model.graph.node[-1].input.append("row")
+    model.graph.initializer.append(weights("row", 1, 10))
+    return model
+
+
+def test_a_bias_of_two_dimensions_stays_as_it_is() -> None:
+    request = asked(with_a_row_as_bias())
+    lowered = int8.lower(request)
+    assert "Gemm_4" in lowered.layers
+    assert distance(request, lowered.export.path) < 0.05
+
+
+def test_onnxruntime_cannot_adjust_weights_to_such_a_bias_yet() -> None:
+    from onnxruntime.quantization import QDQQuantizer
+
+    quantizer = QDQQuantizer.__new__(QDQQuantizer)
+    scales, row = np.ones(10, "f4"), weights("row", 1, 10)
+    with pytest.raises((ValueError, IndexError)):
+        quantizer._adjust_weight_scale_for_int32_bias(np.ones((), "f4"), scales, "w", row, True)
+
+
+def test_dimensions_without_a_name_stay_so_in_a_newer_opset() -> None:
+    model = network(opset=12, ir_version=7)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = -1  # as Paddle writes it
+    newer = qdq._with_scales(model, "INT8")
+    assert newer.opset_import[0].version == qdq.MIN_OPSET
+    for value in (*newer.graph.input, *newer.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_value == -1
+
+
+def test_a_negative_dimension_is_one_without_a_name() -> None:
+    request = asked(network(opset=12, ir_version=7))
+    model = onnx.load(str(request.export.path))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+    onnx.save(model, str(request.export.path))
+    assert int8.lower(request).layers == ("one", "two", "Gemm_4")
 
 
 def test_dynamic_int8_takes_products_and_leaves_convolutions() -> None:

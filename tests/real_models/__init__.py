@@ -1,0 +1,1 @@
+"""`make real-models`: models with trained weights, from packages of the package registry."""
