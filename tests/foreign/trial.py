@@ -168,6 +168,10 @@ def _wrong(given: Given, path: Path) -> str:
 def _feeds(session: Any, given: Given) -> "Arrays | str":
     """Return the test's own inputs as a published model takes them."""
     asked = session.get_inputs()
+    if len(given.inputs) == 1 and len(asked) > 1:  # a table whose columns are served one by one
+        (array,) = given.inputs.values()
+        columns = {str(place): array[:, place : place + 1] for place in range(array.shape[-1])}
+        given = replace(given, inputs=columns, named=False)
     named = given.named and {each.name for each in asked} <= set(given.inputs)
     if not named and len(asked) != len(given.inputs):
         return f"inputs {', '.join(each.name for each in asked)} instead of {', '.join(given.inputs)}"
