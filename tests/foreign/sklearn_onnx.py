@@ -109,9 +109,10 @@ def given(task: Task, folder: Path) -> Given | None:
 def _shape(model: Any, inputs: Arrays) -> Mapping[str, Any]:
     """Return the option that an estimator needs which does not say how many columns it takes, as `generate` says."""
     array = inputs.get("input")
-    if hasattr(model, "n_features_in_") or hasattr(model, "steps") or array is None or array.dtype.kind != "f":
+    if hasattr(model, "n_features_in_") or hasattr(model, "steps") or array is None or array.dtype.kind not in "fiu":
         return {}
-    return {"input_shape": f"input=1x{array.shape[1]}:float32"}
+    dtype = "float32" if array.dtype.kind == "f" else array.dtype.name
+    return {"input_shape": f"input=1x{array.shape[1]}:{dtype}"}
 
 
 def _is_booster(model: Any) -> bool:
