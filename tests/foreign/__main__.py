@@ -16,7 +16,7 @@ from tests.conftest import PROJECT
 from tests.foreign import page
 from tests.foreign.case import OUTCOMES, Row, Task
 from tests.foreign.suites import SUITES, sample
-from tests.foreign.trial import work
+from tests.foreign.trial import measured, work
 from tests.kept_rows import KeptRows
 from tests.mutation import processes
 
@@ -60,7 +60,7 @@ def main(only: str, jobs: int, fresh: bool, update_page: bool, again: str, **che
     try:
         with closing(processes.run(_groups(waiting), work, jobs, SECONDS)) as rows:
             for count, (task, found) in enumerate(rows, 1):
-                row = Row(task.key, "crash", found) if isinstance(found, str) else found
+                row = measured(Row(task.key, "crash", found), task) if isinstance(found, str) else found
                 kept.add(row)
                 latest[row.key] = row
                 seconds = time.monotonic() - start

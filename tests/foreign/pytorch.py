@@ -84,6 +84,8 @@ def _operator(name: str, folder: Path) -> Given | None:
     if found is None:
         return None
     module, tensors, _ = found
+    if not tensors or not all(each.numel() for each in tensors):  # nothing that can be sent
+        return None
     handed_over[:] = [module]
     (folder / f"{MODULE}.py").write_text(CODE, "utf-8")
     inputs = {f"x{number}": _numpy(each) for number, each in enumerate(tensors)}

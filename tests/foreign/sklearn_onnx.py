@@ -71,10 +71,18 @@ class Seen:
 def _table(feeds: Arrays, model: Any) -> Any:
     """Return the data of an estimator from the inputs of its converted form: a matrix, or a table of columns."""
     arrays = {name: np.asarray(array) for name, array in feeds.items()}
-    if len(arrays) == 1:
+    kinds = getattr(model, "feature_types", None) or getattr(getattr(model, "_Booster", None), "feature_types", None)
+    if len(arrays) == 1 and "c" not in (kinds or ()):
         return next(iter(arrays.values()))
     import pandas
 
+    if len(arrays) == 1:  # XGBoost knows categories by their values in a data frame alone
+        (matrix,) = arrays.values()
+        names = getattr(model, "feature_names_in_", None)
+        parts = zip(names if names is not None else model.feature_names, matrix.T, kinds or (), strict=True)
+        return pandas.DataFrame(
+            {name: pandas.Categorical(part.astype(int)) if kind == "c" else part for name, part, kind in parts}
+        )
     names = list(getattr(model, "feature_names_in_", arrays))
     columns = [column for array in arrays.values() for column in array.reshape(len(array), -1).T]
     return pandas.DataFrame(dict(zip(names, columns, strict=False)))
@@ -158,7 +166,7 @@ def _booster_answer(booster: Any, data: Any, kind: str) -> Array:
     if hasattr(booster, "inplace_predict"):
         import xgboost
 
-        data = xgboost.DMatrix(data)
+        data = xgboost.DMatrix(data, enable_categorical=True)
     found = np.asarray(booster.predict(data))
     if kind == "prediction":
         return found.reshape(len(found), -1)

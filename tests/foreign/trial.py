@@ -42,15 +42,13 @@ def work(task: Task) -> Iterator[Row]:
     with warnings.catch_warnings(), TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         row = tried(task, Path(folder))
-    yield replace(
-        row,
-        reason=_without(row.reason, folder),
-        by_hand=_without(row.by_hand, folder),
-        seconds=round(time.monotonic() - start, 1),
-        commit=commit(task.checkout),
-        tools=tools(task.suite),
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-    )
+    text = replace(row, reason=_without(row.reason, folder), by_hand=_without(row.by_hand, folder))
+    yield replace(measured(text, task), seconds=round(time.monotonic() - start, 1))
+
+
+def measured(row: Row, task: Task) -> Row:
+    """Return a row with what it was measured with, and when."""
+    return replace(row, commit=commit(task.checkout), tools=tools(task.suite), date=f"{datetime.now(UTC):%Y-%m-%d}")
 
 
 def _without(text: str, folder: str) -> str:
