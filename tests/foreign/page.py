@@ -37,7 +37,9 @@ HOW = (
     "as `--samples`. The published file then answers the test's own inputs in ONNX Runtime. Floats may differ by a "
     "thousandth of the largest number of the output, everything else is equal.",
     "A model that is refused is converted by hand: the test itself runs, with the library's own converter and ONNX "
-    "Runtime.",
+    "Runtime. That asks it the test's own inputs only. Where a person found that it is wrong for other inputs, or that "
+    "Triton can't serve it, `tests/foreign/causes.toml` says so, and counts.",
+    "A folder that is not a checkout of git may name its commit in a file `.commit`.",
 )
 MEANING = """- **right**: published, and the answers to the test's own inputs are those of the source.
 - **wrong**: published, and an answer differs.
