@@ -6,7 +6,7 @@ JOBS ?= 2
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all conformance coverage mutation random-models real-models gpu-check lint format benchmarks clean
+.PHONY: demo test test-slow test-all conformance coverage foreign mutation random-models real-models gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -29,6 +29,12 @@ conformance: .venv/dev
 # four at a time, ARGUMENTS=--retry-failed those again that failed.
 coverage: .venv/dev
 	$(BIN)/python -m tests.coverage --jobs $(JOBS) $(ARGUMENTS)
+
+# Tests of other projects, published and asked beside their sources; goes on where a run was cut short, and writes
+# docs/reference/foreign.md. ARGUMENTS="--tensorflow-onnx DIR --sklearn-onnx DIR --onnxmltools DIR --pytorch DIR
+# --triton DIR" names the checkouts.
+foreign: .venv/dev
+	$(BIN)/python -m tests.foreign --jobs $(JOBS) $(ARGUMENTS)
 
 # Small faults in published graphs, and the share of them that verification notices; goes on where a run was cut short,
 # and writes docs/reference/mutation.md. ARGUMENTS="--limit 5" takes five models of each source, --seed 2 other faults.
