@@ -21,6 +21,8 @@ WHOLE = (
 EVERY = 64
 # Standard deviations from the center of a fitted range.
 BEYOND = 100.0
+# Products of larger numbers are beyond FP16, where an infinity comes earlier in one formula than in another.
+HALF = 255.0
 SIZES = (0, 1, 2, 3, 5, 8)
 SCALES = (1.0, 2.0, 0.5, 1.5, 3.0, 0.0)  # floats that sizes are multiplied by
 TEXTS = (
@@ -136,7 +138,7 @@ def _within(values: Sequence[Any], domain: Domain, dtype: Any) -> list[Any]:
         limits = np.iinfo(dtype)
         low, high = max(limits.min + (dtype.kind == "i"), -(2**62)), min(limits.max, 2**62)
     elif dtype == np.float16:
-        low, high = -65504.0, 65504.0
+        low, high = -HALF, HALF
     bounds = _bounds(domain, dtype)
     low, high = (low if bounds[0] is None else bounds[0]), (high if bounds[1] is None else bounds[1])
     if domain.known:
@@ -155,6 +157,8 @@ def as_dtype(values: Array, spec: TensorSpec) -> Array:
     low, high = _bounds(spec.domain, dtype)
     if dtype.kind in "fiu" and (low is not None or high is not None):
         values = np.clip(values, low, high)
+    if dtype == np.float16:
+        values = np.clip(values, -HALF, HALF)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         values = np.clip(np.round(values), float(limits.min) / 2, float(limits.max) / 2)

@@ -194,8 +194,9 @@ class _Dims:
         self.bounds = bounds
         self.names: dict[str, str] = {}
         leading = {str(shape[0]) if len(shape) else "" for shape in shapes.values()}
-        if len(leading) == 1 and (first := leading.pop()).isidentifier():
-            self.names[first] = BATCH
+        least = {str(dim): self._bounds(dim)[0] for dim in bounds}
+        if len(leading) == 1 and (first := leading.pop()).isidentifier() and least.get(first, 1) == 1:
+            self.names[first] = BATCH  # one that takes no single sample is not a batch
         places = [(dim, f"{name}_{axis}") for name, shape in shapes.items() for axis, dim in _symbolic(shape)]
         for dim, name in places:
             if dim.is_Symbol:

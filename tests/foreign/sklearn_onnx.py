@@ -167,6 +167,10 @@ def _booster_answer(booster: Any, data: Any, kind: str) -> Array:
         import xgboost
 
         data = xgboost.DMatrix(data, enable_categorical=True)
+        margins = np.asarray(booster.predict(data, output_margin=True))
+        if margins.ndim > 1 and kind != "prediction":  # multi:softmax predicts the class alone
+            exponents = np.exp(margins - margins.max(axis=1, keepdims=True))
+            return np.asarray(margins.argmax(axis=1) if kind == "label" else exponents / exponents.sum(axis=1)[:, None])
     found = np.asarray(booster.predict(data))
     if kind == "prediction":
         return found.reshape(len(found), -1)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources.pytorch.arguments import Forward
+from modelrepo.generator.sources.sampled import sampled
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.tensors import InputShape
 from modelrepo.generator.specs.written import input_shapes
@@ -39,24 +40,7 @@ def shapes(options: Options, forward: Forward, said: tuple[InputShape, ...]) -> 
 
 
 def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
-    """Return the inputs in a file of samples, each array as forward takes it; none for other files."""
-    import numpy as np
-
-    if path is None or path.suffix not in (".npz", ".npy"):
-        return ()
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except Exception as error:  # numpy, zipfile and zlib raise various errors for broken files
-        raise SourceError(
-            f"can't read samples from {path}: it is not a .npy or .npz file of numbers or text"
-        ) from error
+    """Return the inputs in a file of samples that forward takes; all if it takes none of them."""
+    found = sampled(path)
     names = {each.name for each in forward.parameters}
-    taken = {name: array for name, array in arrays.items() if not name or name in names or forward.any_name}
-    return tuple(InputShape(name, array.shape, _dtype(array)) for name, array in (taken or arrays).items())
-
-
-def _dtype(array: Any) -> str:
-    """Return the type that a model takes for an array: float32 for numpy's default of float64, object for text."""
-    return {"float64": "float32"}.get(array.dtype.name, "object" if array.dtype.kind in "US" else array.dtype.name)
+    return tuple(each for each in found if not each.name or each.name in names or forward.any_name) or found

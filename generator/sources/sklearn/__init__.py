@@ -8,6 +8,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line, refused
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.sources.sampled import sampled
 from modelrepo.generator.sources.sklearn import boosters, estimator_file, tabular
 from modelrepo.generator.sources.sklearn.estimators import entries, every_part, last_step
 from modelrepo.generator.sources.sklearn.tabular import Table
@@ -65,7 +66,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     _check_fitted(estimator, path)
     boosters.refuse_own_objective(last_step(estimator), str(path))
     methods = _methods(estimator, path)
-    table = tabular.table_of(estimator, options.input_shape, reference)
+    table = tabular.table_of(estimator, options.input_shape, reference, sampled(options.samples))
     taken = {spec.name for spec in table.inputs}
     answers = _answers(estimator, {f"{each}_out" if each in taken else each: own for each, own in methods.items()})
     return SourceModel(

@@ -115,16 +115,16 @@ class Table:
         return need("pandas", SKLEARN).Categorical(values, categories=categories) if categories else values
 
 
-def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str) -> Table:
+def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str, shown: Sequence[InputShape] = ()) -> Table:
     """Return the columns of an estimator, and the inputs that it is served with.
 
     One matrix if all columns have the same type and values; an input for each if they differ, or if a ColumnTransformer
-    or ``asked`` names them. Raises SourceError if the number of columns is unknown, and OptionError for ``asked``
-    inputs that do not fit.
+    or ``asked`` names them. If neither says how many there are, the samples that are ``shown`` do. Raises SourceError
+    if the number of columns is unknown, and OptionError for ``asked`` inputs that do not fit.
     """
     kinds, flat, named = _kinds(estimator), _takes_texts(estimator), _names_columns(estimator)
     if not kinds:
-        kinds = [NUMBER] * _asked_width(asked, reference)
+        kinds = [NUMBER] * _asked_width(asked or shown, reference)
     frame = frame_categories(estimator)
     own = _own_names(estimator, bool(frame))
     names = [str(name) for name in own] if own is not None else [f"x{number}" for number in range(len(kinds))]
@@ -167,7 +167,7 @@ def _used(estimator: Any) -> tuple[int, ...]:
     return tuple(sorted({place for _, part, places in parts if part != "drop" for place in places}))
 
 
-def _asked_width(asked: tuple[InputShape, ...], reference: str) -> int:
+def _asked_width(asked: Sequence[InputShape], reference: str) -> int:
     if not asked:
         raise SourceError(
             f"{reference} does not say how many columns it takes", "Give an example: --input-shape input=1x4:float32"

@@ -1,0 +1,32 @@
+"""The inputs of a model as a file of the user's samples shows them."""
+
+from pathlib import Path
+from typing import Any
+
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.specs.tensors import InputShape
+
+
+def sampled(path: Path | None) -> tuple[InputShape, ...]:
+    """Return the arrays of a file of samples as inputs, one without a name for a .npy; none for other files.
+
+    Raises SourceError for a file that can't be read.
+    """
+    import numpy as np
+
+    if path is None or path.suffix not in (".npz", ".npy"):
+        return ()
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except Exception as error:  # numpy, zipfile and zlib raise various errors for broken files
+        raise SourceError(
+            f"can't read samples from {path}: it is not a .npy or .npz file of numbers or text"
+        ) from error
+    return tuple(InputShape(name, array.shape, _dtype(array)) for name, array in arrays.items())
+
+
+def _dtype(array: Any) -> str:
+    """Return the type that a model takes for an array: float32 for numpy's default of float64, object for text."""
+    return {"float64": "float32"}.get(array.dtype.name, "object" if array.dtype.kind in "US" else array.dtype.name)
