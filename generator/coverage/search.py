@@ -33,6 +33,8 @@ from modelrepo.generator.verification.probing import Kind, Probe
 
 # Rows of one probe, and the elements of an input that one probe may hold.
 CHUNK, ELEMENTS = 128, 1 << 22
+# Multiplications of one probe: a costly model gains nothing from larger batches, and its layers would fill the memory.
+TOGETHER = 8e9
 # Shares of the budget: values, edges and leaves, and other sizes. Random changes get what these leave, and values the
 # rest.
 VALUES, LARGE, EDGES, SIZES = 0.4, 0.05, 0.35, 0.05
@@ -196,7 +198,7 @@ class Search:
 
     def _chunk(self) -> int:
         elements = sum(array.size for array in self.corpus[0].values())
-        return int(np.clip(ELEMENTS // max(1, elements), 1, CHUNK))
+        return int(np.clip(min(ELEMENTS // max(1, elements), TOGETHER / self.work), 1, CHUNK))
 
     def _budget(self, batched: bool) -> Budget:
         return budget_of(self.effort, self.work, batched)

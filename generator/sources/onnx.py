@@ -213,6 +213,6 @@ SOURCE = file_source(
     load=load,
     check=check,
     files=files,
-    options=("make_batch_dynamic",),
+    options=("make_batch_dynamic", "input_shape", "dynamic"),
     packages=("onnx", "onnxruntime"),
 )

@@ -95,6 +95,7 @@ class Signature:
             if spec.shape[:1] != first
             or not spec.shape
             or not isinstance(spec.shape[0], str)
+            or 1 not in spec.sizes.get(spec.shape[0], (1,))
             or any(isinstance(dim, str) and spec.shape[0] in (dim, *dimensions.terms(dim)) for dim in spec.shape[1:])
         )
 

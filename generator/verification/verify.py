@@ -499,7 +499,19 @@ class _Verifier:
         return False
 
     def _refuse_random(self, pool: Pool, reference: "_Reference") -> None:
-        """Run some inputs twice, and raise SourceFault if the answers differ: then nothing can be compared."""
+        """Run some inputs twice, and raise SourceFault if the answers differ: then nothing can be compared.
+
+        Also raised if the source answers a batch, but refuses a single row of it.
+        """
+        try:
+            self._ask_twice(pool, reference)
+        except InputRefused as error:
+            raise SourceFault(
+                f"the source answers a batch, but no single sample of it: {error.message}",
+                "Triton's clients send single samples, too: let its first dimension have a size, or take one sample",
+            ) from error
+
+    def _ask_twice(self, pool: Pool, reference: "_Reference") -> None:
         for row in range(len(pool.families) if self.blind else 1):
             asked_alone = self.sizes[-1] == 1
             first = reference.rows([row]) if asked_alone else self.source(pool.rows([row]))

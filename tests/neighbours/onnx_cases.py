@@ -29,7 +29,7 @@ def row(name: str, text: str, inputs: Inputs = TABLES, alone: bool = False, opse
 
         ops = f'"" : {opset}, "com.microsoft" : 1, "mine" : 1'
         model = onnx.parser.parse_model(f"<ir_version: 8, opset_import: [{ops}]> g {text}")
-        for output in model.graph.output:
+        for output in (*model.graph.input, *model.graph.output):
             if output.name == "shapeless":
                 output.type.tensor_type.ClearField("shape")
         path = folder / "model.onnx"
@@ -53,6 +53,9 @@ def _question(path: Path, arrays: Mapping[str, Any], alone: bool) -> Question:
 # fmt: off
 NEIGHBOURS = (
     row("no shape", "(float[batch, 4] x) => (float[batch] shapeless) { a = Constant<value_ints = [1]>() shapeless = ReduceSum<keepdims = 0>(x, a) }"),
+    row("no shape of an input", "(float[batch, 4] shapeless) => (float[batch, 4] y) { y = Mul(shapeless, shapeless) }", tuple({"shapeless": each["x"][:1]} for each in TABLES), options={"input_shape": "shapeless=1x4", "dynamic": "shapeless:0=batch"}),
+    row("no shape of an input, unsaid", "(float[batch, 4] shapeless) => (float[batch, 4] y) { y = Mul(shapeless, shapeless) }", (), verdict="--input-shape shapeless=1x4"),
+    row("a shape that is declared", "(float[batch, 4] x) => (float[batch, 4] y) { y = Mul(x, x) }", (), options={"input_shape": "x=1x4"}, verdict="are for inputs that declare none"),
     row("wrong size", "(float[batch, 4] x) => (float[batch, n] y) { y = Mul(x, x) }"),
     row("places of what is not zero", "(float[batch, 4] x) => (int64[2, n] y) { y = NonZero(x) }"),
     row("input as output", "(float[batch, 4] x) => (float[batch, 4] y, float[batch, 4] x) { y = Mul(x, x) }"),

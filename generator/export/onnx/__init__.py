@@ -15,7 +15,7 @@ import numpy as np
 from modelrepo.generator.errors import ConversionError, SourceError
 from modelrepo.generator.export import output_shapes
 from modelrepo.generator.export.exporter import Exporter
-from modelrepo.generator.export.onnx import batch, batch_proof
+from modelrepo.generator.export.onnx import batch, batch_proof, shapeless
 from modelrepo.generator.export.output_shapes import Seen
 from modelrepo.generator.graphs import onnx_file
 from modelrepo.generator.graphs.edit import FIRST_IR_WITH_CONSTANTS, opset_of
@@ -58,6 +58,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     model = file.model
     opset = _check_release(model, options.target_release)
     _check_operators(model)
+    declared = shapeless.declare(required_inputs(model.graph), options)
     inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
     if not inputs:
         raise SourceError(f"{file.path} has no inputs that must be given, so nothing can be compared")
@@ -72,7 +73,7 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         onnx_file.write_outline(model, file.path, files[0])
         inputs = tuple(_tensor("input", value) for value in required_inputs(model.graph))
         outputs = tuple(_tensor("output", value) for value in model.graph.output)
-    session = open_file(files[0], file.path, mapped=True)
+    session = _written(file, files[0]) if declared else open_file(files[0], file.path, mapped=True)
     seen = output_shapes.look(session, inputs, model)
     undeclared = _undeclared(session, inputs, seen)
     shapes = {name: shape for name, shape in undeclared.items() if shape is not None}
@@ -91,7 +92,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     optional, left_out = _optional_inputs(model, signature, options)
     notes += [*left_out, *_batch_notes(signature, options, rewritten)]
     signature = replace(signature, inputs=(*inputs, *optional))
-    exporter = REWRITTEN if rewritten else DECLARED if shapes else AS_IS
+    notes += declared
+    exporter = REWRITTEN if rewritten else DECLARED if shapes or declared else AS_IS
     return Export(files[0], files, signature, exporter, opset, model.ir_version, tuple(notes))
 
 
@@ -229,7 +231,10 @@ def _tensor(role: str, value: Any) -> TensorSpec:
     if type_name not in TYPES:
         raise ConversionError(f"{role} {value.name!r} is of type {type_name.lower()}, which can't be served")
     if role == "input" and not tensor.HasField("shape"):
-        raise ConversionError(f"input {value.name!r} declares no shape: Triton would take it for a scalar")
+        raise ConversionError(
+            f"input {value.name!r} declares no shape: Triton would take it for a scalar",
+            f"Say it with --input-shape {value.name}=1x4, and with --dynamic {value.name}:0=batch which of it is open",
+        )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     shape = _positive(role, value.name, _dims(tensor.shape))
     return TensorSpec(value.name, dtype, shape, unknown_domain(dtype))

@@ -84,13 +84,18 @@ def _needs_float64(native: Tabular) -> bool:
     return (
         compares_computed(native.estimator, len(columns))
         or any(each.range.is_far for each in columns)
-        or any(_cancels(part) or _counts(part) for part in every_part(native.estimator))
+        or any(_cancels(part) or _counts(part) or _squares(part) for part in every_part(native.estimator))
     )
 
 
 def _counts(part: Any) -> bool:
     """Whether a naive Bayes adds logarithms times counts, which cancel: thousands of them are lost in float32."""
     return hasattr(part, "feature_log_prob_") and not hasattr(part, "binarize")
+
+
+def _squares(part: Any) -> bool:
+    """Whether a part subtracts sums of squares, or takes the sine of large numbers: few digits are left in float32."""
+    return hasattr(part, "rotations_") or "ExpSineSquared" in str(getattr(part, "kernel_", ""))
 
 
 def _cancels(part: Any) -> bool:

@@ -23,6 +23,8 @@ from modelrepo.generator.system.extras import SKLEARN, need
 
 LABEL, PROBABILITIES, SCORES, PREDICTION, OUTPUT = "label", "probabilities", "scores", "prediction", "output"
 SHOWN_COLUMNS = 12
+# What compiled code says that was fitted on float32, such as that of KMeans, and is asked float64.
+OTHER_TYPE = "Buffer dtype mismatch"
 # Transformers to a graph of samples, and those that take dictionaries, hashed features or images.
 GRAPHS = ("KNeighborsTransformer", "RadiusNeighborsTransformer")
 UNSENDABLE = ("DictVectorizer", "FeatureHasher", "PatchExtractor")
@@ -264,12 +266,20 @@ def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], d
     # rows on one thread, and 250 ms on all threads of a busy machine.
     threads = ThreadpoolController()
 
+    def answered(arrays: Arrays, *, exact: bool) -> dict[str, Any]:
+        with warnings.catch_warnings(), threads.limit(limits=1):
+            warnings.simplefilter("ignore")  # of columns without names, and of values out of range
+            rows = table.rows(arrays, exact=exact)
+            return {name: as_served(name, answer(rows), precise) for name, answer in answers.items()}
+
     def run(arrays: Arrays) -> dict[str, Any]:
         try:
-            with warnings.catch_warnings(), threads.limit(limits=1):
-                warnings.simplefilter("ignore")  # of columns without names, and of values out of range
-                rows = table.rows(arrays)
-                return {name: as_served(name, answer(rows), precise) for name, answer in answers.items()}
+            try:
+                return answered(arrays, exact=True)
+            except ValueError as error:
+                if OTHER_TYPE not in str(error):
+                    raise
+                return answered(arrays, exact=False)
         except Exception as error:  # any error of the estimator's code
             reason = first_line(error)
             raise refused(arrays, f"{type(error).__name__}: {reason}") from error

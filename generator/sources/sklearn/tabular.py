@@ -87,12 +87,14 @@ class Table:
     # Whether the estimator takes its one column, of texts, as a plain list.
     flat: bool = False
 
-    def rows(self, arrays: Mapping[str, Any]) -> Any:
+    def rows(self, arrays: Mapping[str, Any], *, exact: bool = True) -> Any:
         """Return the estimator's argument for named arrays: a data frame if it was fitted on one.
 
-        Numbers are float64, as users have them: with float32 scikit-learn itself rounds on the way to its limits.
+        Numbers are float64 if ``exact``, as users have them: with float32 scikit-learn itself rounds on the way to its
+        limits.
         """
-        arrays = {name: array.astype("float64") if array.dtype.kind == "f" else array for name, array in arrays.items()}
+        floats = [name for name, array in arrays.items() if exact and array.dtype.kind == "f"]
+        arrays = {**arrays, **{name: arrays[name].astype("float64") for name in floats}}
         if not self.split:
             matrix = arrays[self.inputs[0].name]
             return matrix[:, 0] if self.flat else matrix
