@@ -120,7 +120,11 @@ def _disbelieved(reached: Accuracy) -> str:
 
 
 def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | None) -> Verification:
-    """Compare number by number: on generated inputs, or on data that the variant was made for."""
+    """Compare number by number: on generated inputs, or on data that the variant was made for.
+
+    Enough samples of the user's count as such: a classifier may be undecided on noise, where FP16 decides otherwise.
+    """
+    likely = task.options.prune or task.calibrated or task.by_use or task.proven.samples.count >= accuracy.ENOUGH
     signature = task.proven.export.signature
     return verify(
         task.proven.reference.recall,
@@ -133,7 +137,7 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
         tolerance=task.options.tolerance,
         precision=precision,
         ranges=task.proven.ranges,
-        pools=measured.compared if task.options.prune or task.calibrated or task.by_use else (),
+        pools=measured.compared if likely else (),
     )
 
 
