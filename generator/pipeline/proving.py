@@ -56,12 +56,7 @@ def prove(
 ) -> Proven:
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
     options = job.options
-    with progress.step("export", f"exporting to {form.title}") as step, limit.on("exporting"):
-        export = exporter_of(source.framework, form.name).export(source, folder, options)
-        size = sum(file.stat().st_size for file in export.files) / 1e6
-        step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
-    memory.give_back()
-    export = _askable(reference.ask, export, options)
+    export = _askable(reference.ask, _exported(source, form, folder, options, limit, progress), options)
     source = labels.named(source, export.signature, options)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
@@ -69,16 +64,10 @@ def prove(
     seen, precision = warm_up.Seen(), INT8 if source.quantized else None
     compared = Compared(ask, form, export, source.framework, samples, code, precision, seen)
     verification = verified(compared, options, progress)
-    max_batch_size, reasons = _served_batch(options, export, verification)
-    if source.quantized and form is ONNX_FORM and shares_ranges(outline.read(export.path)):
-        max_batch_size, reasons = 0, (*reasons, *([MIXES] if max_batch_size else []))
-    zeros = warm_up.answered(
-        seen.shapes,
-        reference.recall,
-        seen.run or (lambda arrays: form.open(export.path)(arrays)),
-        export.signature,
-        batched=max_batch_size > 0,
-    )
+    max_batch_size, reasons = _served_batch(options, compared, verification)
+    converted = seen.run or (lambda arrays: form.open(export.path)(arrays))
+    batched = max_batch_size > 0
+    zeros = warm_up.answered(seen.shapes, reference.recall, converted, export.signature, batched=batched)
     said = (*told(options.domain), *([ROUNDS] if source.quantized else []))
     cold = (warm_up.NONE,) if zeros is None else ()
     notes = (*source.notes, *export.notes, *said, *samples.notes, *verification.notes, *reasons, *cold)
@@ -94,6 +83,17 @@ def prove(
         warm_up=zeros,
         ranges=known_ranges(export.path) if form is ONNX_FORM else {},
     )
+
+
+def _exported(
+    source: SourceModel, form: Form, folder: Path, options: Options, limit: Limit, progress: Progress
+) -> Export:
+    with progress.step("export", f"exporting to {form.title}") as step, limit.on("exporting"):
+        export = exporter_of(source.framework, form.name).export(source, folder, options)
+        size = sum(file.stat().st_size for file in export.files) / 1e6
+        step.outcome = f"opset {export.opset}, {size:.1f} MB, {export.exporter} exporter"
+    memory.give_back()
+    return export
 
 
 def _told(source: SourceModel, options: Options) -> tuple[TensorSpec, ...]:
@@ -132,19 +132,8 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
         return Verification(
             notes=("not verified: it may answer differently from its source, and differently in batches",)
         )
-    export = compared.export
+    export, search = compared.export, _search(compared, options)
     with progress.step("verify", "verifying against the source") as step:
-        search = None
-        if compared.form is ONNX_FORM:
-            search = Search(
-                export.path,
-                export.signature,
-                options.verify_effort,
-                options.seed,
-                code=compared.code,
-                cautious=compared.framework == "onnx",
-                flushing=compared.framework == "tensorflow",
-            )
         try:
             answer = as_declared(compared.form.open(export.path), export.signature)
             found = verify.verify(
@@ -176,20 +165,37 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
     return found
 
 
+def _search(compared: Compared, options: Options) -> Search | None:
+    if compared.form is not ONNX_FORM:
+        return None
+    return Search(
+        compared.export.path,
+        compared.export.signature,
+        options.verify_effort,
+        options.seed,
+        code=compared.code,
+        cautious=compared.framework == "onnx",
+        flushing=compared.framework == "tensorflow",
+    )
+
+
 def _arbitrary(export: Export) -> Arbitrary:
     return Arbitrary(
         frozenset(arbitrary_outputs(export.path)), partial(has_ties, export.path), quantized_steps(export.path)
     )
 
 
-def _served_batch(options: Options, export: Export, verification: Verification) -> tuple[int, tuple[str, ...]]:
+def _served_batch(options: Options, compared: Compared, verification: Verification) -> tuple[int, tuple[str, ...]]:
     """Return the largest batch that Triton may form, and the reasons if it is 0 although the user asked for more."""
     if not options.max_batch_size:
         return 0, ()
+    export = compared.export
     unbatched = export.signature.required.unbatched
     if unbatched:
         tensors = ", ".join(map(str, unbatched))
         return 0, (f"batching is off: {tensors} without the leading batch dimension that all others share",)
     if verification.mixing:
         return 0, (f"batching is off: samples of one batch influence each other in {', '.join(verification.mixing)}",)
+    if compared.precision and compared.form is ONNX_FORM and shares_ranges(outline.read(export.path)):
+        return 0, (MIXES,)
     return options.max_batch_size, ()
