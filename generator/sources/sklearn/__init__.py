@@ -121,11 +121,6 @@ def _methods(estimator: Any, path: Path) -> dict[str, Method]:
             f"{path} holds a {kind} fitted with novelty=False, which can't predict new samples",
             "Fit it with novelty=True",
         )
-    if kind == "LGBMClassifier" and callable(estimator.objective):
-        raise SourceError(
-            f"{path} holds a LGBMClassifier with an objective of its own, which answers scores instead of labels",
-            "Serve its booster, which answers the same scores: model.booster_.save_model('model.txt')",
-        )
     if kind in GRAPHS:
         raise SourceError(
             f"{path} holds a {kind}, which answers a sparse graph of all samples that it was fitted on",

@@ -24,7 +24,8 @@ def refuse_own_objective(estimator: Any, what: str) -> None:
     if own and package_of(estimator) == "lightgbm" and hasattr(estimator, "classes_"):
         raise SourceError(
             f"{what} was trained with an objective of its own, for which LightGBM has no probabilities and no labels",
-            "Train an LGBMRegressor with it, whose prediction is the raw score, or name one of LightGBM's objectives",
+            "Serve its booster, which answers its scores: model.booster_.save_model('model.txt'); or name one of "
+            "LightGBM's objectives",
         )
 
 

@@ -175,7 +175,7 @@ def test_a_model_that_answers_nothing_but_samples_is_asked_those_in_every_way(
     np.save("far.npy", 101 + np.arange(20, dtype="float32").reshape(5, 4))
     outcome = generate("--model", "onnx:far.onnx", "--live-check", "require", "--samples", "far.npy", "--json")
     assert outcome.code == 0, outcome.err
-    assert "only your samples are compared" in outcome.err
+    assert "so your samples and changes of them are compared" in outcome.err
     found = live(outcome)
     assert (found["status"], found["largest_merged_batch"] is not None) == ("passed", True)
     assert found["cases"] == 4 * 5 + 5 + 5  # gRPC in batches of 1, 2, 3 and 16, HTTP in twos, single requests

@@ -124,15 +124,9 @@ def test_numbers_at_and_next_to_a_limit_of_lightgbm_are_on_its_right_side() -> N
 
 
 def test_what_has_no_converter_is_named() -> None:
-    for model, words in (
-        (xgboost.XGBRegressor(n_jobs=1, n_estimators=2, booster="gblinear"), "booster 'gblinear' has no converter"),
-        (
-            lightgbm.LGBMRegressor(n_estimators=2, linear_tree=True, verbose=-1, n_jobs=1),
-            "linear trees have no converter",
-        ),
-    ):
-        with pytest.raises(ConversionError, match=words):
-            check(model.fit(FULL, NUMBER), FULL)
+    model = lightgbm.LGBMRegressor(n_estimators=2, linear_tree=True, verbose=-1, n_jobs=1)
+    with pytest.raises(ConversionError, match="linear trees have no converter"):
+        check(model.fit(FULL, NUMBER), FULL)
 
 
 @pytest.mark.parametrize("objective", ["reg:squarederror", "count:poisson", "binary:logistic", "multi:softmax"])
@@ -192,7 +186,7 @@ def squared(target: Any, answer: Any) -> Any:
 
 def test_a_classifier_with_an_objective_of_its_own_is_served_as_its_booster(tmp_path: Path) -> None:
     model = lightgbm.LGBMClassifier(objective=squared, n_estimators=3, verbose=-1, n_jobs=1).fit(FULL, CLASS)
-    with pytest.raises(SourceError, match="answers scores instead of labels"):
+    with pytest.raises(SourceError, match="for which LightGBM has no probabilities and no labels"):
         loaded(model)
     model.booster_.save_model(tmp_path / "model.txt")
     check(tmp_path / "model.txt", ASKED)
