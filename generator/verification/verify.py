@@ -35,7 +35,8 @@ Run = Callable[[Arrays], Mapping[str, Array]]
 # A difference is explained by rounding if a rounding error in the input alone changes the source's answer by this share
 # of it: a conversion rounds differently at every step.
 EXPLAINS = 0.1
-# Of a probe at random, this share: it may be a hundred times as large as usual inputs, where each step rounds more.
+# Of a probe at random, this share: it may be a hundred times as large as usual inputs, where each step rounds more. Of
+# an input of one number as well: rounding errors add up in a mean, and nothing else is left of its deviations.
 EXPLAINS_PROBE = 0.05
 # More labels of probes than these, or than this share, between equal scores of the candidate follow another rule; far
 # from its data a model of distances has none but equal scores in single precision.
@@ -448,7 +449,7 @@ class _Verifier:
         if special and not rounded and not self._differs_nearby(row, found):
             return None
         moved = self._moved(row, found.output)
-        share = EXPLAINS_PROBE if kind is Kind.RANDOM else EXPLAINS
+        share = EXPLAINS_PROBE if kind is Kind.RANDOM or _is_constant(row) else EXPLAINS
         enough = share * found.difference if math.isfinite(found.difference) else found.limit
         return moved if moved > (max(found.limit, enough) if kind is None else enough) else None
 

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from modelrepo.generator.export.sklearn import converters
+
 SAMPLES, FEATURES, SEED = 120, 5, 0
 # What `save` writes, and is read only with --trust-source: skops vouches for few of the trees.
 FILE = "model.skops"
@@ -92,11 +94,10 @@ def regressors() -> dict[str, Build]:
 
 def _builders(kind: str) -> dict[str, Build]:
     from skl2onnx._supported_operators import sklearn_operator_name_map
-    from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.utils import all_estimators
 
-    known = {*sklearn_operator_name_map, FixedThresholdClassifier}  # the last has a converter of ours
-    named = [(name, each) for name, each in all_estimators(type_filter=kind) if each in known]
+    converters.register(None)  # ours as well
+    named = [(name, each) for name, each in all_estimators(type_filter=kind) if each in sklearn_operator_name_map]
     return {name: _builder(kind, name, each) for name, each in named}
 
 

@@ -14,6 +14,7 @@ from modelrepo.generator.export.tensorflow.operators import (
     comparisons,
     division,
     functions,
+    losses,
     one_hot,
     quantization,
     resizing,
@@ -70,6 +71,8 @@ WRITERS: Mapping[str, Writer] = {
     "EuclideanNorm": functions.euclidean_norm,
     "Atan2": functions.atan2,
     "Pow": functions.power,
+    # losses
+    "SparseSoftmaxCrossEntropyWithLogits": losses.of_classes,
     # images
     "AdjustHue": colours.hue,
     "AdjustSaturation": colours.saturation,

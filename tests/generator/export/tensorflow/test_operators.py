@@ -26,6 +26,7 @@ ONE = Domain(1.0, 1.0)
 WHOLE = np.array([-(2**31) + 1, -100, -7, -5, -3, -1, 0, 1, 3, 5, 7, 100, 2**24, 2**24 + 1, 2**31 - 1], np.int32)
 LONG = np.array([-(2**62), -(2**53) - 1, -7, -1, 0, 1, 7, 2**53, 2**53 + 1, 2**62], np.int64)
 HARD = np.array([-np.inf, -1e30, -7.5, -2.5, -0.5, -0.0, 0, 0.5, 1, 2.5, 7.5, 1e30, np.inf, np.nan], np.float32)
+FAR = np.array([[0, 200, -200], [1, 2, 3], [1e4, 0, -1e4]], np.float32)
 ROWS = np.arange(10, dtype=np.float32).reshape(5, 2) - 4
 IMAGES = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype(np.float32)
 
@@ -181,6 +182,12 @@ FUNCTIONS = [
     case("Xlog1py", lambda x, y: tf().math.xlog1py(x, y), *pairs(HARD, HARD)),
     case("Xdivy", lambda x, y: tf().math.xdivy(x, y), *pairs(HARD, HARD)),
     case("MulNoNan", lambda x, y: tf().math.multiply_no_nan(x, y), *pairs(HARD, HARD)),
+    case(
+        "SparseSoftmaxCrossEntropyWithLogits",
+        lambda x, of: tf().nn.sparse_softmax_cross_entropy_with_logits(of, x),
+        FAR,
+        int32([2, 0, 1]),
+    ),
     case("L2Loss", lambda x: tf().nn.l2_loss(x), ROWS),
     case("EuclideanNorm", lambda x: tf().math.reduce_euclidean_norm(x, 1), ROWS),
     case("Atan2", lambda x, y: tf().math.atan2(x, y), *pairs(HARD, HARD)),
