@@ -111,11 +111,13 @@ def _builder(kind: str, name: str, estimator: Any) -> Build:
             "estimator": _inner(kind),
             "estimators": [("linear", _inner(kind)), ("tree", _tree(kind))],
             "radius": 2.0,
+            "n_components": 1,
             "alpha": 0.01,
         }
         needed = {argument for argument, each in takes.items() if each.default is each.empty}
         alpha = {"alpha"} if name in ("Lasso", "LassoLars", "QuantileRegressor") else ()  # theirs leaves no column
-        wanted = {"random_state", "n_estimators", "max_iter", "radius", *alpha} & takes.keys() | needed
+        single = {"n_components"} if name in ("CCA", "PLSCanonical") else ()  # there is one target
+        wanted = {"random_state", "n_estimators", "max_iter", "radius", *alpha, *single} & takes.keys() | needed
         return estimator(**{argument: arguments[argument] for argument in wanted if argument in arguments})
 
     return build

@@ -81,12 +81,15 @@ def causes() -> tuple[Cause, ...]:
 
 
 def judged(rows: Iterable[Row], known: Sequence[Cause]) -> list[tuple[Row, str, str]]:
-    """Return each row with its outcome and its cause; a person's verdict on a refused case counts more than the run."""
+    """Return each row with its outcome and its cause; a person's verdict on a refused case counts more than the run.
+
+    What crashed or never ended stays so, whatever its cause.
+    """
     found = []
     for row in rows:
-        refused = row.outcome in ("needless", "rightly")
-        cause = next((each for each in known if refused and each.fits(row)), None)
-        found.append((row, cause.verdict if cause else row.outcome, cause.why if cause else ""))
+        refused, ended = row.outcome in ("needless", "rightly"), row.outcome != "crash"
+        cause = next((each for each in known if (refused or not ended) and each.fits(row)), None)
+        found.append((row, cause.verdict if cause and ended else row.outcome, cause.why if cause else ""))
     return found
 
 
