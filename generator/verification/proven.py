@@ -10,6 +10,7 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.verification.comparison import Precision
 from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.remembered import Remembered
+from modelrepo.generator.verification.verify import ONLY_SAMPLES
 
 CONSTANT = (
     "a backend supports optional inputs only in a graph that is served as it was verified, and not every backend does"
@@ -34,6 +35,11 @@ class Proven:
     # Shapes of zeros that both models answer; None: there are none.
     warm_up: Mapping[str, tuple[int, ...]] | None = None
     ranges: Mapping[str, float] = field(default_factory=dict)  # the largest magnitude of outputs of a known range
+
+    @property
+    def only_samples(self) -> bool:
+        """Whether the source answers nothing but the user's samples in the same way each time."""
+        return any(note.startswith(ONLY_SAMPLES) for note in self.verification.notes)
 
     @property
     def closed(self) -> "Proven":

@@ -49,6 +49,8 @@ SPARED = 64
 ONE_STEP = 1.01
 # Whole numbers beyond 2^53 are summed as float64, by ONNX Runtime.
 EXACT_WHOLE = 2.0**53
+# The begin of a note, for a source that is random on what is generated, and not on the user's samples.
+ONLY_SAMPLES = "only your samples are compared"
 # The number of random directions in which an input is rounded, each up and down.
 DRAWS = 3
 
@@ -209,7 +211,7 @@ class _Verifier:
                 if not samples:
                     raise
                 # Some models draw as much noise as an input says, and none for the user's samples.
-                self.notes.append(f"only your samples are compared: {error.message}")
+                self.notes.append(f"{ONLY_SAMPLES}: {error.message}")
                 probing = None
         self._refuse_unsteady()
         self._compare_samples(samples, took)

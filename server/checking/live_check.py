@@ -255,14 +255,17 @@ class ServedComparison:
         self.mixing = () if self.largest else tuple(spec.name for spec in self.signature.outputs)
         self.samples = proven.samples.compared
         self.askable = Askable(self.samples)
+        self.pools = self.samples if proven.only_samples else ()  # in place of what is generated
         self.adapter = served.Adapter(staged.name, self.signature, self.largest)
         self.found: list[Verification] = []
 
     def batches(self, grpc: Client, http: Client) -> None:
         """Send batches of every size and the user's samples over gRPC, and some batches of them over HTTP."""
-        self._compare("gRPC", self.adapter.whole(grpc), (), self.samples, probing=self.askable)
+        self._compare("gRPC", self.adapter.whole(grpc), (), self.samples, self.pools, self.askable)
         size = min(self.largest or HTTP_BATCH, HTTP_BATCH)
-        self._compare("HTTP", self.adapter.whole(http), (size,), _few(self.samples), _few(self.askable.generated))
+        self._compare(
+            "HTTP", self.adapter.whole(http), (size,), _few(self.samples), _few(self.pools or self.askable.generated)
+        )
 
     def sequences(self, grpc_url: str, text: str) -> None:
         """Send short sequences over gRPC; the source is given the controls that Triton's batcher fills in."""
@@ -275,7 +278,7 @@ class ServedComparison:
         """Send samples in requests of their own, many at a time; return the largest batch that was executed."""
         before = served.batches(client, self.name, self.adapter.answered)
         how, run = "gRPC, in concurrent single requests", self.adapter.single(client, IN_FLIGHT)
-        self._compare(how, run, (self.largest,), _few(self.samples), self.askable.generated)
+        self._compare(how, run, (self.largest,), _few(self.samples), self.pools or self.askable.generated)
         after = served.batches(client, self.name, self.adapter.answered)
         return max((size for size, count in after.items() if count > before.get(size, 0)), default=1)
 

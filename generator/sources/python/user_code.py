@@ -199,11 +199,13 @@ def _is_users(path: Path) -> bool:
 
 
 def _file(module: ModuleType) -> Path:
-    """Return a module's file; one of Python's library for a module without a file.
+    """Return a module's file, or the folder of a package without one; a file of Python's library for other modules.
 
-    torch.ops and torch.classes only have the name of one; without them in ``sys.modules`` the next model fails.
+    torch.ops and torch.classes only have the name of a file; without them in ``sys.modules`` the next model fails.
     """
-    file = Path(getattr(module, "__file__", None) or ast.__file__)
+    spec = getattr(module, "__spec__", None)
+    folders = [*(spec.submodule_search_locations or ())] if isinstance(spec, ModuleSpec) and not spec.origin else []
+    file = Path(getattr(module, "__file__", None) or next(iter(folders), ast.__file__))
     return file if file.is_absolute() else Path(ast.__file__)
 
 

@@ -431,6 +431,20 @@ def test_modules_without_a_file_of_their_own_stay_for_the_next_model(workdir: Pa
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
+def test_two_models_of_one_module_may_import_a_folder_without_init(workdir: Path) -> None:
+    """Its name stays the key of a package that is gone: facenet-pytorch's second network was a KeyError."""
+    (workdir / "own/parts").mkdir(parents=True)
+    (workdir / "own/__init__.py").touch()
+    (workdir / "own/parts/layers.py").write_text("SIZE = 4\n")
+    code("from own.parts.layers import SIZE")
+    script = """
+        from modelrepo.generator.sources.python import user_code
+        assert user_code.load("nets").SIZE == 4
+        assert user_code.load("nets").SIZE == 4
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+
+
 def test_an_installed_package_is_found(generate: Generate, workdir: Path) -> None:
     done(generate("--model", "python:torch.nn:ReLU", "--input-shape", "1x4", *QUICK))
     assert inputs_of("ReLU") == {"input": [4]}
