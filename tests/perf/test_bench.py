@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -214,7 +215,9 @@ def test_a_limit_that_is_kept_and_one_that_is_not(bench: Bench, server: Server) 
 def test_refused_requests_are_a_failure(bench: Bench, server: Server) -> None:
     outcome = bench(*asked(server, "strict", "--concurrency", "1,16", *QUICK, "--json"))
     assert outcome.code == 8
-    assert "no figures for strict at concurrency 16: perf_analyzer: Exceeds maximum queue size" in outcome.err
+    # On a busy machine its time may be over before it has read the refusals.
+    reasons = "Exceeds maximum queue size|No valid requests recorded"
+    assert re.search(f"no figures for strict at concurrency 16: perf_analyzer: ({reasons})", outcome.err)
     fine, refused = outcome.report["measurements"]
     assert fine["throughput"] > 0
     assert refused["throughput"] is None
