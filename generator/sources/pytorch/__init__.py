@@ -12,7 +12,7 @@ from modelrepo.generator.errors import InputRefused, SourceError, refused
 from modelrepo.generator.sources.nesting import leaves, walk
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import DTYPES, Arrays, TensorSpec
+from modelrepo.generator.specs.tensors import DTYPES, Arrays, Domain, TensorSpec
 from modelrepo.generator.system.quiet import quiet
 
 OUTPUT = "output"
@@ -201,12 +201,19 @@ def _exampled(inputs: tuple[TensorSpec, ...], samples: Path | None) -> Iterator[
         sampled = datasets.as_examples(inputs, samples)
         if sampled:
             yield sampled
-    whole = [np.dtype(spec.dtype).kind in "iu" and not spec.domain.known for spec in inputs]
+    whole = [np.dtype(spec.dtype).kind in "iu" and _may_be_one(spec.domain) for spec in inputs]
     if any(whole):
         yield tuple(
             replace(spec, example=np.ones([1] * len(spec.shape), spec.dtype)) if each else spec
             for spec, each in zip(inputs, whole, strict=True)
         )
+
+
+def _may_be_one(domain: Domain) -> bool:
+    """Whether 1, which is the least size, is among the values of whole numbers that are bounded on both sides."""
+    if not domain.known or domain.low is None or domain.high is None:
+        return not domain.known
+    return domain.low <= 1 <= domain.high
 
 
 def _answer(reference: str, module: Any, inputs: tuple[TensorSpec, ...], call: Call) -> Any:
