@@ -1,9 +1,15 @@
 """The results of a long run so far, row by row in a file, so that an interrupted run can be resumed."""
 
 import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Generic, TypeVar
+
+import click
 
 Row = TypeVar("Row")
 
@@ -27,3 +33,15 @@ class KeptRows(Generic[Row]):
         self.rows.append(row)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(row)) + "\n")  # type: ignore[call-overload]
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """End the process with 130 at SIGTERM or Ctrl-C, and say that the run goes on from there."""
+    for each in (signal.SIGTERM, signal.SIGINT):  # behind `nohup … &` the second is ignored
+        signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Interrupted; the same command goes on from here", err=True)
+        sys.exit(130)

@@ -1,7 +1,8 @@
 """Loading, exporting and verifying one source model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from modelrepo.generator import sources
@@ -56,7 +57,7 @@ def prove(
 ) -> Proven:
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
     options = job.options
-    export = _askable(reference.ask, _exported(source, form, folder, options, limit, progress), options)
+    export = _askable(reference.ask, form, _exported(source, form, folder, options, limit, progress), options)
     source = labels.named(source, export.signature, options)
     samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
     code = OwnCode(source.watched) if source.watched and options.verify else None
@@ -81,7 +82,7 @@ def prove(
         precision=precision,
         samples=samples,
         warm_up=zeros,
-        ranges=known_ranges(export.path) if form is ONNX_FORM else {},
+        ranges=compared.ranges,
     )
 
 
@@ -103,11 +104,14 @@ def _told(source: SourceModel, options: Options) -> tuple[TensorSpec, ...]:
     return (datasets.as_examples(inputs, options.samples) if unknown and options.samples else ()) or inputs
 
 
-def _askable(ask: Run, export: Export, options: Options) -> Export:
-    """Return an export whose inputs have the domains that the user gives them, or else that the source answers."""
+def _askable(ask: Run, form: Form, export: Export, options: Options) -> Export:
+    """Return an export whose inputs have the domains that the user gives them, or else that the source answers.
+
+    What the graph does with its inputs is read of ONNX alone.
+    """
     signature = export.signature
     signature = replace(signature, inputs=with_domains(signature.inputs, options.domain))
-    if options.verify:
+    if options.verify and form is ONNX_FORM:
         signature = narrowed(ask, signature, export.path, options.seed)
     return replace(export, signature=signature)
 
@@ -124,6 +128,11 @@ class Compared:
     code: OwnCode | None = None  # watches ``ask``
     precision: Precision | None = None  # if the source is coarser than FP32
     seen: warm_up.Seen | None = None  # watches the exported model
+
+    @cached_property
+    def ranges(self) -> Mapping[str, float]:
+        """The largest magnitude of the outputs whose range is known."""
+        return known_ranges(self.export.path) if self.form is ONNX_FORM else {}
 
 
 def verified(compared: Compared, options: Options, progress: Progress) -> Verification:
@@ -147,7 +156,7 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
                 precision=compared.precision,
                 rounds=EIGHT_BITS if compared.precision else 0.0,
                 probing=search,
-                ranges=known_ranges(export.path) if search else {},
+                ranges=compared.ranges,
                 arbitrary=_arbitrary(export) if search else None,
             )
         except (MemoryError, RuntimeError) as error:

@@ -1,7 +1,6 @@
 """`make coverage`: generates and serves every model of the tables, and writes docs/reference/coverage.md and .csv."""
 
 import re
-import signal
 import sys
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from tests.coverage.page import ROWS as ROWS
 from tests.coverage.page import page, read, table
 from tests.coverage.row import Row
 from tests.coverage.runner import Limits, run
-from tests.kept_rows import KeptRows
+from tests.kept_rows import KeptRows, resumable
 
 STATE = PROJECT / "build/coverage/rows.jsonl"
 # A model whose memory is bounded by this leaves the machine some.
@@ -62,19 +61,14 @@ def main(
     waiting = [] if update_page else [case for case in wanted if not stands(case)]
     start = time.monotonic()
     limits = Limits(jobs, seconds, int(memory.available() * SHARE_OF_MEMORY / jobs))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with closing(run(waiting, limits)) as rows:
-            for count, found in enumerate(rows, 1):
-                row = replace(found, tools=tools[found.key.partition("/")[0]])
-                kept.add(row)
-                latest[row.key] = row
-                outcome = f"FAILED: {row.reason}" if row.reason else f"{row.exporter}, {row.seconds:.0f} s"
-                elapsed = time.monotonic() - start
-                click.echo(f"{count} of {len(waiting)}, {elapsed:.0f} s: {row.key}: {outcome}", err=True)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
+    with resumable(), closing(run(waiting, limits)) as rows:
+        for count, found in enumerate(rows, 1):
+            row = replace(found, tools=tools[found.key.partition("/")[0]])
+            kept.add(row)
+            latest[row.key] = row
+            outcome = f"FAILED: {row.reason}" if row.reason else f"{row.exporter}, {row.seconds:.0f} s"
+            elapsed = time.monotonic() - start
+            click.echo(f"{count} of {len(waiting)}, {elapsed:.0f} s: {row.key}: {outcome}", err=True)
     if update_page or not (families or only or first):
         PAGE.write_text(page(cases, latest), "utf-8")
         ROWS.write_text(table(cases, latest), "utf-8")

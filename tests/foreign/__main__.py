@@ -1,7 +1,6 @@
 """`make foreign`: tests of other projects through the product; writes docs/reference/foreign.md."""
 
 import re
-import signal
 import sys
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from tests.foreign import page
 from tests.foreign.case import OUTCOMES, Row, Task
 from tests.foreign.suites import SUITES, sample
 from tests.foreign.trial import measured, work
-from tests.kept_rows import KeptRows
+from tests.kept_rows import KeptRows, resumable
 from tests.mutation import processes
 
 STATE = PROJECT / "build/foreign/rows.jsonl"
@@ -55,21 +54,15 @@ def main(only: str, jobs: int, fresh: bool, update_page: bool, again: str, **che
         task for task in wanted if task.key not in latest or (again and re.search(again, latest[task.key].outcome))
     ]
     start = time.monotonic()
-    for each in (signal.SIGTERM, signal.SIGINT):  # behind `nohup … &` the second is ignored
-        signal.signal(each, signal.default_int_handler)
-    try:
-        with closing(processes.run(_groups(waiting), work, jobs, SECONDS)) as rows:
-            for count, (task, found) in enumerate(rows, 1):
-                row = measured(Row(task.key, "crash", found), task) if isinstance(found, str) else found
-                kept.add(row)
-                latest[row.key] = row
-                seconds = time.monotonic() - start
-                click.echo(
-                    f"{count} of {len(waiting)}, {seconds:.0f} s: {row.key}: {row.outcome} {row.reason[:150]}", err=True
-                )
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
+    with resumable(), closing(processes.run(_groups(waiting), work, jobs, SECONDS)) as rows:
+        for count, (task, found) in enumerate(rows, 1):
+            row = measured(Row(task.key, "crash", found), task) if isinstance(found, str) else found
+            kept.add(row)
+            latest[row.key] = row
+            seconds = time.monotonic() - start
+            click.echo(
+                f"{count} of {len(waiting)}, {seconds:.0f} s: {row.key}: {row.outcome} {row.reason[:150]}", err=True
+            )
     keys = [f"{suite}/{name}" for suite, name in sample()]
     known = {key: latest[key] for key in keys if key in latest}
     if update_page or len(wanted) == len(keys):

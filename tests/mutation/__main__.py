@@ -1,8 +1,6 @@
 """`make mutation`: faults in published graphs, and the share of them that verification notices."""
 
 import re
-import signal
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ import click
 
 from modelrepo.generator.system.cache import cache_folder
 from tests.conftest import PROJECT
-from tests.kept_rows import KeptRows
+from tests.kept_rows import KeptRows, resumable
 from tests.mutation import processes
 from tests.mutation.cases import FAMILIES, cases_of
 from tests.mutation.mutants import Row, Task, work
@@ -64,23 +62,17 @@ def main(
         for start in range(0, len(own), kind.together)
     ]
     start, done = time.monotonic(), 0
-    for each in (signal.SIGTERM, signal.SIGINT):  # behind `nohup … &` the second is ignored
-        signal.signal(each, signal.default_int_handler)
-    try:
-        with closing(processes.run(groups, work, jobs, seconds)) as rows:
-            for task, found in rows:
-                row = Row(task.case, "", "", "refused", found, seed=seed) if isinstance(found, str) else found
-                state.add(row)
-                done += not row.fault
-                if row.status in ("missed", "refused", "exported"):
-                    what = f"{row.fault}: {row.place}" if row.fault else row.reason
-                    elapsed = time.monotonic() - start
-                    click.echo(
-                        f"{done} of {len(waiting)}, {elapsed:.0f} s: {row.case}: {row.status} {what}"[:240], err=True
-                    )
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
+    with resumable(), closing(processes.run(groups, work, jobs, seconds)) as rows:
+        for task, found in rows:
+            row = Row(task.case, "", "", "refused", found, seed=seed) if isinstance(found, str) else found
+            state.add(row)
+            done += not row.fault
+            if row.status in ("missed", "refused", "exported"):
+                what = f"{row.fault}: {row.place}" if row.fault else row.reason
+                elapsed = time.monotonic() - start
+                click.echo(
+                    f"{done} of {len(waiting)}, {elapsed:.0f} s: {row.case}: {row.status} {what}"[:240], err=True
+                )
     keys = {case.key for case in chosen}
     known = _latest([row for row in state.rows if row.case in keys and row.seed == seed])
     if update_page or not (families or only or limit):

@@ -1,7 +1,6 @@
 """`make random-models`: random models of every kind through the product, beside their sources."""
 
 import re
-import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -11,7 +10,7 @@ from contextlib import closing
 import click
 
 from tests.conftest import PROJECT
-from tests.kept_rows import KeptRows
+from tests.kept_rows import KeptRows, resumable
 from tests.mutation import processes
 from tests.random_models import tensorflow_models, torch_models
 from tests.random_models.trial import OUTCOMES, Row, Task, work
@@ -54,21 +53,15 @@ def main(kinds: Sequence[str], only: str, seed: int, limit: int | None, jobs: in
     ]
     groups = [own[start : start + TOGETHER] for own in _by_kind(waiting) for start in range(0, len(own), TOGETHER)]
     start = time.monotonic()
-    for each in (signal.SIGTERM, signal.SIGINT):  # behind `nohup … &` the second is ignored
-        signal.signal(each, signal.default_int_handler)
-    try:
-        with closing(processes.run(groups, work, jobs, SECONDS)) as rows:
-            for count, (task, found) in enumerate(rows, 1):
-                row = Row(task.key, "crash", found) if isinstance(found, str) else found
-                kept.add(row)
-                latest[row.key] = row
-                seconds = time.monotonic() - start
-                click.echo(
-                    f"{count} of {len(waiting)}, {seconds:.0f} s: {row.key}: {row.outcome} {row.reason[:150]}", err=True
-                )
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
+    with resumable(), closing(processes.run(groups, work, jobs, SECONDS)) as rows:
+        for count, (task, found) in enumerate(rows, 1):
+            row = Row(task.key, "crash", found) if isinstance(found, str) else found
+            kept.add(row)
+            latest[row.key] = row
+            seconds = time.monotonic() - start
+            click.echo(
+                f"{count} of {len(waiting)}, {seconds:.0f} s: {row.key}: {row.outcome} {row.reason[:150]}", err=True
+            )
     rows_found = [latest[task.key] for task in wanted if task.key in latest]
     click.echo(summary(rows_found))
     sys.exit(1 if any(row.outcome == "wrong" for row in rows_found) else 0)

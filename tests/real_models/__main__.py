@@ -1,7 +1,6 @@
 """`make real-models`: models with trained weights, generated and served; writes docs/reference/real-models.md."""
 
 import re
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import click
 
 from modelrepo.generator.system.cache import cache_folder
 from tests.conftest import PROJECT
-from tests.kept_rows import KeptRows
+from tests.kept_rows import KeptRows, resumable
 from tests.mutation.processes import run
 from tests.real_models.models import MODELS as MODELS
 from tests.real_models.models import Model
@@ -47,9 +46,7 @@ def main(
     waiting = [] if update_page else [model for model in wanted if not _stands(model, latest, retry_failed)]
     cache = str(folder or cache_folder() / "real-models")
     start = time.monotonic()
-    for each in (signal.SIGTERM, signal.SIGINT):  # behind `nohup … &` the second is ignored
-        signal.signal(each, signal.default_int_handler)
-    try:
+    with resumable():
         groups = [[Task(model.key, cache)] for model in waiting]
         with closing(run(groups, work, jobs, seconds)) as rows:
             for task, found in rows:
@@ -59,9 +56,6 @@ def main(
                 latest[row.key, row.precision] = row
                 elapsed = time.monotonic() - start
                 click.echo(f"{elapsed:.0f} s: {row.key} {row.precision}: {row.outcome} {row.reason[:150]}", err=True)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
     if update_page or not only:
         PAGE.write_text(page(MODELS, latest), "utf-8")
         ROWS.write_text(table(MODELS, latest), "utf-8")

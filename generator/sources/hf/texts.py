@@ -40,7 +40,7 @@ def tokenizer(folder: Path) -> Any:
     try:
         with quiet():
             return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception:  # a broken tokenizer is no matter of the model's
+    except Exception:  # a broken tokenizer is not the model's fault
         return None
 
 

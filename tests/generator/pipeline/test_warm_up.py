@@ -68,7 +68,7 @@ def test_a_model_that_answers_only_samples_is_warmed_up_with_their_sizes(generat
 def test_a_model_that_does_not_answer_zeros_is_not_warmed_up(generate: Generate) -> None:
     nodes = [helper.make_node("Cast", ["x"], ["number"], to=INT64), helper.make_node("Neg", ["number"], ["y"])]
     save(nodes, {"x": (STRING, ["batch", 2])}, {"y": (INT64, ["batch", 2])})
-    assert warmed_up(generate) == {}  # an empty text is no number
+    assert warmed_up(generate) == {}  # an empty text is not a number
 
 
 def test_without_verification_both_models_are_asked_the_smallest_zeros(generate: Generate, numpy_models: None) -> None:

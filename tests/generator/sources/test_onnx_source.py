@@ -124,7 +124,7 @@ def test_scalars_text_and_symbolic_dimensions_are_configured_as_triton_has_them(
     assert (config.max_batch_size, text.data_type, list(text.dims)) == (0, 13, [-1, -1])  # TYPE_STRING
     assert (list(scale.dims), scale.HasField("reshape")) == ([1], False)
     assert [list(output.dims) for output in config.output] == [[-1, -1], [1]]
-    assert not config.model_warmup  # an empty text is no number
+    assert not config.model_warmup  # an empty text is not a number
 
 
 def test_one_value_per_sample_is_one_dimension_that_triton_reshapes(generate: Generate, workdir: Path) -> None:
