@@ -16,7 +16,7 @@ from rich.text import Text
 
 from modelrepo.cli.terminal.errors import INTERRUPTED, show_error
 from modelrepo.cli.terminal.tables import PIPE_WIDTH, columns, echoed
-from modelrepo.generator.errors import DeferredError
+from modelrepo.generator.errors import DeferredError, ModelRepoError
 from modelrepo.generator.progress import Listener
 from modelrepo.generator.specs.findings import Coverage, Optimization, Verification
 from modelrepo.generator.specs.report import Report, Result
@@ -95,10 +95,10 @@ class Follower(Listener):
 def print_table(report: Report, verbose: bool = False) -> None:
     """Print a row for each model and backend, and below the table the parts that do not fit into it.
 
-    If everything failed, print nothing: the errors say it all. ``verbose`` adds the commands, which are long, that
-    build deferred plans.
+    If everything failed for one reason, print nothing: the error says it all. ``verbose`` adds the commands, which are
+    long, that build deferred plans.
     """
-    if all(result.status == "failed" for result in report.results):
+    if _one_reason(report):
         return
     steps = list(dict.fromkeys(result.next_step for result in report.results if result.status == "deferred"))
     wide = _table(report.results, with_path=True)
@@ -113,6 +113,8 @@ def print_table(report: Report, verbose: bool = False) -> None:
                 console.print(f"{result.name}: {_relative(result.path)}", markup=False)
             if result.status in ("deferred", "skipped"):
                 console.print(f"{result.name}: {', '.join(result.notes)}", markup=False)
+            if result.failure and not console.is_terminal:  # a terminal shows the errors right below
+                console.print(f"{result.name}: {result.failure.message}", markup=False)
             if result.status == "published" and result.verification.coverage:
                 for line in _unreached(result.verification.coverage):
                     console.print(f"{result.name}: {line}", markup=False)
@@ -233,13 +235,23 @@ def _result_document(result: Result) -> dict[str, Any]:
 
 def show_failures(report: Report, strict: bool) -> int:
     """Print every error of a run once, and return the exit code of the first; an interrupt comes before all."""
-    failures = list(dict.fromkeys(result.failure for result in report.results if result.failure))
-    deferred = [result.name for result in report.results if result.status == "deferred"]
-    if strict and deferred and not failures:
-        failures = [DeferredError(f"{', '.join(deferred)} can't be finished on this machine")]
-    for failure in failures:
-        show_error(str(failure))
+    named: dict[ModelRepoError, list[str]] = {}
+    for result in report.results:
+        if result.failure:
+            named.setdefault(result.failure, []).append(result.name)
+    for failure, names in named.items():
+        show_error(str(failure) if _one_reason(report) else f"{', '.join(names)}: {failure}")
     if report.interrupted:
         show_error("interrupted: models that the report calls published stay, nothing else was changed")
         return INTERRUPTED
-    return failures[0].exit_code if failures else 0
+    deferred = [result.name for result in report.results if result.status == "deferred"]
+    if strict and deferred and not named:
+        failure = DeferredError(f"{', '.join(deferred)} can't be finished on this machine")
+        show_error(str(failure))
+        return failure.exit_code
+    return next((failure.exit_code for failure in named), 0)
+
+
+def _one_reason(report: Report) -> bool:
+    """Whether all rows failed, for one and the same reason."""
+    return len({result.failure for result in report.results}) == 1 and bool(report.results[0].failure)

@@ -172,8 +172,8 @@ FIELDS: dict[str, Field] = {
     ),
     "name_template": Field(
         SERVING, parsers.read_name_template, "", "TEXT",
-        "Published name, made of {model}, {backend} and {precision}. Default: {model} for one backend, "
-        "{model}_{backend} for several, then _pruned if pruned, and _{precision} if not fp32.",
+        "Published name, made of {model}, {backend}, {precision} and {_precision}, which is nothing for fp32. Default: "
+        "{model}{_precision} for one backend, {model}_{backend}{_precision} for several, with _pruned if pruned.",
     ),
     "preferred_batch_sizes": Field(
         SERVING, parsers.read_sizes, (), "LIST",
@@ -225,6 +225,11 @@ FIELDS: dict[str, Field] = {
     "tolerance": Field(
         VERIFICATION, parsers.read_tolerance, None, "NUMBER",
         "Allowed difference, relative to each answer's largest magnitude, or relative=…,absolute=….",
+    ),
+    "all_or_nothing": Field(
+        RUN, parsers.read_boolean, False, "",
+        "Publish a model for all of its backends, or for none. Default: what is proven is published, and what fails is "
+        "reported.", run=True,
     ),
     "source_timeout": Field(
         RUN, parsers.read_seconds, 1800.0, "TIME",

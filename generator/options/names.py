@@ -20,9 +20,23 @@ def check_name(name: str) -> str:
 
 def published_name(name: str, options: Options, choice: Choice) -> str:
     """Return the name that a choice's model is published under."""
-    pruned = "_pruned" if options.prune else ""
-    lowered = "" if choice.precision == "fp32" else "_{precision}"
-    own = "{model}" if len(options.backends) == 1 else "{model}_{backend}"
-    template = options.name_template or f"{own}{pruned}{lowered}"
+    alone, among_others = default_templates(options)
+    default = alone if len(options.backends) == 1 else among_others
+    return filled_in(options.name_template or default, name, choice)
+
+
+def default_templates(options: Options) -> tuple[str, str]:
+    """Return the templates of names for one backend, and for several."""
+    end = f"{'_pruned' if options.prune else ''}{{_precision}}"
+    return f"{{model}}{end}", f"{{model}}_{{backend}}{end}"
+
+
+def filled_in(template: str, name: str, choice: Choice) -> str:
+    """Return a template's name for a choice of the model ``name``; OptionError if Triton can't take it.
+
+    ``{_precision}`` is the precision after an underscore, and nothing for FP32.
+    """
+    lowered = "" if choice.precision == "fp32" else f"_{choice.precision}"
     # Triton takes no "+" in a name.
-    return check_name(template.format(model=name, backend=choice.backend.replace("+", "-"), precision=choice.precision))
+    backend = choice.backend.replace("+", "-")
+    return check_name(template.format(model=name, backend=backend, precision=choice.precision, _precision=lowered))

@@ -8,7 +8,7 @@ from typing import Any
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError, nearest
 from modelrepo.generator.optimize import precisions
-from modelrepo.generator.options.names import check_name
+from modelrepo.generator.options.names import filled_in
 from modelrepo.generator.specs.options import (
     Assumption,
     Calibration,
@@ -294,9 +294,9 @@ def read_name_template(value: Any) -> str:
         return ""
     template = text(value)
     try:
-        check_name(template.format(model="model", backend="backend", precision="fp16"))
+        filled_in(template, "model", Choice("backend", "fp16"))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise ValueError("expected text with {model}, {backend} and {precision} in it and no other fields") from error
+        raise ValueError("expected text with the fields {model}, {backend}, {precision} and {_precision}") from error
     except OptionError as error:
         raise ValueError(str(error)) from error
     return template

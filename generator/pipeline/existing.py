@@ -2,18 +2,62 @@
 
 import glob
 
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.options.names import default_templates, filled_in
 from modelrepo.generator.pipeline import rows
 from modelrepo.generator.pipeline.job import Context, Target
 from modelrepo.generator.plans import status
 from modelrepo.generator.plans.pending import PendingPlan
+from modelrepo.generator.plans.status import spec_of
 from modelrepo.generator.plans.store import PlanStore
-from modelrepo.generator.repository.manifest import Provenance
-from modelrepo.generator.repository.repository import Published
+from modelrepo.generator.repository.manifest import Manifest, Provenance
+from modelrepo.generator.repository.repository import Published, Repository
 from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Result
+from modelrepo.generator.tensorrt import ways
 
 
-def find(target: Target, context: Context) -> Result | None:
+def find(target: Target, context: Context) -> Result | PendingPlan | None:
+    """Return the row of a target that needs no work here, the entry of a plan that is only to be built, or None.
+
+    Raises RepositoryError if publishing is certain to fail, and OptionError for a version policy that can't hold.
+    """
+    repository = context.repository
+    repository.preflight(target.name)
+    _check_served_versions(target, repository)
+    row = _in_force(target, context)
+    if row is None and not context.dry_run:
+        row = _reactivated(target, context)
+    plan = None if row else _pending(target, context)
+    if plan is None:
+        return row
+    way = ways.find(spec_of(plan), target.options.plan_builder, context.progress)
+    return rows.deferred(target, plan, repository, way.deferral) if way.kind == "deferred" else plan
+
+
+def under_former_name(target: Target, published: Manifest, repository: Repository) -> str:
+    """Return a note if the same model stands under the name that it had with fewer or more backends, or empty text."""
+    for template in default_templates(target.options):
+        name = filled_in(template, target.model, target.choice)
+        former = repository.newest(name) if name != target.name else None
+        if former and _is_of_one_source(former, published):
+            unique = {filled_in(template, target.model, choice) for choice in target.options.backends}
+            fits = len(unique) == len(target.options.backends)
+            way = f"--name-template '{template}'" if fits else f"--backends {target.choice} alone"
+            return f"{name} is still there and served as before; {way} publishes under that name again"
+    return ""
+
+
+def _is_of_one_source(one: Manifest, other: Manifest) -> bool:
+    """Whether two versions were made of the same source, for the same backend and in the same precision."""
+
+    def made_of(each: Manifest) -> tuple[str, str, str]:
+        return each.provenance.source.reference, each.backend, each.provenance.optimization.precision
+
+    return made_of(one) == made_of(other)
+
+
+def _in_force(target: Target, context: Context) -> Result | None:
     """Return the row of a target that is published and in force; None if work is needed."""
     repository = context.repository
     newest = repository.newest(target.name)
@@ -31,7 +75,7 @@ def find(target: Target, context: Context) -> Result | None:
     return None
 
 
-def pending(target: Target, context: Context) -> PendingPlan | None:
+def _pending(target: Target, context: Context) -> PendingPlan | None:
     """Return the entry of a target whose plan only has to be built; None if it is not prepared."""
     plan = PlanStore(context.repository).intact(target.name)
     if plan is None or not _is_wanted(plan.provenance, target, context.run):
@@ -39,7 +83,7 @@ def pending(target: Target, context: Context) -> PendingPlan | None:
     return plan if status.stand(target.name, context.repository, ()).status not in ("superseded", "damaged") else None
 
 
-def reactivate(target: Target, context: Context) -> Result | None:
+def _reactivated(target: Target, context: Context) -> Result | None:
     """Finish a publish that was interrupted before its last step; None if that is not enough."""
     repository = context.repository
     newest = repository.newest(target.name)
@@ -72,3 +116,14 @@ def _has_wanted_weights(provenance: Provenance, options: Options) -> bool:
         return True
     arrived = glob.glob(weights.expected_at) if weights.expected_at else []  # noqa: PTH207 - a Path has no absolute ones
     return options.allow_untrained and not arrived
+
+
+def _check_served_versions(target: Target, repository: Repository) -> None:
+    """Refuse a list with a version that will not exist: Triton would serve none, or log an error."""
+    there, coming = repository.versions(target.name), repository.next_version(target.name)
+    absent = set(target.options.version_policy.versions) - there - {coming}
+    if absent:
+        raise OptionError(
+            f"the version policy lists version {min(absent)} of {target.name}, which does not exist",
+            f"Existing versions: {', '.join(map(str, sorted(there))) or 'none'}; the next will be {coming}",
+        )

@@ -1,34 +1,28 @@
 """The story of `generate`: load, export, verify, stage, publish."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from modelrepo.generator import sources
-from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.configuration.writer import ConfigWriter
-from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
-from modelrepo.generator.optimize.variant import Variants
-from modelrepo.generator.pipeline import existing, labels, rows, unexpected
+from modelrepo.generator.errors import ModelRepoError, OptionError
+from modelrepo.generator.pipeline import clients, existing, failures, labels, rows
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
-from modelrepo.generator.pipeline.proving import load, prove
+from modelrepo.generator.pipeline.models import Models
 from modelrepo.generator.pipeline.staging import PreparedPlan, decided, prepare
 from modelrepo.generator.plans import finish
-from modelrepo.generator.plans.status import spec_of
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.rendered import client_code
 from modelrepo.generator.repository.repository import Repository, StagedModel
 from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Report, Result
-from modelrepo.generator.system.asking import Limit
-from modelrepo.generator.tensorrt import ways
 from modelrepo.generator.verification.proven import Proven
-from modelrepo.generator.verification.remembered import Remembered
 
-# Folders of a staging folder, beside those of the targets: no model can have such a name.
-EXPORTS, VARIANTS = ".exports", ".variants"
+Prepared: TypeAlias = StagedModel | PreparedPlan
+T = TypeVar("T")
 
 
 def generate(
@@ -49,19 +43,14 @@ def generate(
         try:
             if not interrupted:
                 for row in generate_model(job, context):
-                    done.append(row if dry_run else _with_client(row, context))
-        except ModelRepoError as error:
-            failure = error
-        except OSError as error:
-            about = error.filename or context.repository.root
-            failed = error.errno is not None  # otherwise it is a library's, and not about a file
-            failure = (
-                RepositoryError(f"{error.strerror}: {about}") if failed else unexpected.as_failure(error, job.name)
-            )
+                    if row.failure and len(job.options.backends) > 1:
+                        progress.show(f"{row.name} failed; the reason is below the report")
+                    done.append(row)
+                    done[-1] = row if dry_run else clients.written(row, context)
         except KeyboardInterrupt:
             interrupted = True
-        except (Exception, SystemExit) as error:
-            failure = unexpected.as_failure(error, job.name)
+        except failures.KINDS as error:
+            failure = failures.of(error, job.name, context.repository.root)
         done += rows.unfinished(job, done, failure)
         by_name = {row.name: row for row in done}
         results += [by_name[name] for name in job.published_names().values()]
@@ -71,24 +60,22 @@ def generate(
 def generate_model(job: Job, context: Context) -> Iterator[Result]:
     """Generate one model for each of its backends, and yield the row of each as soon as it is certain.
 
-    Nothing is published before everything is proven and laid out; the models that Triton serves are published last.
+    Each backend stands for itself: one that fails is a row, and the others are published. If all or nothing is wanted,
+    nothing is published before everything is proven and laid out; the models that Triton serves are published last.
     """
     missing: list[Target] = []
     prepared_before: list[Target] = []
+    failed: list[Result] = []
     for target in targets_of(job):
-        context.repository.preflight(target.name)
-        _check_served_versions(target, context.repository)
-        row = existing.find(target, context)
-        if row is None and not context.dry_run:
-            row = existing.reactivate(target, context)
-        plan = None if row else existing.pending(target, context)
-        if plan:
-            way = ways.find(spec_of(plan), job.options.plan_builder, context.progress)
-            row = rows.deferred(target, plan, context.repository, way.deferral) if way.kind == "deferred" else None
-        if row:
-            yield row
+        found = _attempted(target, context, partial(existing.find, target, context))
+        if isinstance(found, Result):
+            failed += [found] if found.failure else []
+            yield found
         else:
-            (prepared_before if plan else missing).append(target)
+            (prepared_before if found else missing).append(target)
+    if failed and context.run.all_or_nothing:
+        yield from (rows.held_back(each, failed[0]) for each in (*prepared_before, *missing))
+        return
     if context.dry_run:
         if missing:
             _refuse_unreadable(job)
@@ -97,7 +84,7 @@ def generate_model(job: Job, context: Context) -> Iterator[Result]:
     if missing:
         yield from _made(job, missing, context)
     for target in prepared_before:
-        yield _built(target, context)
+        yield _attempted(target, context, partial(_built, target, context))
 
 
 def _refuse_unreadable(job: Job) -> None:
@@ -116,7 +103,6 @@ def _check_labels(options: Options) -> None:
 
 def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]:
     """Make the missing targets from the source, and yield the row of each as soon as it is certain."""
-    repository, progress = context.repository, context.progress
     writer = ConfigWriter(job.options.templates, job.options.config_patch)
     _check_labels(job.options)
     if context.gate:
@@ -124,79 +110,94 @@ def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]
             context.gate.expect(target.backend, job.options)
     source, name = sources.find(job.options.model)
     here = source.files(name)
-    with repository.staging() as staging:
-        variants = _variants(job, missing, staging, context)
+    built_next: dict[str, Target] = {}
+    with context.repository.staging() as staging:
+        models = Models(job, staging, context)
         if not here:
             missing = counted_again(job, missing)
-        for target in missing:
-            decided(target, variants[target.backend.form].proven)  # refuses wrong profiles before minutes of lowering
-        ready = []
-        for target in missing:
-            wanted = _variant(target, variants[target.backend.form])
-            prepared = prepare(target, wanted, writer, staging, context)
-            ready.append((target, _passed(prepared, wanted, job.options, context)))
-        with progress.step("publish", f"publishing in {repository.root}"), repository.locked():
-            for target, prepared in sorted(ready, key=lambda pair: isinstance(pair[1], StagedModel)):
-                row = _publish(target, prepared, context)
-                if row:
-                    yield row
-    for target, prepared in ready:
-        if isinstance(prepared, PreparedPlan) and prepared.here:
-            yield _built(target, context)
+        # Wrong profiles are refused here, before minutes of lowering.
+        fitting, failed = _each(missing, context, lambda target: decided(target, models.proven(target)))
+        yield from failed
+        targets = [target for target, _ in fitting]
+        for group in [targets] if context.run.all_or_nothing else [[target] for target in targets]:
+            laid_out, failed = _each(group, context, lambda target: _laid_out(target, models, writer, context))
+            yield from failed
+            built_next |= {target.name: target for target, each in laid_out if _is_built_here(each)}
+            for row in _published(laid_out, context):
+                built_next.pop(row.name, None)  # it could not be kept
+                yield row
+    for target in built_next.values():
+        yield _attempted(target, context, partial(_built, target, context))
 
 
-def _variant(target: Target, variants: Variants) -> Proven:
-    """Return the model that a target serves; precisions, pruning and clean-up change ONNX graphs only."""
-    backend = target.backend
-    if backend.form is not ONNX_FORM:
-        return variants.proven
-    return variants.made(target.choice, read_by_tensorrt=backend.read_by_tensorrt)
+def _each(
+    targets: list[Target], context: Context, make: Callable[[Target], T]
+) -> tuple[list[tuple[Target, T]], list[Result]]:
+    """Make something for each target; return it, and the rows of those that failed: of all, if all or nothing."""
+    done: list[tuple[Target, T]] = []
+    failed: list[Result] = []
+    for target in targets:
+        made = _attempted(target, context, partial(make, target))
+        if not isinstance(made, Result):
+            done.append((target, made))
+            continue
+        failed.append(made)
+        if context.run.all_or_nothing:
+            return [], [made if each is target else rows.held_back(each, made) for each in targets]
+    return done, failed
 
 
-def _variants(job: Job, missing: list[Target], staging: Path, context: Context) -> dict[Form, Variants]:
-    """Load the source once, and prove it in each form that a backend is made from."""
-    progress, limit = context.progress, Limit(job.options.model, context.run.source_timeout)
-    source = load(job, limit, progress)
-    reference = Remembered(source.run)
-    variants: dict[Form, Variants] = {}
-    (staging / EXPORTS).mkdir()
-    for form in dict.fromkeys(target.backend.form for target in missing):
-        proven = prove(job, source, reference, form, staging / EXPORTS / form.name, limit, progress)
-        known = {note for each in variants.values() for note in each.proven.notes}
-        for note in proven.notes:
-            if note not in known:
-                progress.warn(f"{job.name}: {note}")
-        variants[form] = Variants(proven, job.options, staging / VARIANTS / form.name, progress)
-    return variants
+def _laid_out(target: Target, models: Models, writer: ConfigWriter, context: Context) -> Prepared:
+    """Lay out the model that a target serves; what Triton will serve has passed the gate."""
+    proven = models.served(target)
+    prepared = prepare(target, proven, writer, models.folder, context)
+    return prepared if isinstance(prepared, PreparedPlan) else _passed(prepared, proven, target.options, context)
 
 
-def _passed(
-    prepared: StagedModel | PreparedPlan, proven: Proven, options: Options, context: Context
-) -> StagedModel | PreparedPlan:
+def _passed(staged: StagedModel, proven: Proven, options: Options, context: Context) -> StagedModel:
     """Return a staged model with the findings of the gate; a plan is checked where it is built."""
-    if context.gate is None or isinstance(prepared, PreparedPlan):
-        return prepared
-    live = context.gate.check(prepared, proven, options)
+    if context.gate is None:
+        return staged
+    live = context.gate.check(staged, proven, options)
     for note in (f"no live check: {live.detail}",) if live.status == "skipped" else live.notes:
-        context.progress.warn(f"{prepared.name}: {note}")
-    verification = replace(prepared.provenance.verification, live=live)
-    return replace(prepared, provenance=replace(prepared.provenance, verification=verification))
+        context.progress.warn(f"{staged.name}: {note}")
+    verification = replace(staged.provenance.verification, live=live)
+    return replace(staged, provenance=replace(staged.provenance, verification=verification))
 
 
-def _with_client(row: Result, context: Context) -> Result:
-    """Write the Python client of a served version, and return its row with the client's path."""
-    folder = context.run.client_dir
-    newest = context.repository.newest(row.name) if row.status in ("published", "unchanged") else None
-    if newest is None or folder is None:
-        return row
-    path = folder / client_code.module_name(row.name)
-    if row.status == "published" or not path.exists() or client_code.is_outdated(path):
-        try:
-            client_code.write(newest, folder)
-        except OptionError as error:  # the version is published all the same
-            context.progress.warn(str(error))
-            return replace(row, notes=(*row.notes, str(error)))
-    return replace(row, client=path)
+def _is_built_here(prepared: Prepared) -> bool:
+    return isinstance(prepared, PreparedPlan) and prepared.here
+
+
+def _attempted(target: Target, context: Context, make: Callable[[], T]) -> T | Result:
+    """Return what ``make`` returns, or the row of its failure: a backend that fails leaves the others alone."""
+    try:
+        return make()
+    except failures.KINDS as error:
+        return rows.failed(target, failures.of(error, target.name, context.repository.root))
+
+
+def _published(prepared: list[tuple[Target, Prepared]], context: Context) -> Iterator[Result]:
+    """Publish what was laid out, and yield its rows; models that Triton serves come last.
+
+    A plan that is built here next has no row yet. If all or nothing is wanted, nothing follows a failure.
+    """
+    if not prepared:
+        return
+    ordered = sorted(prepared, key=lambda pair: isinstance(pair[1], StagedModel))
+    failed: Result | None = None
+    with (
+        context.progress.step("publish", f"publishing in {context.repository.root}"),
+        context.repository.locked(),
+    ):
+        for target, each in ordered:
+            if failed and context.run.all_or_nothing:
+                yield rows.held_back(target, failed)
+                continue
+            row = _attempted(target, context, partial(_publish, target, each, context))
+            failed = row if row and row.failure else failed
+            if row:
+                yield row
 
 
 def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Context) -> Result | None:
@@ -206,18 +207,17 @@ def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Cont
         PlanStore(repository).defer(target.name, prepared.folder, prepared.entry)
         return None if prepared.here else rows.deferred(target, prepared.entry, repository)
     outcome = repository.publish(prepared)
+    former = existing.under_former_name(target, outcome.manifest, repository)
+    outcome = replace(outcome, notes=(*outcome.notes, *([former] if former else [])))
     for note in outcome.notes:
         context.progress.warn(f"{target.name}: {note}")
     return rows.published(target, outcome, repository)
 
 
 def _built(target: Target, context: Context) -> Result:
-    """Build a prepared plan and publish it; one that fails stays pending, and the others still run."""
+    """Build a prepared plan and publish it; one that fails stays pending."""
     repository, wanted = context.repository, target.options.plan_builder
-    try:
-        published, reasons = finish.build_one(target.name, repository, context.progress, wanted=wanted)
-    except ModelRepoError as error:
-        return rows.failed(target, error)
+    published, reasons = finish.build_one(target.name, repository, context.progress, wanted=wanted)
     if published is None:
         entry = PlanStore(repository).entries()[target.name]
         return rows.deferred(target, entry, repository, "; ".join(reasons))
@@ -233,15 +233,4 @@ def _refuse_same_names(jobs: list[Job]) -> None:
         raise OptionError(
             f"two models would be published as {twice!r}",
             "Put {model}, {backend} and {precision} in --name-template",
-        )
-
-
-def _check_served_versions(target: Target, repository: Repository) -> None:
-    """Refuse a list with a version that will not exist: Triton would serve none, or log an error."""
-    there, coming = repository.versions(target.name), repository.next_version(target.name)
-    absent = set(target.options.version_policy.versions) - there - {coming}
-    if absent:
-        raise OptionError(
-            f"the version policy lists version {min(absent)} of {target.name}, which does not exist",
-            f"Existing versions: {', '.join(map(str, sorted(there))) or 'none'}; the next will be {coming}",
         )

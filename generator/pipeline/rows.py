@@ -50,6 +50,11 @@ def failed(target: Target, failure: ModelRepoError) -> Result:
     return _row(target, status="failed", failure=failure, next_step=failure.hint or None)
 
 
+def held_back(target: Target, failed: Result) -> Result:
+    """Return the row of a model that is not published because another of the same run was not."""
+    return _row(target, status="skipped", notes=(f"not published: {failed.name} failed (--all-or-nothing)",))
+
+
 def unfinished(job: Job, finished: list[Result], failure: ModelRepoError | None) -> list[Result]:
     """Return the rows of a job's unfinished models: failed, or skipped by an interrupt if nothing failed."""
     done = {result.name for result in finished}

@@ -179,4 +179,5 @@ class RunOptions:
     repository: Path
     live_check: Literal["auto", "require", "off"]
     client_dir: Path | None  # None: write no clients
+    all_or_nothing: bool = False  # a backend that fails keeps the others of its model from being published
     source_timeout: float = 1800.0  # seconds that a source may take for one answer

@@ -612,7 +612,8 @@ def test_profiles_that_do_not_fit_are_refused_before_anything_is_lowered(
         inputs=[("x", onnx_files.FLOAT, ["batch", "seq"])],
         outputs=[("y", onnx_files.FLOAT, ["batch", "seq"])],
     )
-    outcome = generate("--model", "onnx:text.onnx", "--backends", f"onnx:fp16,{backend}:fp16", "--simplify", *profiles)
+    wanted = ("--backends", f"onnx:fp16,{backend}:fp16", "--all-or-nothing")
+    outcome = generate("--model", "onnx:text.onnx", *wanted, "--simplify", *profiles)
     assert outcome.code == 2, outcome.err
     assert "--profiles" in outcome.err
     assert "verifying against the source" in outcome.err

@@ -229,17 +229,84 @@ def test_a_failure_leaves_no_trace(generate: Generate, workdir: Path) -> None:
     assert snapshot(workdir) == {}
 
 
-def test_when_one_backend_fails_none_is_published(
-    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_room_for_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "model.onnx")
 
     monkeypatch.setattr("modelrepo.generator.pipeline.staging.shutil.copy2", full)
-    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+
+
+@pytest.mark.usefixtures("no_room_for_plans")
+@pytest.mark.parametrize("backends", ["onnx,tensorrt", "tensorrt,onnx"])
+def test_a_backend_that_fails_leaves_the_others_alone(generate: Generate, workdir: Path, backends: str) -> None:
+    outcome = generate(*LINEAR, "--backends", backends)
     assert outcome.code == 6
-    assert "No space left on device" in outcome.err
+    by_name = {row["name"]: row for row in outcome.report["results"]}
+    assert (by_name["linear_onnx"]["status"], by_name["linear_tensorrt"]["status"]) == ("published", "failed")
+    assert by_name["linear_tensorrt"]["error"] == {"message": "No space left on device: model.onnx", "exit_code": 6}
+    assert "error: linear_tensorrt: No space left on device: model.onnx\n" in outcome.err
+    assert [path.name for path in (workdir / "model_repository").iterdir()] == ["linear_onnx"]
+
+
+@pytest.mark.usefixtures("no_room_for_plans")
+@pytest.mark.parametrize("backends", ["onnx,tensorrt", "tensorrt,onnx"])
+def test_all_or_nothing_publishes_nothing_if_one_backend_fails(
+    generate: Generate, workdir: Path, backends: str
+) -> None:
+    outcome = generate(*LINEAR, "--backends", backends, "--all-or-nothing")
+    assert outcome.code == 6
+    by_name = {row["name"]: row for row in outcome.report["results"]}
+    assert by_name["linear_tensorrt"]["status"] == "failed"
+    assert by_name["linear_onnx"]["status"] == "skipped"
+    assert by_name["linear_onnx"]["notes"] == ["not published: linear_tensorrt failed (--all-or-nothing)"]
     assert snapshot(workdir) == {}
+
+
+def test_all_or_nothing_publishes_all_if_none_fails(generate: Generate) -> None:
+    outcome = generate(*LINEAR, "--backends", "onnx,onnx:fp16,tensorrt", "--all-or-nothing")
+    assert [row["status"] for row in outcome.report["results"]] == ["published", "published", "deferred"]
+
+
+def test_a_name_that_is_taken_costs_its_own_backend_only(generate: Generate, workdir: Path) -> None:
+    (workdir / "model_repository/linear_onnx/1").mkdir(parents=True)
+    outcome = generate(*LINEAR, "--backends", "onnx,onnx:fp16")
+    assert [row["status"] for row in outcome.report["results"]] == ["failed", "published"]
+    assert outcome.code == 6
+    outcome = generate(*LINEAR, "--backends", "onnx,onnx:fp16", "--seed", "1", "--all-or-nothing")
+    assert [row["status"] for row in outcome.report["results"]] == ["failed", "skipped"]
+    assert not (workdir / "model_repository/linear_onnx_fp16/2").exists()
+
+
+def test_the_table_has_the_rows_that_failed(generate: Generate) -> None:
+    outcome = generate("--model", "numpy:linear", "--backends", "onnx,onnx:fp16", "--tolerance", "0", "-q")
+    lines = [line.split() for line in outcome.out.splitlines()]
+    assert ["linear_onnx_fp16", "onnxruntime", "fp16", "-", "failed"] in [line[:5] for line in lines]
+    assert "published" in lines[1]
+    assert "\nlinear_onnx_fp16: output 'output' differs by" in outcome.out  # a pipe or a file shows the reason below the table
+
+
+def test_one_reason_for_all_rows_is_one_line_and_no_table(generate: Generate) -> None:
+    outcome = generate("--model", "numpy:exported_wrong", "--backends", "onnx,onnx:fp16", "-q")
+    assert outcome.out == ""
+    assert outcome.err.count("error:") == 1
+
+
+def test_a_model_that_gets_another_name_is_said_to_be_there_still(generate: Generate) -> None:
+    generate(*LINEAR)
+    both = generate(*LINEAR, "--backends", "onnx,onnx:fp16")
+    assert both.report["results"][0]["notes"][-1] == (
+        "linear is still there and served as before; --name-template '{model}{_precision}' publishes under that name "
+        "again"
+    )
+    kept = generate(*LINEAR, "--backends", "onnx,onnx:fp16", "--name-template", "{model}{_precision}")
+    assert [(row["name"], row["status"]) for row in kept.report["results"]] == [
+        ("linear", "unchanged"),
+        ("linear_fp16", "published"),
+    ]
+    again = generate(*LINEAR, "--backends", "onnx", "--seed", "1")
+    assert "linear_onnx is still there" in again.err
+    assert "--name-template '{model}_{backend}{_precision}'" in again.err
 
 
 def test_a_failed_model_does_not_stop_the_others(generate: Generate) -> None:
@@ -429,13 +496,16 @@ def test_a_damaged_plan_is_prepared_again(generate: Generate, workdir: Path) -> 
     assert onnx.read_bytes() == whole
 
 
-def test_a_plan_that_cannot_be_kept_publishes_nothing_else(generate: Generate, workdir: Path) -> None:
+@pytest.mark.parametrize(("flags", "other"), [((), "published"), (("--all-or-nothing",), "skipped")])
+def test_a_plan_that_cannot_be_kept_fails(
+    generate: Generate, workdir: Path, flags: tuple[str, ...], other: str
+) -> None:
     (workdir / ".modelrepo/model_repository").mkdir(parents=True)
     (workdir / ".modelrepo/model_repository/plans").touch()
-    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt")
+    outcome = generate(*LINEAR, "--backends", "onnx,tensorrt", *flags)
     assert outcome.code == 6
-    assert {row["status"] for row in outcome.report["results"]} == {"failed"}
-    assert not (workdir / "model_repository").exists()
+    assert [row["status"] for row in outcome.report["results"]] == [other, "failed"]
+    assert (workdir / "model_repository/linear_onnx").exists() == (other == "published")
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", '{"schema": 2}', '{"schema": 1, "files": {}}'])

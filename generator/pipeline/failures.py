@@ -1,4 +1,4 @@
-"""An exception that nobody expected: a bug, of ours or of a library. It costs one model, not the run."""
+"""Failures: what a raised exception costs, which is one row of the report and not the run."""
 
 import sys
 import traceback
@@ -7,18 +7,29 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelrepo import HOME
-from modelrepo.generator.errors import ModelRepoError, first_line
+from modelrepo.generator.errors import ModelRepoError, RepositoryError, first_line
 from modelrepo.generator.system.cache import cache_folder
 
+# All that may be raised but an interrupt, which ends the run. A library may end the process, too.
+KINDS = (Exception, SystemExit)
 
-def as_failure(error: BaseException, model: str) -> ModelRepoError:
-    """Return the failure of a model by an exception: its kind, its first line and its place; a file has the rest."""
+
+def of(error: BaseException, name: str, root: Path) -> ModelRepoError:
+    """Return the failure of the model ``name`` by an exception; ``root`` is the repository that it was made for.
+
+    An error of the operating system is about a file, or else the repository. One that nobody expected, a bug of ours or
+    of a library, gives its kind, its first line and its place; a file has the rest.
+    """
+    if isinstance(error, ModelRepoError):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:  # otherwise it is a library's, and not about a file
+        return RepositoryError(f"{error.strerror}: {error.filename or root}")
     kind, reason = type(error).__name__, first_line(error)
     what = kind if reason == kind else f"{kind}: {reason}"
     log = _written(error)
     details = f"; the traceback is in {log}" if log else ""
     return ModelRepoError(
-        f"can't generate {model}: unexpected {what} ({_place(error)})",
+        f"can't generate {name}: unexpected {what} ({_place(error)})",
         f"This is a bug of modelrepo or of a library that it calls: please report it{details}",
     )
 
