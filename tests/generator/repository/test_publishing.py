@@ -16,6 +16,7 @@ import pytest
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.export import EXPORTERS
+from modelrepo.generator.optimize import fp16
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository import repository as repository_module
 from modelrepo.generator.repository.repository import Repository
@@ -283,7 +284,9 @@ def test_the_table_has_the_rows_that_failed(generate: Generate) -> None:
     lines = [line.split() for line in outcome.out.splitlines()]
     assert ["linear_onnx_fp16", "onnxruntime", "fp16", "-", "failed"] in [line[:5] for line in lines]
     assert "published" in lines[1]
-    assert "\nlinear_onnx_fp16: output 'output' differs by" in outcome.out  # a pipe or a file shows the reason below the table
+    assert (
+        "\nlinear_onnx_fp16: output 'output' differs by" in outcome.out
+    )  # a pipe or a file shows the reason below the table
 
 
 def test_one_reason_for_all_rows_is_one_line_and_no_table(generate: Generate) -> None:
@@ -362,6 +365,20 @@ def test_ctrl_c_leaves_no_trace(
     assert outcome.code == 130
     assert "interrupted" in outcome.err
     assert snapshot(workdir) == {}
+
+
+def test_ctrl_c_keeps_the_backends_that_are_proven(
+    generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    monkeypatch.setattr(fp16, "RECIPE", replace(fp16.RECIPE, lower=interrupted))
+    outcome = generate(*LINEAR, "--backends", "onnx,onnx:fp16")
+    assert outcome.code == 130
+    assert [row["status"] for row in outcome.report["results"]] == ["published", "skipped"]
+    assert [path.name for path in (workdir / "model_repository").iterdir()] == ["linear_onnx"]
 
 
 def test_ctrl_c_while_publishing_waits_until_the_repository_is_whole(
