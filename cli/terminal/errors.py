@@ -52,7 +52,9 @@ def client_errors() -> Iterator[None]:
     except (InputError, SettingsError, DependencyError) as error:
         raise OptionError(error.message, error.hint) from error
     except ClientError as error:
-        raise ServerError(error.message, error.hint) from error
+        from modelrepo.server.running.explained import explained
+
+        raise ServerError(explained(error.message), error.hint) from error
 
 
 def show_end(command: click.Command, message: str, code: int) -> None:
