@@ -54,7 +54,8 @@ def client_errors() -> Iterator[None]:
     except ClientError as error:
         from modelrepo.server.running.explained import explained
 
-        raise ServerError(explained(error.message), error.hint) from error
+        sender, refused, words = error.message.rpartition(" refused: ")
+        raise ServerError(f"{sender}{refused}{explained(words)}", error.hint) from error
 
 
 def show_end(command: click.Command, message: str, code: int) -> None:

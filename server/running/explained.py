@@ -67,7 +67,8 @@ def _versions_step(_: "re.Match[str]", folder: Path | None) -> str:
     there = _versions(folder)
     if not there:
         return "Publish the model with generate, or add the folder 1 with its file"
-    return f"Write version_policy {{ specific {{ versions: [ {there[-1]} ] }} }} there, or publish another version"
+    policy = f"version_policy {{ specific {{ versions: [ {there[-1]} ] }} }}"
+    return f"Write {policy} in config.pbtxt, or publish another version"
 
 
 def _there(folder: Path | None) -> str:

@@ -36,6 +36,16 @@ ROWS = (
         "{similar_field}",
     ),
     Row(
+        r"failed to read text proto.*: (?P<line>\d+):\d+: Expected [^:]+, got:$",
+        "config.pbtxt ends too early, in line {line}",
+        "Close every brace, or copy the file again if it is incomplete",
+    ),
+    Row(
+        r"failed to read text proto.*: 1:1: Expected identifier, got: (?P<got>.+)",
+        "config.pbtxt does not begin with the name of a field",
+        "Write it as lines such as name: value, not as JSON, and save it as UTF-8 without a byte order mark",
+    ),
+    Row(
         r"failed to read text proto.*: (?P<line>\d+):\d+: Expected integer, got: (?P<got>.+)",
         "line {line} of config.pbtxt: a whole number belongs there, not {got}",
         "Correct that line",
@@ -52,9 +62,20 @@ ROWS = (
         "Write it without quotes",
     ),
     Row(
-        r"failed to read text proto.*: (?P<line>\d+):\d+: Expected (identifier|\"}\"), got:$",
-        "config.pbtxt ends too early, in line {line}",
-        "Close every brace, or copy the file again if it is incomplete",
+        r"failed to read text proto.*: (?P<line>\d+):\d+: Expected string, got: (?P<got>.+)",
+        "line {line} of config.pbtxt: a text in quotes belongs there, not {got}",
+        "Write it with quotes",
+    ),
+    Row(
+        r'failed to read text proto.*: (?P<line>\d+):\d+: Expected "(?P<wanted>[^"]+)", found "(?P<got>.*)"\.',
+        'line {line} of config.pbtxt: "{wanted}" belongs before {got}',
+        "Correct that line",
+    ),
+    Row(
+        r'failed to read text proto.*: (?P<line>\d+):\d+: Invalid value for boolean field "(?P<field>[^"]*)". '
+        r'Value: "(?P<got>[^"]*)"',
+        "line {line} of config.pbtxt: {field} is true or false, not {got}",
+        "Correct that line",
     ),
     Row(
         r'failed to read text proto.*: (?P<line>\d+):\d+: Non-repeated field "(?P<field>[^"]*)" is specified',

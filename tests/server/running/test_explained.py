@@ -7,6 +7,7 @@ import pytest
 
 from modelrepo.server.running.explained import explained
 from modelrepo.server.running.words import ROWS
+from tests.conftest import PROJECT
 
 UNPARSED = "failed to read text proto from /m/net/config.pbtxt: "
 # Recorded from Triton 2.51, but for those of shared memory and of a server that stops, which are in its binaries.
@@ -17,8 +18,9 @@ RECORDED = {
     f'{UNPARSED}9:14: Message type "inference.ModelConfig" has no field named "max_batchsize".': (
         'line 9 of config.pbtxt: Triton has no field "max_batchsize". Did you mean max_batch_size?'
     ),
-    f'{UNPARSED}9:14: Message type "inference.Unheard" has no field named "unheard".': (
-        'line 9 of config.pbtxt: Triton has no field "unheard". Correct its spelling, or remove it'
+    f'{UNPARSED}4:24: Message type "inference.ModelInstanceGroup" has no field named "counts".': "Did you mean count?",
+    f'{UNPARSED}8:36: Message type "inference.ModelVersionPolicy.Specific" has no field named "version".': (
+        'line 8 of config.pbtxt: Triton has no field "version". Did you mean versions?'
     ),
     f"{UNPARSED}3:17: Expected integer, got: sixteen": (
         "line 3 of config.pbtxt: a whole number belongs there, not sixteen. Correct that line"
@@ -26,16 +28,26 @@ RECORDED = {
     f'{UNPARSED}5:39: Unknown enumeration value of "FP32" for field "data_type".': (
         "line 5 of config.pbtxt: data_type can't be FP32. Did you mean TYPE_FP32?"
     ),
-    f'{UNPARSED}5:39: Unknown enumeration value of "type_fp32" for field "data_type".': "Did you mean TYPE_FP32?",
+    f'{UNPARSED}5:44: Unknown enumeration value of "type_fp32" for field "data_type".': "Did you mean TYPE_FP32?",
+    f'{UNPARSED}4:37: Unknown enumeration value of "CPU" for field "kind".': (
+        "line 4 of config.pbtxt: kind can't be CPU. Did you mean KIND_CPU?"
+    ),
     f'{UNPARSED}5:34: Expected integer or identifier, got: "TYPE_FP32"': (
         "line 5 of config.pbtxt: TYPE_FP32 is in quotes. Write it without quotes"
     ),
+    f"{UNPARSED}5:33: Expected integer or identifier, got:": "config.pbtxt ends too early, in line 5",
+    f"{UNPARSED}1:1: Expected identifier, got: {{": "config.pbtxt does not begin with the name of a field",
+    f"{UNPARSED}5:15: Expected string, got: input": "line 5 of config.pbtxt: a text in quotes belongs there, not input",
+    f'{UNPARSED}3:16: Expected ":", found "8".': 'line 3 of config.pbtxt: ":" belongs before 8. Correct that line',
+    f'{UNPARSED}8:17: Expected "{{", found ""latest"".': 'line 8 of config.pbtxt: "{" belongs before "latest"',
+    f'{UNPARSED}9:30: Invalid value for boolean field "enable". Value: "yes".': (
+        "line 9 of config.pbtxt: enable is true or false, not yes"
+    ),
+    f"{UNPARSED}5:50: Expected integer, got: (": "a whole number belongs there, not (",
     f"{UNPARSED}10:1: Expected identifier, got:": "config.pbtxt ends too early, in line 10. Close every brace",
     f'{UNPARSED}9:18: Non-repeated field "dynamic_batching" is specified multiple times.': (
         "line 9 of config.pbtxt: dynamic_batching excludes something that is written above it, or is written twice"
     ),
-    f'{UNPARSED}4:7: Expected ":", found "8".': "config.pbtxt can't be read: line 4, column 7",
-    "failed to read text proto from /m/net/config.pbtxt": "config.pbtxt can't be read. Correct its text",
     "failed to open text file for read /m/net/config.pbtxt: No such file or directory": (
         "the folder has no config.pbtxt, so it is not a model. Add that file"
     ),
@@ -134,6 +146,8 @@ RECORDED = {
         "fill is known to the server, but no version of it is loaded"
     ),
 }
+# Made up, for errors of the text that have no row of their own.
+UNKNOWN_SYNTAX, WITHOUT_PLACE = f"{UNPARSED}4:7: Something else", UNPARSED.removesuffix(": ")
 POLICY = "at least one version must be available under the version policy of model 'net'"
 
 
@@ -155,7 +169,7 @@ def test_a_reason_is_explained_and_quoted(words: str, tmp_path: Path) -> None:
 
 
 def test_every_row_of_the_table_is_tried() -> None:
-    tried = [*RECORDED, POLICY, "stoll"]
+    tried = [*RECORDED, POLICY, "stoll", UNKNOWN_SYNTAX, WITHOUT_PLACE]
     assert {next(row for row in ROWS if re.search(row.pattern, words)) for words in tried} == set(ROWS)
 
 
@@ -192,6 +206,16 @@ def test_a_folder_without_a_configuration_is_no_model(tmp_path: Path) -> None:
     assert explained(words, tmp_path).startswith("the folder has no config.pbtxt, so it is not a model")
 
 
+def test_a_text_that_cannot_be_read_for_another_reason_has_its_place() -> None:
+    assert explained(UNKNOWN_SYNTAX).startswith("config.pbtxt can't be read: line 4, column 7. Correct that line")
+    assert explained(WITHOUT_PLACE).startswith("config.pbtxt can't be read. Correct its text")
+
+
+def test_a_field_of_an_unknown_message_has_no_suggestion() -> None:
+    words = f'{UNPARSED}9:14: Message type "inference.Unheard" has no field named "unheard".'
+    assert 'Triton has no field "unheard". Correct its spelling, or remove it' in explained(words)
+
+
 def test_an_unknown_reason_stays_as_it_is() -> None:
     assert explained("something new") == "something new"
 
@@ -199,3 +223,27 @@ def test_an_unknown_reason_stays_as_it_is() -> None:
 def test_what_is_explained_is_not_explained_again(tmp_path: Path) -> None:
     once = explained("stoll", tmp_path)
     assert explained(f"Triton ended: {once}") == f"Triton ended: {once}"
+
+
+def test_the_reference_lists_what_triton_says(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = model(tmp_path, "version_policy { specific { versions: [ 5 ] } }")
+    rows = ["| Triton says | meaning, and what to do |", "|---|---|"]
+    for words in (POLICY, *RECORDED):
+        said = explained(words, folder).removesuffix(f' (Triton: "{words}")')
+        rows.append(f"| {_cell(words)} | {_cell(said)}{'' if said.endswith('?') else '.'} |")
+    text = (
+        "# What Triton says\n\n<!-- Made from the code: pytest --update-goldens -->\n\n"
+        "`serve`, the live check, `infer`, `bench` and `compare` explain Triton's reasons, and quote them in brackets. "
+        "Names, versions and paths here are examples; a message has those of your repository. Everything was seen on "
+        "Triton 2.51, but for the two on shared memory and on a server that is stopping, which were read in its "
+        "binaries. A reason that is not listed is shown as it is.\n\n" + "\n".join(rows) + "\n"
+    )
+    page = PROJECT / "docs/reference/triton-messages.md"
+    if request.config.getoption("--update-goldens"):
+        page.write_text(text, "utf-8")
+    assert page.read_text("utf-8") == text
+
+
+def _cell(text: str) -> str:
+    """Return a text for a cell of a Markdown table: no part of it is markup."""
+    return re.sub(r"([|<>*_\[\]])", r"\\\1", text)
