@@ -6,6 +6,7 @@ server: the log does not always say it, and the server's index lists folders, no
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from modelrepo.generator.errors import ServerError
@@ -78,9 +79,10 @@ class Following:
             return ()
         said = logs.news(self._unread)
         self._unread, self._looked = "", True
-        before, self._known = self._known, _known(self._known, said, served, health, removed)
+        new = frozenset(each for each in _refusals(said) if not each.in_folder or self._folder(each.model).exists())
+        before, self._known = self._known, _known(self._known, said, new, served, health, removed)
         return (
-            *_refused(before, said, served, self.server),
+            *(_refused(each, served, self._folder(each.model)) for each in sorted(new - before.refused, key=_order)),
             *_changes(before, said, served),
             *(_removal(name) for name in sorted(removed)),
             *_readiness(before, health),
@@ -105,11 +107,15 @@ class Following:
         """Return the refused models whose folders are not there any more. Triton does not mention that."""
         names = {refusal.model for refusal in self._known.refused if refusal.in_folder}
         served = {name for name, _ in self._known.served}
-        return frozenset(name for name in names - served if not (self.server.repository / name).exists())
+        return frozenset(name for name in names - served if not self._folder(name).exists())
+
+    def _folder(self, model: str) -> Path:
+        return self.server.repository / model
 
 
-def _known(known: Known, said: News, served: Served, health: Health, removed: frozenset[str]) -> Known:
-    new = _refusals(said)
+def _known(
+    known: Known, said: News, new: frozenset[Refusal], served: Served, health: Health, removed: frozenset[str]
+) -> Known:
     settled = {*removed, *said.loaded, *({""} if said.loaded else ())}
     replaced = {(refusal.model, refusal.version) for refusal in new}
     standing = {
@@ -130,13 +136,16 @@ def _refusals(said: News) -> frozenset[Refusal]:
     return frozenset(whole | {refusal for refusal in said.absent if refusal.model not in said.refused})
 
 
-def _refused(known: Known, said: News, served: Served, server: Server) -> Iterator[Event]:
-    """Yield the refusals that are new, or have a new reason: a polling server repeats them with every poll."""
-    for refusal in sorted(_refusals(said) - known.refused, key=lambda each: (each.model, int(each.version or 0))):
-        name, version = refusal.model, refusal.version
-        subject = _subject(refusal, _versions(served, name))
-        why = explained(refusal.reason, server.repository / name)
-        yield Event("refused", f"{subject}: {why}", name, (version,) if version else (), refusal.reason)
+def _order(refusal: Refusal) -> tuple[str, int]:
+    return refusal.model, int(refusal.version or 0)
+
+
+def _refused(refusal: Refusal, served: Served, folder: Path) -> Event:
+    """Return the event of a refusal that is new, or has a new reason: a polling server repeats it with every poll."""
+    subject = _subject(refusal, _versions(served, refusal.model))
+    versions = (refusal.version,) if refusal.version else ()
+    why = explained(refusal.reason, folder)
+    return Event("refused", f"{subject}: {why}", refusal.model, versions, refusal.reason)
 
 
 def _subject(refusal: Refusal, kept: tuple[str, ...]) -> str:

@@ -206,6 +206,16 @@ def test_a_refused_model_that_was_removed_is_gone(server: Stand, following: Foll
     assert told(following) == []
 
 
+def test_a_model_that_was_removed_while_it_was_loaded_is_not_refused_again(server: Stand, following: Following) -> None:
+    (server.repository / "broken").mkdir()
+    server.says(failed("broken", 1, "unable to find '/m/broken/1/model.onnx'"))
+    following.look()
+    (server.repository / "broken").rmdir()
+    assert told(following) == ["broken is gone from the repository; it was refused before"]
+    server.says(failed("broken", 1, "unable to find '/m/broken/1/model.onnx'"))
+    assert told(following) == []
+
+
 def test_a_model_that_a_client_asked_for_and_that_is_not_there_is_named(server: Stand, following: Following) -> None:
     server.says(f"E{PLACE} \"failed to poll model 'nothere': model not found in any model repository.\"\n")
     assert told(following)[0].startswith("nothere is refused: the repository has no folder nothere")
