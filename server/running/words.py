@@ -258,8 +258,13 @@ ROWS = (
     ),
     Row(
         r"missing required input\(s\) \[(?P<missing>'.+')\]",
-        "the request lacks {missing}",
+        "a request lacks {missing}; the first ones are those of model_warmup in config.pbtxt, if it has any",
         "Send every input of the model",
+    ),
+    Row(
+        r"ONNXRuntimeError\].*Non-zero status code returned while running (?P<operator>\w+) node",
+        "the model itself can't compute with these values: its operator {operator} failed",
+        "Send values that it takes",
     ),
     Row(
         r"Request for unknown model: '(?P<model>[^']*)' version (?P<asked>\d+) is not found",

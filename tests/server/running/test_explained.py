@@ -139,7 +139,11 @@ RECORDED = {
     "unexpected inference input 'x' for model 'linear'": "linear has no input x",
     "unexpected inference output 'nope' for model 'linear'": "linear has no output nope",
     "expected 1 inputs but got 0 inputs for model 'linear'. Got input(s) [], but missing required input(s) ['input']. "
-    "Please provide all required input(s).": "the request lacks 'input'. Send every input",
+    "Please provide all required input(s).": "a request lacks 'input'; the first ones are those of model_warmup",
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running ConstantOfShape node. Name:'' Status "
+    "Message: tensor.cc:57 CalculateTensorStorageSize Tensor shape.Size() must be >= 0": (
+        "the model itself can't compute with these values: its operator ConstantOfShape failed. Send values"
+    ),
     "Request for unknown model: 'linear' version 7 is not found": "version 7 of linear is not served",
     "Request for unknown model: 'nothere' is not found": "the server has no model nothere",
     "Request for unknown model: 'fill' has no available versions": (
