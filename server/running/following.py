@@ -20,8 +20,8 @@ Kind = Literal["served", "refused", "gone", "unready", "ready"]
 ROUNDS = 20
 UNREADY = (
     "the server calls itself not ready (/v2/health/ready answers 400) because of {models}: load balancers and "
-    "Kubernetes probes take it out, although it answers. Mend that very version, or restart the server; to remove it, or "
-    "to publish another, is not enough"
+    "Kubernetes probes take it out, although it answers. Mend that very version, or restart the server; to remove it, "
+    "or to publish another, is not enough"
 )
 
 
