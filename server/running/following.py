@@ -99,7 +99,10 @@ class Following:
         return answer
 
     def _new_text(self) -> str:
-        text = logs.complete(self.server.log_bytes(self._offset))
+        try:
+            text = logs.complete(self.server.log_bytes(self._offset))
+        except OSError:  # someone has removed the log; the server still serves
+            return ""
         self._offset += len(text)
         return text.decode("utf-8", errors="replace")
 

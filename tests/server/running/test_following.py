@@ -265,6 +265,16 @@ def test_nothing_is_lost_while_a_server_does_not_answer(server: Stand, following
     assert told(following) == ["net version 2 is served, in place of version 1"]
 
 
+def test_a_log_that_was_removed_ends_the_reports_and_not_the_server(
+    server: Stand, following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removed(start: int = 0) -> bytes:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(server, "log_bytes", removed)
+    assert told(following) == []
+
+
 def test_half_a_line_is_read_when_it_is_complete(server: Stand, following: Following) -> None:
     text = unparsed("net", "3:17: Expected integer, got: sixteen")
     for end in (20, len(LIBPROTOBUF) + 60, len(text) - 1):
