@@ -133,8 +133,8 @@ class Server:
             return Health(ready=False)
         if any(row.get("state") in ("LOADING", "UNLOADING") for row in rows):
             return Health(ready=False)
-        failed = (row for row in rows if row.get("state") == "UNAVAILABLE" and row.get("reason") != "unloaded")
-        return Health(ready=False, failed=tuple(f"{row['name']} version {row.get('version', '')}".rstrip() for row in failed))
+        failed = [row for row in rows if row.get("state") == "UNAVAILABLE" and row.get("reason") != "unloaded"]
+        return Health(ready=False, failed=tuple(f"{row['name']} version {row['version']}" for row in failed))
 
     def models(self) -> tuple[ModelState, ...]:
         """Return every model of the repository; the log names those that Triton refused without reading them."""
