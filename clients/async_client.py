@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -13,7 +13,7 @@ from modelrepo.clients.drive import run_async
 from modelrepo.clients.errors import SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
 from modelrepo.clients.inputs import Inputs
-from modelrepo.clients.models import Answered, Array, Classes, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics
 from modelrepo.clients.settings import ClientOptions, make_settings
 
 _Result = TypeVar("_Result")
@@ -123,7 +123,7 @@ class AsyncGrpcClient:
     async def infer_each(
         self,
         model: str,
-        requests: Iterable[Mapping[str, Array]],
+        requests: Iterable[Inputs],
         max_in_flight: int = IN_FLIGHT,
         outputs: Sequence[str] | None = None,
         version: str = "",
@@ -132,10 +132,10 @@ class AsyncGrpcClient:
         """Yield the answer to each request, in order; see ``Client.infer_each``."""
         waiting: deque[asyncio.Task[Answered]] = deque()
         try:
-            for arrays in requests:
+            for asked in requests:
                 if len(waiting) == max_in_flight:
                     yield await waiting.popleft()
-                waiting.append(asyncio.create_task(self.infer(model, arrays, outputs, version, deadline)))
+                waiting.append(asyncio.create_task(self.infer(model, asked, outputs, version, deadline)))
             while waiting:
                 yield await waiting.popleft()
         finally:

@@ -1,7 +1,7 @@
 """The blocking clients, `GrpcClient` and `HttpClient`: the same methods over different wires, for any thread."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import sleep
 from types import TracebackType
@@ -15,7 +15,7 @@ from modelrepo.clients.errors import ClientError, SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire
 from modelrepo.clients.http_wire import HttpWire
 from modelrepo.clients.inputs import Inputs
-from modelrepo.clients.models import Answered, Array, Classes, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics
 from modelrepo.clients.settings import ClientOptions, Settings, make_settings, parse_url
 
 _Result = TypeVar("_Result")
@@ -159,7 +159,7 @@ class Client:
     def infer_each(
         self,
         model: str,
-        requests: Iterable[Mapping[str, Array]],
+        requests: Iterable[Inputs],
         max_in_flight: int = IN_FLIGHT,
         outputs: Sequence[str] | None = None,
         version: str = "",
@@ -170,8 +170,8 @@ class Client:
         A request is taken from ``requests`` when it is sent. ``deadline`` is for each request.
         """
 
-        def one(arrays: Mapping[str, Array]) -> Answered:
-            return self.infer(model, arrays, outputs, version, deadline)
+        def one(inputs: Inputs) -> Answered:
+            return self.infer(model, inputs, outputs, version, deadline)
 
         return _in_order(one, iter(requests), max_in_flight)
 
@@ -203,7 +203,7 @@ class Client:
             raise self._wire.translate(error) from error
 
 
-def _in_order(one: Any, requests: Iterator[Mapping[str, Array]], max_in_flight: int) -> Iterator[Answered]:
+def _in_order(one: Any, requests: Iterator[Inputs], max_in_flight: int) -> Iterator[Answered]:
     """Yield the answers in the order of the requests, with the next requests in flight.
 
     After an interrupt, the requests in flight are not waited for.

@@ -96,7 +96,7 @@ class Selection:
 
         own = [read_column(chunk.columns[name], tensor, where(name)) for name in names]
         joined = own[0] if len(own) == 1 else np.stack(own, axis=1)
-        return joined.reshape(len(chunk.places), *row_shape(tensor, self.model, joined[0].size))
+        return joined.reshape(len(chunk.places), *row_shape(tensor, self.model, joined.size // len(joined)))
 
 
 def is_table(path: Path) -> bool:
