@@ -108,7 +108,7 @@ def _whole(cell: Any) -> int:
             pass
     number = _real(cell)
     if number != number:
-        raise ValueError("and a missing value can't be told to")
+        raise ValueError("and nothing stands for a missing value in")
     if not float(number).is_integer():
         raise ValueError("which is not a whole number for")
     return int(cell) if isinstance(cell, int) else int(number)

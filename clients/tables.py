@@ -23,7 +23,9 @@ from modelrepo.clients.models import Array, Model, Tensor
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz")
 DELIMITERS = (",", ";", "\t", "|")
-PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
+PARQUET, GZIP, UTF16 = b"PAR1", b"\x1f\x8b", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Bytes that tell what a file is.
+START = 512
 # Cells that are read at a time: 30 MB of texts.
 CELLS = 1 << 18
 # Columns that a message names.
@@ -100,7 +102,7 @@ class Selection:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a table by its suffix, or by the first bytes of Parquet."""
+    """Whether a file is a table by its suffix, or by Parquet's first bytes."""
     return path.name.lower().endswith(SUFFIXES) or (path.is_file() and _start(path)[:4] == PARQUET)
 
 
@@ -108,6 +110,8 @@ def open_table(path: Path, known: Iterable[str] = ()) -> Table:
     """Return the table in a file; ``known`` names tell a header from a first row. InputError, DependencyError."""
     try:
         start = _start(path)
+        if b"\0" in start and start[:2] not in UTF16 and start[:2] != GZIP and start[:4] != PARQUET:
+            raise InputError(f"{path} is not a table", f"Tables are text or Parquet, and end in {', '.join(SUFFIXES)}")
         if not start:
             raise InputError(f"{path} is empty")
         if start[:4] == PARQUET:
@@ -220,7 +224,7 @@ def _column_of(tensor: Tensor, names: Sequence[str], table: Table) -> str | None
 
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(4)
+        return file.read(START)
 
 
 # CSV
@@ -230,7 +234,7 @@ def _start(path: Path) -> bytes:
 def _text(path: Path) -> Iterator[IO[str]]:
     """Open a text file, compressed or not, as UTF-8; InputError if it is not."""
     start = _start(path)
-    encoding = "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    encoding = "utf-16" if start[:2] in UTF16 else "utf-8-sig"
     opener = gzip.open if start[:2] == GZIP else open
     try:
         with opener(path, "rt", encoding=encoding, newline="") as file:
@@ -247,8 +251,6 @@ def _text(path: Path) -> Iterator[IO[str]]:
 def _opened_csv(path: Path, known: set[str]) -> Table:
     with _text(path) as file:
         lines = list(islice(file, 50))
-    if any("\0" in line for line in lines):
-        raise InputError(f"{path} is not a text file", "Give .csv, .tsv, .parquet, .npy or .npz")
     delimiter = max(DELIMITERS, key=lambda each: _fields(lines, each, known))
     first = next((cells for _, cells in _reader(path, lines, delimiter) if any(cells)), [])
     if not first:
@@ -271,12 +273,13 @@ def _fields(lines: Sequence[str], delimiter: str, known: set[str]) -> tuple[int,
 
 
 def is_header(cells: Sequence[str], known: set[str]) -> bool:
-    """Whether the first line of a file has names: known ones, or hardly any number unless they count up from 0."""
+    """Whether the first line of a file has names: known ones, texts at least half, or 0, 1, 2 and so on."""
     if known & {name for cell in cells for name in (cell, plain(cell))}:
         return True
     numbers = [cell for cell in cells if _is_number(cell)]
     named = len(cells) - len(numbers)
-    return named > max(1, len(cells) // 2) or not numbers or numbers == [str(place) for place in range(len(numbers))]
+    mostly_names = named > 1 and named >= len(numbers)
+    return mostly_names or not numbers or numbers == [str(place) for place in range(len(numbers))]
 
 
 def _is_number(cell: str) -> bool:

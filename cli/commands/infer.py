@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from modelrepo.clients.models import Model
     from modelrepo.generator.progress import Progress
 
-TOP = 5
 EXAMPLES = """
 \b
 Examples:
   modelrepo infer iris
   modelrepo infer iris test.csv --labels species --output answers.csv
   modelrepo infer digits test.npy --labels labels.txt --top 3
-  modelrepo infer resnet50 dog.jpg --url grpc://127.0.0.1:8001
+  modelrepo infer resnet50 dog.jpg --top 5
+  modelrepo infer resnet50 pictures --url grpc://127.0.0.1:8001
   modelrepo infer mlp --input '[[5.1, 3.5, 1.4, 0.2]]' --json
   modelrepo infer bert --input ids='[[101, 7592, 102]]' --input mask='[[1, 1, 1]]'
 
@@ -44,7 +44,7 @@ Exit codes:
 @click.option("--labels", metavar="NAME|FILE",
               help="Print accuracy: a column or array of FILE with the labels, or a .npy or text file.")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1),
-              help=f"The best classes only; with --labels top-k accuracy. Default for images: {TOP}.")  # fmt: skip
+              help="The best classes only; with --labels top-k accuracy. Default for images: 5.")  # fmt: skip
 @click.option("--output", "--output-file", type=click.Path(path_type=Path),
               help="Write the outputs to this .npz, .npy, .csv, .parquet, .jsonl or .json file.")  # fmt: skip
 @click.option("--version", default="", help="The version to ask. Default: the server's choice.")
@@ -94,8 +94,6 @@ def infer(
         pictures = image is not None or (file is not None and reading.is_image(file))
         preprocess = reading.preparation(repository, model, version) if pictures else None
         file = image or file
-        if pictures and output is None and labels is None:
-            top = top or TOP
         question = Question(
             model, version, reading.read_inputs(inputs) if inputs else None, file, preprocess,
             labels, tuple(filter(None, (columns or "").split(","))), top, output, as_json,

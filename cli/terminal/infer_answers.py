@@ -90,12 +90,13 @@ def document(parts: Sequence[Array]) -> dict[str, Any]:
     return {"dtype": _kind(parts[0]), "shape": [len(rows), *inner], "data": rows}
 
 
-def classes_table(classes: Classes) -> str:
-    """Return the best classes as aligned columns, with the sample's number if there are several."""
+def classes_table(classes: Classes, names: Sequence[str] = ()) -> str:
+    """Return the best classes as aligned columns, with the sample's name or number if there are several."""
     rows = [("sample", "rank", "label", "index", "score")]
     for number, sample in enumerate(classes):
         for rank, each in enumerate(sample, 1):
-            rows.append((str(number), str(rank), each.label or "-", str(each.index), f"{each.score:.6g}"))
+            name = names[number] if names else str(number)
+            rows.append((name, str(rank), each.label or "-", str(each.index), f"{each.score:.6g}"))
     columns = list(zip(*rows, strict=True))[0 if len(classes) > 1 else 1 :]
     widths = [max(map(len, column)) for column in columns]
     lines = zip(*columns, strict=True)

@@ -36,6 +36,7 @@ class Part:
 class Samples:
     """The samples from one source: how many rows, the requests for them, and notes for the user.
 
+    ``names`` are those of the rows, if they have any.
     ``apart``: each request is one row without its axis, because the model does not batch. ``labelled``: the labels are
     among the samples.
     """
@@ -45,6 +46,7 @@ class Samples:
     apart: bool = False
     labelled: bool = False
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def of_values(model: Model, inputs: Inputs, name: str = "") -> Samples:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -31,6 +31,9 @@ class Writer(Protocol):
     def finish(self) -> None:
         """Write what is left."""
 
+    def close(self) -> None:
+        """Close the file, also after an error."""
+
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[Writer | None]:
@@ -43,8 +46,7 @@ def open_output(path: Path | None) -> Iterator[Writer | None]:
         return
     check_suffix(path)
     try:
-        with replacing(path) as temporary:
-            writer = WRITERS[path.suffix](temporary)
+        with replacing(path) as temporary, closing(WRITERS[path.suffix](temporary)) as writer:
             yield writer
             writer.finish()
     except OSError as error:
@@ -98,9 +100,13 @@ class Arrays:
         dtype, shape = self._kinds[name]
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (self._rows[name], *shape)})
-        with self._files[name] as spooled:
-            spooled.seek(0)
-            shutil.copyfileobj(spooled, file)
+        self._files[name].seek(0)
+        shutil.copyfileobj(self._files[name], file)
+
+    def close(self) -> None:
+        """Remove the files of the outputs."""
+        for file in self._files.values():
+            file.close()
 
 
 class OneArray(Arrays):
@@ -139,6 +145,9 @@ class Csv:
         self._csv.writerows(zip(*map(_cells, columns.values()), strict=True))
 
     def finish(self) -> None:
+        """Do nothing: all is written."""
+
+    def close(self) -> None:
         """Close the file."""
         self._file.close()
 
@@ -176,9 +185,13 @@ class Parquet:
         self._waiting = [joined.slice(0, 0)]
 
     def finish(self) -> None:
-        """Write the last group, and close the file."""
+        """Write the last group."""
         self._flush()
-        self._writer.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 class JsonLines:
@@ -194,6 +207,9 @@ class JsonLines:
             self._file.write(json.dumps(dict(zip(answer, row, strict=True)), ensure_ascii=False) + "\n")
 
     def finish(self) -> None:
+        """Do nothing: all is written."""
+
+    def close(self) -> None:
         """Close the file."""
         self._file.close()
 
@@ -214,6 +230,9 @@ class Json:
         """Write the object."""
         outputs = {name: document(parts) for name, parts in self._parts.items()}
         self._path.write_text(json.dumps({"outputs": outputs}, ensure_ascii=False) + "\n", "utf-8")
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
 
 
 WRITERS: dict[str, Callable[[Path], Writer]] = {

@@ -60,7 +60,8 @@ def of_images(path: Path, preprocess: Mapping[str, Any], most: int) -> tuple[Sam
     if labels and len(labels) < len(pictures):
         loose = next(file for file in pictures if file.parent == path)
         raise OptionError(f"{loose} is not in a class folder, but other images of {path} are")
-    return Samples(len(pictures), parts, apart=not most, labelled=bool(labels)), labels
+    names = tuple(str(file.relative_to(path)) for file in pictures)
+    return Samples(len(pictures), parts, apart=not most, labelled=bool(labels), names=names), labels
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -85,7 +85,7 @@ def read_file(path: Path, rows: int, labels: Labels) -> None:
         raise OptionError(f"{path} has {len(table.names)} columns", "Give a file with one label a line")
     (name,) = table.names
     count = sum(len(chunk.places) for chunk in table.chunks([name], CHUNK))
-    if table.has_header and count == rows - 1:  # a first line that looks like a name is a label
+    if table.has_header and count != rows:  # a first line that looks like a name is a label
         table = replace(table, has_header=False)
     for chunk in table.chunks([name], CHUNK):
         labels.add(chunk.columns[name], lambda row, at=chunk.places: f"{path}, {table.unit} {at[row]}: the label")  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,6 +26,8 @@ from modelrepo.generator.progress import Progress
 REMARK, LINE = 0.2, 10.0
 # More classes than any model has.
 ALL_CLASSES = 100_000
+# The best classes of an image that are shown, unless the user says how many.
+TOP = 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
     for note in samples.notes:
         progress.show(note)
     judge = None
+    if question.preprocess is not None and labels is None and question.output is None:
+        question = replace(question, top=question.top or TOP)
     if labels is not None:
         judged = labelling.judged_output(known)
         names = _class_names(client, known, question.version, next(iter(samples.parts())))
@@ -94,7 +98,7 @@ def _add_labels(question: Question, asked: str, samples: Samples, labels: labell
         labelling.read_file(Path(asked), samples.rows, labels)
     count = len(labels.values)
     if count != samples.rows:
-        raise OptionError(f"{asked} has {count:,} labels, and there are {samples.rows:,} rows")
+        raise OptionError(f"{asked} has {count:,} label{'s' * (count != 1)}, and there are {samples.rows:,} rows")
 
 
 def _read_images(
@@ -133,7 +137,7 @@ def _classify(client: Client, question: Question, samples: Samples, progress: Pr
         reporter.done(part.rows)
     if question.as_json:
         return answers.as_object(question.model, list(versions), classes=answers.classes_document(found))
-    return f"{answers.classes_table(found)}\n{answers.answered_by(question.model, list(versions))}"
+    return f"{answers.classes_table(found, samples.names)}\n{answers.answered_by(question.model, list(versions))}"
 
 
 def _infer(
