@@ -32,6 +32,10 @@ CELLS = 1 << 18
 NAMED = 12
 
 
+class TooManyColumns(InputError):
+    """A table has more columns than its model's only input has values a row."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Some rows of a table: texts (CSV) or arrays (Parquet) by column, and the place of each row in the file."""
@@ -144,11 +148,19 @@ def plain(name: str) -> str:
     return f"_{kept}" if kept[0].isdigit() else kept
 
 
-def select(table: Table, model: Model, labels: str | None = None, columns: Sequence[str] = ()) -> Selection:
+def select(
+    table: Table,
+    model: Model,
+    labels: str | None = None,
+    columns: Sequence[str] = (),
+    fitted: Sequence[str] = (),
+) -> Selection:
     """Return which columns are which input: by name, or all in order as the values of a single input.
 
-    ``labels`` is left out of the inputs; ``columns``, if given, are the only ones, in that order. A column without a
-    name, such as the index that pandas writes, is left out. Raises InputError for columns that do not fit.
+    ``labels`` is left out of the inputs; ``columns``, if given, are the only ones, in that order. ``fitted`` are the
+    names and the order of the values of a single input, if they are known: a table that has them may have others, in
+    any order. A column without a name, such as the index that pandas writes, is left out. Raises InputError for
+    columns that do not fit.
     """
     for name in (*columns, *([labels] if labels else [])):
         if name not in table.names:
@@ -159,7 +171,37 @@ def select(table: Table, model: Model, labels: str | None = None, columns: Seque
         return _by_name(table, model, named, left, labels)
     if len(model.inputs) != 1:
         raise InputError(f"{model.name} takes {len(model.inputs)} inputs", "Leave --columns out: they go by name")
-    return _in_order(table, model, left, labels)
+    own = () if columns else _fitted(table, left, fitted)
+    if not own:
+        return _in_order(table, model, left, labels)
+    (tensor,) = model.inputs
+    row_shape(tensor, model, len(own))
+    extra = [name for name in left if name not in own]
+    return Selection(table, model, {tensor.name: own}, labels, (*table.notes, *_unasked(table, model, extra)))
+
+
+def _fitted(table: Table, names: Sequence[str], fitted: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns with the names that a model was fitted on; none if the table has none of these.
+
+    InputError if it has some and lacks others.
+    """
+    found = {name: [each for each in names if name in (each, plain(each))] for name in fitted}
+    if not any(found.values()):
+        return ()
+    missing = [name for name, own in found.items() if not own]
+    if missing:
+        raise InputError(
+            f"{table.path} has no column {listed(missing)}", f"It has {listed(names)}: the model takes {listed(fitted)}"
+        )
+    several = next((name for name, own in found.items() if len(own) > 1), None)
+    if several is not None:
+        raise InputError(f"{table.path} has several columns named {several!r}", "Rename them")
+    return tuple(own[0] for own in found.values())
+
+
+def _unasked(table: Table, model: Model, extra: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on columns that are not used, if there are any."""
+    return (f"{table.path}: {listed(extra)} {_are(extra)} not asked for by {model.name}",) if extra else ()
 
 
 def _by_name(
@@ -178,8 +220,7 @@ def _by_name(
             row_shape(tensor, model, 1)
     taken = {column for (column,) in columns.values()}
     extra = [name for name in left if name not in taken]
-    notes = (f"{table.path}: {listed(extra)} {_are(extra)} not asked for by {model.name}",) if extra else ()
-    return Selection(table, model, columns, labels, (*table.notes, *notes))
+    return Selection(table, model, columns, labels, (*table.notes, *_unasked(table, model, extra)))
 
 
 def _in_order(table: Table, model: Model, left: Sequence[str], labels: str | None) -> Selection:
@@ -191,9 +232,10 @@ def _in_order(table: Table, model: Model, left: Sequence[str], labels: str | Non
         row_shape(tensor, model, len(left))
     except InputError as error:
         numbers = int(np.prod([dim for dim in tensor.dims[1 if model.max_batch_size else 0 :] if dim != -1]))
-        hint = "" if len(left) <= numbers else "Leave some out: --labels NAME, or --columns NAME,NAME,…"
-        raise InputError(
-            f"{table.path} has {len(left)} columns for {describe(tensor)}, which takes {numbers}: {listed(left)}", hint
+        kind = TooManyColumns if len(left) > numbers else InputError
+        raise kind(
+            f"{table.path} has {len(left)} column{'s' * (len(left) != 1)} for {describe(tensor)}, which takes {numbers}: "
+            f"{listed(left)}"
         ) from error
     note = f"{table.path}: {listed(left)} {_are(left)} taken as {describe(tensor)}, in this order"
     return Selection(table, model, {tensor.name: tuple(left)}, labels, (*table.notes, note))

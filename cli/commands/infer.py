@@ -96,7 +96,8 @@ def infer(
         file = image or file
         question = Question(
             model, version, reading.read_inputs(inputs) if inputs else None, file, preprocess,
-            labels, tuple(filter(None, (columns or "").split(","))), top, output, as_json,
+            labels, tuple(filter(None, (columns or "").split(","))),
+            reading.columns_of(repository, model, version) if file and not pictures else (), top, output, as_json,
         )  # fmt: skip
         at = url or stack.enter_context(_server(repository, model, progress))
         client = stack.enter_context(connect(at, deadline=deadline, headers=reading.read_headers(headers)))

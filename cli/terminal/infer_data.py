@@ -11,7 +11,7 @@ from modelrepo.clients.batches import split
 from modelrepo.clients.cells import Cells
 from modelrepo.clients.inputs import Inputs, by_name
 from modelrepo.clients.models import Array, Model, Tensor
-from modelrepo.clients.tables import Selection, is_table, open_table, select
+from modelrepo.clients.tables import Selection, TooManyColumns, is_table, open_table, select
 from modelrepo.generator.errors import OptionError
 
 ARRAYS = (".npy", ".npz")
@@ -78,16 +78,30 @@ def span(unit: str, first: int, last: int) -> str:
     return f"{unit} {first}" if first == last else f"{unit}s {first} to {last}"
 
 
-def of_file(path: Path, model: Model, labels: str | None, columns: Sequence[str], add_labels: AddLabels) -> Samples:
+def of_file(
+    path: Path,
+    model: Model,
+    labels: str | None,
+    columns: Sequence[str],
+    fitted: Sequence[str],
+    add_labels: AddLabels,
+) -> Samples:
     """Return the samples of a .npy, .npz, CSV or Parquet file; its own ``labels`` go to ``add_labels``.
 
-    A table is read to its end, so that what does not fit is known before anything is asked. Raises InputError or
+    ``columns`` and ``fitted`` are as in ``clients.tables.select``. A table is read to its end, so that what does not fit is known before anything is asked. Raises InputError or
     OptionError for a file that does not fit the model.
     """
     if is_table(path):
-        table = open_table(path, [tensor.name for tensor in model.inputs])
+        table = open_table(path, [*(tensor.name for tensor in model.inputs), *fitted])
         own = labels if labels in table.names else None
-        return _of_table(select(table, model, own, columns), add_labels)
+        try:
+            selection = select(table, model, own, columns, fitted)
+        except TooManyColumns as error:
+            hint = (
+                "Leave some out with --columns NAME,NAME,…" if own else "Which has the labels: --labels NAME? Or name"
+            )
+            raise OptionError(error.message, hint if own else f"{hint} the others: --columns NAME,NAME,…") from error
+        return _of_table(selection, add_labels)
     if columns:
         raise OptionError(f"--columns is for tables, and {path} is not one", "Leave it out")
     loaded = load(path)

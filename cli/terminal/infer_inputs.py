@@ -10,7 +10,7 @@ import numpy as np
 from modelrepo.cli.terminal.infer_data import Part, Samples, load
 from modelrepo.clients import load_image
 from modelrepo.clients.inputs import Inputs
-from modelrepo.generator.errors import OptionError
+from modelrepo.generator.errors import ModelRepoError, OptionError
 from modelrepo.generator.repository.repository import Repository
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -21,20 +21,33 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGES or path.is_dir()
 
 
+def _preprocess(repository: Path, model: str, version: str) -> Mapping[str, Any] | None:
+    manifests = Repository(repository).manifests(model)
+    found = [each for each in manifests if not version or str(each.version) == version]
+    return found[-1].provenance.source.preprocess if found else None
+
+
 def preparation(repository: Path, model: str, version: str) -> Mapping[str, Any]:
     """Return how images are prepared for a model: from the manifest of the given version, or of the newest.
 
     Raises OptionError if it does not say.
     """
-    manifests = Repository(repository).manifests(model)
-    found = [each for each in manifests if not version or str(each.version) == version]
-    preprocess = found[-1].provenance.source.preprocess if found else None
+    preprocess = _preprocess(repository, model, version)
     if preprocess is None or preprocess.get("kind") != "image":
         raise OptionError(
             f"{repository} has no image preparation for {model}",
             "Name the repository it was generated in with --repository, or give the array with --input",
         )
     return preprocess
+
+
+def columns_of(repository: Path, model: str, version: str) -> tuple[str, ...]:
+    """Return the columns that a model was fitted on, in order, from its manifest; none if nothing says so."""
+    try:
+        found = _preprocess(repository, model, version) or {}
+    except ModelRepoError:
+        return ()
+    return tuple(map(str, found["columns"])) if found.get("kind") == "table" else ()
 
 
 def of_images(path: Path, preprocess: Mapping[str, Any], most: int) -> tuple[Samples, list[str]]:

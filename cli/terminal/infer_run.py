@@ -32,7 +32,10 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: about ``values``, the samples in ``file``, or the images there, prepared by ``preprocess``."""
+    """What is asked: about ``values``, the samples in ``file``, or the images there, prepared by ``preprocess``.
+
+    ``fitted`` are the columns that the model was fitted on, if they are known.
+    """
 
     model: str
     version: str
@@ -41,6 +44,7 @@ class Question:
     preprocess: Mapping[str, Any] | None = None
     labels: str | None = None
     columns: tuple[str, ...] = ()
+    fitted: tuple[str, ...] = ()
     top: int | None = None
     output: Path | None = None
     as_json: bool = False
@@ -81,7 +85,7 @@ def _read(known: Model, question: Question, progress: Progress) -> tuple[Samples
         samples = of_values(known, question.values if question.values is not None else [])
     else:
         with progress.step("read", f"reading {file}") as step:
-            samples = of_file(file, known, asked, question.columns, labels.add)
+            samples = of_file(file, known, asked, question.columns, question.fitted, labels.add)
             step.outcome = f"{samples.rows:,} rows"
     if asked is None:
         return samples, None

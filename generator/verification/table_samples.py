@@ -36,6 +36,8 @@ def read(file: Path, inputs: Sequence[TensorSpec], labels: Sequence[str], most: 
             size += sum(array.nbytes for array in arrays.values())
             if size > most:
                 raise OptionError(f"{file} holds more than {most / 1e9:.0f} GB of samples", "Give fewer rows")
+    except tables.TooManyColumns as error:
+        raise OptionError(error.message, f"Leave some out; a column {labels[0]!r} holds the labels") from error
     except ClientError as error:
         raise OptionError(error.message, error.hint) from error
     if not chunks:

@@ -99,6 +99,19 @@ def test_two_columns_that_become_one_name_are_refused(tmp_path: Path) -> None:
         selected(write(tmp_path / "c.csv", "a,a\n1,1\n"), matrix("FP32", -1, 2))
 
 
+def test_columns_that_a_model_was_fitted_on_are_taken_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,b (cm),a\n7,2,1\n")
+    selection = select(open_table(path), matrix("FP32", -1, 2), None, (), ("a", "b (cm)"))
+    assert rows(selection) == {"input": [[1.0, 2.0]]}
+    assert "id is not asked for" in selection.notes[0]
+    with pytest.raises(InputError, match="has no column c"):
+        select(open_table(path), matrix("FP32", -1, 2), None, (), ("a", "c"))
+    other = write(tmp_path / "b.csv", "x,y\n2,1\n")
+    by_place = select(open_table(other), matrix("FP32", -1, 2), None, (), ("a", "b (cm)"))
+    assert rows(by_place) == {"input": [[2.0, 1.0]]}
+    assert "x, y are taken as input FP32[-1, 2], in this order" in by_place.notes[0]
+
+
 @pytest.mark.parametrize("name", ["sepal length (cm)", "2nd", "größe", "", "a.b-c", "ok_1"])
 def test_names_become_those_that_tabular_models_are_served_with(name: str) -> None:
     assert plain(name) == tabular._served_names([name])[0]
