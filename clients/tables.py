@@ -173,7 +173,7 @@ def select(
         raise InputError(f"{model.name} takes {len(model.inputs)} inputs", "Leave --columns out: they go by name")
     own = () if columns else _fitted(table, left, fitted)
     if not own:
-        return _in_order(table, model, left, labels)
+        return _in_order(table, model, left, labels, bool(columns), fitted)
     (tensor,) = model.inputs
     row_shape(tensor, model, len(own))
     extra = [name for name in left if name not in own]
@@ -223,7 +223,9 @@ def _by_name(
     return Selection(table, model, columns, labels, (*table.notes, *_unasked(table, model, extra)))
 
 
-def _in_order(table: Table, model: Model, left: Sequence[str], labels: str | None) -> Selection:
+def _in_order(
+    table: Table, model: Model, left: Sequence[str], labels: str | None, chosen: bool, fitted: Sequence[str]
+) -> Selection:
     (tensor,) = model.inputs
     repeated = [name for name in left if left.count(name) > 1]
     if repeated:
@@ -234,10 +236,12 @@ def _in_order(table: Table, model: Model, left: Sequence[str], labels: str | Non
         numbers = int(np.prod([dim for dim in tensor.dims[1 if model.max_batch_size else 0 :] if dim != -1]))
         kind = TooManyColumns if len(left) > numbers else InputError
         raise kind(
-            f"{table.path} has {len(left)} column{'s' * (len(left) != 1)} for {describe(tensor)}, which takes {numbers}: "
-            f"{listed(left)}"
+            f"{table.path} has {len(left)} column{'s' * (len(left) != 1)} for {describe(tensor)}, "
+            f"which takes {numbers}: {listed(left)}"
         ) from error
     note = f"{table.path}: {listed(left)} {_are(left)} taken as {describe(tensor)}, in this order"
+    if fitted and table.has_header and not chosen:
+        note += f"; the model was fitted on {listed(fitted)}"
     return Selection(table, model, {tensor.name: tuple(left)}, labels, (*table.notes, note))
 
 

@@ -70,6 +70,38 @@ def write_for_tables(folder: Path) -> Path:
     return folder
 
 
+def write_iris(folder: Path) -> Path:
+    """Write a model that answers as the classifier of docs/how-to/ask-a-model.md, and return the folder.
+
+    iris        batches up to 16: label[batch, 1] (text) and probabilities[batch, 3] of input[batch, 4], with labels
+    """
+    names = ("setosa", "versicolor", "virginica")
+    weights = np.array([[0, 0, 0], [1, 0, -1], [-4, 0, 4], [-1, 0, 2]], "float32")
+    bias = np.array([10, 2, -20], "float32")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["input", "W", "B"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["probabilities"], axis=-1),
+            helper.make_node("ArgMax", ["scores"], ["place"], axis=1, keepdims=1),
+            helper.make_node("Gather", ["names", "place"], ["label"]),
+        ],
+        "iris",
+        [value("input", TensorProto.FLOAT, ["batch", 4])],
+        [value("label", TensorProto.STRING, ["batch", 1]), value("probabilities", TensorProto.FLOAT, ["batch", 3])],
+        [
+            numpy_helper.from_array(weights, "W"),
+            numpy_helper.from_array(bias, "B"),
+            numpy_helper.from_array(np.array(names, object), "names"),
+        ],
+    )
+    outputs = tensor("output", "label", "object", [1]) + tensor(
+        "output", "probabilities", "float32", [3], 'label_filename: "labels.txt"'
+    )
+    write(folder, "iris", graph, 16, tensor("input", "input", "float32", [4]) + outputs)
+    (folder / "iris/labels.txt").write_text("".join(f"{name}\n" for name in names))
+    return folder
+
+
 def _linear(folder: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["input", "W"], ["output"])],

@@ -88,8 +88,8 @@ def of_file(
 ) -> Samples:
     """Return the samples of a .npy, .npz, CSV or Parquet file; its own ``labels`` go to ``add_labels``.
 
-    ``columns`` and ``fitted`` are as in ``clients.tables.select``. A table is read to its end, so that what does not fit is known before anything is asked. Raises InputError or
-    OptionError for a file that does not fit the model.
+    ``columns`` and ``fitted`` are as in ``clients.tables.select``. A table is read to its end, so that what does not
+    fit is known before anything is asked. Raises InputError or OptionError for a file that does not fit the model.
     """
     if is_table(path):
         table = open_table(path, [*(tensor.name for tensor in model.inputs), *fitted])
@@ -97,10 +97,9 @@ def of_file(
         try:
             selection = select(table, model, own, columns, fitted)
         except TooManyColumns as error:
-            hint = (
-                "Leave some out with --columns NAME,NAME,…" if own else "Which has the labels: --labels NAME? Or name"
-            )
-            raise OptionError(error.message, hint if own else f"{hint} the others: --columns NAME,NAME,…") from error
+            which = "" if own else "Say which has the labels with --labels NAME, or "
+            hint = f"{which}name those to take with --columns NAME,NAME,…"
+            raise OptionError(error.message, hint[0].upper() + hint[1:]) from error
         return _of_table(selection, add_labels)
     if columns:
         raise OptionError(f"--columns is for tables, and {path} is not one", "Leave it out")

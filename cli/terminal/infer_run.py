@@ -68,7 +68,7 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
         if question.top is not None and judge is None:
             text = _classify(client, question, samples, progress)
         else:
-            text = _infer(client, question, samples, progress, judge, labels)
+            text = _infer(client, known, question, samples, progress, judge, labels)
         if samples.rows > max(1, known.max_batch_size):
             step.outcome = f"{samples.rows:,} rows, {samples.rows / max(1e-9, monotonic() - started):,.0f} a second"
     return text
@@ -146,6 +146,7 @@ def _classify(client: Client, question: Question, samples: Samples, progress: Pr
 
 def _infer(
     client: Client,
+    known: Model,
     question: Question,
     samples: Samples,
     progress: Progress,
@@ -157,7 +158,7 @@ def _infer(
     versions: dict[str, None] = {}
     reporter, start = Reporter(samples.rows, progress), 0
     with open_output(question.output) as writer:
-        for part, answer, version in _answers(client, question, samples):
+        for part, answer, version in _answers(client, known, question, samples):
             versions[version] = None
             kept.add(answer)
             if writer is not None:
@@ -180,8 +181,11 @@ def _shown(question: Question, kept: answers.Kept, judge: labelling.Judge | None
     return f"{found}\n{answers.answered_by(question.model, versions)}"
 
 
-def _answers(client: Client, question: Question, samples: Samples) -> Iterator[tuple[Part, Answer, str]]:
-    """Yield each part with its answer, as rows, and the version that answered; an error names the part."""
+def _answers(client: Client, known: Model, question: Question, samples: Samples) -> Iterator[tuple[Part, Answer, str]]:
+    """Yield each part with its answer, as rows, and the version that answered; an error names the part.
+
+    Outputs come in the model's order: the server sends them in any.
+    """
     waiting: deque[Part] = deque()
 
     def requests() -> Iterator[Inputs]:
@@ -198,7 +202,8 @@ def _answers(client: Client, question: Question, samples: Samples) -> Iterator[t
         except ClientError as error:
             raise _at(error, waiting[0] if waiting else None) from error
         part = waiting.popleft()
-        yield part, answers.with_rows(answer, samples.apart), answer.version
+        ordered = {tensor.name: answer[tensor.name] for tensor in known.outputs if tensor.name in answer}
+        yield part, answers.with_rows(ordered, samples.apart), answer.version
 
 
 def _at(error: ClientError, part: Part | None) -> ClientError:
