@@ -21,7 +21,7 @@ from modelrepo.clients.errors import DependencyError, InputError, nearest
 from modelrepo.clients.inputs import describe
 from modelrepo.clients.models import Array, Model, Tensor
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz")
+SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".parquet", ".csv.gz", ".tsv.gz")
 DELIMITERS = (",", ";", "\t", "|")
 PARQUET, GZIP, UTF16 = b"PAR1", b"\x1f\x8b", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Bytes that tell what a file is.
@@ -110,8 +110,9 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) or (path.is_file() and _start(path)[:4] == PARQUET)
 
 
-def open_table(path: Path, known: Iterable[str] = ()) -> Table:
+def open_table(path: str | Path, known: Iterable[str] = ()) -> Table:
     """Return the table in a file; ``known`` names tell a header from a first row. InputError, DependencyError."""
+    path = Path(path)
     try:
         start = _start(path)
         if b"\0" in start and start[:2] not in UTF16 and start[:2] != GZIP and start[:4] != PARQUET:

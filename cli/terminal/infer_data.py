@@ -11,7 +11,7 @@ from modelrepo.clients.batches import split
 from modelrepo.clients.cells import Cells
 from modelrepo.clients.inputs import Inputs, by_name
 from modelrepo.clients.models import Array, Model, Tensor
-from modelrepo.clients.tables import Selection, TooManyColumns, is_table, open_table, select
+from modelrepo.clients.tables import SUFFIXES, Selection, TooManyColumns, is_table, open_table, select
 from modelrepo.generator.errors import OptionError
 
 ARRAYS = (".npy", ".npz")
@@ -73,6 +73,11 @@ def of_values(model: Model, inputs: Inputs, name: str = "") -> Samples:
     return Samples(rows, parts, apart=not model.max_batch_size)
 
 
+def counted(rows: int) -> str:
+    """Return a number of rows in words."""
+    return f"{rows:,} row{'s' * (rows != 1)}"
+
+
 def span(unit: str, first: int, last: int) -> str:
     """Return a range of rows or lines in words."""
     return f"{unit} {first}" if first == last else f"{unit}s {first} to {last}"
@@ -103,6 +108,11 @@ def of_file(
         return _of_table(selection, add_labels)
     if columns:
         raise OptionError(f"--columns is for tables, and {path} is not one", "Leave it out")
+    if path.suffix not in ARRAYS:
+        raise OptionError(
+            f"can't ask about {path}: it is no test set by its name",
+            f"Arrays end in {', '.join(ARRAYS)}, tables in {', '.join(SUFFIXES)}",
+        )
     loaded = load(path)
     if isinstance(loaded, np.ndarray):
         loaded = {model.inputs[0].name if len(model.inputs) == 1 else "": loaded}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from modelrepo.cli.terminal.infer_answers import decoded
-from modelrepo.cli.terminal.infer_data import load
+from modelrepo.cli.terminal.infer_data import counted, load
 from modelrepo.clients.cells import Cells, read_column
 from modelrepo.clients.inputs import describe
 from modelrepo.clients.models import Answer, Array, Model, Tensor
@@ -292,7 +292,7 @@ class Classes:
     def text(self) -> str:
         """Return the share of right answers in words; if no label is ever answered, what is."""
         best = f", top-{self.best.top} {self.best.count / self._rows:.1%}" if self.best else ""
-        found = f"accuracy {self._share:.1%}{best} of {self._rows:,} rows"
+        found = f"accuracy {self._share:.1%}{best} of {counted(self._rows)}"
         if self.answered & set(self.count):
             return found
         shown = [", ".join(repr(self._name(own)) for own in list(each)[:3]) for each in (self.count, self.answered)]
@@ -347,6 +347,7 @@ class Values:
         """Return the errors in words."""
         found: Mapping[str, Any] = self.document()
         if self.binary:
-            return f"accuracy {found['accuracy']:.1%} of {self.rows:,} rows, at a threshold of {THRESHOLD}"
+            return f"accuracy {found['accuracy']:.1%} of {counted(self.rows)}, at a threshold of {THRESHOLD}"
         r2 = f", R² {found['r2']:.4f}" if found["r2"] is not None else ""
-        return f"mean absolute error {found['mean_absolute_error']:.4g}{r2} of {self.rows:,} rows (numbers, no classes)"
+        mean = f"mean absolute error {found['mean_absolute_error']:.4g}"
+        return f"{mean}{r2} of {counted(self.rows)} (numbers, no classes)"

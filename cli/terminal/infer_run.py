@@ -12,7 +12,7 @@ import numpy as np
 
 from modelrepo.cli.terminal import infer_answers as answers
 from modelrepo.cli.terminal import infer_labels as labelling
-from modelrepo.cli.terminal.infer_data import Part, Samples, of_file, of_values
+from modelrepo.cli.terminal.infer_data import Part, Samples, counted, of_file, of_values
 from modelrepo.cli.terminal.infer_files import open_output
 from modelrepo.cli.terminal.infer_inputs import of_images
 from modelrepo.clients.client import Client
@@ -70,7 +70,7 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
         else:
             text = _infer(client, known, question, samples, progress, judge, labels)
         if samples.rows > max(1, known.max_batch_size):
-            step.outcome = f"{samples.rows:,} rows, {samples.rows / max(1e-9, monotonic() - started):,.0f} a second"
+            step.outcome = f"{counted(samples.rows)}, {samples.rows / max(1e-9, monotonic() - started):,.0f} a second"
     return text
 
 
@@ -86,7 +86,7 @@ def _read(known: Model, question: Question, progress: Progress) -> tuple[Samples
     else:
         with progress.step("read", f"reading {file}") as step:
             samples = of_file(file, known, asked, question.columns, question.fitted, labels.add)
-            step.outcome = f"{samples.rows:,} rows"
+            step.outcome = counted(samples.rows)
     if asked is None:
         return samples, None
     _add_labels(question, asked, samples, labels)
@@ -102,7 +102,7 @@ def _add_labels(question: Question, asked: str, samples: Samples, labels: labell
         labelling.read_file(Path(asked), samples.rows, labels)
     count = len(labels.values)
     if count != samples.rows:
-        raise OptionError(f"{asked} has {count:,} label{'s' * (count != 1)}, and there are {samples.rows:,} rows")
+        raise OptionError(f"{asked} has {count:,} label{'s' * (count != 1)} for {counted(samples.rows)}")
 
 
 def _read_images(
@@ -175,7 +175,7 @@ def _shown(question: Question, kept: answers.Kept, judge: labelling.Judge | None
     if question.as_json:
         more: dict[str, Any] = {"accuracy": judge.document()} if judge else {}
         if question.output is not None:
-            more["output"] = str(question.output)
+            more["output_file"] = str(question.output)
         return answers.as_object(question.model, versions, outputs=kept.document(), **more)
     found = judge.text() if judge else kept.text()
     return f"{found}\n{answers.answered_by(question.model, versions)}"

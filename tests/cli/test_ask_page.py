@@ -43,6 +43,15 @@ def test_the_examples_of_tritonclient_run(ports: dict[str, str], tmp_path: Path)
         assert run.stdout.endswith("version 1\n")
 
 
+def test_the_example_of_tables_on_the_clients_page_runs(ports: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("a,b,c,d,species\n5.1,3.5,1.4,0.2,setosa\n")
+    page = (PROJECT / "docs/reference/clients.md").read_text("utf-8")
+    (code,) = (each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "open_table" in each)
+    code = code.replace("127.0.0.1:8001", ports["127.0.0.1:8001"])
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert run.stdout == "2 setosa [b'setosa'] 1\n", run.stderr
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_examples_of_curl_run(ports: dict[str, str]) -> None:
     (code,) = examples("sh", ports)

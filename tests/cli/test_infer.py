@@ -197,7 +197,7 @@ def test_the_answers_are_kept_in_a_file(infer: Infer, server: Server, workdir: P
     path = Path(f"answers{suffix}")
     outcome = infer("linear", "rows.npy", "--url", server.grpc_url, "--output", str(path), "--json", "-q")
     assert outcome.code == 0, outcome.err
-    assert outcome.report["output"] == str(path)
+    assert outcome.report["output_file"] == str(path)
     assert [each.name for each in workdir.iterdir() if each.name != "rows.npy"] == [path.name]
     np.testing.assert_allclose(read_answers(path), rows @ WEIGHTS)
 

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import gzip
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from modelrepo.clients import tables
-from modelrepo.clients.errors import InputError
+from modelrepo.clients.errors import DependencyError, InputError
 from modelrepo.clients.models import Model, Tensor
 from modelrepo.clients.tables import Selection, is_header, open_table, plain, select
 from modelrepo.generator.sources.sklearn import tabular
@@ -196,6 +197,14 @@ def test_parquet_has_types(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match="row 1: city_name is 'x', which is not a number for input"):
         rows(selected(path, matrix("FP64", -1, 1), columns=("city_name",)))
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DependencyError, match=r"pyarrow.* is not installed. pip install 'modelrepo\[tables\]'"):
+        open_table(path)
 
 
 def test_rows_are_read_a_part_at_a_time_in_whole_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
