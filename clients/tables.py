@@ -240,7 +240,8 @@ def _in_order(
             f"{table.path} has {len(left)} column{'s' * (len(left) != 1)} for {describe(tensor)}, "
             f"which takes {numbers}: {listed(left)}"
         ) from error
-    note = f"{table.path}: {listed(left)} {_are(left)} taken as {describe(tensor)}, in this order"
+    order = ", in this order" if len(left) > 1 else ""
+    note = f"{table.path}: {listed(left)} {_are(left)} taken as {describe(tensor)}{order}"
     if fitted and table.has_header and not chosen:
         note += f"; the model was fitted on {listed(fitted)}"
     return Selection(table, model, {tensor.name: tuple(left)}, labels, (*table.notes, note))

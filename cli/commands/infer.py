@@ -135,8 +135,6 @@ def _check(
     given = [name for name, value in (("FILE", file), ("--image", image), ("--input", inputs)) if value]
     if len(given) > 1:
         raise OptionError(f"{given[0]} and {given[1]} were both given", "Give one of them")
-    if output is not None and top is not None and labels is None:
-        raise OptionError("--top prints classes, and --output takes arrays", "Give one of them")
     if output is not None:
         check_suffix(output)
     alone = next((name for name, value in (("--labels", labels), ("--output", output), ("--top", top)) if value), None)

@@ -149,7 +149,11 @@ def _column(array: Array, tensor: Tensor | None) -> Array:
 
 def _of_table(selection: Selection, add_labels: AddLabels) -> Samples:
     rows, path, unit, model = 0, selection.table.path, selection.table.unit, selection.model
-    for _, labels, places in selection.chunks():
+    empty: dict[str, int] = {}
+    for arrays, labels, places in selection.chunks():
+        for name, array in arrays.items():
+            if array.dtype == object:
+                empty[name] = empty.get(name, 0) + int((array == b"").sum())
         if labels is not None:
             add_labels(labels, lambda row, at=places: f"{path}, {unit} {at[row]}: {selection.labels}")  # type: ignore[misc]
         rows += len(places)
@@ -166,7 +170,12 @@ def _of_table(selection: Selection, add_labels: AddLabels) -> Samples:
                 one = {name: array[0] for name, array in batch.items()}
                 yield Part(batch if model.max_batch_size else one, len(own), place)
 
-    return Samples(rows, parts, not model.max_batch_size, selection.labels is not None, selection.notes)
+    notes = [
+        f"{path}: {name} has {count:,} empty cells: they are sent as empty text"
+        for name, count in empty.items()
+        if count
+    ]
+    return Samples(rows, parts, not model.max_batch_size, selection.labels is not None, (*selection.notes, *notes))
 
 
 def load(path: Path) -> Any:

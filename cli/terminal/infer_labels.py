@@ -13,7 +13,7 @@ from modelrepo.cli.terminal.infer_data import counted, load
 from modelrepo.clients.cells import Cells, read_column
 from modelrepo.clients.inputs import describe
 from modelrepo.clients.models import Answer, Array, Model, Tensor
-from modelrepo.clients.tables import open_table
+from modelrepo.clients.tables import listed, open_table
 from modelrepo.generator.errors import OptionError, nearest
 
 # More different labels than any classifier has classes.
@@ -273,10 +273,10 @@ class Classes:
             {"label": self._name(own), "count": self.count[own], "right": self.right[own]}
             for own in sorted(self.count, key=lambda each: (isinstance(each, str), each))
         ]
-        found: dict[str, Any] = {"output": self.output, "rows": self._rows, "accuracy": self._share}
+        found: dict[str, Any] = {"output": self.output, "rows": self._rows, "top1": self._share}
         if self.best is not None:
             found[f"top{self.best.top}"] = self.best.count / self._rows
-        return {**found, "classes": classes}
+        return {"accuracy": {**found, "classes": classes}}
 
     @property
     def _rows(self) -> int:
@@ -295,8 +295,8 @@ class Classes:
         found = f"accuracy {self._share:.1%}{best} of {counted(self._rows)}"
         if self.answered & set(self.count):
             return found
-        shown = [", ".join(repr(self._name(own)) for own in list(each)[:3]) for each in (self.count, self.answered)]
-        return f"{found}: the labels are {shown[0]} …, and the model never answers them, but {shown[1]} …"
+        labels, answered = (listed([str(self._name(own)) for own in each]) for each in (self.count, self.answered))
+        return f"{found}: the labels are {labels}, and the model answers {answered}"
 
 
 def _largest(scores: Array) -> list[int]:
@@ -339,15 +339,15 @@ class Values:
         """Return the mean absolute error and R², which is None for equal labels; or accuracy, for probabilities."""
         found: dict[str, Any] = {"output": self.output, "rows": self.rows}
         if self.binary:
-            return {**found, "accuracy": self.right / self.rows, "threshold": THRESHOLD}
+            return {"accuracy": {**found, "top1": self.right / self.rows, "threshold": THRESHOLD}}
         r2 = 1 - self.squared / self.spread if self.spread else None
-        return {**found, "mean_absolute_error": self.absolute / self.rows, "r2": r2}
+        return {"regression": {**found, "mean_absolute_error": self.absolute / self.rows, "r2": r2}}
 
     def text(self) -> str:
         """Return the errors in words."""
-        found: Mapping[str, Any] = self.document()
         if self.binary:
-            return f"accuracy {found['accuracy']:.1%} of {counted(self.rows)}, at a threshold of {THRESHOLD}"
+            return f"accuracy {self.right / self.rows:.1%} of {counted(self.rows)}, at a threshold of {THRESHOLD}"
+        found: Mapping[str, Any] = self.document()["regression"]
         r2 = f", R² {found['r2']:.4f}" if found["r2"] is not None else ""
         mean = f"mean absolute error {found['mean_absolute_error']:.4g}"
         return f"{mean}{r2} of {counted(self.rows)} (numbers, no classes)"

@@ -63,6 +63,8 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
         judged = labelling.judged_output(known)
         names = _class_names(client, known, question.version, next(iter(samples.parts())))
         judge = labelling.make_judge(judged, labels, names, question.top, question.model)
+    elif question.top is not None and question.output is not None:
+        raise OptionError("--top prints classes, and --output takes arrays", "Give one of them")
     with progress.step("infer", f"asking {question.model} at {at}") as step:
         started = monotonic()
         if question.top is not None and judge is None:
@@ -173,7 +175,7 @@ def _infer(
 def _shown(question: Question, kept: answers.Kept, judge: labelling.Judge | None, versions: Sequence[str]) -> str:
     """Return the accuracy if there are labels; otherwise the outputs."""
     if question.as_json:
-        more: dict[str, Any] = {"accuracy": judge.document()} if judge else {}
+        more: dict[str, Any] = judge.document() if judge else {}
         if question.output is not None:
             more["output_file"] = str(question.output)
         return answers.as_object(question.model, versions, outputs=kept.document(), **more)

@@ -144,12 +144,19 @@ def test_columns_are_inputs_by_name_in_any_order(infer: Infer, server: Server, w
     assert outputs["word_out"]["data"] == [["two\nlines"], ["x"]]
 
 
+def test_empty_text_is_said_and_sent(infer: Infer, server: Server, workdir: Path) -> None:
+    Path("rows.csv").write_text("the word,size,count\n,1,3\nx,1,4\n")
+    outcome = infer("single", "rows.csv", "--url", server.grpc_url, "--json")
+    assert outcome.report["outputs"]["word_out"]["data"] == [[""], ["x"]]
+    assert "the_word has 1 empty cells: they are sent as empty text" in outcome.err
+
+
 def test_a_table_without_a_header_is_said_to_have_none(infer: Infer, server: Server, workdir: Path) -> None:
     Path("rows.csv").write_text("1.0,1,1,1,dog\n0.0,0,0,4,a: fish\n")
     outcome = infer("linear", "rows.csv", "--url", server.grpc_url, "--labels", "4", "--json")
     assert outcome.code == 0, outcome.err
     assert "rows.csv has no header" in outcome.err
-    assert outcome.report["accuracy"]["accuracy"] == 0.5
+    assert outcome.report["accuracy"]["top1"] == 0.5
 
 
 @pytest.mark.parametrize("kind", ["column", "names", "numbers", "npy", "npz"])
@@ -184,8 +191,8 @@ def test_labels_of_a_model_of_numbers_give_its_errors(infer: Infer, server: Serv
     Path("rows.csv").write_text("x,y\n1,1\n2,4\n3,2\n4,5\n")
     outcome = infer("number", "rows.csv", "--url", server.grpc_url, "--labels", "y", "--json")
     assert outcome.code == 0, outcome.err
-    assert outcome.report["accuracy"]["mean_absolute_error"] == 1.0
-    assert outcome.report["accuracy"]["r2"] == pytest.approx(0.4)  # 1 - 6 / 10
+    assert outcome.report["regression"]["mean_absolute_error"] == 1.0
+    assert outcome.report["regression"]["r2"] == pytest.approx(0.4)  # 1 - 6 / 10
     shown = infer("number", "rows.csv", "--url", server.grpc_url, "--labels", "y").out
     assert shown.startswith("mean absolute error 1, R² 0.4000 of 4 rows")
 
