@@ -60,7 +60,8 @@ def of_values(model: Model, inputs: Inputs, name: str = "") -> Samples:
     long = {len(array) for key, array in arrays.items() if array.ndim == axes[key]}
     whole = len(arrays) == len(values) and all(array.ndim == axes[key] for key, array in arrays.items())
     if not whole or len(long) != 1 or max(long) <= (model.max_batch_size or 0):
-        return Samples(max(long, default=1), lambda: iter([Part(inputs, max(long, default=1))]))
+        together = max(long or _lengths(model, arrays), default=1)
+        return Samples(together, lambda: iter([Part(inputs, together)]))
     (rows,) = long
     size = model.max_batch_size or 1
 
@@ -71,6 +72,12 @@ def of_values(model: Model, inputs: Inputs, name: str = "") -> Samples:
             yield Part(request, last - first + 1, f"{name}{', ' if name else ''}{span('row', first, last)}")
 
     return Samples(rows, parts, apart=not model.max_batch_size)
+
+
+def _lengths(model: Model, arrays: Mapping[str, Array]) -> set[int]:
+    """Return the numbers of rows that a model which does not batch takes as one request."""
+    free = [tensor for tensor in model.inputs if len(tensor.dims) > 1 and tensor.dims[0] == -1]
+    return {len(arrays[each.name]) for each in free if each.name in arrays and arrays[each.name].ndim == len(each.dims)}
 
 
 def counted(rows: int) -> str:

@@ -74,9 +74,10 @@ class Arrays:
     def add(self, answer: Answer) -> None:
         """Append each output to its file."""
         for name, array in answer.items():
-            if array.dtype == object:
-                _check_shape(name, array, self._texts.setdefault(name, [array])[0].shape[1:])
-                self._texts[name].extend([array] if self._rows.get(name) else [])
+            if array.dtype == object:  # as numpy's own strings, which end at their last non-zero byte
+                parts = self._texts.setdefault(name, [])
+                _check_shape(name, array, parts[0].shape[1:] if parts else array.shape[1:])
+                parts.append(array.astype(bytes))
             else:
                 array = array.astype("float32") if array.dtype.name == "bfloat16" else array
                 if name not in self._files:
@@ -94,8 +95,8 @@ class Arrays:
                     self._write(name, member)
 
     def _write(self, name: str, file: IO[bytes]) -> None:
-        if name in self._texts:  # as numpy's own strings, which end at their last non-zero byte
-            np.lib.format.write_array(file, np.concatenate(self._texts[name]).astype(bytes), allow_pickle=False)
+        if name in self._texts:
+            np.lib.format.write_array(file, np.concatenate(self._texts[name]), allow_pickle=False)
             return
         dtype, shape = self._kinds[name]
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
