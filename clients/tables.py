@@ -336,13 +336,14 @@ def _is_number(cell: str) -> bool:
 
 def _reader(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line where each row begins, and its cells."""
-    reader, begin = csv.reader(lines, delimiter=delimiter), 1
+    reader, begin = csv.reader(lines, delimiter=delimiter, strict=True), 1
     try:
         for cells in reader:
             yield begin, cells
             begin = reader.line_num + 1
     except csv.Error as error:
-        reason = "a cell is very long: is a quote missing?" if "field larger" in str(error) else str(error)
+        unclosed = "field larger" in str(error) or "end of data" in str(error)
+        reason = "a quote is not closed" if unclosed else str(error)
         raise InputError(f"{path}, line {begin}: {reason}") from error
 
 

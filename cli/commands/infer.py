@@ -74,8 +74,8 @@ def infer(
     """Ask a served model, or one of a repository.
 
     FILE is a test set of any length (.npy, .npz, CSV or Parquet), an image, or a folder of images. It is sent in
-    batches. Columns become inputs by name; a model with a single matrix takes all columns in order. Without FILE,
-    --input and --image, the model's inputs and outputs are listed.
+    batches. Columns become inputs by name; a single matrix takes the columns that it was fitted on, or all in order.
+    Without FILE, --input and --image, the model's inputs and outputs are listed.
 
     The answer goes to stdout, as a table or truncated arrays; --json and --output give all of it. With --url a
     running server is asked; otherwise one is started on the repository for this call.
