@@ -12,7 +12,7 @@ from modelrepo.clients.errors import ClientError
 from modelrepo.clients.images import load_image
 from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec
-from modelrepo.generator.verification import photographs
+from modelrepo.generator.verification import photographs, table_samples
 from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool, make_pool
 
 ARRAYS = (".npy", ".npz")
@@ -91,11 +91,14 @@ def read(
     file is one whole input set. Optional inputs may be missing; samples of the same shapes come in one pool. The right
     class of a sample is in an integer array ``labels`` of the .npz, one per sample. For an image it is the name of its
     folder, a class of ``labels`` or its index. Images are prepared as ``preprocess`` says; if they would take more than
-    MOST_BYTES, evenly spaced ones are chosen. Raises OptionError for data that does not fit the model.
+    MOST_BYTES, evenly spaced ones are chosen. A table is a CSV or Parquet file, with its columns as in
+    ``clients.tables.select`` and a column ``labels``. Raises OptionError for data that does not fit the model.
     """
     pictures = _pictures(path)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in files if file.suffix in ARRAYS]
+    files = [
+        each for each in files if each.suffix in ARRAYS or (each == path and each.suffix in table_samples.SUFFIXES)
+    ]
     if files and pictures:
         raise OptionError(f"{path} holds both images and arrays", "Keep them in folders of their own")
     if pictures:
@@ -332,6 +335,8 @@ def _joined(pools: list[Pool]) -> Pool:
 
 
 def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
+    if file.suffix in table_samples.SUFFIXES:
+        return table_samples.read(file, inputs, (LABELS_ARRAY,), MOST_BYTES)
     try:
         with file.open("rb") as opened:
             loaded = np.load(opened, allow_pickle=False)
