@@ -1,0 +1,102 @@
+"""Folders that users point at: the models that each could be, or the next step if it is none."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources import content, formats
+from modelrepo.generator.sources.content import kind_of
+
+# So many files of a folder are looked at, and so many models of it are named.
+LOOKED_AT, SHOWN = 200, 4
+# What transformers writes beside a model: states of training, and weights for other programs.
+OF_TRANSFORMERS = ("tf_model.h5", "optimizer.pt", "scheduler.pt", "training_args.bin", "rng_state.pth")
+HF_WEIGHTS = ("model.safetensors*", "model-*.safetensors", "pytorch_model*.bin*", "adapter_model.*")
+
+
+def readings(folder: Path) -> list[tuple[str, Path]]:
+    """Return the formats that a folder can be read as, each with the folder itself or its file of that format."""
+    files = dict(_models(folder))
+    found: list[tuple[str, Path]] = [("savedmodel", folder)] if kind_of(folder) == "savedmodel" else []
+    if content.is_transformers(folder):
+        trained = any(path.is_file() for pattern in HF_WEIGHTS for path in folder.glob(pattern))
+        files = {path: kind for path, kind in files.items() if _is_own(path, kind)}
+        if trained or not files:
+            found.append(("hf", folder))
+    return [*found, *((kind, path) for path, kind in files.items())]
+
+
+def none_in(folder: Path) -> SourceError:
+    """Return the error that a folder is not a model, with what it is instead."""
+    return SourceError(f"{folder} is a folder without a model that modelrepo reads", _instead(folder))
+
+
+def several_in(folder: Path, found: list[tuple[str, Path]]) -> SourceError:
+    """Return the error that a folder could be several models, with how to name each."""
+    models = [(kind, path) for kind, path in found if kind == "hf" or kind in formats.READ]
+    weights = [str(path) for kind, path in found if (kind, path) not in models]
+    if not models:
+        return SourceError(f"{folder} holds several files of weights without their network", f"Name one: {weights[0]}")
+    also = f"; {', '.join(weights[:SHOWN])} holds weights without a network" if weights else ""
+    return SourceError(f"{folder} holds more than one model{also}", _choice(models))
+
+
+def _choice(models: list[tuple[str, Path]]) -> str:
+    more = f", and {len(models) - SHOWN} more" if len(models) > SHOWN else ""
+    named = " or ".join(_named(*each) for each in models[:SHOWN])
+    return f"Name {'one' if len(models) > 1 else 'it'}: {named}{more}"
+
+
+def _named(kind: str, path: Path) -> str:
+    return f"--model {formats.reference('hf', path)}" if kind == "hf" else formats.flags(kind, path)
+
+
+def _models(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files in a folder that hold models or weights, each with its format."""
+    files = (path for path in folder.iterdir() if path.is_file() and path.name != "saved_model.pb")
+    for path in sorted(islice(files, LOOKED_AT)):
+        try:
+            kind = kind_of(path)
+        except SourceError:
+            continue  # an unusable file is not a suggestion
+        if kind in formats.READ or kind in formats.WEIGHTS or kind == "torch module":
+            yield path, kind
+
+
+def _is_own(path: Path, kind: str) -> bool:
+    """Whether a file is not one that transformers puts beside a configuration."""
+    return kind in formats.READ and path.name not in OF_TRANSFORMERS and kind not in formats.TRUSTED
+
+
+def _instead(folder: Path) -> str:
+    inside = _below(folder)
+    choice = f". {_choice(inside)}" if inside else ""
+    if (folder / "config.pbtxt").is_file():
+        return f"It is a model of a Triton repository{choice}"
+    models = [each for each in _folders(folder) if (each / "config.pbtxt").is_file()]
+    if models:
+        return f"It is a Triton repository. {_choice([pair for each in models for pair in _below(each)])}"
+    if (folder / "MLmodel").is_file():
+        return f"It is an MLflow model{choice}"
+    if (folder / "model_index.json").is_file():
+        return f"It is a pipeline of diffusers, and each part of it is a model{choice}"
+    if (folder / "model.weights.h5").is_file() and (folder / "metadata.json").is_file():
+        return "It is an unpacked Keras file: zip the files in it to one that ends in .keras"
+    if (folder / "checkpoint").is_file() and any(folder.glob("*.index")):
+        return formats.OTHERS["checkpoint"]
+    if (folder.parent / "saved_model.pb").is_file():
+        return f"It belongs to a SavedModel: {_named('savedmodel', folder.parent)}"
+    return choice.removeprefix(". ") or ("Name the file of the model" if any(folder.iterdir()) else "It is empty")
+
+
+def _below(folder: Path) -> list[tuple[str, Path]]:
+    """Return the models in the folders of a folder, without weights."""
+    found = [pair for inner in _folders(folder) for pair in readings(inner)]
+    return [(kind, path) for kind, path in found if kind == "hf" or kind in formats.READ]
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, the newest version of a Triton model first."""
+    found = [path for path in islice(folder.iterdir(), LOOKED_AT) if path.is_dir() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: (-int(path.name) if path.name.isdecimal() else 0, path.name))

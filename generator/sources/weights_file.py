@@ -1,0 +1,195 @@
+"""Files of weights: the tensors in them, without loading any, and the network of torchvision that has the same."""
+
+import io
+import json
+import pickletools
+import shlex
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+from modelrepo.generator.sources.content import is_transformers
+
+Shape = tuple[int, ...]
+# Keys of checkpoints, and prefixes of wrappers: those that sources.pytorch.state_dict accepts.
+CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("module.", "_orig_mod.")
+# Tensors that networks have or lack after training: counters, and the heads that only training needs.
+OPTIONAL = ("num_batches_tracked", "aux_classifier.")
+# The beginnings of the names that transformers gives to files of weights.
+OF_TRANSFORMERS = ("model.safetensors", "model-0", "pytorch_model")
+# Each line has a digest of ``fingerprint``, and the networks of torchvision that have it.
+NETWORKS = Path(__file__).with_name("torchvision") / "networks.txt"
+# The size of a picture in an example, for a network that begins with a convolution.
+PICTURE = "224x224"
+
+
+def hint(path: Path, *, safe: bool) -> str:
+    """Return the hint with the flags that serve a file of weights; ``safe`` for one of safetensors."""
+    written = shlex.quote(str(path))
+    if path.name.startswith(OF_TRANSFORMERS) and is_transformers(path.parent):
+        return f"It holds the weights of a Hugging Face folder: --model {shlex.quote(f'hf:{path.parent}')}"
+    architecture = _architecture(path.parent)
+    if path.name.startswith(OF_TRANSFORMERS) and architecture:
+        return f"It holds the weights of timm's {architecture}: --model timm:{architecture} --weights {written}"
+    shapes = tensors(path, safe=safe)
+    networks = fitting(shapes)
+    if networks:
+        either = " or ".join(f"--model {name} --weights {written}" for name in networks)
+        return f"It holds the weights of torchvision's {' or '.join(networks)}: {either}"
+    return (
+        "It holds weights without their network: write a function that makes it, in a file such as nets.py: "
+        f"def net(): return Net(); then --model python:nets:net --weights {written} --input-shape {_example(shapes)}, "
+        "or the shape of your input"
+    )
+
+
+def _architecture(folder: Path) -> str:
+    """Return the name of timm's model that the configuration in a folder gives; empty if there is none."""
+    try:
+        document = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return ""
+    found = document.get("architecture") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def fitting(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """Return the networks of torchvision that have tensors of these names and shapes, for any number of classes."""
+    return _networks().get(fingerprint(shapes), ())
+
+
+def fingerprint(shapes: Mapping[str, Shape]) -> str:
+    """Digest names and shapes, without the first dimension: that of the last layer is the number of classes."""
+    counted = sorted(
+        f"{name} {list(shape[1:])}" for name, shape in shapes.items() if not any(each in name for each in OPTIONAL)
+    )
+    return sha256("\n".join(counted).encode()).hexdigest()[:12]
+
+
+@cache
+def _networks() -> dict[str, tuple[str, ...]]:
+    lines = (line.split() for line in NETWORKS.read_text("utf-8").splitlines())
+    return {digest: tuple(names) for digest, *names in lines}
+
+
+def known_networks() -> frozenset[str]:
+    """Return the names of all networks in the table."""
+    return frozenset(name for names in _networks().values() for name in names)
+
+
+def tensors(path: Path, *, safe: bool) -> dict[str, Shape]:
+    """Return the shape of each tensor of a state dict, or of a checkpoint's; nothing if they can't be told.
+
+    Opcodes are read, and no pickle is loaded.
+    """
+    try:
+        found = _of_safetensors(path) if safe else _of_pickle(path)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, zipfile.BadZipFile):
+        return {}  # written in another way than torch writes
+    for key in CHECKPOINT_KEYS:
+        if isinstance(found.get(key), dict):
+            found = found[key]
+    shapes = {name: each.shape for name, each in found.items() if isinstance(each, _Tensor)}
+    wrapper = next((each for each in WRAPPERS if shapes and all(name.startswith(each) for name in shapes)), "")
+    return {name.removeprefix(wrapper): shape for name, shape in shapes.items()}
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    shape: Shape
+
+
+def _of_safetensors(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return {name: _Tensor(tuple(each["shape"])) for name, each in header.items() if name != "__metadata__"}
+
+
+def _of_pickle(path: Path) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            for _ in range(3):  # a magic number, a version and the system's facts come first
+                for _ in pickletools.genops(file):
+                    pass
+            return dict(_outline(file))
+    with zipfile.ZipFile(path) as archive:
+        data = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        return dict(_outline(io.BytesIO(archive.read(data))))
+
+
+def _outline(file: IO[bytes]) -> Any:
+    """Return what a pickle of torch builds, of dictionaries and ``_Tensor``; None stands for anything else.
+
+    The opcodes are those of the module pickle; a stack holds the values, and nothing is called.
+    """
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[Any, Any] = {}
+
+    def above_mark() -> list[Any]:
+        place = marks.pop()
+        values = stack[place:]
+        del stack[place:]
+        return values
+
+    for opcode, value, _ in pickletools.genops(file):
+        name = opcode.name
+        if name == "MARK":
+            marks.append(len(stack))
+        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if value is None else value] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[value])
+        elif name == "EMPTY_DICT":
+            stack.append({})
+        elif name == "TUPLE":
+            stack.append(tuple(above_mark()))
+        elif name in ("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"):
+            count = int(name[-1]) if name[-1].isdigit() else 0
+            taken = tuple(stack[len(stack) - count :])
+            del stack[len(stack) - count :]
+            stack.append(taken)
+        elif name in ("SETITEM", "SETITEMS"):
+            pairs = above_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            if isinstance(stack[-1], dict):
+                stack[-1].update(_pairs(pairs))
+        elif name == "APPENDS":
+            above_mark()
+        elif name in ("APPEND", "BUILD", "POP"):
+            stack.pop()
+        elif name == "BINPERSID":
+            stack[-1] = None
+        elif name == "STACK_GLOBAL":
+            stack.append(f"{stack.pop(-2)} {stack.pop()}")
+        elif name in ("REDUCE", "NEWOBJ"):
+            arguments = stack.pop()
+            stack[-1] = _made(stack[-1], arguments)
+        elif name == "STOP":
+            break
+        elif name not in ("PROTO", "FRAME"):
+            stack.append(value)
+    return stack.pop()
+
+
+def _pairs(values: list[Any]) -> Iterator[tuple[Any, Any]]:
+    return ((key, value) for key, value in zip(values[::2], values[1::2], strict=True) if isinstance(key, str))
+
+
+def _made(function: Any, arguments: Any) -> Any:
+    """Return the tensor, parameter or dictionary that a call makes; None for any other."""
+    if function == "torch._utils _rebuild_tensor_v2":
+        return _Tensor(tuple(arguments[2]))
+    if function == "torch._utils _rebuild_parameter":
+        return arguments[0]
+    return {} if function == "collections OrderedDict" else None
+
+
+def _example(shapes: Mapping[str, Shape]) -> str:
+    """Return an example of an input, by the first weight: of a convolution, or of a layer that is fully connected."""
+    first = next((shape for shape in shapes.values() if len(shape) > 1), ())
+    return f"1x{first[1]}x{PICTURE}" if len(first) == 4 else f"1x{first[1]}" if len(first) == 2 else f"1x3x{PICTURE}"
