@@ -58,8 +58,7 @@ OTHERS = {
 
 
 def expect(path: Path, *wanted: str) -> str:
-    """Return the format of ``path`` if it is one of those wanted: names of ``READ`` and ``WEIGHTS``, or
-    "torch module".
+    """Return the format of ``path`` if it is one of those wanted: names of ``READ`` or ``WEIGHTS``, or "torch module".
 
     Raises SourceError for a file that is missing, empty, truncated or unreadable, for an archive with members outside
     of it, and for another format; the hint then names the scheme that reads it. Reads little, even of a large file.
