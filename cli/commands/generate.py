@@ -25,7 +25,7 @@ OWN_GROUPS = {"dry_run": MOST_USED}
 EXAMPLES = """
 \b
 Examples:
-  generate --model onnx:net.onnx
+  generate --model net.onnx
   generate --model resnet50 --backends onnx,tensorrt
   generate --model resnet50 --weights fine_tuned.safetensors --max-batch-size 32
   generate --model resnet18 --instances gpu:2 --preferred-batch-sizes 4,8 --queue-delay-us 100

@@ -1,5 +1,6 @@
 """Folders that users point at: the models that each could be, or the next step if it is none."""
 
+import os.path
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,8 @@ from modelrepo.generator.sources.content import kind_of
 
 # So many files of a folder are looked at, and so many models of it are named.
 LOOKED_AT, SHOWN = 200, 4
+# So many folders in a folder are entered to find a model for the next step.
+ENTERED = 30
 # What transformers writes beside a model: states of training, and weights for other programs.
 OF_TRANSFORMERS = ("tf_model.h5", "optimizer.pt", "scheduler.pt", "training_args.bin", "rng_state.pth")
 HF_WEIGHTS = ("model.safetensors*", "model-*.safetensors", "pytorch_model*.bin*", "adapter_model.*")
@@ -34,18 +37,20 @@ def none_in(folder: Path) -> SourceError:
 
 def several_in(folder: Path, found: list[tuple[str, Path]]) -> SourceError:
     """Return the error that a folder could be several models, with how to name each."""
+    return SourceError(f"{folder} holds more than one model", _choice(found))
+
+
+def _choice(found: list[tuple[str, Path]]) -> str:
+    """Return the hint that names the models found; of weights alone, what the first of them needs."""
     models = [(kind, path) for kind, path in found if kind == "hf" or kind in formats.READ]
     weights = [str(path) for kind, path in found if (kind, path) not in models]
     if not models:
-        return SourceError(f"{folder} holds several files of weights without their network", f"Name one: {weights[0]}")
-    also = f"; {', '.join(weights[:SHOWN])} holds weights without a network" if weights else ""
-    return SourceError(f"{folder} holds more than one model{also}", _choice(models))
-
-
-def _choice(models: list[tuple[str, Path]]) -> str:
+        (kind, path), *_ = found
+        return f"{path}: {formats.hint(kind, path)}"
+    also = f"; not {', '.join(weights[:SHOWN])}, which needs its network" if weights else ""
     more = f", and {len(models) - SHOWN} more" if len(models) > SHOWN else ""
     named = " or ".join(_named(*each) for each in models[:SHOWN])
-    return f"Name {'one' if len(models) > 1 else 'it'}: {named}{more}"
+    return f"Name {'one' if len(models) > 1 else 'it'}: {named}{more}{also}"
 
 
 def _named(kind: str, path: Path) -> str:
@@ -54,8 +59,9 @@ def _named(kind: str, path: Path) -> str:
 
 def _models(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yield the files in a folder that hold models or weights, each with its format."""
-    files = (path for path in folder.iterdir() if path.is_file() and path.name != "saved_model.pb")
-    for path in sorted(islice(files, LOOKED_AT)):
+    for path in _files(folder):
+        if path.name == "saved_model.pb":
+            continue
         try:
             kind = kind_of(path)
         except SourceError:
@@ -74,9 +80,8 @@ def _instead(folder: Path) -> str:
     choice = f". {_choice(inside)}" if inside else ""
     if (folder / "config.pbtxt").is_file():
         return f"It is a model of a Triton repository{choice}"
-    models = [each for each in _folders(folder) if (each / "config.pbtxt").is_file()]
-    if models:
-        return f"It is a Triton repository. {_choice([pair for each in models for pair in _below(each)])}"
+    if any((each / "config.pbtxt").is_file() for each in _folders(folder)):
+        return f"It is a Triton repository{choice}"
     if (folder / "MLmodel").is_file():
         return f"It is an MLflow model{choice}"
     if (folder / "model_index.json").is_file():
@@ -87,16 +92,30 @@ def _instead(folder: Path) -> str:
         return formats.OTHERS["checkpoint"]
     if (folder.parent / "saved_model.pb").is_file():
         return f"It belongs to a SavedModel: {_named('savedmodel', folder.parent)}"
-    return choice.removeprefix(". ") or ("Name the file of the model" if any(folder.iterdir()) else "It is empty")
+    return choice.removeprefix(". ") or ("Name the file of the model" if _entries(folder, 1) else "It is empty")
 
 
-def _below(folder: Path) -> list[tuple[str, Path]]:
-    """Return the models in the folders of a folder, without weights."""
+def _below(folder: Path, deeper: bool = True) -> list[tuple[str, Path]]:
+    """Return the models in the folders of a folder; if there are none, those in the folders of these."""
     found = [pair for inner in _folders(folder) for pair in readings(inner)]
-    return [(kind, path) for kind, path in found if kind == "hf" or kind in formats.READ]
+    if not found and deeper:
+        found = [pair for inner in _folders(folder) for pair in _below(inner, deeper=False)]
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder, LOOKED_AT) if os.path.isfile(path)]  # noqa: PTH113 - this never raises
 
 
 def _folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, the newest version of a Triton model first."""
-    found = [path for path in islice(folder.iterdir(), LOOKED_AT) if path.is_dir() and not path.name.startswith(".")]
+    found = [path for path in _entries(folder, ENTERED) if os.path.isdir(path)]  # noqa: PTH112 - this never raises
     return sorted(found, key=lambda path: (-int(path.name) if path.name.isdecimal() else 0, path.name))
+
+
+def _entries(folder: Path, most: int) -> list[Path]:
+    """Return the entries of a folder that are not hidden, up to so many; none of one that can't be read."""
+    try:
+        return sorted(islice((path for path in folder.iterdir() if not path.name.startswith(".")), most))
+    except OSError:
+        return []

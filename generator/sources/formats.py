@@ -37,9 +37,9 @@ OTHERS = {
     "graph": "It is a frozen TensorFlow graph: save the model as a SavedModel instead",
     "checkpoint": "It is part of a TensorFlow checkpoint, which holds weights only: load them into the model in code, "
     "and save that with model.save('net.keras')",
-    "arrays": "It holds arrays, not a model: --samples {path} verifies with them",
-    "picture": "It is a picture, not a model: --samples {path} verifies with it",
-    "table": "It is a table of values: name the model that was fitted to it",
+    "arrays": "It holds arrays, not a model: --samples {path} verifies a model with them",
+    "picture": "It is a picture, not a model: --samples {path} verifies a model with it",
+    "table": "It is a table of values, not a model: --samples {path} verifies a model with it",
     "plan": "It is a TensorRT engine: --backends tensorrt builds one from the original model",
     "gguf": "It is a GGUF file, which llama.cpp and similar programs read",
     "catboost": "It is a CatBoost file: save it with model.save_model('net.onnx', format='onnx')",

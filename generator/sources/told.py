@@ -1,6 +1,6 @@
 """What a model without a scheme is: a name of torchvision's, or a file or folder that its content tells apart."""
 
-import os.path
+import os
 import re
 import shlex
 from collections.abc import Collection
@@ -103,6 +103,8 @@ def _near(name: str, library: str, names: Collection[str]) -> str:
 def _read(written: str, path: Path) -> Told:
     kind = kind_of(path)
     if path.is_dir():
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise SourceError(f"can't read {path}: Permission denied")
         found = folders.readings(path)
         if len(found) > 1:
             raise folders.several_in(path, found)
@@ -122,7 +124,7 @@ def _read(written: str, path: Path) -> Told:
 
 def _missing(written: str, path: Path) -> SourceError:
     """Return the error that nothing lies at a path, which may be the name of another source's model."""
-    if written.partition(".")[0] in registered.names(TIMM):
+    if path.suffix not in SUFFIXES and written.partition(".")[0] in registered.names(TIMM):
         return SourceError(f"there is no file {written}", f"timm has a model of that name: --model {TIMM}:{written}")
     try:
         kind_of(path)

@@ -22,6 +22,8 @@ WRAPPERS = ("module.", "_orig_mod.")
 OPTIONAL = ("num_batches_tracked", "aux_classifier.")
 # The beginnings of the names that transformers gives to files of weights.
 OF_TRANSFORMERS = ("model.safetensors", "model-0", "pytorch_model")
+# The most bytes of a pickle that is read: names and shapes of large networks take a million.
+LARGEST = 64 << 20
 # Each line has a digest of ``fingerprint``, and the networks of torchvision that have it.
 NETWORKS = Path(__file__).with_name("torchvision") / "networks.txt"
 # The size of a picture in an example, for a network that begins with a convolution.
@@ -119,6 +121,8 @@ def _of_pickle(path: Path) -> dict[str, Any]:
             return dict(_outline(file))
     with zipfile.ZipFile(path) as archive:
         data = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        if archive.getinfo(data).file_size > LARGEST:
+            return {}
         return dict(_outline(io.BytesIO(archive.read(data))))
 
 
