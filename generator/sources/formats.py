@@ -31,9 +31,6 @@ WORDS = {**{name: each[0] for name, each in READ.items()}, **WEIGHTS}
 OTHERS = {
     "hf": "It is a Hugging Face folder: --model {hf}",
     "saved_model.pb": "It belongs to a SavedModel: --model {savedmodel}",
-    "torch module": "It is a pickled PyTorch model. If you trust who made it, write a function that loads it, in a "
-    "file such as nets.py: def net(): return torch.load({text}, weights_only=False); then --model python:nets:net "
-    "--input-shape 1x3x224x224, or the shape of your input",
     "graph": "It is a frozen TensorFlow graph: save the model as a SavedModel instead",
     "checkpoint": "It is part of a TensorFlow checkpoint, which holds weights only: load them into the model in code, "
     "and save that with model.save('net.keras')",
@@ -88,12 +85,14 @@ def hint(kind: str, path: Path) -> str:
         return f"It is {READ[kind][0]}: {flags(kind, path)}"
     if kind in WEIGHTS:
         return weights_file.hint(path, safe=kind == "safetensors")
+    if kind == "torch module":
+        return weights_file.pickled_hint(path)
     if kind == "folder":
         return "It is a folder without a saved_model.pb"
     if kind == "python":
         return python_file.hint(path)
     belongs = {"hf": reference("hf", path), "savedmodel": reference("savedmodel", path.parent)}
-    return OTHERS[kind].format(path=shlex.quote(str(path)), text=repr(str(path)), **belongs)
+    return OTHERS[kind].format(path=shlex.quote(str(path)), **belongs)
 
 
 def _within(folder: Path, wanted: tuple[str, ...]) -> str:

@@ -6,7 +6,7 @@ import pickletools
 import shlex
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,12 @@ Shape = tuple[int, ...]
 # Keys of checkpoints, and prefixes of wrappers: those that sources.pytorch.state_dict accepts.
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 WRAPPERS = ("module.", "_orig_mod.")
+# The packages of what torch loads without --trust-source.
+KNOWN = ("torch", "collections")
+# The keys under which checkpoints keep a whole model, the best first.
+MODEL_KEYS = ("ema", "model", "net", "network")
+# The commands of packages that write their own models as ONNX files.
+EXPORTED = {"ultralytics": "yolo export model={path} format=onnx writes it as an ONNX file"}
 # Tensors that networks have or lack after training: counters, and the heads that only training needs.
 OPTIONAL = ("num_batches_tracked", "aux_classifier.")
 # The beginnings of the names that transformers gives to files of weights.
@@ -35,17 +41,36 @@ def hint(path: Path, *, safe: bool) -> str:
     written = shlex.quote(str(path))
     if path.name.startswith(OF_TRANSFORMERS) and is_transformers(path.parent):
         return f"It holds the weights of a Hugging Face folder: --model {shlex.quote(f'hf:{path.parent}')}"
+    found = _Read(whole=False) if safe else read_pickle(path)
+    for package, command in EXPORTED.items():
+        if any(each.startswith(f"{package}.") for each in found.foreign):
+            return f"It is a model of {package}: {command.format(path=written)}"
+    if found.model is not None and not found.shapes:
+        return pickled_hint(path, found.model)
+    if found.whole and not found.shapes:
+        return "It holds no state dict: save one with torch.save(model.state_dict(), 'net.pth')"
     architecture = _architecture(path.parent)
     if path.name.startswith(OF_TRANSFORMERS) and architecture:
         return f"It holds the weights of timm's {architecture}: --model timm:{architecture} --weights {written}"
-    shapes = tensors(path, safe=safe)
+    shapes = _of_safetensors(path) if safe else found.shapes
     networks = fitting(shapes)
+    trust = f" --trust-source, if you trust who made it: it also holds {found.foreign[0]}" if found.foreign else ""
     if networks:
-        either = " or ".join(f"--model {name} --weights {written}" for name in networks)
+        either = " or ".join(f"--model {name} --weights {written}" for name in networks) + trust
         return f"It holds the weights of torchvision's {' or '.join(networks)}: {either}"
     return (
         "It holds weights without their network: write a function that makes it, in a file such as nets.py: "
         f"def net(): return Net(); then --model python:nets:net --weights {written} --input-shape {_example(shapes)}, "
+        f"or the shape of your input{trust and ', and'}{trust}"
+    )
+
+
+def pickled_hint(path: Path, key: str = "") -> str:
+    """Return the hint for a pickled model, which the user's code must load; ``key`` is where a dict has it."""
+    load = f"torch.load({str(path)!r}, weights_only=False){f'[{key!r}]' if key else ''}"
+    return (
+        "It is a pickled PyTorch model. If you trust who made it, write a function that loads it, in a file such as "
+        f"nets.py: def net(): import torch; return {load}; then --model python:nets:net --input-shape 1x3x{PICTURE}, "
         "or the shape of your input"
     )
 
@@ -89,16 +114,7 @@ def tensors(path: Path, *, safe: bool) -> dict[str, Shape]:
 
     Opcodes are read, and no pickle is loaded.
     """
-    try:
-        found = _of_safetensors(path) if safe else _of_pickle(path)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, zipfile.BadZipFile):
-        return {}  # written in another way than torch writes
-    for key in CHECKPOINT_KEYS:
-        if isinstance(found.get(key), dict):
-            found = found[key]
-    shapes = {name: each.shape for name, each in found.items() if isinstance(each, _Tensor)}
-    wrapper = next((each for each in WRAPPERS if shapes and all(name.startswith(each) for name in shapes)), "")
-    return {name.removeprefix(wrapper): shape for name, shape in shapes.items()}
+    return _of_safetensors(path) if safe else read_pickle(path).shapes
 
 
 @dataclass(frozen=True)
@@ -106,28 +122,70 @@ class _Tensor:
     shape: Shape
 
 
-def _of_safetensors(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return {name: _Tensor(tuple(each["shape"])) for name, each in header.items() if name != "__metadata__"}
+@dataclass(frozen=True)
+class _Object:
+    """An object of another class, such as a network."""
 
 
-def _of_pickle(path: Path) -> dict[str, Any]:
-    if not zipfile.is_zipfile(path):
+@dataclass(frozen=True)
+class _Read:
+    """What a pickle of torch holds: tensors, the ``foreign`` classes, and the key of a ``model``; "" if it is one."""
+
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    foreign: tuple[str, ...] = ()
+    model: str | None = None
+    whole: bool = True  # it was understood to its end
+
+
+def _of_safetensors(path: Path) -> dict[str, Shape]:
+    try:
         with path.open("rb") as file:
-            for _ in range(3):  # a magic number, a version and the system's facts come first
-                for _ in pickletools.genops(file):
-                    pass
-            return dict(_outline(file))
-    with zipfile.ZipFile(path) as archive:
-        data = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        if archive.getinfo(data).file_size > LARGEST:
-            return {}
-        return dict(_outline(io.BytesIO(archive.read(data))))
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return {name: tuple(each["shape"]) for name, each in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return {}
 
 
-def _outline(file: IO[bytes]) -> Any:
-    """Return what a pickle of torch builds, of dictionaries and ``_Tensor``; None stands for anything else.
+def read_pickle(path: Path) -> _Read:
+    """Return what a pickle that torch wrote holds, by its opcodes; nothing of one that is written in another way."""
+    classes: list[str] = []
+    try:
+        found = _outline(_pickle(path), classes)
+    except (ValueError, KeyError, IndexError, TypeError, StopIteration, OSError, zipfile.BadZipFile):
+        return _Read(whole=False)
+    foreign = tuple(dict.fromkeys(each for each in classes if each.partition(" ")[0].partition(".")[0] not in KNOWN))
+    foreign = tuple(each.replace(" ", ".") for each in foreign)
+    if not isinstance(found, dict):
+        return _Read(foreign=foreign, model="" if isinstance(found, _Object) else None)
+    model = next((key for key in (*MODEL_KEYS, *found) if isinstance(found.get(key), _Object)), None)
+    for key in CHECKPOINT_KEYS:
+        if isinstance(found.get(key), dict):
+            found = found[key]
+    shapes = {name: each.shape for name, each in found.items() if isinstance(each, _Tensor)}
+    wrapper = next((each for each in WRAPPERS if shapes and all(name.startswith(each) for name in shapes)), "")
+    return _Read({name.removeprefix(wrapper): shape for name, shape in shapes.items()}, foreign, model)
+
+
+def _pickle(path: Path) -> IO[bytes]:
+    """Return the pickle in a file of torch, an archive or one of the older kind, from its start on."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            data = next(each for each in archive.infolist() if each.filename.endswith("/data.pkl"))
+            return io.BytesIO(archive.read(data) if data.file_size <= LARGEST else b"")
+    file = io.BytesIO(_start(path))
+    for _ in range(3):  # a magic number, a version and the system's facts come first
+        for _ in pickletools.genops(file):
+            pass
+    return file
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LARGEST)
+
+
+def _outline(file: IO[bytes], classes: list[str]) -> Any:
+    """Return what a pickle of torch builds, of dictionaries, ``_Tensor`` and ``_Object``; append the classes it names.
 
     The opcodes are those of the module pickle; a stack holds the values, and nothing is called.
     """
@@ -170,6 +228,10 @@ def _outline(file: IO[bytes]) -> Any:
             stack[-1] = None
         elif name == "STACK_GLOBAL":
             stack.append(f"{stack.pop(-2)} {stack.pop()}")
+            classes.append(stack[-1])
+        elif name == "GLOBAL":
+            stack.append(value)
+            classes.append(str(value))
         elif name in ("REDUCE", "NEWOBJ"):
             arguments = stack.pop()
             stack[-1] = _made(stack[-1], arguments)
@@ -185,12 +247,12 @@ def _pairs(values: list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _made(function: Any, arguments: Any) -> Any:
-    """Return the tensor, parameter or dictionary that a call makes; None for any other."""
+    """Return the tensor, parameter, dictionary or other object that a call makes."""
     if function == "torch._utils _rebuild_tensor_v2":
         return _Tensor(tuple(arguments[2]))
     if function == "torch._utils _rebuild_parameter":
         return arguments[0]
-    return {} if function == "collections OrderedDict" else None
+    return {} if function == "collections OrderedDict" else _Object()
 
 
 def _example(shapes: Mapping[str, Shape]) -> str:

@@ -95,7 +95,24 @@ def state(shapes: dict[str, tuple[int, ...]], prefix: str = "") -> bytes:
 
 
 OWN = {"fc1.weight": (32, 64), "fc1.bias": (32,)}
+OBJECT = b"cultralytics.nn.tasks\nDetectionModel\n)\x81}b"
+OTHERS = b"cargparse\nNamespace\n)\x81}b"
+
+
+def checkpoint(content: bytes) -> bytes:
+    """Return a file of torch.save with a dictionary of these keys and values."""
+    return zipped("state/data.pkl", content=b"\x80\x02}(" + content + b"u.")
+
+
+def text(value: str) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
 REFUSED: dict[str, dict[str, bytes]] = {
+    "yolo.pt": {"yolo.pt": checkpoint(text("epoch") + b"K\x01" + text("model") + OBJECT)},
+    "whole.ckpt": {"whole.ckpt": checkpoint(text("network") + OTHERS)},
+    "args.pth": {"args.pth": checkpoint(text("args") + OTHERS + text("model") + b"}(" + entry("w", 2, 3) + b"u")},
+    "list.pth": {"list.pth": zipped("state/data.pkl", content=b"\x80\x02]K\x01a.")},
     "digits.pth": {"digits.pth": b""},  # filled below: the tensors of a network of torchvision
     "own.pth": {"own.pth": state(OWN)},
     "own.safetensors": {"own.safetensors": FILES["safetensors"]},
