@@ -1,6 +1,7 @@
 """Folders that users point at: the models that each could be, or the next step if it is none."""
 
 import os.path
+import shlex
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -62,12 +63,17 @@ def _models(folder: Path) -> Iterator[tuple[Path, str]]:
     for path in _files(folder):
         if path.name == "saved_model.pb":
             continue
-        try:
-            kind = kind_of(path)
-        except SourceError:
-            continue  # an unusable file is not a suggestion
+        kind = _kind(path)
         if kind in formats.READ or kind in formats.WEIGHTS or kind == "torch module":
             yield path, kind
+
+
+def _kind(path: Path) -> str:
+    """Return the format of a file; empty for one that can't be used, which is not a suggestion."""
+    try:
+        return kind_of(path)
+    except SourceError:
+        return ""
 
 
 def _is_own(path: Path, kind: str) -> bool:
@@ -92,6 +98,8 @@ def _instead(folder: Path) -> str:
         return formats.OTHERS["checkpoint"]
     if (folder.parent / "saved_model.pb").is_file():
         return f"It belongs to a SavedModel: {_named('savedmodel', folder.parent)}"
+    if any(_kind(path) == "picture" for path in _files(folder)[:1]):
+        return f"It holds pictures: --samples {shlex.quote(str(folder))} verifies a model with them"
     return choice.removeprefix(". ") or ("Name the file of the model" if _entries(folder, 1) else "It is empty")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources import python_file, weights_file
+from modelrepo.generator.sources.content import is_transformers
 from modelrepo.generator.sources.content import kind_of as kind_of
 
 # The formats that a source reads: the name of each, and the scheme of the source.
@@ -91,8 +92,23 @@ def hint(kind: str, path: Path) -> str:
         return "It is a folder without a saved_model.pb"
     if kind == "python":
         return python_file.hint(path)
+    whole = _whole(kind, path)
+    if whole:
+        return f"It belongs to {whole}"
     belongs = {"hf": reference("hf", path), "savedmodel": reference("savedmodel", path.parent)}
     return OTHERS[kind].format(path=shlex.quote(str(path)), **belongs)
+
+
+def _whole(kind: str, path: Path) -> str:
+    """Return the model that a file is a part of, and its flags: a folder, or an ONNX file; empty if there is none."""
+    folder, beside = path.parent, path.with_suffix("")
+    if kind == "checkpoint" and (folder.parent / "saved_model.pb").is_file():
+        return f"a SavedModel: {flags('savedmodel', folder.parent)}"
+    if kind == "text" and path.suffix == ".json" and is_transformers(folder):
+        return f"a Hugging Face folder: --model {reference('hf', folder)}"
+    if kind == "unknown" and beside.suffix == ".onnx" and beside.is_file():
+        return f"an ONNX file: {flags('onnx', beside)}"
+    return ""
 
 
 def _within(folder: Path, wanted: tuple[str, ...]) -> str:

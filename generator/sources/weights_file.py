@@ -87,7 +87,11 @@ def _architecture(folder: Path) -> str:
 
 def fitting(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
     """Return the networks of torchvision that have tensors of these names and shapes, for any number of classes."""
-    return _networks().get(fingerprint(shapes), ())
+    found = _networks().get(fingerprint(shapes), ())
+    attribute = f"{next(iter(shapes), '').partition('.')[0]}."  # of a module that keeps the network alone
+    if found or not all(name.startswith(attribute) for name in shapes):
+        return found
+    return _networks().get(fingerprint({name.removeprefix(attribute): each for name, each in shapes.items()}), ())
 
 
 def fingerprint(shapes: Mapping[str, Shape]) -> str:

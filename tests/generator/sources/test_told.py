@@ -126,6 +126,13 @@ REFUSED: dict[str, dict[str, bytes]] = {
     "saved/variables": {"saved/saved_model.pb": FILES["saved_model.pb"], "saved/variables/a.index": b"\x00\xff"},
     "frozen.pb": {"frozen.pb": FILES["graph"]},
     "frozen.pbtxt": {"frozen.pbtxt": b'node {\n  name: "x"\n}\n'},
+    "saved/variables/variables.index": {
+        "saved/saved_model.pb": FILES["saved_model.pb"],
+        "saved/variables/variables.index": b"\x00\xff",
+    },
+    "bert/config.json": {"bert/config.json": BERT},
+    "net.onnx.data": {"net.onnx": FILES["onnx"], "net.onnx.data": b"\x00\xff"},
+    "photos": {"photos/1.jpg": b"\xff\xd8\xff\xe0"},
     "ck-1.index": {"ck-1.index": b"\x00\xff\xfe"},
     "ckpt": {"ckpt/checkpoint": b'model_checkpoint_path: "ck-1"', "ckpt/ck-1.index": b"\x00\xff"},
     "nets.py": {"nets.py": b"class Net(nn.Module): pass\ndef net(): pass\ndef _own(): pass\ndef needs(a): pass\n"},
@@ -217,9 +224,10 @@ def test_weights_are_told_without_loading_them_and_for_any_number_of_classes(wor
     assert fitting({**squeezenet(10), "features.0.weight": (64, 1, 3, 3)}) == ()
 
 
-def test_the_prefix_of_data_parallelism_is_taken_off(workdir: Path) -> None:
-    written("digits.pth", digits("module."))
-    assert fitting(tensors(Path("digits.pth"), safe=False)) == ("squeezenet1_1",)
+def test_the_prefix_of_what_keeps_a_network_alone_is_taken_off(workdir: Path) -> None:
+    for prefix in ("module.", "model.", "net."):
+        written("digits.pth", digits(prefix))
+        assert fitting(tensors(Path("digits.pth"), safe=False)) == ("squeezenet1_1",)
 
 
 def test_a_pickle_that_torch_does_not_write_has_no_tensors(workdir: Path) -> None:
