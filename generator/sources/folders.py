@@ -21,7 +21,7 @@ HF_WEIGHTS = ("model.safetensors*", "model-*.safetensors", "pytorch_model*.bin*"
 
 def readings(folder: Path) -> list[tuple[str, Path]]:
     """Return the formats that a folder can be read as, each with the folder itself or its file of that format."""
-    files = dict(_models(folder))
+    files = {} if _is_unpacked_keras(folder) else dict(_models(folder))
     found: list[tuple[str, Path]] = [("savedmodel", folder)] if kind_of(folder) == "savedmodel" else []
     if content.is_transformers(folder):
         trained = any(path.is_file() for pattern in HF_WEIGHTS for path in folder.glob(pattern))
@@ -76,6 +76,11 @@ def _kind(path: Path) -> str:
         return ""
 
 
+def _is_unpacked_keras(folder: Path) -> bool:
+    """Whether a folder has the members of a .keras archive, whose weights alone are no model."""
+    return (folder / "model.weights.h5").is_file() and (folder / "metadata.json").is_file()
+
+
 def _is_own(path: Path, kind: str) -> bool:
     """Whether a file is not one that transformers puts beside a configuration."""
     return kind in formats.READ and path.name not in OF_TRANSFORMERS and kind not in formats.TRUSTED
@@ -92,7 +97,7 @@ def _instead(folder: Path) -> str:
         return f"It is an MLflow model{choice}"
     if (folder / "model_index.json").is_file():
         return f"It is a pipeline of diffusers, and each part of it is a model{choice}"
-    if (folder / "model.weights.h5").is_file() and (folder / "metadata.json").is_file():
+    if _is_unpacked_keras(folder):
         return "It is an unpacked Keras file: zip the files in it to one that ends in .keras"
     if (folder / "checkpoint").is_file() and any(folder.glob("*.index")):
         return formats.OTHERS["checkpoint"]

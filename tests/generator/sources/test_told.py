@@ -168,7 +168,11 @@ REFUSED: dict[str, dict[str, bytes]] = {
     "versions": {"versions/1/saved_model.pb": FILES["saved_model.pb"]},
     "mlflow": {"mlflow/MLmodel": b"flavors: {}\n", "mlflow/data/model.keras": FILES["keras"]},
     "diffusers": {"diffusers/model_index.json": b"{}"},
-    "unpacked": {"unpacked/config.json": b"{}", "unpacked/metadata.json": b"{}", "unpacked/model.weights.h5": b"\x00"},
+    "unpacked": {
+        "unpacked/config.json": b"{}",
+        "unpacked/metadata.json": b"{}",
+        "unpacked/model.weights.h5": FILES["hdf5"],
+    },
     "nothing": {"nothing/.keep": b""},
     "missing.onnx": {"missin.onnx": FILES["onnx"]},
     "nowhere/net.onnx": {},
