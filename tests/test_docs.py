@@ -177,10 +177,15 @@ def test_the_reference_lists_every_source(update: bool) -> None:
         form = ", ".join(f"`{each}`" for each in source.form.split(", or "))
         rows.append(f"| {form} | {source.summary} | {extras} | {frameworks} | {options} |")
     text = (
-        "The values of `generate --model`, and of `model` in [modelrepo.toml](modelrepo-toml.md). A name without a "
-        "scheme is torchvision's. Paths are relative to the current folder; in `modelrepo.toml` they are relative to "
-        "that file. An option that does not apply to a source is refused. Install an extra with "
-        "`pip install '.[EXTRA]'` in the clone. [modelrepo models](models.md) lists the names.\n\n"
+        "The values of `generate --model`, and of `model` in [modelrepo.toml](modelrepo-toml.md). Paths are relative "
+        "to the current folder; in `modelrepo.toml` they are relative to that file. An option that does not apply to a "
+        "source is refused. Install an extra with `pip install '.[EXTRA]'` in the clone. "
+        "[modelrepo models](models.md) lists the names.\n\n"
+        "Without a scheme, a name that torchvision lists is its model, even if a file or folder has the same name: "
+        "that is then `./NAME`. A file or folder is told by its content, not by its suffix: `--model net.onnx` is the "
+        "same as `--model onnx:net.onnx`, and a line says so. A folder can be a SavedModel or a model of Hugging Face, "
+        "or hold one model file. If it could be several models, the message names each. For a file that is no model by "
+        "itself, such as weights without their network, the message names the command that serves it.\n\n"
         + "\n".join(rows)
         + "\n"
     )

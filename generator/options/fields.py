@@ -41,8 +41,8 @@ class Field:
 FIELDS: dict[str, Field] = {
     "model": Field(
         MOST_USED, text, None, "NAME",
-        "Source model: SCHEME:NAME, such as timm:convnext_atto, hf:./folder or keras:model.keras; a torchvision name; "
-        "or a [models.NAME] of modelrepo.toml. `modelrepo models` lists them.",
+        "Source model: a file or folder, such as net.onnx; a torchvision name; SCHEME:NAME, such as timm:convnext_atto "
+        "or python:nets:Net; or a [models.NAME] of modelrepo.toml. `modelrepo models` lists them.",
     ),
     "backends": Field(
         MOST_USED, parsers.read_backends, (Choice("onnx", ""),), "LIST",
