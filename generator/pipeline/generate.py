@@ -24,6 +24,7 @@ from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Report, Result
 from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.tensorrt import ways
+from modelrepo.generator.verification import datasets
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 
@@ -101,24 +102,26 @@ def generate_model(job: Job, context: Context) -> Iterator[Result]:
 
 
 def _refuse_unreadable(job: Job) -> None:
-    """Refuse what a dry run can find without loading the model: a template, a patch, a source."""
+    """Refuse what a dry run can find without loading the model: a template, a patch, a file of data, a source."""
     ConfigWriter(job.options.templates, job.options.config_patch)
-    _check_labels(job.options)
+    _check_data(job.options)
     source, name = sources.find(job.options.model)
     source.check(name, job.options)
 
 
-def _check_labels(options: Options) -> None:
-    """Raise OptionError for a file of labels that can't be read, before the model is loaded."""
+def _check_data(options: Options) -> None:
+    """Raise OptionError for labels, samples or calibration data that can't be read, before the model is loaded."""
     if options.labels:
         labels.read(options.labels)
+    for path in filter(None, (options.samples, options.calibration.path)):
+        datasets.check(path)
 
 
 def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]:
     """Make the missing targets from the source, and yield the row of each as soon as it is certain."""
     repository, progress = context.repository, context.progress
     writer = ConfigWriter(job.options.templates, job.options.config_patch)
-    _check_labels(job.options)
+    _check_data(job.options)
     if context.gate:
         for target in missing:
             context.gate.expect(target.backend, job.options)
