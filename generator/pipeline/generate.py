@@ -9,7 +9,7 @@ from modelrepo.generator.backends.backend import ONNX_FORM, Form
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
 from modelrepo.generator.optimize.variant import Variants
-from modelrepo.generator.pipeline import existing, labels, rows, unexpected
+from modelrepo.generator.pipeline import beforehand, existing, rows, unexpected
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.proving import load, prove
@@ -24,7 +24,6 @@ from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Report, Result
 from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.tensorrt import ways
-from modelrepo.generator.verification import datasets
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
 
@@ -104,24 +103,18 @@ def generate_model(job: Job, context: Context) -> Iterator[Result]:
 def _refuse_unreadable(job: Job) -> None:
     """Refuse what a dry run can find without loading the model: a template, a patch, a file of data, a source."""
     ConfigWriter(job.options.templates, job.options.config_patch)
-    _check_data(job.options)
+    beforehand.check_data(job.options)
+    beforehand.check_weights(job.options)
     source, name = sources.find(job.options.model)
     source.check(name, job.options)
-
-
-def _check_data(options: Options) -> None:
-    """Raise OptionError for labels, samples or calibration data that can't be read, before the model is loaded."""
-    if options.labels:
-        labels.read(options.labels)
-    for path in filter(None, (options.samples, options.calibration.path)):
-        datasets.check(path)
+    beforehand.check_fit(job.options)
 
 
 def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]:
     """Make the missing targets from the source, and yield the row of each as soon as it is certain."""
     repository, progress = context.repository, context.progress
     writer = ConfigWriter(job.options.templates, job.options.config_patch)
-    _check_data(job.options)
+    beforehand.check_data(job.options)
     if context.gate:
         for target in missing:
             context.gate.expect(target.backend, job.options)

@@ -97,7 +97,7 @@ def _doubts(reached: Accuracy, labels: Array, classes: int) -> Iterator[str]:
             f"the source predicts the same class for all {reached.samples} samples, whose labels name {different}: "
             f"{PREPARED}"
         )
-    elif not _beyond_chance(reached, 1 / max(classes, different, reached.classes)):
+    elif not _beyond_chance(reached, 1 / max(2, classes, different, reached.classes)):
         yield (
             f"the source predicts {reached.source:.1%} of {reached.samples} labels, no better than guessing: {PREPARED}"
         )

@@ -21,6 +21,7 @@ from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool
 ARRAYS = (".npy", ".npz")
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 LABELS_ARRAY = labelled.NAMES[0]
+UNNAMED = "Name it by the index of its class, or name the classes with --labels FILE"
 # What numpy says of an array that only pickle reads.
 OBJECTS = "allow_pickle"
 # Images are kept as the model's inputs, 0.6 MB each for a ResNet; if they take more than this, some are chosen.
@@ -180,7 +181,10 @@ def _labelled(data: Dataset, given: Sequence[_Given], classes: labelled.Classes,
             if one.labels is not None
         ]
         numbers, called = labelled.numbered(np.concatenate(each), classes, where)
-    except labelled.Unusable as error:
+    except (labelled.Unusable, OptionError) as error:
+        # Of another array, and of a model that names no classes, it is not certain that they are meant as classes.
+        if isinstance(error, OptionError) and (classes.called or given[0].name == LABELS_ARRAY):
+            raise
         return replace(data, notes=(*data.notes, f"the labels of {path} ({given[0].name}) are not used: {error}"))
     ends = [*accumulate(len(pool.families) for pool in data.pools)]
     taken = [data.taken, "" if given[0].name == LABELS_ARRAY else f"{given[0].name} as the labels"]
@@ -203,21 +207,23 @@ def check(path: Path) -> None:
     """Raise OptionError for a path that can't be read as samples, whatever the model takes; only headers are read."""
     _, files = found_at(path)
     for file in files:
-        with _reading(file):
-            _check_headers(file)
+        if file.suffix in (".npy", ".npz"):
+            with _reading(file):
+                _check_headers(file)
 
 
 def _check_headers(file: Path) -> None:
-    if file.suffix == ".npz":
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.namelist():
-                if member.endswith(".npy"):
-                    with archive.open(member) as opened:
-                        _header(opened)
-    elif file.suffix == ".npy":
-        with file.open("rb") as opened:
+    with file.open("rb") as opened:
+        if not zipfile.is_zipfile(opened):
+            opened.seek(0)
             if _header(opened) > file.stat().st_size - opened.tell():
                 raise ValueError("it is cut off")
+            return
+        with zipfile.ZipFile(opened) as archive:
+            for member in archive.namelist():
+                if member.endswith(".npy"):
+                    with archive.open(member) as array:
+                        _header(array)
 
 
 def _header(opened: IO[bytes]) -> int:
@@ -236,6 +242,8 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise OptionError(f"can't read samples from {file}: {error.strerror}") from error
         if OBJECTS in str(error):
             raise OptionError(
                 f"can't read samples from {file}: an array in it holds Python objects, which may run code",
@@ -388,7 +396,7 @@ def _class_of(folder: Path, classes: labelled.Classes) -> int:
             return place
     if not folder.name.isdecimal():
         known = (*classes.names, *classes.own)
-        hint = nearest(labelled.plain(folder.name), known) if known else "Name it by the index of its class"
+        hint = nearest(labelled.plain(folder.name), known) if known else UNNAMED
         raise OptionError(f"{folder} is not named after a class of the model", hint)
     if classes.count is not None and int(folder.name) >= classes.count:
         raise OptionError(f"{folder} is not a class of the model: it has {classes.count}, counted from 0")
@@ -409,7 +417,7 @@ def _paired(files: Sequence[Path], signature: Signature) -> list[_Given]:
 def _read_file(file: Path, signature: Signature) -> _Given:
     arrays = _read_arrays(file, signature.inputs)
     names = [spec.name for spec in signature.inputs]
-    name = _labels_among(arrays, [*names, *(spec.name for spec in signature.outputs)])
+    name = _labels_among(arrays, names)
     taken = ""
     if len(names) == 1 and names[0] not in arrays:
         others = [each for each in arrays if each != name]
@@ -419,16 +427,21 @@ def _read_file(file: Path, signature: Signature) -> _Given:
                 f"It holds {', '.join(arrays) or 'nothing'}: name the samples {names[0]!r}, and their classes 'labels'",
             )
         taken = f"{others[0]} as the input {names[0]!r}"
-        arrays = {**arrays, names[0]: arrays[others[0]]}
+        arrays = {names[0]: arrays[others[0]], **({name: arrays[name]} if name else {})}
     missing = [spec.name for spec in signature.inputs if spec.name not in arrays and not spec.optional]
     if missing:
         raise OptionError(f"{file} has no input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
-    return _Given(file, _read_pool(file, arrays, signature), arrays.get(name), name, taken)
+    unused = ", ".join(each for each in arrays if each not in (*names, name))
+    try:
+        pool = _read_pool(file, arrays, signature)
+        return _Given(file, pool, arrays.get(name), name, taken or (unused and f"without {unused}"))
+    except OptionError as error:
+        raise OptionError(f"{error.message}; it has {taken}" if taken else error.message, error.hint) from error
 
 
-def _labels_among(arrays: Arrays, tensors: Sequence[str]) -> str:
-    """Return the array that holds the labels, and is none of the model's tensors; empty if none or several may."""
-    likely = [name for name in arrays if name in labelled.NAMES and name not in tensors]
+def _labels_among(arrays: Arrays, inputs: Sequence[str]) -> str:
+    """Return the array that holds the labels, and is not an input; empty if none or several may be."""
+    likely = [name for name in arrays if name in labelled.NAMES and name not in inputs]
     if LABELS_ARRAY in likely:
         return LABELS_ARRAY
     return likely[0] if len(likely) == 1 and len(arrays) > 1 else ""
