@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 
 from modelrepo.generator import sources
@@ -24,7 +25,7 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import TensorSpec
+from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.asking import Limit
 from modelrepo.generator.verification import accuracy, datasets, verify
@@ -95,8 +96,8 @@ def _on_samples(proven: Proven, converted: Run, options: Options, progress: Prog
     if options.verify and samples.labels is not None:
         with progress.step("verify", f"measuring accuracy on {samples.count} labelled samples") as step:
             reached, notes = accuracy.of_labels(
-                proven.reference.recall,
-                converted,
+                _noting(proven.reference.recall, "source", proven, progress),
+                _noting(converted, "converted model", proven, progress),
                 samples,
                 proven.export.signature,
                 batch=proven.max_batch_size,
@@ -106,6 +107,17 @@ def _on_samples(proven: Proven, converted: Run, options: Options, progress: Prog
     said = datasets.told(samples, options.samples, reached.samples if reached else 0, compared=options.verify)
     found = replace(found, accuracy=reached, samples=said)
     return replace(proven, verification=found, notes=(*proven.notes, *notes))
+
+
+def _noting(run: Run, model: str, proven: Proven, progress: Progress) -> Run:
+    """Return a run of one of two models that notes how many of the user's samples it has answered."""
+    batches = count(0, max(1, proven.max_batch_size))
+
+    def asked(arrays: Arrays) -> Mapping[str, Array]:
+        progress.note(f"the {model} has answered {next(batches)} of {proven.samples.count}")
+        return run(arrays)
+
+    return asked
 
 
 def _exported(

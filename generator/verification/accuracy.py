@@ -122,11 +122,11 @@ def _predicted(both: Sequence[Sequence[Arrays]], data: Dataset, classes: int) ->
     """Return the classes that two models predict, from their answers to each pool; None if no output has any."""
     names = [name for name in (both[0][0] if both else ()) if all(name in own for own, _ in both)]
     pairs = {name: tuple(np.concatenate([each[run][name] for each in both]) for run in (0, 1)) for name in names}
-    own = [] if data.labels is None else [pair for pair in pairs.values() if _ranking(pair[0]) is None]
+    own = [] if data.labels is None else [pair for pair in pairs.values() if pair[0].shape[1] == 1]
     answered = next(filter(None, (_answered(pair, data.classes) for pair in own)), None)
     if answered:
         return answered
-    ranking = [name for name in names if _ranking(pairs[name][0]) is not None]
+    ranking = [name for name in names if pairs[name][0].shape[1] > 1]
     certain = [name for name in ranking if pairs[name][0].shape[1] == classes]
     if ranking:
         name = next(iter((*certain, *ranking)))
@@ -180,12 +180,12 @@ def _ranking(answer: Array) -> "Array | None":
 
 
 def _prediction(answer: Array) -> "Array | None":
-    """Return an answer that has several floats a sample, or one value; axes of one behind the rows don't count."""
+    """Return an answer that has several scores a sample, or one value; axes of one behind the rows don't count."""
     if not answer.size:
         return None
     flat = answer.reshape(len(answer), -1)
     line = flat.shape[1] in (1, *answer.shape[1:])
-    return flat if line and (flat.shape[1] == 1 or _ranking(flat) is not None) else None
+    return flat if line and (flat.shape[1] == 1 or labelled.is_score(flat.dtype.name)) else None
 
 
 def _answers(

@@ -118,12 +118,12 @@ def read(
     """Read arrays (.npz named like the inputs, .npy for a single input) or images: a file, or a folder of them.
 
     Every array has a leading batch axis, or the shape of one sample; for a model without a common batch dimension a
-    file is one whole input set. Optional inputs may be missing; samples of the same shapes come in one pool. The only
-    input may have any name if there is no other array but the labels. These are numbers or names of classes, one per
-    sample, in an array ``labels``, or as data sets usually call it; ``own`` are the names that the source itself has
-    for the classes ``labels``. The label of an image is its folder. Images are prepared as ``preprocess`` says; if they
-    would take more than MOST_BYTES, evenly spaced ones are chosen. Raises OptionError for data that does not fit the
-    model.
+    file is one whole input set, or several that lie one after another. Optional inputs may be missing; samples of the
+    same shapes come in one pool. The only input may have any name if there is no other array but the labels. These are
+    numbers or names of classes, one per sample, in an array ``labels``, or as data sets usually call it; ``own`` are
+    the names that the source itself has for the classes ``labels``. The label of an image is its folder. Images are
+    prepared as ``preprocess`` says; if they would take more than MOST_BYTES, evenly spaced ones are chosen. Raises
+    OptionError for data that does not fit the model.
     """
     classes = labelled.classes_of(signature, labels, own)
     pictures, files = found_at(path)
@@ -436,7 +436,7 @@ def _read_file(file: Path, signature: Signature) -> _Given:
         pool = _read_pool(file, arrays, signature)
         return _Given(file, pool, arrays.get(name), name, taken or (unused and f"without {unused}"))
     except OptionError as error:
-        raise OptionError(f"{error.message}; it has {taken}" if taken else error.message, error.hint) from error
+        raise OptionError(f"{error.message} ({taken})" if taken else error.message, error.hint) from error
 
 
 def _labels_among(arrays: Arrays, inputs: Sequence[str]) -> str:
@@ -450,8 +450,7 @@ def _labels_among(arrays: Arrays, inputs: Sequence[str]) -> str:
 def _read_pool(file: Path, arrays: Arrays, signature: Signature) -> Pool:
     inputs = [spec for spec in signature.inputs if spec.name in arrays]
     if signature.batch_dim is None:
-        fitted = {spec.name: _fitting(arrays[spec.name], spec, spec.shape, file)[np.newaxis] for spec in inputs}
-        return Pool(fitted, (f"sample {file.name}",))
+        return _sets(file, arrays, inputs)
     fitted = {}
     for spec in inputs:
         array = arrays[spec.name]
@@ -461,6 +460,31 @@ def _read_pool(file: Path, arrays: Arrays, signature: Signature) -> Pool:
     if len(counts) != 1 or 0 in counts:
         raise OptionError(f"{file}: the inputs do not have the same number of samples, at least one")
     return Pool(fitted, (f"sample {file.name}",) * counts.pop())
+
+
+def _sets(file: Path, arrays: Arrays, inputs: Sequence[TensorSpec]) -> Pool:
+    """Return the set of inputs in a file, or several sets that lie one after another, also in place of a batch of 1."""
+    whole = {spec.name: arrays[spec.name] for spec in inputs}
+    if not all(_fits(whole[spec.name].shape, spec.shape) for spec in inputs):
+        parts = [_parts(whole[spec.name], spec.shape) for spec in inputs]
+        counts = {len(each) for each in parts}
+        if len(counts) == 1 and counts != {0}:
+            sets = {
+                spec.name: np.stack([_fitting(one, spec, spec.shape, file) for one in each])
+                for spec, each in zip(inputs, parts, strict=True)
+            }
+            return Pool(sets, (f"sample {file.name}",) * counts.pop())
+    fitted = {spec.name: _fitting(whole[spec.name], spec, spec.shape, file)[np.newaxis] for spec in inputs}
+    return Pool(fitted, (f"sample {file.name}",))
+
+
+def _parts(array: Array, shape: tuple[Dim, ...]) -> Sequence[Array]:
+    """Return the parts of an array along its first axis that each have the shape of an input; none if they have not."""
+    if _fits(array.shape[1:], shape) and array.ndim:
+        return list(array)
+    if shape[:1] == (1,) and _fits((1, *array.shape[1:]), shape):
+        return list(array[:, np.newaxis])
+    return []
 
 
 def _row_shapes(pool: Pool) -> list[tuple[str, tuple[int, ...]]]:

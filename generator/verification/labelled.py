@@ -39,11 +39,16 @@ def classes_of(signature: Signature, names: Sequence[str] = (), own: Sequence[st
     """Return the classes of a model; their number is that of the names, or of the scores of its first such output."""
     lead = 0 if signature.batch_dim is None else 1
     inner = [(spec.dtype, [dim for dim in spec.shape[lead:] if dim != 1]) for spec in signature.outputs]
-    scores = [dims[0] for dtype, dims in inner if dtype.startswith("float") and len(dims) == 1]
+    scores = [dims[0] for dtype, dims in inner if is_score(dtype) and len(dims) == 1]
     answers = next((dtype for dtype, dims in inner if dtype.startswith(("int", "object")) and not dims), "")
     single = not scores and not answers and any(dtype.startswith("float") and not dims for dtype, dims in inner)
     known = next((dim for dim in scores[:1] if isinstance(dim, int)), 2 if single else None)
     return Classes(tuple(names), tuple(own), len(names) or known, bool(scores), single, answers)
+
+
+def is_score(dtype: str) -> bool:
+    """Whether scores may have a type, by numpy's name: those of a quantized model are of 8 bits."""
+    return dtype.startswith("float") or dtype in ("int8", "uint8")
 
 
 def one_each(found: Array, count: int, classes: Classes, where: str) -> Array:
@@ -53,7 +58,7 @@ def one_each(found: Array, count: int, classes: Classes, where: str) -> Array:
     messages. Raises Unusable if the model predicts no classes, and OptionError if the array holds something else.
     """
     if not (classes.ranked or classes.single or classes.answers):
-        raise Unusable("the model predicts no classes")
+        raise Unusable("no output has a class, or a score for each, for a sample")
     found = np.atleast_1d(found)
     if found.dtype.kind in "SO":
         found = np.array([each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in found])

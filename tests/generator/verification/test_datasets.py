@@ -90,6 +90,21 @@ def test_arrays_may_have_the_names_that_data_sets_use_and_it_is_said(names: tupl
     assert told == f"2 samples of s.npz ({taken}): all compared number by number, accuracy measured on all"
 
 
+@pytest.mark.parametrize("shape", [(1, 4), (4,)])
+def test_a_test_set_for_a_model_without_batches_is_many_sets(shape: tuple[int, ...]) -> None:
+    alone = Signature((TensorSpec("x", "float32", shape),), (TensorSpec("y", "float32", (*shape[:-1], 3)),))
+    rows = np.arange(12, dtype="float32").reshape(3, 4)
+    np.savez("s.npz", x=rows, y=np.array([2, 0, 1]))
+    data = datasets.read(Path("s.npz"), alone)
+    assert data.labels is not None
+    assert data.labels[0].tolist() == [2, 0, 1]
+    assert data.pools[0].arrays["x"].shape == (3, *shape)
+    assert data.pools[0].whole(1)["x"].reshape(-1).tolist() == [4, 5, 6, 7]
+    np.savez("s.npz", x=np.zeros((3, 5), "float32"))
+    with pytest.raises(OptionError, match=r"x is float32\[3, 5\], but the model takes x"):
+        datasets.read(Path("s.npz"), alone)
+
+
 def test_one_of_several_arrays_is_not_guessed() -> None:
     np.savez("s.npz", x_train=X, x_test=X, y_test=np.array([0, 1]))
     with pytest.raises(OptionError, match=r"has no input 'x'\. It holds x_train, x_test, y_test: name the samples 'x'"):

@@ -123,7 +123,7 @@ def test_another_number_of_labels_than_samples_is_refused() -> None:
 @pytest.mark.parametrize(
     ("outputs", "found", "reason"),
     [
-        ((TensorSpec("mask", "float32", ("batch", 2, 8, 8)),), [0, 1], "the model predicts no classes"),
+        ((TensorSpec("mask", "float32", ("batch", 2, 8, 8)),), [0, 1], "no output has a class, or a score for each"),
         ((SCORES,), ["cat", "dog"], "--labels FILE names them"),
         ((SCORES,), np.full((2, 3), 0.3), "they are values, and not classes"),
     ],
@@ -138,6 +138,10 @@ def test_labels_that_may_mean_something_else_are_not_used(
 def test_the_classes_of_a_model_without_batches_are_its_only_axis() -> None:
     alone = Signature((TensorSpec("x", "float32", (4,)),), (TensorSpec("y", "float32", (1, 5)),))
     assert (classes_of(alone).count, classes_of(alone).ranked) == (5, True)
+
+
+def test_the_scores_of_a_quantized_model_have_8_bits() -> None:
+    assert model(TensorSpec("y", "uint8", ("batch", 5))).count == 5
 
 
 def test_a_name_of_two_classes_is_refused_unless_it_is_written_exactly() -> None:
