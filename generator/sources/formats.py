@@ -97,7 +97,8 @@ def expect(path: Path, *wanted: str) -> str:
         return kind
     if path.is_dir() and "savedmodel" not in wanted:
         raise SourceError(f"{path} is a folder", _is(kind, path) if kind != "folder" else _within(path, wanted))
-    names = [{**WEIGHTS, **{name: each[0] for name, each in READ.items()}}[name] for name in wanted]
+    titles = {**WEIGHTS, **{name: each[0] for name, each in READ.items()}}
+    names = [titles[name] for name in wanted if name in titles]  # whole pickled models are weights to those who trust
     raise SourceError(f"{path} is not {' or '.join(names)}", _is(kind, path))
 
 

@@ -405,7 +405,7 @@ def _class_of(folder: Path, classes: labelled.Classes) -> int:
 
 def _paired(files: Sequence[Path], signature: Signature) -> list[_Given]:
     """Return the samples of a folder of two .npy files, one of them named as labels are; none for other files."""
-    labels = [file for file in files if file.suffix == ".npy" and file.stem in labelled.NAMES]
+    labels = [file for file in files if file.suffix == ".npy" and file.stem.lower() in labelled.NAMES]
     inputs = [file for file in files if file.suffix == ".npy" and file not in labels]
     if len(files) != 2 or len(labels) != 1 or len(inputs) != 1:
         return []
@@ -441,7 +441,7 @@ def _read_file(file: Path, signature: Signature) -> _Given:
 
 def _labels_among(arrays: Arrays, inputs: Sequence[str]) -> str:
     """Return the array that holds the labels, and is not an input; empty if none or several may be."""
-    likely = [name for name in arrays if name in labelled.NAMES and name not in inputs]
+    likely = [name for name in arrays if name.lower() in labelled.NAMES and name not in inputs]
     if LABELS_ARRAY in likely:
         return LABELS_ARRAY
     return likely[0] if len(likely) == 1 and len(arrays) > 1 else ""

@@ -46,6 +46,6 @@ def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
 
     found = sampled(path)
     names = {each.name for each in forward.parameters}
-    inputs = tuple(each for each in found if each.name not in labelled.NAMES or each.name in names)
+    inputs = tuple(each for each in found if each.name.lower() not in labelled.NAMES or each.name in names)
     taken = tuple(each for each in inputs if not each.name or each.name in names or forward.any_name)
     return taken or (tuple(replace(each, name="") for each in inputs) if len(inputs) == 1 else inputs)

@@ -75,6 +75,7 @@ def test_an_input_named_labels_is_not_a_label() -> None:
     ("names", "taken"),
     [
         (("x", "y"), "y as the labels"),
+        (("X", "Y"), "X as the input 'x', Y as the labels"),
         (("X_test", "y_test"), "X_test as the input 'x', y_test as the labels"),
         (("images", "labels"), "images as the input 'x'"),
         (("data", "target"), "data as the input 'x', target as the labels"),
