@@ -97,7 +97,7 @@ def _on_samples(proven: Proven, converted: Run, options: Options, progress: Prog
         with progress.step("verify", f"measuring accuracy on {samples.count} labelled samples") as step:
             reached, notes = accuracy.of_labels(
                 _noting(proven.reference.recall, "source", proven, progress),
-                _noting(converted, "converted model", proven, progress),
+                _noting(converted, "converted", proven, progress),
                 samples,
                 proven.export.signature,
                 batch=proven.max_batch_size,
@@ -114,7 +114,7 @@ def _noting(run: Run, model: str, proven: Proven, progress: Progress) -> Run:
     batches = count(0, max(1, proven.max_batch_size))
 
     def asked(arrays: Arrays) -> Mapping[str, Array]:
-        progress.note(f"the {model} has answered {next(batches)} of {proven.samples.count}")
+        progress.note(f"{model}: {next(batches)} of {proven.samples.count}")
         return run(arrays)
 
     return asked
