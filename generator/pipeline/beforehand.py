@@ -1,16 +1,18 @@
 """What can be refused before a model is loaded: data, weights and names of classes that no model could use."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelrepo.generator import sources
+from modelrepo.generator.errors import OptionError
 from modelrepo.generator.graphs.onnx_file import read_signature
 from modelrepo.generator.graphs.walk import required_inputs
 from modelrepo.generator.pipeline import labels
 from modelrepo.generator.sources import formats, onnx
 from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.tensors import DTYPES, Signature, unknown_domain
+from modelrepo.generator.specs.tensors import DTYPES, Signature, TensorSpec, unknown_domain
 from modelrepo.generator.verification import datasets
 
 # Formats without weights that could be fitted to a network, as ``formats`` names them; others are tried.
@@ -46,22 +48,38 @@ def check_fit(options: Options) -> None:
     paths = [path for path in (options.samples, options.calibration.path) if path]
     if not paths or source is not sources.SOURCES["onnx"]:
         return
-    wanted = _only_input(onnx.read(name).model.graph)
-    for path in paths if wanted else ():
+    forms = _forms(onnx.read(name).model.graph)
+    for path in paths if forms else ():
         pictures, _ = datasets.found_at(path)
-        if not pictures and wanted:
-            datasets.read(path, wanted)
+        if not pictures:
+            _check_any(path, forms)
 
 
-def _only_input(graph: Any) -> Signature | None:
-    """Return the only input of a GraphProto, for any number of samples; None if there are more, or it has no shape."""
+def _check_any(path: Path, forms: Sequence[Signature]) -> None:
+    """Raise OptionError for data that fits none of some forms of a model, with the reason for the first."""
+    problems: list[OptionError] = []
+    for form in forms:
+        try:
+            datasets.read(path, form)
+            return
+        except OptionError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def _forms(graph: Any) -> tuple[Signature, ...]:
+    """Return the only input of a GraphProto as a model takes it in batches, and as one without batches does.
+
+    None if there are more inputs, or it has no shape.
+    """
     from onnx import GraphProto
 
     values = required_inputs(graph)
     if len(values) != 1 or not values[0].type.tensor_type.HasField("shape"):
-        return None
+        return ()
     (spec,) = read_signature(GraphProto(input=values)).inputs
     if spec.dtype not in DTYPES or not spec.shape:
-        return None
-    batched = replace(spec, shape=("batch", *spec.shape[1:]), domain=unknown_domain(spec.dtype))
-    return Signature((batched,), ())
+        return ()
+    spec = replace(spec, domain=unknown_domain(spec.dtype))
+    batched = Signature((replace(spec, shape=("batch", *spec.shape[1:])),), ())
+    return batched, Signature((spec,), (TensorSpec("", "float32", ()),))

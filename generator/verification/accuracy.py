@@ -123,10 +123,11 @@ def _predicted(both: Sequence[Sequence[Arrays]], data: Dataset, classes: int) ->
     names = [name for name in (both[0][0] if both else ()) if all(name in own for own, _ in both)]
     pairs = {name: tuple(np.concatenate([each[run][name] for each in both]) for run in (0, 1)) for name in names}
     own = [] if data.labels is None else [pair for pair in pairs.values() if pair[0].shape[1] == 1]
-    answered = next(filter(None, (_answered(pair, data.classes) for pair in own)), None)
-    if answered:
-        return answered
     ranking = [name for name in names if pairs[name][0].shape[1] > 1]
+    if data.classes or not ranking:  # without names of classes, any whole number could be one
+        answered = next(filter(None, (_answered(pair, data.classes) for pair in own)), None)
+        if answered:
+            return answered
     certain = [name for name in ranking if pairs[name][0].shape[1] == classes]
     if ranking:
         name = next(iter((*certain, *ranking)))
@@ -144,7 +145,7 @@ def _answered(pair: Sequence[Array], classes: Sequence[str]) -> _Predicted | Non
     def number(answer: object) -> int:
         if not classes:
             return int(answer) if isinstance(answer, int) and answer >= 0 else NO_CLASS
-        return places.get(labelled.key(answer), NO_CLASS)
+        return places.get(labelled.key(str(answer)), NO_CLASS)
 
     ours, theirs = (np.array([number(answer) for answer in each.tolist()], np.int64) for each in (known, found))
     if (ours == NO_CLASS).all():

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from functools import lru_cache
+from typing import NoReturn
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def one_each(found: Array, count: int, classes: Classes, where: str) -> Array:
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim == 2 and len(found) == count and found.shape[1] == (classes.count or found.shape[1]):
-        found = _places_of_ones(found, where)
+        found = _places_of_ones(found)
     if found.shape != (count,):
         raise OptionError(f"{where} is {found.dtype}{list(found.shape)}: expected {count} labels, one per sample")
     if found.dtype.kind == "U":
@@ -83,14 +84,11 @@ def _refuse_fraction(value: float, classes: Classes, where: str) -> NoReturn:
     raise OptionError(f"{where} contains {value:g}: expected the number of a class from 0 on, or its name")
 
 
-def _places_of_ones(found: Array, where: str) -> Array:
-    if found.dtype.kind == "f" and not np.isin(found, (0, 1)).all():
+def _places_of_ones(found: Array) -> Array:
+    if found.dtype.kind == "U" or not np.isin(found, (0, 1)).all():
         raise Unusable("they are values, and not classes")
-    if found.dtype.kind == "U" or not (np.isin(found, (0, 1)).all() and (found.sum(axis=1) == 1).all()):
-        raise OptionError(
-            f"{where} is {found.dtype}{list(found.shape)}, and not every row has a single 1",
-            "Give each sample one class",
-        )
+    if not (found.sum(axis=1) == 1).all():
+        raise Unusable("some samples have several classes, or none")
     return np.asarray(found.argmax(axis=1))
 
 
@@ -132,9 +130,10 @@ def named(text: str, names: Sequence[str], where: str) -> int | None:
     return found[0] if found else None
 
 
-def key(label: Any) -> str:
-    """Return a text that is equal for equal classes, such as 3, "3" and 3.0; True is 1, as in an int64 output."""
-    text = plain(str(label))
+@lru_cache(maxsize=1 << 16)
+def key(label: str) -> str:
+    """Return a text that is equal for equal classes, such as "3" and "3.0"; "True" is 1, as in an int64 output."""
+    text = plain(label)
     if text in ("true", "false"):
         return str(int(text == "true"))
     try:

@@ -71,6 +71,15 @@ def test_samples_that_fit_pass_a_dry_run(generate: Generate, shape: tuple[int, .
     assert generate(*DRY, "--samples", "s.npz", "-q").code == 0
 
 
+@pytest.mark.parametrize("declared", [[4], [1, 4], ["n", 4]])
+def test_samples_for_a_model_without_batches_pass_a_dry_run(generate: Generate, declared: list[int | str]) -> None:
+    onnx_files.write(
+        "net.onnx", inputs=(("x", onnx_files.FLOAT, declared),), outputs=(("y", onnx_files.FLOAT, declared),)
+    )
+    np.savez("s.npz", x=np.zeros((5, 4), "float32"))
+    assert generate(*DRY, "--samples", "s.npz", "-q").code == 0
+
+
 def test_unreadable_samples_are_refused_before_the_model_is_loaded(generate: Generate) -> None:
     Path("net.onnx").write_text("not a model")
     Path("s.npz").write_text("garbage")

@@ -74,3 +74,22 @@ def test_a_manifest_without_these_fields_is_read(generate: Generate) -> None:
     newest = Repository(Path("model_repository")).newest("linear")
     assert newest is not None
     assert newest.provenance.verification.accuracy is None
+
+
+def test_labels_may_be_the_classes_of_a_scikit_learn_model_or_the_users_names_for_them(generate: Generate) -> None:
+    import skops.io
+    from sklearn.linear_model import LogisticRegression
+
+    rows = np.random.default_rng(0).standard_normal((90, 4))
+    classes = np.array([3, 7, 9])[rows[:, :3].argmax(axis=1)]
+    skops.io.dump(LogisticRegression(max_iter=500).fit(rows, classes), "m.skops")
+    Path("names.csv").write_text("name,id\nant,0\nbee,1\nfly,2\n")
+    arguments = ("--model", "sklearn:m.skops", "--labels", "names.csv", "--client-dir", "none", "--json", "-q")
+    reached = []
+    for labels in (classes, np.array([{3: "ant", 7: "bee", 9: "fly"}[int(each)] for each in classes])):
+        np.savez("test.npz", X=rows, y=labels)
+        result = generate(*arguments, "--samples", "test.npz").result
+        reached.append(result["verification"]["accuracy"]["source"])
+        assert "the names in names.csv are those of the classes 3, 7, 9, in this order" in result["notes"]
+    assert reached[0] == reached[1] > 0.9
+    assert Path("model_repository/m/labels.txt").read_text().split() == ["ant", "bee", "fly"]

@@ -67,6 +67,16 @@ def test_an_output_that_answers_the_class_counts_before_the_scores() -> None:
     assert (reached.source, notes) == (1.0, ())
 
 
+def test_a_whole_number_beside_scores_is_not_a_class_unless_classes_have_names() -> None:
+    def counting(arrays: Arrays) -> dict[str, Array]:
+        return {"count": np.full(len(arrays["x"]), 2), "y": arrays["x"]}
+
+    labels = [number % 3 for number in range(60)]
+    reached, _ = accuracy.of_labels(counting, counting, data(labels), SIGNATURE, batch=16)
+    assert reached is not None
+    assert reached.source == 1.0
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.4, 0.6), (-0.2, 3.0)], ids=["probability", "score"])
 def test_one_number_a_sample_tells_the_second_class_from_a_half_or_from_zero(low: float, high: float) -> None:
     def two(arrays: Arrays) -> dict[str, Array]:
