@@ -42,6 +42,7 @@ PAGES = (
     "docs/how-to/automate.md",
     "docs/how-to/pytorch-models.md",
     "docs/how-to/onnx-file.md",
+    "docs/how-to/verify-on-your-data.md",
 )
 
 

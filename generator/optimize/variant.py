@@ -131,7 +131,7 @@ def _made(task: Task, base: Base, data: Data) -> Proven:
         *judgement.verification.notes,
         *([MIXES] if task.max_batch_size < task.proven.max_batch_size else []),
     )
-    done = (*base.done, *([lowered.done] if task.recipe else []))
+    done = (*base.done, *data.done, *([lowered.done] if task.recipe else []))
     return replace(
         task.proven,
         export=lowered.export,

@@ -18,19 +18,22 @@ DATATYPES = {"f": "FP", "i": "INT", "u": "UINT"}
 ROWS = 4096
 
 
-def read(file: Path, inputs: Sequence[TensorSpec], labels: Sequence[str], most: int) -> Arrays:
+def read(
+    file: Path, inputs: Sequence[TensorSpec], labels: Sequence[str], most: int, fitted: Sequence[str] = ()
+) -> Arrays:
     """Return an array for each input, with a leading axis of rows, and the first column that ``labels`` names.
 
-    Labels are whole numbers (int64), or else text. Raises OptionError for columns and cells that do not fit the
-    inputs, and for more than ``most`` bytes.
+    The case of a label's name does not count; ``fitted`` is as in ``clients.tables.select``. Labels are whole numbers
+    (int64), or else text. Raises OptionError for columns and cells that do not fit the inputs, and for more than
+    ``most`` bytes.
     """
     model = Model("the model", (), "", ROWS, tuple(map(_tensor, inputs)), ())
     try:
-        table = tables.open_table(file, [spec.name for spec in inputs])
-        taken = {spec.name for spec in inputs}
-        own = next((name for name in labels if name in table.names and name not in taken), None)
+        table = tables.open_table(file, [*(spec.name for spec in inputs), *fitted])
+        others = [name for name in table.names if name not in {*fitted, *(spec.name for spec in inputs)}]
+        own = next((name for each in labels for name in others if name.lower() == each), None)
         chunks, classes, size = [], [], 0
-        for arrays, cells, _ in tables.select(table, model, own).chunks():
+        for arrays, cells, _ in tables.select(table, model, own, fitted=fitted).chunks():
             chunks.append(arrays)
             classes.extend([] if cells is None else list(cells))
             size += sum(array.nbytes for array in arrays.values())

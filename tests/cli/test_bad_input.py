@@ -30,7 +30,7 @@ def write(path: str, text: str) -> Callable[[Path], None]:
 
 
 def wrong_samples(folder: Path) -> None:
-    np.savez(folder / "s.npz", other=np.zeros((2, 4), "float32"))
+    np.savez(folder / "s.npz", other=np.zeros((2, 4), "float32"), more=np.zeros((2, 4), "float32"))
 
 
 def wrong_shape(folder: Path) -> None:

@@ -27,6 +27,15 @@ def test_a_matrix_takes_all_columns_but_the_labels() -> None:
     assert data.labels[0].tolist() == [2, 0]
 
 
+def test_a_matrix_takes_the_columns_that_it_was_fitted_on_in_any_order() -> None:
+    Path("a.csv").write_text("b,Target,id,a\n2,one,9,1\n5,two,9,4\n")
+    signature = Signature(MATRIX.inputs, SCORES)
+    data = datasets.read(Path("a.csv"), signature, {"kind": "table", "columns": ["a", "b"]}, ("one", "two", "three"))
+    assert data.pools[0].arrays["x"].tolist() == [[1, 2], [4, 5]]
+    assert data.labels is not None
+    assert data.labels[0].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_columns_are_inputs_by_name(suffix: str) -> None:
     pandas = pytest.importorskip("pandas")
