@@ -28,7 +28,7 @@ from modelrepo.server.binaries.wheels import Wheel
 from tests.conftest import PROJECT
 
 Golden = Callable[[str, str], None]
-RELEASE = RELEASES["26.08"]
+RELEASE = RELEASES["26.09"]
 needs_the_platform = pytest.mark.skipif(
     not runtime.platform_requirement().ok, reason="NVIDIA's wheels don't run on this machine"
 )
@@ -262,13 +262,13 @@ def test_the_command_of_the_container_reaches_a_stand_in_for_docker(
     other_machine(monkeypatch)
     program(cache, "docker", 'for word in "$@"; do echo "$word"; done')
     found = analyzer.find("auto", tmp_path, Progress(), RELEASE)
-    assert found.origin == "container nvcr.io/nvidia/tritonserver:26.08-py3-sdk"
+    assert found.origin == "container nvcr.io/nvidia/tritonserver:26.09-py3-sdk"
     said = process.run([*found.command, "-m", "linear"], timeout=60)
     assert shlex.join(said.out.splitlines()) == (
         "run --rm --init --network host --ipc host "
         f"--user {os.getuid()}:{os.getgid()} --security-opt no-new-privileges:true "
         f"-v {tmp_path}:{tmp_path} -w {tmp_path} -e HOME=/tmp "
-        "--entrypoint perf_analyzer nvcr.io/nvidia/tritonserver:26.08-py3-sdk -m linear"
+        "--entrypoint perf_analyzer nvcr.io/nvidia/tritonserver:26.09-py3-sdk -m linear"
     )
 
 
