@@ -23,6 +23,7 @@ from urllib.request import BaseHandler, OpenerDirector, Request
 
 from modelrepo.generator.system import download
 
+ETC = Path("/etc")
 PYPI = "https://pypi.org/simple"
 SECTIONS = ("global", "install", "download")
 PORTS = {"http": 80, "https": 443}
@@ -106,7 +107,7 @@ def _pip_files() -> tuple[Path, ...]:
         return ()
     shared = [Path(folder, "pip/pip.conf") for folder in reversed(_system_folders())]
     own = [Path("~/.pip/pip.conf"), _user_folder() / "pip/pip.conf", Path(sys.prefix, "pip.conf"), Path(named)]
-    return (*shared, Path("/etc/pip.conf"), *(_expanded(path) for path in own))
+    return (*shared, ETC / "pip.conf", *(_expanded(path) for path in own))
 
 
 def _uv() -> dict[str, str]:
@@ -160,7 +161,7 @@ def _uv_tables() -> Iterator[dict[str, Any]]:
     here = Path.cwd()
     # Of a project, uv reads the nearest folder with settings; uv.toml comes before pyproject.toml.
     project = (folder / name for folder in (here, *here.parents) for name in ("uv.toml", "pyproject.toml"))
-    shared = (Path(folder, "uv/uv.toml") for folder in (*_system_folders(), "/etc"))
+    shared = (Path(folder, "uv/uv.toml") for folder in (*_system_folders(), ETC))
     files: tuple[Iterable[Path], ...] = (project, (_expanded(_user_folder() / "uv/uv.toml"),), shared)
     if os.environ.get("UV_CONFIG_FILE"):
         files = ((Path(os.environ["UV_CONFIG_FILE"]),),)
