@@ -161,7 +161,7 @@ def _uv_tables() -> Iterator[dict[str, Any]]:
     here = Path.cwd()
     # Of a project, uv reads the nearest folder with settings; uv.toml comes before pyproject.toml.
     project = (folder / name for folder in (here, *here.parents) for name in ("uv.toml", "pyproject.toml"))
-    shared = (Path(folder, "uv/uv.toml") for folder in (*_system_folders(), ETC))
+    shared = (Path(folder, "uv/uv.toml") for folder in (*_system_folders(), str(ETC)))
     files: tuple[Iterable[Path], ...] = (project, (_expanded(_user_folder() / "uv/uv.toml"),), shared)
     if os.environ.get("UV_CONFIG_FILE"):
         files = ((Path(os.environ["UV_CONFIG_FILE"]),),)

@@ -11,7 +11,10 @@ from modelrepo.generator.system.environment import Environment, another, current
 
 PYTHON = f"--python {sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 RECEIPT = """[tool]
-requirements = [{ name = "modelrepo", extras = ["bench"], directory = "/src/modelrepo" }, { name = "timm", specifier = ">=1" }]
+requirements = [
+    { name = "modelrepo", extras = ["bench"], directory = "/src/modelrepo" },
+    { name = "timm", specifier = ">=1" },
+]
 """
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from modelrepo.generator.errors import SourceError
-from modelrepo.generator.system import download
+from modelrepo.generator.system import download, indexes
 from modelrepo.generator.system.indexes import PYPI, Indexes, configured, without_credentials
 
 MIRROR, TEAM, OTHER = "https://mirror.test/simple", "https://team.test/simple", "https://other.test/simple"
@@ -21,6 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "system"))
+    monkeypatch.setattr(indexes, "ETC", tmp_path / "etc")
     monkeypatch.setattr("sys.prefix", str(tmp_path / "venv"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
