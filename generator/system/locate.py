@@ -28,6 +28,8 @@ SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.2"
 # Like pip's retries: an index that does not answer uv is asked in other ways.
 UV_PATIENCE = {"UV_HTTP_TIMEOUT": "15", "UV_HTTP_RETRIES": "1"}
 
+NOT_THERE = "it is not there"
+
 # Returns the URL within so many seconds; raises NotFound.
 Find = Callable[[float], str]
 
@@ -43,7 +45,7 @@ def locate(requirement: str, file: str) -> str:
     answered.
     """
     end = time.monotonic() + SECONDS
-    said = {}
+    said: dict[str, list[str]] = {}
     for name, find in _ways(requirement, file):
         left = end - time.monotonic()
         if left <= 0:
@@ -51,14 +53,14 @@ def locate(requirement: str, file: str) -> str:
         try:
             url = find(left)
         except NotFound as error:
-            said[name] = first_line(without_credentials(str(error)))
+            said.setdefault(first_line(without_credentials(str(error))), []).append(name)
         except subprocess.TimeoutExpired:
-            said[name] = f"no answer within {left:.0f} seconds"
+            said.setdefault(f"no answer within {left:.0f} seconds", []).append(name)
         else:
             return without_credentials(url).partition("#")[0]
     if not said:
         raise SourceError(f"can't find {requirement}: the settings of pip or uv forbid every index")
-    answers = "; ".join(f"{name}: {answer}" for name, answer in said.items())
+    answers = "; ".join(f"{', '.join(names)}: {answer}" for answer, names in said.items())
     raise SourceError(f"can't find {requirement}, is there a network? {answers}")
 
 
@@ -70,8 +72,11 @@ def _ways(requirement: str, file: str) -> Iterator[tuple[str, Find]]:
     if uv_command() and indexes.urls:  # uv does not know that pip's settings forbid every index
         yield "uv", partial(_with_uv, requirement, file)
     project = re.sub(r"[-_.]+", "-", requirement.partition("==")[0]).lower()  # as PEP 503 writes names
-    for place in (*indexes.links, *(f"{index.rstrip('/')}/{project}/" for index in indexes.urls)):
+    for place in indexes.links:
         yield without_credentials(place), partial(_on_page, place, file, indexes.opener())
+    for index in indexes.urls:
+        page = f"{index.rstrip('/')}/{project}/"
+        yield without_credentials(index), partial(_on_page, page, file, indexes.opener())
 
 
 def _with_pip(requirement: str, file: str, seconds: float) -> str:
@@ -94,7 +99,7 @@ def _with_uv(requirement: str, file: str, seconds: float) -> str:
             *(*uv_command(), "pip", "compile", "--quiet", "--no-deps", "--no-header", "--only-binary", ":all:"),
             *("--python", sys.executable, "--format", "pylock.toml", str(asked)),
         ]
-        done = process.run(command, timeout=seconds, environment={**UV_PATIENCE, **os.environ})
+        done = process.run(command, timeout=seconds, environment={**UV_PATIENCE, **os.environ, "COLUMNS": "1000"})
     if done.code:
         raise NotFound(_uv_reason(done))
     wheels = (wheel for package in tomllib.loads(done.out)["packages"] for wheel in package.get("wheels", ()))
@@ -112,8 +117,10 @@ def _on_page(place: str, file: str, opener: OpenerDirector, seconds: float) -> s
     folder = _local(place)
     if folder and (folder / file).is_file():
         return (folder / file).absolute().as_uri()
-    if folder:
-        place = (folder / "index.html" if folder.is_dir() else folder).absolute().as_uri()
+    page = folder / "index.html" if folder and folder.suffix != ".html" else folder
+    if page and not page.is_file():
+        raise NotFound(NOT_THERE)
+    place = page.absolute().as_uri() if page else place
     return _named(file, _links(without_credentials(place), opener, seconds))
 
 
@@ -128,7 +135,7 @@ def _named(file: str, urls: Iterable[str]) -> str:
     for url in urls:
         if unquote(urlsplit(url).path).rpartition("/")[2] == file:
             return url
-    raise NotFound(f"it has no {file}")
+    raise NotFound(NOT_THERE)
 
 
 def _links(page: str, opener: OpenerDirector, seconds: float) -> list[str]:

@@ -193,7 +193,7 @@ def test_what_is_not_an_index_is_told(index: Index, monkeypatch: pytest.MonkeyPa
 def test_an_index_without_the_file_is_told(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     only("index", monkeypatch)
     name(index.url, monkeypatch)
-    with pytest.raises(SourceError, match=r"/simple/stand-in/: it has no stand_in-2-py3-none-any.whl"):
+    with pytest.raises(SourceError, match=r"/simple: it is not there"):
         locate.locate("stand-in==2", "stand_in-2-py3-none-any.whl")
 
 
