@@ -192,15 +192,18 @@ def _expanded(path: Path) -> Path:
 
 def _origin(url: str) -> str:
     """Return the scheme, host and port of a URL; an empty text if it is malformed."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         return f"{parts.scheme}://{parts.hostname}:{parts.port or PORTS.get(parts.scheme)}"
     except ValueError:
         return ""
 
 
 def _own_credentials(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it is malformed
+        return ""
     return _basic(unquote(parts.username), unquote(parts.password or "")) if parts.username else ""
 
 

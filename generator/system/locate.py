@@ -53,11 +53,19 @@ def locate(requirement: str, file: str) -> str:
         try:
             url = find(left)
         except NotFound as error:
-            said.setdefault(first_line(without_credentials(str(error))), []).append(name)
+            answer = first_line(without_credentials(str(error)))
         except subprocess.TimeoutExpired:
-            said.setdefault(f"no answer within {left:.0f} seconds", []).append(name)
+            answer = f"no answer within {left:.0f} seconds"
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
+            answer = f"its answer can't be read: {first_line(without_credentials(str(error)))}"
         else:
             return without_credentials(url).partition("#")[0]
+        said.setdefault(answer, []).append(name)
     if not said:
         raise SourceError(f"can't find {requirement}: the settings of pip or uv forbid every index")
     answers = "; ".join(f"{', '.join(names)}: {answer}" for answer, names in said.items())

@@ -89,7 +89,7 @@ def process_obstacle(spec: PlanSpec, machine: Machine, *, certain: bool) -> Obst
     if certain and len(wanted) < 3:
         return Obstacle(
             f"the TensorRT of {spec.image} is {f'only known as {spec.tensorrt}' if spec.tensorrt else 'not known'}",
-            f"Query it: docker run --rm {spec.image} dpkg-query -W 'libnvinfer*'",
+            f"Query it: docker run --rm {spec.image} dpkg-query -W 'libnvinfer*', or name an older --target-release",
         )
     return None
 

@@ -197,6 +197,26 @@ def test_an_index_without_the_file_is_told(index: Index, monkeypatch: pytest.Mon
         locate.locate("stand-in==2", "stand_in-2-py3-none-any.whl")
 
 
+@pytest.mark.parametrize("garbage", ["http://[::1/simple", "http://127.0.0.1:port/simple", "simple", "gopher://a.test"])
+def test_an_index_that_is_not_an_address_is_told(garbage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    only("index", monkeypatch)
+    name(garbage, monkeypatch)
+    assert f"{garbage}: " in refusal()
+
+
+def test_a_tool_that_does_not_start_is_told_and_the_index_asked(
+    index: Index, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only("index", monkeypatch)
+    (tmp_path / "uv").write_bytes(b"\x7fELF, but not for this processor")
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setattr(locate, "uv_command", lambda: (str(tmp_path / "uv"),))
+    name("http://127.0.0.1:9/simple", monkeypatch)
+    assert "uv: its answer can't be read: [Errno 8] Exec format error" in refusal()
+    name(index.url, monkeypatch)
+    arrives(wheel, tmp_path / "here")
+
+
 def test_settings_that_forbid_every_index_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     only("uv", monkeypatch)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
