@@ -31,7 +31,7 @@ def opener(*handlers: BaseHandler, proxy: str = "", certificates: Iterable[Path]
     proxies = urllib.request.getproxies()
     for scheme in ("http", "https"):
         chosen = proxy or proxies.get(scheme) or proxies.get("all", "")
-        if chosen.startswith("http"):  # urllib knows no SOCKS
+        if chosen and not chosen.startswith("socks"):  # urllib knows no SOCKS
             proxies[scheme] = chosen
     own = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=_trusting(certificates))
     return urllib.request.build_opener(*own, *handlers)
