@@ -21,7 +21,7 @@ from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import SOURCES
 from modelrepo.generator.specs.options import Instances, Tolerance, VersionPolicy
-from modelrepo.generator.triton.releases import RELEASES
+from modelrepo.generator.triton.releases import NEWEST, RELEASES
 from modelrepo.server.binaries import runtime
 from tests.conftest import PROJECT
 from tests.served_models import write_repository
@@ -198,13 +198,18 @@ def test_the_reference_lists_the_releases(update: bool) -> None:
         "| container | Triton | ONNX Runtime | opset up to | IR up to | TensorRT (hint) | CUDA | driver from |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    unknown = "not known"
     rows += [
-        f"| {r.container} | {r.triton} | {r.onnxruntime} | {r.max_opset} | {r.max_ir} | {r.tensorrt} | {r.cuda} "
-        f"| {r.min_driver} |"
+        f"| {r.container} | {r.triton} | {r.onnxruntime or unknown} | {r.max_opset} | {r.max_ir} "
+        f"| {r.tensorrt or unknown} | {r.cuda or unknown} | {r.min_driver if r.cuda else unknown} |"
         for r in RELEASES.values()
     ]
     text = (
-        "The values of `--target-release`. The newest is the default.\n\n" + "\n".join(rows) + "\n\n"
+        f"The values of `--target-release`. The default is {NEWEST}, the newest whose ONNX Runtime is known.\n\n"
+        + "\n".join(rows)
+        + "\n\n"
+        "A release with an unknown ONNX Runtime has the opset and the IR of the newest that is known, and `generate` "
+        "warns of it. "
         "TensorRT's versions are hints, as far as they are known. A plan's own header names the version that built it. "
         "`docker run --rm IMAGE dpkg-query -W 'libnvinfer*'` lists the version in an image, without a GPU.\n"
     )

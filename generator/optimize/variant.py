@@ -275,7 +275,7 @@ def _check_release(task: Task, export: Export) -> None:
     release = release_named(task.options.target_release)
     if export.opset > release.max_opset or export.ir_version > release.max_ir:
         raise ConversionError(
-            f"in {task.choice.precision} the model needs opset {export.opset} and IR {export.ir_version}; Triton "
-            f"{release.container} reads up to opset {release.max_opset} and IR {release.max_ir}",
+            f"in {task.choice.precision} the model needs opset {export.opset} and IR {export.ir_version}; "
+            f"{release.limits}",
             "Name a newer --target-release, or another precision",
         )

@@ -84,10 +84,7 @@ def _naming_hint(model: str) -> str:
 def _check_together(options: Options) -> None:
     release = releases.release_named(options.target_release)
     if options.opset > release.max_opset:
-        raise OptionError(
-            f"opset {options.opset} is newer than Triton {release.container} reads",
-            f"Its ONNX Runtime {release.onnxruntime} reads up to opset {release.max_opset}: lower --opset",
-        )
+        raise OptionError(f"opset {options.opset} is too new: {release.limits}", "Lower --opset")
     if options.exporter == "torchscript" and not options.verify:
         raise OptionError(
             "the torchscript exporter records one run of the model, so its output must be verified",

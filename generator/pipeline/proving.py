@@ -28,6 +28,7 @@ from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.asking import Limit
+from modelrepo.generator.triton.releases import release_named
 from modelrepo.generator.verification import accuracy, datasets, verify
 from modelrepo.generator.verification.comparison import INT8, Precision
 from modelrepo.generator.verification.datasets import NO_DATA, Dataset
@@ -71,7 +72,8 @@ def prove(
     converted = seen.run or (lambda arrays: form.open(export.path)(arrays))
     batched = max_batch_size > 0
     zeros = warm_up.answered(seen.shapes, reference.recall, converted, export.signature, batched=batched)
-    said = (*told(options.domain), *([ROUNDS] if source.quantized else []))
+    cautions = release_named(options.target_release).cautions if form is ONNX_FORM else ()
+    said = (*told(options.domain), *([ROUNDS] if source.quantized else []), *cautions)
     cold = (warm_up.NONE,) if zeros is None else ()
     notes = (*source.notes, *export.notes, *said, *samples.notes, *verification.notes, *reasons, *cold)
     proven = Proven(

@@ -10,6 +10,7 @@ from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.sources import SOURCES
 from modelrepo.generator.sources.source import path_of
 from modelrepo.generator.sources.told import found_at
+from modelrepo.generator.system.environment import extra_command
 from modelrepo.generator.system.extras import Extra
 
 WILDCARDS = "*?["
@@ -32,7 +33,7 @@ class Entry:
     @property
     def install(self) -> str:
         """The command that installs the missing packages; empty if none are missing."""
-        return f"pip install 'modelrepo[{self.extras[0].name}]'" if self.missing else ""
+        return extra_command(self.extras[0].name) if self.missing else ""
 
     def matching(self, pattern: str) -> tuple[str, ...]:
         """Return the references that match a pattern, as `generate --model` takes them."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.sources import content, formats
+from modelrepo.generator.system.environment import extra_command
 from modelrepo.generator.system.extras import BOOSTING, SKLEARN, need
 
 # The formats of XGBoost and LightGBM themselves.
@@ -122,9 +123,7 @@ def _readable(path: Path) -> Iterator[None]:
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name in BOOSTING.modules:
-            raise SourceError(
-                f"{path} needs {name}, which is not installed", "pip install 'modelrepo[boosting]'"
-            ) from error
+            raise SourceError(f"{path} needs {name}, which is not installed", extra_command(BOOSTING.name)) from error
         raise SourceError(
             f"{path} needs the module {error.name}, which is not installed",
             "Run generate where it can be imported: with PYTHONPATH=FOLDER, or with its package installed",
