@@ -63,7 +63,7 @@ Exit codes:
               help="Pass tensors through /dev/shm; the server must run on this machine.")  # fmt: skip
 @click.option("--duration", metavar="SECONDS",
               help="The length of a run, or of a whole scenario, such as 5s or 2m. Default: 1s to 3s, longer for "
-                   "slower models; the scenario's own.")  # fmt: skip
+                   "slower models; 3s with --frameworks; the scenario's own.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
               help="Rounds; intervals narrow with more.")  # fmt: skip
 @click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",

@@ -197,6 +197,8 @@ def _agreement(row: "VariantFigures") -> str:
 
 def _remarks(compared: "Compared") -> list[str]:
     """Return the lines below the table: loads, signs, the origin of accuracies, and why figures are missing."""
+    from modelrepo.perf.report import verdict
+
     baseline, *others = compared.rows
     lines = [
         f"p50 at concurrency 1, samples/s at concurrency {compared.concurrency}; ratios and agreement with "
@@ -209,6 +211,7 @@ def _remarks(compared: "Compared") -> list[str]:
     if any(each and not each.stable for row in compared.rows for each in (row.single, row.crowded)):
         lines.append("* unstable: see the report")
     lines += [f"{row.variant.name}: {reason}" for row in compared.rows for reason in row.reasons]
+    lines += [sentence.text for sentence in verdict.incomplete(compared.results)]
     return [*lines, *([f"\nreport: {compared.page}"] if compared.page else [])]
 
 

@@ -70,15 +70,31 @@ def test_times_are_as_precise_as_an_estimate(seconds: float, words: str) -> None
     assert plan.in_time(seconds) == words
 
 
-def test_what_is_left_is_scaled_by_the_time_so_far() -> None:
-    now = [100.0]
-    clock = plan.Clock(60.0, lambda: now[0])
-    now[0] += 1
-    assert str(clock) == "1 s of about 1 min"
-    now[0] += 29
-    clock.done(20.0)  # it took 30 s: every third run was repeated
-    assert str(clock) == "30 s of about 1 min 30 s"
-    clock.left_out(20.0)
-    assert str(clock) == "30 s of about 1 min"
-    now[0] += 100  # a run that hangs
-    assert str(clock) == "2 min 10 s of about 4 min 20 s"
+@pytest.fixture
+def now() -> list[float]:
+    """Return the time, which only the test moves."""
+    return [100.0]
+
+
+def test_what_is_left_is_scaled_by_the_time_so_far(now: list[float]) -> None:
+    clock = plan.Clock(100.0, lambda: now[0])
+    assert str(clock) == "1 s of about 1 min 40 s"
+    now[0] += 90.0
+    clock.done(40.0)  # many runs were repeated: twice as long, with a tenth of the plan that is believed
+    assert str(clock) == "1 min 30 s of about 3 min 30 s"
+    clock.left_out(30.0)
+    assert str(clock) == "1 min 30 s of about 2 min 30 s"
+
+
+def test_one_run_that_was_repeated_says_little_about_the_others(now: list[float]) -> None:
+    clock = plan.Clock(100.0, lambda: now[0])
+    now[0] += 6.0
+    clock.done(2.0)
+    assert str(clock) == "6 s of about 2 min 20 s"
+
+
+def test_a_run_that_hangs_takes_at_least_as_long_as_it_took(now: list[float]) -> None:
+    clock = plan.Clock(10.0, lambda: now[0])
+    clock.done(12.0)  # a step that is not in the plan
+    now[0] += 200.0
+    assert str(clock) == "3 min 20 s of about 3 min 20 s"
