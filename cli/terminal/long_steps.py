@@ -1,6 +1,7 @@
 """How steps of minutes are reported: also where there is no terminal, now and then a line says where a step is."""
 
 import time
+from dataclasses import dataclass
 
 from rich.text import Text
 
@@ -8,6 +9,20 @@ from modelrepo.cli.terminal.report import Follower
 
 # The least seconds from one line to the next remark of a running step.
 SILENCE_SECONDS = 30.0
+NEW_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Ticking:
+    """A remark on a terminal, with its age once it is not new: the next one may take minutes."""
+
+    text: str
+    start: float
+
+    def __rich__(self) -> Text:
+        """Return the remark as it is now."""
+        seconds = time.monotonic() - self.start
+        return Text(self.text if seconds < NEW_SECONDS else f"{self.text}; {seconds:.0f} s ago")
 
 
 class LongSteps(Follower):
@@ -24,7 +39,8 @@ class LongSteps(Follower):
 
     def noted(self, remark: str) -> None:
         """Show the progress of the step, without a terminal at most every SILENCE_SECONDS."""
-        super().noted(remark)
+        if self.status:
+            self.status.update(Ticking(f"{self.title} … {remark}", time.monotonic()))
         if self.quiet or self.console.is_terminal or time.monotonic() - self._printed < SILENCE_SECONDS:
             return
         self.console.print(Text(f"          {self.title} … {remark}"), soft_wrap=True)

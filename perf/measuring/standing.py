@@ -30,7 +30,8 @@ def standing(runs: Sequence[AnalyzerRun], subjects: Sequence[Subject]) -> str:
         return ""
     if not others:
         p99 = _median("p99", _figures(runs, load, first))
-        return f"{units.digits(heights[load])} samples/s at {load}, p99 {units.duration(p99)}"
+        best = "best so far: " if len(heights) > 1 else ""
+        return f"{best}{units.digits(heights[load])} samples/s at {load}, p99 {units.duration(p99)}"
     metric: Metric = "throughput" if load.request_rate is None else "p99"
     compared = [each for each in compare_subjects(runs, [load], subjects) if each.metric == metric]
     said = [_ratio(runs, each) for each in compared]

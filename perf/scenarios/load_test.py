@@ -190,7 +190,7 @@ class _Player:
         names = ", ".join(target.subject.model for target in group)
         with self.progress.step("measure", f"{self.scenario.name}: {phase.name}, {names}") as step:
             for label, loads in self._loads(phase, group):
-                self.progress.note(f"{label}, {self.clock}")
+                self.progress.note(str(self.clock) if label == phase.name else f"{label}, {self.clock}")
                 found += self._play_step(phase, label, list(zip(group, loads, strict=True)))
                 self.clock.done(left.pop())
                 if self.recorder.incomplete or (phase.until_saturated and findings.saturated(found, self.slo)):

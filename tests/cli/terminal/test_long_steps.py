@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from modelrepo.cli.terminal import long_steps
-from modelrepo.cli.terminal.long_steps import LongSteps
+from modelrepo.cli.terminal.long_steps import LongSteps, Ticking
 from modelrepo.generator.progress import Progress
 
 
@@ -36,3 +36,11 @@ def test_without_a_terminal_a_remark_is_printed_now_and_then(
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], now: list[float]) -> None:
     assert said(capsys, now, quiet=True) == []
+
+
+def test_on_a_terminal_a_remark_has_its_age_once_it_is_not_new(now: list[float]) -> None:
+    remark = Ticking("soak … soak 3 of 12, 2 min of about 12 min", start=0.0)
+    now[0] = 5.0
+    assert str(remark.__rich__()) == "soak … soak 3 of 12, 2 min of about 12 min"
+    now[0] = 42.0
+    assert str(remark.__rich__()) == "soak … soak 3 of 12, 2 min of about 12 min; 42 s ago"

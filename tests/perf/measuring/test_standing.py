@@ -34,7 +34,7 @@ def test_at_a_fixed_rate_the_latency_is_compared() -> None:
 
 def test_one_model_has_its_best_figures() -> None:
     runs = [run(A, 1, 100.0), replace(run(A, 1, 250.0), load=Load(1, concurrency=8))]
-    assert standing(runs, [A]) == "250 samples/s at concurrency 8, p99 4.00 ms"
+    assert standing(runs, [A]) == "best so far: 250 samples/s at concurrency 8, p99 4.00 ms"
 
 
 def test_runs_that_were_repeated_do_not_count() -> None:
