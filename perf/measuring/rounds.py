@@ -74,7 +74,9 @@ def measure(
         for number in range(1, schedule.rounds + 1):
             with progress.step("measure", f"round {number} of {schedule.rounds}") as step:
                 measuring.measure(number)
-                step.outcome = standing(recorder.runs, subjects)
+                step.outcome, lines = standing(recorder.runs, subjects)
+            for line in lines:
+                progress.show(f"          {line}")
             if recorder.incomplete:
                 return
     except KeyboardInterrupt:

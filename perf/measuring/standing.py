@@ -1,4 +1,4 @@
-"""How the subjects stand after a round, in one line, before all rounds are measured."""
+"""How the subjects stand after a round, before all rounds are measured."""
 
 from collections.abc import Sequence
 from statistics import fmean, median
@@ -8,35 +8,39 @@ from modelrepo.perf.results.compare import Metric, compare_subjects, figure
 from modelrepo.perf.results.loads import Load
 from modelrepo.perf.results.results import AnalyzerRun, Comparison, Figures, Subject, Verdict
 
-NAMES: dict[Metric, str] = {"throughput": "samples/s", "p99": "p99"}
-WORDS: dict[Verdict, str] = {
-    "better": "better",
-    "worse": "worse",
-    "noise": "no more than noise",
-    "unknown": "uncertain",
-}
+NAMES: dict[Metric, str] = {"throughput": "samples/s", "p50": "p50", "p99": "p99"}
+WORDS: dict[Verdict, str] = {"better": "better", "worse": "worse", "noise": "noise", "unknown": "uncertain"}
+EARLY = "too early for a verdict"
 
 
-def standing(runs: Sequence[AnalyzerRun], subjects: Sequence[Subject]) -> str:
-    """Return the others' ratios to the first subject at the load where that answers most, or the best figures of one.
+def standing(runs: Sequence[AnalyzerRun], subjects: Sequence[Subject]) -> tuple[str, list[str]]:
+    """Return a heading, and a line for each other subject with its ratios to the first; for one its best figures.
 
-    After one round a ratio has no interval, and so no verdict. Empty if there are no figures yet.
+    The ratios are p50 at the first load, and samples a second at the load where the first subject answers most; for
+    rates, which all subjects keep, p99. After one round a ratio has no interval, and so no verdict. All is empty if
+    there are no figures yet.
     """
     first, *others = subjects
-    loads = dict.fromkeys(run.load for run in runs)
-    heights = {load: _median("throughput", _figures(runs, load, first)) for load in loads}
-    load = max(heights, key=heights.__getitem__, default=None)
-    if load is None or not heights[load]:
-        return ""
+    heights = {load: _median("throughput", _figures(runs, load, first)) for load in dict.fromkeys(r.load for r in runs)}
+    busiest = max(heights, key=heights.__getitem__, default=None)
+    if busiest is None or not heights[busiest]:
+        return "", []
     if not others:
-        p99 = _median("p99", _figures(runs, load, first))
+        p99 = _median("p99", _figures(runs, busiest, first))
         best = "best so far: " if len(heights) > 1 else ""
-        return f"{best}{units.digits(heights[load])} samples/s at {load}, p99 {units.duration(p99)}"
-    metric: Metric = "throughput" if load.request_rate is None else "p99"
-    compared = [each for each in compare_subjects(runs, [load], subjects) if each.metric == metric]
-    said = [_ratio(runs, each) for each in compared]
-    early = "; too early for a verdict" if all(each.ratio is None for each in compared) else ""
-    return f"{NAMES[metric]} at {load}, against {first.model}: {', '.join(said)}{early}"
+        return f"{best}{units.digits(heights[busiest])} samples/s at {busiest}, p99 {units.duration(p99)}", []
+    shown: list[tuple[Metric, Load]] = [("p50", next(iter(heights))), ("throughput", busiest)]
+    if busiest.request_rate is not None:
+        shown = [("p99", busiest)]
+    compared = {(metric, load, each.subject): each for metric, load in shown
+                for each in compare_subjects(runs, [load], subjects) if each.metric == metric}  # fmt: skip
+    lines = [
+        f"{other.model}: " + ", ".join(_ratio(runs, compared[metric, load, other]) for metric, load in shown)
+        for other in others
+    ]
+    where = ", ".join(f"{NAMES[metric]} at {load}" for metric, load in shown)
+    early = all(each.ratio is None for each in compared.values())
+    return f"against {first.model}, {where}{f'; {EARLY}' if early else ''}", lines
 
 
 def _figures(runs: Sequence[AnalyzerRun], load: Load, subject: Subject) -> list[Figures]:
@@ -49,10 +53,11 @@ def _median(metric: Metric, figures: Sequence[Figures]) -> float:
 
 def _ratio(runs: Sequence[AnalyzerRun], compared: Comparison) -> str:
     """Return a subject's ratio to the first, with its interval and verdict if there is one."""
+    name = NAMES[compared.metric]
     if compared.ratio:
-        return f"{compared.subject.model} {units.ratio(compared.ratio)} {WORDS[compared.verdict]}"
+        return f"{name} {units.ratio(compared.ratio)} {WORDS[compared.verdict]}"
     own, first = (_figures(runs, compared.load, each) for each in (compared.subject, compared.baseline))
-    if not own:
-        return f"{compared.subject.model} without figures"
+    if not own or not first:
+        return f"{name} without figures"
     baseline = fmean(figure(each, compared.metric) for each in first)
-    return f"{compared.subject.model} {units.factor(_median(compared.metric, own) / baseline)}"
+    return f"{name} {units.factor(_median(compared.metric, own) / baseline)}"
