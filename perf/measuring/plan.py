@@ -14,9 +14,9 @@ TRIES = 3
 # perf_analyzer waits a fifth longer than a window, for the requests that are in flight at its end, and takes a moment
 # to start: runs of 1, 1.5 and 3 s took 1.23, 1.85 and 3.67 s.
 WINDOW_FACTOR, START_SECONDS = 1.2, 0.1
-# The length of a run that the user leaves to us: enough for this many requests, one after the other, between these
-# bounds. With models of 0.3 ms, runs of 1 s and of 3 s gave intervals of similar widths: most noise is between runs.
-ENOUGH_REQUESTS = 1000
+# The length of a run that the user leaves to us: about this many requests, one after the other, between these bounds.
+# With models of 0.3 ms, runs of 1 s and of 3 s gave intervals of similar widths: most noise is between runs.
+ENOUGH_REQUESTS = 500
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 3.0
 # The share of a plan that is believed before anything is measured.
 BELIEF = 0.1
@@ -69,7 +69,8 @@ def usual_seconds(targets: Sequence[Target], loads: Sequence[Load]) -> float:
         return LONGEST_SECONDS
     slowest = max(target.seconds for target in targets)
     request = max(max(slowest * load.batch_size, 1 / (load.request_rate or float("inf"))) for load in loads)
-    return min(max(ENOUGH_REQUESTS * request, SHORTEST_SECONDS), LONGEST_SECONDS)
+    # In whole seconds, so that the next run of bench has the same.
+    return min(max(float(round(ENOUGH_REQUESTS * request)), SHORTEST_SECONDS), LONGEST_SECONDS)
 
 
 def many(count: int, noun: str) -> str:

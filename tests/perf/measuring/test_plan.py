@@ -45,16 +45,16 @@ def test_the_estimate_from_models_is_that_from_settings_if_no_model_is_slow() ->
     assert plan.from_targets([fast, fast], [ONE, EIGHT], 3, 2.0) == plan.from_settings(2, 2, 3, 2.0)
 
 
-@pytest.mark.parametrize(("request_seconds", "run_seconds"), [(0.0003, 1.0), (0.002, 2.0), (0.5, 3.0)])
+@pytest.mark.parametrize(("request_seconds", "run_seconds"), [(0.0003, 1.0), (0.0041, 2.0), (0.5, 3.0)])
 def test_a_run_is_shorter_for_models_that_answer_many_requests_in_it(
     request_seconds: float, run_seconds: float
 ) -> None:
-    assert plan.usual_seconds([target(0.0001), target(request_seconds)], [ONE]) == pytest.approx(run_seconds)
+    assert plan.usual_seconds([target(0.0001), target(request_seconds)], [ONE]) == run_seconds
 
 
 def test_few_requests_a_second_and_large_batches_need_longer_runs() -> None:
-    assert plan.usual_seconds([target(0.0001)], [Load(request_rate=500)]) == pytest.approx(2.0)
-    assert plan.usual_seconds([target(0.0001)], [Load(16, concurrency=1)]) == pytest.approx(1.6)
+    assert plan.usual_seconds([target(0.0001)], [Load(request_rate=250)]) == 2.0
+    assert plan.usual_seconds([target(0.0001)], [Load(32, concurrency=1)]) == 2.0
 
 
 def test_a_model_of_unknown_speed_has_the_longest_runs() -> None:
