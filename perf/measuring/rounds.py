@@ -115,10 +115,13 @@ class _Measuring:
         for load, slot in product(self.schedule.loads, _round(self.targets, number)):
             if self.recorder.incomplete:
                 return
-            if (slot.target.subject, load) not in self.given_up:
-                self.progress.note(f"{slot.target.subject.model} at {load}, {self.clock}")
-                self._take_turn(slot, load, number)
-            self.clock.done(plan.taken(plan.run_seconds(slot.target, load, self.setting.seconds)))
+            seconds = plan.taken(plan.run_seconds(slot.target, load, self.setting.seconds))
+            if (slot.target.subject, load) in self.given_up:
+                self.clock.left_out(seconds)
+                continue
+            self.progress.note(f"{slot.target.subject.model} at {load}, {self.clock}")
+            self._take_turn(slot, load, number)
+            self.clock.done(seconds)
 
     def _take_turn(self, slot: Slot, load: Load, number: int) -> None:
         tries = 1 if load in _unsteady(self.recorder.runs) else TRIES

@@ -146,3 +146,22 @@ def test_an_interrupt_keeps_what_was_measured_under_every_load(asked: list[tuple
 def test_an_interrupt_before_the_first_run_ends_is_raised(asked: list[tuple[int, str, int]]) -> None:
     with pytest.raises(KeyboardInterrupt):
         measured_by(Told(), interrupted_after=0)
+
+
+def test_a_model_without_figures_is_not_asked_again_under_that_load(
+    asked: list[tuple[int, str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = rounds.run
+
+    def refused(setting: Any, target: Any, load: Load, number: int, again: bool) -> AnalyzerRun:
+        found = answer(setting, target, load, number, again)  # type: ignore[arg-type]
+        if (found.subject, load) != (B, LOADS[1]):
+            return found
+        return replace(found, figures=None, stable=False, reason="refused")
+
+    monkeypatch.setattr(rounds, "run", refused)
+    told = Told()
+    measured_by(told)
+    assert asked.count((1, "b", 8)) == TRIES
+    assert not [each for each in asked if each[0] > 1 and each[1:] == ("b", 8)]
+    assert told.lines[-1] == "b: p50 1.00x (1.00 to 1.00) noise, samples/s 1.00x (1.00 to 1.00) noise"
