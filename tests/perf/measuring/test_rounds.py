@@ -91,7 +91,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str, int]]:
         order.append((number, target.subject.model, load.concurrency))
         steady = (target.subject.model, load.concurrency) not in setting.unsteady
         reason = "" if steady else "unsteady"
-        return run(target.subject, number, 100.0, again, load=load, stable=steady, reason=reason)
+        found = run(target.subject, number, 100.0, again, load=load, stable=steady, reason=reason)
+        if (target.subject.model, load.concurrency) in setting.refused:
+            return replace(found, figures=None, stable=False, reason="refused")
+        return found
 
     monkeypatch.setattr(rounds, "run", measured)
     monkeypatch.setattr(rounds, "request_of", lambda setting, target, load: load)
@@ -100,10 +103,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str, int]]:
 
 
 def measured_by(
-    listener: Listener, *, unsteady: tuple[tuple[str, int], ...] = (), interrupted_after: int = -1
+    listener: Listener,
+    *,
+    unsteady: tuple[tuple[str, int], ...] = (),
+    refused: tuple[tuple[str, int], ...] = (),
+    interrupted_after: int = -1,
 ) -> rounds.Recorder:
-    values = {"client": None, "seconds": 1.0, "unsteady": unsteady, "interrupted_after": interrupted_after}
-    setting: Any = type("Setting", (), values)()
+    values = {"unsteady": unsteady, "refused": refused, "interrupted_after": interrupted_after}
+    setting: Any = type("Setting", (), {"client": None, "seconds": 1.0, **values})()
     targets: Any = [type("Target", (), {"subject": each, "seconds": 0.001})() for each in (A, B)]
     recorder = rounds.Recorder()
     rounds.measure(setting, targets, rounds.Schedule(LOADS, 3), recorder, Progress(listener))
@@ -148,20 +155,8 @@ def test_an_interrupt_before_the_first_run_ends_is_raised(asked: list[tuple[int,
         measured_by(Told(), interrupted_after=0)
 
 
-def test_a_model_without_figures_is_not_asked_again_under_that_load(
-    asked: list[tuple[int, str, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = rounds.run
-
-    def refused(setting: Any, target: Any, load: Load, number: int, again: bool) -> AnalyzerRun:
-        found = answer(setting, target, load, number, again)  # type: ignore[arg-type]
-        if (found.subject, load) != (B, LOADS[1]):
-            return found
-        return replace(found, figures=None, stable=False, reason="refused")
-
-    monkeypatch.setattr(rounds, "run", refused)
-    told = Told()
-    measured_by(told)
+def test_a_model_without_figures_is_not_asked_again_under_that_load(asked: list[tuple[int, str, int]]) -> None:
+    recorder = measured_by(Told(), refused=(("b", 8),))
     assert asked.count((1, "b", 8)) == TRIES
     assert not [each for each in asked if each[0] > 1 and each[1:] == ("b", 8)]
-    assert told.lines[-1] == "b: p50 1.00x (1.00 to 1.00) noise, samples/s 1.00x (1.00 to 1.00) noise"
+    assert [each.figures is None for each in recorder.measurements()] == [False, False, False, True]
