@@ -6,8 +6,9 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.system import extras
 from modelrepo.perf.bench import SECONDS, BenchOptions, Mode
 from modelrepo.perf.measuring import plan
-from modelrepo.perf.measuring.plan import TRIES, in_time, many
+from modelrepo.perf.measuring.plan import TRIES, in_time
 from modelrepo.perf.measuring.session import check_models
+from modelrepo.perf.report.units import many
 from modelrepo.perf.scenarios import load_test
 
 # The source framework, ONNX Runtime, and the served model.

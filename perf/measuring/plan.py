@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelrepo.perf.analyzer.command import WINDOWS
 from modelrepo.perf.analyzer.run import window_seconds
 from modelrepo.perf.measuring.target import Target
+from modelrepo.perf.report.units import many
 from modelrepo.perf.results.loads import Load
 
 # The most runs in a row: a disturbed or unsteady run is repeated.
@@ -71,11 +72,6 @@ def usual_seconds(targets: Sequence[Target], loads: Sequence[Load]) -> float:
     request = max(max(slowest * load.batch_size, 1 / (load.request_rate or float("inf"))) for load in loads)
     # In whole seconds, so that the next run of bench has the same.
     return min(max(float(round(ENOUGH_REQUESTS * request)), SHORTEST_SECONDS), LONGEST_SECONDS)
-
-
-def many(count: int, noun: str) -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def in_seconds(least: float, most: float) -> str:

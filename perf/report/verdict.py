@@ -48,10 +48,10 @@ def cautions(results: Results) -> tuple[Sentence, ...]:
     unstable = [each for each in results.measurements if each.figures and not each.stable]
     failed = sum(each.failed for each in results.measurements)
     if failed and not results.scenario:
-        found.append(Sentence(f"{_many(failed, 'request')} failed.", "bad"))
+        found.append(Sentence(f"{units.many(failed, 'request')} failed.", "bad"))
     if unstable:
-        text = f"{len(unstable)} of {_many(len(results.measurements), 'measurement')} unstable: the reasons are below."
-        found.append(Sentence(text, "warn"))
+        of_all = units.many(len(results.measurements), "measurement")
+        found.append(Sentence(f"{len(unstable)} of {of_all} unstable: the reasons are below.", "warn"))
     return (*found, *(Sentence(warning, "warn") for warning in results.warnings))
 
 
@@ -69,22 +69,20 @@ def _rounds(results: Results) -> str:
     if not wanted or not counted:
         return ""
     least, most = min(counted.values()), max(counted.values())
-    return f" The figures come from {least if least == most else f'{least} to {most}'} of {_many(wanted, 'round')}."
+    return (
+        f" The figures come from {least if least == most else f'{least} to {most}'} of {units.many(wanted, 'round')}."
+    )
 
 
 def _without(results: Results) -> Iterator[Sentence]:
     """Yield the measurements without figures, or their number if there are many."""
     without, subjects = [each for each in results.measurements if each.figures is None], Subjects.of(results)
     if len(without) > NAMED:
-        text = f"{len(without)} of {_many(len(results.measurements), 'measurement')} gave no figures: see below."
+        text = f"{len(without)} of {units.many(len(results.measurements), 'measurement')} gave no figures: see below."
         yield Sentence(text, "bad")
         return
     for each in without:
         yield Sentence(f"{subjects.name(each.subject)} at {each.load} gave no figures: {each.reason}.", "bad")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def scenario(results: Results) -> Iterator[Sentence]:
