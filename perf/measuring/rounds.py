@@ -167,6 +167,7 @@ def settled(
         recorder.runs.append(found)
         if found.counts:
             break
+        progress.note(f"{found.subject.model} at {load}, once more: {found.reason}")
     return found
 
 

@@ -136,7 +136,9 @@ def test_while_it_runs_it_says_what_is_measured_and_how_long_all_takes(asked: li
 
 
 def test_where_repeating_did_not_help_later_runs_are_not_repeated(asked: list[tuple[int, str, int]]) -> None:
-    recorder = measured_by(Told(), unsteady=(("b", 8),))
+    told = Told()
+    recorder = measured_by(told, unsteady=(("b", 8),))
+    assert told.remarks.count("b at concurrency 8, once more: unsteady") == TRIES - 1
     assert asked.count((1, "b", 8)) == TRIES
     assert asked.count((2, "b", 8)) == asked.count((3, "b", 8)) == 1
     (unstable,) = (each for each in recorder.measurements() if not each.stable)
