@@ -6,7 +6,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.system import extras
 from modelrepo.perf.bench import SECONDS, BenchOptions, Mode
 from modelrepo.perf.measuring import plan
-from modelrepo.perf.measuring.plan import TRIES, in_time
+from modelrepo.perf.measuring.plan import in_time
 from modelrepo.perf.measuring.session import check_models
 from modelrepo.perf.report.units import many
 from modelrepo.perf.scenarios import load_test
@@ -35,9 +35,7 @@ def announce(options: BenchOptions, progress: Progress) -> None:
 def _rounds(options: BenchOptions) -> str:
     models, loads, rounds = len(options.models), len(options.loads), options.repeats
     planned = plan.from_settings(models, loads, rounds, options.seconds)
-    most = in_time(planned.total[1] * TRIES)
-    counted = f"{many(models, 'model')}, {many(loads, 'load')}, {many(rounds, 'round')}"
-    return f"{counted}: {planned}; at most {most}, if all runs are repeated"
+    return f"{many(models, 'model')}, {many(loads, 'load')}, {many(rounds, 'round')}: {planned}"
 
 
 def _scenario(options: BenchOptions) -> str:

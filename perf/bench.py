@@ -222,7 +222,7 @@ def _measure(
 ) -> Results:
     recorder = rounds.Recorder()
     exact = plan.from_targets(targets, options.loads, options.repeats, setting.seconds)
-    if exact != plan.from_settings(len(targets), len(options.loads), options.repeats, options.seconds):
+    if str(exact) != str(plan.from_settings(len(targets), len(options.loads), options.repeats, options.seconds)):
         progress.show(f"plan: {exact}")
     rounds.measure(setting, targets, rounds.Schedule(options.loads, options.repeats), recorder, progress)
     return Results(

@@ -35,7 +35,9 @@ class Plan:
     total: tuple[float, float]
 
     def __str__(self) -> str:
-        return f"{many(self.runs, 'run')} of {in_seconds(*self.seconds)}, {about(*self.total)}"
+        counted = f"{many(self.runs, 'run')} of {in_seconds(*self.seconds)}"
+        most = in_time(self.total[1] * TRIES)
+        return f"{counted}, {about(*self.total)}; at most {most}, if all runs are repeated"
 
 
 def taken(seconds: float) -> float:
