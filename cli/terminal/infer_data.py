@@ -191,7 +191,12 @@ def load(path: Path) -> Any:
         with path.open("rb") as file:
             mapped = path.suffix == ".npy" and path.stat().st_size > MAPPED_BYTES
             loaded = np.load(path if mapped else file, "r" if mapped else None, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            arrays = {name: array for name, array in loaded.items() if isinstance(array, np.ndarray)}
+            if not arrays and loaded.files:  # another kind of archive
+                raise ValueError("it holds no arrays")
+            return arrays
     except OSError as error:
         raise OptionError(f"can't read {path}: {error.strerror or error}") from error
     except ValueError as error:

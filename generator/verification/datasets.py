@@ -516,7 +516,12 @@ def load(file: Path, name: str) -> Arrays:
     """Return the arrays of a .npz by name, or that of a .npy as ``name``; OptionError for a file without arrays."""
     with _reading(file), file.open("rb") as opened:
         loaded = np.load(opened, allow_pickle=False)
-        return {name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        if isinstance(loaded, np.ndarray):
+            return {name: loaded}
+        arrays = {each: array for each, array in loaded.items() if isinstance(array, np.ndarray)}
+        if not arrays and loaded.files:  # another kind of archive
+            raise ValueError("it holds no arrays")
+        return arrays
 
 
 def _fitting(array: Array, spec: TensorSpec, shape: tuple[Dim, ...], file: Path) -> Array:
