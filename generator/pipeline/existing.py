@@ -66,13 +66,18 @@ def _in_force(target: Target, context: Context) -> Result | None:
             context.progress.warn(
                 f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
             )
-        for file in repository.edited(newest):
-            context.progress.warn(
-                f"{file} was edited by hand and is left as it is; "
-                "to have the edits in every version, put them in a file for --config-patch"
-            )
+        warn_of_edits(newest, context)
         return rows.published(target, Published("unchanged", newest), repository)
     return None
+
+
+def warn_of_edits(published: Manifest, context: Context) -> None:
+    """Warn of the files beside the versions that were edited by hand, and that stay so if nothing is published."""
+    for file in context.repository.edited(published):
+        context.progress.warn(
+            f"{file} was edited by hand and is left as it is; "
+            "to have the edits in every version, put them in a file for --config-patch"
+        )
 
 
 def _pending(target: Target, context: Context) -> PendingPlan | None:
