@@ -3,7 +3,7 @@
 import glob
 
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.options.names import default_templates, filled_in
+from modelrepo.generator.options.names import MODEL_NAME, default_templates, filled_in
 from modelrepo.generator.pipeline import rows
 from modelrepo.generator.pipeline.job import Context, Target
 from modelrepo.generator.plans import status
@@ -37,7 +37,8 @@ def find(target: Target, context: Context) -> Result | PendingPlan | None:
 
 def under_former_name(target: Target, published: Manifest, repository: Repository) -> str:
     """Return a note if the same model stands under the name that it had with fewer or more backends, or empty text."""
-    for template in default_templates(target.options):
+    # A model's own name need not be one that can be published.
+    for template in default_templates(target.options) if MODEL_NAME.fullmatch(target.model) else ():
         name = filled_in(template, target.model, target.choice)
         former = repository.newest(name) if name != target.name else None
         if former and _is_of_one_source(former, published):
