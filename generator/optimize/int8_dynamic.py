@@ -32,7 +32,8 @@ def lower(request: Request) -> Lowered:
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
         before = edit.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
         # ONNX Runtime transposes a Gemm's weights, and fails if the model states their old shape.
-        del before.graph.value_info[:]
+        for value in [value for value in before.graph.value_info if value.type.HasField("tensor_type")]:
+            value.type.tensor_type.ClearField("shape")
         path, *data = edit.save(before, Path(scratch) / "bare")
         outcome = Path(scratch) / "quantized.onnx"
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError, first_line
-from modelrepo.generator.graphs import edit, taps
+from modelrepo.generator.graphs import edit, taps, typed
 from modelrepo.generator.optimize import half, made, probes, rounding
 from modelrepo.generator.optimize.recipe import Request
 from modelrepo.generator.optimize.silence import silent
@@ -107,8 +107,8 @@ def _from_constants(name: str, constants: Mapping[str, Any], made_by: Mapping[st
 def prepared(request: Request, folder: Path, name: str) -> Path:
     """Write the model with constants and normalisation folded into its layers, and every node named; return its path.
 
-    The result has only plain ONNX operators. ONNX's own shape inference finds all types; ONNX Runtime's symbolic one
-    would need sympy, and add only shapes that are not used. Raises ConversionError as ``refuse`` does for the precision
+    No operator is added but plain ones of ONNX. Its own shape inference finds types, and ``typed`` those after other
+    domains' operators; ONNX Runtime's symbolic one would need sympy, and add only shapes that are not used. Raises ConversionError as ``refuse`` does for the precision
     ``name``, and OptionError if a node of ``request.kept`` does not exist.
     """
     from onnxruntime.quantization import quant_pre_process
@@ -120,6 +120,7 @@ def prepared(request: Request, folder: Path, name: str) -> Path:
     path = folder / "prepared.onnx"
     with silent():
         quant_pre_process(str(named), str(path), skip_symbolic_shape=True, save_as_external_data=bool(data))
+    typed.declare_floats(path)
     made.check_kept(edit.load(path), request.kept)
     return path
 
