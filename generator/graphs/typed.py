@@ -13,9 +13,9 @@ FLOAT = "tensor(float)"
 def declare_floats(path: Path) -> None:
     """Declare in the ONNX file at ``path`` which tensors of its main graph are FP32, if it states no type of them.
 
-    ONNX's inference stops at operators of other domains, such as ai.onnx.ml's Scaler, and ONNX Runtime's quantizers leave
-    tensors without a type alone (no issue known). ONNX Runtime infers the types of all that it runs. Sizes are not
-    declared. Raises any error of ONNX Runtime.
+    ONNX's inference stops at operators of other domains, such as ai.onnx.ml's Scaler, and ONNX Runtime's quantizers
+    leave tensors without a type alone (no issue known). ONNX Runtime infers the types of all that it runs. Sizes are
+    not declared. Raises any error of ONNX Runtime.
     """
     import onnx
 

@@ -7,7 +7,7 @@ from modelrepo.generator.optimize.task import ANY, Task
 from modelrepo.generator.specs.findings import Accuracy, Verification
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.verification import accuracy, datasets, usefulness
-from modelrepo.generator.verification.comparison import Precision
+from modelrepo.generator.verification.comparison import Differs, Precision
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.verify import Run, SourceFault, verify
 
@@ -16,7 +16,7 @@ PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)
 BY_USE = "that of its use"
 BY_ACCURACY = "that of its accuracy"
 NO_CLASSES = "--max-accuracy-drop has no effect: the model predicts no classes, so only differences are limited"
-
+WITHIN_LIMIT = "the accuracy on your labels is within --max-accuracy-drop, which decides"
 NO_DROP = "--max-accuracy-drop has no effect on embeddings: their cosine is limited"
 
 
@@ -52,6 +52,8 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
         return used
     try:
         found = _compared(task, run, measured, task.precision)
+    except Differs as error:
+        return _judged_beside(task, run, measured, error)
     except VerificationError as error:
         return Judgement(task.proven.verification, problem=error)
     if not task.costs_accuracy:  # its numbers are compared as those of the export
@@ -64,6 +66,43 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
     if task.options.prune and not task.options.tolerance:
         found = replace(found, tolerance=BY_ACCURACY if reached else str(PRUNED_MAX_DIFFERENCE))
     return Judgement(found, reached, _too_costly(reached) if reached else _moved_too_far(task, found), notes)
+
+
+def _judged_beside(task: Task, run: Run, measured: Dataset, differs: Differs) -> Judgement:
+    """Judge a variant whose numbers are too far off: its accuracy is told as well, and may decide.
+
+    It decides if it is that of believable labels, the user limits it, and all numbers are scores of the same classes.
+    """
+    proven = task.proven.verification
+    try:
+        reached, notes = _reached(task, run, measured) if task.costs_accuracy else (None, ())
+        by_accuracy = reached is not None and _decides(task, reached) and not _too_costly(reached)
+        found = replace(_compared(task, run, measured, ANY), tolerance=BY_ACCURACY) if by_accuracy else proven
+    except VerificationError:
+        return Judgement(proven, problem=differs)
+    if by_accuracy:
+        return Judgement(found, reached, None, (*notes, f"{differs.message}: {WITHIN_LIMIT}"))
+    if reached is None or not _is_told(task, reached):
+        return Judgement(proven, problem=differs)
+    costly = _too_costly(reached)
+    if costly:
+        return Judgement(proven, problem=VerificationError(f"{costly.message}; {differs.message}", costly.hint))
+    beside = f"{differs.message}; {reached} (the source: {reached.source:.1%})"
+    return Judgement(proven, problem=VerificationError(beside, differs.hint))
+
+
+def _decides(task: Task, reached: Accuracy) -> bool:
+    """Whether the user's limit of accuracy replaces that of the numbers."""
+    floats = [spec for spec in task.proven.export.signature.outputs if spec.dtype.startswith("float")]
+    limited = task.plainly_coarse and task.options.max_accuracy_drop is not None
+    return limited and reached.measured == accuracy.TOP1_OF_LABELS and len(floats) == 1
+
+
+def _is_told(task: Task, reached: Accuracy) -> bool:
+    """Whether an accuracy says something: of enough inputs, and of a model that is known to be a classifier."""
+    if reached.samples < accuracy.ENOUGH:
+        return False
+    return reached.measured != accuracy.LARGEST_AGREEMENT or task.options.max_accuracy_drop is not None
 
 
 def _judged_by_use(task: Task, run: Run, measured: Dataset) -> Judgement | None:
@@ -139,6 +178,7 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
         precision=precision,
         ranges=task.proven.ranges,
         pools=measured.compared if likely else (),
+        exchanging=task.costs_accuracy,
     )
     samples = task.proven.samples
     counted = samples.count if measured is samples and task.costs_accuracy else 0

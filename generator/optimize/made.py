@@ -21,6 +21,13 @@ QUANTIZED_OPERATORS = frozenset(
         *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "QGemm", "QAttention"),
     )
 )
+# What models without layers are, by their operators of ai.onnx.ml.
+KINDS = {
+    **dict.fromkeys(("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"), "a model of trees"),
+    **dict.fromkeys(("SVMClassifier", "SVMRegressor"), "a support vector machine"),
+    **dict.fromkeys(("LinearClassifier", "LinearRegressor"), "a linear model"),
+}
+STAY = "Publish it in FP32"
 OPENING_SECONDS = 600
 # Opens a model as the backend does, without importing modelrepo.
 OPENING = """
@@ -108,6 +115,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
+def kind(model: Any) -> str:
+    """Return what a model is in words, if its operators say so; else "the model"."""
+    return next((KINDS[node.op_type] for node in nodes(model) if node.op_type in KINDS), "the model")
+
+
 def refuse_quantized(model: Any, name: str) -> None:
     """Raise ConversionError if the model is already quantized; ``name`` is the wanted precision."""
     for node in nodes(model):
@@ -127,10 +139,11 @@ def check_kept(model: Any, kept: Iterable[str]) -> None:
 
 
 def _fits(before: TensorSpec, after: TensorSpec, named: Collection[Dim]) -> bool:
-    """Whether a tensor is the same, or has inferred sizes where an exporter knew none: they have no ``named`` size."""
+    """Whether a tensor is the same, or has inferred sizes where an exporter knew none: they have no ``named`` size.
+
+    An inferred size may be a name, such as onnx's ``unk__0``.
+    """
     if len(before.shape) != len(after.shape) or replace(before, shape=()) != replace(after, shape=()):
         return False
     sizes = zip(before.shape, after.shape, strict=True)
-    return all(
-        one == other or (isinstance(one, str) and one not in named and isinstance(other, int)) for one, other in sizes
-    )
+    return all(one == other or (isinstance(one, str) and one not in named) for one, other in sizes)

@@ -27,7 +27,9 @@ def refuse(model: Any, name: str) -> None:
     """Raise ConversionError if a model can't be quantized to the precision ``name``."""
     made.refuse_quantized(model, name)
     if not any(node.op_type in LAYERS for node in model.graph.node):
-        raise ConversionError(f"the model has no layer that {name} would make faster: none of {', '.join(LAYERS)}")
+        raise ConversionError(
+            f"{made.kind(model)} has no layer that {name} changes: none of {', '.join(LAYERS)}", made.STAY
+        )
     _refuse_other_floats(model, name)
 
 
@@ -107,9 +109,10 @@ def _from_constants(name: str, constants: Mapping[str, Any], made_by: Mapping[st
 def prepared(request: Request, folder: Path, name: str) -> Path:
     """Write the model with constants and normalisation folded into its layers, and every node named; return its path.
 
-    No operator is added but plain ones of ONNX. Its own shape inference finds types, and ``typed`` those after other
-    domains' operators; ONNX Runtime's symbolic one would need sympy, and add only shapes that are not used. Raises ConversionError as ``refuse`` does for the precision
-    ``name``, and OptionError if a node of ``request.kept`` does not exist.
+    No operator is added but plain ones of ONNX. Its own shape inference finds types, and ``typed`` those after operators
+    of other domains; ONNX Runtime's symbolic one would need sympy, and add only shapes that are not used. Raises
+    ConversionError as ``refuse`` does for the precision ``name``, and OptionError if a node of ``request.kept`` does
+    not exist.
     """
     from onnxruntime.quantization import quant_pre_process
 
@@ -161,7 +164,10 @@ def summary(before: Any, after: Any, name: str, layers: Collection[str], kept: C
     if {node.name for node in before.graph.node if node.op_type in LAYERS} <= {*kept}:
         raise ConversionError(f"all {there} layers are kept precise, so none became {name}", half.KEEP_FEWER)
     if not layers or not pairs:
-        raise ConversionError(f"none of the model's {there} layers became {name}, with {pairs} Q/DQ pairs in the graph")
+        raise ConversionError(
+            f"none of the model's {there} layers became {name}: ONNX Runtime's quantizer leaves them as they are",
+            made.STAY,
+        )
     return f"{len(layers)} of {there} layers are {name}, {pairs} Q/DQ pairs, {sizes(before, after)}"
 
 

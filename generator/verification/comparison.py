@@ -1,6 +1,6 @@
 """How far apart two answers may be: the limits of each precision, and the worst difference of a comparison."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -71,7 +71,8 @@ class Comparison:
     as a whole: verification has added its leading axis. With ``equal_nan``, NaN equals NaN. With ``repeating``, inputs
     may be the same, so equal answers say nothing about the distance between answers to different inputs. ``ranges`` has
     the largest magnitude that an output can have, such as 1 for a sigmoid's: its small answers are judged on what the
-    model answers to other inputs.
+    model answers to other inputs. With ``exchanging``, a label may differ where the scores beside it name another class
+    as well: these are compared, and the caller limits how often it happens.
     """
 
     def __init__(
@@ -83,7 +84,10 @@ class Comparison:
         equal_nan: bool = False,
         repeating: bool = False,
         ranges: Mapping[str, float] | None = None,
+        exchanging: bool = False,
     ) -> None:
+        self.exchanging = exchanging
+        self.exchanged: dict[str, int] = {}  # labels that differ as the scores do, by output
         self.tolerance = tolerance
         self.precision = precision
         self.whole = whole
@@ -188,6 +192,9 @@ class Comparison:
                     found = Worst(name, pool.families[row], batch, *self._measure(name, one, other))
                     self._add_sample(found, one, other, row)
                 except Differs as error:
+                    if self.exchanging and _follows_scores(name, wanted, got, position):
+                        self.exchanged[name] = self.exchanged.get(name, 0) + 1
+                        continue
                     if not forgiven(error):
                         raise
                     skipped.add(position)
@@ -251,8 +258,25 @@ class Comparison:
             worst=self.worst,
             top1=agreement[1],
             top5=agreement[5],
-            notes=(*notes, *self.notes.values()),
+            notes=(*notes, *self.notes.values(), *self._exchanges()),
         )
+
+    def _exchanges(self) -> Iterator[str]:
+        """Yield a note for each output of labels that differ as the scores do."""
+        for name, count in self.exchanged.items():
+            yield f"output {name!r} differs in {count} of {self.cases} cases, where the order of close scores changes"
+
+
+def _follows_scores(output: str, wanted: Arrays, got: Arrays, position: int) -> bool:
+    """Whether an output is one label, and the only scores beside it have their largest number at another place."""
+    label = wanted[output][position, ...]
+    scores = [name for name, answers in wanted.items() if answers.ndim == 2 and _is_float(answers)]
+    if label.size != 1 or _is_float(label) or len(scores) != 1 or scores[0] not in got:
+        return False
+    one, other = (each[scores[0]][position] for each in (wanted, got))
+    if one.shape != other.shape or one.size < 2 or not np.isfinite([one, other]).all():
+        return False
+    return bool(one.argmax() != other.argmax())
 
 
 def _hint(wanted: Array, got: Array, found: Worst) -> str:
