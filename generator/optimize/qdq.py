@@ -109,7 +109,7 @@ def _from_constants(name: str, constants: Mapping[str, Any], made_by: Mapping[st
 def prepared(request: Request, folder: Path, name: str) -> Path:
     """Write the model with constants and normalisation folded into its layers, and every node named; return its path.
 
-    No operator is added but plain ones of ONNX. Its own shape inference finds types, and ``typed`` those after operators
+    No operator is added but plain ones of ONNX. Its own shape inference finds types, ``typed`` those after operators
     of other domains; ONNX Runtime's symbolic one would need sympy, and add only shapes that are not used. Raises
     ConversionError as ``refuse`` does for the precision ``name``, and OptionError if a node of ``request.kept`` does
     not exist.
