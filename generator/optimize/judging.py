@@ -17,6 +17,8 @@ BY_USE = "that of its use"
 BY_ACCURACY = "that of its accuracy"
 NO_CLASSES = "--max-accuracy-drop has no effect: the model predicts no classes, so only differences are limited"
 WITHIN_LIMIT = "the accuracy on your labels is within --max-accuracy-drop, which decides"
+DECIDES = "; --max-accuracy-drop lets the accuracy decide"
+COMPARE_REAL = f"With {accuracy.ENOUGH} --samples, real inputs are compared instead of generated ones"
 NO_DROP = "--max-accuracy-drop has no effect on embeddings: their cosine is limited"
 
 
@@ -69,33 +71,40 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
 
 
 def _judged_beside(task: Task, run: Run, measured: Dataset, differs: Differs) -> Judgement:
-    """Judge a variant whose numbers are too far off: its accuracy is told as well, and may decide.
+    """Judge a variant whose numbers are too far off: its accuracy is told as well, and decides if the user limits it.
 
-    It decides if it is that of believable labels, the user limits it, and all numbers are scores of the same classes.
+    It can decide only if it is that of believable labels, and all numbers are the scores of one classifier.
     """
-    proven = task.proven.verification
+    refused = Judgement(task.proven.verification, problem=VerificationError(differs.message, _next_step(task, differs)))
+    if not task.costs_accuracy:
+        return refused
     try:
-        reached, notes = _reached(task, run, measured) if task.costs_accuracy else (None, ())
-        by_accuracy = reached is not None and _decides(task, reached) and not _too_costly(reached)
-        found = replace(_compared(task, run, measured, ANY), tolerance=BY_ACCURACY) if by_accuracy else proven
-    except VerificationError:
-        return Judgement(proven, problem=differs)
-    if by_accuracy:
-        return Judgement(found, reached, None, (*notes, f"{differs.message}: {WITHIN_LIMIT}"))
-    if reached is None or not _is_told(task, reached):
-        return Judgement(proven, problem=differs)
-    costly = _too_costly(reached)
-    if costly:
-        return Judgement(proven, problem=VerificationError(f"{costly.message}; {differs.message}", costly.hint))
+        reached, notes = _reached(task, run, measured)
+        if reached is None or not _is_told(task, reached):
+            return refused
+        costly = _too_costly(reached)
+        if costly:
+            return replace(refused, problem=VerificationError(f"{costly.message}; {differs.message}", costly.hint))
+        if _can_decide(task, reached) and task.options.max_accuracy_drop is not None:
+            found = replace(_compared(task, run, measured, ANY), tolerance=BY_ACCURACY)
+            return Judgement(found, reached, None, (*notes, f"{differs.message}: {WITHIN_LIMIT}"))
+    except VerificationError:  # with ANY tolerance, a label or a number is missing: the first difference says more
+        return refused
     beside = f"{differs.message}; {reached} (the source: {reached.source:.1%})"
-    return Judgement(proven, problem=VerificationError(beside, differs.hint))
+    step = f"{_next_step(task, differs)}{DECIDES if _can_decide(task, reached) else ''}"
+    return replace(refused, problem=VerificationError(beside, step))
 
 
-def _decides(task: Task, reached: Accuracy) -> bool:
-    """Whether the user's limit of accuracy replaces that of the numbers."""
+def _next_step(task: Task, differs: Differs) -> str:
+    """Return the hint of a difference; one on a generated input may not matter for real ones."""
+    generated = not _on_likely(task)
+    return f"{differs.hint}. {COMPARE_REAL}" if generated and differs.hint else differs.hint
+
+
+def _can_decide(task: Task, reached: Accuracy) -> bool:
+    """Whether a limit of accuracy that the user sets replaces that of the numbers."""
     floats = [spec for spec in task.proven.export.signature.outputs if spec.dtype.startswith("float")]
-    limited = task.plainly_coarse and task.options.max_accuracy_drop is not None
-    return limited and reached.measured == accuracy.TOP1_OF_LABELS and len(floats) == 1
+    return task.plainly_coarse and reached.measured == accuracy.TOP1_OF_LABELS and len(floats) == 1
 
 
 def _is_told(task: Task, reached: Accuracy) -> bool:
@@ -164,7 +173,6 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
 
     Enough samples of the user's count as such: a classifier may be undecided on noise, where FP16 decides otherwise.
     """
-    likely = task.options.prune or task.calibrated or task.by_use or task.proven.samples.count >= accuracy.ENOUGH
     signature = task.proven.export.signature
     found = verify(
         task.proven.reference.recall,
@@ -177,12 +185,18 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
         tolerance=task.options.tolerance,
         precision=precision,
         ranges=task.proven.ranges,
-        pools=measured.compared if likely else (),
+        pools=measured.compared if _on_likely(task) else (),
         exchanging=task.costs_accuracy,
     )
     samples = task.proven.samples
     counted = samples.count if measured is samples and task.costs_accuracy else 0
     return replace(found, samples=datasets.told(samples, task.options.samples, counted))
+
+
+def _on_likely(task: Task) -> bool:
+    """Whether a variant is compared on data that it was made for, instead of generated inputs."""
+    made_for = task.options.prune is not None or task.calibrated or task.by_use
+    return made_for or task.proven.samples.count >= accuracy.ENOUGH
 
 
 def _too_costly(reached: Accuracy) -> VerificationError | None:
