@@ -274,7 +274,7 @@ def clipped(generate: Generate, workdir: Path) -> Callable[..., Outcome]:
     weights = random.standard_normal((16, CLASSES)).astype("float32")
     samples = random.standard_normal((200, 16)).astype("float32")
     labels = (samples @ weights).argmax(axis=1)
-    samples[5] *= 30
+    samples[0] *= 30
     labels[:20] = (labels[:20] + 1) % CLASSES
     np.savez("clipped.npz", x=samples, labels=labels)
     np.savez("calibration.npz", x=random.standard_normal((64, 16)).astype("float32"))
@@ -321,7 +321,7 @@ def test_the_accuracy_is_judged_before_the_numbers(generate: Generate, classifie
     )
 
 
-@pytest.mark.parametrize("more", [("--tolerance", "1%"), ()], ids=["tolerance", "another output"])
+@pytest.mark.parametrize("more", [("--tolerance", "0.01"), ()], ids=["tolerance", "another output"])
 def test_accuracy_does_not_decide_on_other_numbers(clipped: Callable[..., Outcome], more: tuple[str, ...]) -> None:
     """A tolerance of the user's is for numbers, and what a second output is for, no label says."""
     refused = clipped("--max-accuracy-drop", "2%", *more, outputs=("y",) if more else ("y", "z"))
