@@ -87,7 +87,7 @@ class Comparison:
         exchanging: bool = False,
     ) -> None:
         self.exchanging = exchanging
-        self.exchanged: dict[str, int] = {}  # labels that differ as the scores do, by output
+        self.exchanged: dict[str, set[tuple[int, int, int]]] = {}  # cases whose label differs as the scores do
         self.tolerance = tolerance
         self.precision = precision
         self.whole = whole
@@ -193,7 +193,7 @@ class Comparison:
                     self._add_sample(found, one, other, row)
                 except Differs as error:
                     if self.exchanging and _follows_scores(name, wanted, got, position):
-                        self.exchanged[name] = self.exchanged.get(name, 0) + 1
+                        self.exchanged.setdefault(name, set()).add((self.cases, batch, row))
                         continue
                     if not forgiven(error):
                         raise
@@ -263,8 +263,9 @@ class Comparison:
 
     def _exchanges(self) -> Iterator[str]:
         """Yield a note for each output of labels that differ as the scores do."""
-        for name, count in self.exchanged.items():
-            yield f"output {name!r} differs in {count} of {self.cases} cases, where the order of close scores changes"
+        for name, cases in self.exchanged.items():
+            often = f"{len(cases)} of {self.cases} cases"
+            yield f"output {name!r} differs in {often}, where the order of close scores changes"
 
 
 def _follows_scores(output: str, wanted: Arrays, got: Arrays, position: int) -> bool:
