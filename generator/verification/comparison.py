@@ -265,7 +265,7 @@ class Comparison:
         """Yield a note for each output of labels that differ as the scores do."""
         for name, cases in self.exchanged.items():
             often = f"{len(cases)} of {self.cases} cases"
-            yield f"output {name!r} differs in {often}, where the order of close scores changes"
+            yield f"output {name!r} differs in {often}, where the order of the scores changes, too"
 
 
 def _follows_scores(output: str, wanted: Arrays, got: Arrays, position: int) -> bool:
