@@ -58,7 +58,7 @@ def lower(request: Request) -> Lowered:
         raise ConversionError("all products are kept precise, so none became dynamic INT8", half.KEEP_FEWER)
     if not layers:
         raise ConversionError(
-            f"none of the model's {len(there)} layers became dynamic INT8: only plain products with constant weights can",
+            f"none of the model's {len(there)} layers became dynamic INT8: only plain products with weights can",
             "Static int8 quantizes convolutions, and products with a factor, too",
         )
     export = made.described(edit.save(after, request.folder), request.export)
