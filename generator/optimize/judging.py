@@ -102,9 +102,14 @@ def _next_step(task: Task, differs: Differs) -> str:
 
 
 def _can_decide(task: Task, reached: Accuracy) -> bool:
-    """Whether a limit of accuracy that the user sets replaces that of the numbers."""
+    """Whether a limit of accuracy that the user sets replaces that of the numbers.
+
+    A limit that lets a variant guess limits nothing.
+    """
     floats = [spec for spec in task.proven.export.signature.outputs if spec.dtype.startswith("float")]
-    return task.plainly_coarse and reached.measured == accuracy.TOP1_OF_LABELS and len(floats) == 1
+    guesses = not accuracy.believable(replace(reached, source=reached.value))
+    labelled = reached.measured == accuracy.TOP1_OF_LABELS and not guesses
+    return task.plainly_coarse and labelled and len(floats) == 1
 
 
 def _is_told(task: Task, reached: Accuracy) -> bool:

@@ -321,6 +321,14 @@ def test_the_accuracy_is_judged_before_the_numbers(generate: Generate, classifie
     )
 
 
+def test_a_variant_that_guesses_is_refused_whatever_accuracy_it_may_lose(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    refused = classifier(generate, "--precision", "int8", "--samples", "labelled.npz", "--max-accuracy-drop", "100%")
+    assert refused.code == 5
+    assert refused.err.splitlines()[-1].startswith("error: output 'y' differs by ")
+
+
 @pytest.mark.parametrize("more", [("--tolerance", "0.01"), ()], ids=["tolerance", "another output"])
 def test_accuracy_does_not_decide_on_other_numbers(clipped: Callable[..., Outcome], more: tuple[str, ...]) -> None:
     """A tolerance of the user's is for numbers, and what a second output is for, no label says."""
