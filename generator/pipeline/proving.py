@@ -66,7 +66,8 @@ def prove(
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
     seen, precision = warm_up.Seen(), INT8 if source.quantized else None
-    compared = Compared(ask, form, export, source.framework, samples, code, precision, seen)
+    ranks = bool(source.labels)
+    compared = Compared(ask, form, export, source.framework, samples, code, precision, seen, ranks)
     verification = verified(compared, options, progress)
     max_batch_size, reasons = _served_batch(options, compared, verification)
     converted = seen.run or (lambda arrays: form.open(export.path)(arrays))
@@ -164,6 +165,7 @@ class Compared:
     code: OwnCode | None = None  # watches ``ask``
     precision: Precision | None = None  # if the source is coarser than FP32
     seen: warm_up.Seen | None = None  # watches the exported model
+    ranks: bool = False  # its classes have names, so it is a classifier
 
     @cached_property
     def ranges(self) -> Mapping[str, float]:
@@ -204,7 +206,7 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
         if search:
             memory.give_back()
             found = replace(found, coverage=search.coverage())
-        ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
+        ranking = "" if found.top1 is None or not compared.ranks else f", top-1 agreement {found.top1:.0%}"
         reached = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
         step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{reached}"
     return found
