@@ -53,7 +53,8 @@ class Loss:
             return f"none of {self.asked} {self.of} gets another answer"
         ways = [f"worst {self.worst:.1%}"] if self.worst else []
         ways += [f"{self.labels} of another class"] if self.labels or not self.worst else []
-        return f"{self.count} of {self.asked} {self.of} get another answer ({', '.join(ways)})"
+        verb = "gets" if self.count == 1 else "get"
+        return f"{self.count} of {self.asked} {self.of} {verb} another answer ({', '.join(ways)})"
 
 
 def decimals(inputs: Sequence[TensorSpec], seed: int) -> Pool:
