@@ -53,12 +53,17 @@ def load(job: Job, limit: Limit, progress: Progress) -> SourceModel:
         with limit.on("loading"):
             source = loader.load(name, job.options, progress)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
-    wider = source.wider and _limited(source.wider, job, limit)
-    return replace(_limited(source, job, limit), wider=wider)
+    source = replace(source, inputs=_told(source, job.options), run=limit.each(source.run))
+    return replace(source, wider=source.wider and _told_alike(source.wider, source.inputs, limit))
 
 
-def _limited(source: SourceModel, job: Job, limit: Limit) -> SourceModel:
-    return replace(source, inputs=_told(source, job.options), run=limit.each(source.run))
+def _told_alike(wider: SourceModel, told: tuple[TensorSpec, ...], limit: Limit) -> SourceModel:
+    """Return the same source with wider types, with what is known of the inputs of the narrower one."""
+    inputs = tuple(
+        replace(own, dtype=wide.dtype, example=None if own.example is None else own.example.astype(wide.dtype))
+        for own, wide in zip(told, wider.inputs, strict=True)
+    )
+    return replace(wider, inputs=inputs, run=limit.each(wider.run))
 
 
 def prove(
