@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     table = tabular.table_of(estimator, options.input_shape, reference, sampled(options.samples))
     taken = {spec.name for spec in table.inputs}
     answers = _answers(estimator, {f"{each}_out" if each in taken else each: own for each, own in methods.items()})
-    return SourceModel(
+    source = SourceModel(
         reference=reference,
         framework="sklearn",
         native=Tabular(estimator, table, answers),
@@ -83,6 +83,17 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=_preprocess(table),
         notes=(*file.notes, *_notes(table, searched), *_missing_texts(estimator, table)),
     )
+    return replace(source, wider=_wider(source))
+
+
+def _wider(source: SourceModel) -> SourceModel | None:
+    """Return the same source with float64 in place of float32 inputs; None if it has none."""
+    native: Tabular = source.native
+    table = tabular.widened(native.table)
+    if table == native.table:
+        return None
+    tabular_model = replace(native, table=table)
+    return replace(source, native=tabular_model, inputs=table.inputs, run=_runner(table, native.answers))
 
 
 def _check_fitted(estimator: Any, path: Path) -> None:
