@@ -81,6 +81,7 @@ def infer(
     running server is asked; otherwise one is started on the repository for this call.
     """
     from modelrepo.cli.terminal import infer_inputs as reading
+    from modelrepo.cli.terminal.infer_data import UNKNOWN
     from modelrepo.cli.terminal.infer_run import Question, ask
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.clients import connect
@@ -97,7 +98,7 @@ def infer(
         question = Question(
             model, version, reading.read_inputs(inputs) if inputs else None, file, preprocess,
             labels, tuple(filter(None, (columns or "").split(","))),
-            reading.columns_of(repository, model, version) if file and not pictures else (), top, output, as_json,
+            reading.fitted_on(repository, model, version) if file and not pictures else UNKNOWN, top, output, as_json,
         )  # fmt: skip
         at = url or stack.enter_context(_server(repository, model, progress))
         client = stack.enter_context(connect(at, deadline=deadline, headers=reading.read_headers(headers)))
@@ -130,16 +131,19 @@ def _check(
     output: Path | None,
 ) -> None:
     """Raise OptionError for options that can't be combined, and for files that are not there."""
-    from modelrepo.cli.terminal.infer_files import check_suffix
+    from modelrepo.cli.terminal.infer_files import check_output
+    from modelrepo.generator.system.extras import TABLES, require
 
     given = [name for name, value in (("FILE", file), ("--image", image), ("--input", inputs)) if value]
     if len(given) > 1:
         raise OptionError(f"{given[0]} and {given[1]} were both given", "Give one of them")
     if output is not None:
-        check_suffix(output)
+        check_output(output)
     alone = next((name for name, value in (("--labels", labels), ("--output", output), ("--top", top)) if value), None)
     if not given and alone:
         raise OptionError(f"{alone} was given, but nothing to ask", "Give a test set as FILE, or --input or --image")
+    if file is not None and file.suffix == ".parquet":
+        require(TABLES)
     if columns and file is None:
         raise OptionError("--columns was given without a table", "Give a CSV or Parquet file")
     if file is not None and not file.exists():

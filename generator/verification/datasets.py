@@ -420,7 +420,7 @@ def _paired(files: Sequence[Path], signature: Signature) -> list[_Given]:
 def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] | None) -> _Given:
     arrays, columns = _read_arrays(file, signature.inputs, preprocess)
     names = [spec.name for spec in signature.inputs]
-    name = _labels_among(arrays, names)
+    name = labelled.labels_among(arrays, names)
     taken = ""
     if len(names) == 1 and names[0] not in arrays:
         others = [each for each in arrays if each != name]
@@ -440,14 +440,6 @@ def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] |
         return _Given(file, pool, arrays.get(name), name, taken or (unused and f"without {unused}"))
     except OptionError as error:
         raise OptionError(f"{error.message} ({taken})" if taken else error.message, error.hint) from error
-
-
-def _labels_among(arrays: Arrays, inputs: Sequence[str]) -> str:
-    """Return the array that holds the labels, and is not an input; empty if none or several may be."""
-    likely = [name for name in arrays if name.lower() in labelled.NAMES and name not in inputs]
-    if LABELS_ARRAY in likely:
-        return LABELS_ARRAY
-    return likely[0] if len(likely) == 1 and len(arrays) > 1 else ""
 
 
 def _read_pool(file: Path, arrays: Arrays, signature: Signature) -> Pool:

@@ -16,6 +16,15 @@ NAMED_BY = "--labels FILE gives them names"
 ONE_NUMBER = "the model answers one number a sample, which tells the classes 0 and 1 alone"
 
 
+def labels_among(arrays: Iterable[str], inputs: Sequence[str]) -> str:
+    """Return the array that holds the labels by its name, and is not an input; empty if none or several may be."""
+    names = list(arrays)
+    likely = [name for name in names if name.lower() in NAMES and name not in inputs]
+    if NAMES[0] in likely:
+        return NAMES[0]
+    return likely[0] if len(likely) == 1 and len(names) > 1 else ""
+
+
 class Unusable(Exception):
     """Labels that can't be used, which is no reason to refuse the samples."""
 

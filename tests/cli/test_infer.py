@@ -148,7 +148,7 @@ def test_empty_text_is_said_and_sent(infer: Infer, server: Server, workdir: Path
     Path("rows.csv").write_text("the word,size,count\n,1,3\nx,1,4\n")
     outcome = infer("single", "rows.csv", "--url", server.grpc_url, "--json")
     assert outcome.report["outputs"]["word_out"]["data"] == [[""], ["x"]]
-    assert "the_word has 1 empty cells: they are sent as empty text" in outcome.err
+    assert "the_word has 1 empty cell: sent as empty text, not as a missing value" in outcome.err
 
 
 def test_a_table_without_a_header_is_said_to_have_none(infer: Infer, server: Server, workdir: Path) -> None:
