@@ -217,7 +217,7 @@ def _loose(name: str) -> str:
 
 def _unasked(table: Table, model: Model, extra: Sequence[str]) -> tuple[str, ...]:
     """Return a note on columns that are not used, if there are any."""
-    return (f"{table.path}: {listed(extra)} {_are(extra)} not asked for by {model.name}",) if extra else ()
+    return (f"{table.path}: {listed(extra)} {are(extra)} not asked for by {model.name}",) if extra else ()
 
 
 def _by_name(
@@ -268,13 +268,14 @@ def _in_order(
         caution = f"{table.path}: the order of the columns is taken as that of {model.name}, {known}: {listed(left)}"
         return Selection(table, model, own, labels, table.notes, (caution,))
     order = ", in this order" if len(left) > 1 else ""
-    note = f"{table.path}: {listed(left)} {_are(left)} taken as {describe(tensor)}{order}"
+    note = f"{table.path}: {listed(left)} {are(left)} taken as {describe(tensor)}{order}"
     if fitted and table.has_header and tuple(left) != tuple(fitted):
         note += f"; the model was fitted on {listed(fitted)}"
     return Selection(table, model, own, labels, (*table.notes, note))
 
 
-def _are(names: Sequence[str]) -> str:
+def are(names: Sequence[str]) -> str:
+    """Return the verb that follows names."""
     return "are" if len(names) > 1 else "is"
 
 

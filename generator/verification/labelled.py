@@ -16,9 +16,14 @@ NAMED_BY = "--labels FILE gives them names"
 ONE_NUMBER = "the model answers one number a sample, which tells the classes 0 and 1 alone"
 
 
-def labels_among(arrays: Iterable[str], inputs: Sequence[str]) -> str:
-    """Return the array that holds the labels by its name, and is not an input; empty if none or several may be."""
+def labels_among(arrays: Iterable[str], inputs: Sequence[str], column: str = "") -> str:
+    """Return the array that holds the labels: ``column`` if it is there, else the one that its name tells.
+
+    Empty if none or several may be.
+    """
     names = list(arrays)
+    if column in names:
+        return column
     likely = [name for name in names if name.lower() in NAMES and name not in inputs]
     if NAMES[0] in likely:
         return NAMES[0]
