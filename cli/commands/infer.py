@@ -91,7 +91,7 @@ def infer(
     _check(file, inputs, image, columns, labels, top, output)
     progress = Progress(Follower(quiet))
     repository = repository or config_file.default_repository()
-    with client_errors(), ExitStack() as stack:
+    with client_errors(), _unserved(repository, model, version, url), ExitStack() as stack:
         pictures = image is not None or (file is not None and reading.is_image(file))
         preprocess = reading.preparation(repository, model, version) if pictures else None
         file = image or file
@@ -148,6 +148,22 @@ def _check(
         raise OptionError("--columns was given without a table", "Give a CSV or Parquet file")
     if file is not None and not file.exists():
         raise OptionError(f"can't read {file}: No such file or directory")
+
+
+@contextmanager
+def _unserved(repository: Path, model: str, version: str, url: str | None) -> Iterator[None]:
+    """Tell how a version becomes one that is served, if it is in the repository and its configuration leaves it out."""
+    from modelrepo.clients.errors import UnknownModel
+
+    try:
+        yield
+    except UnknownModel as error:
+        if url or not version or not (repository / model / version).is_dir():
+            raise
+        hint = "Generate the model with --version-policy all, and all versions in the repository are served"
+        raise OptionError(
+            f"version {version} is in {repository / model}, but its {CONFIG} leaves it out: {error.hint.lower()}", hint
+        ) from error
 
 
 @contextmanager

@@ -56,8 +56,6 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
     samples, labels = _read(known, question, progress)
     for note in samples.notes:
         progress.show(note)
-    for caution in samples.cautions:
-        progress.warn(caution)
     judge = None
     if question.preprocess is not None and labels is None and question.output is None:
         question = replace(question, top=question.top or TOP)
@@ -67,6 +65,8 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
         judge = labelling.make_judge(judged, labels, names, question.top, question.model)
     elif question.top is not None and question.output is not None:
         raise OptionError("--top prints classes, and --output takes arrays", "Give one of them")
+    for caution in samples.cautions:
+        progress.warn(caution)
     with progress.step("infer", f"asking {question.model} at {at}") as step:
         started = monotonic()
         if question.top is not None and judge is None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -108,6 +109,15 @@ def test_without_a_url_a_server_is_started_for_the_one_call(infer: Infer, workdi
     assert outcome.code == 0, outcome.err
     assert outcome.out == "output  float32 [1, 3]\n[[ 9. 10. 11.]]\nlinear, version 1\n"
     assert "starting local Triton" in outcome.err
+
+
+def test_a_version_that_the_configuration_leaves_out_gets_the_way_to_serve_it(infer: Infer, workdir: Path) -> None:
+    write_repository(workdir / "model_repository")
+    shutil.copytree("model_repository/linear/1", "model_repository/linear/2")
+    outcome = infer("linear", "--input", "[[0, 0, 0, 4]]", "--version", "1")
+    assert outcome.code == 2
+    assert "version 1 is in model_repository/linear, but its config.pbtxt leaves it out: there is 2" in outcome.err
+    assert "--version-policy all" in outcome.err
 
 
 def test_a_table_of_any_length_is_asked_in_batches_in_order(infer: Infer, server: Server, workdir: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line, refused
-from modelrepo.generator.progress import Progress
+from modelrepo.generator.progress import Progress, Remark
 from modelrepo.generator.sources.sampled import sampled
 from modelrepo.generator.sources.sklearn import boosters, estimator_file, tabular
 from modelrepo.generator.sources.sklearn.estimators import (
@@ -229,12 +229,13 @@ def _preprocess(estimator: Any, table: Table) -> Mapping[str, Any] | None:
 
 
 def _notes(table: Table, searched: Any) -> tuple[str, ...]:
-    notes = [] if searched is None else [f"the best estimator of the search is served: {type(searched).__name__}"]
+    best = f"the best estimator of the search is served: {type(searched).__name__}"
+    notes = [] if searched is None else [Remark(best)]
     names = [column.own_name for column in table.columns]
     if not table.split and len(names) > 1 and all(names):
         shown = ", ".join(map(str, names[:SHOWN_COLUMNS]))
         more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
-        notes.append(f"{table.inputs[0]} holds the columns {shown}{more}, in this order")
+        notes.append(Remark(f"{table.inputs[0]} holds the columns {shown}{more}, in this order"))
     return tuple(notes)
 
 
