@@ -75,7 +75,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     _check_fitted(estimator, path)
     boosters.refuse_own_objective(last_step(estimator), str(path))
     methods = _methods(estimator, path)
-    table = tabular.table_of(estimator, options.input_shape, reference, sampled(options.samples))
+    table = tabular.table_of(estimator, options.input_shape, reference, sampled(options.samples, options.label_column))
     taken = {spec.name for spec in table.inputs}
     answers = _answers(estimator, {f"{each}_out" if each in taken else each: own for each, own in methods.items()})
     return SourceModel(
