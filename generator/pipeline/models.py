@@ -65,7 +65,7 @@ class Models:
         known = {note for each in before for note in each.notes}
         for note in proven.notes:
             if note not in known:
-                progress.warn(f"{job.name}: {note}")
+                progress.tell(note, job.name)
         return Variants(proven, job.options, self.folder / VARIANTS / form.name, progress)
 
     def _proven(self, form: Form) -> Proven:

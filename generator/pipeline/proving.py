@@ -74,7 +74,7 @@ def prove(
     export = _askable(reference.ask, form, _exported(source, form, folder, options, limit, progress), options)
     source = labels.named(source, export.signature, options)
     given = options.samples, export.signature, source.preprocess, source.labels, source.own_labels
-    samples = datasets.samples(*given)
+    samples = datasets.samples(*given, options.label_column)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
     seen, precision = warm_up.Seen(), INT8 if source.quantized else None
@@ -154,7 +154,9 @@ def _told(source: SourceModel, options: Options) -> tuple[TensorSpec, ...]:
     """Return a source's inputs with what the user says of them: their domains, and samples as examples."""
     inputs = with_domains(source.inputs, options.domain) if source.inputs else ()
     unknown = any(not spec.domain.known and spec.example is None for spec in inputs)
-    return (datasets.as_examples(inputs, options.samples) if unknown and options.samples else ()) or inputs
+    return (
+        datasets.as_examples(inputs, options.samples, options.label_column) if unknown and options.samples else ()
+    ) or inputs
 
 
 def _askable(ask: Run, form: Form, export: Export, options: Options) -> Export:
