@@ -1,10 +1,30 @@
 """What clients of a model have to know of a new version: another source, other inputs or outputs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.triton import pbtxt
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """An input or output as clients see it: with the axis of the batch; -1 is any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.datatype}{list(self.shape)}{' optional' if self.optional else ''}"
+
+    def is_kept_by(self, other: "_Tensor") -> bool:
+        """Whether clients of this tensor can use the other one: sizes may have become open."""
+        named = (self.name, self.datatype, len(self.shape)) == (other.name, other.datatype, len(other.shape))
+        sizes = zip(self.shape, other.shape, strict=False)
+        return named and other.optional >= self.optional and all(new in (old, -1) for old, new in sizes)
 
 
 def since(before: Manifest, now: Manifest) -> Iterator[str]:
@@ -14,9 +34,10 @@ def since(before: Manifest, now: Manifest) -> Iterator[str]:
         yield f"version {now.version} is made from {other}, version {before.version} was made from {one}"
     for kind in ("input", "output"):
         was, is_now = (_tensors(_config(each), kind) for each in (before, now))
-        gone, new = (", ".join(sorted(some - others)) for some, others in ((was, is_now), (is_now, was)))
-        if gone or new:
-            told = f"{new or 'none'} instead of {gone}" if gone else f"{new} more"
+        gone = [tensor for tensor in was if not any(map(tensor.is_kept_by, is_now))]
+        new = [tensor for tensor in is_now if not any(each.is_kept_by(tensor) for each in was)]
+        if gone or (kind == "input" and not all(tensor.optional for tensor in new)):
+            told = f"{_listed(new) or 'none'} instead of {_listed(gone)}" if gone else f"{_listed(new)} more"
             yield f"clients have to change: the {kind}s of version {now.version} are others ({told})"
     if now.max_batch_size < before.max_batch_size:
         least, most = now.max_batch_size, before.max_batch_size
@@ -27,13 +48,17 @@ def _config(manifest: Manifest) -> Any:
     return pbtxt.parse(manifest.config, f"the configuration of {manifest.name}")
 
 
-def _tensors(config: Any, kind: str) -> set[str]:
-    """Return the inputs or outputs in words, as clients see them: with the axis of the batch."""
+def _tensors(config: Any, kind: str) -> list[_Tensor]:
     from tritonclient.grpc import model_config_pb2
 
-    def in_words(tensor: Any) -> str:
-        data_type = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
-        shape = [*([-1] if config.max_batch_size else []), *tensor.dims]
-        return f"{tensor.name} {data_type}{shape}{' optional' if getattr(tensor, 'optional', False) else ''}"
+    names, batch = model_config_pb2.DataType.Name, ((-1,) if config.max_batch_size else ())
+    return [
+        _Tensor(
+            each.name, names(each.data_type)[len("TYPE_") :], (*batch, *each.dims), getattr(each, "optional", False)
+        )
+        for each in getattr(config, kind)
+    ]
 
-    return {in_words(tensor) for tensor in getattr(config, kind)}
+
+def _listed(tensors: list[_Tensor]) -> str:
+    return ", ".join(sorted(map(str, tensors)))

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from modelrepo.generator.system.interrupts import interrupts_kept_back
+
 # How often ``stop`` is checked while a command runs.
 LOOK_SECONDS = 0.1
 READ_BYTES = 1 << 16
@@ -53,23 +55,30 @@ def run(
     and subprocess.TimeoutExpired if it takes longer; it is killed then. Its child processes are killed with it.
     """
     end = time.monotonic() + timeout
-    with subprocess.Popen(  # noqa: S603 - the commands are ours
-        list(command),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=environment,
-        start_new_session=True,
-    ) as process:
-        try:
-            out, err = _output(process, end, stop) if heard is None else _heard(process, end, stop, heard)
-        except BaseException as error:
+    process: subprocess.Popen[str] | None = None
+    try:
+        with interrupts_kept_back():  # one that came while it starts would leave it running
+            process = subprocess.Popen(  # noqa: S603 - the commands are ours
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env=environment,
+                start_new_session=True,
+            )
+        out, err = _output(process, end, stop) if heard is None else _heard(process, end, stop, heard)
+    except BaseException as error:
+        if process:
             _kill(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                error.timeout = timeout
-            raise
+        if isinstance(error, subprocess.TimeoutExpired):
+            error.timeout = timeout
+        raise
+    finally:
+        for stream in (process.stdout, process.stderr) if process else ():
+            if stream:
+                stream.close()
     return Finished(tuple(command), process.returncode, out, err)
 
 

@@ -1,9 +1,11 @@
 """Running external commands: output while one runs, and what is left of a stopped one."""
 
+import signal
 import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,3 +81,22 @@ def test_lines_are_text_whatever_bytes_are_printed() -> None:
     )
     assert heard == ["a", "é�", "last"]
     assert done.out == "a\né�\nlast"
+
+
+def test_an_interrupt_while_a_command_starts_does_not_leave_it_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+    real = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> "subprocess.Popen[str]":
+        started.append(real(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(process.subprocess, "Popen", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.run(["sleep", "60"], timeout=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started[0].returncode == -signal.SIGKILL
