@@ -1,0 +1,15 @@
+"""The rules, by what they are about: one function each, and one table a module."""
+
+import importlib
+from functools import cache
+
+from modelrepo.generator.lint.rule import Rule
+
+MODULES = ("parsing", "tensors")
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Return every rule, in the order of the modules."""
+    modules = (importlib.import_module(f"{__name__}.{name}") for name in MODULES)
+    return tuple(rule for module in modules for rule in module.RULES)
