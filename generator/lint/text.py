@@ -109,7 +109,7 @@ class _Tokens:
 
     def next(self) -> str:
         """Return the current token, and go to the next."""
-        token = self.token
+        token = self.current
         self._tokenizer.NextToken()
         return token
 
