@@ -1,16 +1,17 @@
 """The verdicts of a real Triton on the models of a repository."""
 
+import os
+import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelrepo.server import running_server
 
-# The smallest model of the Python backend: it loads, whatever its configuration says.
-MODEL_PY = """
-class TritonPythonModel:
-    def execute(self, requests):
-        return []
-"""
+# The smallest backend: all that Triton requires of one. A model of it loads if the core accepts it, in less than a
+# millisecond; one of the Python backend takes a second.
+LIGHT = "light"
+LIGHT_SOURCE = "void *TRITONBACKEND_ModelInstanceExecute(void *i, void **r, unsigned n) { return 0; }"
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,21 @@ def verdicts(repository: Path) -> dict[str, Verdict]:
         return found
 
 
-def write(repository: Path, name: str, config: str | None, *, versions: tuple[str, ...] = ("1",)) -> Path:
-    """Write a model of the Python backend into a repository, with a text as its configuration; return its folder."""
+def light_backend(folder: Path) -> Path:
+    """Compile the smallest backend into a folder, and return its library; it may lie in the folder of each model."""
+    source, library = folder / "light.c", folder / f"libtriton_{LIGHT}.so"
+    source.write_text(LIGHT_SOURCE)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    return library
+
+
+def write(repository: Path, name: str, config: str | None, library: Path, versions: Iterable[str] = ("1",)) -> Path:
+    """Write a model of the smallest backend, with a text as its configuration, and return its folder."""
     folder = repository / name
     folder.mkdir(parents=True)
+    os.link(library, folder / library.name)
     if config is not None:
         (folder / "config.pbtxt").write_text(config, "utf-8", errors="surrogateescape")
     for version in versions:
         (folder / version).mkdir()
-        (folder / version / "model.py").write_text(MODEL_PY)
     return folder
