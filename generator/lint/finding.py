@@ -20,12 +20,23 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A change of a text that mends a problem: what lies between two places is replaced. Lines and columns from 1."""
+
+    file: Path
+    begins: tuple[int, int]  # line and column; (0, 0): the end of the file
+    ends: tuple[int, int]  # behind the last replaced character; the same as ``begins``: nothing is replaced
+    text: str
+
+
+@dataclass(frozen=True)
 class Problem:
     """What the check of a rule has found, before it is known for which releases it holds."""
 
     place: Place
     says: str  # what Triton does, in one sentence; its own words in quotes
     write: str  # what to write instead, in the imperative
+    edits: tuple[Edit, ...] = ()  # that mend it mechanically, if anything does
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,20 @@ class Key(str):
 
 # The brackets that may enclose a message.
 CLOSING = {"{": "}", "<": ">"}
+QUOTES = ("'", '"')
 # As protobuf's own parsers limit it.
 DEEPEST = 100
 
 
 @dataclass
 class Node:
-    """A value in the text: its place and its tokens, or the values of its fields, in order."""
+    """A value in the text: its place, and its token or the values of its fields, in order. Places count from 1."""
 
-    line: int = 0
+    line: int = 0  # of the field's name, or of the value in a list
     column: int = 0
     written: str = ""  # as it is written; empty for a message
+    begins: tuple[int, int] = (0, 0)  # line and column of the value itself
+    ends: tuple[int, int] = (0, 0)  # line and column behind it
     fields: dict[str, list["Node"]] = field(default_factory=dict)
 
     def is_for(self, key: str) -> bool:
@@ -96,20 +99,23 @@ class _Tokens:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.ended = (1, 1)  # line and column behind the token before the current one
 
     @property
     def current(self) -> str:
         """The current token; empty at the end."""
         return str(self._tokenizer.token)
 
-    def here(self) -> Node:
-        """Return a node at the current token. A parser's error is the only public way to ask for its place."""
+    def here(self) -> tuple[int, int]:
+        """Return the line and column of the current token. An error is the only public way to ask for them."""
         error = self._tokenizer.ParseError("")
-        return Node(error.GetLine(), error.GetColumn())
+        return error.GetLine(), error.GetColumn()
 
     def next(self) -> str:
         """Return the current token, and go to the next."""
         token = self.current
+        line, column = self.here()
+        self.ended = (line, column + len(token))
         self._tokenizer.NextToken()
         return token
 
@@ -129,7 +135,7 @@ def _read_fields(tokens: _Tokens, into: Node, closing: str, depth: int) -> None:
             tokens.next()
 
 
-def _values(tokens: _Tokens, here: Node, depth: int) -> Iterator[Node]:
+def _values(tokens: _Tokens, here: tuple[int, int], depth: int) -> Iterator[Node]:
     """Yield a node for each value of a field that begins ``here``: several for a list."""
     if tokens.current == "[":
         tokens.next()
@@ -139,15 +145,16 @@ def _values(tokens: _Tokens, here: Node, depth: int) -> Iterator[Node]:
                 tokens.next()
         tokens.next()
         return
+    node = Node(*here, begins=tokens.here())
     if tokens.current in CLOSING:
         closing = CLOSING[tokens.next()]
-        _read_fields(tokens, here, closing, depth + 1)
+        _read_fields(tokens, node, closing, depth + 1)
         tokens.next()
-        yield here
-        return
-    if tokens.current == "-":
-        tokens.next()
-    here.written = tokens.next()
-    while here.written[:1] in ("'", '"') and tokens.current[:1] in ("'", '"'):  # strings in a row are one
-        tokens.next()
-    yield here
+    else:
+        if tokens.current == "-":
+            tokens.next()
+        node.written = tokens.next()
+        while node.written[:1] in QUOTES and tokens.current[:1] in QUOTES:  # strings in a row are one
+            tokens.next()
+    node.ends = tokens.ended
+    yield node

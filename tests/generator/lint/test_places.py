@@ -39,3 +39,21 @@ def test_a_field_has_a_place(path: tuple[str | int, ...], place: str) -> None:
 
 def test_what_is_not_written_has_the_whole_file() -> None:
     assert str(read(Path("config.pbtxt"), "").place("backend")) == "config.pbtxt"
+
+
+def test_a_value_has_a_span() -> None:
+    config = read(Path("config.pbtxt"), TEXT)
+    (size,) = config.tree.fields["max_batch_size"]
+    assert (size.begins, size.ends) == ((4, 39), (4, 42))
+    (output,) = config.tree.fields["output"]
+    assert (output.begins, output.ends) == ((4, 8), (4, 21))
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[", "a: [ 1", "a {", 'a: "', "a: 'x\n'", "}" * 9, "a:" * 99, "a{" * 5000, "\0\xff"]
+)
+def test_a_broken_text_has_the_places_before_it_breaks(text: str) -> None:
+    config = read(Path("config.pbtxt"), f'name: "net"\n{text}')
+    assert config.message is None
+    assert config.error
+    assert str(config.place("name")) == "config.pbtxt:1:1"
