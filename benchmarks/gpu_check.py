@@ -1,6 +1,6 @@
 """Proves TensorRT plans on a machine with a GPU: prepares, builds, verifies and serves them, and writes a record.
 
-python benchmarks/gpu_check.py [--model resnet18] [--weights random] [--release 26.08] [--output DIR]
+python benchmarks/gpu_check.py [--model resnet18] [--weights random] [--release 26.09] [--output DIR]
 
 Needs an NVIDIA GPU, and either the TensorRT of the release in this Python or docker with NVIDIA's container toolkit;
 without them it prints one line and exits with 1. It runs the commands of a user: `generate --plan-builder defer`,

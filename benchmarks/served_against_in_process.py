@@ -21,8 +21,7 @@ from served_models import MIDDLE, SMALL, nothing_backend, write_mlp, write_resne
 
 from modelrepo.perf.results.results import Figures
 from modelrepo.server import running_server
-from modelrepo.server.binaries.runtime import TRITON_VERSION
-from modelrepo.server.binaries.wheels import PERF_ANALYZER
+from modelrepo.server.binaries.runtime import TRITON_VERSION, perf_analyzer_wheel
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 3 if QUICK else 9
@@ -98,7 +97,7 @@ def main() -> None:
             ("middle_alone", MIDDLE, "onnxruntime", False),
         ):
             write_mlp(repository, model, widths, backend=backend, batching=batching)
-        print(f"{machine()}; Triton {TRITON_VERSION}; {PERF_ANALYZER.requirement}'s perf_analyzer over gRPC")
+        print(f"{machine()}; Triton {TRITON_VERSION}; {perf_analyzer_wheel().requirement}'s perf_analyzer over gRPC")
         for model, shape in (("mlp", (1, SMALL[0])), ("middle", (1, MIDDLE[0]))):
             print(f"{model} in-process: {in_process(repository / model / '1/model.onnx', shape)():.3f} ms")
         resnet50 = in_process(repository / "resnet50/1/model.onnx", (1, 3, 224, 224))

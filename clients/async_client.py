@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -13,7 +13,7 @@ from modelrepo.clients.drive import run_async
 from modelrepo.clients.errors import SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
 from modelrepo.clients.inputs import Inputs
-from modelrepo.clients.models import Answer, Classification, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics
 from modelrepo.clients.settings import ClientOptions, make_settings
 
 _Result = TypeVar("_Result")
@@ -87,7 +87,7 @@ class AsyncGrpcClient:
         version: str = "",
         deadline: float | None = None,
         shared_memory: bool = False,
-    ) -> Answer:
+    ) -> Answered:
         """Run a model, and return its outputs by name; see ``Client.infer``."""
         clock = self._session.clock(deadline)
         return await self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
@@ -100,7 +100,7 @@ class AsyncGrpcClient:
         output: str | None = None,
         version: str = "",
         deadline: float | None = None,
-    ) -> tuple[tuple[Classification, ...], ...]:
+    ) -> Classes:
         """Ask a classifier for the ``top`` classes of every sample, best first; see ``Client.classify``."""
         clock = self._session.clock(deadline)
         return await self._run(calls.classify(self._session, clock, model, inputs, top, output, version))
@@ -114,15 +114,28 @@ class AsyncGrpcClient:
         outputs: Sequence[str] | None = None,
         version: str = "",
         deadline: float | None = None,
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[Answered]:
         """Yield the answers for any number of samples, in order; see ``Client.infer_many``."""
         requests = split(await self.model(model, version, deadline), inputs, batch_size, max_in_flight)
-        waiting: deque[asyncio.Task[Answer]] = deque()
+        async for answer in self.infer_each(model, requests, max_in_flight, outputs, version, deadline):
+            yield answer
+
+    async def infer_each(
+        self,
+        model: str,
+        requests: Iterable[Inputs],
+        max_in_flight: int = IN_FLIGHT,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> AsyncIterator[Answered]:
+        """Yield the answer to each request, in order; see ``Client.infer_each``."""
+        waiting: deque[asyncio.Task[Answered]] = deque()
         try:
-            for arrays in requests:
+            for asked in requests:
                 if len(waiting) == max_in_flight:
                     yield await waiting.popleft()
-                waiting.append(asyncio.create_task(self.infer(model, arrays, outputs, version, deadline)))
+                waiting.append(asyncio.create_task(self.infer(model, asked, outputs, version, deadline)))
             while waiting:
                 yield await waiting.popleft()
         finally:
@@ -139,7 +152,7 @@ class AsyncGrpcClient:
         outputs: Sequence[str] | None = None,
         version: str = "",
         deadline: float | None = None,
-    ) -> Answer:
+    ) -> Answered:
         """Ask as ``infer_many`` does, and return one answer: each output with all samples."""
         answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
         return merge(await self.model(model, version, deadline), [answer async for answer in answers])

@@ -7,7 +7,7 @@ import numpy as np
 
 from modelrepo.clients.errors import InputError
 from modelrepo.clients.inputs import Inputs, by_name
-from modelrepo.clients.models import Answer, Array, Model
+from modelrepo.clients.models import Answered, Array, Model
 
 IN_FLIGHT = 4
 
@@ -54,13 +54,17 @@ def _batch_size(model: Model, asked: int | None) -> int:
     return asked
 
 
-def merge(model: Model, answers: Iterable[Answer]) -> Answer:
-    """Join the answers of ``split``'s requests: along the batch axis, or a new one if the model does not batch."""
+def merge(model: Model, answers: Iterable[Answered]) -> Answered:
+    """Join the answers of ``split``'s requests: along the batch axis, or a new one if the model does not batch.
+
+    The version is that of the last answer.
+    """
     collected = list(answers)
     join = np.concatenate if model.max_batch_size else np.stack
     try:
-        return {name: join([answer[name] for answer in collected]) for name in collected[0]}
+        joined = {name: join([answer[name] for answer in collected]) for name in collected[0]}
     except ValueError as error:
         raise InputError(
             f"the answers of {model.name} differ in shape from sample to sample", "Take them one by one from infer_many"
         ) from error
+    return Answered(joined, collected[-1].version)

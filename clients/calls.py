@@ -22,8 +22,9 @@ from modelrepo.clients.errors import (
 )
 from modelrepo.clients.inputs import Inputs
 from modelrepo.clients.models import (
-    Answer,
+    Answered,
     Array,
+    Classes,
     Classification,
     IndexEntry,
     Model,
@@ -215,14 +216,14 @@ def infer(
     outputs: Sequence[str] | None,
     version: str,
     shared_memory: bool,
-) -> Steps[Answer]:
+) -> Steps[Answered]:
     """Check the inputs, ask the model, and return its outputs by name."""
     known = yield from model(session, clock, name, version)
     arrays = checking.check_inputs(known, inputs)
     names = checking.check_outputs(known, outputs)
     if shared_memory:
         return (yield from _infer_shared(session, clock, known, version, arrays, names))
-    answer: Answer = yield from _infer(session, clock, known, version, arrays, names)
+    answer: Answered = yield from _infer(session, clock, known, version, arrays, names)
     return answer
 
 
@@ -257,7 +258,7 @@ def _infer_shared(
     version: str,
     arrays: Mapping[str, Array],
     names: tuple[str, ...] | None,
-) -> Steps[Answer]:
+) -> Steps[Answered]:
     """Ask through a region of shared memory, which is always removed afterwards."""
     if not session.settings.address.on_loopback:
         raise InputError(f"{session.settings.address} is on another machine", "Ask it without shared memory")
@@ -268,7 +269,7 @@ def _infer_shared(
     try:
         yield from ask(session, clock, "register", region.name, region.key, region.size)
         try:
-            answer: Answer = yield from _infer(session, clock, known, version, arrays, wanted, region=region)
+            answer: Answered = yield from _infer(session, clock, known, version, arrays, wanted, region=region)
         except BaseException as error:
             # A late request still uses the region; the server may be able to unregister it later.
             session.left_registered.add(region.name)
@@ -306,17 +307,19 @@ def unregister(name: str) -> Steps[None]:
 
 def classify(
     session: Session, clock: Clock, name: str, inputs: Inputs, top: int, output: str | None, version: str
-) -> Steps[tuple[tuple[Classification, ...], ...]]:
+) -> Steps[Classes]:
     """Ask for the best classes of every sample."""
     if top < 1:
         raise InputError(f"top is {top}", "Ask for at least 1 class")
     known = yield from model(session, clock, name, version)
     arrays = checking.check_inputs(known, inputs)
     chosen = _class_output(known, output)
-    answer: Answer = yield from _infer(session, clock, known, version, arrays, (chosen,), top)
+    answer: Answered = yield from _infer(session, clock, known, version, arrays, (chosen,), top)
     found = answer[chosen]
     samples = found.reshape(-1, found.shape[-1]) if found.size else found.reshape(0, 0)
-    return tuple(tuple(_classification(item) for item in sample) for sample in samples)
+    classes = Classes(tuple(_classification(item) for item in sample) for sample in samples)
+    classes.version = answer.version
+    return classes
 
 
 def _class_output(known: Model, output: str | None) -> str:

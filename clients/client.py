@@ -1,7 +1,7 @@
 """The blocking clients, `GrpcClient` and `HttpClient`: the same methods over different wires, for any thread."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import sleep
 from types import TracebackType
@@ -15,7 +15,7 @@ from modelrepo.clients.errors import ClientError, SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire
 from modelrepo.clients.http_wire import HttpWire
 from modelrepo.clients.inputs import Inputs
-from modelrepo.clients.models import Answer, Array, Classification, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics
 from modelrepo.clients.settings import ClientOptions, Settings, make_settings, parse_url
 
 _Result = TypeVar("_Result")
@@ -109,7 +109,7 @@ class Client:
         version: str = "",
         deadline: float | None = None,
         shared_memory: bool = False,
-    ) -> Answer:
+    ) -> Answered:
         """Run a model, and return its outputs by name: all, or those named.
 
         ``inputs`` is a mapping by name, a list or tuple with one entry an input, or for a single input the array;
@@ -129,7 +129,7 @@ class Client:
         output: str | None = None,
         version: str = "",
         deadline: float | None = None,
-    ) -> tuple[tuple[Classification, ...], ...]:
+    ) -> Classes:
         """Ask a classifier for the ``top`` classes of every sample, best first; scores are the model's raw output.
 
         ``output`` names the output with a value for each class, if the model has several outputs.
@@ -146,7 +146,7 @@ class Client:
         outputs: Sequence[str] | None = None,
         version: str = "",
         deadline: float | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Answered]:
         """Run a model on any number of samples, and yield one answer a request, in the order of the samples.
 
         Every input has a leading axis of samples, which is split into requests of ``batch_size`` (default: the model's
@@ -154,11 +154,26 @@ class Client:
         requests and answers exist at once. ``deadline`` is for each request. An array may be a ``numpy.memmap``.
         """
         requests = split(self.model(model, version, deadline), inputs, batch_size, max_in_flight)
+        return self.infer_each(model, requests, max_in_flight, outputs, version, deadline)
 
-        def one(arrays: Mapping[str, Array]) -> Answer:
-            return self.infer(model, arrays, outputs, version, deadline)
+    def infer_each(
+        self,
+        model: str,
+        requests: Iterable[Inputs],
+        max_in_flight: int = IN_FLIGHT,
+        outputs: Sequence[str] | None = None,
+        version: str = "",
+        deadline: float | None = None,
+    ) -> Iterator[Answered]:
+        """Run a model on each request, with some in flight, and yield the answers in the order of the requests.
 
-        return _in_order(one, requests, max_in_flight)
+        A request is taken from ``requests`` when it is sent. ``deadline`` is for each request.
+        """
+
+        def one(inputs: Inputs) -> Answered:
+            return self.infer(model, inputs, outputs, version, deadline)
+
+        return _in_order(one, iter(requests), max_in_flight)
 
     def infer_all(
         self,
@@ -169,7 +184,7 @@ class Client:
         outputs: Sequence[str] | None = None,
         version: str = "",
         deadline: float | None = None,
-    ) -> Answer:
+    ) -> Answered:
         """Ask as ``infer_many`` does, and return one answer: each output with all samples."""
         answers = self.infer_many(model, inputs, batch_size, max_in_flight, outputs, version, deadline)
         return merge(self.model(model, version, deadline), answers)
@@ -188,20 +203,26 @@ class Client:
             raise self._wire.translate(error) from error
 
 
-def _in_order(one: Any, requests: Iterator[dict[str, Array]], max_in_flight: int) -> Iterator[Answer]:
-    """Yield the answers in the order of the requests, with the next requests in flight."""
-    with ThreadPoolExecutor(max_in_flight) as pool:
-        waiting: deque[Future[Answer]] = deque()
-        try:
-            for request in requests:
-                if len(waiting) == max_in_flight:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(one, request))
-            while waiting:
+def _in_order(one: Any, requests: Iterator[Inputs], max_in_flight: int) -> Iterator[Answered]:
+    """Yield the answers in the order of the requests, with the next requests in flight.
+
+    After an interrupt, the requests in flight are not waited for.
+    """
+    pool = ThreadPoolExecutor(max_in_flight)
+    waiting: deque[Future[Answered]] = deque()
+    interrupted = False
+    try:
+        for request in requests:
+            if len(waiting) == max_in_flight:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            waiting.append(pool.submit(one, request))
+        while waiting:
+            yield waiting.popleft().result()
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        pool.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 class GrpcClient(Client):

@@ -17,7 +17,7 @@ from modelrepo.clients.errors import (
     SettingsError,
     UnknownModel,
 )
-from modelrepo.clients.models import Answer
+from modelrepo.clients.models import Answered
 from modelrepo.clients.settings import Address, Settings
 from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
@@ -117,9 +117,10 @@ def channel_arguments(address: Address, max_message_bytes: int) -> list[tuple[st
     ]
 
 
-def _answer(request: Request, reply: Any) -> Answer:
-    shapes = {output.name: tuple(output.shape) for output in reply.get_response().outputs}
-    return read_answer(request, shapes, reply.as_numpy)
+def _answer(request: Request, reply: Any) -> Answered:
+    response = reply.get_response()
+    shapes = {output.name: tuple(output.shape) for output in response.outputs}
+    return read_answer(request, shapes, response.model_version, reply.as_numpy)
 
 
 def too_large(what: str, limit: int) -> MessageTooLarge:

@@ -29,7 +29,7 @@ from modelrepo.clients.errors import (
     SettingsError,
     UnknownModel,
 )
-from modelrepo.clients.models import Answer
+from modelrepo.clients.models import Answered
 from modelrepo.clients.settings import Address, Settings, Tls
 from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
@@ -244,7 +244,7 @@ def _infer_call(request: Request, base: str, headers: tuple[tuple[str, str], ...
     return Call("POST", f"{base}{_model_path(request.model, request.version)}/infer", body, (*headers, *more.items()))
 
 
-def _answer(request: Request, reply: Reply) -> Answer:
+def _answer(request: Request, reply: Reply) -> Answered:
     from tritonclient import http as module
 
     length = reply.headers.get(HEADER_LENGTH)
@@ -253,8 +253,9 @@ def _answer(request: Request, reply: Reply) -> Answer:
         header_length=None if length is None else int(length),
         content_encoding=reply.headers.get("Content-Encoding"),
     )
-    shapes = {output["name"]: tuple(output["shape"]) for output in result.get_response().get("outputs", ())}
-    return read_answer(request, shapes, result.as_numpy)
+    response = result.get_response()
+    shapes = {output["name"]: tuple(output["shape"]) for output in response.get("outputs", ())}
+    return read_answer(request, shapes, str(response.get("model_version", "")), result.as_numpy)
 
 
 def _document(reply: Reply, address: Address) -> Any:

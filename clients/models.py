@@ -12,6 +12,14 @@ Answer: TypeAlias = dict[str, Array]
 NANOSECONDS = 1e9
 
 
+class Answered(Answer):
+    """A model's outputs by name; ``version`` is that of the model that answered, empty if the server is silent."""
+
+    def __init__(self, outputs: Mapping[str, Array], version: str = "") -> None:
+        super().__init__(outputs)
+        self.version = version
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An input or output of a model: Triton's datatype (FP32, BYTES, …) and dims, batch dimension included.
@@ -69,6 +77,12 @@ class Classification:
     label: str
     index: int
     score: float
+
+
+class Classes(tuple[tuple[Classification, ...], ...]):
+    """The best classes of each sample, best first; ``version`` is that of the model that answered."""
+
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelrepo.clients.calls import Request
-from modelrepo.clients.models import Answer, Array
+from modelrepo.clients.models import Answered, Array
 
 
 def make_inputs(request: Request, module: Any) -> list[Any]:
@@ -35,10 +35,12 @@ def make_outputs(request: Request, module: Any) -> list[Any] | None:
     return made
 
 
-def read_answer(request: Request, shapes: dict[str, tuple[int, ...]], as_numpy: Callable[[str], Array]) -> Answer:
+def read_answer(
+    request: Request, shapes: dict[str, tuple[int, ...]], version: str, as_numpy: Callable[[str], Array]
+) -> Answered:
     """Return the outputs of an answer with their shapes, from the request's region or from the answer itself."""
     region = request.region
-    answer = {}
+    answer = Answered({}, version)
     for name, shape in shapes.items():
         if region is not None and name in region.outputs:
             answer[name] = region.read(region.outputs[name], shape)

@@ -10,6 +10,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.triton import releases
 from modelrepo.server.binaries import runtime
 from modelrepo.server.running import docker, start
+from modelrepo.server.running.explained import explained
 from modelrepo.server.running.handle import ModelState, Ports, Server
 from modelrepo.server.running.spec import Control, ServerSpec, needs_completion
 
@@ -86,7 +87,9 @@ def _refuse_failed(server: Server, wanted: Sequence[str]) -> None:
     states = server.models()
     failed = [state for state in states if state.failed]
     if failed:
-        reasons = "; ".join(f"{state.name}: {state.reason}" for state in failed)
+        reasons = "; ".join(
+            f"{state.name}: {explained(state.reason, server.repository / state.name)}" for state in failed
+        )
         raise ServerError(f"Triton can't load {reasons}", f"Its log is {server.log}")
     missing = set(wanted) - {state.name for state in states if state.state == "READY"}
     if missing:

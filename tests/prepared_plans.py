@@ -24,7 +24,7 @@ from modelrepo.generator.tensorrt.profiles import Profile
 from modelrepo.generator.tensorrt.proof import plan_precision
 from modelrepo.generator.triton.releases import RELEASES
 
-RELEASE = RELEASES["26.08"]
+RELEASE = RELEASES["26.08"]  # its TensorRT is known
 CONFIG = """# Generated for a test
 name: "{name}"
 backend: "tensorrt"

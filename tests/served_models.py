@@ -57,6 +57,51 @@ def write_repository(folder: Path) -> Path:
     return folder
 
 
+def write_for_tables(folder: Path) -> Path:
+    """Write the models that tests of tables and labels ask, and return the folder.
+
+    single      batches up to 2, a column an input: count_out[batch, 1] = count (int8), and so size and the word
+    number      batches up to 8: predicted[batch, 1] = x[batch, 1]
+    pixels      batches up to 2: scores[batch, 3] = the sum of each channel of input[batch, 3, 2, 2], with labels
+    """
+    _single(folder)
+    _number(folder)
+    _pixels(folder)
+    return folder
+
+
+def write_iris(folder: Path) -> Path:
+    """Write a model that answers as the classifier of docs/how-to/ask-a-model.md, and return the folder.
+
+    iris        batches up to 16: label[batch, 1] (text) and probabilities[batch, 3] of input[batch, 4], with labels
+    """
+    names = ("setosa", "versicolor", "virginica")
+    weights = np.array([[0, 0, 0], [1, 0, -1], [-4, 0, 4], [-1, 0, 2]], "float32")
+    bias = np.array([10, 2, -20], "float32")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["input", "W", "B"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["probabilities"], axis=-1),
+            helper.make_node("ArgMax", ["scores"], ["place"], axis=1, keepdims=1),
+            helper.make_node("Gather", ["names", "place"], ["label"]),
+        ],
+        "iris",
+        [value("input", TensorProto.FLOAT, ["batch", 4])],
+        [value("label", TensorProto.STRING, ["batch", 1]), value("probabilities", TensorProto.FLOAT, ["batch", 3])],
+        [
+            numpy_helper.from_array(weights, "W"),
+            numpy_helper.from_array(bias, "B"),
+            numpy_helper.from_array(np.array(names, object), "names"),
+        ],
+    )
+    outputs = tensor("output", "label", "object", [1]) + tensor(
+        "output", "probabilities", "float32", [3], 'label_filename: "labels.txt"'
+    )
+    write(folder, "iris", graph, 16, tensor("input", "input", "float32", [4]) + outputs)
+    (folder / "iris/labels.txt").write_text("".join(f"{name}\n" for name in names))
+    return folder
+
+
 def _linear(folder: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["input", "W"], ["output"])],
@@ -108,6 +153,44 @@ def _fill(folder: Path) -> None:
     write(
         folder, "fill", graph, 0, tensor("input", "count", "int64", [1]) + tensor("output", "filled", "float32", [-1])
     )
+
+
+def _single(folder: Path) -> None:
+    kinds = {"count": "int8", "size": "float32", "the_word": "object"}
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [name], [f"{name.removeprefix('the_')}_out"]) for name in kinds],
+        "single",
+        [value(name, ECHOED[kind], ["batch", 1]) for name, kind in kinds.items()],
+        [value(f"{name.removeprefix('the_')}_out", ECHOED[kind], ["batch", 1]) for name, kind in kinds.items()],
+    )
+    tensors = [tensor("input", name, kind, [1]) for name, kind in kinds.items()]
+    tensors += [tensor("output", f"{name.removeprefix('the_')}_out", kind, [1]) for name, kind in kinds.items()]
+    write(folder, "single", graph, 2, "".join(tensors))
+
+
+def _number(folder: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["predicted"])],
+        "number",
+        [value("x", TensorProto.FLOAT, ["batch", 1])],
+        [value("predicted", TensorProto.FLOAT, ["batch", 1])],
+    )
+    tensors = tensor("input", "x", "float32", [1]) + tensor("output", "predicted", "float32", [1])
+    write(folder, "number", graph, 8, tensors)
+
+
+def _pixels(folder: Path) -> None:
+    axes = numpy_helper.from_array(np.array([2, 3], "int64"), "axes")
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", ["input", "axes"], ["scores"], keepdims=0)],
+        "pixels",
+        [value("input", TensorProto.FLOAT, ["batch", 3, 2, 2])],
+        [value("scores", TensorProto.FLOAT, ["batch", 3])],
+        [axes],
+    )
+    output = tensor("output", "scores", "float32", [3], 'label_filename: "labels.txt"')
+    write(folder, "pixels", graph, 2, tensor("input", "input", "float32", [3, 2, 2]) + output)
+    (folder / "pixels/labels.txt").write_text("cat\ndog\nbird\n")
 
 
 def _slow(folder: Path) -> None:

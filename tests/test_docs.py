@@ -21,7 +21,7 @@ from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import SOURCES
 from modelrepo.generator.specs.options import Instances, Tolerance, VersionPolicy
-from modelrepo.generator.triton.releases import RELEASES
+from modelrepo.generator.triton.releases import NEWEST, RELEASES
 from modelrepo.server.binaries import runtime
 from tests.conftest import PROJECT
 from tests.served_models import write_repository
@@ -42,6 +42,7 @@ PAGES = (
     "docs/how-to/automate.md",
     "docs/how-to/pytorch-models.md",
     "docs/how-to/onnx-file.md",
+    "docs/how-to/verify-on-your-data.md",
 )
 
 
@@ -177,10 +178,15 @@ def test_the_reference_lists_every_source(update: bool) -> None:
         form = ", ".join(f"`{each}`" for each in source.form.split(", or "))
         rows.append(f"| {form} | {source.summary} | {extras} | {frameworks} | {options} |")
     text = (
-        "The values of `generate --model`, and of `model` in [modelrepo.toml](modelrepo-toml.md). A name without a "
-        "scheme is torchvision's. Paths are relative to the current folder; in `modelrepo.toml` they are relative to "
-        "that file. An option that does not apply to a source is refused. Install an extra with "
-        "`pip install '.[EXTRA]'` in the clone. [modelrepo models](models.md) lists the names.\n\n"
+        "The values of `generate --model`, and of `model` in [modelrepo.toml](modelrepo-toml.md). Paths are relative "
+        "to the current folder; in `modelrepo.toml` they are relative to that file. An option that does not apply to a "
+        "source is refused. Install an extra with `pip install '.[EXTRA]'` in the clone. "
+        "[modelrepo models](models.md) lists the names.\n\n"
+        "Without a scheme, a name that torchvision lists is its model, even if a file or folder has the same name: "
+        "that is then `./NAME`. A file or folder is told by its content, not by its suffix: `--model net.onnx` is the "
+        "same as `--model onnx:net.onnx`, and a line says so. A folder can be a SavedModel or a model of Hugging Face, "
+        "or hold one model file. If it could be several models, the message names each. For a file that is no model by "
+        "itself, such as weights without their network, the message names the command that serves it.\n\n"
         + "\n".join(rows)
         + "\n"
     )
@@ -192,13 +198,18 @@ def test_the_reference_lists_the_releases(update: bool) -> None:
         "| container | Triton | ONNX Runtime | opset up to | IR up to | TensorRT (hint) | CUDA | driver from |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    unknown = "not known"
     rows += [
-        f"| {r.container} | {r.triton} | {r.onnxruntime} | {r.max_opset} | {r.max_ir} | {r.tensorrt} | {r.cuda} "
-        f"| {r.min_driver} |"
+        f"| {r.container} | {r.triton} | {r.onnxruntime or unknown} | {r.max_opset} | {r.max_ir} "
+        f"| {r.tensorrt or unknown} | {r.cuda or unknown} | {r.min_driver if r.cuda else unknown} |"
         for r in RELEASES.values()
     ]
     text = (
-        "The values of `--target-release`. The newest is the default.\n\n" + "\n".join(rows) + "\n\n"
+        f"The values of `--target-release`. The default is {NEWEST}, the newest whose ONNX Runtime is known.\n\n"
+        + "\n".join(rows)
+        + "\n\n"
+        "A release with an unknown ONNX Runtime has the opset and the IR of the newest that is known, and `generate` "
+        "warns of it. "
         "TensorRT's versions are hints, as far as they are known. A plan's own header names the version that built it. "
         "`docker run --rm IMAGE dpkg-query -W 'libnvinfer*'` lists the version in an image, without a GPU.\n"
     )

@@ -20,7 +20,7 @@ HEAVY = {
     *("plotly", "plotext", "psutil", "prometheus_client"),
     *("onnxslim", "polygraphy", "sympy", "tensorrt", "tensorrt_rtx"),
     *("timm", "transformers", "huggingface_hub", "tensorflow", "keras", "tf2onnx"),
-    *("sklearn", "skl2onnx", "onnxmltools", "xgboost", "lightgbm", "skops", "joblib", "pandas"),
+    *("sklearn", "skl2onnx", "onnxmltools", "xgboost", "lightgbm", "skops", "joblib", "pandas", "pyarrow"),
 }
 
 

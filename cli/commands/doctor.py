@@ -11,7 +11,7 @@ from modelrepo.cli.terminal.as_json import json_flag
 if TYPE_CHECKING:
     from modelrepo.server.doctor.doctor import Check
 
-STYLES = {"ok": "green", "missing": "yellow", "problem": "red"}
+STYLES = {"ok": "green", "optional": "green", "missing": "yellow", "problem": "red"}
 PRINTED = ("name", "status", "found", "disables", "next_step")
 
 EXIT_CODES = """
@@ -54,7 +54,7 @@ def print_table(checks: "tuple[Check, ...]") -> None:
     """Print a row for each check, and below the table what each piece that is not ok disables, and the next step."""
     width = max(len(check.name) for check in checks)
     for check in checks:
-        status = click.style(f"{check.status:7}", fg=STYLES[check.status])
+        status = click.style(f"{check.status:8}", fg=STYLES[check.status])
         click.echo(f"{check.name:{width}}  {status}  {check.found}")
     for check in checks:
         if check.status != "ok":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelrepo.generator.pipeline.gate import Gate
     from modelrepo.generator.pipeline.job import Job
     from modelrepo.generator.progress import Progress
+    from modelrepo.generator.sources.told import Told
     from modelrepo.generator.specs.options import RunOptions
 
 # The groups of the options that are not fields.
@@ -24,7 +25,7 @@ OWN_GROUPS = {"dry_run": MOST_USED}
 EXAMPLES = """
 \b
 Examples:
-  generate --model onnx:net.onnx
+  generate --model net.onnx
   generate --model resnet50 --backends onnx,tensorrt
   generate --model resnet50 --weights fine_tuned.safetensors --max-batch-size 32
   generate --model resnet18 --instances gpu:2 --preferred-batch-sizes 4,8 --queue-delay-us 100
@@ -107,8 +108,13 @@ def generate(
     from modelrepo.generator.pipeline.generate import generate as run
     from modelrepo.generator.progress import Progress
 
-    jobs, options = _jobs(given, config)
+    jobs, told, options = _jobs(given, config)
     progress = Progress(report.Follower(quiet, verbose))
+    for each in told:
+        if each.remark:
+            progress.show(each.remark)
+        if each.doubt:
+            progress.warn(each.doubt)
     with _gate(options.live_check, progress) as gate:
         outcome = run(jobs, options, progress, dry_run=dry_run, gate=gate)
     if as_json:
@@ -129,7 +135,7 @@ def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Ite
         yield gate
 
 
-def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], RunOptions]":
+def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[Told], RunOptions]":
     from modelrepo.generator.pipeline.job import Job
 
     file = config_file.load_config(config)
@@ -144,4 +150,5 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], RunOp
             "there is no model to generate", "Name one with --model, or in a [models.NAME] table of modelrepo.toml"
         )
     resolved = [resolve.resolve(flags, file, model) for model in dict.fromkeys(models)]
-    return [Job(name, each) for name, each in resolved], resolve.resolve_run(flags, file)
+    told = [resolve.taken(file, model) for model in dict.fromkeys(models)]
+    return [Job(name, each) for name, each in resolved], told, resolve.resolve_run(flags, file)

@@ -9,19 +9,21 @@ import click
 
 from modelrepo.cli.terminal.as_json import json_flag
 from modelrepo.cli.terminal.errors import client_errors
-from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
 from modelrepo.generator.repository.layout import CONFIG
 
 if TYPE_CHECKING:
+    from modelrepo.clients.models import Model
     from modelrepo.generator.progress import Progress
 
-TOP = 5
 EXAMPLES = """
 \b
 Examples:
-  modelrepo infer resnet50 --image dog.jpg --top 5
-  modelrepo infer resnet50 --url grpc://127.0.0.1:8001 --image dog.jpg
-  modelrepo infer mlp --input input=@batch.npy --output-file answer.npz
+  modelrepo infer iris
+  modelrepo infer iris test.csv --labels species --output answers.csv
+  modelrepo infer digits test.npy --labels labels.txt --top 3
+  modelrepo infer resnet50 dog.jpg --top 5
+  modelrepo infer resnet50 pictures --url grpc://127.0.0.1:8001
   modelrepo infer mlp --input '[[5.1, 3.5, 1.4, 0.2]]' --json
   modelrepo infer bert --input ids='[[101, 7592, 102]]' --input mask='[[1, 1, 1]]'
 
@@ -33,12 +35,18 @@ Exit codes:
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("model")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--url", help="grpc://HOST:PORT, grpcs://, http:// or https://. Default: a server for this call.")
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]VALUE",
               help="JSON, @FILE.npy, or @FILE.npz for several inputs at once. Without NAME: by position.")  # fmt: skip
-@click.option("--image", type=click.Path(path_type=Path), help="An image, prepared as for the model's weights.")
-@click.option("--top", type=click.IntRange(min=1), help=f"The best classes only. Default with --image: {TOP}.")
-@click.option("--output-file", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
+@click.option("--image", type=click.Path(path_type=Path), help="The same as FILE, for an image or a folder of them.")
+@click.option("--columns", metavar="NAME,…", help="The columns of a table to take, in this order. Default: all.")
+@click.option("--labels", metavar="NAME|FILE",
+              help="Print accuracy: a column or array of FILE with the labels, or a .npy or text file.")  # fmt: skip
+@click.option("--top", type=click.IntRange(min=1),
+              help="The best classes only; with --labels top-k accuracy. Default for images: 5.")  # fmt: skip
+@click.option("--output", "--output-file", type=click.Path(path_type=Path),
+              help="Write the outputs to this .npz, .npy, .csv, .parquet, .jsonl or .json file.")  # fmt: skip
 @click.option("--version", default="", help="The version to ask. Default: the server's choice.")
 @click.option("--deadline", type=float, default=60.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--repository", type=click.Path(path_type=Path),
@@ -48,11 +56,14 @@ Exit codes:
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only errors and the answer.")
 def infer(
     model: str,
+    file: Path | None,
     url: str | None,
     inputs: tuple[str, ...],
     image: Path | None,
+    columns: str | None,
+    labels: str | None,
     top: int | None,
-    output_file: Path | None,
+    output: Path | None,
     version: str,
     deadline: float,
     repository: Path | None,
@@ -62,48 +73,77 @@ def infer(
 ) -> None:
     """Ask a served model, or one of a repository.
 
-    The answer goes to stdout, as a table or truncated arrays; --json and --output-file give all of it. With --url a
+    FILE is a test set of any length (.npy, .npz, CSV or Parquet), an image, or a folder of images. It is sent in
+    batches. Columns become inputs by name; a single matrix takes the columns that it was fitted on, or all in order.
+    Without FILE, --input and --image, the model's inputs and outputs are listed.
+
+    The answer goes to stdout, as a table or truncated arrays; --json and --output give all of it. With --url a
     running server is asked; otherwise one is started on the repository for this call.
     """
-    from modelrepo.cli.terminal.infer_answers import classes_text, outputs_text, save
-    from modelrepo.cli.terminal.infer_inputs import read_headers, read_image, read_inputs
+    from modelrepo.cli.terminal import infer_inputs as reading
+    from modelrepo.cli.terminal.infer_run import Question, ask
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.clients import connect
     from modelrepo.generator.options import config_file
     from modelrepo.generator.progress import Progress
 
-    _check(model, inputs, image, top, output_file)
-    if image is not None and output_file is None:
-        top = top or TOP
+    _check(file, inputs, image, columns, labels, top, output)
     progress = Progress(Follower(quiet))
     repository = repository or config_file.default_repository()
     with client_errors(), ExitStack() as stack:
-        given = read_inputs(inputs) if image is None else read_image(image, repository, model, version)
+        pictures = image is not None or (file is not None and reading.is_image(file))
+        preprocess = reading.preparation(repository, model, version) if pictures else None
+        file = image or file
+        question = Question(
+            model, version, reading.read_inputs(inputs) if inputs else None, file, preprocess,
+            labels, tuple(filter(None, (columns or "").split(","))),
+            reading.columns_of(repository, model, version) if file and not pictures else (), top, output, as_json,
+        )  # fmt: skip
         at = url or stack.enter_context(_server(repository, model, progress))
-        client = stack.enter_context(connect(at, deadline=deadline, headers=read_headers(headers)))
-        with progress.step("infer", f"asking {model} at {at}"):
-            if top is not None:
-                classes = client.classify(model, given, top, version=version)
-            else:
-                answer = client.infer(model, given, version=version)
-    if top is not None:
-        click.echo(classes_text(model, version, classes, as_json))
-        return
-    if output_file is not None:
-        save(output_file, answer)
-    click.echo(outputs_text(model, version, answer, as_json))
+        client = stack.enter_context(connect(at, deadline=deadline, headers=reading.read_headers(headers)))
+        if file is None and not inputs:
+            click.echo(_listed(client.model(model, version), url, repository, as_json))
+        else:
+            click.echo(ask(client, question, progress, at))
 
 
-def _check(model: str, inputs: tuple[str, ...], image: Path | None, top: int | None, output_file: Path | None) -> None:
-    """Raise OptionError for options that can't be combined."""
-    if output_file is not None and top is not None:
-        raise OptionError("--top prints classes, and --output-file takes arrays", "Give one of them")
-    if output_file is not None and output_file.suffix != ".npz":
-        raise OptionError(f"{output_file} is not a .npz file", "Name one that ends in .npz")
-    if image is not None and inputs:
-        raise OptionError("--image and --input were both given", "Give one of them")
-    if image is None and not inputs:
-        raise OptionError(f"there is no input for {model}", "Give its inputs with --input or --image")
+def _listed(model: "Model", url: str | None, repository: Path, as_json: bool) -> str:
+    """Return what a model takes and gives, and how to ask it."""
+    from modelrepo.cli.terminal import infer_inputs as reading
+    from modelrepo.cli.terminal import infer_model as listing
+
+    try:
+        images = bool(reading.preparation(repository, model.name, ""))
+    except ModelRepoError:
+        images = False
+    found = listing.examples(model, url, images)
+    return listing.model_document(model, found) if as_json else listing.model_text(model, found)
+
+
+def _check(
+    file: Path | None,
+    inputs: tuple[str, ...],
+    image: Path | None,
+    columns: str | None,
+    labels: str | None,
+    top: int | None,
+    output: Path | None,
+) -> None:
+    """Raise OptionError for options that can't be combined, and for files that are not there."""
+    from modelrepo.cli.terminal.infer_files import check_suffix
+
+    given = [name for name, value in (("FILE", file), ("--image", image), ("--input", inputs)) if value]
+    if len(given) > 1:
+        raise OptionError(f"{given[0]} and {given[1]} were both given", "Give one of them")
+    if output is not None:
+        check_suffix(output)
+    alone = next((name for name, value in (("--labels", labels), ("--output", output), ("--top", top)) if value), None)
+    if not given and alone:
+        raise OptionError(f"{alone} was given, but nothing to ask", "Give a test set as FILE, or --input or --image")
+    if columns and file is None:
+        raise OptionError("--columns was given without a table", "Give a CSV or Parquet file")
+    if file is not None and not file.exists():
+        raise OptionError(f"can't read {file}: No such file or directory")
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """`modelrepo serve`: a real Triton on a model repository, until Ctrl-C."""
 
 import json
+import os
+import sys
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,8 +14,13 @@ import click
 from modelrepo.cli.terminal.as_json import json_flag
 
 if TYPE_CHECKING:
-    from modelrepo.server import Server
+    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.server import ModelState, Server
+    from modelrepo.server.running.following import Event
 
+# Seconds between two looks at the server's log.
+LOOK_SECONDS = 0.5
+STYLES = {"served": "green", "ready": "green", "gone": "yellow", "refused": "red", "unready": "bold red"}
 EXAMPLES = """
 \b
 Examples:
@@ -48,7 +57,7 @@ Exit codes:
 )
 @click.option("--target-release", metavar="YY.MM", help="Release of the container; default: the newest known.")
 @click.option("--cpu-overlay", is_flag=True, help="Serve models that ask for a GPU on the CPU; shows the changes.")
-@json_flag("Print addresses and models as one line of JSON.", indent=None)
+@json_flag("Print addresses and models as one line of JSON, then a line for each event.", indent=None)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def serve(
     repository: Path | None,
@@ -72,6 +81,7 @@ def serve(
     from modelrepo.generator.progress import Progress
     from modelrepo.generator.triton import releases
     from modelrepo.server import running_server
+    from modelrepo.server.running.following import Following
 
     if models and control in ("none", "poll"):
         raise OptionError(f"--model can't be combined with --control {control}", "Leave --control out")
@@ -97,17 +107,22 @@ def serve(
         ) as server,
         suppress(KeyboardInterrupt),  # the usual end of a server
     ):
-        _print(server, follower, as_json)
+        following = Following(server)
+        _print(server, following.states, follower, as_json)
         if not quiet:
             click.echo("Stop it with Ctrl-C.", err=True)
-        _wait(server)
+        while not server.ends_within(LOOK_SECONDS):
+            for event in following.look():
+                _tell(event, follower, as_json)
+        raise _died(server)
 
 
-def _print(server: "Server", follower: Any, as_json: bool) -> None:
+def _print(server: "Server", states: "tuple[ModelState, ...]", follower: "Follower", as_json: bool) -> None:
     for note in server.notes:
         follower.warned(f"CPU overlay: {note}")
-    states = server.models()
     document = {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}
+    from modelrepo.server.running.explained import explained
+
     if as_json:
         rows = [{"name": row.name, "version": row.version, "state": row.state, "reason": row.reason} for row in states]
         more = {"pid": server.pid, "log": str(server.log), "models": rows, "notes": server.notes}
@@ -115,7 +130,8 @@ def _print(server: "Server", follower: Any, as_json: bool) -> None:
         return
     width = max((len(state.name) for state in states), default=0)
     for state in states:
-        row = f"{state.name:{width}}  {state.version or '-':>3}  {state.state or 'not loaded':11}  {state.reason}"
+        why = explained(state.reason, server.repository / state.name)
+        row = f"{state.name:{width}}  {state.version or '-':>3}  {state.state or 'not loaded':11}  {why}"
         click.echo(row.rstrip())
     if not states:
         follower.warned("the repository holds no models")
@@ -123,11 +139,37 @@ def _print(server: "Server", follower: Any, as_json: bool) -> None:
         click.echo(f"{name:7}  {url}")
 
 
-def _wait(server: "Server") -> None:
-    """Wait for an interrupt; ServerError if the server ends by itself."""
+def _tell(event: "Event", follower: "Follower", as_json: bool) -> None:
+    """Print what happened: a line with its time on stderr, or an object a line on stdout for a program."""
+    now = datetime.now().astimezone()
+    if as_json:
+        _print_for_program(json.dumps(_document(event, now)))
+    elif not follower.quiet:
+        from rich.text import Text
+
+        line = Text.assemble((f"{now:%H:%M:%S}  ", "dim"), (event.message, STYLES[event.kind]))
+        follower.console.print(line, soft_wrap=True)
+
+
+def _document(event: "Event", now: datetime) -> dict[str, Any]:
+    fields = asdict(event)
+    return {"time": now.isoformat(timespec="seconds"), "event": fields.pop("kind"), **fields}
+
+
+def _print_for_program(line: str) -> None:
+    """Print a line on stdout, until nobody reads it: `head -1` takes the addresses and leaves."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _died(server: "Server") -> Exception:
+    """Return the error for a server that ended by itself."""
     from modelrepo.generator.errors import ServerError
     from modelrepo.server.running import handle, log
+    from modelrepo.server.running.explained import explained
 
-    code = server.wait()
-    said = log.last_words(server.log_text())
-    raise ServerError(f"Triton {handle.ending(code)}: {said}", f"Its log is {server.log}")
+    said = explained(log.last_words(server.log_text()), server.repository)
+    return ServerError(f"Triton {handle.ending(server.wait())}: {said}", f"Its log is {server.log}")

@@ -52,7 +52,10 @@ def client_errors() -> Iterator[None]:
     except (InputError, SettingsError, DependencyError) as error:
         raise OptionError(error.message, error.hint) from error
     except ClientError as error:
-        raise ServerError(error.message, error.hint) from error
+        from modelrepo.server.running.explained import explained
+
+        sender, refused, words = error.message.rpartition(" refused: ")
+        raise ServerError(f"{sender}{refused}{explained(words)}", error.hint) from error
 
 
 def show_end(command: click.Command, message: str, code: int) -> None:

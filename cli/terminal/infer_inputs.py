@@ -1,33 +1,89 @@
 """The inputs of `modelrepo infer`: values and headers from the command line, arrays from files, images."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from modelrepo.cli.terminal.infer_data import Part, Samples, load
 from modelrepo.clients import load_image
 from modelrepo.clients.inputs import Inputs
-from modelrepo.generator.errors import OptionError
+from modelrepo.generator.errors import ModelRepoError, OptionError
 from modelrepo.generator.repository.repository import Repository
 
+IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
-def read_image(path: Path, repository: Path, model: str, version: str) -> Inputs:
-    """Return an image as the model's only input, float32 [1, 3, height, width], prepared as in its manifest.
 
-    The manifest is that of the given version, or of the newest. Raises OptionError if it has no image preparation,
-    InputError and DependencyError if the image can't be read.
-    """
+def is_image(path: Path) -> bool:
+    """Whether a path is an image by its suffix, or a folder."""
+    return path.suffix.lower() in IMAGES or path.is_dir()
+
+
+def _preprocess(repository: Path, model: str, version: str) -> Mapping[str, Any] | None:
     manifests = Repository(repository).manifests(model)
     found = [each for each in manifests if not version or str(each.version) == version]
-    preprocess = found[-1].provenance.source.preprocess if found else None
-    if preprocess is None:
+    return found[-1].provenance.source.preprocess if found else None
+
+
+def preparation(repository: Path, model: str, version: str) -> Mapping[str, Any]:
+    """Return how images are prepared for a model: from the manifest of the given version, or of the newest.
+
+    Raises OptionError if it does not say.
+    """
+    preprocess = _preprocess(repository, model, version)
+    if preprocess is None or preprocess.get("kind") != "image":
         raise OptionError(
             f"{repository} has no image preparation for {model}",
             "Name the repository it was generated in with --repository, or give the array with --input",
         )
-    return [load_image(path, preprocess)]
+    return preprocess
+
+
+def columns_of(repository: Path, model: str, version: str) -> tuple[str, ...]:
+    """Return the columns that a model was fitted on, in order, from its manifest; none if nothing says so."""
+    try:
+        found = _preprocess(repository, model, version) or {}
+    except ModelRepoError:
+        return ()
+    return tuple(map(str, found["columns"])) if found.get("kind") == "table" else ()
+
+
+def of_images(path: Path, preprocess: Mapping[str, Any], most: int) -> tuple[Samples, list[str]]:
+    """Return the images of a file or a folder, ``most`` a request (0: one without a batch axis), and their labels.
+
+    The labels are the names of the folders that hold them, if all are in folders of a folder; else none. An image is
+    float32 [1, 3, height, width], prepared as ``preprocess`` says. InputError and DependencyError if one can't be read.
+    """
+    if not path.is_dir():
+        image = load_image(path, preprocess)
+        return Samples(1, lambda: iter([Part([image])])), []
+    pictures = _pictures(path)
+    size = max(1, most)
+
+    def parts() -> Iterator[Part]:
+        for start in range(0, len(pictures), size):
+            own = pictures[start : start + size]
+            images = [load_image(file, preprocess) for file in own]
+            place = str(own[0]) if len(own) == 1 else f"{own[0]} and {len(own) - 1} more"
+            yield Part([np.concatenate(images) if most else images[0]], len(own), place)
+
+    labels = [file.parent.name for file in pictures if file.parent != path]
+    if labels and len(labels) < len(pictures):
+        loose = next(file for file in pictures if file.parent == path)
+        raise OptionError(f"{loose} is not in a class folder, but other images of {path} are")
+    names = tuple(str(file.relative_to(path)) for file in pictures)
+    return Samples(len(pictures), parts, apart=not most, labelled=bool(labels), names=names), labels
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Return the images in a folder, and in its folders."""
+    entries = (sorted(entry.iterdir()) if entry.is_dir() else [entry] for entry in sorted(folder.iterdir()))
+    found = [file for files in entries for file in files if file.suffix.lower() in IMAGES]
+    if not found:
+        raise OptionError(f"{folder} holds no images", f"Images end in {', '.join(IMAGES)}")
+    return found
 
 
 def read_inputs(texts: Sequence[str]) -> Inputs:
@@ -53,7 +109,7 @@ def _parse(text: str) -> tuple[str, Any]:
     if not equals or text[0] in '@[{"':
         name, value = "", text
     if value.startswith("@"):
-        loaded = _load(Path(value[1:]))
+        loaded = load(Path(value[1:]))
     else:
         try:
             loaded = json.loads(value)
@@ -63,18 +119,6 @@ def _parse(text: str) -> tuple[str, Any]:
     if name and isinstance(loaded, Mapping):
         raise OptionError(f"--input {text!r} holds several inputs for one name", "Leave the name out")
     return name, loaded
-
-
-def _load(path: Path) -> Any:
-    """Return the array of a .npy file, or the arrays of a .npz file by name."""
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except OSError as error:
-        raise OptionError(f"can't read {path}: {error.strerror or error}") from error
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise OptionError(f"can't read {path}: it is not a .npy or .npz file of numbers") from error
 
 
 def read_headers(texts: Sequence[str]) -> dict[str, str]:

@@ -118,7 +118,7 @@ def print_table(report: Report, verbose: bool = False) -> None:
             if result.status == "published" and result.verification.coverage:
                 for line in _unreached(result.verification.coverage):
                     console.print(f"{result.name}: {line}", markup=False)
-            for line in _optimized(result.optimization):
+            for line in (*_of_samples(result.verification), *_optimized(result.optimization)):
                 console.print(f"{result.name}: {line}", markup=False)
         if steps:
             console.print(f"\n{FINISHING}", markup=False)
@@ -158,6 +158,15 @@ def _table(results: Sequence[Result], with_path: bool) -> Table:
         ]
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return table
+
+
+def _of_samples(verification: Verification) -> Iterator[str]:
+    """Yield what was done with the user's samples, and the accuracy on them where numbers were compared."""
+    if verification.samples:
+        yield verification.samples
+    reached = verification.accuracy
+    if reached:
+        yield f"accuracy {reached.value:.1%} of {reached.samples} labelled samples (the source: {reached.source:.1%})"
 
 
 def _optimized(optimization: Optimization) -> Iterator[str]:

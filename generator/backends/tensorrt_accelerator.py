@@ -40,7 +40,7 @@ def settings(serving: Serving) -> Settings:
     if options.prune is not None and options.prune.structured:
         accelerator["trt_sparsity_enable"] = "1"
     release = release_named(options.target_release)
-    if precision in PRECISION_MODES and release.tensorrt.startswith("10."):
+    if precision in PRECISION_MODES and (release.tensorrt or "").startswith("10."):
         if precision == "bf16" and release.container < FIRST_WITH_BF16:
             raise OptionError(
                 f"Triton {release.container} has no BF16 in ONNX Runtime's TensorRT accelerator",

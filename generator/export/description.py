@@ -33,10 +33,7 @@ def describe(
     opset, ir_version, signature = _declared(path, inputs)
     release = release_named(options.target_release)
     if opset > release.max_opset or ir_version > release.max_ir:
-        raise ConversionError(
-            f"it wrote opset {opset} and IR {ir_version}, but Triton {release.container} reads at most opset "
-            f"{release.max_opset} and IR {release.max_ir}"
-        )
+        raise ConversionError(f"it wrote opset {opset} and IR {ir_version}; {release.limits}")
     session = _open(path)  # checks each node as well, as onnx's own checker does
     signature = replace(signature, outputs=_as_told(signature, session, path))
     return Export(path, files, signature, exporter, opset, ir_version, notes)

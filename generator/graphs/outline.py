@@ -29,6 +29,13 @@ def read(path: Path) -> Any:
             raise DecodeError(f"{path} is not an ONNX model, or is truncated") from error
 
 
+def external_files(path: Path) -> set[Path]:
+    """Return the other files that hold initializers of the model at ``path``; errors are those of ``read``."""
+    entries = (entry for tensor in read(path).graph.initializer for entry in tensor.external_data)
+    locations = {entry.value for entry in entries if entry.key == "location"}
+    return {path.parent / location for location in locations - {path.name}}
+
+
 def in_own_file(tensor: Any, path: Path) -> bool:
     """Whether ``read`` left this initializer of the model at ``path`` in the file."""
     return any(entry.key == "location" and entry.value == path.name for entry in tensor.external_data)

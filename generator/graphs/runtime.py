@@ -31,7 +31,7 @@ def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) ->
     options.log_severity_level = 4  # its errors are raised as well
     model: str | bytes = str(path)
     left_out: tuple[str, ...] = ()
-    if sum(file.stat().st_size for file in path.parent.rglob("*")) >= LARGE_BYTES:
+    if _is_large(path):
         options.enable_cpu_mem_arena = False  # it keeps the memory that a batch was computed in
         if mapped:
             model = outline.read(path).SerializeToString()
@@ -45,6 +45,19 @@ def open_session(path: Path, *, optimized: bool = True, mapped: bool = False) ->
     return onnxruntime.InferenceSession(
         model, options, providers=["CPUExecutionProvider"], disabled_optimizers=[*left_out]
     )
+
+
+def _is_large(path: Path) -> bool:
+    """Whether a model and the files of its weights are large; what else lies in its folder, maybe a user's, is not."""
+    from google.protobuf.message import DecodeError
+
+    size = path.stat().st_size
+    if size >= LARGE_BYTES:
+        return True
+    try:
+        return size + sum(file.stat().st_size for file in outline.external_files(path)) >= LARGE_BYTES
+    except (DecodeError, OSError):  # ONNX Runtime reports it
+        return False
 
 
 def open_file(path: Path, origin: Path, *, optimized: bool = True, mapped: bool = False) -> Any:

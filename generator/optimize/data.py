@@ -1,6 +1,7 @@
 """The data that a variant is calibrated with and its accuracy is measured on: the user's, or random inputs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.optimize.task import Task
@@ -28,6 +29,7 @@ class Data:
     calibration: Dataset | None  # None if the variant is not calibrated
     measured: Dataset  # accuracy is measured on these
     notes: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()  # what was done with the user's calibration data, in words
 
 
 def gather(task: Task) -> Data:
@@ -40,6 +42,25 @@ def gather(task: Task) -> Data:
     random input.
     """
     calibration, held_out, notes = _calibration(task)
+    data = _measured(task, calibration, held_out, notes)
+    path = task.options.calibration.path
+    return replace(data, done=(_told(data, held_out, path),)) if calibration and path else data
+
+
+def _told(data: Data, held_out: Dataset, path: Path) -> str:
+    """Return what was done with the user's calibration data at ``path``, in words."""
+    calibration, others = data.calibration or NO_DATA, held_out.count
+    taken = f" ({calibration.taken})" if calibration.taken else ""
+    told = f"calibrated with {calibration.count} of {calibration.count + others} samples of {path.name or path}{taken}"
+    if not others:
+        return told
+    return (
+        f"{told}, accuracy measured on the other {others}" if data.measured is held_out else f"{told}, {others} unused"
+    )
+
+
+def _measured(task: Task, calibration: Dataset | None, held_out: Dataset, notes: tuple[str, ...]) -> Data:
+    """Return the data of a variant with what its accuracy is measured on."""
     samples = task.proven.samples
     if samples.count >= ENOUGH:
         return Data(calibration, samples, notes)
@@ -71,7 +92,9 @@ def _calibration(task: Task) -> tuple[Dataset | None, Dataset, tuple[str, ...]]:
     if wanted.path is None:
         drawn = _random(task, wanted.count, task.options.seed)
         return drawn, NO_DATA, (GENERAL_CALIBRATION if source.likely else RANDOM_CALIBRATION,)
-    given = datasets.read(wanted.path, task.proven.export.signature, source.preprocess, source.labels)
+    given = datasets.read(
+        wanted.path, task.proven.export.signature, source.preprocess, source.labels, source.own_labels
+    )
     notes = (*given.notes, *datasets.check_calibration(given, wanted.path))
     return *given.split(HELD_OUT, task.options.seed), notes
 

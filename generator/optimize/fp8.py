@@ -14,6 +14,7 @@ from modelrepo.generator.optimize.recipe import Lowered, Recipe, Request
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays
 from modelrepo.generator.system import process
+from modelrepo.generator.system.environment import another, into
 from modelrepo.generator.verification.comparison import Precision
 
 # Names the python of modelopt's own environment: modelopt pins other releases of onnx and onnxruntime than ours.
@@ -66,7 +67,7 @@ def _python() -> str:
     if not python:
         raise ConversionError(
             f"FP8 needs nvidia-modelopt in its own environment, but {PYTHON} is not set",
-            f"python -m venv DIR && DIR/bin/pip install '{PINNED}' (6.4 GB), then {PYTHON}=DIR/bin/python",
+            f"{another('DIR', PINNED)} (6.4 GB), then {PYTHON}=DIR/bin/python",
         )
     if not Path(python).is_file():
         raise ConversionError(f"{PYTHON} is {python}, which is not a file", "Set it to the python of that environment")
@@ -75,7 +76,7 @@ def _python() -> str:
         there = f"nvidia-modelopt {found.out.strip()}" if not found.code else f"none ({found.last_words})"
         raise ConversionError(
             f"FP8 needs nvidia-modelopt {RELEASE}, but {python} has {there}",
-            f"{python} -m pip install '{PINNED}'",
+            into(python, PINNED),
         )
     return python
 

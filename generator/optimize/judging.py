@@ -6,7 +6,7 @@ from modelrepo.generator.errors import InputRefused, VerificationError
 from modelrepo.generator.optimize.task import ANY, Task
 from modelrepo.generator.specs.findings import Accuracy, Verification
 from modelrepo.generator.specs.options import Tolerance
-from modelrepo.generator.verification import accuracy, usefulness
+from modelrepo.generator.verification import accuracy, datasets, usefulness
 from modelrepo.generator.verification.comparison import Precision
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.verify import Run, SourceFault, verify
@@ -54,8 +54,9 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
         found = _compared(task, run, measured, task.precision)
     except VerificationError as error:
         return Judgement(task.proven.verification, problem=error)
-    if not task.costs_accuracy:
-        return Judgement(found)
+    if not task.costs_accuracy:  # its numbers are compared as those of the export
+        known = task.proven.verification
+        return Judgement(replace(found, accuracy=known.accuracy, samples=known.samples))
     try:
         reached, notes = _reached(task, run, measured)
     except SourceFault as error:
@@ -126,7 +127,7 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
     """
     likely = task.options.prune or task.calibrated or task.by_use or task.proven.samples.count >= accuracy.ENOUGH
     signature = task.proven.export.signature
-    return verify(
+    found = verify(
         task.proven.reference.recall,
         run,
         signature,
@@ -139,6 +140,9 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
         ranges=task.proven.ranges,
         pools=measured.compared if likely else (),
     )
+    samples = task.proven.samples
+    counted = samples.count if measured is samples and task.costs_accuracy else 0
+    return replace(found, samples=datasets.told(samples, task.options.samples, counted))
 
 
 def _too_costly(reached: Accuracy) -> VerificationError | None:

@@ -131,7 +131,7 @@ def _made(task: Task, base: Base, data: Data) -> Proven:
         *judgement.verification.notes,
         *([MIXES] if task.max_batch_size < task.proven.max_batch_size else []),
     )
-    done = (*base.done, *([lowered.done] if task.recipe else []))
+    done = (*base.done, *data.done, *([lowered.done] if task.recipe else []))
     return replace(
         task.proven,
         export=lowered.export,
@@ -275,7 +275,7 @@ def _check_release(task: Task, export: Export) -> None:
     release = release_named(task.options.target_release)
     if export.opset > release.max_opset or export.ir_version > release.max_ir:
         raise ConversionError(
-            f"in {task.choice.precision} the model needs opset {export.opset} and IR {export.ir_version}; Triton "
-            f"{release.container} reads up to opset {release.max_opset} and IR {release.max_ir}",
+            f"in {task.choice.precision} the model needs opset {export.opset} and IR {export.ir_version}; "
+            f"{release.limits}",
             "Name a newer --target-release, or another precision",
         )

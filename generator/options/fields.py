@@ -41,8 +41,8 @@ class Field:
 FIELDS: dict[str, Field] = {
     "model": Field(
         MOST_USED, text, None, "NAME",
-        "Source model: SCHEME:NAME, such as timm:convnext_atto, hf:./folder or keras:model.keras; a torchvision name; "
-        "or a [models.NAME] of modelrepo.toml. `modelrepo models` lists them.",
+        "Source model: a file or folder, such as net.onnx; a torchvision name; SCHEME:NAME, such as timm:convnext_atto "
+        "or python:nets:Net; or a [models.NAME] of modelrepo.toml. `modelrepo models` lists them.",
     ),
     "backends": Field(
         MOST_USED, parsers.read_backends, (Choice("onnx", ""),), "LIST",
@@ -68,8 +68,8 @@ FIELDS: dict[str, Field] = {
     ),
     "samples": Field(
         MOST_USED, parsers.read_file_or_folder, None, "FILE|DIR",
-        "Your samples for verification: .npz, .npy, images, or a folder of them. With labels (an array of that name, "
-        "or a folder for each class) they measure accuracy.", path=True,
+        "Your samples for verification: .npz, .npy, images, or a folder of them. With labels (an array labels or y, or "
+        "a folder for each class) they measure accuracy.", path=True,
     ),
     "repository": Field(
         MOST_USED, parsers.read_path, Path("model_repository"), "DIR",
@@ -197,8 +197,8 @@ FIELDS: dict[str, Field] = {
     ),
     "labels": Field(
         SERVING, parsers.read_file, None, "FILE",
-        "Names of a classifier's classes: one a line, or a JSON list, or an object such as id2label. Default: those that "
-        "the source has. Triton returns them beside the scores.", path=True,
+        "Names of a classifier's classes: one a line, a table, JSON such as id2label, or a .npy. Default: those that the "
+        "source has. Triton returns them beside the scores.", path=True,
     ),
     "config_patch": Field(
         SERVING, parsers.read_file, None, "FILE",

@@ -6,11 +6,12 @@ from typing import Any
 
 from modelrepo.generator import sources
 from modelrepo.generator.backends import BACKENDS
-from modelrepo.generator.errors import OptionError
+from modelrepo.generator.errors import OptionError, SourceError
 from modelrepo.generator.options.config_file import ConfigFile
 from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.options.names import check_name, published_name
 from modelrepo.generator.options.relevance import applies_to, idle, idle_for_source
+from modelrepo.generator.sources.told import Told
 from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.triton import releases
 
@@ -23,6 +24,7 @@ def resolve(flags: Mapping[str, Any], config: ConfigFile, model: str) -> tuple[s
     own = {"model": model, **config.models.get(model, {})}
     given = {name: value for name, value in flags.items() if name != "model"}
     values = {**_defaults(run=False), **config.defaults, **own, **given}
+    values["model"] = sources.whole(values["model"])
     precision = values.pop("precision")
     chosen = (replace(choice, precision=choice.precision or precision) for choice in values["backends"])
     kept = {name: value for name, value in values.items() if not FIELDS[name].run}
@@ -38,6 +40,15 @@ def resolve_run(flags: Mapping[str, Any], config: ConfigFile) -> RunOptions:
     """Return what a user decides for the whole run: flags win over the file."""
     values = {**_defaults(run=True), **config.defaults, **flags}
     return RunOptions(**{name: value for name, value in values.items() if FIELDS[name].run})
+
+
+def taken(config: ConfigFile, model: str) -> Told:
+    """Return what a model is taken as, with a remark if its scheme was found; nothing is said of one that fails."""
+    written = config.models.get(model, {}).get("model", model)
+    try:
+        return sources.taken(written)
+    except SourceError:
+        return Told(written)  # its row of the report says why
 
 
 def default_options(model: str) -> Options:
@@ -73,10 +84,7 @@ def _naming_hint(model: str) -> str:
 def _check_together(options: Options) -> None:
     release = releases.release_named(options.target_release)
     if options.opset > release.max_opset:
-        raise OptionError(
-            f"opset {options.opset} is newer than Triton {release.container} reads",
-            f"Its ONNX Runtime {release.onnxruntime} reads up to opset {release.max_opset}: lower --opset",
-        )
+        raise OptionError(f"opset {options.opset} is too new: {release.limits}", "Lower --opset")
     if options.exporter == "torchscript" and not options.verify:
         raise OptionError(
             "the torchscript exporter records one run of the model, so its output must be verified",
@@ -109,6 +117,10 @@ def _check_together(options: Options) -> None:
 
 def _refuse_idle(flags: Mapping[str, Any], options: Options) -> None:
     """Refuse a flag that would do nothing; a file may say for many models what has no effect on one of them."""
+    try:
+        sources.find(options.model)
+    except SourceError:  # the model's row of the report says why; the others are generated
+        return
     for name in flags:
         if all(name in idle(choice, options) for choice in options.backends):
             made = options.model if name in idle_for_source(options) else ", ".join(map(str, options.backends))

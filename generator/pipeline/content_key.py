@@ -14,7 +14,7 @@ from modelrepo.generator.errors import SourceError
 from modelrepo.generator.export import EXPORTERS
 from modelrepo.generator.optimize import recipe_of
 from modelrepo.generator.options.relevance import idle
-from modelrepo.generator.sources.formats import refuse_pipe
+from modelrepo.generator.sources.content import refuse_pipe
 from modelrepo.generator.specs.options import Calibration, Choice, Options
 from modelrepo.generator.system.digests import digest_tree, sha256_of
 from modelrepo.generator.system.extras import version_of

@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 from modelrepo.generator import sources
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError
-from modelrepo.generator.pipeline import clients, existing, failures, labels, rows
+from modelrepo.generator.pipeline import beforehand, clients, existing, failures, rows
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.models import Models
@@ -88,23 +88,19 @@ def generate_model(job: Job, context: Context) -> Iterator[Result]:
 
 
 def _refuse_unreadable(job: Job) -> None:
-    """Refuse what a dry run can find without loading the model: a template, a patch, a source."""
+    """Refuse what a dry run can find without loading the model: a template, a patch, a file of data, a source."""
     ConfigWriter(job.options.templates, job.options.config_patch)
-    _check_labels(job.options)
+    beforehand.check_data(job.options)
+    beforehand.check_weights(job.options)
     source, name = sources.find(job.options.model)
     source.check(name, job.options)
-
-
-def _check_labels(options: Options) -> None:
-    """Raise OptionError for a file of labels that can't be read, before the model is loaded."""
-    if options.labels:
-        labels.read(options.labels)
+    beforehand.check_fit(job.options)
 
 
 def _made(job: Job, missing: list[Target], context: Context) -> Iterator[Result]:
     """Make the missing targets from the source, and yield the row of each as soon as it is certain."""
     writer = ConfigWriter(job.options.templates, job.options.config_patch)
-    _check_labels(job.options)
+    beforehand.check_data(job.options)
     if context.gate:
         for target in missing:
             context.gate.expect(target.backend, job.options)

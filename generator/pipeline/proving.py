@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 
 from modelrepo.generator import sources
@@ -24,10 +25,11 @@ from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
-from modelrepo.generator.specs.tensors import TensorSpec
+from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 from modelrepo.generator.system import memory
 from modelrepo.generator.system.asking import Limit
-from modelrepo.generator.verification import datasets, verify
+from modelrepo.generator.triton.releases import release_named
+from modelrepo.generator.verification import accuracy, datasets, verify
 from modelrepo.generator.verification.comparison import INT8, Precision
 from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.declared import as_declared
@@ -59,7 +61,8 @@ def prove(
     options = job.options
     export = _askable(reference.ask, form, _exported(source, form, folder, options, limit, progress), options)
     source = labels.named(source, export.signature, options)
-    samples = datasets.samples(options.samples, export.signature, source.preprocess, source.labels)
+    given = options.samples, export.signature, source.preprocess, source.labels, source.own_labels
+    samples = datasets.samples(*given)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
     seen, precision = warm_up.Seen(), INT8 if source.quantized else None
@@ -69,10 +72,11 @@ def prove(
     converted = seen.run or (lambda arrays: form.open(export.path)(arrays))
     batched = max_batch_size > 0
     zeros = warm_up.answered(seen.shapes, reference.recall, converted, export.signature, batched=batched)
-    said = (*told(options.domain), *([ROUNDS] if source.quantized else []))
+    cautions = release_named(options.target_release).cautions if form is ONNX_FORM else ()
+    said = (*told(options.domain), *([ROUNDS] if source.quantized else []), *cautions)
     cold = (warm_up.NONE,) if zeros is None else ()
     notes = (*source.notes, *export.notes, *said, *samples.notes, *verification.notes, *reasons, *cold)
-    return Proven(
+    proven = Proven(
         source,
         reference,
         export,
@@ -84,6 +88,38 @@ def prove(
         warm_up=zeros,
         ranges=compared.ranges,
     )
+    return _on_samples(proven, converted, options, progress)
+
+
+def _on_samples(proven: Proven, converted: Run, options: Options, progress: Progress) -> Proven:
+    """Return a proven model with its accuracy on labelled samples, and with what was done with the user's samples."""
+    samples, found, reached = proven.samples, proven.verification, None
+    notes: tuple[str, ...] = ()
+    if options.verify and samples.labels is not None:
+        with progress.step("verify", f"measuring accuracy on {samples.count} labelled samples") as step:
+            reached, notes = accuracy.of_labels(
+                _noting(proven.reference.recall, "source", proven, progress),
+                _noting(converted, "converted", proven, progress),
+                samples,
+                proven.export.signature,
+                batch=proven.max_batch_size,
+                classes=len(proven.source.labels),
+            )
+            step.outcome = "" if reached is None else f"{reached.value:.1%} (the source: {reached.source:.1%})"
+    said = datasets.told(samples, options.samples, reached.samples if reached else 0, compared=options.verify)
+    found = replace(found, accuracy=reached, samples=said)
+    return replace(proven, verification=found, notes=(*proven.notes, *notes))
+
+
+def _noting(run: Run, model: str, proven: Proven, progress: Progress) -> Run:
+    """Return a run of one of two models that notes how many of the user's samples it has answered."""
+    batches = count(0, max(1, proven.max_batch_size))
+
+    def asked(arrays: Arrays) -> Mapping[str, Array]:
+        progress.note(f"{model}: {next(batches)} of {proven.samples.count}")
+        return run(arrays)
+
+    return asked
 
 
 def _exported(

@@ -59,6 +59,8 @@ class Provenance:
         if found.get("coverage"):
             lists = {name: tuple(found["coverage"][name]) for name in ("missing", "reasons")}
             found["coverage"] = Coverage(**{**found["coverage"], **lists})
+        if found.get("accuracy"):
+            found["accuracy"] = Accuracy(**found["accuracy"])
         if found["worst"]:
             found["worst"] = Worst(**{**found["worst"], "index": tuple(found["worst"]["index"])})
         return cls(

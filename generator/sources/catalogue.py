@@ -1,5 +1,6 @@
 """The catalogue of sources: the extras that each needs, and the names that it knows."""
 
+import os.path
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -7,6 +8,9 @@ from importlib.util import find_spec
 
 from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.sources import SOURCES
+from modelrepo.generator.sources.source import path_of
+from modelrepo.generator.sources.told import found_at
+from modelrepo.generator.system.environment import extra_command
 from modelrepo.generator.system.extras import Extra
 
 WILDCARDS = "*?["
@@ -29,7 +33,7 @@ class Entry:
     @property
     def install(self) -> str:
         """The command that installs the missing packages; empty if none are missing."""
-        return f"pip install 'modelrepo[{self.extras[0].name}]'" if self.missing else ""
+        return extra_command(self.extras[0].name) if self.missing else ""
 
     def matching(self, pattern: str) -> tuple[str, ...]:
         """Return the references that match a pattern, as `generate --model` takes them."""
@@ -57,6 +61,8 @@ def missing(extra: Extra) -> tuple[str, ...]:
 def unmatched(pattern: str, entries: Iterable[Entry]) -> SourceError:
     """Return the error that nothing matches a pattern, with the nearest names."""
     plain = pattern.rpartition(":")[2].strip(WILDCARDS + "]")
+    if os.path.lexists(path_of(plain)):
+        return SourceError(f"{plain} is a file or folder, and `modelrepo models` lists names", found_at(plain))
     names = {name for entry in entries for name in entry.names}
     hint = nearest(plain, names) if names else "Sources that read files list none: their form is in `modelrepo models`"
     return SourceError(f"no model matches {pattern!r}", hint)

@@ -1,93 +1,62 @@
-"""The format of a file, found from its content instead of its suffix, before any framework opens it."""
+"""The formats that sources read and what else users point at: each in words, with the next step."""
 
-import json
-import pickletools
-import stat
-import struct
-import zipfile
-from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, BinaryIO
+import shlex
+from pathlib import Path
 
-from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources import python_file, weights_file
+from modelrepo.generator.sources.content import is_transformers
+from modelrepo.generator.sources.content import kind_of as kind_of
 
-# The formats that a source reads: the name of each, and the flags that it is passed with.
+# The formats that a source reads: the name of each, and the scheme of the source.
 READ = {
-    "onnx": ("an ONNX file", "--model onnx:{path}"),
-    "pt2": ("a torch.export program", "--model torch:{path}"),
-    "torchscript": ("a TorchScript file", "--model torchscript:{path}"),
-    "keras": ("a Keras file", "--model keras:{path}"),
-    "hdf5": ("an HDF5 file", "--model keras:{path}"),
-    "tflite": ("a TensorFlow Lite file", "--model tflite:{path}"),
-    "savedmodel": ("a SavedModel", "--model savedmodel:{path}"),
-    "skops": ("a skops file", "--model sklearn:{path}"),
-    "pickle": ("a pickle", "--model sklearn:{path} --trust-source"),
+    "onnx": ("an ONNX file", "onnx"),
+    "pt2": ("a torch.export program", "torch"),
+    "torchscript": ("a TorchScript file", "torchscript"),
+    "keras": ("a Keras file", "keras"),
+    "hdf5": ("an HDF5 file", "keras"),
+    "tflite": ("a TensorFlow Lite file", "tflite"),
+    "savedmodel": ("a SavedModel", "savedmodel"),
+    "skops": ("a skops file", "sklearn"),
+    "xgboost": ("an XGBoost file", "sklearn"),
+    "lightgbm": ("a LightGBM file", "sklearn"),
+    "pickle": ("a pickle", "sklearn"),
 }
+TRUSTED = ("pickle",)
 WEIGHTS = {
     "state dict": "a file of PyTorch weights",
     "safetensors": "a safetensors file",
 }
+WORDS = {**{name: each[0] for name, each in READ.items()}, **WEIGHTS}
 # Other things that users point at, with the next step for each.
 OTHERS = {
-    "hf": "It is a Hugging Face folder: --model hf:{path}",
-    "saved_model.pb": "It belongs to a SavedModel: --model savedmodel:{folder}",
-    "torch module": "It is a pickled PyTorch model: --model python:MODULE:FACTORY, where FACTORY loads and returns it",
+    "hf": "It is a Hugging Face folder: --model {hf}",
+    "saved_model.pb": "It belongs to a SavedModel: --model {savedmodel}",
     "graph": "It is a frozen TensorFlow graph: save the model as a SavedModel instead",
-    "arrays": "It holds arrays, not a model: --samples {path} verifies with them",
+    "checkpoint": "It is part of a TensorFlow checkpoint, which holds weights only: load them into the model in code, "
+    "and save that with model.save('net.keras')",
+    "arrays": "It holds arrays, not a model: --samples {path} verifies a model with them",
+    "picture": "It is a picture, not a model: --samples {path} verifies a model with it",
+    "table": "It is a table of values, not a model: --samples {path} verifies a model with it",
     "plan": "It is a TensorRT engine: --backends tensorrt builds one from the original model",
     "gguf": "It is a GGUF file, which llama.cpp and similar programs read",
+    "catboost": "It is a CatBoost file: save it with model.save_model('net.onnx', format='onnx')",
+    "binf": "It is an XGBoost file of an old format: save it as .json with the XGBoost that wrote it",
+    "openvino": "It is an OpenVINO file: give the model that it was converted from",
     "archive": "It is an archive: unpack it, and name the model in it",
+    "notebook": "It is a notebook: put a function that returns the model into a file such as nets.py, then --model "
+    "python:nets:FUNCTION",
+    "options": "It is a file of options: --config {path}",
     "page": "It is a web page, perhaps left by a failed download",
+    "xml": "It is an XML file",
     "pointer": "It is a Git LFS pointer: git lfs pull fetches the file itself",
     "text": "It is a text file",
     "unknown": "Its format is unknown",
 }
-# The first bytes of formats that have some; pickles begin with their protocol, compressed ones with the compression's.
-MAGIC = {
-    b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "archive",  # a zip of nothing
-    b"\x89HDF\r\n\x1a\n": "hdf5",
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": "torch pickle",  # torch.serialization.MAGIC_NUMBER, pickled
-    b"\x80\x02": "pickle",
-    b"\x80\x03": "pickle",
-    b"\x80\x04": "pickle",
-    b"\x80\x05": "pickle",
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bz2",
-    b"\xfd7zXZ\x00": "lzma",
-    b"]\x00\x00": "lzma",
-    b"x\x01": "zlib",
-    b"x^": "zlib",
-    b"x\x9c": "zlib",
-    b"x\xda": "zlib",
-    b"\x93NUMPY": "arrays",
-    b"ptrt": "plan",
-    b"ftrt": "plan",
-    b"GGUF": "gguf",
-    b"7z\xbc\xaf": "archive",
-    b"version https://git-lfs": "pointer",
-}
-# The members that identify a zip archive, checked in this order; "*" stands for the folder that torch names freely.
-MEMBERS = (
-    ("keras", ("config.json", "metadata.json")),
-    ("skops", ("schema.json",)),
-    ("pt2", ("*/archive_format",)),
-    ("pt2", ("serialized_exported_program.json",)),
-    ("torchscript", ("*/constants.pkl", "*/data.pkl")),
-    ("torch pickle", ("*/data.pkl",)),
-)
-# Field numbers and wire types of protobuf messages: 0 is a number, 2 a value with a length.
-ONNX_MODEL = {*((field, 0) for field in (1, 5)), *((field, 2) for field in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
-ONNX_GRAPH = (7, 2)
-SAVED_MODEL = {(1, 0), (2, 2)}
-GRAPH_DEF = {(1, 2), (2, 2), (3, 0), (4, 2), (5, 2)}
-# The modules of the classes that a pickle of tensors alone begins with.
-TENSOR_MODULES = ("collections ", "torch._utils ", "torch._tensor ", "torch.storage ", "torch ")
 
 
 def expect(path: Path, *wanted: str) -> str:
-    """Return the format of ``path`` if it is one of those wanted: names of ``READ`` and ``WEIGHTS``.
+    """Return the format of ``path`` if it is one of those wanted: names of ``READ`` or ``WEIGHTS``, or "torch module".
 
     Raises SourceError for a file that is missing, empty, truncated or unreadable, for an archive with members outside
     of it, and for another format; the hint then names the scheme that reads it. Reads little, even of a large file.
@@ -96,53 +65,50 @@ def expect(path: Path, *wanted: str) -> str:
     if kind in wanted:
         return kind
     if path.is_dir() and "savedmodel" not in wanted:
-        raise SourceError(f"{path} is a folder", _is(kind, path) if kind != "folder" else _within(path, wanted))
-    names = [{**WEIGHTS, **{name: each[0] for name, each in READ.items()}}[name] for name in wanted]
-    raise SourceError(f"{path} is not {' or '.join(names)}", _is(kind, path))
+        raise SourceError(f"{path} is a folder", hint(kind, path) if kind != "folder" else _within(path, wanted))
+    names = [WORDS[name] for name in wanted if name in WORDS]
+    raise SourceError(f"{path} is not {' or '.join(names)}", hint(kind, path))
 
 
-def kind_of(path: Path) -> str:
-    """Return the format of ``path``: a name of READ, WEIGHTS or OTHERS, or "folder"; SourceError as ``expect`` does."""
-    try:
-        if path.is_dir():
-            return _folder_kind(path)
-        refuse_pipe(path)
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            if not size:
-                raise SourceError(f"{path} is empty", "Save or download it again")
-            return _file_kind(file, size, path)
-    except FileNotFoundError as error:
-        if path.is_symlink():
-            raise SourceError(f"{path} is a link to {path.readlink()}, which does not exist") from error
-        raise SourceError(f"there is no file {path}", _neighbours(path)) from error
-    except OSError as error:
-        raise SourceError(f"can't read {path}: {error.strerror}") from error
-    except _Truncated as error:
-        raise SourceError(f"{path} is truncated", "Save or download it again") from error
+def flags(kind: str, path: Path) -> str:
+    """Return the flags that a file of a format in ``READ`` is passed with, as a shell reads them."""
+    return f"--model {reference(READ[kind][1], path)}{' --trust-source' if kind in TRUSTED else ''}"
 
 
-def refuse_pipe(path: Path) -> None:
-    """Raise SourceError for a pipe, a socket or a device: opening one may wait forever. OSError if nothing exists."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise SourceError(f"{path} is not a file", "Save it as one: it is read more than once")
+def reference(scheme: str, path: Path) -> str:
+    """Return the reference of a path with its scheme, as a shell reads it."""
+    return shlex.quote(f"{scheme}:{path}")
 
 
-class _Truncated(Exception):
-    """A file ends before its content does."""
-
-
-def _is(kind: str, path: Path) -> str:
+def hint(kind: str, path: Path) -> str:
     """Return the hint with the format of a file, and the flags that it is passed with."""
     if kind in READ:
-        name, flags = READ[kind]
-        return f"It is {name}: {flags.format(path=path)}"
+        return f"It is {READ[kind][0]}: {flags(kind, path)}"
     if kind in WEIGHTS:
-        return f"It holds weights, not a model: --model python:MODULE:FACTORY --weights {path}"
+        return weights_file.hint(path, safe=kind == "safetensors")
+    if kind == "torch module":
+        return weights_file.pickled_hint(path)
     if kind == "folder":
         return "It is a folder without a saved_model.pb"
-    return OTHERS[kind].format(path=path, folder=path.parent)
+    if kind == "python":
+        return python_file.hint(path)
+    whole = _whole(kind, path)
+    if whole:
+        return f"It belongs to {whole}"
+    belongs = {"hf": reference("hf", path), "savedmodel": reference("savedmodel", path.parent)}
+    return OTHERS[kind].format(path=shlex.quote(str(path)), **belongs)
+
+
+def _whole(kind: str, path: Path) -> str:
+    """Return the model that a file is a part of, and its flags: a folder, or an ONNX file; empty if there is none."""
+    folder, beside = path.parent, path.with_suffix("")
+    if kind == "checkpoint" and (folder.parent / "saved_model.pb").is_file():
+        return f"a SavedModel: {flags('savedmodel', folder.parent)}"
+    if kind == "text" and path.suffix == ".json" and is_transformers(folder):
+        return f"a Hugging Face folder: --model {reference('hf', folder)}"
+    if kind == "unknown" and beside.suffix == ".onnx" and beside.is_file():
+        return f"an ONNX file: {flags('onnx', beside)}"
+    return ""
 
 
 def _within(folder: Path, wanted: tuple[str, ...]) -> str:
@@ -154,226 +120,3 @@ def _within(folder: Path, wanted: tuple[str, ...]) -> str:
         except SourceError:
             continue  # an unusable file is not a suggestion
     return "Name a file"
-
-
-def _neighbours(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f"There is no folder {folder} either"
-    names = [each.name for each in folder.iterdir() if not each.name.startswith(".")]
-    offered = nearest(path.name, names) if names else ""
-    return offered if offered.startswith("Did you mean") else "Paths are relative to the current folder"
-
-
-def _folder_kind(path: Path) -> str:
-    if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
-        return "savedmodel"
-    return "hf" if (path / "config.json").exists() else "folder"
-
-
-def _file_kind(file: BinaryIO, size: int, path: Path) -> str:
-    head = file.read(512)
-    magic = next((kind for start, kind in MAGIC.items() if head.startswith(start)), "")
-    if magic == "zip":
-        return _zip_kind(path)
-    if magic == "torch pickle":
-        file.seek(0)
-        return _pickled(file, 4)  # a magic number, a version and the system's facts come first
-    if magic == "pickle":
-        file.seek(-1, 2)
-        if file.read() != b".":  # the opcode that every pickle ends with
-            raise _Truncated
-    if magic in ("gzip", "bz2", "lzma", "zlib"):
-        return _compressed_kind(magic, path)
-    if magic == "hdf5":
-        _check_hdf5(head, size)
-    if magic:
-        return magic
-    if head[4:8] == b"TFL3":
-        _check_tflite(file, size)
-        return "tflite"
-    if head[8:9] == b"{":
-        return _safetensors_kind(file, size)
-    if head[257:262] == b"ustar":
-        return "archive"
-    return _text_kind(head) or _protobuf_kind(file, size)
-
-
-def _zip_kind(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if min((each.header_offset for each in members), default=0):
-                raise _Truncated  # this directory belongs to an archive within the archive
-            for member in members:
-                _check_member(member, path)
-            names = {each.filename for each in members}
-            anywhere = names | {f"*/{name.partition('/')[2]}" for name in names}
-            kind = next((kind for kind, needed in MEMBERS if anywhere.issuperset(needed)), "archive")
-            if kind == "torch pickle":
-                data = next(name for name in names if name.count("/") == 1 and name.endswith("/data.pkl"))
-                with archive.open(data) as file:
-                    return _pickled(file, 1)
-            return "arrays" if all(name.endswith(".npy") for name in names) else kind
-    except (zipfile.BadZipFile, EOFError) as error:  # the directory of members, which is at the end, is missing
-        raise _Truncated from error
-
-
-def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
-    """Raise SourceError for a member that would be unpacked, or link, outside of the target folder."""
-    name = member.filename
-    inside = PurePosixPath(name.replace("\\", "/"))
-    leads_out = inside.is_absolute() or ".." in inside.parts or PureWindowsPath(name).drive
-    if leads_out or stat.S_ISLNK(member.external_attr >> 16):
-        raise SourceError(
-            f"{path} holds {name!r}, which leads outside of the archive",
-            "No framework writes such a file: don't use it",
-        )
-
-
-def _pickled(file: IO[bytes], count: int) -> str:
-    """Return whether the last of ``count`` pickles holds tensors or a whole model, by the first class it names.
-
-    Old files of torch have a reference to the class, ("module", class, …), before it.
-    """
-    try:
-        for _ in range(count - 1):
-            for _ in pickletools.genops(file):
-                pass
-        _, first, second = (argument for _, argument, _ in islice(pickletools.genops(file), 3))
-    except ValueError as error:
-        raise _Truncated from error
-    foreign = isinstance(first, str) and not first.startswith(TENSOR_MODULES)
-    return "torch module" if foreign or second == "module" else "state dict"
-
-
-def _compressed_kind(compression: str, path: Path) -> str:
-    """Return whether a compressed file is a pickle, as joblib writes it, or something else."""
-    try:
-        start = _decompressed(compression, path)
-    except EOFError as error:
-        raise _Truncated from error
-    return "pickle" if start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) else "archive"
-
-
-def _decompressed(compression: str, path: Path) -> bytes:
-    """Return the first decompressed bytes; none if the file can't be read."""
-    import bz2
-    import gzip
-    import lzma
-    import zlib
-
-    opened: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "lzma": lzma.open}
-    try:
-        if compression == "zlib":
-            with path.open("rb") as file:
-                return zlib.decompressobj().decompress(file.read(4096), 16)
-        with opened[compression](path, "rb") as stream:
-            return bytes(stream.read(16))
-    except (zlib.error, lzma.LZMAError, OSError):
-        return b""
-
-
-def _check_hdf5(head: bytes, size: int) -> None:
-    """Compare the size with the end of file in the superblock (HDF5 File Format Specification, II.A)."""
-    version = head[8] if len(head) > 8 else 0
-    place, width = (40 + 4 * version, head[13]) if version < 2 else (28, head[9])
-    if int.from_bytes(head[place : place + width], "little") > size or len(head) < place + width:
-        raise _Truncated
-
-
-def _safetensors_kind(file: BinaryIO, size: int) -> str:
-    """Read the header, which has the end of each tensor (huggingface.co/docs/safetensors)."""
-    file.seek(0)
-    length = int.from_bytes(file.read(8), "little")
-    if length > 100_000_000:  # the format's own limit
-        return "unknown"
-    if 8 + length > size:
-        raise _Truncated
-    try:
-        header = json.loads(file.read(length))
-        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, IndexError):
-        return "unknown"
-    if 8 + length + max(ends, default=0) > size:
-        raise _Truncated
-    return "safetensors"
-
-
-def _check_tflite(file: BinaryIO, size: int) -> None:
-    """Check the end of every buffer of weights (FlatBuffers' binary format; field 4 of tflite's Model)."""
-
-    def number(at: int, form: str = "<I") -> int:
-        file.seek(at)
-        return int(struct.unpack(form, file.read(struct.calcsize(form)))[0])
-
-    def field(table: int, index: int) -> int:
-        """Return the place that a field of a table points at; 0 if the table does not have it."""
-        vtable = table - number(table, "<i")
-        slot = 4 + 2 * index
-        offset = number(vtable + slot, "<H") if slot < number(vtable, "<H") else 0
-        return table + offset + number(table + offset) if offset else 0
-
-    try:
-        buffers = field(number(0), 4)
-        for place in range(buffers + 4, buffers + 4 + 4 * number(buffers), 4) if buffers else ():
-            data = field(place + number(place), 0)
-            if data and data + 4 + number(data) > size:
-                raise _Truncated
-    except (struct.error, ValueError, OSError) as error:
-        raise _Truncated from error
-
-
-def _text_kind(head: bytes) -> str:
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "page"
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # the last character may be cut off
-            return ""
-        text = head[: error.start].decode("utf-8")
-    return "text" if all(letter.isprintable() or letter in "\t\r\n" for letter in text) else ""
-
-
-def _protobuf_kind(file: BinaryIO, size: int) -> str:
-    fields = set()
-    try:
-        for field in _fields(file, size):
-            fields.add(field)
-            if field not in ONNX_MODEL | GRAPH_DEF:
-                return "unknown"
-    except _Truncated:
-        if ONNX_GRAPH in fields and fields <= ONNX_MODEL:
-            raise
-        return "unknown"
-    if ONNX_GRAPH in fields and fields <= ONNX_MODEL:
-        return "onnx"
-    if fields == SAVED_MODEL:
-        return "saved_model.pb"
-    return "graph" if (1, 2) in fields and fields <= GRAPH_DEF else "unknown"
-
-
-def _fields(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the number and wire type of each field of a protobuf message, skipping values with a length."""
-
-    def varint() -> int:
-        value = shift = 0
-        while byte := file.read(1):
-            value |= (byte[0] & 0x7F) << shift
-            if byte[0] < 0x80:
-                return value
-            shift += 7
-            if shift > 63:
-                break
-        raise _Truncated
-
-    file.seek(0)
-    place = 0
-    while place < size:
-        tag = varint()
-        yield tag >> 3, tag & 7
-        place = varint() + file.tell() if tag & 7 == 2 else (varint(), file.tell())[1]
-        if place > size:
-            raise _Truncated
-        file.seek(place)

@@ -1,6 +1,7 @@
 """Keras models: `--model keras:FILE`, a .keras archive or an .h5 file."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -24,6 +25,10 @@ from modelrepo.generator.system.digests import sha256_of
 from modelrepo.generator.system.extras import TENSORFLOW, require
 from modelrepo.generator.system.quiet import quiet
 
+BUILT = (
+    "Save the whole model with model.save(), or write a function that builds it, in a file such as nets.py: "
+    "--model python:nets:FUNCTION --weights {path}"
+)
 # The suffixes of HDF5 files: Keras chooses by the suffix how to read a file.
 HDF5 = (".h5", ".hdf5")
 # Keras's words for an argument that a class does not take.
@@ -58,8 +63,10 @@ def files(name: str) -> tuple[Path, ...]:
 
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless ``name`` is a Keras file and the packages that read it are installed."""
-    files(name)
+    (path,) = files(name)
     require(TENSORFLOW)
+    if not is_zipfile(path):
+        _refuse_weights(path)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:
@@ -74,6 +81,19 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     memory.check(_size(path), reference)
     weights = Weights("file", path.name, untrained=False, sha256=sha256_of(path))
     return keras_source(reference, _loaded(path, options.trust_source), options, weights)
+
+
+def _refuse_weights(path: Path) -> None:
+    """Raise SourceError for an HDF5 file without the configuration of a model, which Keras writes as its attribute."""
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        with h5py.File(path, "r") as file:
+            whole = "model_config" in file.attrs
+    except OSError:  # Keras reports it
+        return
+    if not whole:
+        raise SourceError(f"{path} holds weights, not a model", BUILT.format(path=shlex.quote(str(path))))
 
 
 def _size(path: Path) -> int:
@@ -166,7 +186,7 @@ def _unreadable(path: Path, file: Written, error: Exception) -> SourceError:
     if "No model config" in text or "model_config" in text:
         return SourceError(
             f"{path} holds weights, not a model",
-            "Save the whole model with model.save(), or build it in code: --model python:MODULE:FACTORY",
+            BUILT.format(path=shlex.quote(str(path))),
         )
     refused = REFUSED.search(text)
     if refused:

@@ -3,27 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.errors import SourceError
 from modelrepo.generator.specs.tensors import InputShape
 
 
 def sampled(path: Path | None) -> tuple[InputShape, ...]:
     """Return the arrays of a file of samples as inputs, one without a name for a .npy; none for other files.
 
-    Raises SourceError for a file that can't be read.
+    Raises OptionError for a file that can't be read.
     """
-    import numpy as np
+    from modelrepo.generator.verification import datasets
 
-    if path is None or path.suffix not in (".npz", ".npy"):
+    if path is None or path.suffix not in datasets.ARRAYS:
         return ()
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except Exception as error:  # numpy, zipfile and zlib raise various errors for broken files
-        raise SourceError(
-            f"can't read samples from {path}: it is not a .npy or .npz file of numbers or text"
-        ) from error
+    arrays = datasets.load(path, "")
     return tuple(InputShape(name, array.shape, _dtype(array)) for name, array in arrays.items())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ModelRepoError, SourceError, nearest
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources import pytorch, registered, told
 from modelrepo.generator.sources.hf import hub
 from modelrepo.generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
 from modelrepo.generator.sources.pytorch.assumptions import assuming
@@ -42,11 +42,11 @@ def known() -> tuple[str, ...]:
 
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless timm has an architecture of that name, and weights for it if they are wanted."""
-    timm = need("timm", TIMM)
     architecture, _, tag = name.partition(".")
-    names = timm.list_models()  # without deprecated names
-    if architecture not in names:
-        raise SourceError(f"unknown timm model {name!r}", nearest(name, names))
+    names = registered.names(told.TIMM)  # without deprecated names
+    if names and architecture not in names:
+        raise told.unknown(name, told.TIMM, names)
+    timm = need("timm", TIMM)
     tags = [each.partition(".")[2] for each in timm.list_models(f"{architecture}.*", pretrained=True)]
     if tag and tag not in tags:
         offered = nearest(tag, tags) if tags else f"Use --model timm:{architecture} --weights random"

@@ -38,7 +38,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The accuracy of a model with lower precision or pruned weights, beside its source's."""
+    """The accuracy of a converted model, beside its source's."""
 
     # "top-1 of labels", "top-1 agreement", "agreement in the largest element", or COSINE and an output
     measured: str
@@ -46,7 +46,7 @@ class Accuracy:
     classes: int  # how many different classes the source predicts for them
     source: float  # the source's own accuracy, 0..1; agreement with itself is 1
     value: float  # 0..1
-    limit: float  # the largest drop that is allowed, 0..1
+    limit: float  # the largest drop that is allowed, 0..1; 1 if the numbers are compared, which limits it enough
 
     @property
     def drop(self) -> float:
@@ -109,3 +109,5 @@ class Verification:
     notes: tuple[str, ...] = ()
     live: Live | None = None  # None: no live check was requested
     coverage: Coverage | None = None  # None: not measured
+    accuracy: Accuracy | None = None  # of labelled samples; None: not measured here
+    samples: str = ""  # what was done with the user's samples, in words; empty: there are none

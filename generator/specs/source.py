@@ -21,6 +21,7 @@ class SourceModel:
     run: Callable[[Arrays], dict[str, Any]]  # named inputs -> named outputs; InputRefused if the model fails on them
     weights: Weights
     labels: tuple[str, ...] = ()  # a classifier's class names, in order
+    own_labels: tuple[str, ...] = ()  # as the model itself calls the classes, if the user names them differently
     preprocess: Mapping[str, Any] | None = None  # how a client prepares an input
     # If the symbolic dimensions of ``inputs`` were guessed: the same inputs with fixed sizes, for exporters that need
     # them.

@@ -2,9 +2,12 @@
 
 import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
+from urllib.request import BaseHandler, OpenerDirector
 
 from filelock import FileLock
 
@@ -16,9 +19,38 @@ from modelrepo.generator.system.digests import sha256_of
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 15.0
 ATTEMPTS = 3
+# The variables in which pip, requests and curl are given certificates; OpenSSL itself reads SSL_CERT_FILE.
+CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> None:
+def opener(*handlers: BaseHandler, proxy: str = "", certificates: Iterable[Path] = ()) -> OpenerDirector:
+    """Return an opener for this environment's proxies, or for ``proxy``; it trusts more than the system's certificates.
+
+    It has to be made for each download: ``urlopen`` keeps the proxies of its first call for the rest of the process.
+    """
+    proxies = urllib.request.getproxies()
+    for scheme in ("http", "https"):
+        chosen = proxy or proxies.get(scheme) or proxies.get("all", "")
+        if chosen and not chosen.startswith("socks"):  # urllib knows no SOCKS
+            proxies[scheme] = chosen
+    own = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=_trusting(certificates))
+    return urllib.request.build_opener(*own, *handlers)
+
+
+def _trusting(certificates: Iterable[Path]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    named = (Path(os.environ[name]) for name in CERTIFICATES if os.environ.get(name))
+    for path in (*named, *certificates):
+        try:
+            context.load_verify_locations(*((None, path) if path.is_dir() else (path, None)))
+        except OSError as error:
+            raise SourceError(f"can't read the certificates in {path}: {error.strerror or error}") from error
+    return context
+
+
+def fetch(
+    url: str, target: Path, sha256_prefix: str, progress: Progress, through: OpenerDirector | None = None
+) -> None:
     """Download ``url`` to ``target`` and check that its SHA-256 (hex) starts with ``sha256_prefix``.
 
     Bytes are collected in ``<target>.part``. A connection that breaks after it delivered some is resumed, in this call
@@ -27,20 +59,20 @@ def fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> Non
     target.parent.mkdir(parents=True, exist_ok=True)
     with unlimited(), FileLock(target.with_name(target.name + ".lock")):  # two runs may want the same file
         if not target.exists():
-            _fetch(url, target, sha256_prefix, progress)
+            _fetch(url, target, sha256_prefix, progress, through or opener())
 
 
-def _fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> None:
+def _fetch(url: str, target: Path, sha256_prefix: str, progress: Progress, through: OpenerDirector) -> None:
     part = target.with_name(target.name + ".part")
     for attempt in range(1, ATTEMPTS + 1):
         before = part.stat().st_size if part.exists() else 0
         try:
-            _append(url, part, progress)
+            _append(url, part, progress, through)
             break
         except (OSError, http.client.HTTPException) as error:
             arrived = part.stat().st_size if part.exists() else 0
             if arrived == before or attempt == ATTEMPTS:
-                raise SourceError(f"can't download {url}: {_reason(error)}") from error
+                raise SourceError(f"can't download {url}: {reason(error)}") from error
     digest = sha256_of(part)
     if not digest.startswith(sha256_prefix):
         part.unlink()
@@ -51,12 +83,11 @@ def _fetch(url: str, target: Path, sha256_prefix: str, progress: Progress) -> No
     part.replace(target)
 
 
-def _append(url: str, part: Path, progress: Progress) -> None:
+def _append(url: str, part: Path, progress: Progress, through: OpenerDirector) -> None:
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
-        # An opener of its own: urlopen keeps the proxies of its first call for the rest of the process.
-        answer = urllib.request.build_opener().open(request, timeout=TIMEOUT_SECONDS)
+        answer = through.open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return  # the part is already complete; the digest decides
@@ -76,6 +107,9 @@ def _append(url: str, part: Path, progress: Progress) -> None:
         raise http.client.IncompleteRead(b"", total - done)
 
 
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return str(getattr(reason, "strerror", None) or reason)
+def reason(error: Exception) -> str:
+    """Return why a URL can't be opened, in the words of the server, the system or OpenSSL."""
+    cause = getattr(error, "reason", None) or error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"{cause.verify_message}; name the certificates of your network in the variable SSL_CERT_FILE"
+    return str(getattr(cause, "strerror", None) or cause)

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from modelrepo.generator.errors import ModelRepoError, OptionError, PerfError, SourceError
+from modelrepo.generator.system.environment import extra_command
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,4 @@ def require(extra: Extra) -> None:
 
 
 def _not_installed(module: str, extra: Extra) -> ModelRepoError:
-    return extra.error(f"{module} is not installed", f"pip install 'modelrepo[{extra.name}]'")
+    return extra.error(f"{module} is not installed", extra_command(extra.name))

@@ -5,6 +5,7 @@ from typing import Literal
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.environment import current, extra_command
 from modelrepo.generator.tensorrt import machine as machines
 from modelrepo.generator.tensorrt.header import version_numbers
 from modelrepo.generator.tensorrt.machine import Machine
@@ -74,20 +75,21 @@ def process_obstacle(spec: PlanSpec, machine: Machine, *, certain: bool) -> Obst
     if not machine.gpus:
         return _no_gpu(machine)
     if machine.tensorrt is None:
-        return Obstacle(machine.why_no_tensorrt, "pip install 'modelrepo[tensorrt]', or --plan-builder container")
+        return Obstacle(machine.why_no_tensorrt, f"{extra_command('tensorrt')}, or --plan-builder container")
     wanted, here = version_numbers(spec.tensorrt), version_numbers(machine.tensorrt)
     fits = here[: len(wanted)] == wanted
     if spec.version_compatible and here[: len(wanted)] < wanted:
         return None
     if not fits:
+        numbers = ".".join(map(str, wanted))
         return Obstacle(
             f"TensorRT {machine.tensorrt} is installed, but {spec.image} serves with {spec.tensorrt}",
-            f"pip install 'tensorrt=={'.'.join(map(str, wanted))}.*', or --plan-builder container",
+            f"{current().installing(f'tensorrt=={numbers}.*')}, or --plan-builder container",
         )
     if certain and len(wanted) < 3:
         return Obstacle(
-            f"the TensorRT of {spec.image} is only known as {spec.tensorrt or 'unknown'}",
-            f"Query it: docker run --rm {spec.image} dpkg-query -W 'libnvinfer*'",
+            f"the TensorRT of {spec.image} is {f'only known as {spec.tensorrt}' if spec.tensorrt else 'not known'}",
+            f"Query it: docker run --rm {spec.image} dpkg-query -W 'libnvinfer*', or name an older --target-release",
         )
     return None
 

@@ -1,10 +1,13 @@
 """Inputs from the user (arrays, images, labels), and random ones if there are none."""
 
+import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -12,12 +15,15 @@ from modelrepo.clients.errors import ClientError
 from modelrepo.clients.images import load_image
 from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec
-from modelrepo.generator.verification import photographs
+from modelrepo.generator.verification import labelled, photographs, table_samples
 from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool, make_pool
 
 ARRAYS = (".npy", ".npz")
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-LABELS_ARRAY = "labels"
+LABELS_ARRAY = labelled.NAMES[0]
+UNNAMED = "Name it by the index of its class, or name the classes with --labels FILE"
+# What numpy says of an array that only pickle reads.
+OBJECTS = "allow_pickle"
 # Images are kept as the model's inputs, 0.6 MB each for a ResNet; if they take more than this, some are chosen.
 MOST_BYTES = 2 << 30
 # With fewer samples, a single unusual one sets the range of every layer.
@@ -26,6 +32,8 @@ FEW = 8
 COMPARED = 64
 # Channels, height and width.
 IMAGE_AXES = 3
+# The orders of an image's axes that are mistaken for each other, and the order that makes the other one.
+TRANSPOSED = {"NHWC": (0, 3, 1, 2), "NCHW": (0, 2, 3, 1), "HWC": (2, 0, 1), "CHW": (1, 2, 0)}
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Dataset:
     pools: tuple[Pool, ...]  # one for each set of shapes
     labels: tuple[Array, ...] | None = None  # the classes of the rows, an int64 array for each pool; None: unknown
     notes: tuple[str, ...] = ()  # for the user
+    classes: tuple[str, ...] = ()  # of the labels, as an output calls them that answers a class; none: by number
+    taken: str = ""  # which arrays were taken as what, if they have other names
 
     @property
     def count(self) -> int:
@@ -82,44 +92,169 @@ class Dataset:
 NO_DATA = Dataset(())
 
 
+def told(data: Dataset, path: Path | None, measured: int, *, compared: bool = True) -> str:
+    """Return in words what was done with the user's samples; empty without any.
+
+    ``measured`` is on how many of them accuracy was, and ``compared`` whether they were compared number by number.
+    """
+    if not data.count or path is None:
+        return ""
+    taken = f" ({data.taken})" if data.taken else ""
+    count = f"{data.count} sample{'s' if data.count > 1 else ''} of {path.name or path}{taken}"
+    numbers = "all" if data.count <= COMPARED else str(COMPARED)
+    if not compared:
+        return f"{count}: not compared, because of --no-verify"
+    labels = f", accuracy measured on {'all' if measured == data.count else measured}" if measured else ""
+    return f"{count}: {numbers} compared number by number{labels}"
+
+
 def read(
-    path: Path, signature: Signature, preprocess: Mapping[str, Any] | None = None, labels: Sequence[str] = ()
+    path: Path,
+    signature: Signature,
+    preprocess: Mapping[str, Any] | None = None,
+    labels: Sequence[str] = (),
+    own: Sequence[str] = (),
 ) -> Dataset:
     """Read arrays (.npz named like the inputs, .npy for a single input) or images: a file, or a folder of them.
 
     Every array has a leading batch axis, or the shape of one sample; for a model without a common batch dimension a
-    file is one whole input set. Optional inputs may be missing; samples of the same shapes come in one pool. The right
-    class of a sample is in an integer array ``labels`` of the .npz, one per sample. For an image it is the name of its
-    folder, a class of ``labels`` or its index. Images are prepared as ``preprocess`` says; if they would take more than
-    MOST_BYTES, evenly spaced ones are chosen. Raises OptionError for data that does not fit the model.
+    file is one whole input set, or several that lie one after another. Optional inputs may be missing; samples of the
+    same shapes come in one pool. The only input may have any name if there is no other array but the labels. These are
+    numbers or names of classes, one per sample, in an array ``labels``, or as data sets usually call it; ``own`` are
+    the names that the source itself has for the classes ``labels``. The label of an image is its folder. Images are
+    prepared as ``preprocess`` says; if they would take more than MOST_BYTES, evenly spaced ones are chosen. A table is
+    a CSV or Parquet file, with its columns as in ``clients.tables.select``; ``preprocess`` may say which a matrix was
+    fitted on. Raises OptionError for data that does not fit the model.
+    """
+    classes = labelled.classes_of(signature, labels, own)
+    pictures, files = found_at(path)
+    if pictures:
+        return _read_pictures(path, pictures, signature, preprocess, classes)
+    given = _paired(files, signature) or [_read_file(file, signature, preprocess) for file in files]
+    given.sort(key=lambda each: _row_shapes(each.pool))
+    groups = [[each.pool for each in group] for _, group in groupby(given, key=lambda each: _row_shapes(each.pool))]
+    data = Dataset(tuple(_joined(group) for group in groups), taken=given[0].taken)
+    lacking = next((each.file for each in given if each.labels is None), None)
+    if lacking and any(each.labels is not None for each in given):
+        raise OptionError(f"{lacking} has no array {LABELS_ARRAY!r}, but other files of {path} have")
+    return data if lacking else _labelled(data, given, classes, path)
+
+
+def found_at(path: Path) -> "tuple[list[tuple[Path, Path | None]], list[Path]]":
+    """Return the images at ``path``, each with the folder that names its class or None, or else the files of arrays.
+
+    Raises OptionError if there are neither, or both.
     """
     pictures = _pictures(path)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in files if file.suffix in ARRAYS]
+    suffixes = ARRAYS if path.is_dir() else (*ARRAYS, *table_samples.SUFFIXES)
+    files = [each for each in files if each.suffix in suffixes]
     if files and pictures:
         raise OptionError(f"{path} holds both images and arrays", "Keep them in folders of their own")
-    if pictures:
-        return _read_pictures(path, pictures, signature, preprocess, labels)
-    if not files:
+    if not pictures and not files:
         raise OptionError(
             f"{path} holds nothing that can be read as samples",
-            f"Give arrays ({', '.join(ARRAYS)}), images, or a folder of images for each class",
+            f"Give arrays ({', '.join(ARRAYS)}), a table ({', '.join(table_samples.SUFFIXES)}), images, or a folder of "
+            "images for each class",
         )
-    read_files = [_read_file(file, signature, labels) for file in files]
-    lacking = [file for file, (_, classes) in zip(files, read_files, strict=True) if classes is None]
-    if lacking and len(lacking) < len(files):
-        raise OptionError(f"{lacking[0]} has no array {LABELS_ARRAY!r}, but other files of {path} have")
-    read_files.sort(key=lambda pair: _row_shapes(pair[0]))
-    groups = [list(group) for _, group in groupby(read_files, key=lambda pair: _row_shapes(pair[0]))]
-    classes = tuple(np.concatenate([each for _, each in group if each is not None]) for group in groups if not lacking)
-    return Dataset(tuple(_joined([pool for pool, _ in group]) for group in groups), classes or None)
+    loose = [file for file, folder in pictures if folder is None]
+    if loose and len(loose) < len(pictures):
+        raise OptionError(f"{loose[0]} is not in a class folder, but other images of {path} are")
+    return pictures, files
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The content of one file of arrays, and which of them was taken as what if they have other names."""
+
+    file: Path
+    pool: Pool
+    labels: "Array | None"  # as they are written
+    name: str = ""  # of the array with the labels
+    taken: str = ""  # the array of the only input
+
+
+def _labelled(data: Dataset, given: Sequence[_Given], classes: labelled.Classes, path: Path) -> Dataset:
+    """Return data with the classes of its labels, or with a note that says why these can't be used."""
+    where = f"{given[0].file if len(given) == 1 else path}: {given[0].name}"
+    try:
+        each = [
+            labelled.one_each(one.labels, len(one.pool.families), classes, f"{one.file}: {one.name}")
+            for one in given
+            if one.labels is not None
+        ]
+        numbers, called = labelled.numbered(np.concatenate(each), classes, where)
+    except (labelled.Unusable, OptionError) as error:
+        # Of another array, and of a model that names no classes, it is not certain that they are meant as classes.
+        if isinstance(error, OptionError) and (classes.called or given[0].name == LABELS_ARRAY):
+            raise
+        return replace(data, notes=(*data.notes, f"the labels of {path} ({given[0].name}) are not used: {error}"))
+    ends = [*accumulate(len(pool.families) for pool in data.pools)]
+    taken = [data.taken, "" if given[0].name == LABELS_ARRAY else f"{given[0].name} as the labels"]
+    split = tuple(np.split(numbers, ends[:-1]))
+    return replace(data, labels=split, classes=called, taken=", ".join(filter(None, taken)))
 
 
 def samples(
-    path: Path | None, signature: Signature, preprocess: Mapping[str, Any] | None = None, labels: Sequence[str] = ()
+    path: Path | None,
+    signature: Signature,
+    preprocess: Mapping[str, Any] | None = None,
+    labels: Sequence[str] = (),
+    own: Sequence[str] = (),
 ) -> Dataset:
     """Return the user's samples, empty without a path; OptionError as in ``read``."""
-    return read(path, signature, preprocess, labels) if path else NO_DATA
+    return read(path, signature, preprocess, labels, own) if path else NO_DATA
+
+
+def check(path: Path) -> None:
+    """Raise OptionError for a path that can't be read as samples, whatever the model takes; only headers are read."""
+    _, files = found_at(path)
+    for file in files:
+        if file.suffix in (".npy", ".npz"):
+            with _reading(file):
+                _check_headers(file)
+
+
+def _check_headers(file: Path) -> None:
+    with file.open("rb") as opened:
+        if not zipfile.is_zipfile(opened):
+            opened.seek(0)
+            if _header(opened) > file.stat().st_size - opened.tell():
+                raise ValueError("it is cut off")
+            return
+        with zipfile.ZipFile(opened) as archive:
+            for member in archive.namelist():
+                if member.endswith(".npy"):
+                    with archive.open(member) as array:
+                        _header(array)
+
+
+def _header(opened: IO[bytes]) -> int:
+    """Return the size of the array that follows, in bytes; ValueError if it can't be read without running code."""
+    old = np.lib.format.read_magic(opened) == (1, 0)
+    read_header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(opened)
+    if dtype.hasobject:
+        raise ValueError(OBJECTS)
+    return prod(shape) * int(dtype.itemsize)
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Turn every error of a file that does not hold arrays into OptionError: numpy, zipfile and zlib have their own."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise OptionError(f"can't read samples from {file}: {error.strerror}") from error
+        if OBJECTS in str(error):
+            raise OptionError(
+                f"can't read samples from {file}: an array in it holds Python objects, which may run code",
+                "Save numbers or text, such as array.astype(str), in rows of one length",
+            ) from error
+        raise OptionError(
+            f"can't read samples from {file}: it is not a .npy or .npz file of numbers or text"
+        ) from error
 
 
 def as_examples(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:
@@ -223,17 +358,14 @@ def _read_pictures(
     pictures: list[tuple[Path, Path | None]],
     signature: Signature,
     preprocess: Mapping[str, Any] | None,
-    labels: Sequence[str],
+    known: labelled.Classes,
 ) -> Dataset:
     if preprocess is None or not _takes_images(signature, preprocess):
         raise OptionError(
             f"{path} holds images, but this model doesn't say how an image becomes an input", "Give .npz or .npy files"
         )
-    loose = [file for file, folder in pictures if folder is None]
-    if loose and len(loose) < len(pictures):
-        raise OptionError(f"{loose[0]} is not in a class folder, but other images of {path} are")
     folders = dict.fromkeys(folder for _, folder in pictures if folder is not None)
-    classes = {folder: _class_of(folder, labels, _classes(signature, labels)) for folder in folders}
+    classes = {folder: _class_of(folder, known) for folder in folders}
     first = _read_picture(pictures[0][0], signature, preprocess)
     most = max(1, MOST_BYTES // first.nbytes)
     notes: tuple[str, ...] = ()
@@ -245,7 +377,7 @@ def _read_pictures(
         images[row] = _read_picture(file, signature, preprocess)
     pool = Pool({signature.inputs[0].name: images}, tuple(f"sample {file.name}" for file, _ in pictures))
     named = [classes[folder] for _, folder in pictures if folder is not None]
-    return Dataset((pool,), (np.array(named, np.int64),) if named else None, notes)
+    return Dataset((pool,), (np.array(named, np.int64),) if named else None, notes, known.called)
 
 
 def _read_picture(file: Path, signature: Signature, preprocess: Mapping[str, Any]) -> Array:
@@ -259,67 +391,103 @@ def _read_picture(file: Path, signature: Signature, preprocess: Mapping[str, Any
     return fitted if signature.batch_dim is None else fitted[0]
 
 
-def _classes(signature: Signature, labels: Sequence[str]) -> int | None:
-    """Return a model's number of classes; None if it is unknown."""
-    rows = [spec.shape for spec in signature.outputs if len(spec.shape) == 2]
-    last = rows[0][1] if rows else None
-    return len(labels) or (last if isinstance(last, int) else None)
-
-
-def _class_of(folder: Path, labels: Sequence[str], classes: int | None) -> int:
+def _class_of(folder: Path, classes: labelled.Classes) -> int:
     """Return the class that a folder is named after: by name, ignoring case and underscores, or by index."""
-    named = [index for index, label in enumerate(labels) if _plain(label) == _plain(folder.name)]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        raise OptionError(
-            f"{folder}: the classes {' and '.join(map(str, named))} are both named {labels[named[0]]!r}",
-            "Name the folder by the index of its class",
-        )
+    for names in (classes.own, classes.names):
+        place = labelled.named(folder.name, names, str(folder))
+        if place is not None:
+            return place
     if not folder.name.isdecimal():
-        hint = nearest(_plain(folder.name), map(_plain, labels)) if labels else "Name it by the index of its class"
+        known = (*classes.names, *classes.own)
+        hint = nearest(labelled.plain(folder.name), known) if known else UNNAMED
         raise OptionError(f"{folder} is not named after a class of the model", hint)
-    if classes is not None and int(folder.name) >= classes:
-        raise OptionError(f"{folder} is not a class of the model: it has {classes}, counted from 0")
+    if classes.count is not None and int(folder.name) >= classes.count:
+        raise OptionError(f"{folder} is not a class of the model: it has {classes.count}, counted from 0")
     return int(folder.name)
 
 
-def _plain(label: str) -> str:
-    return label.replace("_", " ").casefold()
+def _paired(files: Sequence[Path], signature: Signature) -> list[_Given]:
+    """Return the samples of a folder of two .npy files, one of them named as labels are; none for other files."""
+    labels = [file for file in files if file.suffix == ".npy" and file.stem.lower() in labelled.NAMES]
+    inputs = [file for file in files if file.suffix == ".npy" and file not in labels]
+    if len(files) != 2 or len(labels) != 1 or len(inputs) != 1:
+        return []
+    pool = _read_file(inputs[0], signature, None).pool
+    found = next(iter(load(labels[0], LABELS_ARRAY).values()))
+    return [_Given(inputs[0], pool, found, labels[0].name)]
 
 
-def _read_file(file: Path, signature: Signature, labels: Sequence[str]) -> "tuple[Pool, Array | None]":
-    arrays = _read_arrays(file, signature.inputs)
-    pool = _read_pool(file, arrays, signature)
-    if LABELS_ARRAY not in arrays or LABELS_ARRAY in (spec.name for spec in signature.inputs):
-        return pool, None
-    found, count = np.atleast_1d(arrays[LABELS_ARRAY]), len(pool.families)
-    classes = _classes(signature, labels)
-    if found.dtype.kind not in "iu" or found.shape != (count,):
-        raise OptionError(
-            f"{file}: {LABELS_ARRAY} is {found.dtype}{list(found.shape)}: expected {count} integers, one per sample"
-        )
-    if found.min() < 0 or (classes is not None and found.max() >= classes):
-        wrong = found.min() if found.min() < 0 else found.max()
-        counted = f": it has {classes}, counted from 0" if classes is not None else ""
-        raise OptionError(f"{file}: {LABELS_ARRAY} contains {wrong}, which is not a class of the model{counted}")
-    return pool, found.astype(np.int64)
+def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] | None) -> _Given:
+    arrays = _read_arrays(file, signature.inputs, preprocess)
+    names = [spec.name for spec in signature.inputs]
+    name = _labels_among(arrays, names)
+    taken = ""
+    if len(names) == 1 and names[0] not in arrays:
+        others = [each for each in arrays if each != name]
+        if len(others) != 1:
+            raise OptionError(
+                f"{file} has no input {names[0]!r}",
+                f"It holds {', '.join(arrays) or 'nothing'}: name the samples {names[0]!r}, and their classes 'labels'",
+            )
+        taken = f"{others[0]} as the input {names[0]!r}"
+        arrays = {names[0]: arrays[others[0]], **({name: arrays[name]} if name else {})}
+    missing = [spec.name for spec in signature.inputs if spec.name not in arrays and not spec.optional]
+    if missing:
+        raise OptionError(f"{file} has no input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
+    unused = ", ".join(each for each in arrays if each not in (*names, name))
+    try:
+        pool = _read_pool(file, arrays, signature)
+        return _Given(file, pool, arrays.get(name), name, taken or (unused and f"without {unused}"))
+    except OptionError as error:
+        raise OptionError(f"{error.message} ({taken})" if taken else error.message, error.hint) from error
+
+
+def _labels_among(arrays: Arrays, inputs: Sequence[str]) -> str:
+    """Return the array that holds the labels, and is not an input; empty if none or several may be."""
+    likely = [name for name in arrays if name.lower() in labelled.NAMES and name not in inputs]
+    if LABELS_ARRAY in likely:
+        return LABELS_ARRAY
+    return likely[0] if len(likely) == 1 and len(arrays) > 1 else ""
 
 
 def _read_pool(file: Path, arrays: Arrays, signature: Signature) -> Pool:
     inputs = [spec for spec in signature.inputs if spec.name in arrays]
     if signature.batch_dim is None:
-        fitted = {spec.name: _fitting(arrays[spec.name], spec, spec.shape, file)[np.newaxis] for spec in inputs}
-        return Pool(fitted, (f"sample {file.name}",))
+        return _sets(file, arrays, inputs)
     fitted = {}
     for spec in inputs:
         array = arrays[spec.name]
-        single = array.ndim == len(spec.shape) - 1
+        single = _fits(array.shape, spec.shape[1:])
         fitted[spec.name] = _fitting(array[np.newaxis] if single else array, spec, spec.shape, file)
     counts = {len(array) for array in fitted.values()}
     if len(counts) != 1 or 0 in counts:
         raise OptionError(f"{file}: the inputs do not have the same number of samples, at least one")
     return Pool(fitted, (f"sample {file.name}",) * counts.pop())
+
+
+def _sets(file: Path, arrays: Arrays, inputs: Sequence[TensorSpec]) -> Pool:
+    """Return the set of inputs in a file, or several sets that lie one after another, also in place of a batch of 1."""
+    whole = {spec.name: arrays[spec.name] for spec in inputs}
+    if not all(_fits(whole[spec.name].shape, spec.shape) for spec in inputs):
+        parts = [_parts(whole[spec.name], spec.shape) for spec in inputs]
+        counts = {len(each) for each in parts}
+        if len(counts) == 1 and counts != {0}:
+            sets = {
+                spec.name: np.stack([_fitting(one, spec, spec.shape, file) for one in each])
+                for spec, each in zip(inputs, parts, strict=True)
+            }
+            return Pool(sets, (f"sample {file.name}",) * counts.pop())
+    fitted = {spec.name: _fitting(whole[spec.name], spec, spec.shape, file)[np.newaxis] for spec in inputs}
+    return Pool(fitted, (f"sample {file.name}",))
+
+
+def _parts(array: Array, shape: tuple[Dim, ...]) -> Sequence[Array]:
+    """Return the parts of an array along its first axis that each have the shape of an input; none if they have not."""
+    if _fits(array.shape[1:], shape) and array.ndim:
+        return list(array)
+    if shape[:1] == (1,) and _fits((1, *array.shape[1:]), shape):
+        return list(array[:, np.newaxis])
+    return []
 
 
 def _row_shapes(pool: Pool) -> list[tuple[str, tuple[int, ...]]]:
@@ -331,35 +499,73 @@ def _joined(pools: list[Pool]) -> Pool:
     return Pool(arrays, tuple(family for pool in pools for family in pool.families))
 
 
-def _read_arrays(file: Path, inputs: Sequence[TensorSpec]) -> Arrays:
-    try:
-        with file.open("rb") as opened:
-            loaded = np.load(opened, allow_pickle=False)
-            arrays = {inputs[0].name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
-        raise OptionError(
-            f"can't read samples from {file}: it is not a .npy or .npz file of numbers or text"
-        ) from error
-    missing = [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]
-    if missing:
-        raise OptionError(f"{file} has no input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
-    return arrays
+def _read_arrays(file: Path, inputs: Sequence[TensorSpec], preprocess: Mapping[str, Any] | None) -> Arrays:
+    """Return the arrays of a file by name; that of a .npy has the name of the first input; of a table, its columns."""
+    if file.suffix in table_samples.SUFFIXES:
+        fitted = preprocess["columns"] if preprocess and preprocess.get("kind") == "table" else ()
+        return table_samples.read(file, inputs, labelled.NAMES, MOST_BYTES, fitted)
+    return load(file, inputs[0].name)
+
+
+def load(file: Path, name: str) -> Arrays:
+    """Return the arrays of a .npz by name, or that of a .npy as ``name``; OptionError for a file without arrays."""
+    with _reading(file), file.open("rb") as opened:
+        loaded = np.load(opened, allow_pickle=False)
+        return {name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
 
 
 def _fitting(array: Array, spec: TensorSpec, shape: tuple[Dim, ...], file: Path) -> Array:
     """Return an array in the input's type, if its shape fits; text becomes an array of ``str`` objects."""
-    fits = len(array.shape) == len(shape) and all(
-        isinstance(dim, str) or dim == size for dim, size in zip(shape, array.shape, strict=True)
-    )
     text = np.dtype(spec.dtype) == np.object_
-    if not fits or (array.dtype.kind in "US") != text or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-        raise OptionError(f"{file}: {spec.name} is {array.dtype}{list(array.shape)}, but the model takes {spec}")
+    if not _fits(array.shape, shape) or (array.dtype.kind in "US") != text or not _castable(array, spec.dtype):
+        fits = _fits(array.shape, shape)
+        taken = f"{spec} of {'text' if text else spec.dtype}" if fits else str(spec)
+        hint = _typing(array, spec.dtype) if fits else _reshaping(array.shape, shape)
+        raise OptionError(f"{file}: {spec.name} is {array.dtype}{list(array.shape)}, but the model takes {taken}", hint)
     if array.dtype.kind == "S":
         array = _decoded(array, spec, file)
     fitted = array.astype(spec.dtype)
     if spec.domain.known and fitted.dtype.kind == "f" and np.isnan(fitted).any():
         raise OptionError(f"{file}: {spec.name} contains NaN")
     return fitted
+
+
+def _fits(given: Sequence[int], shape: Sequence[Dim]) -> bool:
+    return len(given) == len(shape) and all(
+        isinstance(dim, str) or dim == size for dim, size in zip(shape, given, strict=True)
+    )
+
+
+def _castable(array: Array, dtype: str) -> bool:
+    """Whether numbers keep their kind; whole numbers may have another size if all values fit."""
+    if np.can_cast(array.dtype, dtype, "same_kind"):
+        return True
+    whole = array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu"
+    return whole and bool((array.astype(dtype) == array).all())
+
+
+def _reshaping(given: Sequence[int], shape: Sequence[Dim]) -> str:
+    """Return how samples of another shape most likely fit the model's; empty if nothing is likely."""
+    if not given or not shape:
+        return ""
+    for name, order in TRANSPOSED.items():
+        if len(given) == len(order) and _fits([given[axis] for axis in order], shape):
+            return f"It seems to be {name}: array.transpose{order} has the model's order"
+    inner = [dim for dim in shape[1:] if isinstance(dim, int)]
+    if isinstance(shape[0], str) and len(inner) == len(shape) - 1 and prod(given[1:]) == prod(inner):
+        return f"It has as many numbers a sample: array.reshape{(-1, *inner)} has the model's shape"
+    return ""
+
+
+def _typing(array: Array, dtype: str) -> str:
+    """Return how values of another type most likely become the model's; empty if nothing is likely."""
+    if np.dtype(dtype) == np.object_ and array.dtype.kind not in "US":
+        return "Save it as text, such as with .astype(str)"
+    return (
+        f"If its values are whole numbers, save array.astype({dtype!r})"
+        if array.dtype.kind == "f" and np.dtype(dtype).kind in "iu"
+        else ""
+    )
 
 
 def _decoded(array: Array, spec: TensorSpec, file: Path) -> Array:

@@ -17,7 +17,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.system import process
 from modelrepo.generator.triton.releases import Release
 from modelrepo.server.binaries import runtime, wheels
-from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON, PYTRITON_LIBRARIES
+from modelrepo.server.binaries.wheels import PYTRITON_LIBRARIES
 from modelrepo.server.running import docker
 
 Way = Literal["auto", "path", "wheel", "container"]
@@ -86,14 +86,14 @@ def _from_wheel(progress: Progress) -> Analyzer:
             f"Put a {PROGRAM} on PATH, or use docker: --analyzer container",
         )
     try:
-        home = wheels.ensure(PERF_ANALYZER, progress)
-        libraries = (home, wheels.server_cache() / PYTRITON.folder / PYTRITON_LIBRARIES)
+        wheel = runtime.perf_analyzer_wheel()
+        home = wheels.ensure(wheel, progress)
     except ServerError as error:
         raise PerfError(error.message, error.hint) from error
-    command = (str(home / PERF_ANALYZER.members[0]),)
-    environment = {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
-    version = _version(command, environment) or PERF_ANALYZER.version
-    return Analyzer(command, environment, f"wheel {PERF_ANALYZER.requirement}", version)
+    command = (str(home / wheel.members[0]),)
+    libraries = (home, *(wheels.server_cache() / each.folder / PYTRITON_LIBRARIES for each in wheel.needs))
+    environment = {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))} if wheel.needs else {}
+    return Analyzer(command, environment, f"wheel {wheel.requirement}", _version(command, environment) or wheel.version)
 
 
 def _version(command: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -106,7 +106,7 @@ def _version(command: Sequence[str], environment: Mapping[str, str]) -> str:
         reason = error.strerror or str(error)
     else:
         if done.code == 0:
-            printed = re.search(r"Version (\d\S*)", done.out)
+            printed = re.search(r"Version (?!0\.0\.0 )(\d\S*)", done.out)  # 2.60.0 calls itself 0.0.0
             return printed[1] if printed else ""
         reason = done.last_words
     raise PerfError(

@@ -158,7 +158,7 @@ def _asked(
     """Send each row twice: first for the answers, then, with a warm model, for the time."""
     lead = model.max_batch_size > 0
     requests = [{name: array[None] if lead else array for name, array in row.items()} for row in rows]
-    answers = [client.infer(model.name, request, version=version) for request in requests]
+    answers: list[Answer] = [client.infer(model.name, request, version=version) for request in requests]
     marks = [time.perf_counter()]
     for request in requests:
         client.infer(model.name, request, version=version)

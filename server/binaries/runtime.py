@@ -15,10 +15,18 @@ from pathlib import Path
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.progress import Progress
 from modelrepo.server.binaries import wheels
-from modelrepo.server.binaries.wheels import PYTRITON, PYTRITON_LIBRARIES, reachable, server_cache
+from modelrepo.server.binaries.wheels import (
+    OLD_PERF_ANALYZER,
+    PERF_ANALYZER,
+    PYTRITON,
+    PYTRITON_LIBRARIES,
+    Wheel,
+    reachable,
+    server_cache,
+)
 
-# From the wheel's manylinux tag.
-GLIBC = (2, 35)
+# From the manylinux tags of the wheels: PyTriton's, and the newest one with perf_analyzer.
+GLIBC, PERF_ANALYZER_GLIBC = (2, 35), (2, 38)
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 TRITON_VERSION = PYTRITON.version
 
@@ -81,12 +89,15 @@ def is_plain(text: str) -> bool:
 
 
 def libpython() -> Path:
-    """Return the path of this interpreter's shared library, whether it exists or not."""
-    folder = sysconfig.get_config_var("LIBDIR") or str(Path(sys.base_prefix, "lib"))
+    """Return the path of this interpreter's shared library, whether it exists or not.
+
+    An interpreter that was moved after it was built, as those that uv downloads, names a folder of another machine.
+    """
     name = sysconfig.get_config_var("INSTSONAME") or ""
     if ".so" not in name:  # a statically linked interpreter may still have a shared library beside it
         name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
-    return Path(folder) / name
+    folders = (Path(sysconfig.get_config_var("LIBDIR") or sys.base_prefix), Path(sys.base_prefix, "lib"))
+    return next((folder / name for folder in folders if reachable(folder / name)), folders[0] / name)
 
 
 def requirements() -> tuple[Requirement, ...]:
@@ -112,13 +123,22 @@ def requirements() -> tuple[Requirement, ...]:
 def platform_requirement() -> Requirement:
     """Return what all of NVIDIA's wheels require: the system, the processor and the C library."""
     system, glibc = f"{platform.system()} {platform.machine()}", _glibc()
-    recent = bool(glibc) and tuple(map(int, glibc.split(".")[:2])) >= GLIBC
     return Requirement(
         "platform",
         found=f"{system}, {f'glibc {glibc}' if glibc else 'no glibc'}",
         needed=f"Linux x86_64 with glibc {GLIBC[0]}.{GLIBC[1]} or newer",
-        ok=system == "Linux x86_64" and recent,
+        ok=system == "Linux x86_64" and _at_least(GLIBC),
     )
+
+
+def perf_analyzer_wheel() -> Wheel:
+    """Return the newest wheel with a perf_analyzer that this machine's C library can run."""
+    return PERF_ANALYZER if _at_least(PERF_ANALYZER_GLIBC) else OLD_PERF_ANALYZER
+
+
+def _at_least(version: tuple[int, int]) -> bool:
+    glibc = _glibc()
+    return bool(glibc) and tuple(map(int, glibc.split(".")[:2])) >= version
 
 
 def _glibc() -> str:

@@ -3,10 +3,7 @@
 They are never installed: they pin old versions of our dependencies, and only a part of each is needed.
 """
 
-import json
 import shutil
-import subprocess
-import sys
 import uuid
 import zipfile
 from dataclasses import dataclass
@@ -16,16 +13,16 @@ from filelock import FileLock
 
 from modelrepo.generator.errors import ServerError, SourceError
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.system import cache, process
+from modelrepo.generator.system import cache
 from modelrepo.generator.system.digests import sha256_of
 from modelrepo.generator.system.download import fetch
-
-RESOLVE_SECONDS = 120.0
+from modelrepo.generator.system.indexes import configured
+from modelrepo.generator.system.locate import locate
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A pinned wheel: pip's requirement, its file, the SHA-256 of that file, and the members to unpack.
+    """A pinned wheel: its requirement, its file, the SHA-256 of that file, and the members to unpack.
 
     ``name`` and ``version`` are those of the program in it. Members of the archive that start with one of ``members``
     are unpacked; those with a name in ``executables`` are made executable. ``links`` are made beside them: a name, and
@@ -40,6 +37,7 @@ class Wheel:
     members: tuple[str, ...]
     executables: tuple[str, ...]
     megabytes: int  # the room in the cache that downloading and unpacking takes
+    download: int  # megabytes of its file
     links: tuple[tuple[str, str], ...] = ()
     needs: "tuple[Wheel, ...]" = ()
 
@@ -59,11 +57,24 @@ PYTRITON = Wheel(
     members=("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
     executables=("tritonserver", "triton_python_backend_stub"),
     megabytes=400,
+    download=55,
 )
 PYTRITON_LIBRARIES = "nvidia_pytriton.libs"
-# The last release of tritonclient with perf_analyzer in its wheel that runs with this glibc. Two of its libraries are
-# not in the wheel, and few systems have them: they are in PyTriton's wheel, under the names that auditwheel gave them.
+# It needs the C and C++ libraries, OpenSSL 3 and zlib of the system. Its own --version prints 0.0.0.
 PERF_ANALYZER = Wheel(
+    name="perf_analyzer",
+    version="2.60.0",
+    requirement="perf-analyzer==2.60.0",
+    file="perf_analyzer-2.60.0-py3-none-manylinux_2_38_x86_64.whl",
+    sha256="23ef56b107ae9233e5cf09fbdf508dd9b936a52f1bae2f63f53c8117087b3f25",
+    members=("perf_analyzer/bin/perf_analyzer",),
+    executables=("perf_analyzer",),
+    megabytes=30,
+    download=7,
+)
+# The last release of tritonclient with perf_analyzer in its wheel, for an older glibc. Two of its libraries are not in
+# the wheel, and few systems have them: they are in PyTriton's wheel, under the names that auditwheel gave them.
+OLD_PERF_ANALYZER = Wheel(
     name="perf_analyzer",
     version="2.50.0",
     requirement="tritonclient==2.50.0",
@@ -72,6 +83,7 @@ PERF_ANALYZER = Wheel(
     members=("tritonclient-2.50.0.data/data/bin/perf_analyzer",),
     executables=("perf_analyzer",),
     megabytes=40,
+    download=14,
     links=(
         ("libb64.so.0d", f"../{PYTRITON.folder}/{PYTRITON_LIBRARIES}/libb64-98cb6333.so.0d"),
         ("libcudart.so.12", f"../{PYTRITON.folder}/{PYTRITON_LIBRARIES}/libcudart-09529672.so.12.6.77"),
@@ -153,9 +165,8 @@ def _file(wheel: Wheel, progress: Progress) -> Path:
     if not file.exists():
         file = file.parent / "fetched" / file.name  # a separate folder: this file is ours to remove
     if not file.exists():
-        url = _resolve(wheel)
         try:
-            fetch(url, file, wheel.sha256, progress)
+            fetch(locate(wheel.requirement, wheel.file), file, wheel.sha256, progress, configured().opener())
         except SourceError as error:
             raise ServerError(error.message, error.hint or _how_by_hand(wheel)) from error
     digest = sha256_of(file)
@@ -167,32 +178,11 @@ def _file(wheel: Wheel, progress: Progress) -> Path:
     return file
 
 
-def _resolve(wheel: Wheel) -> str:
-    """Return the wheel's URL from pip, which knows the configured indexes and certificates."""
-    command = [
-        *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet"),
-        *("--disable-pip-version-check", "--retries", "2", "--only-binary", ":all:", "--report", "-"),
-        wheel.requirement,
-    ]
-    try:
-        done = process.run(command, timeout=RESOLVE_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise ServerError(
-            f"can't find {wheel.requirement}: pip did not answer within {RESOLVE_SECONDS:.0f} seconds",
-            _how_by_hand(wheel),
-        ) from error
-    if done.code:
-        reason = done.last_words.removeprefix("ERROR: ")
-        raise ServerError(
-            f"can't find {wheel.requirement}, is there a network? pip says: {reason}", _how_by_hand(wheel)
-        )
-    (item,) = json.loads(done.out)["install"]
-    return str(item["download_info"]["url"])
-
-
 def _how_by_hand(wheel: Wheel) -> str:
-    folder = by_hand(wheel).parent
-    return f"On a machine with a network: pip download --no-deps {wheel.requirement}; then put the file into {folder}"
+    return (
+        f"Name your mirror in the variable PIP_INDEX_URL or UV_DEFAULT_INDEX; or put {wheel.file} into "
+        f"{by_hand(wheel).parent}, from a machine with a network: pip download --no-deps {wheel.requirement}"
+    )
 
 
 def _unpack(wheel: Wheel, file: Path, home: Path) -> None:

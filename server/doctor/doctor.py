@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelrepo.server.binaries.runtime import Requirement
-from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
+from modelrepo.server.binaries.wheels import PYTRITON
 from modelrepo.server.doctor.machine import SHARED_MEMORY, Docker, Facts
 
 # The room for the unpacked Triton, and the shared memory of a few Python-based models.
@@ -20,7 +20,7 @@ NEXT_STEPS = {
     "libpython": f"Debian, Ubuntu: apt-get install libpython{{python}}; other systems: {OTHER_PYTHON}",
 }
 
-Status = Literal["ok", "missing", "problem"]
+Status = Literal["ok", "optional", "missing", "problem"]
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def _requirement(facts: Facts, requirement: Requirement) -> Check:
 def _pip(facts: Facts) -> Check:
     if facts.packages["pip"]:
         return Check("pip", "ok", str(facts.packages["pip"]))
-    step = f"python3 -m pip --python {facts.executable} install pip"
-    stops = not (facts.triton or facts.wheel)
-    return Check("pip", "missing", "not installed", "fetching Triton and perf_analyzer", step, stops_server=stops)
+    finder = "uv finds" if facts.uv else "the package index is asked for"
+    step = f"python3 -m pip --python {facts.environment.python} install pip"
+    return Check("pip", "optional", "not installed", f"nothing: {finder} Triton and perf_analyzer", step)
 
 
 def _cache(facts: Facts) -> Check:
@@ -92,7 +92,7 @@ def _cache(facts: Facts) -> Check:
 def _triton(facts: Facts) -> Check:
     if facts.triton:
         return Check("triton", "ok", facts.triton)
-    found, later = "not fetched yet", "nothing: the first server downloads 55 MB"
+    found, later = "not fetched yet", f"nothing: the first server downloads {PYTRITON.download} MB"
     if facts.wheel:
         found, later = "downloaded, not unpacked yet", "nothing: the first server unpacks it"
     return Check("triton", "missing", found, later, "modelrepo serve")
@@ -103,7 +103,7 @@ def _package(facts: Facts, name: str, disables: str, *, stops_server: bool) -> C
     if version:
         return Check(name, "ok", version)
     extra = "[all]" if name == "tritonclient" else ""
-    step = f"{facts.executable} -m pip install '{name}{extra}'"
+    step = facts.environment.installing(f"{name}{extra}", exact=True)
     return Check(name, "missing", "not installed", disables, step, stops_server=stops_server)
 
 
@@ -112,7 +112,7 @@ def _torch(facts: Facts) -> Check:
     if torch and vision:
         return Check("torch", "ok", f"{torch}, torchvision {vision}")
     absent = " and ".join(name for name in ("torch", "torchvision") if not facts.packages[name])
-    step = f"{facts.executable} -m pip install --editable '.[torch]', in the project's folder"
+    step = facts.environment.installing_extras(("torch",), exact=True)
     return Check("torch", "missing", f"no {absent}", "`generate` from PyTorch models", step)
 
 
@@ -121,7 +121,7 @@ def _frameworks(facts: Facts) -> Check:
     here = ", ".join(extra for extra in facts.lacking if extra not in absent)
     if not absent:
         return Check("frameworks", "ok", here)
-    step = f"{facts.executable} -m pip install --editable '.[{','.join(absent)}]', in the project's folder"
+    step = facts.environment.installing_extras(absent, exact=True)
     found = f"no {', '.join(absent)}" + (f"; {here}" if here else "")
     return Check("frameworks", "missing", found, f"`generate` from models of {', '.join(absent)}", step)
 
@@ -186,7 +186,8 @@ def _tensorrt(facts: Facts) -> Check:
     if found:
         return Check("tensorrt", "ok", ", ".join(found))
     later = "nothing: plans are built in the container that serves them"
-    return Check("tensorrt", "missing", "no package, no trtexec", later, "docker compose run --rm build-plans")
+    step = facts.environment.installing_extras(("tensorrt",), exact=True)
+    return Check("tensorrt", "optional", "not installed", later, step)
 
 
 def _perf_analyzer(facts: Facts) -> Check:
@@ -195,7 +196,7 @@ def _perf_analyzer(facts: Facts) -> Check:
     if analyzer.on_path and not analyzer.silence:
         return Check("perf_analyzer", "ok", analyzer.on_path)
     if analyzer.fetched and runs_wheel and not analyzer.on_path:
-        return Check("perf_analyzer", "ok", f"in the cache, from {PERF_ANALYZER.requirement}")
+        return Check("perf_analyzer", "ok", f"in the cache, from {analyzer.wheel.requirement}")
     status: Status = "problem" if analyzer.on_path else "missing"
     found = f"{analyzer.on_path} can't start: {analyzer.silence}" if analyzer.on_path else "not on PATH"
     disables, step = "nothing: ", "modelrepo bench"
@@ -208,7 +209,7 @@ def _perf_analyzer(facts: Facts) -> Check:
     elif analyzer.downloaded:
         disables += "the first `modelrepo bench` unpacks the downloaded one"
     else:
-        disables += "the first `modelrepo bench` downloads 14 MB"
+        disables += f"the first `modelrepo bench` downloads {analyzer.wheel.download} MB"
     return Check("perf_analyzer", status, found, disables, step)
 
 

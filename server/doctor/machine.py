@@ -16,10 +16,11 @@ from modelrepo.generator.errors import ServerError
 from modelrepo.generator.sources import SOURCES
 from modelrepo.generator.sources.catalogue import missing
 from modelrepo.generator.system import process
+from modelrepo.generator.system.environment import Environment, current, uv_command
 from modelrepo.generator.system.extras import BOOSTING, TORCH, version_of
 from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.server.binaries import runtime, wheels
-from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON
+from modelrepo.server.binaries.wheels import PERF_ANALYZER, PYTRITON, Wheel
 from modelrepo.server.running.handle import Ports
 from modelrepo.server.running.spec import choose_ports
 
@@ -61,7 +62,7 @@ class Docker:
 
 @dataclass(frozen=True)
 class PerfAnalyzer:
-    """The perf_analyzer on PATH, with ``silence`` if it can't start, and the one in the cache.
+    """The perf_analyzer on PATH, with ``silence`` if it can't start, and that of the ``wheel`` for this machine.
 
     In the cache it is ``fetched``, or ``downloaded`` by hand and not unpacked yet.
     """
@@ -70,6 +71,7 @@ class PerfAnalyzer:
     silence: str
     fetched: bool
     downloaded: bool
+    wheel: Wheel = PERF_ANALYZER
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class Facts:
 
     requirements: tuple[runtime.Requirement, ...]
     python: str  # major and minor version, as Debian names its packages
-    executable: str
+    environment: Environment
+    uv: bool  # whether uv can be asked for packages
     packages: Mapping[str, str | None]
     lacking: Mapping[str, tuple[str, ...]]  # the packages that are missing, by the extra of a source
     cache: Cache
@@ -100,7 +103,8 @@ def look() -> Facts:
     return Facts(
         requirements=runtime.requirements(),
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        executable=sys.executable,
+        environment=current(),
+        uv=bool(uv_command()),
         packages={package: version_of(package) for package in PACKAGES},
         lacking={extra.name: missing(extra) for extra in EXTRAS},
         cache=_look_at_cache(wheels.server_cache()),
@@ -166,11 +170,13 @@ def _gpu_names() -> Iterator[str]:
 def _look_at_perf_analyzer() -> PerfAnalyzer:
     on_path = shutil.which("perf_analyzer")
     answer = _ask((on_path, "--version")) if on_path else None
+    wheel = runtime.perf_analyzer_wheel()
     return PerfAnalyzer(
         on_path=on_path,
         silence=answer.last_words if answer and answer.code else "",
-        fetched=wheels.installed(PERF_ANALYZER) is not None,
-        downloaded=wheels.reachable(wheels.by_hand(PERF_ANALYZER)),
+        fetched=wheels.installed(wheel) is not None,
+        downloaded=wheels.reachable(wheels.by_hand(wheel)),
+        wheel=wheel,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ServerError
 from modelrepo.server.running import log as logs
+from modelrepo.server.running.explained import explained
 
 HOST = "127.0.0.1"
 ASK_SECONDS = 60.0
@@ -39,6 +40,20 @@ class ModelState:
     def failed(self) -> bool:
         """Whether Triton failed to load it. A model that was unloaded, or never asked for, did not fail."""
         return self.state != "READY" and self.reason != "unloaded" and bool(self.reason)
+
+
+Served = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a server calls itself ready, and the versions that it refused, if they are why it does not.
+
+    While models are loaded a server is not ready either, and no version is named.
+    """
+
+    ready: bool
+    failed: tuple[str, ...] = ()
 
 
 class PortTaken(ServerError):
@@ -96,6 +111,31 @@ class Server:
         """Wait until the server ends and return its exit code."""
         return self.guardian.wait()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait a while; whether the server has ended."""
+        try:
+            self.guardian.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def served(self) -> Served:
+        """Return the versions that answer requests, with their models, whatever the repository holds by now."""
+        return frozenset((row["name"], row["version"]) for row in self._ask("GET", "/v2/models/stats")["model_stats"])
+
+    def health(self) -> Health:
+        """Return whether the server calls itself ready. One refused version is enough for it not to."""
+        try:
+            if self._request("GET", "/v2/health/ready", None, ASK_SECONDS)[0] == http.HTTPStatus.OK:
+                return Health(ready=True)
+            rows = self._index()
+        except (OSError, http.client.HTTPException, ServerError):  # a repository that can't be read has no index
+            return Health(ready=False)
+        if any(row.get("state") in ("LOADING", "UNLOADING") for row in rows):
+            return Health(ready=False)
+        failed = [row for row in rows if row.get("state") == "UNAVAILABLE" and row.get("reason") != "unloaded"]
+        return Health(ready=False, failed=tuple(f"{row['name']} version {row['version']}" for row in failed))
+
     def models(self) -> tuple[ModelState, ...]:
         """Return every model of the repository; the log names those that Triton refused without reading them."""
         refused = logs.failures(self.log_text())
@@ -112,8 +152,9 @@ class Server:
         try:
             self._ask("POST", f"/v2/repository/models/{name}/load", {}, LOAD_SECONDS)
         except ServerError as error:
-            reason = logs.failures(self.log_text(start)).get(name) or logs.shorten(error.message)
-            raise ServerError(f"Triton can't load {name}: {reason}", f"Its log is {self.log}") from error
+            reason = logs.reason(self.log_text(start), name) or logs.shorten(error.message)
+            why = explained(reason, self.repository / name)
+            raise ServerError(f"Triton can't load {name}: {why}", f"Its log is {self.log}") from error
 
     def unload(self, name: str) -> None:
         """Unload a model, which takes a second, and wait until it is gone."""
@@ -130,12 +171,19 @@ class Server:
 
     def log_text(self, start: int = 0) -> str:
         """Return the server's output from the byte ``start`` on."""
+        return self.log_bytes(start).decode("utf-8", errors="replace")
+
+    def log_bytes(self, start: int = 0) -> bytes:
+        """Return the server's output from the byte ``start`` on, as it is."""
         with self.log.open("rb") as file:
             file.seek(start)
-            return file.read().decode("utf-8", errors="replace")
+            return file.read()
 
     def _index(self) -> list[dict[str, str]]:
-        return list(self._ask("POST", "/v2/repository/index"))
+        try:
+            return list(self._ask("POST", "/v2/repository/index"))
+        except ServerError as error:  # a folder that can't be read
+            raise ServerError(explained(error.message, self.repository), error.hint) from error
 
     def _answers(self) -> bool:
         try:
@@ -147,7 +195,8 @@ class Server:
         if not self.alive:
             said = logs.last_words(self.log_text())
             kind = PortTaken if "in use" in said else ServerError
-            raise kind(f"Triton {ending(self.guardian.returncode)}: {said}", f"Its log is {self.log}")
+            why = explained(said, self.repository)
+            raise kind(f"Triton {ending(self.guardian.returncode)}: {why}", f"Its log is {self.log}")
 
     def _ask(self, method: str, path: str, body: Any = None, seconds: float = ASK_SECONDS) -> Any:
         try:

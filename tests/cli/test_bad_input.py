@@ -30,7 +30,7 @@ def write(path: str, text: str) -> Callable[[Path], None]:
 
 
 def wrong_samples(folder: Path) -> None:
-    np.savez(folder / "s.npz", other=np.zeros((2, 4), "float32"))
+    np.savez(folder / "s.npz", other=np.zeros((2, 4), "float32"), more=np.zeros((2, 4), "float32"))
 
 
 def wrong_shape(folder: Path) -> None:
@@ -49,10 +49,10 @@ LINEAR = "--model numpy:linear "
 # name of the golden message: what is there first, the arguments, the exit code.
 CASES: dict[str, tuple[Callable[[Path], None], str, int]] = {
     "no-model": (nothing, "", 2),
-    "name-escapes": (nothing, "--model ../x", 2),
-    "name-has-slash": (nothing, "--model a/b", 2),
+    "name-escapes": (nothing, "--model ../x", 3),
+    "name-has-slash": (nothing, "--model a/b", 3),
     "name-has-quote": (nothing, '--model x"y', 2),
-    "name-is-hidden": (nothing, "--model .hidden", 2),
+    "name-is-hidden": (nothing, "--model .hidden", 3),
     "template-escapes": (nothing, LINEAR + "--name-template ../{model}", 2),
     "template-field": (nothing, LINEAR + "--name-template {modle}", 2),
     "template-collides": (nothing, LINEAR + "--backends onnx,tensorrt --name-template {model}", 2),

@@ -106,7 +106,10 @@ def test_a_source_that_never_ends_costs_one_model(code: str, started: Start, wor
     number, out, err = ended(started(code, "--source-timeout", "0.5", "--json"))
     assert [row["status"] for row in json.loads(out)["results"]] == ["failed", "published"]
     assert (number, err.count("error: ")) == (3, 1)
-    assert "error: asking numpy:linear does not end within 0.5 seconds. Give it more time with --source-timeout" in err
+    assert (
+        "error: linear: asking numpy:linear does not end within 0.5 seconds. Give it more time with --source-timeout"
+        in err
+    )
     assert not (workdir / ".modelrepo/model_repository/staging").exists()
 
 

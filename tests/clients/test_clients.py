@@ -32,7 +32,7 @@ from modelrepo.clients.client import _in_order
 from modelrepo.clients.drive import run
 from modelrepo.clients.grpc_wire import GrpcWire
 from modelrepo.clients.http_wire import make_call
-from modelrepo.clients.inputs import check_inputs
+from modelrepo.clients.inputs import Inputs, check_inputs
 from modelrepo.clients.models import Model, Tensor
 from modelrepo.clients.settings import ClientOptions, make_settings, parse_url
 from modelrepo.server import Server, running_server
@@ -190,6 +190,15 @@ def test_a_model_that_does_not_batch_is_asked_sample_by_sample(client: Client) -
     assert client.infer_all("fill", np.array([[2], [2]]))["filled"].tolist() == [[1, 1], [1, 1]]
     with pytest.raises(errors.InputError, match="differ in shape"):
         client.infer_all("fill", np.array([[2], [3]]))
+
+
+def test_an_answer_tells_the_version_that_gave_it(client: Client) -> None:
+    rows = np.ones((20, 4), "float32")
+    assert client.infer("linear", rows[:2]).version == "1"
+    assert client.infer_all("linear", rows).version == "1"
+    assert client.classify("linear", rows[:2], top=1).version == "1"
+    requests: list[Inputs] = [{"input": rows[:1]}, [rows[:3]]]
+    assert [answer["output"].shape for answer in client.infer_each("linear", requests)] == [(1, 3), (3, 3)]
 
 
 def test_no_more_requests_are_made_than_may_be_in_flight() -> None:

@@ -31,7 +31,7 @@ from modelrepo.server.running.handle import Ports
 from modelrepo.server.running.spec import Control, ServerSpec, server_flags
 from tests import stand_ins
 from tests.conftest import PROJECT, ModelRepo
-from tests.prepared_plans import prepare
+from tests.prepared_plans import RELEASE, prepare
 
 COMPOSE = PROJECT / "docker-compose.yml"
 GPU = PROJECT / "docker-compose.gpu.yml"
@@ -239,9 +239,7 @@ def state(workdir: Path) -> Path:
     return lock.parent
 
 
-def build_plans(
-    state: Path, image: str = RELEASES[NEWEST].image, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def build_plans(state: Path, image: str = RELEASE.image, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run build-plans as the service does: its two files in a folder, and no package of this project on the path."""
     mounted = state / "build"
     mounted.mkdir(exist_ok=True)
@@ -372,7 +370,7 @@ def test_one_failure_fails_the_run_but_not_the_other_plans(state: Path) -> None:
 def test_a_plan_for_another_release_is_not_built(state: Path) -> None:
     done = build_plans(state, RELEASES["25.12"].image)
     assert done.returncode == 1
-    assert f"prepared for {RELEASES[NEWEST].image}" in done.stdout
+    assert f"prepared for {RELEASE.image}" in done.stdout
     assert built_files(state) == []
 
 

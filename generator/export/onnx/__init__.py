@@ -103,8 +103,7 @@ def _check_release(model: Any, container: str) -> int:
     opset = opset_of(model)
     if opset > release.max_opset or model.ir_version > release.max_ir:
         raise ConversionError(
-            f"the file has opset {opset} and IR {model.ir_version}; Triton {release.container} reads up to opset "
-            f"{release.max_opset} and IR {release.max_ir}",
+            f"the file has opset {opset} and IR {model.ir_version}; {release.limits}",
             "Write the file for an older opset or IR, or serve it with a newer --target-release",
         )
     return opset

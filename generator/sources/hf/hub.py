@@ -9,6 +9,7 @@ from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.hf import sentences
 from modelrepo.generator.sources.source import path_of
+from modelrepo.generator.sources.told import found_at
 from modelrepo.generator.system.asking import unlimited
 from modelrepo.generator.system.extras import TORCH, Extra, need
 from modelrepo.generator.system.quiet import quiet
@@ -62,8 +63,12 @@ def local(name: str) -> Path | None:
         return cached(name)
     path = path_of(name)
     if not os.path.isdir(path):  # noqa: PTH112 - pathlib's raises for a name that is too long
-        what = "is a file" if os.path.isfile(path) else "is neither a folder nor a model of the hub"  # noqa: PTH113
-        raise SourceError(f"hf:{name} {what}", "Name a folder, such as hf:./bert, or a model as hf:ORG/NAME")
+        if os.path.isfile(path):  # noqa: PTH113
+            raise SourceError(f"hf:{name} is a file, not a folder", found_at(name))
+        raise SourceError(
+            f"hf:{name} is neither a folder nor a model of the hub",
+            "Name a folder, such as hf:./bert, or a model as hf:ORG/NAME",
+        )
     return path
 
 

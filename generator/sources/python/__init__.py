@@ -11,7 +11,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError, nearest
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources import python_file, pytorch
 from modelrepo.generator.sources.python import user_code
 from modelrepo.generator.sources.python.examples import annotated
 from modelrepo.generator.sources.python.kinds import Made, is_model, source_of
@@ -78,6 +78,14 @@ def _as_new() -> None:
 
 def _parts(name: str) -> tuple[str, str]:
     module, colon, attribute = name.rpartition(":")
+    file = Path(name)
+    if file.suffix == ".py" and file.is_file():
+        raise SourceError(f"python:{name} does not name the function that makes the model", python_file.hint(file))
+    if module.endswith(".py") and Path(module).is_file():
+        raise SourceError(
+            f"{module!r} is not the name of a module",
+            f"Name it as Python imports it: python:{python_file.module(Path(module))}:{attribute}",
+        )
     if not (colon and module and attribute):
         raise SourceError(
             f"python:{name} does not name the function that makes the model",

@@ -1,5 +1,6 @@
 """Descriptions of the inputs of the user's models: options, a file of samples, or the factory's annotation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -34,13 +35,17 @@ def annotated(factory: Any, reference: str) -> tuple[InputShape, ...]:
 def shapes(options: Options, forward: Forward, said: tuple[InputShape, ...]) -> tuple[InputShape, ...]:
     """Return an example of each input: from the options, a file of samples, or else the ``said`` ones, in this order.
 
-    Raises SourceError for samples that can't be read.
+    Raises OptionError for samples that can't be read.
     """
     return options.input_shape or _sampled(options.samples, forward) or said
 
 
 def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
-    """Return the inputs in a file of samples that forward takes; all if it takes none of them."""
+    """Return the inputs in a file of samples that forward takes; all but the labels if it takes none of them."""
+    from modelrepo.generator.verification import labelled
+
     found = sampled(path)
     names = {each.name for each in forward.parameters}
-    return tuple(each for each in found if not each.name or each.name in names or forward.any_name) or found
+    inputs = tuple(each for each in found if each.name.lower() not in labelled.NAMES or each.name in names)
+    taken = tuple(each for each in inputs if not each.name or each.name in names or forward.any_name)
+    return taken or (tuple(replace(each, name="") for each in inputs) if len(inputs) == 1 else inputs)

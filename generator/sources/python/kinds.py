@@ -80,7 +80,7 @@ def _torch(made: Made) -> SourceModel:
     module = model if _is_torch(model) else pytorch.as_module(model)
     module.eval()
     if made.path:
-        formats.expect(made.path, "state dict", "safetensors", *(["torch module"] if options.trust_source else []))
+        _refuse_code(made.path, options.trust_source)
         state_dict.fit(module, state_dict.read_state(made.path, options.trust_source), made.path, reference)
     pytorch.refuse_empty(
         reference, module, 'Load its weights in your code, or call model.to_empty(device="cpu") and give --weights FILE'
@@ -93,6 +93,16 @@ def _torch(made: Made) -> SourceModel:
         reference, module.cpu(), inputs, made.weights, call=call, fixed=fixed, samples=options.samples
     )
     return assuming(source, options.assume_branch)
+
+
+def _refuse_code(path: Path, trust: bool) -> None:
+    """Raise SourceError for a file that is not one of weights, or is a pickled model that is not trusted."""
+    if formats.expect(path, "state dict", "safetensors", "torch module") == "torch module" and not trust:
+        raise SourceError(
+            f"{path} is a pickled PyTorch model, and reading it runs the code that it holds",
+            "If you trust who made it, add --trust-source; or save its weights alone: torch.save(model.state_dict(), "
+            "path)",
+        )
 
 
 def _unwrapped(model: Any) -> Any:

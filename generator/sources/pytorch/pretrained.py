@@ -95,6 +95,7 @@ def fitted(architecture: Architecture, state: dict[str, Any], origin: Path) -> A
     saved = architecture.saved
     build = architecture.build if saved is None else partial(saved, state)
     module = build(architecture.classes)
+    state = state_dict.bare(state, module.state_dict())
     classes = _classes(module.state_dict(), state, architecture.classes)
     if classes != architecture.classes:
         module = build(classes)

@@ -82,11 +82,17 @@ def _state_of(loaded: Any, path: Path) -> dict[str, Any]:
 
 
 def bare(state: dict[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
-    """Return a state dict without the prefixes of wrappers, unless the network's ``own`` names have them."""
+    """Return a state dict without the prefixes of wrappers, unless the network's ``own`` names have them.
+
+    A module of the user's, such as one of Lightning, is a wrapper if it keeps the network alone, under any name.
+    """
     wrapper = next((each for each in WRAPPERS if state and all(key.startswith(each) for key in state)), None)
-    if wrapper is None or state.keys() <= set(own):
-        return state
-    return bare({key.removeprefix(wrapper): value for key, value in state.items()}, own)
+    if wrapper is not None and not state.keys() <= set(own):
+        return bare({key.removeprefix(wrapper): value for key, value in state.items()}, own)
+    attribute = f"{next(iter(state), '').partition('.')[0]}."
+    inner = {key.removeprefix(attribute): value for key, value in state.items() if key.startswith(attribute)}
+    kept_alone = len(inner) == len(state) and inner.keys() <= set(own) and not state.keys() & set(own)
+    return inner if kept_alone else state
 
 
 def fit(module: Any, state: dict[str, Any], origin: Path, called: str) -> None:

@@ -1,7 +1,6 @@
 """Files with a fitted estimator: skops, trusted pickles, and the formats of XGBoost and LightGBM."""
 
 import json
-import os.path
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line
-from modelrepo.generator.sources import formats
+from modelrepo.generator.sources import content, formats
+from modelrepo.generator.system.environment import extra_command
 from modelrepo.generator.system.extras import BOOSTING, SKLEARN, need
 
-# The beginnings of XGBoost's and LightGBM's own files: JSON, universal binary JSON, and text.
+# The formats of XGBoost and LightGBM themselves.
 XGBOOST, LIGHTGBM = "xgboost", "lightgbm"
-BEGINNINGS = {
-    b'{"learner"': XGBOOST,
-    b'{"version"': XGBOOST,
-    b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner": XGBOOST,
-    b"{L\x00\x00\x00\x00\x00\x00\x00\x07version": XGBOOST,
-    b"tree\n": LIGHTGBM,
-    b"tree\r\n": LIGHTGBM,
-}
 # Types that skops leaves to the user to trust, but that are plain Python: they only compute with numpy, whatever their
 # content. Compiled types, such as trees and boosters, are not among them: they read memory addresses from the file.
 HARMLESS = {
@@ -48,6 +40,21 @@ HARMLESS = {
     *(f"sklearn.neural_network._stochastic_optimizers.{name}Optimizer" for name in ("Adam", "SGD")),
 }
 SHOWN_TYPES = 4
+ALONE = "Save the fitted estimator alone, such as with joblib.dump(model, 'model.joblib')"
+CODE = "Write a function that loads and returns it, in a file such as nets.py; then --model python:nets:FUNCTION"
+# What pickles hold that are no estimators, by the package of the class that they begin with, and the next step.
+OTHERS = {
+    "dict": ("a dict", ALONE),
+    "list": ("a list", ALONE),
+    "tuple": ("a tuple", ALONE),
+    "numpy": ("an array", ALONE),
+    "joblib": ("an array", ALONE),
+    "pandas": ("a table of pandas", ALONE),
+    "collections": ("an OrderedDict", "A state dict of PyTorch is saved with torch.save(state, 'net.pth')"),
+    "torch": ("a PyTorch model", CODE),
+    "keras": ("a Keras model", CODE),
+    "tensorflow": ("a TensorFlow model", CODE),
+}
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,7 @@ class EstimatorFile:
 
 def kind_of(path: Path) -> str:
     """Return "skops", "pickle", "xgboost" or "lightgbm", by the content; SourceError for anything else."""
-    if os.path.isfile(path):  # noqa: PTH113 - pathlib's raises for a name that is too long
-        with path.open("rb") as file:
-            head = b"".join(file.read(64).split(b" ")) if path.suffix == ".json" else file.read(64)
-        kind = next((kind for start, kind in BEGINNINGS.items() if head.startswith(start)), "")
-        if kind:
-            return kind
-    return formats.expect(path, "skops", "pickle")
+    return formats.expect(path, "skops", "pickle", XGBOOST, LIGHTGBM)
 
 
 def check(path: Path, trust: bool) -> str:
@@ -74,22 +75,32 @@ def check(path: Path, trust: bool) -> str:
     kind = kind_of(path)
     if kind == "pickle":
         need("sklearn", SKLEARN)
+        _refuse_others(path)
         if not trust:
-            raise SourceError(
-                f"{path} is a pickle, and reading it runs the code that it holds",
-                "If you trust who made it, add --trust-source; a .skops file has no code (docs/how-to/scikit-learn.md)",
-            )
+            raise SourceError(f"{path} is a pickle, and reading it runs the code that it holds", _trusted(path))
     elif kind == "skops":
         unknown = sorted(_unknown_types(path) - HARMLESS)
         if unknown and not trust:
             more = f" and {len(unknown) - SHOWN_TYPES} more" if len(unknown) > SHOWN_TYPES else ""
             raise SourceError(
                 f"{path} holds types that skops does not trust: {', '.join(unknown[:SHOWN_TYPES])}{more}",
-                "If you trust who made it, add --trust-source",
+                _trusted(path),
             )
     else:
         need(kind, BOOSTING)
     return kind
+
+
+def _trusted(path: Path) -> str:
+    return f"If you trust who made it: --model {formats.reference('sklearn', path)} --trust-source"
+
+
+def _refuse_others(path: Path) -> None:
+    """Raise SourceError for a pickle that is certainly not an estimator, before the user is asked to trust it."""
+    package = content.pickled_class(path).partition(" ")[0].partition(".")[0]
+    if package in OTHERS:
+        what, instead = OTHERS[package]
+        raise SourceError(f"{path} is a pickle of {what}, not of an estimator", instead)
 
 
 def read(path: Path, trust: bool) -> EstimatorFile:
@@ -112,9 +123,7 @@ def _readable(path: Path) -> Iterator[None]:
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name in BOOSTING.modules:
-            raise SourceError(
-                f"{path} needs {name}, which is not installed", "pip install 'modelrepo[boosting]'"
-            ) from error
+            raise SourceError(f"{path} needs {name}, which is not installed", extra_command(BOOSTING.name)) from error
         raise SourceError(
             f"{path} needs the module {error.name}, which is not installed",
             "Run generate where it can be imported: with PYTHONPATH=FOLDER, or with its package installed",

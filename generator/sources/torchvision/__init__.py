@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.errors import SourceError
 from modelrepo.generator.progress import Progress
-from modelrepo.generator.sources import pytorch
+from modelrepo.generator.sources import pytorch, told
 from modelrepo.generator.sources.pytorch import pictures, pretrained
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.pytorch.steady import steady
@@ -20,7 +20,7 @@ from modelrepo.generator.sources.torchvision.tasks import Task, task_of
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Dim, TensorSpec
-from modelrepo.generator.system.extras import TORCH, need
+from modelrepo.generator.system.extras import TORCH, need, require
 from modelrepo.generator.system.quiet import quiet
 
 BATCH = "batch"
@@ -29,14 +29,15 @@ FLOAT_BYTES = 4
 
 def known() -> tuple[str, ...]:
     """Return the names that torchvision lists."""
-    return tuple(need("torchvision.models", TORCH).list_models())
+    require(TORCH)
+    return tuple(sorted(told.networks()))
 
 
 def check(name: str, options: Options) -> None:
     """Raise SourceError unless torchvision lists ``name``."""
-    models = need("torchvision.models", TORCH)
-    if name not in models.list_models():
-        raise SourceError(f"unknown torchvision model {name!r}", nearest(name, models.list_models()))
+    if name not in told.networks():
+        raise told.unknown(name, told.TORCHVISION, told.networks())
+    require(TORCH)
 
 
 def load(name: str, options: Options, progress: Progress) -> SourceModel:

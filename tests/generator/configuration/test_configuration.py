@@ -101,7 +101,7 @@ def test_the_accelerator_has_no_key_that_triton_does_not_know(release: str, prec
     )
     assert planned.accelerator is not None
     assert set(planned.accelerator) <= ACCELERATOR_KEYS
-    lowered_by_flag = RELEASES[release].tensorrt.startswith("10.") and precision != "fp32"
+    lowered_by_flag = (RELEASES[release].tensorrt or "").startswith("10.") and precision != "fp32"
     assert ("precision_mode" in planned.accelerator) == lowered_by_flag
 
 

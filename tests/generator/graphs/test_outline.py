@@ -120,6 +120,23 @@ def test_damaged_files_are_refused_if_onnx_refuses_them(tmp_path: Path) -> None:
         outline.read(path)
 
 
+def test_only_the_files_of_a_model_count_not_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, external = tmp_path / "model.onnx", tmp_path / "external.onnx"
+    save_model(path)
+    onnx.save(onnx.load(path), external, save_as_external_data=True, location="weights")
+    (tmp_path / "photos").write_bytes(bytes(1 << 20))
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert outline.external_files(path) == set()
+    assert outline.external_files(external) == {tmp_path / "weights"}
+    runtime.open_session(path)  # a link to nowhere beside it has no effect
+    monkeypatch.setattr(runtime, "LARGE_BYTES", path.stat().st_size + 1)
+    assert not runtime._is_large(path)
+    monkeypatch.setattr(runtime, "LARGE_BYTES", external.stat().st_size + 1)
+    assert runtime._is_large(external)
+
+
 @pytest.mark.parametrize("optimized", [True, False])
 def test_the_session_of_a_large_model_answers_like_any_other(
     optimized: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,16 +2,22 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.graphs.metadata import class_names
+from modelrepo.generator.options.config_file import ConfigFile
+from modelrepo.generator.options.resolve import resolve
 from modelrepo.generator.pipeline import labels
 from modelrepo.generator.sources import tflite
-from modelrepo.generator.specs.tensors import TensorSpec
+from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.source import SourceModel
+from modelrepo.generator.specs.tensors import Signature, TensorSpec
 from tests import onnx_files
 from tests.conftest import Generate, assert_refused
 from tests.generator.sources.test_onnx_source import config_of
@@ -33,8 +39,17 @@ def published() -> list[str]:
         json.dumps(dict(reversed([*enumerate(NAMES)]))),
         json.dumps({"model_type": "bert", "id2label": dict(enumerate(NAMES))}),
         json.dumps({number: [f"n{number}", name] for number, name in enumerate(NAMES)}),
+        json.dumps({name: number for number, name in reversed([*enumerate(NAMES)])}),
+        json.dumps({"label2id": {name: number for number, name in enumerate(NAMES)}}),
+        json.dumps({"classes": NAMES}),
+        "0,cat\n1,dog\n2,guinea pig\n3,owl\n",
+        "id,name\n1,dog\n0,cat\n3,owl\n2,guinea pig\n",
+        'name,index\n"cat",0\n"dog",1\n"guinea pig",2\n"owl",3\n',
     ],
-    ids=["lines", "numbered lines", "list", "by number", "a configuration", "with codes"],
+    ids=[
+        *("lines", "numbered lines", "list", "by number", "a configuration", "with codes"),
+        *("by name", "label2id", "classes", "columns", "a table", "a table by name"),
+    ],
 )
 def test_a_file_of_names_is_read_in_each_usual_form(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels"
@@ -57,6 +72,63 @@ def test_a_file_that_names_no_classes_gets_one_line(generate: Generate, content:
     onnx_files.write("net.onnx")
     Path("labels.txt").write_bytes(content)
     assert_refused(generate("--model", "onnx:net.onnx", "--labels", "labels.txt", *QUICK[:-1]), 2, message)
+
+
+def test_an_array_of_names_is_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "classes.npy", np.array(NAMES))
+    assert labels.read(tmp_path / "classes.npy") == NAMES
+    np.save(tmp_path / "objects.npy", np.array(NAMES, object))
+    with pytest.raises(OptionError, match=r"Save the names as text: numpy.save\(path, classes.astype\(str\)\)"):
+        labels.read(tmp_path / "objects.npy")
+    np.save(tmp_path / "scores.npy", np.zeros((2, 3)))
+    with pytest.raises(OptionError, match=r"scores.npy is float64\[2, 3\], and not a list of names"):
+        labels.read(tmp_path / "scores.npy")
+
+
+def test_names_with_commas_are_not_columns(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text("tench, Tinca tinca\ngoldfish, Carassius\n")
+    assert labels.read(tmp_path / "l.txt") == ("tench, Tinca tinca", "goldfish, Carassius")
+
+
+def renamed(names: str, *outputs: TensorSpec, own: tuple[str, ...] = (), framework: str = "sklearn") -> SourceModel:
+    Path("names.txt").write_text(names)
+    weights = Weights("file", "", untrained=False)
+    source = SourceModel("sklearn:m", framework, None, (X,), (), lambda arrays: {}, weights, own)
+    _, options = resolve({"labels": Path("names.txt")}, ConfigFile(), "sklearn:m.skops")
+    return labels.named(source, Signature((X,), outputs), options)
+
+
+X = TensorSpec("x", "float32", ("batch", 4))
+SCORES = TensorSpec("probabilities", "float32", ("batch", 3))
+
+
+@pytest.mark.usefixtures("workdir")
+def test_the_users_names_stand_beside_what_the_model_itself_calls_its_classes() -> None:
+    source = renamed("a\nb\nc", SCORES, own=("3", "7", "9"))
+    assert (source.labels, source.own_labels) == (("a", "b", "c"), ("3", "7", "9"))
+    assert source.notes == ("the names in names.txt are those of the classes 3, 7, 9, in this order",)
+    assert renamed("a\nb\nc", SCORES, own=("0", "1", "2")).notes == ()
+
+
+@pytest.mark.usefixtures("workdir")
+def test_the_models_own_names_in_another_order_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"names the classes in another order than the model, whose .* cat, dog, owl"):
+        renamed("dog\ncat\nowl", SCORES, own=("cat", "dog", "owl"))
+
+
+@pytest.mark.usefixtures("workdir")
+def test_two_names_for_one_score_are_not_published_and_a_note_says_so() -> None:
+    source = renamed("no\nyes", TensorSpec("y", "float32", ("batch", 1)))
+    assert source.labels == ("no", "yes")
+    assert source.notes == (
+        "the names in names.txt are not published: Triton names scores, and y[batch, 1] has one for both classes",
+    )
+
+
+@pytest.mark.usefixtures("workdir")
+def test_names_that_fit_several_outputs_are_those_of_each_and_a_note_says_so() -> None:
+    source = renamed("a\nb\nc", SCORES, replace(SCORES, name="logits"))
+    assert source.notes == ("the names in names.txt are those of probabilities and of logits",)
 
 
 def test_the_users_names_are_published_for_triton(generate: Generate) -> None:

@@ -113,6 +113,12 @@ def test_another_format_is_refused_and_the_hint_says_what_it_is(
     assert refusal(Path("model"), wanted, golden, f"is-{kind.replace(' ', '-')}")
 
 
+def test_a_format_without_a_title_may_be_wanted_beside_others(workdir: Path) -> None:
+    Path("model").write_text("words")
+    with pytest.raises(SourceError, match="model is not a file of PyTorch weights"):
+        formats.expect(Path("model"), "state dict", "torch module")
+
+
 @pytest.mark.parametrize("compress", [zlib.compress, gzip.compress], ids=["zlib", "gzip"])
 def test_a_compressed_pickle_is_a_pickle_and_other_compressed_files_are_archives(
     compress: Callable[[bytes], bytes], workdir: Path

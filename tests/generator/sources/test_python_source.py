@@ -527,7 +527,7 @@ BAD: dict[str, tuple[str, str]] = {
 }
 CODES = {
     **dict.fromkeys(("dynamic-unknown", "dynamic-beyond", "dynamic-axis"), 2),
-    **dict.fromkeys(("program-shape", "program-dynamic", "program-exporter"), 2),
+    **dict.fromkeys(("program-shape", "program-dynamic", "program-exporter", "samples"), 2),
     **dict.fromkeys(("script-exporter", "script-opset"), 4),
 }
 

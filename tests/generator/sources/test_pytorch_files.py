@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch.export import Dim
 
+from modelrepo.generator.errors import SourceError
+from modelrepo.generator.sources.pytorch import state_dict
 from modelrepo.generator.system.quiet import quiet
 from modelrepo.generator.triton import pbtxt
 from tests.conftest import Generate, Outcome, of_any_torch, snapshot
@@ -374,3 +376,18 @@ def test_normalising_with_the_batch_in_evaluation_is_not_training_mode(
     assert generate("--model", "torch:net.pt2", "--json").code == 0
     script(layer, ones(2, 4, 5))
     assert generate("--model", "torchscript:net.pt", "--input-shape", "2x4x5", "--json").code == 0
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.net."])
+def test_weights_of_a_module_that_keeps_the_network_alone_fit_the_network(prefix: str) -> None:
+    trained, network = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    state = {f"{prefix}{name}": value for name, value in trained.state_dict().items()}
+    state_dict.fit(network, state, Path("last.ckpt"), "linear")
+    assert torch.equal(network.weight, trained.weight)
+
+
+def test_weights_of_a_module_that_keeps_more_than_the_network_are_refused() -> None:
+    state = {f"model.{name}": value for name, value in torch.nn.Linear(3, 2).state_dict().items()}
+    for more in ({"loss.weight": torch.ones(2)}, {"model.own": torch.ones(2)}):
+        with pytest.raises(SourceError, match="does not fit linear: it lacks 2 tensors"):
+            state_dict.fit(torch.nn.Linear(3, 2), {**state, **more}, Path("last.ckpt"), "linear")

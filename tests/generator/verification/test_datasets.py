@@ -71,6 +71,128 @@ def test_an_input_named_labels_is_not_a_label() -> None:
     assert datasets.read(Path("s.npz"), Signature((*ROWS.inputs, spec), ROWS.outputs)).labels is None
 
 
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (("x", "y"), "y as the labels"),
+        (("X", "Y"), "X as the input 'x', Y as the labels"),
+        (("X_test", "y_test"), "X_test as the input 'x', y_test as the labels"),
+        (("images", "labels"), "images as the input 'x'"),
+        (("data", "target"), "data as the input 'x', target as the labels"),
+        (("arr_0", "arr_1"), "arr_0 as the input 'x', arr_1 as the labels"),
+    ],
+)
+def test_arrays_may_have_the_names_that_data_sets_use_and_it_is_said(names: tuple[str, str], taken: str) -> None:
+    arrays(**dict(zip(names, (X, np.array([2, 1])), strict=True)))()
+    data = datasets.read(Path("s.npz"), ROWS)
+    assert data.labels is not None
+    assert (data.labels[0].tolist(), data.taken) == ([2, 1], taken)
+    told = datasets.told(data, Path("s.npz"), measured=2)
+    assert told == f"2 samples of s.npz ({taken}): all compared number by number, accuracy measured on all"
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4,)])
+def test_a_test_set_for_a_model_without_batches_is_many_sets(shape: tuple[int, ...]) -> None:
+    alone = Signature((TensorSpec("x", "float32", shape),), (TensorSpec("y", "float32", (*shape[:-1], 3)),))
+    rows = np.arange(12, dtype="float32").reshape(3, 4)
+    np.savez("s.npz", x=rows, y=np.array([2, 0, 1]))
+    data = datasets.read(Path("s.npz"), alone)
+    assert data.labels is not None
+    assert data.labels[0].tolist() == [2, 0, 1]
+    assert data.pools[0].arrays["x"].shape == (3, *shape)
+    assert data.pools[0].whole(1)["x"].reshape(-1).tolist() == [4, 5, 6, 7]
+    np.savez("s.npz", x=np.zeros((3, 5), "float32"))
+    with pytest.raises(OptionError, match=r"x is float32\[3, 5\], but the model takes x"):
+        datasets.read(Path("s.npz"), alone)
+
+
+def test_one_of_several_arrays_is_not_guessed() -> None:
+    np.savez("s.npz", x_train=X, x_test=X, y_test=np.array([0, 1]))
+    with pytest.raises(OptionError, match=r"has no input 'x'\. It holds x_train, x_test, y_test: name the samples 'x'"):
+        datasets.read(Path("s.npz"), ROWS)
+    np.savez("s.npz", x=X, y_train=np.array([0, 1]), y_test=np.array([0, 1]))
+    data = datasets.read(Path("s.npz"), ROWS)
+    assert (data.labels, data.taken) == (None, "without y_train, y_test")
+
+
+def test_a_folder_of_two_arrays_may_be_samples_and_their_labels() -> None:
+    Path("s").mkdir()
+    np.save("s/X.npy", X)
+    np.save("s/y.npy", np.array([1, 2]))
+    data = datasets.read(Path("s"), ROWS)
+    assert data.labels is not None
+    assert (data.count, data.labels[0].tolist(), data.taken) == (2, [1, 2], "y.npy as the labels")
+
+
+def test_labels_of_several_files_stay_with_their_samples() -> None:
+    Path("s").mkdir()
+    texts = TensorSpec("answer", "object", ("batch",))
+    free = Signature((TensorSpec("x", "float32", ("batch", "size")),), (texts,))
+    for name, size, classes in (("a", 2, ["owl", "cat"]), ("b", 1, ["dog"]), ("c", 2, ["dog"])):
+        np.savez(f"s/{name}.npz", x=np.zeros((len(classes), size), "float32"), labels=np.array(classes))
+    data = datasets.read(Path("s"), free)
+    assert data.labels is not None
+    assert [[data.classes[each] for each in own] for own in data.labels] == [["dog"], ["owl", "cat", "dog"]]
+
+
+def test_doubtful_labels_are_a_note_and_named_ones_are_refused() -> None:
+    np.savez("s.npz", x=X, y=np.array([0, 57]))
+    data = datasets.read(Path("s.npz"), ROWS)
+    assert data.labels is None
+    assert data.notes == (
+        "the labels of s.npz (y) are not used: s.npz: y contains 57, which is not a class of the model: it has 3, "
+        "counted from 0",
+    )
+    with pytest.raises(OptionError, match="y contains 57"):
+        datasets.read(Path("s.npz"), ROWS, None, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted", "hint"),
+    [
+        ((5, 8, 8, 3), (3, 8, 8), "It seems to be NHWC: array.transpose(0, 3, 1, 2) has the model's order"),
+        ((5, 3, 8, 8), (8, 8, 3), "It seems to be NCHW: array.transpose(0, 2, 3, 1) has the model's order"),
+        ((5, 784), (1, 28, 28), "It has as many numbers a sample: array.reshape(-1, 1, 28, 28) has the model's shape"),
+        ((5, 28, 28), (784,), "It has as many numbers a sample: array.reshape(-1, 784) has the model's shape"),
+        ((5, 9), (4,), ""),
+    ],
+)
+def test_samples_of_another_shape_get_the_likely_cause(
+    shape: tuple[int, ...], wanted: tuple[int, ...], hint: str
+) -> None:
+    np.save("s.npy", np.zeros(shape, "float32"))
+    model = Signature((TensorSpec("x", "float32", ("batch", *wanted)),), ROWS.outputs)
+    with pytest.raises(OptionError) as raised:
+        datasets.read(Path("s.npy"), model)
+    assert (
+        raised.value.message
+        == f"s.npy: x is float32{list(shape)}, but the model takes x{['batch', *wanted]}".replace("'", "")
+    )
+    assert raised.value.hint == hint
+
+
+def test_whole_numbers_of_another_size_are_taken_if_they_fit() -> None:
+    model = Signature((TensorSpec("x", "uint8", ("batch", 2)),), ())
+    np.save("s.npy", np.array([[0, 255]]))
+    assert datasets.read(Path("s.npy"), model).pools[0].arrays["x"].tolist() == [[0, 255]]
+    for wrong, hint in ((np.array([[0, 256]]), ""), (np.array([[0.0, 1.0]]), "array.astype('uint8')")):
+        np.save("s.npy", wrong)
+        with pytest.raises(OptionError, match=r"the model takes x\[batch, 2\] of uint8") as raised:
+            datasets.read(Path("s.npy"), model)
+        assert hint in raised.value.hint
+
+
+def test_only_headers_tell_whether_a_file_may_hold_samples() -> None:
+    np.savez("s.npz", x=X, y=np.array(["a", [1]], object))
+    with pytest.raises(OptionError, match=r"Python objects, which may run code\. Save numbers or text"):
+        datasets.check(Path("s.npz"))
+    np.save("whole.npy", X)
+    Path("s.npy").write_bytes(Path("whole.npy").read_bytes()[:-1])
+    with pytest.raises(OptionError, match=r"it is not a \.npy or \.npz file"):
+        datasets.check(Path("s.npy"))
+    datasets.check(Path("whole.npy").rename("named_otherwise.npz"))
+
+
 def arrays(**named: Any) -> Callable[[], None]:
     return lambda: np.savez("s.npz", **named)
 

@@ -1,6 +1,6 @@
 """Finding perf_analyzer: on PATH, in NVIDIA's wheel, or in a container, each really started if that is possible.
 
-One test downloads both wheels (70 MB) from the index that pip is configured for.
+Two tests download the wheels (80 MB) from the index that pip is configured for.
 """
 
 import os
@@ -28,7 +28,7 @@ from modelrepo.server.binaries.wheels import Wheel
 from tests.conftest import PROJECT
 
 Golden = Callable[[str, str], None]
-RELEASE = RELEASES["26.08"]
+RELEASE = RELEASES["26.09"]
 needs_the_platform = pytest.mark.skipif(
     not runtime.platform_requirement().ok, reason="NVIDIA's wheels don't run on this machine"
 )
@@ -69,7 +69,7 @@ def stand_in_wheel(cache: Path, monkeypatch: pytest.MonkeyPatch, script: str = "
     wheel = replace(
         wheels.PERF_ANALYZER, requirement="stand-in==1", file=file.name, sha256=sha256_of(file), needs=(), links=()
     )
-    monkeypatch.setattr(analyzer, "PERF_ANALYZER", wheel)
+    monkeypatch.setattr(runtime, "perf_analyzer_wheel", lambda: wheel)
     return wheel
 
 
@@ -135,19 +135,43 @@ def test_one_on_path_that_hangs_is_not_waited_for(cache: Path, monkeypatch: pyte
 
 @needs_the_platform
 def test_nvidias_own_is_fetched_into_an_empty_cache_and_starts(cache: Path) -> None:
+    wheel = runtime.perf_analyzer_wheel()
     found = find("wheel")
-    assert found.origin == "wheel tritonclient==2.50.0"
-    assert found.version == "2.50.0"  # it says "Perf Analyzer Version  (commit unknown)"
-    usage = process.run([*found.command, "--help"], timeout=60, environment={**os.environ, **found.environment})
-    assert "--concurrency-range" in usage.err + usage.out
-    home = cache / wheels.PERF_ANALYZER.folder
+    assert found.origin == f"wheel {wheel.requirement}"
+    assert found.version == wheel.version  # it says "Version  (commit unknown)", or "Version 0.0.0"
+    usage = process.run([*found.command, "--nonsense"], timeout=60, environment={**os.environ, **found.environment})
+    assert "nonsense" in usage.err + usage.out
+    home = cache / wheel.folder
     links = {path.name for path in home.rglob("*") if path.is_symlink()}
-    assert links == {"libb64.so.0d", "libcudart.so.12"}
+    assert links == {name for name, _ in wheel.links}
     assert all((home / link).exists() for link in links)
     files = [path for path in home.rglob("*") if path.is_file() and not path.is_symlink()]
     assert {path.name for path in files} == {"perf_analyzer", "complete"}
     assert not list(cache.rglob("*.whl"))
     assert find() == found
+
+
+@needs_the_platform
+def test_the_wheel_for_other_machines_holds_its_program_too(cache: Path) -> None:
+    here = runtime.perf_analyzer_wheel()
+    (other,) = {wheels.PERF_ANALYZER, wheels.OLD_PERF_ANALYZER} - {here}
+    unpacked = wheels.ensure(replace(other, needs=(), links=()), Progress())
+    assert os.access(unpacked / other.members[0], os.X_OK)
+
+
+@pytest.mark.parametrize(("glibc", "version"), [("2.35", "2.50.0"), ("2.37", "2.50.0"), ("2.38", "2.60.0")])
+def test_the_newest_that_the_c_library_can_run_is_chosen(
+    glibc: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.confstr", lambda _: f"glibc {glibc}")
+    assert runtime.perf_analyzer_wheel().version == version
+
+
+@needs_the_platform
+def test_a_wheel_that_calls_itself_0_0_0_has_its_own_version(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = stand_in_wheel(cache, monkeypatch, "echo 'Perf Analyzer Version 0.0.0 (commit 3a49a23)'")
+    found = find("wheel")
+    assert (found.version, found.environment) == (wheel.version, {})
 
 
 @needs_the_platform
@@ -158,7 +182,7 @@ def test_a_wheel_that_another_needs_is_fetched_again_if_it_is_gone(
     needed = replace(wheel, name="needed")
     library = f"../{needed.folder}/{needed.members[0]}"
     wheel = replace(wheel, needs=(needed,), links=(("library", library),))
-    monkeypatch.setattr(analyzer, "PERF_ANALYZER", wheel)
+    monkeypatch.setattr(runtime, "perf_analyzer_wheel", lambda: wheel)
     find("wheel")
     shutil.rmtree(cache / needed.folder)
     assert not wheels.installed(wheel)
@@ -199,7 +223,7 @@ def test_a_wheel_put_there_by_hand_is_left_there(cache: Path, monkeypatch: pytes
 @needs_the_platform
 def test_a_wheel_with_other_content_is_refused(cache: Path, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = stand_in_wheel(cache, monkeypatch)
-    monkeypatch.setattr(analyzer, "PERF_ANALYZER", replace(wheel, sha256="0" * 64))
+    monkeypatch.setattr(runtime, "perf_analyzer_wheel", lambda: replace(wheel, sha256="0" * 64))
     said = refusal("wheel").replace(str(cache), "CACHE").replace(wheel.sha256, "SHA256")
     golden("messages/analyzer/sha256.txt", said)
 
@@ -212,8 +236,8 @@ def test_without_a_network_the_first_use_says_what_to_do(
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    wheel = replace(wheels.PERF_ANALYZER, needs=())
-    monkeypatch.setattr(analyzer, "PERF_ANALYZER", wheel)
+    wheel = replace(wheels.OLD_PERF_ANALYZER, needs=())
+    monkeypatch.setattr(runtime, "perf_analyzer_wheel", lambda: wheel)
     golden("messages/analyzer/no-network.txt", refusal("wheel").replace(str(cache), "CACHE"))
 
 
@@ -238,13 +262,13 @@ def test_the_command_of_the_container_reaches_a_stand_in_for_docker(
     other_machine(monkeypatch)
     program(cache, "docker", 'for word in "$@"; do echo "$word"; done')
     found = analyzer.find("auto", tmp_path, Progress(), RELEASE)
-    assert found.origin == "container nvcr.io/nvidia/tritonserver:26.08-py3-sdk"
+    assert found.origin == "container nvcr.io/nvidia/tritonserver:26.09-py3-sdk"
     said = process.run([*found.command, "-m", "linear"], timeout=60)
     assert shlex.join(said.out.splitlines()) == (
         "run --rm --init --network host --ipc host "
         f"--user {os.getuid()}:{os.getgid()} --security-opt no-new-privileges:true "
         f"-v {tmp_path}:{tmp_path} -w {tmp_path} -e HOME=/tmp "
-        "--entrypoint perf_analyzer nvcr.io/nvidia/tritonserver:26.08-py3-sdk -m linear"
+        "--entrypoint perf_analyzer nvcr.io/nvidia/tritonserver:26.09-py3-sdk -m linear"
     )
 
 

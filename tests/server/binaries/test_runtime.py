@@ -2,6 +2,7 @@
 
 import os
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,6 +81,19 @@ def test_without_a_network_the_first_use_says_what_to_do(cache: Path, golden: Go
 def test_a_cache_that_cannot_be_written_is_named(cache: Path) -> None:
     cache.write_text("a file")
     assert "MODELREPO_CACHE" in refusal(cache)
+
+
+def test_a_python_that_was_moved_after_it_was_built_has_its_library_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those that uv downloads: they name a folder of the machine that built them."""
+    known = {"LIBDIR": "/install/lib", "INSTSONAME": "libpython3.12.so.1.0"}
+    monkeypatch.setattr(sysconfig, "get_config_var", known.get)
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    assert runtime.libpython() == Path("/install/lib/libpython3.12.so.1.0")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libpython3.12.so.1.0").touch()
+    assert runtime.libpython() == tmp_path / "lib/libpython3.12.so.1.0"
 
 
 @pytest.mark.parametrize(

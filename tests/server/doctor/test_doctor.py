@@ -22,6 +22,7 @@ from modelrepo.cli.commands import doctor as command
 from modelrepo.cli.terminal import errors
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.system.environment import Environment
 from modelrepo.server.binaries import runtime, wheels
 from modelrepo.server.binaries.runtime import Requirement
 from modelrepo.server.doctor import machine
@@ -38,7 +39,8 @@ COMPLETE = Facts(
         Requirement("libpython", "/usr/lib/libpython3.12.so.1.0", LIBPYTHON, ok=True),
     ),
     python="3.12",
-    executable=EXECUTABLE,
+    environment=Environment("pip", EXECUTABLE),
+    uv=False,
     packages={
         "pip": "24.0", "onnxruntime": "1.30.0", "tritonclient": "2.60.0", "torch": "2.9.0", "torchvision": "0.24.0",
         "tensorrt": "10.12.0",
@@ -207,16 +209,23 @@ def test_the_size_of_the_cache_is_shown(tmp_path: Path, monkeypatch: pytest.Monk
     assert check("triton").found == "downloaded, not unpacked yet"
 
 
-def test_without_pip_only_what_is_not_fetched_yet_stops_the_server() -> None:
-    without = replace(COMPLETE, packages={**COMPLETE.packages, "pip": None})
+def test_without_pip_the_server_is_found_in_another_way() -> None:
+    without = replace(COMPLETE, packages={**COMPLETE.packages, "pip": None}, triton=None)
     assert not check("pip", without).stops_server
-    assert check("pip", replace(without, triton=None)).stops_server
-    assert not check("pip", replace(without, triton=None, wheel=True)).stops_server
+    assert check("pip", without).disables == "nothing: the package index is asked for Triton and perf_analyzer"
+    assert check("pip", replace(without, uv=True)).disables == "nothing: uv finds Triton and perf_analyzer"
+
+
+def test_steps_are_commands_of_the_tool_that_manages_the_environment() -> None:
+    bare = replace(BARE, environment=Environment("uv", EXECUTABLE))
+    assert check("torch", bare).next_step == f"uv pip install --python {EXECUTABLE} 'modelrepo[torch]'"
+    assert check("onnxruntime", bare).next_step == f"uv pip install --python {EXECUTABLE} 'onnxruntime'"
 
 
 def no_shared_library(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     own = sysconfig.get_config_var
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(folder) if name == "LIBDIR" else own(name))
+    monkeypatch.setattr(sys, "base_prefix", str(folder))
 
 
 MACHINES: dict[str, tuple[str, Callable[[pytest.MonkeyPatch, Path], Any]]] = {
@@ -277,9 +286,9 @@ OTHER_PROCESSOR = (replace(COMPLETE.requirements[0], ok=False), *COMPLETE.requir
 @pytest.mark.parametrize(
     ("changes", "status", "found", "disables"),
     [
-        ({}, "missing", "not on PATH", "nothing: the first `modelrepo bench` downloads 14 MB"),
+        ({}, "missing", "not on PATH", "nothing: the first `modelrepo bench` downloads 7 MB"),
         ({"downloaded": True}, "missing", "not on PATH", "nothing: the first `modelrepo bench` unpacks"),
-        ({"fetched": True}, "ok", "in the cache, from tritonclient==2.50.0", ""),
+        ({"fetched": True}, "ok", "in the cache, from perf-analyzer==2.60.0", ""),
         ({"fetched": True, "requirements": OTHER_PROCESSOR}, "missing", "not on PATH", "nothing: .* SDK container"),
         ({"requirements": OTHER_PROCESSOR, "docker": BARE.docker}, "missing", "not on PATH", "`modelrepo bench`"),
         ({"on_path": "/bin/p", "silence": "no libb64", "fetched": True}, "problem", "/bin/p can't start: no libb64",
@@ -311,7 +320,8 @@ def test_a_perf_analyzer_that_cannot_start_is_a_problem(tmp_path: Path, monkeypa
 def test_a_perf_analyzer_in_the_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELREPO_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    for wheel in (wheels.PYTRITON, wheels.PERF_ANALYZER):
+    needed = runtime.perf_analyzer_wheel()
+    for wheel in (*needed.needs, needed):
         assert check("perf_analyzer").status == "missing"
         (tmp_path / wheel.folder).mkdir()
         (tmp_path / wheel.folder / "complete").touch()

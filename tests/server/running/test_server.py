@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -240,7 +241,8 @@ def test_every_broken_model_is_named_with_its_reason(tmp_path: Path) -> None:
         pass
     said = str(caught.value)
     assert 'has no field named "max_batchsize"' in said
-    assert "missing: unable to find" in said
+    assert "missing: version 1 lacks its file model.onnx" in said
+    assert "unable to find" in said
     assert "elsewhere: " in said
     assert "tensorrt" in said
 
@@ -285,7 +287,8 @@ def test_a_model_without_a_version_is_named(repository: Path, tmp_path: Path) ->
     (tmp_path / "empty/config.pbtxt").write_text(
         (repository / "fill/config.pbtxt").read_text().replace("fill", "empty")
     )
-    with pytest.raises(ServerError, match="can't load empty: at least one version"), running_server(tmp_path):
+    said = "can't load empty: the model's folder has no version.*at least one version"
+    with pytest.raises(ServerError, match=said), running_server(tmp_path):
         pass
 
 
@@ -359,6 +362,70 @@ def test_newly_published_models_are_served_in_poll_mode(repository: Path, tmp_pa
             assert time.monotonic() < deadline, running.log_text()
             time.sleep(0.1)
         assert ask(running)
+
+
+def test_serve_tells_what_happens_afterwards(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository / "linear", tmp_path / "linear")
+    config = tmp_path / "linear/config.pbtxt"
+    right = config.read_text()
+    polling = ("--control", "poll", "--poll-seconds", "1", "--json")
+    with serve("--repository", str(tmp_path), *polling) as process:
+        started(process)
+        shutil.copytree(tmp_path / "linear/1", tmp_path / "2")
+        (tmp_path / "2").rename(tmp_path / "linear/2")
+        served = told(process)
+        assert (served["event"], served["model"], served["versions"]) == ("served", "linear", ["2"])
+        assert served["message"] == "linear version 2 is served, in place of version 1"
+        config.write_text(right.replace("max_batch_size: 8", "max_batch_size: sixteen"))
+        refused = told(process)
+        assert refused["message"].startswith("linear is refused, and version 2 is still served: line 3 of config.pbtxt")
+        assert refused["reason"].endswith("3:17: Expected integer, got: sixteen")
+        config.write_text(right)
+        assert told(process)["message"] == "linear is accepted again, and version 2 is served"
+        shutil.rmtree(tmp_path / "linear")
+        assert told(process)["message"] == "linear version 2 is no longer served"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+
+
+def told(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    assert process.stdout is not None
+    document: dict[str, Any] = json.loads(process.stdout.readline())
+    return document
+
+
+def test_serve_goes_on_when_nobody_reads_what_it_tells(repository: Path, tmp_path: Path) -> None:
+    polling = ("--control", "poll", "--poll-seconds", "1", "--json")
+    with serve("--repository", str(tmp_path), *polling) as process:
+        url = started(process)["http"]
+        assert process.stdout is not None
+        process.stdout.close()
+        for name in ("linear", "fill"):
+            (tmp_path / name).symlink_to(repository / name)
+            with HttpClient(url) as client:
+                deadline = time.monotonic() + PATIENCE
+                while name not in {row.name for row in client.index() if row.state == "READY"}:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+
+
+def test_an_ensemble_that_is_refused_is_named_with_the_reason(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "linear").symlink_to(repository / "linear")
+    (tmp_path / "both/1").mkdir(parents=True)
+    given = 'input { name: "input" data_type: TYPE_FP32 dims: [4] }\n'
+    tensors = f'{given}output {{ name: "out" data_type: TYPE_FP32 dims: [3] }}\n'
+    step = (
+        'model_name: "nothere" model_version: -1 input_map { key: "input" value: "input" } '
+        'output_map { key: "output" value: "out" }'
+    )
+    (tmp_path / "both/config.pbtxt").write_text(
+        f'platform: "ensemble"\nmax_batch_size: 1\n{tensors}ensemble_scheduling {{ step {{ {step} }} }}\n'
+    )
+    said = "can't load both: the ensemble needs nothere, and the server has no such model"
+    with pytest.raises(ServerError, match=said), running_server(tmp_path):
+        pass
 
 
 def test_fields_missing_in_a_configuration_are_filled_in_as_in_the_container(repository: Path, tmp_path: Path) -> None:

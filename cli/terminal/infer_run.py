@@ -1,0 +1,245 @@
+"""Asking a model about samples of any number: the answers are shown, written and compared with labels as they come."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from modelrepo.cli.terminal import infer_answers as answers
+from modelrepo.cli.terminal import infer_labels as labelling
+from modelrepo.cli.terminal.infer_data import Part, Samples, counted, of_file, of_values
+from modelrepo.cli.terminal.infer_files import open_output
+from modelrepo.cli.terminal.infer_inputs import of_images
+from modelrepo.clients.client import Client
+from modelrepo.clients.errors import ClientError
+from modelrepo.clients.inputs import Inputs, by_name
+from modelrepo.clients.models import Answer, Model
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.progress import Progress
+
+# Seconds between remarks on a terminal, and between lines.
+REMARK, LINE = 0.2, 10.0
+# More classes than any model has.
+ALL_CLASSES = 100_000
+# The best classes of an image that are shown, unless the user says how many.
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: about ``values``, the samples in ``file``, or the images there, prepared by ``preprocess``.
+
+    ``fitted`` are the columns that the model was fitted on, if they are known.
+    """
+
+    model: str
+    version: str
+    values: Inputs | None = None
+    file: Path | None = None
+    preprocess: Mapping[str, Any] | None = None
+    labels: str | None = None
+    columns: tuple[str, ...] = ()
+    fitted: tuple[str, ...] = ()
+    top: int | None = None
+    output: Path | None = None
+    as_json: bool = False
+
+
+def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
+    """Ask a model, and return the result as text or as JSON. Labels that do not fit are refused before that."""
+    known = client.model(question.model, question.version)
+    samples, labels = _read(known, question, progress)
+    for note in samples.notes:
+        progress.show(note)
+    judge = None
+    if question.preprocess is not None and labels is None and question.output is None:
+        question = replace(question, top=question.top or TOP)
+    if labels is not None:
+        judged = labelling.judged_output(known)
+        names = _class_names(client, known, question.version, next(iter(samples.parts())))
+        judge = labelling.make_judge(judged, labels, names, question.top, question.model)
+    elif question.top is not None and question.output is not None:
+        raise OptionError("--top prints classes, and --output takes arrays", "Give one of them")
+    with progress.step("infer", f"asking {question.model} at {at}") as step:
+        started = monotonic()
+        if question.top is not None and judge is None:
+            text = _classify(client, question, samples, progress)
+        else:
+            text = _infer(client, known, question, samples, progress, judge, labels)
+        if samples.rows > max(1, known.max_batch_size):
+            step.outcome = f"{counted(samples.rows)}, {samples.rows / max(1e-9, monotonic() - started):,.0f} a second"
+    return text
+
+
+def _read(known: Model, question: Question, progress: Progress) -> tuple[Samples, labelling.Labels | None]:
+    """Return the samples, with their labels if there are any or if they are asked for."""
+    file, asked = question.file, question.labels
+    if question.preprocess is not None and file is not None:
+        return _read_images(known, question, file, question.preprocess)
+    numbers = bool(asked) and labelling.judged_output(known).how == "value"
+    labels = labelling.Labels(numbers)
+    if file is None:
+        samples = of_values(known, question.values if question.values is not None else [])
+    else:
+        with progress.step("read", f"reading {file}") as step:
+            samples = of_file(file, known, asked, question.columns, question.fitted, labels.add)
+            step.outcome = counted(samples.rows)
+    if asked is None:
+        return samples, None
+    _add_labels(question, asked, samples, labels)
+    return samples, labels
+
+
+def _add_labels(question: Question, asked: str, samples: Samples, labels: labelling.Labels) -> None:
+    """Read labels from a file, if they are not among the samples; OptionError unless there is one for each row."""
+    if not samples.labelled:
+        if not Path(asked).is_file():
+            inside = f"{question.file} has no {asked!r}, and " if question.file else ""
+            raise OptionError(f"{inside}there is no file {asked}", "Give --labels a column, an array, or a file")
+        labelling.read_file(Path(asked), samples.rows, labels)
+    count = len(labels.values)
+    if count != samples.rows:
+        raise OptionError(f"{asked} has {count:,} label{'s' * (count != 1)} for {counted(samples.rows)}")
+
+
+def _read_images(
+    known: Model, question: Question, file: Path, preprocess: Mapping[str, Any]
+) -> tuple[Samples, labelling.Labels | None]:
+    asked = question.labels
+    samples, folders = of_images(file, preprocess, known.max_batch_size)
+    labels = labelling.Labels(numbers=False)
+    if asked is not None:
+        labelling.read_file(Path(asked), samples.rows, labels)
+        return samples, labels
+    labels.add(folders, lambda row: f"{file}: the folder {folders[row]}")
+    return samples, labels if folders else None
+
+
+def _class_names(client: Client, known: Model, version: str, part: Part) -> list[str]:
+    """Return the names of a model's classes, in order, from its answer to one row; none if it has no names."""
+    labelled = [tensor for tensor in known.outputs if tensor.labels]
+    if len(labelled) != 1:
+        return []
+    values = by_name(known, part.inputs)
+    one = {name: np.asarray(value)[:1] for name, value in values.items()} if known.max_batch_size else values
+    (found, *_) = client.classify(known.name, one, ALL_CLASSES, labelled[0].name, version)
+    return [each.label for each in sorted(found, key=lambda each: each.index)]
+
+
+def _classify(client: Client, question: Question, samples: Samples, progress: Progress) -> str:
+    found: list[Any] = []
+    versions: dict[str, None] = {}
+    reporter = Reporter(samples.rows, progress)
+    for part in samples.parts():
+        with _placed(part):
+            classes = client.classify(question.model, part.inputs, question.top or 1, version=question.version)
+        found.extend(classes)
+        versions[classes.version] = None
+        reporter.done(part.rows)
+    if question.as_json:
+        return answers.as_object(question.model, list(versions), classes=answers.classes_document(found))
+    return f"{answers.classes_table(found, samples.names)}\n{answers.answered_by(question.model, list(versions))}"
+
+
+def _infer(
+    client: Client,
+    known: Model,
+    question: Question,
+    samples: Samples,
+    progress: Progress,
+    judge: labelling.Judge | None,
+    labels: labelling.Labels | None,
+) -> str:
+    kept = answers.Kept(everything=question.as_json and question.output is None and judge is None)
+    values = labels.values if labels is not None else np.empty(0)
+    versions: dict[str, None] = {}
+    reporter, start = Reporter(samples.rows, progress), 0
+    with open_output(question.output) as writer:
+        for part, answer, version in _answers(client, known, question, samples):
+            versions[version] = None
+            kept.add(answer)
+            if writer is not None:
+                writer.add(answer)
+            if judge is not None:
+                judge.add(answer, values[start : start + part.rows])
+            start += part.rows
+            reporter.done(part.rows)
+    return _shown(question, kept, judge, list(versions))
+
+
+def _shown(question: Question, kept: answers.Kept, judge: labelling.Judge | None, versions: Sequence[str]) -> str:
+    """Return the accuracy if there are labels; otherwise the outputs."""
+    if question.as_json:
+        more: dict[str, Any] = judge.document() if judge else {}
+        if question.output is not None:
+            more["output_file"] = str(question.output)
+        return answers.as_object(question.model, versions, outputs=kept.document(), **more)
+    found = judge.text() if judge else kept.text()
+    return f"{found}\n{answers.answered_by(question.model, versions)}"
+
+
+def _answers(client: Client, known: Model, question: Question, samples: Samples) -> Iterator[tuple[Part, Answer, str]]:
+    """Yield each part with its answer, as rows, and the version that answered; an error names the part.
+
+    Outputs come in the model's order: the server sends them in any.
+    """
+    waiting: deque[Part] = deque()
+
+    def requests() -> Iterator[Inputs]:
+        for part in samples.parts():
+            waiting.append(part)
+            yield part.inputs
+
+    found = client.infer_each(question.model, requests(), version=question.version)
+    while True:
+        try:
+            answer = next(found)
+        except StopIteration:
+            return
+        except ClientError as error:
+            raise _at(error, waiting[0] if waiting else None) from error
+        part = waiting.popleft()
+        ordered = {tensor.name: answer[tensor.name] for tensor in known.outputs if tensor.name in answer}
+        yield part, answers.with_rows(ordered, samples.apart), answer.version
+
+
+def _at(error: ClientError, part: Part | None) -> ClientError:
+    """Return an error with the place of the part that it is about."""
+    if part is None or not part.place:
+        return error
+    return type(error)(f"{part.place}: {error.message}", error.hint)
+
+
+@contextmanager
+def _placed(part: Part) -> Iterator[None]:
+    """Name the part in the client's errors."""
+    try:
+        yield
+    except ClientError as error:
+        raise _at(error, part) from error
+
+
+class Reporter:
+    """Reports how many rows are done: on a terminal at once, and as a line now and then."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total, self._progress = total, progress
+        self._count = 0
+        self._start = self._remarked = self._told = monotonic()
+
+    def done(self, rows: int) -> None:
+        """Count rows, and report if it is time."""
+        self._count += rows
+        now = monotonic()
+        if now - self._remarked > REMARK:
+            self._remarked = now
+            self._progress.note(f"{self._count:,} of {self._total:,} rows")
+        if now - self._told > LINE:
+            self._told = now
+            rest = (self._total - self._count) * (now - self._start) / self._count
+            self._progress.show(f"{self._count:,} of {self._total:,} rows, {rest:.0f} s left")

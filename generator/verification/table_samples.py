@@ -1,0 +1,76 @@
+"""Samples in a table: the columns of a CSV or Parquet file as the inputs of a model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelrepo.clients import tables
+from modelrepo.clients.errors import ClientError
+from modelrepo.clients.models import Model, Tensor
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+DATATYPES = {"f": "FP", "i": "INT", "u": "UINT"}
+# Rows that are read at once.
+ROWS = 4096
+
+
+def read(
+    file: Path, inputs: Sequence[TensorSpec], labels: Sequence[str], most: int, fitted: Sequence[str] = ()
+) -> Arrays:
+    """Return an array for each input, with a leading axis of rows, and the first column that ``labels`` names.
+
+    The case of a label's name does not count; ``fitted`` is as in ``clients.tables.select``. Labels are whole numbers
+    (int64), or else text. Raises OptionError for columns and cells that do not fit the inputs, and for more than
+    ``most`` bytes.
+    """
+    model = Model("the model", (), "", ROWS, tuple(map(_tensor, inputs)), ())
+    try:
+        table = tables.open_table(file, [*(spec.name for spec in inputs), *fitted])
+        others = [name for name in table.names if name not in {*fitted, *(spec.name for spec in inputs)}]
+        own = next((name for each in labels for name in others if name.lower() == each), None)
+        chunks, classes, size = [], [], 0
+        for arrays, cells, _ in tables.select(table, model, own, fitted=fitted).chunks():
+            chunks.append(arrays)
+            classes.extend([] if cells is None else list(cells))
+            size += sum(array.nbytes for array in arrays.values())
+            if size > most:
+                raise OptionError(f"{file} holds more than {most / 1e9:.0f} GB of samples", "Give fewer rows")
+    except tables.TooManyColumns as error:
+        raise OptionError(error.message, f"Leave some out; a column {labels[0]!r} holds the labels") from error
+    except ClientError as error:
+        raise OptionError(error.message, error.hint) from error
+    if not chunks:
+        raise OptionError(f"{file} has no rows")
+    joined = {name: _text(np.concatenate([arrays[name] for arrays in chunks])) for name in chunks[0]}
+    return {**joined, **({own: _labels(classes)} if own else {})}
+
+
+def _tensor(spec: TensorSpec) -> Tensor:
+    dtype = np.dtype(spec.dtype) if spec.dtype != "bfloat16" else None
+    if dtype is None or dtype.kind not in DATATYPES:
+        datatype = "BF16" if dtype is None else "BOOL" if dtype.kind == "b" else "BYTES"
+    else:
+        datatype = f"{DATATYPES[dtype.kind]}{dtype.itemsize * 8}"
+    return Tensor(spec.name, datatype, tuple(dim if isinstance(dim, int) else -1 for dim in spec.shape), spec.optional)
+
+
+def _text(array: Array) -> Array:
+    """Return text as numpy's own strings, other arrays as they are."""
+    if array.dtype != object:
+        return array
+    return np.array([text.decode() for text in array.flat]).reshape(array.shape)
+
+
+def _labels(cells: Sequence[Any]) -> Array:
+    """Return labels as whole numbers if they all are, else as text."""
+    try:
+        numbers = np.array([float(cell) for cell in cells])
+        if (numbers == np.round(numbers)).all():
+            return numbers.astype(np.int64)
+    except (TypeError, ValueError):
+        pass
+    return np.array([str(cell) for cell in cells])
