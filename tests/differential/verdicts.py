@@ -8,10 +8,24 @@ from pathlib import Path
 
 from modelrepo.server import running_server
 
-# The smallest backend: all that Triton requires of one. A model of it loads if the core accepts it, in less than a
-# millisecond; one of the Python backend takes a second.
+# The smallest backend: it answers each request, of a warm-up too, with nothing. A model of it loads if the core accepts
+# it, in less than a millisecond; one of the Python backend takes a second.
 LIGHT = "light"
-LIGHT_SOURCE = "void *TRITONBACKEND_ModelInstanceExecute(void *i, void **r, unsigned n) { return 0; }"
+LIGHT_SOURCE = """
+void *TRITONBACKEND_ResponseNew(void **response, void *request);
+void *TRITONBACKEND_ResponseSend(void *response, unsigned flags, void *error);
+void *TRITONBACKEND_RequestRelease(void *request, unsigned flags);
+
+void *TRITONBACKEND_ModelInstanceExecute(void *instance, void **requests, unsigned count) {
+  for (unsigned each = 0; each < count; ++each) {
+    void *response;
+    TRITONBACKEND_ResponseNew(&response, requests[each]);
+    TRITONBACKEND_ResponseSend(response, 1, 0);  /* TRITONSERVER_RESPONSE_COMPLETE_FINAL */
+    TRITONBACKEND_RequestRelease(requests[each], 1);  /* TRITONSERVER_REQUEST_RELEASE_ALL */
+  }
+  return 0;
+}
+"""
 
 
 @dataclass(frozen=True)
