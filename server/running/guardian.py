@@ -102,8 +102,7 @@ class EnvironmentFolders:
     def remove(self) -> None:
         """Remove the folders that the server did not remove itself."""
         for folder in self.own:
-            with contextlib.suppress(FileNotFoundError):
-                Path(folder).rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _named_in_memory(pid: int) -> set[str]:

@@ -99,7 +99,7 @@ def _sweep(runs: Path) -> None:
                     region.unlink(missing_ok=True)
                 for temporary in (folder / NOTE).read_text().split() if (folder / NOTE).exists() else ():
                     with suppress(FileNotFoundError):
-                        Path(temporary).rmdir()
+                        shutil.rmtree(temporary)
                 shutil.rmtree(folder, ignore_errors=True)
         except (BlockingIOError, FileNotFoundError):  # in use, or being made or removed right now
             continue

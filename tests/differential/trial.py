@@ -1,6 +1,7 @@
 """Cases given to the real server and to the linter, and whether the two agree."""
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ BACKENDS = (
 TOGETHER = 400
 # A server that has not started by then never will: some configurations ask for all memory there is.
 SECONDS = 15
+# How it is said that a repository ended the server.
+DIES = re.compile("Triton (was killed|ended|does not answer)|it does not answer")
 # Models with these files are given to the real backend, a second each.
 REAL = ("model.py", "model.onnx")
 
@@ -103,6 +106,8 @@ def _tried(cases: Sequence[Case]) -> list[Outcome]:
         except RepositoryError:  # a name that a shell would interpret: we serve nothing of the kind
             return _halves(cases) if len(cases) > 1 else []
         except ServerError as error:
+            if not DIES.match(error.message):
+                raise
             if len(cases) > 1:
                 return _halves(cases)
             verdict = Verdict(False, f"the server does not start: {error.message}")

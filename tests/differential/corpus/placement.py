@@ -25,7 +25,7 @@ CASES = [
             ("auto", _group("kind: KIND_AUTO"), ""),
             ("gpu", _group("kind: KIND_GPU"), "IG-GPU"),
             ("gpu_0", _group("kind: KIND_GPU gpus: 0"), "IG-GPU"),
-            ("auto_with_gpus", _group("gpus: [ 0 ]"), "IG-CPU"),
+            ("auto_with_gpus", _group("gpus: [ 0 ]"), "IG-AUTO"),
             ("cpu_with_gpus", _group("kind: KIND_CPU gpus: [ 0 ]"), "IG-CPU"),
             ("model_with_gpus", _group("kind: KIND_MODEL gpus: [ 0 ]"), "IG-CPU"),
             ("count_0", _group("count: 0"), ""),
@@ -155,7 +155,7 @@ CASES = [
             ("zero", _warm(f"batch_size: 1 {ROW}"), ""),
             ("whole_batch", _warm(f"batch_size: 8 {ROW}"), ""),
             ("batch_0", _warm(ROW), ""),
-            ("no_inputs", _warm("batch_size: 1"), "WARM"),
+            ("no_inputs", _warm("batch_size: 1"), "WARM-INPUT"),
             ("count", _warm(f"batch_size: 1 count: 3 {ROW}"), ""),
             (
                 "random",
@@ -170,17 +170,17 @@ CASES = [
             (
                 "other_input",
                 _warm('batch_size: 1 inputs { key: "z" value { data_type: TYPE_FP32 dims: 4 zero_data: true } }'),
-                "WARM",
+                "WARM-INPUT",
             ),
             (
                 "other_type",
                 _warm('batch_size: 1 inputs { key: "x" value { data_type: TYPE_INT32 dims: 4 zero_data: true } }'),
-                "WARM",
+                "WARM-INPUT",
             ),
             (
                 "other_dims",
                 _warm('batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 5 zero_data: true } }'),
-                "WARM",
+                "WARM-INPUT",
             ),
             (
                 "variable",
@@ -207,7 +207,6 @@ CASES = [
             ("metric_tag_reserved", 'metric_tags { key: "model" value: "b" }', ""),
             ("decoupled", "model_transaction_policy { decoupled: true }", ""),
             ("agents", 'model_repository_agents { agents { name: "no_such" } }', "AGENT"),
-            ("checksum", 'model_repository_agents { agents { name: "checksum" } }', "AGENT"),
             ("graph_level", "optimization { graph { level: -5 } }", ""),
             ("priority", "optimization { priority: PRIORITY_MAX }", ""),
             ("cuda_graphs", "optimization { cuda { graphs: true graph_spec { batch_size: 4 } } }", ""),
@@ -236,8 +235,10 @@ CASES = [
     Case("tag_with_a_dash", BATCHED + 'metric_tags { key: "a-b" value: "c" }', errors=("METRIC-TAG",), alone=True),
     Case("tag_with_a_colon", BATCHED + 'metric_tags { key: "a:b" value: "c" }', errors=("METRIC-TAG",), alone=True),
     Case("tag_with_underlines", BATCHED + 'metric_tags { key: "__a" value: "c" }', errors=("METRIC-TAG",), alone=True),
+    Case("tag_with_an_underline", BATCHED + 'metric_tags { key: "_a" value: "c" }', errors=("METRIC-TAG",), alone=True),
+    Case("tag_with_underlines_inside", BATCHED + 'metric_tags { key: "a__b_" value: "c" }'),
     Case("tag_twice_the_model", BATCHED + 'metric_tags { key: "model" value: "c" }', alone=True),
-    Case("agents_empty", BATCHED + "model_repository_agents { }", errors=("AGENT",), alone=True),
+    Case("agents_empty", BATCHED + "model_repository_agents { }", errors=("AGENT-NONE",), alone=True),
     Case("no_config", None, errors=("AUTOFILL",)),
     Case("empty_config", "", errors=("AUTOFILL",)),
     Case(

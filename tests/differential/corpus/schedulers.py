@@ -48,7 +48,7 @@ CASES = [
             (
                 "ordering_of_levels",
                 "dynamic_batching { preserve_ordering: true priority_levels: 2 default_priority_level: 1 }",
-                "PRIO",
+                "PRIO-ORDER",
             ),
             (
                 "ordering_of_one_level",
@@ -94,8 +94,8 @@ CASES = [
             ("direct", "sequence_batching { direct { } }", ""),
             ("direct_delay", "sequence_batching { direct { max_queue_delay_microseconds: 5 } }", ""),
             ("slots", "sequence_batching { direct { minimum_slot_utilization: 0.5 } }", ""),
-            ("slots_above_1", "sequence_batching { direct { minimum_slot_utilization: 1.5 } }", "SEQ"),
-            ("slots_below_0", "sequence_batching { direct { minimum_slot_utilization: -0.5 } }", "SEQ"),
+            ("slots_above_1", "sequence_batching { direct { minimum_slot_utilization: 1.5 } }", "SEQ-DIRECT"),
+            ("slots_below_0", "sequence_batching { direct { minimum_slot_utilization: -0.5 } }", "SEQ-DIRECT"),
             ("slots_nan", "sequence_batching { direct { minimum_slot_utilization: nan } }", ""),
             ("oldest", OLDEST + "}", ""),
             ("oldest_empty", "sequence_batching { oldest { } }", ""),
@@ -108,12 +108,12 @@ CASES = [
             (
                 "oldest_preferred_too_large",
                 "sequence_batching { oldest { max_candidate_sequences: 4 preferred_batch_size: 9 } }",
-                "SEQ",
+                "SEQ-OLDEST",
             ),
             (
                 "oldest_preferred_zero",
                 "sequence_batching { oldest { max_candidate_sequences: 4 preferred_batch_size: 0 } }",
-                "SEQ",
+                "SEQ-OLDEST",
             ),
             ("idle", "sequence_batching { max_sequence_idle_microseconds: 1 }", ""),
             ("iterative", "sequence_batching { iterative_sequence: true }", ""),
@@ -132,20 +132,20 @@ CASES = [
             ("ready", _control("kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 0 ]"), ""),
             ("corrid", _control("kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64"), ""),
             ("corrid_string", _control("kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_STRING"), ""),
-            ("corrid_float", _control("kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_FP32"), "SEQ"),
-            ("corrid_without_type", _control("kind: CONTROL_SEQUENCE_CORRID"), "SEQ"),
+            ("corrid_float", _control("kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_FP32"), "SEQ-CORRID"),
+            ("corrid_without_type", _control("kind: CONTROL_SEQUENCE_CORRID"), "SEQ-CORRID"),
             (
                 "corrid_with_values",
                 _control("kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 int32_false_true: [ 0, 1 ]"),
-                "SEQ",
+                "SEQ-CORRID",
             ),
-            ("no_values", _control("kind: CONTROL_SEQUENCE_START"), "SEQ"),
-            ("one_value", _control("kind: CONTROL_SEQUENCE_START int32_false_true: 1"), "SEQ"),
-            ("three_values", _control("kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1, 2 ]"), "SEQ"),
+            ("no_values", _control("kind: CONTROL_SEQUENCE_START"), "SEQ-VALUES"),
+            ("one_value", _control("kind: CONTROL_SEQUENCE_START int32_false_true: 1"), "SEQ-VALUES"),
+            ("three_values", _control("kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1, 2 ]"), "SEQ-VALUES"),
             (
                 "two_lists",
                 _control("kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] fp32_false_true: [ 0, 1 ]"),
-                "SEQ",
+                "SEQ-VALUES",
             ),
             (
                 "values_and_type",
@@ -153,7 +153,7 @@ CASES = [
                 "",
             ),
             ("none", 'sequence_batching { control_input { name: "c" } }', ""),
-            ("nothing_said", _control(""), "SEQ"),
+            ("nothing_said", _control(""), "SEQ-VALUES"),
             (
                 "nameless",
                 "sequence_batching { control_input { control "
@@ -165,7 +165,7 @@ CASES = [
                 "sequence_batching { "
                 + 'control_input { name: "c" control { int32_false_true: [ 0, 1 ] } } '
                 + 'control_input { name: "d" control { int32_false_true: [ 0, 1 ] } } }',
-                "SEQ",
+                "SEQ-KIND",
             ),
             (
                 "name_twice",
@@ -198,28 +198,28 @@ CASES = [
             (
                 "two_initial",
                 _state(STATE + 2 * 'initial_state { name: "s" data_type: TYPE_FP32 dims: 4 zero_data: true }'),
-                "SEQ",
+                "SEQ-INIT",
             ),
             (
                 "other_type",
                 _state(STATE + 'initial_state { name: "s" data_type: TYPE_INT32 dims: 4 zero_data: true }'),
-                "SEQ",
+                "SEQ-INIT",
             ),
             (
                 "other_dims",
                 _state(STATE + 'initial_state { name: "s" data_type: TYPE_FP32 dims: 5 zero_data: true }'),
-                "SEQ",
+                "SEQ-INIT",
             ),
-            ("no_data", _state(STATE + 'initial_state { name: "s" data_type: TYPE_FP32 dims: 4 }'), "SEQ"),
+            ("no_data", _state(STATE + 'initial_state { name: "s" data_type: TYPE_FP32 dims: 4 }'), "SEQ-INIT"),
             (
                 "nameless",
                 _state(STATE + "initial_state { data_type: TYPE_FP32 dims: 4 zero_data: true }"),
-                "SEQ",
+                "SEQ-INIT",
             ),
             (
                 "missing_file",
                 _state(STATE + 'initial_state { name: "s" data_type: TYPE_FP32 dims: 4 data_file: "f" }'),
-                "SEQ",
+                "SEQ-INIT",
             ),
             (
                 "variable_initial",
@@ -227,7 +227,7 @@ CASES = [
                     'input_name: "i" output_name: "o" data_type: TYPE_FP32 dims: -1 '
                     'initial_state { name: "s" data_type: TYPE_FP32 dims: -1 zero_data: true }'
                 ),
-                "SEQ",
+                "SEQ-INIT",
             ),
             ("same_buffer", _state(STATE + "use_same_buffer_for_input_output: true"), ""),
             ("growable", _state(STATE + "use_growable_memory: true use_same_buffer_for_input_output: true"), ""),

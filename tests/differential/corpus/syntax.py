@@ -74,7 +74,7 @@ CASES = [
             ("by_number", "4: 8", "PARSE"),
             ("extension", "[a.b]: 8", "PARSE"),
             ("enum_by_number", "instance_group { kind: 2 }", ""),
-            ("enum_by_unknown_number", "instance_group { kind: 77 }", "IG-GPU"),
+            ("enum_by_unknown_number", "instance_group { kind: 77 }", "IG-KIND"),
             ("enum_in_lower_case", "instance_group { kind: kind_cpu }", "PARSE"),
             ("enum_in_quotes", 'instance_group { kind: "KIND_CPU" }', "PARSE"),
             ("unknown_enum", "instance_group { kind: KIND_TPU }", "PARSE"),
