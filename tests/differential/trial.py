@@ -6,14 +6,19 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from google.protobuf import json_format
+
 from modelrepo.generator.errors import RepositoryError, ServerError
 from modelrepo.generator.lint.check import check
+from modelrepo.generator.lint.normalized import normalized
 from modelrepo.generator.lint.rules import rules
 from modelrepo.generator.lint.subject import Host
+from modelrepo.generator.lint.text import read
 from modelrepo.generator.triton.releases import release_named
 from modelrepo.server import running_server
 from tests.differential.case import Case
@@ -28,6 +33,8 @@ BACKENDS = (
     *("tensorrtllm", "identity", "repeat", "square", "sequence", "dyna_sequence", "implicit_state", "custom"),
     *("nvtabular", "hugectr"),
 )
+# The fields by which the core finds the backend.
+BACKEND_FIELDS = ("backend", "platform", "default_model_filename", "runtime")
 # Models of one server at a time.
 TOGETHER = 400
 # A server that has not started by then never will: some configurations ask for all memory there is.
@@ -49,6 +56,21 @@ class Outcome:
     undecided: tuple[str, ...] = ()  # codes that only something else can decide
     expected: tuple[str, ...] | None = None  # codes that the corpus asks for; None: it asks for none
     completed: Mapping[str, Any] = field(default_factory=dict)  # the configuration that a loaded model has
+    calls_decoupled: bool = False  # whether it is an ensemble of one that is decoupled
+
+    @cached_property
+    def otherwise(self) -> str:
+        """How the configuration that we predict differs from the one that Triton has; empty if it does not."""
+        parsed = read(Path(self.name), self.config or "").message if self.completed else None
+        if parsed is None:
+            return ""
+        real = json_format.ParseDict(dict(self.completed), type(parsed)(), ignore_unknown_fields=True)
+        for each in BACKEND_FIELDS:  # what is guessed from files is no matter here
+            setattr(parsed, each, getattr(real, each))
+        ours = json_format.MessageToDict(normalized(parsed, self.name, HOST, self.calls_decoupled))
+        theirs = json_format.MessageToDict(real)
+        fields = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+        return ", ".join(f"{key}: {ours.get(key)}, but Triton has {theirs.get(key)}" for key in fields)
 
     @property
     def agrees(self) -> bool:
@@ -122,9 +144,19 @@ def _tried(cases: Sequence[Case]) -> list[Outcome]:
                 *found[name],
                 asked_for.get(name),
                 completed.get(name, {}),
+                any(_is_decoupled(completed.get(step["model_name"], {})) for step in _steps(completed.get(name, {}))),
             )
             for name, model in models.items()
         ]
+
+
+def _steps(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    steps: Sequence[Mapping[str, Any]] = config.get("ensemble_scheduling", {}).get("step", ())
+    return steps
+
+
+def _is_decoupled(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("model_transaction_policy", {}).get("decoupled"))
 
 
 def _halves(cases: Sequence[Case]) -> list[Outcome]:

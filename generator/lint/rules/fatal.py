@@ -11,14 +11,6 @@ from modelrepo.generator.lint.subject import Case
 TAG = re.compile("([a-zA-Z0-9][a-zA-Z0-9_]*)?", re.ASCII)
 
 
-def no_agents(case: Case) -> Iterator[Problem]:
-    """Find a list of repository agents that has none."""
-    config = case.config.message
-    if config.HasField("model_repository_agents") and not config.model_repository_agents.agents:
-        says = "Triton crashes when it reads the model, and takes all others with it"
-        yield Problem(case.config.place("model_repository_agents"), says, NO_AGENTS.write)
-
-
 def tag(case: Case) -> Iterator[Problem]:
     """Find keys of metric tags that Prometheus does not take."""
     for key in case.config.message.metric_tags:
@@ -27,15 +19,6 @@ def tag(case: Case) -> Iterator[Problem]:
             yield Problem(case.config.place("metric_tags"), says, METRIC_TAG.write)
 
 
-NO_AGENTS = Rule(
-    code="AGENT-NONE",
-    severity="error",
-    title="model_repository_agents without an agent",
-    triton="Triton crashes when it reads the model, and takes all others with it.",
-    write="Leave model_repository_agents out, or name an agent in it",
-    check=no_agents,
-    seen="2.51",
-)
 METRIC_TAG = Rule(
     code="METRIC-TAG",
     severity="error",
@@ -45,4 +28,4 @@ METRIC_TAG = Rule(
     check=tag,
     seen="2.51",
 )
-RULES = (NO_AGENTS, METRIC_TAG)
+RULES = (METRIC_TAG,)

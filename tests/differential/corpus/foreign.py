@@ -1,7 +1,7 @@
 """Configurations in the styles of others: exporters, examples, and what people write by hand.
 
-The texts are our own; each follows how a project writes its files. Only what the core decides counts here: no model files
-lie in the folders.
+The texts are our own; each follows how a project writes its files. Only what the core decides counts here: no model
+files lie in the folders.
 """
 
 from tests.differential.case import Case
@@ -54,8 +54,8 @@ ULTRALYTICS = cases(
             "",
         ),
         ("dynamic", f"max_batch_size: 16 {YOLO_TENSORS} dynamic_batching {{ }}", ""),
-        ("chinese_comment", f"# 模型名称，和你的文件夹一一对应\n{YOLO_TENSORS}", ""),
-        ("chinese_colon", f"max_batch_size： 8 {YOLO_TENSORS}", "PARSE"),
+        ("chinese_comment", f"# 模型名称 和你的文件夹一一对应\n{YOLO_TENSORS}", ""),
+        ("chinese_colon", f"max_batch_size\uff1a 8 {YOLO_TENSORS}", "PARSE"),
         ("typo", "input [ { name: 'images' datatype: TYPE_FP32 dims: [ 3 ] } ]", "PARSE"),
         ("num_version", f"{YOLO_TENSORS} version_policy: {{ latest {{ num_version: 1 }} }}", "PARSE"),
         ("end_to_end", YOLO_TENSORS.replace("84, 8400", "300, 6"), ""),
@@ -127,7 +127,8 @@ max_queue_delay_microseconds: 100 } optimization { cuda { graphs: true busy_wait
         (
             "torch",
             """backend: "pytorch" platform: "pytorch_libtorch" max_batch_size: 8
-input { name: "INPUT__0" data_type: TYPE_INT64 dims: -1 } output { name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ -1, 2 ] }
+input { name: "INPUT__0" data_type: TYPE_INT64 dims: -1 }
+output { name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ -1, 2 ] }
 parameters { key: "DISABLE_OPTIMIZED_EXECUTION" value { string_value: "true" } }
 parameters { key: "INFERENCE_MODE" value { string_value: "true" } }""",
             "",
@@ -135,8 +136,9 @@ parameters { key: "INFERENCE_MODE" value { string_value: "true" } }""",
         (
             "savedmodel",
             """platform: "tensorflow_savedmodel" max_batch_size: 4 input { name: "a" data_type: TYPE_FP32 dims: [ 4 ] }
-output { name: "b" data_type: TYPE_FP32 dims: [ 4 ] } optimization { execution_accelerators { gpu_execution_accelerator {
-name: "tensorrt" parameters { key: "precision_mode" value: "fp16" } } } }""",
+output { name: "b" data_type: TYPE_FP32 dims: [ 4 ] }
+optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt"
+parameters { key: "precision_mode" value: "fp16" } } } }""",
             "",
         ),
         (
@@ -182,8 +184,10 @@ parameters { key: "config" value { string_value: '{"cats": ["a"], "conts": []}' 
                 "hugectr",
                 """backend: "hugectr" max_batch_size: 64
 input [ { name: "DES" data_type: TYPE_FP32 dims: [ -1 ] }, { name: "CATCOLUMN" data_type: TYPE_INT64 dims: [ -1 ] },
-{ name: "ROWINDEX" data_type: TYPE_INT32 dims: [ -1 ] } ] output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ -1 ] } ]
-parameters [ { key: "gpucacheper" value: { string_value: "0.5" } }, { key: "gpucache" value: { string_value: "true" } } ]
+{ name: "ROWINDEX" data_type: TYPE_INT32 dims: [ -1 ] } ]
+output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ -1 ] } ]
+parameters [ { key: "gpucacheper" value: { string_value: "0.5" } },
+{ key: "gpucache" value: { string_value: "true" } } ]
 instance_group [ { count: 1 kind : KIND_GPU gpus:[0] } ]""",
                 "IG-GPU",
             ),
@@ -246,13 +250,15 @@ output [ { name: "input_ids" data_type: TYPE_INT64 dims: [ -1 ] } ] instance_gro
             ),
             (
                 "environment",
-                """input { name: "TEXT" data_type: TYPE_STRING dims: 1 } output { name: "o" data_type: TYPE_STRING dims: 1 }
+                """input { name: "TEXT" data_type: TYPE_STRING dims: 1 }
+output { name: "o" data_type: TYPE_STRING dims: 1 }
 parameters: { key: "EXECUTION_ENV_PATH", value: { string_value: "$$TRITON_MODEL_DIRECTORY/env.tar.gz" } }""",
                 "",
             ),
             (
                 "stream",
-                """input { name: "TEXT" data_type: TYPE_STRING dims: 1 } output { name: "o" data_type: TYPE_STRING dims: 1 }
+                """input { name: "TEXT" data_type: TYPE_STRING dims: 1 }
+output { name: "o" data_type: TYPE_STRING dims: 1 }
 model_transaction_policy { decoupled: True } instance_group [ { count: 4 kind: KIND_CPU } ]""",
                 "",
             ),
@@ -392,7 +398,8 @@ parameters [ { key: "model_type" value: { string_value: "xgboost_json" } },
                 """backend: "onnxruntime" max_batch_size: 16
 input [ { name: "INPUT0" data_type: TYPE_FP32 dims: [ -1 ] allow_ragged_batch: true } ]
 output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 1 ] } ]
-batch_input [ { kind: BATCH_ACCUMULATED_ELEMENT_COUNT target_name: "INDEX" data_type: TYPE_FP32 source_input: "INPUT0" } ]
+batch_input [ { kind: BATCH_ACCUMULATED_ELEMENT_COUNT target_name: "INDEX" data_type: TYPE_FP32
+source_input: "INPUT0" } ]
 dynamic_batching { max_queue_delay_microseconds: 1000000 }""",
                 "",
             ),

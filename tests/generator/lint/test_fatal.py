@@ -10,8 +10,6 @@ from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 
 TEXTS = {
-    "model_repository_agents { }": "AGENT-NONE",
-    'model_repository_agents { agents { name: "checksum" } }': "",
     'metric_tags { key: "a b" value: "c" }': "METRIC-TAG",
     'metric_tags { key: "a-b" value: "c" }': "METRIC-TAG",
     'metric_tags { key: "_a" value: "c" }': "METRIC-TAG",
