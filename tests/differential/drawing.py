@@ -246,17 +246,15 @@ def _change_map(draw: Draw, values: Any, field: Any) -> None:
 def _value(draw: Draw, field: Any) -> Any:
     """Draw a value of a field: one of its own, or one that its type has."""
     own = VALUES.get(f"{field.containing_type.name}.{field.name}") or VALUES.get(field.name)
-    if own:
-        return draw(st.sampled_from(own))
     if field.enum_type:
         known = [value.number for value in field.enum_type.values]
         return draw(st.sampled_from([*known, *known, *known, 99]))
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return draw(st.booleans())
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return draw(st.sampled_from(NAMES))
+        return draw(st.sampled_from(own or NAMES))
     unsigned = field.cpp_type in (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
-    return draw(st.sampled_from([each for each in NUMBERS if each >= 0 or not unsigned]))
+    return draw(st.sampled_from([each for each in own or NUMBERS if not (unsigned and each < 0)]))
 
 
 def _written_otherwise(draw: Draw, text: str) -> str:
