@@ -39,6 +39,8 @@ BACKEND_FIELDS = ("backend", "platform", "default_model_filename", "runtime")
 TOGETHER = 400
 # A server that has not started by then never will: some configurations ask for all memory there is.
 SECONDS = 15
+# Errors that end the server: their cases are tried alone, or the one that ended it must be searched for.
+KILLS = {"AGENT-NONE", "METRIC-TAG"}
 # How it is said that a repository ended the server.
 DIES = re.compile("Triton (was killed|ended|does not answer)|it does not answer")
 # Models with these files are given to the real backend, a second each.
@@ -130,6 +132,14 @@ def _tried(cases: Sequence[Case]) -> list[Outcome]:
         except ServerError as error:
             if not DIES.match(error.message):
                 raise
+            deadly = [
+                case
+                for case in cases
+                if KILLS & {code for name in (case.name, *case.others) for code in found[name][0]}
+            ]
+            if deadly and len(deadly) < len(cases):
+                others = [case for case in cases if case not in deadly]
+                return [*_tried(others), *(outcome for case in deadly for outcome in _tried([case]))]
             if len(cases) > 1:
                 return _halves(cases)
             verdict = Verdict(False, f"the server does not start: {error.message}")
