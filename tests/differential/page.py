@@ -29,11 +29,12 @@ SERVER = (
 )
 UNDECIDED = "What is not decided here, and by whom it is. These errors are left out of the comparison."
 REASONS = {
-    "onnxruntime": "NVIDIA's onnxruntime backend in C++ is not in our server. Ours follows its source",
+    "onnxruntime": "NVIDIA's backend in C++ is not in our server; ours follows its source, and is asked in some cases",
     "tensorrt": "the backend needs a GPU",
     "openvino": "the backend is in NVIDIA's images only",
     "pytorch": "the backend is in NVIDIA's images only",
-    "python": "the smallest backend stands in for it",
+    "python": "the smallest backend stands in for it in most cases",
+    "dynamo": "Dynamo is another server",
     "advice": "it is our advice: Triton loads the model",
 }
 

@@ -43,8 +43,9 @@ SECONDS = 15
 KILLS = {"AGENT-NONE", "METRIC-TAG"}
 # How it is said that a repository ended the server.
 DIES = re.compile("Triton (was killed|ended|does not answer)|it does not answer")
-# Models with these files are given to the real backend, a second each.
+# Models with these files are given to the real backend, a second each. It decides then, too.
 REAL = ("model.py", "model.onnx")
+REAL_DECIDERS = ("core", "python", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -201,14 +202,15 @@ def within(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def said(root: Path, models: Iterable[str]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+def said(root: Path, models: Mapping[str, Case]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Return the codes of the linter's errors for each model: those that this server decides, and the others."""
     deciders = {rule.code: rule.decided_by for rule in rules()}
     found = {name: (set[str](), set[str]()) for name in models}
     for finding in check(root, [HOST]):
         if finding.severity == "error":
             for name in (finding.model,) if finding.model in found else tuple(found):
-                found[name][deciders[finding.code] != "core"].add(finding.code)
+                here = REAL_DECIDERS if is_real(models[name]) else ("core",)
+                found[name][deciders[finding.code] not in here].add(finding.code)
     return {name: (tuple(sorted(errors)), tuple(sorted(others))) for name, (errors, others) in found.items()}
 
 
