@@ -1,6 +1,6 @@
 """Protobuf's text format, parsed as Triton's server parses it: the fields, their places, and its words for errors.
 
-The server has protobuf for C++ (src/google/protobuf/text_format.cc). Protobuf for Python accepts other texts: it refuses
+The server has protobuf for C++ (src/google/protobuf/text_format.cc). Protobuf for Python differs: it refuses
 ``- 1`` and bytes that are not UTF-8, and accepts unknown escapes. It keeps no places.
 """
 

@@ -49,6 +49,11 @@ class ConfigText:
         return Place(self.path, found.line, found.column)
 
 
+def quoted(text: str) -> str:
+    """Return a text as the value of a field."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
 def read(path: Path, text: str) -> ConfigText:
     """Parse a text as a ModelConfig, and find the place of each field."""
     from tritonclient.grpc import model_config_pb2

@@ -66,6 +66,11 @@ class Lines:
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
+    def offset(self, place: tuple[int, int]) -> int:
+        """Return the offset of a line and column."""
+        line, column = place
+        return self._starts[line - 1] + column - 1
+
     def protobuf_place(self, offset: int) -> tuple[int, int]:
         """Return the line and column as protobuf counts them: a column a byte, and tabs go to the next stop."""
         line, _ = self.place(offset)
