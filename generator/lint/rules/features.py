@@ -66,6 +66,14 @@ def agents(case: Case) -> Iterator[Problem]:
             yield refused(place, words, AGENT.write)
 
 
+def no_agent(case: Case) -> Iterator[Problem]:
+    """Find a list of agents without any."""
+    config = case.config.message
+    if config.HasField("model_repository_agents") and not config.model_repository_agents.agents:
+        says = "Triton is killed by a segmentation fault when it reads the configuration, and serves no model at all"
+        yield Problem(case.config.place("model_repository_agents"), says, NO_AGENT.write)
+
+
 CACHE = Rule(
     code="CACHE",
     severity="error",
@@ -115,4 +123,13 @@ AGENT = Rule(
     check=agents,
     seen="2.51",
 )
-RULES = (CACHE, CACHE_OFF, METRICS, FAMILY, AGENT)
+NO_AGENT = Rule(
+    code="AGENT-NONE",
+    severity="error",
+    title="model_repository_agents without agents",
+    triton="Triton is killed by a segmentation fault when it reads the configuration: no model is served.",
+    write="Leave model_repository_agents out",
+    check=no_agent,
+    seen="2.51",
+)
+RULES = (CACHE, CACHE_OFF, METRICS, FAMILY, AGENT, NO_AGENT)

@@ -1,6 +1,8 @@
 """What a model is called, and what serves it: its name, its backend, its platform and its batches."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from modelrepo.generator.lint.completed import ENSEMBLE, PAIRS, Completed, completed
 from modelrepo.generator.lint.finding import Edit, Place, Problem
@@ -13,6 +15,9 @@ from modelrepo.generator.lint.text import quoted
 
 CORE = "core: src/model_config_utils.cc"
 PYTHON_RUNTIME = "model.py"
+ELF = b"\x7fELF"  # the first bytes of a shared library for Linux
+# The backends that may have a model.py of their own, which `runtime: "model.py"` asks for.
+WITH_MODEL_PY = ("pytorch", "vllm", "tensorrtllm", "onnxruntime")
 # The backends of NVIDIA's images: the full one, that for vLLM and that for TensorRT-LLM.
 BACKENDS = (
     *("onnxruntime", "tensorrt", "pytorch", "openvino", "python", "tensorflow"),
@@ -105,24 +110,49 @@ def guessed(case: Case) -> Iterator[Problem]:
 
 
 def library(case: Case) -> Iterator[Problem]:
-    """Find a backend that neither NVIDIA's images nor the model's folders have."""
+    """Find a backend whose library is neither in NVIDIA's images nor with the model, or can't be loaded."""
     made, config = _completed(case), case.config.message
     if not made.backend or _is_ensemble(case):
         return
     place = case.config.place("runtime" if config.runtime else "backend")
-    usual = f"libtriton_{made.backend}.so"
-    wanted = config.runtime or usual
-    known = made.backend in BACKENDS
-    if known and wanted in (usual, PYTHON_RUNTIME):
-        return
     for version in selected(case.model, config):
-        folders = (case.model.folder / str(version), case.model.folder)
-        if not any((folder / wanted).exists() for folder in folders):
-            yield _no_library(case, place, made, known)
+        if problem := _library_problem(case, made, version, place):
+            yield problem
             return
 
 
-def _no_library(case: Case, place: Place, made: Completed, known: bool) -> Problem:
+def _library_problem(case: Case, made: Completed, version: int, place: Place) -> Problem | None:
+    """Return what is wrong with the library of one version, which may lie with the model."""
+    model, runtime = case.model, case.config.message.runtime
+    usual = f"libtriton_{made.backend}.so"
+    if runtime == PYTHON_RUNTIME:
+        return None if made.backend in WITH_MODEL_PY else _no_library(case, made, place)
+    folders = (model.versions.get(version, model.folder / str(version)), model.folder)
+    wanted = (runtime or usual).lstrip("/")
+    found = next((folder for folder in folders if (folder / wanted).exists()), None)
+    if found is None:
+        return None if made.backend in BACKENDS and wanted == usual else _no_library(case, made, place)
+    path = found / wanted
+    if not os.path.realpath(path).startswith(os.path.realpath(found)):
+        words = (
+            f"backend library name '{runtime or usual}' escapes backend directory '{found}', for model '{model.name}'"
+        )
+        return refused(place, words, "Put the library into the folder of the model or the version")
+    if not _is_library(path):
+        words = f"unable to load shared library: {path}"
+        return refused(place, words, "Name a shared library for Linux in runtime, or leave it out")
+    return None
+
+
+def _is_library(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(ELF)) == ELF
+    except OSError:
+        return False
+
+
+def _no_library(case: Case, made: Completed, place: Place) -> Problem:
     runtime = case.config.message.runtime
     if runtime == PYTHON_RUNTIME:
         words = f"unable to find Python backend based backend library '{runtime}' for model '{case.model.name}'"
@@ -133,11 +163,12 @@ def _no_library(case: Case, place: Place, made: Completed, known: bool) -> Probl
             f"unable to find backend library for backend '{made.backend}', try specifying runtime on the model "
             "configuration."
         )
-    meant = MEANT.get(made.backend.lower(), made.backend.lower() if made.backend.lower() in BACKENDS else "")
-    if known:
-        return refused(place, words, "Leave runtime out, or put that file into the model's folder")
+    lower = made.backend.lower()
+    meant = MEANT.get(lower, lower if lower in BACKENDS and lower != made.backend else "")
     if meant:
         return refused(place, words, f"Write backend: {quoted(meant)}", _rewritten(case, "backend", quoted(meant)))
+    if made.backend in BACKENDS:
+        return refused(place, words, "Leave runtime out, or put that file into the folder of the model")
     return refused(place, words, LIBRARY.write)
 
 

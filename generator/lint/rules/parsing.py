@@ -129,7 +129,7 @@ def _messages(descriptor: Any, seen: set[str]) -> Iterator[Any]:
 
 
 def _quotes(config: ConfigText) -> tuple[Place, Edit | None, str] | None:
-    """Return the text that a quote inside it ends, its mended form, and how it begins; None if that is not the cause."""
+    """Return the place of a text that a quote inside it ends, its mended form, and its beginning; None if none does."""
     lines = Lines(config.text)
     offset = lines.offset(config.error_at)
     ends_of_line = config.text.find("\n", offset)
