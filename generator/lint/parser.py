@@ -56,8 +56,10 @@ class Parser:
 
     @property
     def string_before(self) -> tuple[int, int] | None:
-        """Where the last token that was taken begins and ends, if it is a string."""
-        before = self._tokens.before
+        """Where the string begins and ends that was taken last, or last but one if the last token touches it."""
+        before, earlier = self._tokens.before, self._tokens.earlier
+        if before.kind != "string" and before.begins == earlier.ends:
+            before = earlier
         return (before.begins, before.ends) if before.kind == "string" else None
 
     @property

@@ -87,10 +87,11 @@ class Tokenizer:
         """Stand before the first token; ``next`` reads it."""
         self.text = text
         self.ended = 0
-        self.before = self.current = Token("symbol", "", 0, 0)
+        self.earlier = self.before = self.current = Token("symbol", "", 0, 0)
 
     def next(self) -> Token:
         """Return the current token, and go to the next. TextError if that is not a token."""
+        self.earlier = self.before
         taken = self.before = self.current
         self.ended = taken.ends
         self.current = self._token(_end(_SKIPPED, self.text, taken.ends))

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from modelrepo.generator.lint.completed import ENSEMBLE, PAIRS, Completed, completed
+from modelrepo.generator.lint.completed import AOTI_PLATFORM, AOTI_SINCE, ENSEMBLE, PAIRS, Completed, completed
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.parser import Node
 from modelrepo.generator.lint.refusal import refused
@@ -18,10 +19,10 @@ PYTHON_RUNTIME = "model.py"
 ELF = b"\x7fELF"  # the first bytes of a shared library for Linux
 # The backends that may have a model.py of their own, which `runtime: "model.py"` asks for.
 WITH_MODEL_PY = ("pytorch", "vllm", "tensorrtllm", "onnxruntime")
-# The backends of NVIDIA's images: the full one, that for vLLM and that for TensorRT-LLM.
+# The backends of NVIDIA's images: those of Triton, also for vLLM and TensorRT-LLM, and those of Merlin.
 BACKENDS = (
     *("onnxruntime", "tensorrt", "pytorch", "openvino", "python", "tensorflow"),
-    *("dali", "fil", "identity", "repeat", "square", "vllm", "tensorrtllm"),
+    *("dali", "fil", "identity", "repeat", "square", "vllm", "tensorrtllm", "nvtabular", "hugectr"),
 )
 # What is mistaken for the name of a backend.
 MEANT = {
@@ -65,7 +66,7 @@ def negative_batch(case: Case) -> Iterator[Problem]:
 
 def pair(case: Case) -> Iterator[Problem]:
     """Find a platform that no backend has, and a backend with the platform of another."""
-    if _is_ensemble(case):
+    if _of_an_ensemble(case.config.message):
         return
     made, config = _completed(case), case.config
     if not made.backend and not made.undetermined:
@@ -81,15 +82,13 @@ def pair(case: Case) -> Iterator[Problem]:
 
 def undetermined(case: Case) -> Iterator[Problem]:
     """Find a model of which neither the configuration nor the files name a backend."""
-    if case.model.config is None:
-        if not case.model.versions:
-            return  # it is no model at all, rather than one without a configuration
-        place = Place(case.model.folder)
-    else:
-        place = case.config.place("backend")
-        if case.model.config.message is None or case.config.message.HasField("ensemble_scheduling"):
-            return
+    config = _message(case)
+    if config is None or config.HasField("ensemble_scheduling"):
+        return
+    if case.model.config is None and not case.model.versions:
+        return  # it is no model at all, rather than one without a configuration
     if _completed(case).undetermined:
+        place = Place(case.model.folder) if case.model.config is None else case.config.place("backend")
         words = (
             f"Invalid model name: Could not determine backend for model '{case.model.name}' with no backend in model "
             "configuration. Expected model name of the form 'model.<backend_name>'."
@@ -100,7 +99,7 @@ def undetermined(case: Case) -> Iterator[Problem]:
 def guessed(case: Case) -> Iterator[Problem]:
     """Find a backend that is left to Triton to guess."""
     made = _completed(case)
-    if made.guessed and not case.config.message.backend and not _is_ensemble(case):
+    if made.guessed and not case.config.message.backend and not _of_an_ensemble(case.config.message):
         says = f"Triton takes the backend {made.backend}, guessed from the files of the first folder in the model's"
         line = f"backend: {quoted(made.backend)}"
         edits = _rewritten(case, "backend", quoted(made.backend)) or (
@@ -111,19 +110,22 @@ def guessed(case: Case) -> Iterator[Problem]:
 
 def library(case: Case) -> Iterator[Problem]:
     """Find a backend whose library is neither in NVIDIA's images nor with the model, or can't be loaded."""
-    made, config = _completed(case), case.config.message
-    if not made.backend or _is_ensemble(case):
+    config = _message(case)
+    made = None if config is None else _completed(case)
+    if made is None or not made.backend or _of_an_ensemble(config):
         return
-    place = case.config.place("runtime" if config.runtime else "backend")
     for version in selected(case.model, config):
-        if problem := _library_problem(case, made, version, place):
+        if problem := _library_problem(case, made, version):
             yield problem
             return
 
 
-def _library_problem(case: Case, made: Completed, version: int, place: Place) -> Problem | None:
+def _library_problem(case: Case, made: Completed, version: int) -> Problem | None:
     """Return what is wrong with the library of one version, which may lie with the model."""
-    model, runtime = case.model, case.config.message.runtime
+    model, runtime = case.model, _message(case).runtime
+    place = Place(model.folder)
+    if model.config is not None:
+        place = case.config.place("runtime" if runtime else "backend")
     usual = f"libtriton_{made.backend}.so"
     if runtime == PYTHON_RUNTIME:
         return None if made.backend in WITH_MODEL_PY else _no_library(case, made, place)
@@ -153,7 +155,7 @@ def _is_library(path: Path) -> bool:
 
 
 def _no_library(case: Case, made: Completed, place: Place) -> Problem:
-    runtime = case.config.message.runtime
+    runtime = _message(case).runtime
     if runtime == PYTHON_RUNTIME:
         words = f"unable to find Python backend based backend library '{runtime}' for model '{case.model.name}'"
     elif runtime:
@@ -172,24 +174,24 @@ def _no_library(case: Case, made: Completed, place: Place) -> Problem:
     return refused(place, words, LIBRARY.write)
 
 
-def _completed(case: Case) -> Completed:
+def _message(case: Case) -> Any:
+    """Return the configuration: an empty one if there is none, and None if it can't be parsed."""
     from tritonclient.grpc import model_config_pb2
 
-    config = case.model.config
-    message = model_config_pb2.ModelConfig() if config is None else config.message
-    return completed(case.model, message, case.host.release.container)
+    return model_config_pb2.ModelConfig() if case.model.config is None else case.model.config.message
 
 
-def _is_ensemble(case: Case) -> bool:
+def _completed(case: Case) -> Completed:
+    return completed(case.model, _message(case), case.host.release.container)
+
+
+def _of_an_ensemble(config: Any) -> bool:
     """Whether the rules of ensembles say what is wrong."""
-    config = case.config.message
     return bool(config.HasField("ensemble_scheduling") or config.platform == ENSEMBLE)
 
 
 def _platforms(case: Case, made: Completed) -> tuple[str, ...]:
     """Return the platforms that the backend may have: that of others too, if the core does not know the backend."""
-    from modelrepo.generator.lint.completed import AOTI_PLATFORM, AOTI_SINCE
-
     if made.backend not in PAIRS:
         return (made.platform,)
     newer = made.backend == "pytorch" and case.host.release.container >= AOTI_SINCE
@@ -269,5 +271,6 @@ LIBRARY = Rule(
     write="Write a backend of NVIDIA's images, or ignore this rule if your server has this one",
     check=library,
     seen="2.51",
+    needs_config=False,
 )
 RULES = (NAME, NO_NAME, NEGATIVE, PAIR, UNDETERMINED, GUESSED, LIBRARY)

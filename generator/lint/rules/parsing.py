@@ -109,13 +109,20 @@ def _similar_value(field: str, value: str) -> str:
 
     if value.upper().removeprefix("TYPE_") in ("BYTES", "STR", "TEXT") and field == "data_type":
         return "Write TYPE_STRING: that is the name of texts and bytes in a configuration"
-    for message in _messages(model_config_pb2.ModelConfig.DESCRIPTOR, set()):
-        known = message.fields_by_name.get(field)
-        if known is not None and known.enum_type is not None:
-            names = [each.name for each in known.enum_type.values]
-            meant = next((each for each in names if each.rpartition("_")[2] == value.upper().rpartition("_")[2]), "")
-            return f"Write {meant}" if meant else f"Write one of {', '.join(names)}"
-    return PARSE.write
+    fields = [
+        message.fields_by_name[field]
+        for message in _messages(model_config_pb2.ModelConfig.DESCRIPTOR, set())
+        if field in message.fields_by_name
+    ]
+    kinds = [[each.name for each in known.enum_type.values] for known in fields if known.enum_type is not None]
+    names = [name for kind in kinds for name in kind]
+    last = value.upper().rpartition("_")[2]
+    meant = [each for each in names if each.rpartition("_")[2] == last] or difflib.get_close_matches(
+        value.upper(), names
+    )
+    if meant:
+        return f"Write {meant[0]}"
+    return f"Write one of {', '.join(kinds[0])}" if len(kinds) == 1 else PARSE.write
 
 
 def _messages(descriptor: Any, seen: set[str]) -> Iterator[Any]:

@@ -150,7 +150,9 @@ def duplicates(case: Case) -> Iterator[Problem]:
     seen: set[tuple[str, str]] = set()
     for kind, number, tensor, _ in _tensors(case):
         if tensor.name and (kind, tensor.name) in seen:
-            says = f"Triton loads the model, and requests see only the first of two {kind}s called {tensor.name}"
+            says = f"Triton loads the model, and knows only the first output called {tensor.name}"
+            if kind == "input":
+                says = f"Triton loads the model, and refuses each request: it wants {tensor.name} more than once"
             yield Problem(
                 case.config.place(kind, number, "name"), says, f"Write another name, or leave this {kind} out"
             )
@@ -275,7 +277,8 @@ DUPLICATES = Rule(
     code="DUP-IO",
     severity="warning",
     title="two inputs or two outputs have one name",
-    triton="Triton loads the model, and knows only the first of them.",
+    triton='Triton loads the model. Of outputs it knows the first; with inputs it refuses each request: "expected 2 '
+    'inputs but got 1 inputs".',
     write="Write each name once",
     check=duplicates,
     seen="2.51",
