@@ -5,7 +5,15 @@ from functools import cache
 
 from modelrepo.generator.lint.rule import Rule
 
-MODULES = ("parsing", "tensors", "fatal")
+MODULES = (
+    "parsing",
+    "tensors",
+    "fatal",
+    "identity",
+    "instances",
+    "versions",
+    "features",
+)
 
 
 @cache
