@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -62,6 +62,8 @@ class Repository:
 
     root: Path
     models: Mapping[str, Model]
+    # Whether the core refuses a model, by name and host: ensembles ask for the same ones again and again.
+    refused: dict[tuple[str, Host], bool] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,23 @@ from pathlib import Path
 
 from modelrepo.server import running_server
 
-# The smallest backend: all that Triton requires of one. A model of it loads if the core accepts it, in less than a
-# millisecond; one of the Python backend takes a second.
+# The smallest backend: it answers each request, with nothing. A model of it loads if the core accepts it, in less than
+# a millisecond; one of the Python backend takes a second. Warm-up requests are the only ones that it gets.
 LIGHT = "light"
-LIGHT_SOURCE = "void *TRITONBACKEND_ModelInstanceExecute(void *i, void **r, unsigned n) { return 0; }"
+LIGHT_SOURCE = """
+void *TRITONBACKEND_ResponseNew(void **response, void *request);
+void *TRITONBACKEND_ResponseSend(void *response, unsigned flags, void *error);
+void *TRITONBACKEND_RequestRelease(void *request, unsigned flags);
+void *TRITONBACKEND_ModelInstanceExecute(void *instance, void **requests, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    void *response;
+    TRITONBACKEND_ResponseNew(&response, requests[i]);
+    TRITONBACKEND_ResponseSend(response, 1, 0);
+    TRITONBACKEND_RequestRelease(requests[i], 1);
+  }
+  return 0;
+}
+"""
 
 
 @dataclass(frozen=True)
