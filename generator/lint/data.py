@@ -1,8 +1,14 @@
-"""Types and sizes of tensors, as Triton counts them."""
+"""Types, sizes and files of tensors, as Triton counts and finds them."""
 
+import os
 from collections.abc import Iterable
 from math import prod
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
+
+from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.refusal import refused
 
 # triton/common/model_config.cc; a string is at least its length, of four bytes.
 BYTES = {
@@ -38,3 +44,25 @@ def elements_of(dims: Iterable[int]) -> int:
 def bytes_of(data_type: str, dims: Iterable[int]) -> int:
     """Return the bytes of a tensor; of strings, those of their lengths."""
     return elements_of(dims) * BYTES.get(data_type, 4)
+
+
+def located(folder: Path, *segments: str) -> str:
+    """Return the path that Triton makes of a folder and names in it: an absolute name is one in the folder as well."""
+    joined = str(folder)
+    for segment in segments:
+        joined += segment if segment.startswith("/") else f"/{segment}"
+    return joined.partition("\0")[0]
+
+
+def unreadable(place: Place, path: str, write: str) -> tuple[Problem, ...]:
+    """Return the problem if Triton can't read a file: without it a model is refused, with a folder the server dies."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - pathlib drops a slash at the end, which makes a file none
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return (refused(place, f"failed to open text file for read {path}: {reason}", write),)
+    if S_ISDIR(found.st_mode):
+        return (Problem(place, f"The server dies: it takes the folder {path} for a file", write),)
+    if not S_ISREG(found.st_mode) or not os.access(path, os.R_OK):
+        return (refused(place, f"failed to open text file for read {path}: Permission denied", write),)
+    return ()

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Sequence
 from random import Random
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from tests.differential.case import Case
 from tests.differential.verdicts import LIGHT
@@ -12,16 +12,9 @@ T = TypeVar("T")
 
 TYPES = ("TYPE_FP32", "TYPE_FP32", "TYPE_INT64", "TYPE_STRING", "TYPE_BOOL", "TYPE_BF16")
 FLAGS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_END", "CONTROL_SEQUENCE_READY")
-IDS = (
-    "TYPE_UINT64",
-    "TYPE_INT64",
-    "TYPE_UINT32",
-    "TYPE_INT32",
-    "TYPE_STRING",
-    "TYPE_FP32",
-    "TYPE_INVALID",
-    "TYPE_INT8",
-)
+IDS = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING", "TYPE_FP32", "TYPE_INVALID")
+# Inputs or outputs: names, types and dims.
+Tensors: TypeAlias = list[tuple[str, str, list[int]]]
 LISTS = ("int32_false_true", "fp32_false_true", "bool_false_true")
 FILES = {
     "a": b"\0" * 12,
@@ -96,7 +89,8 @@ def control(draw: Draw) -> str:
     lists = [draw.one(LISTS)] if draw.chance(0.9) else [name for name in LISTS if draw.chance(0.4)]
     for name in lists:
         count = 2 if draw.chance(0.9) else draw.one((0, 1, 3))
-        text += f"{name}: [ {', '.join(draw.one(('false', 'true') if name[0] == 'b' else ('0', '1')) for _ in range(count))} ] "
+        values = ("false", "true") if name.startswith("bool") else ("0", "1")
+        text += f"{name}: [ {', '.join(draw.one(values) for _ in range(count))} ] "
     return "{ " + text + "}"
 
 
@@ -167,7 +161,7 @@ def scheduled(random: Random, name: str) -> Case:
     ]
     text = f'backend: "{LIGHT}" ' + draw.maybe(0.8, f"max_batch_size: {draw.one((0, 4, 4, 4, 1))}")
     text += f"input [ {', '.join(written)} ] output [ {', '.join(outputs)} ] "
-    text += draw.one((dynamic, sequences, lambda _: ""))(draw)
+    text += draw.one((dynamic(draw), sequences(draw), ""))
     for _ in range(draw.one((0, 0, 0, 1, 2))):
         text += warmup(draw, inputs)
     text += draw.maybe(0.1, f"instance_group {{ kind: KIND_CPU passive: {draw.one(('true', 'false'))} }}")
@@ -184,7 +178,7 @@ def ensemble(random: Random, name: str) -> Case:
     """Return an ensemble, with the models that it needs beside it."""
     draw = Draw(random)
     members: dict[str, Case] = {}
-    shapes: dict[str, tuple[list[tuple[str, str, list[int]]], list[tuple[str, str, list[int]]]]] = {}
+    shapes: dict[str, tuple[Tensors, Tensors]] = {}
     data_type, dims = draw.one(TYPES), draw.dims(0)
     for number in range(draw.one((1, 2, 2, 3))):
         own = f"{name}_m{number}"
@@ -204,7 +198,8 @@ def ensemble(random: Random, name: str) -> Case:
         outer = f"{name}_outer"
         step = f'model_name: "{name}" model_version: -1 '
         step += 'input_map { key: "A" value: "A" } output_map { key: "B" value: "B" }'
-        text = f'platform: "ensemble" max_batch_size: {draw.one((0, 4))} input [ {tensor(draw, "A", "", data_type, dims)} ] '
+        text = f'platform: "ensemble" max_batch_size: {draw.one((0, 4))} '
+        text += f"input [ {tensor(draw, 'A', '', data_type, dims)} ] "
         text += f"output [ {tensor(draw, 'B', '', data_type, dims)} ] ensemble_scheduling {{ step {{ {step} }} }} "
         members[outer] = Case(outer, text + draw.maybe(0.1, "response_cache { enable: true }"))
         if draw.chance(0.2):
@@ -212,9 +207,7 @@ def ensemble(random: Random, name: str) -> Case:
     return Case(name, config, versions=() if draw.chance(0.03) else ("1",), others=members)
 
 
-def member(
-    draw: Draw, name: str, given: Sequence[tuple[str, str, list[int]]], made: Sequence[tuple[str, str, list[int]]]
-) -> Case:
+def member(draw: Draw, name: str, given: Tensors, made: Tensors) -> Case:
     """Return a model of an ensemble."""
     inputs = [tensor(draw, own, draw.maybe(0.1, "optional: true"), kind, dims) for own, kind, dims in given]
     outputs = [tensor(draw, own, draw.maybe(0.02, 'label_filename: "n"'), kind, dims) for own, kind, dims in made]
@@ -232,7 +225,7 @@ def member(
 def _ensemble_text(
     draw: Draw,
     name: str,
-    shapes: dict[str, tuple[list[tuple[str, str, list[int]]], list[tuple[str, str, list[int]]]]],
+    shapes: dict[str, tuple[Tensors, Tensors]],
     data_type: str,
     dims: list[int],
 ) -> str:
@@ -263,7 +256,7 @@ def _ensemble_text(
         steps = []
     outputs = ["B", *(each for each in ready if each.startswith("t") and (each not in taken or draw.chance(0.05)))]
     kinds = (data_type, data_type, data_type, draw.one(TYPES))
-    reshape = draw.maybe(0.1, "reshape { shape: [ 3 ] }")
+    reshape = draw.maybe(0.1, f"reshape {{ shape: [ 1, {dims[0]} ] }}") if len(dims) == 1 else ""
     text = draw.maybe(0.98, 'platform: "ensemble"') + f"max_batch_size: {draw.one((4, 4, 4, 4, 0, 5))} "
     inputs = [tensor(draw, own, reshape, draw.one(kinds), dims) for own in ready if own in ("A", "A2")]
     results = [tensor(draw, own, "", data_type if draw.chance(0.95) else draw.one(kinds), dims) for own in outputs]

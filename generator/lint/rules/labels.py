@@ -1,9 +1,9 @@
 """Label files of outputs."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from modelrepo.generator.lint.data import located, unreadable
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
@@ -13,9 +13,8 @@ from modelrepo.generator.lint.subject import Case
 def missing(case: Case) -> Iterator[Problem]:
     """Find label files that are not there."""
     for number, name, path in _files(case):
-        if not path.is_file() or not os.access(path, os.R_OK):
-            words = f"failed to open text file for read {path}: No such file or directory"
-            yield refused(case.config.place("output", number, "label_filename"), words, f"{MISSING.write} ({name})")
+        place = case.config.place("output", number, "label_filename")
+        yield from unreadable(place, path, f"Put the labels of {name} into the model's folder")
 
 
 def twice(case: Case) -> Iterator[Problem]:
@@ -32,25 +31,25 @@ def outside(case: Case) -> Iterator[Problem]:
     """Find label files outside the folder of the model, where links end as well."""
     folder = case.model.folder.resolve()
     for number, name, path in _files(case):
-        if not path.resolve().is_relative_to(folder):
+        if not Path(path).resolve().is_relative_to(folder):
             words = (
                 f"label file path '{path}' for output '{name}' in model '{case.model.name}' is outside model directory"
             )
             yield refused(case.config.place("output", number, "label_filename"), words, OUTSIDE.write)
 
 
-def _files(case: Case) -> Iterator[tuple[int, str, Path]]:
+def _files(case: Case) -> Iterator[tuple[int, str, str]]:
     """Yield the number and name of each output with labels, and their file."""
     for number, output in enumerate(case.config.message.output):
         if output.label_filename:
-            yield number, output.name, case.model.folder / output.label_filename.lstrip("/")
+            yield number, output.name, located(case.model.folder, output.label_filename)
 
 
 MISSING = Rule(
     code="LABEL",
     severity="error",
     title="a label file is not there",
-    triton='Triton refuses the model: "failed to open text file for read …".',
+    triton='Triton refuses the model: "failed to open text file for read …". The server dies of a folder.',
     write="Put the file into the model's folder; label_filename is relative to it",
     check=missing,
     seen="2.51",

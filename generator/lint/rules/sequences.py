@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.data import bytes_of, enum_name
+from modelrepo.generator.lint.data import bytes_of, enum_name, located, unreadable
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
@@ -113,13 +113,15 @@ def initial_state(case: Case) -> Iterator[Problem]:
             found = f"element. Found '{len(state.initial_state)}' elements."
             yield refused(place, words + found, "Write one initial_state for each state")
         elif state.initial_state:
-            words, write = _initial_refusal(state, taken, case.model.folder)
+            words, write = _initial_refusal(state, taken)
             taken.add(state.input_name)
             if words:
                 yield refused(place, words, write)
+            else:
+                yield from _initial_data(place, state.initial_state[0], case.model.folder)
 
 
-def _initial_refusal(state: Any, taken: set[str], folder: Path) -> tuple[str, str]:
+def _initial_refusal(state: Any, taken: set[str]) -> tuple[str, str]:
     """Return why Triton refuses an initial state, and what to write instead; nothing if it does not."""
     initial, name = state.initial_state[0], state.input_name
     if initial.data_type != state.data_type:
@@ -139,28 +141,29 @@ def _initial_refusal(state: Any, taken: set[str], folder: Path) -> tuple[str, st
         if asked not in (-1, size):
             words = f"'initial_state' dim for input name '{name}' doesn't match 'state' dim description."
             return f"{words} {size} != {asked}", "Write the size that the state has"
-    return _initial_data_refusal(initial, name, folder)
-
-
-def _initial_data_refusal(initial: Any, name: str, folder: Path) -> tuple[str, str]:
-    """Return why Triton refuses the data of an initial state, and what to write instead."""
-    expected = bytes_of(enum_name(initial, "data_type"), initial.dims)
-    given = initial.WhichOneof("state_data")
-    if given is None:
+    if initial.WhichOneof("state_data") is None:
         words = f"initial_state setting expects state'{name}' to have state_data set"
         return words, "Write zero_data: true, or the data_file"
-    if expected < 0:
-        return f"'initial_state' of '{name}' has dimensions below 0", "Write sizes of at least 1"
-    if given == "zero_data":
-        return "", ""
-    path = folder / INITIAL_STATE / initial.data_file.lstrip("/")
-    if not path.is_file():
-        return f"failed to open text file for read {path}", f"Put the file into the folder {INITIAL_STATE} of the model"
-    if enum_name(initial, "data_type") != "TYPE_STRING" and path.stat().st_size < expected:
-        words = f"initial_state setting expects {expected} bytes, but the data provided from {initial.data_file}"
-        write = f"Write {expected} bytes into {INITIAL_STATE}/{initial.data_file}"
-        return f"{words} only has {path.stat().st_size} bytes.", write
     return "", ""
+
+
+def _initial_data(place: Place, initial: Any, folder: Path) -> Iterator[Problem]:
+    """Find data of an initial state that are not there, or too few."""
+    expected = bytes_of(enum_name(initial, "data_type"), initial.dims)
+    if expected < 0:
+        says = "The server dies: it asks for less than no memory, as a dimension is negative"
+        yield Problem(place, says, "Write sizes of at least 1")
+    elif initial.WhichOneof("state_data") == "data_file":
+        path = located(folder, INITIAL_STATE, initial.data_file)
+        missing = unreadable(place, path, f"Put the file into the folder {INITIAL_STATE} of the model")
+        yield from missing
+        if missing or enum_name(initial, "data_type") == "TYPE_STRING":
+            return
+        size = Path(path).stat().st_size
+        if size < expected:
+            words = f"initial_state setting expects {expected} bytes, but the data provided from {initial.data_file}"
+            write = f"Write {expected} bytes into {INITIAL_STATE}/{initial.data_file}"
+            yield refused(place, f"{words}only has {size} bytes.", write)
 
 
 def states(case: Case) -> Iterator[Problem]:
@@ -270,7 +273,7 @@ INITIAL = _refusal(
     code="SEQ-INIT",
     title="an initial state does not fit its state, or its data are not there",
     triton="Triton refuses the model: type, name, number of dimensions, sizes and data have to fit. A file lies in the "
-    f"folder {INITIAL_STATE} of the model, and has at least the bytes that are needed.",
+    f"folder {INITIAL_STATE} of the model, and has at least the bytes that are needed. Servers died of it.",
     write="Write an initial_state of the type and dims of its state",
     check=initial_state,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.data import bytes_of, elements_of, enum_name
+from modelrepo.generator.lint.data import BYTES, bytes_of, elements_of, enum_name, located, unreadable
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
@@ -13,6 +13,7 @@ from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 
 WARMUP = "warmup"
+MOST_BYTES = (1 << 63) - 1
 # Backends that refuse a batch that is larger than max_batch_size: a warm-up then never ends well.
 LIMITED = ("onnxruntime", "tensorrt", "pytorch", "openvino", "tensorflow", "python")
 
@@ -33,12 +34,12 @@ def data(case: Case) -> Iterator[Problem]:
 
 def _file(place: Place, name: str, tensor: Any, case: Case) -> Iterator[Problem]:
     """Find a file of data that is not there, or does not hold what the input needs."""
-    path = case.model.folder / WARMUP / tensor.input_data_file.lstrip("/")
-    if not path.is_file():
-        words = f"failed to open text file for read {path}: {'Is a directory' if path.is_dir() else 'No such file'}"
-        yield refused(place, words, f"Put the file into the folder {WARMUP} of the model")
+    path = located(case.model.folder, WARMUP, tensor.input_data_file)
+    missing = unreadable(place, path, f"Put the file into the folder {WARMUP} of the model")
+    yield from missing
+    if missing:
         return
-    size = path.stat().st_size
+    size = Path(path).stat().st_size
     if enum_name(tensor, "data_type") == "TYPE_STRING":
         if _is_input(name, case):
             yield from _strings(place, name, tensor, path)
@@ -47,20 +48,23 @@ def _file(place: Place, name: str, tensor: Any, case: Case) -> Iterator[Problem]
     if size < expected:
         words = f"warmup setting expects {expected} bytes, but the data provided from {tensor.input_data_file}"
         write = f"Write {expected} bytes into {WARMUP}/{tensor.input_data_file}, or correct the dims"
-        yield refused(place, f"{words} only has {size} bytes", write)
+        yield refused(place, f"{words}only has {size} bytes", write)
 
 
-def _strings(place: Place, name: str, tensor: Any, path: Path) -> Iterator[Problem]:
+def _strings(place: Place, name: str, tensor: Any, path: str) -> Iterator[Problem]:
     """Find a file of strings that does not hold as many as the input has."""
-    content, at, found = path.read_bytes(), 0, 0
+    size, at, found = Path(path).stat().st_size, 0, 0
     expected = elements_of(tensor.dims)
-    while at < len(content):
-        if len(content) - at < 4:  # of a length
-            words = f"incomplete string length indicator for inference input '{name}'"
-            yield refused(place, words, STRINGS)
-            return
-        at += 4 + int.from_bytes(content[at : at + 4], "little")
-        found += 1
+    with Path(path).open("rb") as file:
+        while at < size and found <= expected:
+            file.seek(at)
+            length = file.read(4)
+            if len(length) < 4:
+                words = f"incomplete string length indicator for inference input '{name}'"
+                yield refused(place, words, STRINGS)
+                return
+            at += 4 + int.from_bytes(length, "little")
+            found += 1
     if found != expected:
         words = f"expected {expected} string elements for inference input '{name}'"
         yield refused(place, f"{words}, got {found}", STRINGS)
@@ -93,14 +97,31 @@ def _unlike(place: Place, case: Case, given: Any, asked: Any) -> Iterator[Proble
     if given.data_type != asked.data_type:
         words = f"inference input '{name}' data-type is '{_protocol(given)}', but model '{model}' expects"
         yield refused(place, f"{words} '{_protocol(asked)}'", f"Write data_type: {enum_name(asked, 'data_type')}")
+    if elements_of(given.dims) < -1:
+        words = f"input byte size mismatch for input '{name}' for model '{model}'"
+        yield refused(place, words, "Write sizes of at least 1")
     fits = len(given.dims) == len(asked.dims)
-    if not fits or any(size not in (-1, own) or own < 0 for own, size in zip(given.dims, asked.dims, strict=True)):
+    if not fits or any(size not in (-1, own) for own, size in zip(given.dims, asked.dims, strict=True)):
         batch = [-1] if case.config.message.max_batch_size else []
         words = (
             f"unexpected shape for input '{name}' for model '{model}'. Expected {_shape([*batch, *asked.dims])}, got"
         )
         write = "Write the dims that config.pbtxt has for the input, with a size for each -1; the batch is not written"
         yield refused(place, f"{words} {_shape([*(1 for _ in batch), *given.dims])}", write)
+
+
+def sizes(case: Case) -> Iterator[Problem]:
+    """Find inputs of warm-up requests whose bytes can't be counted."""
+    for place, name, tensor in _inputs(case):
+        data_type, least = enum_name(tensor, "data_type"), min(tensor.dims, default=1)
+        if least < -1 or bytes_of(data_type, tensor.dims) > MOST_BYTES:
+            words = f"tensor '{name}' contains an invalid dimension {_shape(list(tensor.dims))}"
+            if least >= -1:
+                words = f"byte size for tensor '{name}' exceeds maximum size of {MOST_BYTES}"
+            yield refused(place, words, "Write sizes that requests have")
+        elif data_type not in BYTES and data_type != "TYPE_STRING":
+            words = f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
+            yield refused(place, words, "Write the data_type of the input")
 
 
 def no_batch(case: Case) -> Iterator[Problem]:
@@ -115,13 +136,14 @@ def large_batch(case: Case) -> Iterator[Problem]:
     """Find warm-up batches that are larger than the model takes."""
     config = case.config.message
     most = max(config.max_batch_size, 1)
-    if config.backend not in LIMITED:
+    if config.backend and config.backend not in LIMITED:
         return
     for number, request in enumerate(config.model_warmup):
         if request.batch_size > most:
-            says = f"The backend refuses a batch of {request.batch_size}, and the server dies: max_batch_size is "
+            words = f"failed to run warmup sample '{request.name}': batch size {request.batch_size} for "
             place = case.config.place("model_warmup", number, "batch_size")
-            yield Problem(place, f"{says}{config.max_batch_size}", f"Write batch_size: {most}")
+            limit = f"'{case.model.name}_0', max allowed is {config.max_batch_size}"
+            yield refused(place, words + limit, f"Write batch_size: {most}")
 
 
 def identifier(case: Case) -> Iterator[Problem]:
@@ -200,11 +222,23 @@ LARGE_BATCH = Rule(
     code="WARM-BS",
     severity="error",
     title="a warm-up batch is larger than the model takes",
-    triton="The backend refuses the batch; the server was seen to die of it.",
+    triton='Triton refuses the model: "failed to run warmup sample …: batch size …, max allowed is …". The server was '
+    "seen to die of it. Who decides is the backend: Triton's own all do.",
     write="Write a batch_size of at most max_batch_size, or of 1 for a model without batches",
     check=large_batch,
     decided_by="python",
     seen="2.51",
+)
+SIZES = Rule(
+    code="WARM-SIZE",
+    severity="error",
+    title="the bytes of a warm-up input can't be counted",
+    triton='Triton refuses the model: "tensor \'…\' contains an invalid dimension", or "byte size … exceeds '
+    'maximum size".',
+    write="Write data_type and dims of the input, with sizes of at least 0",
+    check=sizes,
+    source="core: src/backend_model_instance.cc, src/model_config_utils.h",
+    since="26.04",
 )
 IDENTIFIER = Rule(
     code="WARM-CORRID",
@@ -216,4 +250,4 @@ IDENTIFIER = Rule(
     source="core: src/infer_request.cc, InferenceRequest::ValidateCorrelationId",
     since="25.02",
 )
-RULES = (DATA, FIT, NO_BATCH, LARGE_BATCH, IDENTIFIER)
+RULES = (DATA, FIT, SIZES, NO_BATCH, LARGE_BATCH, IDENTIFIER)
