@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -66,3 +67,14 @@ def unreadable(place: Place, path: str, write: str) -> tuple[Problem, ...]:
     if not S_ISREG(found.st_mode) or not os.access(path, os.R_OK):
         return (refused(place, f"failed to open text file for read {path}: Permission denied", write),)
     return ()
+
+
+def holds(path: Path, *needles: bytes) -> tuple[bool, ...]:
+    """Return whether a file holds each of some bytes; it does not if it can't be read."""
+    if not path.is_file():
+        return (False,) * len(needles)
+    try:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return tuple(content.find(needle) >= 0 for needle in needles)
+    except (OSError, ValueError):  # an empty file can't be mapped
+        return (False,) * len(needles)

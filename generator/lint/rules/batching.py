@@ -1,15 +1,19 @@
 """Dynamic batching: preferred sizes, priorities, queues and custom strategies."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+from modelrepo.generator.lint.data import holds
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
+from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case
 
 STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
 STRATEGY_FILE = "batchstrategy.so"
+ELF = b"\x7fELF"
 # What a library of a strategy has all of or none of.
 STRATEGY_FUNCTIONS = (
     b"TRITONBACKEND_ModelBatchIncludeRequest",
@@ -18,7 +22,6 @@ STRATEGY_FUNCTIONS = (
     b"TRITONBACKEND_ModelBatcherInitialize",
     b"TRITONBACKEND_ModelBatcherFinalize",
 )
-CONFIG_UTILS = "core: src/model_config_utils.cc"
 
 
 def preferred(case: Case) -> Iterator[Problem]:
@@ -106,26 +109,26 @@ def strategy(case: Case) -> Iterator[Problem]:
             return
         libraries = [found]
     else:
-        folders = (*case.model.versions.values(), case.model.folder)
-        libraries = [folder / STRATEGY_FILE for folder in folders if (folder / STRATEGY_FILE).exists()]
+        libraries = list(dict.fromkeys(_strategies(case)))
     for library in libraries:
         yield from _library(library, case)
 
 
+def _strategies(case: Case) -> Iterator[Path]:
+    """Yield the library that each version finds: in its folder, or in that of the model."""
+    for version in selected(case.model, case.config.message):
+        folders = (case.model.versions.get(version, case.model.folder), case.model.folder)
+        found = (folder / STRATEGY_FILE for folder in folders if (folder / STRATEGY_FILE).exists())
+        yield from islice(found, 1)
+
+
 def _library(library: Path, case: Case) -> Iterator[Problem]:
     """Find a library that can't be one, or that has some of the functions of a strategy and not all."""
-    try:
-        content = library.read_bytes()
-    except OSError as error:
-        content = b""
-        reason = error.strerror or "it can't be read"
-    else:
-        reason = "invalid ELF header"
     place = case.config.place("parameters")
-    if not content.startswith(b"\x7fELF"):
-        yield refused(place, f"unable to load shared library: {library}: {reason}", LIBRARY.write)
+    if not any(holds(library, ELF)):
+        yield refused(place, f"unable to load shared library: {library}: invalid ELF header", LIBRARY.write)
         return
-    held = [name in content for name in STRATEGY_FUNCTIONS]
+    held = holds(library, *STRATEGY_FUNCTIONS)
     if any(held) and not all(held):
         words = f"{library} does not define all required custom batching functions for model {case.model.name}"
         yield refused(place, words, LIBRARY.write)

@@ -17,7 +17,8 @@ from modelrepo.generator.lint.ensemble import (
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import is_ensemble, served_versions
+from modelrepo.generator.lint.selected import selected
+from modelrepo.generator.lint.served import is_ensemble
 from modelrepo.generator.lint.subject import Case, Model
 from modelrepo.generator.lint.text import Key
 
@@ -164,12 +165,11 @@ def required_versions(case: Case) -> Iterator[Problem]:
         config = None if model is None or model.config is None else model.config.message
         if model is None or config is None or step.model_version == NEWEST:
             continue
-        if step.model_version not in served_versions(model, config):
+        if step.model_version not in selected(model, config):
             words = f"ensemble '{case.model.name}' depends on '{step.model_name}' whose required version "
             place = _step(case, number, "model_version")
             edits = _newest(case, number) if step.model_version == 0 else ()
-            found = refused(place, f"{words}{step.model_version} is not loaded.", VERSION.write)
-            yield Problem(found.place, found.says, found.write, edits)
+            yield refused(place, f"{words}{step.model_version} is not loaded.", VERSION.write, edits)
 
 
 def _newest(case: Case, number: int) -> tuple[Edit, ...]:
@@ -201,7 +201,7 @@ def maps(case: Case) -> Iterator[Problem]:
     """Find maps to inputs and outputs that a model has not, and inputs of a model that no map names."""
     config = case.config.message
     for number, step, own in steps_with_configs(config, case.repository):
-        if own is None:
+        if own is None or not (step.input_map and step.output_map):
             continue
         start = f"in ensemble {case.model.name}, "
         inputs, outputs = [tensor.name for tensor in own.input], [tensor.name for tensor in own.output]

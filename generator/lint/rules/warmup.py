@@ -44,7 +44,7 @@ def _file(place: Place, name: str, tensor: Any, case: Case) -> Iterator[Problem]
         if _is_input(name, case):
             yield from _strings(place, name, tensor, path)
         return
-    expected = bytes_of(enum_name(tensor, "data_type"), tensor.dims)
+    expected = bytes_of(enum_name(tensor, "data_type"), tensor.dims) % (1 << 64)  # Triton takes it as unsigned
     if size < expected:
         words = f"warmup setting expects {expected} bytes, but the data provided from {tensor.input_data_file}"
         write = f"Write {expected} bytes into {WARMUP}/{tensor.input_data_file}, or correct the dims"
