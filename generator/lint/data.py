@@ -29,6 +29,10 @@ BYTES = {
 }
 
 
+# More than a process can address: asking for it fails, and the server does not look whether it did.
+MOST_MEMORY = 1 << 47
+
+
 def enum_name(message: Any, field: str) -> str:
     """Return the name of the value of an enum; its number if it has no name, which a text may hold."""
     number = getattr(message, field)
@@ -45,6 +49,11 @@ def elements_of(dims: Iterable[int]) -> int:
 def bytes_of(data_type: str, dims: Iterable[int]) -> int:
     """Return the bytes of a tensor; of strings, those of their lengths."""
     return elements_of(dims) * BYTES.get(data_type, 4)
+
+
+def dies_of(size: int) -> bool:
+    """Whether the server dies when it makes room for some bytes, which it takes for unsigned."""
+    return size % (1 << 64) >= MOST_MEMORY
 
 
 def located(folder: Path, *segments: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelrepo.generator.lint.data import enum_name
-from modelrepo.generator.lint.served import is_complete, is_ensemble
+from modelrepo.generator.lint.served import is_complete, is_ensemble, message_of
 from modelrepo.generator.lint.subject import Model, Repository
 
 
@@ -105,29 +105,48 @@ def members(config: Any) -> tuple[str, ...]:
 
 def known_config(model: Model | None) -> Any:
     """Return the configuration of a model; None if it can't be known here what it is when the model is loaded."""
-    config = None if model is None or model.config is None else model.config.message
+    config = message_of(model)
     return config if config is not None and model is not None and is_complete(model, config) else None
 
 
-def cycle(start: str, repository: Repository) -> tuple[str, ...]:
-    """Return the ensembles by which an ensemble depends on itself, with it at both ends; nothing if it does not."""
-    ways: list[tuple[str, ...]] = [(start,)]
-    seen: set[str] = set()
-    while ways:
-        way = ways.pop()
-        for name in _members_of(way[-1], repository):
+def members_of(name: str, repository: Repository) -> tuple[str, ...]:
+    """Return the names of the models of an ensemble; nothing for what is none."""
+    key = ("members", name)
+    if key not in repository.memo:
+        config = message_of(repository.models.get(name))
+        repository.memo[key] = members(config) if config is not None and is_ensemble(config) else ()
+    found: tuple[str, ...] = repository.memo[key]
+    return found
+
+
+def way_back(start: str, repository: Repository) -> str:
+    """Return the last ensemble of a way on which an ensemble depends on itself; nothing if there is no way."""
+    waiting, seen = [start], {start}
+    while waiting:
+        at = waiting.pop()
+        for name in members_of(at, repository):
             if name == start:
-                return (*way, start)
+                return at
             if name not in seen:
                 seen.add(name)
-                ways.append((*way, name))
-    return ()
+                waiting.append(name)
+    return ""
 
 
-def _members_of(name: str, repository: Repository) -> tuple[str, ...]:
-    model = repository.models.get(name)
-    config = None if model is None or model.config is None else model.config.message
-    return members(config) if config is not None and is_ensemble(config) else ()
+def dependencies(name: str, repository: Repository) -> list[str]:
+    """Return all models that a model needs, and it: each behind those that it needs, as far as they do not need it."""
+    order: list[str] = []
+    seen, ways = {name}, [(name, iter(members_of(name, repository)))]
+    while ways:
+        at, following = ways[-1]
+        found = next((each for each in following if each not in seen), None)
+        if found is None:
+            order.append(at)
+            ways.pop()
+        else:
+            seen.add(found)
+            ways.append((found, iter(members_of(found, repository))))
+    return order
 
 
 @dataclass(frozen=True)
@@ -138,17 +157,27 @@ class Flow:
     mixing: tuple[str, ...] = ()  # models whose inputs come from different decoupled models; the ensemble for outputs
 
 
-def flow(name: str, repository: Repository, above: frozenset[str] = frozenset()) -> Flow:
+def flow(name: str, repository: Repository) -> Flow:
     """Return how a model answers; of an ensemble, with the models that it has, as far as they can be known."""
+    memo = repository.memo
+    if ("flow", name) not in memo:
+        for each in dependencies(name, repository):
+            if ("flow", each) not in memo:
+                memo["flow", each] = _flow(each, repository)
+    found: Flow = memo["flow", name]
+    return found
+
+
+def _flow(name: str, repository: Repository) -> Flow:
+    """Return how a model answers, when it is known how those answer that it needs."""
     config = known_config(repository.models.get(name))
-    if config is None or name in above:
+    if config is None:
         return Flow(False)
     if not is_ensemble(config):
         return Flow(config.model_transaction_policy.decoupled)
+    known = repository.memo
     steps = config.ensemble_scheduling.step
-    above |= {name}
-    decoupled = [flow(step.model_name, repository, above).is_decoupled for step in steps]
-    return _labelled(name, config, decoupled)
+    return _labelled(name, config, [known.get(("flow", step.model_name), Flow(False)).is_decoupled for step in steps])
 
 
 def _labelled(name: str, config: Any, decoupled: Sequence[bool]) -> Flow:

@@ -10,6 +10,14 @@ COMPLETES = b"TRITONBACKEND_ModelSetConfig"
 COMPLETES_PYTHON = b"auto_complete_config"
 
 
+def message_of(model: Model | None) -> Any:
+    """Return the configuration of a model as it is written; None if there is none that can be read."""
+    try:
+        return None if model is None or model.config is None else model.config.message
+    except OSError:
+        return None
+
+
 def is_ensemble(config: Any) -> bool:
     """Whether a configuration is that of an ensemble."""
     return bool(config.HasField("ensemble_scheduling"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from modelrepo.generator.lint.text import ConfigText, read
 from modelrepo.generator.repository.layout import CONFIG
@@ -62,8 +62,8 @@ class Repository:
 
     root: Path
     models: Mapping[str, Model]
-    # Whether the core refuses a model, by name and host: ensembles ask for the same ones again and again.
-    refused: dict[tuple[str, Host], bool] = field(default_factory=dict, compare=False, repr=False)
+    # What rules have worked out of other models, which ensembles ask for again and again.
+    memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
+from modelrepo.generator.lint.served import is_complete
 from modelrepo.generator.lint.subject import Case
 
 STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
@@ -39,6 +40,8 @@ def preferred(case: Case) -> Iterator[Problem]:
 def without_batches(case: Case) -> Iterator[Problem]:
     """Find dynamic batching of a model without a batch dimension."""
     config = case.config.message
+    if not is_complete(case.model, config):
+        return  # the backend may fill in max_batch_size
     if config.HasField("dynamic_batching") and config.max_batch_size == 0:
         says = "Triton loads the model, and batches nothing: its max_batch_size is 0"
         yield Problem(case.config.place("dynamic_batching"), says, MBS0.write)

@@ -5,7 +5,7 @@ from functools import partial
 
 from modelrepo.generator.lint.ensemble import (
     Told,
-    cycle,
+    dependencies,
     flow,
     members,
     not_connected,
@@ -13,13 +13,14 @@ from modelrepo.generator.lint.ensemble import (
     steps_with_configs,
     tensors,
     told,
+    way_back,
 )
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
-from modelrepo.generator.lint.served import is_ensemble
-from modelrepo.generator.lint.subject import Case, Model
+from modelrepo.generator.lint.served import is_ensemble, message_of
+from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 
 PLATFORM = "ensemble"
@@ -128,44 +129,51 @@ def available(case: Case) -> Iterator[Problem]:
         if model is None:
             words = f"ensemble {case.model.name} contains models that are not available or ambiguous: {name}"
             yield refused(place, words, "Write the name of a model of this repository")
-        elif name == case.model.name or _is_refused(model, case):
-            words = f"ensemble '{case.model.name}' depends on '{name}' which is not valid"
-            yield refused(place, words, f"Mend {name} first: what is wrong with it is told there")
-    way = cycle(case.model.name, case.repository)
-    if way:
-        words = f"circular dependency between ensembles: {' -> '.join(way)}"
-        place = _place_of_model(case, way[1])
+        elif name != case.model.name and _is_refused(name, case):
+            says = f"Triton refuses the model, because it refuses {name}, which the ensemble needs"
+            yield Problem(place, says, f"Mend {name} first: what is wrong with it is told there")
+    last = way_back(case.model.name, case.repository)
+    if last:
+        own = case.model.name
+        words = f"circular dependency between ensembles: {own} -> ... -> {last} -> {own}"
+        place = case.config.place("ensemble_scheduling")
         yield refused(place, words, "Write steps with models that do not need this ensemble")
 
 
-def _is_refused(model: Model, case: Case) -> bool:
-    """Whether Triton's core refuses a model; each is judged once."""
+def _is_refused(name: str, case: Case) -> bool:
+    """Whether Triton's core refuses a model. Those that it needs are judged first, and each once."""
+    memo = case.repository.memo
+    if ("refused", name, case.host) not in memo:
+        memo["refused", name, case.host] = False  # of what needs itself, a cycle is told
+        for each in dependencies(name, case.repository):
+            if each == name or ("refused", each, case.host) not in memo:
+                memo["refused", each, case.host] = _has_errors(each, case)
+    return bool(memo["refused", name, case.host])
+
+
+def _has_errors(name: str, case: Case) -> bool:
+    """Whether a rule of the core finds an error in a model of the repository."""
     from modelrepo.generator.lint.rules import rules  # the table, in which this module is a row
 
-    memo, key = case.repository.refused, (model.name, case.host)
-    if key not in memo:
-        memo[key] = False  # of what needs itself, a cycle is told
-        judged = Case(model, case.repository, case.host)
-        config = model.config
-        parsed = config is not None and config.message is not None
-        memo[key] = any(
-            problem
-            for rule in rules()
-            if rule.severity == "error" and rule.decided_by == "core" and rule.holds_for(case.host.release.container)
-            if parsed or not rule.needs_config
-            for problem in rule.check(judged)
-        )
-    return memo[key]
+    model = case.repository.models.get(name)
+    if model is None:
+        return True
+    case.repository.memo["refused", name, case.host] = False
+    judged, parsed = Case(model, case.repository, case.host), message_of(model) is not None
+    asked = (rule for rule in rules() if rule.severity == "error" and rule.decided_by == "core")
+    asked = (rule for rule in asked if rule.holds_for(case.host.release.container))
+    return any(True for rule in asked if parsed or not rule.needs_config for _ in rule.check(judged))
 
 
 def required_versions(case: Case) -> Iterator[Problem]:
     """Find steps that ask for a version that is not served: 0 where none is written."""
     for number, step in enumerate(case.config.message.ensemble_scheduling.step):
         model = case.repository.models.get(step.model_name)
-        config = None if model is None or model.config is None else model.config.message
-        if model is None or config is None or step.model_version == NEWEST:
+        if model is None or step.model_version == NEWEST:
             continue
-        if step.model_version not in selected(model, config):
+        config = message_of(model)
+        loaded = tuple(model.versions)[-1:] if config is None else selected(model, config)
+        if step.model_version not in loaded:
             words = f"ensemble '{case.model.name}' depends on '{step.model_name}' whose required version "
             place = _step(case, number, "model_version")
             edits = _newest(case, number) if step.model_version == 0 else ()

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.data import bytes_of, enum_name, located, unreadable
+from modelrepo.generator.lint.data import bytes_of, dies_of, enum_name, located, unreadable
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
@@ -150,9 +150,9 @@ def _initial_refusal(state: Any, taken: set[str]) -> tuple[str, str]:
 def _initial_data(place: Place, initial: Any, folder: Path) -> Iterator[Problem]:
     """Find data of an initial state that are not there, or too few."""
     expected = bytes_of(enum_name(initial, "data_type"), initial.dims)
-    if expected < 0:
-        says = "The server dies: it asks for less than no memory, as a dimension is negative"
-        yield Problem(place, says, "Write sizes of at least 1")
+    if dies_of(expected) and (initial.WhichOneof("state_data") == "zero_data"):
+        says = f"The server dies: it asks for {expected} bytes of memory"
+        yield Problem(place, says, "Write the sizes of the state")
     elif initial.WhichOneof("state_data") == "data_file":
         path = located(folder, INITIAL_STATE, initial.data_file)
         missing = unreadable(place, path, f"Put the file into the folder {INITIAL_STATE} of the model")
@@ -160,7 +160,7 @@ def _initial_data(place: Place, initial: Any, folder: Path) -> Iterator[Problem]
         if missing or enum_name(initial, "data_type") == "TYPE_STRING":
             return
         size = Path(path).stat().st_size
-        if size < expected:
+        if size < expected % (1 << 64):  # Triton takes it as unsigned
             words = f"initial_state setting expects {expected} bytes, but the data provided from {initial.data_file}"
             write = f"Write {expected} bytes into {INITIAL_STATE}/{initial.data_file}"
             yield refused(place, f"{words}only has {size} bytes.", write)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.data import BYTES, bytes_of, elements_of, enum_name, located, unreadable
+from modelrepo.generator.lint.data import BYTES, MOST_MEMORY, bytes_of, elements_of, enum_name, located, unreadable
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
@@ -30,6 +30,9 @@ def data(case: Case) -> Iterator[Problem]:
             yield refused(place, words, DATA.write)
         elif given == "input_data_file":
             yield from _file(place, name, tensor, case)
+        elif MOST_MEMORY <= bytes_of(enum_name(tensor, "data_type"), tensor.dims) <= MOST_BYTES:
+            says = f"The server dies: it asks for more memory than there is for the data of {name}"
+            yield Problem(place, says, "Write the sizes that most requests have")
 
 
 def _file(place: Place, name: str, tensor: Any, case: Case) -> Iterator[Problem]:
@@ -138,6 +141,8 @@ def large_batch(case: Case) -> Iterator[Problem]:
     most = max(config.max_batch_size, 1)
     if config.backend and config.backend not in LIMITED:
         return
+    if config.max_batch_size == 0 and not is_complete(case.model, config):
+        return  # the backend may fill it in
     for number, request in enumerate(config.model_warmup):
         if request.batch_size > most:
             words = f"failed to run warmup sample '{request.name}': batch size {request.batch_size} for "

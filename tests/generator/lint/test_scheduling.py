@@ -170,7 +170,7 @@ def test_what_is_no_file_is_found_without_reading_it(kind: str, tmp_path: Path) 
 
 
 def test_random_models_never_break_a_rule(tmp_path: Path) -> None:
-    for seed in range(40):
+    for seed in range(15):
         for make in (scheduled, ensemble):
             case = make(Random(seed), f"m{seed}")
             found(tmp_path / f"{make.__name__}{seed}", case)
@@ -180,3 +180,34 @@ def test_many_ensembles_of_a_model_judge_it_once(tmp_path: Path) -> None:
     names = [f"e{number}" for number in range(30)]
     ensembles = {name: Case(name, joined(step("net", {"x": "A"}, {"y": "B"}), tensors=A + B)) for name in names}
     assert found(tmp_path, Case("net", NET, others=ensembles)) == []
+
+
+def test_a_long_chain_of_ensembles_is_followed(tmp_path: Path) -> None:
+    chain = {
+        f"e{number}": Case(f"e{number}", joined(step(f"e{number + 1}", {"A": "A"}, {"B": "B"})))
+        for number in range(300)
+    }
+    last = Case("e300", joined(step("net", {"x": "A"}, {"y": "B"})))
+    net = {"net": Case("net", warmed(GIVEN))}
+    refused = found(tmp_path, replace(last, others=chain | net))
+    assert {each.code for each in refused if each.model == "e0"} == {"ENS-MODEL"}
+
+
+def test_ensembles_with_twice_the_same_ensemble_are_judged_in_no_time(tmp_path: Path) -> None:
+    twice = [
+        Case(
+            f"e{number}",
+            joined(step(f"e{number + 1}", {"A": "A"}, {"B": "t"}), step(f"e{number + 1}", {"A": "t"}, {"B": "B"})),
+        )
+        for number in range(40)
+    ]
+    last = Case("e40", joined(step("net", {"x": "A"}, {"y": "B"})))
+    others = {each.name: each for each in (*twice, Case("net", NET))}
+    assert found(tmp_path, replace(last, others=others)) == []
+
+
+def test_a_model_without_a_configuration_serves_its_newest_version(tmp_path: Path) -> None:
+    case = Case("both", joined(step("net", {"x": "A"}, {"y": "B"}, "1")))
+    for name in ("1", "2"):
+        (tmp_path / "net" / name).mkdir(parents=True)
+    assert codes(found(tmp_path, case), "both") == {"ENS-VER"}
