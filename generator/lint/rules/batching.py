@@ -133,8 +133,8 @@ def _library(library: Path, case: Case) -> Iterator[Problem]:
         return
     held = holds(library, *STRATEGY_FUNCTIONS)
     if any(held) and not all(held):
-        words = f"{library} does not define all required custom batching functions for model {case.model.name}"
-        yield refused(place, words, LIBRARY.write)
+        says = f'The server hangs: "{library} does not define all required custom batching functions'
+        yield Problem(place, f'{says} for model {case.model.name}"', LIBRARY.write)
 
 
 def _located(written: str, folder: Path) -> Path | None:
@@ -209,7 +209,8 @@ LIBRARY = Rule(
     severity="error",
     title="the library of a custom batching strategy is not there, or is none",
     triton=f'Triton refuses the model: "Batching library path not found: …". It takes the path of the parameter '
-    f"{STRATEGY}, or {STRATEGY_FILE} in the folder of the version or of the model.",
+    f"{STRATEGY}, or {STRATEGY_FILE} in the folder of the version or of the model. With one that has only some of "
+    "the functions of a strategy it hangs.",
     write="Write the absolute path of the library on the machine that serves, or put it into the model's folder",
     check=strategy,
     seen="2.51",

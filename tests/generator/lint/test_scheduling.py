@@ -10,6 +10,7 @@ import pytest
 
 from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.finding import Finding
+from modelrepo.generator.lint.rules.batching import STRATEGY_FUNCTIONS
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 from tests.differential.case import Case
@@ -211,3 +212,26 @@ def test_a_model_without_a_configuration_serves_its_newest_version(tmp_path: Pat
     for name in ("1", "2"):
         (tmp_path / "net" / name).mkdir(parents=True)
     assert codes(found(tmp_path, case), "both") == {"ENS-VER"}
+
+
+@pytest.mark.parametrize(
+    ("content", "errors"),
+    [
+        (b"text", {"DYN-LIB"}),
+        (b"", {"DYN-LIB"}),
+        (b"\x7fELF", set()),
+        (b"\x7fELF" + b" ".join(STRATEGY_FUNCTIONS), set()),
+        (b"\x7fELF" + b" ".join(STRATEGY_FUNCTIONS[1:]), {"DYN-LIB"}),
+    ],
+)
+@pytest.mark.parametrize("where", ["batchstrategy.so", "1/batchstrategy.so"])
+def test_a_library_has_all_functions_of_a_strategy_or_none(
+    where: str, content: bytes, errors: set[str], tmp_path: Path
+) -> None:
+    assert codes(found(tmp_path, Case("net", NET, {where: content})), "net") == errors
+
+
+def test_a_library_may_be_mounted_elsewhere(tmp_path: Path) -> None:
+    path = 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/models/net/own/lib.so" } }'
+    case = Case("net", NET + path, {"own/lib.so": b"\x7fELF"})
+    assert codes(found(tmp_path, case), "net") == set()
