@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelrepo.generator.lint.data import enum_name
-from modelrepo.generator.lint.served import is_complete, is_ensemble, message_of
+from modelrepo.generator.lint.declared import is_complete, is_ensemble, message_of
 from modelrepo.generator.lint.subject import Model, Repository
 
 
@@ -103,6 +103,11 @@ def members(config: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(step.model_name for step in config.ensemble_scheduling.step))
 
 
+def model_named(name: str, repository: Repository) -> Model | None:
+    """Return the model that a step names; None if there is none."""
+    return repository.models.get(name)
+
+
 def known_config(model: Model | None) -> Any:
     """Return the configuration of a model; None if it can't be known here what it is when the model is loaded."""
     config = message_of(model)
@@ -113,23 +118,23 @@ def members_of(name: str, repository: Repository) -> tuple[str, ...]:
     """Return the names of the models of an ensemble; nothing for what is none."""
     key = ("members", name)
     if key not in repository.memo:
-        config = message_of(repository.models.get(name))
+        config = message_of(model_named(name, repository))
         repository.memo[key] = members(config) if config is not None and is_ensemble(config) else ()
     found: tuple[str, ...] = repository.memo[key]
     return found
 
 
-def way_back(start: str, repository: Repository) -> str:
+def way_back(start: str, config: Any, repository: Repository) -> str:
     """Return the last ensemble of a way on which an ensemble depends on itself; nothing if there is no way."""
-    waiting, seen = [start], {start}
+    waiting = dict.fromkeys(members(config), start)
+    seen: set[str] = set()
     while waiting:
-        at = waiting.pop()
-        for name in members_of(at, repository):
-            if name == start:
-                return at
-            if name not in seen:
-                seen.add(name)
-                waiting.append(name)
+        name, before = waiting.popitem()
+        if name == start:
+            return before
+        if name not in seen:
+            seen.add(name)
+            waiting |= dict.fromkeys(members_of(name, repository), name)
     return ""
 
 
@@ -157,27 +162,18 @@ class Flow:
     mixing: tuple[str, ...] = ()  # models whose inputs come from different decoupled models; the ensemble for outputs
 
 
-def flow(name: str, repository: Repository) -> Flow:
+def flow(name: str, config: Any, repository: Repository) -> Flow:
     """Return how a model answers; of an ensemble, with the models that it has, as far as they can be known."""
-    memo = repository.memo
-    if ("flow", name) not in memo:
-        for each in dependencies(name, repository):
-            if ("flow", each) not in memo:
-                memo["flow", each] = _flow(each, repository)
-    found: Flow = memo["flow", name]
-    return found
-
-
-def _flow(name: str, repository: Repository) -> Flow:
-    """Return how a model answers, when it is known how those answer that it needs."""
-    config = known_config(repository.models.get(name))
-    if config is None:
-        return Flow(False)
     if not is_ensemble(config):
         return Flow(config.model_transaction_policy.decoupled)
-    known = repository.memo
-    steps = config.ensemble_scheduling.step
-    return _labelled(name, config, [known.get(("flow", step.model_name), Flow(False)).is_decoupled for step in steps])
+    memo, steps = repository.memo, config.ensemble_scheduling.step
+    for member in members(config):
+        for each in dependencies(member, repository) if ("decoupled", member) not in memo else ():
+            if ("decoupled", each) not in memo:
+                memo["decoupled", each] = False  # of a cycle
+                own = known_config(model_named(each, repository))
+                memo["decoupled", each] = own is not None and flow(each, own, repository).is_decoupled
+    return _labelled(name, config, [memo["decoupled", step.model_name] for step in steps])
 
 
 def _labelled(name: str, config: Any, decoupled: Sequence[bool]) -> Flow:
@@ -208,4 +204,4 @@ def _labelled(name: str, config: Any, decoupled: Sequence[bool]) -> Flow:
 def steps_with_configs(config: Any, repository: Repository) -> Iterator[tuple[int, Any, Any]]:
     """Yield each step of an ensemble, with the configuration of its model; None if that is not known."""
     for number, step in enumerate(config.ensemble_scheduling.step):
-        yield number, step, known_config(repository.models.get(step.model_name))
+        yield number, step, known_config(model_named(step.model_name, repository))

@@ -5,11 +5,11 @@ from itertools import islice
 from pathlib import Path
 
 from modelrepo.generator.lint.data import holds
+from modelrepo.generator.lint.declared import is_complete
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
-from modelrepo.generator.lint.served import is_complete
 from modelrepo.generator.lint.subject import Case
 
 STRATEGY = "TRITON_BATCH_STRATEGY_PATH"

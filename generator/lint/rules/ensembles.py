@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from modelrepo.generator.lint.declared import is_ensemble, message_of
 from modelrepo.generator.lint.ensemble import (
     Told,
     dependencies,
     flow,
     members,
+    model_named,
     not_connected,
     own_tensors,
     steps_with_configs,
@@ -19,7 +21,6 @@ from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
-from modelrepo.generator.lint.served import is_ensemble, message_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 
@@ -122,7 +123,7 @@ def available(case: Case) -> Iterator[Problem]:
     if not is_ensemble(case.config.message):
         return
     for name in members(case.config.message):
-        model = case.repository.models.get(name)
+        model = model_named(name, case.repository)
         place = _place_of_model(case, name)
         if not name:
             continue
@@ -132,7 +133,7 @@ def available(case: Case) -> Iterator[Problem]:
         elif name != case.model.name and _is_refused(name, case):
             says = f"Triton refuses the model, because it refuses {name}, which the ensemble needs"
             yield Problem(place, says, f"Mend {name} first: what is wrong with it is told there")
-    last = way_back(case.model.name, case.repository)
+    last = way_back(case.model.name, case.config.message, case.repository)
     if last:
         own = case.model.name
         words = f"circular dependency between ensembles: {own} -> ... -> {last} -> {own}"
@@ -155,7 +156,7 @@ def _has_errors(name: str, case: Case) -> bool:
     """Whether a rule of the core finds an error in a model of the repository."""
     from modelrepo.generator.lint.rules import rules  # the table, in which this module is a row
 
-    model = case.repository.models.get(name)
+    model = model_named(name, case.repository)
     if model is None:
         return True
     case.repository.memo["refused", name, case.host] = False
@@ -168,7 +169,7 @@ def _has_errors(name: str, case: Case) -> bool:
 def required_versions(case: Case) -> Iterator[Problem]:
     """Find steps that ask for a version that is not served: 0 where none is written."""
     for number, step in enumerate(case.config.message.ensemble_scheduling.step):
-        model = case.repository.models.get(step.model_name)
+        model = model_named(step.model_name, case.repository)
         if model is None or step.model_version == NEWEST:
             continue
         config = message_of(model)
@@ -270,7 +271,7 @@ def _inconsistent(place: Place, case: Case, name: str, known: dict[str, Told | N
 def decoupled(case: Case) -> Iterator[Problem]:
     """Find steps whose inputs come from different decoupled models."""
     if is_ensemble(case.config.message):
-        for name in flow(case.model.name, case.repository).mixing:
+        for name in flow(case.model.name, case.config.message, case.repository).mixing:
             words = f"in ensemble {case.model.name}, step of model '{name}' receives inputs originated from different "
             yield refused(_place_of_model(case, name), f"{words}decoupled models", DECOUPLED.write)
 
@@ -280,7 +281,7 @@ def cache(case: Case) -> Iterator[Problem]:
     config = case.config.message
     if not is_ensemble(config) or not config.response_cache.enable or config.model_transaction_policy.decoupled:
         return
-    if flow(case.model.name, case.repository).is_decoupled:
+    if flow(case.model.name, case.config.message, case.repository).is_decoupled:
         words = (
             f"Response Cache does not currently support model {case.model.name} with 'decoupled' transaction policy."
         )

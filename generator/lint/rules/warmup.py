@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.lint.data import BYTES, MOST_MEMORY, bytes_of, elements_of, enum_name, located, unreadable
+from modelrepo.generator.lint.declared import is_complete, is_ensemble
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import is_complete, is_ensemble
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 

@@ -1,4 +1,4 @@
-"""Whether a configuration is all that Triton knows of a model."""
+"""What configurations declare, and whether it is all that Triton knows of a model."""
 
 from typing import Any
 
