@@ -8,19 +8,20 @@ from pathlib import Path
 
 from modelrepo.server import running_server
 
-# The smallest backend: it answers each request, with nothing. A model of it loads if the core accepts it, in less than
-# a millisecond; one of the Python backend takes a second. Warm-up requests are the only ones that it gets.
+# The smallest backend: it answers each request, of a warm-up too, with nothing. A model of it loads if the core accepts
+# it, in less than a millisecond; one of the Python backend takes a second.
 LIGHT = "light"
 LIGHT_SOURCE = """
 void *TRITONBACKEND_ResponseNew(void **response, void *request);
 void *TRITONBACKEND_ResponseSend(void *response, unsigned flags, void *error);
 void *TRITONBACKEND_RequestRelease(void *request, unsigned flags);
+
 void *TRITONBACKEND_ModelInstanceExecute(void *instance, void **requests, unsigned count) {
-  for (unsigned i = 0; i < count; i++) {
+  for (unsigned each = 0; each < count; ++each) {
     void *response;
-    TRITONBACKEND_ResponseNew(&response, requests[i]);
-    TRITONBACKEND_ResponseSend(response, 1, 0);
-    TRITONBACKEND_RequestRelease(requests[i], 1);
+    TRITONBACKEND_ResponseNew(&response, requests[each]);
+    TRITONBACKEND_ResponseSend(response, 1, 0);  /* TRITONSERVER_RESPONSE_COMPLETE_FINAL */
+    TRITONBACKEND_RequestRelease(requests[each], 1);  /* TRITONSERVER_REQUEST_RELEASE_ALL */
   }
   return 0;
 }
