@@ -31,6 +31,7 @@ from tests.differential.corpus.scheduling import (
     warmed,
 )
 from tests.differential.scheduling import ensemble, scheduled
+from tests.differential.verdicts import LIGHT
 
 OLD, NEW = "24.10", "26.09"
 
@@ -42,6 +43,7 @@ def found(root: Path, case: Case, release: str = OLD) -> list[Finding]:
             (root / name / version).mkdir(parents=True)
         (root / name).mkdir(exist_ok=True)
         (root / name / "config.pbtxt").write_text(model.config or "")
+        (root / name / f"libtriton_{LIGHT}.so").touch()
         for path, content in model.files.items():
             (root / name / path).parent.mkdir(parents=True, exist_ok=True)
             (root / name / path).write_bytes(content.encode() if isinstance(content, str) else content)
