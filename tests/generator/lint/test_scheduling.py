@@ -10,7 +10,7 @@ import pytest
 
 from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.finding import Finding
-from modelrepo.generator.lint.rules.batching import STRATEGY_FUNCTIONS
+from modelrepo.generator.lint.rules.batching import ELF, STRATEGY_FUNCTIONS
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 from tests.differential.case import Case
@@ -43,7 +43,7 @@ def found(root: Path, case: Case, release: str = OLD) -> list[Finding]:
             (root / name / version).mkdir(parents=True)
         (root / name).mkdir(exist_ok=True)
         (root / name / "config.pbtxt").write_text(model.config or "")
-        (root / name / f"libtriton_{LIGHT}.so").touch()
+        (root / name / f"libtriton_{LIGHT}.so").write_bytes(ELF)
         for path, content in model.files.items():
             (root / name / path).parent.mkdir(parents=True, exist_ok=True)
             (root / name / path).write_bytes(content.encode() if isinstance(content, str) else content)
