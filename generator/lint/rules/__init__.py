@@ -13,6 +13,11 @@ MODULES = (
     "instances",
     "versions",
     "features",
+    "batching",
+    "sequences",
+    "ensembles",
+    "warmup",
+    "labels",
 )
 
 
