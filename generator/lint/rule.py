@@ -5,23 +5,31 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from modelrepo.generator.lint.finding import Problem, Severity
-from modelrepo.generator.lint.subject import Case
+from modelrepo.generator.lint.subject import Case, Host, Repository
 
 Check: TypeAlias = Callable[[Case], Iterator[Problem]]
+RepositoryCheck: TypeAlias = Callable[[Repository, Host], Iterator[Problem]]
 # Who decides: the core, which every server has; a backend; the kernel of a server; or we do, as advice.
 Decider: TypeAlias = Literal["core", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "advice"]
 
 
+def nothing(*_: object) -> Iterator[Problem]:
+    """Find nothing."""
+    return iter(())
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One rule, with what its page says."""
+    """One rule, with what its page says. It judges models with ``check``, or a repository as a whole."""
 
     code: str
     severity: Severity
     title: str  # the condition, in a few words
     triton: str  # what Triton does; its own words in quotes
     write: str  # what to write instead
-    check: Check
+    check: Check = nothing
+    check_repository: RepositoryCheck = nothing
+    fixable: bool = False  # whether a problem may come with edits that mend it
     decided_by: Decider = "core"
     seen: str = ""  # the release on which it was tried; empty: it is read in the source
     source: str = ""  # the file of Triton's source that decides, if it was not tried
