@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 EXAMPLES = """
 \b
 Examples:
-  modelrepo check                                  every model of ./model_repository
-  modelrepo check repository/resnet50              one model; or one config.pbtxt
-  modelrepo check repo --target-release 25.11,26.09  does it load on both?
+  modelrepo check                            every model of ./model_repository
+  modelrepo check repo/resnet50              one model; or one config.pbtxt
+  modelrepo check repo --target-release 25.11,26.09    does it load on both?
   modelrepo check repo --gpus none --cores 8 --memory 16G
-  modelrepo check repo --diff                      what --fix would change
-  modelrepo check --explain DIM                    the page of a rule
+  modelrepo check repo --diff                what --fix would change
+  modelrepo check --explain DIM              the page of a rule
 
 \b
 Exit codes:
@@ -42,7 +42,7 @@ UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
     "--profile",
     type=click.Choice(["triton", "dynamo", "kserve"]),
     default="triton",
-    help="What serves it: tritonserver, NVIDIA Dynamo, or KServe, which runs tritonserver. Default: triton.",
+    help="What serves the models. Default: triton.",
 )
 @click.option("--select", multiple=True, metavar="CODE,…", help="Only these rules; VDIR stands for all VDIR-….")
 @click.option("--ignore", multiple=True, metavar="CODE,…", help="Not these rules.")

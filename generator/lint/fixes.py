@@ -7,6 +7,8 @@ from difflib import unified_diff
 from pathlib import Path
 
 from modelrepo.generator.lint.finding import Edit, Finding
+from modelrepo.generator.lint.text import read
+from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.system.files import replacing
 
 END = (0, 0)
@@ -39,7 +41,7 @@ class Mended:
 def mended(findings: Iterable[Finding]) -> Iterator[Mended]:
     """Yield each file with the edits of its findings applied; of edits that overlap, the first counts.
 
-    OSError if a file can't be read. A file that is not there is empty.
+    OSError if a file can't be read. A file that is not there is empty; one that would no longer parse stays.
     """
     by_file: dict[Path, list[tuple[Finding, tuple[Edit, ...]]]] = {}
     for finding in findings:
@@ -56,7 +58,13 @@ def mended(findings: Iterable[Finding]) -> Iterator[Mended]:
             if not any(_overlap(span, other) for span in new for other in applied):
                 applied += new
                 done.append(finding)
-        yield Mended(file, before, _applied(before, applied), tuple(done))
+        after = _applied(before, applied)
+        if _parses(after) or not _parses(before):
+            yield Mended(file, before, after, tuple(done))
+
+
+def _parses(text: str) -> bool:
+    return read(Path(CONFIG), text).message is not None
 
 
 def decoded(content: bytes) -> str:

@@ -85,6 +85,8 @@ LAYOUTS = (
     Layout("dangling_below", ("1/", "1/x -> nowhere"), (), ("LINK-DEEP",)),
     Layout("to_itself", ("1/", "self -> ."), (), ("LINK-CIRCLE", "VDIR-OTHER")),
     Layout("upwards", ("1/", "1/up -> .."), (), ("LINK-CIRCLE",)),
+    Layout("to_themselves", ("1/", "2/", "1/self -> .", "2/self -> ."), (), ("LINK-CIRCLE", "LINK-CIRCLE")),
+    Layout("circles", ("1/", "a -> .", "b -> ."), ("LINK-CIRCLES", "LINK-CIRCLES"), ("VDIR-OTHER",) * 2, core=False),
     # Names.
     Layout("prefix", ("1/", "config"), (), ("PREFIX",)),
     Layout("prefix_folder", ("1/", "c/"), (), ("PREFIX",)),

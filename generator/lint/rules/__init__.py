@@ -5,7 +5,7 @@ from functools import cache
 
 from modelrepo.generator.lint.rule import Rule
 
-MODULES = ("parsing", "tensors", "repositories", "version_folders", "entries")
+MODULES = ("parsing", "tensors", "repositories", "version_folders", "entries", "profiles")
 
 
 @cache

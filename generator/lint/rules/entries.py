@@ -41,23 +41,41 @@ def deep_link(case: Case) -> Iterator[Problem]:
 
 
 def circle(case: Case) -> Iterator[Problem]:
-    """Find links to a folder that they lie in."""
+    """Find a link to a folder that it lies in."""
+    for path, _, led_to in _circles(case):
+        if len(_reached(led_to, case)) < 2:
+            says = "Triton follows the link around in a circle, 40 times, whenever it looks for changes"
+            yield Problem(Place(Path(path)), says, CIRCLE.write)
+
+
+def circles(case: Case) -> Iterator[Problem]:
+    """Find links to a folder in which they lie beside others of their kind."""
+    for path, _, led_to in _circles(case):
+        others = len(_reached(led_to, case)) - 1
+        if others > 0:
+            says = f"Triton does not come to its end: it follows this link and {others} more around in circles"
+            yield Problem(Place(Path(path)), says, CIRCLES.write)
+
+
+def _circles(case: Case) -> list[tuple[str, str, str]]:
+    """Return the links that lead to a folder that they lie in: the link, its folder and where it leads, resolved."""
+    found = []
     for entry in (*case.model.entries, *_below(case.model.entries)):
-        if _leads_up(entry):
-            yield Problem(
-                Place(Path(entry.path)),
-                "Triton follows the link around in a circle, 40 folders deep, whenever it looks for changes; with "
-                "several such links that takes for ever",
-                CIRCLE.write,
-            )
+        if entry.is_symlink() and is_folder(entry):
+            around = os.path.realpath(os.path.dirname(entry.path))  # noqa: PTH120 - the path may hold any bytes
+            led_to = os.path.realpath(entry.path)
+            if _lies_in(around, led_to):
+                found.append((entry.path, around, led_to))
+    return found
 
 
-def _leads_up(entry: "os.DirEntry[str]") -> bool:
-    if not entry.is_symlink() or not is_folder(entry):
-        return False
-    around = os.path.realpath(os.path.dirname(entry.path))  # noqa: PTH120 - the path may hold any bytes
-    led_to = os.path.realpath(entry.path)
-    return around == led_to or around.startswith(led_to.rstrip("/") + "/")
+def _reached(led_to: str, case: Case) -> list[str]:
+    """Return the folders of the links in circles that are met behind one that leads to ``led_to``."""
+    return [other for _, other, _ in _circles(case) if _lies_in(other, led_to)]
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _below(entries: "tuple[os.DirEntry[str], ...]") -> "Iterator[os.DirEntry[str]]":
@@ -161,9 +179,20 @@ CIRCLE = Rule(
     severity="warning",
     title="a link leads to a folder that it lies in",
     triton="Triton walks around in the circle until the system refuses to go on, after 40 links; it logs an error and "
-    "loads the model. With two such links in a folder it never comes to an end.",
+    "loads the model.",
     write="Remove the link",
     check=circle,
+    seen="2.51",
+    needs_config=False,
+)
+CIRCLES = Rule(
+    code="LINK-CIRCLES",
+    severity="error",
+    title="several links lead to a folder that they lie in",
+    triton="Triton walks through all ways around, which are 2 to the power of 40 for two links: the server does not "
+    "start.",
+    write="Remove the links",
+    check=circles,
     seen="2.51",
     needs_config=False,
 )
@@ -220,4 +249,4 @@ STRAY = Rule(
     seen="2.51",
     needs_config=False,
 )
-RULES = (LINK, DEEP_LINK, CIRCLE, UNREADABLE, NO_FILE, TOO_LONG, PREFIX, STRAY)
+RULES = (LINK, DEEP_LINK, CIRCLE, CIRCLES, UNREADABLE, NO_FILE, TOO_LONG, PREFIX, STRAY)
