@@ -224,6 +224,7 @@ def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: i
     elif form == "github":
         for each in found:
             click.echo(programs.as_github(each))
+        click.echo(text.summary(found, models, releases))
     else:
         lines = text.Lines()
         for each in found:

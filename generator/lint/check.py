@@ -1,8 +1,9 @@
 """The story of `check`: read, judge by every rule, for every release."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -105,7 +106,7 @@ def _is_model(path: Path, folders: Sequence[str]) -> bool:
 def _of_repository(repository: Repository, host: Host, judged: Iterable[Rule]) -> Iterator[Broken]:
     for rule in judged:
         if rule.holds_for(host.release.container):
-            yield from _guarded(rule, rule.check_repository(repository, host), repository.root)
+            yield from _guarded(rule, partial(rule.check_repository, repository, host), repository.root)
 
 
 def _of_model(model: Model, repository: Repository, hosts: Sequence[Host], judged: Sequence[Rule]) -> Iterator[Finding]:
@@ -140,13 +141,13 @@ def _of_case(case: Case, judged: Iterable[Rule]) -> Iterator[Broken]:
     parsed = config is not None and config.message is not None
     for rule in judged:
         if rule.holds_for(case.host.release.container) and (parsed or not rule.needs_config):
-            yield from _guarded(rule, rule.check(case), case.model.folder)
+            yield from _guarded(rule, partial(rule.check, case), case.model.folder)
 
 
-def _guarded(rule: Rule, problems: Iterator[Problem], where: Path) -> Iterator[Broken]:
+def _guarded(rule: Rule, judge: Callable[[], Iterator[Problem]], where: Path) -> Iterator[Broken]:
     """Yield what a rule finds; one that fails is a finding, and the other rules still judge."""
     try:
-        for problem in problems:
+        for problem in judge():
             yield rule, problem
     except Exception as error:
         says = f"nothing is known of the rule {rule.code}: it could not judge ({first_line(error)})"

@@ -14,7 +14,7 @@ from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton.releases import Release
 
 # A text that is longer is not read: no ModelConfig comes near it.
-MOST_BYTES = 2 << 20
+MOST_BYTES = 1 << 20
 # Folders of a model that Triton never takes for versions (VersionsToLoad in model_lifecycle.cc).
 NO_VERSIONS = ("warmup", "initial_state", "configs")
 # The folder of configurations that take the place of config.pbtxt with --model-config-name.
