@@ -16,6 +16,7 @@ from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton.releases import NEWEST, release_named
 
 Broken: TypeAlias = tuple[Rule, Problem]
+REASONS = {FileNotFoundError: "it is not there", NotADirectoryError: "it is neither a folder nor a config.pbtxt"}
 # Stands for a rule that could not judge: a file that vanished while it was read, or a fault of ours.
 UNJUDGED = Rule(
     code="UNJUDGED",
@@ -90,7 +91,7 @@ def subject(path: Path) -> Repository:
         with os.scandir(root) as entries:
             models = {entry.name: Model(entry.name, root / entry.name) for entry in entries if is_folder(entry)}
     except OSError as error:
-        reason = "it is not there" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        reason = REASONS.get(type(error)) or error.strerror or str(error)
         hint = "Name a repository, the folder of a model, or a config.pbtxt"
         raise RepositoryError(f"can't check {path}: {reason}", hint) from error
     name = Path(os.path.abspath(folder)).name  # noqa: PTH100 - a link has its own name
@@ -137,7 +138,12 @@ def _variants(model: Model) -> Iterator[Model]:
 
 
 def _of_case(case: Case, judged: Iterable[Rule]) -> Iterator[Broken]:
-    config = case.model.config
+    try:
+        config = case.model.config
+    except Exception as error:
+        says = f"nothing is known of this configuration: it could not be read ({first_line(error)})"
+        yield UNJUDGED, Problem(Place(case.model.config_path), says, UNJUDGED.write)
+        return
     parsed = config is not None and config.message is not None
     for rule in judged:
         if rule.holds_for(case.host.release.container) and (parsed or not rule.needs_config):

@@ -94,7 +94,7 @@ LAYOUTS = (
     Layout("left_behind", ("1/", ".config.pbtxt.swp", ".DS_Store"), (), ("STRAY", "STRAY")),
     # Without a configuration.
     Layout("lost+found", (), ("ROOT",), config=None),
-    Layout(".git", ("hooks/", "HEAD"), ("ROOT",), ("VDIR-OTHER",), config=None),
+    Layout(".git", ("hooks/", "HEAD"), ("ROOT",), config=None),
     Layout("not_a_model", ("1/x",), ("ROOT",), config=None),
     Layout("only_prefix", ("1/", "config"), ("ROOT",), config=None),
     Layout("no_configuration", ("1/", "config.pbtxt/"), ("CONFIG-KIND",), config=None, alone=True),

@@ -74,12 +74,15 @@ def target(entry: "os.DirEntry[str]") -> str:
         return ""
 
 
-def empty(repository: Repository, _: Host) -> Iterator[Problem]:
+def empty(repository: Repository, host: Host) -> Iterator[Problem]:
     """Find repositories without models."""
     if not repository.models:
-        yield Problem(
-            Place(repository.root), "Triton starts and serves nothing: the repository has no folder", EMPTY.write
-        )
+        says = "Triton starts and serves nothing: the repository has no folder"
+    elif all(any(root(Case(model, repository, host))) for model in repository.models.values()):
+        says = f"Triton fails at its start: none of the {len(repository.models)} folders is a model"
+    else:
+        return
+    yield Problem(Place(repository.root), says, EMPTY.write)
 
 
 def same_name(repository: Repository, _: Host) -> Iterator[Problem]:
@@ -120,7 +123,7 @@ EMPTY = Rule(
     code="EMPTY",
     severity="warning",
     title="the repository has no models",
-    triton="Triton starts and serves nothing.",
+    triton="Triton starts and serves nothing, or fails because of folders that are not models.",
     write="Name the folder that holds the folders of the models",
     check_repository=empty,
     seen="2.51",

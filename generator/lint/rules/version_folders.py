@@ -62,7 +62,9 @@ def zero(case: Case) -> Iterator[Problem]:
 
 
 def other(case: Case) -> Iterator[Problem]:
-    """Find folders that are neither versions nor of a use that Triton knows."""
+    """Find folders of models that are neither versions nor of a use that Triton knows."""
+    if any(root(case)):
+        return
     for entry in case.model.entries:
         known = entry.name in NO_VERSIONS or version_of(entry.name) is not None or CONFIG.startswith(entry.name)
         if not known and not (entry.name[:1] == "0" and entry.name.isdigit()) and is_folder(entry):

@@ -42,6 +42,15 @@ def test_a_repository_without_models_is_a_warning(tmp_path: Path) -> None:
     assert (found.code, found.severity, found.model) == ("EMPTY", "warning", "")
 
 
+def test_a_folder_that_is_no_repository_is_told_so(tmp_path: Path) -> None:
+    for name in ("src", "docs"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.txt").write_text("x")
+    found = check(tmp_path)
+    assert [each.code for each in found] == ["EMPTY", "ROOT", "ROOT"]
+    assert "none of the 2 folders is a model" in found[0].problem.says
+
+
 def test_links_in_the_root_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
     RIGHT.write(tmp_path)
     (tmp_path / "x").symlink_to("nowhere")
