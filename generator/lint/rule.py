@@ -28,14 +28,14 @@ class Rule:
     triton: str  # what Triton does; its own words in quotes
     write: str  # what to write instead
     check: Check = nothing
-    check_repository: RepositoryCheck = nothing
-    fixable: bool = False  # whether a problem may come with edits that mend it
     decided_by: Decider = "core"
     seen: str = ""  # the release on which it was tried; empty: it is read in the source
     source: str = ""  # the file of Triton's source that decides, if it was not tried
     needs_config: bool = True  # whether it judges only what has a configuration that can be parsed
     since: str = ""  # the first release (YY.MM) for which it holds; empty: all
     before: str = ""  # the first release for which it no longer holds; empty: none
+    check_repository: RepositoryCheck = nothing
+    fixable: bool = False  # whether a problem may come with edits that mend it
 
     def holds_for(self, release: str) -> bool:
         """Whether the rule holds for a release (YY.MM)."""
