@@ -38,4 +38,4 @@ def test_a_link_in_the_root_that_leads_nowhere_ends_the_server(library: Path, tm
     (tmp_path / "x").symlink_to("nowhere")
     with pytest.raises(ServerError):
         verdicts(tmp_path)
-    assert [found.code for found in check(tmp_path)] == ["ROOT-LINK"]
+    assert "ROOT-LINK" in {found.code for found in check(tmp_path)}

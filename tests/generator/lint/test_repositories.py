@@ -9,24 +9,24 @@ import pytest
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint import check
 from modelrepo.generator.lint.check import opened
+from modelrepo.generator.lint.rules import entries, repositories, version_folders
 from tests.differential.layouts import LAYOUTS, LIGHT, Layout
 
 RIGHT = Layout("right", ("1/",))
+RULES = (*repositories.RULES, *version_folders.RULES, *entries.RULES)
 
 
 def codes(*paths: Path) -> list[str]:
-    return sorted(found.code for found in check(paths))
+    return sorted(found.code for found in check(paths, chosen=RULES))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_a_layout_has_its_findings(layout: Layout, tmp_path: Path) -> None:
     layout.write(tmp_path)
-    found = check(tmp_path)
-    own = {"VDIR", "VALL", "LINK", "PREFIX", "STRAY", "ROOT", "READ", "CONFIG", "UNJUDGED"}
-    mine = [each for each in found if each.code.partition("-")[0] in own]
-    assert sorted(each.code for each in mine if each.severity == "error") == sorted(layout.errors)
-    assert sorted(each.code for each in mine if each.severity != "error") == sorted(layout.others)
-    assert {each.model for each in mine} <= {layout.name}
+    found = [each for each in check(tmp_path, chosen=RULES) if each.code != "EMPTY"]
+    assert sorted(each.code for each in found if each.severity == "error") == sorted(layout.errors)
+    assert sorted(each.code for each in found if each.severity != "error") == sorted(layout.others)
+    assert {each.model for each in found} <= {layout.name}
 
 
 def test_files_in_the_root_are_fine(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_files_in_the_root_are_fine(tmp_path: Path) -> None:
 
 def test_a_repository_without_models_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("x")
-    (found,) = check(tmp_path)
+    (found,) = check(tmp_path, chosen=RULES)
     assert (found.code, found.severity, found.model) == ("EMPTY", "warning", "")
 
 
@@ -46,7 +46,7 @@ def test_a_folder_that_is_no_repository_is_told_so(tmp_path: Path) -> None:
     for name in ("src", "docs"):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "config.txt").write_text("x")
-    found = check(tmp_path)
+    found = check(tmp_path, chosen=RULES)
     assert [each.code for each in found] == ["EMPTY", "ROOT", "ROOT"]
     assert "none of the 2 folders is a model" in found[0].problem.says
 
