@@ -29,6 +29,8 @@ Exit codes:
   0 Triton loads every model    6 it refuses one, or nothing can be checked
   2 usage
 """
+# Times that --fix reads the files again.
+PASSES = 4
 UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -89,14 +91,14 @@ def check(
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
     chosen = _chosen(rules(), _codes(select), _codes(ignore))
-    repositories = opened(paths or (config_file.default_repository(),))
-    found = sorted(findings(repositories, hosts, chosen), key=lambda each: each.problem.place)
-    if diff or fix:
-        _mend(found, diff)
-    if fix:
+    for _ in range(PASSES):  # what is mended may show what else can be mended
         repositories = opened(paths or (config_file.default_repository(),))
         found = sorted(findings(repositories, hosts, chosen), key=lambda each: each.problem.place)
-    if not diff:
+        if not fix or not _mend(found):
+            break
+    if diff:
+        _print_diff(found)
+    else:
         models = sum(len(each.asked or each.models) for each in repositories)
         _print(found, "json" if as_json else form, [host.release.container for host in hosts], models, chosen)
     stopping = ("error", "warning") if strict else ("error",)
@@ -195,22 +197,31 @@ def _bytes(written: str | None) -> int | None:
     return int(float(match[1]) * 2 ** UNITS.get(match[2].upper(), 0))
 
 
-def _mend(found: "list[Finding]", diff: bool) -> None:
-    """Print the changes that mend findings as a diff, or make them and say so on stderr."""
-    from modelrepo.cli.terminal.findings import one_line, printable
+def _mend(found: "list[Finding]") -> bool:
+    """Mend findings and say so on stderr; return whether anything has changed."""
+    from modelrepo.cli.terminal.findings import one_line
     from modelrepo.generator.errors import RepositoryError
     from modelrepo.generator.lint.fixes import mended
 
+    changed = False
     try:
         for each in mended(found):
-            if diff:
-                click.echo(printable(each.diff()), nl=False)
-                continue
-            each.write()
-            for finding in each.findings:
-                click.echo(f"mended {one_line(str(finding.problem.place))}: {finding.code}", err=True)
+            if each.after != each.before:
+                each.write()
+                changed = True
+                for finding in each.findings:
+                    click.echo(f"mended {one_line(str(finding.problem.place))}: {finding.code}", err=True)
     except OSError as error:
         raise RepositoryError(f"can't mend {error.filename}: {error.strerror or error}") from error
+    return changed
+
+
+def _print_diff(found: "list[Finding]") -> None:
+    from modelrepo.cli.terminal.findings import printable
+    from modelrepo.generator.lint.fixes import mended
+
+    for each in mended(found):
+        click.echo(printable(each.diff()), nl=False)
 
 
 def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: int, chosen: "Sequence[Rule]") -> None:

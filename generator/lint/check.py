@@ -47,12 +47,13 @@ def findings(
 ) -> Iterator[Finding]:
     """Yield what Triton would say of each repository and its models, in the order of their names."""
     judges = hosts or (Host(release_named(NEWEST)),)
-    judged = tuple(rules() if chosen is None else chosen)
+    asked = tuple(rules() if chosen is None else chosen)
+    judged = {host: [rule for rule in asked if rule.holds_for(host.release.container)] for host in judges}
     for repository in repositories:
         if not repository.asked:
-            yield from _merged("", judges, [list(_of_repository(repository, host, judged)) for host in judges])
+            yield from _merged("", judges, [list(_of_repository(repository, host, judged[host])) for host in judges])
         for name in repository.asked or repository.models:
-            yield from _of_model(repository.models[name], repository, judges, judged)
+            yield from _of_model(repository.models[name], repository, judged)
             repository.models[name].forget()
 
 
@@ -106,16 +107,15 @@ def _is_model(path: Path, folders: Sequence[str]) -> bool:
 
 def _of_repository(repository: Repository, host: Host, judged: Iterable[Rule]) -> Iterator[Broken]:
     for rule in judged:
-        if rule.holds_for(host.release.container):
-            yield from _guarded(rule, partial(rule.check_repository, repository, host), repository.root)
+        yield from _guarded(rule, partial(rule.check_repository, repository, host), repository.root)
 
 
 def _of_model(model: Model, repository: Repository, hosts: Sequence[Host], judged: Sequence[Rule]) -> Iterator[Finding]:
     """Yield the findings of a model, with its config.pbtxt and with each configuration that may take its place."""
     seen: set[Finding] = set()
     for each in (model, *_variants(model)):
-        by_host = [list(_of_case(Case(each, repository, host), judged)) for host in hosts]
-        for found in _merged(model.name, hosts, by_host):
+        by_host = [list(_of_case(Case(each, repository, host), own)) for host, own in judged.items()]
+        for found in _merged(model.name, tuple(judged), by_host):
             if found not in seen:
                 seen.add(found)
                 yield found if each is model else _of_variant(found, each)
@@ -146,7 +146,7 @@ def _of_case(case: Case, judged: Iterable[Rule]) -> Iterator[Broken]:
         return
     parsed = config is not None and config.message is not None
     for rule in judged:
-        if rule.holds_for(case.host.release.container) and (parsed or not rule.needs_config):
+        if parsed or not rule.needs_config:
             yield from _guarded(rule, partial(rule.check, case), case.model.folder)
 
 

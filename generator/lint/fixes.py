@@ -104,7 +104,8 @@ def _applied(text: str, spans: Iterable[tuple[int, int, str]]) -> str:
     line_end = "\r\n" if "\r\n" in text else "\n"
     for begins, ends, new in sorted(spans, key=lambda span: span[:2]):
         made.append(text[at:begins])
-        if begins == len(text) and "".join(made) and not "".join(made[-2:]).endswith("\n"):
+        whole = "".join(made)
+        if begins == len(text) and whole and not whole.endswith("\n") and not new.startswith(line_end):
             made.append(line_end)  # what is added at the end begins a line
         made.append(new)
         at = ends
