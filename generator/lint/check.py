@@ -1,7 +1,7 @@
 """The story of `check`: read, judge by every rule, for every release."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,7 @@ def _of_repository(repository: Repository, host: Host, judged: Iterable[Rule]) -
         yield from _guarded(rule, partial(rule.check_repository, repository, host), repository.root)
 
 
-def _of_model(model: Model, repository: Repository, hosts: Sequence[Host], judged: Sequence[Rule]) -> Iterator[Finding]:
+def _of_model(model: Model, repository: Repository, judged: Mapping[Host, Sequence[Rule]]) -> Iterator[Finding]:
     """Yield the findings of a model, with its config.pbtxt and with each configuration that may take its place."""
     seen: set[Finding] = set()
     for each in (model, *_variants(model)):
