@@ -1,5 +1,6 @@
 """`modelrepo check`: what Triton would say of a repository, before it is served."""
 
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -218,10 +219,11 @@ def _mend(found: "list[Finding]") -> bool:
 
 def _print_diff(found: "list[Finding]") -> None:
     from modelrepo.cli.terminal.findings import printable
-    from modelrepo.generator.lint.fixes import mended
+    from modelrepo.generator.lint.fixes import encoded, mended
 
+    shown = sys.stdout.isatty()
     for each in mended(found):
-        click.echo(printable(each.diff()), nl=False)
+        click.echo(printable(each.diff()) if shown else encoded(each.diff()), nl=False)
 
 
 def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: int, chosen: "Sequence[Rule]") -> None:

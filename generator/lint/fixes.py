@@ -1,6 +1,7 @@
 """Mending mechanically: the edits of problems, applied to the texts that they are about."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -12,6 +13,8 @@ from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.system.files import replacing
 
 END = (0, 0)
+# Lines end with a line feed only: texts may hold other characters at which `splitlines` splits.
+LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Mended:
 
     def diff(self) -> str:
         """Return the change as a unified diff, which `patch` reads."""
-        old, new = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+        old, new = (LINES.findall(text) for text in (self.before, self.after))
         lines = unified_diff(old, new, f"a/{self.file}", f"b/{self.file}")
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 
 from modelrepo.cli.commands.check import check
 from modelrepo.cli.terminal.findings_for_programs import as_github
+from modelrepo.generator.lint import check as findings
+from modelrepo.generator.lint import rules
 from modelrepo.generator.lint.finding import Edit, Finding, Place, Problem
+from modelrepo.generator.lint.fixes import encoded, mended
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.subject import Case
 from tests.conftest import ModelRepo, assert_refused
@@ -140,6 +145,18 @@ def test_diff_changes_nothing(modelrepo: ModelRepo, repository: Path) -> None:
     assert outcome.out.startswith("--- a/repo/net/config.pbtxt\n+++ b/repo/net/config.pbtxt\n@@ ")
     assert '-name: "net"\n+name: "other"\n' in outcome.out
     assert (repository / "net/config.pbtxt").read_text() == TEXT
+
+
+@pytest.mark.usefixtures("fixable")
+@pytest.mark.skipif(shutil.which("patch") is None, reason="patch is not installed")
+def test_patch_reads_the_diff(modelrepo: ModelRepo, repository: Path) -> None:
+    text = TEXT.replace("\n", "\r\n").encode() + b"# \xff \x0b \xc2\x85 \xe2\x80\xa8 end"
+    (repository / "net/config.pbtxt").write_bytes(text)
+    made = mended(findings("repo", chosen=rules.rules()))
+    (repository.parent / "it.diff").write_bytes(b"".join(encoded(each.diff()) for each in made))
+    run = subprocess.run(["patch", "--binary", "-p1", "-i", "it.diff"], cwd=repository.parent, capture_output=True)
+    assert run.returncode == 0, run.stdout
+    assert (repository / "net/config.pbtxt").read_bytes() == text.replace(b'"net"', b'"other"')
 
 
 @pytest.mark.usefixtures("fixable")

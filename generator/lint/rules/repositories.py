@@ -132,7 +132,8 @@ SAME_NAME = Rule(
     code="SAME-NAME",
     severity="error",
     title="two repositories have a model of one name",
-    triton='Triton serves neither: "failed to poll model …: not unique across all model repositories".',
+    triton='Triton serves neither: "failed to poll model …: not unique across all model repositories". Over its API it '
+    'says "model appears in two or more repositories".',
     write="Rename one of the two folders, and the name in its config.pbtxt",
     check_repository=same_name,
     seen="2.51",

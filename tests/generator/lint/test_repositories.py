@@ -127,6 +127,19 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert codes(tmp_path) == ["CONFIG-KIND"]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
+    Layout("file", ("1/",)).write(tmp_path)
+    Layout("folder", ("1/",)).write(tmp_path)
+    (tmp_path / "file/config.pbtxt").chmod(0)
+    (tmp_path / "folder").chmod(0)
+    try:
+        found = check(tmp_path, chosen=RULES)
+    finally:
+        (tmp_path / "folder").chmod(0o755)
+    assert [(each.code, each.model) for each in found] == [("READ", "file"), ("READ", "folder")]
+
+
 def test_a_configuration_of_100_megabytes_is_not_read(tmp_path: Path) -> None:
     Layout("net", ("1/",)).write(tmp_path)
     with (tmp_path / "net/config.pbtxt").open("ab") as file:
