@@ -77,6 +77,7 @@ benchmarks: .venv/dev
 	$(BIN)/python benchmarks/report_of_500.py
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/check_models.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

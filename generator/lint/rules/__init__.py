@@ -18,6 +18,10 @@ MODULES = (
     "ensembles",
     "warmup",
     "labels",
+    "repositories",
+    "version_folders",
+    "entries",
+    "profiles",
 )
 
 
