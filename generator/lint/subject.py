@@ -1,16 +1,17 @@
 """What is checked: a repository, its models and their configurations, for a host."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from modelrepo.generator.lint.text import ConfigText, read
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton.releases import Release
 
+T = TypeVar("T")
 # A text that is longer is not read: no ModelConfig comes near it.
 MOST_BYTES = 16 << 20
 
@@ -32,6 +33,14 @@ class Model:
 
     name: str
     folder: Path
+    _read: dict[tuple[Any, Path], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def read(self, reader: Callable[[Path], T], path: Path) -> T:
+        """Return what a reader finds in one of the model's files, which is read once."""
+        if (reader, path) not in self._read:
+            self._read[reader, path] = reader(path)
+        found: T = self._read[reader, path]
+        return found
 
     @cached_property
     def entries(self) -> tuple[os.DirEntry[str], ...]:

@@ -5,7 +5,7 @@ from functools import cache
 
 from modelrepo.generator.lint.rule import Rule
 
-MODULES = ("parsing", "tensors")
+MODULES = ("parsing", "tensors", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "backends", "machine")
 
 
 @cache
