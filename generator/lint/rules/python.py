@@ -20,7 +20,7 @@ FORCE = "FORCE_CPU_ONLY_INPUT_TENSORS"
 def missing(case: Case) -> Iterator[Problem]:
     """Find versions without their file."""
     for _, path in absent(case, BACKEND):
-        said = f"Triton refuses the model: Python model file not found in '{path}'"
+        said = f"Triton refuses the model: \"ModuleNotFoundError: No module named '{path.parent.name}.{path.stem}'\""
         write = f"Copy the model there as {path.name}, or name the file in default_model_filename"
         yield Problem(Place(path), said, write)
 
@@ -37,7 +37,8 @@ def class_of(case: Case) -> Iterator[Problem]:
     """Find files without the class that Triton makes an instance of."""
     for path, code in _files(case):
         if not code.fault and not code.has_class:
-            yield Problem(Place(path), f'Triton refuses the model: "{NO_CLASS}"', CLASS.write)
+            said = f"{NO_CLASS[0]}{path.parent.name}.{path.stem}{NO_CLASS[1]}"
+            yield Problem(Place(path), f'Triton refuses the model: "{said}"', CLASS.write)
 
 
 def execute(case: Case) -> Iterator[Problem]:
@@ -84,7 +85,7 @@ def _files(case: Case) -> Iterator[tuple[Path, PythonCode]]:
         yield path, case.model.read(python_code.read, path)
 
 
-NO_CLASS = "AttributeError: module 'model' has no attribute 'TritonPythonModel'"
+NO_CLASS = ("AttributeError: module '", "' has no attribute 'TritonPythonModel'")
 MISSING = Rule(
     code="PY-FILE",
     severity="error",
@@ -112,7 +113,7 @@ CLASS = Rule(
     code="PY-CLASS",
     severity="error",
     title="model.py has no class TritonPythonModel",
-    triton=f'Triton refuses the model: "{NO_CLASS}".',
+    triton=f'Triton refuses the model: "{"1.model".join(NO_CLASS)}".',
     write="Name the class TritonPythonModel",
     check=class_of,
     decided_by=BACKEND,
