@@ -93,7 +93,7 @@ def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int
             after = value + length
         else:
             after = value + SIZES[kind]
-        if after > end:
+        if after > end or not number:  # no field has the number 0: these are bytes of something else
             raise IndexError(after)
         yield number, start, value, after
         start = after

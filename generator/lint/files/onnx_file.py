@@ -54,7 +54,7 @@ def read(path: Path) -> OnnxFile | None:
         outlined = outline.read(path)
     except (DecodeError, KeyError, OverflowError):
         return OnnxFile(fault="it is not an ONNX model, or is truncated")
-    if not outlined.HasField("graph"):
+    if not (outlined.graph.node or outlined.graph.input or outlined.graph.output):
         return OnnxFile(fault="it has no graph")
     opset = max((each.version for each in outlined.opset_import if each.domain in STANDARD), default=0)
     external = tuple(each for each in _external(outlined) if each.location != path.name)

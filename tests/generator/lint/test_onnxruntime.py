@@ -115,7 +115,9 @@ def test_what_is_not_known_of_a_release_is_said(tmp_path: Path) -> None:
 def test_bf16_is_a_type_of_newer_releases(tmp_path: Path) -> None:
     from onnx import helper
 
-    content = onnx_bytes([("x", 16, ["N", 4])], [("y", 16, ["N", 4])], [helper.make_node("Relu", ["x"], ["y"])], 17, 8, [])
+    content = onnx_bytes(
+        [("x", 16, ["N", 4])], [("y", 16, ["N", 4])], [helper.make_node("Relu", ["x"], ["y"])], 17, 8, []
+    )
     config = GOOD.replace("FP32", "BF16").replace("5", "4")
     assert codes(model(tmp_path, config, content), host("25.12")) == {"ORT-BF16"}
     assert not codes(tmp_path / "net", host("26.03"))
