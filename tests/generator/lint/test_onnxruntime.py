@@ -1,6 +1,5 @@
 """The rules of the onnxruntime backend: a configuration against its model.onnx, and that against a release."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +192,7 @@ def test_external_weights_are_there_inside_the_folder_and_long_enough(
 ) -> None:
     weights: dict[str, Any] = {name: bytes(80) for name in ("1/w.bin", "1/sub/w.bin", "w.bin")}
     folder = model(tmp_path, GOOD, content, **weights)
-    os.symlink("../w.bin", folder / "1" / "link.bin")
+    (folder / "1" / "link.bin").symlink_to("../w.bin")
     assert codes(folder) == ({code} if code else set())
     outside = code == "ORT-OUTSIDE"
     assert codes(folder, host("26.01")) == (set() if outside else {code} if code else set())
@@ -202,7 +201,7 @@ def test_external_weights_are_there_inside_the_folder_and_long_enough(
 def test_a_linked_model_has_its_weights_beside_the_file_itself(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", GOOD, {"../store/model.onnx": external("w.bin"), "../store/w.bin": bytes(80)})
     for name in ("model.onnx", "w.bin"):
-        os.symlink(f"../../store/{name}", folder / "1" / name)
+        (folder / "1" / name).symlink_to(f"../../store/{name}")
     assert not codes(folder)
 
 
