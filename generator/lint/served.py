@@ -1,5 +1,6 @@
 """What a server would load of a model: its backend, its versions, and the file of each."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,9 @@ def served(case: Case, backend: str) -> Served | None:
     if backend_of(config, case.model) != backend or config.HasField("ensemble_scheduling"):
         return None
     name = file_of(backend, config)
-    return Served(backend, config, {number: folder / name for number, folder in _chosen(config, case.model).items()})
+    # As Triton joins them: an absolute name stays within the folder.
+    chosen = _chosen(config, case.model)
+    return Served(backend, config, {number: Path(f"{folder}/{name}") for number, folder in chosen.items()})
 
 
 def backend_of(config: Any, model: Model) -> str:
@@ -138,7 +141,7 @@ def absent(case: Case, backend: str) -> Iterator[tuple[int, Path]]:
     """Yield the versions whose file is not there, and the file. For ONNX Runtime it may be a folder."""
     found = served(case, backend)
     for number, path in found.files.items() if found else ():
-        if not (path.is_file() or (backend == "onnxruntime" and path.is_dir())):
+        if not (is_file(path) or (backend == "onnxruntime" and is_folder(path))):
             yield number, path
 
 
@@ -146,11 +149,25 @@ def present(case: Case, backend: str) -> Iterator[Path]:
     """Yield the files of the versions that are there; of a folder, the file of that name in it for ONNX Runtime."""
     found = served(case, backend)
     for path in found.files.values() if found else ():
-        inner = path / FILES["onnxruntime"]
-        if path.is_file():
-            yield path
-        elif backend == "onnxruntime" and path.is_dir() and inner.is_file():
-            yield inner
+        file = path / FILES["onnxruntime"] if backend == "onnxruntime" and is_folder(path) else path
+        if is_file(file) and os.access(file, os.R_OK):  # what this user can't read, the server's may
+            yield file
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; a path that no file can have, or that can't be looked at, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder, as ``is_file``."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def told(path: Path) -> str:

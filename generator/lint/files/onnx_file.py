@@ -69,14 +69,19 @@ def _external(outlined: Any) -> Iterator[External]:
     for graph in graphs(outlined):
         for tensor in getattr(graph, "initializer", ()):  # a function has none
             if tensor.data_location == TensorProto.EXTERNAL:
-                entries = {entry.key: entry.value for entry in tensor.external_data}
+                entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
                 offset, length = (_number(entries.get(key)) for key in ("offset", "length"))
                 location = entries.get("location", "")
-                yield External(tensor.name, location, offset or 0, length, _size(tensor))
+                yield External(_text(tensor.name), location, offset or 0, length, _size(tensor))
+
+
+def _text(value: str | bytes) -> str:
+    """Return a string of a message, which protobuf gives as bytes if it is not UTF-8."""
+    return value if isinstance(value, str) else value.decode("utf-8", errors="replace")
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 20 else None
 
 
 def _size(tensor: Any) -> int | None:
@@ -110,7 +115,7 @@ def _declared(outlined: Any) -> Model:
 
 
 def _tensor(value: Any) -> Tensor:
-    return Tensor(value.name, _data_type(value.type), tuple(_dims(value.type) or ()))
+    return Tensor(_text(value.name), _data_type(value.type), tuple(_dims(value.type) or ()))
 
 
 def _data_type(kind: Any) -> str:
@@ -154,7 +159,7 @@ def _inferred(outlined: Any) -> dict[str, tuple[Any, set[str]]]:
         probe = shape_inference.infer_shapes(probe, data_prop=True)
     except Exception:  # of the library's own, for a graph that it can't follow
         return {}
-    found = {value.name: value.type for value in probe.graph.output}
+    found = {_text(value.name): value.type for value in probe.graph.output}
     return {name: (kind, names) for name, kind in found.items()}
 
 

@@ -3,9 +3,10 @@
 import pickletools
 import re
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from modelrepo.generator.sources.content import DAMAGED_ZIP
 
 # As much is read of a member: generated code is shorter.
 MOST_BYTES = 64 << 20
@@ -20,7 +21,7 @@ class TorchScript:
 
 
 def read(path: Path) -> TorchScript | None:
-    """Read a TorchScript file; None if it is not one, or of a form that is not known. OSError if it can't be opened."""
+    """Read a TorchScript file; None if it is not one, or of a form that is not known."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -30,7 +31,7 @@ def read(path: Path) -> TorchScript | None:
             if not module or code not in names:
                 return None
             return _forward(_member(archive, code).decode("utf-8", errors="replace"), name)
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error):
+    except (*DAMAGED_ZIP, OSError):  # a damaged directory leads to places that no file has
         return None
 
 

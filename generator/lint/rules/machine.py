@@ -7,7 +7,7 @@ from typing import Any
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import FILES, backend_of, kinds, parameter, place_of, present, served
+from modelrepo.generator.lint.served import FILES, backend_of, is_file, kinds, parameter, place_of, present, served
 from modelrepo.generator.lint.subject import Case, Model
 from modelrepo.generator.triton.parameters import whole
 
@@ -86,7 +86,7 @@ def _of(case: Case, backend: str, path: Path) -> Iterator[int]:
         beside = {path.parent / each.location for each in (file.external if file else ())}
     elif backend == "openvino":
         beside = {path.with_suffix(".bin")}
-    yield from (each.stat().st_size for each in beside if each.is_file())
+    yield from (each.stat().st_size for each in beside if is_file(each))
 
 
 CORES = Rule(

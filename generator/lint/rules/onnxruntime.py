@@ -9,7 +9,17 @@ from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import absent, kinds, parameter, place_of, present, served, told
+from modelrepo.generator.lint.served import (
+    absent,
+    is_file,
+    is_folder,
+    kinds,
+    parameter,
+    place_of,
+    present,
+    served,
+    told,
+)
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import BF16_SINCE, Mismatch, Refused, completion, mismatches
@@ -53,7 +63,7 @@ def missing(case: Case) -> Iterator[Problem]:
         )
     found = served(case, BACKEND)
     for path in found.files.values() if found else ():
-        if path.is_dir() and not (path / "model.onnx").is_file():
+        if is_folder(path) and not is_file(path / "model.onnx"):
             yield Problem(
                 Place(path),
                 f'{path.name} is a folder, and Triton looks for model.onnx in it: "unable to find '
@@ -99,7 +109,7 @@ def _external_fault(path: Path, external: External) -> Iterator[Problem]:
     write = f"Copy {external.location or 'the file'} from where the model was exported, beside {path.name}"
     if not external.location:
         yield Problem(Place(path), f"the weights {external.tensor} name no file", "Export the model again")
-    elif not there.is_file():
+    elif not is_file(there):
         said = f"{path.name} has the weights {external.tensor} in {external.location}, which is not there"
         yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
     elif external.size is not None and external.length and external.length != external.size:
@@ -119,7 +129,7 @@ def outside(case: Case) -> Iterator[Problem]:
         folders = {path.parent.resolve(), path.resolve().parent}
         for external in file.external:
             there = path.parent / external.location
-            if not external.location or not there.is_file():
+            if not external.location or not is_file(there):
                 continue  # another rule's
             if Path(external.location).is_absolute():
                 said = "Absolute path not allowed for external data location"

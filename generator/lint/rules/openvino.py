@@ -8,7 +8,7 @@ from modelrepo.generator.lint.files import openvino_ir
 from modelrepo.generator.lint.files.openvino_ir import OpenvinoFile, Value
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import absent, kinds, parameter, place_of, present, served, told, type_of
+from modelrepo.generator.lint.served import absent, is_file, kinds, parameter, place_of, present, served, told, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import text_of
@@ -53,7 +53,7 @@ def lacks_weights(case: Case) -> Iterator[Problem]:
     """Find weights that are missing, or too short for the model."""
     for path, file in _files(case):
         weights = path.with_suffix(".bin")
-        has = weights.stat().st_size if weights.is_file() else None
+        has = weights.stat().st_size if is_file(weights) else None
         if file.weights and has is None:
             said = f"OpenVINO can't read {path.name}: its weights {weights.name} are not there"
             yield Problem(Place(path), said, f"Copy {weights.name} there from where the model was converted")

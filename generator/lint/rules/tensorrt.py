@@ -8,7 +8,7 @@ from typing import Final
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import absent, kinds, parameter, place_of, present, served, type_of
+from modelrepo.generator.lint.served import absent, is_file, kinds, parameter, place_of, present, served, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.tensorrt import header
@@ -46,7 +46,7 @@ def per_capability(case: Case) -> Iterator[Problem]:
             yield Problem(place, said, 'Write the capability as "8.6"')
             continue
         for number, path in found.files.items():
-            if not (path.parent / name).exists():
+            if not is_file(path.parent / name):
                 said = f"On a GPU of capability {capability} Triton refuses the model: version {number} lacks {name}"
                 yield Problem(place, said, f"Copy the plan for these GPUs to {number}/{name}")
 
@@ -165,7 +165,7 @@ def _plans(case: Case) -> Iterator[Path]:
     found = served(case, BACKEND)
     for path in found.files.values() if found else ():
         for name in sorted(set(found.config.cc_model_filenames.values()) if found else ()):
-            if name != path.name and (path.parent / name).is_file():
+            if name != path.name and is_file(path.parent / name):
                 yield path.parent / name
 
 
