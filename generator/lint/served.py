@@ -54,16 +54,22 @@ class Served:
 
 def served(case: Case, backend: str) -> Served | None:
     """Return what is loaded by one backend; None if the model is another's, or its configuration can't be parsed."""
-    written = case.model.config
+    found = case.model.once(_of, lambda: _of(case.model))
+    return found if found is not None and found.backend == backend else None
+
+
+def _of(model: Model) -> Served | None:
+    written = model.config
     if written is not None and written.message is None:
         return None
     config = _empty() if written is None else written.message
-    if backend_of(config, case.model) != backend or config.HasField("ensemble_scheduling"):
+    if config.HasField("ensemble_scheduling"):
         return None
+    backend = backend_of(config, model)
     name = file_of(backend, config)
     # As Triton joins them: an absolute name stays within the folder.
-    chosen = _chosen(config, case.model)
-    return Served(backend, config, {number: Path(f"{folder}/{name}") for number, folder in chosen.items()})
+    files = {number: Path(f"{folder}/{name}") for number, folder in _chosen(config, model).items()}
+    return Served(backend, config, files)
 
 
 def backend_of(config: Any, model: Model) -> str:
@@ -145,8 +151,12 @@ def absent(case: Case, backend: str) -> Iterator[tuple[int, Path]]:
             yield number, path
 
 
-def present(case: Case, backend: str) -> Iterator[Path]:
-    """Yield the files of the versions that are there; of a folder, the file of that name in it for ONNX Runtime."""
+def present(case: Case, backend: str) -> tuple[Path, ...]:
+    """Return the files of the versions that are there; of a folder, the model.onnx in it for ONNX Runtime."""
+    return case.model.once((_present, backend), lambda: tuple(_present(case, backend)))
+
+
+def _present(case: Case, backend: str) -> Iterator[Path]:
     found = served(case, backend)
     for path in found.files.values() if found else ():
         file = path / FILES["onnxruntime"] if backend == "onnxruntime" and is_folder(path) else path

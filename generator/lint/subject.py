@@ -1,7 +1,7 @@
 """What is checked: a repository, its models and their configurations, for a host."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,13 +33,17 @@ class Model:
 
     name: str
     folder: Path
-    _read: dict[tuple[Any, Path], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def read(self, reader: Callable[[Path], T], path: Path) -> T:
         """Return what a reader finds in one of the model's files, which is read once."""
-        if (reader, path) not in self._read:
-            self._read[reader, path] = reader(path)
-        found: T = self._read[reader, path]
+        return self.once((reader, path), lambda: reader(path))
+
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """Return what is found of the model, which is looked for once."""
+        if key not in self._known:
+            self._known[key] = find()
+        found: T = self._known[key]
         return found
 
     @cached_property

@@ -6,8 +6,6 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelrepo.generator.sources.content import DAMAGED_ZIP
-
 # As much is read of a member: generated code is shorter.
 MOST_BYTES = 64 << 20
 OPENING, CLOSING = "([{", ")]}"
@@ -22,6 +20,8 @@ class TorchScript:
 
 def read(path: Path) -> TorchScript | None:
     """Read a TorchScript file; None if it is not one, or of a form that is not known."""
+    from modelrepo.generator.sources.content import DAMAGED_ZIP  # late: it brings every source
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -304,8 +304,12 @@ def _completed(case: Case) -> Iterator[tuple[OnnxFile, dict[str, Any], dict[str,
             yield file, config, error
 
 
-def _mismatches(case: Case) -> Iterator[Mismatch]:
+def _mismatches(case: Case) -> tuple[Mismatch, ...]:
     bf16 = case.host.release.container >= BF16_SINCE
+    return case.model.once((_compared, bf16), lambda: tuple(_compared(case, bf16)))
+
+
+def _compared(case: Case, bf16: bool) -> Iterator[Mismatch]:
     for file, config, filled in _completed(case):
         if isinstance(filled, dict):
             broken = set(_refused_by_the_core(config))

@@ -8,7 +8,7 @@ from modelrepo.generator.lint.files import python_code
 from modelrepo.generator.lint.files.python_code import PythonCode
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import absent, parameter, place_of, present, served
+from modelrepo.generator.lint.served import absent, is_file, is_folder, parameter, place_of, present, served
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 
@@ -57,7 +57,7 @@ def environment(case: Case) -> Iterator[Problem]:
     text = parameter(found.config, ENVIRONMENT) if found else None
     if text is not None and text.startswith(FOLDER):
         path = Path(str(case.model.folder) + text.removeprefix(FOLDER))
-        if not path.exists():
+        if not is_file(path) and not is_folder(path):
             said = f'Triton refuses the model: "Failed to get the canonical path for {path}."'
             yield Problem(place_of(case, "parameters", Key(ENVIRONMENT)), said, ENV.write)
 
