@@ -1,23 +1,19 @@
 """What is checked: repositories, their models and their configurations, for a host."""
 
 import os
-<<<<<<< HEAD
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-=======
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
->>>>>>> l_repo
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from modelrepo.generator.lint.text import ConfigText, read
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton.releases import Release
 
+T = TypeVar("T")
 # A text that is longer is not read: no ModelConfig comes near it.
 MOST_BYTES = 1 << 20
 # Folders of a model that Triton never takes for versions (VersionsToLoad in model_lifecycle.cc).
@@ -47,11 +43,23 @@ class Model:
     name: str
     folder: Path
     config_file: str = CONFIG  # within the folder
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def config_path(self) -> Path:
         """Where the configuration is, if there is one."""
         return self.folder / self.config_file
+
+    def read(self, reader: Callable[[Path], T], path: Path) -> T:
+        """Return what a reader finds in one of the model's files, which is read once."""
+        return self.once((reader, path), lambda: reader(path))
+
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """Return what is found of the model, which is looked for once."""
+        if key not in self._known:
+            self._known[key] = find()
+        found: T = self._known[key]
+        return found
 
     @cached_property
     def _listed(self) -> tuple[tuple[os.DirEntry[str], ...], str]:
@@ -148,12 +156,10 @@ class Repository:
 
     root: Path
     models: Mapping[str, Model]
-<<<<<<< HEAD
-    # What rules have worked out of other models, which ensembles ask for again and again.
-    memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
-=======
     asked: tuple[str, ...] = ()  # the models to check, if not all and the repository itself
     beside: tuple["Repository", ...] = ()  # those that are served along with it
+    # What rules have worked out of other models, which ensembles ask for again and again.
+    memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def entries(self) -> Iterator["os.DirEntry[str]"]:
         """Yield what lies in the root; nothing if it can't be read."""
@@ -162,7 +168,6 @@ class Repository:
                 yield from sorted(found, key=lambda entry: entry.name)
         except OSError:
             return
->>>>>>> l_repo
 
 
 @dataclass(frozen=True)

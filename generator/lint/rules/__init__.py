@@ -22,6 +22,13 @@ MODULES = (
     "version_folders",
     "entries",
     "profiles",
+    "onnxruntime",
+    "tensorrt",
+    "openvino",
+    "pytorch",
+    "python",
+    "backends",
+    "machine",
 )
 
 
