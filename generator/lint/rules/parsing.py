@@ -8,7 +8,7 @@ from typing import Any
 
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.parser import Node
-from modelrepo.generator.lint.refusal import refused
+from modelrepo.generator.lint.refusal import refused, shortened
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import ConfigText, read
@@ -46,7 +46,7 @@ def parse(case: Case) -> Iterator[Problem]:
 
 
 def _words(config: ConfigText) -> str:
-    return f'Triton can\'t read the configuration: "{config.triton_error}"'
+    return f'Triton can\'t read the configuration: "{shortened(config.triton_error)}"'
 
 
 def _advice(config: ConfigText) -> str:
