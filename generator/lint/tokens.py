@@ -166,7 +166,7 @@ class Tokenizer:
             if stopped_by == quote:
                 return ends + 1
             if stopped_by != "\\":
-                reason = STRING_CROSSES if stopped_by == "\n" else "Unexpected end of string."
+                reason = STRING_CROSSES if stopped_by == "\n" else STRING_ENDS
                 raise TextError(reason, ends)
             ends = self._escape(ends + 1)
 
@@ -179,6 +179,7 @@ class Tokenizer:
         raise AssertionError  # the last pattern matches
 
 
+STRING_ENDS = "Unexpected end of string."
 STRING_CROSSES = "String literals cannot cross line boundaries."
 
 

@@ -47,6 +47,8 @@ def gpu(case: Case) -> Iterator[Problem]:
 def _gpu_advice(available: int | None) -> str:
     if available == 0:
         return GPU.write
+    if available == 1:
+        return "Write gpus: 0, which is the only one of the host"
     return f"Write GPUs from 0 to {available - 1}" if available else "Write GPUs from 0 on"
 
 
