@@ -12,6 +12,8 @@ from typing import Any
 from modelrepo.generator.lint.tokens import Lines, TextError, Token, Tokenizer, unquoted
 
 CLOSING = {"{": "}", "<": ">"}
+# More digits than the largest number of 64 bits has; Python converts no text of thousands.
+LONGEST = 100
 TRUE, FALSE = ("true", "True", "t"), ("false", "False", "f")
 
 
@@ -228,6 +230,8 @@ def _is_decimal(text: str) -> bool:
 
 
 def _integer(text: str) -> int:
+    if len(text.lstrip("0")) > LONGEST:
+        return 1 << LONGEST  # above every field
     if text[:2] in ("0x", "0X"):
         return int(text[2:], 16)
     return int(text) if _is_decimal(text) else int(text, 8)

@@ -7,13 +7,17 @@ import re
 import sys
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 Kind: TypeAlias = Literal["identifier", "integer", "float", "string", "symbol", "end"]
 
 # NUL is no control character here: it is what the tokenizer takes for the end of a string or a comment.
 _SKIPPED = re.compile(r"(?:[ \t\r\n\v\f]+|#[^\n\0]*)*")
+# Nearly all tokens: these need no second look.
+_COMMON = re.compile(
+    r"""(?P<identifier>[A-Za-z_][A-Za-z0-9_]*)|(?P<integer>(?:0|[1-9][0-9]*)(?![A-Za-z0-9_.]))|"""
+    + r"""(?P<string>"[^"\\\n\0]*"|'[^'\\\n\0]*')|(?P<symbol>[][{}<>:;,])"""
+)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEXADECIMAL = re.compile(r"0[xX]([0-9A-Fa-f]*)")
@@ -44,8 +48,7 @@ class TextError(Exception):
         self.offset = offset
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A token of a text: its kind, its characters, and where it begins and ends."""
 
     kind: Kind
@@ -94,7 +97,11 @@ class Tokenizer:
         self.earlier = self.before
         taken = self.before = self.current
         self.ended = taken.ends
-        self.current = self._token(_end(_SKIPPED, self.text, taken.ends))
+        begins = _end(_SKIPPED, self.text, taken.ends)
+        if found := _COMMON.match(self.text, begins):
+            self.current = Token(cast(Kind, found.lastgroup), found[0], begins, found.end())
+        else:
+            self.current = self._token(begins)
         return taken
 
     def _token(self, begins: int) -> Token:
@@ -159,7 +166,7 @@ class Tokenizer:
             if stopped_by == quote:
                 return ends + 1
             if stopped_by != "\\":
-                reason = STRING_CROSSES if stopped_by == "\n" else "Unexpected end of string."
+                reason = STRING_CROSSES if stopped_by == "\n" else STRING_ENDS
                 raise TextError(reason, ends)
             ends = self._escape(ends + 1)
 
@@ -172,6 +179,7 @@ class Tokenizer:
         raise AssertionError  # the last pattern matches
 
 
+STRING_ENDS = "Unexpected end of string."
 STRING_CROSSES = "String literals cannot cross line boundaries."
 
 

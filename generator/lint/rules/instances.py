@@ -13,6 +13,7 @@ from modelrepo.generator.lint.subject import Case
 PLAN = "tensorrt_plan"
 # What C++'s stoi reads of a text: white space, a sign, digits; the rest is ignored.
 NUMBER = re.compile(r"[ \t\n\v\f\r]*(?P<value>[+-]?[0-9]+)")
+MOST_DIGITS = 100  # of which Python makes a number; more are too large in any case
 LARGEST, SMALLEST = (1 << 31) - 1, -(1 << 31)
 TWO_ON_CPU = ("onnxruntime", "tensorflow")
 
@@ -46,6 +47,8 @@ def gpu(case: Case) -> Iterator[Problem]:
 def _gpu_advice(available: int | None) -> str:
     if available == 0:
         return GPU.write
+    if available == 1:
+        return "Write gpus: 0, which is the only one of the host"
     return f"Write GPUs from 0 to {available - 1}" if available else "Write GPUs from 0 on"
 
 
@@ -120,12 +123,12 @@ def profile(case: Case) -> Iterator[Problem]:
 
 
 def _not_an_index(name: str, said: str, platform: str) -> str:
-    found = NUMBER.match(name)
+    value = _number(name)
     if not name:
         return "profile name must not be empty"
-    if not found:
+    if value is None:
         return f"unable to parse '{name}': stoi"
-    if int(found["value"]) < 0:
+    if value < 0:
         return (
             f"{said} and platform {platform} specifies invalid profile {name}. The field should contain the string "
             "representation of a non-negative integer."
@@ -133,13 +136,19 @@ def _not_an_index(name: str, said: str, platform: str) -> str:
     return ""
 
 
+def _number(name: str) -> int | None:
+    """Return the number that Triton reads from the name of a profile; None if there is none."""
+    found = NUMBER.match(name)
+    return int(found["value"][:MOST_DIGITS]) if found else None
+
+
 def profile_too_large(case: Case) -> Iterator[Problem]:
     """Find profiles above the largest integer."""
     made = completed(case.model, case.config.message, case.host.release.container)
     for number, group, _ in _groups(case) if made.platform == PLAN else ():
         for position, name in enumerate(group.profile):
-            found = NUMBER.match(name)
-            if found and not SMALLEST <= int(found["value"]) <= LARGEST:
+            value = _number(name)
+            if value is not None and not SMALLEST <= value <= LARGEST:
                 says = f"Triton ends when it loads the model: the profile {name} is above the largest integer"
                 place = case.config.place("instance_group", number, "profile", position)
                 yield Problem(place, says, 'Write the index of an optimization profile in quotes, such as "0"')

@@ -8,11 +8,11 @@ from typing import Any
 
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.parser import Node
-from modelrepo.generator.lint.refusal import refused
+from modelrepo.generator.lint.refusal import refused, shortened
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import ConfigText, read
-from modelrepo.generator.lint.tokens import STRING_CROSSES, Lines
+from modelrepo.generator.lint.tokens import STRING_CROSSES, STRING_ENDS, Lines
 
 # The release in which a field came, by its message (protobuf/model_config.proto of each release's branch).
 SINCE = {
@@ -21,6 +21,18 @@ SINCE = {
     ("inference.ModelOutput", "is_non_linear_format_io"): "24.08",
     ("inference.ModelConfig", "model_metrics"): "24.11",
     ("inference.ModelEnsembling", "max_inflight_requests"): "25.11",
+}
+# What other frameworks call the types of tensors.
+TYPES = {
+    **dict.fromkeys(("BYTES", "STR", "TEXT", "OBJECT"), "STRING"),
+    **dict.fromkeys(("FLOAT", "FLOAT32", "F32"), "FP32"),
+    **dict.fromkeys(("HALF", "FLOAT16", "F16"), "FP16"),
+    **dict.fromkeys(("DOUBLE", "FLOAT64", "F64"), "FP64"),
+    **dict.fromkeys(("BFLOAT16", "BFLOAT"), "BF16"),
+    **dict.fromkeys(("INT", "I32"), "INT32"),
+    **dict.fromkeys(("LONG", "I64"), "INT64"),
+    "BOOLEAN": "BOOL",
+    "BYTE": "UINT8",
 }
 BYTE_ORDER_MARK = "\ufeff"
 # What may stand behind the last quote of a line: the ends of the messages around it, and a comment.
@@ -37,16 +49,16 @@ def parse(case: Case) -> Iterator[Problem]:
     line, column = config.error_at
     place = Place(config.path, line, column)
     if found := _quotes(config):
-        where, edit, value = found
+        where, edit = found
         says = f'{_words(config)}: the quote before ends the text, because a quote inside it is not written as \\"'
-        write = f"Write a backslash before each quote inside the text {value}"
+        write = "Write a backslash before each quote inside the text"
         yield Problem(where, says, write, (edit,) if edit else ())
         return
     yield Problem(place, _words(config), _advice(config))
 
 
 def _words(config: ConfigText) -> str:
-    return f'Triton can\'t read the configuration: "{config.triton_error}"'
+    return f'Triton can\'t read the configuration: "{shortened(config.triton_error)}"'
 
 
 def _advice(config: ConfigText) -> str:
@@ -107,22 +119,21 @@ def _similar_value(field: str, value: str) -> str:
     """Return the value of an enumeration that was meant; each is told by its prefix, such as TYPE_."""
     from tritonclient.grpc import model_config_pb2
 
-    if value.upper().removeprefix("TYPE_") in ("BYTES", "STR", "TEXT") and field == "data_type":
-        return "Write TYPE_STRING: that is the name of texts and bytes in a configuration"
+    if field == "data_type" and (meant := TYPES.get(value.upper().removeprefix("TYPE_"))):
+        return f"Write TYPE_{meant}"
     fields = [
         message.fields_by_name[field]
         for message in _messages(model_config_pb2.ModelConfig.DESCRIPTOR, set())
         if field in message.fields_by_name
     ]
-    kinds = [[each.name for each in known.enum_type.values] for known in fields if known.enum_type is not None]
-    names = [name for kind in kinds for name in kind]
+    kinds = {known.enum_type.full_name: known.enum_type for known in fields if known.enum_type is not None}
+    names = [each.name for kind in kinds.values() for each in kind.values]
     last = value.upper().rpartition("_")[2]
-    meant = [each for each in names if each.rpartition("_")[2] == last] or difflib.get_close_matches(
-        value.upper(), names
-    )
-    if meant:
-        return f"Write {meant[0]}"
-    return f"Write one of {', '.join(kinds[0])}" if len(kinds) == 1 else PARSE.write
+    alike = [each for each in names if each.rpartition("_")[2] == last]
+    alike = alike or difflib.get_close_matches(value.upper(), names, cutoff=0.85)
+    if alike:
+        return f"Write {alike[0]}"
+    return f"Write one of {', '.join(names)}" if len(kinds) == 1 else PARSE.write
 
 
 def _messages(descriptor: Any, seen: set[str]) -> Iterator[Any]:
@@ -135,8 +146,8 @@ def _messages(descriptor: Any, seen: set[str]) -> Iterator[Any]:
             yield from _messages(each.message_type, seen)
 
 
-def _quotes(config: ConfigText) -> tuple[Place, Edit | None, str] | None:
-    """Return the place of a text that a quote inside it ends, its mended form, and its beginning; None if none does."""
+def _quotes(config: ConfigText) -> tuple[Place, Edit | None] | None:
+    """Return the place of a text that a quote inside it ends, and its mended form; None if none does."""
     lines = Lines(config.text)
     offset = lines.offset(config.error_at)
     ends_of_line = config.text.find("\n", offset)
@@ -148,7 +159,7 @@ def _quotes(config: ConfigText) -> tuple[Place, Edit | None, str] | None:
     rest = config.text[ends:line_end]
     if "\n" in config.text[ends:offset] or quote not in rest:
         return None
-    crosses = config.error == STRING_CROSSES
+    crosses = config.error in (STRING_CROSSES, STRING_ENDS)
     if not crosses and (not rest or rest[0] in " \t\r}]>,;#"):
         return None
     last = config.text.rfind(quote, ends, line_end)
@@ -160,8 +171,7 @@ def _quotes(config: ConfigText) -> tuple[Place, Edit | None, str] | None:
     edit = Edit(config.path, lines.place(begins), lines.place(last + 1), mended)
     after = read(Path(config.path), config.text[:begins] + mended + config.text[last + 1 :])
     helps = after.message is not None or after.error_at > config.error_at
-    shown = config.text[begins : begins + 20]
-    return where, (edit if helps else None), shown
+    return where, (edit if helps else None)
 
 
 def newer_fields(case: Case) -> Iterator[Problem]:
