@@ -66,10 +66,20 @@ def _of(model: Model) -> Served | None:
     if config.HasField("ensemble_scheduling"):
         return None
     backend = backend_of(config, model)
+    if _is_another(backend, config, model):
+        return None
     name = file_of(backend, config)
     # As Triton joins them: an absolute name stays within the folder.
     files = {number: Path(f"{folder}/{name}") for number, folder in _chosen(config, model).items()}
     return Served(backend, config, files)
+
+
+def _is_another(backend: str, config: Any, model: Model) -> bool:
+    """Whether a model brings a backend of its own under a known name, or has a Python-based one."""
+    if config.runtime == FILES["python"] and backend != "python":
+        return True
+    library = f"libtriton_{backend}.so"
+    return any(is_file(folder / library) for folder in (model.folder, *model.versions.values()))
 
 
 def backend_of(config: Any, model: Model) -> str:
@@ -128,13 +138,12 @@ def _chosen(config: Any, model: Model) -> Mapping[int, Path]:
     """Return the versions that the policy chooses, of those that are there."""
     there = model.versions
     policy = config.version_policy
-    which = policy.WhichOneof("policy_choice")
-    if which == "all":
-        return there
-    if which == "specific":
+    if policy.HasField("specific"):
         return {number: there[number] for number in policy.specific.versions if number in there}
-    newest = sorted(there, reverse=True)[: max(1, policy.latest.num_versions)]
-    return {number: there[number] for number in newest}
+    if config.HasField("version_policy") and not policy.HasField("latest"):
+        return there
+    most = policy.latest.num_versions if config.HasField("version_policy") else 1
+    return {number: there[number] for number in sorted(there, reverse=True)[:most]}
 
 
 def _empty() -> Any:

@@ -60,6 +60,12 @@ def test_the_backend_is_found_as_the_core_finds_it(tmp_path: Path) -> None:
     assert not codes(model(tmp_path / "other", wrong.replace("onnxruntime", "identity")))
 
 
+def test_a_backend_of_the_models_own_is_not_judged(tmp_path: Path) -> None:
+    wrong = HEAD.replace("8", "0") + X + Y
+    assert not codes(model(tmp_path / "library", wrong, **{"libtriton_onnxruntime.so": b""}))
+    assert not codes(model(tmp_path / "python", wrong + 'runtime: "model.py"'))
+
+
 def test_an_output_has_the_sizes_that_onnx_runtime_infers(tmp_path: Path) -> None:
     open_file = onnx_bytes(outputs=[("y", FLOAT, ["N", None])])
     assert not codes(model(tmp_path / "1", GOOD, open_file))
