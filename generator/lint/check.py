@@ -162,7 +162,8 @@ def _guarded(rule: Rule, judge: Callable[[], Iterator[Problem]], where: Path) ->
 
 def _merged(model: str, hosts: Sequence[Host], by_host: Sequence[Sequence[Broken]]) -> Iterator[Finding]:
     """Yield each problem once, with the releases for which it holds if that is not all."""
-    for rule, problem in dict.fromkeys(each for problems in by_host for each in problems):
-        holding = [host.release.container for host, each in zip(hosts, by_host, strict=True) if (rule, problem) in each]
+    found = [dict.fromkeys(problems) for problems in by_host]
+    for rule, problem in dict.fromkeys(each for problems in found for each in problems):
+        holding = [host.release.container for host, each in zip(hosts, found, strict=True) if (rule, problem) in each]
         releases = () if len(holding) == len(hosts) else tuple(holding)
         yield Finding(rule.code, rule.severity, model, problem, releases)

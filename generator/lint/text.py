@@ -42,7 +42,7 @@ class ConfigText:
             elif isinstance(step, int):
                 written = written[step : step + 1]
             else:
-                written = [value for node in written[:1] for value in node.fields.get(step, [])]
+                written = written[0].fields.get(step, [])
             if not written:
                 break
             found = written[0]

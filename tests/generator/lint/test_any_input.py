@@ -46,8 +46,9 @@ def test_ten_thousand_broken_files_have_findings(seed: int, tmp_path: Path) -> N
         b"{" * 10_000, b"parameters {" * 3_000, b"[" * 10_000, b"dims: [" + b"1," * 50_000,
         b'name: "' + b"x" * 1_000_000 + b'"',
         b"input { " * 90, b"\x1f\x8b\x08", b'{"name": "x"}', b"\xef\xbb\xbfname: 'x'", b"#" * 1_000_000,
+        b"input { dims: 0 }\n" * 3_000,
     ],
-    ids=range(14),
+    ids=range(15),
 )  # fmt: skip
 def test_rubbish_has_findings(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "net/1").mkdir(parents=True)
