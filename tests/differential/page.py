@@ -28,8 +28,8 @@ SERVER = (
     "that is asked, whatever backend the configuration names. A model that ends the server counts as refused."
 )
 UNDECIDED = (
-    "These errors are left out of the comparison, except in the cases of `backends`, which real backends run. Nor is it "
-    "decided whether a server has the `checksum` agent: NVIDIA's images have it, ours has none."
+    "These errors are left out of the comparison, except in the cases of `backends`, which real backends run. Nor is "
+    "it decided whether a server has the `checksum` agent: NVIDIA's images have it, ours has none."
 )
 REASONS = {
     "onnxruntime": "NVIDIA's backend in C++ is not in our server; ours follows its source, and is asked in some cases",
