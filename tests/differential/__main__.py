@@ -75,7 +75,7 @@ def _told(wrong: list[Outcome], cases: tuple[Case, ...]) -> Iterator[str]:
     """Yield disagreements, with the smallest configuration that shows them."""
     models = {name: model for case in cases for name, model in ((case.name, case), *case.others.items())}
     for outcome in wrong:
-        smallest = reduced(models[outcome.name], outcome.verdict.loads)
+        smallest = reduced(models[outcome.name], outcome)
         yield f"{outcome}\n{smallest.config}"
 
 

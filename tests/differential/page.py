@@ -27,7 +27,10 @@ SERVER = (
     "Most models are of the smallest backend that there can be, which takes what the core accepts: so it is the core "
     "that is asked, whatever backend the configuration names. A model that ends the server counts as refused."
 )
-UNDECIDED = "What is not decided here, and by whom it is. These errors are left out of the comparison."
+UNDECIDED = (
+    "These errors are left out of the comparison, except in the cases of `backends`, which real backends run. Nor is "
+    "it decided whether a server has the `checksum` agent: NVIDIA's images have it, ours has none."
+)
 REASONS = {
     "onnxruntime": "NVIDIA's backend in C++ is not in our server; ours follows its source, and is asked in some cases",
     "tensorrt": "the backend needs a GPU",
@@ -68,21 +71,26 @@ def _line(title: str, rows: Sequence[Row]) -> str:
 
 def _tried(rows: Sequence[Row]) -> str:
     found = _sum(row.found for row in rows)
-    core = [rule for rule in rules() if rule.decided_by == "core" and rule.severity == "error"]
-    lines = [f"| {rule.code} | {rule.title} | {found[rule.code]} |\n" for rule in core if found[rule.code]]
+    errors = [rule for rule in rules() if rule.severity == "error"]
+    core = [rule for rule in errors if rule.decided_by == "core"]
+    lines = [f"| {rule.code} | {rule.title} | {found[rule.code]} |\n" for rule in errors if found[rule.code]]
     never = [rule.code for rule in core if not found[rule.code]]
     missing = f"\n{_filled('Never found here: ' + ', '.join(never) + '.')}\n" if never else ""
     return f"| rule | | models |\n|---|---|---|\n{''.join(lines)}{missing}"
 
 
 def _undecided(rows: Sequence[Row]) -> str:
+    """Return who else decides, why that is not here, and what it decides; with the models in which such errors are."""
     found = _sum(row.undecided for row in rows)
     others = [rule for rule in rules() if rule.decided_by != "core" and rule.severity == "error"]
-    lines = [
-        f"| {rule.code} | {rule.title} | {rule.decided_by}: {REASONS[rule.decided_by]} | {found[rule.code]} |\n"
-        for rule in others
-    ]
-    return f"| rule | | why | models |\n|---|---|---|---|\n{''.join(lines)}"
+    lines = []
+    for decider in dict.fromkeys(rule.decided_by for rule in others):
+        codes = [rule.code for rule in others if rule.decided_by == decider]
+        told = ", ".join(f"{code} ({found[code]})" if found[code] else code for code in codes)
+        lines.append(f"| {decider} | {REASONS[decider]} | {told} |\n")
+    return (
+        f"| who decides | why not here | rules (and models in which they were found) |\n|---|---|---|\n{''.join(lines)}"
+    )
 
 
 def _completions(rows: Sequence[Row]) -> str:

@@ -1,22 +1,28 @@
 """A smaller configuration of which the linter and the server still disagree in the same way."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.differential.case import Case
-from tests.differential.trial import judged
+from tests.differential.trial import Outcome, judged
 
 
-def reduced(case: Case, loads: bool) -> Case:
-    """Return the smallest case that is found by leaving out fields, one after another; ``loads`` as the server says."""
+def reduced(case: Case, outcome: Outcome) -> Case:
+    """Return the smallest case with a disagreement like ``outcome`` that is found by leaving out fields, one by one."""
     while True:
         tried = [replace(case, name=f"{case.name}_{number}", config=text) for number, text in enumerate(_shorter(case))]
-        tried = [replace(each, others={}) if case.alone else each for each in tried]
-        wrong = {each.name for each in judged(tried) if not each.agrees and each.verdict.loads == loads}
+        wrong = {each.name for each in judged(tried) if not each.agrees and _kind(each) == _kind(outcome)}
         smaller = [each for each in tried if each.name in wrong]
         if not smaller:
             return case
         case = replace(min(smaller, key=lambda each: len(each.config or "")), name=case.name)
+
+
+def _kind(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+    """Return what outcomes of one cause share: Triton's reason without names, places and numbers, and our errors."""
+    reason = outcome.verdict.reason.replace(outcome.name, "")
+    return re.sub(r"\S*/\S*|'[^']*'|\d+", "", reason), outcome.errors
 
 
 def _shorter(case: Case) -> Iterator[str]:

@@ -31,16 +31,15 @@ def test_the_linter_agrees_with_triton_on_the_corpus(outcomes: list[Outcome]) ->
 
 
 def test_each_error_of_the_corpus_is_found(outcomes: list[Outcome]) -> None:
-    missing = [
-        f"{outcome.name}: {', '.join(set(outcome.expected or ()) - set(outcome.errors))}"
+    missing = {
+        outcome.name: sorted(set(outcome.expected or ()) - {*outcome.errors, *outcome.undecided})
         for outcome in outcomes
-        if set(outcome.expected or ()) - set(outcome.errors)
-    ]
-    assert not missing
+    }
+    assert not {name: codes for name, codes in missing.items() if codes}
 
 
 def test_the_linter_agrees_with_triton_on_random_repositories() -> None:
-    assert not [str(outcome) for outcome in judged(drawn(seed=0, count=100)) if not outcome.agrees]
+    assert not [str(outcome) for outcome in judged(drawn(seed=0, count=60)) if not outcome.agrees]
 
 
 def test_random_repositories_are_the_same_for_a_seed() -> None:
