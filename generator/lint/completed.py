@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.subject import Model
+from modelrepo.generator.lint.subject import Model, is_folder
 
 ENSEMBLE = "ensemble"
 # The release from which on the core knows AOTInductor.
@@ -128,4 +128,4 @@ class _Content:
 
     def _folders(self) -> Iterator[Path]:
         by_name = sorted(self._model.entries, key=lambda entry: os.fsencode(entry.name))
-        return (Path(entry.path) for entry in by_name if entry.is_dir())
+        return (Path(entry.path) for entry in by_name if is_folder(entry))

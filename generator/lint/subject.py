@@ -124,6 +124,7 @@ class Model:
         """Forget what was read, so that checking a thousand models takes no more memory than checking one."""
         self.__dict__.pop("_loaded", None)
         self.__dict__.pop("_listed", None)
+        self._known.clear()
 
 
 def version_of(name: str) -> int | None:

@@ -33,7 +33,7 @@ MODULES = (
 
 
 @cache
-def rules() -> tuple[Rule, ...]:
-    """Return every rule, in the order of the modules."""
-    modules = (importlib.import_module(f"{__name__}.{name}") for name in MODULES)
-    return tuple(rule for module in modules for rule in module.RULES)
+def rules(modules: tuple[str, ...] = MODULES) -> tuple[Rule, ...]:
+    """Return the rules of modules, by default every rule, in the order of the modules."""
+    loaded = (importlib.import_module(f"{__name__}.{name}") for name in modules)
+    return tuple(rule for module in loaded for rule in module.RULES)

@@ -365,6 +365,7 @@ VERSION = _refusal(
     "for version 0.",
     write="Write model_version: -1 for the newest version",
     check=required_versions,
+    fixable=True,
 )
 BATCHES = _refusal(
     code="ENS-MBS",

@@ -226,6 +226,7 @@ TOO_LONG = Rule(
     write="Shorten the file; it may not be what it is meant to be",
     check=too_long,
     decided_by="advice",
+    seen="2.51",
     needs_config=False,
 )
 PREFIX = Rule(

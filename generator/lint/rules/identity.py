@@ -82,18 +82,12 @@ def pair(case: Case) -> Iterator[Problem]:
 
 def undetermined(case: Case) -> Iterator[Problem]:
     """Find a model of which neither the configuration nor the files name a backend."""
-    config = _message(case)
-    if config is None or config.HasField("ensemble_scheduling"):
-        return
-    if case.model.config is None and not case.model.versions:
-        return  # it is no model at all, rather than one without a configuration
-    if _completed(case).undetermined:
-        place = Place(case.model.folder) if case.model.config is None else case.config.place("backend")
+    if not case.config.message.HasField("ensemble_scheduling") and _completed(case).undetermined:
         words = (
             f"Invalid model name: Could not determine backend for model '{case.model.name}' with no backend in model "
             "configuration. Expected model name of the form 'model.<backend_name>'."
         )
-        yield refused(place, words, UNDETERMINED.write)
+        yield refused(case.config.place("backend"), words, UNDETERMINED.write)
 
 
 def guessed(case: Case) -> Iterator[Problem]:
@@ -212,6 +206,7 @@ NAME = Rule(
     write="Write the name of the folder, or leave name out",
     check=name,
     seen="2.51",
+    fixable=True,
 )
 NO_NAME = Rule(
     code="NAME-EMPTY",
@@ -221,6 +216,7 @@ NO_NAME = Rule(
     write="Write the name of the folder, or leave it so",
     check=no_name,
     seen="2.51",
+    fixable=True,
 )
 NEGATIVE = Rule(
     code="MBS-NEG",
@@ -241,6 +237,7 @@ PAIR = Rule(
     write="Write backend, and leave platform out",
     check=pair,
     seen="2.51",
+    fixable=True,
 )
 UNDETERMINED = Rule(
     code="AUTOFILL",
@@ -251,7 +248,6 @@ UNDETERMINED = Rule(
     write="Write backend with the name of the backend",
     check=undetermined,
     seen="2.51",
-    needs_config=False,
 )
 GUESSED = Rule(
     code="AUTOFILL-GUESS",
@@ -261,6 +257,7 @@ GUESSED = Rule(
     write="Write backend with the name of the backend",
     check=guessed,
     seen="2.51",
+    fixable=True,
 )
 LIBRARY = Rule(
     code="BACKEND",
@@ -272,5 +269,6 @@ LIBRARY = Rule(
     check=library,
     seen="2.51",
     needs_config=False,
+    fixable=True,
 )
 RULES = (NAME, NO_NAME, NEGATIVE, PAIR, UNDETERMINED, GUESSED, LIBRARY)

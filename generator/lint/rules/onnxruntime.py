@@ -485,6 +485,7 @@ AUTO = Rule(
     decided_by=BACKEND,
     source=SOURCE,
     needs_config=False,
+    fixable=True,
 )
 AUTOFILL = Rule(
     code="ORT-AUTOFILL",

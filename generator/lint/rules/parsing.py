@@ -207,6 +207,7 @@ PARSE = Rule(
     check=parse,
     seen="2.51",
     needs_config=False,
+    fixable=True,
 )
 FIELD_VER = Rule(
     code="FIELD-VER",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
@@ -12,17 +12,11 @@ from modelrepo.generator.lint.subject import Case
 def none_selected(case: Case) -> Iterator[Problem]:
     """Find a policy that selects none of the versions that are there."""
     config = case.config.message
-    if config.HasField("ensemble_scheduling") and not case.model.versions:
-        return  # the rules of ensembles say it
-    if selected(case.model, config):
-        return
+    if not case.model.versions or selected(case.model, config):
+        return  # without any version, the rules of their folders say it
     words = f"at least one version must be available under the version policy of model '{case.model.name}'"
     policy, there = config.version_policy, sorted(case.model.versions)
-    if not there:
-        yield refused(
-            Place(case.model.folder), words, "Put the model into a folder whose name is its version, such as 1"
-        )
-    elif policy.HasField("latest"):
+    if policy.HasField("latest"):
         yield refused(case.config.place("version_policy", "latest"), words, "Write num_versions: 1 in latest, or more")
     else:
         versions = ", ".join(str(each) for each in there)

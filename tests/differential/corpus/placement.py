@@ -79,12 +79,12 @@ CASES = [
     *[
         Case(f"folder_{name}", PLAIN + policy, versions=versions, errors=tuple(codes.split()))
         for name, versions, policy, codes in [
-            ("none", (), "", "VP"),
+            ("none", (), "", "VDIR-NONE"),
             ("one", ("1",), "", ""),
             ("zero", ("0",), "", ""),
-            ("leading_zero", ("01",), "", "VP"),
+            ("leading_zero", ("01",), "", "VDIR-NONE"),
             ("leading_zero_beside", ("01", "2"), "", ""),
-            ("words", ("latest",), "", "VP"),
+            ("words", ("latest",), "", "VDIR-NONE"),
             ("beside_words", ("1", "latest"), "", ""),
             ("with_suffix", ("1", "2.tmp"), "", ""),
             ("negative", ("-1",), "", ""),
@@ -92,7 +92,7 @@ CASES = [
             ("plus", ("+1",), "", ""),
             ("space", (" 1",), "", ""),
             ("space_behind", ("1 ",), "", ""),
-            ("hexadecimal", ("0x1",), "", "VP"),
+            ("hexadecimal", ("0x1",), "", "VDIR-NONE"),
             ("float", ("1.5",), "", ""),
             ("large", ("9223372036854775807",), "", ""),
             ("many", ("1", "2", "10"), "version_policy { all { } }", ""),
@@ -239,7 +239,7 @@ CASES = [
     Case("tag_with_underlines_inside", BATCHED + 'metric_tags { key: "a__b_" value: "c" }'),
     Case("tag_twice_the_model", BATCHED + 'metric_tags { key: "model" value: "c" }', alone=True),
     Case("agents_empty", BATCHED + "model_repository_agents { }", errors=("AGENT-NONE",), alone=True),
-    Case("no_config", None, errors=("AUTOFILL",)),
+    Case("no_config", None, errors=("ROOT",)),
     Case("empty_config", "", errors=("AUTOFILL",)),
     Case(
         "warm_from_file",

@@ -6,9 +6,11 @@ from typing import Any
 
 from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.finding import Finding
+from modelrepo.generator.lint.rules import rules
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 
+BACKENDS = ("onnxruntime", "tensorrt", "openvino", "pytorch", "python", "backends", "machine")
 FLOAT, INT64 = 1, 7  # of TensorProto.DataType
 
 
@@ -54,10 +56,10 @@ def host(release: str = "26.09", **more: Any) -> Host:
 
 
 def found(folder: Path, *hosts: Host) -> list[Finding]:
-    """Return what is found in a model folder."""
-    return check(folder, hosts or [host()])
+    """Return what the rules of backends find in a model folder."""
+    return check(folder, hosts or [host()], rules(BACKENDS))
 
 
 def codes(folder: Path, *hosts: Host, parts: Sequence[str] = ("ORT", "TRT", "OV", "PT", "PY")) -> set[str]:
-    """Return the codes that are found, of the rules of backends."""
+    """Return the codes that are found."""
     return {each.code for each in found(folder, *hosts) if each.code.partition("-")[0] in parts}

@@ -194,7 +194,7 @@ def test_a_quote_in_quotes_is_explained_and_mended(tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_configuration_needs_a_backend(tmp_path: Path) -> None:
-    assert told(found(tmp_path, None)) == ["AUTOFILL 0:0"]
+    assert told(found(tmp_path, None)) == ["ROOT 0:0"]
 
 
 def test_strange_names_are_no_trouble(tmp_path: Path) -> None:
