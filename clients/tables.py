@@ -174,7 +174,7 @@ def select(
         raise InputError(f"{model.name} takes {len(model.inputs)} inputs", "Leave --columns out: they go by name")
     own = () if columns else _fitted(table, left, fitted)
     if not own:
-        return _in_order(table, model, left, labels, bool(columns), fitted)
+        return _in_order(table, model, left, labels, fitted)
     (tensor,) = model.inputs
     row_shape(tensor, model, len(own))
     extra = [name for name in left if name not in own]
@@ -187,6 +187,8 @@ def _fitted(table: Table, names: Sequence[str], fitted: Sequence[str]) -> tuple[
     InputError if it has some and lacks others.
     """
     found = {name: [each for each in names if name in (each, plain(each))] for name in fitted}
+    if not any(found.values()):  # the same but for case, spaces and the like, perhaps
+        found = {name: [each for each in names if _loose(name) == _loose(each)] for name in fitted}
     if not any(found.values()):
         return ()
     missing = [name for name, own in found.items() if not own]
@@ -198,6 +200,10 @@ def _fitted(table: Table, names: Sequence[str], fitted: Sequence[str]) -> tuple[
     if several is not None:
         raise InputError(f"{table.path} has several columns named {several!r}", "Rename them")
     return tuple(own[0] for own in found.values())
+
+
+def _loose(name: str) -> str:
+    return plain(name.strip()).casefold()
 
 
 def _unasked(table: Table, model: Model, extra: Sequence[str]) -> tuple[str, ...]:
@@ -224,9 +230,7 @@ def _by_name(
     return Selection(table, model, columns, labels, (*table.notes, *_unasked(table, model, extra)))
 
 
-def _in_order(
-    table: Table, model: Model, left: Sequence[str], labels: str | None, chosen: bool, fitted: Sequence[str]
-) -> Selection:
+def _in_order(table: Table, model: Model, left: Sequence[str], labels: str | None, fitted: Sequence[str]) -> Selection:
     (tensor,) = model.inputs
     repeated = [name for name in left if left.count(name) > 1]
     if repeated:
@@ -242,7 +246,7 @@ def _in_order(
         ) from error
     order = ", in this order" if len(left) > 1 else ""
     note = f"{table.path}: {listed(left)} {_are(left)} taken as {describe(tensor)}{order}"
-    if fitted and table.has_header and not chosen:
+    if fitted and table.has_header and tuple(left) != tuple(fitted):
         note += f"; the model was fitted on {listed(fitted)}"
     return Selection(table, model, {tensor.name: tuple(left)}, labels, (*table.notes, note))
 

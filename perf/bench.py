@@ -19,10 +19,10 @@ from modelrepo.generator.system import extras
 from modelrepo.generator.system.interrupts import interrupts_kept_back
 from modelrepo.generator.triton import releases
 from modelrepo.perf import report
-from modelrepo.perf.analyzer.find import Analyzer, Way, find
+from modelrepo.perf.analyzer.find import Way, find
 from modelrepo.perf.analyzer.run import Setting
 from modelrepo.perf.frameworks import turns
-from modelrepo.perf.measuring import machine, rounds
+from modelrepo.perf.measuring import machine, plan, rounds
 from modelrepo.perf.measuring.rounds import INTERRUPTED
 from modelrepo.perf.measuring.session import Session, opened, prepared
 from modelrepo.perf.measuring.target import Data, Target
@@ -42,8 +42,9 @@ RESULTS = Path("bench_results")
 class BenchOptions:
     """The options of ``bench``.
 
-    ``seconds`` are those of a run, or of a whole scenario; None is the default of either. A scenario's shares refer to
-    ``rate``, in requests a second. Without a ``url`` a local server is started on the ``repository``.
+    ``seconds`` are those of a run, or of a whole scenario; None is the default of either. That of a run depends on how
+    fast the models answer. A scenario's shares refer to ``rate``, in requests a second. Without a ``url`` a local
+    server is started on the ``repository``.
     """
 
     mode: Mode
@@ -84,11 +85,11 @@ def bench(options: BenchOptions, progress: Progress) -> tuple[Results, Path | No
                 client=session.client,
                 metrics_url=session.metrics_url,
                 folder=folder,
-                seconds=options.seconds or SECONDS,
+                seconds=options.seconds or _seconds(options, targets),
                 stability=options.stability,
                 shared_memory=options.shared_memory,
             )
-            environment = _environment(options, session, analyzer)
+            environment = _environment(options, session, setting)
             found = MODES[options.mode](options, session, setting, targets, progress)
             results = replace(found, environment=environment, warnings=tuple(progress.warnings))
             return _reported(results, folder, progress)
@@ -194,10 +195,15 @@ def _check(options: BenchOptions, session: Session) -> None:
         raise OptionError("can't measure models together over shared memory: perf_analyzer's regions have fixed names")
 
 
-def _environment(options: BenchOptions, session: Session, analyzer: Analyzer) -> dict[str, Any]:
-    playing = options.scenario
+def _seconds(options: BenchOptions, targets: Sequence[Target]) -> float:
+    """Return the seconds of a run if the user leaves them to us."""
+    return plan.usual_seconds(targets, options.loads) if options.mode == "measure" else SECONDS
+
+
+def _environment(options: BenchOptions, session: Session, setting: Setting) -> dict[str, Any]:
+    playing, analyzer = options.scenario, setting.analyzer
     used = {
-        "seconds": options.seconds or (sum(phase.seconds for phase in playing.phases) if playing else SECONDS),
+        "seconds": options.seconds or (playing.seconds if playing else setting.seconds),
         **({} if playing else {"repeats": options.repeats}),
         "stability_percent": options.stability,
         "input_data": options.data.source,
@@ -215,6 +221,9 @@ def _measure(
     options: BenchOptions, session: Session, setting: Setting, targets: Sequence[Target], progress: Progress
 ) -> Results:
     recorder = rounds.Recorder()
+    exact = plan.from_targets(targets, options.loads, options.repeats, setting.seconds)
+    if str(exact) != str(plan.from_settings(len(targets), len(options.loads), options.repeats, options.seconds)):
+        progress.show(f"plan: {exact}")
     rounds.measure(setting, targets, rounds.Schedule(options.loads, options.repeats), recorder, progress)
     return Results(
         created=_now(),

@@ -62,8 +62,8 @@ Exit codes:
 @click.option("--shared-memory", type=click.Choice(["none", "system"]), default="none", show_default=True,
               help="Pass tensors through /dev/shm; the server must run on this machine.")  # fmt: skip
 @click.option("--duration", metavar="SECONDS",
-              help="The length of a run, or of a whole scenario, such as 5s or 2m. Default: 3s; the scenario's "
-                   "own.")  # fmt: skip
+              help="The length of a run, or of a whole scenario, such as 5s or 2m. Default: 1s to 3s, longer for "
+                   "slower models; 3s with --frameworks; the scenario's own.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
               help="Rounds; intervals narrow with more.")  # fmt: skip
 @click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",
@@ -98,7 +98,7 @@ def bench(
     """
     from modelrepo.cli.terminal import bench_output
     from modelrepo.cli.terminal.errors import client_errors, show_error
-    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.cli.terminal.long_steps import LongSteps
     from modelrepo.generator.progress import Progress
 
     mode = _mode(compare, scenario, frameworks)
@@ -110,11 +110,14 @@ def bench(
         bench_output.print_scenarios(as_json=as_json)
         return
     options = _options(mode, models, scenario, given)
+    from modelrepo.perf.announce import announce
     from modelrepo.perf.bench import bench as measure
     from modelrepo.perf.failure import failure
 
+    progress = Progress(LongSteps(quiet, verbose))
     with client_errors():
-        results, page = measure(options, Progress(Follower(quiet, verbose)))
+        announce(options, progress)
+        results, page = measure(options, progress)
     error = failure(results, page is not None)
     bench_output.print_results(results, page, error, as_json=as_json)
     if error:

@@ -49,7 +49,8 @@ Exit codes:
               help="Requests in flight for the throughput; enough to keep the server busy.")  # fmt: skip
 @click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS",
               help="The shape of an input with dimensions of any size.")  # fmt: skip
-@click.option("--duration", default="3s", show_default=True, metavar="SECONDS", help="The length of a run, such as 5s.")
+@click.option("--duration", metavar="SECONDS",
+              help="The length of a run, such as 5s. Default: 1s to 3s, longer for slower models.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True,
               help="Rounds; a verdict needs at least two.")  # fmt: skip
 @click.option("--stability", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, metavar="PERCENT",
@@ -71,14 +72,14 @@ def compare(models: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool, 
     """
     from modelrepo.cli.terminal import tables
     from modelrepo.cli.terminal.errors import client_errors, show_error
-    from modelrepo.cli.terminal.report import Follower
+    from modelrepo.cli.terminal.long_steps import LongSteps
     from modelrepo.generator.progress import Progress
     from modelrepo.perf.failure import failure
     from modelrepo.perf.variants import variants
 
     options = _options(models, given)
     with client_errors():
-        compared = variants.compare_variants(options, Progress(Follower(quiet, verbose)))
+        compared = variants.compare_variants(options, Progress(LongSteps(quiet, verbose)))
     error = failure(compared.results, compared.page is not None)
     if as_json:
         document = variants.to_document(compared)
@@ -110,7 +111,7 @@ def _options(models: tuple[str, ...], given: dict[str, Any]) -> "CompareOptions"
         url=given["url"],
         samples=given["samples"],
         concurrency=given["concurrency"],
-        seconds=parse_duration(given["duration"]),
+        seconds=parse_duration(given["duration"]) if given["duration"] is not None else None,
         repeats=given["repeats"],
         stability=given["stability"],
         shapes=parse_shapes(given["shapes"]),
@@ -196,6 +197,8 @@ def _agreement(row: "VariantFigures") -> str:
 
 def _remarks(compared: "Compared") -> list[str]:
     """Return the lines below the table: loads, signs, the origin of accuracies, and why figures are missing."""
+    from modelrepo.perf.report import verdict
+
     baseline, *others = compared.rows
     lines = [
         f"p50 at concurrency 1, samples/s at concurrency {compared.concurrency}; ratios and agreement with "
@@ -208,6 +211,7 @@ def _remarks(compared: "Compared") -> list[str]:
     if any(each and not each.stable for row in compared.rows for each in (row.single, row.crowded)):
         lines.append("* unstable: see the report")
     lines += [f"{row.variant.name}: {reason}" for row in compared.rows for reason in row.reasons]
+    lines += [sentence.text for sentence in verdict.incomplete(compared.results)]
     return [*lines, *([f"\nreport: {compared.page}"] if compared.page else [])]
 
 

@@ -40,7 +40,7 @@ def print_results(results: Results, page: Path | None, error: ModelRepoError | N
         tables.show(terminal.comparisons(results))
     if results.scenario:
         click.echo()
-    for sentence in verdict.scenario(results):
+    for sentence in (*verdict.scenario(results), *verdict.incomplete(results)):
         click.echo(click.style(sentence.text, fg=COLOURS.get(sentence.tone)))
     if page:
         click.echo(f"\nreport: {page}")

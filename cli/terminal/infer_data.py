@@ -13,10 +13,9 @@ from modelrepo.clients.inputs import Inputs, by_name
 from modelrepo.clients.models import Array, Model, Tensor
 from modelrepo.clients.tables import SUFFIXES, Selection, TooManyColumns, is_table, open_table, select
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.verification import labelled
 
 ARRAYS = (".npy", ".npz")
-# The array of a .npz file that is taken as labels, if the model has no input of this name.
-LABELS_ARRAY = "labels"
 # Larger files are read as they are needed.
 MAPPED_BYTES = 32 << 20
 # Adds labels, with the words for the place of each.
@@ -133,7 +132,8 @@ def _of_arrays(
 ) -> Samples:
     names = [tensor.name for tensor in model.inputs]
     own = labels if labels in arrays and labels not in names else None
-    spare = own or (LABELS_ARRAY if LABELS_ARRAY in arrays and LABELS_ARRAY not in names else None)
+    usual = (name for name in labelled.NAMES if name in arrays and name not in names)
+    spare = own or (next(usual, None) if len(arrays) > len(names) else None)
     given = {name: array for name, array in arrays.items() if name != spare}
     if len(given) == len(names) == 1:
         given = {names[0]: next(iter(given.values()))}
@@ -191,8 +191,17 @@ def load(path: Path) -> Any:
         with path.open("rb") as file:
             mapped = path.suffix == ".npy" and path.stat().st_size > MAPPED_BYTES
             loaded = np.load(path if mapped else file, "r" if mapped else None, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            arrays = {name: array for name, array in loaded.items() if isinstance(array, np.ndarray)}
+            if not arrays and loaded.files:  # another kind of archive
+                raise ValueError("it holds no arrays")
+            return arrays
     except OSError as error:
         raise OptionError(f"can't read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise OptionError(f"can't read {path}: it is not a .npy or .npz file of numbers") from error
+        raise OptionError(f"can't read {path}: it holds Python objects", "Save texts with .astype(str)") from error
     except Exception as error:  # numpy, zipfile and zlib each have errors of their own for broken files
         raise OptionError(f"can't read {path}: it is not a .npy or .npz file of numbers") from error

@@ -15,6 +15,7 @@ from modelrepo.clients.inputs import describe
 from modelrepo.clients.models import Answer, Array, Model, Tensor
 from modelrepo.clients.tables import listed, open_table
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.verification.labelled import key
 
 # More different labels than any classifier has classes.
 MOST_CLASSES = 100_000
@@ -151,7 +152,8 @@ def make_judge(judged: Judged, labels: Labels, names: Sequence[str], top: int | 
         raise OptionError(f"{of} has no output with a number for each class", "Leave --top out")
     if judged.how == "value":
         return Values(judged.tensor.name)
-    by_place = judged.how == "scores" or _names_only(judged.tensor, labels, names)
+    otherwise = any(differ(judged.tensor, labels, names) for differ in (_names_only, _numbers_only))
+    by_place = judged.how == "scores" or otherwise
     indices = []
     if scores is not None and (by_place or top is not None):
         indices = _indices(labels, names, len(names) or scores.dims[-1], of)
@@ -166,8 +168,21 @@ def _names_only(tensor: Tensor, labels: Labels, names: Sequence[str]) -> bool:
     return bool(names) and tensor.datatype != "BYTES" and any(_whole(text) is None for text in labels.texts)
 
 
+def _numbers_only(tensor: Tensor, labels: Labels, names: Sequence[str]) -> bool:
+    """Whether labels are the numbers of classes from 0 on, and the output has other names or numbers for these.
+
+    An output of whole numbers may have its own for classes whose names are words.
+    """
+    if not names or (tensor.datatype != "BYTES" and any(_whole(name) is None for name in names)):
+        return False
+    texts = set(map(key, labels.texts))
+    return not texts <= set(map(key, names)) and texts <= set(map(str, range(len(names))))
+
+
 def _as_answered(tensor: Tensor, labels: Labels, names: Sequence[str], of: str) -> list[Any]:
     """Return the labels as a model's output has them: texts or whole numbers."""
+    if tensor.datatype == "BYTES" and _numbers_only(tensor, labels, names):
+        return [names[int(key(text))] for text in labels.texts]
     if tensor.datatype == "BYTES":
         return [_known(text, place, names, of) if names else text for text, place in labels.texts.items()]
     found = []
@@ -183,7 +198,7 @@ def _as_answered(tensor: Tensor, labels: Labels, names: Sequence[str], of: str) 
 
 def _indices(labels: Labels, names: Sequence[str], count: int, of: str) -> list[Any]:
     """Return the labels as indices of classes: by name, or as they are."""
-    by_name = set(labels.texts) <= set(names)
+    by_name = set(map(key, labels.texts)) <= set(map(key, names))
     found: list[Any] = []
     for text, place in labels.texts.items():
         number = None if by_name else _whole(text)
@@ -200,16 +215,12 @@ def _indices(labels: Labels, names: Sequence[str], count: int, of: str) -> list[
 
 def _known(text: str, place: str, names: Sequence[str], of: str) -> str:
     """Return a class's name as the model has it, ignoring case and underscores; OptionError if it has none such."""
-    found = [name for name in names if name == text] or [name for name in names if _plain(name) == _plain(text)]
+    found = [name for name in names if name == text] or [name for name in names if key(name) == key(text)]
     if not found:
         raise OptionError(f"{place} is {text!r}, which is not a class of {of}", nearest(text, names))
     if len(found) > 1:
         raise OptionError(f"{place} is {text!r}, the name of {len(found)} classes of {of}", "Give their numbers")
     return found[0]
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ").casefold()
 
 
 def _whole(text: str) -> int | None:

@@ -114,7 +114,7 @@ def _read_images(
     samples, folders = of_images(file, preprocess, known.max_batch_size)
     labels = labelling.Labels(numbers=False)
     if asked is not None:
-        labelling.read_file(Path(asked), samples.rows, labels)
+        _add_labels(question, asked, replace(samples, labelled=False), labels)
         return samples, labels
     labels.add(folders, lambda row: f"{file}: the folder {folders[row]}")
     return samples, labels if folders else None

@@ -127,10 +127,13 @@ def check_kept(model: Any, kept: Iterable[str]) -> None:
 
 
 def _fits(before: TensorSpec, after: TensorSpec, named: Collection[Dim]) -> bool:
-    """Whether a tensor is the same, or has inferred sizes where an exporter knew none: they have no ``named`` size."""
+    """Whether a tensor is the same, or has inferred sizes or names where an exporter knew none: no ``named`` size.
+
+    ONNX's shape inference calls such a dimension unk__0.
+    """
     if len(before.shape) != len(after.shape) or replace(before, shape=()) != replace(after, shape=()):
         return False
     sizes = zip(before.shape, after.shape, strict=True)
     return all(
-        one == other or (isinstance(one, str) and one not in named and isinstance(other, int)) for one, other in sizes
+        one == other or (isinstance(one, str) and one not in named and other not in named) for one, other in sizes
     )

@@ -3,7 +3,7 @@
 import glob
 
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.options.names import default_templates, filled_in
+from modelrepo.generator.options.names import MODEL_NAME, default_templates, filled_in
 from modelrepo.generator.pipeline import rows
 from modelrepo.generator.pipeline.job import Context, Target
 from modelrepo.generator.plans import status
@@ -37,7 +37,8 @@ def find(target: Target, context: Context) -> Result | PendingPlan | None:
 
 def under_former_name(target: Target, published: Manifest, repository: Repository) -> str:
     """Return a note if the same model stands under the name that it had with fewer or more backends, or empty text."""
-    for template in default_templates(target.options):
+    # A model's own name need not be one that can be published.
+    for template in default_templates(target.options) if MODEL_NAME.fullmatch(target.model) else ():
         name = filled_in(template, target.model, target.choice)
         former = repository.newest(name) if name != target.name else None
         if former and _is_of_one_source(former, published):
@@ -66,13 +67,18 @@ def _in_force(target: Target, context: Context) -> Result | None:
             context.progress.warn(
                 f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
             )
-        for file in repository.edited(newest):
-            context.progress.warn(
-                f"{file} was edited by hand and is left as it is; "
-                "to have the edits in every version, put them in a file for --config-patch"
-            )
+        warn_of_edits(newest, context)
         return rows.published(target, Published("unchanged", newest), repository)
     return None
+
+
+def warn_of_edits(published: Manifest, context: Context) -> None:
+    """Warn of the files beside the versions that were edited by hand, and that stay so if nothing is published."""
+    for file in context.repository.edited(published):
+        context.progress.warn(
+            f"{file} was edited by hand and is left as it is; "
+            "to have the edits in every version, put them in a file for --config-patch"
+        )
 
 
 def _pending(target: Target, context: Context) -> PendingPlan | None:

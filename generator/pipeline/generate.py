@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 from modelrepo.generator import sources
 from modelrepo.generator.configuration.writer import ConfigWriter
 from modelrepo.generator.errors import ModelRepoError, OptionError
-from modelrepo.generator.pipeline import beforehand, clients, existing, failures, rows
+from modelrepo.generator.pipeline import beforehand, changes, clients, existing, failures, rows
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.models import Models
@@ -202,9 +202,14 @@ def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Cont
     if isinstance(prepared, PreparedPlan):
         PlanStore(repository).defer(target.name, prepared.folder, prepared.entry)
         return None if prepared.here else rows.deferred(target, prepared.entry, repository)
+    before = repository.newest(target.name)
     outcome = repository.publish(prepared)
-    former = existing.under_former_name(target, outcome.manifest, repository)
-    outcome = replace(outcome, notes=(*outcome.notes, *([former] if former else [])))
+    notes = (*outcome.notes, existing.under_former_name(target, outcome.manifest, repository))
+    if outcome.status == "published" and before:
+        notes = (*notes, *changes.since(before, outcome.manifest))
+    else:
+        existing.warn_of_edits(outcome.manifest, context)
+    outcome = replace(outcome, notes=tuple(filter(None, notes)))
     for note in outcome.notes:
         context.progress.warn(f"{target.name}: {note}")
     return rows.published(target, outcome, repository)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelrepo.generator import sources
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.sources import formats
 from modelrepo.generator.sources.source import path_of
 from modelrepo.generator.specs.labels import in_order
 from modelrepo.generator.specs.options import Options
@@ -26,6 +27,8 @@ FILES = ("labels.txt", CONFIG, "classes.txt", "class_names.txt", "labels.json", 
 BY_NUMBER = "id2label"
 # The keys under which a file of JSON may have them, the first that is there.
 KEYS = (BY_NUMBER, "label2id", "class_indices", "class_names", "classes", "names", "labels")
+# Text of another kind, as ``formats`` names it: its lines would become names.
+NO_NAMES = ("pointer", "page")
 # How many of a model's own classes a note names.
 SHOWN = 12
 
@@ -122,6 +125,11 @@ def read(path: Path) -> tuple[str, ...]:
         raise OptionError(f"can't read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise OptionError(f"{path} is not text in UTF-8", WAYS) from error
+    if "\0" in text:
+        raise OptionError(f"{path} is not text", WAYS)
+    kind = formats.kind_of(path) if content and path.is_file() else ""
+    if kind in NO_NAMES:
+        raise OptionError(f"{path} does not name classes", formats.hint(kind, path))
     return _from_json(text, path) if text.lstrip()[:1] in ("[", "{") else _from_lines(text, path)
 
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +58,8 @@ def files(name: str) -> tuple[Path, ...]:
     """Return the file; SourceError for one that is missing, truncated or of another format."""
     path = path_of(name)
     if formats.expect(path, "keras", "hdf5") == "hdf5" and path.suffix not in HDF5:
+        if find_spec("h5py"):
+            _refuse_weights(path)
         raise SourceError(f"{path} does not end in {HDF5[0]}, as Keras requires", "Rename it, or link to it")
     return (path,)
 

@@ -1,5 +1,6 @@
 """How far apart two answers may be: the limits of each precision, and the worst difference of a comparison."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -224,6 +225,8 @@ class Comparison:
     def undecided(self, wanted: Arrays, got: Arrays, position: int, output: str) -> Literal["no", "rounded", "tied"]:
         """Return whether a label is one of two that the source hardly prefers, so that rounding exchanges them.
 
+        A lower precision may move the scores as far as its limit, and their label with them; its accuracy says whether
+        that happens too often.
         "tied" if the candidate's own scores are equal: then it may also choose by another rule, which is a fault if it
         happens often.
         """
@@ -233,7 +236,8 @@ class Comparison:
             scores = np.sort(answers[position, ...].ravel()) if _is_float(answers) else np.empty(0)
             if not scores.size or not np.isfinite(scores).all():
                 continue
-            limit = min(UNDECIDED * max(1.0, largest_magnitude(scores)), self.limit(name, scores))
+            rounding = math.inf if self.precision else UNDECIDED * max(1.0, largest_magnitude(scores))
+            limit = min(rounding, self.limit(name, scores))
             if _gap(scores) <= limit:
                 return "rounded" if _gap(np.sort(got[name][position, ...].ravel())) > 0 else "tied"
         return "no"

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from modelrepo.clients import tables
 from modelrepo.clients.errors import ClientError
 from modelrepo.clients.images import load_image
 from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
@@ -147,14 +148,13 @@ def found_at(path: Path) -> "tuple[list[tuple[Path, Path | None]], list[Path]]":
     """
     pictures = _pictures(path)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    suffixes = ARRAYS if path.is_dir() else (*ARRAYS, *table_samples.SUFFIXES)
-    files = [each for each in files if each.suffix in suffixes]
+    files = [each for each in files if each.suffix in ARRAYS or (each == path and tables.is_table(each))]
     if files and pictures:
         raise OptionError(f"{path} holds both images and arrays", "Keep them in folders of their own")
     if not pictures and not files:
         raise OptionError(
             f"{path} holds nothing that can be read as samples",
-            f"Give arrays ({', '.join(ARRAYS)}), a table ({', '.join(table_samples.SUFFIXES)}), images, or a folder of "
+            f"Give arrays ({', '.join(ARRAYS)}), a table ({', '.join(tables.SUFFIXES)}), images, or a folder of "
             "images for each class",
         )
     loose = [file for file, folder in pictures if folder is None]
@@ -418,7 +418,7 @@ def _paired(files: Sequence[Path], signature: Signature) -> list[_Given]:
 
 
 def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] | None) -> _Given:
-    arrays = _read_arrays(file, signature.inputs, preprocess)
+    arrays, columns = _read_arrays(file, signature.inputs, preprocess)
     names = [spec.name for spec in signature.inputs]
     name = _labels_among(arrays, names)
     taken = ""
@@ -434,7 +434,7 @@ def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] |
     missing = [spec.name for spec in signature.inputs if spec.name not in arrays and not spec.optional]
     if missing:
         raise OptionError(f"{file} has no input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
-    unused = ", ".join(each for each in arrays if each not in (*names, name))
+    unused = tables.listed([*(each for each in arrays if each not in (*names, name)), *columns])
     try:
         pool = _read_pool(file, arrays, signature)
         return _Given(file, pool, arrays.get(name), name, taken or (unused and f"without {unused}"))
@@ -499,19 +499,29 @@ def _joined(pools: list[Pool]) -> Pool:
     return Pool(arrays, tuple(family for pool in pools for family in pool.families))
 
 
-def _read_arrays(file: Path, inputs: Sequence[TensorSpec], preprocess: Mapping[str, Any] | None) -> Arrays:
-    """Return the arrays of a file by name; that of a .npy has the name of the first input; of a table, its columns."""
-    if file.suffix in table_samples.SUFFIXES:
+def _read_arrays(
+    file: Path, inputs: Sequence[TensorSpec], preprocess: Mapping[str, Any] | None
+) -> tuple[Arrays, tuple[str, ...]]:
+    """Return the arrays of a file by name, and the columns of a table that are not used.
+
+    The array of a .npy has the name of the first input.
+    """
+    if file.suffix not in ARRAYS:
         fitted = preprocess["columns"] if preprocess and preprocess.get("kind") == "table" else ()
         return table_samples.read(file, inputs, labelled.NAMES, MOST_BYTES, fitted)
-    return load(file, inputs[0].name)
+    return load(file, inputs[0].name), ()
 
 
 def load(file: Path, name: str) -> Arrays:
     """Return the arrays of a .npz by name, or that of a .npy as ``name``; OptionError for a file without arrays."""
     with _reading(file), file.open("rb") as opened:
         loaded = np.load(opened, allow_pickle=False)
-        return {name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        if isinstance(loaded, np.ndarray):
+            return {name: loaded}
+        arrays = {each: array for each, array in loaded.items() if isinstance(array, np.ndarray)}
+        if not arrays and loaded.files:  # another kind of archive
+            raise ValueError("it holds no arrays")
+        return arrays
 
 
 def _fitting(array: Array, spec: TensorSpec, shape: tuple[Dim, ...], file: Path) -> Array:

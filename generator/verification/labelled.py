@@ -12,6 +12,7 @@ from modelrepo.generator.specs.tensors import Array, Signature
 
 # The names that data sets usually give their labels; the first is ours.
 NAMES = ("labels", "label", "y", "y_test", "y_val", "y_train", "target", "targets", "arr_1")
+NAMED_BY = "--labels FILE gives them names"
 ONE_NUMBER = "the model answers one number a sample, which tells the classes 0 and 1 alone"
 
 
@@ -154,6 +155,10 @@ def _unknown(values: Iterable[str], classes: Classes, where: str) -> Exception:
     if not names:
         return Unusable("they are texts, and the model names no classes: --labels FILE names them")
     wrong = next(each for each in values if named(each, classes.names or names, where) is None)
+    if not wrong.strip():
+        return OptionError(f"{where} is missing for some samples", "Leave out the samples without a label")
+    if all(name.isdecimal() for name in names) and not key(wrong).lstrip("-").replace(".", "").isdecimal():
+        return OptionError(f"{where} contains {wrong!r}, and the model's classes are numbers", NAMED_BY)
     return OptionError(f"{where} contains {wrong!r}, which is not a class of the model", nearest(wrong, names))
 
 

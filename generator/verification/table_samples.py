@@ -12,7 +12,6 @@ from modelrepo.clients.models import Model, Tensor
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
 DATATYPES = {"f": "FP", "i": "INT", "u": "UINT"}
 # Rows that are read at once.
 ROWS = 4096
@@ -20,8 +19,10 @@ ROWS = 4096
 
 def read(
     file: Path, inputs: Sequence[TensorSpec], labels: Sequence[str], most: int, fitted: Sequence[str] = ()
-) -> Arrays:
+) -> tuple[Arrays, tuple[str, ...]]:
     """Return an array for each input, with a leading axis of rows, and the first column that ``labels`` names.
+
+    Also return the columns that are not used.
 
     The case of a label's name does not count; ``fitted`` is as in ``clients.tables.select``. Labels are whole numbers
     (int64), or else text. Raises OptionError for columns and cells that do not fit the inputs, and for more than
@@ -33,7 +34,8 @@ def read(
         others = [name for name in table.names if name not in {*fitted, *(spec.name for spec in inputs)}]
         own = next((name for each in labels for name in others if name.lower() == each), None)
         chunks, classes, size = [], [], 0
-        for arrays, cells, _ in tables.select(table, model, own, fitted=fitted).chunks():
+        selection = tables.select(table, model, own, fitted=fitted)
+        for arrays, cells, _ in selection.chunks():
             chunks.append(arrays)
             classes.extend([] if cells is None else list(cells))
             size += sum(array.nbytes for array in arrays.values())
@@ -46,7 +48,8 @@ def read(
     if not chunks:
         raise OptionError(f"{file} has no rows")
     joined = {name: _text(np.concatenate([arrays[name] for arrays in chunks])) for name in chunks[0]}
-    return {**joined, **({own: _labels(classes)} if own else {})}
+    unused = tuple(name for name in table.names if name and name not in selection.wanted)
+    return {**joined, **({own: _labels(classes)} if own else {})}, unused
 
 
 def _tensor(spec: TensorSpec) -> Tensor:

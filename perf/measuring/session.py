@@ -65,8 +65,8 @@ def opened(
             client.server()
             yield Session(client, address, _metrics(address, metrics_url, progress), None)
         return
+    check_models(repository, names)
     models = [name.partition(":")[0] for name in names]
-    _check_models(repository, models)
     with running_server(repository, control="explicit", models=models, progress=progress) as server:
         for note in server.notes:
             progress.warn(note)
@@ -75,11 +75,12 @@ def opened(
             yield Session(client, parse_url(own), server.metrics_url, server)
 
 
-def _check_models(repository: Path, names: Sequence[str]) -> None:
+def check_models(repository: Path, names: Sequence[str]) -> None:
+    """Raise OptionError if there is no such repository, and for ``NAME`` or ``NAME:VERSION`` without a model in it."""
     if not repository.is_dir():
         raise OptionError(f"there is no model repository {repository}", "Name it with --repository, or a server: --url")
     known = [folder.name for folder in repository.iterdir() if (folder / CONFIG).is_file()]
-    for name in names:
+    for name in (each.partition(":")[0] for each in names):
         if name not in known:
             hint = nearest(name, known) if known else "Generate it first, or name another with --repository"
             raise OptionError(f"{repository} has no model {name!r}", hint)

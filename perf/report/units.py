@@ -55,6 +55,11 @@ def factor(value: float) -> str:
     return f"{value:.2f}x" if value < 100 else f"{value:,.0f}x"
 
 
+def many(count: int, noun: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def moment(created: str) -> str:
     """Return a time stamp for people; other texts stay as they are."""
     try:

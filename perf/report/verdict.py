@@ -1,5 +1,6 @@
 """The summary at the top of a report: a few sentences, the most important ones first."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -42,32 +43,46 @@ def cautions(results: Results) -> tuple[Sentence, ...]:
     """Return the warnings that a reader needs before the figures."""
     server = results.environment.get("server")
     found = [Sentence(LOCAL, "warn")] if isinstance(server, dict) and server.get("local") is True else []
-    if results.incomplete:
-        found.append(Sentence(f"Incomplete: {results.incomplete}.", "bad"))
+    found += incomplete(results)
     found += _without(results)
     unstable = [each for each in results.measurements if each.figures and not each.stable]
     failed = sum(each.failed for each in results.measurements)
     if failed and not results.scenario:
-        found.append(Sentence(f"{_many(failed, 'request')} failed.", "bad"))
+        found.append(Sentence(f"{units.many(failed, 'request')} failed.", "bad"))
     if unstable:
-        text = f"{len(unstable)} of {_many(len(results.measurements), 'measurement')} unstable: the reasons are below."
-        found.append(Sentence(text, "warn"))
+        of_all = units.many(len(results.measurements), "measurement")
+        found.append(Sentence(f"{len(unstable)} of {of_all} unstable: the reasons are below.", "warn"))
     return (*found, *(Sentence(warning, "warn") for warning in results.warnings))
+
+
+def incomplete(results: Results) -> Iterator[Sentence]:
+    """Yield why results are incomplete, and from how many rounds the figures are; nothing for complete results."""
+    if results.incomplete:
+        yield Sentence(f"Incomplete: {results.incomplete}.{_rounds(results)}", "bad")
+
+
+def _rounds(results: Results) -> str:
+    """Return in a sentence the number of rounds that the figures come from, empty if there are none."""
+    options = results.environment.get("options")
+    wanted = options.get("repeats") if isinstance(options, dict) and not results.in_process else None
+    counted = Counter((run.subject, run.load) for run in results.runs if run.counts and run.figures and not run.again)
+    if not wanted or not counted:
+        return ""
+    least, most = min(counted.values()), max(counted.values())
+    return (
+        f" The figures come from {least if least == most else f'{least} to {most}'} of {units.many(wanted, 'round')}."
+    )
 
 
 def _without(results: Results) -> Iterator[Sentence]:
     """Yield the measurements without figures, or their number if there are many."""
     without, subjects = [each for each in results.measurements if each.figures is None], Subjects.of(results)
     if len(without) > NAMED:
-        text = f"{len(without)} of {_many(len(results.measurements), 'measurement')} gave no figures: see below."
+        text = f"{len(without)} of {units.many(len(results.measurements), 'measurement')} gave no figures: see below."
         yield Sentence(text, "bad")
         return
     for each in without:
         yield Sentence(f"{subjects.name(each.subject)} at {each.load} gave no figures: {each.reason}.", "bad")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def scenario(results: Results) -> Iterator[Sentence]:

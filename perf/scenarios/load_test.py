@@ -16,6 +16,7 @@ from modelrepo.generator.system.process import Stopped
 from modelrepo.perf.analyzer.command import WINDOWS
 from modelrepo.perf.analyzer.run import Setting, request_of, run, window_seconds
 from modelrepo.perf.measuring import machine
+from modelrepo.perf.measuring.plan import Clock, taken
 from modelrepo.perf.measuring.rounds import INTERRUPTED, SERVER_GONE, Recorder
 from modelrepo.perf.measuring.summary import summarise
 from modelrepo.perf.measuring.target import Target, is_there
@@ -37,6 +38,26 @@ SERVER = "tritonserver"
 ALONE = "the others had ended"
 
 
+def runs_of(phase: Phase) -> list[float]:
+    """Return how many seconds each run of a phase takes, if the model is not so slow that it needs longer ones."""
+    return [taken(max(SHORTEST_RUN, phase.run_seconds))] * phase.steps
+
+
+def capacity_of(scenario: Scenario, base_rate: float | None) -> Phase | None:
+    """Return the phase that finds a model's capacity, None if the scenario needs none."""
+    if base_rate or not any(phase.share for phase in scenario.phases):
+        return None
+    return Phase(CAPACITY, min(CAPACITY_SECONDS, CAPACITY_SHARE * scenario.seconds), judged=False)
+
+
+def planned(scenario: Scenario, models: int, base_rate: float | None) -> list[float]:
+    """Return how many seconds each run of a load test takes."""
+    capacity = capacity_of(scenario, base_rate)
+    found = models * runs_of(capacity) if capacity else []
+    turns = 1 if scenario.together else models
+    return found + turns * [seconds for phase in scenario.phases for seconds in runs_of(phase)]
+
+
 def play(
     scenario: Scenario,
     setting: Setting,
@@ -56,7 +77,9 @@ def play(
     together. After an interrupt, an error, or the death of the server, ``recorder.incomplete`` says why, and the
     findings until then are returned. An interrupt and an error are raised only if no step has run before.
     """
-    player = _Player(scenario.lasting(seconds), setting, slo or scenario.slo, base_rate, batch_size, recorder, progress)
+    playing = scenario.lasting(seconds)
+    clock = Clock(sum(planned(playing, len(targets), base_rate)))
+    player = _Player(playing, setting, slo or scenario.slo, base_rate, batch_size, recorder, progress, clock)
     try:
         for group in [targets] if scenario.together else [[target] for target in targets]:
             player.play(group)
@@ -108,10 +131,11 @@ class _Player:
         batch_size: int,
         recorder: Recorder,
         progress: Progress,
+        clock: Clock,
     ) -> None:
         self.scenario, self.setting, self.slo = scenario, setting, slo
         self.base_rate, self.batch_size = base_rate, batch_size
-        self.recorder, self.progress = recorder, progress
+        self.recorder, self.progress, self.clock = recorder, progress, clock
         self.played: list[Played] = []
         self.remarks: list[str] = []
         self._capacity: dict[Subject, float] = {}
@@ -145,11 +169,11 @@ class _Player:
         """Keep a model as busy as it allows: halve the requests in flight for one that refuses some."""
         low, high = CAPACITY_CONCURRENCY
         concurrency = min(high, max(low, 2 * target.model.max_batch_size // self.batch_size))
-        seconds = min(CAPACITY_SECONDS, CAPACITY_SHARE * sum(phase.seconds for phase in self.scenario.phases))
+        capacity = capacity_of(self.scenario, self.base_rate)
+        assert capacity  # noqa: S101 - it was asked for
         refused: list[AnalyzerRun] = []
         while True:
-            phase = Phase(CAPACITY, seconds, concurrency=(concurrency,), judged=False)
-            (found,) = self._play_phase(phase, [target])
+            (found,) = self._play_phase(replace(capacity, concurrency=(concurrency,)), [target])
             if found.run.figures or not found.run.failed or concurrency == 1 or self.recorder.incomplete:
                 break
             refused.append(replace(self.played.pop().run, counts=False))
@@ -162,15 +186,17 @@ class _Player:
     def _play_phase(self, phase: Phase, group: Sequence[Target]) -> list[Played]:
         """Run a phase to its end, or until the server no longer answers, and return its steps."""
         found: list[Played] = []
+        left = runs_of(phase)
         names = ", ".join(target.subject.model for target in group)
         with self.progress.step("measure", f"{self.scenario.name}: {phase.name}, {names}") as step:
             for label, loads in self._loads(phase, group):
-                if label != phase.name:
-                    self.progress.note(label)
+                self.progress.note(str(self.clock) if label == phase.name else f"{label}, {self.clock}")
                 found += self._play_step(phase, label, list(zip(group, loads, strict=True)))
+                self.clock.done(left.pop())
                 if self.recorder.incomplete or (phase.until_saturated and findings.saturated(found, self.slo)):
                     break
             step.outcome = findings.best_figures(found)
+        self.clock.left_out(sum(left))
         return found
 
     def _loads(self, phase: Phase, group: Sequence[Target]) -> Iterator[tuple[str, list[Load]]]:

@@ -60,9 +60,14 @@ class Scenario:
     slo: Slo | None = None
     together: bool = False
 
+    @property
+    def seconds(self) -> float:
+        """The seconds of all phases."""
+        return sum(phase.seconds for phase in self.phases)
+
     def lasting(self, seconds: float | None) -> "Scenario":
         """Return the scenario with its phases scaled so that it lasts ``seconds``, or as it is for None."""
-        factor = seconds / sum(phase.seconds for phase in self.phases) if seconds else 1.0
+        factor = seconds / self.seconds if seconds else 1.0
         return replace(self, phases=tuple(replace(phase, seconds=phase.seconds * factor) for phase in self.phases))
 
 

@@ -82,7 +82,7 @@ def agreements(
                     raise OptionError(error.message, "Give inputs that it answers with --samples PATH") from error
                 problems[model.name] = error.message
                 continue
-            step.outcome = "" if model is baseline else in_words(found[model.name])
+            step.outcome = "" if model is baseline else f"{in_words(found[model.name])} against {baseline.name}"
     return found, problems
 
 

@@ -14,6 +14,7 @@ from modelrepo.generator.specs.findings import Accuracy
 from modelrepo.generator.verification import accuracy
 from modelrepo.perf import bench
 from modelrepo.perf.analyzer.find import Way
+from modelrepo.perf.announce import announce
 from modelrepo.perf.measuring.target import Data
 from modelrepo.perf.results import documents
 from modelrepo.perf.results.loads import Load
@@ -36,7 +37,7 @@ class CompareOptions:
     url: str | None
     samples: Path | None
     concurrency: int
-    seconds: float
+    seconds: float | None
     repeats: int
     stability: float
     shapes: Mapping[str, tuple[int, ...]]
@@ -93,13 +94,15 @@ def compare_variants(options: CompareOptions, progress: Progress) -> Compared:
         raise OptionError(f"can't compare models with {baseline.name}: {baseline.unserved}", "Name another model first")
     for other in variants[1:]:
         _refuse_other_inputs(baseline, other)
+    measuring = _measuring(options, variants)
+    announce(measuring, progress)
     asked = [AskedVariant(each.name, each.onnx, each.provenance, each.max_batch_size, each.labels)
              for each in variants if each.onnx]  # fmt: skip
     agreed: Mapping[str, Agreement] = {}
     problems: Mapping[str, str] = {baseline.name: "it has no ONNX model to ask"}
     if baseline.onnx:
         agreed, problems = agreement.agreements(asked, options.samples, progress)
-    results, page = bench.bench(_measuring(options, variants), progress)
+    results, page = bench.bench(measuring, progress)
     for variant in variants:
         served = {each.subject.version for each in results.measurements if each.subject.model == variant.name}
         if served - {str(variant.version)}:

@@ -187,6 +187,20 @@ def test_labels_give_the_accuracy(infer: Infer, server: Server, workdir: Path, k
     assert report["outputs"]["output"] == {"dtype": "float32", "shape": [4, 3]}
 
 
+def test_the_usual_names_of_labels_are_no_inputs(infer: Infer, server: Server, workdir: Path) -> None:
+    np.savez("rows.npz", x=np.eye(4, dtype="float32"), y=[0, 1, 2, 0])
+    outcome = infer("linear", "rows.npz", "--url", server.grpc_url)
+    assert outcome.code == 0, outcome.err
+    assert "the array y of rows.npz is not used: measure with --labels y" in outcome.err
+
+
+def test_python_objects_are_told_from_other_files(infer: Infer, server: Server, workdir: Path) -> None:
+    np.save("rows.npy", np.array([["a"]], object))
+    outcome = infer("linear", "rows.npy", "--url", server.grpc_url)
+    assert outcome.code == 2
+    assert "it holds Python objects. Save texts with .astype(str)" in outcome.err
+
+
 def test_labels_of_a_model_of_numbers_give_its_errors(infer: Infer, server: Server, workdir: Path) -> None:
     Path("rows.csv").write_text("x,y\n1,1\n2,4\n3,2\n4,5\n")
     outcome = infer("number", "rows.csv", "--url", server.grpc_url, "--labels", "y", "--json")

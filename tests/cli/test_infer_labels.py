@@ -84,6 +84,28 @@ def test_numbers_are_names_if_all_classes_have_such_names() -> None:
     assert result((NAMED,), ["0", "1"], answer, ("cat", "dog"))["accuracy"]["top1"] == 1.0
 
 
+def test_numbers_of_classes_with_names_are_places_from_0_on() -> None:
+    answer = {"label": texts("cat", "dog"), "probabilities": RIGHT[:2, :2]}
+    for outputs in ((LABEL, NAMED), (LABEL, Tensor("score", "FP32", (-1, 2), labels=True))):
+        for cells in (["0", "1"], ["0.0", "1.0"], np.array([0, 1])):
+            only = {"label": answer["label"], outputs[1].name: answer["probabilities"]}
+            assert result(outputs, cells, only, ("cat", "dog"))["accuracy"]["top1"] == 1.0
+    assert result((LABEL,), [1, 0], answer, ("dog", "cat"))["accuracy"]["top1"] == 1.0
+    whole = {"label": np.array([[5], [7]]), "probabilities": RIGHT[:2, :2]}
+    assert result((NUMBER, NAMED), [0, 1], whole, ("5", "7"))["accuracy"]["top1"] == 1.0
+
+
+def test_whole_numbers_that_an_output_answers_are_not_places() -> None:
+    whole = {"label": np.array([[1], [1]]), "probabilities": RIGHT[:2, :2]}
+    assert result((NUMBER, NAMED), [1, 1], whole, ("five", "seven"))["accuracy"]["top1"] == 1.0
+
+
+def test_numbers_as_names_are_equal_by_value() -> None:
+    answer = {"label": texts("1", "0"), "probabilities": RIGHT[:2, :2]}
+    for outputs in ((NAMED,), (LABEL, NAMED)):
+        assert result(outputs, ["1.0", "0.0"], answer, ("1", "0"))["accuracy"]["top1"] == 1.0
+
+
 def test_an_answer_of_nan_is_wrong() -> None:
     scores = np.array([[np.nan, np.nan, np.nan], [np.nan, 0, -1]], "float32")
     found = result((SCORES,), [0, 1], {"scores": scores}, top=1)["accuracy"]

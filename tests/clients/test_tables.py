@@ -113,6 +113,20 @@ def test_columns_that_a_model_was_fitted_on_are_taken_by_name(tmp_path: Path) ->
     assert "x, y are taken as input FP32[-1, 2], in this order" in by_place.notes[0]
 
 
+def test_columns_that_differ_in_case_and_spaces_alone_are_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "B (CM),A\n2,1\n")
+    selection = select(open_table(path), matrix("FP32", -1, 2), None, (), ("a", "b (cm)"))
+    assert rows(selection) == {"input": [[1.0, 2.0]]}
+
+
+def test_chosen_columns_in_another_order_than_fitted_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b\n1,2\n")
+    chosen = select(open_table(path), matrix("FP32", -1, 2), None, ("b", "a"), ("a", "b"))
+    assert rows(chosen) == {"input": [[2.0, 1.0]]}
+    assert "the model was fitted on a, b" in chosen.notes[0]
+    assert "fitted" not in select(open_table(path), matrix("FP32", -1, 2), None, ("a", "b"), ("a", "b")).notes[0]
+
+
 @pytest.mark.parametrize("name", ["sepal length (cm)", "2nd", "größe", "", "a.b-c", "ok_1"])
 def test_names_become_those_that_tabular_models_are_served_with(name: str) -> None:
     assert plain(name) == tabular._served_names([name])[0]

@@ -249,7 +249,7 @@ def running(workdir: Path, logs: int, *arguments: str) -> "Iterator[subprocess.P
     """Run bench in a process of its own, and yield it when it has ``logs`` logs, or measures."""
     script = "from modelrepo.cli.entry import modelrepo; modelrepo()"
     command = [sys.executable, "-c", script, "bench", *arguments, "--output", "out"]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
     process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while len(list(workdir.glob("out/raw/*.log"))) < logs or not processes(workdir):
@@ -268,8 +268,10 @@ def test_an_interrupt_keeps_measurements_and_leaves_no_process(server: Server, w
     arguments = asked(server, "linear", "--concurrency", "1", *QUICK, "--repeats", "100")
     with running(workdir, 2, *arguments) as process:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert re.search(r"Incomplete: interrupted\. The figures come from \d+ of 100 rounds\.", out)
+    assert err.startswith("plan: 1 model, 1 load, 100 rounds: 100 runs of 0.3 s, about 46 s; at most ")
     assert "error: interrupted: the earlier measurements are in the report" in err
     assert json.loads((workdir / "out/results.json").read_text())["incomplete"] == "interrupted"
 

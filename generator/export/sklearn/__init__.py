@@ -389,7 +389,7 @@ def _rename(graph: Any, old: str, new: str) -> None:
 
 
 def _tidy(model: Any, max_ir: int) -> None:
-    """Name the batch of each input, list each operator domain once, and leave out unneeded nodes."""
+    """Name the batch of each input, list each operator domain once and in order, and leave out unneeded nodes."""
     graph = model.graph
     for value in graph.input:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
@@ -397,7 +397,7 @@ def _tidy(model: Any, max_ir: int) -> None:
     for entry in model.opset_import:
         versions[entry.domain] = max(entry.version, versions.get(entry.domain, 0))
     del model.opset_import[:]
-    for domain, version in versions.items():
+    for domain, version in sorted(versions.items()):  # converters list them in the order of a set
         entry = model.opset_import.add()
         entry.domain, entry.version = domain, version
     model.ir_version = min(model.ir_version, max_ir)

@@ -532,6 +532,13 @@ def test_a_size_that_the_exporter_did_not_know_may_be_inferred(tmp_path: Path) -
     made.described(edit.save(classifier(), tmp_path / "inferred"), base)
 
 
+def test_a_dimension_without_a_name_may_get_one(tmp_path: Path) -> None:
+    unknown, inferred = classifier(), classifier()
+    for model, name in ((unknown, "scores_0"), (inferred, "unk__0")):
+        model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = name
+    made.described(edit.save(inferred, tmp_path / "inferred"), exported(unknown, tmp_path))
+
+
 def test_nodes_without_names_get_the_same_ones_each_time(tmp_path: Path) -> None:
     model = rows(node("Relu", "x", "a", "twice"), node("Relu", "a", "b", "twice"), node("Relu", "b", "y"))
     model.graph.node[2].name = ""

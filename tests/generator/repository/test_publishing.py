@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import helper
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.export import EXPORTERS
@@ -25,8 +26,9 @@ from modelrepo.generator.specs.artifacts import ONNX, Weights
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system import files
-from tests import numpy_framework
+from tests import numpy_framework, onnx_files
 from tests.conftest import PROJECT, Generate, snapshot
+from tests.onnx_files import FLOAT
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
 LINEAR = ("--model", "numpy:linear", "--json", "-q")
@@ -365,6 +367,35 @@ def test_ctrl_c_leaves_no_trace(
     assert outcome.code == 130
     assert "interrupted" in outcome.err
     assert snapshot(workdir) == {}
+
+
+def test_what_clients_have_to_know_of_a_new_version_is_said(generate: Generate) -> None:
+    def named(output: str) -> None:
+        relu = helper.make_node("Relu", ["x"], [output])
+        onnx_files.write("net.onnx", nodes=(relu,), outputs=[(output, FLOAT, ["batch", 4])])
+
+    named("y")
+    assert generate("--model", "onnx:net.onnx", "--json", "-q").result["notes"] == []
+    named("z")
+    assert generate("--model", "onnx:net.onnx", "--json", "-q").result["notes"] == [
+        "clients have to change: the outputs of version 2 are others (z FP32[-1, 4] instead of y FP32[-1, 4])"
+    ]
+    Path("net.onnx").rename("net.model")
+    outcome = generate("--model", "onnx:net.model", "--max-batch-size", "2", "--json", "-q")
+    assert outcome.result["notes"] == [
+        "version 3 is made from onnx:net.model, version 2 was made from onnx:net.onnx",
+        "version 3 takes batches up to 2, version 2 took 16",
+    ]
+    assert "warning: net: version 3 is made from" in outcome.err
+
+
+def test_an_edit_by_hand_is_said_also_if_all_is_made_again(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    with config(workdir).open("a") as file:
+        file.write("# mine\n")
+    outcome = generate(*LINEAR, "--tolerance", "0.01")
+    assert outcome.result["status"] == "unchanged"
+    assert "config.pbtxt was edited by hand" in outcome.err
 
 
 def test_ctrl_c_keeps_the_backends_that_are_proven(

@@ -164,3 +164,12 @@ def test_keras_is_as_it_was_after_a_file_was_read(tmp_path: Path) -> None:
     with readable(tmp_path / "none.h5", Written({}, "2.4.0")):
         assert float(library.activations.get("hard_sigmoid")(library.ops.ones(()))) == pytest.approx(0.7)
     assert float(library.activations.get("hard_sigmoid")(library.ops.ones(()))) == pytest.approx(4 / 6)
+
+
+def test_weights_alone_are_told_before_their_suffix(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "net.pth"
+    with h5py.File(path, "w") as file:
+        file["dense/kernel"] = [1.0]
+    with pytest.raises(SourceError, match="holds weights, not a model"):
+        keras.files(str(path))

@@ -1,5 +1,6 @@
 """The user's inputs: arrays, images, labels; useless calibration data; random inputs."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -372,3 +373,11 @@ def test_other_random_inputs_stay_within_their_domains() -> None:
     assert 0 <= pool.arrays["ids"].min() < pool.arrays["ids"].max() <= 99
     assert pool.arrays["x"].std() == pytest.approx(1.0, abs=0.3)
     assert len(set(pool.families)) == 20
+
+
+def test_an_archive_of_something_else_is_no_npz(workdir: Path) -> None:
+    for name in ("a.npz", "a.npy"):
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr("a.txt", "hi")
+        with pytest.raises(OptionError, match=r"is not a \.npy or \.npz file"):
+            datasets.load(Path(name), "x")

@@ -148,3 +148,12 @@ def test_a_name_of_two_classes_is_refused_unless_it_is_written_exactly() -> None
     assert labelled.named("A", ("a", "A"), "s") == 1
     with pytest.raises(OptionError, match="the classes 0 and 2 are both named 'crane'"):
         labelled.named("crane", ("crane", "owl", "crane"), "s")
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "message"),
+    [("", ("cat", "dog"), "y is missing for some samples"), ("cat", ("0", "1"), "--labels FILE gives them names")],
+)
+def test_a_label_that_is_no_class_gets_the_next_step(label: str, names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        labelled.numbered(np.array([label]), labelled.Classes(names, count=2, ranked=True), "y")

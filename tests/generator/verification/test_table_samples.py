@@ -1,5 +1,6 @@
 """Tables as the user's samples: a column an input or all of one, their labels, and what is refused."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,19 @@ def test_a_table_beside_arrays_in_a_folder_is_left_alone() -> None:
     np.save("samples/a.npy", np.ones((3, 2), "float32"))
     Path("samples/notes.csv").write_text("what,ever\n")
     assert datasets.read(Path("samples"), MATRIX).count == 3
+
+
+def test_a_column_that_is_not_used_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("b,kind,a,y\n2,one,1,0\n5,two,4,1\n")
+    data = datasets.read(path, MATRIX, {"kind": "table", "columns": ["a", "b"]})
+    assert "(without kind" in datasets.told(data, path, 0)
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.tsv.gz", "A.CSV", "a.data"])
+def test_a_table_of_samples_may_have_every_name_that_a_test_set_may_have(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    text = b"a,b\n1,2\n3,4\n"
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    datasets.check(path)
+    assert datasets.read(path, MATRIX).count == 2

@@ -411,6 +411,14 @@ def after(runs: int, recorder: Recorder, act: Callable[[], object]) -> Iterator[
         watcher.join()
 
 
+@pytest.fixture(autouse=True)
+def every_interrupt_counts() -> Iterator[None]:
+    """Replace the handler that a command in this process may have left: it takes two interrupts at once for one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -65,6 +65,9 @@ def test_each_precision_is_measured_against_the_first(compare: Compare, linear: 
     outcome = compare("linear_onnx", *QUICK, "--json", "-v")
     found = rows(outcome)
     assert "perf_analyzer -m linear_onnx " in outcome.err
+    plan, agreement, first_round = (outcome.err.index(part) for part in ("plan: ", "top-1 agreement", "round 1 of 2:"))
+    assert plan < agreement < first_round
+    assert "linear_onnx_fp16: p50 " in outcome.err[first_round:]
     assert list(found) == ["linear_onnx", "linear_onnx_fp16", "linear_tensorrt_fp16"]
     assert outcome.report["baseline"] == "linear_onnx"
     assert Path(outcome.report["report"]).is_file()
