@@ -6,35 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelrepo.generator.lint.completed import AOTI_FILE, AOTI_PLATFORM, completed
 from modelrepo.generator.lint.finding import Place
+from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case, Model
 
-# The backends of platforms, and the file that each serves if a configuration names none
-# (``AutoCompleteBackendFields`` of core/src/model_config_utils.cc).
-PLATFORMS = {
-    "onnxruntime_onnx": "onnxruntime",
-    "tensorrt_plan": "tensorrt",
-    "pytorch_libtorch": "pytorch",
-    "libtorch": "pytorch",
-    "torch_aoti": "pytorch",
-    "tensorflow_graphdef": "tensorflow",
-    "tensorflow_savedmodel": "tensorflow",
-}
+# The file that each backend serves if a configuration names none.
 FILES = {
     "onnxruntime": "model.onnx",
     "tensorrt": "model.plan",
     "openvino": "model.xml",
     "pytorch": "model.pt",
     "python": "model.py",
-}
-AOTI, AOTI_FILE = "torch_aoti", "model.pt2"
-# In the order in which the core looks for them.
-GUESSES = {
-    "model.savedmodel": "tensorflow",
-    "model.graphdef": "tensorflow",
-    **{FILES[backend]: backend for backend in ("tensorrt", "onnxruntime", "openvino", "pytorch")},
-    AOTI_FILE: "pytorch",
-    FILES["python"]: "python",
 }
 
 
@@ -44,34 +27,37 @@ class Served:
 
     backend: str  # as it is written or guessed
     config: Any  # a ModelConfig
+    file: str  # the name of the file in each version
     files: Mapping[int, Path]  # by version, whether they exist or not
-
-    @property
-    def file(self) -> str:
-        """The name of the file in each version."""
-        return file_of(self.backend, self.config)
 
 
 def served(case: Case, backend: str) -> Served | None:
     """Return what is loaded by one backend; None if the model is another's, or its configuration can't be parsed."""
-    found = case.model.once(_of, lambda: _of(case.model))
+    found = loaded(case)
     return found if found is not None and found.backend == backend else None
 
 
-def _of(model: Model) -> Served | None:
+def loaded(case: Case) -> Served | None:
+    """Return what is loaded by the backend that the core finds; None for ensembles, and for backends of their own."""
+    release = case.host.release.container
+    return case.model.once((_of, release), lambda: _of(case.model, release))
+
+
+def _of(model: Model, release: str) -> Served | None:
     written = model.config
     if written is not None and written.message is None:
         return None
     config = _empty() if written is None else written.message
     if config.HasField("ensemble_scheduling"):
         return None
-    backend = backend_of(config, model)
-    if _is_another(backend, config, model):
+    made = completed(model, config, release)
+    if _is_another(made.backend, config, model):
         return None
-    name = file_of(backend, config)
+    usual = AOTI_FILE if config.platform == AOTI_PLATFORM else made.file or FILES.get(made.backend, "")
+    name = config.default_model_filename or usual
     # As Triton joins them: an absolute name stays within the folder.
-    files = {number: Path(f"{folder}/{name}") for number, folder in _chosen(config, model).items()}
-    return Served(backend, config, files)
+    files = {number: Path(f"{model.folder}/{number % 2**64}/{name}") for number in selected(model, config)}
+    return Served(made.backend, config, name, files)
 
 
 def _is_another(backend: str, config: Any, model: Model) -> bool:
@@ -80,24 +66,6 @@ def _is_another(backend: str, config: Any, model: Model) -> bool:
         return True
     library = f"libtriton_{backend}.so"
     return any(is_file(folder / library) for folder in (model.folder, *model.versions.values()))
-
-
-def backend_of(config: Any, model: Model) -> str:
-    """Return the backend that the core finds for a model; empty if it finds none."""
-    if config.backend or config.platform:
-        return str(config.backend or PLATFORMS.get(config.platform, ""))
-    if config.default_model_filename:
-        return GUESSES.get(config.default_model_filename, "")
-    folders = sorted(Path(entry.path) for entry in model.entries if entry.is_dir())
-    there = {entry.name for entry in folders[0].iterdir()} if folders else set()
-    return next((backend for name, backend in GUESSES.items() if name in there), "")
-
-
-def file_of(backend: str, config: Any) -> str:
-    """Return the name of a model's file in each version; empty for a backend that has no default."""
-    if config.default_model_filename:
-        return str(config.default_model_filename)
-    return AOTI_FILE if backend == "pytorch" and config.platform == AOTI else FILES.get(backend, "")
 
 
 def parameter(config: Any, name: str) -> str | None:
@@ -134,18 +102,6 @@ def kinds(config: Any, gpus: int | None) -> Iterator[tuple[int | None, str, int]
         yield number, kind, max(0, group.count)
 
 
-def _chosen(config: Any, model: Model) -> Mapping[int, Path]:
-    """Return the versions that the policy chooses, of those that are there."""
-    there = model.versions
-    policy = config.version_policy
-    if policy.HasField("specific"):
-        return {number: there[number] for number in policy.specific.versions if number in there}
-    if config.HasField("version_policy") and not policy.HasField("latest"):
-        return there
-    most = policy.latest.num_versions if config.HasField("version_policy") else 1
-    return {number: there[number] for number in sorted(there, reverse=True)[:most]}
-
-
 def _empty() -> Any:
     from tritonclient.grpc import model_config_pb2
 
@@ -162,7 +118,7 @@ def absent(case: Case, backend: str) -> Iterator[tuple[int, Path]]:
 
 def present(case: Case, backend: str) -> tuple[Path, ...]:
     """Return the files of the versions that are there; of a folder, the model.onnx in it for ONNX Runtime."""
-    return case.model.once((_present, backend), lambda: tuple(_present(case, backend)))
+    return case.model.once((_present, backend, case.host.release.container), lambda: tuple(_present(case, backend)))
 
 
 def _present(case: Case, backend: str) -> Iterator[Path]:

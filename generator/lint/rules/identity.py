@@ -76,7 +76,10 @@ def pair(case: Case) -> Iterator[Problem]:
     elif made.platform not in _platforms(case, made):
         words = f"unexpected 'platform' and 'backend' pair, got:{made.platform}, {made.backend}"
         place = config.place("platform") if config.message.platform else config.place("backend")
-        write = f"Leave platform out, or write {' or '.join(quoted(each) for each in PAIRS[made.backend])}"
+        first = (
+            f"Serve it with release {AOTI_SINCE} or newer" if made.platform == AOTI_PLATFORM else "Leave platform out"
+        )
+        write = f"{first}, or write {' or '.join(quoted(each) for each in PAIRS[made.backend])}"
         yield refused(place, words, write, _rewritten(case, "platform", quoted(PAIRS[made.backend][0])))
 
 

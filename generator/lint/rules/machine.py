@@ -7,8 +7,8 @@ from typing import Any
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import FILES, backend_of, is_file, kinds, parameter, place_of, present, served
-from modelrepo.generator.lint.subject import Case, Model
+from modelrepo.generator.lint.served import FILES, is_file, kinds, loaded, parameter, place_of, present, served
+from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.triton.parameters import whole
 
 # The parameter with the threads of an instance, and the count of instances on a CPU if none is written.
@@ -63,19 +63,11 @@ def _bytes(case: Case) -> int:
     config = case.model.config
     if config is not None and config.message is None:
         return 0
-    backend = _backend(case.model)
-    found = served(case, backend) if backend in FILES else None
-    if found is None or backend == "tensorrt" or any(kind == "KIND_GPU" for _, kind, _ in kinds(found.config, None)):
+    found = loaded(case)
+    on_gpu = found is not None and any(kind == "KIND_GPU" for _, kind, _ in kinds(found.config, None))
+    if found is None or found.backend not in FILES or found.backend == "tensorrt" or on_gpu:
         return 0
-    return sum(size for path in present(case, backend) for size in _of(case, backend, path))
-
-
-def _backend(model: Model) -> str:
-    if model.config is not None:
-        return backend_of(model.config.message, model)
-    from tritonclient.grpc import model_config_pb2
-
-    return backend_of(model_config_pb2.ModelConfig(), model)
+    return sum(size for path in present(case, found.backend) for size in _of(case, found.backend, path))
 
 
 def _of(case: Case, backend: str, path: Path) -> Iterator[int]:

@@ -10,7 +10,6 @@ from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
-    absent,
     is_file,
     is_folder,
     kinds,
@@ -53,14 +52,8 @@ GPU_NUMBERS = {"cudnn_conv_algo_search": (0, 1, 2), "arena_extend_strategy": (0,
 TRUTHS = ("enable_mem_arena", "enable_mem_pattern")
 
 
-def missing(case: Case) -> Iterator[Problem]:
-    """Find versions without their file."""
-    for _, path in absent(case, BACKEND):
-        yield Problem(
-            Place(path),
-            f"Triton refuses the model: \"unable to find '{path}' for model instance '{case.model.name}'\"",
-            f"Copy the model there as {path.name}, or name the file in default_model_filename",
-        )
+def empty_folder(case: Case) -> Iterator[Problem]:
+    """Find folders in the place of the file that have no file."""
     found = served(case, BACKEND)
     for path in found.files.values() if found else ():
         if is_folder(path) and not is_file(path / "model.onnx"):
@@ -382,13 +375,14 @@ def _rule(code: str) -> Rule:
     )
 
 
-MISSING = Rule(
+EMPTY_FOLDER = Rule(
     code="ORT-FILE",
     severity="error",
-    title="a version lacks its ONNX file",
-    triton="Triton refuses the model: \"unable to find '…/1/model.onnx' for model instance …\".",
-    write="Copy the model there, or name its file in default_model_filename",
-    check=missing,
+    title="a folder is in the place of the ONNX file, without a model.onnx",
+    triton="Triton looks for model.onnx in it, and refuses the model: \"unable to find '…/1/model.onnx/model.onnx' for "
+    'model instance …".',
+    write="Name the file in the folder model.onnx",
+    check=empty_folder,
     decided_by=BACKEND,
     source=SOURCE,
     needs_config=False,
@@ -532,7 +526,7 @@ PARAMETER = Rule(
     source=SOURCE,
 )
 RULES = (
-    *(MISSING, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, OPSET, IR, NEWER, AUTO, AUTOFILL),
+    *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, OPSET, IR, NEWER, AUTO, AUTOFILL),
     *map(_rule, WRITE),
     *(OPEN, ACCELERATOR, PARAMETER),
 )

@@ -8,7 +8,7 @@ from modelrepo.generator.lint.files import openvino_ir
 from modelrepo.generator.lint.files.openvino_ir import OpenvinoFile, Value
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import absent, is_file, kinds, parameter, place_of, present, served, told, type_of
+from modelrepo.generator.lint.served import is_file, kinds, parameter, place_of, present, served, told, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import text_of
@@ -30,14 +30,6 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], bool, str]] = {
         "LATENCY/THROUGHPUT/CUMULATIVE_THROUGHPUT",
     ),
 }
-
-
-def missing(case: Case) -> Iterator[Problem]:
-    """Find versions without their file."""
-    for _, path in absent(case, BACKEND):
-        said = f"unable to find '{path}' for model '{case.model.name}'"
-        write = f"Copy the model there as {path.name}, or name the file in default_model_filename"
-        yield Problem(Place(path), f'Triton refuses the model: "{said}"', write)
 
 
 def unreadable(case: Case) -> Iterator[Problem]:
@@ -191,17 +183,6 @@ def _files(case: Case) -> Iterator[tuple[Path, OpenvinoFile]]:
             yield path, case.model.read(openvino_ir.read, path)
 
 
-MISSING = Rule(
-    code="OV-FILE",
-    severity="error",
-    title="a version lacks its OpenVINO model",
-    triton="Triton refuses the model: \"unable to find '…/1/model.xml' for model '…'\".",
-    write="Copy model.xml and model.bin there; for another format, name the file in default_model_filename",
-    check=missing,
-    decided_by=BACKEND,
-    source=SOURCE,
-    needs_config=False,
-)
 UNREADABLE = Rule(
     code="OV-READ",
     severity="error",
@@ -309,4 +290,4 @@ DIMS = Rule(
     decided_by=BACKEND,
     source="openvino_backend/src/openvino_utils.cc, CompareDimsSupported",
 )
-RULES = (MISSING, UNREADABLE, WEIGHTS, KIND, AUTO, PARAMETER, TYPE, BATCH, INPUTS, NAMES, DIMS)
+RULES = (UNREADABLE, WEIGHTS, KIND, AUTO, PARAMETER, TYPE, BATCH, INPUTS, NAMES, DIMS)

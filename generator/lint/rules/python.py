@@ -8,21 +8,13 @@ from modelrepo.generator.lint.files import python_code
 from modelrepo.generator.lint.files.python_code import PythonCode
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import absent, is_file, is_folder, parameter, place_of, present, served
+from modelrepo.generator.lint.served import is_file, is_folder, parameter, place_of, present, served
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 
 BACKEND: Final = "python"
 ENVIRONMENT, FOLDER = "EXECUTION_ENV_PATH", "$$TRITON_MODEL_DIRECTORY"
 FORCE = "FORCE_CPU_ONLY_INPUT_TENSORS"
-
-
-def missing(case: Case) -> Iterator[Problem]:
-    """Find versions without their file."""
-    for _, path in absent(case, BACKEND):
-        said = f"Triton refuses the model: \"ModuleNotFoundError: No module named '{path.parent.name}.{path.stem}'\""
-        write = f"Copy the model there as {path.name}, or name the file in default_model_filename"
-        yield Problem(Place(path), said, write)
 
 
 def syntax(case: Case) -> Iterator[Problem]:
@@ -86,17 +78,6 @@ def _files(case: Case) -> Iterator[tuple[Path, PythonCode]]:
 
 
 NO_CLASS = ("AttributeError: module '", "' has no attribute 'TritonPythonModel'")
-MISSING = Rule(
-    code="PY-FILE",
-    severity="error",
-    title="a version lacks its model.py",
-    triton="Triton refuses the model: \"ModuleNotFoundError: No module named '1.model'\", or waits for it for minutes.",
-    write="Copy model.py there, or name its file in default_model_filename",
-    check=missing,
-    decided_by=BACKEND,
-    seen="2.51",
-    needs_config=False,
-)
 SYNTAX = Rule(
     code="PY-SYNTAX",
     severity="error",
@@ -161,4 +142,4 @@ FORCED = Rule(
     decided_by=BACKEND,
     seen="2.51",
 )
-RULES = (MISSING, SYNTAX, CLASS, EXECUTE, ENV, ELSEWHERE, FORCED)
+RULES = (SYNTAX, CLASS, EXECUTE, ENV, ELSEWHERE, FORCED)

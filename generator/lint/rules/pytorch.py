@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from modelrepo.generator.lint.completed import AOTI_PLATFORM
 from modelrepo.generator.lint.files import torchscript
 from modelrepo.generator.lint.files.torchscript import TorchScript
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import AOTI, Served, absent, parameter, place_of, present, served, told, type_of
+from modelrepo.generator.lint.served import Served, parameter, place_of, present, served, told, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.parameters import boolean, whole
@@ -25,21 +26,16 @@ TRUTHS = (
 NUMBERS = ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")
 # A name that says which argument or output it is.
 INDEXED = re.compile(r"(?s).*?__\d*")
-AOTI_SINCE = "26.03"
-
-
-def missing(case: Case) -> Iterator[Problem]:
-    """Find versions without their file."""
-    for _, path in absent(case, BACKEND):
-        said = f"unable to find '{path}' for model instance '{case.model.name}'"
-        write = f"Copy the model there as {path.name}, or name the file in default_model_filename"
-        yield Problem(Place(path), f'Triton refuses the model: "{said}"', write)
 
 
 def unreadable(case: Case) -> Iterator[Problem]:
     """Find files that are not what the platform asks for."""
     found = served(case, BACKEND)
-    wanted = "It is a torch.export program" if found and found.config.platform == AOTI else "It is a TorchScript file"
+    wanted = (
+        "It is a torch.export program"
+        if found and found.config.platform == AOTI_PLATFORM
+        else "It is a TorchScript file"
+    )
     for path in present(case, BACKEND):
         other = told(path)
         if other != wanted:
@@ -163,18 +159,10 @@ def parameters(case: Case) -> Iterator[Problem]:
             yield Problem(place_of(case, "parameters", Key(name)), f'Triton refuses the model: "{said}"', write)
 
 
-def compiled(case: Case) -> Iterator[Problem]:
-    """Find AOTInductor packages, which older releases do not know."""
-    found = served(case, BACKEND)
-    if found and found.config.platform == AOTI:
-        said = "This release has no torch_aoti: it takes the file for TorchScript, or refuses the platform"
-        yield Problem(place_of(case, "platform"), said, COMPILED.write)
-
-
 def _libtorch(case: Case) -> Served | None:
     """Return a TorchScript model; None for another one."""
     found = served(case, BACKEND)
-    return None if found is None or found.config.platform == AOTI else found
+    return None if found is None or found.config.platform == AOTI_PLATFORM else found
 
 
 def _tensors(case: Case) -> Iterator[tuple[str, int, Any]]:
@@ -197,15 +185,6 @@ def _rule(code: str, check: Any, title: str, triton: str, write: str, **more: An
     return Rule(code, severity, title, triton, write, check, BACKEND, source=source, **more)
 
 
-MISSING = _rule(
-    "PT-FILE",
-    missing,
-    "a version lacks its model",
-    "Triton refuses the model: \"unable to find '…/1/model.pt' for model instance '…'\".",
-    "Copy the model there as model.pt (model.pt2 for torch_aoti), or name the file in default_model_filename",
-    source="pytorch_backend/src/pt/model_state.cc",
-    needs_config=False,
-)
 UNREADABLE = _rule(
     "PT-READ",
     unreadable,
@@ -275,13 +254,4 @@ PARAMETER = _rule(
     "Write true or false, or a whole number",
     source="pytorch_backend/src/pt/model_state.cc",
 )
-COMPILED = _rule(
-    "PT-AOTI",
-    compiled,
-    "the platform is torch_aoti, which the release does not have",
-    "Triton refuses the model before release 26.03.",
-    "Serve it with release 26.03 or newer, or serve a TorchScript model",
-    source="pytorch_backend/src/libtorch.cc",
-    before=AOTI_SINCE,
-)
-RULES = (*(MISSING, UNREADABLE, FORWARD, ARGUMENTS, COUNT, NAMES, NONE, TYPE, STRINGS, PARAMETER, COMPILED),)
+RULES = (UNREADABLE, FORWARD, ARGUMENTS, COUNT, NAMES, NONE, TYPE, STRINGS, PARAMETER)

@@ -8,7 +8,7 @@ from typing import Final
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import absent, is_file, kinds, parameter, place_of, present, served, type_of
+from modelrepo.generator.lint.served import is_file, kinds, parameter, place_of, present, served, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.tensorrt import header
@@ -19,19 +19,6 @@ INSTANCE = "tensorrt_backend/src/instance_state.cc"
 TYPES = ("BOOL", "UINT8", "INT8", "INT32", "INT64", "FP16", "BF16", "FP32")
 STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
 CAPABILITY = re.compile(r"\d+\.\d")
-
-
-def missing(case: Case) -> Iterator[Problem]:
-    """Find versions without their plan; plans for each kind of GPU are another rule's."""
-    found = served(case, BACKEND)
-    if found is None or found.config.cc_model_filenames:
-        return
-    for _, path in absent(case, BACKEND):
-        yield Problem(
-            Place(path),
-            f"Triton refuses the model: \"unable to find '{path}' for model instance '{case.model.name}'\"",
-            f"Copy the plan there as {path.name}, or name the file in default_model_filename",
-        )
 
 
 def per_capability(case: Case) -> Iterator[Problem]:
@@ -173,17 +160,6 @@ def _of_file(message: str, path: Path) -> str:
     return message.replace(str(path), path.name)
 
 
-MISSING = Rule(
-    code="TRT-FILE",
-    severity="error",
-    title="a version lacks its plan",
-    triton="Triton refuses the model: \"unable to find '…/1/model.plan' for model instance …\".",
-    write="Copy the plan there, or name its file in default_model_filename",
-    check=missing,
-    decided_by=BACKEND,
-    source=INSTANCE,
-    needs_config=False,
-)
 CAPABILITIES = Rule(
     code="TRT-CC",
     severity="warning",
@@ -285,4 +261,4 @@ STRATEGY = Rule(
     source="tensorrt_backend/src/model_state.cc",
     since="25.05",
 )
-RULES = (MISSING, CAPABILITIES, UNREADABLE, NEWER, OLDER, UNKNOWN, KIND, TYPE, GRAPH, STRATEGY)
+RULES = (CAPABILITIES, UNREADABLE, NEWER, OLDER, UNKNOWN, KIND, TYPE, GRAPH, STRATEGY)

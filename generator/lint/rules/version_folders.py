@@ -1,20 +1,22 @@
 """The folders of versions: how Triton reads their names, which it serves, and the file that each must have."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
-from modelrepo.generator.lint.selected import selected
+from modelrepo.generator.lint.served import FILES, absent, loaded
+from modelrepo.generator.lint.served import is_folder as is_folder_at
 from modelrepo.generator.lint.subject import NO_VERSIONS, Case, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 
-# The backends that fail without the file of the version.
-WITH_A_FILE = ("onnxruntime", "tensorrt", "openvino", "pytorch", "python")
+# What backends say that can't find the file of a version; the others say the same.
+WORDS = {
+    "openvino": "unable to find '{path}' for model '{model}'",
+    "python": "ModuleNotFoundError: No module named '{module}'",
+}
 
 
 def none(case: Case) -> Iterator[Problem]:
@@ -74,8 +76,9 @@ def other(case: Case) -> Iterator[Problem]:
 
 def negative(case: Case) -> Iterator[Problem]:
     """Find negative versions that are served by a backend with files."""
-    for version in _selected(case):
-        if version < 0 and filename(case):
+    found = loaded(case)
+    for version in found.files if found is not None and found.backend in FILES else ():
+        if version < 0:
             yield Problem(
                 Place(case.model.folder),
                 f"Triton refuses the model: it looks for version {version} in {case.model.versions[version]}",
@@ -94,19 +97,18 @@ def older(case: Case) -> Iterator[Problem]:
 
 
 def _missing(case: Case, *, newest: bool) -> Iterator[Problem]:
-    file = filename(case)
-    chosen = _selected(case)
-    for version in (chosen[-1:] if newest else chosen[:-1]) if file else ():
-        path = case.model.versions[version] / file
-        if version < 0 or os.path.lexists(path):  # a link that leads nowhere is a finding of its own
+    found = loaded(case)
+    if found is None or found.backend not in FILES or found.config.cc_model_filenames:
+        return
+    words = WORDS.get(found.backend, "unable to find '{path}' for model instance '{model}'")
+    for version, path in absent(case, found.backend):
+        if version < 0 or (version == max(found.files)) != newest:
             continue
-        folder = path.parent if path.parent.is_dir() else case.model.folder
-        words = f"unable to find '{path}'"
-        rest = (
-            "" if len(chosen) == 1 and len(case.model.versions) == 1 else ", and serves no other version in its place"
-        )
-        says = f'Triton refuses the model: "{words}"{rest}'
-        yield Problem(Place(folder), says, f"Copy {file} into the folder {version}, or remove that folder")
+        said = words.format(path=path, model=case.model.name, module=f"{version}.{path.stem}")
+        rest = "" if len(case.model.versions) == 1 else ", and serves no other version in its place"
+        write = f"Copy {path.name} into the folder {version}, remove that folder, or name the file in "
+        place = Place(path.parent if is_folder_at(path.parent) else case.model.folder)
+        yield Problem(place, f'Triton refuses the model: "{said}"{rest}', f"{write}default_model_filename")
 
 
 def _message(case: Case) -> Any:
@@ -116,21 +118,6 @@ def _message(case: Case) -> Any:
     if case.model.config is None:
         return None if case.model.config_trouble else model_config_pb2.ModelConfig()
     return case.model.config.message
-
-
-def _selected(case: Case) -> list[int]:
-    """Return the versions that the policy selects from those that are there, in order."""
-    message = _message(case)
-    return [] if message is None else sorted(selected(case.model, message))
-
-
-def filename(case: Case) -> str:
-    """Return the file that a version must have; empty if that is not known."""
-    message = _message(case)
-    if message is None or message.cc_model_filenames or message.HasField("ensemble_scheduling"):
-        return ""
-    made = completed(case.model, message, case.host.release.container)
-    return made.file if made.backend in WITH_A_FILE else ""
 
 
 NONE = Rule(

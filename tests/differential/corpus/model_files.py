@@ -34,7 +34,7 @@ CASES = [
     Case("python_no_class", PY, {"1/model.py": "class Model: pass\n"}, errors=("PY-CLASS",)),
     Case("python_syntax", PY, {"1/model.py": "def (\n"}, errors=("PY-SYNTAX",)),
     Case("python_nul", PY, {"1/model.py": b"x = 1\0"}, errors=("PY-SYNTAX",)),
-    Case("python_folder", PY, {"1/model.py/net.py": CODE}, errors=("PY-FILE",)),
+    Case("python_folder", PY, {"1/model.py/net.py": CODE}, errors=("VDIR-EMPTY",)),
     Case("python_environment", PY + _environment("env.tar.gz"), {"1/model.py": CODE}, errors=("PY-ENV",)),
     Case("python_forced", PY + _forced("Yes"), {"1/model.py": CODE}, errors=("PY-FORCE",)),
     Case("python_not_forced", PY + _forced("no"), {"1/model.py": CODE}),
@@ -51,7 +51,7 @@ CASES = [
     Case("onnx_count", ORT + X.replace('"x"', '"z"'), MODEL, errors=("ORT-CNT", "ORT-NAME")),
     Case("onnx_batch", ORT, FIXED, errors=("ORT-BATCH",)),
     Case("onnx_not_completed", 'backend: "onnxruntime"\nmax_batch_size: 8\n', FIXED, errors=("ORT-AUTOFILL",)),
-    Case("onnx_missing", ORT, {"1/other.onnx": onnx_bytes()}, errors=("ORT-FILE",)),
+    Case("onnx_missing", ORT, {"1/other.onnx": onnx_bytes()}, errors=("VDIR-EMPTY",)),
     Case("onnx_truncated", ORT, {"1/model.onnx": onnx_bytes()[:-9]}, errors=("ORT-READ",)),
     Case("onnx_empty", ORT, {"1/model.onnx": b""}, errors=("ORT-READ",)),
 ]

@@ -10,7 +10,8 @@ from modelrepo.generator.lint.rules import rules
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 
-BACKENDS = ("onnxruntime", "tensorrt", "openvino", "pytorch", "python", "backends", "machine")
+BACKENDS = ("onnxruntime", "tensorrt", "openvino", "pytorch", "python", "backends", "machine", "version_folders")
+PARTS = ("ORT", "TRT", "OV", "PT", "PY", "VDIR", "VALL")
 FLOAT, INT64 = 1, 7  # of TensorProto.DataType
 
 
@@ -60,6 +61,8 @@ def found(folder: Path, *hosts: Host) -> list[Finding]:
     return check(folder, hosts or [host()], rules(BACKENDS))
 
 
-def codes(folder: Path, *hosts: Host, parts: Sequence[str] = ("ORT", "TRT", "OV", "PT", "PY")) -> set[str]:
+def codes(
+    folder: Path, *hosts: Host, parts: Sequence[str] = ("ORT", "TRT", "OV", "PT", "PY", "VDIR", "VALL")
+) -> set[str]:
     """Return the codes that are found."""
     return {each.code for each in found(folder, *hosts) if each.code.partition("-")[0] in parts}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.rules import rules
 from tests.generator.lint.models import codes, found, host, lay
 
@@ -38,7 +39,7 @@ HALF = "optimization { cuda { graphs: true graph_spec { batch_size: 9 } } }"
         (TRT + GPU, plan(11, 2)[:20], {"TRT-READ"}),
         (TRT + GPU, b"", {"TRT-READ"}),
         (TRT + GPU, b"PK\x03\x04" + bytes(60), {"TRT-READ"}),
-        (TRT + GPU, None, {"TRT-FILE"}),
+        (TRT + GPU, None, {"VDIR-EMPTY"}),
         (TRT, plan(11, 2, 1, 3), {"TRT-KIND"}),
         (TRT + GPU.replace("GPU", "CPU"), plan(11, 2, 1, 3), {"TRT-KIND"}),
         (TRT + GPU.replace("GPU", "MODEL"), plan(11, 2, 1, 3), {"TRT-KIND"}),
@@ -90,7 +91,7 @@ IR = """<?xml version="1.0"?>
         (OV + CPU, IR[:-20], 80, {"OV-READ"}),
         (OV + CPU, "<html></html>", 80, {"OV-READ"}),
         (OV + CPU, "", 80, {"OV-READ"}),
-        (OV + CPU, None, 80, {"OV-FILE"}),
+        (OV + CPU, None, 80, {"VDIR-EMPTY"}),
         (OV.replace("4", "3") + CPU, IR, 80, {"OV-DIM"}),
         (OV.replace("[ -1, 4 ]", "[ -1, -1 ]") + CPU, IR, 80, {"OV-DIM"}),
         (OV.replace("[ -1, 4 ]", "[ 2, 4 ]") + CPU, IR, 80, set()),
@@ -145,7 +146,7 @@ A, B = X.replace('"x"', '"a"'), X.replace('"x"', '"b"')
     [
         (PT, ONE, set()),
         (PT.replace('"x"', '"INPUT__0"'), ONE, set()),
-        (PT, None, {"PT-FILE"}),
+        (PT, None, {"VDIR-EMPTY"}),
         (PT, b"", {"PT-READ"}),
         (PT, ONE[:-10], {"PT-READ"}),
         (PT, pickle.dumps({"a": 1}), {"PT-READ"}),
@@ -175,8 +176,10 @@ def test_torchscript(tmp_path: Path, config: str, content: bytes | None, expecte
 
 def test_a_compiled_package_needs_a_newer_release(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", PT + 'platform: "torch_aoti"', {"1/model.pt2": ONE})
-    assert codes(folder, host("26.01")) == {"PT-AOTI", "PT-READ"}
-    assert codes(folder, host("26.03")) == {"PT-READ"}
+    assert codes(folder) == {"PT-READ"}
+    (older,) = [each for each in check(folder, [host("26.01"), host("26.03")]) if each.code == "PLAT"]
+    assert older.releases == ("26.01",)
+    assert older.problem.write.startswith("Serve it with release 26.03 or newer")
 
 
 PY = 'backend: "python"\n' + X + Y
@@ -187,7 +190,7 @@ CODE = "class TritonPythonModel:\n    def execute(self, requests):\n        retu
     ("config", "code", "expected"),
     [
         (PY, CODE, set()),
-        (PY, None, {"PY-FILE"}),
+        (PY, None, {"VDIR-EMPTY"}),
         (PY, "", {"PY-CLASS"}),
         (PY, "class Model: pass", {"PY-CLASS"}),
         (PY, "def f():\n    TritonPythonModel = 1\n", {"PY-CLASS"}),

@@ -11,7 +11,7 @@ from modelrepo.generator.lint.rules import features, identity, instances, parsin
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 
-MODULES = (parsing, identity, tensors, instances, versions, features)
+MODULES = (parsing, identity, tensors, instances, versions, features, repositories)
 RULES = tuple(rule for module in MODULES for rule in module.RULES)
 QUIET = ("NAME-EMPTY", "AUTOFILL-GUESS")
 ONNX = 'backend: "onnxruntime"\n'

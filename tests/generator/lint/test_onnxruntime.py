@@ -151,7 +151,7 @@ def test_a_file_of_onnx_runtimes_own_format_is_not_judged(tmp_path: Path) -> Non
 
 
 def test_a_file_that_is_missing_is_found_and_a_folder_of_that_name_serves(tmp_path: Path) -> None:
-    assert codes(lay(tmp_path / "gone", GOOD, {})) == {"ORT-FILE"}
+    assert codes(lay(tmp_path / "gone", GOOD, {})) == {"VDIR-EMPTY"}
     assert codes(lay(tmp_path / "empty", GOOD, {"1/model.onnx/weights": b"w"})) == {"ORT-FILE"}
     assert not codes(lay(tmp_path / "folder", GOOD, {"1/model.onnx/model.onnx": onnx_bytes()}))
     named = GOOD + 'default_model_filename: "net.onnx"'
@@ -162,9 +162,9 @@ def test_only_the_versions_that_are_served_count(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", GOOD, {"2/model.onnx": onnx_bytes()})
     assert not codes(folder)
     (folder / "config.pbtxt").write_text(GOOD + "version_policy { all { } }")
-    assert codes(folder) == {"ORT-FILE"}
+    assert codes(folder) == {"VALL"}
     (folder / "config.pbtxt").write_text(GOOD + "version_policy { specific { versions: 1 } }")
-    assert codes(folder) == {"ORT-FILE"}
+    assert codes(folder) == {"VDIR-EMPTY"}
 
 
 def external(location: str, offset: int | None = None, length: int | None = None) -> bytes:
