@@ -7,7 +7,7 @@ import pytest
 
 from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.finding import Finding
-from modelrepo.generator.lint.rules import features, identity, instances, parsing, tensors, versions
+from modelrepo.generator.lint.rules import features, identity, instances, parsing, repositories, tensors, versions
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 
