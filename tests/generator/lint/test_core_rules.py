@@ -34,7 +34,7 @@ def found(
         (model / name).write_bytes(content)
     if text is not None:
         (model / "config.pbtxt").write_text(text, "utf-8", errors="surrogateescape")
-    return check(model if text is not None else folder, [Host(release_named(release), gpus=gpus)], RULES)
+    return check(model, [Host(release_named(release), gpus=gpus)], RULES)
 
 
 def told(findings: list[Finding]) -> list[str]:
