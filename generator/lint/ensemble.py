@@ -104,8 +104,9 @@ def members(config: Any) -> tuple[str, ...]:
 
 
 def model_named(name: str, repository: Repository) -> Model | None:
-    """Return the model that a step names; None if there is none."""
-    return repository.models.get(name)
+    """Return the model that a step names, of those that are served together; None if there is none."""
+    together = (repository, *repository.beside)
+    return next((each.models[name] for each in together if name in each.models), None)
 
 
 def known_config(model: Model | None) -> Any:

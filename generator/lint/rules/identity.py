@@ -1,5 +1,6 @@
 """What a model is called, and what serves it: its name, its backend, its platform and its batches."""
 
+import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,7 +169,8 @@ def _no_library(case: Case, made: Completed, place: Place) -> Problem:
         return refused(place, words, f"Write backend: {quoted(meant)}", _rewritten(case, "backend", quoted(meant)))
     if made.backend in BACKENDS:
         return refused(place, words, "Leave runtime out, or put that file into the folder of the model")
-    return refused(place, words, LIBRARY.write)
+    near = difflib.get_close_matches(lower, BACKENDS, n=1)
+    return refused(place, words, f"Write backend: {quoted(near[0])}" if near and not runtime else LIBRARY.write)
 
 
 def _message(case: Case) -> Any:

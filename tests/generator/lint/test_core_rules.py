@@ -200,3 +200,8 @@ def test_a_model_without_a_configuration_needs_a_backend(tmp_path: Path) -> None
 def test_strange_names_are_no_trouble(tmp_path: Path) -> None:
     text = 'backend: "\udcff" name: "\\000\\377" instance_group { profile: "\\n" } input { name: "\\"" }'
     assert found(tmp_path, text)
+
+
+def test_the_backend_that_was_meant_is_named(tmp_path: Path) -> None:
+    (finding,) = [each for each in found(tmp_path, 'backend: "onnxruntim"') if each.code == "BACKEND"]
+    assert finding.problem.write == 'Write backend: "onnxruntime"'

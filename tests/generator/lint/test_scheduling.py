@@ -252,3 +252,16 @@ def test_a_library_may_be_mounted_elsewhere(tmp_path: Path) -> None:
     path = 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/models/net/own/lib.so" } }'
     case = Case("net", NET + path, {"own/lib.so": b"\x7fELF"})
     assert codes(found(tmp_path, case), "net") == set()
+
+
+def test_a_member_may_lie_in_another_repository_that_is_served_along(tmp_path: Path) -> None:
+    case = next(
+        each for each in CASES if each.others and not each.errors and "ensemble_scheduling" in (each.config or "")
+    )
+    found(tmp_path / "a", case)
+    (tmp_path / "b").mkdir()
+    for name in case.others:
+        (tmp_path / "a" / name).rename(tmp_path / "b" / name)
+    host = Host(release_named(OLD), gpus=0)
+    assert "ENS-MODEL" in codes(check(tmp_path / "a", [host]), case.name)
+    assert not errors(check([tmp_path / "a", tmp_path / "b"], [host]))
