@@ -18,6 +18,15 @@ def message_of(model: Model | None) -> Any:
         return None
 
 
+def begun(model: Model) -> Any:
+    """Return the configuration that Triton begins with: an empty one if there is none, None if it can't be read."""
+    from tritonclient.grpc import model_config_pb2
+
+    if model.config is None and not model.config_trouble:
+        return model_config_pb2.ModelConfig()
+    return message_of(model)
+
+
 def is_ensemble(config: Any) -> bool:
     """Whether a configuration is that of an ensemble."""
     return bool(config.HasField("ensemble_scheduling"))

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.lint.completed import AOTI_FILE, AOTI_PLATFORM, completed
+from modelrepo.generator.lint.declared import begun, is_ensemble
 from modelrepo.generator.lint.finding import Place
 from modelrepo.generator.lint.selected import selected
-from modelrepo.generator.lint.subject import Case, Model
+from modelrepo.generator.lint.subject import Case, Model, is_folder
 
 # The file that each backend serves if a configuration names none.
 FILES = {
@@ -44,11 +45,8 @@ def loaded(case: Case) -> Served | None:
 
 
 def _of(model: Model, release: str) -> Served | None:
-    written = model.config
-    if written is not None and written.message is None:
-        return None
-    config = _empty() if written is None else written.message
-    if config.HasField("ensemble_scheduling"):
+    config = begun(model)
+    if config is None or is_ensemble(config):
         return None
     made = completed(model, config, release)
     if _is_another(made.backend, config, model):
@@ -102,12 +100,6 @@ def kinds(config: Any, gpus: int | None) -> Iterator[tuple[int | None, str, int]
         yield number, kind, max(0, group.count)
 
 
-def _empty() -> Any:
-    from tritonclient.grpc import model_config_pb2
-
-    return model_config_pb2.ModelConfig()
-
-
 def absent(case: Case, backend: str) -> Iterator[tuple[int, Path]]:
     """Yield the versions whose file is not there, and the file. For ONNX Runtime it may be a folder."""
     found = served(case, backend)
@@ -133,14 +125,6 @@ def is_file(path: Path) -> bool:
     """Whether a path is a file; a path that no file can have, or that can't be looked at, is none."""
     try:
         return path.is_file()
-    except OSError:
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder, as ``is_file``."""
-    try:
-        return path.is_dir()
     except OSError:
         return False
 

@@ -143,8 +143,8 @@ def fits(version: int) -> bool:
     return -LARGEST_VERSION - 1 <= version <= LARGEST_VERSION
 
 
-def is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether an entry is a folder, or a link to one; False if that can't be known."""
+def is_folder(entry: "os.DirEntry[str] | Path") -> bool:
+    """Whether an entry or a path is a folder, or a link to one; False if that can't be known."""
     try:
         return entry.is_dir()
     except OSError:

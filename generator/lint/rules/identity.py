@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.lint.completed import AOTI_PLATFORM, AOTI_SINCE, ENSEMBLE, PAIRS, Completed, completed
+from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.parser import Node
 from modelrepo.generator.lint.refusal import refused
@@ -108,7 +109,7 @@ def guessed(case: Case) -> Iterator[Problem]:
 
 def library(case: Case) -> Iterator[Problem]:
     """Find a backend whose library is neither in NVIDIA's images nor with the model, or can't be loaded."""
-    config = _message(case)
+    config = begun(case.model)
     made = None if config is None else _completed(case)
     if made is None or not made.backend or _of_an_ensemble(config):
         return
@@ -120,7 +121,7 @@ def library(case: Case) -> Iterator[Problem]:
 
 def _library_problem(case: Case, made: Completed, version: int) -> Problem | None:
     """Return what is wrong with the library of one version, which may lie with the model."""
-    model, runtime = case.model, _message(case).runtime
+    model, runtime = case.model, begun(case.model).runtime
     place = Place(model.folder)
     if model.config is not None:
         place = case.config.place("runtime" if runtime else "backend")
@@ -153,7 +154,7 @@ def _is_library(path: Path) -> bool:
 
 
 def _no_library(case: Case, made: Completed, place: Place) -> Problem:
-    runtime = _message(case).runtime
+    runtime = begun(case.model).runtime
     if runtime == PYTHON_RUNTIME:
         words = f"unable to find Python backend based backend library '{runtime}' for model '{case.model.name}'"
     elif runtime:
@@ -173,15 +174,8 @@ def _no_library(case: Case, made: Completed, place: Place) -> Problem:
     return refused(place, words, f"Write backend: {quoted(near[0])}" if near and not runtime else LIBRARY.write)
 
 
-def _message(case: Case) -> Any:
-    """Return the configuration: an empty one if there is none, and None if it can't be parsed."""
-    from tritonclient.grpc import model_config_pb2
-
-    return model_config_pb2.ModelConfig() if case.model.config is None else case.model.config.message
-
-
 def _completed(case: Case) -> Completed:
-    return completed(case.model, _message(case), case.host.release.container)
+    return completed(case.model, begun(case.model), case.host.release.container)
 
 
 def _of_an_ensemble(config: Any) -> bool:

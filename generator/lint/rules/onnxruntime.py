@@ -11,7 +11,6 @@ from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
     is_file,
-    is_folder,
     kinds,
     parameter,
     place_of,
@@ -19,7 +18,7 @@ from modelrepo.generator.lint.served import (
     served,
     told,
 )
-from modelrepo.generator.lint.subject import Case
+from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import BF16_SINCE, Mismatch, Refused, completion, mismatches
 from modelrepo.generator.triton.parameters import boolean, whole

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
 from modelrepo.generator.lint.served import FILES, absent, loaded
-from modelrepo.generator.lint.served import is_folder as is_folder_at
 from modelrepo.generator.lint.subject import NO_VERSIONS, Case, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 
@@ -22,7 +21,7 @@ WORDS = {
 def none(case: Case) -> Iterator[Problem]:
     """Find models without a version."""
     model = case.model
-    message = _message(case)
+    message = begun(case.model)
     if message is not None and message.HasField("ensemble_scheduling"):
         return  # the rules of ensembles say it
     if model.version_folders or model.trouble or any(root(case)):
@@ -107,17 +106,8 @@ def _missing(case: Case, *, newest: bool) -> Iterator[Problem]:
         said = words.format(path=path, model=case.model.name, module=f"{version}.{path.stem}")
         rest = "" if len(case.model.versions) == 1 else ", and serves no other version in its place"
         write = f"Copy {path.name} into the folder {version}, remove that folder, or name the file in "
-        place = Place(path.parent if is_folder_at(path.parent) else case.model.folder)
+        place = Place(path.parent if is_folder(path.parent) else case.model.folder)
         yield Problem(place, f'Triton refuses the model: "{said}"{rest}', f"{write}default_model_filename")
-
-
-def _message(case: Case) -> Any:
-    """Return the configuration; an empty one if there is none, and None if it can't be parsed."""
-    from tritonclient.grpc import model_config_pb2
-
-    if case.model.config is None:
-        return None if case.model.config_trouble else model_config_pb2.ModelConfig()
-    return case.model.config.message
 
 
 NONE = Rule(
