@@ -5,6 +5,8 @@ from importlib import metadata
 
 import click
 
+from modelrepo.generator.errors import nearest
+
 # verb -> the module with a command of this name, and its line in the help page.
 COMMANDS = {
     "generate": ("modelrepo.cli.commands.generate", "Convert, verify and publish models."),
@@ -32,6 +34,14 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the verb that is called; UsageError with the nearest ones for another word."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}. {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""

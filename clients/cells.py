@@ -11,6 +11,11 @@ from modelrepo.clients.models import Array, Tensor
 
 # What pandas, R and databases write for a missing number.
 MISSING = ("", "na", "n/a", "nan", "null", "none", "<na>")
+NO_VALUE = "and nothing stands for a missing value in"
+FLOAT = (
+    "Leave the row out. If a scikit-learn model imputes {name}, apart from columns of texts, generate it with "
+    "--input-shape {name}={shape}:float64: NaN stands for a missing value"
+)
 TRUTHS = {"true": 1, "false": 0}
 Where = Callable[[int], str]
 Cells: TypeAlias = Sequence[Any] | Array
@@ -66,7 +71,12 @@ def _refused(cell: Any, reason: str, tensor: Tensor, place: str) -> InputError:
     shown = cell if len(str(cell)) <= 60 else f"{str(cell)[:60]}…"
     shown = repr(shown) if isinstance(shown, str) else str(shown)
     what = "is empty" if cell is None or (isinstance(cell, str) and not cell.strip()) else f"is {shown}"
-    return InputError(f"{place} {what}, {reason} {describe(tensor)}")
+    hint = FLOAT.format(name=tensor.name, shape=_example(tensor)) if reason == NO_VALUE else ""
+    return InputError(f"{place} {what}, {reason} {describe(tensor)}", hint)
+
+
+def _example(tensor: Tensor) -> str:
+    return "x".join(str(max(1, dim)) for dim in tensor.dims)
 
 
 def _real(cell: Any) -> float:
@@ -108,7 +118,7 @@ def _whole(cell: Any) -> int:
             pass
     number = _real(cell)
     if number != number:
-        raise ValueError("and nothing stands for a missing value in")
+        raise ValueError(NO_VALUE)
     if not float(number).is_integer():
         raise ValueError("which is not a whole number for")
     return int(cell) if isinstance(cell, int) else int(number)

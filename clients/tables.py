@@ -66,13 +66,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Selection:
-    """The columns of a table that a model takes: those of each input, in order, and the one with the labels."""
+    """The columns of a table that a model takes: those of each input, in order, and the one with the labels.
+
+    ``notes`` say what was decided, and ``cautions`` what may be wrong.
+    """
 
     table: Table
     model: Model
     columns: Mapping[str, tuple[str, ...]]
     labels: str | None = None
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -172,16 +176,16 @@ def select(
         return _by_name(table, model, named, left, labels)
     if len(model.inputs) != 1:
         raise InputError(f"{model.name} takes {len(model.inputs)} inputs", "Leave --columns out: they go by name")
-    own = () if columns else _fitted(table, left, fitted)
+    own = () if columns else _fitted(table, left, fitted, labels)
     if not own:
-        return _in_order(table, model, left, labels, fitted)
+        return _in_order(table, model, left, labels, columns, fitted)
     (tensor,) = model.inputs
     row_shape(tensor, model, len(own))
     extra = [name for name in left if name not in own]
     return Selection(table, model, {tensor.name: own}, labels, (*table.notes, *_unasked(table, model, extra)))
 
 
-def _fitted(table: Table, names: Sequence[str], fitted: Sequence[str]) -> tuple[str, ...]:
+def _fitted(table: Table, names: Sequence[str], fitted: Sequence[str], labels: str | None) -> tuple[str, ...]:
     """Return the columns with the names that a model was fitted on; none if the table has none of these.
 
     InputError if it has some and lacks others.
@@ -194,12 +198,17 @@ def _fitted(table: Table, names: Sequence[str], fitted: Sequence[str]) -> tuple[
     missing = [name for name, own in found.items() if not own]
     if missing:
         raise InputError(
-            f"{table.path} has no column {listed(missing)}", f"It has {listed(names)}: the model takes {listed(fitted)}"
+            f"{table.path} has no column {listed(missing)}",
+            f"It has {_with_labels(names, labels)}. The model takes {listed(fitted)}",
         )
     several = next((name for name, own in found.items() if len(own) > 1), None)
     if several is not None:
         raise InputError(f"{table.path} has several columns named {several!r}", "Rename them")
     return tuple(own[0] for own in found.values())
+
+
+def _with_labels(names: Sequence[str], labels: str | None) -> str:
+    return f"{listed(names)}{f', and {labels}, which is taken as the labels' if labels else ''}"
 
 
 def _loose(name: str) -> str:
@@ -208,7 +217,7 @@ def _loose(name: str) -> str:
 
 def _unasked(table: Table, model: Model, extra: Sequence[str]) -> tuple[str, ...]:
     """Return a note on columns that are not used, if there are any."""
-    return (f"{table.path}: {listed(extra)} {_are(extra)} not asked for by {model.name}",) if extra else ()
+    return (f"{table.path}: {listed(extra)} {are(extra)} not asked for by {model.name}",) if extra else ()
 
 
 def _by_name(
@@ -219,7 +228,8 @@ def _by_name(
         what = "columns for the inputs" if len(missing) > 1 else "column for the input"
         without = "" if table.has_header else " (it has no header)"
         raise InputError(
-            f"{table.path}{without} has no {what} {', '.join(map(describe, missing))}", f"It has {listed(table.names)}"
+            f"{table.path}{without} has no {what} {', '.join(map(describe, missing))}",
+            f"It has {_with_labels([name for name in table.names if name != labels], labels)}",
         )
     columns = {name: (column,) for name, column in named.items() if column is not None}
     for tensor in model.inputs:
@@ -230,7 +240,15 @@ def _by_name(
     return Selection(table, model, columns, labels, (*table.notes, *_unasked(table, model, extra)))
 
 
-def _in_order(table: Table, model: Model, left: Sequence[str], labels: str | None, fitted: Sequence[str]) -> Selection:
+def _in_order(
+    table: Table,
+    model: Model,
+    left: Sequence[str],
+    labels: str | None,
+    columns: Sequence[str],
+    fitted: Sequence[str],
+) -> Selection:
+    """Return all columns as the values of a single input; a caution says so, unless the user chose these columns."""
     (tensor,) = model.inputs
     repeated = [name for name in left if left.count(name) > 1]
     if repeated:
@@ -244,14 +262,20 @@ def _in_order(table: Table, model: Model, left: Sequence[str], labels: str | Non
             f"{table.path} has {len(left)} column{'s' * (len(left) != 1)} for {describe(tensor)}, "
             f"which takes {numbers}: {listed(left)}"
         ) from error
+    own = {tensor.name: tuple(left)}
+    if len(left) > 1 and table.has_header and not columns:
+        known = f"which was fitted on {listed(fitted)}" if fitted else "which does not name them"
+        caution = f"{table.path}: the order of the columns is taken as that of {model.name}, {known}: {listed(left)}"
+        return Selection(table, model, own, labels, table.notes, (caution,))
     order = ", in this order" if len(left) > 1 else ""
-    note = f"{table.path}: {listed(left)} {_are(left)} taken as {describe(tensor)}{order}"
+    note = f"{table.path}: {listed(left)} {are(left)} taken as {describe(tensor)}{order}"
     if fitted and table.has_header and tuple(left) != tuple(fitted):
         note += f"; the model was fitted on {listed(fitted)}"
-    return Selection(table, model, {tensor.name: tuple(left)}, labels, (*table.notes, note))
+    return Selection(table, model, own, labels, (*table.notes, note))
 
 
-def _are(names: Sequence[str]) -> str:
+def are(names: Sequence[str]) -> str:
+    """Return the verb that follows names."""
     return "are" if len(names) > 1 else "is"
 
 
@@ -389,7 +413,7 @@ def _pyarrow() -> Any:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise DependencyError(
-            "pyarrow, which reads and writes Parquet files, is not installed", "pip install 'modelrepo[tables]'"
+            "pyarrow, which reads and writes Parquet files, is not installed", "Install the package pyarrow"
         ) from error
     return pyarrow
 

@@ -5,6 +5,10 @@ from contextlib import contextmanager
 from time import perf_counter
 
 
+class Remark(str):
+    """A note for the user that is no reason to worry."""
+
+
 class Listener:
     """Ignores all events of a run; a terminal or a log overrides the methods that it needs."""
 
@@ -75,6 +79,10 @@ class Progress:
     def show_command(self, command: str) -> None:
         """Pass on the command line of another program that was run."""
         self.listener.ran(command)
+
+    def tell(self, note: str, of: str) -> None:
+        """Pass a note on a model on: a Remark as a line, any other as a warning."""
+        (self.show if isinstance(note, Remark) else self.warn)(f"{of}: {note}")
 
     def warn(self, message: str) -> None:
         """Pass a warning on, and remember it."""

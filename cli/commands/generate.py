@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -47,6 +48,14 @@ Exit codes:
 class GroupedHelp(click.Command):
     """A command that shows its options in groups: those of ``FIELDS``, then its own."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options; UsageError for words without one, which are meant as models."""
+        super().parse_args(ctx, args)
+        if ctx.args:
+            named = " ".join(f"--model {quote(each)}" for each in ctx.args)
+            ctx.fail(f"there is no option before {ctx.args[0]!r}. Name models with {named}")
+        return ctx.args
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group."""
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -87,7 +96,11 @@ def _help(field: Field) -> str:
 @click.command(
     cls=GroupedHelp,
     epilog=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        "allow_extra_args": True,  # they are refused with a hint
+    },
 )
 @field_flags
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")

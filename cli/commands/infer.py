@@ -81,6 +81,7 @@ def infer(
     running server is asked; otherwise one is started on the repository for this call.
     """
     from modelrepo.cli.terminal import infer_inputs as reading
+    from modelrepo.cli.terminal.infer_data import UNKNOWN
     from modelrepo.cli.terminal.infer_run import Question, ask
     from modelrepo.cli.terminal.report import Follower
     from modelrepo.clients import connect
@@ -90,14 +91,14 @@ def infer(
     _check(file, inputs, image, columns, labels, top, output)
     progress = Progress(Follower(quiet))
     repository = repository or config_file.default_repository()
-    with client_errors(), ExitStack() as stack:
+    with client_errors(), _unserved(repository, model, version, url), ExitStack() as stack:
         pictures = image is not None or (file is not None and reading.is_image(file))
         preprocess = reading.preparation(repository, model, version) if pictures else None
         file = image or file
         question = Question(
             model, version, reading.read_inputs(inputs) if inputs else None, file, preprocess,
             labels, tuple(filter(None, (columns or "").split(","))),
-            reading.columns_of(repository, model, version) if file and not pictures else (), top, output, as_json,
+            reading.fitted_on(repository, model, version) if file and not pictures else UNKNOWN, top, output, as_json,
         )  # fmt: skip
         at = url or stack.enter_context(_server(repository, model, progress))
         client = stack.enter_context(connect(at, deadline=deadline, headers=reading.read_headers(headers)))
@@ -130,20 +131,39 @@ def _check(
     output: Path | None,
 ) -> None:
     """Raise OptionError for options that can't be combined, and for files that are not there."""
-    from modelrepo.cli.terminal.infer_files import check_suffix
+    from modelrepo.cli.terminal.infer_files import check_output
+    from modelrepo.generator.system.extras import TABLES, require
 
     given = [name for name, value in (("FILE", file), ("--image", image), ("--input", inputs)) if value]
     if len(given) > 1:
         raise OptionError(f"{given[0]} and {given[1]} were both given", "Give one of them")
     if output is not None:
-        check_suffix(output)
+        check_output(output)
     alone = next((name for name, value in (("--labels", labels), ("--output", output), ("--top", top)) if value), None)
     if not given and alone:
         raise OptionError(f"{alone} was given, but nothing to ask", "Give a test set as FILE, or --input or --image")
+    if file is not None and file.suffix == ".parquet":
+        require(TABLES)
     if columns and file is None:
         raise OptionError("--columns was given without a table", "Give a CSV or Parquet file")
     if file is not None and not file.exists():
         raise OptionError(f"can't read {file}: No such file or directory")
+
+
+@contextmanager
+def _unserved(repository: Path, model: str, version: str, url: str | None) -> Iterator[None]:
+    """Tell how a version becomes one that is served, if it is in the repository and its configuration leaves it out."""
+    from modelrepo.clients.errors import UnknownModel
+
+    try:
+        yield
+    except UnknownModel as error:
+        if url or not version or not (repository / model / version).is_dir():
+            raise
+        hint = "Generate the model with --version-policy all, and all versions in the repository are served"
+        raise OptionError(
+            f"version {version} is in {repository / model}, but its {CONFIG} leaves it out: {error.hint.lower()}", hint
+        ) from error
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -32,6 +32,8 @@ def run(command: click.Command, name: str) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return USAGE
+    except click.NoSuchOption as error:
+        return end(f"{error.format_message()}{_with_two_dashes(error, arguments)}", error.exit_code)
     except click.ClickException as error:
         return end(error.format_message(), error.exit_code)
     except ModelRepoError as error:
@@ -40,6 +42,14 @@ def run(command: click.Command, name: str) -> int:
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
         return end("interrupted", INTERRUPTED)
+
+
+def _with_two_dashes(error: click.NoSuchOption, arguments: Sequence[str]) -> str:
+    """Return the option that was meant by a word behind a single dash, as a sentence; empty if none was."""
+    known = {option for parameter in error.ctx.command.params for option in parameter.opts} if error.ctx else set()
+    words = [each.partition("=")[0] for each in arguments if each.startswith(error.option_name)]
+    meant = next((f"-{word}" for word in words if f"-{word}" in known), "")
+    return f" Did you mean {meant}?" if meant else ""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from modelrepo.clients.inputs import Inputs, by_name
 from modelrepo.clients.models import Array, Model, Tensor
 from modelrepo.clients.tables import SUFFIXES, Selection, TooManyColumns, is_table, open_table, select
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.verification import labelled
+from modelrepo.generator.verification.labelled import labels_among
 
 ARRAYS = (".npy", ".npz")
 # Larger files are read as they are needed.
@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples from one source: how many rows, the requests for them, and notes for the user.
+    """The samples from one source: how many rows, the requests for them, and notes and warnings for the user.
 
     ``names`` are those of the rows, if they have any.
     ``apart``: each request is one row without its axis, because the model does not batch. ``labelled``: the labels are
@@ -45,6 +45,7 @@ class Samples:
     apart: bool = False
     labelled: bool = False
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
 
@@ -89,29 +90,45 @@ def span(unit: str, first: int, last: int) -> str:
     return f"{unit} {first}" if first == last else f"{unit}s {first} to {last}"
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What is known of the table that a model was fitted on.
+
+    ``columns`` are its columns, in order, if they are known. ``missing`` are the inputs of texts that the model knows
+    missing values of, apart from every text that can be sent, each with the text that the model itself fills in, empty
+    if there is none; None if nothing says so.
+    """
+
+    columns: tuple[str, ...] = ()
+    missing: Mapping[str, str] | None = None
+
+
+UNKNOWN = Fitted()
+
+
 def of_file(
     path: Path,
     model: Model,
     labels: str | None,
     columns: Sequence[str],
-    fitted: Sequence[str],
+    fitted: Fitted,
     add_labels: AddLabels,
 ) -> Samples:
     """Return the samples of a .npy, .npz, CSV or Parquet file; its own ``labels`` go to ``add_labels``.
 
-    ``columns`` and ``fitted`` are as in ``clients.tables.select``. A table is read to its end, so that what does not
+    ``columns`` are as in ``clients.tables.select``. A table is read to its end, so that what does not
     fit is known before anything is asked. Raises InputError or OptionError for a file that does not fit the model.
     """
     if is_table(path):
-        table = open_table(path, [*(tensor.name for tensor in model.inputs), *fitted])
+        table = open_table(path, [*(tensor.name for tensor in model.inputs), *fitted.columns])
         own = labels if labels in table.names else None
         try:
-            selection = select(table, model, own, columns, fitted)
+            selection = select(table, model, own, columns, fitted.columns)
         except TooManyColumns as error:
             which = "" if own else "Say which has the labels with --labels NAME, or "
             hint = f"{which}name those to take with --columns NAME,NAME,…"
             raise OptionError(error.message, hint[0].upper() + hint[1:]) from error
-        return _of_table(selection, add_labels)
+        return _of_table(selection, fitted.missing, add_labels)
     if columns:
         raise OptionError(f"--columns is for tables, and {path} is not one", "Leave it out")
     if path.suffix not in ARRAYS:
@@ -132,11 +149,13 @@ def _of_arrays(
 ) -> Samples:
     names = [tensor.name for tensor in model.inputs]
     own = labels if labels in arrays and labels not in names else None
-    usual = (name for name in labelled.NAMES if name in arrays and name not in names)
-    spare = own or (next(usual, None) if len(arrays) > len(names) else None)
+    spare = own or labels_among(arrays, names)
     given = {name: array for name, array in arrays.items() if name != spare}
-    if len(given) == len(names) == 1:
-        given = {names[0]: next(iter(given.values()))}
+    notes = [f"the array {spare} of {path} is not used: measure with --labels {spare}"] if spare and not own else []
+    if len(given) == len(names) == 1 and names[0] not in given:
+        ((taken, array),) = given.items()
+        given = {names[0]: array}
+        notes.append(f"{path}: {taken} is taken as the input {names[0]!r}")
     tensors = {tensor.name: tensor for tensor in model.inputs}
     given = {name: _column(array, tensors.get(name)) for name, array in given.items()}
     if any(array.ndim and not len(array) for array in given.values()):
@@ -144,8 +163,7 @@ def _of_arrays(
     samples = of_values(model, given, str(path))
     if own:
         add_labels(arrays[own], lambda row: f"{path}, row {row + 1}: {own}")
-    notes = (f"the array {spare} of {path} is not used: measure with --labels {spare}",) if spare and not own else ()
-    return Samples(samples.rows, samples.parts, samples.apart, own is not None, notes)
+    return Samples(samples.rows, samples.parts, samples.apart, own is not None, tuple(notes))
 
 
 def _column(array: Array, tensor: Tensor | None) -> Array:
@@ -154,13 +172,15 @@ def _column(array: Array, tensor: Tensor | None) -> Array:
     return array[:, np.newaxis] if single else array
 
 
-def _of_table(selection: Selection, add_labels: AddLabels) -> Samples:
+def _of_table(selection: Selection, missing: Mapping[str, str] | None, add_labels: AddLabels) -> Samples:
     rows, path, unit, model = 0, selection.table.path, selection.table.unit, selection.model
     empty: dict[str, int] = {}
     for arrays, labels, places in selection.chunks():
         for name, array in arrays.items():
-            if array.dtype == object:
-                empty[name] = empty.get(name, 0) + int((array == b"").sum())
+            holes = (array.reshape(len(places), -1) == b"").any(axis=1) if array.dtype == object else np.zeros(0, bool)
+            if missing and name in missing and holes.any():
+                raise _refused_text(f"{path}, {unit} {places[int(holes.argmax())]}", name, missing[name])
+            empty[name] = empty.get(name, 0) + int(holes.sum())
         if labels is not None:
             add_labels(labels, lambda row, at=places: f"{path}, {unit} {at[row]}: {selection.labels}")  # type: ignore[misc]
         rows += len(places)
@@ -177,12 +197,22 @@ def _of_table(selection: Selection, add_labels: AddLabels) -> Samples:
                 one = {name: array[0] for name, array in batch.items()}
                 yield Part(batch if model.max_batch_size else one, len(own), place)
 
-    notes = [
-        f"{path}: {name} has {count:,} empty cells: they are sent as empty text"
+    told = tuple(
+        f"{path}: {name} has {count:,} empty cell{'s' * (count != 1)}: sent as empty text, not as a missing value"
         for name, count in empty.items()
         if count
-    ]
-    return Samples(rows, parts, not model.max_batch_size, selection.labels is not None, (*selection.notes, *notes))
+    )
+    notes, cautions = selection.notes, selection.cautions
+    notes, cautions = (notes, (*cautions, *told)) if missing is None else ((*notes, *told), cautions)
+    return Samples(rows, parts, not model.max_batch_size, selection.labels is not None, notes, cautions)
+
+
+def _refused_text(place: str, name: str, filled_in: str) -> OptionError:
+    known = f"{filled_in!r}, as the model itself fills it in" if filled_in else "a text that the model knows"
+    return OptionError(
+        f"{place}: {name} is empty; the model knows what to do without, but Triton can't send a missing text",
+        f"Write {known}, or leave the row out",
+    )
 
 
 def load(path: Path) -> Any:

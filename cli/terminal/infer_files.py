@@ -13,13 +13,14 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from modelrepo.cli.terminal.infer_answers import decoded, document, finite
-from modelrepo.clients.errors import DependencyError
 from modelrepo.clients.models import Answer, Array
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.system.extras import TABLES, need, require
 from modelrepo.generator.system.files import replacing
 
 # Rows of a row group of Parquet.
 GROUP = 1 << 16
+PARQUET = ".parquet"
 
 
 class Writer(Protocol):
@@ -44,7 +45,7 @@ def open_output(path: Path | None) -> Iterator[Writer | None]:
     if path is None:
         yield None
         return
-    check_suffix(path)
+    check_output(path)
     try:
         with replacing(path) as temporary, closing(WRITERS[path.suffix](temporary)) as writer:
             yield writer
@@ -53,12 +54,14 @@ def open_output(path: Path | None) -> Iterator[Writer | None]:
         raise OptionError(f"can't write {path}: {error.strerror or error}") from error
 
 
-def check_suffix(path: Path) -> None:
-    """Raise OptionError unless there is a writer for a file."""
+def check_output(path: Path) -> None:
+    """Raise OptionError unless there is a writer for a file, and the package that it needs."""
     if path.suffix not in WRITERS:
         raise OptionError(
             f"{path} is not a file that answers are written to", f"Name one that ends in {', '.join(WRITERS)}"
         )
+    if path.suffix == PARQUET:
+        require(TABLES)
 
 
 class Arrays:
@@ -157,13 +160,8 @@ class Parquet:
     """Columns as in CSV, with their types."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import pyarrow.parquet
-        except ModuleNotFoundError as error:
-            raise DependencyError(
-                "pyarrow, which reads and writes Parquet files, is not installed", "pip install 'modelrepo[tables]'"
-            ) from error
-        self._arrow = pyarrow
+        self._arrow = need("pyarrow", TABLES)
+        self._parquet = need("pyarrow.parquet", TABLES)
         self._path = path
         self._writer: Any = None
         self._waiting: list[Any] = []
@@ -181,7 +179,7 @@ class Parquet:
     def _flush(self) -> None:
         joined = self._arrow.concat_tables(self._waiting)
         if self._writer is None:
-            self._writer = self._arrow.parquet.ParquetWriter(self._path, joined.schema)
+            self._writer = self._parquet.ParquetWriter(self._path, joined.schema)
         self._writer.write_table(joined)
         self._waiting = [joined.slice(0, 0)]
 
@@ -240,7 +238,7 @@ WRITERS: dict[str, Callable[[Path], Writer]] = {
     ".npz": Arrays,
     ".npy": OneArray,
     ".csv": Csv,
-    ".parquet": Parquet,
+    PARQUET: Parquet,
     ".jsonl": JsonLines,
     ".json": Json,
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modelrepo.cli.terminal.infer_data import Part, Samples, load
+from modelrepo.cli.terminal.infer_data import Fitted, Part, Samples, load
 from modelrepo.clients import load_image
 from modelrepo.clients.inputs import Inputs
 from modelrepo.generator.errors import ModelRepoError, OptionError
@@ -41,13 +41,15 @@ def preparation(repository: Path, model: str, version: str) -> Mapping[str, Any]
     return preprocess
 
 
-def columns_of(repository: Path, model: str, version: str) -> tuple[str, ...]:
-    """Return the columns that a model was fitted on, in order, from its manifest; none if nothing says so."""
+def fitted_on(repository: Path, model: str, version: str) -> Fitted:
+    """Return what the manifest of a model says of the table that it was fitted on."""
     try:
         found = _preprocess(repository, model, version) or {}
     except ModelRepoError:
-        return ()
-    return tuple(map(str, found["columns"])) if found.get("kind") == "table" else ()
+        return Fitted()
+    if found.get("kind") != "table":
+        return Fitted()
+    return Fitted(tuple(map(str, found["columns"])), found.get("missing"))
 
 
 def of_images(path: Path, preprocess: Mapping[str, Any], most: int) -> tuple[Samples, list[str]]:

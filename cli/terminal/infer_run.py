@@ -12,7 +12,7 @@ import numpy as np
 
 from modelrepo.cli.terminal import infer_answers as answers
 from modelrepo.cli.terminal import infer_labels as labelling
-from modelrepo.cli.terminal.infer_data import Part, Samples, counted, of_file, of_values
+from modelrepo.cli.terminal.infer_data import UNKNOWN, Fitted, Part, Samples, counted, of_file, of_values
 from modelrepo.cli.terminal.infer_files import open_output
 from modelrepo.cli.terminal.infer_inputs import of_images
 from modelrepo.clients.client import Client
@@ -34,7 +34,7 @@ TOP = 5
 class Question:
     """What is asked: about ``values``, the samples in ``file``, or the images there, prepared by ``preprocess``.
 
-    ``fitted`` are the columns that the model was fitted on, if they are known.
+    ``fitted`` is what is known of the table that the model was fitted on.
     """
 
     model: str
@@ -44,7 +44,7 @@ class Question:
     preprocess: Mapping[str, Any] | None = None
     labels: str | None = None
     columns: tuple[str, ...] = ()
-    fitted: tuple[str, ...] = ()
+    fitted: Fitted = UNKNOWN
     top: int | None = None
     output: Path | None = None
     as_json: bool = False
@@ -65,6 +65,8 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
         judge = labelling.make_judge(judged, labels, names, question.top, question.model)
     elif question.top is not None and question.output is not None:
         raise OptionError("--top prints classes, and --output takes arrays", "Give one of them")
+    for caution in samples.cautions:
+        progress.warn(caution)
     with progress.step("infer", f"asking {question.model} at {at}") as step:
         started = monotonic()
         if question.top is not None and judge is None:

@@ -29,6 +29,7 @@ STATUS_STYLES = {
     "failed": "red",
 }
 NEXT_STEP = "plans build"
+UNCOMPARED = "no fault, but what these answer was not compared"
 REACHING = "--json lists them; inputs that reach them, given with --samples, are compared as well"
 FINISHING = (
     "On a host with the GPU, `modelrepo plans build` builds, compares and publishes. With -v, the commands that build "
@@ -192,7 +193,7 @@ def _unreached(coverage: Coverage) -> Iterator[str]:
     yield from coverage.reasons
     if coverage.missing:
         count = coverage.behaviours - coverage.covered
-        yield f"no input reached {count} of its behaviours, such as {coverage.missing[0]}. {REACHING}"
+        yield f"no input reached {count} of its behaviours, such as {coverage.missing[0]}: {UNCOMPARED}. {REACHING}"
 
 
 def _worst(verification: Verification) -> str:

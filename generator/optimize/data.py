@@ -92,8 +92,9 @@ def _calibration(task: Task) -> tuple[Dataset | None, Dataset, tuple[str, ...]]:
     if wanted.path is None:
         drawn = _random(task, wanted.count, task.options.seed)
         return drawn, NO_DATA, (GENERAL_CALIBRATION if source.likely else RANDOM_CALIBRATION,)
+    column = task.options.label_column
     given = datasets.read(
-        wanted.path, task.proven.export.signature, source.preprocess, source.labels, source.own_labels
+        wanted.path, task.proven.export.signature, source.preprocess, source.labels, source.own_labels, column
     )
     notes = (*given.notes, *datasets.check_calibration(given, wanted.path))
     return *given.split(HELD_OUT, task.options.seed), notes

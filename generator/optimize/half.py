@@ -36,7 +36,7 @@ def prepare(model: Any, name: str) -> None:
     if TensorProto.FLOAT in types:
         return
     if not types:
-        raise ConversionError(f"the model has no weights that {name} could make smaller")
+        raise ConversionError(f"{made.kind(model)} has no weights that {name} could make smaller", made.STAY)
     there = ", ".join(sorted(TensorProto.DataType.Name(each) for each in types))
     raise ConversionError(f"the model has no FP32 weights: they are already {there}", "Leave its precision at fp32")
 
@@ -46,7 +46,7 @@ def summary(model: Any, element_type: int, name: str, bytes_before: int, kept: C
     weights = edit.weights(model) or [each for each in edit.tensors(model) if edit.is_float(each.data_type)]
     lowered = sum(tensor.data_type == element_type for tensor in weights)
     if not lowered:
-        why, hint = (f": {len(kept)} layers are kept precise", KEEP_FEWER) if kept else ("", "")
+        why, hint = (f": {len(kept)} layers are kept precise", KEEP_FEWER) if kept else ("", made.STAY)
         raise ConversionError(f"none of the model's {len(weights)} weights became {name}{why}", hint)
     sizes = f"{made.megabytes(bytes_before)} -> {made.megabytes(edit.weight_bytes(model))}"
     return f"{lowered} of {len(weights)} weights are {name}, {sizes}"

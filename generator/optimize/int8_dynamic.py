@@ -32,7 +32,8 @@ def lower(request: Request) -> Lowered:
     with tempfile.TemporaryDirectory(dir=request.folder) as scratch:
         before = edit.load(qdq.prepared(request, Path(scratch), "dynamic INT8"))
         # ONNX Runtime transposes a Gemm's weights, and fails if the model states their old shape.
-        del before.graph.value_info[:]
+        for value in [value for value in before.graph.value_info if value.type.HasField("tensor_type")]:
+            value.type.tensor_type.ClearField("shape")
         path, *data = edit.save(before, Path(scratch) / "bare")
         outcome = Path(scratch) / "quantized.onnx"
         try:
@@ -57,8 +58,8 @@ def lower(request: Request) -> Lowered:
         raise ConversionError("all products are kept precise, so none became dynamic INT8", half.KEEP_FEWER)
     if not layers:
         raise ConversionError(
-            f"none of the model's {len(there)} layers became dynamic INT8: only products with constant weights can",
-            "Static int8 quantizes convolutions, too",
+            f"none of the model's {len(there)} layers became dynamic INT8: only plain products with weights can",
+            "Static int8 quantizes convolutions, and products with a factor, too",
         )
     export = made.described(edit.save(after, request.folder), request.export)
     if not made.opens(export.path):

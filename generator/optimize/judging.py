@@ -7,7 +7,7 @@ from modelrepo.generator.optimize.task import ANY, Task
 from modelrepo.generator.specs.findings import Accuracy, Verification
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.verification import accuracy, datasets, usefulness
-from modelrepo.generator.verification.comparison import Precision
+from modelrepo.generator.verification.comparison import Differs, Precision
 from modelrepo.generator.verification.datasets import Dataset
 from modelrepo.generator.verification.verify import Run, SourceFault, verify
 
@@ -16,7 +16,9 @@ PRUNED_MAX_DIFFERENCE = Tolerance(relative=0.5)
 BY_USE = "that of its use"
 BY_ACCURACY = "that of its accuracy"
 NO_CLASSES = "--max-accuracy-drop has no effect: the model predicts no classes, so only differences are limited"
-
+WITHIN_LIMIT = "the accuracy on your labels is within --max-accuracy-drop, which decides"
+DECIDES = "; --max-accuracy-drop lets the accuracy decide"
+COMPARE_REAL = f"With {accuracy.ENOUGH} --samples, real inputs are compared instead of generated ones"
 NO_DROP = "--max-accuracy-drop has no effect on embeddings: their cosine is limited"
 
 
@@ -52,6 +54,8 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
         return used
     try:
         found = _compared(task, run, measured, task.precision)
+    except Differs as error:
+        return _judged_beside(task, run, measured, error)
     except VerificationError as error:
         return Judgement(task.proven.verification, problem=error)
     if not task.costs_accuracy:  # its numbers are compared as those of the export
@@ -64,6 +68,55 @@ def judge(task: Task, run: Run, measured: Dataset) -> Judgement:
     if task.options.prune and not task.options.tolerance:
         found = replace(found, tolerance=BY_ACCURACY if reached else str(PRUNED_MAX_DIFFERENCE))
     return Judgement(found, reached, _too_costly(reached) if reached else _moved_too_far(task, found), notes)
+
+
+def _judged_beside(task: Task, run: Run, measured: Dataset, differs: Differs) -> Judgement:
+    """Judge a variant whose numbers are too far off: its accuracy is told as well, and decides if the user limits it.
+
+    It can decide only if it is that of believable labels, and all numbers are the scores of one classifier.
+    """
+    refused = Judgement(task.proven.verification, problem=VerificationError(differs.message, _next_step(task, differs)))
+    if not task.costs_accuracy:
+        return refused
+    try:
+        reached, notes = _reached(task, run, measured)
+        if reached is None or not _is_told(task, reached):
+            return refused
+        costly = _too_costly(reached)
+        if costly:
+            return replace(refused, problem=VerificationError(f"{costly.message}; {differs.message}", costly.hint))
+        if _can_decide(task, reached) and task.options.max_accuracy_drop is not None:
+            found = replace(_compared(task, run, measured, ANY), tolerance=BY_ACCURACY)
+            return Judgement(found, reached, None, (*notes, f"{differs.message}: {WITHIN_LIMIT}"))
+    except VerificationError:  # with ANY tolerance, a label or a number is missing: the first difference says more
+        return refused
+    beside = f"{differs.message}; {reached} (the source: {reached.source:.1%})"
+    step = f"{_next_step(task, differs)}{DECIDES if _can_decide(task, reached) else ''}"
+    return replace(refused, problem=VerificationError(beside, step))
+
+
+def _next_step(task: Task, differs: Differs) -> str:
+    """Return the hint of a difference; one on a generated input may not matter for real ones."""
+    generated = not _on_likely(task)
+    return f"{differs.hint}. {COMPARE_REAL}" if generated and differs.hint else differs.hint
+
+
+def _can_decide(task: Task, reached: Accuracy) -> bool:
+    """Whether a limit of accuracy that the user sets replaces that of the numbers.
+
+    A limit that lets a variant guess limits nothing.
+    """
+    floats = [spec for spec in task.proven.export.signature.outputs if spec.dtype.startswith("float")]
+    guesses = not accuracy.believable(replace(reached, source=reached.value))
+    labelled = reached.measured == accuracy.TOP1_OF_LABELS and not guesses
+    return task.plainly_coarse and labelled and len(floats) == 1
+
+
+def _is_told(task: Task, reached: Accuracy) -> bool:
+    """Whether an accuracy says something: of enough inputs, and of a model that is known to be a classifier."""
+    if reached.samples < accuracy.ENOUGH:
+        return False
+    return reached.measured != accuracy.LARGEST_AGREEMENT or task.options.max_accuracy_drop is not None
 
 
 def _judged_by_use(task: Task, run: Run, measured: Dataset) -> Judgement | None:
@@ -125,7 +178,6 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
 
     Enough samples of the user's count as such: a classifier may be undecided on noise, where FP16 decides otherwise.
     """
-    likely = task.options.prune or task.calibrated or task.by_use or task.proven.samples.count >= accuracy.ENOUGH
     signature = task.proven.export.signature
     found = verify(
         task.proven.reference.recall,
@@ -138,11 +190,18 @@ def _compared(task: Task, run: Run, measured: Dataset, precision: Precision | No
         tolerance=task.options.tolerance,
         precision=precision,
         ranges=task.proven.ranges,
-        pools=measured.compared if likely else (),
+        pools=measured.compared if _on_likely(task) else (),
+        exchanging=task.costs_accuracy,
     )
     samples = task.proven.samples
     counted = samples.count if measured is samples and task.costs_accuracy else 0
     return replace(found, samples=datasets.told(samples, task.options.samples, counted))
+
+
+def _on_likely(task: Task) -> bool:
+    """Whether a variant is compared on data that it was made for, instead of generated inputs."""
+    made_for = task.options.prune is not None or task.calibrated or task.by_use
+    return made_for or task.proven.samples.count >= accuracy.ENOUGH
 
 
 def _too_costly(reached: Accuracy) -> VerificationError | None:

@@ -21,6 +21,13 @@ QUANTIZED_OPERATORS = frozenset(
         *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "QGemm", "QAttention"),
     )
 )
+# What models without layers are, by their operators of ai.onnx.ml.
+KINDS = {
+    **dict.fromkeys(("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"), "a model of trees"),
+    **dict.fromkeys(("SVMClassifier", "SVMRegressor"), "a support vector machine"),
+    **dict.fromkeys(("LinearClassifier", "LinearRegressor"), "a linear model"),
+}
+STAY = "Publish it in FP32"
 OPENING_SECONDS = 600
 # Opens a model as the backend does, without importing modelrepo.
 OPENING = """
@@ -106,6 +113,11 @@ def megabytes(size: int) -> str:
     if size < 1e3:
         return f"{size} bytes"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def kind(model: Any) -> str:
+    """Return what a model is in words, if its operators say so; else "the model"."""
+    return next((KINDS[node.op_type] for node in nodes(model) if node.op_type in KINDS), "the model")
 
 
 def refuse_quantized(model: Any, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError, first_line
-from modelrepo.generator.graphs import edit, taps
+from modelrepo.generator.graphs import edit, taps, typed
 from modelrepo.generator.optimize import half, made, probes, rounding
 from modelrepo.generator.optimize.recipe import Request
 from modelrepo.generator.optimize.silence import silent
@@ -27,7 +27,9 @@ def refuse(model: Any, name: str) -> None:
     """Raise ConversionError if a model can't be quantized to the precision ``name``."""
     made.refuse_quantized(model, name)
     if not any(node.op_type in LAYERS for node in model.graph.node):
-        raise ConversionError(f"the model has no layer that {name} would make faster: none of {', '.join(LAYERS)}")
+        raise ConversionError(
+            f"{made.kind(model)} has no layer that {name} changes: none of {', '.join(LAYERS)}", made.STAY
+        )
     _refuse_other_floats(model, name)
 
 
@@ -107,9 +109,10 @@ def _from_constants(name: str, constants: Mapping[str, Any], made_by: Mapping[st
 def prepared(request: Request, folder: Path, name: str) -> Path:
     """Write the model with constants and normalisation folded into its layers, and every node named; return its path.
 
-    The result has only plain ONNX operators. ONNX's own shape inference finds all types; ONNX Runtime's symbolic one
-    would need sympy, and add only shapes that are not used. Raises ConversionError as ``refuse`` does for the precision
-    ``name``, and OptionError if a node of ``request.kept`` does not exist.
+    No operator is added but plain ones of ONNX. Its own shape inference finds types, ``typed`` those after operators
+    of other domains; ONNX Runtime's symbolic one would need sympy, and add only shapes that are not used. Raises
+    ConversionError as ``refuse`` does for the precision ``name``, and OptionError if a node of ``request.kept`` does
+    not exist.
     """
     from onnxruntime.quantization import quant_pre_process
 
@@ -120,6 +123,7 @@ def prepared(request: Request, folder: Path, name: str) -> Path:
     path = folder / "prepared.onnx"
     with silent():
         quant_pre_process(str(named), str(path), skip_symbolic_shape=True, save_as_external_data=bool(data))
+    typed.declare_floats(path)
     made.check_kept(edit.load(path), request.kept)
     return path
 
@@ -160,7 +164,10 @@ def summary(before: Any, after: Any, name: str, layers: Collection[str], kept: C
     if {node.name for node in before.graph.node if node.op_type in LAYERS} <= {*kept}:
         raise ConversionError(f"all {there} layers are kept precise, so none became {name}", half.KEEP_FEWER)
     if not layers or not pairs:
-        raise ConversionError(f"none of the model's {there} layers became {name}, with {pairs} Q/DQ pairs in the graph")
+        raise ConversionError(
+            f"none of the model's {there} layers became {name}: ONNX Runtime's quantizer leaves them as they are",
+            made.STAY,
+        )
     return f"{len(layers)} of {there} layers are {name}, {pairs} Q/DQ pairs, {sizes(before, after)}"
 
 

@@ -37,14 +37,18 @@ class Task:
         return self.recipe is not None or self.options.prune is not None
 
     @property
+    def plainly_coarse(self) -> bool:
+        """Whether only a coarse precision changes it, and the user set no tolerance for its numbers."""
+        coarse = self.recipe is not None and self.recipe.precision.tolerance.relative >= INT8.tolerance.relative
+        return coarse and not self.options.prune and not self.options.tolerance
+
+    @property
     def by_use(self) -> bool:
         """Whether it is judged by what its answers are for: a coarse precision of a model with likely inputs.
 
         With the user's tolerance, numbers are compared.
         """
-        coarse = self.recipe is not None and self.recipe.precision.tolerance.relative >= INT8.tolerance.relative
-        plain = not self.options.prune and not self.options.tolerance
-        return coarse and plain and self.proven.source.likely is not None
+        return self.plainly_coarse and self.proven.source.likely is not None
 
     @property
     def for_tensorrt(self) -> bool:

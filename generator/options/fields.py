@@ -68,8 +68,12 @@ FIELDS: dict[str, Field] = {
     ),
     "samples": Field(
         MOST_USED, parsers.read_file_or_folder, None, "FILE|DIR",
-        "Your samples for verification: .npz, .npy, images, or a folder of them. With labels (an array labels or y, or "
-        "a folder for each class) they measure accuracy.", path=True,
+        "Your samples for verification: .npz, .npy, CSV, Parquet, images, or a folder of them. With labels (a column or "
+        "array labels, y, target, …, or a folder for each class) they measure accuracy.", path=True,
+    ),
+    "label_column": Field(
+        MOST_USED, text, "", "NAME",
+        "Column or array of --samples and --calibration with the labels. Default: label, labels, y, target or the like.",
     ),
     "repository": Field(
         MOST_USED, parsers.read_path, Path("model_repository"), "DIR",
@@ -196,7 +200,7 @@ FIELDS: dict[str, Field] = {
         "Let Triton capture CUDA graphs of a TensorRT plan.",
     ),
     "labels": Field(
-        SERVING, parsers.read_file, None, "FILE",
+        SERVING, parsers.read_class_names, None, "FILE",
         "Names of a classifier's classes: one a line, a table, JSON such as id2label, or a .npy. Default: those that the "
         "source has. Triton returns them beside the scores.", path=True,
     ),

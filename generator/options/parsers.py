@@ -42,6 +42,16 @@ def read_file(value: Any) -> Path:
     return path
 
 
+def read_class_names(value: Any) -> Path:
+    """Return the path of a file that exists; ValueError also tells how the labels of samples are named."""
+    path = read_path(value)
+    if not path.is_file():
+        raise ValueError(
+            f"no such file; it names the classes. Labels in a column of --samples are named with --label-column {value}"
+        )
+    return path
+
+
 def read_folder(value: Any) -> Path:
     """Return the path of a folder that exists."""
     path = read_path(value)

@@ -26,8 +26,12 @@ def check_data(options: Options) -> None:
     """Raise OptionError for names of classes, samples or calibration data that can't be read; only headers are read."""
     if options.labels:
         labels.read(options.labels)
-    for path in filter(None, (options.samples, options.calibration.path)):
-        datasets.check(path)
+    if options.label_column and not options.samples and not options.calibration.path:
+        raise OptionError("--label-column was given without samples", "Give them with --samples or --calibration")
+    if options.samples:
+        datasets.check(options.samples, options.label_column)
+    if options.calibration.path:  # which may have no labels
+        datasets.check(options.calibration.path)
 
 
 def check_weights(options: Options) -> None:
@@ -52,15 +56,15 @@ def check_fit(options: Options) -> None:
     for path in paths if forms else ():
         pictures, _ = datasets.found_at(path)
         if not pictures:
-            _check_any(path, forms)
+            _check_any(path, forms, options.label_column)
 
 
-def _check_any(path: Path, forms: Sequence[Signature]) -> None:
+def _check_any(path: Path, forms: Sequence[Signature], column: str) -> None:
     """Raise OptionError for data that fits none of some forms of a model, with the reason for the first."""
     problems: list[OptionError] = []
     for form in forms:
         try:
-            datasets.read(path, form)
+            datasets.read(path, form, column=column)
             return
         except OptionError as error:
             problems.append(error)

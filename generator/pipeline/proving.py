@@ -19,6 +19,7 @@ from modelrepo.generator.graphs.walk import shares_ranges
 from modelrepo.generator.optimize.variant import MIXES
 from modelrepo.generator.pipeline import labels, warm_up
 from modelrepo.generator.pipeline.job import Job
+from modelrepo.generator.pipeline.widening import Chosen
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.domains import told, with_domains
 from modelrepo.generator.specs.artifacts import Export
@@ -33,6 +34,7 @@ from modelrepo.generator.verification import accuracy, datasets, verify
 from modelrepo.generator.verification.comparison import INT8, Precision
 from modelrepo.generator.verification.datasets import NO_DATA, Dataset
 from modelrepo.generator.verification.declared import as_declared
+from modelrepo.generator.verification.inputs import Pool
 from modelrepo.generator.verification.probing import Arbitrary
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
@@ -51,22 +53,33 @@ def load(job: Job, limit: Limit, progress: Progress) -> SourceModel:
         with limit.on("loading"):
             source = loader.load(name, job.options, progress)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
-    return replace(source, inputs=_told(source, job.options), run=limit.each(source.run))
+    source = replace(source, inputs=_told(source, job.options), run=limit.each(source.run))
+    return replace(source, wider=source.wider and _told_alike(source.wider, source.inputs, limit))
+
+
+def _told_alike(wider: SourceModel, told: tuple[TensorSpec, ...], limit: Limit) -> SourceModel:
+    """Return the same source with wider types, with what is known of the inputs of the narrower one."""
+    inputs = tuple(
+        replace(own, dtype=wide.dtype, example=None if own.example is None else own.example.astype(wide.dtype))
+        for own, wide in zip(told, wider.inputs, strict=True)
+    )
+    return replace(wider, inputs=inputs, run=limit.each(wider.run))
 
 
 def prove(
-    job: Job, source: SourceModel, reference: Remembered, form: Form, folder: Path, limit: Limit, progress: Progress
+    job: Job, chosen: Chosen, reference: Remembered, form: Form, folder: Path, limit: Limit, progress: Progress
 ) -> Proven:
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
-    options = job.options
+    options, source = job.options, chosen.source
     export = _askable(reference.ask, form, _exported(source, form, folder, options, limit, progress), options)
     source = labels.named(source, export.signature, options)
     given = options.samples, export.signature, source.preprocess, source.labels, source.own_labels
-    samples = datasets.samples(*given)
+    samples = datasets.samples(*given, options.label_column)
     code = OwnCode(source.watched) if source.watched and options.verify else None
     ask = code.watching(reference.ask) if code else reference.ask
     seen, precision = warm_up.Seen(), INT8 if source.quantized else None
-    compared = Compared(ask, form, export, source.framework, samples, code, precision, seen)
+    ranks = bool(source.labels)
+    compared = Compared(ask, form, export, source.framework, samples, code, precision, seen, ranks, chosen.asked)
     verification = verified(compared, options, progress)
     max_batch_size, reasons = _served_batch(options, compared, verification)
     converted = seen.run or (lambda arrays: form.open(export.path)(arrays))
@@ -88,7 +101,11 @@ def prove(
         warm_up=zeros,
         ranges=compared.ranges,
     )
-    return _on_samples(proven, converted, options, progress)
+    proven = _on_samples(proven, converted, options, progress)
+    if not chosen.said:
+        return proven
+    of_samples = f"{proven.verification.samples}; {chosen.said}"
+    return replace(proven, verification=replace(proven.verification, samples=of_samples))
 
 
 def _on_samples(proven: Proven, converted: Run, options: Options, progress: Progress) -> Proven:
@@ -137,7 +154,9 @@ def _told(source: SourceModel, options: Options) -> tuple[TensorSpec, ...]:
     """Return a source's inputs with what the user says of them: their domains, and samples as examples."""
     inputs = with_domains(source.inputs, options.domain) if source.inputs else ()
     unknown = any(not spec.domain.known and spec.example is None for spec in inputs)
-    return (datasets.as_examples(inputs, options.samples) if unknown and options.samples else ()) or inputs
+    return (
+        datasets.as_examples(inputs, options.samples, options.label_column) if unknown and options.samples else ()
+    ) or inputs
 
 
 def _askable(ask: Run, form: Form, export: Export, options: Options) -> Export:
@@ -164,6 +183,8 @@ class Compared:
     code: OwnCode | None = None  # watches ``ask``
     precision: Precision | None = None  # if the source is coarser than FP32
     seen: warm_up.Seen | None = None  # watches the exported model
+    ranks: bool = False  # its classes have names, so it is a classifier
+    asked: tuple[Pool, ...] = ()  # rows beside the samples that must be answered right
 
     @cached_property
     def ranges(self) -> Mapping[str, float]:
@@ -187,7 +208,7 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
                 export.signature,
                 max_batch_size=options.max_batch_size,
                 seed=options.seed,
-                samples=compared.samples.compared,
+                samples=(*compared.samples.compared, *compared.asked),
                 tolerance=options.tolerance,
                 precision=compared.precision,
                 rounds=EIGHT_BITS if compared.precision else 0.0,
@@ -204,7 +225,7 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
         if search:
             memory.give_back()
             found = replace(found, coverage=search.coverage())
-        ranking = "" if found.top1 is None else f", top-1 agreement {found.top1:.0%}"
+        ranking = "" if found.top1 is None or not compared.ranks else f", top-1 agreement {found.top1:.0%}"
         reached = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
         step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{reached}"
     return found

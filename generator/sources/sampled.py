@@ -6,8 +6,10 @@ from typing import Any
 from modelrepo.generator.specs.tensors import InputShape
 
 
-def sampled(path: Path | None) -> tuple[InputShape, ...]:
+def sampled(path: Path | None, column: str = "") -> tuple[InputShape, ...]:
     """Return the arrays of a file of samples as inputs, one without a name for a .npy; none for other files.
+
+    The array ``column`` holds the labels, and is left out.
 
     Raises OptionError for a file that can't be read.
     """
@@ -16,7 +18,9 @@ def sampled(path: Path | None) -> tuple[InputShape, ...]:
     if path is None or path.suffix not in datasets.ARRAYS:
         return ()
     arrays = datasets.load(path, "")
-    return tuple(InputShape(name, array.shape, _dtype(array)) for name, array in arrays.items())
+    return tuple(
+        InputShape(name, array.shape, _dtype(array)) for name, array in arrays.items() if name != column or not name
+    )
 
 
 def _dtype(array: Any) -> str:

@@ -164,6 +164,7 @@ class Options:
     templates: Path | None  # folder of templates that replace ours
     labels: Path | None  # the names of a classifier's classes; None: the source's own
     samples: Path | None  # the user's inputs for verification
+    label_column: str  # the column or array of samples and calibration data with their labels; empty: by its usual name
     tolerance: Tolerance | None  # None: the precision's
     domain: tuple[Values, ...]  # what inputs take; empty: what the source and the graph say
     verify: bool

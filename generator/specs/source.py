@@ -42,4 +42,7 @@ class SourceModel:
     # The outputs that mean a direction, and those that are scores of classes on their last axis; others are numbers.
     embeddings: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
+    # The same model with inputs of types that hold all digits of users' numbers. None for a model whose inputs do, or
+    # that computes in their types anyway.
+    wider: "SourceModel | None" = None
     notes: tuple[str, ...] = ()  # decisions that the user should know about

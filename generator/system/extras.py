@@ -24,6 +24,7 @@ TENSORFLOW = Extra("tensorflow", ("tensorflow", "keras", "tf2onnx", "onnx_ir", "
 SKLEARN = Extra("sklearn", ("sklearn", "skl2onnx", "skops", "pandas"))
 BOOSTING = Extra("boosting", ("xgboost", "lightgbm", "onnxmltools", *SKLEARN.modules))
 SIMPLIFY = Extra("simplify", ("onnxslim",), OptionError)
+TABLES = Extra("tables", ("pyarrow",), OptionError)
 BENCH = Extra("bench", ("plotext", "plotly", "prometheus_client", "psutil"), PerfError)
 
 

@@ -1,7 +1,6 @@
 """How far apart two answers may be: the limits of each precision, and the worst difference of a comparison."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -72,7 +71,8 @@ class Comparison:
     as a whole: verification has added its leading axis. With ``equal_nan``, NaN equals NaN. With ``repeating``, inputs
     may be the same, so equal answers say nothing about the distance between answers to different inputs. ``ranges`` has
     the largest magnitude that an output can have, such as 1 for a sigmoid's: its small answers are judged on what the
-    model answers to other inputs.
+    model answers to other inputs. With ``exchanging``, a label may differ where the scores beside it name another class
+    as well: these are compared, and the caller limits how often it happens.
     """
 
     def __init__(
@@ -84,7 +84,10 @@ class Comparison:
         equal_nan: bool = False,
         repeating: bool = False,
         ranges: Mapping[str, float] | None = None,
+        exchanging: bool = False,
     ) -> None:
+        self.exchanging = exchanging
+        self.exchanged: dict[str, set[tuple[int, int, int]]] = {}  # cases whose label differs as the scores do
         self.tolerance = tolerance
         self.precision = precision
         self.whole = whole
@@ -189,6 +192,9 @@ class Comparison:
                     found = Worst(name, pool.families[row], batch, *self._measure(name, one, other))
                     self._add_sample(found, one, other, row)
                 except Differs as error:
+                    if self.exchanging and _follows_scores(name, wanted, got, position):
+                        self.exchanged.setdefault(name, set()).add((self.cases, batch, row))
+                        continue
                     if not forgiven(error):
                         raise
                     skipped.add(position)
@@ -225,8 +231,6 @@ class Comparison:
     def undecided(self, wanted: Arrays, got: Arrays, position: int, output: str) -> Literal["no", "rounded", "tied"]:
         """Return whether a label is one of two that the source hardly prefers, so that rounding exchanges them.
 
-        A lower precision may move the scores as far as its limit, and their label with them; its accuracy says whether
-        that happens too often.
         "tied" if the candidate's own scores are equal: then it may also choose by another rule, which is a fault if it
         happens often.
         """
@@ -236,8 +240,7 @@ class Comparison:
             scores = np.sort(answers[position, ...].ravel()) if _is_float(answers) else np.empty(0)
             if not scores.size or not np.isfinite(scores).all():
                 continue
-            rounding = math.inf if self.precision else UNDECIDED * max(1.0, largest_magnitude(scores))
-            limit = min(rounding, self.limit(name, scores))
+            limit = min(UNDECIDED * max(1.0, largest_magnitude(scores)), self.limit(name, scores))
             if _gap(scores) <= limit:
                 return "rounded" if _gap(np.sort(got[name][position, ...].ravel())) > 0 else "tied"
         return "no"
@@ -255,8 +258,26 @@ class Comparison:
             worst=self.worst,
             top1=agreement[1],
             top5=agreement[5],
-            notes=(*notes, *self.notes.values()),
+            notes=(*notes, *self.notes.values(), *self._exchanges()),
         )
+
+    def _exchanges(self) -> Iterator[str]:
+        """Yield a note for each output of labels that differ as the scores do."""
+        for name, cases in self.exchanged.items():
+            often = f"{len(cases)} of {self.cases} cases"
+            yield f"output {name!r} differs in {often}, where the order of the scores changes, too"
+
+
+def _follows_scores(output: str, wanted: Arrays, got: Arrays, position: int) -> bool:
+    """Whether an output is one label, and the only scores beside it have their largest number at another place."""
+    label = wanted[output][position, ...]
+    scores = [name for name, answers in wanted.items() if answers.ndim == 2 and _is_float(answers)]
+    if label.size != 1 or _is_float(label) or len(scores) != 1 or scores[0] not in got:
+        return False
+    one, other = (each[scores[0]][position] for each in (wanted, got))
+    if one.shape != other.shape or one.size < 2 or not np.isfinite([one, other]).all():
+        return False
+    return bool(one.argmax() != other.argmax())
 
 
 def _hint(wanted: Array, got: Array, found: Worst) -> str:

@@ -16,6 +16,7 @@ from modelrepo.clients.errors import ClientError
 from modelrepo.clients.images import load_image
 from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec
+from modelrepo.generator.system.extras import TABLES, require
 from modelrepo.generator.verification import labelled, photographs, table_samples
 from modelrepo.generator.verification.inputs import FAMILIES, LARGER_SIZES, Pool, make_pool
 
@@ -23,6 +24,7 @@ ARRAYS = (".npy", ".npz")
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 LABELS_ARRAY = labelled.NAMES[0]
 UNNAMED = "Name it by the index of its class, or name the classes with --labels FILE"
+NO_LABELS = "there are no labels: they are called label, labels, y or target, or as --label-column NAME says"
 # What numpy says of an array that only pickle reads.
 OBJECTS = "allow_pickle"
 # Images are kept as the model's inputs, 0.6 MB each for a ResNet; if they take more than this, some are chosen.
@@ -115,13 +117,14 @@ def read(
     preprocess: Mapping[str, Any] | None = None,
     labels: Sequence[str] = (),
     own: Sequence[str] = (),
+    column: str = "",
 ) -> Dataset:
     """Read arrays (.npz named like the inputs, .npy for a single input) or images: a file, or a folder of them.
 
     Every array has a leading batch axis, or the shape of one sample; for a model without a common batch dimension a
     file is one whole input set, or several that lie one after another. Optional inputs may be missing; samples of the
     same shapes come in one pool. The only input may have any name if there is no other array but the labels. These are
-    numbers or names of classes, one per sample, in an array ``labels``, or as data sets usually call it; ``own`` are
+    numbers or names of classes, one per sample, in the array ``column``, or as data sets usually call it; ``own`` are
     the names that the source itself has for the classes ``labels``. The label of an image is its folder. Images are
     prepared as ``preprocess`` says; if they would take more than MOST_BYTES, evenly spaced ones are chosen. A table is
     a CSV or Parquet file, with its columns as in ``clients.tables.select``; ``preprocess`` may say which a matrix was
@@ -131,14 +134,15 @@ def read(
     pictures, files = found_at(path)
     if pictures:
         return _read_pictures(path, pictures, signature, preprocess, classes)
-    given = _paired(files, signature) or [_read_file(file, signature, preprocess) for file in files]
+    given = _paired(files, signature) or [_read_file(file, signature, preprocess, column) for file in files]
     given.sort(key=lambda each: _row_shapes(each.pool))
     groups = [[each.pool for each in group] for _, group in groupby(given, key=lambda each: _row_shapes(each.pool))]
-    data = Dataset(tuple(_joined(group) for group in groups), taken=given[0].taken)
+    cautions = tuple(dict.fromkeys(caution for each in given for caution in each.cautions))
+    data = Dataset(tuple(_joined(group) for group in groups), notes=cautions, taken=given[0].taken)
     lacking = next((each.file for each in given if each.labels is None), None)
     if lacking and any(each.labels is not None for each in given):
         raise OptionError(f"{lacking} has no array {LABELS_ARRAY!r}, but other files of {path} have")
-    return data if lacking else _labelled(data, given, classes, path)
+    return data if lacking else _labelled(data, given, classes, path, column)
 
 
 def found_at(path: Path) -> "tuple[list[tuple[Path, Path | None]], list[Path]]":
@@ -172,9 +176,10 @@ class _Given:
     labels: "Array | None"  # as they are written
     name: str = ""  # of the array with the labels
     taken: str = ""  # the array of the only input
+    cautions: tuple[str, ...] = ()
 
 
-def _labelled(data: Dataset, given: Sequence[_Given], classes: labelled.Classes, path: Path) -> Dataset:
+def _labelled(data: Dataset, given: Sequence[_Given], classes: labelled.Classes, path: Path, column: str) -> Dataset:
     """Return data with the classes of its labels, or with a note that says why these can't be used."""
     where = f"{given[0].file if len(given) == 1 else path}: {given[0].name}"
     try:
@@ -186,7 +191,7 @@ def _labelled(data: Dataset, given: Sequence[_Given], classes: labelled.Classes,
         numbers, called = labelled.numbered(np.concatenate(each), classes, where)
     except (labelled.Unusable, OptionError) as error:
         # Of another array, and of a model that names no classes, it is not certain that they are meant as classes.
-        if isinstance(error, OptionError) and (classes.called or given[0].name == LABELS_ARRAY):
+        if isinstance(error, OptionError) and (classes.called or given[0].name in (LABELS_ARRAY, column)):
             raise
         return replace(data, notes=(*data.notes, f"the labels of {path} ({given[0].name}) are not used: {error}"))
     ends = [*accumulate(len(pool.families) for pool in data.pools)]
@@ -201,18 +206,44 @@ def samples(
     preprocess: Mapping[str, Any] | None = None,
     labels: Sequence[str] = (),
     own: Sequence[str] = (),
+    column: str = "",
 ) -> Dataset:
     """Return the user's samples, empty without a path; OptionError as in ``read``."""
-    return read(path, signature, preprocess, labels, own) if path else NO_DATA
+    return read(path, signature, preprocess, labels, own, column) if path else NO_DATA
 
 
-def check(path: Path) -> None:
-    """Raise OptionError for a path that can't be read as samples, whatever the model takes; only headers are read."""
-    _, files = found_at(path)
+def check(path: Path, column: str = "") -> None:
+    """Raise OptionError for a path that can't be read as samples, whatever the model takes; only headers are read.
+
+    Also for one without the ``column`` that names its labels.
+    """
+    pictures, files = found_at(path)
+    if column and pictures:
+        raise OptionError(
+            f"--label-column {column} names no array: {path} holds images", "Their folders are the labels"
+        )
     for file in files:
+        if file.suffix == ".parquet":
+            require(TABLES)
+        if column:
+            _check_has(file, column)
         if file.suffix in (".npy", ".npz"):
             with _reading(file):
                 _check_headers(file)
+
+
+def _check_has(file: Path, column: str) -> None:
+    """Raise OptionError for a file without an array or a column that the user names."""
+    if file.suffix in ARRAYS:
+        names = list(load(file, "")) if file.suffix == ".npz" else []
+    else:
+        try:
+            names = list(tables.open_table(file, [column]).names)
+        except ClientError as error:
+            raise OptionError(error.message, error.hint) from error
+    if column not in names:
+        hint = nearest(column, filter(None, names)) if names else "Save the labels beside the samples, in a .npz"
+        raise OptionError(f"--label-column {column}: {file} has no such column or array", hint)
 
 
 def _check_headers(file: Path) -> None:
@@ -257,11 +288,11 @@ def _reading(file: Path) -> Iterator[None]:
         ) from error
 
 
-def as_examples(inputs: tuple[TensorSpec, ...], path: Path) -> tuple[TensorSpec, ...]:
+def as_examples(inputs: tuple[TensorSpec, ...], path: Path, column: str = "") -> tuple[TensorSpec, ...]:
     """Return inputs with the user's samples as their examples; none if they don't fit, which is reported later."""
     signature = Signature(inputs, ())
     try:
-        pool = samples(path, signature).compared[0]
+        pool = samples(path, signature, column=column).compared[0]
     except ModelRepoError:
         return ()
     arrays = pool.arrays if signature.batch_dim is not None else {name: each[0] for name, each in pool.arrays.items()}
@@ -412,15 +443,17 @@ def _paired(files: Sequence[Path], signature: Signature) -> list[_Given]:
     inputs = [file for file in files if file.suffix == ".npy" and file not in labels]
     if len(files) != 2 or len(labels) != 1 or len(inputs) != 1:
         return []
-    pool = _read_file(inputs[0], signature, None).pool
+    pool = _read_file(inputs[0], signature, None, "").pool
     found = next(iter(load(labels[0], LABELS_ARRAY).values()))
     return [_Given(inputs[0], pool, found, labels[0].name)]
 
 
-def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] | None) -> _Given:
-    arrays, columns = _read_arrays(file, signature.inputs, preprocess)
+def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] | None, column: str) -> _Given:
+    arrays, columns, cautions = _read_arrays(file, signature.inputs, preprocess, column)
     names = [spec.name for spec in signature.inputs]
-    name = _labels_among(arrays, names)
+    name = labelled.labels_among(arrays, names, column)
+    if name in names:
+        raise OptionError(f"--label-column {name} names an input of the model, which can't be its labels")
     taken = ""
     if len(names) == 1 and names[0] not in arrays:
         others = [each for each in arrays if each != name]
@@ -434,20 +467,18 @@ def _read_file(file: Path, signature: Signature, preprocess: Mapping[str, Any] |
     missing = [spec.name for spec in signature.inputs if spec.name not in arrays and not spec.optional]
     if missing:
         raise OptionError(f"{file} has no input {missing[0]!r}", f"It holds {', '.join(arrays) or 'nothing'}")
-    unused = tables.listed([*(each for each in arrays if each not in (*names, name)), *columns])
+    left = [*(each for each in arrays if each not in (*names, name)), *columns]
+    unused = tables.listed(left)
     try:
         pool = _read_pool(file, arrays, signature)
-        return _Given(file, pool, arrays.get(name), name, taken or (unused and f"without {unused}"))
+        if unused:
+            cautions = (
+                *cautions,
+                f"{file}: {unused} {tables.are(left)} not used{'' if name else f', and {NO_LABELS}'}",
+            )
+        return _Given(file, pool, arrays.get(name), name, taken or (unused and f"without {unused}"), cautions)
     except OptionError as error:
         raise OptionError(f"{error.message} ({taken})" if taken else error.message, error.hint) from error
-
-
-def _labels_among(arrays: Arrays, inputs: Sequence[str]) -> str:
-    """Return the array that holds the labels, and is not an input; empty if none or several may be."""
-    likely = [name for name in arrays if name.lower() in labelled.NAMES and name not in inputs]
-    if LABELS_ARRAY in likely:
-        return LABELS_ARRAY
-    return likely[0] if len(likely) == 1 and len(arrays) > 1 else ""
 
 
 def _read_pool(file: Path, arrays: Arrays, signature: Signature) -> Pool:
@@ -500,16 +531,16 @@ def _joined(pools: list[Pool]) -> Pool:
 
 
 def _read_arrays(
-    file: Path, inputs: Sequence[TensorSpec], preprocess: Mapping[str, Any] | None
-) -> tuple[Arrays, tuple[str, ...]]:
-    """Return the arrays of a file by name, and the columns of a table that are not used.
+    file: Path, inputs: Sequence[TensorSpec], preprocess: Mapping[str, Any] | None, column: str
+) -> tuple[Arrays, tuple[str, ...], tuple[str, ...]]:
+    """Return the arrays of a file by name, the columns of a table that are not used, and warnings for the user.
 
     The array of a .npy has the name of the first input.
     """
     if file.suffix not in ARRAYS:
-        fitted = preprocess["columns"] if preprocess and preprocess.get("kind") == "table" else ()
-        return table_samples.read(file, inputs, labelled.NAMES, MOST_BYTES, fitted)
-    return load(file, inputs[0].name), ()
+        known = preprocess if preprocess and preprocess.get("kind") == "table" else {}
+        return table_samples.read(file, inputs, column, MOST_BYTES, known)
+    return load(file, inputs[0].name), (), ()
 
 
 def load(file: Path, name: str) -> Arrays:

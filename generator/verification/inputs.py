@@ -77,6 +77,16 @@ def make_pool(inputs: Sequence[TensorSpec], size: int, seed: int) -> Pool:
     return Pool(arrays, names)
 
 
+def drawn(inputs: Sequence[TensorSpec], count: int, seed: int) -> Pool:
+    """Return ``count`` random rows, within the domains of inputs whose leading dimension is that of the rows."""
+    arrays = {}
+    for position, spec in enumerate(inputs):
+        shape = (count, *(int(dim) for dim in spec.shape[1:]))
+        values = np.random.default_rng([seed, position]).standard_normal(shape)
+        arrays[spec.name] = _into_domain(values, spec)
+    return Pool(arrays, tuple(f"random {row + 1}" for row in range(count)))
+
+
 def generated(signature: Signature, size: int, seed: int) -> Iterator[tuple[bool, Pool]]:
     """Yield pools of generated inputs; each with True if it is only for models that refuse the earlier ones.
 

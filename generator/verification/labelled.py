@@ -16,6 +16,20 @@ NAMED_BY = "--labels FILE gives them names"
 ONE_NUMBER = "the model answers one number a sample, which tells the classes 0 and 1 alone"
 
 
+def labels_among(arrays: Iterable[str], inputs: Sequence[str], column: str = "") -> str:
+    """Return the array that holds the labels: ``column`` if it is there, else the one that its name tells.
+
+    Empty if none or several may be.
+    """
+    names = list(arrays)
+    if column in names:
+        return column
+    likely = [name for name in names if name.lower() in NAMES and name not in inputs]
+    if NAMES[0] in likely:
+        return NAMES[0]
+    return likely[0] if len(likely) == 1 and len(names) > 1 else ""
+
+
 class Unusable(Exception):
     """Labels that can't be used, which is no reason to refuse the samples."""
 

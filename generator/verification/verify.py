@@ -73,6 +73,7 @@ def verify(
     recorded: bool = False,
     rounds: float = 0.0,
     mixing: Collection[str] = (),
+    exchanging: bool = False,
 ) -> Verification:
     """Compare ``candidate`` with ``source`` on every input family at every batch size, and on the user's samples.
 
@@ -82,7 +83,8 @@ def verify(
     have, if its values lie in a known range; answers of ``arbitrary`` outputs to inputs with equal values are left out.
     A ``recorded`` candidate answers the batches of the generated inputs in order, and nothing else. ``rounds`` is the
     share of their largest magnitude to which the source itself rounds inputs, if it is more than that of their type.
-    ``mixing`` names the outputs that are known not to be batch invariant: a few inputs may not show it.
+    ``mixing`` names the outputs that are known not to be batch invariant: a few inputs may not show it. With
+    ``exchanging``, labels may follow scores whose order changes within their limit, as in ``Comparison``.
 
     Inputs that the source refuses, or does not answer with numbers, are left out and counted, and so are those for
     which rounding decides the source's answer.
@@ -93,10 +95,10 @@ def verify(
     differently each time, or if it answers none of the inputs.
     """
     arbitrary = arbitrary or Arbitrary()
-    limits = (tolerance, precision, ranges or {}, recorded, arbitrary, rounds)
+    limits = (tolerance, precision, ranges or {}, recorded, arbitrary, rounds, exchanging)
     if signature.batch_dim is None:
         alone = replace(arbitrary, tied=lambda arrays, near: arbitrary.tied(_without_lead(arrays), near))
-        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits[:-2], alone, rounds)
+        whole = _Verifier(_whole(source), _whole(candidate), signature, (), *limits[:-3], alone, *limits[-2:])
         return whole.verification(seed, samples, pools, probing)
     sizes = sizes or batch_sizes(max_batch_size or ODD_BATCH)
     try:
@@ -183,12 +185,15 @@ class _Verifier:
         recorded: bool,
         arbitrary: Arbitrary,
         rounds: float,
+        exchanging: bool,
     ) -> None:
         self.rounds = rounds
         self.recorded, self.arbitrary = recorded, arbitrary
         self.source, self.candidate, self.signature, self.sizes = source, candidate, signature, sizes or (1,)
         self.blind = not all(spec.domain.known for spec in signature.inputs)
-        self.comparison = Comparison(tolerance, precision=precision, whole=not sizes, ranges=ranges)
+        self.comparison = Comparison(
+            tolerance, precision=precision, whole=not sizes, ranges=ranges, exchanging=exchanging
+        )
         self.notes: list[str] = []
         self.mixing: set[str] = set()
         self.left_out = LeftOut()

@@ -67,7 +67,8 @@ class VariantFigures:
         """The accuracy on labelled samples: the user's, or those that it was published with."""
         if self.agreement and self.agreement.accuracy:
             return self.agreement.accuracy
-        known = self.variant.provenance.optimization.accuracy
+        published = self.variant.provenance
+        known = published.optimization.accuracy or published.verification.accuracy  # of a lower precision, or of FP32
         return known if known and known.measured == accuracy.TOP1_OF_LABELS else None
 
 

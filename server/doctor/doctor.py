@@ -209,7 +209,8 @@ def _perf_analyzer(facts: Facts) -> Check:
     elif analyzer.downloaded:
         disables += "the first `modelrepo bench` unpacks the downloaded one"
     else:
-        disables += f"the first `modelrepo bench` downloads {analyzer.wheel.download} MB"
+        with_triton = "".join(f", and {each.name}'s {each.download} MB if need be" for each in analyzer.wheel.needs)
+        disables += f"the first `modelrepo bench` downloads {analyzer.wheel.download} MB{with_triton}"
     return Check("perf_analyzer", status, found, disables, step)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -110,6 +111,15 @@ def test_without_a_url_a_server_is_started_for_the_one_call(infer: Infer, workdi
     assert "starting local Triton" in outcome.err
 
 
+def test_a_version_that_the_configuration_leaves_out_gets_the_way_to_serve_it(infer: Infer, workdir: Path) -> None:
+    write_repository(workdir / "model_repository")
+    shutil.copytree("model_repository/linear/1", "model_repository/linear/2")
+    outcome = infer("linear", "--input", "[[0, 0, 0, 4]]", "--version", "1")
+    assert outcome.code == 2
+    assert "version 1 is in model_repository/linear, but its config.pbtxt leaves it out: there is 2" in outcome.err
+    assert "--version-policy all" in outcome.err
+
+
 def test_a_table_of_any_length_is_asked_in_batches_in_order(infer: Infer, server: Server, workdir: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(1001, 4)).astype("float32")
     lines = "".join(f"{number},{','.join(map(str, row))}\n" for number, row in enumerate(rows.tolist()))
@@ -148,7 +158,7 @@ def test_empty_text_is_said_and_sent(infer: Infer, server: Server, workdir: Path
     Path("rows.csv").write_text("the word,size,count\n,1,3\nx,1,4\n")
     outcome = infer("single", "rows.csv", "--url", server.grpc_url, "--json")
     assert outcome.report["outputs"]["word_out"]["data"] == [[""], ["x"]]
-    assert "the_word has 1 empty cells: they are sent as empty text" in outcome.err
+    assert "the_word has 1 empty cell: sent as empty text, not as a missing value" in outcome.err
 
 
 def test_a_table_without_a_header_is_said_to_have_none(infer: Infer, server: Server, workdir: Path) -> None:

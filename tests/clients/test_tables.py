@@ -110,7 +110,29 @@ def test_columns_that_a_model_was_fitted_on_are_taken_by_name(tmp_path: Path) ->
     other = write(tmp_path / "b.csv", "x,y\n2,1\n")
     by_place = select(open_table(other), matrix("FP32", -1, 2), None, (), ("a", "b (cm)"))
     assert rows(by_place) == {"input": [[2.0, 1.0]]}
-    assert "x, y are taken as input FP32[-1, 2], in this order" in by_place.notes[0]
+    (caution,) = by_place.cautions
+    assert "the order of the columns is taken as that of matrix, which was fitted on a, b (cm): x, y" in caution
+
+
+def test_a_column_that_is_taken_as_the_labels_is_said_to_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "age,count,city_name\n1,2,x\n")
+    with pytest.raises(InputError, match="no column for the input age") as caught:
+        selected(path, COLUMNS, labels="age")
+    assert caught.value.hint == "It has count, city_name, and age, which is taken as the labels"
+
+
+def test_the_order_of_columns_is_a_caution_unless_the_user_chose_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "b,a\n1,2\n")
+    (caution,) = selected(path, matrix("FP32", -1, 2)).cautions
+    assert caution.endswith("the order of the columns is taken as that of matrix, which does not name them: b, a")
+    assert not selected(path, matrix("FP32", -1, 2), columns=("a", "b")).cautions
+
+
+def test_a_missing_whole_number_gets_the_way_to_send_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "age,count,city_name\n1,,x\n")
+    with pytest.raises(InputError, match="count is empty, and nothing stands for a missing value") as caught:
+        list(selected(path, COLUMNS).chunks())
+    assert "--input-shape count=1x1:float64" in caught.value.hint
 
 
 def test_columns_that_differ_in_case_and_spaces_alone_are_the_same(tmp_path: Path) -> None:
@@ -213,11 +235,11 @@ def test_parquet_has_types(tmp_path: Path) -> None:
         rows(selected(path, matrix("FP64", -1, 1), columns=("city_name",)))
 
 
-def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DependencyError, match=r"pyarrow.* is not installed. pip install 'modelrepo\[tables\]'"):
+    with pytest.raises(DependencyError, match=r"pyarrow.* is not installed. Install the package pyarrow"):
         open_table(path)
 
 

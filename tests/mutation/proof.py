@@ -10,6 +10,7 @@ from modelrepo.generator.options.fields import parse_field
 from modelrepo.generator.options.resolve import resolve
 from modelrepo.generator.pipeline import proving
 from modelrepo.generator.pipeline.job import Job
+from modelrepo.generator.pipeline.widening import Chosen
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.system.asking import Limit
@@ -39,4 +40,4 @@ def loaded(job: Job) -> SourceModel:
 
 def proved(job: Job, source: SourceModel, folder: Path) -> Proven:
     """Export a source into a folder and verify it; raises what `generate` reports as an error."""
-    return proving.prove(job, source, Remembered(source.run), ONNX_FORM, folder, limit(job), Progress())
+    return proving.prove(job, Chosen(source), Remembered(source.run), ONNX_FORM, folder, limit(job), Progress())

@@ -76,7 +76,7 @@ def _pools(source: Run, signature: Signature, options: Options) -> list[Pool]:
         except VerificationError as error:
             problem = problem or error
     if not pools and options.samples:
-        given = datasets.samples(options.samples, signature).compared
+        given = datasets.samples(options.samples, signature, column=options.label_column).compared
         pools = [usable(_with_shuffled(pool, options.seed), source, signature) for pool in given]
     if not pools:
         raise stays_fixed(f"nothing proves it: {problem.message if problem else 'there is no input'}") from problem

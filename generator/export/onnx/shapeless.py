@@ -25,7 +25,7 @@ def declare(inputs: Sequence[Any], options: Options) -> list[str]:
             "--input-shape and --dynamic are for inputs that declare none",
         )
     if without and not given:
-        given = {each.name or inputs[0].name: each.shape for each in sampled(options.samples)}
+        given = {each.name or inputs[0].name: each.shape for each in sampled(options.samples, options.label_column)}
     specs = tuple(TensorSpec(name, "float32", given[name]) for name in without if name in given)
     opened = with_dynamic(specs, options.dynamic) if specs else ()
     for spec in opened:

@@ -1,7 +1,6 @@
 """Descriptions of the inputs of the user's models: options, a file of samples, or the factory's annotation."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from modelrepo.generator.errors import SourceError
@@ -37,14 +36,14 @@ def shapes(options: Options, forward: Forward, said: tuple[InputShape, ...]) -> 
 
     Raises OptionError for samples that can't be read.
     """
-    return options.input_shape or _sampled(options.samples, forward) or said
+    return options.input_shape or _sampled(options, forward) or said
 
 
-def _sampled(path: Path | None, forward: Forward) -> tuple[InputShape, ...]:
+def _sampled(options: Options, forward: Forward) -> tuple[InputShape, ...]:
     """Return the inputs in a file of samples that forward takes; all but the labels if it takes none of them."""
     from modelrepo.generator.verification import labelled
 
-    found = sampled(path)
+    found = sampled(options.samples, options.label_column)
     names = {each.name for each in forward.parameters}
     inputs = tuple(each for each in found if each.name.lower() not in labelled.NAMES or each.name in names)
     taken = tuple(each for each in inputs if not each.name or each.name in names or forward.any_name)

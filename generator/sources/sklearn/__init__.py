@@ -2,15 +2,22 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line, refused
-from modelrepo.generator.progress import Progress
+from modelrepo.generator.progress import Progress, Remark
 from modelrepo.generator.sources.sampled import sampled
 from modelrepo.generator.sources.sklearn import boosters, estimator_file, tabular
-from modelrepo.generator.sources.sklearn.estimators import entries, every_part, last_step
+from modelrepo.generator.sources.sklearn.estimators import (
+    column_parts,
+    entries,
+    every_part,
+    is_column_transformer,
+    last_step,
+    steps_of,
+)
 from modelrepo.generator.sources.sklearn.tabular import Table
 from modelrepo.generator.sources.source import file_source, path_of
 from modelrepo.generator.specs.artifacts import Weights
@@ -68,10 +75,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
     _check_fitted(estimator, path)
     boosters.refuse_own_objective(last_step(estimator), str(path))
     methods = _methods(estimator, path)
-    table = tabular.table_of(estimator, options.input_shape, reference, sampled(options.samples))
+    table = tabular.table_of(estimator, options.input_shape, reference, sampled(options.samples, options.label_column))
     taken = {spec.name for spec in table.inputs}
     answers = _answers(estimator, {f"{each}_out" if each in taken else each: own for each, own in methods.items()})
-    return SourceModel(
+    source = SourceModel(
         reference=reference,
         framework="sklearn",
         native=Tabular(estimator, table, answers),
@@ -80,9 +87,20 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         run=_runner(table, answers),
         weights=Weights("file", path.name, untrained=False, sha256=sha256_of(path)),
         labels=_labels(estimator),
-        preprocess=_preprocess(table),
-        notes=(*file.notes, *_notes(table, searched), *_missing_texts(estimator, table)),
+        preprocess=_preprocess(estimator, table),
+        notes=(*file.notes, *_notes(table, searched), *_told_missing(_missing_texts(estimator, table))),
     )
+    return replace(source, wider=_wider(source))
+
+
+def _wider(source: SourceModel) -> SourceModel | None:
+    """Return the same source with float64 in place of float32 inputs; None if it has none."""
+    native: Tabular = source.native
+    table = tabular.widened(native.table)
+    if table == native.table:
+        return None
+    tabular_model = replace(native, table=table)
+    return replace(source, native=tabular_model, inputs=table.inputs, run=_runner(table, native.answers))
 
 
 def _check_fitted(estimator: Any, path: Path) -> None:
@@ -213,44 +231,84 @@ def _labels(estimator: Any) -> tuple[str, ...]:
     return tuple(str(each) for each in classes.tolist())
 
 
-def _preprocess(table: Table) -> Mapping[str, Any] | None:
+def _preprocess(estimator: Any, table: Table) -> Mapping[str, Any] | None:
+    """Return the columns that the estimator was fitted on, and those of texts that it knows missing values of."""
     names = [column.own_name for column in table.columns]
-    return {"kind": "table", "columns": names} if all(names) else None
+    if not all(names):
+        return None
+    return {"kind": "table", "columns": names, "missing": _missing_texts(estimator, table)}
 
 
 def _notes(table: Table, searched: Any) -> tuple[str, ...]:
-    notes = [] if searched is None else [f"the best estimator of the search is served: {type(searched).__name__}"]
+    best = f"the best estimator of the search is served: {type(searched).__name__}"
+    notes = [] if searched is None else [Remark(best)]
     names = [column.own_name for column in table.columns]
     if not table.split and len(names) > 1 and all(names):
         shown = ", ".join(map(str, names[:SHOWN_COLUMNS]))
         more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
-        notes.append(f"{table.inputs[0]} holds the columns {shown}{more}, in this order")
+        notes.append(Remark(f"{table.inputs[0]} holds the columns {shown}{more}, in this order"))
     return tuple(notes)
 
 
-def _missing_texts(estimator: Any, table: Table) -> tuple[str, ...]:
-    """Return a note if the estimator was fitted on missing texts, which it knows from all texts that are sent."""
-    texts = [spec.name for spec in table.inputs if spec.dtype == "object"]
-    if not texts or not any(map(_knows_missing_texts, every_part(estimator))):
+def _missing_texts(estimator: Any, table: Table) -> dict[str, str]:
+    """Return the inputs of texts that the estimator knows missing values of, apart from all texts that are sent.
+
+    Each with the text that a first imputer puts in the place of a missing one; empty if there is none.
+    """
+    width = len(table.columns)
+    tables = [entry for entry in entries(estimator) if is_column_transformer(entry)]
+    parts = [(part, places) for each in tables for _, part, places in column_parts(each) if not isinstance(part, str)]
+    known = {
+        place: _filled_in(part, number, len(places))
+        for part, places in parts or [(estimator, list(range(width)))]
+        for number, place in enumerate(places)
+        if any(_knows_missing_texts(each, number, len(places)) for each in every_part(part))
+    }
+    specs = zip(table.used, table.inputs, strict=True) if table.split else ((place, table.inputs[0]) for place in known)
+    return {spec.name: known[place] for place, spec in specs if place in known and spec.dtype == "object"}
+
+
+def _filled_in(part: Any, number: int, width: int) -> str:
+    """Return the text that a SimpleImputer, as the first step of a part, puts in the place of a missing one."""
+    first = (steps_of(part) or [part])[0]
+    statistics: Any = getattr(first, "statistics_", ())
+    plain = len(statistics) == width and not getattr(first, "add_indicator", True)
+    return str(statistics[number]) if plain and isinstance(statistics[number], str) else ""
+
+
+def _told_missing(texts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note on text inputs whose missing values can't be sent, if there are any."""
+    if not texts:
         return ()
     return (
-        f"it was fitted on missing texts, which can't be sent: for {', '.join(texts)}, '' and 'nan' are texts like any "
-        "other. Fit it on a text in their place, and send that",
+        f"the model knows what to do without {' or '.join(texts)}, but Triton can't send a missing text: '' and 'nan' "
+        f"are texts like any other. {_instead(texts)}",
     )
 
 
-def _knows_missing_texts(part: Any) -> bool:
-    """Whether an encoder has a category for missing texts, or an imputer replaces these."""
+def _instead(texts: Mapping[str, str]) -> str:
+    """Return what is sent in place of missing texts."""
+    if all(texts.values()):
+        fills = " and ".join(f"{text!r} for {name}" for name, text in texts.items())
+        return f"Send what the model itself fills in: {fills}"
+    return "If a cell may be empty, fit the model on a text in its place, such as 'missing', and send that"
+
+
+def _knows_missing_texts(part: Any, number: int, width: int) -> bool:
+    """Whether an encoder has a category for missing texts of a column, or an imputer replaces these.
+
+    ``number`` is that of the column among ``width``; a part of another width stands for all of them.
+    """
     lists = getattr(part, "categories_", None)
     if isinstance(lists, list):
         return any(
             any(isinstance(each, str) for each in values) and any(each is None or each != each for each in values)
-            for values in (each.tolist() for each in lists)
+            for values in (each.tolist() for each in (lists[number : number + 1] if len(lists) == width else lists))
         )
     statistics: Any = getattr(part, "statistics_", None)
     if statistics is None or isinstance(getattr(part, "missing_values", None), str):
         return False
-    return any(isinstance(each, str) for each in statistics)
+    return any(isinstance(each, str) for each in (statistics[[number]] if len(statistics) == width else statistics))
 
 
 def _runner(table: Table, answers: Mapping[str, Method]) -> Callable[[Arrays], dict[str, Any]]:

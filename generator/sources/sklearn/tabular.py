@@ -153,6 +153,16 @@ def table_of(estimator: Any, asked: tuple[InputShape, ...], reference: str, show
     return Table(columns, inputs, split, used)
 
 
+def widened(table: Table) -> Table:
+    """Return a table whose inputs hold all digits of users' numbers, except where only some numbers are known."""
+    narrow = ("float16", "float32")
+    inputs = (
+        replace(spec, dtype="float64") if spec.dtype in narrow and not spec.domain.choices else spec
+        for spec in table.inputs
+    )
+    return replace(table, inputs=tuple(inputs))
+
+
 def _own_names(estimator: Any, frame: bool) -> Any:
     """Return the names of the columns in the data that an estimator was fitted on; None if they had none."""
     own = getattr(estimator, "feature_names_in_", None)

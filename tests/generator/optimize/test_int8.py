@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelrepo.generator.errors import ConversionError, OptionError
-from modelrepo.generator.graphs import onnx_file, runtime
+from modelrepo.generator.graphs import onnx_file, runtime, typed
 from modelrepo.generator.optimize import bf16, fp8, fp16, int8, int8_dynamic, qdq
 from modelrepo.generator.optimize.recipe import Request
 from modelrepo.generator.specs.artifacts import Export
@@ -108,6 +108,66 @@ def test_tensorrt_gets_plain_operators_and_nothing_but_int8_around_zero() -> Non
     assert constants["bias"].data_type == TensorProto.FLOAT
     outputs = [name for node in pairs if node.op_type == "QuantizeLinear" for name in node.input[:1]]
     assert sorted(outputs) == ["b", "f", "x"]  # the inputs of the layers, and no output
+
+
+def scaled() -> onnx.ModelProto:
+    """Return two products behind a Scaler, as skl2onnx writes a perceptron in a pipeline."""
+    model = onnx_files.model(
+        [
+            helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[1.0] * 4, scale=[0.5] * 4),
+            helper.make_node("Cast", ["s"], ["c"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["c", "first"], ["a"], "one"),
+            helper.make_node("Relu", ["a"], ["b"]),
+            helper.make_node("MatMul", ["b", "last"], ["y"], "two"),
+        ],
+        [("x", TensorProto.FLOAT, ["batch", 4])],
+        [CLASSES],
+        [weights("first", 4, CHANNELS), weights("last", CHANNELS, 10)],
+    )
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    return model
+
+
+@pytest.mark.parametrize("recipe", [int8, int8_dynamic])
+def test_layers_behind_operators_of_other_domains_become_int8(recipe: Any) -> None:
+    request = asked(scaled(), shape=(4,))
+    lowered = recipe.lower(request)
+    assert lowered.layers == ("one", "two")
+    assert element_types(lowered.export.path) == {"INT8": 2}
+    wanted, got = (answers(path, (4,)) for path in (request.export.path, lowered.export.path))
+    assert 0 < np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_onnx_still_types_nothing_behind_operators_of_other_domains() -> None:
+    """If it does, ``typed`` is not needed any more."""
+    model = scaled()
+    model.graph.node[2].input[0] = "s"  # ONNX Runtime removes the Cast
+    del model.graph.node[1]
+    inferred = onnx.shape_inference.infer_shapes(model)
+    assert not {value.name for value in inferred.graph.value_info} & {"s", "a", "b"}
+
+
+def test_types_of_a_model_that_states_them_stay_as_they_are(workdir: Path) -> None:
+    path = onnx_files.write("plain.onnx")
+    before = path.read_bytes()
+    typed.declare_floats(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("operator", "told"),
+    [
+        ("TreeEnsembleClassifier", "a model of trees"),
+        ("SVMRegressor", "a support vector machine"),
+        ("Relu", "the model"),
+    ],
+)
+def test_what_has_no_layers_is_named(operator: str, told: str) -> None:
+    domain = "" if operator == "Relu" else "ai.onnx.ml"
+    model = onnx_files.model([helper.make_node(operator, ["x"], ["y"], domain=domain)])
+    with pytest.raises(ConversionError, match=f"^{told} has no layer that INT8 changes") as raised:
+        qdq.refuse(model, "INT8")
+    assert raised.value.hint == "Publish it in FP32"
 
 
 def test_layers_to_keep_stay_as_they_are() -> None:

@@ -530,6 +530,9 @@ def test_a_size_that_the_exporter_did_not_know_may_be_inferred(tmp_path: Path) -
     unknown.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "Divy_dim_1"
     base = exported(unknown, tmp_path)
     made.described(edit.save(classifier(), tmp_path / "inferred"), base)
+    named = classifier()
+    named.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "unk__1"  # onnx's inference names it so
+    made.described(edit.save(named, tmp_path / "named"), base)
 
 
 def test_a_dimension_without_a_name_may_get_one(tmp_path: Path) -> None:

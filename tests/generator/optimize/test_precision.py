@@ -1,7 +1,8 @@
 """`generate` in lower precisions: names, report, proofs, refusals, and unchanged models."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,76 @@ def test_layers_are_not_blamed_for_the_sources_nan(generate: Generate, workdir: 
         assert refused.code == 5, refused.err
         assert "the source model" in refused.err.splitlines()[-1]
         assert "Layers that lose most" not in refused.err
+
+
+@pytest.fixture
+def clipped(generate: Generate, workdir: Path) -> Callable[..., Outcome]:
+    """Write a classifier and labelled samples, one of which is far outside the range that INT8 is calibrated for."""
+    random = np.random.default_rng(0)
+    weights = random.standard_normal((16, CLASSES)).astype("float32")
+    samples = random.standard_normal((200, 16)).astype("float32")
+    labels = (samples @ weights).argmax(axis=1)
+    samples[0] *= 30
+    labels[:20] = (labels[:20] + 1) % CLASSES
+    np.savez("clipped.npz", x=samples, labels=labels)
+    np.savez("calibration.npz", x=random.standard_normal((64, 16)).astype("float32"))
+
+    def run(*arguments: str, outputs: Sequence[str] = ("y",)) -> Outcome:
+        onnx_files.write(
+            "clipped.onnx",
+            nodes=[helper.make_node("MatMul", ["x", "w"], [name], name) for name in outputs],
+            inputs=(("x", TensorProto.FLOAT, ["batch", 16]),),
+            outputs=[(name, TensorProto.FLOAT, ["batch", CLASSES]) for name in outputs],
+            initializers=(numpy_helper.from_array(weights, "w"),),
+        )
+        given = ("--samples", "clipped.npz", "--calibration", "calibration.npz", "--precision", "int8")
+        return generate("--model", "onnx:clipped.onnx", *given, *arguments)
+
+    return run
+
+
+def test_a_number_too_far_off_is_told_with_the_accuracy(clipped: Callable[..., Outcome]) -> None:
+    refused = clipped()
+    assert refused.code == 5
+    told = refused.err.splitlines()[-1]
+    assert re.search(
+        r"output 'y' differs by \S+ \(limit \S+\), .*; top-1 of labels (89|90)\.\d% of 200 \(the source: 90\.0%\)", told
+    )
+    assert "--max-accuracy-drop lets the accuracy decide" in told
+
+
+def test_the_users_limit_of_accuracy_decides_on_labelled_samples(clipped: Callable[..., Outcome]) -> None:
+    published = clipped("--max-accuracy-drop", "2%", "--json")
+    assert published.code == 0, published.err
+    assert published.result["verification"]["tolerance"] == "that of its accuracy"
+    assert published.result["optimization"]["accuracy"]["value"] >= 0.88
+    assert any("within --max-accuracy-drop, which decides" in note for note in published.result["notes"])
+
+
+def test_the_accuracy_is_judged_before_the_numbers(generate: Generate, classifier: Callable[..., Outcome]) -> None:
+    refused = classifier(generate, "--precision", "int8", "--samples", "labelled.npz", "--max-accuracy-drop", "1%")
+    assert refused.code == 5
+    told = refused.err.splitlines()[-1]
+    assert re.match(
+        r"error: top-1 of labels is \S+ of 200 samples, where 90\.0% less 1\.0% is allowed; output 'y' differs by ",
+        told,
+    )
+
+
+def test_a_variant_that_guesses_is_refused_whatever_accuracy_it_may_lose(
+    generate: Generate, classifier: Callable[..., Outcome]
+) -> None:
+    refused = classifier(generate, "--precision", "int8", "--samples", "labelled.npz", "--max-accuracy-drop", "100%")
+    assert refused.code == 5
+    assert refused.err.splitlines()[-1].startswith("error: output 'y' differs by ")
+
+
+@pytest.mark.parametrize("more", [("--tolerance", "0.01"), ()], ids=["tolerance", "another output"])
+def test_accuracy_does_not_decide_on_other_numbers(clipped: Callable[..., Outcome], more: tuple[str, ...]) -> None:
+    """A tolerance of the user's is for numbers, and what a second output is for, no label says."""
+    refused = clipped("--max-accuracy-drop", "2%", *more, outputs=("y",) if more else ("y", "z"))
+    assert refused.code == 5
+    assert "; top-1 of labels " in refused.err.splitlines()[-1]
 
 
 def test_layers_are_not_blamed_for_the_cost_of_pruning(generate: Generate, classifier: Callable[..., Outcome]) -> None:

@@ -237,3 +237,13 @@ def test_scores_may_have_axes_of_one_around_them() -> None:
 def test_a_missing_file_is_an_error_of_the_option(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="can't read"):
         labels.read(tmp_path / "missing.txt")
+
+
+def test_only_a_model_whose_classes_have_names_is_said_to_agree_on_them(generate: Generate, workdir: Path) -> None:
+    onnx_files.write("net.onnx")
+    Path("labels.txt").write_text("\n".join(NAMES))
+    quick = ("--model", "onnx:net.onnx", "--live-check", "off", "--verify-effort", "quick", "--json")
+    unnamed, named = generate(*quick), generate(*quick, "--labels", "labels.txt")
+    assert "top-1 agreement" not in unnamed.err
+    assert ", top-1 agreement 100%" in named.err
+    assert unnamed.result["verification"]["top1"] == named.result["verification"]["top1"] == 1.0

@@ -37,6 +37,23 @@ def test_accuracy_on_all_samples_is_in_the_report_and_the_manifest(generate: Gen
     assert newest.provenance.verification.accuracy.samples == 100
 
 
+def test_labels_of_any_name_are_named_by_an_option(generate: Generate) -> None:
+    save()
+    with np.load("test.npz") as saved:
+        np.savez("named.npz", X_test=saved["X_test"], survived=saved["y_test"])
+    given = (*LINEAR, "--samples", "named.npz", "--json", "-q")
+    found = generate(*given, "--label-column", "survived").result["verification"]
+    assert found["accuracy"]["samples"] == 100
+    assert "survived as the labels" in found["samples"]
+    outcome = generate(*given, "--label-column", "surviving")
+    assert outcome.code == 2
+    assert "named.npz has no such column or array. Did you mean survived?" in outcome.err
+    hinted = generate(*given, "--labels", "survived")
+    assert "Labels in a column of --samples are named with --label-column survived" in hinted.err
+    alone = generate(*LINEAR, "--label-column", "survived", "-q")
+    assert "--label-column was given without samples" in alone.err
+
+
 def test_accuracy_is_printed_below_the_table(generate: Generate) -> None:
     save()
     outcome = generate(*LINEAR, "--samples", "test.npz")

@@ -183,7 +183,7 @@ def test_columns_of_different_kinds_are_separate_inputs_and_dropped_ones_are_not
     assert served("model")[0] == {"income": ("FP32", [1]), "age_in_years": ("FP32", [1]), "city": ("STRING", [1])}
     (manifest,) = Path(".modelrepo").rglob("1.json")
     source = json.loads(manifest.read_text())["provenance"]["source"]
-    assert source["preprocess"] == {"kind": "table", "columns": list(PEOPLE.columns)}
+    assert source["preprocess"] == {"kind": "table", "columns": list(PEOPLE.columns), "missing": {"city": "Rome"}}
     income, _, city = source["inputs"]
     assert city["domain"]["choices"] == ["Bern", "Oslo", "Rome"]
     assert 45_000 < income["domain"]["center"][0] < 55_000

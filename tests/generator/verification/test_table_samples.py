@@ -91,3 +91,51 @@ def test_a_table_of_samples_may_have_every_name_that_a_test_set_may_have(tmp_pat
     path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     datasets.check(path)
     assert datasets.read(path, MATRIX).count == 2
+
+
+def test_a_column_of_any_name_may_be_named_as_the_labels() -> None:
+    Path("a.csv").write_text("a,survived,b\n1,two,3\n4,one,6\n")
+    data = datasets.read(Path("a.csv"), MATRIX, None, ("one", "two", "three"), column="survived")
+    assert data.pools[0].arrays["x"].tolist() == [[1, 3], [4, 6]]
+    assert data.labels is not None
+    assert data.labels[0].tolist() == [1, 0]
+    assert data.taken == "survived as the labels"
+
+
+def test_a_named_array_holds_the_labels() -> None:
+    np.savez("a.npz", x=np.zeros((2, 2), "float32"), y=[0, 0], diagnosis=[2, 1])
+    data = datasets.read(Path("a.npz"), MATRIX, column="diagnosis")
+    assert data.labels is not None
+    assert data.labels[0].tolist() == [2, 1]
+    with pytest.raises(OptionError, match="--label-column x names an input of the model"):
+        datasets.read(Path("a.npz"), MATRIX, column="x")
+
+
+def test_a_label_column_that_is_not_there_is_refused_beforehand() -> None:
+    Path("a.csv").write_text("a,survived,b\n1,two,3\n")
+    datasets.check(Path("a.csv"), "survived")
+    with pytest.raises(OptionError, match=r"a.csv has no such column or array") as caught:
+        datasets.check(Path("a.csv"), "survive")
+    assert caught.value.hint == "Did you mean survived?"
+
+
+def test_columns_that_are_not_used_are_a_warning_that_says_how_labels_are_named() -> None:
+    Path("a.csv").write_text("city,survived,age\nUlm,1,3\n")
+    (note,) = datasets.read(Path("a.csv"), COLUMNS).notes
+    assert note.startswith("a.csv: survived is not used, and there are no labels: they are called label, labels, y or ")
+    assert "--label-column NAME" in note
+
+
+def test_an_assumed_order_is_a_warning() -> None:
+    Path("a.csv").write_text("b,a,label\n1,2,0\n")
+    (note,) = datasets.read(Path("a.csv"), MATRIX).notes
+    assert note.startswith("a.csv: the order of the columns is taken as that of the model")
+    known = {"kind": "table", "columns": ["a", "b"], "missing": {}}
+    assert datasets.read(Path("a.csv"), MATRIX, known).notes == ()
+
+
+def test_empty_texts_that_the_model_knows_otherwise_are_a_warning() -> None:
+    Path("a.csv").write_text("city,age\n,3\nUlm,3\n")
+    known = {"kind": "table", "columns": ["age", "city"], "missing": {"city": "Ulm"}}
+    (note,) = datasets.read(Path("a.csv"), COLUMNS, known).notes
+    assert note == "a.csv: city is empty in 1 rows: both models get empty text there, not a missing value"

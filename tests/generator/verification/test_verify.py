@@ -13,6 +13,7 @@ from modelrepo.generator.errors import InputRefused, OptionError, VerificationEr
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays, Domain, Signature, TensorSpec
 from modelrepo.generator.verification import datasets, inputs, verify
+from modelrepo.generator.verification.comparison import INT8
 from modelrepo.generator.verification.probing import Arbitrary, Probe
 from tests.conftest import Generate
 
@@ -504,3 +505,47 @@ def test_a_tolerance_knows_the_range_of_an_output() -> None:
         return {"y": tiny(arrays)["y"] + np.float32(1.2e-7)}
 
     assert check(tiny, rounded, tolerance=Tolerance(relative=1e-2), ranges={"y": 1.0}).passed
+
+
+# --- labels beside scores
+
+
+LABELLED = Signature((X,), (TensorSpec("label", "int64", ("batch",)), TensorSpec("scores", "float32", ("batch", 4))))
+
+
+def scoring(shift: float, wrong: bool = False) -> verify.Run:
+    """Return a classifier whose first two scores are close, and the second one ``shift`` larger."""
+
+    def run(arrays: Arrays) -> dict[str, Any]:
+        scores = np.tile(np.array([1.0, 0.99, 0.1, 0.0], "float32"), (len(arrays["x"]), 1))
+        scores[:, 2] += 0.01 * np.tanh(np.nan_to_num(arrays["x"][:, 0]))
+        scores[:, 1] += shift
+        return {"label": scores.argmax(axis=1) + 3 * wrong, "scores": scores}
+
+    return run
+
+
+def compared(candidate: verify.Run, **options: Any) -> Any:
+    options = {"precision": INT8, "tolerance": Tolerance(relative=0.25), "exchanging": True, **options}
+    return verify.verify(scoring(0.0), candidate, LABELLED, max_batch_size=4, seed=0, **options)
+
+
+def test_labels_of_a_lower_precision_may_follow_scores_whose_order_changes_within_the_limit() -> None:
+    found = compared(scoring(0.1))
+    assert found.passed
+    assert found.max_abs_diff == pytest.approx(0.1, abs=1e-6)
+    assert f"output 'label' differs in {found.cases} of {found.cases} cases, where the order" in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "options", "output"),
+    [
+        (scoring(0.0, wrong=True), {}, "label"),
+        (scoring(0.5), {}, "scores"),
+        (scoring(0.1), {"exchanging": False}, "label"),
+    ],
+    ids=["the scores stay", "the scores move too far", "a conversion"],
+)
+def test_labels_may_not_differ_otherwise(candidate: verify.Run, options: dict[str, Any], output: str) -> None:
+    with pytest.raises(VerificationError, match=f"output '{output}' differs"):
+        compared(candidate, **options)

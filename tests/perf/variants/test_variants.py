@@ -18,10 +18,10 @@ from modelrepo.generator.errors import OptionError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.manifest import Provenance, SourceRecord
 from modelrepo.generator.specs.artifacts import Weights
-from modelrepo.generator.specs.findings import Verification
+from modelrepo.generator.specs.findings import Accuracy, Verification
 from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.verification import accuracy
-from modelrepo.perf.variants import agreement, lineage
+from modelrepo.perf.variants import agreement, lineage, variants
 from modelrepo.perf.variants.agreement import Agreement, AskedVariant
 from modelrepo.server import running_server
 from tests import onnx_files
@@ -224,6 +224,21 @@ def test_with_labels_the_accuracy_is_reported_too(workdir: Path) -> None:
     assert second
     assert (first.value, second.source, second.value) == (0.75, 0.75, 0.25)
     assert found["swapped"].top1 == 0.5
+
+
+def test_accuracy_of_fp32_is_that_of_its_publication(workdir: Path) -> None:
+    def shown(measured: str) -> Accuracy | None:
+        reached = Accuracy(measured, samples=40, classes=3, source=0.9, value=0.875, limit=1.0)
+        published = replace(
+            asked(write_scores("same.onnx", np.eye(3))).provenance, verification=Verification(accuracy=reached)
+        )
+        variant = lineage.Variant("same", "onnxruntime", published, 8)
+        return variants.VariantFigures(variant, None, None, None, None, None, ()).accuracy
+
+    first = shown(accuracy.TOP1_OF_LABELS)
+    assert first
+    assert first.value == 0.875
+    assert shown(accuracy.TOP1_AGREEMENT) is None
 
 
 def write_scaled(name: str, factor: float) -> Path:

@@ -129,5 +129,19 @@ def test_missing_texts_are_told_to_be_out_of_reach() -> None:
     filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
     for step in (OneHotEncoder(), filled):
         model = make_pipeline(make_column_transformer((step, ["town"]), remainder="passthrough"), Ridge())
-        (note,) = loaded(model.fit(frame, [1, 2, 3, 4])).notes
-        assert note.startswith("it was fitted on missing texts, which can't be sent: for town, '' and 'nan' are texts")
+        source = loaded(model.fit(frame, [1, 2, 3, 4]))
+        (note,) = source.notes
+        assert note.startswith("the model knows what to do without town, but Triton can't send a missing text")
+        assert source.preprocess is not None
+        assert source.preprocess["missing"] == {"town": "a" if step is filled else ""}
+
+
+def test_only_columns_with_missing_texts_are_told() -> None:
+    frame = pandas.DataFrame({"sex": ["m", "f", "f", "m"], "town": ["a", None, "c", "a"], "size": [1.0, 2, 3, 4]})
+    filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
+    for parts in ([(OneHotEncoder(), ["sex", "town"])], [(OneHotEncoder(), ["sex"]), (filled, ["town"])]):
+        model = make_pipeline(make_column_transformer(*parts, remainder="passthrough"), Ridge())
+        source = loaded(model.fit(frame, [1, 2, 3, 4]))
+        assert source.preprocess is not None
+        assert list(source.preprocess["missing"]) == ["town"]
+        assert " without town," in source.notes[0]
