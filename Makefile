@@ -6,7 +6,7 @@ JOBS ?= 2
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all conformance coverage foreign mutation random-models real-models gpu-check lint format benchmarks clean
+.PHONY: demo test test-slow test-all conformance coverage foreign mutation random-models real-models differential gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -50,6 +50,11 @@ random-models: .venv/dev
 real-models: .venv/dev
 	$(BIN)/python -m tests.real_models $(ARGUMENTS)
 
+# The linter against the real server: the corpus, and random repositories; goes on where a run was cut short, and writes
+# docs/reference/differential.md. ARGUMENTS="--count 1000 --seed 9" draws others.
+differential: .venv/dev
+	$(BIN)/python -m tests.differential $(ARGUMENTS)
+
 # On a machine with a GPU, and TensorRT or docker: builds plans, compares them, serves them, and writes a dated record.
 gpu-check: .venv/dev
 	$(BIN)/python benchmarks/gpu_check.py
@@ -72,6 +77,7 @@ benchmarks: .venv/dev
 	$(BIN)/python benchmarks/report_of_500.py
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/check_models.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from modelrepo.cli.commands.bench import bench
+from modelrepo.cli.commands.check import check
 from modelrepo.cli.commands.compare import compare
 from modelrepo.cli.commands.generate import generate
 from modelrepo.cli.commands.infer import infer
@@ -133,7 +134,9 @@ def update(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-goldens"))
 
 
-@pytest.mark.parametrize("command", [generate, models, serve, infer, bench, compare], ids=lambda command: command.name)
+@pytest.mark.parametrize(
+    "command", [generate, models, check, serve, infer, bench, compare], ids=lambda command: command.name
+)
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
     called = "generate" if command is generate else f"modelrepo {command.name}"

@@ -14,7 +14,15 @@ from tests import structure
 from tests.conftest import PROJECT
 
 # Folders of tests that are long runs of their own: `make coverage` and its kin.
-SUITES = (("coverage",), ("mutation",), ("random_models",), ("real_models",), ("foreign",), ("neighbours",))
+SUITES = (
+    ("coverage",),
+    ("mutation",),
+    ("random_models",),
+    ("real_models",),
+    ("foreign",),
+    ("neighbours",),
+    ("differential",),
+)
 HEAVY = {
     *("torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"),
     *("plotly", "plotext", "psutil", "prometheus_client"),

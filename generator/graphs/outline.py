@@ -9,6 +9,8 @@ from typing import Any
 LEFT_BYTES = 1 << 10
 # Wire types of protobuf (protobuf.dev/programming-guides/encoding), and the sizes of those that have one.
 VARINT, DELIMITED, SIZES = 0, 2, {1: 8, 5: 4}
+# The bits of a number are in at most ten bytes, seven in each.
+LONGEST = 70
 # Fields of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.raw_data.
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 
@@ -91,7 +93,7 @@ def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int
             after = value + length
         else:
             after = value + SIZES[kind]
-        if after > end:
+        if after > end or not number:  # no field has the number 0: these are bytes of something else
             raise IndexError(after)
         yield number, start, value, after
         start = after
@@ -104,5 +106,7 @@ def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
         byte = content[at]
         number |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
+        if shift > LONGEST:
+            raise IndexError(at)
         if byte < 0x80:
             return number, at

@@ -5,6 +5,7 @@ import pickletools
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -69,6 +70,8 @@ MEMBERS = (
     ("torchscript", ("*/constants.pkl", "*/data.pkl")),
     ("torch pickle", ("*/data.pkl",)),
 )
+# What zipfile raises for an archive that is damaged, or of a kind that it does not read.
+DAMAGED_ZIP = (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error, zlib.error)
 # Field numbers and wire types of protobuf messages: 0 is a number, 2 a value with a length.
 ONNX_MODEL = {*((field, 0) for field in (1, 5)), *((field, 2) for field in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
 ONNX_GRAPH = (7, 2)
@@ -189,7 +192,7 @@ def _zip_kind(path: Path) -> str:
                 with archive.open(data) as file:
                     return _pickled(file, 1)
             return "arrays" if all(name.endswith(".npy") for name in names) else kind
-    except (zipfile.BadZipFile, EOFError) as error:  # the directory of members, which is at the end, is missing
+    except DAMAGED_ZIP as error:  # mostly, the directory of members, which is at the end, is missing
         raise _Truncated from error
 
 

@@ -31,7 +31,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # Seconds between two checks that the parent is still running, and between two searches for the temporary folder.
 LOOK_SECONDS, FOLDER_SECONDS = 0.5, 0.05
 NOTE = "temporary"
-# The parent and the prefix of the empty folder that Triton's Python backend keeps while it is loaded (pb_env.cc).
+# The parent and the prefix of the folder that Triton's Python backend keeps while it is loaded (pb_env.cc).
 TEMPORARY, ENVIRONMENT_FOLDER = Path("/tmp"), "python_env_"  # noqa: S108
 # glibc's heaps of threads start at multiples of this (HEAP_MAX_SIZE in malloc/arena.c).
 HEAP_ALIGNMENT = 64 << 20
@@ -102,8 +102,7 @@ class EnvironmentFolders:
     def remove(self) -> None:
         """Remove the folders that the server did not remove itself."""
         for folder in self.own:
-            with contextlib.suppress(FileNotFoundError):
-                Path(folder).rmdir()
+            shutil.rmtree(folder, ignore_errors=True)  # a broken environment may be half unpacked in it
 
 
 def _named_in_memory(pid: int) -> set[str]:

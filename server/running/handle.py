@@ -206,9 +206,10 @@ class Server:
             raise ServerError(
                 f"Triton does not answer: {str(error) or type(error).__name__}", f"Its log is {self.log}"
             ) from error
+        text = answer.decode("utf-8", errors="replace")  # Triton repeats names as they are in a configuration
         if status != http.HTTPStatus.OK:
-            raise ServerError(str(json.loads(answer)["error"]) if answer else f"HTTP status {status}")
-        return json.loads(answer) if answer else None
+            raise ServerError(str(json.loads(text)["error"]) if text else f"HTTP status {status}")
+        return json.loads(text) if text else None
 
     def _request(self, method: str, path: str, body: Any, seconds: float) -> tuple[int, bytes]:
         """Send a request directly: loopback needs no proxy, even if the environment names one."""

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import uuid
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -98,8 +97,7 @@ def _sweep(runs: Path) -> None:
                 for region in local.shared_memory(folder):
                     region.unlink(missing_ok=True)
                 for temporary in (folder / NOTE).read_text().split() if (folder / NOTE).exists() else ():
-                    with suppress(FileNotFoundError):
-                        Path(temporary).rmdir()
+                    shutil.rmtree(temporary, ignore_errors=True)  # a broken environment may be half unpacked in it
                 shutil.rmtree(folder, ignore_errors=True)
         except (BlockingIOError, FileNotFoundError):  # in use, or being made or removed right now
             continue

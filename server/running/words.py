@@ -149,8 +149,14 @@ ROWS = (
     # A configuration that differs from the model.
     Row(
         r"tensor '(?P<tensor>[^']*)'.*the model expects \d+ dimensions \(shape (?P<has>\[[^]]*\])\) but the .*"
-        r"\(shape (?P<says>\[[^]]*\])(?P<batched>, with the batch dimension)?\)",
-        "the shape of {tensor} is {has} in the model and {says} in config.pbtxt{batched}",
+        r"making complete shape (?P<says>\[[^]]*\])\)",
+        "the shape of {tensor} is {has} in the model and {says} in config.pbtxt, with the batch dimension",
+        "Correct its dims or max_batch_size in config.pbtxt",
+    ),
+    Row(
+        r"tensor '(?P<tensor>[^']*)'.*the model expects \d+ dimensions \(shape (?P<has>\[[^]]*\])\) but the .*"
+        r"\(shape (?P<says>\[[^]]*\])\)",
+        "the shape of {tensor} is {has} in the model and {says} in config.pbtxt",
         "Correct its dims or max_batch_size in config.pbtxt",
     ),
     Row(

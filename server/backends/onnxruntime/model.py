@@ -10,6 +10,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from modelrepo.generator.triton import onnx_rules
 from modelrepo.server.backends.onnxruntime import rules
 from modelrepo.server.backends.requests import Arrays, Requests
 
@@ -29,7 +30,7 @@ class TritonPythonModel:
 
         version = Path(pb_utils.get_model_dir())
         path = session.model_file(str(version.parent), version.name, config)
-        filled = rules.completion(config, session.declared(session.open_session(path, config)))
+        filled = onnx_rules.completion(config, session.declared(session.open_session(path, config)))
         if "max_batch_size" in filled:
             completed.set_max_batch_size(filled["max_batch_size"])
         if "dynamic_batching" in filled:
@@ -51,12 +52,12 @@ class TritonPythonModel:
             self.session = session.open_session(path, config)
             model = session.declared(self.session)
             rules.check(config, model)
-        except rules.Refused as error:
+        except onnx_rules.Refused as error:
             raise pb_utils.TritonModelException(f"unable to load model '{arguments['model_name']}': {error}") from None
         self.run_options = session.run_options(config)
         inputs = (*model.inputs, *model.overridable)
         self.scalar_inputs = {tensor.name for tensor in inputs if not tensor.dims}
-        written = {tensor["name"]: rules.shape_of(tensor) for tensor in config["output"]}
+        written = {tensor["name"]: onnx_rules.shape_of(tensor) for tensor in config["output"]}
         self.scalar_outputs = {
             tensor.name: written[tensor.name] for tensor in model.outputs if not tensor.dims and tensor.name in written
         }

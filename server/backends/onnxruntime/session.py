@@ -6,7 +6,8 @@ from typing import Any
 
 import onnxruntime
 
-from modelrepo.server.backends.onnxruntime.rules import DATA_TYPES, Model, Refused, Tensor
+from modelrepo.generator.triton.onnx_rules import DATA_TYPES, Model, Refused, Tensor
+from modelrepo.generator.triton.parameters import boolean, whole
 
 # optimization.graph.level: -1 basic, 1 extended, 2 none, anything else all (onnxruntime.cc, ModelState).
 LEVELS = {
@@ -14,7 +15,6 @@ LEVELS = {
     1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
-BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 FATAL_ONLY = 4  # errors are raised too
 
 
@@ -26,17 +26,18 @@ def parameter(config: Mapping[str, Any], name: str) -> str | None:
 
 def _count(config: Mapping[str, Any], name: str) -> int:
     written = parameter(config, name)
-    try:
-        return int(written or 0)
-    except ValueError:
-        raise Refused(f"parameter {name} is '{written}', expected a whole number") from None
+    number = 0 if written is None else whole(written)
+    if number is None:
+        raise Refused(f"parameter {name} is '{written}', expected a whole number")
+    return number
 
 
 def _boolean(config: Mapping[str, Any], name: str) -> bool | None:
     written = parameter(config, name)
-    if written is not None and written.lower() not in BOOLEANS:
+    value = None if written is None else boolean(written)
+    if written is not None and value is None:
         raise Refused(f"parameter {name} is '{written}', expected true or false")
-    return None if written is None else BOOLEANS[written.lower()]
+    return value
 
 
 def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:

@@ -151,3 +151,13 @@ def test_the_session_of_a_large_model_answers_like_any_other(
     for file in (path, external):
         session = runtime.open_session(file, optimized=optimized, mapped=True)
         np.testing.assert_array_equal(session.run(None, asked), wanted)
+
+
+@pytest.mark.parametrize("content", [b"\x08\x08" + bytes(1 << 20), b"\xff" * (1 << 20)])
+def test_bytes_of_something_else_are_not_read_to_their_end(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with path.open("r+b") as file:
+        file.truncate(8 << 30)  # nothing is written: the file has a hole
+    with pytest.raises(DecodeError):
+        outline.read(path)

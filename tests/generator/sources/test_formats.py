@@ -144,6 +144,15 @@ def test_a_truncated_file_is_refused(kind: str, share: float, workdir: Path) -> 
         formats.expect(Path("model"), kind)
 
 
+def test_an_archive_with_a_damaged_name_is_refused(workdir: Path) -> None:
+    with zipfile.ZipFile("model", "w") as archive:
+        archive.writestr("größe", b"")
+    content = Path("model").read_bytes()
+    Path("model").write_bytes(content.replace("größe".encode(), b"gr\xff\xff\xff\xffe"))
+    with pytest.raises(SourceError, match="model is truncated"):
+        formats.kind_of(Path("model"))
+
+
 def test_a_truncated_archive_is_not_mistaken_for_one_inside_it(workdir: Path) -> None:
     content = zipped("outer", content=FILES["state dict"])
     Path("model").write_bytes(content[: content.index(b"outer", 100)])

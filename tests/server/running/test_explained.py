@@ -77,12 +77,14 @@ RECORDED = {
         "config.pbtxt asks for a GPU, and this server has none. Serve it with --cpu-overlay"
     ),
     "KIND_GPU instances are not available in the local server": "config.pbtxt asks for a GPU, and this server has none",
-    "tensor 'input': the model expects 2 dimensions (shape [-1, 4]) but the configuration specifies 2 (shape [-1, 5], "
-    "with the batch dimension)": (
-        "the shape of input is [-1, 4] in the model and [-1, 5] in config.pbtxt, with the batch dimension. Correct its"
+    "tensor 'input': the model expects 2 dimensions (shape [-1,4]) but the model configuration specifies 2 dimensions "
+    "(an initial batch dimension because max_batch_size > 0 followed by the explicit tensor shape, making complete "
+    "shape [-1,5])": (
+        "the shape of input is [-1,4] in the model and [-1,5] in config.pbtxt, with the batch dimension. Correct its"
     ),
-    "tensor 'input': the model expects 2 dimensions (shape [-1, 4]) but the configuration specifies 1 (shape [4])": (
-        "the shape of input is [-1, 4] in the model and [4] in config.pbtxt. Correct its dims or max_batch_size"
+    "tensor 'input': the model expects 2 dimensions (shape [-1,4]) but the model configuration specifies 1 dimensions "
+    "(shape [4])": (
+        "the shape of input is [-1,4] in the model and [4] in config.pbtxt. Correct its dims or max_batch_size"
     ),
     "configuration expects datatype TYPE_INT64 for input 'input', model provides TYPE_FP32": (
         "the input input is TYPE_FP32 in the model and TYPE_INT64 in config.pbtxt. Correct its data_type"

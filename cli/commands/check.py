@@ -1,0 +1,247 @@
+"""`modelrepo check`: what Triton would say of a repository, before it is served."""
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from modelrepo.cli.terminal.as_json import json_flag
+
+if TYPE_CHECKING:
+    from modelrepo.generator.lint.finding import Finding
+    from modelrepo.generator.lint.rule import Rule
+    from modelrepo.generator.lint.subject import Host
+
+EXAMPLES = """
+\b
+Examples:
+  modelrepo check                            every model of ./model_repository
+  modelrepo check repo/resnet50              one model; or one config.pbtxt
+  modelrepo check repo --target-release 25.11,26.09    does it load on both?
+  modelrepo check repo --gpus none --cores 8 --memory 16G
+  modelrepo check repo --diff                what --fix would change
+  modelrepo check --explain DIM              the page of a rule
+
+\b
+Exit codes:
+  0 Triton loads every model    6 it refuses one, or nothing can be checked
+  2 usage
+"""
+# Times that --fix reads the files again.
+PASSES = 4
+UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
+
+
+@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option("--target-release", metavar="YY.MM,…", help="Releases of Triton. Default: the newest well known.")
+@click.option("--gpus", metavar="N|none", help="The GPUs of the host. Default: not known.")
+@click.option("--cores", type=click.IntRange(1), help="The CPU cores of the host. Default: not known.")
+@click.option("--memory", metavar="SIZE", help="The memory of the host, such as 16G. Default: not known.")
+@click.option(
+    "--profile",
+    type=click.Choice(["triton", "dynamo", "kserve"]),
+    default="triton",
+    help="What serves the models. Default: triton.",
+)
+@click.option("--select", multiple=True, metavar="CODE,…", help="Only these rules; VDIR stands for all VDIR-….")
+@click.option("--ignore", multiple=True, metavar="CODE,…", help="Not these rules.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "sarif", "github"]), default="text", help="Default: text."
+)
+@json_flag("The same as --format json.")
+@click.option("--fix", is_flag=True, help="Mend what can be mended mechanically, and show what is left.")
+@click.option("--diff", is_flag=True, help="Print what --fix would change as a diff, and change nothing.")
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option("--explain", metavar="CODE", help="Print the page of a rule.")
+@click.option("--list-rules", is_flag=True, help="Print all rules.")
+def check(
+    paths: tuple[Path, ...],
+    target_release: str | None,
+    gpus: str | None,
+    cores: int | None,
+    memory: str | None,
+    profile: Literal["triton", "dynamo", "kserve"],
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    form: str,
+    as_json: bool,
+    fix: bool,
+    diff: bool,
+    strict: bool,
+    explain: str | None,
+    list_rules: bool,
+) -> None:
+    """Say what Triton would say of repositories, models or files config.pbtxt, where, and what to write instead.
+
+    Nothing is loaded or run. Several repositories are judged as served together. Configurations in MODEL/configs are
+    judged, too. A rule's page says who decides it, and how we know.
+    """
+    from modelrepo.generator.errors import OptionError, RepositoryError
+    from modelrepo.generator.lint.check import findings, opened
+    from modelrepo.generator.lint.rules import rules
+    from modelrepo.generator.options import config_file
+
+    if explain or list_rules:
+        _print_rules(explain)
+        return
+    if fix and diff:
+        raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
+    hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
+    chosen = _chosen(rules(), _codes(select), _codes(ignore))
+    for _ in range(PASSES):  # what is mended may show what else can be mended
+        repositories = opened(paths or (config_file.default_repository(),))
+        found = sorted(findings(repositories, hosts, chosen), key=lambda each: each.problem.place)
+        if not fix or not _mend(found):
+            break
+    if diff:
+        _print_diff(found)
+    else:
+        models = sum(len(each.asked or each.models) for each in repositories)
+        _print(found, "json" if as_json else form, [host.release.container for host in hosts], models, chosen)
+    stopping = ("error", "warning") if strict else ("error",)
+    if any(each.severity in stopping for each in found):
+        raise click.exceptions.Exit(RepositoryError.exit_code)
+
+
+def _print_rules(explained: str | None) -> None:
+    """Print the page of a rule, or all rules."""
+    from modelrepo.generator.errors import OptionError
+    from modelrepo.generator.lint.page import page
+    from modelrepo.generator.lint.rules import rules
+
+    known = {rule.code: rule for rule in rules()}
+    if explained is None:
+        width = max(map(len, known))
+        for rule in known.values():
+            fixable = " (--fix)" if rule.fixable else ""
+            click.echo(f"{rule.code:{width}}  {rule.severity:11}  {rule.decided_by:11}  {rule.title}{fixable}")
+    elif explained.upper() in known:
+        click.echo(page(known[explained.upper()]), nl=False)
+    else:
+        raise OptionError(f"there is no rule {explained!r}", _nearest_code(explained, list(known)))
+
+
+def _nearest_code(code: str, known: "Sequence[str]") -> str:
+    from modelrepo.generator.errors import nearest
+
+    lower = {each.lower(): each for each in known}
+    hint = nearest(code, lower)
+    return (
+        hint.upper().replace("DID YOU MEAN", "Did you mean").replace(" OR ", " or ")
+        if "?" in hint
+        else ("See modelrepo check --list-rules")
+    )
+
+
+def _codes(written: Sequence[str]) -> list[str]:
+    return [code.strip().upper() for each in written for code in each.split(",") if code.strip()]
+
+
+def _chosen(rules: "Sequence[Rule]", select: Sequence[str], ignore: Sequence[str]) -> "list[Rule]":
+    """Return the rules that codes, or beginnings of codes, select and do not exclude; OptionError for unknown ones."""
+    from modelrepo.generator.errors import OptionError
+
+    def named(rule: "Rule", codes: Sequence[str]) -> bool:
+        return any(rule.code == code or rule.code.startswith(f"{code.rstrip('-')}-") for code in codes)
+
+    for code in (*select, *ignore):
+        if not any(named(rule, [code]) for rule in rules):
+            raise OptionError(f"there is no rule {code!r}", _nearest_code(code, [rule.code for rule in rules]))
+    return [rule for rule in rules if (not select or named(rule, select)) and not named(rule, ignore)]
+
+
+def _hosts(
+    releases: str | None,
+    gpus: int | None,
+    cores: int | None,
+    memory: int | None,
+    profile: Literal["triton", "dynamo", "kserve"],
+) -> "list[Host]":
+    """Return what may serve the models: a host for each release."""
+    from modelrepo.generator.errors import OptionError
+    from modelrepo.generator.lint.subject import Host
+    from modelrepo.generator.triton.releases import NEWEST, release_named
+
+    names = [NEWEST] if releases is None else [each.strip() for each in releases.split(",") if each.strip()]
+    if not names:
+        raise OptionError("--target-release names no release", "Write one such as 26.09, or several with commas")
+    return [Host(release_named(name), gpus, cores, memory, profile) for name in dict.fromkeys(names)]
+
+
+def _gpus(written: str | None) -> int | None:
+    from modelrepo.generator.errors import OptionError
+
+    if written is None:
+        return None
+    if written.strip().lower() == "none":
+        return 0
+    if not (written.isascii() and written.isdigit()) or len(written) > 4:
+        raise OptionError(f"--gpus can't be {written!r}", "Write the number of GPUs, or none")
+    return int(written)
+
+
+def _bytes(written: str | None) -> int | None:
+    """Return a size such as 16G, 512M or 1.5T in bytes."""
+    import re
+
+    from modelrepo.generator.errors import OptionError
+
+    if written is None:
+        return None
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:i?B)?", written.strip(), re.IGNORECASE | re.ASCII)
+    if not match or not float(match[1]):
+        raise OptionError(f"--memory can't be {written!r}", "Write a size such as 16G")
+    return int(float(match[1]) * 2 ** UNITS.get(match[2].upper(), 0))
+
+
+def _mend(found: "list[Finding]") -> bool:
+    """Mend findings and say so on stderr; return whether anything has changed."""
+    from modelrepo.cli.terminal.findings import one_line
+    from modelrepo.generator.errors import RepositoryError
+    from modelrepo.generator.lint.fixes import mended
+
+    changed = False
+    try:
+        for each in mended(found):
+            if each.after != each.before:
+                each.write()
+                changed = True
+                for finding in each.findings:
+                    click.echo(f"mended {one_line(str(finding.problem.place))}: {finding.code}", err=True)
+    except OSError as error:
+        raise RepositoryError(f"can't mend {error.filename}: {error.strerror or error}") from error
+    return changed
+
+
+def _print_diff(found: "list[Finding]") -> None:
+    from modelrepo.cli.terminal.findings import printable
+    from modelrepo.generator.lint.fixes import encoded, mended
+
+    shown = sys.stdout.isatty()
+    for each in mended(found):
+        click.echo(printable(each.diff()) if shown else encoded(each.diff()), nl=False)
+
+
+def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: int, chosen: "Sequence[Rule]") -> None:
+    from modelrepo.cli.terminal import findings as text
+    from modelrepo.cli.terminal import findings_for_programs as programs
+
+    if form == "json":
+        click.echo(programs.as_json(found, releases, models))
+    elif form == "sarif":
+        click.echo(programs.as_sarif(found, chosen, metadata.version("modelrepo")))
+    elif form == "github":
+        for each in found:
+            click.echo(programs.as_github(each))
+        click.echo(text.summary(found, models, releases))
+    else:
+        lines = text.Lines()
+        for each in found:
+            for line in text.of_text(each, lines):
+                click.echo(line)
+            click.echo()
+        click.echo(text.summary(found, models, releases))

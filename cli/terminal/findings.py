@@ -1,0 +1,94 @@
+"""Findings as text, like a compiler's: the place, what Triton does, the line with a caret, and what to write."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from modelrepo.generator.errors import without_escapes
+from modelrepo.generator.lint.finding import Finding, Place
+
+COLOURS = {"error": "red", "warning": "yellow", "information": "cyan"}
+# Characters of an offending line that are shown.
+SHOWN = 96
+# More of a file is not read for its lines.
+MOST_BYTES = 4 << 20
+
+
+class Lines:
+    """The lines of the file that was asked for last."""
+
+    def __init__(self) -> None:
+        self._file: Path | None = None
+        self._lines: list[str] = []
+
+    def at(self, place: Place) -> str:
+        """Return the line of a place; empty if it has none, or if the file can't be read."""
+        if not place.line:
+            return ""
+        if place.file != self._file:
+            try:
+                with place.file.open("rb") as file:
+                    text = file.read(MOST_BYTES).decode("utf-8", errors="surrogateescape")
+            except OSError:
+                text = ""
+            self._file, self._lines = place.file, text.split("\n")
+        return self._lines[place.line - 1].rstrip("\r") if place.line <= len(self._lines) else ""
+
+
+def printable(text: str) -> str:
+    """Return a text that every terminal prints: without escapes, and with a mark for bytes that are not UTF-8."""
+    return without_escapes(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def one_line(text: str) -> str:
+    """Return a printable text as one line."""
+    return " ".join(printable(text).split())
+
+
+def of_text(finding: Finding, lines: Lines) -> Iterator[str]:
+    """Yield the lines of a finding."""
+    place, colour = finding.problem.place, COLOURS[finding.severity]
+    kind = click.style(f"{finding.severity} {finding.code}", fg=colour, bold=True)
+    only = f" (only {', '.join(finding.releases)})" if finding.releases else ""
+    where = click.style(one_line(str(place)), bold=True)
+    yield f"{where}: {kind}: {one_line(finding.problem.says)}{only}"
+    line = lines.at(place)
+    if line.strip():
+        yield from _marked(line, place, colour)
+    yield f"  {click.style('=', fg='blue')} {one_line(finding.problem.write)}"
+
+
+def _marked(line: str, place: Place, colour: str) -> Iterator[str]:
+    """Yield a line of the file, or its part around the place, and a caret below the place."""
+    from rich.cells import cell_len
+
+    column = max(place.column, 1)
+    start = 0 if column <= SHOWN * 3 // 4 else column - SHOWN // 2
+    shown = [_one_cell(character) for character in line[start : start + SHOWN]]
+    before = cell_len("".join(shown[: column - 1 - start]))
+    dots = "… " if start else ""
+    bar = click.style("|", fg="blue")
+    number = f"{place.line:>5}"
+    yield f"{number} {bar} {dots}{''.join(shown).rstrip()}{' …' if len(line) > start + SHOWN else ''}"
+    if place.column:
+        yield f"{' ' * len(number)} {bar} {' ' * (len(dots) + before)}{click.style('^', fg=colour, bold=True)}"
+
+
+def _one_cell(character: str) -> str:
+    """Return a character, or what stands for one that moves the cursor or can't be printed."""
+    if character == "\t":
+        return " "
+    return character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+
+
+def summary(findings: Sequence[Finding], models: int, releases: Sequence[str]) -> str:
+    """Return how many findings of each severity there are, as a sentence."""
+    counts = Counter[str](each.severity for each in findings)
+    units = {"error": "error", "warning": "warning", "information": "note"}
+    told = [f"{counts[kind]} {unit}{'s' * (counts[kind] != 1)}" for kind, unit in units.items() if counts[kind]]
+    of = f"{models:,} model{'s' * (models != 1)} for Triton {', '.join(releases)}"
+    fixable = sum(bool(each.problem.edits) for each in findings)
+    more = f"; --fix mends {fixable} of them" if fixable else ""
+    return f"{', '.join(told) or 'nothing found'} in {of}{more}"

@@ -1,0 +1,89 @@
+"""Types, sizes and files of tensors, as Triton counts and finds them."""
+
+import os
+from collections.abc import Iterable
+from math import prod
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any
+
+from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.refusal import refused
+
+# triton/common/model_config.cc; a string is at least its length, of four bytes.
+BYTES = {
+    "TYPE_BOOL": 1,
+    "TYPE_UINT8": 1,
+    "TYPE_UINT16": 2,
+    "TYPE_UINT32": 4,
+    "TYPE_UINT64": 8,
+    "TYPE_INT8": 1,
+    "TYPE_INT16": 2,
+    "TYPE_INT32": 4,
+    "TYPE_INT64": 8,
+    "TYPE_FP16": 2,
+    "TYPE_FP32": 4,
+    "TYPE_FP64": 8,
+    "TYPE_BF16": 2,
+}
+
+
+# More than a process can address: asking for it fails, and the server does not look whether it did.
+MOST_MEMORY = 1 << 47
+
+
+def enum_name(message: Any, field: str) -> str:
+    """Return the name of the value of an enum; its number if it has no name, which a text may hold."""
+    number = getattr(message, field)
+    value = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number.get(number)
+    return str(number) if value is None else str(value.name)
+
+
+def elements_of(dims: Iterable[int]) -> int:
+    """Return the number of elements; -1 if a dimension is variable, 0 without dimensions."""
+    sizes = tuple(dims)
+    return -1 if -1 in sizes else prod(sizes) if sizes else 0
+
+
+def bytes_of(data_type: str, dims: Iterable[int]) -> int:
+    """Return the bytes of a tensor; of strings, those of their lengths."""
+    return elements_of(dims) * BYTES.get(data_type, 4)
+
+
+def dies_of(size: int) -> bool:
+    """Whether the server dies when it makes room for some bytes, which it takes for unsigned."""
+    return size % (1 << 64) >= MOST_MEMORY
+
+
+def located(folder: Path, *segments: str) -> str:
+    """Return the path that Triton makes of a folder and names in it: an absolute name is one in the folder as well."""
+    joined = str(folder)
+    for segment in segments:
+        joined += segment if segment.startswith("/") else f"/{segment}"
+    return joined.partition("\0")[0]
+
+
+def unreadable(place: Place, path: str, write: str) -> tuple[Problem, ...]:
+    """Return the problem if Triton can't read a file: without it a model is refused, with a folder the server dies."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - pathlib drops a slash at the end, which makes a file none
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return (refused(place, f"failed to open text file for read {path}: {reason}", write),)
+    if S_ISDIR(found.st_mode):
+        return (Problem(place, f"The server dies: it takes the folder {path} for a file", write),)
+    if not S_ISREG(found.st_mode) or not os.access(path, os.R_OK):
+        return (refused(place, f"failed to open text file for read {path}: Permission denied", write),)
+    return ()
+
+
+def holds(path: Path, *needles: bytes) -> tuple[bool, ...]:
+    """Return whether a file holds each of some bytes; it does not if it can't be read."""
+    if not path.is_file():
+        return (False,) * len(needles)
+    try:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return tuple(content.find(needle) >= 0 for needle in needles)
+    except (OSError, ValueError):  # an empty file can't be mapped
+        return (False,) * len(needles)

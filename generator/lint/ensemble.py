@@ -1,0 +1,208 @@
+"""The tensors of an ensemble, and how its steps connect them, as Triton follows them.
+
+Sources: core, src/model_config_utils.cc (what the configuration alone decides) and
+src/ensemble_scheduler/ensemble_utils.cc (what its models decide).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelrepo.generator.lint.data import enum_name
+from modelrepo.generator.lint.declared import is_complete, is_ensemble, message_of
+from modelrepo.generator.lint.subject import Model, Repository
+
+
+@dataclass
+class Tensor:
+    """A tensor of an ensemble: what it is computed from, and what from it."""
+
+    name: str
+    is_output: bool = False  # of a step
+    is_ready: bool = False  # whether it can be computed from the inputs of the ensemble
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a configuration says of a tensor."""
+
+    model: str  # whose configuration
+    data_type: str
+    dims: tuple[int, ...]
+    batched: bool
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        """The dims, with the batch."""
+        return (-1, *self.dims) if self.batched else self.dims
+
+    def agrees_with(self, other: "Told") -> bool:
+        """Whether both shapes may be that of one tensor: -1 is any size."""
+        return _alike(self.dims, other.dims) or _alike(self.full, other.full)
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or -1 in (a, b) for a, b in pairs)
+
+
+def told(model: str, tensor: Any, dims: Sequence[int], batched: bool) -> Told:
+    """Return what a model says of a tensor."""
+    return Told(model, enum_name(tensor, "data_type"), tuple(dims), batched)
+
+
+def own_tensors(name: str, config: Any) -> dict[str, Told]:
+    """Return what an ensemble says of its inputs and outputs: with their reshape, and the first of each name."""
+    found: dict[str, Told] = {}
+    for tensor in (*config.input, *config.output):
+        dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
+        found.setdefault(tensor.name, told(name, tensor, dims, config.max_batch_size > 0))
+    return found
+
+
+def tensors(config: Any) -> dict[str, Tensor]:
+    """Return the tensors that the steps of an ensemble name, with their ways, and whether they can be computed."""
+    graph: dict[str, Tensor] = {}
+    for step in config.ensemble_scheduling.step:
+        written = [graph.setdefault(name, Tensor(name)) for name in step.output_map.values()]
+        for name in step.input_map.values():
+            read = graph.setdefault(name, Tensor(name))
+            for tensor in written:
+                tensor.before.append(name)
+                read.after.append(tensor.name)
+        for tensor in written:
+            tensor.is_output = True
+    ready = [graph[tensor.name] for tensor in config.input if tensor.name in graph]
+    for tensor in ready:
+        tensor.is_ready = True
+    for tensor in ready:  # grows
+        for name in tensor.after:
+            following = graph[name]
+            if not following.is_ready and all(graph[before].is_ready for before in following.before):
+                following.is_ready = True
+                ready.append(following)
+    return graph
+
+
+def not_connected(graph: Mapping[str, Tensor], name: str) -> str:
+    """Return the tensor for want of which another can't be computed; itself if it is its own reason."""
+    last, seen = name, set[str]()
+    while True:
+        waiting = (each for each in graph[last].before if not graph[each].is_ready and each not in seen)
+        found = next(waiting, None)
+        if found is None:
+            return last
+        seen.add(found)
+        last = found
+
+
+def members(config: Any) -> tuple[str, ...]:
+    """Return the names of the models of an ensemble, each once."""
+    return tuple(dict.fromkeys(step.model_name for step in config.ensemble_scheduling.step))
+
+
+def model_named(name: str, repository: Repository) -> Model | None:
+    """Return the model that a step names, of those that are served together; None if there is none."""
+    together = (repository, *repository.beside)
+    return next((each.models[name] for each in together if name in each.models), None)
+
+
+def known_config(model: Model | None) -> Any:
+    """Return the configuration of a model; None if it can't be known here what it is when the model is loaded."""
+    config = message_of(model)
+    return config if config is not None and model is not None and is_complete(model, config) else None
+
+
+def members_of(name: str, repository: Repository) -> tuple[str, ...]:
+    """Return the names of the models of an ensemble; nothing for what is none."""
+    key = ("members", name)
+    if key not in repository.memo:
+        config = message_of(model_named(name, repository))
+        repository.memo[key] = members(config) if config is not None and is_ensemble(config) else ()
+    found: tuple[str, ...] = repository.memo[key]
+    return found
+
+
+def way_back(start: str, config: Any, repository: Repository) -> str:
+    """Return the last ensemble of a way on which an ensemble depends on itself; nothing if there is no way."""
+    waiting = dict.fromkeys(members(config), start)
+    seen: set[str] = set()
+    while waiting:
+        name, before = waiting.popitem()
+        if name == start:
+            return before
+        if name not in seen:
+            seen.add(name)
+            waiting |= dict.fromkeys(members_of(name, repository), name)
+    return ""
+
+
+def dependencies(name: str, repository: Repository) -> list[str]:
+    """Return all models that a model needs, and it: each behind those that it needs, as far as they do not need it."""
+    order: list[str] = []
+    seen, ways = {name}, [(name, iter(members_of(name, repository)))]
+    while ways:
+        at, following = ways[-1]
+        found = next((each for each in following if each not in seen), None)
+        if found is None:
+            order.append(at)
+            ways.pop()
+        else:
+            seen.add(found)
+            ways.append((found, iter(members_of(found, repository))))
+    return order
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How an ensemble answers: whether with any number of responses, and which steps can't be given their inputs."""
+
+    is_decoupled: bool
+    mixing: tuple[str, ...] = ()  # models whose inputs come from different decoupled models; the ensemble for outputs
+
+
+def flow(name: str, config: Any, repository: Repository) -> Flow:
+    """Return how a model answers; of an ensemble, with the models that it has, as far as they can be known."""
+    if not is_ensemble(config):
+        return Flow(config.model_transaction_policy.decoupled)
+    memo, steps = repository.memo, config.ensemble_scheduling.step
+    for member in members(config):
+        for each in dependencies(member, repository) if ("decoupled", member) not in memo else ():
+            if ("decoupled", each) not in memo:
+                memo["decoupled", each] = False  # of a cycle
+                own = known_config(model_named(each, repository))
+                memo["decoupled", each] = own is not None and flow(each, own, repository).is_decoupled
+    return _labelled(name, config, [memo["decoupled", step.model_name] for step in steps])
+
+
+def _labelled(name: str, config: Any, decoupled: Sequence[bool]) -> Flow:
+    """Follow an ensemble from its inputs: each tensor has the label of the last decoupled step that it went through."""
+    labels = {tensor.name: 0 for tensor in config.input}
+    waiting = list(enumerate(config.ensemble_scheduling.step))
+    count, mixing = 0, []
+    while True:
+        ready = [(number, step) for number, step in waiting if all(each in labels for each in step.input_map.values())]
+        if not ready:
+            break
+        for number, step in ready:
+            waiting.remove((number, step))
+            written = [each for each in step.output_map.values() if each not in labels]
+            before = [labels[each] for each in step.input_map.values()]
+            if written and len(set(before)) > 1:
+                mixing.append(step.model_name)
+            if decoupled[number] and written:
+                count += 1
+            label = count if decoupled[number] else next(iter(before), 0)
+            labels |= dict.fromkeys(written, label)
+    results = {labels.get(tensor.name) for tensor in config.output}
+    if len(results) > 1 and None not in results:
+        mixing.append(name)
+    return Flow(count > 0, tuple(mixing))
+
+
+def steps_with_configs(config: Any, repository: Repository) -> Iterator[tuple[int, Any, Any]]:
+    """Yield each step of an ensemble, with the configuration of its model; None if that is not known."""
+    for number, step in enumerate(config.ensemble_scheduling.step):
+        yield number, step, known_config(model_named(step.model_name, repository))

@@ -1,0 +1,81 @@
+"""A TorchScript file: the arguments of its forward(), read from the source text in it. Nothing of it is run."""
+
+import pickletools
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# As much is read of a member: generated code is shorter.
+MOST_BYTES = 64 << 20
+OPENING, CLOSING = "([{", ")]}"
+
+
+@dataclass(frozen=True)
+class TorchScript:
+    """The arguments of forward(), without self: name and type; None if the model has no forward()."""
+
+    arguments: tuple[tuple[str, str], ...] | None
+
+
+def read(path: Path) -> TorchScript | None:
+    """Read a TorchScript file; None if it is not one, or of a form that is not known."""
+    from modelrepo.generator.sources.content import DAMAGED_ZIP  # late: it brings every source
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            data = next((name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")), "")
+            module, name = _main(_member(archive, data)) if data else ("", "")
+            code = f"{data.removesuffix('data.pkl')}code/{module.replace('.', '/')}.py"
+            if not module or code not in names:
+                return None
+            return _forward(_member(archive, code).decode("utf-8", errors="replace"), name)
+    except (*DAMAGED_ZIP, OSError):  # a damaged directory leads to places that no file has
+        return None
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as file:
+        return file.read(MOST_BYTES)
+
+
+def _main(pickled: bytes) -> tuple[str, str]:
+    """Return the module and the name of the class of the whole model: the first that its pickle names."""
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+            return (module, name) if module.startswith("__torch__") else ("", "")
+    return "", ""
+
+
+def _forward(code: str, name: str) -> TorchScript | None:
+    """Return what a class's forward() takes; None if the class is not found."""
+    found = re.search(rf"^class {re.escape(name)}\(Module\):\n((?:[ \t].*\n|\n)*)", f"{code}\n", re.MULTILINE)
+    if not found:
+        return None
+    method = re.search(r"^  def forward\(", found[1], re.MULTILINE)
+    if not method:
+        return TorchScript(None)
+    arguments = []
+    for written in _split(found[1][method.end() :])[1:]:  # without self
+        argument, _, kind = written.partition(":")
+        arguments.append((argument.strip(), kind.partition("=")[0].strip() or "Tensor"))
+    return TorchScript(tuple(arguments))
+
+
+def _split(text: str) -> list[str]:
+    """Split a list of arguments at its commas, up to the bracket that closes it."""
+    parts, depth = [""], 0
+    for letter in text:
+        if letter in CLOSING:
+            if not depth:
+                break
+            depth -= 1
+        elif letter in OPENING:
+            depth += 1
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part for part in parts if part.strip()]

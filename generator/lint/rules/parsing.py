@@ -1,0 +1,221 @@
+"""Whether Triton can read a configuration at all."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from modelrepo.generator.lint.finding import Edit, Place, Problem
+from modelrepo.generator.lint.parser import Node
+from modelrepo.generator.lint.refusal import refused, shortened
+from modelrepo.generator.lint.rule import Rule
+from modelrepo.generator.lint.subject import Case
+from modelrepo.generator.lint.text import ConfigText, read
+from modelrepo.generator.lint.tokens import STRING_CROSSES, STRING_ENDS, Lines
+
+# The release in which a field came, by its message (protobuf/model_config.proto of each release's branch).
+SINCE = {
+    ("inference.ModelConfig", "runtime"): "24.01",
+    ("inference.ModelInput", "is_non_linear_format_io"): "24.08",
+    ("inference.ModelOutput", "is_non_linear_format_io"): "24.08",
+    ("inference.ModelConfig", "model_metrics"): "24.11",
+    ("inference.ModelEnsembling", "max_inflight_requests"): "25.11",
+}
+# What other frameworks call the types of tensors.
+TYPES = {
+    **dict.fromkeys(("BYTES", "STR", "TEXT", "OBJECT"), "STRING"),
+    **dict.fromkeys(("FLOAT", "FLOAT32", "F32"), "FP32"),
+    **dict.fromkeys(("HALF", "FLOAT16", "F16"), "FP16"),
+    **dict.fromkeys(("DOUBLE", "FLOAT64", "F64"), "FP64"),
+    **dict.fromkeys(("BFLOAT16", "BFLOAT"), "BF16"),
+    **dict.fromkeys(("INT", "I32"), "INT32"),
+    **dict.fromkeys(("LONG", "I64"), "INT64"),
+    "BOOLEAN": "BOOL",
+    "BYTE": "UINT8",
+}
+BYTE_ORDER_MARK = "\ufeff"
+# What may stand behind the last quote of a line: the ends of the messages around it, and a comment.
+REST = re.compile(r"\s*[}\]>,;\s]*(?:#.*)?")
+NO_FIELD = re.compile(r'Message type "(?P<type>[\w.]+)" has no field named "(?P<field>\w+)"')
+NO_VALUE = re.compile(r'Unknown enumeration value of "(?P<value>\w+)" for field "(?P<field>\w+)"')
+
+
+def parse(case: Case) -> Iterator[Problem]:
+    """Find a text that protobuf can't parse."""
+    config = case.model.config
+    if config is None or config.message is not None:
+        return
+    line, column = config.error_at
+    place = Place(config.path, line, column)
+    if found := _quotes(config):
+        where, edit = found
+        says = f'{_words(config)}: the quote before ends the text, because a quote inside it is not written as \\"'
+        write = "Write a backslash before each quote inside the text"
+        yield Problem(where, says, write, (edit,) if edit else ())
+        return
+    yield Problem(place, _words(config), _advice(config))
+
+
+def _words(config: ConfigText) -> str:
+    return f'Triton can\'t read the configuration: "{shortened(config.triton_error)}"'
+
+
+def _advice(config: ConfigText) -> str:
+    """Return what to write instead of what the parser refuses."""
+    if found := NO_FIELD.match(config.error):
+        return _similar(found["type"], found["field"])
+    if found := NO_VALUE.match(config.error):
+        return _similar_value(found["field"], found["value"])
+    if config.text.startswith(BYTE_ORDER_MARK):
+        return "Save the file as UTF-8 without a byte order mark"
+    if config.text.lstrip().startswith("{"):
+        return "Write fields as name: value, one after the other; the text is JSON"
+    for reason, advice in ADVICE:
+        if reason in config.error:
+            return advice
+    return PARSE.write
+
+
+ADVICE = (
+    ("specified multiple times", "Write the field once"),
+    ("another member of oneof", "Write one of the two fields"),
+    ("Expected string", "Write the text in quotes"),
+    ("Expected integer or identifier", "Write the value without quotes"),
+    ("Integer out of range", "Write a number that fits into the field"),
+    ("Expected integer", "Write a whole number, without quotes"),
+    ("Invalid value for boolean", "Write true or false"),
+    ('Expected ":"', "Write a colon between the field and its value"),
+    ("Invalid escape sequence", "Write two backslashes for a backslash in a text"),
+    ("cannot cross line boundaries", "Close the text with a quote on the same line"),
+    ("Interpreting non ascii", "Write letters that are not ASCII within quotes only"),
+    ("Invalid control characters", "Remove the control characters"),
+    ("Unexpected end of string", "Close the text with a quote"),
+)
+
+
+def _similar(type_name: str, field: str) -> str:
+    names = [each.name for each in _message_type(type_name).fields]
+    near = difflib.get_close_matches(field.lower(), names, n=1)
+    if near:
+        return f"Write {near[0]}"
+    where = [each.name for each in _messages(_message_type("inference.ModelConfig"), set()) if field in _names(each)]
+    if where:
+        return f"Write {field} where it belongs: it is a field of {' and '.join(where)}"
+    return f"Write one of the fields of {type_name.rpartition('.')[2]}: {', '.join(names)}"
+
+
+def _names(descriptor: Any) -> list[str]:
+    return [each.name for each in descriptor.fields]
+
+
+def _message_type(name: str) -> Any:
+    from tritonclient.grpc import model_config_pb2
+
+    return model_config_pb2.DESCRIPTOR.pool.FindMessageTypeByName(name)
+
+
+def _similar_value(field: str, value: str) -> str:
+    """Return the value of an enumeration that was meant; each is told by its prefix, such as TYPE_."""
+    from tritonclient.grpc import model_config_pb2
+
+    if field == "data_type" and (meant := TYPES.get(value.upper().removeprefix("TYPE_"))):
+        return f"Write TYPE_{meant}"
+    fields = [
+        message.fields_by_name[field]
+        for message in _messages(model_config_pb2.ModelConfig.DESCRIPTOR, set())
+        if field in message.fields_by_name
+    ]
+    kinds = {known.enum_type.full_name: known.enum_type for known in fields if known.enum_type is not None}
+    names = [each.name for kind in kinds.values() for each in kind.values]
+    last = value.upper().rpartition("_")[2]
+    alike = [each for each in names if each.rpartition("_")[2] == last]
+    alike = alike or difflib.get_close_matches(value.upper(), names, cutoff=0.85)
+    if alike:
+        return f"Write {alike[0]}"
+    return f"Write one of {', '.join(names)}" if len(kinds) == 1 else PARSE.write
+
+
+def _messages(descriptor: Any, seen: set[str]) -> Iterator[Any]:
+    if descriptor.full_name in seen:
+        return
+    seen.add(descriptor.full_name)
+    yield descriptor
+    for each in descriptor.fields:
+        if each.message_type is not None:
+            yield from _messages(each.message_type, seen)
+
+
+def _quotes(config: ConfigText) -> tuple[Place, Edit | None] | None:
+    """Return the place of a text that a quote inside it ends, and its mended form; None if none does."""
+    lines = Lines(config.text)
+    offset = lines.offset(config.error_at)
+    ends_of_line = config.text.find("\n", offset)
+    line_end = len(config.text) if ends_of_line < 0 else ends_of_line
+    if config.broken_by is None:
+        return None
+    begins, ends = config.broken_by
+    quote = config.text[begins]
+    rest = config.text[ends:line_end]
+    if "\n" in config.text[ends:offset] or quote not in rest:
+        return None
+    crosses = config.error in (STRING_CROSSES, STRING_ENDS)
+    if not crosses and (not rest or rest[0] in " \t\r}]>,;#"):
+        return None
+    last = config.text.rfind(quote, ends, line_end)
+    if not REST.fullmatch(config.text, last + 1, line_end):
+        return None
+    inner = re.sub(rf"(?<!\\){quote}", lambda found: "\\" + found[0], config.text[begins + 1 : last])
+    mended = f"{quote}{inner}{quote}"
+    where = Place(config.path, *lines.place(begins))
+    edit = Edit(config.path, lines.place(begins), lines.place(last + 1), mended)
+    after = read(Path(config.path), config.text[:begins] + mended + config.text[last + 1 :])
+    helps = after.message is not None or after.error_at > config.error_at
+    return where, (edit if helps else None)
+
+
+def newer_fields(case: Case) -> Iterator[Problem]:
+    """Find fields that the release does not have yet."""
+    release = case.host.release.container
+    config = case.config
+    for type_name, name, node in _written(config.tree, config.message.DESCRIPTOR):
+        since = SINCE.get((type_name, name), "")
+        if since > release:
+            yield refused(
+                Place(config.path, node.line, node.column),
+                f'Message type "{type_name}" has no field named "{name}".',
+                f"Leave {name} out, or serve with {since} or newer",
+            )
+
+
+def _written(node: Node, descriptor: Any) -> Iterator[tuple[str, str, Node]]:
+    for name, values in node.fields.items():
+        for value in values:
+            yield descriptor.full_name, name, value
+            inner = descriptor.fields_by_name[name].message_type
+            if inner is not None:
+                yield from _written(value, inner)
+
+
+PARSE = Rule(
+    code="PARSE",
+    severity="error",
+    title="the text is not a ModelConfig",
+    triton='Triton ignores the model: "failed to read text proto from …"; over its API it only says "failed to poll". '
+    "Its parser is that of protobuf for C++, which differs from the one for Python.",
+    write="Correct the line; every field is listed in model_config.proto",
+    check=parse,
+    seen="2.51",
+    needs_config=False,
+    fixable=True,
+)
+FIELD_VER = Rule(
+    code="FIELD-VER",
+    severity="error",
+    title="a field is newer than the release",
+    triton='Triton ignores the model: "Message type … has no field named …".',
+    write="Leave the field out, or serve with a release that has it",
+    check=newer_fields,
+    seen="2.51",
+)
+RULES = (PARSE, FIELD_VER)

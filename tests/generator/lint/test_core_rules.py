@@ -1,0 +1,207 @@
+"""What the core decides of one configuration: which rule finds what, and where."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from modelrepo.generator.lint.check import check
+from modelrepo.generator.lint.finding import Finding
+from modelrepo.generator.lint.rules import features, identity, instances, parsing, repositories, tensors, versions
+from modelrepo.generator.lint.subject import Host
+from modelrepo.generator.triton.releases import release_named
+
+MODULES = (parsing, identity, tensors, instances, versions, features, repositories)
+RULES = tuple(rule for module in MODULES for rule in module.RULES)
+QUIET = ("NAME-EMPTY", "AUTOFILL-GUESS")
+ONNX = 'backend: "onnxruntime"\n'
+PLAN = 'backend: "tensorrt"\n'
+
+
+def found(
+    folder: Path,
+    text: str | None,
+    *,
+    release: str = "24.10",
+    gpus: int | None = 0,
+    there: tuple[str, ...] = ("1",),
+    files: Mapping[str, bytes] | None = None,
+) -> list[Finding]:
+    model = folder / "net"
+    for version in there:
+        (model / version).mkdir(parents=True)
+    for name, content in (files or {}).items():
+        (model / name).write_bytes(content)
+    if text is not None:
+        (model / "config.pbtxt").write_text(text, "utf-8", errors="surrogateescape")
+    return check(model, [Host(release_named(release), gpus=gpus)], RULES)
+
+
+def told(findings: list[Finding]) -> list[str]:
+    """Return code and place of each finding that is not quiet."""
+    loud = [finding for finding in findings if finding.code not in QUIET]
+    return [f"{finding.code} {finding.problem.place.line}:{finding.problem.place.column}" for finding in loud]
+
+
+CASES = {
+    'name: "other"': "NAME 2:1",
+    'name: "net"': "",
+    "max_batch_size: -1": "MBS-NEG 2:1",
+    'platform: "tensorrt_plan"': "PLAT 2:1",
+    'platform: "onnxruntime_onnx"': "",
+    'runtime: "libtriton_other.so"': "BACKEND 2:1",
+    'input { name: "x" dims: 1 }': "IO 2:1",
+    'input { name: "x" data_type: TYPE_INVALID dims: 1 }': "IO 2:19",
+    "output { data_type: TYPE_FP32 dims: 1 }": "IO 2:1",
+    'input { name: "x" data_type: TYPE_FP32 dims: [ 1, 0 ] }': "DIM 2:51",
+    'input { name: "x" data_type: TYPE_FP32 dims: 4 reshape { shape: [ 2, 3 ] } }': "RESHAPE 2:67",
+    'input { name: "x" data_type: TYPE_FP32 dims: 1 reshape { } }': "RESHAPE 2:48",
+    'max_batch_size: 4 input { name: "x" data_type: TYPE_FP32 dims: 1 reshape { } }': "",
+    'input { name: "x" data_type: TYPE_FP32 dims: [ -1, 4 ] reshape { shape: [ 4, -1 ] } }': "RESHAPE 2:75",
+    'input { name: "x" data_type: TYPE_FP32 dims: [ -1, 4 ] reshape { shape: [ -1, 2, 2 ] } }': "",
+    'input { name: "x" data_type: TYPE_FP32 dims: 4 format: FORMAT_NCHW }': "FORMAT 2:48",
+    'input { name: "x" data_type: TYPE_FP32 dims: 4 is_shape_tensor: true }': "SHAPE-T 2:48",
+    'input { name: "x" data_type: TYPE_FP32 dims: 4 is_non_linear_format_io: true }': "NON-LINEAR 2:48",
+    2 * 'output { name: "x" data_type: TYPE_FP32 dims: 4 }': "DUP-IO 2:59",
+    'batch_input { data_type: TYPE_FP32 source_input: "z" }': "BATCHIO 2:36",
+    "batch_output { }": "BATCHIO 2:1",
+    "instance_group { kind: KIND_GPU }": "IG-GPU 2:18",
+    "instance_group { kind: KIND_CPU gpus: 0 }": "IG-CPU 2:33",
+    "instance_group { gpus: 0 }": "IG-AUTO 2:18",
+    "instance_group { kind: 7 }": "IG-KIND 2:18",
+    "instance_group { kind: KIND_CPU count: 0 }": "IG-COUNT 2:33",
+    'instance_group { kind: KIND_CPU profile: "0" }': "PROFILE 2:33",
+    "version_policy { latest { } }": "VP 2:18",
+    "version_policy { specific { versions: [ 2, 1 ] } }": "VP-MISS 2:41",
+    "version_policy { specific { versions: [ 2, 2 ] } }": "VP-TWICE 2:44",
+    "version_policy { specific { versions: 3 } }": "VP 2:29",
+    "version_policy { }": "",
+    "response_cache { enable: true } sequence_batching { }": "CACHE 2:18",
+    "response_cache { enable: true }": "CACHE-OFF 2:18",
+    'model_repository_agents { agents { name: "lock" } }': "AGENT 2:36",
+    "model_repository_agents { }": "AGENT-NONE 2:1",
+    "model_metrics { }": "FIELD-VER 2:1",
+    "max_batch_size: 1\nensemble_scheduling { max_inflight_requests: 1 }": "FIELD-VER 3:23",
+    "max_batch_sizes: 1": "PARSE 2:16",
+}
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_a_rule_finds_the_place(tmp_path: Path, text: str) -> None:
+    assert told(found(tmp_path, ONNX + text)) == [each for each in (CASES[text],) if each]
+
+
+PLANS = {
+    'instance_group { profile: ["0", " 1x"] }': "",
+    'instance_group { profile: "-1" }': "PROFILE 2:18",
+    'instance_group { profile: "99999999999" }': "PROFILE-SIZE 2:18",
+    'input { name: "x" data_type: TYPE_INT32 dims: 1 is_shape_tensor: true }': "",
+    'input { name: "x" data_type: TYPE_FP32 dims: [ 3, 2, 2 ] is_non_linear_format_io: true }': "",
+    'input { name: "x" data_type: TYPE_FP32 dims: [ 2, 2 ] is_non_linear_format_io: true }': "NON-LINEAR 2:55",
+}
+
+
+@pytest.mark.parametrize("text", PLANS)
+def test_a_plan_may_have_more(tmp_path: Path, text: str) -> None:
+    assert told(found(tmp_path, PLAN + text)) == [each for each in (PLANS[text],) if each]
+
+
+@pytest.mark.parametrize(("gpus", "codes"), [(None, []), (0, ["IG-GPU 2:18"]), (1, ["IG-GPU 2:33"]), (2, [])])
+def test_a_gpu_depends_on_the_host(tmp_path: Path, gpus: int | None, codes: list[str]) -> None:
+    text = "instance_group { kind: KIND_GPU gpus: 1 }" if gpus else "instance_group { kind: KIND_GPU }"
+    assert told(found(tmp_path, ONNX + text, gpus=gpus)) == codes
+
+
+@pytest.mark.parametrize(
+    ("release", "codes"), [("24.10", ["FIELD-VER 2:1"]), ("25.11", ["METRICS 2:17"]), ("26.09", ["METRICS 2:17"])]
+)
+def test_a_field_depends_on_the_release(tmp_path: Path, release: str, codes: list[str]) -> None:
+    text = f"{ONNX}model_metrics {{ metric_control {{ }} }}"
+    assert told(found(tmp_path, text, release=release)) == codes
+
+
+@pytest.mark.parametrize("release", ["24.10", "26.09"])
+def test_torch_aoti_depends_on_the_release(tmp_path: Path, release: str) -> None:
+    text = 'backend: "pytorch" platform: "torch_aoti"'
+    assert told(found(tmp_path, text, release=release)) == ([] if release == "26.09" else ["PLAT 1:20"])
+
+
+BACKENDS = {
+    "": ("AUTOFILL 0:0", ""),
+    'platform: "onnx"': ("PLAT 1:1", ""),
+    'backend: "onnx"': ("BACKEND 1:1", 'Write backend: "onnxruntime"'),
+    'backend: "tensorrt_plan"': ("BACKEND 1:1", 'Write backend: "tensorrt"'),
+    'backend: "ONNXRuntime"': ("BACKEND 1:1", 'Write backend: "onnxruntime"'),
+    'backend: "mine"': ("BACKEND 1:1", ""),
+    'backend: "tensorflow"': ("PLAT 1:1", ""),
+    'default_model_filename: "model.onnx"': ("", ""),
+}
+
+
+@pytest.mark.parametrize("text", BACKENDS)
+def test_a_backend_must_be_known(tmp_path: Path, text: str) -> None:
+    code, write = BACKENDS[text]
+    findings = found(tmp_path, text)
+    assert told(findings) == [each for each in (code,) if each]
+    assert write in [finding.problem.write for finding in findings] or not write
+
+
+@pytest.mark.parametrize(
+    ("content", "codes"), [(b"\x7fELF\x02", []), (b"text", ["BACKEND 1:1"]), (b"", ["BACKEND 1:1"])]
+)
+def test_a_library_may_lie_with_the_model(tmp_path: Path, content: bytes, codes: list[str]) -> None:
+    assert told(found(tmp_path, 'backend: "mine"', files={"libtriton_mine.so": content})) == codes
+
+
+def test_a_guessed_backend_is_told_with_its_edit(tmp_path: Path) -> None:
+    findings = found(tmp_path, "max_batch_size: 1", files={"1/model.onnx": b""})
+    (guess,) = [finding for finding in findings if finding.code == "AUTOFILL-GUESS"]
+    assert [edit.text for edit in guess.problem.edits] == ['backend: "onnxruntime"\n']
+
+
+ADVICE = {
+    'input { name: "x" data_type: TYPE_BYTES }': "Write TYPE_STRING",
+    'input { name: "x" data_type: type_fp32 }': "Write TYPE_FP32",
+    'input { name: "x" data_type: FP32 }': "Write TYPE_FP32",
+    'input { name: "x" data_type: TYPE_FLOAT }': "Write TYPE_FP32",
+    'input { name: "x" data_type: TYPE_COMPLEX }': "Write one of TYPE_INVALID, TYPE_BOOL, ",
+    "instance_group { kind: CPU }": "Write KIND_CPU",
+    "max_batchsize: 4": "Write max_batch_size",
+    "input { kind: KIND_CPU }": "Write kind where it belongs: it is a field of ",
+    '{ "name": "net" }': "Write fields as name: value, one after the other; the text is JSON",
+    "\ufeffname: 'net'": "Save the file as UTF-8 without a byte order mark",
+    "name: net": "Write the text in quotes",
+    "max_batch_size 4": "Write a colon between the field and its value",
+}
+
+
+@pytest.mark.parametrize("text", ADVICE)
+def test_the_parsers_reason_comes_with_advice(tmp_path: Path, text: str) -> None:
+    (finding,) = found(tmp_path, text)
+    assert finding.problem.write.startswith(ADVICE[text])
+
+
+QUOTED = """parameters { key: "metadata" value { string_value: "{'author': "Ann's", 'names': {0: 'cat'}}" } }\n"""
+
+
+def test_a_quote_in_quotes_is_explained_and_mended(tmp_path: Path) -> None:
+    (finding,) = found(tmp_path, f"{ONNX}{QUOTED}")
+    assert 'has no field named "Ann"' in finding.problem.says
+    assert str(finding.problem.place).endswith(":2:52")
+    (edit,) = finding.problem.edits
+    mended = QUOTED[: edit.begins[1] - 1] + edit.text + QUOTED[edit.ends[1] - 1 :]
+    assert told(found(tmp_path / "mended", ONNX + mended)) == []
+
+
+def test_a_model_without_a_configuration_needs_a_backend(tmp_path: Path) -> None:
+    assert told(found(tmp_path, None)) == ["ROOT 0:0"]
+
+
+def test_strange_names_are_no_trouble(tmp_path: Path) -> None:
+    text = 'backend: "\udcff" name: "\\000\\377" instance_group { profile: "\\n" } input { name: "\\"" }'
+    assert found(tmp_path, text)
+
+
+def test_the_backend_that_was_meant_is_named(tmp_path: Path) -> None:
+    (finding,) = [each for each in found(tmp_path, 'backend: "onnxruntim"') if each.code == "BACKEND"]
+    assert finding.problem.write == 'Write backend: "onnxruntime"'

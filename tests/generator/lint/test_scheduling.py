@@ -1,0 +1,267 @@
+"""Rules about batching, sequences, ensembles, warm-up and labels; the real server judges the same cases."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from modelrepo.generator.lint.check import check
+from modelrepo.generator.lint.finding import Finding
+from modelrepo.generator.lint.rules.batching import ELF, STRATEGY_FUNCTIONS
+from modelrepo.generator.lint.subject import Host
+from modelrepo.generator.triton.releases import release_named
+from tests.differential.case import Case
+from tests.differential.corpus.scheduling import (
+    ALONE,
+    ANY,
+    CASES,
+    FILES,
+    GIVEN,
+    NET,
+    ZERO,
+    A,
+    B,
+    X,
+    Y,
+    joined,
+    step,
+    warmed,
+)
+from tests.differential.scheduling import ensemble, scheduled
+from tests.differential.verdicts import LIGHT
+
+OLD, NEW = "24.10", "26.09"
+
+
+def found(root: Path, case: Case, release: str = OLD) -> list[Finding]:
+    """Return what is found in a case, of all its models."""
+    for name, model in {case.name: case, **case.others}.items():
+        for version in model.versions:
+            (root / name / version).mkdir(parents=True)
+        (root / name).mkdir(exist_ok=True)
+        (root / name / "config.pbtxt").write_text(model.config or "")
+        (root / name / f"libtriton_{LIGHT}.so").write_bytes(ELF)
+        for path, content in model.files.items():
+            (root / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / name / path).write_bytes(content.encode() if isinstance(content, str) else content)
+    return check(root, [Host(release_named(release), gpus=0)])
+
+
+def codes(findings: Iterable[Finding], model: str, severity: str = "error") -> set[str]:
+    return {each.code for each in findings if each.model == model and each.severity == severity}
+
+
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    return [each for each in findings if each.severity == "error"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_triton_refuses_is_an_error(case: Case, tmp_path: Path) -> None:
+    assert set(case.errors) == codes(found(tmp_path, case), case.name)
+
+
+@pytest.mark.parametrize(
+    ("config", "severity", "code"),
+    [
+        (ALONE + "dynamic_batching { }", "warning", "DYN-MBS0"),
+        (NET + "dynamic_batching { }", "information", "DYN-DEF"),
+        (NET + "dynamic_batching { default_priority_level: 1 }", "warning", "PRIO-OFF"),
+        (NET + "sequence_batching { state { input_name: 'i' use_growable_memory: true } }", "warning", "SEQ-GROW"),
+        (
+            NET + "sequence_batching { state [ { input_name: 'i' output_name: 'a' }, "
+            "{ input_name: 'i' output_name: 'b' } ] }",
+            "warning",
+            "SEQ-STATE",
+        ),
+        (warmed(ZERO, more=""), "warning", "WARM0"),
+    ],
+)  # fmt: skip
+def test_what_triton_does_otherwise_is_no_error(config: str, severity: str, code: str, tmp_path: Path) -> None:
+    findings = found(tmp_path, Case("net", config, FILES))
+    assert code in codes(findings, "net", severity)
+    assert not codes(findings, "net")
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        (NET.replace('name: "y"', 'name: "y" label_filename: "../net.txt"'), "LABEL-OUT"),
+        (
+            warmed("data_type: TYPE_FP32 dims: [ -2, -3 ] zero_data: true", ANY.replace("[ -1 ]", "[ -1, -1 ]")),
+            "WARM-SIZE",
+        ),
+        (
+            warmed(ZERO) + ' sequence_batching { control_input { name: "c" control { kind: CONTROL_SEQUENCE_CORRID '
+            "data_type: TYPE_STRING } } }",
+            "WARM-CORRID",
+        ),
+    ],
+)  # fmt: skip
+def test_what_newer_releases_refuse_is_an_error_for_them(config: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "net.txt").write_text("cat")
+    case = Case("net", config, FILES)
+    assert not codes(found(tmp_path, case), "net")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "net.txt").write_text("cat")
+    assert codes(found(tmp_path / "new", case, NEW), "net") == {code}
+
+
+@pytest.mark.parametrize(("release", "found_codes"), [("26.02", set()), ("26.06", {"LABEL-OUT"})])
+def test_a_folder_whose_name_begins_like_the_models_is_outside_since_26_06(
+    release: str, found_codes: set[str], tmp_path: Path
+) -> None:
+    case = Case("net", NET.replace('name: "y"', 'name: "y" label_filename: "../net2/labels.txt"'))
+    (tmp_path / "net2").mkdir()
+    (tmp_path / "net2" / "labels.txt").write_text("cat")
+    assert codes(found(tmp_path, case, release), "net") == found_codes
+
+
+def test_a_link_out_of_the_folder_is_outside(tmp_path: Path) -> None:
+    case = Case("net", NET.replace('name: "y"', 'name: "y" label_filename: "link.txt"'))
+    (tmp_path / "labels").write_text("cat")
+    (tmp_path / "models" / "net").mkdir(parents=True)
+    (tmp_path / "models" / "net" / "link.txt").symlink_to(tmp_path / "labels")
+    assert codes(found(tmp_path / "models", case, NEW), "net") == {"LABEL-OUT"}
+
+
+@pytest.mark.parametrize("backend", ["python", "onnxruntime"])
+def test_a_warm_up_batch_is_limited_by_the_backends_that_we_know(backend: str, tmp_path: Path) -> None:
+    config = warmed(ZERO, f'backend: "{backend}" {X}{Y}', more="batch_size: 2")
+    assert "WARM-BS" in codes(found(tmp_path, Case("net", config)), "net")
+
+
+@pytest.mark.parametrize("version", ["", "model_version: 0 "])
+def test_a_step_is_mended_to_ask_for_the_newest_version(version: str, tmp_path: Path) -> None:
+    asked = step("net", {"x": "A"}, {"y": "B"}, "").replace("input_map", f"{version}input_map")
+    case = Case("both", joined(asked), others={"net": Case("net", NET)})
+    (finding,) = errors(found(tmp_path, case))
+    assert finding.code == "ENS-VER"
+    (edit,) = finding.problem.edits
+    text = case.config or ""
+    begins, ends = edit.begins[1] - 1, edit.ends[1] - 1
+    mended = replace(case, config=text[:begins] + edit.text + text[ends:])
+    (tmp_path / "mended").mkdir()
+    assert errors(found(tmp_path / "mended", mended)) == []
+
+
+def test_a_model_whose_backend_fills_in_its_tensors_is_not_judged_by_them(tmp_path: Path) -> None:
+    asked = step("net", {"in": "A"}, {"out": "B"})
+    member = Case("net", 'backend: "onnxruntime" max_batch_size: 4')
+    case = Case("both", joined(asked), others={"net": member})
+    assert codes(found(tmp_path, case), "both") == set()
+
+
+def test_a_python_model_that_fills_in_nothing_is_judged_by_its_configuration(tmp_path: Path) -> None:
+    asked = step("net", {"in": "A"}, {"out": "B"})
+    member = Case("net", f'backend: "python" max_batch_size: 4 {X}{Y}', {"1/model.py": "class TritonPythonModel: ..."})
+    case = Case("both", joined(asked), others={"net": member})
+    assert codes(found(tmp_path, case), "both") == {"ENS-MAP"}
+    filled = replace(member, files={"1/model.py": "def auto_complete_config(config): ..."})
+    (tmp_path / "filled").mkdir()
+    assert codes(found(tmp_path / "filled", replace(case, others={"net": filled})), "both") == set()
+
+
+def test_a_finding_is_at_its_map(tmp_path: Path) -> None:
+    config = joined(step("net", {"x": "A"}, {"z": "B"})).replace("output_map", "\noutput_map")
+    (finding,) = errors(found(tmp_path, Case("both", config, others={"net": Case("net", NET)})))
+    assert (finding.problem.place.line, finding.problem.place.column) == (2, 1)
+    assert "mapped from non-existing output z in model net" in finding.problem.says
+
+
+@pytest.mark.parametrize("kind", ["data_file", "warmup", "label"])
+def test_what_is_no_file_is_found_without_reading_it(kind: str, tmp_path: Path) -> None:
+    config = {
+        "data_file": NET + "sequence_batching { state { data_type: TYPE_FP32 dims: 3 initial_state { name: 'n' "
+        "data_type: TYPE_FP32 dims: 3 data_file: '../pipe' } } }",
+        "warmup": warmed(GIVEN + 'input_data_file: "../pipe"'),
+        "label": NET.replace('name: "y"', 'name: "y" label_filename: "pipe"'),
+    }[kind]
+    folder = tmp_path / "net"
+    for name in ("warmup", "initial_state"):
+        (folder / name).mkdir(parents=True)
+    os.mkfifo(folder / "pipe")
+    assert codes(found(tmp_path, Case("net", config)), "net")
+
+
+def test_random_models_never_break_a_rule(tmp_path: Path) -> None:
+    for seed in range(15):
+        for make in (scheduled, ensemble):
+            case = make(Random(seed), f"m{seed}")
+            found(tmp_path / f"{make.__name__}{seed}", case)
+
+
+def test_many_ensembles_of_a_model_judge_it_once(tmp_path: Path) -> None:
+    names = [f"e{number}" for number in range(30)]
+    ensembles = {name: Case(name, joined(step("net", {"x": "A"}, {"y": "B"}), tensors=A + B)) for name in names}
+    assert errors(found(tmp_path, Case("net", NET, others=ensembles))) == []
+
+
+def test_a_long_chain_of_ensembles_is_followed(tmp_path: Path) -> None:
+    chain = {
+        f"e{number}": Case(f"e{number}", joined(step(f"e{number + 1}", {"A": "A"}, {"B": "B"})))
+        for number in range(200)
+    }
+    last = Case("e200", joined(step("net", {"x": "A"}, {"y": "B"})))
+    net = {"net": Case("net", warmed(GIVEN))}
+    refused = found(tmp_path, replace(last, others=chain | net))
+    assert codes(refused, "e0") == {"ENS-MODEL"}
+
+
+def test_ensembles_with_twice_the_same_ensemble_are_judged_in_no_time(tmp_path: Path) -> None:
+    twice = [
+        Case(
+            f"e{number}",
+            joined(step(f"e{number + 1}", {"A": "A"}, {"B": "t"}), step(f"e{number + 1}", {"A": "t"}, {"B": "B"})),
+        )
+        for number in range(40)
+    ]
+    last = Case("e40", joined(step("net", {"x": "A"}, {"y": "B"})))
+    others = {each.name: each for each in (*twice, Case("net", NET))}
+    assert errors(found(tmp_path, replace(last, others=others))) == []
+
+
+def test_a_model_without_a_configuration_serves_its_newest_version(tmp_path: Path) -> None:
+    case = Case("both", joined(step(f"net.{LIGHT}", {"x": "A"}, {"y": "B"}, "1")))
+    for name in ("1", "2"):
+        (tmp_path / f"net.{LIGHT}" / name).mkdir(parents=True)
+    (tmp_path / f"net.{LIGHT}" / f"libtriton_{LIGHT}.so").write_bytes(ELF)
+    assert codes(found(tmp_path, case), "both") == {"ENS-VER"}
+
+
+@pytest.mark.parametrize(
+    ("content", "errors"),
+    [
+        (b"text", {"DYN-LIB"}),
+        (b"", {"DYN-LIB"}),
+        (b"\x7fELF", set()),
+        (b"\x7fELF" + b" ".join(STRATEGY_FUNCTIONS), set()),
+        (b"\x7fELF" + b" ".join(STRATEGY_FUNCTIONS[1:]), {"DYN-LIB"}),
+    ],
+)
+@pytest.mark.parametrize("where", ["batchstrategy.so", "1/batchstrategy.so"])
+def test_a_library_has_all_functions_of_a_strategy_or_none(
+    where: str, content: bytes, errors: set[str], tmp_path: Path
+) -> None:
+    assert codes(found(tmp_path, Case("net", NET, {where: content})), "net") == errors
+
+
+def test_a_library_may_be_mounted_elsewhere(tmp_path: Path) -> None:
+    path = 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/models/net/own/lib.so" } }'
+    case = Case("net", NET + path, {"own/lib.so": b"\x7fELF"})
+    assert codes(found(tmp_path, case), "net") == set()
+
+
+def test_a_member_may_lie_in_another_repository_that_is_served_along(tmp_path: Path) -> None:
+    case = next(
+        each for each in CASES if each.others and not each.errors and "ensemble_scheduling" in (each.config or "")
+    )
+    found(tmp_path / "a", case)
+    (tmp_path / "b").mkdir()
+    for name in case.others:
+        (tmp_path / "a" / name).rename(tmp_path / "b" / name)
+    host = Host(release_named(OLD), gpus=0)
+    assert "ENS-MODEL" in codes(check(tmp_path / "a", [host]), case.name)
+    assert not errors(check([tmp_path / "a", tmp_path / "b"], [host]))
