@@ -51,13 +51,13 @@ def _config(manifest: Manifest) -> Any:
 def _tensors(config: Any, kind: str) -> list[_Tensor]:
     from tritonclient.grpc import model_config_pb2
 
-    names, batch = model_config_pb2.DataType.Name, ((-1,) if config.max_batch_size else ())
-    return [
-        _Tensor(
-            each.name, names(each.data_type)[len("TYPE_") :], (*batch, *each.dims), getattr(each, "optional", False)
-        )
-        for each in getattr(config, kind)
-    ]
+    batch = (-1,) if config.max_batch_size else ()
+
+    def as_seen(tensor: Any) -> _Tensor:
+        datatype = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+        return _Tensor(tensor.name, datatype, (*batch, *tensor.dims), getattr(tensor, "optional", False))
+
+    return list(map(as_seen, getattr(config, kind)))
 
 
 def _listed(tensors: list[_Tensor]) -> str:

@@ -70,13 +70,13 @@ def run(
             )
         out, err = _output(process, end, stop) if heard is None else _heard(process, end, stop, heard)
     except BaseException as error:
-        if process:
+        if process is not None:
             _kill(process)
         if isinstance(error, subprocess.TimeoutExpired):
             error.timeout = timeout
         raise
     finally:
-        for stream in (process.stdout, process.stderr) if process else ():
+        for stream in (process.stdout, process.stderr) if process is not None else ():
             if stream:
                 stream.close()
     return Finished(tuple(command), process.returncode, out, err)

@@ -92,7 +92,7 @@ def test_an_interrupt_while_a_command_starts_does_not_leave_it_running(monkeypat
         signal.raise_signal(signal.SIGINT)
         return started[0]
 
-    monkeypatch.setattr(process.subprocess, "Popen", interrupted)
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
