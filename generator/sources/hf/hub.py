@@ -19,6 +19,7 @@ HUB_NAME = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[\w.-]+")
 # The folders of sentence-transformers' modules, as it names them.
 MODULE_FOLDER = re.compile(r"\d+_\w+")
 PREFIX = "models--"
+NAMING = "Name a folder, such as hf:./bert, or a model as hf:ORG/NAME"
 HF = Extra("hf", ("transformers", "huggingface_hub", *TORCH.modules))
 
 
@@ -64,10 +65,11 @@ def local(name: str) -> Path | None:
     path = path_of(name)
     if not os.path.isdir(path):  # noqa: PTH112 - pathlib's raises for a name that is too long
         if os.path.isfile(path):  # noqa: PTH113
-            raise SourceError(f"hf:{name} is a file, not a folder", found_at(name))
+            hint = found_at(name)
+            raise SourceError(f"hf:{name} is a file, not a folder", hint if "--model" in hint else f"{hint}. {NAMING}")
         raise SourceError(
             f"hf:{name} is neither a folder nor a model of the hub",
-            "Name a folder, such as hf:./bert, or a model as hf:ORG/NAME",
+            NAMING,
         )
     return path
 
