@@ -188,8 +188,8 @@ def test_the_reference_lists_every_source(update: bool) -> None:
         "Without a scheme, a name that torchvision lists is its model, even if a file or folder has the same name: "
         "that is then `./NAME`. A file or folder is told by its content, not by its suffix: `--model net.onnx` is the "
         "same as `--model onnx:net.onnx`, and a line says so. A folder can be a SavedModel or a model of Hugging Face, "
-        "or hold one model file. If it could be several models, the message names each. For a file that is no model by "
-        "itself, such as weights without their network, the message names the command that serves it.\n\n"
+        "or hold one model file. If it could be several models, the message names each. For a file that is not a model "
+        "by itself, such as weights without their network, the message names the command that serves it.\n\n"
         + "\n".join(rows)
         + "\n"
     )
