@@ -25,7 +25,11 @@ class Chosen:
 
     def instead_of(self, reason: str) -> "Chosen | None":
         """Return what is served instead of this source, with a note of the ``reason``; None if there is nothing."""
-        return self.instead and replace(self.instead, source=_noted(self.instead.source, f"; in FP64, {reason}"))
+        if self.instead is None:
+            return None
+        source = self.instead.source
+        *notes, last = source.notes  # the last one says what rounding costs
+        return replace(self.instead, source=replace(source, notes=(*notes, f"{last}; in FP64, {reason}")))
 
 
 def chosen(source: SourceModel, options: Options) -> Chosen:
@@ -84,7 +88,4 @@ def _option(inputs: Sequence[TensorSpec]) -> str:
 
 
 def _noted(source: SourceModel, note: str) -> SourceModel:
-    """Return a source with a note, or with the rest of its last note if that begins with a semicolon."""
-    if note.startswith(";"):
-        return replace(source, notes=(*source.notes[:-1], source.notes[-1] + note))
     return replace(source, notes=(*source.notes, note))
