@@ -133,7 +133,7 @@ def of_file(
         raise OptionError(f"--columns is for tables, and {path} is not one", "Leave it out")
     if path.suffix not in ARRAYS:
         raise OptionError(
-            f"can't ask about {path}: it is no test set by its name",
+            f"can't ask about {path}: its name is not that of a test set",
             f"Arrays end in {', '.join(ARRAYS)}, tables in {', '.join(SUFFIXES)}",
         )
     loaded = load(path)
