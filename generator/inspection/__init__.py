@@ -1,1 +1,1 @@
-"""What a model file holds: read, never run"""
+"""What a model file holds: read, never run."""
