@@ -9,7 +9,7 @@ from modelrepo.generator.errors import OptionError, RepositoryError, ServerError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.triton import releases
 from modelrepo.server.binaries import runtime
-from modelrepo.server.running import docker, start
+from modelrepo.server.running import docker, foreseen, start
 from modelrepo.server.running.explained import explained
 from modelrepo.server.running.handle import ModelState, Ports, Server
 from modelrepo.server.running.spec import Control, ServerSpec, needs_completion
@@ -44,7 +44,8 @@ def running_server(
     control mode: with explicit, ``models`` are loaded at the start. Port 0 is any free port. ``cpu_overlay`` serves
     models that ask for a GPU on the CPU; ``Server.notes`` lists the changes. ``auto_complete`` lets Triton fill in
     configurations; None does so if the repository has incomplete ones. ``graceful`` lets requests in flight finish.
-    Raises ServerError if Triton can't be fetched or started, and if a model fails to load, unless ``keep_going``.
+    Raises RepositoryError if `check` finds that a model will be refused, and ServerError if Triton can't be fetched or
+    started, or if a model fails to load; with ``keep_going`` neither for a model.
     """
     if repository and not repository.is_dir():
         raise RepositoryError(f"there is no model repository {repository}", "Name it with --repository")
@@ -62,7 +63,13 @@ def running_server(
         auto_complete=_completes(repository, models, auto_complete),
         graceful=graceful,
     )
-    server = start.started(spec, progress or Progress())
+    progress = progress or Progress()
+    if not keep_going:
+        foreseen.refuse_refused(spec)
+    elif control == "poll":  # it serves what is right, and takes what is mended later
+        for finding in foreseen.refusals(spec):
+            progress.warn(foreseen.told(finding, spec))
+    server = start.started(spec, progress)
     try:
         if not keep_going:
             _refuse_failed(server, spec.models)

@@ -32,8 +32,8 @@ Examples:
 
 \b
 Exit codes:
-  0 stopped by Ctrl-C or SIGTERM    6 no such repository
-  2 usage                           7 Triton can't be fetched or started, refuses a model, or died
+  0 stopped by Ctrl-C or SIGTERM    6 no such repository, or Triton will refuse a model
+  2 usage                           7 Triton can't be fetched or started, or died
 """
 
 
@@ -73,7 +73,8 @@ def serve(
     """Run a real Triton on a model repository, on loopback, until Ctrl-C.
 
     It needs no container and no GPU: ONNX Runtime serves ONNX models on this machine's CPU, with their config.pbtxt as
-    it is. The first time, Triton (55 MB) is downloaded into the user's cache.
+    it is. The first time, Triton (55 MB) is downloaded into the user's cache. The models are judged first, as
+    `modelrepo check` does.
     """
     from modelrepo.cli.terminal import report
     from modelrepo.generator.errors import OptionError

@@ -13,7 +13,6 @@ from modelrepo.generator.configuration.decisions import Decisions, ServedTensor
 # The fields with a control's values for false and true, and the type of those values.
 VALUES = {"int32_false_true": "TYPE_INT32", "fp32_false_true": "TYPE_FP32", "bool_false_true": "TYPE_BOOL"}
 CORRELATION_ID = "CONTROL_SEQUENCE_CORRID"
-CORRELATION_TYPES = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING")
 
 
 def filled_inputs(config: Any) -> set[str]:
@@ -53,7 +52,10 @@ def listed(config: Any, decisions: Decisions) -> tuple[tuple[ServedTensor, ...],
 
 
 def disagreement(config: Any, decisions: Decisions) -> str | None:
-    """Return how a configuration's sequence batching contradicts the verified model; None if it does not."""
+    """Return how a configuration's sequence batching contradicts the verified model; None if it does not.
+
+    What Triton refuses whatever the model is, `check`'s rules know.
+    """
     return next(filter(None, _problems(config, decisions)), None)
 
 
@@ -61,14 +63,6 @@ def _problems(config: Any, decisions: Decisions) -> Iterator[str | None]:
     if not config.HasField("sequence_batching"):
         return
     batcher = config.sequence_batching
-    names = [each.name for each in batcher.control_input] + [state.input_name for state in batcher.state]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        yield f"fills the input {twice!r} twice in sequence_batching"
-    kinds = [_kind(control) for each in batcher.control_input for control in each.control]
-    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
-    if twice is not None:
-        yield f"has {twice} twice in sequence_batching"
     for each in batcher.control_input:
         yield _control_problem(each, decisions)
     for state in batcher.state:
@@ -80,11 +74,6 @@ def _problems(config: Any, decisions: Decisions) -> Iterator[str | None]:
         yield "leaves no output for clients to read: list one that is a state under output as well"
     if batcher.state and any(warmup.batch_size for warmup in config.model_warmup):
         yield "warms up, but Triton can't warm up a model with implicit state"
-    if config.response_cache.enable:
-        yield "caches responses, which Triton refuses with sequence_batching"
-    wrong = [size for size in batcher.oldest.preferred_batch_size if not 0 < size <= config.max_batch_size]
-    if wrong:
-        yield f"prefers batches of {wrong[0]} in sequence_batching, but max_batch_size is {config.max_batch_size}"
 
 
 def _kind(control: Any) -> str:
@@ -100,24 +89,23 @@ def _control_problem(written: Any, decisions: Decisions) -> str | None:
     if len(written.control) != 1:
         return f"has {len(written.control)} controls for {written.name!r}, but Triton takes one for each input"
     (control,) = written.control
-    kind = _kind(control)
-    given = [field for field in VALUES if getattr(control, field)]
-    if kind == CORRELATION_ID:
-        data_type = _type_name(control.data_type)
-        if given or data_type not in CORRELATION_TYPES:
-            return f"needs a data_type for {kind} of {written.name!r}, and no values: {', '.join(CORRELATION_TYPES)}"
-    else:
-        if len(given) != 1 or len(getattr(control, given[0])) != 2:
-            return f"needs two values for {kind} of {written.name!r}: one of {', '.join(VALUES)}"
-        data_type = VALUES[given[0]]
     if tensor.optional:
         return f"fills {written.name!r} with a control, but the model has a value of its own for it"
-    if (data_type, tuple(tensor.dims)) != (tensor.data_type, (1,)):
-        return (
-            f"fills {written.name!r} with the control {kind}, {data_type}[1], but the model has "
-            f"{tensor.data_type}{list(tensor.dims)}"
-        )
-    return None
+    data_type = _type_of(control)
+    if data_type is None or (data_type, tuple(tensor.dims)) == (tensor.data_type, (1,)):
+        return None
+    return (
+        f"fills {written.name!r} with the control {_kind(control)}, {data_type}[1], but the model has "
+        f"{tensor.data_type}{list(tensor.dims)}"
+    )
+
+
+def _type_of(control: Any) -> str | None:
+    """Return the type of a control's tensor; None if what is written gives it none, which Triton refuses."""
+    if _kind(control) == CORRELATION_ID:
+        return _type_name(control.data_type) if control.data_type else None
+    given = [data_type for field, data_type in VALUES.items() if getattr(control, field)]
+    return given[0] if len(given) == 1 else None
 
 
 def _state_problem(kind: str, name: str, state: Any, tensors: Sequence[ServedTensor]) -> str | None:

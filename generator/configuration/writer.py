@@ -106,7 +106,10 @@ def _parse_file(path: Path) -> Any:
 
 
 def _disagreement(config: Any, decisions: Decisions, versions: Collection[int]) -> str | None:
-    """Return how a configuration contradicts the published files or the verified model; None if it does not."""
+    """Return how a configuration contradicts the published files or the verified model; None if it does not.
+
+    What Triton refuses for other reasons is found when the model is judged as `check` does, before it is built.
+    """
     for field, value in (("name", decisions.name), ("backend", decisions.backend), ("platform", "")):
         if getattr(config, field) != value:
             return f"says {field}: {getattr(config, field)!r}, but must say {value!r}"
@@ -122,7 +125,6 @@ def _disagreement(config: Any, decisions: Decisions, versions: Collection[int]) 
         sequences.disagreement(config, decisions)
         or _tensor_disagreement("input", config.input, inputs)
         or _tensor_disagreement("output", config.output, outputs)
-        or _batch_disagreement(config, decisions)
     )
 
 
@@ -149,16 +151,3 @@ def _tensor_disagreement(kind: str, written: Any, planned: tuple[ServedTensor, .
 
 def _kind(optional: bool) -> str:
     return "optional" if optional else "required"
-
-
-def _batch_disagreement(config: Any, decisions: Decisions) -> str | None:
-    largest = config.max_batch_size
-    wrong = [size for size in config.dynamic_batching.preferred_batch_size if not 0 < size <= largest]
-    if wrong:
-        return f"prefers batches of {wrong[0]}, but max_batch_size is {largest}"
-    inputs = {tensor.name for tensor in decisions.inputs}
-    required = {tensor.name for tensor in decisions.inputs if not tensor.optional}
-    for warmup in config.model_warmup:
-        if warmup.batch_size > max(largest, 1) or not required <= set(warmup.inputs) <= inputs:
-            return f"warms up with batch {warmup.batch_size} of {', '.join(warmup.inputs)}, which crashes Triton"
-    return None

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from modelrepo.generator.configuration.decisions import Decisions, Origin, decide
 from modelrepo.generator.configuration.writer import Config, ConfigWriter
+from modelrepo.generator.errors import OptionError, RepositoryError
+from modelrepo.generator.lint import Host
+from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused, warnings_of
 from modelrepo.generator.pipeline import warm_up
 from modelrepo.generator.pipeline.job import Context, Target
 from modelrepo.generator.plans import reference
@@ -44,6 +47,10 @@ def prepare(
     config = writer.config(decisions, version, existing)
     work = folder / f"{target.name}.work"
     work.mkdir()
+    model = folder / target.name
+    (model / str(version)).mkdir(parents=True)
+    _write_labels(model, config.preview, served)
+    warnings = _judged(model, target, config, context, unbuilt=True)  # before minutes of building
     built = target.backend.build(
         Order(
             export=served.export,
@@ -60,11 +67,11 @@ def prepare(
     if isinstance(built, Deferred):
         plan = folder / f"{target.name}.plan"
         _lay_out_plan(plan, target, served, built, config.preview)
+        _warn(warnings, target, context)
         return PreparedPlan(plan, _entry(plan, target, served, built, config, version), built.here)
-    model = folder / target.name
     _lay_out(built, model / str(version))
     _copy_companions(served.source, model / str(version))
-    _write_labels(model, config.preview, served)
+    _warn(_judged(model, target, config, context), target, context)
     return StagedModel(
         name=target.name,
         backend=target.choice.backend,
@@ -74,6 +81,24 @@ def prepare(
         preview=config.preview,
         provenance=_provenance(target, served),
     )
+
+
+def _judged(model: Path, target: Target, config: Config, context: Context, *, unbuilt: bool = False) -> tuple[str, ...]:
+    """Return what Triton would do otherwise than the configuration says; an error if it would refuse the model.
+
+    That is an OptionError if the user changed the configuration, and else a RepositoryError.
+    """
+    entries = {**context.repository.entries(target.name), **{entry.name: entry for entry in model.iterdir()}}
+    host = Host(release_named(target.options.target_release))
+    found = judged(Candidate(target.name, config.preview, entries, unbuilt), host, model.parent)
+    theirs = target.options.config_patch or target.options.templates
+    refuse_refused(found, OptionError if theirs else RepositoryError)
+    return warnings_of(found)
+
+
+def _warn(warnings: tuple[str, ...], target: Target, context: Context) -> None:
+    for warning in warnings:
+        context.progress.warn(f"{target.name}: {warning}")
 
 
 def _write_labels(folder: Path, config: str, proven: Proven) -> None:

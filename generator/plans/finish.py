@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError, ServerError, nearest
+from modelrepo.generator.lint import Host
+from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused
 from modelrepo.generator.plans.config import PreparedConfig
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.status import Standing, served_files, spec_of, stand, superseded, usable
@@ -17,6 +19,7 @@ from modelrepo.generator.specs.plans import BuiltPlan
 from modelrepo.generator.system.digests import record_files
 from modelrepo.generator.system.files import link_or_copy
 from modelrepo.generator.tensorrt import machine, plan_spec, ways
+from modelrepo.generator.triton.releases import release_named
 
 if TYPE_CHECKING:
     from modelrepo.generator.tensorrt.machine import Gpu, Machine
@@ -248,13 +251,17 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
                 link_or_copy(prepared / path, version / companion)
         if (prepared / LABELS).exists():
             link_or_copy(prepared / LABELS, model / LABELS)
+        preview = config.text(number, repository.versions(name))
+        entries = {**repository.entries(name), **{entry.name: entry for entry in model.iterdir()}}
+        found = judged(Candidate(name, preview, entries), Host(release_named(spec_of(entry).release)), staging)
+        refuse_refused(found)
         staged = StagedModel(
             name=name,
             backend=plan_spec.BACKEND,
             folder=model,
             files=record_files(model),
             config=config,
-            preview=config.text(number, repository.versions(name)),
+            preview=preview,
             provenance=replace(entry.provenance, plans=tuple(files.values())),
         )
         with repository.locked():

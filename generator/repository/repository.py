@@ -124,6 +124,11 @@ class Repository:
         except FileNotFoundError:
             return None
 
+    def entries(self, name: str) -> dict[str, Path]:
+        """Return what lies in the model's folder beside its configuration, by name."""
+        folder = self.root / name
+        return {each.name: each for each in (folder.iterdir() if folder.is_dir() else ()) if each.name != CONFIG}
+
     def versions(self, name: str) -> set[int]:
         """Return the numbers of the versions in the model's folder."""
         folder = self.root / name

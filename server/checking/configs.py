@@ -1,69 +1,47 @@
-"""Comparing a server's configuration of a model with the one that was written."""
+"""Comparing a server's configuration of a model with the one that its own is predicted to be."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from modelrepo.generator.lint import Host
+from modelrepo.generator.lint.normalized import normalized
 from modelrepo.generator.triton import pbtxt
+from modelrepo.generator.triton.releases import NEWEST, release_named
 
-# Values that Triton replaces: KIND_AUTO becomes the kind that the host has.
-RESOLVED = {("kind", "KIND_AUTO")}
+# What the core fills in from the backend's name, its library or the model's files.
+FROM_BACKEND = ("platform", "backend", "default_model_filename", "runtime")
 
 
 def disagreement(text: str, answered: Mapping[str, Any]) -> str | None:
-    """Return the first difference between a written configuration and the one that the server's API answers.
+    """Return the first difference between the configuration that Triton makes of a text, and the one that it answers.
 
-    Fields that were not written are ignored: Triton fills them in.
+    The server is a local one, which has no GPU, and completes no configuration from the model.
     """
     from google.protobuf import json_format
     from tritonclient.grpc import model_config_pb2
 
-    written = pbtxt.parse(text, "the configuration")
     got = json_format.ParseDict(dict(answered), model_config_pb2.ModelConfig(), ignore_unknown_fields=True)
-    if written.max_batch_size != got.max_batch_size:
-        return f"max_batch_size is {got.max_batch_size} instead of {written.max_batch_size}"
-    return _differing(written, got, "")
+    wanted = normalized(pbtxt.parse(text, "the configuration"), got.name, Host(release_named(NEWEST), gpus=0))
+    for field in FROM_BACKEND:
+        if not getattr(wanted, field):
+            wanted.ClearField(field)
+            got.ClearField(field)
+    ours, theirs = (json_format.MessageToDict(each, preserving_proto_field_name=True) for each in (wanted, got))
+    return _differing(ours, theirs, "")
 
 
-def _differing(written: Any, got: Any, path: str) -> str | None:
-    for field, value in written.ListFields():
-        other, where = getattr(got, field.name), f"{path}{field.name}"
-        is_message = field.message_type is not None
-        if is_message and field.message_type.GetOptions().map_entry:
-            found = _differing_map(value, other, where)
-        elif field.is_repeated:
-            found = _differing_list(value, other, where, is_message)
-        elif is_message:
-            found = _differing(value, other, f"{where}.")
-        else:
-            found = None if value == other or _resolved(field, value) else f"{where} is {other!r} instead of {value!r}"
-        if found:
-            return found
-    return None
-
-
-def _resolved(field: Any, value: Any) -> bool:
-    name = field.enum_type.values_by_number[value].name if field.enum_type else value
-    return (field.name, name) in RESOLVED
-
-
-def _differing_map(written: Any, got: Any, where: str) -> str | None:
-    for key, value in written.items():
-        if key not in got:
-            return f"{where} lacks {key!r}"
-        if hasattr(value, "ListFields"):
-            found = _differing(value, got[key], f"{where}[{key!r}].")
-        else:
-            found = None if value == got[key] else f"{where}[{key!r}] is {got[key]!r} instead of {value!r}"
-        if found:
-            return found
-    return None
-
-
-def _differing_list(written: Any, got: Any, where: str, is_message: bool) -> str | None:
-    if len(written) != len(got):
-        return f"{where} has {len(got)} entries instead of {len(written)}"
-    if not is_message:
-        return None if list(written) == list(got) else f"{where} is {list(got)} instead of {list(written)}"
-    pairs = enumerate(zip(written, got, strict=True))
-    found = (_differing(one, other, f"{where}[{position}].") for position, (one, other) in pairs)
-    return next(filter(None, found), None)
+def _differing(wanted: Any, got: Any, where: str) -> str | None:
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        for key in sorted({*wanted, *got}):
+            path = f"{where}.{key}" if where else key
+            if key not in got or key not in wanted:
+                return f"{path} is {got.get(key, 'not there')} instead of {wanted.get(key, 'not there')}"
+            found = _differing(wanted[key], got[key], path)
+            if found:
+                return found
+        return None
+    if isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+        pairs = enumerate(zip(wanted, got, strict=True))
+        found_in = (_differing(one, other, f"{where}[{position}]") for position, (one, other) in pairs)
+        return next(filter(None, found_in), None)
+    return None if wanted == got else f"{where} is {got} instead of {wanted}"

@@ -84,14 +84,7 @@ REFUSED = {
     controls(("start", "kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ]")): "TYPE_INT32[1], but the model",
     controls(("x", START[1])): "TYPE_FP32[1], but the model has TYPE_FP32[3]",
     controls(("given", START[1])): "fills 'given' with a control, but the model has a value of its own for it",
-    controls(("start", "kind: CONTROL_SEQUENCE_START")): "needs two values for CONTROL_SEQUENCE_START of 'start'",
-    controls(("start", "kind: CONTROL_SEQUENCE_END fp32_false_true: 1")): "needs two values for CONTROL_SEQUENCE_END",
-    controls(("start", f"{START[1]} int32_false_true: [ 0, 1 ]")): "needs two values",
-    controls(("id", "kind: CONTROL_SEQUENCE_CORRID")): "needs a data_type for CONTROL_SEQUENCE_CORRID of 'id'",
-    controls(("id", "kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_FP32")): "needs a data_type",
     controls(("id", "kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64")): "TYPE_UINT64[1], but the model",
-    controls(START, START): "fills the input 'start' twice",
-    controls(START, ("memory", START[1])): "has CONTROL_SEQUENCE_START twice",
     'sequence_batching { control_input { name: "start" } }': "has 0 controls for 'start'",
     controls(START, more=STATE.replace('"memory"', '"nope"')): "has a state with the input 'nope'",
     controls(START, more=STATE.replace('"memory_out"', '"nope"')): "has a state with the output 'nope'",
@@ -101,8 +94,6 @@ REFUSED = {
     controls(START, more=STATE)
     + 'model_warmup { batch_size: 1 inputs { key: "x" } inputs { key: "start" } inputs { key: "id" } '
     + 'inputs { key: "memory" } }': "can't warm up a model with implicit state",
-    controls(START, more="oldest { preferred_batch_size: 99 }"): "prefers batches of 99 in sequence_batching",
-    controls(START) + "response_cache { enable: true }": "caches responses",
     controls(START) + 'input { name: "extra" }': "lists the inputs x, id, memory, given, extra",
 }  # fmt: skip
 

@@ -25,6 +25,7 @@ from modelrepo.generator.errors import OptionError, RepositoryError, ServerError
 from modelrepo.generator.progress import Progress
 from modelrepo.server import Server, running_server
 from modelrepo.server.binaries import runtime
+from modelrepo.server.running import start
 from modelrepo.server.running.guardian import _named_in_memory
 from tests.conftest import PROJECT
 from tests.served_models import WEIGHTS, write_repository
@@ -230,21 +231,31 @@ def break_model(repository: Path, name: str, config: str) -> None:
     (repository / name / "config.pbtxt").write_text(config)
 
 
-def test_every_broken_model_is_named_with_its_reason(tmp_path: Path) -> None:
-    tensors = (
-        'input { name: "a" data_type: TYPE_FP32 dims: [1] }\noutput { name: "b" data_type: TYPE_FP32 dims: [1] }\n'
-    )
+TENSORS = 'input { name: "a" data_type: TYPE_FP32 dims: [1] }\noutput { name: "b" data_type: TYPE_FP32 dims: [1] }\n'
+
+
+def test_what_triton_will_refuse_is_told_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "started", None)
     break_model(tmp_path, "mistyped", 'backend: "onnxruntime"\nmax_batchsize: 4\n')
-    break_model(tmp_path, "missing", f'backend: "onnxruntime"\n{tensors}')
-    break_model(tmp_path, "elsewhere", f'backend: "tensorrt"\n{tensors}')
-    with pytest.raises(ServerError) as caught, running_server(tmp_path):
+    break_model(tmp_path, "missing", f'backend: "onnxruntime"\n{TENSORS}')
+    with pytest.raises(RepositoryError) as caught, running_server(tmp_path):
         pass
-    said = str(caught.value)
-    assert 'has no field named "max_batchsize"' in said
-    assert "missing: version 1 lacks its file model.onnx" in said
-    assert "unable to find" in said
-    assert "elsewhere: " in said
-    assert "tensorrt" in said
+    assert caught.value.message.startswith(f"can't serve {tmp_path}: missing/1: VDIR-EMPTY: Triton refuses the model")
+    assert caught.value.hint.endswith(f"; `modelrepo check {tmp_path}` shows all 2 errors")
+    with (
+        pytest.raises(RepositoryError, match=r'mistyped/config\.pbtxt:2:14: PARSE: .*named "max_batchsize"'),
+        running_server(tmp_path, control="explicit", models=["mistyped"]),
+    ):
+        pass
+
+
+def test_a_model_that_needs_what_this_machine_lacks_is_named_with_the_servers_reason(tmp_path: Path) -> None:
+    break_model(tmp_path, "elsewhere", f'backend: "fil"\n{TENSORS}')
+    with (
+        pytest.raises(ServerError, match="can't load elsewhere: this server has no backend called fil"),
+        running_server(tmp_path),
+    ):
+        pass
 
 
 def test_the_broken_models_need_not_keep_the_others_from_being_served(repository: Path, tmp_path: Path) -> None:
@@ -287,8 +298,8 @@ def test_a_model_without_a_version_is_named(repository: Path, tmp_path: Path) ->
     (tmp_path / "empty/config.pbtxt").write_text(
         (repository / "fill/config.pbtxt").read_text().replace("fill", "empty")
     )
-    said = "can't load empty: the model's folder has no version.*at least one version"
-    with pytest.raises(ServerError, match=said), running_server(tmp_path):
+    said = "empty: VDIR-NONE: .*at least one version"
+    with pytest.raises(RepositoryError, match=said), running_server(tmp_path):
         pass
 
 
@@ -423,8 +434,8 @@ def test_an_ensemble_that_is_refused_is_named_with_the_reason(repository: Path, 
     (tmp_path / "both/config.pbtxt").write_text(
         f'platform: "ensemble"\nmax_batch_size: 1\n{tensors}ensemble_scheduling {{ step {{ {step} }} }}\n'
     )
-    said = "can't load both: the ensemble needs nothere, and the server has no such model"
-    with pytest.raises(ServerError, match=said), running_server(tmp_path):
+    said = r"both/config\.pbtxt:5:30: ENS-MODEL: .*not available or ambiguous: nothere"
+    with pytest.raises(RepositoryError, match=said), running_server(tmp_path):
         pass
 
 
@@ -446,7 +457,7 @@ def test_a_model_for_a_gpu_is_served_without_one_on_request(repository: Path, tm
     text = (repository / "linear/config.pbtxt").read_text().replace("KIND_CPU", "KIND_GPU")
     accelerators = 'optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt" } } }\n'
     (tmp_path / "linear/config.pbtxt").write_text(text + accelerators)
-    with pytest.raises(ServerError, match="KIND_GPU"), running_server(tmp_path):
+    with pytest.raises(RepositoryError, match="--cpu-overlay serves it here"), running_server(tmp_path):
         pass
     with running_server(tmp_path, cpu_overlay=True) as running:
         assert running.notes == (
