@@ -213,8 +213,8 @@ def test_a_configuration_that_triton_refuses_is_not_published(generate: Generate
     (workdir / "p.pbtxt").write_text('parameters { key: "execution_mode" value { string_value: "2" } }\n')
     before = snapshot(workdir)
     outcome = generate(*LINEAR, "--config-patch", "p.pbtxt")
-    assert outcome.code == 5
-    assert "parameter execution_mode is 2, expected 0 or 1" in outcome.err
+    assert outcome.code == 2
+    assert "ORT-PARAM: Triton refuses the model: " in outcome.err
     assert snapshot(workdir) == before
 
 
@@ -226,7 +226,9 @@ def test_a_model_for_a_gpu_is_checked_on_the_cpu_with_a_note(generate: Generate,
 
 
 def test_a_model_that_single_requests_cannot_ask_is_skipped_with_a_reason(generate: Generate, workdir: Path) -> None:
-    (workdir / "p.pbtxt").write_text("batch_output { kind: BATCH_SCATTER_WITH_INPUT_SHAPE }\n")
+    (workdir / "p.pbtxt").write_text(
+        'batch_output { target_name: "output" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "input" }'
+    )
     outcome = generate("--model", "numpy:linear", "--live-check", "auto", "--config-patch", "p.pbtxt", "--json")
     assert outcome.code == 0, outcome.err
     assert live(outcome)["detail"] == "the local server has no ragged batching"
