@@ -214,7 +214,7 @@ def test_a_configuration_that_triton_refuses_is_not_published(generate: Generate
     before = snapshot(workdir)
     outcome = generate(*LINEAR, "--config-patch", "p.pbtxt")
     assert outcome.code == 2
-    assert "ORT-PARAM: Triton refuses the model: " in outcome.err
+    assert "ORT-PARAM: " in outcome.err
     assert snapshot(workdir) == before
 
 
