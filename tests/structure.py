@@ -15,6 +15,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = "modelrepo"
 FOLDERS = ("cli", "clients", "generator", "perf", "server")
+# Folders within a room that are rooms of their own.
+WITHIN = ("lifecycle",)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Import:
 def room_of(module: str) -> str:
     """Return the room of a module such as modelrepo.generator.specs.tensors."""
     _, top, *rest = module.split(".")
-    return rest[0] if top == "generator" and rest else top
+    own = next((part for part in rest[1:] if part in WITHIN), None)
+    return own or (rest[0] if top == "generator" and rest else top)
 
 
 def files() -> Iterator[Path]:
@@ -94,7 +97,7 @@ def purposes() -> dict[str, str]:
     for folder in FOLDERS:
         for file in sorted((PROJECT / folder).glob("**/__init__.py")):
             path = file.parent.relative_to(PROJECT)
-            if len(path.parts) <= 2:
+            if len(path.parts) <= 2 or path.name in WITHIN:
                 first = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
                 found[path.as_posix()] = first.rstrip(".")
     return found

@@ -1,0 +1,1 @@
+"""What comes after publishing: versions that are listed, chosen, compared, asked again and removed."""
