@@ -80,6 +80,8 @@ def prepare(
         config=config,
         preview=config.preview,
         provenance=_provenance(target, served),
+        version=version,
+        older=context.repository.folders(target.name),
     )
 
 

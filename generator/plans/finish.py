@@ -263,6 +263,8 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
             config=config,
             preview=preview,
             provenance=replace(entry.provenance, plans=tuple(files.values())),
+            version=number,
+            older=repository.folders(name),
         )
         with repository.locked():
             published = repository.publish(staged)

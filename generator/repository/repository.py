@@ -31,6 +31,7 @@ from modelrepo.generator.system.digests import FileRecord, content_of
 from modelrepo.generator.system.files import replace_undoably, sync_folder, sync_tree
 from modelrepo.generator.system.interrupts import interrupts_kept_back
 from modelrepo.generator.system.supervised import removed_if_killed
+from modelrepo.generator.triton import pbtxt
 
 LOCK_TIMEOUT_SECONDS = 60.0
 LARGEST_VERSION = 2**63 - 1
@@ -52,7 +53,8 @@ class StagedModel:
     """A model that is ready to be published from ``folder``, a folder of its own with a version folder in it.
 
     ``files`` records what is in it, by relative path. The version's number is certain only once the lock is held:
-    ``preview`` is the text of config.pbtxt for the number that the folder has now.
+    ``version`` is the one that the folder has now, and ``preview`` the text of config.pbtxt for it. ``older`` has the
+    folders of the versions that will stay beside it.
     """
 
     name: str
@@ -62,6 +64,8 @@ class StagedModel:
     config: StagedConfig
     preview: str
     provenance: Provenance
+    version: int
+    older: Mapping[int, Path]
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,11 @@ class Repository:
             return (self.root / name / CONFIG).read_text("utf-8", errors="surrogateescape")
         except FileNotFoundError:
             return None
+
+    def folders(self, name: str) -> dict[int, Path]:
+        """Return the folders of the versions that Triton finds: it looks in the folder that the number names."""
+        folders = {version: self.root / name / str(version) for version in self.versions(name)}
+        return {version: folder for version, folder in folders.items() if folder.is_dir()}
 
     def entries(self, name: str) -> dict[str, Path]:
         """Return what lies in the model's folder beside its configuration, by name."""
@@ -197,8 +206,12 @@ class Repository:
         self._refuse_foreign(staged.name)
         newest, existing = self.newest(staged.name), self.versions(staged.name)
         same_files = newest is not None and newest.content() == content_of(staged.files)
-        if newest and same_files and newest.config == staged.config.text(newest.version, existing):
-            return self._refresh(staged, newest)
+        if newest and same_files:
+            text = staged.config.text(newest.version, existing)
+            if newest.config == text:
+                return self._refresh(staged, newest)
+            if pbtxt.differ_in_policy(newest.config, text):
+                return self._serve_others(staged, newest, text)
         version = self.next_version(staged.name)
         _number(staged.folder, version)
         manifest = Manifest(
@@ -219,18 +232,28 @@ class Repository:
 
     def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
         """Record how published content was made and proven this time; restore a missing configuration."""
-        provenance = staged.provenance
-        if provenance.verification.passed is None:  # a run without verification keeps the earlier proof
-            provenance = replace(newest.provenance, key=provenance.key)
-        manifest = replace(newest, provenance=provenance)
+        manifest = replace(newest, provenance=self._proof(staged, newest))
         self.write(self._manifest_path(manifest), manifest.to_json())
         return self.activate(manifest.name) or Published("unchanged", manifest)
+
+    def _proof(self, staged: StagedModel, newest: Manifest) -> Provenance:
+        """Return how published files were made and proven; a run without verification keeps the earlier proof."""
+        proven = staged.provenance.verification.passed is not None
+        return staged.provenance if proven else replace(newest.provenance, key=staged.provenance.key)
+
+    def _serve_others(self, staged: StagedModel, newest: Manifest, config: str) -> Published:
+        """Put a configuration in force that serves other versions; the files are there, so that none is added."""
+        notes = self._keep_edits(newest.name)
+        manifest = replace(newest, config=config, provenance=self._proof(staged, newest))
+        self.write(self._manifest_path(manifest), manifest.to_json())
+        self.write(self.root / newest.name / CONFIG, config)
+        return Published("published", manifest, (*notes, "no new version: only the version policy is another"))
 
     def in_force(self, manifest: Manifest) -> bool:
         """Whether Triton serves this version: its configuration, or one edited by hand, is in place."""
         current = self.config_text(manifest.name)
         others = {other.config for other in self.manifests(manifest.name)} - {manifest.config}
-        return current is not None and current not in others
+        return current is not None and (current == manifest.config or current not in others)
 
     def edited(self, manifest: Manifest) -> tuple[Path, ...]:
         """Return the files next to the version folders that were edited by hand since this version was published."""

@@ -78,6 +78,23 @@ def with_queue_delay(text: str, microseconds: int) -> str:
     return to_text(config)
 
 
+def with_version(text: str, version: int) -> str:
+    """Return a configuration that serves one version, and no other."""
+    config = parse(text, "the configuration")
+    config.version_policy.specific.versions[:] = [version]
+    return to_text(config)
+
+
+def differ_in_policy(one: str, other: str) -> bool:
+    """Whether two configurations differ in their version policies, and in nothing else but comments and layout."""
+    configs = [parse(text, "the configuration") for text in (one, other)]
+    if configs[0].version_policy == configs[1].version_policy:
+        return False
+    for config in configs:
+        config.ClearField("version_policy")
+    return bool(configs[0] == configs[1])
+
+
 def to_text(config: Any) -> str:
     """Return a ModelConfig as text that reads like a hand-written one; ``max_batch_size`` is written even if 0."""
     from google.protobuf import text_format

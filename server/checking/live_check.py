@@ -147,7 +147,8 @@ def _unaskable(staged: StagedModel) -> str:
 
 
 def _checked(server: Server, staged: StagedModel, proven: Proven, options: Options) -> Live:
-    text, changes = overlay.overlaid(staged.preview, f"the configuration of {staged.name}")
+    published, changes = overlay.overlaid(staged.preview, f"the configuration of {staged.name}")
+    text = published if _serves_alone(published, staged.version) else pbtxt.with_version(published, staged.version)
     text = sequences.patient(text) if _in_sequences(text) else text
     with (
         _loaded(server, staged, text),
@@ -164,6 +165,8 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
             comparison.batches(grpc, http)
         merges = pbtxt.merges_requests(text)
         merged = _merged(server, text, comparison, grpc) if merges else None
+        if not _serves_alone(published, staged.version):
+            _load_with_others(server, staged, published)
     return Live(
         "passed",
         server.description,
@@ -200,6 +203,24 @@ def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
                 server.unload(staged.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serves_alone(text: str, version: int) -> bool:
+    """Whether a configuration serves this version, the newest, and no other, whatever older ones there are."""
+    policy = pbtxt.parse(text, "the configuration").version_policy
+    if policy.HasField("specific"):
+        return list(policy.specific.versions) == [version]
+    return not policy.ListFields() or policy.latest.num_versions == 1
+
+
+def _load_with_others(server: Server, staged: StagedModel, text: str) -> None:
+    """Load the versions that a configuration serves, of which others than the staged one were proven before."""
+    folder = server.repository / staged.name
+    for version, path in staged.older.items():
+        if not (folder / str(version)).exists():
+            (folder / str(version)).symlink_to(path)
+    (folder / CONFIG).write_text(text, "utf-8")
+    server.load(staged.name)
 
 
 def _merged(server: Server, text: str, comparison: "ServedComparison", client: Client) -> int | None:

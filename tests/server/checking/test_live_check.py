@@ -428,3 +428,36 @@ def test_the_servers_configuration_is_compared_with_the_predicted_one(
 ) -> None:
     found = configs.disagreement(WRITTEN, {**ANSWERED, **change})
     assert found is None if difference is None else difference in str(found)
+
+
+def test_a_policy_may_serve_an_older_version_that_is_there(generate: Generate, workdir: Path) -> None:
+    assert generate(*LINEAR).code == 0
+    outcome = generate(*LINEAR, "--seed", "1", "--version-policy", "specific:1", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["version"] == 2
+    assert live(outcome)["status"] == "passed"
+    text = (workdir / "model_repository/linear/config.pbtxt").read_text()
+    assert "versions: [ 1 ]" in text
+    again = generate(*LINEAR, "--seed", "1", "--version-policy", "specific:1", "--json")
+    assert (again.code, again.result["status"], again.result["version"]) == (0, "unchanged", 2)
+
+
+def test_another_policy_makes_no_new_version(generate: Generate, workdir: Path) -> None:
+    assert generate(*LINEAR).code == 0
+    assert generate(*LINEAR, "--seed", "1", "--json").result["version"] == 2
+    served = generate(*LINEAR, "--seed", "1", "--version-policy", "specific:1,2", "--json")
+    assert (served.code, served.result["version"]) == (0, 2), served.err
+    assert "no new version: only the version policy is another" in served.err
+    assert sorted(path.name for path in (workdir / "model_repository/linear").iterdir() if path.is_dir()) == ["1", "2"]
+    with running_server(workdir / "model_repository") as server:
+        assert {version for _, version in server.served()} == {"1", "2"}
+    assert generate(*LINEAR, "--seed", "1", "--version-policy", "specific:1,2", "--json").result["status"] == "unchanged"
+
+
+def test_an_older_version_that_triton_refuses_beside_the_new_one_is_told(generate: Generate, workdir: Path) -> None:
+    assert generate(*LINEAR).code == 0
+    (workdir / "model_repository/linear/1/model.onnx").write_bytes(b"")
+    outcome = generate(*LINEAR, "--seed", "1", "--version-policy", "all")
+    assert outcome.code == 6
+    assert "ORT-READ" in outcome.err
+    assert "versions: [ 1 ]" in (workdir / "model_repository/linear/config.pbtxt").read_text()
