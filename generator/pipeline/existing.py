@@ -2,7 +2,8 @@
 
 import glob
 
-from modelrepo.generator.errors import OptionError
+from modelrepo.generator.errors import OptionError, RepositoryError
+from modelrepo.generator.lint import Host, check
 from modelrepo.generator.options.names import MODEL_NAME, default_templates, filled_in
 from modelrepo.generator.pipeline import rows
 from modelrepo.generator.pipeline.job import Context, Target
@@ -15,6 +16,7 @@ from modelrepo.generator.repository.repository import Published, Repository
 from modelrepo.generator.specs.options import Options, RunOptions
 from modelrepo.generator.specs.report import Result
 from modelrepo.generator.tensorrt import ways
+from modelrepo.generator.triton.releases import release_named
 
 
 def find(target: Target, context: Context) -> Result | PendingPlan | None:
@@ -67,14 +69,31 @@ def _in_force(target: Target, context: Context) -> Result | None:
             context.progress.warn(
                 f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
             )
-        warn_of_edits(newest, context)
+        judge_edits(newest, target, context)
         return rows.published(target, Published("unchanged", newest), repository)
     return None
 
 
-def warn_of_edits(published: Manifest, context: Context) -> None:
-    """Warn of the files beside the versions that were edited by hand, and that stay so if nothing is published."""
-    for file in context.repository.edited(published):
+def judge_edits(published: Manifest, target: Target, context: Context) -> None:
+    """Warn of files beside the versions that were edited by hand, and that stay so if nothing is published.
+
+    Raises RepositoryError if they keep Triton from serving the model.
+    """
+    repository = context.repository
+    edited = repository.edited(published)
+    if not edited:
+        return
+    folder = repository.root / target.name
+    found = check(folder, [Host(release_named(target.options.target_release))])
+    refusal = next((each for each in found if each.severity == "error"), None)
+    if refusal:
+        place = str(refusal.problem.place).removeprefix(f"{repository.root}/")
+        raise RepositoryError(
+            f"{' and '.join(file.name for file in edited)} of {target.name}, edited by hand, can't be served: {place}: "
+            f"{refusal.code}: {refusal.problem.says}",
+            f"{refusal.problem.write}; `modelrepo check {folder}` shows the line",
+        )
+    for file in edited:
         context.progress.warn(
             f"{file} was edited by hand and is left as it is; "
             "to have the edits in every version, put them in a file for --config-patch"

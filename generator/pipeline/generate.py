@@ -208,7 +208,7 @@ def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Cont
     if outcome.status == "published" and before:
         notes = (*notes, *changes.since(before, outcome.manifest))
     else:
-        existing.warn_of_edits(outcome.manifest, context)
+        existing.judge_edits(outcome.manifest, target, context)
     outcome = replace(outcome, notes=tuple(filter(None, notes)))
     for note in outcome.notes:
         context.progress.warn(f"{target.name}: {note}")

@@ -682,3 +682,33 @@ def test_a_dry_run_finds_what_would_fail(generate: Generate, workdir: Path) -> N
     assert generate("--model", "numpy:nothing", "--dry-run").code == 3
     (workdir / "config.pbtxt.j2").write_text("{{ undefined }}")
     assert generate(*LINEAR, "--templates", ".", "--dry-run").code == 2
+
+
+EDITS = {
+    "max_batch_size: sixteen": "1:17: PARSE",
+    'backend: "onnxruntime"\nmax_batch_size: 16\ninput { name: "input" data_type: TYPE_FP32 dims: [ 5 ] }\n'
+    'output { name: "output" data_type: TYPE_FP32 dims: [ 3 ] }': "3:52: ORT-DIM",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--live-check", "auto")])
+def test_an_edited_configuration_that_triton_refuses_is_a_failed_row(
+    generate: Generate, workdir: Path, edit: str, more: tuple[str, ...]
+) -> None:
+    generate(*LINEAR)
+    config(workdir).write_text(edit)
+    outcome = generate(*LINEAR, *more)
+    assert outcome.code == 6
+    assert outcome.result["status"] == "failed"
+    said = f"config.pbtxt of linear, edited by hand, can't be served: linear/config.pbtxt:{EDITS[edit]}: Triton"
+    assert said in outcome.err
+    assert config(workdir).read_text() == edit
+
+
+def test_an_edit_that_is_right_stays_with_a_warning(generate: Generate, workdir: Path) -> None:
+    generate(*LINEAR)
+    config(workdir).write_text(config(workdir).read_text() + "\n# a note\n")
+    outcome = generate(*LINEAR)
+    assert (outcome.code, outcome.result["status"]) == (0, "unchanged")
+    assert "edited by hand and is left as it is" in outcome.err

@@ -451,7 +451,9 @@ def test_another_policy_makes_no_new_version(generate: Generate, workdir: Path) 
     assert sorted(path.name for path in (workdir / "model_repository/linear").iterdir() if path.is_dir()) == ["1", "2"]
     with running_server(workdir / "model_repository") as server:
         assert {version for _, version in server.served()} == {"1", "2"}
-    assert generate(*LINEAR, "--seed", "1", "--version-policy", "specific:1,2", "--json").result["status"] == "unchanged"
+    assert (
+        generate(*LINEAR, "--seed", "1", "--version-policy", "specific:1,2", "--json").result["status"] == "unchanged"
+    )
 
 
 def test_an_older_version_that_triton_refuses_beside_the_new_one_is_told(generate: Generate, workdir: Path) -> None:
