@@ -8,15 +8,20 @@ from modelrepo.generator.lint.subject import Model
 
 def selected(model: Model, config: Any) -> tuple[int, ...]:
     """Return the numbers of the versions that a server loads of those that are there, in ascending order."""
-    policy, there = config.version_policy, sorted(model.versions)
+    return among(model.versions, config)
+
+
+def among(there: Iterable[int], config: Any) -> tuple[int, ...]:
+    """Return the numbers that a configuration's policy selects of some versions, in ascending order."""
+    policy, ordered = config.version_policy, sorted(there)
     if policy.HasField("specific"):
-        return tuple(sorted(_specific(policy.specific.versions, there)))
+        return tuple(sorted(_specific(policy.specific.versions, ordered)))
     if not config.HasField("version_policy"):
-        return tuple(there[-1:])
+        return tuple(ordered[-1:])
     if policy.HasField("latest"):
         newest = policy.latest.num_versions
-        return tuple(there[-newest:]) if newest else ()
-    return tuple(there)  # a policy that names no choice loads all
+        return tuple(ordered[-newest:]) if newest else ()
+    return tuple(ordered)  # a policy that names no choice loads all
 
 
 def _specific(asked: Iterable[int], there: list[int]) -> set[int]:

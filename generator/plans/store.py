@@ -81,8 +81,7 @@ class PlanStore:
 
         Files of the old folder that still fit are kept in the new one; the others move to the replaced files.
         """
-        plans = {**self.entries(), name: plan}
-        document = {"schema": SCHEMA, "plans": {key: asdict(plans[key]) for key in sorted(plans)}}
+        document = _document({**self.entries(), name: plan})
         sync_tree(folder)
         target = self.folder(name)
         undo = ExitStack()
@@ -91,10 +90,17 @@ class PlanStore:
             if target.exists():
                 self._keep_built(name, folder, plan)
             replace_undoably(target, folder, undo)
-            self._repository.write(self.lock, json.dumps(document, indent=2) + "\n")
+            self._repository.write(self.lock, document)
         except BaseException:
             undo.close()
             raise
+
+    def forget(self, name: str) -> None:
+        """Remove a model's entry and its prepared files, if there are any; call it with the repository's lock held."""
+        plans = self.entries()
+        if plans.pop(name, None):
+            self._repository.write(self.lock, _document(plans))
+        shutil.rmtree(self.folder(name), ignore_errors=True)
 
     def _keep_built(self, name: str, folder: Path, plan: PendingPlan) -> None:
         """Copy files that were built in a plan's folder, such as model.plan, before the folder is replaced.
@@ -124,6 +130,11 @@ class PlanStore:
         sync_folder(target.parent)
         self._repository.write(record, json.dumps(asdict(built), indent=2) + "\n")
         return target
+
+
+def _document(plans: Mapping[str, PendingPlan]) -> str:
+    document = {"schema": SCHEMA, "plans": {key: asdict(plans[key]) for key in sorted(plans)}}
+    return json.dumps(document, indent=2) + "\n"
 
 
 def file_name(compute_capability: str) -> str:

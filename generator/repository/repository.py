@@ -24,6 +24,7 @@ from typing import Literal, Protocol
 from filelock import FileLock, Timeout
 
 from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.repository import choice
 from modelrepo.generator.repository import manifest as manifests
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.manifest import Manifest, Provenance
@@ -243,10 +244,9 @@ class Repository:
 
     def _serve_others(self, staged: StagedModel, newest: Manifest, config: str) -> Published:
         """Put a configuration in force that serves other versions; the files are there, so that none is added."""
-        notes = self._keep_edits(newest.name)
         manifest = replace(newest, config=config, provenance=self._proof(staged, newest))
         self.write(self._manifest_path(manifest), manifest.to_json())
-        self.write(self.root / newest.name / CONFIG, config)
+        notes = self.replace_config(newest.name, config)
         return Published("published", manifest, (*notes, "no new version: only the version policy is another"))
 
     def in_force(self, manifest: Manifest) -> bool:
@@ -259,7 +259,9 @@ class Repository:
         """Return the files next to the version folders that were edited by hand since this version was published."""
         folder = self.root / manifest.name
         edited = [folder / name for name, record in manifest.sidecars.items() if not record.matches(folder / name)]
-        if self.config_text(manifest.name) not in {each.config for each in self.manifests(manifest.name)}:
+        text = self.config_text(manifest.name)
+        ours = text is None or choice.read(text) or text in {each.config for each in self.manifests(manifest.name)}
+        if not ours:
             edited.append(folder / CONFIG)
         return tuple(file for file in edited if file.exists())
 
@@ -304,9 +306,19 @@ class Repository:
             kept.append(f"{file.name} was edited by hand; the edited file is kept as {copy}")
         return tuple(kept)
 
+    def replace_config(self, name: str, config: str) -> tuple[str, ...]:
+        """Put a configuration in force in one step; call it with the lock held. Notes tell of edits that are kept."""
+        notes = self._keep_edits(name)
+        self.write(self.root / name / CONFIG, config)
+        return notes
+
     def replaced_folder(self, name: str) -> Path:
         """Return the path of a new folder for a model's replaced files."""
         return self.state / "replaced" / name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+
+    def records(self, name: str) -> tuple[Path, ...]:
+        """Return the folders of a model's records, one file or more a version: N.json, N.npz; they may not exist."""
+        return tuple(self.state / kind / name for kind in ("manifests", "golden"))
 
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"

@@ -1,0 +1,53 @@
+"""The version policy of a configuration: which versions it serves, and the same text with others."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.lint.selected import among
+from modelrepo.generator.lint.text import ConfigText, read
+from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.triton import pbtxt
+
+# A policy that stands at the beginning of a line, as our template writes it. The name stands nowhere else in the text.
+WRITTEN = re.compile(r"^version_policy\s*:?\s*\{[^{}#\"']*(?:\{[^{}#\"']*\}[^{}#\"']*)?\}", re.MULTILINE)
+NAME = "version_policy"
+
+
+def served(config: str, there: Collection[int]) -> tuple[int, ...]:
+    """Return the versions that Triton loads of those that are ``there``; OptionError if the text can't be parsed.
+
+    The policy alone is parsed where that is certain to be the whole of it: a thousand configurations take a second.
+    """
+    short = WRITTEN.search(config) if config.count(NAME) == 1 else None
+    return among(there, pbtxt.parse(short[0] if short else config, CONFIG))
+
+
+def serving(config: str, versions: Collection[int]) -> str:
+    """Return a configuration that serves these versions. All else stays, with its comments.
+
+    The text is parsed back; if it is not as intended, it is written anew from the message.
+    """
+    wanted = pbtxt.parse(config, CONFIG)
+    wanted.version_policy.specific.versions[:] = sorted(versions)
+    block = f"{{\n  specific {{ versions: [ {', '.join(map(str, sorted(versions)))} ] }}\n}}"
+    edited = _replaced(read(Path(CONFIG), config), block)
+    try:
+        if pbtxt.parse(edited, CONFIG) == wanted:
+            return edited
+    except OptionError:
+        pass
+    comment = config.partition("\n")[0] + "\n" if config.startswith("#") else ""
+    return f"{comment}{pbtxt.to_text(wanted)}"
+
+
+def _replaced(config: ConfigText, block: str) -> str:
+    written = config.tree.fields.get(NAME, [])
+    if not written:
+        return f"{config.text.rstrip()}\n\n{NAME} {block}\n"
+    lines = config.text.split("\n")
+    (first, begins), (last, ends) = written[0].begins, written[0].ends
+    before = [*lines[: first - 1], lines[first - 1][: begins - 1]]
+    after = [lines[last - 1][ends - 1 :], *lines[last:]]
+    return "\n".join(before) + block + "\n".join(after)

@@ -1,0 +1,132 @@
+"""`prune` and `remove`: what is not served any more leaves the repository.
+
+A folder leaves by one rename into ``removing/`` of the state folder; its records follow, and then its files are
+deleted. A run that is killed in between is finished by the next one that changes anything: the name of the folder in
+``removing/`` says what it was.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.lint.subject import Model
+from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.lifecycle.standing import Standing, Version, names
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.system.files import sync_folder
+
+# Of a whole model, in the name of its folder in ``removing/``.
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What leaves a model: versions, or all of it; ``bytes`` is what that frees."""
+
+    name: str
+    versions: tuple[int, ...]
+    whole: bool
+    bytes: int
+    notes: tuple[str, ...] = ()
+
+
+def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | None = None) -> Removal:
+    """Plan to remove versions that are not served: all but the ``keep`` newest, or those made before a time.
+
+    The newest version always stays, and so does what is not ours. RepositoryError if it can't be known what is served.
+    """
+    if model.trouble:
+        raise RepositoryError(
+            f"can't tell which versions of {model.name} are served: {model.trouble}",
+            f"Mend the configuration, or choose a version with `modelrepo promote {model.name} N`",
+        )
+    ours = [each for each in model.versions if each.manifest is not None]
+    foreign = [each.number for each in model.versions if each.manifest is None]
+    newest = ours[-1:] if keep is None else ours[len(ours) - max(keep, 1) :] if keep < len(ours) else ours
+    going = [each for each in ours if each not in newest and not each.served and _is_old(each, older_than)]
+    notes = tuple(f"version {number} was not made by modelrepo and stays" for number in foreign)
+    return Removal(
+        model.name, tuple(each.number for each in going), whole=False, bytes=sum(map(_size, going)), notes=notes
+    )
+
+
+def removed(model: Standing, repository: Repository) -> Removal:
+    """Plan to remove a whole model. RepositoryError if it is not ours, or if an ensemble calls it."""
+    if not any(each.manifest for each in model.versions):
+        raise RepositoryError(
+            f"{repository.root / model.name} was not made by modelrepo", "Remove the folder yourself, if it is yours"
+        )
+    callers = [name for name in names(repository) if name != model.name and model.name in _called(repository, name)]
+    if callers:
+        raise RepositoryError(f"the ensemble {callers[0]} calls {model.name}", f"Remove {callers[0]} first")
+    versions = tuple(each.number for each in model.versions)
+    return Removal(model.name, versions, whole=True, bytes=sum(map(_size, model.versions)))
+
+
+def carried_out(repository: Repository, removal: Removal) -> None:
+    """Remove what was planned; call it with the lock held."""
+    finish_interrupted(repository)
+    model = repository.root / removal.name
+    going = [(ALL, model)] if removal.whole else [(str(each), model / str(each)) for each in removal.versions]
+    for what, folder in going:
+        aside = _aside(repository) / f"{what}.{uuid.uuid4().hex}.{removal.name}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            folder.rename(aside)
+            sync_folder(folder.parent)
+        else:
+            aside.mkdir()  # its records are still to be removed
+        _finish(repository, aside)
+
+
+def finish_interrupted(repository: Repository) -> None:
+    """Finish removals that were killed half-way; call it with the lock held."""
+    folder = _aside(repository)
+    for aside in sorted(folder.iterdir()) if folder.is_dir() else ():
+        _finish(repository, aside)
+
+
+def _finish(repository: Repository, aside: Path) -> None:
+    """Remove the records of what lies aside, and then its files."""
+    what, _, name = aside.name.split(".", 2)
+    if what == ALL:
+        for records in repository.records(name):
+            shutil.rmtree(records, ignore_errors=True)
+        PlanStore(repository).forget(name)
+    else:
+        for records in repository.records(name):
+            for file in records.glob(f"{what}.*"):
+                file.unlink()
+            if records.is_dir() and not any(records.iterdir()):
+                records.rmdir()
+    shutil.rmtree(aside)
+    if not any(aside.parent.iterdir()):
+        aside.parent.rmdir()
+
+
+def _aside(repository: Repository) -> Path:
+    return repository.state / "removing"
+
+
+def _is_old(version: Version, older_than: timedelta | None) -> bool:
+    if older_than is None or version.manifest is None:
+        return True
+    return datetime.now(UTC) - datetime.fromisoformat(version.manifest.created) > older_than
+
+
+def _size(version: Version) -> int:
+    """Return the bytes of a version's own files, as its record says."""
+    if version.manifest is None or not version.there:
+        return 0
+    return sum(file.size for name, file in version.manifest.files.items() if "/" in name)
+
+
+def _called(repository: Repository, name: str) -> Iterator[str]:
+    """Yield the models that an ensemble calls."""
+    config = Model(name, repository.root / name).config
+    if config is not None and config.message is not None:
+        yield from (step.model_name for step in config.message.ensemble_scheduling.step)

@@ -1,0 +1,114 @@
+"""`rollback` and `promote`: other versions are served. The one step that commits is the replacement of config.pbtxt."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from modelrepo.generator.errors import RepositoryError
+from modelrepo.generator.lint import Host
+from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused, warnings_of
+from modelrepo.generator.repository import choice
+from modelrepo.generator.repository.choice import Choice
+from modelrepo.generator.repository.lifecycle import policy, removal
+from modelrepo.generator.repository.lifecycle.standing import Standing, Version, standing
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.triton.releases import NEWEST, release_named
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `rollback` or `promote` does: the versions that are served before and after it, and the configurations.
+
+    ``old`` is None if there was no configuration. ``changes`` is whether anything has to be done.
+    """
+
+    name: str
+    verb: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    old: str | None
+    new: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether the configuration in force is another one."""
+        return self.old is None or _unmarked(self.old) != _unmarked(self.new)
+
+
+def _unmarked(config: str) -> str:
+    return config.partition("\n")[2] if choice.read(config) else config
+
+
+def rolled_back(model: Standing, to: int | None = None) -> Change:
+    """Plan to serve an earlier version: ``to``, or the newest usable one below the newest that is served.
+
+    Raises RepositoryError if there is none, or if it can't be served.
+    """
+    if to is None:
+        newest = max(model.served, default=0) or max(each.number for each in model.versions) + 1
+        earlier = [each.number for each in model.versions if each.usable and each.number < newest]
+        if not earlier:
+            raise RepositoryError(
+                f"{model.name} has no version before {newest} to roll back to", _kept(model) or "It has one version"
+            )
+        to = earlier[-1]
+    return _planned(model, "rollback", (to,))
+
+
+def promoted(model: Standing, versions: Collection[int]) -> Change:
+    """Plan to serve these versions. RepositoryError if one is not there, not ours, or not as it was published."""
+    return _planned(model, "promote", tuple(sorted({*versions})))
+
+
+def applied(repository: Repository, change: Change) -> Change:
+    """Commit a change; call it with the lock held. Returns it with the notes of what was kept and what Triton warns of.
+
+    Raises RepositoryError before anything is replaced, if Triton would refuse the model.
+    """
+    removal.finish_interrupted(repository)
+    warnings = judge(repository, change)
+    if not change.changes:
+        return replace(change, notes=(*change.notes, *warnings))
+    kept = repository.replace_config(change.name, change.new)
+    return replace(change, notes=(*change.notes, *warnings, *kept))
+
+
+def judge(repository: Repository, change: Change) -> tuple[str, ...]:
+    """Return the warnings of what Triton will make of a change; RepositoryError if it would refuse the model."""
+    newest = repository.manifests(change.name)[-1]
+    release = str(newest.provenance.options.get("target_release") or NEWEST)
+    repository.state.mkdir(parents=True, exist_ok=True)
+    candidate = Candidate(change.name, change.new, repository.entries(change.name))
+    found = judged(candidate, Host(release_named(release)), repository.state)
+    refuse_refused(found)
+    return warnings_of(found)
+
+
+def again(repository: Repository, change: Change) -> Change:
+    """Return a change for what stands now: another process may have published since it was planned."""
+    model = standing(repository, change.name)
+    return _planned(model, change.verb, change.after)
+
+
+def _planned(model: Standing, verb: str, versions: tuple[int, ...]) -> Change:
+    records = [_record(model, model.version(number)) for number in versions]
+    config = policy.serving(records[-1].config, versions)
+    newest = max(each.number for each in model.versions)
+    if versions != (newest,) or config != records[-1].config:
+        config = choice.marked(config, Choice(verb, versions, model.served, choice.now()))
+    return Change(model.name, verb, model.served, versions, model.config, config)
+
+
+def _record(model: Standing, version: Version) -> Manifest:
+    """Return the record of a version that can be served; RepositoryError if it can't be."""
+    if version.manifest is None or not version.usable:
+        raise RepositoryError(
+            f"version {version.number} of {model.name} can't be served: {version.note}", _kept(model, version.number)
+        )
+    return version.manifest
+
+
+def _kept(model: Standing, but: int = 0) -> str:
+    usable = ", ".join(str(each.number) for each in model.versions if each.usable and each.number != but)
+    return f"These can: {usable}" if usable else ""

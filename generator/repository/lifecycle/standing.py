@@ -1,0 +1,133 @@
+"""What is published: each model's versions, which of them are served, and what is known of them."""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelrepo.generator.errors import OptionError, RepositoryError, nearest
+from modelrepo.generator.repository import choice
+from modelrepo.generator.repository.choice import Choice
+from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.lifecycle import policy
+from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.repository.repository import Repository
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a model: its folder, its record, or both.
+
+    ``intact`` is None if its files were only looked for, and not read. ``note`` says what is wrong.
+    """
+
+    number: int
+    served: bool
+    manifest: Manifest | None  # None: there is no record of it
+    there: bool  # whether its folder is
+    intact: bool | None = None
+    note: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be served: it is there, recorded, and nothing speaks against it."""
+        return self.there and self.manifest is not None and self.intact is not False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model of the repository, with its versions in ascending order.
+
+    ``trouble`` says why nothing is known of what is served: a configuration that is missing or can't be parsed.
+    """
+
+    name: str
+    versions: tuple[Version, ...]
+    config: str | None  # in force
+    choice: Choice | None
+    edited: tuple[Path, ...]
+    trouble: str = ""
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        """The versions that Triton serves."""
+        return tuple(each.number for each in self.versions if each.served)
+
+    def version(self, number: int) -> Version:
+        """Return a version; RepositoryError if there is none of this number."""
+        found = next((each for each in self.versions if each.number == number), None)
+        if found is None:
+            there = ", ".join(str(each.number) for each in self.versions)
+            raise RepositoryError(f"{self.name} has no version {number}", f"It has {there or 'none'}")
+        return found
+
+
+def opened(root: Path) -> Repository:
+    """Return a repository that is there; RepositoryError if it is not."""
+    repository = Repository(root)
+    if not repository.root.is_dir():
+        raise RepositoryError(f"can't find the repository {root}", "Name one with --repository, or run generate first")
+    return repository
+
+
+def names(repository: Repository) -> list[str]:
+    """Return the names of the models with a record or a folder, sorted."""
+    records = repository.state / "manifests"
+    recorded = [each.name for each in records.iterdir() if each.is_dir()] if records.is_dir() else []
+    there = [each.name for each in repository.root.iterdir() if each.is_dir() and not each.name.startswith(".")]
+    return sorted({*recorded, *there})
+
+
+def standing(repository: Repository, name: str, *, verify: bool = False) -> Standing:
+    """Return what is known of a model; ``verify`` reads its files again. RepositoryError if there is no such model."""
+    folder = repository.root / name
+    records = {each.version: each for each in repository.manifests(name)}
+    there = repository.folders(name)
+    if not records and not folder.is_dir():
+        raise _unknown(repository, name)
+    text = repository.config_text(name)
+    served: tuple[int, ...] = ()
+    trouble = "" if text is not None else f"it has no {CONFIG}"
+    try:
+        served = policy.served(text, there) if text is not None else ()
+    except OptionError as error:
+        trouble = error.message
+    edited = repository.edited(records[max(records)]) if records else ()
+    versions = (
+        _version(number, number in served, records.get(number), folder if number in there else None, verify=verify)
+        for number in sorted({*records, *there})
+    )
+    return Standing(name, tuple(versions), text, choice.read(text or ""), edited, trouble)
+
+
+def standings(repository: Repository, asked: Collection[str] = (), *, verify: bool = False) -> Iterator[Standing]:
+    """Yield the models that are asked for, or all; RepositoryError for one that is not there."""
+    for name in asked or names(repository):
+        yield standing(repository, name, verify=verify)
+
+
+def _version(number: int, served: bool, record: Manifest | None, folder: Path | None, *, verify: bool) -> Version:
+    if folder is None:
+        return Version(number, served, record, there=False, intact=False, note="its folder is missing")
+    if record is None:
+        return Version(number, served, None, there=True, note="not made by modelrepo: it has no record")
+    missing = next((name for name in record.files if not (folder / name).is_file()), None)
+    if missing is not None:
+        return Version(number, served, record, there=True, intact=False, note=f"{missing} is missing")
+    if not verify:
+        return Version(number, served, record, there=True)
+    changed = list(_changed(record, folder))
+    note = f"{changed[0]} changed since it was published" if changed else ""
+    return Version(number, served, record, there=True, intact=not changed, note=note)
+
+
+def _changed(record: Manifest, folder: Path) -> Iterable[str]:
+    """Yield the version's own files whose content is another; they are read, whatever their times say."""
+    from modelrepo.generator.system.digests import sha256_of
+
+    own = {name: file for name, file in record.files.items() if name not in record.sidecars}
+    return (name for name, file in own.items() if sha256_of(folder / name) != file.sha256)
+
+
+def _unknown(repository: Repository, name: str) -> RepositoryError:
+    known = names(repository)
+    return RepositoryError(f"{repository.root} has no model {name!r}", nearest(name, known) if known else "It is empty")
