@@ -48,7 +48,7 @@ def findings(
     """Yield what Triton would say of each repository and its models, in the order of their names."""
     judges = hosts or (Host(release_named(NEWEST)),)
     asked = tuple(rules() if chosen is None else chosen)
-    judged = {host: [rule for rule in asked if rule.holds_for(host.release.container)] for host in judges}
+    judged = {host: [rule for rule in asked if rule.judges(host)] for host in judges}
     for repository in repositories:
         if not repository.asked:
             yield from _merged("", judges, [list(_of_repository(repository, host, judged[host])) for host in judges])

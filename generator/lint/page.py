@@ -4,9 +4,12 @@ from collections.abc import Iterable
 
 from modelrepo.generator.lint.rule import Rule
 
+OWNERS = {"dynamo": "Dynamo's", "kserve": "KServe's"}
 DECIDERS = {
     "core": "Triton's core decides this, whatever the backend.",
     "advice": "This is our advice: Triton does not mind.",
+    "dynamo": "NVIDIA Dynamo, which serves Triton's repositories, decides this. Ask it with `--profile dynamo`.",
+    "kserve": "KServe, which serves Triton's repositories, decides this. Ask it with `--profile kserve`.",
 }
 
 
@@ -46,7 +49,8 @@ def _decider(rule: Rule) -> str:
 def _how(rule: Rule) -> str:
     if rule.seen:
         return f"Seen on the real server: {_sentence(rule.seen)}"
-    return f"Read in Triton's source: `{rule.source}`." if rule.source else ""
+    owner = OWNERS.get(rule.decided_by, "Triton's")
+    return f"Read in {owner} source: `{rule.source}`." if rule.source else ""
 
 
 def _sentence(text: str) -> str:

@@ -230,6 +230,7 @@ def test_rules_are_listed(modelrepo: ModelRepo, workdir: Path) -> None:
 
 
 def test_dynamo_differs(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/2").mkdir()
     text = TEXT.replace("3, 0", "3").replace("FP32", "FP16") + "version_policy { all {} }\n"
     (repository / "net/config.pbtxt").write_text(text)
     found = modelrepo(check, "repo", "--json", "--profile", "dynamo", "--select", "DYNAMO").report["findings"]
