@@ -121,8 +121,8 @@ NAMES = Rule(
     severity="information",
     title="KServe, and names that a TrainedModel can't have",
     triton="An InferenceService with a storageUri serves a whole repository, whatever the names. A TrainedModel, for "
-    "multi-model serving, has the name of the one model that it adds. It consists of small letters, digits and hyphens, "
-    "as Kubernetes wants it, and no underscore.",
+    "multi-model serving, has the name of the one model that it adds: small letters, digits and hyphens, as Kubernetes "
+    "wants it.",
     write="Rename the models, if TrainedModels serve them",
     decided_by="kserve",
     source="pkg/apis/serving/v1alpha1/trainedmodel_webhook.go, pkg/agent/downloader.go",
