@@ -23,6 +23,7 @@ Examples:
   modelrepo check repo --target-release 25.11,26.09    does it load on both?
   modelrepo check repo --gpus none --cores 8 --memory 16G
   modelrepo check repo --diff                what --fix would change
+  modelrepo check --changed $(git diff --name-only)    the models of changed files
   modelrepo check --explain DIM              the page of a rule
 
 \b
@@ -53,6 +54,7 @@ UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
     "--format", "form", type=click.Choice(["text", "json", "sarif", "github"]), default="text", help="Default: text."
 )
 @json_flag("The same as --format json.")
+@click.option("--changed", is_flag=True, help="PATHs are changed files: check the models that they belong to.")
 @click.option("--fix", is_flag=True, help="Mend what can be mended mechanically, and show what is left.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change as a diff, and change nothing.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
@@ -69,6 +71,7 @@ def check(
     ignore: tuple[str, ...],
     form: str,
     as_json: bool,
+    changed: bool,
     fix: bool,
     diff: bool,
     strict: bool,
@@ -81,7 +84,7 @@ def check(
     judged, too. A rule's page says who decides it, and how we know.
     """
     from modelrepo.generator.errors import OptionError, RepositoryError
-    from modelrepo.generator.lint.check import findings, opened
+    from modelrepo.generator.lint.check import findings, model_of, opened
     from modelrepo.generator.lint.rules import rules
     from modelrepo.generator.options import config_file
 
@@ -92,8 +95,12 @@ def check(
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
     chosen = _chosen(rules(), _codes(select), _codes(ignore))
+    if changed:
+        paths = tuple(dict.fromkeys(model for path in paths if (model := model_of(path))))
+    elif not paths:
+        paths = (config_file.default_repository(),)
     for _ in range(PASSES):  # what is mended may show what else can be mended
-        repositories = opened(paths or (config_file.default_repository(),))
+        repositories = opened(paths)
         found = sorted(findings(repositories, hosts, chosen), key=lambda each: each.problem.place)
         if not fix or not _mend(found):
             break
@@ -233,11 +240,13 @@ def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: i
     if form == "json":
         click.echo(programs.as_json(found, releases, models))
     elif form == "sarif":
-        click.echo(programs.as_sarif(found, chosen, metadata.version("modelrepo")))
+        click.echo(programs.as_sarif(found, chosen, text.Lines(), metadata.version("modelrepo")))
     elif form == "github":
         for each in found:
             click.echo(programs.as_github(each))
-        click.echo(text.summary(found, models, releases))
+        counted = text.summary(found, models, releases)
+        click.echo(counted)
+        programs.add_to_job_summary(found, counted)
     else:
         lines = text.Lines()
         for each in found:

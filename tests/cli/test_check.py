@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from modelrepo.cli.commands.check import check
-from modelrepo.cli.terminal.findings_for_programs import as_github
+from modelrepo.cli.terminal.findings_for_programs import as_github, as_markdown
 from modelrepo.generator.lint import check as findings
 from modelrepo.generator.lint import rules
 from modelrepo.generator.lint.finding import Edit, Finding, Place, Problem
@@ -108,7 +108,7 @@ def test_sarif_validates_against_its_schema(modelrepo: ModelRepo, repository: Pa
     (run,) = outcome.report["runs"]
     (result,) = run["results"]
     assert result["locations"][0]["physicalLocation"] == {
-        "artifactLocation": {"uri": "repo/net/config.pbtxt"},
+        "artifactLocation": {"uri": "repo/net/config.pbtxt", "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": 1, "startColumn": 1},
     }
     assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "NAMES"
@@ -122,11 +122,65 @@ def test_sarif_of_everything_validates(modelrepo: ModelRepo, repository: Path) -
     assert "repo/b%20c%23%25" in outcome.out
 
 
+def test_sarif_is_the_same_wherever_it_is_made(
+    modelrepo: ModelRepo, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = modelrepo(check, "repo", "--format", "sarif").report["runs"][0]
+    assert near["originalUriBaseIds"]["%SRCROOT%"]["uri"] == f"{repository.parent.as_uri()}/"
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(repository.parent))
+    monkeypatch.chdir("repo/net")
+    for path in ("..", str(repository)):
+        far = modelrepo(check, path, "--format", "sarif").report["runs"][0]
+        assert [each["locations"] for each in far["results"]] == [each["locations"] for each in near["results"]]
+
+
+def test_a_fingerprint_stays_when_lines_come_before_it(modelrepo: ModelRepo, repository: Path) -> None:
+    def marks() -> list[str]:
+        run = modelrepo(check, "repo", "--format", "sarif", "--select", "DIM").report["runs"][0]
+        return [each["partialFingerprints"]["modelrepo/v1"] for each in run["results"]]
+
+    twice = TEXT.replace("3, 0", "0, 0")
+    (repository / "net/config.pbtxt").write_text(twice)
+    before = marks()
+    (repository / "net/config.pbtxt").write_text("# a line\n" + twice.replace("\tinput", "    input"))
+    assert marks() == before
+    assert len(set(before)) == 2
+
+
+def test_a_folder_is_shown_by_the_configuration_in_it(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/1").rmdir()
+    outcome = modelrepo(check, "repo", "--format", "github", "--select", "VDIR-NONE")
+    assert outcome.out.startswith("::error file=repo/net/config.pbtxt,line=1,title=VDIR-NONE::repo/net: Triton")
+    (result,) = modelrepo(check, "repo", "--format", "sarif", "--select", "VDIR-NONE").report["runs"][0]["results"]
+    location = result["locations"][0]["physicalLocation"]
+    assert location["artifactLocation"]["uri"] == "repo/net/config.pbtxt"
+    assert location["region"] == {"startLine": 1}
+    assert result["message"]["text"].startswith("repo/net: Triton refuses the model")
+
+
+def test_the_summary_of_a_job_is_cut_where_github_drops_it() -> None:
+    problem = Problem(Place(Path("a|b.pbtxt")), "<x> " * 50, "Write | this")
+    found = [Finding("X", "information", "net", problem), *[Finding("Y", "error", "net", problem)] * 5_000]
+    text = as_markdown(found, "many")
+    assert 800_000 < len(text) < 1 << 20
+    assert "| error | <code>a&#124;b.pbtxt</code> | Y | &lt;x&gt; " in text
+    assert " more, which are in the log" in text
+
+
+def test_changed_files_name_their_models(modelrepo: ModelRepo, repository: Path) -> None:
+    arguments = ("--select", "DIM", "--json", "--changed")
+    report = modelrepo(check, *arguments, "repo/net/labels.txt", "README.md", "repo/net/1/gone").report
+    assert (report["models"], [each["code"] for each in report["findings"]]) == (1, ["DIM"])
+    assert modelrepo(check, *arguments, "README.md").report["models"] == 0
+    assert modelrepo(check, *arguments).report["models"] == 0
+
+
 def test_annotations_of_github_are_escaped() -> None:
     place = Place(Path("a,b:c%.pbtxt"), 3, 7)
     problem = Problem(place, "100% wrong:\nreally\r", "Write, this")
     assert as_github(Finding("X", "information", "net", problem, ("26.09",))) == (
-        "::notice file=a%2Cb%3Ac%25.pbtxt,line=3,col=7,title=X::100%25 wrong:%0Areally%0D (only 26.09)%0AWrite, this"
+        "::notice file=a%2Cb%3Ac%25.pbtxt,line=3,col=7,title=X::a,b:c%25.pbtxt:3:7: 100%25 wrong:%0Areally%0D "
+        "(only 26.09)%0AWrite, this"
     )
 
 

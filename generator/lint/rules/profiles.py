@@ -1,5 +1,6 @@
 """Where other servers of Triton's repositories differ from Triton: each rule is asked with ``--profile`` only."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,12 +63,12 @@ def _has_bytes(path: Path) -> bool:
 
 def names(repository: Repository, _: Host) -> Iterator[Problem]:
     """Find models whose names a TrainedModel can't have, for KServe."""
-    found = [name for name in repository.models if not KUBERNETES_NAME.fullmatch(name)]
+    models = (name for name, model in repository.models.items() if os.path.lexists(model.config_path))
+    found = [name for name in models if not KUBERNETES_NAME.fullmatch(name)]
     if found:
         more = f" and {len(found) - MOST_NAMES:,} more" if len(found) > MOST_NAMES else ""
-        says = (
-            f"No TrainedModel of KServe can serve {', '.join(found[:MOST_NAMES])}{more}: Kubernetes has no such names"
-        )
+        some = ", ".join(found[:MOST_NAMES])
+        says = f"No TrainedModel of KServe can serve {some}{more}: Kubernetes has no such names"
         yield Problem(Place(repository.root), says, NAMES.write)
 
 
