@@ -23,7 +23,7 @@ Examples:
   modelrepo check repo --target-release 25.11,26.09    does it load on both?
   modelrepo check repo --gpus none --cores 8 --memory 16G
   modelrepo check repo --diff                what --fix would change
-  modelrepo check --changed $(git diff --name-only)    the models of changed files
+  modelrepo check --changed repo/net/labels.txt    the model that a file is of
   modelrepo check --explain DIM              the page of a rule
 
 \b
@@ -58,8 +58,8 @@ UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 @click.option("--fix", is_flag=True, help="Mend what can be mended mechanically, and show what is left.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change as a diff, and change nothing.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@click.option("--explain", metavar="CODE", help="Print the page of a rule.")
-@click.option("--list-rules", is_flag=True, help="Print all rules.")
+@click.option("--explain", metavar="CODE,…", help="Print the pages of rules.")
+@click.option("--list-rules", is_flag=True, help="Print all rules, or those of --select and --ignore.")
 def check(
     paths: tuple[Path, ...],
     target_release: str | None,
@@ -88,13 +88,16 @@ def check(
     from modelrepo.generator.lint.rules import rules
     from modelrepo.generator.options import config_file
 
-    if explain or list_rules:
-        _print_rules(explain)
+    if explain is not None:
+        _print_pages(_explained(rules(), _codes([explain]) or [explain]))
+        return
+    chosen = _chosen(rules(), _codes(select), _codes(ignore))
+    if list_rules:
+        _print_rules(chosen, "json" if as_json else form)
         return
     if fix and diff:
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
-    chosen = _chosen(rules(), _codes(select), _codes(ignore))
     if changed:
         paths = tuple(dict.fromkeys(model for path in paths if (model := model_of(path))))
     elif not paths:
@@ -114,22 +117,27 @@ def check(
         raise click.exceptions.Exit(RepositoryError.exit_code)
 
 
-def _print_rules(explained: str | None) -> None:
-    """Print the page of a rule, or all rules."""
-    from modelrepo.generator.errors import OptionError
-    from modelrepo.generator.lint.page import page
-    from modelrepo.generator.lint.rules import rules
+def _explained(rules: "Sequence[Rule]", codes: Sequence[str]) -> "list[Rule]":
+    """Return the rules of codes; those that begin with a code if it is none."""
+    exact = {rule.code: [rule] for rule in rules}
+    return [rule for code in codes for rule in exact.get(code) or _chosen(rules, [code], ())]
 
-    known = {rule.code: rule for rule in rules()}
-    if explained is None:
-        width = max(map(len, known))
-        for rule in known.values():
-            fixable = " (--fix)" if rule.fixable else ""
-            click.echo(f"{rule.code:{width}}  {rule.severity:11}  {rule.decided_by:11}  {rule.title}{fixable}")
-    elif explained.upper() in known:
-        click.echo(page(known[explained.upper()]), nl=False)
+
+def _print_pages(explained: "Sequence[Rule]") -> None:
+    from modelrepo.cli.terminal.rules import wrapped
+    from modelrepo.generator.lint.page import page
+
+    click.echo("\n\n".join(wrapped(page(rule)).rstrip("\n") for rule in explained))
+
+
+def _print_rules(listed: "Sequence[Rule]", form: str) -> None:
+    from modelrepo.cli.terminal import rules
+
+    if form == "json":
+        click.echo(rules.as_json(listed))
     else:
-        raise OptionError(f"there is no rule {explained!r}", _nearest_code(explained, list(known)))
+        for line in rules.table(listed):
+            click.echo(line)
 
 
 def _nearest_code(code: str, known: "Sequence[str]") -> str:

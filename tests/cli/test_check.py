@@ -12,10 +12,12 @@ import pytest
 
 from modelrepo.cli.commands.check import check
 from modelrepo.cli.terminal.findings_for_programs import as_github, as_markdown
+from modelrepo.cli.terminal.rules import table, wrapped
 from modelrepo.generator.lint import check as findings
 from modelrepo.generator.lint import rules
 from modelrepo.generator.lint.finding import Edit, Finding, Place, Problem
 from modelrepo.generator.lint.fixes import encoded, mended
+from modelrepo.generator.lint.page import page
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.subject import Case
 from tests.conftest import ModelRepo, assert_refused
@@ -281,6 +283,32 @@ def test_a_rule_is_explained(modelrepo: ModelRepo, workdir: Path) -> None:
 def test_rules_are_listed(modelrepo: ModelRepo, workdir: Path) -> None:
     listed = modelrepo(check, "--list-rules").out.splitlines()
     assert any(re.match(r"DIM +error +core +a dimension is 0", row) for row in listed)
+
+
+def test_pages_of_several_rules_are_explained(modelrepo: ModelRepo, workdir: Path) -> None:
+    def headings(codes: str) -> list[str]:
+        lines = modelrepo(check, "--explain", codes).out.splitlines()
+        return [line.partition(":")[0] for line in lines if line.startswith("# ")]
+
+    assert headings("prio,DIM") == ["# PRIO", "# DIM"]
+    assert "# ORT-DIM" in headings("ORT")
+    assert_refused(modelrepo(check, "--explain", ""), 2, "there is no rule ''")
+
+
+def test_listed_rules_are_selected(modelrepo: ModelRepo, workdir: Path) -> None:
+    listed = modelrepo(check, "--list-rules", "--select", "DYN", "--ignore", "DYN-LIB").out.splitlines()
+    assert [line.split()[0] for line in listed] == ["DYN-PREF", "DYN-MBS0", "DYN-DEF"]
+    (rule,) = modelrepo(check, "--list-rules", "--json", "--select", "DIM").report["rules"]
+    assert (rule["code"], rule["severity"], rule["decided_by"]) == ("DIM", "error", "core")
+    assert modelrepo(check, "--list-rules", "--select", "DIM", "--ignore", "DIM").out == ""
+
+
+def test_pages_and_tables_fit_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    all_rules = rules.rules()
+    lines = [line for rule in all_rules for line in wrapped(page(rule)).splitlines()]
+    assert [line for line in [*lines, *table(all_rules)] if len(line) > 80 and " " in line.strip("`")[:80]] == []
 
 
 def test_dynamo_differs(modelrepo: ModelRepo, repository: Path) -> None:
