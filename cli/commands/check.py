@@ -119,7 +119,9 @@ def check(
 
 def _explained(rules: "Sequence[Rule]", codes: Sequence[str]) -> "list[Rule]":
     """Return the rules of codes; those that begin with a code if it is none."""
-    exact = {rule.code: [rule] for rule in rules}
+    from modelrepo.generator.lint.check import UNJUDGED
+
+    exact = {rule.code: [rule] for rule in (*rules, UNJUDGED)}
     return [rule for code in codes for rule in exact.get(code) or _chosen(rules, [code], ())]
 
 

@@ -99,7 +99,6 @@ MEMORY = Rule(
     write="Serve fewer models at a time (--load), a lower precision, or use a larger host",
     check=memory,
     decided_by="advice",
-    source="the kernel's memory management",
     needs_config=False,
 )
 RULES = (CORES, MEMORY)
