@@ -75,7 +75,14 @@ input {
         "3, 4",
     ),
     "FORMAT": _swapped(
-        'input { name: "x", data_type: TYPE_FP32, dims: [ HERE ], format: FORMAT_NCHW }', "224, 224", "3, 224, 224"
+        """
+input {
+  name: "x", data_type: TYPE_FP32, dims: [ HERE ]
+  format: FORMAT_NCHW
+}
+""",
+        "224, 224",
+        "3, 224, 224",
     ),
     "SHAPE-T": _of(
         'input { name: "x", data_type: TYPE_INT32, dims: [ 1 ], is_shape_tensor: true }',
@@ -108,8 +115,14 @@ input [
         "max_batch_size: 8\ndynamic_batching { priority_levels: 3HERE }", "", ", default_priority_level: 2"
     ),
     "PRIO-ORDER": _swapped(
-        "max_batch_size: 8\ndynamic_batching { HEREpriority_levels: 2, default_priority_level: 1 }",
-        "preserve_ordering: true, ",
+        """
+max_batch_size: 8
+dynamic_batching {HERE
+  priority_levels: 2
+  default_priority_level: 1
+}
+""",
+        "\n  preserve_ordering: true",
         "",
     ),
     "SEQ": _swapped(
@@ -131,18 +144,26 @@ input [
         """
 max_batch_size: 8
 sequence_batching {
-  control_input [
-    { name: "START", control { kind: CONTROL_SEQUENCE_START, int32_false_true: [ 0, 1 ] } },
-    { name: "END", control { kind: HERE, int32_false_true: [ 0, 1 ] } }
-  ]
+  control_input {
+    name: "START"
+    control { kind: CONTROL_SEQUENCE_START, int32_false_true: [ 0, 1 ] }
+  }
+  control_input {
+    name: "END"
+    control { kind: HERE, int32_false_true: [ 0, 1 ] }
+  }
 }
 """,
         "CONTROL_SEQUENCE_START",
         "CONTROL_SEQUENCE_END",
     ),
     "SEQ-OLDEST": _swapped(
-        "max_batch_size: 8\n"
-        "sequence_batching { oldest { max_candidate_sequences: 64, preferred_batch_size: [ HERE ] } }",
+        """
+max_batch_size: 8
+sequence_batching {
+  oldest { max_candidate_sequences: 64, preferred_batch_size: [ HERE ] }
+}
+""",
         "16",
         "8",
     ),
@@ -165,15 +186,24 @@ model_warmup {
     "WARM0": _swapped(WARM_UP.replace("  batch_size: HERE\n", "HERE"), "", "  batch_size: 1\n"),
     "WARM-BS": _swapped('backend: "python"' + WARM_UP, "16", "8"),
     "LABEL": _of(
-        'output { name: "y", data_type: TYPE_FP32, dims: [ 4 ], label_filename: "no_such.txt" }',
+        """
+output {
+  name: "y", data_type: TYPE_FP32, dims: [ 4 ]
+  label_filename: "no_such.txt"
+}
+""",
         'output { name: "y", data_type: TYPE_FP32, dims: [ 4 ] }',
     ),
     "LABEL-DUP": _swapped(
         """
-output [
-  { name: "y", data_type: TYPE_FP32, dims: [ 4 ], label_filename: "labels.txt" },
-  { name: "HERE", data_type: TYPE_FP32, dims: [ 4 ], label_filename: "labels.txt" }
-]
+output {
+  name: "y", data_type: TYPE_FP32, dims: [ 4 ]
+  label_filename: "labels.txt"
+}
+output {
+  name: "HERE", data_type: TYPE_FP32, dims: [ 4 ]
+  label_filename: "labels.txt"
+}
 """,
         "y",
         "z",
