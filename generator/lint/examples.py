@@ -44,6 +44,20 @@ model_warmup {
   }
 }
 """
+# Beside a model "scale" with max_batch_size: 8, the input x and the output y, both FP32 [ 4 ].
+ENSEMBLE = """
+platform: "ensemble"
+max_batch_size: 8
+ensemble_scheduling {
+  step {
+    model_name: "scale"
+    model_version: -1
+    input_map { key: "x", value: "x" }
+    output_map { key: "y", value: "y" }
+  }
+}
+"""
+OF_ENSEMBLE = "# the model scale: max_batch_size: 8, input x, output y\n"
 # Of a model.onnx with the input x, FP32 [-1, 3], and the output y, FP32 [-1, 1].
 ONNX = """
 backend: "onnxruntime"
@@ -52,6 +66,15 @@ input { name: "x", data_type: TYPE_FP32, dims: [ 3 ] }
 output { name: "y", data_type: TYPE_FP32, dims: [ 1 ] }
 """
 OF_ONNX = "# model.onnx: input x, FP32 [-1, 3]; output y, FP32 [-1, 1]\n"
+
+
+def _ensemble(right: str, wrong: str) -> Example:
+    text = OF_ENSEMBLE + ENSEMBLE.strip("\n")
+    return _of(text.replace(right, wrong, 1), text)
+
+
+def _layout(wrong: str, right: str) -> Example:
+    return _swapped("net/config.pbtxt\nnet/HERE", wrong, right)
 
 
 def _onnx(right: str, wrong: str, more: str = "") -> Example:
@@ -208,6 +231,19 @@ output {
         "y",
         "z",
     ),
+    "ENS": _ensemble('platform: "ensemble"', 'platform: "ensemble"\ninstance_group { kind: KIND_CPU }'),
+    "ENS-STEP": _ensemble('    output_map { key: "y", value: "y" }\n', ""),
+    "ENS-FLOW": _ensemble('value: "y"', 'value: "z"'),
+    "ENS-MODEL": _ensemble('"scale"', '"scales"'),
+    "ENS-VER": _ensemble("    model_version: -1\n", ""),
+    "ENS-MBS": _ensemble("\nmax_batch_size: 8", "\nmax_batch_size: 16"),
+    "ENS-MAP": _ensemble('key: "x"', 'key: "input"'),
+    "VDIR-NONE": _layout("model.onnx", "1/model.onnx"),
+    "VDIR-NEG": _layout("-1/model.onnx", "1/model.onnx"),
+    "VDIR-BIG": _layout("20261130000000000000/model.onnx", "1/model.onnx"),
+    "VDIR-NAME": _layout("2.tmp/model.onnx", "2/model.onnx"),
+    "VDIR-0": _layout("1/model.onnx\nnet/02/model.onnx", "1/model.onnx\nnet/2/model.onnx"),
+    "VDIR-EMPTY": _layout("1/resnet.onnx", "1/model.onnx"),
     "ORT-DIM": _onnx("dims: [ 3 ]", "dims: [ 4 ]"),
     "ORT-NAME": _onnx('"x"', '"input"'),
     "ORT-TYPE": _onnx("TYPE_FP32", "TYPE_FP16"),
