@@ -58,6 +58,8 @@ def _decider(rule: Rule) -> str:
 def _how(rule: Rule) -> str:
     if rule.seen:
         return f"Seen on the real server: {_sentence(rule.seen)}"
+    if rule.decided_by == "advice" and rule.source:
+        return f"Read in the source: `{rule.source}`."
     owner = OWNERS.get(rule.decided_by, "Triton's")
     return f"Read in {owner} source: `{rule.source}`." if rule.source else ""
 
