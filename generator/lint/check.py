@@ -79,9 +79,9 @@ def opened(paths: Iterable[Path | str]) -> list[Repository]:
 def model_of(path: Path) -> Path | None:
     """Return the folder of the model that a file belongs to, which may be gone; None if it belongs to none.
 
-    It is the nearest folder above the file with a config.pbtxt.
+    It is the nearest folder above the file with a config.pbtxt, or the folder that ``path`` itself is.
     """
-    return next((folder for folder in path.parents if os.path.lexists(folder / CONFIG)), None)
+    return next((folder for folder in (path, *path.parents) if os.path.lexists(folder / CONFIG)), None)
 
 
 def subject(path: Path) -> Repository:

@@ -122,6 +122,9 @@ def test_sarif_of_everything_validates(modelrepo: ModelRepo, repository: Path) -
     outcome = modelrepo(check, "repo", "--format", "sarif", "--target-release", "24.10,26.09")
     jsonschema.Draft4Validator(json.loads(SARIF.read_text("utf-8"))).validate(outcome.report)
     assert "repo/b%20c%23%25" in outcome.out
+    described = outcome.report["runs"][0]["tool"]["driver"]["rules"]
+    texts = [rule[key]["text"] for rule in described for key in ("shortDescription", "fullDescription")]
+    assert max(map(len, texts)) <= 1024  # more is not shown by GitHub
 
 
 def test_sarif_is_the_same_wherever_it_is_made(
@@ -173,6 +176,7 @@ def test_changed_files_name_their_models(modelrepo: ModelRepo, repository: Path)
     arguments = ("--select", "DIM", "--json", "--changed")
     report = modelrepo(check, *arguments, "repo/net/labels.txt", "README.md", "repo/net/1/gone").report
     assert (report["models"], [each["code"] for each in report["findings"]]) == (1, ["DIM"])
+    assert modelrepo(check, *arguments, "repo/net", str(repository / "net/1/x/y")).report["models"] == 1
     assert modelrepo(check, *arguments, "README.md").report["models"] == 0
     assert modelrepo(check, *arguments).report["models"] == 0
 
