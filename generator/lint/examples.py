@@ -65,6 +65,7 @@ max_batch_size: 8
 input { name: "x", data_type: TYPE_FP32, dims: [ 3 ] }
 output { name: "y", data_type: TYPE_FP32, dims: [ 1 ] }
 """
+PLATFORMS = ('"onnxruntime"', '"onnxruntime_onnx"')
 OF_ONNX = "# model.onnx: input x, FP32 [-1, 3]; output y, FP32 [-1, 1]\n"
 
 
@@ -111,6 +112,23 @@ input {
         'input { name: "x", data_type: TYPE_INT32, dims: [ 1 ], is_shape_tensor: true }',
         'input { name: "x", data_type: TYPE_INT32, dims: [ 1 ] }',
     ),
+    "NON-LINEAR": _of(
+        'input { name: "x", data_type: TYPE_FP32, dims: [ 4 ], is_non_linear_format_io: true }',
+        'input { name: "x", data_type: TYPE_FP32, dims: [ 4 ] }',
+    ),
+    "BATCHIO": _swapped(
+        """
+max_batch_size: 8
+batch_input {
+  kind: BATCH_ELEMENT_COUNT
+  target_name: "count"
+  data_type: TYPE_INT32
+HERE}
+""",
+        "",
+        '  source_input: [ "x" ]\n',
+    ),
+    "PLAT": _swapped(OF_ONNX + ONNX.replace('backend: "onnxruntime"', "platform: HERE").strip(), *PLATFORMS),
     "DUP-IO": _swapped(
         """
 input [
@@ -136,6 +154,19 @@ input [
     "DYN-MBS0": _swapped("max_batch_size: HERE\ndynamic_batching { }", "0", "8"),
     "PRIO": _swapped(
         "max_batch_size: 8\ndynamic_batching { priority_levels: 3HERE }", "", ", default_priority_level: 2"
+    ),
+    "PRIO-OFF": _swapped(
+        """
+max_batch_size: 8
+dynamic_batching {
+HERE  priority_queue_policy {
+    key: 1
+    value { max_queue_size: 16 }
+  }
+}
+""",
+        "",
+        "  priority_levels: 2\n  default_priority_level: 1\n",
     ),
     "PRIO-ORDER": _swapped(
         """
@@ -193,6 +224,7 @@ sequence_batching {
     "SEQ-DIRECT": _swapped(
         "max_batch_size: 8\nsequence_batching { direct { minimum_slot_utilization: HERE } }", "50", "0.5"
     ),
+    "WARM": _swapped(WARM_UP.replace("HERE", "1").replace(", zero_data: true", "HERE"), "", ", zero_data: true"),
     "WARM-INPUT": _of(
         'model_warmup { name: "first", batch_size: 1 }',
         """
@@ -250,4 +282,6 @@ output {
     "ORT-CNT": _onnx("dims: [ 3 ] }", 'dims: [ 3 ] }\ninput { name: "z", data_type: TYPE_FP32, dims: [ 3 ] }'),
     "ORT-PARAM": _onnx('"4"', '"four"', '\nparameters { key: "intra_op_thread_count", value { string_value: "4" } }'),
     "DYNAMO-VP": _swapped("version_policy { HERE }", "all { }", "latest { num_versions: 1 }"),
+    "DYNAMO-TYPE": _swapped('input { name: "x", data_type: HERE, dims: [ 4 ] }', "TYPE_FP16", "TYPE_FP32"),
+    "DYNAMO-SEQ": _of("max_batch_size: 8\nsequence_batching { }", "max_batch_size: 8\ndynamic_batching { }"),
 }
