@@ -113,7 +113,12 @@ input {
         'input { name: "x", data_type: TYPE_INT32, dims: [ 1 ] }',
     ),
     "NON-LINEAR": _of(
-        'input { name: "x", data_type: TYPE_FP32, dims: [ 4 ], is_non_linear_format_io: true }',
+        """
+input {
+  name: "x", data_type: TYPE_FP32, dims: [ 4 ]
+  is_non_linear_format_io: true
+}
+""",
         'input { name: "x", data_type: TYPE_FP32, dims: [ 4 ] }',
     ),
     "BATCHIO": _swapped(
