@@ -41,6 +41,7 @@ PAGES = (
     "README.md",
     "docs/tutorial.md",
     "docs/how-to/automate.md",
+    "docs/how-to/check-a-repository.md",
     "docs/how-to/pytorch-models.md",
     "docs/how-to/onnx-file.md",
     "docs/how-to/verify-on-your-data.md",

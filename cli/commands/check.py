@@ -23,6 +23,7 @@ Examples:
   modelrepo check repo --target-release 25.11,26.09    does it load on both?
   modelrepo check repo --gpus none --cores 8 --memory 16G
   modelrepo check repo --diff                what --fix would change
+  modelrepo check --changed repo/net/labels.txt    the model that a file is of
   modelrepo check --explain DIM              the page of a rule
 
 \b
@@ -53,11 +54,12 @@ UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
     "--format", "form", type=click.Choice(["text", "json", "sarif", "github"]), default="text", help="Default: text."
 )
 @json_flag("The same as --format json.")
+@click.option("--changed", is_flag=True, help="PATHs are changed files: check the models that they belong to.")
 @click.option("--fix", is_flag=True, help="Mend what can be mended mechanically, and show what is left.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change as a diff, and change nothing.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@click.option("--explain", metavar="CODE", help="Print the page of a rule.")
-@click.option("--list-rules", is_flag=True, help="Print all rules.")
+@click.option("--explain", metavar="CODE,…", help="Print the pages of rules.")
+@click.option("--list-rules", is_flag=True, help="Print all rules, or those of --select and --ignore.")
 def check(
     paths: tuple[Path, ...],
     target_release: str | None,
@@ -69,6 +71,7 @@ def check(
     ignore: tuple[str, ...],
     form: str,
     as_json: bool,
+    changed: bool,
     fix: bool,
     diff: bool,
     strict: bool,
@@ -81,19 +84,26 @@ def check(
     judged, too. A rule's page says who decides it, and how we know.
     """
     from modelrepo.generator.errors import OptionError, RepositoryError
-    from modelrepo.generator.lint.check import findings, opened
+    from modelrepo.generator.lint.check import findings, model_of, opened
     from modelrepo.generator.lint.rules import rules
     from modelrepo.generator.options import config_file
 
-    if explain or list_rules:
-        _print_rules(explain)
+    if explain is not None:
+        _print_pages(_explained(rules(), _codes([explain]) or [explain]))
+        return
+    chosen = _chosen(rules(), _codes(select), _codes(ignore))
+    if list_rules:
+        _print_rules(chosen, "json" if as_json else form)
         return
     if fix and diff:
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
-    chosen = _chosen(rules(), _codes(select), _codes(ignore))
+    if changed:
+        paths = tuple(dict.fromkeys(model for path in paths if (model := model_of(path))))
+    elif not paths:
+        paths = (config_file.default_repository(),)
     for _ in range(PASSES):  # what is mended may show what else can be mended
-        repositories = opened(paths or (config_file.default_repository(),))
+        repositories = opened(paths)
         found = sorted(findings(repositories, hosts, chosen), key=lambda each: each.problem.place)
         if not fix or not _mend(found):
             break
@@ -107,22 +117,29 @@ def check(
         raise click.exceptions.Exit(RepositoryError.exit_code)
 
 
-def _print_rules(explained: str | None) -> None:
-    """Print the page of a rule, or all rules."""
-    from modelrepo.generator.errors import OptionError
-    from modelrepo.generator.lint.page import page
-    from modelrepo.generator.lint.rules import rules
+def _explained(rules: "Sequence[Rule]", codes: Sequence[str]) -> "list[Rule]":
+    """Return the rules of codes; those that begin with a code if it is none."""
+    from modelrepo.generator.lint.check import UNJUDGED
 
-    known = {rule.code: rule for rule in rules()}
-    if explained is None:
-        width = max(map(len, known))
-        for rule in known.values():
-            fixable = " (--fix)" if rule.fixable else ""
-            click.echo(f"{rule.code:{width}}  {rule.severity:11}  {rule.decided_by:11}  {rule.title}{fixable}")
-    elif explained.upper() in known:
-        click.echo(page(known[explained.upper()]), nl=False)
+    exact = {rule.code: [rule] for rule in (*rules, UNJUDGED)}
+    return [rule for code in codes for rule in exact.get(code) or _chosen(rules, [code], ())]
+
+
+def _print_pages(explained: "Sequence[Rule]") -> None:
+    from modelrepo.cli.terminal.rules import wrapped
+    from modelrepo.generator.lint.page import page
+
+    click.echo("\n\n".join(wrapped(page(rule)).rstrip("\n") for rule in explained))
+
+
+def _print_rules(listed: "Sequence[Rule]", form: str) -> None:
+    from modelrepo.cli.terminal import rules
+
+    if form == "json":
+        click.echo(rules.as_json(listed))
     else:
-        raise OptionError(f"there is no rule {explained!r}", _nearest_code(explained, list(known)))
+        for line in rules.table(listed):
+            click.echo(line)
 
 
 def _nearest_code(code: str, known: "Sequence[str]") -> str:
@@ -233,11 +250,13 @@ def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: i
     if form == "json":
         click.echo(programs.as_json(found, releases, models))
     elif form == "sarif":
-        click.echo(programs.as_sarif(found, chosen, metadata.version("modelrepo")))
+        click.echo(programs.as_sarif(found, chosen, text.Lines(), metadata.version("modelrepo")))
     elif form == "github":
         for each in found:
             click.echo(programs.as_github(each))
-        click.echo(text.summary(found, models, releases))
+        counted = text.summary(found, models, releases)
+        click.echo(counted)
+        programs.add_to_job_summary(found, counted)
     else:
         lines = text.Lines()
         for each in found:

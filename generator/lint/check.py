@@ -34,9 +34,9 @@ def check(
     """Return what Triton would say of repositories, model folders or files config.pbtxt, in the order of places.
 
     Several repositories are judged as served together. Without ``hosts`` it is the newest release whose ONNX Runtime is
-    known, on a machine of which nothing is known. ``chosen``: the rules, all by default. A finding that does not hold
-    for all ``hosts`` names the releases for which it does. Raises RepositoryError if there is nothing at a path that
-    can be checked.
+    known, on a machine of which nothing is known. ``chosen``: the rules, by default all of
+    ``generator.lint.rules.rules()``. A finding that does not hold for all ``hosts`` names the releases for which it
+    does. Files are read and never changed. Raises RepositoryError if there is nothing at a path that can be checked.
     """
     paths = [path] if isinstance(path, str | Path) else path
     return sorted(findings(opened(paths), hosts, chosen), key=lambda each: each.problem.place)
@@ -48,7 +48,7 @@ def findings(
     """Yield what Triton would say of each repository and its models, in the order of their names."""
     judges = hosts or (Host(release_named(NEWEST)),)
     asked = tuple(rules() if chosen is None else chosen)
-    judged = {host: [rule for rule in asked if rule.holds_for(host.release.container)] for host in judges}
+    judged = {host: [rule for rule in asked if rule.judges(host)] for host in judges}
     for repository in repositories:
         if not repository.asked:
             yield from _merged("", judges, [list(_of_repository(repository, host, judged[host])) for host in judges])
@@ -74,6 +74,14 @@ def opened(paths: Iterable[Path | str]) -> list[Repository]:
     together = tuple(whole.values())
     others = [each for root, each in parts.items() if root not in whole]
     return [*(replace(one, beside=tuple(each for each in together if each is not one)) for one in together), *others]
+
+
+def model_of(path: Path) -> Path | None:
+    """Return the folder of the model that a file belongs to, which may be gone; None if it belongs to none.
+
+    It is the nearest folder above the file with a config.pbtxt, or the folder that ``path`` itself is.
+    """
+    return next((folder for folder in (path, *path.parents) if os.path.lexists(folder / CONFIG)), None)
 
 
 def subject(path: Path) -> Repository:

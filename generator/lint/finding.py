@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Severity: TypeAlias = Literal["error", "warning", "information"]
 
@@ -48,3 +48,22 @@ class Finding:
     model: str  # the name of the model's folder; empty: the repository
     problem: Problem
     releases: tuple[str, ...] = ()  # those of the asked ones for which it holds; empty: all
+
+    def __str__(self) -> str:
+        return f"{self.problem.place}: {self.severity} {self.code}: {self.problem.says}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as `check --json` does: text, numbers, lists and None only."""
+        place = self.problem.place
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "model": self.model,
+            "file": str(place.file),
+            "line": place.line or None,
+            "column": place.column or None,
+            "says": self.problem.says,
+            "write": self.problem.write,
+            "releases": list(self.releases),
+            "fixable": bool(self.problem.edits),
+        }

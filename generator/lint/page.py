@@ -1,12 +1,16 @@
 """The page of each rule, made from its row: for `check --explain` and the documentation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from modelrepo.generator.lint.examples import EXAMPLES
 from modelrepo.generator.lint.rule import Rule
 
+OWNERS = {"dynamo": "Dynamo's", "kserve": "KServe's"}
 DECIDERS = {
     "core": "Triton's core decides this, whatever the backend.",
-    "advice": "This is our advice: Triton does not mind.",
+    "advice": "This is our advice: Triton itself says nothing of it.",
+    "dynamo": "NVIDIA Dynamo, which serves Triton's repositories, decides this. Ask it with `--profile dynamo`.",
+    "kserve": "KServe, which serves Triton's repositories, decides this. Ask it with `--profile kserve`.",
 }
 
 
@@ -17,9 +21,17 @@ def page(rule: Rule) -> str:
         f"**{rule.severity}**{', `--fix` can mend it' if rule.fixable else ''}, {releases(rule)}",
         f"## What Triton does\n\n{rule.triton}",
         f"## What to write\n\n{_sentence(rule.write)}",
+        *_example(rule.code),
         f"## How we know\n\n{_decider(rule)} {_how(rule)}",
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _example(code: str) -> Iterator[str]:
+    """Yield the lines that break a rule and those to write instead, if its page has some."""
+    if code in EXAMPLES:
+        example = EXAMPLES[code]
+        yield f"## Example\n\n```\n{example.wrong}\n```\n\nInstead:\n\n```\n{example.right}\n```"
 
 
 def releases(rule: Rule) -> str:
@@ -46,7 +58,10 @@ def _decider(rule: Rule) -> str:
 def _how(rule: Rule) -> str:
     if rule.seen:
         return f"Seen on the real server: {_sentence(rule.seen)}"
-    return f"Read in Triton's source: `{rule.source}`." if rule.source else ""
+    if rule.decided_by == "advice" and rule.source:
+        return f"Read in the source: `{rule.source}`."
+    owner = OWNERS.get(rule.decided_by, "Triton's")
+    return f"Read in {owner} source: `{rule.source}`." if rule.source else ""
 
 
 def _sentence(text: str) -> str:

@@ -9,8 +9,12 @@ from modelrepo.generator.lint.subject import Case, Host, Repository
 
 Check: TypeAlias = Callable[[Case], Iterator[Problem]]
 RepositoryCheck: TypeAlias = Callable[[Repository, Host], Iterator[Problem]]
-# Who decides: the core, which every server has; a backend; the kernel of a server; Dynamo; or we do, as advice.
-Decider: TypeAlias = Literal["core", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "dynamo", "advice"]
+# Who decides: the core, which every server has; a backend; another server of repositories; or we do, as advice.
+Decider: TypeAlias = Literal[
+    "core", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "dynamo", "kserve", "advice"
+]
+# Deciders whose rules are asked with `--profile` only.
+PROFILES = ("dynamo", "kserve")
 
 
 def nothing(*_: object) -> Iterator[Problem]:
@@ -40,3 +44,8 @@ class Rule:
     def holds_for(self, release: str) -> bool:
         """Whether the rule holds for a release (YY.MM)."""
         return (not self.since or release >= self.since) and (not self.before or release < self.before)
+
+    def judges(self, host: Host) -> bool:
+        """Whether the rule is asked for a host: its release, and what else than Triton serves there."""
+        asked = self.decided_by not in PROFILES or self.decided_by == host.profile
+        return asked and self.holds_for(host.release.container)

@@ -129,6 +129,11 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def advised(other: str, otherwise: str) -> str:
+    """Return what to do about a file of another format, as ``told``, or ``otherwise``."""
+    return "Fetch the file itself: git lfs pull" if other == "It is a Git LFS pointer" else otherwise
+
+
 def told(path: Path) -> str:
     """Return what a file is, as a sentence such as "It is a TorchScript file"."""
     from modelrepo.generator.errors import SourceError

@@ -11,11 +11,13 @@ import jsonschema
 import pytest
 
 from modelrepo.cli.commands.check import check
-from modelrepo.cli.terminal.findings_for_programs import as_github
+from modelrepo.cli.terminal.findings_for_programs import as_github, as_markdown
+from modelrepo.cli.terminal.rules import table, wrapped
 from modelrepo.generator.lint import check as findings
 from modelrepo.generator.lint import rules
 from modelrepo.generator.lint.finding import Edit, Finding, Place, Problem
 from modelrepo.generator.lint.fixes import encoded, mended
+from modelrepo.generator.lint.page import page
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.subject import Case
 from tests.conftest import ModelRepo, assert_refused
@@ -108,7 +110,7 @@ def test_sarif_validates_against_its_schema(modelrepo: ModelRepo, repository: Pa
     (run,) = outcome.report["runs"]
     (result,) = run["results"]
     assert result["locations"][0]["physicalLocation"] == {
-        "artifactLocation": {"uri": "repo/net/config.pbtxt"},
+        "artifactLocation": {"uri": "repo/net/config.pbtxt", "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": 1, "startColumn": 1},
     }
     assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "NAMES"
@@ -120,13 +122,71 @@ def test_sarif_of_everything_validates(modelrepo: ModelRepo, repository: Path) -
     outcome = modelrepo(check, "repo", "--format", "sarif", "--target-release", "24.10,26.09")
     jsonschema.Draft4Validator(json.loads(SARIF.read_text("utf-8"))).validate(outcome.report)
     assert "repo/b%20c%23%25" in outcome.out
+    described = outcome.report["runs"][0]["tool"]["driver"]["rules"]
+    texts = [rule[key]["text"] for rule in described for key in ("shortDescription", "fullDescription")]
+    assert max(map(len, texts)) <= 1024  # more is not shown by GitHub
+
+
+def test_sarif_is_the_same_wherever_it_is_made(
+    modelrepo: ModelRepo, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = modelrepo(check, "repo", "--format", "sarif").report["runs"][0]
+    assert near["originalUriBaseIds"]["%SRCROOT%"]["uri"] == f"{repository.parent.as_uri()}/"
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(repository.parent))
+    monkeypatch.chdir("repo/net")
+    for path in ("..", str(repository)):
+        far = modelrepo(check, path, "--format", "sarif").report["runs"][0]
+        assert [each["locations"] for each in far["results"]] == [each["locations"] for each in near["results"]]
+
+
+def test_a_fingerprint_stays_when_lines_come_before_it(modelrepo: ModelRepo, repository: Path) -> None:
+    def marks() -> list[str]:
+        run = modelrepo(check, "repo", "--format", "sarif", "--select", "DIM").report["runs"][0]
+        return [each["partialFingerprints"]["modelrepo/v1"] for each in run["results"]]
+
+    twice = TEXT.replace("3, 0", "0, 0")
+    (repository / "net/config.pbtxt").write_text(twice)
+    before = marks()
+    (repository / "net/config.pbtxt").write_text("# a line\n" + twice.replace("\tinput", "    input"))
+    assert marks() == before
+    assert len(set(before)) == 2
+
+
+def test_a_folder_is_shown_by_the_configuration_in_it(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/1").rmdir()
+    outcome = modelrepo(check, "repo", "--format", "github", "--select", "VDIR-NONE")
+    assert outcome.out.startswith("::error file=repo/net/config.pbtxt,line=1,title=VDIR-NONE::repo/net: Triton")
+    (result,) = modelrepo(check, "repo", "--format", "sarif", "--select", "VDIR-NONE").report["runs"][0]["results"]
+    location = result["locations"][0]["physicalLocation"]
+    assert location["artifactLocation"]["uri"] == "repo/net/config.pbtxt"
+    assert location["region"] == {"startLine": 1}
+    assert result["message"]["text"].startswith("repo/net: Triton refuses the model")
+
+
+def test_the_summary_of_a_job_is_cut_where_github_drops_it() -> None:
+    problem = Problem(Place(Path("a|b.pbtxt")), "<x> " * 50, "Write | this")
+    found = [Finding("X", "information", "net", problem), *[Finding("Y", "error", "net", problem)] * 5_000]
+    text = as_markdown(found, "many")
+    assert 800_000 < len(text) < 1 << 20
+    assert "| error | <code>a&#124;b.pbtxt</code> | Y | &lt;x&gt; " in text
+    assert " more, which are in the log" in text
+
+
+def test_changed_files_name_their_models(modelrepo: ModelRepo, repository: Path) -> None:
+    arguments = ("--select", "DIM", "--json", "--changed")
+    report = modelrepo(check, *arguments, "repo/net/labels.txt", "README.md", "repo/net/1/gone").report
+    assert (report["models"], [each["code"] for each in report["findings"]]) == (1, ["DIM"])
+    assert modelrepo(check, *arguments, "repo/net", str(repository / "net/1/x/y")).report["models"] == 1
+    assert modelrepo(check, *arguments, "README.md").report["models"] == 0
+    assert modelrepo(check, *arguments).report["models"] == 0
 
 
 def test_annotations_of_github_are_escaped() -> None:
     place = Place(Path("a,b:c%.pbtxt"), 3, 7)
     problem = Problem(place, "100% wrong:\nreally\r", "Write, this")
     assert as_github(Finding("X", "information", "net", problem, ("26.09",))) == (
-        "::notice file=a%2Cb%3Ac%25.pbtxt,line=3,col=7,title=X::100%25 wrong:%0Areally%0D (only 26.09)%0AWrite, this"
+        "::notice file=a%2Cb%3Ac%25.pbtxt,line=3,col=7,title=X::a,b:c%25.pbtxt:3:7: 100%25 wrong:%0Areally%0D "
+        "(only 26.09)%0AWrite, this"
     )
 
 
@@ -229,7 +289,34 @@ def test_rules_are_listed(modelrepo: ModelRepo, workdir: Path) -> None:
     assert any(re.match(r"DIM +error +core +a dimension is 0", row) for row in listed)
 
 
+def test_pages_of_several_rules_are_explained(modelrepo: ModelRepo, workdir: Path) -> None:
+    def headings(codes: str) -> list[str]:
+        lines = modelrepo(check, "--explain", codes).out.splitlines()
+        return [line.partition(":")[0] for line in lines if line.startswith("# ")]
+
+    assert headings("prio,DIM") == ["# PRIO", "# DIM"]
+    assert "# ORT-DIM" in headings("ORT")
+    assert_refused(modelrepo(check, "--explain", ""), 2, "there is no rule ''")
+
+
+def test_listed_rules_are_selected(modelrepo: ModelRepo, workdir: Path) -> None:
+    listed = modelrepo(check, "--list-rules", "--select", "DYN", "--ignore", "DYN-LIB").out.splitlines()
+    assert [line.split()[0] for line in listed] == ["DYN-PREF", "DYN-MBS0", "DYN-DEF"]
+    (rule,) = modelrepo(check, "--list-rules", "--json", "--select", "DIM").report["rules"]
+    assert (rule["code"], rule["severity"], rule["decided_by"]) == ("DIM", "error", "core")
+    assert modelrepo(check, "--list-rules", "--select", "DIM", "--ignore", "DIM").out == ""
+
+
+def test_pages_and_tables_fit_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    all_rules = rules.rules()
+    lines = [line for rule in all_rules for line in wrapped(page(rule)).splitlines()]
+    assert [line for line in [*lines, *table(all_rules)] if len(line) > 80 and " " in line.strip("`")[:80]] == []
+
+
 def test_dynamo_differs(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/2").mkdir()
     text = TEXT.replace("3, 0", "3").replace("FP32", "FP16") + "version_policy { all {} }\n"
     (repository / "net/config.pbtxt").write_text(text)
     found = modelrepo(check, "repo", "--json", "--profile", "dynamo", "--select", "DYNAMO").report["findings"]

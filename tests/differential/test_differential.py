@@ -6,7 +6,7 @@ from tests.differential.corpus import corpus
 from tests.differential.drawing import drawn
 from tests.differential.trial import Outcome, judged
 
-MODULES = ("ensembles", "foreign", "placement", "schedulers", "syntax", "tensors")
+MODULES = ("ensembles", "examples", "foreign", "placement", "schedulers", "syntax", "tensors")
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ MEMORY = Rule(
     write="Serve fewer models at a time (--load), a lower precision, or use a larger host",
     check=memory,
     decided_by="advice",
-    source="the kernel's memory management",
+    source="Linux: mm/oom_kill.c",
     needs_config=False,
 )
 RULES = (CORES, MEMORY)

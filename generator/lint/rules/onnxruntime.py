@@ -10,6 +10,7 @@ from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
+    advised,
     is_file,
     kinds,
     parameter,
@@ -73,7 +74,7 @@ def unreadable(case: Case) -> Iterator[Problem]:
             yield Problem(
                 Place(path),
                 f"ONNX Runtime can't load {path.name}: {said}{file.fault}",
-                "Export or copy the model again, as ONNX",
+                advised(other, "Export or copy the model again, as ONNX"),
             )
 
 

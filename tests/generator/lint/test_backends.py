@@ -241,3 +241,15 @@ def test_every_rule_has_a_code_of_its_own_and_a_source_or_was_seen() -> None:
     known = rules()
     assert len({rule.code for rule in known}) == len(known)
     assert not [rule.code for rule in known if rule.decided_by != "core" and not rule.seen and not rule.source]
+
+
+@pytest.mark.parametrize(
+    ("backend", "file"), [("onnxruntime", "model.onnx"), ("pytorch", "model.pt"), ("openvino", "model.xml")]
+)
+def test_a_pointer_of_git_lfs_is_fetched(backend: str, file: str, tmp_path: Path) -> None:
+    (tmp_path / "net/1").mkdir(parents=True)
+    (tmp_path / "net/config.pbtxt").write_text(f'backend: "{backend}"')
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 12345\n"
+    (tmp_path / "net/1" / file).write_text(pointer)
+    advice = [each.problem.write for each in check(tmp_path) if each.code.endswith("-READ")]
+    assert advice == ["Fetch the file itself: git lfs pull"]

@@ -1,9 +1,11 @@
 """The place of each field in a configuration's text."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from modelrepo.generator.lint import check
 from modelrepo.generator.lint.text import Key, read
 
 TEXT = """name: "net"
@@ -57,3 +59,12 @@ def test_a_broken_text_has_the_places_before_it_breaks(text: str) -> None:
     assert config.message is None
     assert config.error
     assert str(config.place("name")) == "config.pbtxt:1:1"
+
+
+def test_a_finding_is_json_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "net/1").mkdir(parents=True)
+    (tmp_path / "net/config.pbtxt").write_text("max_batch_size: -1\n")
+    found = [each for each in check(tmp_path) if each.code == "MBS-NEG"]
+    assert str(found[0]).startswith(f"{tmp_path}/net/config.pbtxt:1:1: error MBS-NEG: Triton refuses the model")
+    (row,) = json.loads(json.dumps([each.as_dict() for each in found]))
+    assert (row["code"], row["line"], row["model"], row["fixable"]) == ("MBS-NEG", 1, "net", False)
