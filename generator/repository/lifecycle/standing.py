@@ -1,5 +1,6 @@
 """What is published: each model's versions, which of them are served, and what is known of them."""
 
+import fnmatch
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,17 @@ def names(repository: Repository) -> list[str]:
     recorded = [each.name for each in records.iterdir() if each.is_dir()] if records.is_dir() else []
     there = [each.name for each in repository.root.iterdir() if each.is_dir() and not each.name.startswith(".")]
     return sorted({*recorded, *there})
+
+
+def matching(repository: Repository, patterns: Iterable[str]) -> list[str]:
+    """Return the models that names or patterns such as ``bert_*`` stand for; RepositoryError for one without any."""
+    known, found = names(repository), dict[str, None]()
+    for pattern in patterns:
+        matches = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+        if not matches and pattern != "*":
+            raise _unknown(repository, pattern)
+        found |= dict.fromkeys(matches)
+    return list(found)
 
 
 def standing(repository: Repository, name: str, *, verify: bool = False) -> Standing:

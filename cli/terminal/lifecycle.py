@@ -1,0 +1,142 @@
+"""How versions, and changes of what is served, look in a terminal and for programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelrepo.cli.terminal import tables
+
+if TYPE_CHECKING:
+    from modelrepo.generator.repository.lifecycle.removal import Removal
+    from modelrepo.generator.repository.lifecycle.serving import Change
+    from modelrepo.generator.repository.lifecycle.standing import Standing, Version
+
+UNITS = ("B", "KB", "MB", "GB", "TB")
+UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is told of a version."""
+
+    model: str
+    version: int
+    served: bool
+    created: str
+    source: str
+    precision: str
+    bytes: int
+    verification: str
+    live_check: str
+    edited: bool
+    intact: bool | None
+    note: str
+
+
+def rows(model: "Standing") -> list[Row]:
+    """Return a row for each version of a model."""
+    return [_row(model, version) for version in model.versions]
+
+
+def _row(model: "Standing", version: "Version") -> Row:
+    record = version.manifest
+    notes = [version.note, model.trouble if version is model.versions[-1] else ""]
+    if model.choice and version.number == max(model.choice.versions):
+        notes.append(str(model.choice))
+    edited = bool(model.edited) and version.served
+    if record is None:
+        known = ("", "", "", 0, "", "")
+        return Row(model.name, version.number, version.served, *known, edited, version.intact, _joined(notes))
+    found = record.provenance.verification
+    passed = {True: "passed", False: "failed", None: "none"}[found.passed]
+    return Row(
+        model=model.name,
+        version=version.number,
+        served=version.served,
+        created=record.created,
+        source=record.provenance.source.reference,
+        precision=record.provenance.optimization.precision,
+        bytes=sum(file.size for file in record.files.values()),
+        verification=f"{passed}, {found.cases} cases" if found.cases else passed,
+        live_check=found.live.status if found.live else "none",
+        edited=edited,
+        intact=version.intact,
+        note=_joined(notes),
+    )
+
+
+def _joined(notes: Sequence[str]) -> str:
+    return "; ".join(filter(None, notes))
+
+
+def show_versions(found: Sequence[Row]) -> None:
+    """Print versions as a table; columns that say nothing are left out."""
+    headings = ["model", "version", "served", "created", "source", "precision", "size", "verification", "live check"]
+    edited, noted = any(each.edited for each in found), any(each.note for each in found)
+    headings += ["edited"] * edited + ["note"] * noted
+    table = tables.columns(*headings)
+    for each in found:
+        cells = [each.model, str(each.version), "yes" if each.served else "no", each.created[:16].replace("T", " ")]
+        cells += [each.source, each.precision, size(each.bytes), each.verification, each.live_check]
+        cells += ["by hand" if each.edited else ""] * edited + [each.note] * noted
+        table.add_row(*(cell or UNKNOWN for cell in cells))
+    tables.show(table)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes, in units of a thousand."""
+    value = float(count)
+    for unit in UNITS:
+        if value < 1000 or unit == UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def change_document(change: "Change", status: str) -> dict[str, Any]:
+    """Return a change of what is served for a program."""
+    return {
+        "model": change.name,
+        "command": change.verb,
+        "status": status,
+        "before": list(change.before),
+        "served": list(change.after),
+        "notes": list(change.notes),
+    }
+
+
+def change_text(change: "Change", status: str) -> str:
+    """Return a change of what is served in one line."""
+    before, after = _versions(change.before), _versions(change.after)
+    are = "are" if len(change.after) > 1 else "is"
+    if status == "unchanged":
+        return f"{change.name}: {after} {are} served already"
+    place = f" in place of {before}" if change.before else ""
+    return f"{change.name}: {after} {'would be' if status == 'planned' else are} served{place}"
+
+
+def removal_document(removal: "Removal", status: str) -> dict[str, Any]:
+    """Return a removal for a program."""
+    return {
+        "model": removal.name,
+        "status": status,
+        "versions": list(removal.versions),
+        "bytes": removal.bytes,
+        "notes": list(removal.notes),
+    }
+
+
+def removal_text(removal: "Removal", status: str) -> str:
+    """Return a removal in one line."""
+    what = "the model, with " if removal.whole else ""
+    if not removal.versions and not removal.whole:
+        return f"{removal.name}: nothing to remove"
+    done = "would be removed" if status == "planned" else "removed"
+    freed = f", {size(removal.bytes)}" if removal.bytes else ""
+    return f"{removal.name}: {what}{_versions(removal.versions)} {done}{freed}"
+
+
+def _versions(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "no version"
+    return f"version{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
