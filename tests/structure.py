@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = "modelrepo"
 FOLDERS = ("cli", "clients", "generator", "perf", "server")
 # Folders within a room that are rooms of their own.
-WITHIN = ("lifecycle",)
+WITHIN = ("generator/repository/lifecycle",)
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Import:
 def room_of(module: str) -> str:
     """Return the room of a module such as modelrepo.generator.specs.tensors."""
     _, top, *rest = module.split(".")
-    own = next((part for part in rest[1:] if part in WITHIN), None)
-    return own or (rest[0] if top == "generator" and rest else top)
+    if "/".join((top, *rest[:2])) in WITHIN:
+        return rest[1]
+    return rest[0] if top == "generator" and rest else top
 
 
 def files() -> Iterator[Path]:
@@ -97,7 +98,7 @@ def purposes() -> dict[str, str]:
     for folder in FOLDERS:
         for file in sorted((PROJECT / folder).glob("**/__init__.py")):
             path = file.parent.relative_to(PROJECT)
-            if len(path.parts) <= 2 or path.name in WITHIN:
+            if len(path.parts) <= 2 or path.as_posix() in WITHIN:
                 first = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
                 found[path.as_posix()] = first.rstrip(".")
     return found
