@@ -70,8 +70,20 @@ def _in_force(target: Target, context: Context) -> Result | None:
                 f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
             )
         judge_edits(newest, target, context)
-        return rows.published(target, Published("unchanged", newest), repository)
+        notes = tuple(filter(None, [chosen_otherwise(newest, repository)]))
+        for note in notes:
+            context.progress.warn(f"{target.name}: {note}")
+        return rows.published(target, Published("unchanged", newest, notes), repository)
     return None
+
+
+def chosen_otherwise(newest: Manifest, repository: Repository) -> str:
+    """Return a note if an operator chose other versions than the newest to be served, or an empty text."""
+    chosen = repository.choice(newest.name)
+    if chosen is None or newest.version in chosen.versions:
+        return ""
+    step = f"`modelrepo promote {newest.name} {newest.version}` serves it"
+    return f"version {newest.version} is not served, since {chosen}; {step}"
 
 
 def judge_edits(published: Manifest, target: Target, context: Context) -> None:

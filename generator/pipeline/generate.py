@@ -202,12 +202,14 @@ def _publish(target: Target, prepared: StagedModel | PreparedPlan, context: Cont
     if isinstance(prepared, PreparedPlan):
         PlanStore(repository).defer(target.name, prepared.folder, prepared.entry)
         return None if prepared.here else rows.deferred(target, prepared.entry, repository)
-    before = repository.newest(target.name)
+    before, chosen = repository.newest(target.name), repository.choice(target.name)
     outcome = repository.publish(prepared)
     notes = (*outcome.notes, existing.under_former_name(target, outcome.manifest, repository))
     if outcome.status == "published" and before:
         notes = (*notes, *changes.since(before, outcome.manifest))
+        notes = (*notes, f"version {outcome.manifest.version} is served now; before, {chosen}" if chosen else "")
     else:
+        notes = (*notes, existing.chosen_otherwise(outcome.manifest, repository))
         existing.judge_edits(outcome.manifest, target, context)
     outcome = replace(outcome, notes=tuple(filter(None, notes)))
     for note in outcome.notes:

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.repository import choice
 from modelrepo.generator.repository import manifest as manifests
+from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.system.digests import FileRecord, content_of
@@ -128,6 +129,10 @@ class Repository:
             return (self.root / name / CONFIG).read_text("utf-8", errors="surrogateescape")
         except FileNotFoundError:
             return None
+
+    def choice(self, name: str) -> Choice | None:
+        """Return the operator's choice of the versions that are served; None if the newest is, as it was published."""
+        return choice.read(self.config_text(name) or "")
 
     def folders(self, name: str) -> dict[int, Path]:
         """Return the folders of the versions that Triton finds: it looks in the folder that the number names."""
