@@ -6,6 +6,7 @@ from modelrepo.generator.lint.rule import Rule
 
 DECIDERS = {
     "core": "Triton's core decides this, whatever the backend.",
+    "backend": "The model's backend decides this, whichever it is.",
     "advice": "This is our advice: Triton does not mind.",
 }
 

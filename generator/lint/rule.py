@@ -9,8 +9,10 @@ from modelrepo.generator.lint.subject import Case, Host, Repository
 
 Check: TypeAlias = Callable[[Case], Iterator[Problem]]
 RepositoryCheck: TypeAlias = Callable[[Repository, Host], Iterator[Problem]]
-# Who decides: the core, which every server has; a backend; the kernel of a server; Dynamo; or we do, as advice.
-Decider: TypeAlias = Literal["core", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "dynamo", "advice"]
+# Who decides: the core, which every server has; the backend, whichever it is, or one of them; Dynamo; or we, as advice.
+Decider: TypeAlias = Literal[
+    "core", "backend", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "dynamo", "advice"
+]
 
 
 def nothing(*_: object) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelrepo.generator.lint.completed import AOTI_FILE, AOTI_PLATFORM, completed
 from modelrepo.generator.lint.declared import begun, is_ensemble
-from modelrepo.generator.lint.finding import Place
+from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case, Model, is_folder
 
@@ -69,6 +69,12 @@ def _is_another(backend: str, config: Any, model: Model) -> bool:
 def parameter(config: Any, name: str) -> str | None:
     """Return one of a configuration's ``parameters``; None if it is not written."""
     return str(config.parameters[name].string_value) if name in config.parameters else None
+
+
+def dies_of_number(place: Place, text: str) -> Problem:
+    """Return the problem of a number that C++'s int does not hold."""
+    says = "The server dies: \"terminate called after throwing an instance of 'std::out_of_range' what(): stoi\", of "
+    return Problem(place, f"{says}'{text}'", f"Write a number up to {2**31 - 1}")
 
 
 def type_of(tensor: Any) -> str:

@@ -45,7 +45,7 @@ KILLS = {"AGENT-NONE", "METRIC-TAG"}
 DIES = re.compile("Triton (was killed|ended|does not answer)|it does not answer")
 # Models with these files are given to the real backend, a second each. It decides then, too.
 REAL = ("model.py", "model.onnx")
-REAL_DECIDERS = ("core", "python", "onnxruntime")
+REAL_DECIDERS = ("core", "backend", "python", "onnxruntime")
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ OPTIONAL = Rule(
     'support optional input". TensorRT, OpenVINO and PyTorch have none.',
     write="Take out optional",
     check=optional,
-    decided_by="tensorrt",
+    decided_by="backend",
     source="backend/src/backend_model.cc",
 )
 RULES = (GONE, DECOUPLED, OPTIONAL)

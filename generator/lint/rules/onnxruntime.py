@@ -1,15 +1,17 @@
 """The onnxruntime backend: the configuration against the model.onnx, and the model against ONNX Runtime."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
+    dies_of_number,
     is_file,
     kinds,
     parameter,
@@ -21,7 +23,7 @@ from modelrepo.generator.lint.served import (
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import BF16_SINCE, Mismatch, Refused, completion, mismatches
-from modelrepo.generator.triton.parameters import boolean, whole
+from modelrepo.generator.triton.parameters import WHOLE, boolean, too_large_number, whole
 
 BACKEND: Final = "onnxruntime"
 SOURCE = "onnxruntime_backend/src/onnxruntime.cc"
@@ -40,6 +42,19 @@ TENSORRT_KEYS = (
     *("trt_profile_opt_shapes", "trt_cuda_graph_enable", "trt_dump_ep_context_model", "trt_ep_context_file_path"),
     "trt_ep_context_embed_mode",
 )
+# Of these keys, those whose values are truth values and whole numbers; any text does for the others.
+TENSORRT_TRUTHS = (
+    *(key for key in TENSORRT_KEYS if key.endswith(("_enable", "_fallback", "_log", "_subgraphs"))),
+    *("int8_use_native_calibration_table", "trt_force_sequential_engine_build", "trt_force_timing_cache"),
+    "trt_dump_ep_context_model",
+)
+TENSORRT_NUMBERS = (
+    *("trt_max_partition_iterations", "trt_min_subgraph_size", "trt_dla_core", "trt_builder_optimization_level"),
+    *("trt_auxiliary_streams", "trt_ep_context_embed_mode"),
+)
+CUDA_TRUTHS = ("do_copy_in_default_stream", "use_ep_level_unified_stream")
+# The first release that has BF16 in TensorRT's accelerator.
+PRECISION_BF16_SINCE = "26.02"
 PRECISIONS = ("FP32", "FP16", "BF16", "INT8")
 # Parameters that are whole numbers, and which are allowed (None: all); those that are truth values.
 NUMBERS: dict[str, tuple[int, ...] | None] = {
@@ -47,7 +62,18 @@ NUMBERS: dict[str, tuple[int, ...] | None] = {
     "inter_op_thread_count": None,
     "execution_mode": (0, 1),
 }
+REFUSED_NUMBERS = {
+    "execution_mode": "Invalid configuration value provided. Expected values for  execution_mode are 0 or 1 but got "
+    "{} .",
+    "cudnn_conv_algo_search": "unsupported cudnn_conv_algo_search value '{}' is requested",
+    "arena_extend_strategy": "unsupported arena_extend_strategy value '{}' is requested",
+}
 GPU_NUMBERS = {"cudnn_conv_algo_search": (0, 1, 2), "arena_extend_strategy": (0, 1)}
+# What ONNX Runtime itself parses: a whole number without a unit, and truth values of its own.
+GPU_TEXTS = {
+    "gpu_mem_limit": re.compile("[+-]?[0-9]+"),
+    "do_copy_in_default_stream": re.compile("[01]|[Tt]rue|[Ff]alse"),
+}
 TRUTHS = ("enable_mem_arena", "enable_mem_pattern")
 
 
@@ -133,6 +159,19 @@ def outside(case: Case) -> Iterator[Problem]:
             yield Problem(Place(path), f'ONNX Runtime can\'t load {where}: "{said}"', OUTSIDE.write)
 
 
+def custom_operators(case: Case) -> Iterator[Problem]:
+    """Find operators of domains that ONNX Runtime does not have, without a library that registers them."""
+    found = served(case, BACKEND)
+    if found is None or found.config.model_operations.op_library_filename:
+        return
+    on_gpu = found.config.optimization.execution_accelerators.gpu_execution_accelerator
+    tensorrt = any(each.name == "tensorrt" for each in on_gpu)
+    for path, file in _files(case):
+        for domain, said in file.unregistered:
+            if not (tensorrt and domain == onnx_file.TENSORRT_DOMAIN):
+                yield Problem(Place(path), f'ONNX Runtime can\'t load {path.name}: "{said}"', CUSTOM.write)
+
+
 def opset(case: Case) -> Iterator[Problem]:
     """Find operator sets that the release's ONNX Runtime does not know."""
     release = case.host.release
@@ -206,12 +245,16 @@ def _as_edits(case: Case, filled: dict[str, Any]) -> tuple[Edit, ...]:
 def cannot_fill_in(case: Case) -> Iterator[Problem]:
     """Find configurations that the backend can't complete."""
     for _, _, filled in _completed(case):
-        if isinstance(filled, Refused):
+        if isinstance(filled, Refused) and not filled.code:
+            batch = "max_batch_size" in str(filled)
             yield Problem(
-                place_of(case, "max_batch_size"),
+                place_of(case, "max_batch_size") if batch else place_of(case),
                 f'Triton refuses the model, since inputs or outputs are not written: "{filled}"',
-                AUTOFILL.write,
+                BATCH_WRITE if batch else AUTOFILL.write,
             )
+
+
+BATCH_WRITE = "Write max_batch_size: 0, or export the model with an open first dimension"
 
 
 def accelerators(case: Case) -> Iterator[Problem]:
@@ -230,18 +273,37 @@ def accelerators(case: Case) -> Iterator[Problem]:
                 said = f"unknown Execution Accelerator '{each.name}' is requested"
                 yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {' or '.join(known)}, or nothing")
             elif each.name == "tensorrt":
-                yield from _tensorrt_keys(each, place)
+                yield from _tensorrt_keys(each, place, case.host.release.container)
+            elif each.name == "cuda":
+                for key in sorted(set(each.parameters) & set(CUDA_TRUTHS)):
+                    yield from _value(key, each.parameters[key], place, truth=True)
 
 
-def _tensorrt_keys(accelerator: Any, place: Place) -> Iterator[Problem]:
-    for key in sorted(accelerator.parameters):
+def _tensorrt_keys(accelerator: Any, place: Place, release: str) -> Iterator[Problem]:
+    for key, text in sorted(accelerator.parameters.items()):
         if key not in TENSORRT_KEYS:
             said = f"unknown parameter '{key}' is provided for TensorRT Execution Accelerator"
             yield Problem(place, f'Triton refuses the model: "{said}"', "Write one of its keys, or nothing")
+        elif key in TENSORRT_TRUTHS or key in TENSORRT_NUMBERS:
+            yield from _value(key, text, place, truth=key in TENSORRT_TRUTHS)
+        elif key == "max_workspace_size_bytes" and not WHOLE.match(text):
+            said = f"failed to convert '{text}' to unsigned long long integral number"
+            yield Problem(place, f'Triton refuses the accelerator\'s {key}: "{said}"', "Write a number of bytes")
     precision = accelerator.parameters.get("precision_mode", "FP32")
-    if precision not in PRECISIONS:
+    precisions = [each for each in PRECISIONS if each != "BF16" or release >= PRECISION_BF16_SINCE]
+    if precision not in precisions:
         said = f"unsupported precision mode '{precision}' is requested"
-        yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {' or '.join(PRECISIONS)}")
+        yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {' or '.join(precisions)}")
+
+
+def _value(key: str, text: str, place: Place, *, truth: bool) -> Iterator[Problem]:
+    """Find a value of an accelerator that is not a truth value, or not a whole number."""
+    if not truth and too_large_number(text):
+        yield dies_of_number(place, text)
+    elif (boolean(text) if truth else whole(text)) is None:
+        said = f"failed to convert '{text}' to {'boolean' if truth else 'integral number'}"
+        write = "Write true or false" if truth else "Write a whole number"
+        yield Problem(place, f'Triton refuses the accelerator\'s {key}: "{said}"', write)
 
 
 def parameters(case: Case) -> Iterator[Problem]:
@@ -253,14 +315,23 @@ def parameters(case: Case) -> Iterator[Problem]:
     for name, allowed in {**NUMBERS, **(GPU_NUMBERS if on_gpu else {})}.items():
         text = parameter(found.config, name)
         value = None if text is None else whole(text)
+        if text is not None and too_large_number(text):
+            yield dies_of_number(place_of(case, "parameters", Key(name)), text)
+            continue
         if text is not None and value is None:
             said, write = f"failed to convert '{text}' to integral number", "Write a whole number"
         elif value is not None and allowed and value not in allowed:
-            said, write = f"{value} for {name}", f"Write one of {', '.join(map(str, allowed))}"
+            said, write = REFUSED_NUMBERS[name].format(value), f"Write one of {', '.join(map(str, allowed))}"
         else:
             continue
         place = place_of(case, "parameters", Key(name))
         yield Problem(place, f'Triton refuses the parameter {name}: "{said}"', write)
+    for name, pattern in GPU_TEXTS.items() if on_gpu else ():
+        text = parameter(found.config, name)
+        if text is not None and not pattern.fullmatch(text):
+            said = f"ONNX Runtime can't read the CUDA option {name}, which is '{text}'"
+            write = "Write a number of bytes" if name == "gpu_mem_limit" else "Write 0 or 1"
+            yield Problem(place_of(case, "parameters", Key(name)), f"Triton refuses the model: {said}", write)
     for name in TRUTHS:
         text = parameter(found.config, name)
         if text is not None and boolean(text) is None:
@@ -281,29 +352,42 @@ def _files(case: Case) -> Iterator[tuple[Path, OnnxFile]]:
             yield path, file
 
 
-def _completed(case: Case) -> Iterator[tuple[OnnxFile, dict[str, Any], dict[str, Any] | Refused]]:
-    """Yield each file, the configuration as JSON, and what the backend fills in, or why it can't."""
+Completed: TypeAlias = tuple[OnnxFile, dict[str, Any], dict[str, Any] | Refused]
+
+
+def _completed(case: Case) -> tuple[Completed, ...]:
+    """Return each file, the configuration as JSON, and what the backend fills in, or why it can't."""
+    return case.model.once((_complete, case.host.release.container), lambda: tuple(_complete(case)))
+
+
+def _complete(case: Case) -> Iterator[Completed]:
     from google.protobuf import json_format
 
     found = served(case, BACKEND)
-    for _, file in _files(case):
-        if file.fault or found is None:
-            continue
-        config = json_format.MessageToDict(found.config, preserving_proto_field_name=True)
+    readable = [file for _, file in _files(case) if not file.fault] if found else []
+    config = json_format.MessageToDict(found.config, preserving_proto_field_name=True) if found and readable else {}
+    for file in readable:
         try:
-            yield file, config, completion(config, file.model)
+            yield file, config, completion(config, file.model, bf16=_has_bf16(case))
         except Refused as error:
             yield file, config, error
 
 
+def _has_bf16(case: Case) -> bool:
+    return case.host.release.container >= BF16_SINCE
+
+
 def _mismatches(case: Case) -> tuple[Mismatch, ...]:
-    bf16 = case.host.release.container >= BF16_SINCE
-    return case.model.once((_compared, bf16), lambda: tuple(_compared(case, bf16)))
+    bf16 = _has_bf16(case)
+    return case.model.once((_compared, bf16, case.host.release.container), lambda: tuple(_compared(case, bf16)))
 
 
 def _compared(case: Case, bf16: bool) -> Iterator[Mismatch]:
     for file, config, filled in _completed(case):
-        if isinstance(filled, dict):
+        if isinstance(filled, Refused):
+            if filled.code:
+                yield Mismatch(filled.code, (), str(filled))
+        else:
             broken = set(_refused_by_the_core(config))
             found = mismatches({**config, **filled}, file.model, bf16=bf16)
             yield from (each for each in found if each.path[:2] not in broken)
@@ -370,6 +454,7 @@ def _rule(code: str) -> Rule:
         check=partial(_of, code),
         decided_by=BACKEND,
         source=SOURCE,
+        needs_config=False,
         before=BF16_SINCE if code == "ORT-BF16" else "",
     )
 
@@ -432,6 +517,18 @@ OUTSIDE = Rule(
     needs_config=False,
     since="26.02",
 )
+CUSTOM = Rule(
+    code="ORT-OPS",
+    severity="error",
+    title="an operator is of a domain that ONNX Runtime does not have, and no library is named",
+    triton='Triton refuses the model: "Fatal error: ai.onnx.contrib:…(-1) is not a registered function/op". The '
+    "library of custom operators, which model_operations names, must lie on the server's disk.",
+    write='Write model_operations { op_library_filename: "/path/on/the/server.so" }, or export the model without it',
+    check=custom_operators,
+    decided_by=BACKEND,
+    seen="2.51, with our backend in Python",
+    needs_config=False,
+)
 OPSET = Rule(
     code="ORT-OPSET",
     severity="error",
@@ -483,10 +580,12 @@ AUTO = Rule(
 AUTOFILL = Rule(
     code="ORT-AUTOFILL",
     severity="error",
-    title="max_batch_size is above 0, inputs or outputs are not written, and the model has a fixed first dimension",
-    triton='Triton refuses the model: "autofill failed for model …: model does not support batching while non-zero '
-    'max_batch_size is specified".',
-    write="Write max_batch_size: 0, or export the model with an open first dimension",
+    title="inputs or outputs are not written, and Triton can't complete them",
+    triton='Triton refuses the model if max_batch_size is above 0 and the model has a fixed first dimension: "autofill '
+    'failed for model …: model does not support batching while non-zero max_batch_size is specified". It does not '
+    "complete tensors of a type that Triton lacks, before 26.03 of BF16, and with a dimension of 0: \"model input '…' "
+    "must specify 'data_type'\".",
+    write="Write both inputs and outputs",
     check=cannot_fill_in,
     decided_by=BACKEND,
     source=SOURCE,
@@ -525,7 +624,7 @@ PARAMETER = Rule(
     source=SOURCE,
 )
 RULES = (
-    *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, OPSET, IR, NEWER, AUTO, AUTOFILL),
+    *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, CUSTOM, OPSET, IR, NEWER, AUTO, AUTOFILL),
     *map(_rule, WRITE),
     *(OPEN, ACCELERATOR, PARAMETER),
 )

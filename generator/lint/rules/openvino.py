@@ -12,6 +12,7 @@ from modelrepo.generator.lint.served import is_file, kinds, parameter, place_of,
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import text_of
+from modelrepo.generator.triton.parameters import too_large_number
 
 BACKEND: Final = "openvino"
 SOURCE = "openvino_backend/src/openvino.cc"
@@ -82,6 +83,10 @@ def parameters(case: Case) -> Iterator[Problem]:
             said = f"expected the parameter '{name}' to be {expected}, got {text.lower()}"
             place = place_of(case, "parameters", Key(name))
             yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {expected}")
+        elif numbers and text.isdigit() and too_large_number(text):
+            place = place_of(case, "parameters", Key(name))
+            said = "ModelInstanceState::Create exception"
+            yield Problem(place, f'Triton refuses the model: "{said}"', f"Write a number up to {2**31 - 1}")
 
 
 def data_type(case: Case) -> Iterator[Problem]:

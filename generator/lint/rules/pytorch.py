@@ -10,10 +10,19 @@ from modelrepo.generator.lint.files import torchscript
 from modelrepo.generator.lint.files.torchscript import TorchScript
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import Served, parameter, place_of, present, served, told, type_of
+from modelrepo.generator.lint.served import (
+    Served,
+    dies_of_number,
+    parameter,
+    place_of,
+    present,
+    served,
+    told,
+    type_of,
+)
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
-from modelrepo.generator.triton.parameters import boolean, whole
+from modelrepo.generator.triton.parameters import boolean, too_large_number, whole
 
 BACKEND: Final = "pytorch"
 INSTANCE = "pytorch_backend/src/pt/model_instance_state.cc"
@@ -147,13 +156,63 @@ def strings(case: Case) -> Iterator[Problem]:
             yield Problem(place_of(case, field, number, "dims"), f'Triton refuses the model: "{said}"', STRINGS.write)
 
 
+def controls(case: Case) -> Iterator[Problem]:
+    """Find controls of sequences that don't say which argument they are, or of a type that PyTorch lacks."""
+    found = _libtorch(case)
+    for number, each in enumerate(found.config.sequence_batching.control_input if found else ()):
+        place = place_of(case, "sequence_batching", "control_input", number)
+        if each.control and not INDEXED.fullmatch(each.name):
+            said = f"input '{each.name}' does not follow <name>__<index> naming convention."
+            yield Problem(place, f'Triton refuses the model: "{said}"', CONTROL.write)
+        for control in each.control:
+            name = type_of(control)
+            if control.kind == control.CONTROL_SEQUENCE_CORRID and name and name not in set(TYPES) - {"STRING"}:
+                said = f"input '{each.name}' type 'TYPE_{name}' is not supported by PyTorch."
+                yield Problem(place, f'Triton refuses the model: "{said}"', "Write data_type: TYPE_INT64")
+
+
+def states(case: Case) -> Iterator[Problem]:
+    """Find models with implicit state whose tensors don't all say which argument or output they are."""
+    found = _libtorch(case)
+    if found is None or not found.config.sequence_batching.state:
+        return
+    for field in ("input", "output"):
+        if not _indexed([tensor.name for tensor in getattr(found.config, field)]):
+            said = f"PyTorch model '{case.model.name}' is using sequence batching with state but not all inputs and "
+            said += "outputs follow the <name>__<index> naming convention. "
+            yield Problem(place_of(case, field), f'Triton refuses the model: "{said}"', STATE.write)
+    for number, state in enumerate(found.config.sequence_batching.state):
+        place = place_of(case, "sequence_batching", "state", number)
+        for name in (state.input_name, state.output_name):
+            if not INDEXED.fullmatch(name):
+                said = f"PyTorch model '{case.model.name}' is using sequence batching with state but state '{name}' "
+                said += "does not follow the <name>__<index> naming convention. "
+                yield Problem(place, f'Triton refuses the model: "{said}"', STATE.write)
+        kind = type_of(state)
+        if kind and kind not in TYPES:
+            said = (
+                f"unsupported datatype TYPE_{kind} for input state '{state.input_name}' for model '{case.model.name}'"
+            )
+            yield Problem(place, f'Triton refuses the model: "{said}"', TYPE.write)
+
+
+def compiled_sequences(case: Case) -> Iterator[Problem]:
+    """Find sequences of a compiled package."""
+    found = served(case, BACKEND)
+    if found and found.config.platform == AOTI_PLATFORM and found.config.HasField("sequence_batching"):
+        said = "Sequence batching is not supported yet."
+        yield Problem(place_of(case, "sequence_batching"), f'Triton refuses the model: "{said}"', SEQUENCES.write)
+
+
 def parameters(case: Case) -> Iterator[Problem]:
     """Find parameters whose values can't be read."""
     found = _libtorch(case)
     for name in (*TRUTHS, *NUMBERS) if found else ():
         text = parameter(found.config, name) if found else None
         is_truth = name in TRUTHS
-        if text is not None and (boolean(text) if is_truth else whole(text)) is None:
+        if text is not None and not is_truth and too_large_number(text):
+            yield dies_of_number(place_of(case, "parameters", Key(name)), text)
+        elif text is not None and (boolean(text) if is_truth else whole(text)) is None:
             said = f"failed to convert '{text}' to {'boolean' if is_truth else 'integral number'}"
             write = "Write true or false" if is_truth else "Write a whole number"
             yield Problem(place_of(case, "parameters", Key(name)), f'Triton refuses the model: "{said}"', write)
@@ -254,4 +313,31 @@ PARAMETER = _rule(
     "Write true or false, or a whole number",
     source="pytorch_backend/src/pt/model_state.cc",
 )
-RULES = (UNREADABLE, FORWARD, ARGUMENTS, COUNT, NAMES, NONE, TYPE, STRINGS, PARAMETER)
+CONTROL = _rule(
+    "PT-CTRL",
+    controls,
+    "a control of sequences does not say which argument it is, or has a type that PyTorch lacks",
+    "Triton refuses the model: \"input '…' does not follow <name>__<index> naming convention.\"",
+    "Write NAME__0, NAME__1 and so on, with the place of the argument",
+)
+STATE = _rule(
+    "PT-STATE",
+    states,
+    "a model with implicit state has names that do not say which argument or output they are",
+    "Triton refuses the model: \"PyTorch model '…' is using sequence batching with state but not all inputs and "
+    'outputs follow the <name>__<index> naming convention."',
+    "Write NAME__0, NAME__1 and so on for all inputs, outputs and states",
+)
+SEQUENCES = _rule(
+    "PT-AOTI-SEQ",
+    compiled_sequences,
+    "a compiled package has sequence_batching",
+    'Triton refuses the model: "Sequence batching is not supported yet."',
+    "Serve sequences with TorchScript or ONNX, or take out sequence_batching",
+    source="pytorch_backend/src/pt2/model_instance_state.cc",
+    since="26.03",
+)
+RULES = (
+    *(UNREADABLE, FORWARD, ARGUMENTS, COUNT, NAMES, NONE, TYPE, STRINGS, PARAMETER),
+    *(CONTROL, STATE, SEQUENCES),
+)

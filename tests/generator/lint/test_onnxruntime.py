@@ -227,6 +227,87 @@ def test_accelerators_of_a_gpu_count_on_a_gpu_alone(tmp_path: Path) -> None:
     assert codes(folder, host(gpus=1)) == {"ORT-EA"}
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "refused"),
+    [
+        ('"tensorrt" parameters { key: "trt_engine_cache_enable" value: "true" }', False),
+        ('"tensorrt" parameters { key: "trt_engine_cache_enable" value: "yes" }', True),
+        ('"tensorrt" parameters { key: "trt_min_subgraph_size" value: "5" }', False),
+        ('"tensorrt" parameters { key: "trt_min_subgraph_size" value: "few" }', True),
+        ('"tensorrt" parameters { key: "trt_dla_core" value: "3000000000" }', True),
+        ('"tensorrt" parameters { key: "max_workspace_size_bytes" value: "3000000000" }', False),
+        ('"tensorrt" parameters { key: "max_workspace_size_bytes" value: "GB" }', True),
+        ('"tensorrt" parameters { key: "trt_profile_min_shapes" value: "x:1x4" }', False),
+        ('"cuda" parameters { key: "do_copy_in_default_stream" value: "yes" }', True),
+        ('"cuda" parameters { key: "do_copy_in_default_stream" value: "1" }', False),
+    ],
+)
+def test_the_values_of_an_accelerator_are_those_that_the_backend_reads(
+    tmp_path: Path, accelerator: str, refused: bool
+) -> None:
+    written = f"optimization {{ execution_accelerators {{ gpu_execution_accelerator {{ name: {accelerator} }} }} }}"
+    assert codes(model(tmp_path, GOOD + written), host(gpus=1)) == ({"ORT-EA"} if refused else set())
+
+
+def test_bf16_with_tensorrt_is_of_newer_releases(tmp_path: Path) -> None:
+    key = 'parameters { key: "precision_mode" value: "BF16" }'
+    written = f'optimization {{ execution_accelerators {{ gpu_execution_accelerator {{ name: "tensorrt" {key} }} }} }}'
+    folder = model(tmp_path, GOOD + written)
+    assert codes(folder, host("26.01", gpus=1)) == {"ORT-EA"}
+    assert not codes(folder, host("26.02", gpus=1))
+
+
+@pytest.mark.parametrize(("name", "value"), [("gpu_mem_limit", "4GB"), ("do_copy_in_default_stream", "on")])
+def test_what_onnx_runtime_reads_itself_has_no_units_and_other_words(tmp_path: Path, name: str, value: str) -> None:
+    text = f'instance_group {{ kind: KIND_GPU }} parameters {{ key: "{name}" value {{ string_value: "%s" }} }}'
+    assert codes(model(tmp_path / "1", GOOD + text % value), host(gpus=1)) == {"ORT-PARAM"}
+    assert not codes(model(tmp_path / "2", GOOD + text % "1"), host(gpus=1))
+
+
+def test_a_number_that_an_int_does_not_hold_ends_the_server(tmp_path: Path) -> None:
+    text = 'parameters { key: "intra_op_thread_count" value { string_value: "2147483648" } }'
+    (finding,) = found(model(tmp_path, GOOD + text))
+    assert finding.code == "ORT-PARAM"
+    assert "The server dies" in finding.problem.says
+
+
+def test_an_operator_of_another_domain_needs_its_library(tmp_path: Path) -> None:
+    from onnx import helper
+
+    content = onnx_bytes(nodes=[helper.make_node("Twice", ["x"], ["y"], domain="some.where")])
+    assert codes(model(tmp_path / "1", GOOD, content)) == {"ORT-OPS"}
+    library = 'model_operations { op_library_filename: "/opt/twice.so" }'
+    assert not codes(model(tmp_path / "2", GOOD + library, content))
+    assert not codes(model(tmp_path / "3", GOOD, onnx_bytes(nodes=[_gelu()])))
+
+
+def _gelu() -> Any:
+    from onnx import helper
+
+    return helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")
+
+
+def test_what_triton_can_not_complete_is_refused(tmp_path: Path) -> None:
+    from onnx import helper
+
+    for number, wrong in enumerate(
+        (onnx_bytes([("x", FLOAT, [0, 4])], [("y", FLOAT, [0, 5])]), onnx_bytes([("x", 17, ["N", 4])])),
+    ):
+        assert codes(model(tmp_path / str(number), HEAD.replace("8", "0"), wrong)) == {"ORT-AUTOFILL"}
+    value = helper.make_tensor_sequence_value_info("y", FLOAT, ["N", 4])
+    listed = onnx_bytes(outputs=[value], nodes=[helper.make_node("SequenceConstruct", ["x"], ["y"])], initializers=[])
+    assert codes(model(tmp_path / "list", None, listed)) == {"ORT-SEQ"}
+
+
+def test_types_are_called_as_the_backend_calls_them(tmp_path: Path) -> None:
+    from onnx import helper
+
+    node = helper.make_node("Identity", ["x"], ["y"])
+    text = onnx_bytes([("x", 8, ["N", 4])], [("y", 8, ["N", 4])], [node], initializers=[])
+    (x, *_) = found(model(tmp_path, HEAD + X + Y.replace("5", "4"), text))
+    assert "configuration expects datatype TYPE_FP32 for input 'x', model provides TYPE_BYTES" in x.problem.says
+
+
 def test_a_large_file_is_read_without_its_weights(tmp_path: Path) -> None:
     folder = model(tmp_path)
     path = folder / "1" / "model.onnx"
