@@ -1,7 +1,7 @@
 """The onnxruntime backend: the configuration against the model.onnx, and the model against ONNX Runtime."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -29,6 +29,8 @@ BACKEND: Final = "onnxruntime"
 SOURCE = "onnxruntime_backend/src/onnxruntime.cc"
 # protobuf reads no message that is longer.
 MOST_BYTES = 2**31 - 1
+# ONNX Runtime promises nothing for older operators, and has few of them.
+OLDEST_OPSET = 7
 # The accelerators of each processor, and the keys of TensorRT's (``ModelState::LoadModel``).
 ACCELERATORS = {"gpu_execution_accelerator": ("tensorrt", "cuda"), "cpu_execution_accelerator": ("openvino",)}
 TENSORRT_KEYS = (
@@ -116,46 +118,61 @@ def too_large(case: Case) -> Iterator[Problem]:
 
 
 def lacks_weights(case: Case) -> Iterator[Problem]:
-    """Find files of weights that are missing, or too short for what is in them."""
+    """Find files of weights that are missing, or too short for what is in them: each once."""
     for path, file in _files(case):
-        for external in file.external:
-            yield from _external_fault(path, external)
+        for location, tensors in _by_location(file).items():
+            there = path.parent / location
+            write = f"Copy {location} from where the model was exported, beside {path.name}"
+            if not location:
+                says = f"the weights {_named(tensors)} name no file"
+                yield Problem(Place(path), says, "Export the model again")
+            elif not is_file(there):
+                said = f"{path.name} has the weights {_named(tensors)} in {location}, which is not there"
+                yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
+            else:
+                yield from _external_fault(path, there, tensors, write)
 
 
-def _external_fault(path: Path, external: External) -> Iterator[Problem]:
-    there = path.parent / external.location
-    write = f"Copy {external.location or 'the file'} from where the model was exported, beside {path.name}"
-    if not external.location:
-        yield Problem(Place(path), f"the weights {external.tensor} name no file", "Export the model again")
-    elif not is_file(there):
-        said = f"{path.name} has the weights {external.tensor} in {external.location}, which is not there"
-        yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
-    elif external.size is not None and external.length and external.length != external.size:
-        said = f"external data size mismatch. Computed size: {external.size}, external_data.length: {external.length}"
-        yield Problem(Place(path), f'ONNX Runtime can\'t load {external.tensor}: "{said}"', "Export the model again")
-    else:
-        needed = external.offset + (external.size or external.length or 0)
-        has = there.stat().st_size
-        if has < needed:
-            said = f"{there.name} has {has:,} bytes, and the weights {external.tensor} end at byte {needed:,}"
-            yield Problem(Place(there), f"ONNX Runtime can't load the model: {said}", write)
+def _by_location(file: OnnxFile) -> dict[str, list[External]]:
+    """Return the tensors that lie in other files, by the file."""
+    found: dict[str, list[External]] = {}
+    for each in file.external:
+        found.setdefault(each.location, []).append(each)
+    return found
+
+
+def _named(tensors: Sequence[External]) -> str:
+    return tensors[0].tensor + (f" and {len(tensors) - 1} more" if len(tensors) > 1 else "")
+
+
+def _external_fault(path: Path, there: Path, tensors: Sequence[External], write: str) -> Iterator[Problem]:
+    for each in tensors:
+        if each.size is not None and each.length and each.length != each.size:
+            said = f"external data size mismatch. Computed size: {each.size}, external_data.length: {each.length}"
+            yield Problem(Place(path), f'ONNX Runtime can\'t load {each.tensor}: "{said}"', "Export the model again")
+            return
+    needed, last = max((each.offset + (each.size or each.length or 0), each.tensor) for each in tensors)
+    has = there.stat().st_size
+    if has < needed:
+        said = f"{there.name} has {has:,} bytes, and the weights {last} end at byte {needed:,}"
+        yield Problem(Place(there), f"ONNX Runtime can't load the model: {said}", write)
 
 
 def outside(case: Case) -> Iterator[Problem]:
     """Find weights outside of the model's folder; both the folder and the one that a link leads to count."""
     for path, file in _files(case):
         folders = {path.parent.resolve(), path.resolve().parent}
-        for external in file.external:
-            there = path.parent / external.location
-            if not external.location or not is_file(there):
+        for location, tensors in _by_location(file).items():
+            there = path.parent / location
+            if not location or not is_file(there):
                 continue  # another rule's
-            if Path(external.location).is_absolute():
+            if Path(location).is_absolute():
                 said = "Absolute path not allowed for external data location"
             elif not any(there.resolve().is_relative_to(folder) for folder in folders):
                 said = "External data path escapes model directory"
             else:
                 continue
-            where = f"the weights {external.tensor} in {external.location}"
+            where = f"the weights {_named(tensors)} in {location}"
             yield Problem(Place(path), f'ONNX Runtime can\'t load {where}: "{said}"', OUTSIDE.write)
 
 
@@ -196,6 +213,17 @@ def ir_version(case: Case) -> Iterator[Problem]:
                 f'supported IR version: {release.max_ir}"',
                 f"Set the model's ir_version to {release.max_ir}, if its opset is at most {release.max_opset}",
             )
+
+
+def older(case: Case) -> Iterator[Problem]:
+    """Find operator sets older than those that ONNX Runtime implements."""
+    for path, file in _files(case):
+        if 0 < file.opset < OLDEST_OPSET:
+            said = (
+                f"ONNX Runtime implements the operators of opset {OLDEST_OPSET} and later; the model has {file.opset}, "
+            )
+            said += 'and some operators may lack: "Could not find an implementation for …"'
+            yield Problem(Place(path), said, OLD.write)
 
 
 def newer(case: Case) -> Iterator[Problem]:
@@ -552,6 +580,18 @@ IR = Rule(
     source="onnxruntime: onnxruntime/core/graph/model.cc",
     needs_config=False,
 )
+OLD = Rule(
+    code="ORT-OLD",
+    severity="warning",
+    title="the opset is older than those that ONNX Runtime implements",
+    triton='Triton refuses the model if an operator of it is not implemented any more: "NOT_IMPLEMENTED : Could not '
+    'find an implementation for Add(6) node with name …".',
+    write="Convert the model with onnx.version_converter, or export it with a newer opset",
+    check=older,
+    decided_by=BACKEND,
+    source="onnxruntime: docs/Versioning.md",
+    needs_config=False,
+)
 NEWER = Rule(
     code="ORT-NEWER",
     severity="warning",
@@ -624,7 +664,7 @@ PARAMETER = Rule(
     source=SOURCE,
 )
 RULES = (
-    *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, CUSTOM, OPSET, IR, NEWER, AUTO, AUTOFILL),
+    *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, CUSTOM, OPSET, IR, OLD, NEWER, AUTO, AUTOFILL),
     *map(_rule, WRITE),
     *(OPEN, ACCELERATOR, PARAMETER),
 )

@@ -1,5 +1,6 @@
 """The folders of versions: how Triton reads their names, which it serves, and the file that each must have."""
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
-from modelrepo.generator.lint.served import FILES, Served, absent, kinds, loaded
+from modelrepo.generator.lint.served import FILES, Served, absent, is_file, kinds, loaded
 from modelrepo.generator.lint.subject import NO_VERSIONS, Case, Host, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 
@@ -108,8 +109,25 @@ def _missing(case: Case, *, newest: bool) -> Iterator[Problem]:
         said = words.format(path=path, model=case.model.name, module=f"{version}.{path.stem}")
         rest = "" if len(case.model.versions) == 1 else ", and serves no other version in its place"
         write = f"Copy {path.name} into the folder {version}, remove that folder, or name the file in "
+        write += "default_model_filename"
+        other = _instead(path)
+        if other:
+            write = f'Write default_model_filename: "{other}", or rename that file to {path.name}'
         place = Place(path.parent if is_folder(path.parent) else case.model.folder)
-        yield Problem(place, f'Triton refuses the model: "{said}"{rest}', f"{write}default_model_filename")
+        yield Problem(place, f'Triton refuses the model: "{said}"{rest}', write)
+
+
+def _instead(path: Path) -> str:
+    """Return the one file of the same kind in a version's folder, or in a folder of that; nothing if there are others.
+
+    ``path`` is where the file should be.
+    """
+    try:
+        ending = glob.escape(path.suffix)
+        found = [each for way in ("*", "*/*") for each in path.parent.glob(way + ending) if is_file(each)]
+    except (OSError, ValueError):  # a name that no pattern can have
+        return ""
+    return str(found[0].relative_to(path.parent)) if len(found) == 1 and path.suffix else ""
 
 
 def _is_chosen_by_the_gpu(found: Served, host: Host) -> bool:

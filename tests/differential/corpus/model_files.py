@@ -109,6 +109,7 @@ CASES = [
     Case("onnx_zero_size", 'backend: "onnxruntime"\n', {"1/model.onnx": ZERO}, errors=("ORT-AUTOFILL",)),
     Case("onnx_scalar_without_config", None, {"1/model.onnx": SCALAR}),
     Case("onnx_list_without_config", None, {"1/model.onnx": LIST}, errors=("ORT-SEQ",)),
+    Case("onnx_in_a_subfolder", ORT + 'default_model_filename: "onnx/model.onnx"', {"1/onnx/model.onnx": onnx_bytes()}),
     Case("onnx_gpu_file_on_a_cpu", ORT + BY_GPU, OTHERS, errors=("VDIR-EMPTY",)),
     Case("onnx_threads", ORT + _parameter("intra_op_thread_count", "+2 threads"), MODEL),
     Case("onnx_threads_in_words", ORT + _parameter("intra_op_thread_count", "two"), MODEL, errors=("ORT-PARAM",)),

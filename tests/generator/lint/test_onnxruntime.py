@@ -204,6 +204,29 @@ def test_external_weights_are_there_inside_the_folder_and_long_enough(
     assert codes(folder, host("26.01")) == (set() if outside else {code} if code else set())
 
 
+def test_a_file_of_weights_is_missed_once(tmp_path: Path) -> None:
+    from onnx import ModelProto
+
+    made = ModelProto.FromString(external("gone.bin"))
+    made.graph.initializer.add(name="more").CopyFrom(made.graph.initializer[0])
+    (finding,) = [each for each in found(model(tmp_path, GOOD, made.SerializeToString())) if each.code == "ORT-EXT"]
+    assert "the weights w and 1 more in gone.bin" in finding.problem.says
+
+
+def test_a_file_of_another_name_is_named(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "net", GOOD, {"1/onnx/model.onnx": onnx_bytes(), "1/tokenizer.json": "{}"})
+    (finding,) = found(folder)
+    assert finding.code == "VDIR-EMPTY"
+    assert 'Write default_model_filename: "onnx/model.onnx"' in finding.problem.write
+    (folder / "config.pbtxt").write_text('default_model_filename: "onnx/model.onnx"\n' + GOOD)
+    assert not found(folder)
+
+
+def test_an_opset_of_old_may_have_operators_that_are_gone(tmp_path: Path) -> None:
+    assert codes(model(tmp_path / "1", GOOD, onnx_bytes(opset=6))) == {"ORT-OLD"}
+    assert not codes(model(tmp_path / "2", GOOD, onnx_bytes(opset=7)))
+
+
 def test_a_linked_model_has_its_weights_beside_the_file_itself(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", GOOD, {"../store/model.onnx": external("w.bin"), "../store/w.bin": bytes(80)})
     for name in ("model.onnx", "w.bin"):
