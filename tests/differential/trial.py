@@ -87,7 +87,7 @@ class Outcome:
 
 def is_real(case: Case) -> bool:
     """Whether a case is for a backend that really runs it."""
-    return any(Path(name).name in REAL for name in case.files) or any(map(is_real, case.others.values()))
+    return any(set(Path(name).parts) & set(REAL) for name in case.files) or any(map(is_real, case.others.values()))
 
 
 def judged(cases: Iterable[Case]) -> Iterator[Outcome]:
