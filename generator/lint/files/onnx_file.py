@@ -34,6 +34,7 @@ class External:
     offset: int
     length: int | None  # as it is written; None if it is not
     size: int | None  # bytes, of its shape and type; None if they are not known
+    unreadable: str = ""  # an offset or a length that is not a number, or is negative
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,11 @@ def _external(outlined: Any) -> Iterator[External]:
         for tensor in getattr(graph, "initializer", ()):  # a function has none
             if tensor.data_location == TensorProto.EXTERNAL:
                 entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
-                offset, length = (_number(entries.get(key)) for key in ("offset", "length"))
+                numbers = [entries.get(key) for key in ("offset", "length")]
+                offset, length = map(_number, numbers)
+                broken = next((each for each in numbers if each is not None and _number(each) is None), "")
                 location = entries.get("location", "")
-                yield External(_text(tensor.name), location, offset or 0, length, _size(tensor))
+                yield External(_text(tensor.name), location, offset or 0, length, _size(tensor), broken)
 
 
 def _text(value: str | bytes) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -19,6 +20,7 @@ from modelrepo.generator.lint.served import (
     present,
     served,
     told,
+    type_of,
 )
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
@@ -147,6 +149,10 @@ def _named(tensors: Sequence[External]) -> str:
 
 def _external_fault(path: Path, there: Path, tensors: Sequence[External], write: str) -> Iterator[Problem]:
     for each in tensors:
+        if each.unreadable:
+            says = f"ONNX Runtime can't load {each.tensor}: '{each.unreadable}' is no offset or length in a file"
+            yield Problem(Place(path), says, "Export the model again")
+            return
         if each.size is not None and each.length and each.length != each.size:
             said = f"external data size mismatch. Computed size: {each.size}, external_data.length: {each.length}"
             yield Problem(Place(path), f'ONNX Runtime can\'t load {each.tensor}: "{said}"', "Export the model again")
@@ -287,14 +293,62 @@ BATCH_WRITE = "Write max_batch_size: 0, or export the model with an open first d
 
 def accelerators(case: Case) -> Iterator[Problem]:
     """Find accelerators and keys that the backend does not know."""
+    on_gpu = _may_be_on_gpu(case)
+    for field in ACCELERATORS:
+        if field != "gpu_execution_accelerator" or on_gpu:
+            yield from _accelerators(case, field)
+
+
+def accelerators_of_a_gpu(case: Case) -> Iterator[Problem]:
+    """Find what a host with a GPU would not know, of a host of which it is not known whether it has one."""
+    if _may_be_on_gpu(case) is None:
+        for each in _accelerators(case, "gpu_execution_accelerator"):
+            yield replace(each, says=f"On a host with a GPU: {each.says}")
+
+
+def unbound(case: Case) -> Iterator[Problem]:
+    """Find states and batch_inputs that the model does not have, which only requests notice."""
     found = served(case, BACKEND)
-    if found is None:
-        return
-    written = found.config.optimization.execution_accelerators
-    on_gpu = any(kind == "KIND_GPU" or (kind == "default" and case.host.gpus) for _, kind, _ in _kinds(case, found))
-    for field, known in ACCELERATORS.items():
-        if field == "gpu_execution_accelerator" and not on_gpu:
+    for _, file in _files(case) if found else ():
+        if file.fault or not found:
             continue
+        for path, kind, name, data_type in _fed(found.config):
+            known = {tensor.name: tensor.data_type for tensor in getattr(file.model, f"{kind}s")}
+            if name not in known:
+                said = f"the model has no {kind} '{name}', and has {', '.join(known)}"
+            elif data_type and known[name] != f"TYPE_{data_type}":
+                said = f"the {kind} '{name}' is of {known[name]} in the model"
+            else:
+                continue
+            yield Problem(
+                place_of(case, *path), f"Triton loads the model, and every request fails: {said}", UNBOUND.write
+            )
+
+
+def _fed(config: Any) -> Iterator[tuple[tuple[str | int, ...], str, str, str]]:
+    """Yield what Triton itself binds to a model: the place, input or output, the name and the type."""
+    for number, state in enumerate(config.sequence_batching.state):
+        path = ("sequence_batching", "state", number)
+        yield (*path, "input_name"), "input", state.input_name, type_of(state)
+        yield (*path, "output_name"), "output", state.output_name, type_of(state)
+    for number, each in enumerate(config.batch_input):
+        for name in each.target_name:
+            yield ("batch_input", number, "target_name"), "input", name, type_of(each)
+
+
+def _may_be_on_gpu(case: Case) -> bool | None:
+    """Whether instances are on a GPU; None if that depends on a host that is not known."""
+    found = served(case, BACKEND)
+    kinds_of = [kind for _, kind, _ in _kinds(case, found)] if found else []
+    if "KIND_GPU" in kinds_of or ("default" in kinds_of and case.host.gpus):
+        return True
+    return None if case.host.gpus is None and {"default", ""} & set(kinds_of) else False
+
+
+def _accelerators(case: Case, field: str) -> Iterator[Problem]:
+    found, known = served(case, BACKEND), ACCELERATORS[field]
+    if found:
+        written = found.config.optimization.execution_accelerators
         for number, each in enumerate(getattr(written, field)):
             place = place_of(case, "optimization", "execution_accelerators", field, number)
             if each.name not in known:
@@ -653,6 +707,27 @@ ACCELERATOR = Rule(
     decided_by=BACKEND,
     source=SOURCE,
 )
+ACCELERATOR_OF_A_GPU = Rule(
+    code="ORT-EA-GPU",
+    severity="warning",
+    title="an accelerator of a GPU, or a key of one, is not known, and neither is the host",
+    triton="On a host with a GPU Triton refuses the model: \"unknown Execution Accelerator '…' is requested\". On one "
+    "without, it does not look.",
+    write="Write tensorrt or cuda, or nothing",
+    check=accelerators_of_a_gpu,
+    decided_by=BACKEND,
+    source=SOURCE,
+)
+UNBOUND = Rule(
+    code="ORT-STATE",
+    severity="warning",
+    title="a state or a batch_input is not in the model, or of another type",
+    triton="Triton counts them when it loads the model, and binds them by name for each request, which then fails.",
+    write="Write names and types that the model has",
+    check=unbound,
+    decided_by=BACKEND,
+    source=SOURCE,
+)
 PARAMETER = Rule(
     code="ORT-PARAM",
     severity="error",
@@ -666,5 +741,5 @@ PARAMETER = Rule(
 RULES = (
     *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, CUSTOM, OPSET, IR, OLD, NEWER, AUTO, AUTOFILL),
     *map(_rule, WRITE),
-    *(OPEN, ACCELERATOR, PARAMETER),
+    *(OPEN, ACCELERATOR, ACCELERATOR_OF_A_GPU, UNBOUND, PARAMETER),
 )

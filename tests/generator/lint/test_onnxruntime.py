@@ -167,7 +167,7 @@ def test_only_the_versions_that_are_served_count(tmp_path: Path) -> None:
     assert codes(folder) == {"VDIR-EMPTY"}
 
 
-def external(location: str, offset: int | None = None, length: int | None = None) -> bytes:
+def external(location: str, offset: int | str | None = None, length: int | None = None) -> bytes:
     from onnx import TensorProto
 
     tensor = TensorProto(name="w", data_type=FLOAT, dims=[4, 5], data_location=TensorProto.EXTERNAL)
@@ -186,6 +186,8 @@ def external(location: str, offset: int | None = None, length: int | None = None
         (external("sub/w.bin"), ""),
         (external("w.bin", 4, 80), "ORT-EXT"),  # ends behind the file
         (external("w.bin", 0, 76), "ORT-EXT"),  # not the size of the tensor
+        (external("w.bin", -4, 80), "ORT-EXT"),
+        (external("w.bin", " 0", 80), "ORT-EXT"),
         (external("gone.bin"), "ORT-EXT"),
         (external(""), "ORT-EXT"),
         (external("sub"), "ORT-EXT"),
@@ -248,6 +250,7 @@ def test_accelerators_of_a_gpu_count_on_a_gpu_alone(tmp_path: Path) -> None:
     folder = model(tmp_path, GOOD + written + '"trt_fp16" value: "1" } } } }')
     assert not codes(folder)
     assert codes(folder, host(gpus=1)) == {"ORT-EA"}
+    assert codes(folder, host(gpus=None)) == {"ORT-EA-GPU"}
 
 
 @pytest.mark.parametrize(
@@ -285,6 +288,23 @@ def test_what_onnx_runtime_reads_itself_has_no_units_and_other_words(tmp_path: P
     text = f'instance_group {{ kind: KIND_GPU }} parameters {{ key: "{name}" value {{ string_value: "%s" }} }}'
     assert codes(model(tmp_path / "1", GOOD + text % value), host(gpus=1)) == {"ORT-PARAM"}
     assert not codes(model(tmp_path / "2", GOOD + text % "1"), host(gpus=1))
+
+
+@pytest.mark.parametrize(
+    ("names", "data_type", "expected"),
+    [(("s", "t"), "FP32", set()), (("s", "u"), "FP32", {"ORT-STATE"}), (("s", "t"), "INT32", {"ORT-STATE"})],
+)
+def test_a_state_that_the_model_lacks_fails_with_requests(
+    tmp_path: Path, names: tuple[str, str], data_type: str, expected: set[str]
+) -> None:
+    from onnx import helper
+
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Identity", ["s"], ["t"])]
+    content = onnx_bytes(
+        [("x", FLOAT, ["N", 4]), ("s", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 5]), ("t", FLOAT, ["N", 1])], nodes
+    )
+    state = 'sequence_batching { state { input_name: "%s" output_name: "%s" data_type: TYPE_%s dims: 1 } }'
+    assert codes(model(tmp_path, GOOD + state % (*names, data_type), content)) == expected
 
 
 def test_a_number_that_an_int_does_not_hold_ends_the_server(tmp_path: Path) -> None:
