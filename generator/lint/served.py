@@ -107,10 +107,11 @@ def kinds(config: Any, gpus: int | None) -> Iterator[tuple[int | None, str, int]
 
 
 def absent(case: Case, backend: str) -> Iterator[tuple[int, Path]]:
-    """Yield the versions whose file is not there, and the file. For ONNX Runtime it may be a folder."""
+    """Yield the versions whose file is not there, and the file. It may be a folder for ONNX Runtime and OpenVINO."""
     found = served(case, backend)
     for number, path in found.files.items() if found else ():
-        if not (is_file(path) or (backend == "onnxruntime" and is_folder(path))):
+        in_folder = backend == "onnxruntime" or (backend == "openvino" and path.suffix != ".xml")
+        if not (is_file(path) or (in_folder and is_folder(path))):
             yield number, path
 
 

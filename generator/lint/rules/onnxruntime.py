@@ -167,8 +167,9 @@ def _external_fault(path: Path, there: Path, tensors: Sequence[External], write:
 def outside(case: Case) -> Iterator[Problem]:
     """Find weights outside of the model's folder; both the folder and the one that a link leads to count."""
     for path, file in _files(case):
-        folders = {path.parent.resolve(), path.resolve().parent}
-        for location, tensors in _by_location(file).items():
+        elsewhere = _by_location(file)
+        folders = {path.parent.resolve(), path.resolve().parent} if elsewhere else set()
+        for location, tensors in elsewhere.items():
             there = path.parent / location
             if not location or not is_file(there):
                 continue  # another rule's

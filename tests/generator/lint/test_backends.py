@@ -144,6 +144,12 @@ def test_openvino(tmp_path: Path, config: str, xml: str | None, weights: int | N
     assert codes(folder) == expected
 
 
+def test_openvino_reads_a_saved_model_which_is_a_folder(tmp_path: Path) -> None:
+    config = OV + CPU + 'default_model_filename: "saved_model"'
+    assert not codes(lay(tmp_path / "net", config, {"1/saved_model/saved_model.pb": b""}))
+    assert codes(lay(tmp_path / "xml", OV + CPU, {"1/model.xml/net": b""})) == {"VDIR-EMPTY"}
+
+
 def test_the_kind_of_openvino_depends_on_the_host(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", OV + "instance_group { count: 2 }", {"1/model.xml": IR, "1/model.bin": bytes(80)})
     assert not codes(folder, host(gpus=0))
@@ -268,6 +274,8 @@ def test_a_backend_that_a_release_lacks_is_found(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", 'platform: "tensorflow_savedmodel"\n' + X + Y, {"1/model.savedmodel/x": b""})
     (finding,) = found(folder, host("24.10"), host("26.09"))
     assert (finding.code, finding.releases) == ("TF-GONE", ("26.09",))
+    guessed = lay(tmp_path / "guessed", None, {"1/model.savedmodel/x": b""})
+    assert {each.code for each in found(guessed)} == {"TF-GONE"}
 
 
 def test_what_a_backend_never_does_is_found(tmp_path: Path) -> None:
