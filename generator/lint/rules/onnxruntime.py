@@ -24,7 +24,7 @@ from modelrepo.generator.lint.served import (
 )
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
-from modelrepo.generator.triton.onnx_rules import BF16_SINCE, Mismatch, Refused, completion, mismatches
+from modelrepo.generator.triton.onnx_rules import BF16_SINCE, RANK, Mismatch, Refused, completion, mismatches
 from modelrepo.generator.triton.parameters import WHOLE, boolean, too_large_number, whole
 
 BACKEND: Final = "onnxruntime"
@@ -449,7 +449,10 @@ def _complete(case: Case) -> Iterator[Completed]:
     found = served(case, BACKEND)
     readable = [file for _, file in _files(case) if not file.fault] if found else []
     config = json_format.MessageToDict(found.config, preserving_proto_field_name=True) if found and readable else {}
+    written = (config.get("input") or config.get("batch_input")) and config.get("output")
     for file in readable:
+        if not written and any(RANK in tensor.unsure for tensor in file.model.outputs):
+            continue  # only ONNX Runtime knows what is filled in
         try:
             yield file, config, completion(config, file.model, bf16=_has_bf16(case))
         except Refused as error:

@@ -36,6 +36,9 @@ DOMAIN = helper.make_opsetid("some.where", 1)
 IMPORTED = CUSTOM + ModelProto(opset_import=[DOMAIN]).SerializeToString()
 ZERO = onnx_bytes(ZEROS, [("y", FLOAT, [0, 5])])
 SCALAR = onnx_bytes([("x", FLOAT, [])], [("y", FLOAT, [])], [helper.make_node("Relu", ["x"], ["y"])], initializers=[])
+FUSED = onnx_bytes(
+    outputs=[("y", FLOAT, None)], nodes=[helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")]
+)
 LIST = onnx_bytes(
     outputs=[helper.make_tensor_sequence_value_info("y", FLOAT, ["N", 4])],
     nodes=[helper.make_node("SequenceConstruct", ["x"], ["y"])],
@@ -109,6 +112,7 @@ CASES = [
     Case("onnx_zero_size", 'backend: "onnxruntime"\n', {"1/model.onnx": ZERO}, errors=("ORT-AUTOFILL",)),
     Case("onnx_scalar_without_config", None, {"1/model.onnx": SCALAR}),
     Case("onnx_list_without_config", None, {"1/model.onnx": LIST}, errors=("ORT-SEQ",)),
+    Case("onnx_shape_of_its_own", 'backend: "onnxruntime"\nmax_batch_size: 8\n', {"1/model.onnx": FUSED}),
     Case("onnx_in_a_subfolder", ORT + 'default_model_filename: "onnx/model.onnx"', {"1/onnx/model.onnx": onnx_bytes()}),
     Case("onnx_gpu_file_on_a_cpu", ORT + BY_GPU, OTHERS, errors=("VDIR-EMPTY",)),
     Case("onnx_threads", ORT + _parameter("intra_op_thread_count", "+2 threads"), MODEL),

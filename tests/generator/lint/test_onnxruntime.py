@@ -321,13 +321,18 @@ def test_an_operator_of_another_domain_needs_its_library(tmp_path: Path) -> None
     assert codes(model(tmp_path / "1", GOOD, content)) == {"ORT-OPS"}
     library = 'model_operations { op_library_filename: "/opt/twice.so" }'
     assert not codes(model(tmp_path / "2", GOOD + library, content))
-    assert not codes(model(tmp_path / "3", GOOD, onnx_bytes(nodes=[_gelu()])))
+    assert not codes(model(tmp_path / "3", GOOD, onnx_bytes(nodes=[_fused()])))
 
 
-def _gelu() -> Any:
+def _fused() -> Any:
     from onnx import helper
 
     return helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")
+
+
+def test_what_only_onnx_runtime_knows_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    content = onnx_bytes(outputs=[("y", FLOAT, None)], nodes=[_fused()])
+    assert not codes(model(tmp_path, HEAD, content))
 
 
 def test_what_triton_can_not_complete_is_refused(tmp_path: Path) -> None:
