@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from modelrepo.generator.lint.completed import AOTI_PLATFORM
-from modelrepo.generator.lint.files import torchscript
+from modelrepo.generator.lint.completed import AOTI_PLATFORM, completed
+from modelrepo.generator.lint.declared import begun
+from modelrepo.generator.lint.files import python_code, torchscript
 from modelrepo.generator.lint.files.torchscript import TorchScript
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
+from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.served import (
     Served,
     dies_of_number,
+    is_file,
     parameter,
     place_of,
     present,
@@ -20,7 +23,7 @@ from modelrepo.generator.lint.served import (
     told,
     type_of,
 )
-from modelrepo.generator.lint.subject import Case
+from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.parameters import boolean, too_large_number, whole
 
@@ -32,6 +35,8 @@ TRUTHS = (
     *("DISABLE_OPTIMIZED_EXECUTION", "ENABLE_CACHE_CLEANING", "INFERENCE_MODE", "DISABLE_CUDNN"),
     *("ENABLE_TENSOR_FUSER", "ENABLE_WEIGHT_SHARING", "ENABLE_JIT_PROFILING", "ENABLE_JIT_EXECUTOR"),
 )
+# The files of `runtime: "model.py"`, which runs modules in Python; model.py is a torch.nn.Module there.
+PYTHON_FILES = ("model.py", "model.pt")
 NUMBERS = ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")
 # A name that says which argument or output it is.
 INDEXED = re.compile(r"(?s).*?__\d*")
@@ -218,6 +223,26 @@ def parameters(case: Case) -> Iterator[Problem]:
             yield Problem(place_of(case, "parameters", Key(name)), f'Triton refuses the model: "{said}"', write)
 
 
+def in_python(case: Case) -> Iterator[Problem]:
+    """Find versions for `runtime: "model.py"` that have no model, or whose model.py Python can't read."""
+    config = begun(case.model)
+    if config is None or config.runtime != PYTHON_FILES[0]:
+        return
+    if completed(case.model, config, case.host.release.container).backend != BACKEND:
+        return
+    names = [*filter(None, [config.default_model_filename]), *PYTHON_FILES]
+    for version in selected(case.model, config):
+        folder = case.model.versions.get(version, case.model.folder)
+        path = next((folder / name for name in names if is_file(folder / name)), None)
+        if path is None:
+            said = f"No model found in {folder}/{names}"
+            place = Place(folder if is_folder(folder) else case.model.folder)
+            yield Problem(place, f'Triton refuses the model: "{said}"', IN_PYTHON.write)
+        elif path.suffix == ".py" and (code := case.model.read(python_code.read, path)).fault:
+            said = f"Python can't read {path.name}: {code.fault}"
+            yield Problem(Place(path, code.line), f"Triton refuses the model: {said}", "Correct the line")
+
+
 def _libtorch(case: Case) -> Served | None:
     """Return a TorchScript model; None for another one."""
     found = served(case, BACKEND)
@@ -337,7 +362,16 @@ SEQUENCES = _rule(
     source="pytorch_backend/src/pt2/model_instance_state.cc",
     since="26.03",
 )
+IN_PYTHON = _rule(
+    "PT-PY",
+    in_python,
+    'a version for runtime: "model.py" has no model, or its model.py is not Python',
+    "Triton refuses the model: \"No model found in …/1/['model.py', 'model.pt']\", or with Python's SyntaxError.",
+    "Add a model.py with a torch.nn.Module, or a TorchScript file model.pt",
+    source="pytorch_backend/src/model.py",
+    needs_config=False,
+)
 RULES = (
     *(UNREADABLE, FORWARD, ARGUMENTS, COUNT, NAMES, NONE, TYPE, STRINGS, PARAMETER),
-    *(CONTROL, STATE, SEQUENCES),
+    *(CONTROL, STATE, SEQUENCES, IN_PYTHON),
 )

@@ -5,6 +5,7 @@ import pickle
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,6 +232,22 @@ def test_a_compiled_package_needs_a_newer_release(tmp_path: Path) -> None:
     (older,) = [each for each in check(folder, [host("26.01"), host("26.03")]) if each.code == "PLAT"]
     assert older.releases == ("26.01",)
     assert older.problem.write.startswith("Serve it with release 26.03 or newer")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"1/model.py": "import torch\n"}, set()),
+        ({"1/model.pt": ONE}, set()),
+        ({"1/net.py": "import torch\n"}, {"PT-PY"}),
+        ({"1/model.py": "def (\n"}, {"PT-PY"}),
+        ({}, {"PT-PY"}),
+    ],
+)
+def test_a_module_that_runs_in_python(tmp_path: Path, files: dict[str, Any], expected: set[str]) -> None:
+    assert codes(lay(tmp_path / "1", PT + 'runtime: "model.py"', files)) == expected
+    named = PT + 'runtime: "model.py" default_model_filename: "net.py"'
+    assert codes(lay(tmp_path / "2", named, files)) == (expected if "1/net.py" not in files else set())
 
 
 def test_a_compiled_package_takes_no_sequences(tmp_path: Path) -> None:
