@@ -206,6 +206,10 @@ def test_external_weights_are_there_inside_the_folder_and_long_enough(
     assert codes(folder, host("26.01")) == (set() if outside else {code} if code else set())
 
 
+def test_nothing_is_filled_in_from_a_file_that_can_not_be_opened(tmp_path: Path) -> None:
+    assert codes(model(tmp_path, HEAD, external("gone.bin"))) == {"ORT-EXT"}
+
+
 def test_a_file_of_weights_is_missed_once(tmp_path: Path) -> None:
     from onnx import ModelProto
 
