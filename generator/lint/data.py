@@ -6,7 +6,8 @@ from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any
+from struct import iter_unpack, unpack_from
+from typing import Any, BinaryIO
 
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
@@ -29,6 +30,10 @@ BYTES = {
 }
 
 
+# The header of a shared library of 64 bits, a row of its table of segments, and the kind of those that are loaded.
+ELF, ELF_HEADER, ELF_ROW, ELF_LOAD = b"\x7fELF", 64, 56, 1
+# Said of a library that ends within a segment: whoever reads that dies of it.
+DIES = "SIGBUS"
 # More than a process can address: asking for it fails, and the server does not look whether it did.
 MOST_MEMORY = 1 << 47
 
@@ -76,6 +81,34 @@ def unreadable(place: Place, path: str, write: str) -> tuple[Problem, ...]:
     if not S_ISREG(found.st_mode) or not os.access(path, os.R_OK):
         return (refused(place, f"failed to open text file for read {path}: Permission denied", write),)
     return ()
+
+
+def broken_library(path: Path) -> str:
+    """Return what dlopen says of a shared library that is none, or is cut off, or DIES; empty if it looks whole."""
+    try:
+        with path.open("rb") as file:
+            return _broken_elf(file, path.stat().st_size)
+    except IsADirectoryError as error:
+        return f"cannot read file data: {error.strerror}"
+    except OSError as error:
+        return f"cannot open shared object file: {error.strerror}"
+
+
+def _broken_elf(file: BinaryIO, size: int) -> str:
+    header = file.read(ELF_HEADER)
+    if not header.startswith(ELF) and len(header) >= ELF_HEADER:
+        return "invalid ELF header"
+    if len(header) < ELF_HEADER:
+        return "file too short"
+    (table,), (length, count) = unpack_from("<Q", header, 32), unpack_from("<HH", header, 54)
+    if length != ELF_ROW:
+        return "ELF file's phentsize not the expected size"
+    if table + length * count > size:
+        return "cannot read file data"
+    file.seek(table)
+    segments = iter_unpack("<IIQQQQQQ", file.read(length * count))
+    loaded = (offset + there for kind, _, offset, _, _, there, *_ in segments if kind == ELF_LOAD)
+    return DIES if any(end > size for end in loaded) else ""
 
 
 def holds(path: Path, *needles: bytes) -> tuple[bool, ...]:

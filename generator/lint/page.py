@@ -8,6 +8,7 @@ from modelrepo.generator.lint.rule import Rule
 OWNERS = {"dynamo": "Dynamo's", "kserve": "KServe's"}
 DECIDERS = {
     "core": "Triton's core decides this, whatever the backend.",
+    "backend": "The model's backend decides this, whichever it is.",
     "advice": "This is our advice: Triton itself says nothing of it.",
     "dynamo": "NVIDIA Dynamo, which serves Triton's repositories, decides this. Ask it with `--profile dynamo`.",
     "kserve": "KServe, which serves Triton's repositories, decides this. Ask it with `--profile kserve`.",

@@ -9,9 +9,10 @@ from modelrepo.generator.lint.subject import Case, Host, Repository
 
 Check: TypeAlias = Callable[[Case], Iterator[Problem]]
 RepositoryCheck: TypeAlias = Callable[[Repository, Host], Iterator[Problem]]
-# Who decides: the core, which every server has; a backend; another server of repositories; or we do, as advice.
+# Who decides: the core, which every server has; the backend, whichever it is, or one of them; another server of
+# repositories; or we do, as advice.
 Decider: TypeAlias = Literal[
-    "core", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "dynamo", "kserve", "advice"
+    "core", "backend", "onnxruntime", "tensorrt", "openvino", "pytorch", "python", "dynamo", "kserve", "advice"
 ]
 # Deciders whose rules are asked with `--profile` only.
 PROFILES = ("dynamo", "kserve")

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelrepo.generator.lint.completed import AOTI_FILE, AOTI_PLATFORM, completed
 from modelrepo.generator.lint.declared import begun, is_ensemble
-from modelrepo.generator.lint.finding import Place
+from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case, Model, is_folder
 
@@ -71,6 +71,12 @@ def parameter(config: Any, name: str) -> str | None:
     return str(config.parameters[name].string_value) if name in config.parameters else None
 
 
+def dies_of_number(place: Place, text: str) -> Problem:
+    """Return the problem of a number that C++'s int does not hold."""
+    says = "The server dies: \"terminate called after throwing an instance of 'std::out_of_range' what(): stoi\", of "
+    return Problem(place, f"{says}'{text}'", f"Write a number up to {2**31 - 1}")
+
+
 def type_of(tensor: Any) -> str:
     """Return the data type of an input or output, such as FP32; empty if it is not written."""
     values = tensor.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
@@ -101,10 +107,11 @@ def kinds(config: Any, gpus: int | None) -> Iterator[tuple[int | None, str, int]
 
 
 def absent(case: Case, backend: str) -> Iterator[tuple[int, Path]]:
-    """Yield the versions whose file is not there, and the file. For ONNX Runtime it may be a folder."""
+    """Yield the versions whose file is not there, and the file. It may be a folder for ONNX Runtime and OpenVINO."""
     found = served(case, backend)
     for number, path in found.files.items() if found else ():
-        if not (is_file(path) or (backend == "onnxruntime" and is_folder(path))):
+        in_folder = backend == "onnxruntime" or (backend == "openvino" and path.suffix != ".xml")
+        if not (is_file(path) or (in_folder and is_folder(path))):
             yield number, path
 
 

@@ -28,6 +28,19 @@ DATA_TYPES = {
     "tensor(double)": "TYPE_FP64",
     "tensor(string)": "TYPE_STRING",
 }
+# What the backend calls a type where a control is meant, and what it calls values that are not tensors.
+CONTROL_NAMES = {
+    "TYPE_FP16": "FLOAT16",
+    "TYPE_BF16": "BFLOAT16",
+    "TYPE_FP32": "FLOAT",
+    "TYPE_FP64": "DOUBLE",
+}
+NOT_TENSORS = {
+    "seq": "ONNX_TYPE_SEQUENCE",
+    "map": "ONNX_TYPE_MAP",
+    "sparse_tensor": "ONNX_TYPE_SPARSETENSOR",
+    "sparse_tensor_type": "ONNX_TYPE_SPARSETENSOR",
+}
 # The fields with a sequence control's values, and the type of those values.
 CONTROL_TYPES = {
     "int32_false_true": "TYPE_INT32",
@@ -43,7 +56,11 @@ RANK = -1
 
 
 class Refused(Exception):
-    """The model can't be served with this configuration."""
+    """The model can't be served with this configuration; ``code`` is the linter's rule, if it has one for this."""
+
+    def __init__(self, reason: str, code: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -141,7 +158,8 @@ def _expected_inputs(config: Mapping[str, Any]) -> int:
 def _not_tensors(tensors: Sequence[Tensor]) -> Iterator[Mismatch]:
     for tensor in tensors:
         if not tensor.data_type.startswith(("TYPE_", "tensor(")):
-            reason = f"'{tensor.name}' is of type {tensor.data_type}, which Triton does not have"
+            kind = NOT_TENSORS.get(tensor.data_type.partition("(")[0], "ONNX_TYPE_UNKNOWN")
+            reason = f"Unsupported ONNX Type '{kind}' for I/O '{tensor.name}', expected 'ONNX_TYPE_TENSOR'."
             yield Mismatch("ORT-SEQ", (), reason)
 
 
@@ -177,9 +195,16 @@ def _named_and_typed(
         yield Mismatch("ORT-BF16", (*path, "data_type"), f"unsupported datatype {data_type} for {kind} '{name}'")
     elif name in known and data_type != known[name].data_type:
         has = known[name].data_type
-        reason = f"configuration expects datatype {data_type} for {kind} '{name}', model provides {has}"
+        reason = f"configuration expects datatype {data_type} for {kind} '{name}', model provides {_provided(has)}"
         wanted = f"data_type: {has}" if has.startswith("TYPE_") else ""
         yield Mismatch("ORT-TYPE", (*path, "data_type"), reason, wanted=wanted)
+
+
+def _provided(data_type: str) -> str:
+    """Return a type of the model as the backend calls it, whose strings are bytes and which knows no others."""
+    return (
+        "TYPE_BYTES" if data_type == "TYPE_STRING" else data_type if data_type.startswith("TYPE_") else "TYPE_<invalid>"
+    )
 
 
 def _dims(
@@ -240,8 +265,9 @@ def _control(
         yield Mismatch("ORT-CTRL", path, reason)
     if inputs[name].data_type != data_type:
         has = inputs[name].data_type
+        known = CONTROL_NAMES.get(has, has.removeprefix("TYPE_"))
         reason = (
-            f"sequence control '{name}', the model expects data-type {has} but the model configuration specifies "
+            f"sequence control '{name}', the model expects data-type {known} but the model configuration specifies "
             f"data-type {data_type}"
         )
         yield Mismatch("ORT-CTRL", path, reason)
@@ -252,15 +278,15 @@ def text_of(dims: Sequence[int]) -> str:
     return f"[{','.join(map(str, dims))}]"
 
 
-def completion(config: Mapping[str, Any], model: Model) -> dict[str, Any]:
+def completion(config: Mapping[str, Any], model: Model, *, bf16: bool = True) -> dict[str, Any]:
     """Return the fields that the backend fills in if a configuration lacks inputs or outputs, else none.
 
-    Refused if it can't.
+    Refused if it can't. ``bf16``: whether its release has that type.
     """
     if (config.get("input") or config.get("batch_input")) and config.get("output"):
         return {}
     for mismatch in _not_tensors((*model.inputs, *model.outputs)):
-        raise Refused(mismatch.reason)
+        raise Refused(mismatch.reason, mismatch.code)
     batching = all(tensor.dims[:1] == (-1,) for tensor in (*model.inputs, *model.outputs))
     largest = int(config.get("max_batch_size", 0))
     if largest and not batching:
@@ -274,7 +300,18 @@ def completion(config: Mapping[str, Any], model: Model) -> dict[str, Any]:
     for field, tensors in (("input", model.inputs), ("output", model.outputs)):
         if not present[field]:
             filled[field] = [_written(tensor, largest > 0) for tensor in tensors]
+            for tensor, written in zip(tensors, filled[field], strict=True):
+                _accepted(field, tensor, written, bf16)
     return filled
+
+
+def _accepted(field: str, tensor: Tensor, written: Mapping[str, Any], bf16: bool) -> None:
+    """Raise Refused for a tensor that the core refuses when the backend hands it the completed configuration."""
+    if not tensor.data_type.startswith("TYPE_") or (tensor.data_type == "TYPE_BF16" and not bf16):
+        raise Refused(f"model {field} '{tensor.name}' must specify 'data_type'")
+    if 0 in written["dims"]:
+        says = "dimension must be integer >= 1, or -1 to indicate a variable-size dimension"
+        raise Refused(f"model {field} '{tensor.name}' {says}")
 
 
 def _written(tensor: Tensor, batched: bool) -> dict[str, Any]:

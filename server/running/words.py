@@ -105,6 +105,11 @@ ROWS = (
         "Copy the file into the folder {version}, or remove that folder",
     ),
     Row(
+        r"failed to stat file \S*?(?P<version>\d+)/(?P<file>[^/'\s]+\.onnx)",
+        "version {version} lacks its file {file}",
+        "Copy the file into the folder {version}, or remove that folder",
+    ),
+    Row(
         r"INVALID_PROTOBUF : Load model from .*?(?P<version>\d+)/(?P<file>[^/]+?) failed",
         "{file} of version {version} is incomplete, or is not an ONNX model",
         "Copy it again, or publish the model again",

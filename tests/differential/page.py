@@ -32,6 +32,7 @@ UNDECIDED = (
     "it decided whether a server has the `checksum` agent: NVIDIA's images have it, ours has none."
 )
 REASONS = {
+    "backend": "the smallest backend, which needs no file, stands in for it in most cases",
     "onnxruntime": "NVIDIA's backend in C++ is not in our server; ours follows its source, and is asked in some cases",
     "tensorrt": "the backend needs a GPU",
     "openvino": "the backend is in NVIDIA's images only",

@@ -45,7 +45,7 @@ KILLS = {"AGENT-NONE", "METRIC-TAG"}
 DIES = re.compile("Triton (was killed|ended|does not answer)|it does not answer")
 # Models with these files are given to the real backend, a second each. It decides then, too.
 REAL = ("model.py", "model.onnx")
-REAL_DECIDERS = ("core", "python", "onnxruntime")
+REAL_DECIDERS = ("core", "backend", "python", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Outcome:
 
 def is_real(case: Case) -> bool:
     """Whether a case is for a backend that really runs it."""
-    return any(Path(name).name in REAL for name in case.files) or any(map(is_real, case.others.values()))
+    return any(set(Path(name).parts) & set(REAL) for name in case.files) or any(map(is_real, case.others.values()))
 
 
 def judged(cases: Iterable[Case]) -> Iterator[Outcome]:

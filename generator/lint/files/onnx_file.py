@@ -14,6 +14,14 @@ OVERRIDABLE_IR = 4
 RUNTIME_FORMAT = b"ORTM"
 # The names of ONNX's own operators' domain.
 STANDARD = ("", "ai.onnx")
+# Operators of other domains than ONNX Runtime's own need a library that registers them.
+RUNTIME_DOMAINS = (
+    *("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"),
+    *("com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc", "com.microsoft.dml"),
+    "org.pytorch.aten",
+)
+# The domain that the TensorRT accelerator registers.
+TENSORRT_DOMAIN = "trt.plugins"
 NOTHING = Model((), ())
 
 
@@ -26,6 +34,7 @@ class External:
     offset: int
     length: int | None  # as it is written; None if it is not
     size: int | None  # bytes, of its shape and type; None if they are not known
+    unreadable: str = ""  # an offset or a length that is not a number, or is negative
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class OnnxFile:
     opset: int = 0  # of ONNX's own operators
     ir: int = 0
     external: tuple[External, ...] = ()
+    unregistered: tuple[tuple[str, str], ...] = ()  # domains that ONNX Runtime does not have, and what it says of one
     fault: str = ""
 
 
@@ -58,7 +68,25 @@ def read(path: Path) -> OnnxFile | None:
         return OnnxFile(fault="it has no graph")
     opset = max((each.version for each in outlined.opset_import if each.domain in STANDARD), default=0)
     external = tuple(each for each in _external(outlined) if each.location != path.name)
-    return OnnxFile(_declared(outlined), opset, outlined.ir_version, external)
+    return OnnxFile(_declared(outlined), opset, outlined.ir_version, external, _unregistered(outlined))
+
+
+def _unregistered(outlined: Any) -> tuple[tuple[str, str], ...]:
+    """Return domains of operators that neither ONNX Runtime nor a function has, and what is said of one."""
+    from modelrepo.generator.graphs.walk import graphs
+
+    used = {(_text(node.domain), _text(node.op_type)) for graph in graphs(outlined) for node in graph.node}
+    defined = {(_text(each.domain), _text(each.name)) for each in outlined.functions}
+    imported = {_text(each.domain) for each in outlined.opset_import}
+    missing = sorted((each for each in used - defined if each[0] not in RUNTIME_DOMAINS), reverse=True)
+    return tuple(
+        {
+            domain: f"Fatal error: {domain}:{name}(-1) is not a registered function/op"
+            if domain in imported
+            else f"No opset import for domain {domain}"
+            for domain, name in missing
+        }.items()
+    )
 
 
 def _external(outlined: Any) -> Iterator[External]:
@@ -70,9 +98,11 @@ def _external(outlined: Any) -> Iterator[External]:
         for tensor in getattr(graph, "initializer", ()):  # a function has none
             if tensor.data_location == TensorProto.EXTERNAL:
                 entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
-                offset, length = (_number(entries.get(key)) for key in ("offset", "length"))
+                numbers = [entries.get(key) for key in ("offset", "length")]
+                offset, length = map(_number, numbers)
+                broken = next((each for each in numbers if each is not None and _number(each) is None), "")
                 location = entries.get("location", "")
-                yield External(_text(tensor.name), location, offset or 0, length, _size(tensor))
+                yield External(_text(tensor.name), location, offset or 0, length, _size(tensor), broken)
 
 
 def _text(value: str | bytes) -> str:

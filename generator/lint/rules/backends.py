@@ -10,13 +10,14 @@ from modelrepo.generator.lint.subject import Case
 # Backends that answer every request once. DALI's, Python's and vLLM's are among the others.
 ONCE = ("onnxruntime", "tensorrt", "openvino", "pytorch", "tensorflow")
 # Those whose ``BackendModel`` is made without ``allow_optional``.
-WITHOUT_OPTIONAL = ("tensorrt", "openvino", "pytorch")
+WITHOUT_OPTIONAL = ("tensorrt", "openvino", "pytorch", "tensorflow")
 
 
 def gone(case: Case) -> Iterator[Problem]:
     """Find models of the tensorflow backend."""
-    if served(case, "tensorflow"):
-        field = "backend" if case.config.message.backend else "platform"
+    found = served(case, "tensorflow")
+    if found:
+        field = "backend" if found.config.backend else "platform"
         said = "Triton refuses the model: \"unable to find backend library for backend 'tensorflow'\""
         yield Problem(place_of(case, field), said, GONE.write)
 
@@ -52,6 +53,7 @@ GONE = Rule(
     write="Serve the model as ONNX: modelrepo generate converts a SavedModel",
     check=gone,
     source="triton-inference-server/server, pull request 8068",
+    needs_config=False,
     since="25.03",
 )
 DECOUPLED = Rule(
@@ -68,10 +70,10 @@ OPTIONAL = Rule(
     severity="error",
     title="an input is optional, and the backend has no optional inputs",
     triton="Triton refuses the model: \"'optional' is set to true for input '…' while the backend model doesn't "
-    'support optional input". TensorRT, OpenVINO and PyTorch have none.',
+    'support optional input". TensorRT, OpenVINO, PyTorch and TensorFlow have none.',
     write="Take out optional",
     check=optional,
-    decided_by="tensorrt",
+    decided_by="backend",
     source="backend/src/backend_model.cc",
 )
 RULES = (GONE, DECOUPLED, OPTIONAL)

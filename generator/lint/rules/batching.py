@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from modelrepo.generator.lint.data import holds
+from modelrepo.generator.lint.data import DIES, broken_library, holds
 from modelrepo.generator.lint.declared import is_complete
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
@@ -14,7 +14,6 @@ from modelrepo.generator.lint.subject import Case
 
 STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
 STRATEGY_FILE = "batchstrategy.so"
-ELF = b"\x7fELF"
 # What a library of a strategy has all of or none of.
 STRATEGY_FUNCTIONS = (
     b"TRITONBACKEND_ModelBatchIncludeRequest",
@@ -128,8 +127,12 @@ def _strategies(case: Case) -> Iterator[Path]:
 def _library(library: Path, case: Case) -> Iterator[Problem]:
     """Find a library that can't be one, or that has some of the functions of a strategy and not all."""
     place = case.config.place("parameters")
-    if not any(holds(library, ELF)):
-        yield refused(place, f"unable to load shared library: {library}: invalid ELF header", LIBRARY.write)
+    fault = broken_library(library)
+    if fault == DIES:
+        yield Problem(place, f"The server dies: {library} is cut off", "Copy the library again")
+        return
+    if fault:
+        yield refused(place, f"unable to load shared library: {library}: {fault}", LIBRARY.write)
         return
     held = holds(library, *STRATEGY_FUNCTIONS)
     if any(held) and not all(held):

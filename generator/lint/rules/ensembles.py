@@ -142,7 +142,7 @@ def available(case: Case) -> Iterator[Problem]:
 
 
 def _is_refused(name: str, case: Case) -> bool:
-    """Whether Triton's core refuses a model. Those that it needs are judged first, and each once."""
+    """Whether Triton refuses a model. Those that it needs are judged first, and each once."""
     memo = case.repository.memo
     if ("refused", name, case.host) not in memo:
         memo["refused", name, case.host] = False  # of what needs itself, a cycle is told
@@ -153,7 +153,7 @@ def _is_refused(name: str, case: Case) -> bool:
 
 
 def _has_errors(name: str, case: Case) -> bool:
-    """Whether a rule of the core finds an error in a model of the repository."""
+    """Whether a rule finds an error in a model of the repository for which the core or a backend refuses it."""
     from modelrepo.generator.lint.rules import rules  # the table, in which this module is a row
 
     model = model_named(name, case.repository)
@@ -161,9 +161,16 @@ def _has_errors(name: str, case: Case) -> bool:
         return True
     case.repository.memo["refused", name, case.host] = False
     judged, parsed = Case(model, case.repository, case.host), message_of(model) is not None
-    asked = (rule for rule in rules() if rule.severity == "error" and rule.decided_by == "core")
+    asked = (rule for rule in rules() if rule.severity == "error" and rule.decided_by not in ("advice", "dynamo"))
     asked = (rule for rule in asked if rule.holds_for(case.host.release.container))
-    return any(True for rule in asked if parsed or not rule.needs_config for _ in rule.check(judged))
+    return any(_finds(rule, judged) for rule in asked if parsed or not rule.needs_config)
+
+
+def _finds(rule: Rule, case: Case) -> bool:
+    try:
+        return any(True for _ in rule.check(case))
+    except Exception:  # it is told where the model itself is judged
+        return False
 
 
 def required_versions(case: Case) -> Iterator[Problem]:

@@ -1,9 +1,11 @@
 """The onnxruntime backend: the configuration against the model.onnx, and the model against ONNX Runtime."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
@@ -11,6 +13,7 @@ from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
     advised,
+    dies_of_number,
     is_file,
     kinds,
     parameter,
@@ -18,16 +21,19 @@ from modelrepo.generator.lint.served import (
     present,
     served,
     told,
+    type_of,
 )
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
-from modelrepo.generator.triton.onnx_rules import BF16_SINCE, Mismatch, Refused, completion, mismatches
-from modelrepo.generator.triton.parameters import boolean, whole
+from modelrepo.generator.triton.onnx_rules import BF16_SINCE, RANK, Mismatch, Refused, completion, mismatches
+from modelrepo.generator.triton.parameters import WHOLE, boolean, too_large_number, whole
 
 BACKEND: Final = "onnxruntime"
 SOURCE = "onnxruntime_backend/src/onnxruntime.cc"
 # protobuf reads no message that is longer.
 MOST_BYTES = 2**31 - 1
+# ONNX Runtime promises nothing for older operators, and has few of them.
+OLDEST_OPSET = 7
 # The accelerators of each processor, and the keys of TensorRT's (``ModelState::LoadModel``).
 ACCELERATORS = {"gpu_execution_accelerator": ("tensorrt", "cuda"), "cpu_execution_accelerator": ("openvino",)}
 TENSORRT_KEYS = (
@@ -41,6 +47,19 @@ TENSORRT_KEYS = (
     *("trt_profile_opt_shapes", "trt_cuda_graph_enable", "trt_dump_ep_context_model", "trt_ep_context_file_path"),
     "trt_ep_context_embed_mode",
 )
+# Of these keys, those whose values are truth values and whole numbers; any text does for the others.
+TENSORRT_TRUTHS = (
+    *(key for key in TENSORRT_KEYS if key.endswith(("_enable", "_fallback", "_log", "_subgraphs"))),
+    *("int8_use_native_calibration_table", "trt_force_sequential_engine_build", "trt_force_timing_cache"),
+    "trt_dump_ep_context_model",
+)
+TENSORRT_NUMBERS = (
+    *("trt_max_partition_iterations", "trt_min_subgraph_size", "trt_dla_core", "trt_builder_optimization_level"),
+    *("trt_auxiliary_streams", "trt_ep_context_embed_mode"),
+)
+CUDA_TRUTHS = ("do_copy_in_default_stream", "use_ep_level_unified_stream")
+# The first release that has BF16 in TensorRT's accelerator.
+PRECISION_BF16_SINCE = "26.02"
 PRECISIONS = ("FP32", "FP16", "BF16", "INT8")
 # Parameters that are whole numbers, and which are allowed (None: all); those that are truth values.
 NUMBERS: dict[str, tuple[int, ...] | None] = {
@@ -48,7 +67,18 @@ NUMBERS: dict[str, tuple[int, ...] | None] = {
     "inter_op_thread_count": None,
     "execution_mode": (0, 1),
 }
+REFUSED_NUMBERS = {
+    "execution_mode": "Invalid configuration value provided. Expected values for  execution_mode are 0 or 1 but got "
+    "{} .",
+    "cudnn_conv_algo_search": "unsupported cudnn_conv_algo_search value '{}' is requested",
+    "arena_extend_strategy": "unsupported arena_extend_strategy value '{}' is requested",
+}
 GPU_NUMBERS = {"cudnn_conv_algo_search": (0, 1, 2), "arena_extend_strategy": (0, 1)}
+# What ONNX Runtime itself parses: a whole number without a unit, and truth values of its own.
+GPU_TEXTS = {
+    "gpu_mem_limit": re.compile("[+-]?[0-9]+"),
+    "do_copy_in_default_stream": re.compile("[01]|[Tt]rue|[Ff]alse"),
+}
 TRUTHS = ("enable_mem_arena", "enable_mem_pattern")
 
 
@@ -91,47 +121,80 @@ def too_large(case: Case) -> Iterator[Problem]:
 
 
 def lacks_weights(case: Case) -> Iterator[Problem]:
-    """Find files of weights that are missing, or too short for what is in them."""
+    """Find files of weights that are missing, or too short for what is in them: each once."""
     for path, file in _files(case):
-        for external in file.external:
-            yield from _external_fault(path, external)
+        for location, tensors in _by_location(file).items():
+            there = path.parent / location
+            write = f"Copy {location} from where the model was exported, beside {path.name}"
+            if not location:
+                says = f"the weights {_named(tensors)} name no file"
+                yield Problem(Place(path), says, "Export the model again")
+            elif not is_file(there):
+                said = f"{path.name} has the weights {_named(tensors)} in {location}, which is not there"
+                yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
+            else:
+                yield from _external_fault(path, there, tensors, write)
 
 
-def _external_fault(path: Path, external: External) -> Iterator[Problem]:
-    there = path.parent / external.location
-    write = f"Copy {external.location or 'the file'} from where the model was exported, beside {path.name}"
-    if not external.location:
-        yield Problem(Place(path), f"the weights {external.tensor} name no file", "Export the model again")
-    elif not is_file(there):
-        said = f"{path.name} has the weights {external.tensor} in {external.location}, which is not there"
-        yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
-    elif external.size is not None and external.length and external.length != external.size:
-        said = f"external data size mismatch. Computed size: {external.size}, external_data.length: {external.length}"
-        yield Problem(Place(path), f'ONNX Runtime can\'t load {external.tensor}: "{said}"', "Export the model again")
-    else:
-        needed = external.offset + (external.size or external.length or 0)
-        has = there.stat().st_size
-        if has < needed:
-            said = f"{there.name} has {has:,} bytes, and the weights {external.tensor} end at byte {needed:,}"
-            yield Problem(Place(there), f"ONNX Runtime can't load the model: {said}", write)
+def _by_location(file: OnnxFile) -> dict[str, list[External]]:
+    """Return the tensors that lie in other files, by the file."""
+    found: dict[str, list[External]] = {}
+    for each in file.external:
+        found.setdefault(each.location, []).append(each)
+    return found
+
+
+def _named(tensors: Sequence[External]) -> str:
+    return tensors[0].tensor + (f" and {len(tensors) - 1} more" if len(tensors) > 1 else "")
+
+
+def _external_fault(path: Path, there: Path, tensors: Sequence[External], write: str) -> Iterator[Problem]:
+    for each in tensors:
+        if each.unreadable:
+            says = f"ONNX Runtime can't load {each.tensor}: '{each.unreadable}' is no offset or length in a file"
+            yield Problem(Place(path), says, "Export the model again")
+            return
+        if each.size is not None and each.length and each.length != each.size:
+            said = f"external data size mismatch. Computed size: {each.size}, external_data.length: {each.length}"
+            yield Problem(Place(path), f'ONNX Runtime can\'t load {each.tensor}: "{said}"', "Export the model again")
+            return
+    needed, last = max((each.offset + (each.size or each.length or 0), each.tensor) for each in tensors)
+    has = there.stat().st_size
+    if has < needed:
+        said = f"{there.name} has {has:,} bytes, and the weights {last} end at byte {needed:,}"
+        yield Problem(Place(there), f"ONNX Runtime can't load the model: {said}", write)
 
 
 def outside(case: Case) -> Iterator[Problem]:
     """Find weights outside of the model's folder; both the folder and the one that a link leads to count."""
     for path, file in _files(case):
-        folders = {path.parent.resolve(), path.resolve().parent}
-        for external in file.external:
-            there = path.parent / external.location
-            if not external.location or not is_file(there):
+        elsewhere = _by_location(file)
+        folders = {path.parent.resolve(), path.resolve().parent} if elsewhere else set()
+        for location, tensors in elsewhere.items():
+            there = path.parent / location
+            if not location or not is_file(there):
                 continue  # another rule's
-            if Path(external.location).is_absolute():
+            if Path(location).is_absolute():
                 said = "Absolute path not allowed for external data location"
             elif not any(there.resolve().is_relative_to(folder) for folder in folders):
                 said = "External data path escapes model directory"
             else:
                 continue
-            where = f"the weights {external.tensor} in {external.location}"
+            where = f"the weights {_named(tensors)} in {location}"
             yield Problem(Place(path), f'ONNX Runtime can\'t load {where}: "{said}"', OUTSIDE.write)
+
+
+def custom_operators(case: Case) -> Iterator[Problem]:
+    """Find operators of domains that ONNX Runtime does not have, without a library that registers them."""
+    found = served(case, BACKEND)
+    if found is None or found.config.model_operations.op_library_filename:
+        return
+    on_gpu = found.config.optimization.execution_accelerators.gpu_execution_accelerator
+    tensorrt = any(each.name == "tensorrt" for each in on_gpu)
+    for path, file in _files(case):
+        for domain, said in file.unregistered:
+            if not (tensorrt and domain == onnx_file.TENSORRT_DOMAIN):
+                yield Problem(Place(path), f'ONNX Runtime can\'t load {path.name}: "{said}"', CUSTOM.write)
 
 
 def opset(case: Case) -> Iterator[Problem]:
@@ -160,6 +223,21 @@ def ir_version(case: Case) -> Iterator[Problem]:
             )
 
 
+def older(case: Case) -> Iterator[Problem]:
+    """Find operator sets older than those that ONNX Runtime implements."""
+    for path, file in _files(case):
+        if 0 < file.opset < OLDEST_OPSET:
+            said = (
+                f"ONNX Runtime implements the operators of opset {OLDEST_OPSET} and later; the model has {file.opset}, "
+            )
+            said += 'and some operators may lack: "Could not find an implementation for …"'
+            yield Problem(Place(path), said, OLD.write)
+
+
+# What keeps ONNX Runtime from opening a file that can be read here: nothing is filled in then.
+OPENING = (lacks_weights, custom_operators, opset, ir_version)
+
+
 def newer(case: Case) -> Iterator[Problem]:
     """Find models that are newer than what is known of a release."""
     release = case.host.release
@@ -175,7 +253,7 @@ def newer(case: Case) -> Iterator[Problem]:
 def fills_in(case: Case) -> Iterator[Problem]:
     """Say what Triton fills in where inputs or outputs are not written."""
     for _, _, filled in _completed(case):
-        if isinstance(filled, dict) and filled:
+        if isinstance(filled, dict) and filled and not any(problem for rule in OPENING for problem in rule(case)):
             yield Problem(place_of(case), f"Triton fills in {_in_words(filled)}", AUTO.write, _as_edits(case, filled))
 
 
@@ -207,42 +285,113 @@ def _as_edits(case: Case, filled: dict[str, Any]) -> tuple[Edit, ...]:
 def cannot_fill_in(case: Case) -> Iterator[Problem]:
     """Find configurations that the backend can't complete."""
     for _, _, filled in _completed(case):
-        if isinstance(filled, Refused):
+        if isinstance(filled, Refused) and not filled.code:
+            batch = "max_batch_size" in str(filled)
             yield Problem(
-                place_of(case, "max_batch_size"),
+                place_of(case, "max_batch_size") if batch else place_of(case),
                 f'Triton refuses the model, since inputs or outputs are not written: "{filled}"',
-                AUTOFILL.write,
+                BATCH_WRITE if batch else AUTOFILL.write,
             )
+
+
+BATCH_WRITE = "Write max_batch_size: 0, or export the model with an open first dimension"
 
 
 def accelerators(case: Case) -> Iterator[Problem]:
     """Find accelerators and keys that the backend does not know."""
+    on_gpu = _may_be_on_gpu(case)
+    for field in ACCELERATORS:
+        if field != "gpu_execution_accelerator" or on_gpu:
+            yield from _accelerators(case, field)
+
+
+def accelerators_of_a_gpu(case: Case) -> Iterator[Problem]:
+    """Find what a host with a GPU would not know, of a host of which it is not known whether it has one."""
+    if _may_be_on_gpu(case) is None:
+        for each in _accelerators(case, "gpu_execution_accelerator"):
+            yield replace(each, says=f"On a host with a GPU: {each.says}")
+
+
+def unbound(case: Case) -> Iterator[Problem]:
+    """Find states and batch_inputs that the model does not have, which only requests notice."""
     found = served(case, BACKEND)
-    if found is None:
-        return
-    written = found.config.optimization.execution_accelerators
-    on_gpu = any(kind == "KIND_GPU" or (kind == "default" and case.host.gpus) for _, kind, _ in _kinds(case, found))
-    for field, known in ACCELERATORS.items():
-        if field == "gpu_execution_accelerator" and not on_gpu:
+    for _, file in _files(case) if found else ():
+        if file.fault or not found:
             continue
+        for path, kind, name, data_type in _fed(found.config):
+            known = {tensor.name: tensor.data_type for tensor in getattr(file.model, f"{kind}s")}
+            if name not in known:
+                said = f"the model has no {kind} '{name}', and has {', '.join(known)}"
+            elif data_type and known[name] != f"TYPE_{data_type}":
+                said = f"the {kind} '{name}' is of {known[name]} in the model"
+            else:
+                continue
+            yield Problem(
+                place_of(case, *path), f"Triton loads the model, and every request fails: {said}", UNBOUND.write
+            )
+
+
+def _fed(config: Any) -> Iterator[tuple[tuple[str | int, ...], str, str, str]]:
+    """Yield what Triton itself binds to a model: the place, input or output, the name and the type."""
+    for number, state in enumerate(config.sequence_batching.state):
+        path = ("sequence_batching", "state", number)
+        yield (*path, "input_name"), "input", state.input_name, type_of(state)
+        yield (*path, "output_name"), "output", state.output_name, type_of(state)
+    for number, each in enumerate(config.batch_input):
+        for name in each.target_name:
+            yield ("batch_input", number, "target_name"), "input", name, type_of(each)
+
+
+def _may_be_on_gpu(case: Case) -> bool | None:
+    """Whether instances are on a GPU; None if that depends on a host that is not known."""
+    found = served(case, BACKEND)
+    kinds_of = [kind for _, kind, _ in _kinds(case, found)] if found else []
+    if "KIND_GPU" in kinds_of or ("default" in kinds_of and case.host.gpus):
+        return True
+    return None if case.host.gpus is None and {"default", ""} & set(kinds_of) else False
+
+
+def _accelerators(case: Case, field: str) -> Iterator[Problem]:
+    found, known = served(case, BACKEND), ACCELERATORS[field]
+    if found:
+        written = found.config.optimization.execution_accelerators
         for number, each in enumerate(getattr(written, field)):
             place = place_of(case, "optimization", "execution_accelerators", field, number)
             if each.name not in known:
                 said = f"unknown Execution Accelerator '{each.name}' is requested"
                 yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {' or '.join(known)}, or nothing")
             elif each.name == "tensorrt":
-                yield from _tensorrt_keys(each, place)
+                yield from _tensorrt_keys(each, place, case.host.release.container)
+            elif each.name == "cuda":
+                for key in sorted(set(each.parameters) & set(CUDA_TRUTHS)):
+                    yield from _value(key, each.parameters[key], place, truth=True)
 
 
-def _tensorrt_keys(accelerator: Any, place: Place) -> Iterator[Problem]:
-    for key in sorted(accelerator.parameters):
+def _tensorrt_keys(accelerator: Any, place: Place, release: str) -> Iterator[Problem]:
+    for key, text in sorted(accelerator.parameters.items()):
         if key not in TENSORRT_KEYS:
             said = f"unknown parameter '{key}' is provided for TensorRT Execution Accelerator"
             yield Problem(place, f'Triton refuses the model: "{said}"', "Write one of its keys, or nothing")
+        elif key in TENSORRT_TRUTHS or key in TENSORRT_NUMBERS:
+            yield from _value(key, text, place, truth=key in TENSORRT_TRUTHS)
+        elif key == "max_workspace_size_bytes" and not WHOLE.match(text):
+            said = f"failed to convert '{text}' to unsigned long long integral number"
+            yield Problem(place, f'Triton refuses the accelerator\'s {key}: "{said}"', "Write a number of bytes")
     precision = accelerator.parameters.get("precision_mode", "FP32")
-    if precision not in PRECISIONS:
+    precisions = [each for each in PRECISIONS if each != "BF16" or release >= PRECISION_BF16_SINCE]
+    if precision not in precisions:
         said = f"unsupported precision mode '{precision}' is requested"
-        yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {' or '.join(PRECISIONS)}")
+        yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {' or '.join(precisions)}")
+
+
+def _value(key: str, text: str, place: Place, *, truth: bool) -> Iterator[Problem]:
+    """Find a value of an accelerator that is not a truth value, or not a whole number."""
+    if not truth and too_large_number(text):
+        yield dies_of_number(place, text)
+    elif (boolean(text) if truth else whole(text)) is None:
+        said = f"failed to convert '{text}' to {'boolean' if truth else 'integral number'}"
+        write = "Write true or false" if truth else "Write a whole number"
+        yield Problem(place, f'Triton refuses the accelerator\'s {key}: "{said}"', write)
 
 
 def parameters(case: Case) -> Iterator[Problem]:
@@ -254,14 +403,23 @@ def parameters(case: Case) -> Iterator[Problem]:
     for name, allowed in {**NUMBERS, **(GPU_NUMBERS if on_gpu else {})}.items():
         text = parameter(found.config, name)
         value = None if text is None else whole(text)
+        if text is not None and too_large_number(text):
+            yield dies_of_number(place_of(case, "parameters", Key(name)), text)
+            continue
         if text is not None and value is None:
             said, write = f"failed to convert '{text}' to integral number", "Write a whole number"
         elif value is not None and allowed and value not in allowed:
-            said, write = f"{value} for {name}", f"Write one of {', '.join(map(str, allowed))}"
+            said, write = REFUSED_NUMBERS[name].format(value), f"Write one of {', '.join(map(str, allowed))}"
         else:
             continue
         place = place_of(case, "parameters", Key(name))
         yield Problem(place, f'Triton refuses the parameter {name}: "{said}"', write)
+    for name, pattern in GPU_TEXTS.items() if on_gpu else ():
+        text = parameter(found.config, name)
+        if text is not None and not pattern.fullmatch(text):
+            said = f"ONNX Runtime can't read the CUDA option {name}, which is '{text}'"
+            write = "Write a number of bytes" if name == "gpu_mem_limit" else "Write 0 or 1"
+            yield Problem(place_of(case, "parameters", Key(name)), f"Triton refuses the model: {said}", write)
     for name in TRUTHS:
         text = parameter(found.config, name)
         if text is not None and boolean(text) is None:
@@ -282,29 +440,45 @@ def _files(case: Case) -> Iterator[tuple[Path, OnnxFile]]:
             yield path, file
 
 
-def _completed(case: Case) -> Iterator[tuple[OnnxFile, dict[str, Any], dict[str, Any] | Refused]]:
-    """Yield each file, the configuration as JSON, and what the backend fills in, or why it can't."""
+Completed: TypeAlias = tuple[OnnxFile, dict[str, Any], dict[str, Any] | Refused]
+
+
+def _completed(case: Case) -> tuple[Completed, ...]:
+    """Return each file, the configuration as JSON, and what the backend fills in, or why it can't."""
+    return case.model.once((_complete, case.host.release.container), lambda: tuple(_complete(case)))
+
+
+def _complete(case: Case) -> Iterator[Completed]:
     from google.protobuf import json_format
 
     found = served(case, BACKEND)
-    for _, file in _files(case):
-        if file.fault or found is None:
-            continue
-        config = json_format.MessageToDict(found.config, preserving_proto_field_name=True)
+    readable = [file for _, file in _files(case) if not file.fault] if found else []
+    config = json_format.MessageToDict(found.config, preserving_proto_field_name=True) if found and readable else {}
+    written = (config.get("input") or config.get("batch_input")) and config.get("output")
+    for file in readable:
+        if not written and any(RANK in tensor.unsure for tensor in file.model.outputs):
+            continue  # only ONNX Runtime knows what is filled in
         try:
-            yield file, config, completion(config, file.model)
+            yield file, config, completion(config, file.model, bf16=_has_bf16(case))
         except Refused as error:
             yield file, config, error
 
 
+def _has_bf16(case: Case) -> bool:
+    return case.host.release.container >= BF16_SINCE
+
+
 def _mismatches(case: Case) -> tuple[Mismatch, ...]:
-    bf16 = case.host.release.container >= BF16_SINCE
-    return case.model.once((_compared, bf16), lambda: tuple(_compared(case, bf16)))
+    bf16 = _has_bf16(case)
+    return case.model.once((_compared, bf16, case.host.release.container), lambda: tuple(_compared(case, bf16)))
 
 
 def _compared(case: Case, bf16: bool) -> Iterator[Mismatch]:
     for file, config, filled in _completed(case):
-        if isinstance(filled, dict):
+        if isinstance(filled, Refused):
+            if filled.code:
+                yield Mismatch(filled.code, (), str(filled))
+        else:
             broken = set(_refused_by_the_core(config))
             found = mismatches({**config, **filled}, file.model, bf16=bf16)
             yield from (each for each in found if each.path[:2] not in broken)
@@ -371,6 +545,7 @@ def _rule(code: str) -> Rule:
         check=partial(_of, code),
         decided_by=BACKEND,
         source=SOURCE,
+        needs_config=False,
         before=BF16_SINCE if code == "ORT-BF16" else "",
     )
 
@@ -433,6 +608,18 @@ OUTSIDE = Rule(
     needs_config=False,
     since="26.02",
 )
+CUSTOM = Rule(
+    code="ORT-OPS",
+    severity="error",
+    title="an operator is of a domain that ONNX Runtime does not have, and no library is named",
+    triton='Triton refuses the model: "Fatal error: ai.onnx.contrib:…(-1) is not a registered function/op". The '
+    "library of custom operators, which model_operations names, must lie on the server's disk.",
+    write='Write model_operations { op_library_filename: "/path/on/the/server.so" }, or export the model without it',
+    check=custom_operators,
+    decided_by=BACKEND,
+    seen="2.51, with our backend in Python",
+    needs_config=False,
+)
 OPSET = Rule(
     code="ORT-OPSET",
     severity="error",
@@ -454,6 +641,18 @@ IR = Rule(
     check=ir_version,
     decided_by=BACKEND,
     source="onnxruntime: onnxruntime/core/graph/model.cc",
+    needs_config=False,
+)
+OLD = Rule(
+    code="ORT-OLD",
+    severity="warning",
+    title="the opset is older than those that ONNX Runtime implements",
+    triton='Triton refuses the model if an operator of it is not implemented any more: "NOT_IMPLEMENTED : Could not '
+    'find an implementation for Add(6) node with name …".',
+    write="Convert the model with onnx.version_converter, or export it with a newer opset",
+    check=older,
+    decided_by=BACKEND,
+    source="onnxruntime: docs/Versioning.md",
     needs_config=False,
 )
 NEWER = Rule(
@@ -484,10 +683,12 @@ AUTO = Rule(
 AUTOFILL = Rule(
     code="ORT-AUTOFILL",
     severity="error",
-    title="max_batch_size is above 0, inputs or outputs are not written, and the model has a fixed first dimension",
-    triton='Triton refuses the model: "autofill failed for model …: model does not support batching while non-zero '
-    'max_batch_size is specified".',
-    write="Write max_batch_size: 0, or export the model with an open first dimension",
+    title="inputs or outputs are not written, and Triton can't complete them",
+    triton='Triton refuses the model if max_batch_size is above 0 and the model has a fixed first dimension: "autofill '
+    'failed for model …: model does not support batching while non-zero max_batch_size is specified". It does not '
+    "complete tensors of a type that Triton lacks, before 26.03 of BF16, and with a dimension of 0: \"model input '…' "
+    "must specify 'data_type'\".",
+    write="Write both inputs and outputs",
     check=cannot_fill_in,
     decided_by=BACKEND,
     source=SOURCE,
@@ -515,6 +716,27 @@ ACCELERATOR = Rule(
     decided_by=BACKEND,
     source=SOURCE,
 )
+ACCELERATOR_OF_A_GPU = Rule(
+    code="ORT-EA-GPU",
+    severity="warning",
+    title="an accelerator of a GPU, or a key of one, is not known, and neither is the host",
+    triton="On a host with a GPU Triton refuses the model: \"unknown Execution Accelerator '…' is requested\". On one "
+    "without, it does not look.",
+    write="Write tensorrt or cuda, or nothing",
+    check=accelerators_of_a_gpu,
+    decided_by=BACKEND,
+    source=SOURCE,
+)
+UNBOUND = Rule(
+    code="ORT-STATE",
+    severity="warning",
+    title="a state or a batch_input is not in the model, or of another type",
+    triton="Triton counts them when it loads the model, and binds them by name for each request, which then fails.",
+    write="Write names and types that the model has",
+    check=unbound,
+    decided_by=BACKEND,
+    source=SOURCE,
+)
 PARAMETER = Rule(
     code="ORT-PARAM",
     severity="error",
@@ -526,7 +748,7 @@ PARAMETER = Rule(
     source=SOURCE,
 )
 RULES = (
-    *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, OPSET, IR, NEWER, AUTO, AUTOFILL),
+    *(EMPTY_FOLDER, UNREADABLE, LARGE, WEIGHTS, OUTSIDE, CUSTOM, OPSET, IR, OLD, NEWER, AUTO, AUTOFILL),
     *map(_rule, WRITE),
-    *(OPEN, ACCELERATOR, PARAMETER),
+    *(OPEN, ACCELERATOR, ACCELERATOR_OF_A_GPU, UNBOUND, PARAMETER),
 )

@@ -12,11 +12,14 @@ from modelrepo.generator.lint.served import advised, is_file, kinds, parameter, 
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import text_of
+from modelrepo.generator.triton.parameters import too_large_number
 
 BACKEND: Final = "openvino"
 SOURCE = "openvino_backend/src/openvino.cc"
 # openvino_utils.cc: ModelConfigDataTypeToOpenVINOElement.
 TYPES = ("BOOL", *(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)), "FP16", "FP32")
+# The first release that has the parameter TARGET_DEVICE.
+DEVICE_SINCE = "25.10"
 NUMBER = "a non-negative number"
 # The parameters that are read, and which values of them: words in lower case, or whole numbers.
 PARAMETERS: dict[str, tuple[tuple[str, ...], bool, str]] = {
@@ -60,7 +63,13 @@ def kind(case: Case) -> Iterator[Problem]:
     found = served(case, BACKEND)
     for number, name, _ in kinds(found.config, case.host.gpus) if found else ():
         if name in ("KIND_GPU", "KIND_MODEL"):
-            said = f"unable to load model '{case.model.name}', Triton OpenVINO backend supports only Kind CPU and AUTO"
+            newer = case.host.release.container >= DEVICE_SINCE
+            only = (
+                "OpenVINO backend supports only Kind CPU and AUTO"
+                if newer
+                else "openVINO backend supports only CPU device"
+            )
+            said = f"unable to load model '{case.model.name}', Triton {only}"
             place = place_of(case, "instance_group", number, "kind")
             yield Problem(place, f'Triton refuses the model: "{said}"', KIND.write)
 
@@ -83,6 +92,10 @@ def parameters(case: Case) -> Iterator[Problem]:
             said = f"expected the parameter '{name}' to be {expected}, got {text.lower()}"
             place = place_of(case, "parameters", Key(name))
             yield Problem(place, f'Triton refuses the model: "{said}"', f"Write {expected}")
+        elif numbers and text.isdigit() and too_large_number(text):
+            place = place_of(case, "parameters", Key(name))
+            said = "ModelInstanceState::Create exception"
+            yield Problem(place, f'Triton refuses the model: "{said}"', f"Write a number up to {2**31 - 1}")
 
 
 def data_type(case: Case) -> Iterator[Problem]:
@@ -210,9 +223,9 @@ KIND = Rule(
     code="OV-KIND",
     severity="error",
     title="an instance is not on the CPU",
-    triton='Triton refuses the model: "Triton OpenVINO backend supports only Kind CPU and AUTO". On a host with a GPU, '
-    "KIND_AUTO becomes KIND_GPU.",
-    write="Write kind: KIND_CPU; the parameter TARGET_DEVICE chooses the device",
+    triton='Triton refuses the model: "Triton OpenVINO backend supports only Kind CPU and AUTO", before 25.10 "only '
+    'CPU device". On a host with a GPU, KIND_AUTO becomes KIND_GPU.',
+    write="Write kind: KIND_CPU; since 25.10 the parameter TARGET_DEVICE chooses the device",
     check=kind,
     decided_by=BACKEND,
     source=SOURCE,

@@ -1,5 +1,6 @@
 """The python backend: model.py, and the environment that it runs in."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from modelrepo.generator.lint.text import Key
 
 BACKEND: Final = "python"
 ENVIRONMENT, FOLDER = "EXECUTION_ENV_PATH", "$$TRITON_MODEL_DIRECTORY"
+ACTIVATE = "bin/activate"
 FORCE = "FORCE_CPU_ONLY_INPUT_TENSORS"
 
 
@@ -52,6 +54,11 @@ def environment(case: Case) -> Iterator[Problem]:
         if not is_file(path) and not is_folder(path):
             said = f'Triton refuses the model: "Failed to get the canonical path for {path}."'
             yield Problem(place_of(case, "parameters", Key(ENVIRONMENT)), said, ENV.write)
+        elif is_folder(path) and not os.path.lexists(path / ACTIVATE):
+            said = f"Path {path.resolve() / ACTIVATE} does not exist. The Python environment should contain an "
+            said += "'activate' script."
+            place = place_of(case, "parameters", Key(ENVIRONMENT))
+            yield Problem(place, f'Triton refuses the model: "{said}"', "Unpack a conda-pack archive there")
 
 
 def elsewhere(case: Case) -> Iterator[Problem]:
@@ -115,8 +122,9 @@ EXECUTE = Rule(
 ENV = Rule(
     code="PY-ENV",
     severity="error",
-    title="the environment in the model's folder is not there",
-    triton='Triton refuses the model: "Failed to get the canonical path for …".',
+    title="the environment in the model's folder is not there, or is a folder without bin/activate",
+    triton='Triton refuses the model: "Failed to get the canonical path for …", or "The Python environment should '
+    "contain an 'activate' script.\"",
     write="Copy the conda-pack archive, or the unpacked folder, to that place",
     check=environment,
     decided_by=BACKEND,

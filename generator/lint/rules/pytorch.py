@@ -5,15 +5,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from modelrepo.generator.lint.completed import AOTI_PLATFORM
-from modelrepo.generator.lint.files import torchscript
+from modelrepo.generator.lint.completed import AOTI_PLATFORM, completed
+from modelrepo.generator.lint.declared import begun
+from modelrepo.generator.lint.files import python_code, torchscript
 from modelrepo.generator.lint.files.torchscript import TorchScript
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import Served, advised, parameter, place_of, present, served, told, type_of
-from modelrepo.generator.lint.subject import Case
+from modelrepo.generator.lint.selected import selected
+from modelrepo.generator.lint.served import (
+    Served,
+    advised,
+    dies_of_number,
+    is_file,
+    parameter,
+    place_of,
+    present,
+    served,
+    told,
+    type_of,
+)
+from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
-from modelrepo.generator.triton.parameters import boolean, whole
+from modelrepo.generator.triton.parameters import boolean, too_large_number, whole
 
 BACKEND: Final = "pytorch"
 INSTANCE = "pytorch_backend/src/pt/model_instance_state.cc"
@@ -23,6 +36,8 @@ TRUTHS = (
     *("DISABLE_OPTIMIZED_EXECUTION", "ENABLE_CACHE_CLEANING", "INFERENCE_MODE", "DISABLE_CUDNN"),
     *("ENABLE_TENSOR_FUSER", "ENABLE_WEIGHT_SHARING", "ENABLE_JIT_PROFILING", "ENABLE_JIT_EXECUTOR"),
 )
+# The files of `runtime: "model.py"`, which runs modules in Python; model.py is a torch.nn.Module there.
+PYTHON_FILES = ("model.py", "model.pt")
 NUMBERS = ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")
 # A name that says which argument or output it is.
 INDEXED = re.compile(r"(?s).*?__\d*")
@@ -147,16 +162,86 @@ def strings(case: Case) -> Iterator[Problem]:
             yield Problem(place_of(case, field, number, "dims"), f'Triton refuses the model: "{said}"', STRINGS.write)
 
 
+def controls(case: Case) -> Iterator[Problem]:
+    """Find controls of sequences that don't say which argument they are, or of a type that PyTorch lacks."""
+    found = _libtorch(case)
+    for number, each in enumerate(found.config.sequence_batching.control_input if found else ()):
+        place = place_of(case, "sequence_batching", "control_input", number)
+        if each.control and not INDEXED.fullmatch(each.name):
+            said = f"input '{each.name}' does not follow <name>__<index> naming convention."
+            yield Problem(place, f'Triton refuses the model: "{said}"', CONTROL.write)
+        for control in each.control:
+            name = type_of(control)
+            if control.kind == control.CONTROL_SEQUENCE_CORRID and name and name not in set(TYPES) - {"STRING"}:
+                said = f"input '{each.name}' type 'TYPE_{name}' is not supported by PyTorch."
+                yield Problem(place, f'Triton refuses the model: "{said}"', "Write data_type: TYPE_INT64")
+
+
+def states(case: Case) -> Iterator[Problem]:
+    """Find models with implicit state whose tensors don't all say which argument or output they are."""
+    found = _libtorch(case)
+    if found is None or not found.config.sequence_batching.state:
+        return
+    for field in ("input", "output"):
+        if not _indexed([tensor.name for tensor in getattr(found.config, field)]):
+            said = f"PyTorch model '{case.model.name}' is using sequence batching with state but not all inputs and "
+            said += "outputs follow the <name>__<index> naming convention. "
+            yield Problem(place_of(case, field), f'Triton refuses the model: "{said}"', STATE.write)
+    for number, state in enumerate(found.config.sequence_batching.state):
+        place = place_of(case, "sequence_batching", "state", number)
+        for name in (state.input_name, state.output_name):
+            if not INDEXED.fullmatch(name):
+                said = f"PyTorch model '{case.model.name}' is using sequence batching with state but state '{name}' "
+                said += "does not follow the <name>__<index> naming convention. "
+                yield Problem(place, f'Triton refuses the model: "{said}"', STATE.write)
+        kind = type_of(state)
+        if kind and kind not in TYPES:
+            said = (
+                f"unsupported datatype TYPE_{kind} for input state '{state.input_name}' for model '{case.model.name}'"
+            )
+            yield Problem(place, f'Triton refuses the model: "{said}"', TYPE.write)
+
+
+def compiled_sequences(case: Case) -> Iterator[Problem]:
+    """Find sequences of a compiled package."""
+    found = served(case, BACKEND)
+    if found and found.config.platform == AOTI_PLATFORM and found.config.HasField("sequence_batching"):
+        said = "Sequence batching is not supported yet."
+        yield Problem(place_of(case, "sequence_batching"), f'Triton refuses the model: "{said}"', SEQUENCES.write)
+
+
 def parameters(case: Case) -> Iterator[Problem]:
     """Find parameters whose values can't be read."""
     found = _libtorch(case)
     for name in (*TRUTHS, *NUMBERS) if found else ():
         text = parameter(found.config, name) if found else None
         is_truth = name in TRUTHS
-        if text is not None and (boolean(text) if is_truth else whole(text)) is None:
+        if text is not None and not is_truth and too_large_number(text):
+            yield dies_of_number(place_of(case, "parameters", Key(name)), text)
+        elif text is not None and (boolean(text) if is_truth else whole(text)) is None:
             said = f"failed to convert '{text}' to {'boolean' if is_truth else 'integral number'}"
             write = "Write true or false" if is_truth else "Write a whole number"
             yield Problem(place_of(case, "parameters", Key(name)), f'Triton refuses the model: "{said}"', write)
+
+
+def in_python(case: Case) -> Iterator[Problem]:
+    """Find versions for `runtime: "model.py"` that have no model, or whose model.py Python can't read."""
+    config = begun(case.model)
+    if config is None or config.runtime != PYTHON_FILES[0]:
+        return
+    if completed(case.model, config, case.host.release.container).backend != BACKEND:
+        return
+    names = [*filter(None, [config.default_model_filename]), *PYTHON_FILES]
+    for version in selected(case.model, config):
+        folder = case.model.versions.get(version, case.model.folder)
+        path = next((folder / name for name in names if is_file(folder / name)), None)
+        if path is None:
+            said = f"No model found in {folder}/{names}"
+            place = Place(folder if is_folder(folder) else case.model.folder)
+            yield Problem(place, f'Triton refuses the model: "{said}"', IN_PYTHON.write)
+        elif path.suffix == ".py" and (code := case.model.read(python_code.read, path)).fault:
+            said = f"Python can't read {path.name}: {code.fault}"
+            yield Problem(Place(path, code.line), f"Triton refuses the model: {said}", "Correct the line")
 
 
 def _libtorch(case: Case) -> Served | None:
@@ -254,4 +339,40 @@ PARAMETER = _rule(
     "Write true or false, or a whole number",
     source="pytorch_backend/src/pt/model_state.cc",
 )
-RULES = (UNREADABLE, FORWARD, ARGUMENTS, COUNT, NAMES, NONE, TYPE, STRINGS, PARAMETER)
+CONTROL = _rule(
+    "PT-CTRL",
+    controls,
+    "a control of sequences does not say which argument it is, or has a type that PyTorch lacks",
+    "Triton refuses the model: \"input '…' does not follow <name>__<index> naming convention.\"",
+    "Write NAME__0, NAME__1 and so on, with the place of the argument",
+)
+STATE = _rule(
+    "PT-STATE",
+    states,
+    "a model with implicit state has names that do not say which argument or output they are",
+    "Triton refuses the model: \"PyTorch model '…' is using sequence batching with state but not all inputs and "
+    'outputs follow the <name>__<index> naming convention."',
+    "Write NAME__0, NAME__1 and so on for all inputs, outputs and states",
+)
+SEQUENCES = _rule(
+    "PT-AOTI-SEQ",
+    compiled_sequences,
+    "a compiled package has sequence_batching",
+    'Triton refuses the model: "Sequence batching is not supported yet."',
+    "Serve sequences with TorchScript or ONNX, or take out sequence_batching",
+    source="pytorch_backend/src/pt2/model_instance_state.cc",
+    since="26.03",
+)
+IN_PYTHON = _rule(
+    "PT-PY",
+    in_python,
+    'a version for runtime: "model.py" has no model, or its model.py is not Python',
+    "Triton refuses the model: \"No model found in …/1/['model.py', 'model.pt']\", or with Python's SyntaxError.",
+    "Add a model.py with a torch.nn.Module, or a TorchScript file model.pt",
+    source="pytorch_backend/src/model.py",
+    needs_config=False,
+)
+RULES = (
+    *(UNREADABLE, FORWARD, ARGUMENTS, COUNT, NAMES, NONE, TYPE, STRINGS, PARAMETER),
+    *(CONTROL, STATE, SEQUENCES, IN_PYTHON),
+)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.lint.finding import Place, Problem
@@ -12,11 +12,13 @@ from modelrepo.generator.lint.served import is_file, kinds, parameter, place_of,
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.tensorrt import header
+from modelrepo.generator.triton.parameters import whole
 
 BACKEND: Final = "tensorrt"
 INSTANCE = "tensorrt_backend/src/instance_state.cc"
 # tensorrt_utils.cc: ConvertDataTypeToTrtType.
 TYPES = ("BOOL", "UINT8", "INT8", "INT32", "INT64", "FP16", "BF16", "FP32")
+DEVICES, DEVICES_SINCE = "enable_multi_device", "26.06"
 STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
 CAPABILITY = re.compile(r"\d+\.\d")
 
@@ -92,7 +94,7 @@ def kind(case: Case) -> Iterator[Problem]:
     found = served(case, BACKEND)
     if found is None:
         return
-    devices = (parameter(found.config, "enable_multi_device") or "").lower() in ("true", "1")
+    devices = _on_several(case)
     for number, name, _ in kinds(found.config, case.host.gpus):
         without = name == "default" and case.host.gpus == 0
         if without or name == "KIND_CPU" or (name == "KIND_MODEL" and not devices):
@@ -100,6 +102,44 @@ def kind(case: Case) -> Iterator[Problem]:
             on_cpu = " on this host without a GPU" if without or not case.host.gpus else ""
             said = f"unable to load model '{case.model.name}', TensorRT backend supports only GPU device"
             yield Problem(place, f'Triton refuses the model{on_cpu}: "{said}"', KIND.write)
+
+
+def _on_several(case: Case) -> bool:
+    """Whether a model runs on several GPUs as one."""
+    found = served(case, BACKEND)
+    text = (parameter(found.config, DEVICES) if found else None) or ""
+    return text.lower() in ("true", "1") and case.host.release.container >= DEVICES_SINCE
+
+
+def several(case: Case) -> Iterator[Problem]:
+    """Find models for several GPUs that are not of KIND_MODEL, or name fewer than two."""
+    found = served(case, BACKEND)
+    if found is None or not _on_several(case):
+        return
+    for number, name, _ in kinds(found.config, case.host.gpus):
+        if name == "KIND_GPU":
+            said = (
+                f"unable to load model '{case.model.name}', TensorRT Multi-Device ({DEVICES}) requires instance_group "
+            )
+            place = place_of(case, "instance_group", number, "kind")
+            yield Problem(place, f'Triton refuses the model: "{said}kind KIND_MODEL"', "Write kind: KIND_MODEL")
+    listed = parameter(found.config, "multi_device_gpus")
+    entries = [each for each in (listed or "").split(",") if each.strip(" \t")]
+    broken = next((each for each in entries if whole(each.strip(" \t")) is None), None)
+    if listed is None:
+        said = "model configuration is missing the parameter multi_device_gpus"
+    elif broken is not None:
+        said = (
+            f"Invalid 'multi_device_gpus' entry '{broken}' for model '{case.model.name}'; expected comma-separated GPU "
+        )
+        said += "ids."
+    elif len(entries) < 2:
+        said = f"'{DEVICES}' is true but 'multi_device_gpus' lists fewer than 2 GPUs for model '{case.model.name}'; "
+        said += "multi-device requires at least 2 ranks."
+    else:
+        return
+    place = place_of(case, "parameters", Key(DEVICES if listed is None else "multi_device_gpus"))
+    yield Problem(place, f'Triton refuses the model: "{said}"', SEVERAL.write)
 
 
 def data_type(case: Case) -> Iterator[Problem]:
@@ -130,9 +170,27 @@ def graph(case: Case) -> Iterator[Problem]:
         elif sizes[-1] > sizes[0]:
             said = "graph lower bound spec expects 'batch_size' to be <= graph spec 'batch_size'"
         else:
+            said = next(_shapes(spec), "")
+        if said:
+            place = place_of(case, "optimization", "cuda", "graph_spec", number, *(["batch_size"] * ("batch" in said)))
+            yield Problem(place, f'Triton refuses the model: "{said}"', GRAPH.write)
+
+
+def _shapes(spec: Any) -> Iterator[str]:
+    """Yield what is wrong with the shapes of a graph_spec and of its lower bound (``ValidateGraphSpec``)."""
+    bound = spec.graph_lower_bound.input if spec.HasField("graph_lower_bound") else spec.input
+    for name, shape in sorted(spec.input.items()):
+        if name not in bound:
+            yield f"graph lower bound spec expects shape for input '{name}'"
             continue
-        place = place_of(case, "optimization", "cuda", "graph_spec", number, "batch_size")
-        yield Problem(place, f'Triton refuses the model: "{said}"', GRAPH.write)
+        most, least = list(shape.dim), list(bound[name].dim)
+        if len(most) != len(least):
+            yield f"graph lower bound spec expects to have '{len(most)}' dimensions, got {len(least)}"
+        for high, low in zip(most, least, strict=False):
+            if min(high, low) < 0:
+                yield f"graph spec expects input '{name}' to have dimension >= 0"
+            elif low > high:
+                yield f"graph lower bound spec expects input '{name}' to have dimension <= {high}"
 
 
 def strategy(case: Case) -> Iterator[Problem]:
@@ -223,7 +281,7 @@ KIND = Rule(
     severity="error",
     title="an instance is not on a GPU",
     triton='Triton refuses the model: "TensorRT backend supports only GPU device". KIND_MODEL needs the parameter '
-    "enable_multi_device.",
+    "enable_multi_device, which Triton has since 26.06.",
     write="Write kind: KIND_GPU, and serve it on a host with a GPU",
     check=kind,
     decided_by=BACKEND,
@@ -242,7 +300,7 @@ TYPE = Rule(
 GRAPH = Rule(
     code="TRT-GRAPH",
     severity="error",
-    title="a graph_spec is for a batch that the model does not take",
+    title="a graph_spec is for a batch, or for shapes, that the model does not take",
     triton="Triton refuses the model if optimization.cuda.graphs is on: \"graph spec expects 'batch_size' to be >= 1 "
     'and <= …".',
     write="Write a batch_size from 1 to max_batch_size; 0 only if max_batch_size is 0",
@@ -261,4 +319,16 @@ STRATEGY = Rule(
     source="tensorrt_backend/src/model_state.cc",
     since="25.05",
 )
-RULES = (CAPABILITIES, UNREADABLE, NEWER, OLDER, UNKNOWN, KIND, TYPE, GRAPH, STRATEGY)
+SEVERAL = Rule(
+    code="TRT-DEVICES",
+    severity="error",
+    title="a model for several GPUs is not of KIND_MODEL, or names fewer than two GPUs",
+    triton='Triton refuses the model: "TensorRT Multi-Device (enable_multi_device) requires instance_group kind '
+    "KIND_MODEL\", or \"'enable_multi_device' is true but 'multi_device_gpus' lists fewer than 2 GPUs\".",
+    write='Write kind: KIND_MODEL, and the numbers of two GPUs or more in multi_device_gpus, such as "0,1"',
+    check=several,
+    decided_by=BACKEND,
+    source="tensorrt_backend/src/model_state.cc, ParseMultiDeviceParameters",
+    since=DEVICES_SINCE,
+)
+RULES = (CAPABILITIES, UNREADABLE, NEWER, OLDER, UNKNOWN, KIND, SEVERAL, TYPE, GRAPH, STRATEGY)

@@ -1,5 +1,6 @@
 """The folders of versions: how Triton reads their names, which it serves, and the file that each must have."""
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,14 @@ from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
-from modelrepo.generator.lint.served import FILES, absent, loaded
-from modelrepo.generator.lint.subject import NO_VERSIONS, Case, fits, is_folder, version_of
+from modelrepo.generator.lint.served import FILES, Served, absent, is_file, kinds, loaded
+from modelrepo.generator.lint.subject import NO_VERSIONS, Case, Host, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 
 # What backends say that can't find the file of a version; the others say the same.
 WORDS = {
+    "onnxruntime": "failed to stat file {path}",
+    "tensorrt": "unable to load plan file to auto complete config: {path}",
     "openvino": "unable to find '{path}' for model '{model}'",
     "python": "ModuleNotFoundError: No module named '{module}'",
 }
@@ -97,7 +100,7 @@ def older(case: Case) -> Iterator[Problem]:
 
 def _missing(case: Case, *, newest: bool) -> Iterator[Problem]:
     found = loaded(case)
-    if found is None or found.backend not in FILES or found.config.cc_model_filenames:
+    if found is None or found.backend not in FILES or _is_chosen_by_the_gpu(found, case.host):
         return
     words = WORDS.get(found.backend, "unable to find '{path}' for model instance '{model}'")
     for version, path in absent(case, found.backend):
@@ -106,8 +109,32 @@ def _missing(case: Case, *, newest: bool) -> Iterator[Problem]:
         said = words.format(path=path, model=case.model.name, module=f"{version}.{path.stem}")
         rest = "" if len(case.model.versions) == 1 else ", and serves no other version in its place"
         write = f"Copy {path.name} into the folder {version}, remove that folder, or name the file in "
+        write += "default_model_filename"
+        other = _instead(path)
+        if other:
+            write = f'Write default_model_filename: "{other}", or rename that file to {path.name}'
         place = Place(path.parent if is_folder(path.parent) else case.model.folder)
-        yield Problem(place, f'Triton refuses the model: "{said}"{rest}', f"{write}default_model_filename")
+        yield Problem(place, f'Triton refuses the model: "{said}"{rest}', write)
+
+
+def _instead(path: Path) -> str:
+    """Return the one file of the same kind in a version's folder, or in a folder of that; nothing if there are others.
+
+    ``path`` is where the file should be.
+    """
+    try:
+        ending = glob.escape(path.suffix)
+        found = [each for way in ("*", "*/*") for each in path.parent.glob(way + ending) if is_file(each)]
+    except (OSError, ValueError):  # a name that no pattern can have
+        return ""
+    return str(found[0].relative_to(path.parent)) if len(found) == 1 and path.suffix else ""
+
+
+def _is_chosen_by_the_gpu(found: Served, host: Host) -> bool:
+    """Whether an instance may load the file that cc_model_filenames names for its GPU."""
+    if not found.config.cc_model_filenames or host.gpus == 0:
+        return False
+    return any(kind not in ("KIND_CPU", "KIND_MODEL") for _, kind, _ in kinds(found.config, host.gpus))
 
 
 NONE = Rule(
@@ -172,7 +199,7 @@ NEGATIVE = Rule(
     triton="Triton looks for the files of version -1 in the folder 18446744073709551615, and refuses the model.",
     write="Rename the folder to a positive number",
     check=negative,
-    decided_by="onnxruntime",
+    decided_by="backend",
     seen="2.51",
     needs_config=False,
 )
@@ -185,8 +212,8 @@ NEWEST = Rule(
     "place.",
     write="Copy the file into that folder, or remove the folder",
     check=newest,
-    decided_by="onnxruntime",
-    seen="2.51, with our backend in Python",
+    decided_by="backend",
+    seen="2.51, with the python backend and with ours for onnxruntime",
     needs_config=False,
 )
 OLDER = Rule(
@@ -196,8 +223,8 @@ OLDER = Rule(
     triton="If one version that the policy selects fails, Triton serves none of them.",
     write="Copy the file into that folder, or take the version out of version_policy",
     check=older,
-    decided_by="onnxruntime",
-    seen="2.51, with our backend in Python",
+    decided_by="backend",
+    seen="2.51, with the python backend and with ours for onnxruntime",
     needs_config=False,
 )
 RULES = (NONE, TOO_LARGE, NAME, ZERO, OTHER, NEGATIVE, NEWEST, OLDER)

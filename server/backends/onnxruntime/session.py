@@ -77,6 +77,8 @@ def run_options(config: Mapping[str, Any]) -> onnxruntime.RunOptions | None:
 def model_file(repository: str, version: str, config: Mapping[str, Any]) -> Path:
     """Return the file of a version: ``model.onnx`` in it if the model file's name is a folder."""
     path = Path(repository, version, config.get("default_model_filename") or "model.onnx")
+    if not path.exists():
+        raise Refused(f"failed to stat file {path}")
     path = path / "model.onnx" if path.is_dir() else path
     if not path.exists():
         raise Refused(f"unable to find '{path}'")

@@ -1,5 +1,7 @@
 """Configurations against the files that they serve: those that Triton's Python backend and our stand-in decide."""
 
+from onnx import ModelProto, helper
+
 from tests.differential.case import Case
 from tests.generator.lint.models import FLOAT, onnx_bytes
 
@@ -12,6 +14,54 @@ ORT = 'backend: "onnxruntime"\nmax_batch_size: 8\n' + X + Y
 MODEL = {"1/model.onnx": onnx_bytes()}
 FIXED = {"1/model.onnx": onnx_bytes([("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 5])])}
 OPEN = {"1/model.onnx": onnx_bytes(outputs=[("y", FLOAT, ["N", None])])}
+
+
+WHOLE = ORT.replace("max_batch_size: 8", "").replace("dims: 4", "dims: [ -1, 4 ]").replace("dims: 5", "dims: [ -1, 5 ]")
+ENSEMBLE = (
+    'platform: "ensemble"\n%s'
+    'ensemble_scheduling { step { model_name: "%s" model_version: -1 input_map { key: "x" value: "x" } '
+    'output_map { key: "y" value: "y" } } }'
+)
+OTHERS = {"1/other.onnx": b"", "spare/model.onnx": b""}
+BY_GPU = 'cc_model_filenames { key: "8.6" value: "other.onnx" }\ninstance_group { kind: KIND_CPU }\n'
+SEQUENCE = (
+    'sequence_batching { control_input { name: "START" control { kind: CONTROL_SEQUENCE_START '
+    "int32_false_true: [ 0, 1 ] } } }"
+)
+FOREIGN = helper.make_node("Twice", ["x"], ["y"], domain="some.where")
+ZEROS = [("x", FLOAT, [0, 4])]
+CUSTOM = onnx_bytes(nodes=[FOREIGN])
+# With its domain, of which ONNX Runtime then says something else.
+DOMAIN = helper.make_opsetid("some.where", 1)
+IMPORTED = CUSTOM + ModelProto(opset_import=[DOMAIN]).SerializeToString()
+ZERO = onnx_bytes(ZEROS, [("y", FLOAT, [0, 5])])
+SCALAR = onnx_bytes([("x", FLOAT, [])], [("y", FLOAT, [])], [helper.make_node("Relu", ["x"], ["y"])], initializers=[])
+FUSED = onnx_bytes(
+    outputs=[("y", FLOAT, None)], nodes=[helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")]
+)
+LIST = onnx_bytes(
+    outputs=[helper.make_tensor_sequence_value_info("y", FLOAT, ["N", 4])],
+    nodes=[helper.make_node("SequenceConstruct", ["x"], ["y"])],
+    initializers=[],
+)
+
+
+def _with_function() -> bytes:
+    model = ModelProto.FromString(IMPORTED)
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=helper.make_tensor("w", FLOAT, [4, 5], [1.0] * 20)),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+    ]
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("some.where", "Twice", ["a"], ["b"], nodes, opsets))
+    return bytes(model.SerializeToString())
+
+
+FUNCTION = _with_function()
+
+
+def _parameter(name: str, value: str) -> str:
+    return f'parameters {{ key: "{name}" value {{ string_value: "{value}" }} }}'
 
 
 def _environment(name: str) -> str:
@@ -51,7 +101,39 @@ CASES = [
     Case("onnx_count", ORT + X.replace('"x"', '"z"'), MODEL, errors=("ORT-CNT", "ORT-NAME")),
     Case("onnx_batch", ORT, FIXED, errors=("ORT-BATCH",)),
     Case("onnx_not_completed", 'backend: "onnxruntime"\nmax_batch_size: 8\n', FIXED, errors=("ORT-AUTOFILL",)),
-    Case("onnx_missing", ORT, {"1/other.onnx": onnx_bytes()}, errors=("VDIR-EMPTY",)),
+    Case("onnx_missing", ORT, OTHERS, errors=("VDIR-EMPTY",)),
     Case("onnx_truncated", ORT, {"1/model.onnx": onnx_bytes()[:-9]}, errors=("ORT-READ",)),
     Case("onnx_empty", ORT, {"1/model.onnx": b""}, errors=("ORT-READ",)),
+    Case("python_environment_folder", PY + _environment("1"), {"1/model.py": CODE}, errors=("PY-ENV",)),
+    Case("python_sequence_of_anything", PY + SEQUENCE, {"1/model.py": CODE}),
+    Case("onnx_custom_operator", ORT, {"1/model.onnx": CUSTOM}, errors=("ORT-OPS",)),
+    Case("onnx_custom_domain", ORT, {"1/model.onnx": IMPORTED}, errors=("ORT-OPS",)),
+    Case("onnx_custom_function", ORT, {"1/model.onnx": FUNCTION}),
+    Case("onnx_zero_size", 'backend: "onnxruntime"\n', {"1/model.onnx": ZERO}, errors=("ORT-AUTOFILL",)),
+    Case("onnx_scalar_without_config", None, {"1/model.onnx": SCALAR}),
+    Case("onnx_list_without_config", None, {"1/model.onnx": LIST}, errors=("ORT-SEQ",)),
+    Case("onnx_shape_of_its_own", 'backend: "onnxruntime"\nmax_batch_size: 8\n', {"1/model.onnx": FUSED}),
+    Case("onnx_in_a_subfolder", ORT + 'default_model_filename: "onnx/model.onnx"', {"1/onnx/model.onnx": onnx_bytes()}),
+    Case("onnx_gpu_file_on_a_cpu", ORT + BY_GPU, OTHERS, errors=("VDIR-EMPTY",)),
+    Case("onnx_threads", ORT + _parameter("intra_op_thread_count", "+2 threads"), MODEL),
+    Case("onnx_threads_in_words", ORT + _parameter("intra_op_thread_count", "two"), MODEL, errors=("ORT-PARAM",)),
+    Case("onnx_threads_of_a_float", ORT + _parameter("intra_op_thread_count", "2.5"), MODEL),
+    Case("onnx_threads_too_many", ORT + _parameter("inter_op_thread_count", str(2**31)), MODEL, errors=("ORT-PARAM",)),
+    Case("onnx_threads_padded", ORT + _parameter("inter_op_thread_count", "0" * 20 + "1"), MODEL),
+    Case("onnx_mode", ORT + _parameter("execution_mode", "2"), MODEL, errors=("ORT-PARAM",)),
+    Case("onnx_arena_on", ORT + _parameter("enable_mem_arena", "ON"), MODEL),
+    Case("onnx_arena_yes", ORT + _parameter("enable_mem_arena", "yes"), MODEL, errors=("ORT-PARAM",)),
+    Case("onnx_unknown_parameter", ORT + _parameter("session.anything", "1"), MODEL),
+    Case(
+        "ens_of_broken_python",
+        ENSEMBLE % (X + Y, "ens_broken_python_net"),
+        errors=("ENS-MODEL",),
+        others={"ens_broken_python_net": Case("ens_broken_python_net", PY, {"1/model.py": "def (\n"})},
+    ),
+    Case(
+        "ens_of_broken_onnx",
+        ENSEMBLE % (WHOLE.partition("\n")[2], "ens_broken_onnx_net"),
+        errors=("ENS-MODEL",),
+        others={"ens_broken_onnx_net": Case("ens_broken_onnx_net", WHOLE + _parameter("execution_mode", "2"), MODEL)},
+    ),
 ]

@@ -5,6 +5,7 @@ import pickle
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,12 @@ def parameter(name: str, value: str) -> str:
 
 
 TRT = 'backend: "tensorrt"\nmax_batch_size: 8\n' + X + Y
+PLAN = plan(11, 2, 1, 3)
+SHAPES = (
+    'optimization { cuda { graphs: true graph_spec { batch_size: 8 input { key: "x" value { dim: %s } } '
+    'graph_lower_bound { batch_size: 1 input { key: "x" value { dim: %s } } } } } }'
+)
+SEVERAL = parameter("enable_multi_device", "TRUE")
 HALF = "optimization { cuda { graphs: true graph_spec { batch_size: 9 } } }"
 
 
@@ -49,6 +56,15 @@ HALF = "optimization { cuda { graphs: true graph_spec { batch_size: 9 } } }"
         (TRT + GPU + HALF.replace("9", "8"), plan(11, 2, 1, 3), set()),
         (TRT + GPU + HALF.replace("true", "false"), plan(11, 2, 1, 3), set()),
         (TRT + GPU + parameter("execution_context_allocation_strategy", "static"), plan(11, 2, 1, 3), {"TRT-ALLOC"}),
+        (TRT + GPU + SHAPES % ("2", "1"), plan(11, 2, 1, 3), set()),
+        (TRT + GPU + SHAPES % ("2", "3"), plan(11, 2, 1, 3), {"TRT-GRAPH"}),
+        (TRT + GPU + SHAPES % ("2", "[ 1, 1 ]"), plan(11, 2, 1, 3), {"TRT-GRAPH"}),
+        (TRT + GPU + SHAPES % ("-1", "-1"), plan(11, 2, 1, 3), {"TRT-GRAPH"}),
+        (TRT + GPU.replace("GPU", "MODEL") + SEVERAL + parameter("multi_device_gpus", "0, 1"), PLAN, set()),
+        (TRT + GPU.replace("GPU", "MODEL") + SEVERAL + parameter("multi_device_gpus", "0,"), PLAN, {"TRT-DEVICES"}),
+        (TRT + GPU.replace("GPU", "MODEL") + SEVERAL + parameter("multi_device_gpus", "0,b"), PLAN, {"TRT-DEVICES"}),
+        (TRT + GPU.replace("GPU", "MODEL") + SEVERAL, PLAN, {"TRT-DEVICES"}),
+        (TRT + GPU + SEVERAL + parameter("multi_device_gpus", "0,1"), PLAN, {"TRT-DEVICES"}),
         (TRT + GPU + 'cc_model_filenames { key: "8.6" value: "model.plan" }', plan(11, 2, 1, 3), set()),
         (TRT + GPU + 'cc_model_filenames { key: "8.6" value: "a10.plan" }', plan(11, 2, 1, 3), {"TRT-CC"}),
         (TRT + GPU + 'cc_model_filenames { key: "86" value: "model.plan" }', plan(11, 2, 1, 3), {"TRT-CC"}),
@@ -57,6 +73,20 @@ HALF = "optimization { cuda { graphs: true graph_spec { batch_size: 9 } } }"
 def test_plans(tmp_path: Path, config: str, content: bytes | None, expected: set[str]) -> None:
     folder = lay(tmp_path / "net", config, {} if content is None else {"1/model.plan": content})
     assert codes(folder, host("26.08")) == expected
+
+
+def test_several_gpus_are_of_newer_releases(tmp_path: Path) -> None:
+    config = TRT + GPU.replace("GPU", "MODEL") + SEVERAL + parameter("multi_device_gpus", "0,1")
+    folder = lay(tmp_path / "net", config, {"1/model.plan": PLAN})
+    assert "TRT-KIND" in codes(folder, host("26.05"))
+    assert "TRT-KIND" not in codes(folder, host("26.06"))
+
+
+def test_the_file_for_a_kind_of_gpu_takes_no_others_place(tmp_path: Path) -> None:
+    config = TRT + GPU + 'cc_model_filenames { key: "8.6" value: "a10.plan" }'
+    folder = lay(tmp_path / "net", config, {"1/a10.plan": PLAN})
+    assert "VDIR-EMPTY" not in codes(folder, host("26.08", gpus=1))
+    assert "VDIR-EMPTY" in codes(folder, host("26.08"))
 
 
 def test_a_release_without_a_known_tensorrt_is_said(tmp_path: Path) -> None:
@@ -101,6 +131,8 @@ IR = """<?xml version="1.0"?>
         (OV.replace("FP32", "FP64", 1) + CPU, IR, 80, {"OV-TYPE"}),
         (OV + CPU + parameter("NUM_STREAMS", "many"), IR, 80, {"OV-PARAM"}),
         (OV + CPU + parameter("NUM_STREAMS", "Auto"), IR, 80, set()),
+        (OV + CPU + parameter("NUM_STREAMS", "00000000000002"), IR, 80, set()),
+        (OV + CPU + parameter("NUM_STREAMS", "2147483648"), IR, 80, {"OV-PARAM"}),
         (OV + CPU + parameter("PERFORMANCE_HINT", "FAST"), IR, 80, {"OV-PARAM"}),
         (OV + CPU + parameter("UNKNOWN", "1"), IR, 80, set()),
         ('backend: "openvino"\nmax_batch_size: 8\n' + X + Y + CPU, IR, 80, {"OV-BATCH"}),
@@ -111,6 +143,12 @@ def test_openvino(tmp_path: Path, config: str, xml: str | None, weights: int | N
     files = {"1/model.xml": xml.encode()} if xml is not None else {}
     folder = lay(tmp_path / "net", config, {**files, **({"1/model.bin": bytes(weights)} if weights else {})})
     assert codes(folder) == expected
+
+
+def test_openvino_reads_a_saved_model_which_is_a_folder(tmp_path: Path) -> None:
+    config = OV + CPU + 'default_model_filename: "saved_model"'
+    assert not codes(lay(tmp_path / "net", config, {"1/saved_model/saved_model.pb": b""}))
+    assert codes(lay(tmp_path / "xml", OV + CPU, {"1/model.xml/net": b""})) == {"VDIR-EMPTY"}
 
 
 def test_the_kind_of_openvino_depends_on_the_host(tmp_path: Path) -> None:
@@ -135,6 +173,11 @@ def torchscript(forward: str, name: str = "net/Net", method: str = "forward") ->
 
 
 PT = 'backend: "pytorch"\n' + X + Y
+INDEXED = PT.replace('"x"', '"x__0"').replace('"y"', '"y__0"')
+CONTROL = 'sequence_batching { control_input { name: "%s" control { %s } } }'
+START = CONTROL % ("%s", "kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ]")
+CORRID = CONTROL % ("C__1", "kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_%s")
+STATE = 'sequence_batching { state { input_name: "%s" output_name: "%s" data_type: TYPE_FP32 dims: 4 } }'
 ONE = torchscript(",\n    x: Tensor")
 TWO = torchscript(",\n    a: Tensor,\n    b: Optional[Dict[str, Tensor]]=None", "pkg.___torch_mangle_0/Net")
 PAIR = torchscript(",\n    a: Tensor,\n    b: List[str]")
@@ -167,6 +210,15 @@ A, B = X.replace('"x"', '"a"'), X.replace('"x"', '"b"')
         (PT + parameter("INFERENCE_MODE", "yes"), ONE, {"PT-PARAM"}),
         (PT + parameter("INFERENCE_MODE", "On"), ONE, set()),
         (PT + parameter("INTRA_OP_THREAD_COUNT", "few"), ONE, {"PT-PARAM"}),
+        (PT + parameter("INTRA_OP_THREAD_COUNT", "-1"), ONE, set()),
+        (PT + parameter("INTRA_OP_THREAD_COUNT", "2147483648"), ONE, {"PT-PARAM"}),
+        (PT + START % "START", PAIR, {"PT-CTRL", "PT-NAME"}),
+        (PT + START % "START__1", PAIR, {"PT-NAME"}),
+        (PT + CORRID % "UINT64", PAIR, {"PT-CTRL", "PT-NAME"}),
+        (PT + CORRID % "INT64", PAIR, {"PT-NAME"}),
+        (PT + STATE % ("S__1", "S__1"), PAIR, {"PT-STATE", "PT-NAME"}),
+        (INDEXED + STATE % ("S__1", "S__1"), PAIR, set()),
+        (INDEXED + STATE % ("S", "S__1"), PAIR, {"PT-STATE"}),
     ],
 )
 def test_torchscript(tmp_path: Path, config: str, content: bytes | None, expected: set[str]) -> None:
@@ -180,6 +232,27 @@ def test_a_compiled_package_needs_a_newer_release(tmp_path: Path) -> None:
     (older,) = [each for each in check(folder, [host("26.01"), host("26.03")]) if each.code == "PLAT"]
     assert older.releases == ("26.01",)
     assert older.problem.write.startswith("Serve it with release 26.03 or newer")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"1/model.py": "import torch\n"}, set()),
+        ({"1/model.pt": ONE}, set()),
+        ({"1/net.py": "import torch\n"}, {"PT-PY"}),
+        ({"1/model.py": "def (\n"}, {"PT-PY"}),
+        ({}, {"PT-PY"}),
+    ],
+)
+def test_a_module_that_runs_in_python(tmp_path: Path, files: dict[str, Any], expected: set[str]) -> None:
+    assert codes(lay(tmp_path / "1", PT + 'runtime: "model.py"', files)) == expected
+    named = PT + 'runtime: "model.py" default_model_filename: "net.py"'
+    assert codes(lay(tmp_path / "2", named, files)) == (expected if "1/net.py" not in files else set())
+
+
+def test_a_compiled_package_takes_no_sequences(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "net", PT + 'platform: "torch_aoti"' + START % "START", {"1/model.pt2": ONE})
+    assert "PT-AOTI-SEQ" in codes(folder)
 
 
 PY = 'backend: "python"\n' + X + Y
@@ -204,7 +277,7 @@ CODE = "class TritonPythonModel:\n    def execute(self, requests):\n        retu
         (PY, "globals()['TritonPythonModel'] = 1", set()),
         (PY, "try:\n  import a\nexcept ImportError:\n  class TritonPythonModel:\n    execute = f\n", set()),
         (PY + parameter("EXECUTION_ENV_PATH", "$$TRITON_MODEL_DIRECTORY/env.tar.gz"), CODE, {"PY-ENV"}),
-        (PY + parameter("EXECUTION_ENV_PATH", "$$TRITON_MODEL_DIRECTORY/1"), CODE, set()),
+        (PY + parameter("EXECUTION_ENV_PATH", "$$TRITON_MODEL_DIRECTORY/1"), CODE, {"PY-ENV"}),
         (PY + parameter("EXECUTION_ENV_PATH", "/opt/env.tar.gz"), CODE, {"PY-PATH"}),
         (PY + parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "Yes"), CODE, {"PY-FORCE"}),
         (PY + parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "no"), CODE, set()),
@@ -218,6 +291,8 @@ def test_a_backend_that_a_release_lacks_is_found(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", 'platform: "tensorflow_savedmodel"\n' + X + Y, {"1/model.savedmodel/x": b""})
     (finding,) = found(folder, host("24.10"), host("26.09"))
     assert (finding.code, finding.releases) == ("TF-GONE", ("26.09",))
+    guessed = lay(tmp_path / "guessed", None, {"1/model.savedmodel/x": b""})
+    assert {each.code for each in found(guessed)} == {"TF-GONE"}
 
 
 def test_what_a_backend_never_does_is_found(tmp_path: Path) -> None:

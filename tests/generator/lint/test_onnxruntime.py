@@ -167,7 +167,7 @@ def test_only_the_versions_that_are_served_count(tmp_path: Path) -> None:
     assert codes(folder) == {"VDIR-EMPTY"}
 
 
-def external(location: str, offset: int | None = None, length: int | None = None) -> bytes:
+def external(location: str, offset: int | str | None = None, length: int | None = None) -> bytes:
     from onnx import TensorProto
 
     tensor = TensorProto(name="w", data_type=FLOAT, dims=[4, 5], data_location=TensorProto.EXTERNAL)
@@ -186,6 +186,8 @@ def external(location: str, offset: int | None = None, length: int | None = None
         (external("sub/w.bin"), ""),
         (external("w.bin", 4, 80), "ORT-EXT"),  # ends behind the file
         (external("w.bin", 0, 76), "ORT-EXT"),  # not the size of the tensor
+        (external("w.bin", -4, 80), "ORT-EXT"),
+        (external("w.bin", " 0", 80), "ORT-EXT"),
         (external("gone.bin"), "ORT-EXT"),
         (external(""), "ORT-EXT"),
         (external("sub"), "ORT-EXT"),
@@ -202,6 +204,33 @@ def test_external_weights_are_there_inside_the_folder_and_long_enough(
     assert codes(folder) == ({code} if code else set())
     outside = code == "ORT-OUTSIDE"
     assert codes(folder, host("26.01")) == (set() if outside else {code} if code else set())
+
+
+def test_nothing_is_filled_in_from_a_file_that_can_not_be_opened(tmp_path: Path) -> None:
+    assert codes(model(tmp_path, HEAD, external("gone.bin"))) == {"ORT-EXT"}
+
+
+def test_a_file_of_weights_is_missed_once(tmp_path: Path) -> None:
+    from onnx import ModelProto
+
+    made = ModelProto.FromString(external("gone.bin"))
+    made.graph.initializer.add(name="more").CopyFrom(made.graph.initializer[0])
+    (finding,) = [each for each in found(model(tmp_path, GOOD, made.SerializeToString())) if each.code == "ORT-EXT"]
+    assert "the weights w and 1 more in gone.bin" in finding.problem.says
+
+
+def test_a_file_of_another_name_is_named(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "net", GOOD, {"1/onnx/model.onnx": onnx_bytes(), "1/tokenizer.json": "{}"})
+    (finding,) = found(folder)
+    assert finding.code == "VDIR-EMPTY"
+    assert 'Write default_model_filename: "onnx/model.onnx"' in finding.problem.write
+    (folder / "config.pbtxt").write_text('default_model_filename: "onnx/model.onnx"\n' + GOOD)
+    assert not found(folder)
+
+
+def test_an_opset_of_old_may_have_operators_that_are_gone(tmp_path: Path) -> None:
+    assert codes(model(tmp_path / "1", GOOD, onnx_bytes(opset=6))) == {"ORT-OLD"}
+    assert not codes(model(tmp_path / "2", GOOD, onnx_bytes(opset=7)))
 
 
 def test_a_linked_model_has_its_weights_beside_the_file_itself(tmp_path: Path) -> None:
@@ -225,6 +254,110 @@ def test_accelerators_of_a_gpu_count_on_a_gpu_alone(tmp_path: Path) -> None:
     folder = model(tmp_path, GOOD + written + '"trt_fp16" value: "1" } } } }')
     assert not codes(folder)
     assert codes(folder, host(gpus=1)) == {"ORT-EA"}
+    assert codes(folder, host(gpus=None)) == {"ORT-EA-GPU"}
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "refused"),
+    [
+        ('"tensorrt" parameters { key: "trt_engine_cache_enable" value: "true" }', False),
+        ('"tensorrt" parameters { key: "trt_engine_cache_enable" value: "yes" }', True),
+        ('"tensorrt" parameters { key: "trt_min_subgraph_size" value: "5" }', False),
+        ('"tensorrt" parameters { key: "trt_min_subgraph_size" value: "few" }', True),
+        ('"tensorrt" parameters { key: "trt_dla_core" value: "3000000000" }', True),
+        ('"tensorrt" parameters { key: "max_workspace_size_bytes" value: "3000000000" }', False),
+        ('"tensorrt" parameters { key: "max_workspace_size_bytes" value: "GB" }', True),
+        ('"tensorrt" parameters { key: "trt_profile_min_shapes" value: "x:1x4" }', False),
+        ('"cuda" parameters { key: "do_copy_in_default_stream" value: "yes" }', True),
+        ('"cuda" parameters { key: "do_copy_in_default_stream" value: "1" }', False),
+    ],
+)
+def test_the_values_of_an_accelerator_are_those_that_the_backend_reads(
+    tmp_path: Path, accelerator: str, refused: bool
+) -> None:
+    written = f"optimization {{ execution_accelerators {{ gpu_execution_accelerator {{ name: {accelerator} }} }} }}"
+    assert codes(model(tmp_path, GOOD + written), host(gpus=1)) == ({"ORT-EA"} if refused else set())
+
+
+def test_bf16_with_tensorrt_is_of_newer_releases(tmp_path: Path) -> None:
+    key = 'parameters { key: "precision_mode" value: "BF16" }'
+    written = f'optimization {{ execution_accelerators {{ gpu_execution_accelerator {{ name: "tensorrt" {key} }} }} }}'
+    folder = model(tmp_path, GOOD + written)
+    assert codes(folder, host("26.01", gpus=1)) == {"ORT-EA"}
+    assert not codes(folder, host("26.02", gpus=1))
+
+
+@pytest.mark.parametrize(("name", "value"), [("gpu_mem_limit", "4GB"), ("do_copy_in_default_stream", "on")])
+def test_what_onnx_runtime_reads_itself_has_no_units_and_other_words(tmp_path: Path, name: str, value: str) -> None:
+    text = f'instance_group {{ kind: KIND_GPU }} parameters {{ key: "{name}" value {{ string_value: "%s" }} }}'
+    assert codes(model(tmp_path / "1", GOOD + text % value), host(gpus=1)) == {"ORT-PARAM"}
+    assert not codes(model(tmp_path / "2", GOOD + text % "1"), host(gpus=1))
+
+
+@pytest.mark.parametrize(
+    ("names", "data_type", "expected"),
+    [(("s", "t"), "FP32", set()), (("s", "u"), "FP32", {"ORT-STATE"}), (("s", "t"), "INT32", {"ORT-STATE"})],
+)
+def test_a_state_that_the_model_lacks_fails_with_requests(
+    tmp_path: Path, names: tuple[str, str], data_type: str, expected: set[str]
+) -> None:
+    from onnx import helper
+
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Identity", ["s"], ["t"])]
+    content = onnx_bytes(
+        [("x", FLOAT, ["N", 4]), ("s", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 5]), ("t", FLOAT, ["N", 1])], nodes
+    )
+    state = 'sequence_batching { state { input_name: "%s" output_name: "%s" data_type: TYPE_%s dims: 1 } }'
+    assert codes(model(tmp_path, GOOD + state % (*names, data_type), content)) == expected
+
+
+def test_a_number_that_an_int_does_not_hold_ends_the_server(tmp_path: Path) -> None:
+    text = 'parameters { key: "intra_op_thread_count" value { string_value: "2147483648" } }'
+    (finding,) = found(model(tmp_path, GOOD + text))
+    assert finding.code == "ORT-PARAM"
+    assert "The server dies" in finding.problem.says
+
+
+def test_an_operator_of_another_domain_needs_its_library(tmp_path: Path) -> None:
+    from onnx import helper
+
+    content = onnx_bytes(nodes=[helper.make_node("Twice", ["x"], ["y"], domain="some.where")])
+    assert codes(model(tmp_path / "1", GOOD, content)) == {"ORT-OPS"}
+    library = 'model_operations { op_library_filename: "/opt/twice.so" }'
+    assert not codes(model(tmp_path / "2", GOOD + library, content))
+    assert not codes(model(tmp_path / "3", GOOD, onnx_bytes(nodes=[_fused()])))
+
+
+def _fused() -> Any:
+    from onnx import helper
+
+    return helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")
+
+
+def test_what_only_onnx_runtime_knows_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    content = onnx_bytes(outputs=[("y", FLOAT, None)], nodes=[_fused()])
+    assert not codes(model(tmp_path, HEAD, content))
+
+
+def test_what_triton_can_not_complete_is_refused(tmp_path: Path) -> None:
+    from onnx import helper
+
+    for number, wrong in enumerate(
+        (onnx_bytes([("x", FLOAT, [0, 4])], [("y", FLOAT, [0, 5])]), onnx_bytes([("x", 17, ["N", 4])])),
+    ):
+        assert codes(model(tmp_path / str(number), HEAD.replace("8", "0"), wrong)) == {"ORT-AUTOFILL"}
+    value = helper.make_tensor_sequence_value_info("y", FLOAT, ["N", 4])
+    listed = onnx_bytes(outputs=[value], nodes=[helper.make_node("SequenceConstruct", ["x"], ["y"])], initializers=[])
+    assert codes(model(tmp_path / "list", None, listed)) == {"ORT-SEQ"}
+
+
+def test_types_are_called_as_the_backend_calls_them(tmp_path: Path) -> None:
+    from onnx import helper
+
+    node = helper.make_node("Identity", ["x"], ["y"])
+    text = onnx_bytes([("x", 8, ["N", 4])], [("y", 8, ["N", 4])], [node], initializers=[])
+    (x, *_) = found(model(tmp_path, HEAD + X + Y.replace("5", "4"), text))
+    assert "configuration expects datatype TYPE_FP32 for input 'x', model provides TYPE_BYTES" in x.problem.says
 
 
 def test_a_large_file_is_read_without_its_weights(tmp_path: Path) -> None:

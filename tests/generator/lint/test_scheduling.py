@@ -1,16 +1,19 @@
 """Rules about batching, sequences, ensembles, warm-up and labels; the real server judges the same cases."""
 
 import os
+import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
+from onnx import helper
 
 from modelrepo.generator.lint.check import check
+from modelrepo.generator.lint.data import ELF, broken_library
 from modelrepo.generator.lint.finding import Finding
-from modelrepo.generator.lint.rules.batching import ELF, STRATEGY_FUNCTIONS
+from modelrepo.generator.lint.rules.batching import STRATEGY_FUNCTIONS
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 from tests.differential.case import Case
@@ -32,6 +35,7 @@ from tests.differential.corpus.scheduling import (
 )
 from tests.differential.scheduling import ensemble, scheduled
 from tests.differential.verdicts import LIGHT
+from tests.generator.lint.models import FLOAT, onnx_bytes
 
 OLD, NEW = "24.10", "26.09"
 
@@ -149,9 +153,17 @@ def test_a_step_is_mended_to_ask_for_the_newest_version(version: str, tmp_path: 
 
 def test_a_model_whose_backend_fills_in_its_tensors_is_not_judged_by_them(tmp_path: Path) -> None:
     asked = step("net", {"in": "A"}, {"out": "B"})
-    member = Case("net", 'backend: "onnxruntime" max_batch_size: 4')
+    node = helper.make_node("Relu", ["in"], ["out"])
+    file = onnx_bytes([("in", FLOAT, ["N", 4])], [("out", FLOAT, ["N", 4])], [node], initializers=[])
+    member = Case("net", 'backend: "onnxruntime" max_batch_size: 4', {"1/model.onnx": file})
     case = Case("both", joined(asked), others={"net": member})
     assert codes(found(tmp_path, case), "both") == set()
+
+
+def test_an_ensemble_is_refused_with_a_model_that_its_backend_refuses(tmp_path: Path) -> None:
+    asked = step("net", {"in": "A"}, {"out": "B"})
+    member = Case("net", 'backend: "onnxruntime" max_batch_size: 4')
+    assert codes(found(tmp_path, Case("both", joined(asked), others={"net": member})), "both") == {"ENS-MODEL"}
 
 
 def test_a_python_model_that_fills_in_nothing_is_judged_by_its_configuration(tmp_path: Path) -> None:
@@ -159,7 +171,8 @@ def test_a_python_model_that_fills_in_nothing_is_judged_by_its_configuration(tmp
     member = Case("net", f'backend: "python" max_batch_size: 4 {X}{Y}', {"1/model.py": "class TritonPythonModel: ..."})
     case = Case("both", joined(asked), others={"net": member})
     assert codes(found(tmp_path, case), "both") == {"ENS-MAP"}
-    filled = replace(member, files={"1/model.py": "def auto_complete_config(config): ..."})
+    code = "class TritonPythonModel:\n    def auto_complete_config(config): ..."
+    filled = replace(member, files={"1/model.py": code})
     (tmp_path / "filled").mkdir()
     assert codes(found(tmp_path / "filled", replace(case, others={"net": filled})), "both") == set()
 
@@ -232,14 +245,23 @@ def test_a_model_without_a_configuration_serves_its_newest_version(tmp_path: Pat
     assert codes(found(tmp_path, case), "both") == {"ENS-VER"}
 
 
+def header(segments: int) -> bytes:
+    """Return the header of a shared library of 64 bits, behind which rows of that many segments follow."""
+    return ELF + bytes(28) + struct.pack("<Q", 64) + bytes(14) + struct.pack("<HH", 56, segments) + bytes(6)
+
+
+LIBRARY = header(0)
+
+
 @pytest.mark.parametrize(
     ("content", "errors"),
     [
         (b"text", {"DYN-LIB"}),
         (b"", {"DYN-LIB"}),
-        (b"\x7fELF", set()),
-        (b"\x7fELF" + b" ".join(STRATEGY_FUNCTIONS), set()),
-        (b"\x7fELF" + b" ".join(STRATEGY_FUNCTIONS[1:]), {"DYN-LIB"}),
+        (LIBRARY, set()),
+        (LIBRARY[:60], {"DYN-LIB"}),
+        (LIBRARY + b" ".join(STRATEGY_FUNCTIONS), set()),
+        (LIBRARY + b" ".join(STRATEGY_FUNCTIONS[1:]), {"DYN-LIB"}),
     ],
 )
 @pytest.mark.parametrize("where", ["batchstrategy.so", "1/batchstrategy.so"])
@@ -251,8 +273,24 @@ def test_a_library_has_all_functions_of_a_strategy_or_none(
 
 def test_a_library_may_be_mounted_elsewhere(tmp_path: Path) -> None:
     path = 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/models/net/own/lib.so" } }'
-    case = Case("net", NET + path, {"own/lib.so": b"\x7fELF"})
+    case = Case("net", NET + path, {"own/lib.so": LIBRARY})
     assert codes(found(tmp_path, case), "net") == set()
+
+
+def test_a_library_that_is_cut_off_is_called_what_dlopen_calls_it(tmp_path: Path) -> None:
+    path = tmp_path / "lib.so"
+    whole = header(1) + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 200, 200, 4096) + bytes(80)
+    for content, said in (
+        (whole, ""),
+        (whole[:199], "SIGBUS"),
+        (whole[:100], "cannot read file data"),
+        (whole[:63], "file too short"),
+        (b"text" * 20, "invalid ELF header"),
+    ):
+        path.write_bytes(content)
+        assert broken_library(path) == said
+    assert broken_library(tmp_path) == "cannot read file data: Is a directory"
+    assert broken_library(tmp_path / "gone.so").startswith("cannot open shared object file")
 
 
 def test_a_member_may_lie_in_another_repository_that_is_served_along(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ RECORDED = {
     "failed to poll model repository '/m': failed to open directory /m": (
         "/m can't be read; as long as a poll can't read the repository, Triton unloads every model"
     ),
+    "failed to stat file /m/net/3/net.onnx": "version 3 lacks its file net.onnx. Copy the file into the folder 3",
     "failed to stat file /m/net/x": "/m/net/x can't be read. Mend or remove that one entry",
     "unexpected directory name 'net' for model 'other', directory name must equal model name": (
         "the folder is called net, and config.pbtxt calls the model other. Correct name in config.pbtxt"
