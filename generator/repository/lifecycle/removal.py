@@ -39,6 +39,8 @@ def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | 
 
     The newest version always stays, and so does what is not ours. RepositoryError if it can't be known what is served.
     """
+    if not model.ours:
+        return Removal(model.name, (), False, 0, ("it was not made by modelrepo and stays",))
     if model.trouble:
         raise RepositoryError(
             f"can't tell which versions of {model.name} are served: {model.trouble}",
@@ -56,7 +58,7 @@ def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | 
 
 def removed(model: Standing, repository: Repository) -> Removal:
     """Plan to remove a whole model. RepositoryError if it is not ours, or if an ensemble calls it."""
-    if not any(each.manifest for each in model.versions):
+    if not model.ours:
         raise RepositoryError(
             f"{repository.root / model.name} was not made by modelrepo", "Remove the folder yourself, if it is yours"
         )

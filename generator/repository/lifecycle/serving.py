@@ -47,7 +47,7 @@ def rolled_back(model: Standing, to: int | None = None) -> Change:
     """
     if to is None:
         newest = max(model.served, default=0) or max(each.number for each in model.versions) + 1
-        earlier = [each.number for each in model.versions if each.usable and each.number < newest]
+        earlier = [each.number for each in model.versions if each.number < newest and not model.fault(each)]
         if not earlier:
             raise RepositoryError(
                 f"{model.name} has no version before {newest} to roll back to", _kept(model) or "It has one version"
@@ -102,13 +102,14 @@ def _planned(model: Standing, verb: str, versions: tuple[int, ...]) -> Change:
 
 def _record(model: Standing, version: Version) -> Manifest:
     """Return the record of a version that can be served; RepositoryError if it can't be."""
-    if version.manifest is None or not version.usable:
+    fault = model.fault(version)
+    if version.manifest is None or fault:
         raise RepositoryError(
-            f"version {version.number} of {model.name} can't be served: {version.note}", _kept(model, version.number)
+            f"version {version.number} of {model.name} can't be served: {fault}", _kept(model, version.number)
         )
     return version.manifest
 
 
 def _kept(model: Standing, but: int = 0) -> str:
-    usable = ", ".join(str(each.number) for each in model.versions if each.usable and each.number != but)
+    usable = ", ".join(str(each.number) for each in model.versions if each.number != but and not model.fault(each))
     return f"These can: {usable}" if usable else ""

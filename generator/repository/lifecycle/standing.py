@@ -28,11 +28,6 @@ class Version:
     intact: bool | None = None
     note: str = ""
 
-    @property
-    def usable(self) -> bool:
-        """Whether it can be served: it is there, recorded, and nothing speaks against it."""
-        return self.there and self.manifest is not None and self.intact is not False
-
 
 @dataclass(frozen=True)
 class Standing:
@@ -42,6 +37,7 @@ class Standing:
     """
 
     name: str
+    folder: Path
     versions: tuple[Version, ...]
     config: str | None  # in force
     choice: Choice | None
@@ -52,6 +48,17 @@ class Standing:
     def served(self) -> tuple[int, ...]:
         """The versions that Triton serves."""
         return tuple(each.number for each in self.versions if each.served)
+
+    @property
+    def ours(self) -> bool:
+        """Whether modelrepo made any of it."""
+        return any(each.manifest for each in self.versions)
+
+    def fault(self, version: Version) -> str:
+        """Return why a version can't be served; empty if it can. Files are read if their times are not as recorded."""
+        if version.manifest is None or not version.there or version.note:
+            return version.note
+        return "" if version.manifest.is_intact(self.folder) else "its files changed since it was published"
 
     def version(self, number: int) -> Version:
         """Return a version; RepositoryError if there is none of this number."""
@@ -108,7 +115,7 @@ def standing(repository: Repository, name: str, *, verify: bool = False) -> Stan
         _version(number, number in served, records.get(number), folder if number in there else None, verify=verify)
         for number in sorted({*records, *there})
     )
-    return Standing(name, tuple(versions), text, choice.read(text or ""), edited, trouble)
+    return Standing(name, folder, tuple(versions), text, choice.read(text or ""), edited, trouble)
 
 
 def standings(repository: Repository, asked: Collection[str] = (), *, verify: bool = False) -> Iterator[Standing]:

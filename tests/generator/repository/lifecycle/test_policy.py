@@ -16,7 +16,6 @@ POLICIES = {
     "version_policy { latest { } }": (),
     "version_policy < specific < versions: 2 versions: 9 > >": (2,),
     "version_policy { specific { versions: [ 1, # the old one }\n 3 ] } }": (1, 3),
-    "version_policy { specific { versions: 1 } }\nversion_policy { specific { versions: 3 } }": (1, 3),
     "# version_policy { all { } }\nmax_batch_size: 1": (3,),
     'parameters { key: "version_policy { all { } }" value { string_value: "" } }': (3,),
     "name: 'x' version_policy { specific { versions: 1 } }": (1,),
