@@ -260,12 +260,16 @@ class Repository:
         others = {other.config for other in self.manifests(manifest.name)} - {manifest.config}
         return current is not None and (current == manifest.config or current not in others)
 
-    def edited(self, manifest: Manifest) -> tuple[Path, ...]:
-        """Return the files next to the version folders that were edited by hand since this version was published."""
+    def edited(self, manifest: Manifest, known: Collection[Manifest] = ()) -> tuple[Path, ...]:
+        """Return the files next to the version folders that were edited by hand since this version was published.
+
+        ``known`` are the manifests of all versions, if they were read already.
+        """
         folder = self.root / manifest.name
         edited = [folder / name for name, record in manifest.sidecars.items() if not record.matches(folder / name)]
         text = self.config_text(manifest.name)
-        ours = text is None or choice.read(text) or text in {each.config for each in self.manifests(manifest.name)}
+        known = known or self.manifests(manifest.name)
+        ours = text is None or choice.read(text) or text in {each.config for each in known}
         if not ours:
             edited.append(folder / CONFIG)
         return tuple(file for file in edited if file.exists())

@@ -104,13 +104,14 @@ def standing(repository: Repository, name: str, *, verify: bool = False) -> Stan
     if not records and not folder.is_dir():
         raise _unknown(repository, name)
     text = repository.config_text(name)
+    edited = repository.edited(records[max(records)], records.values()) if records else ()
     served: tuple[int, ...] = ()
     trouble = "" if text is not None else f"it has no {CONFIG}"
     try:
-        served = policy.served(text, there) if text is not None else ()
+        by_hand = not records or folder / CONFIG in edited
+        served = policy.served(text, there, edited=by_hand) if text is not None else ()
     except OptionError as error:
         trouble = error.message
-    edited = repository.edited(records[max(records)]) if records else ()
     versions = (
         _version(number, number in served, records.get(number), folder if number in there else None, verify=verify)
         for number in sorted({*records, *there})

@@ -9,6 +9,7 @@ from modelrepo.generator.triton import pbtxt
 
 # What is written, and which of the versions 1, 2 and 3 are served.
 POLICIES = {
+    "max_batch_size: 1\nversion_policy {\n  specific { versions: [ 3, 1, 9 ] }\n}\n": (1, 3),
     "max_batch_size: 1": (3,),
     "version_policy { }": (1, 2, 3),
     "version_policy: { all { } }": (1, 2, 3),
@@ -26,6 +27,7 @@ POLICIES = {
 @pytest.mark.parametrize("written", POLICIES)
 def test_the_served_versions_are_those_of_the_policy(written: str) -> None:
     assert policy.served(written, [3, 1, 2]) == POLICIES[written]
+    assert policy.served(written, [3, 1, 2], edited=False) == POLICIES[written]
 
 
 @pytest.mark.parametrize("written", POLICIES)
