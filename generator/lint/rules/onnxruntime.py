@@ -100,10 +100,10 @@ def unreadable(case: Case) -> Iterator[Problem]:
     for path, file in _files(case):
         if file.fault:
             other = told(path)
-            said = f"{other}; " if other and "ONNX" not in other else ""
+            fault = file.fault if not other or "ONNX" in other else other[0].lower() + other[1:]
             yield Problem(
                 Place(path),
-                f"ONNX Runtime can't load {path.name}: {said}{file.fault}",
+                f"ONNX Runtime can't load {path.name}: {fault}",
                 advised(other, "Export or copy the model again, as ONNX"),
             )
 
