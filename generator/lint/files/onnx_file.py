@@ -69,13 +69,13 @@ def _external(outlined: Any) -> Iterator[External]:
     for graph in graphs(outlined):
         for tensor in getattr(graph, "initializer", ()):  # a function has none
             if tensor.data_location == TensorProto.EXTERNAL:
-                entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
+                entries = {text_of(entry.key): text_of(entry.value) for entry in tensor.external_data}
                 offset, length = (_number(entries.get(key)) for key in ("offset", "length"))
                 location = entries.get("location", "")
-                yield External(_text(tensor.name), location, offset or 0, length, _size(tensor))
+                yield External(text_of(tensor.name), location, offset or 0, length, _size(tensor))
 
 
-def _text(value: str | bytes) -> str:
+def text_of(value: str | bytes) -> str:
     """Return a string of a message, which protobuf gives as bytes if it is not UTF-8."""
     return value if isinstance(value, str) else value.decode("utf-8", errors="replace")
 
@@ -115,7 +115,7 @@ def _declared(outlined: Any) -> Model:
 
 
 def _tensor(value: Any) -> Tensor:
-    return Tensor(_text(value.name), _data_type(value.type), tuple(_dims(value.type) or ()))
+    return Tensor(text_of(value.name), _data_type(value.type), tuple(_dims(value.type) or ()))
 
 
 def _data_type(kind: Any) -> str:
@@ -143,7 +143,7 @@ def _inferred(outlined: Any) -> dict[str, tuple[Any, set[str]]]:
 
     Open sizes of inputs get names first: a size that has one of them afterwards is open for ONNX Runtime, too.
     """
-    from onnx import shape_inference
+    from modelrepo.generator.graphs.edit import infer_shapes
 
     probe = type(outlined)()
     probe.CopyFrom(outlined)
@@ -156,10 +156,10 @@ def _inferred(outlined: Any) -> dict[str, tuple[Any, set[str]]]:
     for value in probe.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        probe = shape_inference.infer_shapes(probe, data_prop=True)
+        probe = infer_shapes(probe, data_prop=True)
     except Exception:  # of the library's own, for a graph that it can't follow
         return {}
-    found = {_text(value.name): value.type for value in probe.graph.output}
+    found = {text_of(value.name): value.type for value in probe.graph.output}
     return {name: (kind, names) for name, kind in found.items()}
 
 

@@ -22,6 +22,7 @@ from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import BF16_SINCE, Mismatch, Refused, completion, mismatches
 from modelrepo.generator.triton.parameters import boolean, whole
+from modelrepo.generator.triton.releases import Release
 
 BACKEND: Final = "onnxruntime"
 SOURCE = "onnxruntime_backend/src/onnxruntime.cc"
@@ -93,10 +94,11 @@ def lacks_weights(case: Case) -> Iterator[Problem]:
     """Find files of weights that are missing, or too short for what is in them."""
     for path, file in _files(case):
         for external in file.external:
-            yield from _external_fault(path, external)
+            yield from lacking(path, external)
 
 
-def _external_fault(path: Path, external: External) -> Iterator[Problem]:
+def lacking(path: Path, external: External) -> Iterator[Problem]:
+    """Find what is wrong with the file of an ONNX file's external tensor."""
     there = path.parent / external.location
     write = f"Copy {external.location or 'the file'} from where the model was exported, beside {path.name}"
     if not external.location:
@@ -118,26 +120,31 @@ def _external_fault(path: Path, external: External) -> Iterator[Problem]:
 def outside(case: Case) -> Iterator[Problem]:
     """Find weights outside of the model's folder; both the folder and the one that a link leads to count."""
     for path, file in _files(case):
-        folders = {path.parent.resolve(), path.resolve().parent}
         for external in file.external:
-            there = path.parent / external.location
-            if not external.location or not is_file(there):
-                continue  # another rule's
-            if Path(external.location).is_absolute():
-                said = "Absolute path not allowed for external data location"
-            elif not any(there.resolve().is_relative_to(folder) for folder in folders):
-                said = "External data path escapes model directory"
-            else:
-                continue
-            where = f"the weights {external.tensor} in {external.location}"
-            yield Problem(Place(path), f'ONNX Runtime can\'t load {where}: "{said}"', OUTSIDE.write)
+            yield from escaping(path, external)
+
+
+def escaping(path: Path, external: External) -> Iterator[Problem]:
+    """Find an ONNX file's external tensor outside of its folder."""
+    folders = {path.parent.resolve(), path.resolve().parent}
+    there = path.parent / external.location
+    if not external.location or not is_file(there):
+        return  # another rule's
+    if Path(external.location).is_absolute():
+        said = "Absolute path not allowed for external data location"
+    elif not any(there.resolve().is_relative_to(folder) for folder in folders):
+        said = "External data path escapes model directory"
+    else:
+        return
+    where = f"the weights {external.tensor} in {external.location}"
+    yield Problem(Place(path), f'ONNX Runtime can\'t load {where}: "{said}"', OUTSIDE.write)
 
 
 def opset(case: Case) -> Iterator[Problem]:
     """Find operator sets that the release's ONNX Runtime does not know."""
     release = case.host.release
     for path, file in _files(case):
-        if not release.bounds_of and file.opset > release.max_opset:
+        if too_new_an_opset(file, release):
             yield Problem(
                 Place(path),
                 f'ONNX Runtime {release.onnxruntime} refuses opset {file.opset}: "Current official support for domain '
@@ -150,7 +157,7 @@ def ir_version(case: Case) -> Iterator[Problem]:
     """Find versions of ONNX's format that the release's ONNX Runtime does not know."""
     release = case.host.release
     for path, file in _files(case):
-        if not release.bounds_of and file.ir > release.max_ir:
+        if too_new_a_format(file, release):
             yield Problem(
                 Place(path),
                 f"ONNX Runtime {release.onnxruntime} can't load it: \"Unsupported model IR version: {file.ir}, max "
@@ -163,12 +170,27 @@ def newer(case: Case) -> Iterator[Problem]:
     """Find models that are newer than what is known of a release."""
     release = case.host.release
     for path, file in _files(case):
-        if release.bounds_of and (file.opset > release.max_opset or file.ir > release.max_ir):
+        if perhaps_too_new(file, release):
             yield Problem(
                 Place(path),
                 f"{release.limits}; the model has opset {file.opset} and IR {file.ir}, and may be refused",
                 "Export the model with a lower opset, or try it in that release",
             )
+
+
+def too_new_an_opset(file: OnnxFile, release: Release) -> bool:
+    """Whether a release's ONNX Runtime refuses the opset of a model."""
+    return not release.bounds_of and file.opset > release.max_opset
+
+
+def too_new_a_format(file: OnnxFile, release: Release) -> bool:
+    """Whether a release's ONNX Runtime refuses the IR version of a model."""
+    return not release.bounds_of and file.ir > release.max_ir
+
+
+def perhaps_too_new(file: OnnxFile, release: Release) -> bool:
+    """Whether a release of which little is known may refuse the opset or the IR version of a model."""
+    return bool(release.bounds_of) and (file.opset > release.max_opset or file.ir > release.max_ir)
 
 
 def fills_in(case: Case) -> Iterator[Problem]:

@@ -1,0 +1,226 @@
+"""Whether the samples of a batch stay apart in an ONNX graph, as its shapes and operators tell, without running it.
+
+Shapes are inferred for two sizes of the batch (see ``batch_shapes``), which shows the batch's axis in each tensor. A
+node that is given the batch and returns less than a value for each sample, or that computes along that axis, mixes
+samples. Where the axis is lost from sight, nothing is claimed.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from modelrepo.generator.errors import ConversionError
+from modelrepo.generator.export.onnx.batch import mixing
+from modelrepo.generator.export.onnx.batch_shapes import SIZES_ONLY, Graph, depending
+from modelrepo.generator.graphs.edit import DEFAULT_DOMAINS
+from modelrepo.generator.graphs.walk import graphs, inner_graphs, reads
+from modelrepo.generator.inspection.inspection import Batching, Tensor
+from modelrepo.generator.sources.onnx import trains
+
+# A prime, so that no Reshape divides the batch by accident.
+BATCH = 11
+# Operators that compute along the axis in their attribute, which has this value if it is not written.
+ALONG = {
+    **{"LogSoftmax": -1, "Softmax": -1, "Hardmax": -1, "LpNormalization": -1, "TopK": -1, "GatherElements": 0},
+    **{"Gather": 0, "ScatterElements": 0, "Scatter": 0, "Unique": 0, "Compress": 0, "ArgMax": 0, "ArgMin": 0},
+}
+# Those that compute over their axis and all behind it; the first three did so before opset 13, with 1 as their axis.
+FROM_AXIS = {"LayerNormalization": -1, "RMSNormalization": -1}
+FLATTENING, UNTIL = ("LogSoftmax", "Softmax", "Hardmax"), 13
+# Those that take their first axis as the batch.
+BATCH_FIRST = (
+    *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool"),
+    *("GlobalMaxPool", "GroupNormalization", "InstanceNormalization", "LRN", "MaxPool", "SpaceToDepth"),
+)
+RECURRENT = ("GRU", "LSTM", "RNN")
+# A crash of onnx's shape inference: see ``edit.infer_shapes``.
+CRASHING = "LabelEncoder"
+# Times that computed sizes are looked for.
+ROUNDS = 4
+# Open sizes other than the batch are multiples of this: convolutions halve them, and positions are limited.
+STEP = 64
+ASK = "`modelrepo generate` decides it by running the model"
+APART = "every node keeps the samples of a batch apart, as shapes and operators tell"
+RENAME = "; its first dimensions have no name or several, so `modelrepo generate` needs --make-batch-dynamic"
+MEND = "; if that is a batch, `modelrepo generate --make-batch-dynamic` makes it any size"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What keeps samples from being stacked, or what is not known of it."""
+
+    by: str
+    reason: str
+
+
+def judged(model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Batching:
+    """Return whether requests to an ONNX model can be stacked. ``model`` is an outline, its weights beside ``path``."""
+    given = [each for each in inputs if not each.optional]
+    declared = _declared(given, outputs)
+    if declared is not None:
+        return declared
+    try:
+        apart = _Apart(_with_sizes(model), BATCH, path.parent)
+        for _ in range(ROUNDS):
+            apart.infer()
+            found, lost = next(apart.mixing(), None), next(apart.lost(), None)
+            if found is not None:
+                return Batching("no", found.by, found.reason)
+            if lost is None or not apart.fold_all():
+                break
+    except ConversionError as error:
+        lost = Fault("", error.message.partition(": ")[2] or error.message)
+    except Exception as error:  # of the library's own, for a graph that it can't follow
+        lost = Fault("", f"shapes can't be inferred ({type(error).__name__})")
+    if lost is not None:
+        return Batching("unknown", lost.by, f"{lost.reason}: {ASK}")
+    names = {each.shape[0] for each in (*given, *outputs) if each.shape}
+    rename = RENAME if len(names) > 1 or None in names else ""
+    return Batching("yes", ", ".join(each.name for each in given), f"{APART}{rename}")
+
+
+def _declared(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Batching | None:
+    """Return what the declared first dimensions decide; None if they are open."""
+    if not inputs or not outputs:
+        return Batching("no", "", f"it has no {'outputs' if inputs else 'inputs that a request must give'}")
+    named = [(f"input {each.name!r}", each) for each in inputs]
+    named += [(f"output {each.name!r}", each) for each in outputs]
+    first = [tensor.shape[0] if tensor.shape else None for _, tensor in named]
+    for name, tensor in named:
+        if tensor.shape is None:
+            return Batching("unknown", tensor.name, f"{name} declares no shape: {ASK}")
+        if not tensor.shape:
+            return Batching("no", tensor.name, f"{name} is a scalar, without a first dimension")
+        if isinstance(tensor.shape[0], int):
+            mend = MEND if len(set(first)) == 1 else ""
+            return Batching("no", tensor.name, f"the first dimension of {name} is always {tensor.shape[0]}{mend}")
+    (own, one), *others = named[: len(inputs)]
+    for name, other in others:
+        if _name(other) != _name(one):
+            said = f"the first dimension of {own} is {_name(one)}, that of {name} {_name(other)}"
+            return Batching("unknown", other.name, f"{said}, which need not be the same: {ASK}")
+    return None
+
+
+def _name(tensor: Tensor) -> str:
+    return str((tensor.shape or (None,))[0] or "open")
+
+
+def _with_sizes(model: Any) -> Any:
+    """Return a copy of a model whose open dimensions have a size, except for the first ones."""
+    import onnx
+
+    sized = onnx.ModelProto()
+    sized.CopyFrom(model)
+    sizes: dict[str, int] = {}
+    for value in sized.graph.input:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if axis and not dim.HasField("dim_value"):
+                name = dim.dim_param or f"{value.name}_{axis}"
+                dim.dim_value = sizes.setdefault(name, STEP * (len(sizes) + 1))
+    return sized
+
+
+class _Apart(Graph):
+    """The nodes of a graph that depend on its inputs, and the batch in their tensors."""
+
+    @cached_property
+    def dependent(self) -> set[str]:
+        """The names of the tensors that depend on the values of inputs."""
+        return depending(self.nodes, self.inputs)
+
+    def fold_all(self) -> bool:
+        """Replace the nodes that compute sizes by constants; return whether there was one."""
+        folded = [self.fold(index, node) for index, node in enumerate(self.nodes)]
+        return any(folded)
+
+    def mixing(self) -> Iterator[Fault]:
+        """Yield the nodes that mix samples, and outputs without a value for each, in order."""
+        for node in self._own():
+            reason = self._mixes(node)
+            if reason:
+                yield Fault(label(node), reason)
+        for value in self.model.graph.output:
+            shape = self.before.get(value.name)
+            if shape is not None and value.name in self.after and self.grown(value.name) != 0:
+                yield Fault(value.name, f"output {value.name!r} has no value for each sample of a batch")
+            elif shape is not None and value.name in self.after and shape[0] != BATCH:
+                yield Fault(value.name, f"output {value.name!r} has {shape[0]} values for {BATCH} samples")
+
+    def lost(self) -> Iterator[Fault]:
+        """Yield the nodes behind which nothing is known, in order."""
+        for node in self._own():
+            if inner_graphs(node):
+                yield Fault(label(node), f"{named(node)} has graphs of its own, which are not followed")
+            for name in node.output:
+                if name and (name not in self.before or name not in self.after):
+                    yield Fault(label(node), f"the shape behind {named(node)} is not known before it runs")
+                elif name and self.grown(name) is None:
+                    yield Fault(label(node), f"the batch is not seen in what {named(node)} returns")
+
+    def _own(self) -> Iterator[Any]:
+        return (node for node in self.nodes if not self.dependent.isdisjoint(reads(node)) and not _sizes(node))
+
+    def _mixes(self, node: Any) -> str:
+        """Return why a node mixes the samples of a batch; empty if it does not, as far as can be seen."""
+        name = next((each for each in node.output if each and self._kept(each)), None)
+        if name is not None and node.op_type not in SIZES_ONLY:
+            return mixing(node, name)
+        axis = self.grown(node.input[0]) if node.input else None
+        if axis is None or node.domain not in DEFAULT_DOMAINS or node.input[0] not in self.dependent:
+            return ""
+        rank = len(self.before[node.input[0]])
+        if axis and node.op_type in BATCH_FIRST:
+            return f"{named(node)} takes its first axis as the batch, which is in axis {axis} there"
+        along = any(each % rank == axis for each in self._axes(node, rank) if -rank <= each < rank)
+        return f"{named(node)} computes along the batch" if along else ""
+
+    def _kept(self, name: str) -> bool:
+        """Whether a tensor is no larger for a larger batch, or larger in two axes, or by another factor."""
+        before, after = self.before.get(name), self.after.get(name)
+        if before is None or after is None:
+            return False
+        return before == after or self.grown(name) is None
+
+    def _axes(self, node: Any, rank: int) -> Iterable[int]:
+        """Return the axes that a node computes along."""
+        kind, opset = node.op_type, max((self.opsets.get(domain, 0) for domain in DEFAULT_DOMAINS), default=0)
+        if kind in FLATTENING and opset < UNTIL:
+            return range(_integer(node, "axis", 1) % rank, rank)
+        if kind in FROM_AXIS:
+            return range(_integer(node, "axis", FROM_AXIS[kind]) % rank, rank)
+        if kind in RECURRENT:
+            return (0,) if not _integer(node, "layout", 0) else (1,)
+        if kind == "ReverseSequence":
+            return (_integer(node, "time_axis", 0),)
+        if kind == "CumSum":
+            return self.numbers(node.input[1])
+        if kind == "Slice" and len(node.input) > 4:  # with steps: one that turns the order round
+            axes, steps = self.numbers(node.input[3]), self.numbers(node.input[4])
+            return [each for each, step in zip(axes, steps, strict=False) if step != 1]
+        return (_integer(node, "axis", ALONG[kind]),) if kind in ALONG else ()
+
+
+def _sizes(node: Any) -> bool:
+    return node.op_type in SIZES_ONLY and node.domain in DEFAULT_DOMAINS
+
+
+def _integer(node: Any, name: str, default: int) -> int:
+    return next((int(each.i) for each in node.attribute if each.name == name), default)
+
+
+def label(node: Any) -> str:
+    """Return the name of a node, or that of its first output if it has none."""
+    return str(node.name or next((name for name in node.output if name), node.op_type))
+
+
+def named(node: Any) -> str:
+    """Return the operator and the name of a node, for a sentence."""
+    return f"{node.op_type} {label(node)!r}"
+
+
+def training(model: Any) -> Iterator[Any]:
+    """Yield the nodes in training mode, which normalise by the batch or draw random numbers."""
+    return (node for graph in graphs(model) for node in graph.node if trains(node, graph))

@@ -1,0 +1,176 @@
+"""Why an ONNX file is not valid: its versions, its operators, its wiring, and the files of its weights."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain, islice
+from typing import Any
+
+from modelrepo.generator.errors import first_line
+from modelrepo.generator.graphs.edit import DEFAULT_DOMAINS
+from modelrepo.generator.graphs.walk import graphs, inner_graphs
+from modelrepo.generator.inspection.batching import named
+from modelrepo.generator.inspection.onnx_reading import Reading
+from modelrepo.generator.lint.files.onnx_file import text_of
+from modelrepo.generator.lint.rules.onnxruntime import MOST_BYTES, escaping, lacking
+from modelrepo.generator.triton.releases import RELEASES
+
+# Faults of one kind that are named.
+MOST = 5
+# The domains whose operators ONNX defines.
+DEFINED = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training")
+# Operators without a domain that ONNX lacks, and ONNX Runtime has: ``onnxruntime_pybind11_state``'s schemas, 1.32.
+RUNTIME_ONLY = frozenset(
+    (
+        *("Affine", "Crop", "DisentangledAttention_TRT", "DynamicSlice", "EfficientNMS_TRT", "GRUUnit"),
+        *("GivenTensorFill", "ImageScaler", "MemcpyFromHost", "MemcpyToHost", "MultilevelCropAndResize_TRT"),
+        *("ParametricSoftplus", "PyramidROIAlign_TRT", "Scale", "ScaledTanh", "SimplifiedLayerNormalization"),
+    )
+)
+Scopes = tuple[set[str], ...]
+
+
+def faults(reading: Reading) -> Iterator[str]:
+    """Yield why the file is not a valid ONNX model, the most telling first."""
+    size = reading.path.stat().st_size
+    if size > MOST_BYTES:
+        yield f"it has {size:,} bytes, and protobuf reads no message of 2 GiB: save the weights as external data"
+    broken = list(faults_of_graph(reading))
+    yield from broken
+    yield from _few(_data(reading))
+    if not broken and not is_unsorted(reading):
+        yield from _checked(reading)
+
+
+def faults_of_graph(reading: Reading) -> Iterator[str]:
+    """Yield the faults for which ONNX Runtime refuses the graph, whatever its release."""
+    for kind in (_versions, _operators, _unwired):
+        yield from _few(kind(reading))
+
+
+def _few(found: Iterator[str]) -> Iterator[str]:
+    distinct = dict.fromkeys(found)
+    yield from islice(distinct, MOST)
+    if len(distinct) > MOST:
+        yield f"and {len(distinct) - MOST:,} more of this kind"
+
+
+def _versions(reading: Reading) -> Iterator[str]:
+    import onnx
+
+    model = reading.model
+    newest = max(onnx.defs.onnx_opset_version(), *(release.max_opset for release in RELEASES.values()))
+    if not model.opset_import:
+        yield "it names no operator set"
+    if reading.file.opset > newest:
+        yield f"its opset is {reading.file.opset}, and the newest that is known is {newest}"
+    if reading.file.ir > onnx.IR_VERSION:
+        yield f"its IR version is {reading.file.ir}, and the newest that is known is {onnx.IR_VERSION}"
+
+
+def _operators(reading: Reading) -> Iterator[str]:
+    """Yield the operators that their operator set does not have."""
+    model = reading.model
+    own = {(function.domain, function.name) for function in model.functions}
+    for graph in graphs(model):
+        imported = {each.domain: each.version for each in getattr(graph, "opset_import", model.opset_import)}
+        for node in graph.node:
+            domain = "" if node.domain in DEFAULT_DOMAINS else node.domain
+            version = imported.get(domain, imported.get("ai.onnx") if not domain else None)
+            if (node.domain, node.op_type) in own or node.op_type in RUNTIME_ONLY:
+                continue
+            if version is None:
+                yield f"it has {text_of(node.op_type)} of {domain or 'ai.onnx'!r}, and imports no operator set of it"
+            elif domain in DEFINED:
+                yield from _undefined(node, domain, version)
+
+
+def _undefined(node: Any, domain: str, version: int) -> Iterator[str]:
+    import onnx
+
+    schema = partial(onnx.defs.get_schema, text_of(node.op_type), domain=domain)
+    try:
+        schema(max_inclusive_version=min(version, 2**31 - 1))
+    except onnx.defs.SchemaError:
+        called = f"opset {version}" if not domain else f"version {version} of {domain}"
+        try:
+            since = schema().since_version
+            yield f"{called} has no operator {text_of(node.op_type)}, which came with {since}"
+        except onnx.defs.SchemaError:
+            yield f"there is no operator {text_of(node.op_type)} in {domain or 'ONNX'}"
+
+
+def _unwired(reading: Reading) -> Iterator[str]:
+    """Yield the tensors that are read and that nothing makes, and those that are made twice."""
+    for graph in (reading.model.graph, *reading.model.functions):
+        yield from _wiring(graph, ())
+
+
+def _wiring(graph: Any, outer: Scopes) -> Iterator[str]:
+    known = _given(graph)
+    made = {name for node in graph.node for name in node.output if name}
+    for node in graph.node:
+        for name in node.input:
+            if name and not _in(name, (*outer, known, made)):
+                yield f"{text_of(named(node))} reads {text_of(name)!r}, which nothing makes"
+        for inner in inner_graphs(node):
+            yield from _wiring(inner, (*outer, known, made))
+        for name in node.output:
+            if name in known and name:
+                yield f"{text_of(name)!r} is made twice, the second time by {text_of(named(node))}"
+        known.update(name for name in node.output if name)
+    for value in graph.output:
+        name = getattr(value, "name", value)  # a function has names
+        if not _in(name, (*outer, known)):
+            yield f"nothing makes the output {text_of(name)!r}"
+
+
+def _given(graph: Any) -> set[str]:
+    """Return the names that a graph has before its nodes: of inputs and initializers."""
+    inputs = {getattr(value, "name", value) for value in graph.input}
+    inputs |= {tensor.name for tensor in getattr(graph, "initializer", ())}
+    return inputs | {tensor.values.name for tensor in getattr(graph, "sparse_initializer", ())}
+
+
+def _in(name: str, scopes: Scopes) -> bool:
+    return any(name in scope for scope in scopes)
+
+
+def is_unsorted(reading: Reading) -> bool:
+    """Whether a node comes before one whose output it reads: ONNX forbids it, and ONNX Runtime sorts the nodes."""
+    known = _given(reading.model.graph)
+    made = {name for node in reading.model.graph.node for name in node.output}
+    for node in reading.model.graph.node:
+        if any(name in made and name not in known for name in node.input if name):
+            return True
+        known.update(node.output)
+    return False
+
+
+def _data(reading: Reading) -> Iterator[str]:
+    """Yield what is wrong with the files of external weights."""
+    for external in reading.file.external:
+        for problem in chain(lacking(reading.path, external), escaping(reading.path, external)):
+            yield problem.says.removeprefix("ONNX Runtime can't load the model: ")
+
+
+def _checked(reading: Reading) -> Iterator[str]:
+    """Yield what onnx's checker says of the graph; the weights are not read, as their files have been looked at."""
+    import onnx
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(reading.model)
+    declared = {value.name for value in probe.graph.input}
+    kept = []
+    for tensor in probe.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            kept.append(tensor)
+        elif tensor.name not in declared:
+            probe.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    del probe.graph.initializer[:]
+    probe.graph.initializer.extend(kept)
+    try:
+        onnx.checker.check_model(probe)
+    except onnx.checker.ValidationError as error:
+        yield f"onnx's checker says: {first_line(error)}"
+    except Exception:  # of the library's own, such as for a name that is not UTF-8: then it says nothing
+        return
