@@ -5,22 +5,22 @@ node that is given the batch and returns less than a value for each sample, or t
 samples. Where the axis is lost from sight, nothing is claimed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import ConversionError
-from modelrepo.generator.export.onnx.batch import mixing
+from modelrepo.generator.export.onnx.batch import Place, mixing, moved
 from modelrepo.generator.export.onnx.batch_shapes import SIZES_ONLY, Graph, depending
 from modelrepo.generator.graphs.edit import DEFAULT_DOMAINS
 from modelrepo.generator.graphs.walk import graphs, inner_graphs, reads
 from modelrepo.generator.inspection.inspection import Batching, Tensor
 from modelrepo.generator.sources.onnx import trains
 
-# A prime, so that no Reshape divides the batch by accident.
-BATCH = 11
+# Many numbers divide it, so that a Reshape that puts samples together is one that can be followed.
+BATCH = 2520
+RESHAPING = ("Reshape", "Flatten")
 # Operators that compute along the axis in their attribute, which has this value if it is not written.
 ALONG = {
     **{"LogSoftmax": -1, "Softmax": -1, "Hardmax": -1, "LpNormalization": -1, "TopK": -1, "GatherElements": 0},
@@ -49,10 +49,11 @@ MEND = "; if that is a batch, `modelrepo generate --make-batch-dynamic` makes it
 
 @dataclass(frozen=True)
 class Fault:
-    """What keeps samples from being stacked, or what is not known of it."""
+    """What keeps samples from being stacked; unless it is ``sure``, what is not known of it."""
 
     by: str
     reason: str
+    sure: bool = True
 
 
 def judged(model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Batching:
@@ -61,24 +62,31 @@ def judged(model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[T
     declared = _declared(given, outputs)
     if declared is not None:
         return declared
-    try:
-        apart = _Apart(_with_sizes(model), BATCH, path.parent)
-        for _ in range(ROUNDS):
-            apart.infer()
-            found, lost = next(apart.mixing(), None), next(apart.lost(), None)
-            if found is not None:
-                return Batching("no", found.by, found.reason)
-            if lost is None or not apart.fold_all():
-                break
-    except ConversionError as error:
-        lost = Fault("", error.message.partition(": ")[2] or error.message)
-    except Exception as error:  # of the library's own, for a graph that it can't follow
-        lost = Fault("", f"shapes can't be inferred ({type(error).__name__})")
-    if lost is not None:
-        return Batching("unknown", lost.by, f"{lost.reason}: {ASK}")
+    fault = _fault(model, path)
+    if fault is not None and fault.sure:
+        return Batching("no", fault.by, fault.reason)
+    if fault is not None:
+        return Batching("unknown", fault.by, f"{fault.reason}: {ASK}")
     names = {each.shape[0] for each in (*given, *outputs) if each.shape}
     rename = RENAME if len(names) > 1 or None in names else ""
     return Batching("yes", ", ".join(each.name for each in given), f"{APART}{rename}")
+
+
+def _fault(model: Any, path: Path) -> Fault | None:
+    """Return what keeps the samples of a batch from staying apart; None if nothing does."""
+    try:
+        apart, found = _Apart(_with_sizes(model), BATCH, path.parent), None
+        for _ in range(ROUNDS):
+            apart.infer()
+            faults = list(apart.faults())
+            found = next((each for each in faults if each.sure), next(iter(faults), None))
+            if found is None or found.sure or not apart.fold_all():
+                break
+    except ConversionError as error:
+        return Fault("", error.message.partition(": ")[2] or error.message, sure=False)
+    except Exception as error:  # of the library's own, for a graph that it can't follow
+        return Fault("", f"shapes can't be inferred ({type(error).__name__})", sure=False)
+    return found
 
 
 def _declared(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Batching | None:
@@ -124,65 +132,84 @@ def _with_sizes(model: Any) -> Any:
 
 
 class _Apart(Graph):
-    """The nodes of a graph that depend on its inputs, and the batch in their tensors."""
-
-    @cached_property
-    def dependent(self) -> set[str]:
-        """The names of the tensors that depend on the values of inputs."""
-        return depending(self.nodes, self.inputs)
+    """The nodes of a graph that depend on its inputs, and the place of the batch in their tensors."""
 
     def fold_all(self) -> bool:
         """Replace the nodes that compute sizes by constants; return whether there was one."""
         folded = [self.fold(index, node) for index, node in enumerate(self.nodes)]
         return any(folded)
 
-    def mixing(self) -> Iterator[Fault]:
-        """Yield the nodes that mix samples, and outputs without a value for each, in order."""
-        for node in self._own():
-            reason = self._mixes(node)
-            if reason:
-                yield Fault(label(node), reason)
+    def faults(self) -> Iterator[Fault]:
+        """Yield what mixes samples, what loses sight of them, and outputs without a value for each, in order."""
+        places = dict.fromkeys(self.inputs, Place(0))
+        dependent = depending(self.nodes, self.inputs)
+        for node in self.nodes:
+            if dependent.isdisjoint(reads(node)) or _sizes(node):
+                continue
+            yield from self._faults_of(node, places)
+            self._follow(node, places)
         for value in self.model.graph.output:
-            shape = self.before.get(value.name)
-            if shape is not None and value.name in self.after and self.grown(value.name) != 0:
-                yield Fault(value.name, f"output {value.name!r} has no value for each sample of a batch")
-            elif shape is not None and value.name in self.after and shape[0] != BATCH:
-                yield Fault(value.name, f"output {value.name!r} has {shape[0]} values for {BATCH} samples")
+            yield from self._faults_of_output(value.name, places)
 
-    def lost(self) -> Iterator[Fault]:
-        """Yield the nodes behind which nothing is known, in order."""
-        for node in self._own():
-            if inner_graphs(node):
-                yield Fault(label(node), f"{named(node)} has graphs of its own, which are not followed")
-            for name in node.output:
-                if name and (name not in self.before or name not in self.after):
-                    yield Fault(label(node), f"the shape behind {named(node)} is not known before it runs")
-                elif name and self.grown(name) is None:
-                    yield Fault(label(node), f"the batch is not seen in what {named(node)} returns")
+    def _faults_of(self, node: Any, places: Mapping[str, Place]) -> Iterator[Fault]:
+        by = label(node)
+        if inner_graphs(node):
+            yield Fault(by, f"{named(node)} has graphs of its own, which are not followed", sure=False)
+        for name in node.output:
+            if name and (name not in self.before or name not in self.after):
+                yield Fault(by, f"the shape behind {named(node)} is not known before it runs", sure=False)
+            elif name and self.grown(name) is None:
+                yield Fault(by, mixing(node, name))
+        if self._changes_the_number(node, places):
+            yield Fault(by, f"the batch behind {named(node)} has another number of samples", sure=False)
+        given = [name for name in node.input[:1] if name in places and name in self.before]
+        reshaped = node.op_type in RESHAPING and given and node.output[0] in self.before
+        if reshaped and self._moved(node, places[given[0]]) is None:
+            yield Fault(by, mixing(node, node.output[0]))
+        for name in given if node.domain in DEFAULT_DOMAINS else ():
+            yield from self._along(node, places[name].axis, len(self.before[name]))
 
-    def _own(self) -> Iterator[Any]:
-        return (node for node in self.nodes if not self.dependent.isdisjoint(reads(node)) and not _sizes(node))
+    def _changes_the_number(self, node: Any, places: Mapping[str, Place]) -> bool:
+        """Whether the batch's axis has another size behind a node that does not reshape, such as a Tile."""
+        given = [each for each in node.input if each in places and each in self.before]
+        sizes = {self.before[each][places[each].axis] for each in given}
+        grown = {name: self.grown(name) for name in node.output if name in self.before}
+        axes = {self.before[name][axis] for name, axis in grown.items() if axis is not None}
+        return node.op_type not in RESHAPING and bool(sizes) and not axes <= sizes
 
-    def _mixes(self, node: Any) -> str:
-        """Return why a node mixes the samples of a batch; empty if it does not, as far as can be seen."""
-        name = next((each for each in node.output if each and self._kept(each)), None)
-        if name is not None and node.op_type not in SIZES_ONLY:
-            return mixing(node, name)
-        axis = self.grown(node.input[0]) if node.input else None
-        if axis is None or node.domain not in DEFAULT_DOMAINS or node.input[0] not in self.dependent:
-            return ""
-        rank = len(self.before[node.input[0]])
+    def _along(self, node: Any, axis: int, rank: int) -> Iterator[Fault]:
+        """Yield the fault of a node that computes along the batch, which is in this axis of its first input."""
         if axis and node.op_type in BATCH_FIRST:
-            return f"{named(node)} takes its first axis as the batch, which is in axis {axis} there"
-        along = any(each % rank == axis for each in self._axes(node, rank) if -rank <= each < rank)
-        return f"{named(node)} computes along the batch" if along else ""
+            yield Fault(label(node), f"{named(node)} takes its first axis as the batch, which is in axis {axis} there")
+        elif any(each % rank == axis for each in self._axes(node, rank) if -rank <= each < rank):
+            yield Fault(label(node), f"{named(node)} computes along the batch")
 
-    def _kept(self, name: str) -> bool:
-        """Whether a tensor is no larger for a larger batch, or larger in two axes, or by another factor."""
-        before, after = self.before.get(name), self.after.get(name)
-        if before is None or after is None:
-            return False
-        return before == after or self.grown(name) is None
+    def _faults_of_output(self, name: str, places: Mapping[str, Place]) -> Iterator[Fault]:
+        if name not in self.before or name not in self.after:
+            yield Fault(name, f"the shape of output {name!r} is not known before it runs", sure=False)
+        elif self.grown(name) != 0:
+            yield Fault(name, f"output {name!r} has no value for each sample of a batch")
+        elif self.before[name][0] != self.batch or places.get(name, Place(0)).inner > 1:
+            yield Fault(name, f"the first dimension of output {name!r} is not that of the batch")
+
+    def _follow(self, node: Any, places: dict[str, Place]) -> None:
+        """Note the place of the batch in the outputs of a node."""
+        given = [each for each in node.input if each in places and each in self.before]
+        sizes = {self.before[each][places[each].axis]: places[each].inner for each in reversed(given)}
+        for name in node.output:
+            axis = self.grown(name)
+            if axis is not None:
+                places[name] = Place(axis, sizes.get(self.before[name][axis], 1))
+        if node.op_type in RESHAPING and given[:1] == list(node.input[:1]) and node.output[0] in self.before:
+            place = self._moved(node, places[given[0]])
+            if place is not None:
+                places[node.output[0]] = place
+
+    def _moved(self, node: Any, place: Place) -> Place | None:
+        """Return the place of the batch behind a Reshape; None if its samples do not stay apart."""
+        source, target = self.before[node.input[0]], self.before[node.output[0]]
+        found = moved(place, source, target, self.batch)
+        return found if found is not None and found.axis == self.grown(node.output[0]) else None
 
     def _axes(self, node: Any, rank: int) -> Iterable[int]:
         """Return the axes that a node computes along."""

@@ -95,9 +95,7 @@ def _of_model(folder: Path, version: int | None) -> Inspection:
     name = next(iter(repository.asked), folder.name)
     model = repository.models.get(name) or Model(name, folder)
     if not model.versions:
-        raise RepositoryError(
-            f"the model {name} has no version", "An ensemble has no file: inspect its models"
-        )
+        raise RepositoryError(f"the model {name} has no version", "An ensemble has no file: inspect its models")
     chosen = max(model.versions) if version is None else version
     if chosen not in model.versions:
         known = ", ".join(map(str, sorted(model.versions)))

@@ -34,17 +34,14 @@ def faults(reading: Reading) -> Iterator[str]:
     size = reading.path.stat().st_size
     if size > MOST_BYTES:
         yield f"it has {size:,} bytes, and protobuf reads no message of 2 GiB: save the weights as external data"
-    broken = list(faults_of_graph(reading))
-    yield from broken
+    yield from faults_of_graph(reading)
     yield from _few(_data(reading))
-    if not broken and not is_unsorted(reading):
-        yield from _checked(reading)
 
 
 def faults_of_graph(reading: Reading) -> Iterator[str]:
     """Yield the faults for which ONNX Runtime refuses the graph, whatever its release."""
-    for kind in (_versions, _operators, _unwired):
-        yield from _few(kind(reading))
+    found = [fault for kind in (_versions, _operators, _unwired) for fault in _few(kind(reading))]
+    yield from found or _few(_nodes(reading))
 
 
 def _few(found: Iterator[str]) -> Iterator[str]:
@@ -153,24 +150,35 @@ def _data(reading: Reading) -> Iterator[str]:
             yield problem.says.removeprefix("ONNX Runtime can't load the model: ")
 
 
-def _checked(reading: Reading) -> Iterator[str]:
-    """Yield what onnx's checker says of the graph; the weights are not read, as their files have been looked at."""
+def _nodes(reading: Reading) -> Iterator[str]:
+    """Yield the nodes whose attributes, or numbers of inputs and outputs, are not those of their operator.
+
+    Not the whole model, of which onnx's checker asks more than ONNX Runtime does, such as shapes of all outputs.
+    """
     import onnx
 
-    probe = onnx.ModelProto()
-    probe.CopyFrom(reading.model)
-    declared = {value.name for value in probe.graph.input}
-    kept = []
-    for tensor in probe.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            kept.append(tensor)
-        elif tensor.name not in declared:
-            probe.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    del probe.graph.initializer[:]
-    probe.graph.initializer.extend(kept)
+    model = reading.model
+    for graph in graphs(model):
+        context = onnx.checker.C.CheckerContext()
+        context.ir_version = min(model.ir_version, onnx.IR_VERSION)
+        context.opset_imports = {
+            each.domain: each.version for each in getattr(graph, "opset_import", model.opset_import)
+        }
+        for node in graph.node:
+            if node.domain in DEFINED and not inner_graphs(node) and node.op_type not in RUNTIME_ONLY:
+                said = _of_node(node, context)
+                if said:
+                    yield f"{text_of(named(node))}: {said}"
+
+
+def _of_node(node: Any, context: Any) -> str:
+    """Return what onnx's checker says of a node; empty if nothing, or if it fails itself."""
+    import onnx
+
     try:
-        onnx.checker.check_model(probe)
+        onnx.checker.check_node(node, context)
     except onnx.checker.ValidationError as error:
-        yield f"onnx's checker says: {first_line(error)}"
-    except Exception:  # of the library's own, such as for a name that is not UTF-8: then it says nothing
-        return
+        return first_line(error)
+    except Exception:  # of the library's own, such as for a name that is not UTF-8
+        return ""
+    return ""

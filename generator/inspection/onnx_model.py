@@ -20,6 +20,8 @@ FORM = "ONNX"
 RUNTIME_FORM = "ONNX Runtime's own format"
 # More of a value of the metadata is not kept.
 LONGEST = 2000
+# Names that a remark lists.
+MOST = 4
 NOT_READ = "ONNX Runtime's own format is not read further: inspect the ONNX file that it was made from"
 
 
@@ -109,7 +111,7 @@ def _remarks(reading: Reading) -> Iterator[str]:
     left = unused(reading)
     if left:
         size = sum(weight.bytes for weight in left)
-        yield f"{len(left)} weights with {size:,} bytes are not used by any node, such as {left[0].name}"
+        yield f"weights that no node uses take {size:,} bytes: {_some([weight.name for weight in left])}"
     if is_unsorted(reading):
         yield "its nodes are not in the order of their execution, which ONNX requires; ONNX Runtime sorts them"
     for node in batching.training(reading.model):
@@ -117,7 +119,11 @@ def _remarks(reading: Reading) -> Iterator[str]:
         break
     optional = [tensor.name for tensor in reading.inputs if tensor.optional]
     if optional:
-        yield f"{len(optional)} inputs have a value of their own, which a request may replace, such as {optional[0]}"
+        yield f"inputs with a value of their own, which a request may replace: {_some(optional)}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:MOST]) + (f" and {len(names) - MOST:,} more" if len(names) > MOST else "")
 
 
 def _of_runtime(path: Path) -> Inspection:
