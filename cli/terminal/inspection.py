@@ -83,7 +83,7 @@ def _batching(found: Inspection) -> None:
 def _operators(found: Inspection) -> None:
     if found.operators:
         count = sum(found.operators.values())
-        click.echo(f"\n{count:,} nodes of {_plural(len(found.operators), 'operator')}")
+        click.echo(f"\n{_plural(count, 'node')} of {_plural(len(found.operators), 'operator')}")
         _flowing(f"{one_line(name)} {count:,}" for name, count in found.operators.items())
 
 

@@ -160,13 +160,26 @@ def _of_file(path: Path) -> Inspection:
         hint = formats.hint(kind, path).replace(": --model", ": modelrepo generate --model")
         raise SourceError(f"can't inspect {path}: inspect reads {READ}", hint)
     try:
-        return _reader(form)(path)
+        return _with_hint(_reader(form)(path), form)
     except OSError as error:
         return unreadable(path, form.title, f"it can't be read: {error.strerror or error}")
     except ModelRepoError as error:
         return unreadable(path, form.title, str(error))
     except Exception as error:  # a file that no reader has foreseen: never a traceback
         return unreadable(path, form.title, f"it can't be read: {first_line(error)}")
+
+
+def _with_hint(found: Inspection, form: Format) -> Inspection:
+    """Return an inspection; of a file that is none of its suffix's format, with what it is instead."""
+    if found.valid or not is_file(found.path):
+        return found
+    try:
+        kind = kind_of(found.path)
+    except SourceError:
+        return found
+    if kind in (form.kind, "unknown"):
+        return found
+    return replace(found, remarks=(formats.hint(kind, found.path).partition(": --model")[0], *found.remarks))
 
 
 def _reader(form: Format) -> Callable[[Path], Inspection]:
