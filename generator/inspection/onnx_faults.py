@@ -1,5 +1,6 @@
 """Why an ONNX file is not valid: its versions, its operators, its wiring, and the files of its weights."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, islice
@@ -8,7 +9,7 @@ from typing import Any
 from modelrepo.generator.errors import first_line
 from modelrepo.generator.graphs.edit import DEFAULT_DOMAINS
 from modelrepo.generator.graphs.walk import graphs, inner_graphs
-from modelrepo.generator.inspection.batching import named
+from modelrepo.generator.inspection.batching import CRASHING, named
 from modelrepo.generator.inspection.onnx_reading import Reading
 from modelrepo.generator.lint.files.onnx_file import text_of
 from modelrepo.generator.lint.rules.onnxruntime import MOST_BYTES, escaping, lacking
@@ -26,6 +27,11 @@ RUNTIME_ONLY = frozenset(
         *("ParametricSoftplus", "PyramidROIAlign_TRT", "Scale", "ScaledTanh", "SimplifiedLayerNormalization"),
     )
 )
+# What an InferenceError says of a node; errors within graphs and functions come with the node around it.
+CONTRADICTION = re.compile(
+    r"\(op_type:(?P<operator>\w+)(?:, node name: (?P<name>.*?))?\): "
+    r"(?:\[\w+InferenceError\] )?(?P<reason>(?!Inference error)[^\n]+)\s*$"
+)
 Scopes = tuple[set[str], ...]
 
 
@@ -41,7 +47,8 @@ def faults(reading: Reading) -> Iterator[str]:
 def faults_of_graph(reading: Reading) -> Iterator[str]:
     """Yield the faults for which ONNX Runtime refuses the graph, whatever its release."""
     found = [fault for kind in (_versions, _operators, _unwired) for fault in _few(kind(reading))]
-    yield from found or _few(_nodes(reading))
+    found = found or [*_few(_nodes(reading))]
+    yield from found or _contradictions(reading)
 
 
 def _few(found: Iterator[str]) -> Iterator[str]:
@@ -182,3 +189,53 @@ def _of_node(node: Any, context: Any) -> str:
     except Exception:  # of the library's own, such as for a name that is not UTF-8
         return ""
     return ""
+
+
+def _contradictions(reading: Reading) -> Iterator[str]:
+    """Yield the first node whose inputs do not fit together in their types or sizes, as ONNX infers them.
+
+    ONNX Runtime infers as well, and refuses the model. What the file declares of shapes does not count: where that
+    differs, ONNX Runtime warns only. Nothing is said of a model with operators that ONNX does not know, behind which
+    it misses types, nor of operators that are functions, whose own shapes differ for MeanVarianceNormalization.
+    """
+    import onnx
+
+    nodes = [node for graph in graphs(reading.model) for node in graph.node]
+    if any(node.domain not in DEFINED or node.op_type in (*RUNTIME_ONLY, CRASHING) for node in nodes):
+        return
+    probe = _without_shapes(reading.model)
+    try:
+        onnx.shape_inference.infer_shapes(probe, check_type=True, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        said = CONTRADICTION.search(str(error))
+        if said and not _is_function(said["operator"], reading):
+            name = f" {said['name']!r}" if said["name"] else ""
+            yield f"{said['operator']}{name}: {first_line(said['reason'])}"
+    except Exception:  # of the library's own, for a graph that it can't follow
+        return
+
+
+def _without_shapes(model: Any) -> Any:
+    """Return a copy of a model that declares the shapes of its inputs only."""
+    import onnx
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    for graph in graphs(probe):
+        if isinstance(graph, onnx.GraphProto):  # a function declares none
+            del graph.value_info[:]
+            for value in graph.output:
+                if value.type.WhichOneof("value") == "tensor_type":
+                    value.type.tensor_type.ClearField("shape")
+    return probe
+
+
+def _is_function(operator: str, reading: Reading) -> bool:
+    """Whether ONNX defines an operator by others."""
+    import onnx
+
+    try:
+        schema = onnx.defs.get_schema(operator, max_inclusive_version=reading.file.opset or 1)
+    except onnx.defs.SchemaError:
+        return True
+    return bool(schema.has_function or schema.has_context_dependent_function)

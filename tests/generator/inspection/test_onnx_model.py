@@ -135,6 +135,8 @@ def test_an_input_with_a_value_of_its_own_is_optional(tmp_path: Path) -> None:
 
 # Valid or not: ONNX Runtime says the same.
 
+LONG = numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
+WHOLE = numpy_helper.from_array(np.ones(4, np.int64), "w")
 TWICE = (onnx_files.RELU, helper.make_node("Abs", ["x"], ["y"]))
 
 
@@ -156,6 +158,10 @@ def one(operator: str, *inputs: str, output: str = "y", **attributes: Any) -> di
         ({"ir_version": 99}, "its IR version is 99, and the newest that is known is "),
         (one("Relu", "x", "x"), "Relu 'y': Node"),
         (one("Relu", kind=3), "Relu 'y': Unrecognized attribute: kind"),
+        (one("Cast"), "Cast 'y': Required attribute 'to' is missing"),
+        ({**one("MatMul", "x", "w"), "initializers": (LONG,)}, "MatMul: "),
+        ({**one("Add", "x", "w", name="a"), "initializers": (WHOLE,)}, "Add 'a': B has inconsistent type"),
+        ({**one("Conv", "x", "w", name="c"), "initializers": (LONG,)}, "Conv 'c': Input tensor must have"),
     ],
 )
 def test_what_is_not_valid_is_said_and_onnx_runtime_refuses_it(
@@ -167,6 +173,12 @@ def test_what_is_not_valid_is_said_and_onnx_runtime_refuses_it(
     assert found.faults[0].startswith(fault)
     assert not loads(path)
     assert set(verdicts(found, "onnxruntime").values()) == {"no"}
+
+
+def test_a_declared_shape_that_is_wrong_is_no_fault_since_onnx_runtime_warns_only(tmp_path: Path) -> None:
+    path = written(onnx_files.model(outputs=(("y", TensorProto.FLOAT, ["batch", 5, 1]),)), tmp_path)
+    assert not inspect(path).faults
+    assert loads(path)
 
 
 def test_nodes_in_the_wrong_order_are_a_remark_since_onnx_runtime_sorts_them(tmp_path: Path) -> None:
