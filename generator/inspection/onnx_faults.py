@@ -235,7 +235,7 @@ def _is_function(operator: str, reading: Reading) -> bool:
     import onnx
 
     try:
-        schema = onnx.defs.get_schema(operator, max_inclusive_version=reading.file.opset or 1)
+        schema: Any = onnx.defs.get_schema(operator, max_inclusive_version=reading.file.opset or 1)
     except onnx.defs.SchemaError:
         return True
     return bool(schema.has_function or schema.has_context_dependent_function)

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from modelrepo.generator.inspection.inspection import Batching
 from modelrepo.generator.inspection.onnx_model import inspect
 from tests import onnx_files
+from tests.generator.inspection.random_graphs import drawn, keeps_apart
 
 FLOAT = TensorProto.FLOAT
 SQUARE = numpy_helper.from_array(np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 4), "w")
@@ -171,3 +172,17 @@ def test_a_reshape_in_the_place_of_a_transpose_is_found(tmp_path: Path) -> None:
     found = batching(tmp_path, *nodes, initializers=(rows,))
     assert (found.verdict, found.by) == ("no", "back")
     assert not stays_apart(tmp_path / "net.onnx", (4,))
+
+
+def test_random_graphs_that_are_said_to_keep_samples_apart_do(tmp_path: Path) -> None:
+    said = {"yes": 0, "no": 0, "unknown": 0}
+    for seed in range(120):
+        model = drawn(seed)
+        if model is not None:
+            (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+            found = inspect(tmp_path / "net.onnx")
+            assert found.batching
+            assert not found.faults
+            assert found.batching.verdict != "yes" or keeps_apart(model), seed
+            said[found.batching.verdict] += 1
+    assert min(said["yes"], said["no"]) > 15
