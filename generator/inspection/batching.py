@@ -5,6 +5,7 @@ node that is given the batch and returns less than a value for each sample, or t
 samples. Where the axis is lost from sight, nothing is claimed.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ def judged(model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[T
 def _fault(model: Any, path: Path) -> Fault | None:
     """Return what keeps the samples of a batch from staying apart; None if nothing does."""
     try:
-        apart, found = _Apart(_with_sizes(model), BATCH, path.parent), None
+        with warnings.catch_warnings(action="ignore"):  # onnx's, of keys of external data that it does not know
+            apart, found = _Apart(_with_sizes(model), BATCH, path.parent), None
         for _ in range(ROUNDS):
             apart.infer()
             faults = list(apart.faults())

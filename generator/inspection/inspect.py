@@ -54,6 +54,8 @@ def inspect(named: str | Path, *, repository: Path = Path(DEFAULT), version: int
     repository without such a version, or without a file.
     """
     path = Path(named)
+    if not str(named):
+        raise SourceError("the name of the model is empty", "Name a file, a folder or a model of the repository")
     if is_file(path) and path.name == CONFIG:
         path = path.parent
     try:

@@ -1,7 +1,7 @@
 """Why an ONNX file is not valid: its versions, its operators, its wiring, and the files of its weights."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -10,11 +10,13 @@ from modelrepo.generator.errors import first_line
 from modelrepo.generator.graphs.edit import DEFAULT_DOMAINS
 from modelrepo.generator.graphs.walk import graphs, inner_graphs
 from modelrepo.generator.inspection.batching import CRASHING, named
-from modelrepo.generator.inspection.onnx_reading import Reading
+from modelrepo.generator.inspection.onnx_reading import Reading, byte_size, stored_bytes
 from modelrepo.generator.lint.files.onnx_file import text_of
 from modelrepo.generator.lint.rules.onnxruntime import MOST_BYTES, escaping, lacking
 from modelrepo.generator.triton.releases import RELEASES
 
+# Characters of a fault that names what it found in the file.
+LONGEST = 400
 # Faults of one kind that are named.
 MOST = 5
 # The domains whose operators ONNX defines.
@@ -35,18 +37,18 @@ CONTRADICTION = re.compile(
 Scopes = tuple[set[str], ...]
 
 
-def faults(reading: Reading) -> Iterator[str]:
-    """Yield why the file is not a valid ONNX model, the most telling first."""
+def faults(reading: Reading, broken: Iterable[str]) -> Iterator[str]:
+    """Yield why the file is not a valid ONNX model, the most telling first; ``broken`` are the faults of its graph."""
     size = reading.path.stat().st_size
     if size > MOST_BYTES:
         yield f"it has {size:,} bytes, and protobuf reads no message of 2 GiB: save the weights as external data"
-    yield from faults_of_graph(reading)
+    yield from broken
     yield from _few(_data(reading))
 
 
 def faults_of_graph(reading: Reading) -> Iterator[str]:
     """Yield the faults for which ONNX Runtime refuses the graph, whatever its release."""
-    found = [fault for kind in (_versions, _operators, _unwired) for fault in _few(kind(reading))]
+    found = [fault for kind in (_versions, _operators, _unwired, _values) for fault in _few(kind(reading))]
     found = found or [*_few(_nodes(reading))]
     yield from found or _contradictions(reading)
 
@@ -150,11 +152,27 @@ def is_unsorted(reading: Reading) -> bool:
     return False
 
 
+def _values(reading: Reading) -> Iterator[str]:
+    """Yield the weights in the file itself whose values are more or fewer than their shape says."""
+    for graph in graphs(reading.model):
+        for tensor in getattr(graph, "initializer", ()):
+            needed, has = byte_size(tensor), stored_bytes(tensor, reading.path.name)
+            if any(size < 0 for size in tensor.dims):
+                yield f"the weights {text_of(tensor.name)!r} have a negative size"
+            elif None not in (needed, has) and needed != has:
+                yield f"the weights {text_of(tensor.name)!r} have {has:,} bytes, and their shape needs {needed:,}"
+
+
 def _data(reading: Reading) -> Iterator[str]:
     """Yield what is wrong with the files of external weights."""
     for external in reading.file.external:
         for problem in chain(lacking(reading.path, external), escaping(reading.path, external)):
-            yield problem.says.removeprefix("ONNX Runtime can't load the model: ")
+            yield shortened(problem.says.removeprefix("ONNX Runtime can't load the model: "))
+
+
+def shortened(text: str) -> str:
+    """Return a sentence that may hold a name of any length."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
 def _nodes(reading: Reading) -> Iterator[str]:

@@ -43,12 +43,12 @@ def _of(reading: Reading) -> Inspection:
     beside = {path.parent / each.location for each in reading.file.external if each.location}
     files = _sizes([path, *sorted(beside)], path.parent)
     inputs, outputs = reading.inputs, reading.outputs
-    broken = next(faults_of_graph(reading), "")
+    broken = tuple(faults_of_graph(reading))
     return Inspection(
         path,
         FORM,
         sum(files.values()),
-        faults=tuple(faults(reading)),
+        faults=tuple(faults(reading, broken)),
         remarks=tuple(_remarks(reading)),
         facts=tuple(_facts(model, reading)),
         inputs=inputs,
@@ -58,7 +58,7 @@ def _of(reading: Reading) -> Inspection:
         nodes=reading.nodes,
         weights=reading.weights,
         files=files,
-        uses=uses(reading, broken),
+        uses=uses(reading, next(iter(broken), "")),
     )
 
 

@@ -187,7 +187,7 @@ def _weight(name: str, tensor: Any, users: Any, path: Path) -> Weight:
         data_type=type_name(DATA_TYPES.get(f"tensor({kind.lower()})", kind.lower())),
         shape=tuple(tensor.dims),
         parameters=max(0, prod(tensor.dims)),
-        bytes=_bytes(tensor, kind, entries),
+        bytes=_bytes(tensor),
         shared_by=len(users),
         external="" if location == path.name else location,
     )
@@ -206,23 +206,43 @@ def element_type(number: int) -> str:
     return str(TensorProto.DataType.Name(number)) if number in TensorProto.DataType.values() else str(number)
 
 
-def _bytes(tensor: Any, kind: str, entries: Mapping[str, str]) -> int:
-    from onnx import helper
-
-    length = entries.get("length", "")
-    if length.isascii() and length.isdecimal() and len(length) < 20:
-        return int(length)
+def stored_bytes(tensor: Any, own: str) -> int | None:
+    """Return the bytes of a tensor's values in the file called ``own``; None if they are elsewhere, or text."""
+    entries = {text_of(entry.key): text_of(entry.value) for entry in tensor.external_data}
+    if entries:
+        length = entries.get("length", "")
+        return int(length) if entries.get("location") == own and length.isdecimal() and len(length) < 20 else None
     if tensor.HasField("raw_data"):
         return len(tensor.raw_data)
-    count = max(0, prod(map(int, tensor.dims)))
-    if kind == "STRING":
-        return sum(len(bytes(text)) for text in tensor.string_data)
+    kind = element_type(tensor.data_type)
+    values = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
+    if kind == "STRING" or kind in PACKED:
+        return None
+    count = sum(map(len, values)) // (2 if kind.startswith("COMPLEX") else 1)
+    return count * _item_bytes(tensor.data_type)
+
+
+def byte_size(tensor: Any) -> int | None:
+    """Return the bytes that a tensor's shape and type need; None for text and for types that are not known."""
+    count, kind = max(0, prod(map(int, tensor.dims))), element_type(tensor.data_type)
     if kind in PACKED:
         return ceil(count * PACKED[kind] / 8)
+    item = _item_bytes(tensor.data_type)
+    return count * item if item and kind != "STRING" else None
+
+
+def _item_bytes(data_type: int) -> int:
+    from onnx import helper
+
     try:
-        return count * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+        return int(helper.tensor_dtype_to_np_dtype(data_type).itemsize)
     except (KeyError, ValueError):
         return 0
+
+
+def _bytes(tensor: Any) -> int:
+    size = byte_size(tensor)
+    return sum(len(bytes(text)) for text in tensor.string_data) if size is None else size
 
 
 def unused(reading: Reading) -> tuple[Weight, ...]:

@@ -6,6 +6,7 @@ from functools import partial
 from modelrepo.generator.export.onnx import DOMAINS
 from modelrepo.generator.graphs.walk import graphs
 from modelrepo.generator.inspection.inspection import Use
+from modelrepo.generator.inspection.onnx_faults import shortened
 from modelrepo.generator.inspection.onnx_reading import Reading, dims_of, element_type, operator
 from modelrepo.generator.inspection.parts import Judgement, by_release
 from modelrepo.generator.lint.files.onnx_file import text_of
@@ -24,15 +25,19 @@ def uses(reading: Reading, broken: str = "") -> tuple[Use, ...]:
     """Return what each backend could do with the file, by release; nothing if its graph is ``broken``."""
     if broken:
         targets = ("onnxruntime", "tensorrt", "openvino")
-        return tuple(use for each in targets for use in by_release(each, lambda release: ("no", broken)))
+        return tuple(use for each in targets for use in by_release(each, partial(_always, ("no", broken))))
     return (
-        *by_release("onnxruntime", partial(_runtime, reading)),
-        *by_release("tensorrt", partial(_tensorrt, reading)),
-        *by_release("openvino", lambda release: _openvino(reading)),
+        *by_release("onnxruntime", partial(_runtime, reading, _foreign(reading))),
+        *by_release("tensorrt", partial(_tensorrt, next(_types_refused(reading), ""), _operators(reading))),
+        *by_release("openvino", partial(_always, _openvino(reading))),
     )
 
 
-def _runtime(reading: Reading, release: Release) -> Judgement:
+def _always(judgement: Judgement, _: Release) -> Judgement:
+    return judgement
+
+
+def _runtime(reading: Reading, foreign: list[str], release: Release) -> Judgement:
     file = reading.file
     refused = _refused(reading, release)
     if refused:
@@ -46,7 +51,6 @@ def _runtime(reading: Reading, release: Release) -> Judgement:
             "unknown",
             f"which opset and IR its ONNX Runtime reads is not known; {release.bounds_of} does not read it",
         )
-    foreign = _foreign(reading)
     if foreign:
         return "unknown", f"ONNX Runtime has no {_listed(foreign)} without a library of yours"
     if release.bounds_of:
@@ -58,10 +62,10 @@ def _refused(reading: Reading, release: Release) -> str:
     """Return why the backend refuses the model, whatever its operator set; empty if nothing is known against it."""
     for external in reading.file.external:
         for problem in onnxruntime.lacking(reading.path, external):
-            return problem.says.removeprefix("ONNX Runtime can't load the model: ")
+            return shortened(problem.says.removeprefix("ONNX Runtime can't load the model: "))
         if onnxruntime.OUTSIDE.holds_for(release.container):
             for problem in onnxruntime.escaping(reading.path, external):
-                return problem.says
+                return shortened(problem.says)
     if reading.path.stat().st_size > onnxruntime.MOST_BYTES:
         return "protobuf reads no message of 2 GiB or more"
     model = reading.file.model
@@ -87,12 +91,15 @@ def _foreign(reading: Reading) -> list[str]:
     )
 
 
-def _tensorrt(reading: Reading, release: Release) -> Judgement:
-    typed = next(_types_refused(reading), "")
-    if typed:
-        return "no", typed
+def _operators(reading: Reading) -> frozenset[str]:
+    """Return the names of the operators, which are not those of the file's own functions."""
     own = {function.name for function in reading.model.functions}
-    names = {text_of(node.op_type) for graph in graphs(reading.model) for node in graph.node} - own
+    return frozenset(text_of(node.op_type) for graph in graphs(reading.model) for node in graph.node) - own
+
+
+def _tensorrt(refused: str, names: frozenset[str], release: Release) -> Judgement:
+    if refused:
+        return "no", refused
     version = operators.version_of(release.tensorrt)
     list_of = f"TensorRT {'.'.join(map(str, operators.LIST_OF))}"
     missing = sorted(names - operators.LISTED)

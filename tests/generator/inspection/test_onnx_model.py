@@ -12,8 +12,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from modelrepo.generator.inspection.inspect import inspect as inspect_any
 from modelrepo.generator.inspection.inspection import Inspection, Tensor
 from modelrepo.generator.inspection.onnx_model import inspect
+from modelrepo.generator.inspection.page import page
 from tests import onnx_files
 from tests.generator.lint.mutations import mutated
 
@@ -137,6 +139,7 @@ def test_an_input_with_a_value_of_its_own_is_optional(tmp_path: Path) -> None:
 
 LONG = numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
 WHOLE = numpy_helper.from_array(np.ones(4, np.int64), "w")
+CUT = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], raw_data=bytes(12))
 TWICE = (onnx_files.RELU, helper.make_node("Abs", ["x"], ["y"]))
 
 
@@ -158,6 +161,7 @@ def one(operator: str, *inputs: str, output: str = "y", **attributes: Any) -> di
         ({"ir_version": 99}, "its IR version is 99, and the newest that is known is "),
         (one("Relu", "x", "x"), "Relu 'y': Node"),
         (one("Relu", kind=3), "Relu 'y': Unrecognized attribute: kind"),
+        ({**one("Add", "x", "w"), "initializers": (CUT,)}, "the weights 'w' have 12 bytes, and their shape needs 16"),
         (one("Cast"), "Cast 'y': Required attribute 'to' is missing"),
         ({**one("MatMul", "x", "w"), "initializers": (LONG,)}, "MatMul: "),
         ({**one("Add", "x", "w", name="a"), "initializers": (WHOLE,)}, "Add 'a': B has inconsistent type"),
@@ -240,6 +244,42 @@ def test_damaged_files_never_raise(tmp_path: Path) -> None:
     for _ in range(300):
         path.write_bytes(chance.choice((content[: chance.randrange(len(content))], mutated(content, chance))))
         inspect(path)
+
+
+def with_weights(**fields: Any) -> onnx.ModelProto:
+    return onnx_files.model(**one("Add", "x", "w"), initializers=(TensorProto(name="w", **fields),))
+
+
+def calling_itself() -> onnx.ModelProto:
+    model = onnx_files.model(**one("F", domain="d"))
+    model.opset_import.append(helper.make_opsetid("d", 1))
+    body = [helper.make_node("F", ["a"], ["b"], domain="d")]
+    model.functions.append(helper.make_function("d", "F", ["a"], ["b"], body, model.opset_import))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (with_weights(data_type=1, dims=[2**62] * 3), "the weights 'w' have 0 bytes"),
+        (with_weights(data_type=1, dims=[-5]), "the weights 'w' have a negative size"),
+        (with_weights(data_type=99, dims=[4]), ""),
+        (calling_itself(), ""),
+        (onnx_files.with_external_data(""), "the weights w name no file"),
+        (onnx_files.with_external_data("net.onnx"), ""),
+        (onnx_files.with_external_data("n" * 5000), "net.onnx has the weights w in nnn"),
+        (onnx_files.model().SerializeToString().replace(b"Relu", b"R\xff\xfeu"), "there is no operator R"),
+        (onnx_files.model().SerializeToString().replace(b"batch", b"b\xff\xfech"), "it can't be read"),
+    ],
+    ids=range(9),
+)
+def test_strange_files_are_read(tmp_path: Path, content: Any, fault: str) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+    found = inspect_any(path)
+    assert "".join(found.faults[:1]).startswith(fault)
+    assert all(len(each) < 600 for each in found.faults)
+    assert page(found)
 
 
 def test_onnx_runtimes_own_format_is_known(tmp_path: Path) -> None:
