@@ -21,6 +21,8 @@ from modelrepo.generator.inspection.totals import Total
 COLOURS = {"yes": "green", "no": "red", "unknown": "yellow"}
 # Rows of a table that is not asked for.
 FEW = 10
+# The widest column of the nodes that is kept in line.
+WIDEST = 48
 # Characters of a value of the metadata.
 SHOWN = 300
 
@@ -148,15 +150,21 @@ def _uses(found: Inspection) -> None:
 
 
 def _nodes(nodes: Sequence[Node]) -> None:
-    rows = [
-        (
-            f"{'  ' * node.level}{node.operator}",
-            node.name or ", ".join(node.outputs[:1]),
-            ", ".join(map(totals.shape, node.shapes)),
-        )
+    """Print a node a line; rich takes a minute for a table of 20,000 rows."""
+    rows = [("node", "name", "gives")]
+    rows += [
+        (f"{'  ' * node.level}{node.operator}", _name(node), ", ".join(map(totals.shape, node.shapes)))
         for node in nodes
     ]
-    _table(("node", "name", "gives"), rows)
+    cells = [[_one_line(cell) for cell in row] for row in rows]
+    widths = [min(WIDEST, max(map(len, column))) for column in zip(*cells, strict=True)]
+    click.echo()
+    for row in cells if nodes else ():
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _name(node: Node) -> str:
+    return node.name or ", ".join(node.outputs[:1])
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

@@ -75,6 +75,9 @@ def judged(model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[T
 
 def _fault(model: Any, path: Path) -> Fault | None:
     """Return what keeps the samples of a batch from staying apart; None if nothing does."""
+    crashing = next((node for graph in graphs(model) for node in graph.node if node.op_type == CRASHING), None)
+    if crashing is not None:
+        return Fault(label(crashing), f"shapes behind {named(crashing)} are not followed", sure=False)
     try:
         with warnings.catch_warnings(action="ignore"):  # onnx's, of keys of external data that it does not know
             apart, found = _Apart(_with_sizes(model), BATCH, path.parent), None

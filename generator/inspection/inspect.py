@@ -10,6 +10,7 @@ from modelrepo.generator.errors import ModelRepoError, RepositoryError, SourceEr
 from modelrepo.generator.inspection.inspection import Inspection
 from modelrepo.generator.inspection.parts import unreadable
 from modelrepo.generator.lint.check import subject
+from modelrepo.generator.lint.declared import begun, is_ensemble
 from modelrepo.generator.lint.files.onnx_file import RUNTIME_FORMAT
 from modelrepo.generator.lint.served import is_file, loaded
 from modelrepo.generator.lint.subject import Case, Host, Model, Repository, is_folder, version_of
@@ -96,8 +97,12 @@ def _of_model(folder: Path, version: int | None) -> Inspection:
     repository = subject(folder)
     name = next(iter(repository.asked), folder.name)
     model = repository.models.get(name) or Model(name, folder)
+    config = begun(model)
+    if config is not None and is_ensemble(config):
+        steps = ", ".join(dict.fromkeys(step.model_name for step in config.ensemble_scheduling.step))
+        raise RepositoryError(f"{name} is an ensemble, which has no file", f"Inspect its models: {steps or 'none'}")
     if not model.versions:
-        raise RepositoryError(f"the model {name} has no version", "An ensemble has no file: inspect its models")
+        raise RepositoryError(f"the model {name} has no version", f"Its file belongs to {folder}/1")
     chosen = max(model.versions) if version is None else version
     if chosen not in model.versions:
         known = ", ".join(map(str, sorted(model.versions)))

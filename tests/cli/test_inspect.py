@@ -100,13 +100,18 @@ def test_what_is_not_there_is_refused_with_a_next_step(
     np.savez(workdir / "samples.npz", x=np.zeros(1))
     (workdir / "empty").mkdir()
     (workdir / "ens").mkdir()
-    (workdir / "ens/config.pbtxt").write_text('platform: "ensemble"')
+    (workdir / "ens/config.pbtxt").write_text(
+        'platform: "ensemble" ensemble_scheduling { step { model_name: "net" } step { model_name: "cut" } }'
+    )
+    (workdir / "bare").mkdir()
+    (workdir / "bare/config.pbtxt").write_text('backend: "onnxruntime"')
     (workdir / "two").mkdir()
     for name in ("a.onnx", "b.onnx"):
         shutil.copy("net.onnx", workdir / "two" / name)
     lines = []
     for arguments in (
-        ("met",), ("gone/net.onnx",), ("notes.txt",), ("samples.npz",), ("empty",), ("two",), ("ens",),
+        ("met",), ("gone/net.onnx",), ("notes.txt",), ("samples.npz",), ("empty",), ("two",), ("ens",), ("bare",),
+        ("",),
         ("model_repository",), ("net", "--version", "7"), ("net.onnx", "--version", "1"),
         ("net", "--repository", "other"), ("net.onnx", "--html", "net.onnx/page.html"),
     ):  # fmt: skip

@@ -150,6 +150,25 @@ def test_an_operator_of_another_domain_leaves_it_open(tmp_path: Path) -> None:
     assert (found.verdict, found.by) == ("unknown", "r")
 
 
+def test_a_graph_that_onnx_dies_of_is_left_open(tmp_path: Path) -> None:
+    """See ``edit.infer_shapes``: a LabelEncoder behind an operator that onnx does not know ends the process."""
+    nodes = (
+        helper.make_node("Tokenizer", ["x"], ["t"], domain="com.microsoft", mark=0, mincharnum=1, pad_value="#"),
+        helper.make_node(
+            "LabelEncoder", ["t"], ["y"], domain="ai.onnx.ml", name="l", keys_strings=["a"], values_int64s=[1]
+        ),
+    )
+    model = onnx_files.model(
+        nodes=nodes, inputs=(("x", TensorProto.STRING, ["n"]),), outputs=(("y", TensorProto.INT64, ["n", "m"]),)
+    )
+    model.opset_import.extend([helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("ai.onnx.ml", 3)])
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    found = inspect(tmp_path / "net.onnx")
+    assert not found.faults
+    assert found.batching
+    assert (found.batching.verdict, found.batching.by) == ("unknown", "l")
+
+
 def test_open_sizes_are_chosen_so_that_a_detector_fits_together(tmp_path: Path) -> None:
     half = numpy_helper.from_array(np.array([1, 1, 0.5, 0.5], np.float32), "half")
     twice = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice")
