@@ -12,6 +12,7 @@ COMMANDS = {
     "generate": ("modelrepo.cli.commands.generate", "Convert, verify and publish models."),
     "models": ("modelrepo.cli.commands.models", "List the models that `generate --model` accepts."),
     "check": ("modelrepo.cli.commands.check", "Say what Triton would say of a model repository."),
+    "inspect": ("modelrepo.cli.commands.inspect", "Say what a model file is, and what could serve it."),
     "serve": ("modelrepo.cli.commands.serve", "Run a real Triton on a model repository."),
     "infer": ("modelrepo.cli.commands.infer", "Ask a model that is served, or that is in a repository."),
     "versions": ("modelrepo.cli.commands.versions", "List the versions of models, and which are served."),

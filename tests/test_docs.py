@@ -16,6 +16,7 @@ from modelrepo.cli.commands.check import check
 from modelrepo.cli.commands.compare import compare
 from modelrepo.cli.commands.generate import generate
 from modelrepo.cli.commands.infer import infer
+from modelrepo.cli.commands.inspect import inspect
 from modelrepo.cli.commands.models import models
 from modelrepo.cli.commands.serve import serve
 from modelrepo.generator.options.fields import FIELDS
@@ -136,7 +137,7 @@ def update(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.mark.parametrize(
-    "command", [generate, models, check, serve, infer, bench, compare], ids=lambda command: command.name
+    "command", [generate, models, check, inspect, serve, infer, bench, compare], ids=lambda command: command.name
 )
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}

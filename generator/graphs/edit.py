@@ -186,22 +186,23 @@ def set_values(tensor: Any, values: Array) -> None:
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
-def infer_shapes(model: Any) -> Any:
+def infer_shapes(model: Any, *, data_prop: bool = False) -> Any:
     """Return a copy of a model with the shapes that ONNX infers; what is behind a LabelEncoder has none.
 
-    onnx 1.23 dies of a LabelEncoder behind an operator that it does not know, such as a Tokenizer (no issue known).
+    With ``data_prop`` also those that follow from computed sizes. onnx 1.23 dies of a LabelEncoder behind an operator
+    that it does not know, such as a Tokenizer (no issue known).
     """
     from onnx import ModelProto, shape_inference
 
     nodes = [node for node in model.graph.node if node.op_type != "LabelEncoder"]
     if len(nodes) == len(model.graph.node):
-        return shape_inference.infer_shapes(model)
+        return shape_inference.infer_shapes(model, data_prop=data_prop)
     known, part = ModelProto(), ModelProto()
     known.CopyFrom(model)
     part.CopyFrom(model)
     del part.graph.node[:], known.graph.value_info[:]
     part.graph.node.extend(nodes)
-    known.graph.value_info.extend(shape_inference.infer_shapes(part).graph.value_info)
+    known.graph.value_info.extend(shape_inference.infer_shapes(part, data_prop=data_prop).graph.value_info)
     return known
 
 

@@ -20,6 +20,7 @@ class Tensor:
     name: str
     data_type: str
     shape: tuple[Dim, ...] | None
+    optional: bool = False  # whether a request may leave it out
 
 
 @dataclass(frozen=True)

@@ -146,14 +146,14 @@ def _check_mode(path: Path, model: Any) -> None:
     """Raise SourceError for a model in training mode: it draws random numbers, or normalises by the batch."""
     for graph in graphs(model):
         for node in graph.node:
-            if _trains(node, graph):
+            if trains(node, graph):
                 raise SourceError(
                     f"{path} is in training mode, in {node.op_type} {node.name or node.output[0]!r}",
                     "Export it in evaluation mode: in PyTorch call model.eval() first",
                 )
 
 
-def _trains(node: Any, graph: Any) -> bool:
+def trains(node: Any, graph: Any) -> bool:
     """Whether a node is in training mode: by an attribute, a constant input, or outputs that exist only then."""
     if node.domain not in ("", "ai.onnx"):
         return False

@@ -164,7 +164,7 @@ class _Rewriting(Graph):
 
     def _reshape(self, node: Any, data: Place) -> bool:
         source, target = self.before[node.input[0]], self.before.get(node.output[0])
-        place = _moved(data, source, target, self.batch) if target is not None else None
+        place = moved(data, source, target, self.batch) if target is not None else None
         if target is None or place is None or len(node.input) < 2:
             return False
         self.places[node.output[0]] = self.chosen[node.output[0]] = place
@@ -333,7 +333,7 @@ def mixing(node: Any, name: str) -> str:
     return f"{node.op_type} {node.name or name!r} does not keep the samples of a batch apart"
 
 
-def _moved(data: Place, source: Shape, target: Shape, batch: int) -> Place | None:
+def moved(data: Place, source: Shape, target: Shape, batch: int) -> Place | None:
     """Return the place of the batch after a Reshape of ``source`` to ``target``; None if it does not stay together.
 
     Elements before it in memory stay before it. If dimensions of 1 leave several places, a place in front and without

@@ -75,9 +75,9 @@ def _unregistered(outlined: Any) -> tuple[tuple[str, str], ...]:
     """Return domains of operators that neither ONNX Runtime nor a function has, and what is said of one."""
     from modelrepo.generator.graphs.walk import graphs
 
-    used = {(_text(node.domain), _text(node.op_type)) for graph in graphs(outlined) for node in graph.node}
-    defined = {(_text(each.domain), _text(each.name)) for each in outlined.functions}
-    imported = {_text(each.domain) for each in outlined.opset_import}
+    used = {(text_of(node.domain), text_of(node.op_type)) for graph in graphs(outlined) for node in graph.node}
+    defined = {(text_of(each.domain), text_of(each.name)) for each in outlined.functions}
+    imported = {text_of(each.domain) for each in outlined.opset_import}
     missing = sorted((each for each in used - defined if each[0] not in RUNTIME_DOMAINS), reverse=True)
     return tuple(
         {
@@ -97,15 +97,15 @@ def _external(outlined: Any) -> Iterator[External]:
     for graph in graphs(outlined):
         for tensor in getattr(graph, "initializer", ()):  # a function has none
             if tensor.data_location == TensorProto.EXTERNAL:
-                entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
+                entries = {text_of(entry.key): text_of(entry.value) for entry in tensor.external_data}
                 numbers = [entries.get(key) for key in ("offset", "length")]
                 offset, length = map(_number, numbers)
                 broken = next((each for each in numbers if each is not None and _number(each) is None), "")
                 location = entries.get("location", "")
-                yield External(_text(tensor.name), location, offset or 0, length, _size(tensor), broken)
+                yield External(text_of(tensor.name), location, offset or 0, length, _size(tensor), broken)
 
 
-def _text(value: str | bytes) -> str:
+def text_of(value: str | bytes) -> str:
     """Return a string of a message, which protobuf gives as bytes if it is not UTF-8."""
     return value if isinstance(value, str) else value.decode("utf-8", errors="replace")
 
@@ -145,7 +145,7 @@ def _declared(outlined: Any) -> Model:
 
 
 def _tensor(value: Any) -> Tensor:
-    return Tensor(_text(value.name), _data_type(value.type), tuple(_dims(value.type) or ()))
+    return Tensor(text_of(value.name), _data_type(value.type), tuple(_dims(value.type) or ()))
 
 
 def _data_type(kind: Any) -> str:
@@ -173,7 +173,7 @@ def _inferred(outlined: Any) -> dict[str, tuple[Any, set[str]]]:
 
     Open sizes of inputs get names first: a size that has one of them afterwards is open for ONNX Runtime, too.
     """
-    from onnx import shape_inference
+    from modelrepo.generator.graphs.edit import infer_shapes
 
     probe = type(outlined)()
     probe.CopyFrom(outlined)
@@ -186,10 +186,10 @@ def _inferred(outlined: Any) -> dict[str, tuple[Any, set[str]]]:
     for value in probe.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        probe = shape_inference.infer_shapes(probe, data_prop=True)
+        probe = infer_shapes(probe, data_prop=True)
     except Exception:  # of the library's own, for a graph that it can't follow
         return {}
-    found = {_text(value.name): value.type for value in probe.graph.output}
+    found = {text_of(value.name): value.type for value in probe.graph.output}
     return {name: (kind, names) for name, kind in found.items()}
 
 

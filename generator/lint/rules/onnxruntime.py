@@ -1,7 +1,7 @@
 """The onnxruntime backend: the configuration against the model.onnx, and the model against ONNX Runtime."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import BF16_SINCE, RANK, Mismatch, Refused, completion, mismatches
 from modelrepo.generator.triton.parameters import WHOLE, boolean, too_large_number, whole
+from modelrepo.generator.triton.releases import Release
 
 BACKEND: Final = "onnxruntime"
 SOURCE = "onnxruntime_backend/src/onnxruntime.cc"
@@ -123,23 +124,27 @@ def too_large(case: Case) -> Iterator[Problem]:
 def lacks_weights(case: Case) -> Iterator[Problem]:
     """Find files of weights that are missing, or too short for what is in them: each once."""
     for path, file in _files(case):
-        for location, tensors in _by_location(file).items():
-            there = path.parent / location
-            write = f"Copy {location} from where the model was exported, beside {path.name}"
-            if not location:
-                says = f"the weights {_named(tensors)} name no file"
-                yield Problem(Place(path), says, "Export the model again")
-            elif not is_file(there):
-                said = f"{path.name} has the weights {_named(tensors)} in {location}, which is not there"
-                yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
-            else:
-                yield from _external_fault(path, there, tensors, write)
+        yield from lacking(path, file.external)
 
 
-def _by_location(file: OnnxFile) -> dict[str, list[External]]:
+def lacking(path: Path, external: Iterable[External]) -> Iterator[Problem]:
+    """Find what is wrong with the files of an ONNX file's external tensors: each file once."""
+    for location, tensors in _by_location(external).items():
+        there = path.parent / location
+        write = f"Copy {location} from where the model was exported, beside {path.name}"
+        if not location:
+            yield Problem(Place(path), f"the weights {_named(tensors)} name no file", "Export the model again")
+        elif not is_file(there):
+            said = f"{path.name} has the weights {_named(tensors)} in {location}, which is not there"
+            yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
+        else:
+            yield from _external_fault(path, there, tensors, write)
+
+
+def _by_location(external: Iterable[External]) -> dict[str, list[External]]:
     """Return the tensors that lie in other files, by the file."""
     found: dict[str, list[External]] = {}
-    for each in file.external:
+    for each in external:
         found.setdefault(each.location, []).append(each)
     return found
 
@@ -168,20 +173,25 @@ def _external_fault(path: Path, there: Path, tensors: Sequence[External], write:
 def outside(case: Case) -> Iterator[Problem]:
     """Find weights outside of the model's folder; both the folder and the one that a link leads to count."""
     for path, file in _files(case):
-        elsewhere = _by_location(file)
-        folders = {path.parent.resolve(), path.resolve().parent} if elsewhere else set()
-        for location, tensors in elsewhere.items():
-            there = path.parent / location
-            if not location or not is_file(there):
-                continue  # another rule's
-            if Path(location).is_absolute():
-                said = "Absolute path not allowed for external data location"
-            elif not any(there.resolve().is_relative_to(folder) for folder in folders):
-                said = "External data path escapes model directory"
-            else:
-                continue
-            where = f"the weights {_named(tensors)} in {location}"
-            yield Problem(Place(path), f'ONNX Runtime can\'t load {where}: "{said}"', OUTSIDE.write)
+        yield from escaping(path, file.external)
+
+
+def escaping(path: Path, external: Iterable[External]) -> Iterator[Problem]:
+    """Find an ONNX file's external tensors outside of its folder: each file once."""
+    elsewhere = _by_location(external)
+    folders = {path.parent.resolve(), path.resolve().parent} if elsewhere else set()
+    for location, tensors in elsewhere.items():
+        there = path.parent / location
+        if not location or not is_file(there):
+            continue  # another rule's
+        if Path(location).is_absolute():
+            said = "Absolute path not allowed for external data location"
+        elif not any(there.resolve().is_relative_to(folder) for folder in folders):
+            said = "External data path escapes model directory"
+        else:
+            continue
+        where = f"the weights {_named(tensors)} in {location}"
+        yield Problem(Place(path), f'ONNX Runtime can\'t load {where}: "{said}"', OUTSIDE.write)
 
 
 def custom_operators(case: Case) -> Iterator[Problem]:
@@ -201,7 +211,7 @@ def opset(case: Case) -> Iterator[Problem]:
     """Find operator sets that the release's ONNX Runtime does not know."""
     release = case.host.release
     for path, file in _files(case):
-        if not release.bounds_of and file.opset > release.max_opset:
+        if too_new_an_opset(file, release):
             yield Problem(
                 Place(path),
                 f'ONNX Runtime {release.onnxruntime} refuses opset {file.opset}: "Current official support for domain '
@@ -214,7 +224,7 @@ def ir_version(case: Case) -> Iterator[Problem]:
     """Find versions of ONNX's format that the release's ONNX Runtime does not know."""
     release = case.host.release
     for path, file in _files(case):
-        if not release.bounds_of and file.ir > release.max_ir:
+        if too_new_a_format(file, release):
             yield Problem(
                 Place(path),
                 f"ONNX Runtime {release.onnxruntime} can't load it: \"Unsupported model IR version: {file.ir}, max "
@@ -242,12 +252,27 @@ def newer(case: Case) -> Iterator[Problem]:
     """Find models that are newer than what is known of a release."""
     release = case.host.release
     for path, file in _files(case):
-        if release.bounds_of and (file.opset > release.max_opset or file.ir > release.max_ir):
+        if perhaps_too_new(file, release):
             yield Problem(
                 Place(path),
                 f"{release.limits}; the model has opset {file.opset} and IR {file.ir}, and may be refused",
                 "Export the model with a lower opset, or try it in that release",
             )
+
+
+def too_new_an_opset(file: OnnxFile, release: Release) -> bool:
+    """Whether a release's ONNX Runtime refuses the opset of a model."""
+    return not release.bounds_of and file.opset > release.max_opset
+
+
+def too_new_a_format(file: OnnxFile, release: Release) -> bool:
+    """Whether a release's ONNX Runtime refuses the IR version of a model."""
+    return not release.bounds_of and file.ir > release.max_ir
+
+
+def perhaps_too_new(file: OnnxFile, release: Release) -> bool:
+    """Whether a release of which little is known may refuse the opset or the IR version of a model."""
+    return bool(release.bounds_of) and (file.opset > release.max_opset or file.ir > release.max_ir)
 
 
 def fills_in(case: Case) -> Iterator[Problem]:

@@ -134,10 +134,10 @@ def test_bf16_is_a_type_of_newer_releases(tmp_path: Path) -> None:
         (b"", "it is empty"),
         (onnx_bytes()[:-9], "truncated"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(99), "not an ONNX model"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
         (b"\xff" * 300, "not an ONNX model"),
         (b"\x08\x08", "it has no graph"),
-        (b"<!doctype html><html></html>", "It is a web page"),
+        (b"<!doctype html><html></html>", "it is a web page"),
     ],
 )
 def test_what_is_not_an_onnx_file_is_said(tmp_path: Path, content: bytes, said: str) -> None:
