@@ -4,7 +4,7 @@ import json
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.inspection import compiled
 from modelrepo.generator.inspection.inspection import Batching, Dim, Inspection, Node, Tensor, Use, Weight
-from modelrepo.generator.inspection.parts import by_first_dims, most_frequent_first, reason, unreadable
+from modelrepo.generator.inspection.mixing import by_nodes
+from modelrepo.generator.inspection.parts import TOP, by_first_dims, most_frequent_first, reason, unreadable
 from modelrepo.generator.lint.files.torchscript import MOST_BYTES, member
 from modelrepo.generator.triton.releases import RELEASES
 
@@ -32,6 +33,11 @@ INTEGER = re.compile(r"Integer\((-?\d+)\)")
 WEIGHTS = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}
 NOT_COMPILED = "the backend loads compiled packages only: compile it with torch._inductor.aoti_compile_and_package"
 MOST_NESTED = 20
+# The smallest size that torch.export writes for a dimension without another bound; such a dimension takes 1, too.
+UNBOUNDED = 2
+# The names of arguments that are axes, and operators that only move or cut along theirs.
+AXES = ("dim", "dims")
+MOVING = ("permute", "slice", "squeeze", "stack", "transpose", "unsqueeze")
 
 
 @dataclass(frozen=True)
@@ -94,20 +100,20 @@ def _inspected(path: Path, archive: zipfile.ZipFile) -> Inspection:
     faults: dict[str, None] = {}
     weights = _weights(program, config, sizes, name.partition("models/")[0], faults)
     inputs, outputs = tuple(_ends(program, "input")), tuple(_ends(program, "output"))
-    nodes = list(_nodes(program.graph, _named(program, config), 0))
+    nodes = tuple(_nodes(program.graph, _named(program, config), 0))
     users = Counter(name for node in nodes for name in set(node.weights))
     return Inspection(
         path,
         FORM,
         path.stat().st_size,
         faults=tuple(faults),
-        remarks=tuple(_remarks(program, sizes)),
+        remarks=tuple(_remarks(path, program, sizes)),
         facts=tuple(_facts(program, archive, sizes)),
         inputs=inputs,
         outputs=outputs,
-        batching=_batching(program, inputs, outputs),
+        batching=_batching(program, inputs, outputs, nodes),
         operators=most_frequent_first(node.operator for node in nodes),
-        nodes=tuple(nodes),
+        nodes=nodes,
         weights=tuple(replace(each, shared_by=max(1, users[each.name])) for each in weights),
         files={path.name: path.stat().st_size},
         uses=(Use("pytorch", tuple(RELEASES), "no", NOT_COMPILED),),
@@ -141,7 +147,7 @@ def _weights(
         tensor = _tensor(name, entry["tensor_meta"] if entry else values[argument])
         shape = tuple(size for size in tensor.shape or () if isinstance(size, int) and size >= 0)
         item = next((size for kind, size in TYPES.values() if kind == tensor.data_type), 0)
-        weight = Weight(name, name.rpartition(".")[0], tensor.data_type, shape, prod(shape), prod(shape) * item)
+        weight = Weight(name, name.rpartition(".")[0] or TOP, tensor.data_type, shape, prod(shape), prod(shape) * item)
         found[path] = weight
         held = sizes.get(f"{folder}data/weights/{path}")
         if entry and held is None:
@@ -232,16 +238,61 @@ def _ranges(program: Program) -> dict[str, tuple[int | None, int | None]]:
     return found
 
 
-def _batching(program: Program, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Batching:
-    """Return what the shapes say, and how large a batch may be."""
-    found = by_first_dims(inputs, outputs)
+def _batching(
+    program: Program, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], nodes: tuple[Node, ...]
+) -> Batching:
+    """Return what shapes and nodes say, and how large a batch may be."""
+    found = by_nodes(by_first_dims(inputs, outputs), inputs, nodes, ())
     first = inputs[0].shape[0] if inputs and inputs[0].shape else None
-    least, most = _ranges(program).get(str(first), (None, None))
-    if found.verdict != "yes":
+    if found.verdict != "yes" or not isinstance(first, str):
         return found
-    if least is not None and least > 2:  # torch.export writes 2 where nothing is said, and takes 1 too
+    least, most = _ranges(program).get(first, (None, None))
+    if least is not None and least > UNBOUNDED:
         return Batching("no", found.by, f"{found.by} has at least {least} samples")
-    return replace(found, reason=f"{found.reason}, to {most} samples at most") if most is not None else found
+    along = _along(program, first)
+    if along is not None:
+        return along
+    return replace(found, reason=f"{found.reason}; {most} samples at most") if most is not None else found
+
+
+def _along(program: Program, batch: str) -> Batching | None:
+    """Return that a node computes along the batch, such as a softmax over samples; None if none does."""
+    values = _dict(program.graph["tensor_values"])
+    for number, node in enumerate(program.graph["nodes"]):
+        named = {each["name"]: each["arg"] for each in node["inputs"]}
+        read, made = _shapes(named.values(), values), _shapes(node["outputs"], values)
+        operator = str(node["target"]).removeprefix("torch.ops.")
+        moves = operator.partition(".")[2].partition(".")[0] in MOVING
+        if made and (_joins(made, batch) or (not moves and _reads_along(named, read, batch))):
+            said = f"{operator} computes along the batch: it may mix samples"
+            return Batching("unknown", str(node.get("name") or number), said)
+    return None
+
+
+def _shapes(arguments: Iterable[Any], values: Mapping[str, Any]) -> list[tuple[Dim, ...]]:
+    """Return the shapes of the tensors among arguments."""
+    names = [name for each in arguments for name in _names(each) if name in values]
+    return [_tensor(name, values[name]).shape or () for name in names]
+
+
+def _joins(made: Sequence[tuple[Dim, ...]], batch: str) -> bool:
+    """Whether a size is computed from the batch's, or a tensor has the batch's size twice."""
+    word = re.compile(rf"\b{re.escape(batch)}\b")
+    sizes = [size for shape in made for size in shape if isinstance(size, str)]
+    return any(word.search(size) and size != batch for size in sizes) or any(shape.count(batch) > 1 for shape in made)
+
+
+def _reads_along(named: Mapping[str, Any], read: Sequence[tuple[Dim, ...]], batch: str) -> bool:
+    """Whether an axis in a node's arguments is that of the batch."""
+    rank = len(read[0]) if read else 0
+    axes = {axis % rank for key in AXES for axis in _whole(named.get(key)) if rank and -rank <= axis < rank}
+    return any(size == batch for shape in read for place, size in enumerate(shape) if place in axes)
+
+
+def _whole(argument: Any) -> list[int]:
+    """Return the whole numbers of an argument."""
+    value = argument.get("as_int", argument.get("as_ints")) if isinstance(argument, dict) else None
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int)]
 
 
 def _facts(program: Program, archive: zipfile.ZipFile, sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -263,7 +314,9 @@ def _facts(program: Program, archive: zipfile.ZipFile, sizes: Mapping[str, int])
         yield "device", ", ".join(sorted(map(str, devices)))
 
 
-def _remarks(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
+def _remarks(path: Path, program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
+    from modelrepo.generator.sources.formats import flags
+
     others = [
         kind
         for spec in program.signature["input_specs"]
@@ -274,3 +327,4 @@ def _remarks(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
         yield f"{len(others)} of its arguments are not tensors: it was exported with a fixed value of each"
     if any("opaque_obj" in name or "custom_obj" in name for name in sizes):
         yield "it holds pickles of objects, which run code when torch reads them"
+    yield f"modelrepo generate {flags('pt2', path)} makes an ONNX model of it"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.inspection.inspection import Dim, Inspection, Node, Tensor, Use, Weight
+from modelrepo.generator.inspection.mixing import by_nodes
 from modelrepo.generator.inspection.parts import (
     by_first_dims,
     most_frequent_first,
@@ -24,6 +25,8 @@ FORM = "OpenVINO IR"
 READ = ("10", "11")
 # Layers that are not steps of the computation.
 ENDS = ("Parameter", "Result", "Const")
+# Layers whose answers are shapes.
+OF_SHAPES = ("ShapeOf",)
 PREFIXES = {"I": "INT", "U": "UINT", "F": "FP"}
 # Entries of rt_info that say what wrote the file.
 WRITERS = {
@@ -63,7 +66,7 @@ def _inspected(path: Path, root: Any, file: OpenvinoFile) -> Inspection:
         facts=tuple(_facts(root, file)),
         inputs=inputs,
         outputs=outputs,
-        batching=by_first_dims(inputs, outputs),
+        batching=by_nodes(by_first_dims(inputs, outputs), inputs, nodes, OF_SHAPES),
         operators=most_frequent_first(node.operator for node in nodes),
         nodes=nodes,
         weights=tuple(_weights(root, binary.name)),
@@ -131,13 +134,22 @@ def _layers(net: Any) -> list[Any]:
     return list(net.findall("layers/layer"))
 
 
-def _sources(net: Any) -> dict[str | None, list[str | None]]:
-    """Return the layers that each layer reads from, in the order of its inputs."""
+def _sources(net: Any) -> dict[str | None, list[tuple[str | None, str | None]]]:
+    """Return the layers and ports that each layer reads from, in the order of its inputs."""
     edges = sorted(net.findall("edges/edge"), key=lambda edge: (edge.get("to-port") or "").zfill(9))
-    found: dict[str | None, list[str | None]] = {}
+    found: dict[str | None, list[tuple[str | None, str | None]]] = {}
     for edge in edges:
-        found.setdefault(edge.get("to-layer"), []).append(edge.get("from-layer"))
+        found.setdefault(edge.get("to-layer"), []).append((edge.get("from-layer"), edge.get("from-port")))
     return found
+
+
+def _values(layer: Any) -> Iterator[tuple[str | None, str, Value]]:
+    """Yield the port, name and value of each output of a layer; a constant has the name of its layer."""
+    ports = layer.findall("output/port")
+    for port in ports:
+        value = openvino_ir.value_of(port)
+        own = _name(layer) if len(ports) == 1 else f"{_name(layer)}:{port.get('id')}"
+        yield port.get("id"), value.names[0] if value.names else own, value
 
 
 def _name(layer: Any) -> str:
@@ -147,21 +159,20 @@ def _name(layer: Any) -> str:
 def _nodes(net: Any, level: int) -> Iterator[Node]:
     """Yield the layers of a network, each followed by those of its bodies."""
     layers, sources = _layers(net), _sources(net)
-    names = {layer.get("id"): _name(layer) for layer in layers}
-    constants = {layer.get("id") for layer in layers if layer.get("type") == "Const"}
+    names = {(layer.get("id"), port): name for layer in layers for port, name, _ in _values(layer)}
+    constants = {layer.get("id"): _name(layer) for layer in layers if layer.get("type") == "Const"}
     for layer in layers:
         if layer.get("type") in ENDS:
             continue
-        read = [each for each in sources.get(layer.get("id"), []) if each in names]
-        values = [openvino_ir.value_of(port) for port in layer.findall("output/port")]
-        made = tuple(value.names[0] if value.names else f"{_name(layer)}:{n}" for n, value in enumerate(values))
+        read = sources.get(layer.get("id"), [])
+        made = list(_values(layer))
         yield Node(
             _name(layer),
             str(layer.get("type")),
-            tuple(names[each] for each in read),
-            made,
-            tuple(names[each] for each in read if each in constants),
-            tuple(tuple(map(_dim, value.dims or ())) for value in values),
+            tuple(names[each] for each in read if each in names),
+            tuple(name for _, name, _ in made),
+            tuple(constants[each] for each, _ in read if each in constants),
+            tuple(tuple(map(_dim, value.dims or ())) for _, _, value in made),
             level,
         )
         for body in [each for each in layer if "body" in each.tag] if level < MOST_NESTED else ():
@@ -173,7 +184,7 @@ def _weights(net: Any, binary: str, level: int = 0) -> Iterator[Weight]:
     layers = _layers(net)
     readers: dict[str | None, list[str | None]] = {}
     for reader, read in _sources(net).items():
-        for each in read:
+        for each, _ in read:
             readers.setdefault(each, []).append(reader)
     by_id = {layer.get("id"): layer for layer in layers}
     for layer in layers:

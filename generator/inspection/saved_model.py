@@ -1,16 +1,17 @@
 """TensorFlow SavedModels: graph, signatures and variables, read as protobuf without TensorFlow, and never run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from modelrepo.generator.graphs.outline import LEFT_BYTES, fields
 from modelrepo.generator.inspection import tensor_bundle
-from modelrepo.generator.inspection.inspection import Inspection, Node, Tensor, Use, Weight
+from modelrepo.generator.inspection.inspection import Batching, Inspection, Node, Tensor, Use, Weight
 from modelrepo.generator.inspection.messages import Message
 from modelrepo.generator.inspection.parts import (
+    TOP,
     Judgement,
     by_first_dims,
     by_release,
@@ -113,7 +114,7 @@ def _inspected(path: Path, model: Message) -> Inspection:
         facts=tuple(_facts(model, metas, meta, signatures, chosen)),
         inputs=signature.inputs,
         outputs=signature.outputs,
-        batching=by_first_dims(signature.inputs, signature.outputs),
+        batching=_batching(signature),
         operators=most_frequent_first(node.operator for node in nodes),
         nodes=nodes,
         weights=(*variables, *graph.constants),
@@ -233,7 +234,7 @@ def _variables(path: Path, files: Mapping[str, int], faults: dict[str, None], *,
         name, data_type = each.name, _type(each.data_type)[0]
         file = f"variables/{shard_name(each.shard, bundle.shards)}"
         shape = tuple(max(0, size) for size in each.shape)
-        yield Weight(name, name.rpartition("/")[0], data_type, shape, prod(shape), each.size, external=file)
+        yield Weight(name, name.rpartition("/")[0] or TOP, data_type, shape, prod(shape), each.size, external=file)
 
 
 def _shards(bundle: Bundle, files: Mapping[str, int]) -> Iterator[str]:
@@ -270,6 +271,16 @@ def _text(tensor: Tensor) -> str:
     if tensor.shape is None:
         return f"{tensor.name} {tensor.data_type}"
     return f"{tensor.name} {tensor.data_type} [{', '.join('?' if dim is None else str(dim) for dim in tensor.shape)}]"
+
+
+def _batching(signature: Signature) -> Batching:
+    """Return what the shapes of a signature say; the graph has no others."""
+    found = by_first_dims(signature.inputs, signature.outputs)
+    return (
+        replace(found, reason=f"{found.reason}; what operators do with it is not known")
+        if found.verdict == "yes"
+        else found
+    )
 
 
 def _remarks(path: Path, chosen: str, signatures: Mapping[str, Signature]) -> Iterator[str]:

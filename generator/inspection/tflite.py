@@ -12,6 +12,7 @@ from modelrepo.generator.errors import SourceError
 from modelrepo.generator.inspection import flatbuffer
 from modelrepo.generator.inspection.flatbuffer import Content, Damaged, Table
 from modelrepo.generator.inspection.inspection import Inspection, Node, Tensor, Use, Weight
+from modelrepo.generator.inspection.mixing import by_nodes
 from modelrepo.generator.inspection.parts import by_first_dims, most_frequent_first, reason, triton_name, unreadable
 from modelrepo.generator.inspection.tflite_operators import CUSTOM, NAMES, PLACEHOLDER
 from modelrepo.generator.lint.rules.openvino import TYPES as OPENVINO
@@ -26,6 +27,8 @@ TYPES = (
     *(("uint4", 4), ("float8_e4m3fn", 8), ("float8_e5m2", 8)),
 )
 MODEL_METADATA = "TFLITE_METADATA"
+# Operators whose answers are shapes.
+OF_SHAPES = ("RANK", "SHAPE")
 RUNTIME = "min_runtime_version"
 MOST_NAMES = 20
 
@@ -97,7 +100,7 @@ def _inspected(path: Path, model: Table) -> Inspection:
         facts=tuple(_facts(path, model)),
         inputs=inputs,
         outputs=outputs,
-        batching=by_first_dims(inputs, outputs),
+        batching=by_nodes(by_first_dims(inputs, outputs), inputs, nodes, OF_SHAPES),
         operators=operators,
         nodes=nodes,
         weights=tuple(_weights(graphs, buffers, faults)),

@@ -3,7 +3,7 @@
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -12,20 +12,25 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.inspection import pickled
 from modelrepo.generator.inspection.inspection import Batching, Inspection, Node, Tensor, Use, Weight
-from modelrepo.generator.inspection.parts import most_frequent_first, reason, unreadable
+from modelrepo.generator.inspection.parts import TOP, most_frequent_first, reason, unreadable
 from modelrepo.generator.inspection.pickled import Made, Named, Stored
 from modelrepo.generator.lint.files import torchscript
 from modelrepo.generator.lint.files.torchscript import MOST_BYTES, TorchScript, member, split
+from modelrepo.generator.lint.rules.pytorch import TYPES
 from modelrepo.generator.triton.releases import RELEASES
 
 FORM = "TorchScript"
 CLASS = re.compile(r"^class (\w+)\(Module\):\n((?:[ \t].*\n|\n)*)", re.MULTILINE)
 # A call of an operator: torch's own, or one that a library adds.
+FOREIGN = re.compile(r"(?<![\w.])ops\.(\w+)\.")
 CALL = re.compile(r"(?<![\w.])((?:torch|ops\.\w+)\.\w+)\(")
 # A shape that is written into the code, as tracing does: its first size is a number.
 FIXED = re.compile(r"(?<![\w.])(torch\.(?:view|reshape|expand|_unsafe_view)\(\s*\w+,\s*\[([1-9]\d*),[^\]]*\])")
 # Namespaces whose operators every libtorch has.
 OWN = ("aten", "prim", "prepacked", "quantized", "quantized_decomposed", "mkldnn", "mkldnn_prepacked")
+# What torch writes before and within the names of classes.
+MANGLED = re.compile(r"^__torch__\.|___torch_mangle_\d+\.")
+KNOWN = {name for name, _ in pickled.STORAGES.values()}
 MOST_ATTRIBUTES = 20
 
 
@@ -74,22 +79,23 @@ def _inspected(path: Path, archive: zipfile.ZipFile) -> Inspection:
         found.faults["the code of its main class is missing, or of an unknown form"] = None
     code = _code(archive, members, f"{root}code/")
     traced = _traced(archive, members, root)
+    inputs = _inputs(script, traced)
     size = path.stat().st_size
     return Inspection(
         path,
         FORM,
         size,
         faults=tuple(found.faults),
-        remarks=tuple(_remarks(script, traced)),
+        remarks=tuple(_remarks(path, script, traced)),
         facts=tuple(_facts(archive, members, root, main, found, traced)),
-        inputs=_inputs(script, traced),
+        inputs=inputs,
         outputs=_outputs(script),
         batching=_batching(code),
         operators=_operators(code, found.classes),
         nodes=tuple(found.nodes),
         weights=tuple(found.weights.values()),
         files={path.name: size},
-        uses=_uses(script, code),
+        uses=(_use(script, inputs, code),),
     )
 
 
@@ -108,7 +114,7 @@ def _walk(found: Read, module: Any, name: str, level: int, places: Mapping[str, 
         inner = f"{name}.{key}" if name else key
         if isinstance(value, Made) and isinstance(value.by, Named) and value.by.name.startswith("__torch__"):
             _walk(found, value, inner, level + 1, places)
-        elif _weigh(found, inner, name, value, places):
+        elif _weigh(found, inner, name or TOP, value, places):
             weights.append(inner)
     found.nodes[at] = replace(found.nodes[at], weights=tuple(weights))
 
@@ -206,7 +212,7 @@ def _facts(
         if f"{root}{name}" in members:
             yield label, member(archive, f"{root}{name}")[:64].decode("utf-8", errors="replace").strip()
     if found.classes:
-        yield "class", found.classes[0]
+        yield "class", MANGLED.sub("", found.classes[0])
     if found.devices:
         yield "saved on", ", ".join(found.devices)
     if traced:
@@ -220,11 +226,14 @@ def _facts(
         yield "extra files", ", ".join(extra[:MOST_ATTRIBUTES])
 
 
-def _remarks(script: TorchScript | None, traced: list[Stored]) -> Iterator[str]:
+def _remarks(path: Path, script: TorchScript | None, traced: list[Stored]) -> Iterator[str]:
+    from modelrepo.generator.sources.formats import flags
+
     if script is not None and script.arguments is None:
         yield "it has no forward()"
     yield "the file holds no shapes of inputs and outputs" + (", but those it was traced with" if traced else "")
     yield "operators are counted as the code names them, for every module of a class; how often loops run is not known"
+    yield f"modelrepo generate {flags('torchscript', path)} --input-shape NAME=SIZES makes an ONNX model of it"
 
 
 def _batching(code: Mapping[str, str]) -> Batching:
@@ -233,23 +242,26 @@ def _batching(code: Mapping[str, str]) -> Batching:
         match = FIXED.search(text)
         if match:
             by = f"{' '.join(match[1].split())})"
-            said = f"{name} has a shape whose first size is always {match[2]}, perhaps recorded by tracing one example"
+            own = MANGLED.sub("", name)
+            said = f"{own} has a shape whose first size is always {match[2]}, perhaps recorded by tracing one example"
             return Batching("unknown", by, said)
     return Batching("unknown", "", "the file holds no shapes: only a run with two sizes tells")
 
 
-def _uses(script: TorchScript | None, code: Mapping[str, str]) -> tuple[Use, ...]:
+def _use(script: TorchScript | None, inputs: Sequence[Tensor], code: Mapping[str, str]) -> Use:
     releases = tuple(RELEASES)
     if script is None:
-        return (Use("pytorch", releases, "no", "its code can't be read"),)
+        return Use("pytorch", releases, "no", "its code can't be read")
     if script.arguments is None:
-        return (Use("pytorch", releases, "no", "it has no forward()"),)
+        return Use("pytorch", releases, "no", "it has no forward()")
     if script.refused:
         name, kind = script.refused[0]
-        return (Use("pytorch", releases, "no", f"requests can't hold the argument {name} of type {kind}"),)
-    spaces = {each[1].split(".")[1] for text in code.values() for each in re.finditer(r"(?<![\w.])(ops\.\w+)\.", text)}
-    foreign = sorted(spaces - set(OWN))
-    if foreign:
-        said = f"the server must load the library with the operators of {', '.join(foreign)}"
-        return (Use("pytorch", releases, "unknown", said),)
-    return (Use("pytorch", releases, "yes", "all inputs and outputs must be written in config.pbtxt, with their dims"),)
+        return Use("pytorch", releases, "no", f"requests can't hold the argument {name} of type {kind}")
+    odd = next((each for each in inputs if each.data_type in KNOWN and each.data_type not in TYPES), None)
+    if odd is not None:
+        return Use("pytorch", releases, "no", f"the backend does not take {odd.data_type}, the type of {odd.name}")
+    spaces = {each[1] for text in code.values() for each in FOREIGN.finditer(text)} - set(OWN)
+    if spaces:
+        said = f"the server must load the library with the operators of {', '.join(sorted(spaces))}"
+        return Use("pytorch", releases, "unknown", said)
+    return Use("pytorch", releases, "yes", "all inputs and outputs must be written in config.pbtxt, with their dims")

@@ -48,13 +48,13 @@ def test_a_program_is_described(program: Path) -> None:
     assert {each.name: (each.layer, each.bytes, each.shared_by) for each in found.weights} == {
         "fc.weight": ("fc", 256, 2),
         "fc.bias": ("fc", 32, 2),
-        "mask": ("", 16, found.operators["aten.to.dtype"] + 1 if "aten.to.dtype" in found.operators else 1),
+        "mask": ("(top level)", 16, found.operators["aten.to.dtype"] + 1 if "aten.to.dtype" in found.operators else 1),
     }
     assert dict(found.facts)[f"size {size}"] == "1 to 64"
     assert dict(found.facts)["written by"] == f"torch {torch.__version__}"
     assert found.batching is not None
     assert (found.batching.verdict, found.batching.by) == ("yes", "x")
-    assert found.batching.reason.endswith("to 64 samples at most")
+    assert found.batching.reason.endswith("and no operator loses it; 64 samples at most")
     assert [use.verdict for use in found.uses] == ["no"]  # the backend loads compiled packages only
 
 
@@ -65,6 +65,44 @@ def test_a_program_of_one_size_is_not_batched(tmp_path: Path) -> None:
     assert batching is not None
     assert (batching.verdict, batching.by) == ("no", "input")
     assert batching.reason == "the first dimension of the input input is always 1"
+
+
+class Called(nn.Module):  # type: ignore[misc]
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "by"),
+    [
+        (lambda x: x.softmax(-1) - x.mean(2, keepdim=True), ""),
+        (lambda x: x.reshape(x.shape[0], -1)[:, 1:], ""),
+        (lambda x: torch.stack([x, x]).permute(1, 0, 2, 3).transpose(0, 1).unbind(0)[1], ""),
+        (lambda x: torch.cat([torch.ones(1, 1, 4).expand(x.shape[0], -1, -1), x], 1), ""),
+        (lambda x: x - x.mean(0), "aten.mean.dim"),
+        (lambda x: x / x.abs().max(), "aten.max.default"),
+        (lambda x: x.softmax(0), "aten.softmax.int"),
+        (lambda x: x.cumsum(-3), "aten.cumsum.default"),
+        (lambda x: (x[:, 0] @ x[:, 0].T) @ x[:, 0], "aten.matmul.default"),
+        (lambda x: x.flatten(0, 1).reshape(x.shape[0], -1), "aten.flatten.using_ints"),
+    ],
+)
+def test_a_node_that_may_mix_samples_is_named(tmp_path: Path, function: Any, by: str) -> None:
+    path = tmp_path / "net.pt2"
+    dynamic = {"x": {0: torch.export.Dim("batch", min=1, max=64)}}
+    torch.export.save(torch.export.export(Called(function), (torch.ones(3, 2, 4),), dynamic_shapes=dynamic), path)
+    found = inspect(path)
+    assert found.batching is not None
+    if not by:
+        assert found.batching.verdict == "yes", found.batching
+    else:
+        operators = {node.name: node.operator for node in found.nodes}
+        assert found.batching.verdict == "unknown"
+        assert operators[found.batching.by] == by
 
 
 WRAPPER = """

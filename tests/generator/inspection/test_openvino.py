@@ -82,6 +82,14 @@ def test_batches_follow_from_the_shapes(tmp_path: Path, old: str, new: str, batc
     assert verdict(inspect(laid(tmp_path, IR.replace(old, new)))) == batching
 
 
+def test_a_layer_that_loses_the_batch_leaves_it_unknown(tmp_path: Path) -> None:
+    lost = IR.replace('name="w/half"', 'name="mean"').replace(
+        '<edge from-layer="1" from-port="0" to-layer="2"', "<none"
+    )
+    lost = lost.replace("</edges>", '<edge from-layer="0" from-port="0" to-layer="2" to-port="0"/></edges>')
+    assert verdict(inspect(laid(tmp_path, lost))) == ("unknown", "mean")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [

@@ -66,7 +66,7 @@ def test_a_scripted_model_is_described(scripted: Path) -> None:
     weights = {each.name: each for each in found.weights}
     assert sorted(weights) == ["first.fc.bias", "first.fc.weight", "mask", "second.fc.bias"]
     assert weights["first.fc.weight"].shared_by == 2
-    assert (weights["mask"].data_type, weights["mask"].bytes, weights["mask"].layer) == ("FP16", 16, "")
+    assert (weights["mask"].data_type, weights["mask"].bytes, weights["mask"].layer) == ("FP16", 16, "(top level)")
     assert found.operators["torch.linear"] == found.operators["torch.relu"] == 2  # a class, for each of its modules
     assert dict(found.facts)["attribute labels"] == "['cat', 'dog']"
     assert found.batching is not None
