@@ -10,7 +10,8 @@ from math import prod
 from pathlib import Path
 
 from modelrepo.generator.inspection.inspection import Batching, Dim, Inspection, Tensor, Weight
-from modelrepo.generator.inspection.parts import TOP, Judgement, by_release, triton_name
+from modelrepo.generator.inspection.layers import layer_of
+from modelrepo.generator.inspection.parts import Judgement, by_release, triton_name
 from modelrepo.generator.lint.completed import AOTI_SINCE
 from modelrepo.generator.lint.files.torchscript import member
 from modelrepo.generator.triton.releases import Release
@@ -129,7 +130,7 @@ def _weights(text: str) -> Iterator[Weight]:
         size = each.get("data_size", "")
         dtype = triton_name(each.get("dtype", "").removeprefix("cached_torch_dtype_"))
         count = int(size) if size.isdecimal() and len(size) < 20 else 0
-        yield Weight(name, name.rpartition(".")[0] or TOP, dtype, shape, prod(shape), count)
+        yield Weight(name, layer_of(name, "."), dtype, shape, prod(shape), count)
 
 
 def _judged(metadata: Mapping[str, str], release: Release) -> Judgement:

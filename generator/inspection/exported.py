@@ -13,8 +13,9 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.inspection import compiled
 from modelrepo.generator.inspection.inspection import Batching, Dim, Inspection, Node, Tensor, Use, Weight
+from modelrepo.generator.inspection.layers import layer_of
 from modelrepo.generator.inspection.mixing import by_nodes
-from modelrepo.generator.inspection.parts import TOP, by_first_dims, most_frequent_first, reason, unreadable
+from modelrepo.generator.inspection.parts import by_first_dims, most_frequent_first, reason, unreadable
 from modelrepo.generator.lint.files.torchscript import MOST_BYTES, member
 from modelrepo.generator.triton.releases import RELEASES
 
@@ -147,7 +148,7 @@ def _weights(
         tensor = _tensor(name, entry["tensor_meta"] if entry else values[argument])
         shape = tuple(size for size in tensor.shape or () if isinstance(size, int) and size >= 0)
         item = next((size for kind, size in TYPES.values() if kind == tensor.data_type), 0)
-        weight = Weight(name, name.rpartition(".")[0] or TOP, tensor.data_type, shape, prod(shape), prod(shape) * item)
+        weight = Weight(name, layer_of(name, "."), tensor.data_type, shape, prod(shape), prod(shape) * item)
         found[path] = weight
         held = sizes.get(f"{folder}data/weights/{path}")
         if entry and held is None:

@@ -9,8 +9,6 @@ from modelrepo.generator.inspection.inspection import Batching, Dim, Inspection,
 from modelrepo.generator.triton.releases import RELEASES, Release
 
 Judgement: TypeAlias = tuple[Verdict, str]
-# The layer of weights that belong to the whole model, not to a part of it.
-TOP = "(top level)"
 # Triton's name of a type by numpy's, which torch mostly uses too.
 TRITON = {
     "bool": "BOOL",

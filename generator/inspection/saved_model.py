@@ -9,9 +9,9 @@ from pathlib import Path
 from modelrepo.generator.graphs.outline import LEFT_BYTES, fields
 from modelrepo.generator.inspection import tensor_bundle
 from modelrepo.generator.inspection.inspection import Batching, Inspection, Node, Tensor, Use, Weight
+from modelrepo.generator.inspection.layers import layer_of
 from modelrepo.generator.inspection.messages import Message
 from modelrepo.generator.inspection.parts import (
-    TOP,
     Judgement,
     by_first_dims,
     by_release,
@@ -234,7 +234,7 @@ def _variables(path: Path, files: Mapping[str, int], faults: dict[str, None], *,
         name, data_type = each.name, _type(each.data_type)[0]
         file = f"variables/{shard_name(each.shard, bundle.shards)}"
         shape = tuple(max(0, size) for size in each.shape)
-        yield Weight(name, name.rpartition("/")[0] or TOP, data_type, shape, prod(shape), each.size, external=file)
+        yield Weight(name, layer_of(name, "/"), data_type, shape, prod(shape), each.size, external=file)
 
 
 def _shards(bundle: Bundle, files: Mapping[str, int]) -> Iterator[str]:

@@ -12,7 +12,8 @@ from typing import Any
 from modelrepo.generator.errors import SourceError, first_line
 from modelrepo.generator.inspection import pickled
 from modelrepo.generator.inspection.inspection import Batching, Inspection, Node, Tensor, Use, Weight
-from modelrepo.generator.inspection.parts import TOP, most_frequent_first, reason, unreadable
+from modelrepo.generator.inspection.layers import TOP
+from modelrepo.generator.inspection.parts import most_frequent_first, reason, unreadable
 from modelrepo.generator.inspection.pickled import Made, Named, Stored
 from modelrepo.generator.lint.files import torchscript
 from modelrepo.generator.lint.files.torchscript import MOST_BYTES, TorchScript, member, split

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 # A comma in a list of names that is part of a name has a backslash before it.
 COMMA = re.compile(r"(?<!\\),")
 # Larger texts are not read: the weights lie in another file.
-MOST_BYTES = 256 << 20
+MOST_BYTES = 64 << 20
 
 
 class Unreadable(ValueError):
