@@ -38,7 +38,9 @@ MOST_NESTED = 20
 UNBOUNDED = 2
 # The names of arguments that are axes, and operators that only move or cut along theirs.
 AXES = ("dim", "dims")
-MOVING = ("permute", "slice", "squeeze", "stack", "transpose", "unsqueeze")
+MOVING = ("permute", "slice", "squeeze", "stack", "transpose", "unflatten", "unsqueeze")
+# The axis of an operator that does not have it written.
+USUAL_AXES: Mapping[str, Sequence[int]] = {"cat": (0,), "sort": (-1,), "argsort": (-1,)}
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,9 @@ def _along(program: Program, batch: str) -> Batching | None:
         named = {each["name"]: each["arg"] for each in node["inputs"]}
         read, made = _shapes(named.values(), values), _shapes(node["outputs"], values)
         operator = str(node["target"]).removeprefix("torch.ops.")
-        moves = operator.partition(".")[2].partition(".")[0] in MOVING
-        if made and (_joins(made, batch) or (not moves and _reads_along(named, read, batch))):
+        own = operator.partition(".")[2].partition(".")[0]
+        doubled = any(sum(_has(batch, size) for size in shape) > 1 for shape in made)  # a product of samples
+        if doubled or (made and own not in MOVING and _reads_along(own, named, read, batch)):
             said = f"{operator} computes along the batch: it may mix samples"
             return Batching("unknown", str(node.get("name") or number), said)
     return None
@@ -276,18 +279,17 @@ def _shapes(arguments: Iterable[Any], values: Mapping[str, Any]) -> list[tuple[D
     return [_tensor(name, values[name]).shape or () for name in names]
 
 
-def _joins(made: Sequence[tuple[Dim, ...]], batch: str) -> bool:
-    """Whether a size is computed from the batch's, or a tensor has the batch's size twice."""
-    word = re.compile(rf"\b{re.escape(batch)}\b")
-    sizes = [size for shape in made for size in shape if isinstance(size, str)]
-    return any(word.search(size) and size != batch for size in sizes) or any(shape.count(batch) > 1 for shape in made)
-
-
-def _reads_along(named: Mapping[str, Any], read: Sequence[tuple[Dim, ...]], batch: str) -> bool:
-    """Whether an axis in a node's arguments is that of the batch."""
+def _reads_along(operator: str, named: Mapping[str, Any], read: Sequence[tuple[Dim, ...]], batch: str) -> bool:
+    """Whether the axis that an operator computes along is that of the batch, or one that it was joined with."""
     rank = len(read[0]) if read else 0
-    axes = {axis % rank for key in AXES for axis in _whole(named.get(key)) if rank and -rank <= axis < rank}
-    return any(size == batch for shape in read for place, size in enumerate(shape) if place in axes)
+    written = [axis for key in AXES for axis in _whole(named.get(key))]
+    axes = {axis % rank for axis in written or USUAL_AXES.get(operator, ()) if rank and -rank <= axis < rank}
+    return any(_has(batch, size) for shape in read for place, size in enumerate(shape) if place in axes)
+
+
+def _has(batch: str, size: Dim) -> bool:
+    """Whether a size is the batch's, or computed from it."""
+    return isinstance(size, str) and re.search(rf"\b{re.escape(batch)}\b", size) is not None
 
 
 def _whole(argument: Any) -> list[int]:

@@ -7,8 +7,6 @@ from typing import Any, Final
 
 # Marks the start of a group of values on the stack.
 MARK: Final = object()
-# torch._utils: a tensor's storage, the place of its first element in it, and its shape come first.
-TENSOR: Final = "torch._utils _rebuild_tensor_v2"
 STORAGE: Final = "storage"
 TAG: Final = "torch.jit._pickle restore_type_tag"
 # Triton's name, and the bytes of an element, by the class of a storage.
@@ -27,6 +25,10 @@ class Named:
     """A class or function, by its module and name."""
 
     name: str
+
+
+# torch._utils: a tensor's storage, the place of its first element in it, and its shape come first.
+TENSORS: Final = (Named("torch._utils _rebuild_tensor_v2"), Named("torch._utils _rebuild_qtensor"))
 
 
 class Pairs(list[Any]):
@@ -158,7 +160,7 @@ def pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 def stored(value: Any) -> Stored | None:
     """Return the tensor that a value is; None for another value."""
-    if not isinstance(value, Made) or value.by != Named(TENSOR):
+    if not isinstance(value, Made) or value.by not in TENSORS:
         return None
     storage, offset, shape = value.arguments[:3] if len(value.arguments) > 2 else (None, 0, ())
     if not isinstance(storage, Made) or storage.by != STORAGE or not isinstance(shape, tuple):

@@ -32,7 +32,7 @@ OWN = ("aten", "prim", "prepacked", "quantized", "quantized_decomposed", "mkldnn
 # What torch writes before and within the names of classes.
 MANGLED = re.compile(r"^__torch__\.|___torch_mangle_\d+\.")
 KNOWN = {name for name, _ in pickled.STORAGES.values()}
-MOST_ATTRIBUTES = 20
+MOST_ATTRIBUTES = MOST_NESTED = 20
 
 
 @dataclass
@@ -74,7 +74,9 @@ def _inspected(path: Path, archive: zipfile.ZipFile) -> Inspection:
     constants = pickled.read(member(archive, f"{root}constants.pkl"))
     places = {name.removeprefix(f"{root}constants/"): size for name, size in members.items()}
     for number, value in enumerate(constants if isinstance(constants, tuple) else ()):
-        _weigh(found, f"CONSTANTS.c{number}", "constants", value, places)
+        tensor = pickled.stored(value)
+        if tensor is not None:
+            _weigh(found, f"CONSTANTS.c{number}", "constants", tensor, places)
     script = torchscript.read(path)
     if script is None:
         found.faults["the code of its main class is missing, or of an unknown form"] = None
@@ -112,11 +114,16 @@ def _walk(found: Read, module: Any, name: str, level: int, places: Mapping[str, 
     found.seen.add(id(module))
     at, weights = len(found.nodes) - 1, []
     for key, value in pickled.pairs(module.state):
-        inner = f"{name}.{key}" if name else key
+        inner, tensor = f"{name}.{key}" if name else key, pickled.stored(value)
         if isinstance(value, Made) and isinstance(value.by, Named) and value.by.name.startswith("__torch__"):
             _walk(found, value, inner, level + 1, places)
-        elif _weigh(found, inner, name or TOP, value, places):
+        elif tensor is not None:
+            _weigh(found, inner, name or TOP, tensor, places)
             weights.append(inner)
+    if not isinstance(module.state, pickled.Pairs):  # its class writes and reads its state, as packed weights do
+        for number, tensor in enumerate(_tensors(module.state, 0)):
+            _weigh(found, f"{name}[{number}]", name or TOP, tensor, places)
+            weights.append(f"{name}[{number}]")
     found.nodes[at] = replace(found.nodes[at], weights=tuple(weights))
 
 
@@ -125,16 +132,13 @@ def _class_of(named: Named) -> str:
     return ".".join(named.name.split(" "))
 
 
-def _weigh(found: Read, name: str, layer: str, value: Any, places: Mapping[str, int]) -> bool:
-    """Add the tensor that a value is, and a fault if the file lacks its bytes; return whether it is one."""
-    tensor = pickled.stored(value)
-    if tensor is None:
-        return False
+def _weigh(found: Read, name: str, layer: str, tensor: Stored, places: Mapping[str, int]) -> None:
+    """Add a tensor, and a fault if the file lacks its bytes."""
     found.devices[tensor.device] = None
     key = ("constant" if layer == "constants" else "", tensor.key, tensor.offset, tensor.shape)
     if key in found.weights:
         found.weights[key] = replace(found.weights[key], shared_by=found.weights[key].shared_by + 1)
-        return True
+        return
     held, needed = places.get(tensor.key), tensor.elements * tensor.item
     if held is None:
         found.faults[f"the values of {name} are missing"] = None
@@ -142,7 +146,6 @@ def _weigh(found: Read, name: str, layer: str, value: Any, places: Mapping[str, 
         found.faults[f"the values of {name} are cut off: {held:,} bytes of {needed:,}"] = None
     count = prod(tensor.shape)
     found.weights[key] = Weight(name, layer, tensor.data_type, tensor.shape, count, count * tensor.item)
-    return True
 
 
 def _code(archive: zipfile.ZipFile, members: Mapping[str, int], folder: str) -> dict[str, str]:
@@ -182,9 +185,11 @@ def _tensors(value: Any, level: int) -> Iterator[Stored]:
     tensor, inner = pickled.stored(value), pickled.untagged(value)
     if tensor is not None:
         yield tensor
-    elif isinstance(inner, (list, tuple)) and level < 20:
+    elif isinstance(inner, (list, tuple)) and level < MOST_NESTED:
         for each in inner:
             yield from _tensors(each, level + 1)
+    elif isinstance(inner, Made) and isinstance(inner.state, tuple) and level < MOST_NESTED:
+        yield from _tensors(inner.state, level + 1)
 
 
 def _inputs(script: TorchScript | None, traced: list[Stored]) -> tuple[Tensor, ...]:
@@ -209,9 +214,10 @@ def _facts(
     found: Read,
     traced: list[Stored],
 ) -> Iterator[tuple[str, str]]:
-    for label, name in (("archive version", "version"), ("byte order", "byteorder")):
-        if f"{root}{name}" in members:
-            yield label, member(archive, f"{root}{name}")[:64].decode("utf-8", errors="replace").strip()
+    for label, names in (("archive version", ("version", ".data/version")), ("byte order", ("byteorder",))):
+        name = next((f"{root}{name}" for name in names if f"{root}{name}" in members), "")
+        if name:
+            yield label, member(archive, name)[:64].decode("utf-8", errors="replace").strip()
     if found.classes:
         yield "class", MANGLED.sub("", found.classes[0])
     if found.devices:

@@ -83,12 +83,14 @@ class Called(nn.Module):  # type: ignore[misc]
         (lambda x: x.reshape(x.shape[0], -1)[:, 1:], ""),
         (lambda x: torch.stack([x, x]).permute(1, 0, 2, 3).transpose(0, 1).unbind(0)[1], ""),
         (lambda x: torch.cat([torch.ones(1, 1, 4).expand(x.shape[0], -1, -1), x], 1), ""),
+        (lambda x: x.transpose(1, 2).reshape(x.shape[0] * 4, 2).softmax(-1).reshape(x.shape[0], -1), ""),
         (lambda x: x - x.mean(0), "aten.mean.dim"),
         (lambda x: x / x.abs().max(), "aten.max.default"),
         (lambda x: x.softmax(0), "aten.softmax.int"),
         (lambda x: x.cumsum(-3), "aten.cumsum.default"),
         (lambda x: (x[:, 0] @ x[:, 0].T) @ x[:, 0], "aten.matmul.default"),
-        (lambda x: x.flatten(0, 1).reshape(x.shape[0], -1), "aten.flatten.using_ints"),
+        (lambda x: x.flatten(0, 1).softmax(0).reshape(x.shape[0], -1), "aten.softmax.int"),
+        (lambda x: torch.cat([x, x])[: x.shape[0]], "aten.cat.default"),
     ],
 )
 def test_a_node_that_may_mix_samples_is_named(tmp_path: Path, function: Any, by: str) -> None:

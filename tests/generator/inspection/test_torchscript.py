@@ -109,6 +109,14 @@ def test_arguments_that_no_request_holds_are_no_use_for_triton(tmp_path: Path) -
     assert use.reason == "requests can't hold the argument scale of type float"
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_packed_weights_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    quantized = torch.ao.nn.quantized.dynamic.Linear(8, 4)
+    torch.jit.script(quantized).save(path)
+    assert {each.data_type: each.bytes for each in inspect(path).weights} == {"qint8": 32, "FP32": 16}
+
+
 def test_missing_values_are_a_fault(scripted: Path, tmp_path: Path) -> None:
     cut = tmp_path / "net.pt"
     with zipfile.ZipFile(scripted) as whole, zipfile.ZipFile(cut, "w") as archive:
