@@ -26,14 +26,15 @@ LABELS = {
     "AOTI_COMPUTE_CAPABILITY": "compute capability",
 }
 # What torch/_inductor/codegen/cpp_wrapper_cpu.py writes.
-CHECK = re.compile(r"static void check_input_(\d+)\((.*?)\n}", re.DOTALL)
+CHECK = "static void check_input_"
+NUMBER = re.compile(r"(\d{1,9})\(")
 DTYPE = re.compile(r"_expected_dtype = aoti_torch_dtype_(\w+)\(\)")
 EXACT = re.compile(r"\((\d+) != \w+_size\[(\d+)\]\)")
 BOUND = re.compile(r"_size\[(\d+)\] ([<>]) (\d+)\)")
 WORDS = {"<": "at least", ">": "at most"}
 AXIS = re.compile(r"_(?:size|stride)\[(\d+)\]")
 COUNTED = re.compile(r"(inputs|outputs)_info_\[(\d+)\]\.name = ")
-CONSTANT = re.compile(r"constants_info_\[(\d+)\]\.(\w+) = ([^;]*);")
+CONSTANT = re.compile(r"constants_info_\[(\d+)\]\.(\w+) = ([^;]{0,2000});")
 REMARKS = (
     "the code checks the types and sizes of inputs only if AOTI_RUNTIME_CHECK_INPUTS=1 is set: others give wrong "
     "answers, or end the server",
@@ -91,8 +92,11 @@ def _metadata(archive: zipfile.ZipFile, names: list[str]) -> dict[str, str]:
 def _inputs(text: str) -> tuple[tuple[Tensor, ...], dict[str, str]]:
     """Return the inputs that the code checks, and the limits of their open sizes, by NAME[AXIS]."""
     tensors, limits = [], {}
-    for match in CHECK.finditer(text):
-        name, body = f"INPUT__{match[1]}", match[2]
+    for part in text.split(CHECK)[1:]:
+        match = NUMBER.match(part)
+        if match is None:
+            continue
+        name, body = f"INPUT__{match[1]}", part.partition("\n}")[0]
         dtype = DTYPE.search(body)
         axes = [int(each) for each in AXIS.findall(body) if len(each) < 3]
         shape: list[Dim] = [None] * (max(axes) + 1) if axes else []

@@ -28,7 +28,7 @@ TYPES = {
     **{31: ("float8_e4m3fnuz", 1), 32: ("float8_e5m2fnuz", 1), 33: ("float8_e8m0fnu", 1)},
     **{34: ("UINT32", 4), 35: ("UINT64", 8)},
 }
-SYMBOL = re.compile(r"Symbol\('(\w+)'[^)]*\)")
+SYMBOL = re.compile(r"Symbol\('(\w{1,99})'[^)]{0,200}\)")
 INTEGER = re.compile(r"Integer\((-?\d+)\)")
 # The kinds of a program's inputs that are weights, with the key of their names.
 WEIGHTS = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}

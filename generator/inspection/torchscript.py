@@ -26,7 +26,10 @@ CLASS = re.compile(r"^class (\w+)\(Module\):\n((?:[ \t].*\n|\n)*)", re.MULTILINE
 FOREIGN = re.compile(r"(?<![\w.])ops\.(\w+)\.")
 CALL = re.compile(r"(?<![\w.])((?:torch|ops\.\w+)\.\w+)\(")
 # A shape that is written into the code, as tracing does: its first size is a number.
-FIXED = re.compile(r"(?<![\w.])(torch\.(?:view|reshape|expand|_unsafe_view)\(\s*\w+,\s*\[([1-9]\d*),[^\]]*\])")
+FIXED = re.compile(
+    r"(?<![\w.])(torch\.(?:view|reshape|expand|_unsafe_view)\(\s{0,9}\w{1,99},\s{0,9}"
+    r"\[([1-9]\d{0,9}),[^\]]{0,200}\])"
+)
 # Namespaces whose operators every libtorch has.
 OWN = ("aten", "prim", "prepacked", "quantized", "quantized_decomposed", "mkldnn", "mkldnn_prepacked")
 # What torch writes before and within the names of classes.

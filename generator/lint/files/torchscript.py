@@ -10,7 +10,7 @@ from pathlib import Path
 MOST_BYTES = 64 << 20
 OPENING, CLOSING = "([{", ")]}"
 # The end of a method's signature; the first line of its body follows.
-RETURNED = re.compile(r"\) -> ([^:]*):\n")
+RETURNED = re.compile(r"\) -> ([^:]{0,2000}):\n")
 
 
 @dataclass(frozen=True)

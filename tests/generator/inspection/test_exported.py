@@ -129,15 +129,15 @@ AOTI_NOINLINE static void check_input_0(
 """
 
 
-def package(path: Path, **left_out: bool) -> Path:
+def package(path: Path, code: str = WRAPPER, *, library: bool = True) -> Path:
     """Write the parts of a compiled package that are read; torch 2.14 wrote one like it."""
     folder = "net/data/aotinductor/model/cabc.wrapper"
     metadata = {"AOTI_DEVICE_KEY": "cpu", "AOTI_CPU_ISA": "AVX512", "AOTI_COMPUTE_CAPABILITY": ""}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("net/archive_format", "pt2")
         archive.writestr(f"{folder}_metadata.json", json.dumps(metadata))
-        archive.writestr(f"{folder}.cpp", WRAPPER)
-        if not left_out.get("library"):
+        archive.writestr(f"{folder}.cpp", code)
+        if library:
             archive.writestr(f"{folder}.so", b"\x7fELF")
     return path
 
@@ -155,7 +155,12 @@ def test_a_compiled_package_says_what_it_was_compiled_for(tmp_path: Path) -> Non
 
 
 def test_a_package_without_its_library_is_not_valid(tmp_path: Path) -> None:
-    assert inspect(package(tmp_path / "net.pt2", library=True)).faults == ("the compiled library (.so) is missing",)
+    assert inspect(package(tmp_path / "net.pt2", library=False)).faults == ("the compiled library (.so) is missing",)
+
+
+def test_code_without_end_does_not_hang(tmp_path: Path) -> None:
+    code = "static void check_input_0(" * 50_000 + "constants_info_[0].x = " * 20_000
+    assert inspect(package(tmp_path / "net.pt2", code)).valid
 
 
 def test_damaged_files_never_raise(program: Path, tmp_path: Path) -> None:

@@ -146,6 +146,14 @@ def test_no_pickle_is_run() -> None:
     assert made == pickled.Made(pickled.Named("sys exit"), ("called",))
 
 
+def test_code_without_end_does_not_hang(scripted: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    path.write_bytes(scripted.read_bytes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("net/code/__torch__/endless.py", "torch.view(x,\n[1," * 200_000)
+    assert inspect(path).valid
+
+
 def test_damaged_files_never_raise(scripted: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
     path.write_bytes(scripted.read_bytes())
