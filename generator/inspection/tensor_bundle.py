@@ -79,7 +79,11 @@ def _entries(content: mmap) -> Iterator[tuple[bytes, bytes]]:
         raise LookupError("no footer")
     _, at = varint(content, footer)  # the meta index, which is empty
     _, at = varint(content, at)
+    left = len(content)
     for _, handle in _block(content, at):
+        left -= varint(handle, varint(handle, 0)[1])[0]
+        if left < 0:
+            raise LookupError("blocks overlap")
         yield from _block(content, 0, handle)
 
 
