@@ -21,14 +21,14 @@ class Message:
     end: int
 
     @property
-    def bytes(self) -> bytes:
+    def raw(self) -> bytes:
         """The message itself, or the value of a field of bytes."""
         return bytes(self.content[self.start : self.end])
 
     @property
     def text(self) -> str:
         """The value of a field of text; bytes that are not UTF-8 are replaced."""
-        return self.bytes.decode("utf-8", errors="replace")
+        return self.raw.decode("utf-8", errors="replace")
 
     @property
     def size(self) -> int:
@@ -55,6 +55,12 @@ class Message:
             if found == number and self.content[start] & 7 == 0:
                 last = varint(self.content, value)[0]
         return last - WIDTH if last & SIGN else last
+
+    def fixed(self, number: int) -> Iterator[bytes]:
+        """Yield the values of a field of four bytes."""
+        for found, start, value, end in fields(self.content, self.start, self.end):
+            if found == number and self.content[start] & 7 == 5:
+                yield bytes(self.content[value:end])
 
     def pairs(self, number: int) -> Iterator[tuple[str, "Message"]]:
         """Yield the keys and values of a map whose keys are texts."""

@@ -100,7 +100,8 @@ def _inspected(path: Path, model: Message) -> Inspection:
     files = sizes_of(sorted(path.rglob("*")), path)
     faults: dict[str, None] = {}
     uses_variables = any(step.operator in VARIABLES for step in graph.steps.values())
-    variables = tuple(_variables(path, files, faults, needed=uses_variables))
+    bundle = _bundle(path, faults, needed=uses_variables)
+    faults.update(dict.fromkeys(_shards(bundle, files)))
     for asset in meta.each(6):
         name = asset.one(2).text
         if name and f"assets/{name}" not in files:
@@ -110,14 +111,14 @@ def _inspected(path: Path, model: Message) -> Inspection:
         FORM,
         sum(files.values()),
         faults=tuple(faults),
-        remarks=tuple(_remarks(path, chosen, signatures)),
+        remarks=tuple(_remarks(path, chosen, signatures, bundle)),
         facts=tuple(_facts(model, metas, meta, signatures, chosen)),
         inputs=signature.inputs,
         outputs=signature.outputs,
         batching=_batching(signature),
         operators=most_frequent_first(node.operator for node in nodes),
         nodes=nodes,
-        weights=(*variables, *graph.constants),
+        weights=(*_variables(bundle), *graph.constants),
         files=files,
         uses=(*by_release("tensorflow", _judged), _openvino(signature)) if chosen else (),
     )
@@ -187,12 +188,12 @@ def _step(message: Message, functions: Mapping[str, Message], layer: str, consta
 
 
 def _constant(name: str, layer: str, tensor: Message) -> Iterator[Weight]:
-    """Yield a constant of the graph (TensorProto)."""
-    if tensor.size:
-        data_type, item = _type(tensor.number(1))
+    """Yield a constant of the graph (TensorProto); texts are not weights."""
+    data_type, item = _type(tensor.number(1)) if tensor.size else ("", 0)
+    if item:
         shape = tuple(max(0, dim.number(1)) for dim in tensor.one(2).each(2))
         count = prod(shape)
-        yield Weight(name, layer or "graph", data_type, shape, count, count * item or tensor.one(4).size)
+        yield Weight(name, layer or "graph", data_type, shape, count, count * item)
 
 
 def _reached(graph: Graph, sources: Sequence[str]) -> Iterator[Node]:
@@ -218,29 +219,29 @@ def _expanded(graph: Graph, step: Step, entered: set[str], level: int) -> Iterat
                 yield from _expanded(graph, inner, entered, level + 1)
 
 
-def _variables(path: Path, files: Mapping[str, int], faults: dict[str, None], *, needed: bool) -> Iterator[Weight]:
-    """Yield the variables, and add a fault if files lack their values."""
+def _bundle(path: Path, faults: dict[str, None], *, needed: bool) -> Bundle:
+    """Return the variables; none, and a fault, if their index is damaged, or missing though the graph has some."""
     try:
-        bundle = tensor_bundle.read(path / "variables")
+        return tensor_bundle.read(path / "variables")
     except FileNotFoundError:
         if needed:
             faults["its variables are missing: variables/variables.index"] = None
-        return
     except (OSError, tensor_bundle.Unreadable) as error:
         faults[f"its variables can't be read: {error}"] = None
-        return
-    faults.update(dict.fromkeys(_shards(bundle, files)))
+    return Bundle((), 1)
+
+
+def _variables(bundle: Bundle) -> Iterator[Weight]:
     for each in bundle.variables:
-        name, data_type = each.name, _type(each.data_type)[0]
+        data_type, shape = _type(each.data_type)[0], tuple(max(0, size) for size in each.shape)
         file = f"variables/{shard_name(each.shard, bundle.shards)}"
-        shape = tuple(max(0, size) for size in each.shape)
-        yield Weight(name, layer_of(name, "/"), data_type, shape, prod(shape), each.size, external=file)
+        yield Weight(each.name, layer_of(each.name, "/"), data_type, shape, prod(shape), each.size, external=file)
 
 
 def _shards(bundle: Bundle, files: Mapping[str, int]) -> Iterator[str]:
     """Yield faults of the files that hold values."""
     ends: dict[int, int] = {}
-    for each in bundle.variables:
+    for each in (*bundle.variables, *bundle.copies):
         ends[each.shard] = max(ends.get(each.shard, 0), each.offset + each.size)
     for shard, end in sorted(ends.items()):
         file = f"variables/{shard_name(shard, bundle.shards)}"
@@ -283,7 +284,7 @@ def _batching(signature: Signature) -> Batching:
     )
 
 
-def _remarks(path: Path, chosen: str, signatures: Mapping[str, Signature]) -> Iterator[str]:
+def _remarks(path: Path, chosen: str, signatures: Mapping[str, Signature], bundle: Bundle) -> Iterator[str]:
     from modelrepo.generator.sources.formats import flags
 
     if not chosen:
@@ -291,6 +292,9 @@ def _remarks(path: Path, chosen: str, signatures: Mapping[str, Signature]) -> It
         return
     if len(signatures) > 1:
         yield f"inputs, outputs and operators are those of the signature {chosen}"
+    if bundle.copies:
+        more = sum(each.size for each in bundle.copies)
+        yield f"variables that are saved twice, as Keras does: {len(bundle.copies)}, {more:,} bytes more"
     wanted = "" if chosen == DEFAULT or len(signatures) == 1 else f" --signature {chosen}"
     yield f"modelrepo generate {flags('savedmodel', path)}{wanted} makes an ONNX model of it"
 

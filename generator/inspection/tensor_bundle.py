@@ -5,7 +5,7 @@ Sources: tensorflow/core/util/tensor_bundle, and doc/table_format.md of LevelDB.
 
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -37,14 +37,19 @@ class Variable:
     shard: int
     offset: int
     size: int
+    checksum: bytes
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """All variables, and the number of shards that hold them."""
+    """All variables, and the number of shards that hold them.
+
+    ``copies`` are saved a second time under another key, with the same name and values, as Keras does.
+    """
 
     variables: tuple[Variable, ...]
     shards: int
+    copies: tuple[Variable, ...] = ()
 
 
 def shard_name(number: int, count: int) -> str:
@@ -69,8 +74,27 @@ def read(folder: Path) -> Bundle:
                 raise Unreadable(f"{INDEX} is damaged") from error
     objects = next((each for each in found if each.name == OBJECTS), None)
     names = _full_names(folder / shard_name(objects.shard, shards), objects) if objects else {}
-    variables = [replace(each, name=names.get(each.name) or each.name.removesuffix(ATTRIBUTE)) for each in found]
-    return Bundle(tuple(each for each in variables if each.name != OBJECTS), shards)
+    kept, copies = _once([each for each in found if each.name != OBJECTS], names)
+    times = Counter(names.get(each.name) for each in kept)
+    variables = (
+        replace(each, name=own if own and times[own] == 1 else each.name.removesuffix(ATTRIBUTE))
+        for each, own in ((each, names.get(each.name)) for each in kept)
+    )
+    return Bundle(tuple(variables), shards, tuple(copies))
+
+
+def _once(found: Sequence[Variable], names: Mapping[str, str]) -> tuple[list[Variable], list[Variable]]:
+    """Return the variables, and those of them that were saved before: layers and all have the same name and values."""
+    kept: list[Variable] = []
+    copies: list[Variable] = []
+    seen: set[tuple[str, bytes, tuple[int, ...], int]] = set()
+    for each in found:
+        name = names.get(each.name, "")
+        key = (name, each.checksum, each.shape, each.size)
+        (copies if key in seen else kept).append(each)
+        if "/" in name:  # a variable without a name of its own is called Variable
+            seen.add(key)
+    return kept, copies
 
 
 def _entries(content: mmap) -> Iterator[tuple[bytes, bytes]]:
@@ -117,7 +141,8 @@ def _variable(name: str, value: bytes) -> Variable:
     """Return an entry (BundleEntryProto)."""
     entry = _message(value)
     shape = tuple(dim.number(1) for dim in entry.one(2).each(2))
-    return Variable(name, entry.number(1), shape, entry.number(3), entry.number(4), entry.number(5))
+    checksum = next(entry.fixed(6), b"")
+    return Variable(name, entry.number(1), shape, entry.number(3), entry.number(4), entry.number(5), checksum)
 
 
 def _full_names(shard: Path, objects: Variable) -> dict[str, str]:
@@ -132,8 +157,6 @@ def _full_names(shard: Path, objects: Variable) -> dict[str, str]:
         start = at + 4  # a checksum of the length comes first
         graph = Message(held, start, start + length)
         attributes = [each for node in graph.each(1) for each in node.each(2)]
-        names = {each.one(3).text: each.one(2).text for each in attributes}
-        times = Counter(names.values())
-        return {key: name for key, name in names.items() if times[name] == 1}
+        return {each.one(3).text: each.one(2).text for each in attributes}
     except (OSError, LookupError):
         return {}

@@ -26,6 +26,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def __init__(self) -> None:
             super().__init__()
             self.kernel = tensorflow.Variable(np.ones((4, 5), "float32"), name="dense/kernel")
+            self.again = tensorflow.Variable(np.ones((4, 5), "float32"), name="dense/kernel")
             self.bias = tensorflow.Variable(np.ones(5, "float16"), name="dense/bias")
             index = tensorflow.lookup.TextFileIndex
             kinds = tensorflow.string, index.WHOLE_LINE, tensorflow.int64, index.LINE_NUMBER
@@ -93,7 +94,14 @@ def test_the_index_is_read_as_tensorflow_reads_it(saved: Path) -> None:
     checkpoint = sources.tensorflow().train.load_checkpoint(str(saved / "variables" / "variables"))
     shapes = checkpoint.get_variable_to_shape_map()
     expected = sorted(shape for name, shape in shapes.items() if name != tensor_bundle.OBJECTS)
-    assert sorted(list(each.shape) for each in tensor_bundle.read(saved / "variables").variables) == expected
+    bundle = tensor_bundle.read(saved / "variables")
+    assert sorted(list(each.shape) for each in (*bundle.variables, *bundle.copies)) == expected
+
+
+def test_a_variable_that_is_saved_twice_counts_once(saved: Path) -> None:
+    found = inspect(saved)
+    assert [each.name for each in found.weights if each.shape == (4, 5)] == ["dense/kernel"]
+    assert "variables that are saved twice, as Keras does: 1, 80 bytes more" in found.remarks
 
 
 def test_the_types_are_tensorflows() -> None:
