@@ -1,14 +1,18 @@
 """OpenVINO's own format: the layers of an .xml file, and the constants in the .bin file beside it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.inspection.inspection import Dim, Inspection, Node, Tensor, Use, Weight
+from modelrepo.generator.inspection.inspection import Dim, Inspection, Node, Tensor, Weight
 from modelrepo.generator.inspection.mixing import by_nodes
 from modelrepo.generator.inspection.parts import (
+    Judgement,
     by_first_dims,
+    by_release,
     most_frequent_first,
     reason,
     sizes_of,
@@ -18,11 +22,15 @@ from modelrepo.generator.inspection.parts import (
 from modelrepo.generator.lint.files import openvino_ir
 from modelrepo.generator.lint.files.openvino_ir import OpenvinoFile, Unreadable, Value
 from modelrepo.generator.lint.rules.openvino import TYPES
-from modelrepo.generator.triton.releases import RELEASES
+from modelrepo.generator.triton.releases import Release
 
 FORM = "OpenVINO IR"
 # Versions of the format that OpenVINO reads since 2022 (src/frontends/ir).
 READ = ("10", "11")
+OPSET = re.compile(r"opset(\d{1,4})")
+# The newest operation set of a release's OpenVINO: the oldest known release, 24.10, has 2024.4, and since 25.11 it is
+# 2025.3 or newer. docs.openvino.ai: opset14 came with 2024.0, opset15 with 2024.5, and of later ones nothing is known.
+OPSETS, SINCE = (14, 15), "25.11"
 # Layers that are not steps of the computation.
 ENDS = ("Parameter", "Result", "Const")
 # Layers whose answers are shapes.
@@ -71,7 +79,7 @@ def _inspected(path: Path, root: Any, file: OpenvinoFile) -> Inspection:
         nodes=nodes,
         weights=tuple(_weights(root, binary.name)),
         files=files,
-        uses=(_use(root, file, inputs, outputs),),
+        uses=by_release("openvino", partial(_judged, root, file, (*inputs, *outputs))),
     )
 
 
@@ -114,11 +122,9 @@ def _facts(root: Any, file: OpenvinoFile) -> Iterator[tuple[str, str]]:
         entry = root.find(f"rt_info/{place}")
         if entry is not None and entry.get("value"):
             yield label, str(entry.get("value"))
-    opsets = {layer.get("version") or "" for layer in root.iter("layer")}
-    numbers = [int(each[len("opset") :]) for each in opsets if each.startswith("opset") and each[5:8].isdecimal()]
-    if numbers:
-        yield "newest opset", f"opset{max(numbers)}"
-    others = sorted(each for each in opsets if each and not each.startswith("opset"))
+    newest, others = _opsets(root)
+    if newest:
+        yield "newest opset", f"opset{newest}"
     if others:
         yield "extensions", ", ".join(others[:20])
     for value in file.inputs:
@@ -128,6 +134,14 @@ def _facts(root: Any, file: OpenvinoFile) -> Iterator[tuple[str, str]]:
     names = [", ".join(value.names) for value in (*file.inputs, *file.outputs) if len(value.names) > 1]
     if names:
         yield "names of one value", "; ".join(names[:20])
+
+
+def _opsets(root: Any) -> tuple[int, list[str]]:
+    """Return the newest operation set that a layer is from, and the names of sets that are not OpenVINO's."""
+    names = {str(layer.get("version")) for layer in root.iter("layer") if layer.get("version")}
+    numbers = {name: OPSET.fullmatch(name) for name in names}
+    newest = max((int(match[1]) for match in numbers.values() if match), default=0)
+    return newest, sorted(name for name, match in numbers.items() if match is None)
 
 
 def _layers(net: Any) -> list[Any]:
@@ -218,14 +232,18 @@ def _first_reader(own: str | None, readers: Mapping[str | None, Sequence[str | N
     return layer
 
 
-def _use(root: Any, file: OpenvinoFile, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Use:
-    releases = tuple(RELEASES)
+def _judged(root: Any, file: OpenvinoFile, tensors: Sequence[Tensor], release: Release) -> Judgement:
+    """Return whether a release's backend takes a model, as its format, names, types and operation sets decide."""
     if root.get("version") not in READ:
-        return Use("openvino", releases, "no", "its OpenVINO does not read this version of the format")
-    odd = next((each for each in (*inputs, *outputs) if each.data_type not in (*TYPES, "UNKNOWN")), None)
+        return "no", "its OpenVINO does not read this version of the format"
+    odd = next((each for each in tensors if each.data_type not in (*TYPES, "UNKNOWN")), None)
     if odd is not None:
-        return Use("openvino", releases, "no", f"the backend does not take {odd.data_type}, the type of {odd.name}")
+        return "no", f"the backend does not take {odd.data_type}, the type of {odd.name}"
     if not all(value.names for value in (*file.inputs, *file.outputs)):
-        return Use("openvino", releases, "no", "an input or output has no name, and the backend goes by names")
-    said = "best with max_batch_size 0 and -1 in dims: the backend takes batches of one size only; whether its "
-    return Use("openvino", releases, "yes", f"{said}OpenVINO is as new as the file is not known")
+        return "no", "an input or output has no name, and the backend goes by names"
+    newest, others = _opsets(root)
+    if others:
+        return "unknown", f"it has layers of {', '.join(others[:20])}, for which the server needs an extension"
+    if newest > OPSETS[release.container >= SINCE]:
+        return "unknown", f"whether its OpenVINO has opset{newest} is not known"
+    return "yes", "best with max_batch_size 0 and -1 in dims: the backend takes batches of one size only"

@@ -103,6 +103,17 @@ def test_what_the_backend_refuses_is_said(tmp_path: Path, old: str, new: str, re
     assert (use.verdict, use.reason) == ("no", reason)
 
 
+@pytest.mark.parametrize(
+    ("opset", "verdicts"),
+    [("opset14", ("yes", "yes")), ("opset15", ("yes", "unknown")), ("opset16", ("unknown", "unknown")),
+     ("extension", ("unknown", "unknown"))],
+)  # fmt: skip
+def test_a_release_must_know_the_operation_sets(tmp_path: Path, opset: str, verdicts: tuple[str, str]) -> None:
+    uses = inspect(laid(tmp_path, IR.replace("opset13", opset))).uses
+    found = {release: use.verdict for use in uses for release in use.releases}
+    assert (found["26.09"], found["24.10"]) == verdicts
+
+
 def test_missing_and_short_weights_are_faults(tmp_path: Path) -> None:
     path = laid(tmp_path, weights=39)
     assert inspect(path).faults == ("its weights are cut off: model.bin has 39 bytes of 40",)
