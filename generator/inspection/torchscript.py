@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from modelrepo.generator.errors import SourceError, first_line
@@ -34,6 +34,8 @@ FIXED = re.compile(
 OWN = ("aten", "prim", "prepacked", "quantized", "quantized_decomposed", "mkldnn", "mkldnn_prepacked")
 # What torch writes before and within the names of classes.
 MANGLED = re.compile(r"^__torch__\.|___torch_mangle_\d+\.")
+# A list of 100,000 modules and weights is shorter.
+MOST_PICKLED = 16 << 20
 KNOWN = {name for name, _ in pickled.STORAGES.values()}
 MOST_ATTRIBUTES = MOST_NESTED = 20
 
@@ -72,9 +74,9 @@ def _inspected(path: Path, archive: zipfile.ZipFile) -> Inspection:
     members = {each.filename: each.file_size for each in archive.infolist()}
     root = next(name for name in members if name.count("/") == 1 and name.endswith("/data.pkl"))[: -len("data.pkl")]
     found = Read()
-    main = pickled.read(member(archive, f"{root}data.pkl"))
+    main = _pickled(archive, f"{root}data.pkl")
     _walk(found, main, "", 0, {name.removeprefix(f"{root}data/"): size for name, size in members.items()})
-    constants = pickled.read(member(archive, f"{root}constants.pkl"))
+    constants = _pickled(archive, f"{root}constants.pkl")
     places = {name.removeprefix(f"{root}constants/"): size for name, size in members.items()}
     for number, value in enumerate(constants if isinstance(constants, tuple) else ()):
         tensor = pickled.stored(value)
@@ -103,6 +105,14 @@ def _inspected(path: Path, archive: zipfile.ZipFile) -> Inspection:
         files={path.name: size},
         uses=(_use(script, inputs, code),),
     )
+
+
+def _pickled(archive: zipfile.ZipFile, name: str) -> Any:
+    """Return what a member that is a pickle holds; SourceError for one that takes long to read."""
+    size = archive.getinfo(name).file_size
+    if size > MOST_PICKLED:
+        raise SourceError(f"its {PurePosixPath(name).name} has {size:,} bytes, and {MOST_PICKLED:,} are read")
+    return pickled.read(member(archive, name))
 
 
 def _walk(found: Read, module: Any, name: str, level: int, places: Mapping[str, int]) -> None:
@@ -180,7 +190,7 @@ def _traced(archive: zipfile.ZipFile, members: Mapping[str, int], root: str) -> 
     name = f"{root}traced_inputs.pkl"
     if name not in members:
         return []
-    by_method = dict(pickled.pairs(pickled.untagged(pickled.read(member(archive, name)))))
+    by_method = dict(pickled.pairs(pickled.untagged(_pickled(archive, name))))
     return list(_tensors(by_method.get("forward"), 0))
 
 

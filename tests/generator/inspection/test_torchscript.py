@@ -146,6 +146,14 @@ def test_no_pickle_is_run() -> None:
     assert made == pickled.Made(pickled.Named("sys exit"), ("called",))
 
 
+def test_a_list_of_weights_without_end_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", b"\x80\x02(" + b"K\x01" * (9 << 20) + b"t.")
+        archive.writestr("net/constants.pkl", b"\x80\x02).")
+    assert inspect(path).faults == ("its data.pkl has 18,874,373 bytes, and 16,777,216 are read",)
+
+
 def test_code_without_end_does_not_hang(scripted: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
     path.write_bytes(scripted.read_bytes())
