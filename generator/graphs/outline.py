@@ -47,11 +47,11 @@ def _read(content: mmap.mmap, name: str) -> Any:
     import onnx
 
     model, graph, left = bytearray(), bytearray(), []
-    for number, start, value, end in _fields(content, 0, len(content)):
+    for number, start, value, end in fields(content, 0, len(content)):
         if number != GRAPH:
             model += content[start:end]
             continue
-        for inner, inner_start, inner_value, inner_end in _fields(content, value, end):
+        for inner, inner_start, inner_value, inner_end in fields(content, value, end):
             if inner == INITIALIZER and inner_end - inner_value >= LEFT_BYTES:
                 left.append(_tensor(content, inner_value, inner_end, name))
             else:
@@ -66,13 +66,13 @@ def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
     """Return the TensorProto between two places; its raw data, if any, stays in the file of that name."""
     import onnx
 
-    fields, raw = bytearray(), (0, 0)
-    for number, field_start, value, field_end in _fields(content, start, end):
+    kept, raw = bytearray(), (0, 0)
+    for number, field_start, value, field_end in fields(content, start, end):
         if number == RAW_DATA:
             raw = (value, field_end - value)
         else:
-            fields += content[field_start:field_end]
-    tensor = onnx.TensorProto.FromString(bytes(fields))
+            kept += content[field_start:field_end]
+    tensor = onnx.TensorProto.FromString(bytes(kept))
     offset, length = raw
     if length:
         tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -81,15 +81,18 @@ def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
     return tensor
 
 
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the fields of a message: number, start of the field, start of its value, and end."""
+def fields(content: "mmap.mmap | bytes", start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the fields of a message: number, start of the field, start of its value, and end.
+
+    IndexError or KeyError for bytes that are not a message.
+    """
     while start < end:
-        tag, value = _varint(content, start)
+        tag, value = varint(content, start)
         number, kind = tag >> 3, tag & 7
         if kind == VARINT:
-            _, after = _varint(content, value)
+            _, after = varint(content, value)
         elif kind == DELIMITED:
-            length, value = _varint(content, value)
+            length, value = varint(content, value)
             after = value + length
         else:
             after = value + SIZES[kind]
@@ -99,7 +102,7 @@ def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int
         start = after
 
 
-def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
+def varint(content: "mmap.mmap | bytes", at: int) -> tuple[int, int]:
     """Return the number that starts at a place, and the place after it."""
     number = shift = 0
     while True:

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.tensorrt.answers import MAGIC, VERSION_AT
@@ -12,6 +13,8 @@ SIZE = VERSION_AT + 4
 RTX = b"vtrt"
 # The bytes of a length: some tools write it and JSON before the plan, which Triton can't read.
 PREFIX = 4
+# How the TensorRT of a plan compares with another; unknown, too, if they are equal as far as only "10.x" tells.
+Comparison: TypeAlias = Literal["same", "newer", "older", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,15 @@ def check(header: PlanHeader, spec: PlanSpec, image_tensorrt: str | None = None)
         if built > wanted or spec.version_compatible
         else "Build it in that image, --plan-builder container, or with --version-compatible",
     )
+
+
+def compared(header: PlanHeader, serving: str | None) -> Comparison:
+    """Return how the TensorRT that built a plan compares with the one that shall run it, such as "10.16.1"."""
+    wanted = version_numbers(serving)
+    built = header.tensorrt[: len(wanted)]
+    if built == wanted:
+        return "same" if len(wanted) > 1 else "unknown"
+    return "newer" if built > wanted else "older"
 
 
 def version_numbers(version: str | None) -> tuple[int, ...]:

@@ -1,13 +1,19 @@
 """OpenVINO's own format: model.xml, and the weights in the .bin file beside it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 # A comma in a list of names that is part of a name has a backslash before it.
 COMMA = re.compile(r"(?<!\\),")
+# Larger texts are not read: the weights lie in another file.
+MOST_BYTES = 64 << 20
+
+
+class Unreadable(ValueError):
+    """A file is not an OpenVINO model; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,7 @@ class Value:
 
     names: tuple[str, ...]
     dims: tuple[tuple[int, int | None], ...] | None  # None: the rank is not known
+    kind: str = ""  # as OpenVINO calls it: "FP32", "I64"
 
     @property
     def text(self) -> str:
@@ -35,17 +42,34 @@ class OpenvinoFile:
 
 def read(path: Path) -> OpenvinoFile:
     """Read a model.xml. OSError if it can't be opened."""
-    if not path.stat().st_size:
-        return OpenvinoFile(fault="it is empty")
+    try:
+        return described(root_of(path))
+    except Unreadable as error:
+        return OpenvinoFile(fault=str(error))
+
+
+def root_of(path: Path) -> Any:
+    """Return the XML of a model; Unreadable if it is not OpenVINO's. OSError if it can't be opened."""
+    size = path.stat().st_size
+    if not size:
+        raise Unreadable("it is empty")
+    if size > MOST_BYTES:
+        raise Unreadable(f"it has {size:,} bytes of XML, and {MOST_BYTES:,} are read")
     try:
         root = ElementTree.parse(path).getroot()  # noqa: S314 - expat limits how far entities expand
-        if root.tag != "net":
-            return OpenvinoFile(fault=f"its XML is <{root.tag}>, not the <net> of OpenVINO")
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # also an encoding that is not known
+        raise Unreadable(f"it is not XML, or is truncated: {error}") from error
+    if root.tag != "net":
+        raise Unreadable(f"its XML is <{root.tag}>, not the <net> of OpenVINO")
+    return root
+
+
+def described(root: Any) -> OpenvinoFile:
+    """Return what the XML of a model says; Unreadable if it is damaged."""
+    try:
         return _read(root)
-    except ElementTree.ParseError as error:
-        return OpenvinoFile(fault=f"it is not XML, or is truncated: {error}")
-    except (ValueError, LookupError, RecursionError):
-        return OpenvinoFile(fault="it is not an OpenVINO model, or is damaged")
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise Unreadable("it is not an OpenVINO model, or is damaged") from error
 
 
 def _read(root: Any) -> OpenvinoFile:
@@ -55,7 +79,7 @@ def _read(root: Any) -> OpenvinoFile:
     inputs = [_input(layer) for layer in layers if layer.get("type") == "Parameter"]
     edges = root.findall("edges/edge")
     results = [edge for edge in edges if kinds.get(edge.get("to-layer")) == "Result"]
-    outputs = [_value(ports[edge.get("from-layer"), edge.get("from-port")]) for edge in results]
+    outputs = [value_of(ports[edge.get("from-layer"), edge.get("from-port")]) for edge in results]
     data = [each for layer in layers if layer.get("type") == "Const" for each in layer.findall("data")]
     ends = [int(each.get("offset", "0")) + int(each.get("size", "0")) for each in data]
     return OpenvinoFile(tuple(inputs), tuple(outputs), max(ends, default=0))
@@ -63,17 +87,18 @@ def _read(root: Any) -> OpenvinoFile:
 
 def _input(layer: Any) -> Value:
     """Return an input: the port has its names, and ``shape`` has limits that the port's sizes don't have."""
-    value = _value(layer.find("output/port"))
+    value = value_of(layer.find("output/port"))
     data = layer.find("data")
     shape = data.get("shape") if data is not None else None
     if shape is None:
         return value
-    return Value(value.names, None if "..." in shape else tuple(map(_size, filter(None, shape.split(",")))))
+    return replace(value, dims=None if "..." in shape else tuple(map(_size, filter(None, shape.split(",")))))
 
 
-def _value(port: Any) -> Value:
+def value_of(port: Any) -> Value:
+    """Return the names, sizes and type of a port; ValueError if it is damaged."""
     names = tuple(name.replace("\\,", ",") for name in COMMA.split(port.get("names", "")) if name)
-    return Value(names, tuple(_size(dim.text or "") for dim in port.findall("dim")))
+    return Value(names, tuple(_size(dim.text or "") for dim in port.findall("dim")), port.get("precision", ""))
 
 
 def _size(text: str) -> tuple[int, int | None]:

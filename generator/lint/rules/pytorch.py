@@ -75,14 +75,10 @@ def without_forward(case: Case) -> Iterator[Problem]:
 def arguments(case: Case) -> Iterator[Problem]:
     """Find types of arguments that requests can't hold."""
     for path, file in _files(case):
-        taken = file.arguments or ()
-        if len(taken) == 1 and taken[0][1].startswith("Dict"):
-            continue
-        for name, kind in taken:
-            if kind != "Tensor" and not kind.startswith("List"):
-                said = f"An input of type '{kind}' was detected in the model. Only a single input of type Dict(str, "
-                said += "Tensor) or input(s) of type Tensor are supported."
-                yield Problem(Place(path), f'Triton refuses the model, for {name}: "{said}"', ARGUMENTS.write)
+        for name, kind in file.refused:
+            said = f"An input of type '{kind}' was detected in the model. Only a single input of type Dict(str, "
+            said += "Tensor) or input(s) of type Tensor are supported."
+            yield Problem(Place(path), f'Triton refuses the model, for {name}: "{said}"', ARGUMENTS.write)
 
 
 def count(case: Case) -> Iterator[Problem]:

@@ -62,14 +62,12 @@ def older(case: Case) -> Iterator[Problem]:
 
 def _differing(case: Case, *, newer: bool) -> Iterator[Problem]:
     release = case.host.release
-    wanted = header.version_numbers(release.tensorrt)
     for path in _plans(case):
         try:
             plan = case.model.read(header.read, path)
         except ConversionError:
             continue
-        built = plan.tensorrt[: len(wanted)]
-        if not wanted or built == wanted or (built > wanted) != newer:
+        if header.compared(plan, release.tensorrt) != ("newer" if newer else "older"):
             continue
         says = f"the plan was built by TensorRT {plan.version}, and Triton {release.container} has {release.tensorrt}"
         if newer:
