@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -168,9 +169,11 @@ def repositories(draw: Draw) -> Case:
 def _drawn(draw: Draw, name: str, base: str, changes: int) -> Case:
     """Draw a model: a text that loads, with so many changes."""
     message = text_format.Parse(base, proto.ModelConfig())
-    wanted = [draw(st.sampled_from(("field", "field", "field", "text", "versions"))) for _ in range(changes)]
+    wanted = [draw(st.sampled_from(("field", "field", "way", "way", "text", "versions"))) for _ in range(changes)]
     for _ in range(wanted.count("field")):
         _change(draw, message, 0)
+    for _ in range(wanted.count("way")):
+        reach(draw, message, draw(st.sampled_from(ways())))
     text = text_format.MessageToString(message)
     for _ in range(wanted.count("text")):
         text = _written_otherwise(draw, text)
@@ -179,13 +182,56 @@ def _drawn(draw: Draw, name: str, base: str, changes: int) -> Case:
     return Case(name, text, FILES, versions)
 
 
+@cache
+def ways(descriptor: Any = proto.ModelConfig.DESCRIPTOR) -> tuple[tuple[Any, ...], ...]:
+    """Return the way to each field at any depth: the fields that it lies in, and itself."""
+    found = []
+    for field in descriptor.fields:
+        found.append((field,))
+        found += [(field, *way) for way in ways(field.message_type)] if field.message_type else []
+    return tuple(found)
+
+
+def reach(draw: Draw, message: Any, way: tuple[Any, ...]) -> None:
+    """Set the field at the end of a way, and the messages around it."""
+    field, *inner = way
+    kept = getattr(message, field.name)
+    if _is_map(field):
+        entry = field.message_type.fields_by_name
+        key = draw(st.sampled_from(_keys(entry["key"])))
+        if entry["value"].message_type is None:
+            kept[key] = _value(draw, entry["value"])
+        elif inner[1:]:
+            reach(draw, kept[key], tuple(inner[1:]))
+        else:
+            kept[key].SetInParent()
+    elif field.message_type is None and field.is_repeated:
+        kept.append(_value(draw, field))
+    elif field.message_type is None:
+        setattr(message, field.name, _value(draw, field))
+    else:
+        if field.is_repeated:
+            kept = kept[-1] if kept and draw(st.booleans()) else kept.add()
+        kept.SetInParent()
+        if inner:
+            reach(draw, kept, tuple(inner))
+
+
+def _is_map(field: Any) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+
+
+def _keys(field: Any) -> tuple[Any, ...]:
+    return NAMES if field.cpp_type == FieldDescriptor.CPPTYPE_STRING else (0, 1, 2, 3, 9)
+
+
 def _change(draw: Draw, message: Any, depth: int) -> None:
     """Change a field of a message, or of one inside it: set, add, remove or repeat it."""
     if not message.DESCRIPTOR.fields:
         return
     given = [field for field, _ in message.ListFields()]
     field = draw(st.sampled_from([*message.DESCRIPTOR.fields, *given, *given, *given]))
-    if field.message_type and field.message_type.GetOptions().map_entry:
+    if _is_map(field):
         _change_map(draw, getattr(message, field.name), field)
     elif field.is_repeated:
         _change_list(draw, getattr(message, field.name), field, depth)
@@ -234,9 +280,7 @@ def _change_map(draw: Draw, values: Any, field: Any) -> None:
             del values[key]
             return
     else:
-        key = draw(
-            st.sampled_from(NAMES if entry["key"].cpp_type == FieldDescriptor.CPPTYPE_STRING else (0, 1, 2, 3, 9))
-        )
+        key = draw(st.sampled_from(_keys(entry["key"])))
     if entry["value"].message_type:
         _change(draw, values[key], 1)
     else:

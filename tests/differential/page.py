@@ -20,7 +20,8 @@ HEAD = """# `check` against the real server
 INTRODUCTION = (
     "Whether the linter says what Triton says. Repositories are given to both, and they agree on a model if the linter "
     "finds an error exactly when Triton refuses the model. The corpus is kept by hand; the random repositories are "
-    "models that load, with up to three changes of any field of ModelConfig, of the text or of the version folders."
+    "models that load, with up to three changes of any field of ModelConfig, of the text or of the version folders. "
+    "Changed texts have other tokens or other bytes at a few places."
 )
 SERVER = (
     f"The server is Triton {RELEASE} on a machine without a GPU, and completes configurations, as it does by default. "
@@ -54,6 +55,8 @@ def page(rows: Sequence[Row]) -> str:
     parts = [_line(row.key.partition("/")[2], [row]) for row in rows if row.key.startswith("corpus/")]
     random = [row for row in rows if row.key.startswith("random/")]
     parts += [_line(f"random, {len(random)} seeds", random)] if random else []
+    texts = [row for row in rows if row.key.startswith("texts/")]
+    parts += [_line(f"changed texts, {len(texts)} seeds", texts)] if texts else []
     return (
         f"{HEAD}{_filled(INTRODUCTION)}\n\n{_filled(SERVER)}\n\n{_filled(figure)}\n\n"
         f"| cases | models | served | refused | agree |\n|---|---|---|---|---|\n{''.join(parts)}"

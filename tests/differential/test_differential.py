@@ -4,6 +4,7 @@ import pytest
 
 from tests.differential.corpus import corpus
 from tests.differential.drawing import drawn
+from tests.differential.mutated import mutated
 from tests.differential.trial import Outcome, judged
 
 MODULES = ("ensembles", "foreign", "placement", "schedulers", "syntax", "tensors")
@@ -42,5 +43,13 @@ def test_the_linter_agrees_with_triton_on_random_repositories() -> None:
     assert not [str(outcome) for outcome in judged(drawn(seed=0, count=60)) if not outcome.agrees]
 
 
+def test_the_linter_agrees_with_triton_on_texts_that_were_changed() -> None:
+    outcomes = list(judged(mutated(seed=0, count=800)))
+    assert not [str(outcome) for outcome in outcomes if not outcome.agrees]
+    assert not [f"{outcome.name}: {outcome.otherwise}" for outcome in outcomes if outcome.otherwise]
+    assert sum(outcome.verdict.loads for outcome in outcomes) > 50
+
+
 def test_random_repositories_are_the_same_for_a_seed() -> None:
     assert drawn(seed=3, count=20) == drawn(seed=3, count=20)
+    assert mutated(seed=3, count=20) == mutated(seed=3, count=20)

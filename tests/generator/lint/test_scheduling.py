@@ -9,8 +9,10 @@ from random import Random
 import pytest
 
 from modelrepo.generator.lint.check import check
+from modelrepo.generator.lint.declared import COMPLETES
 from modelrepo.generator.lint.finding import Finding
 from modelrepo.generator.lint.rules.batching import ELF, STRATEGY_FUNCTIONS
+from modelrepo.generator.lint.rules.identity import ENTRY
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 from tests.differential.case import Case
@@ -43,7 +45,7 @@ def found(root: Path, case: Case, release: str = OLD) -> list[Finding]:
             (root / name / version).mkdir(parents=True)
         (root / name).mkdir(exist_ok=True)
         (root / name / "config.pbtxt").write_text(model.config or "")
-        (root / name / f"libtriton_{LIGHT}.so").write_bytes(ELF)
+        (root / name / f"libtriton_{LIGHT}.so").write_bytes(ELF + ENTRY)
         for path, content in model.files.items():
             (root / name / path).parent.mkdir(parents=True, exist_ok=True)
             (root / name / path).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -228,7 +230,7 @@ def test_a_model_without_a_configuration_serves_its_newest_version(tmp_path: Pat
     case = Case("both", joined(step(f"net.{LIGHT}", {"x": "A"}, {"y": "B"}, "1")))
     for name in ("1", "2"):
         (tmp_path / f"net.{LIGHT}" / name).mkdir(parents=True)
-    (tmp_path / f"net.{LIGHT}" / f"libtriton_{LIGHT}.so").write_bytes(ELF)
+    (tmp_path / f"net.{LIGHT}" / f"libtriton_{LIGHT}.so").write_bytes(ELF + ENTRY + COMPLETES)
     assert codes(found(tmp_path, case), "both") == {"ENS-VER"}
 
 
@@ -253,6 +255,47 @@ def test_a_library_may_be_mounted_elsewhere(tmp_path: Path) -> None:
     path = 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "/models/net/own/lib.so" } }'
     case = Case("net", NET + path, {"own/lib.so": b"\x7fELF"})
     assert codes(found(tmp_path, case), "net") == set()
+
+
+@pytest.mark.parametrize(("release", "found_codes"), [("26.05", set()), ("26.06", {"DYN-LIB"})])
+def test_a_library_lies_in_the_models_folder_since_26_06(release: str, found_codes: set[str], tmp_path: Path) -> None:
+    library = tmp_path / "lib.so"
+    library.write_bytes(ELF)
+    path = f'parameters {{ key: "TRITON_BATCH_STRATEGY_PATH" value {{ string_value: "{library}" }} }}'
+    assert codes(found(tmp_path / "models", Case("net", NET + path), release), "net") == found_codes
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "old", "new"),
+    [
+        ("data_type: TYPE_FP32 dims: 4", "zero_data: true", set(), set()),
+        ("dims: 4", "zero_data: true", set(), {"SEQ-INIT"}),
+        ("dims: 4", "data_file: 'x'", {"SEQ-INIT"}, {"SEQ-INIT"}),
+        ("dims: 3", "data_file: 'x'", set(), {"SEQ-INIT"}),
+        ("data_type: TYPE_FP32 dims: [ -2, -2 ]", "zero_data: true", set(), {"SEQ-INIT"}),
+        ("data_type: TYPE_STRING dims: 2305843009213693952", "data_file: 'x'", set(), {"SEQ-INIT"}),
+    ],
+)
+def test_the_bytes_of_an_initial_state_are_counted_since_26_03(
+    kind: str, data: str, old: set[str], new: set[str], tmp_path: Path
+) -> None:
+    state = f"input_name: 'i' output_name: 'o' {kind} initial_state {{ name: 'f' {kind} {data} }}"
+    case = Case("net", f"{NET} sequence_batching {{ state {{ {state} }} }}", FILES)
+    assert codes(found(tmp_path / "old", case, "26.02"), "net") == old
+    assert codes(found(tmp_path / "new", case, "26.03"), "net") == new
+
+
+@pytest.mark.parametrize(
+    ("config", "severity", "code"),
+    [
+        (warmed(ZERO, more="batch_size: 1 count: 4294967295"), "warning", "WARM-LONG"),
+        (warmed(ZERO, more="batch_size: 4294967295"), "error", "WARM-MANY"),
+        (ALONE + "max_batch_size: 2147483647 sequence_batching { }", "error", "SEQ-SLOTS"),
+        (NET + "instance_group { count: 4194305 }", "error", "IG-MANY"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_host_can_serve_are_found(config: str, severity: str, code: str, tmp_path: Path) -> None:
+    assert code in codes(found(tmp_path, Case("net", config, FILES)), "net", severity)
 
 
 def test_a_member_may_lie_in_another_repository_that_is_served_along(tmp_path: Path) -> None:
