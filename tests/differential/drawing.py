@@ -64,8 +64,17 @@ BASES = (
 )
 FILES: Mapping[str, bytes | str] = {"labels.txt": "a\nb\n", "warmup/data": b"\0" * 16, "initial_state/data": b"\0" * 16}
 NUMBERS = (0, 1, 2, 3, 4, 5, 8, 9, -1, -2, 100)
+# The numbers at the ends of each type, which fields without values of their own have now and then.
+ENDS: Mapping[int, tuple[float, ...]] = {
+    FieldDescriptor.CPPTYPE_INT32: ((1 << 31) - 1, -(1 << 31)),
+    FieldDescriptor.CPPTYPE_INT64: ((1 << 63) - 1, -(1 << 63), 1 << 62, 1 << 32),
+    FieldDescriptor.CPPTYPE_UINT32: ((1 << 32) - 1, 1 << 31),
+    FieldDescriptor.CPPTYPE_UINT64: ((1 << 64) - 1, 1 << 63),
+    FieldDescriptor.CPPTYPE_FLOAT: (float("inf"), float("-inf"), float("nan"), -0.0),
+    FieldDescriptor.CPPTYPE_DOUBLE: (float("inf"), float("nan")),
+}
 NAMES = ("x", "y", "z", "n", "c", "i", "o", "between", "", "0", "-1", "1", "other", "w")
-# Values of fields that have others of their own. The server dies of a very large number of priorities or instances.
+# Values of fields that have others of their own. The server dies of a very large number of instances, or of data.
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "name": NAMES,
     "ModelConfig.name": (NAME, NAME, "", "other", NAME.upper()),
@@ -87,6 +96,8 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "model_name": (f"{NAME}_a", f"{NAME}_b", f"{NAME}", "other", ""),
     "model_version": (-1, 1, 0, 2, -2),
     "gpus": (0, 1, -1),
+    "Input.dims": NUMBERS,  # of warm-up
+    "InitialState.dims": NUMBERS,
     "minimum_slot_utilization": (0.0, 0.5, 1.0, 1.5, -0.5, float("nan")),
     "family": ("nv_inference_first_response_histogram_ms", "other", ""),
 }
@@ -297,6 +308,8 @@ def _value(draw: Draw, field: Any) -> Any:
         return draw(st.booleans())
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return draw(st.sampled_from(own or NAMES))
+    if own is None and draw(st.sampled_from((False, False, True))):
+        return draw(st.sampled_from(ENDS[field.cpp_type]))
     unsigned = field.cpp_type in (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
     return draw(st.sampled_from([each for each in own or NUMBERS if not (unsigned and each < 0)]))
 

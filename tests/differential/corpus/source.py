@@ -50,6 +50,7 @@ CASES = [
     Case("instances_many", f"{PLAIN}instance_group {{ count: {LARGEST} }}", errors=("IG-MANY",), alone=True),
     Case("priorities_many", f"{BATCHED}dynamic_batching {{ priority_levels: {1 << 63} default_priority_level: 1 }}"),
     Case("elements_uncounted", f'{LIGHT}input {{ name: "x" data_type: TYPE_FP32 dims: [ {1 << 62}, 4 ] }}{Y}'),
+    Case("no_version_but_twice", f"{PLAIN}version_policy {{ specific {{ versions: [ 7, 7 ] }} }}", versions=()),
     Case("no_config.light", None, errors=("CONFIG-NONE",)),
     Case("empty_config.light", ""),
     Case("no_backend_by_name.", None, errors=("ROOT",)),
