@@ -32,6 +32,7 @@ UNDECIDED = (
     "These errors are left out of the comparison, except in the cases of `backends`, which real backends run. Nor is "
     "it decided whether a server has the `checksum` agent: NVIDIA's images have it, ours has none."
 )
+RANDOM = {"random": "random", "texts": "changed texts", "schedulers": "random schedulers and ensembles"}
 REASONS = {
     "onnxruntime": "NVIDIA's backend in C++ is not in our server; ours follows its source, and is asked in some cases",
     "tensorrt": "the backend needs a GPU",
@@ -53,10 +54,9 @@ def page(rows: Sequence[Row]) -> str:
     )
     wrong = [told for row in rows for told in row.disagreements]
     parts = [_line(row.key.partition("/")[2], [row]) for row in rows if row.key.startswith("corpus/")]
-    random = [row for row in rows if row.key.startswith("random/")]
-    parts += [_line(f"random, {len(random)} seeds", random)] if random else []
-    texts = [row for row in rows if row.key.startswith("texts/")]
-    parts += [_line(f"changed texts, {len(texts)} seeds", texts)] if texts else []
+    for kind, title in RANDOM.items():
+        own = [row for row in rows if row.key.startswith(f"{kind}/")]
+        parts += [_line(f"{title}, {len(own)} seeds", own)] if own else []
     return (
         f"{HEAD}{_filled(INTRODUCTION)}\n\n{_filled(SERVER)}\n\n{_filled(figure)}\n\n"
         f"| cases | models | served | refused | agree |\n|---|---|---|---|---|\n{''.join(parts)}"
