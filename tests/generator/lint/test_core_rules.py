@@ -123,6 +123,16 @@ def test_a_field_depends_on_the_release(tmp_path: Path, release: str, codes: lis
     assert told(found(tmp_path, text, release=release)) == codes
 
 
+@pytest.mark.parametrize(
+    ("buckets", "codes"),
+    [("0.5, 1", []), ("1, 1", ["METRICS-ORDER 2:141"]), ("1, nan", ["METRICS-ORDER 2:141"]), ("1", [])],
+)
+def test_buckets_ascend(tmp_path: Path, buckets: str, codes: list[str]) -> None:
+    family = 'metric_identifier { family: "nv_inference_first_response_histogram_ms" }'
+    text = f"model_metrics {{ metric_control {{ {family} histogram_options {{ buckets: [ {buckets} ] }} }} }}"
+    assert told(found(tmp_path, ONNX + text, release="25.11")) == codes
+
+
 @pytest.mark.parametrize("release", ["24.10", "26.09"])
 def test_torch_aoti_depends_on_the_release(tmp_path: Path, release: str) -> None:
     text = 'backend: "pytorch" platform: "torch_aoti"'
