@@ -8,7 +8,7 @@ from tests.differential.mutated import mutated
 from tests.differential.scheduling import schedulers
 from tests.differential.trial import Outcome, judged
 
-MODULES = ("ensembles", "foreign", "placement", "schedulers", "syntax", "tensors")
+MODULES = ("ensembles", "fields", "foreign", "placement", "schedulers", "source", "syntax", "tensors")
 
 
 @pytest.fixture(scope="module")
