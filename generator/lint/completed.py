@@ -9,8 +9,9 @@ from typing import Any
 from modelrepo.generator.lint.subject import Model, is_folder
 
 ENSEMBLE = "ensemble"
-# The release from which on the core knows AOTInductor.
+# The release from which on the core knows AOTInductor, and the one from which on it completes models of it.
 AOTI_SINCE, AOTI_PLATFORM, AOTI_FILE = "26.03", "torch_aoti", "model.pt2"
+AOTI_COMPLETED = "26.04"
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,17 @@ class Completed:
     file: str  # default_model_filename
     guessed: bool = False
     undetermined: bool = False  # whether neither the fields nor the files name a backend
+    lost: Path | None = None  # a link to nothing that the core follows when it guesses
 
 
 def completed(model: Model, config: Any, release: str) -> Completed:
     """Return the fields of a configuration as the core of a release completes them."""
-    written = Completed(config.platform, config.backend, config.default_model_filename)
     content = _Content(model)
+    return replace(_completed(model, config, release, content), lost=next(iter(content.lost), None))
+
+
+def _completed(model: Model, config: Any, release: str, content: "_Content") -> Completed:
+    written = Completed(config.platform, config.backend, config.default_model_filename)
     made = _tensorflow(written, content)
     if made.platform in PAIRS["tensorflow"]:
         kind = SAVED_MODEL if made.platform == SAVED_MODEL.platform else GRAPH_DEF
@@ -88,14 +94,16 @@ def _with_backend(made: Completed, known: Known, content: "_Content", release: s
     platforms: tuple[str, ...] = known.platforms
     files: tuple[str, ...] = (known.file,)
     if known.backend == "pytorch" and release >= AOTI_SINCE:
-        platforms, files = (*platforms, "libtorch", AOTI_PLATFORM), (known.file, AOTI_FILE)
+        platforms, files = (*platforms, AOTI_PLATFORM), (known.file, AOTI_FILE)
+    if known.backend == "pytorch" and release >= AOTI_COMPLETED:
+        platforms = (*platforms, "libtorch")
     if made.platform in platforms or made.file in files:
         return replace(made, backend=known.backend)
     if made.platform or made.file:
         return made
     for file in files:
         if content.has(file, known.folder):
-            platform = AOTI_PLATFORM if file == AOTI_FILE else ""
+            platform = AOTI_PLATFORM if file == AOTI_FILE and release >= AOTI_COMPLETED else ""
             return replace(made, backend=known.backend, platform=platform, guessed=True)
         if content.has(file):  # the core looks no further
             return made
@@ -103,7 +111,7 @@ def _with_backend(made: Completed, known: Known, content: "_Content", release: s
 
 
 def _filled(made: Completed, known: Known, config: Any, release: str) -> Completed:
-    if known.backend == "pytorch" and release >= AOTI_SINCE:
+    if known.backend == "pytorch" and release >= AOTI_COMPLETED:
         if not made.platform:
             return replace(made, platform=known.platform, file=made.file or known.file)
         return replace(made, file=made.file or AOTI_FILE) if made.platform == AOTI_PLATFORM else made
@@ -118,13 +126,19 @@ class _Content:
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self.lost: list[Path] = []  # links to nothing, of which it was asked whether they are folders
 
     def has(self, name: str, folder: bool | None = None) -> bool:
         """Whether a name is there, as a folder or a file, or either."""
         first = next(self._folders(), None)
         if first is None or not os.path.lexists(first / name):
             return False
-        return folder is None or (first / name).is_dir() == folder
+        if folder is None:
+            return True
+        if not (first / name).exists():
+            self.lost.append(first / name)
+            return False
+        return (first / name).is_dir() == folder
 
     def _folders(self) -> Iterator[Path]:
         by_name = sorted(self._model.entries, key=lambda entry: os.fsencode(entry.name))

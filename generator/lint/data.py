@@ -34,6 +34,11 @@ BYTES = {
 ELF, ELF_HEADER, ELF_ROW, ELF_LOAD = b"\x7fELF", 64, 56, 1
 # Said of a library that ends within a segment: whoever reads that dies of it.
 DIES = "SIGBUS"
+MOST_BYTES = (1 << 63) - 1
+# The release from which on the core sees that elements or bytes can't be counted.
+COUNTED_SINCE = "26.03"
+# Bytes of memory that no host has, if it is not known what the host has.
+MUCH_MEMORY = 1 << 39
 # More than a process can address: asking for it fails, and the server does not look whether it did.
 MOST_MEMORY = 1 << 47
 
@@ -54,6 +59,15 @@ def elements_of(dims: Iterable[int]) -> int:
 def bytes_of(data_type: str, dims: Iterable[int]) -> int:
     """Return the bytes of a tensor; of strings, those of their lengths."""
     return elements_of(dims) * BYTES.get(data_type, 4)
+
+
+def uncounted(name: str, data_type: str, dims: Iterable[int]) -> str:
+    """Return what Triton says of a tensor whose bytes can't be counted, since COUNTED_SINCE; empty if they can."""
+    sizes = list(dims)
+    if min(sizes, default=1) < -1:
+        return f"tensor '{name}' contains an invalid dimension [{','.join(map(str, sizes))}]"
+    too_many = bytes_of(data_type, sizes) > MOST_BYTES
+    return f"byte size for tensor '{name}' exceeds maximum size of {MOST_BYTES}" if too_many else ""
 
 
 def dies_of(size: int) -> bool:

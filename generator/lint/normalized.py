@@ -24,6 +24,8 @@ def normalized(config: Any, name: str, host: Host, calls_decoupled: bool = False
     _fill_schedulers(made)
     if made.HasField("ensemble_scheduling"):
         made.model_transaction_policy.decoupled = calls_decoupled
+        for step in made.ensemble_scheduling.step:
+            step.ClearField("model_namespace")  # Triton writes the one in which it finds the model; by default none
     else:
         for memory in ("input_pinned_memory", "output_pinned_memory"):
             if not made.optimization.HasField(memory):

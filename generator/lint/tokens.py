@@ -4,6 +4,7 @@ Its errors are worded and placed as that parser does (src/google/protobuf/io/tok
 """
 
 import re
+import struct
 import sys
 from bisect import bisect_right
 from collections.abc import Callable
@@ -192,8 +193,12 @@ _SIMPLE = {
     **dict(zip("abfnrtv", b"\a\b\f\n\r\t\v", strict=True)),
     **dict(zip("\\?'\"", b"\\?'\"", strict=True)),
 }
-_ESCAPED = re.compile(r"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hex>[0-9A-Fa-f]{1,2})|(?P<simple>[abfnrtv\\?'\"])|"
-                      r"u(?P<four>[0-9A-Fa-f]{4})|U(?P<eight>[0-9A-Fa-f]{8}))", re.ASCII)  # fmt: skip
+_ESCAPED = re.compile(
+    r"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hex>[0-9A-Fa-f]{1,2})|(?P<simple>[abfnrtv\\?'\"])|"
+    r"(?P<pair>(?:u|U0000)[dD][89ABab][0-9A-Fa-f]{2}\\u[dD][C-Fc-f][0-9A-Fa-f]{2})|"
+    r"u(?P<four>[0-9A-Fa-f]{4})|U(?P<eight>[0-9A-Fa-f]{8}))",
+    re.ASCII,
+)
 
 
 def unquoted(token: str) -> bytes:
@@ -208,8 +213,15 @@ def unquoted(token: str) -> bytes:
 
 
 def _character(digits: str) -> bytes:
-    """Return the UTF-8 of a code point; protobuf lets some pass that Unicode does not have."""
-    return chr(min(int(digits, 16), sys.maxunicode)).encode("utf-8", "surrogatepass")
+    """Return the UTF-8 of a code point; protobuf lets some pass that Unicode does not have, and leaves them escaped."""
+    point = int(digits, 16)
+    return chr(point).encode("utf-8", "surrogatepass") if point <= sys.maxunicode else rf"\U{point:08x}".encode()
+
+
+def _of_surrogates(pair: str) -> bytes:
+    r"""Return the UTF-8 of a code point that is written as two halves, such as ``ud83d\ude00``."""
+    head, trail = (int(half[-4:], 16) for half in pair.split("\\"))
+    return struct.pack("<HH", head, trail).decode("utf-16-le").encode()
 
 
 def _value(escaped: re.Match[str]) -> bytes:
@@ -217,6 +229,7 @@ def _value(escaped: re.Match[str]) -> bytes:
         "octal": lambda digits: bytes([int(digits, 8) & 0xFF]),
         "hex": lambda digits: bytes([int(digits, 16)]),
         "simple": lambda letter: bytes([_SIMPLE[letter]]),
+        "pair": _of_surrogates,
         "four": _character,
         "eight": _character,
     }

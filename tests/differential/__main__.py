@@ -11,21 +11,25 @@ from tests.conftest import PROJECT
 from tests.differential.case import Case
 from tests.differential.corpus import corpus
 from tests.differential.drawing import drawn
+from tests.differential.mutated import mutated
 from tests.differential.page import PAGE, page
 from tests.differential.reducing import reduced
 from tests.differential.rows import Row, row_of
+from tests.differential.scheduling import schedulers
 from tests.differential.trial import Outcome, judged
 from tests.kept_rows import KeptRows, resumable
 
 STATE = PROJECT / "build/differential/rows.jsonl"
 # Random repositories of one seed.
 BLOCK = 250
+# Random repositories, models with texts that were changed, and schedulers and ensembles.
+RANDOM = {"random": drawn, "texts": mutated, "schedulers": schedulers}
 # Disagreements of a block that are made smaller.
 SHOWN = 3
 
 
 @click.command()
-@click.option("--count", default=5000, help="How many random repositories. Default: 5000.")
+@click.option("--count", default=5000, help="How many random repositories of each kind. Default: 5000.")
 @click.option("--seed", default=1, help="The first seed. Default: 1.")
 @click.option("--module", "modules", multiple=True, help="Only this module of the corpus; may repeat.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs have found.")
@@ -37,7 +41,7 @@ def main(count: int, seed: int, modules: tuple[str, ...], fresh: bool, update_pa
     known = {row.key: row for row in kept.rows if row.digest == version}
     blocks = range(seed, seed + -(-count // BLOCK))
     keys = [f"corpus/{name}" for name in corpus() if not modules or name in modules]
-    keys += [] if modules else [f"random/{number}" for number in blocks]
+    keys += [] if modules else [f"{kind}/{number}" for kind in RANDOM for number in blocks]
     start = time.monotonic()
     with resumable():
         for key in () if update_page else (each for each in keys if each not in known):
@@ -64,7 +68,7 @@ def digest() -> str:
 
 def _row(key: str, version: str) -> Row:
     kind, _, name = key.partition("/")
-    cases = corpus()[name] if kind == "corpus" else tuple(drawn(int(name), BLOCK))
+    cases = corpus()[name] if kind == "corpus" else tuple(RANDOM[kind](int(name), BLOCK))
     outcomes = list(judged(cases))
     wrong = [each for each in outcomes if not each.agrees]
     told = [*_told(wrong[:SHOWN], cases), *(str(each) for each in wrong[SHOWN:])]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -63,8 +64,17 @@ BASES = (
 )
 FILES: Mapping[str, bytes | str] = {"labels.txt": "a\nb\n", "warmup/data": b"\0" * 16, "initial_state/data": b"\0" * 16}
 NUMBERS = (0, 1, 2, 3, 4, 5, 8, 9, -1, -2, 100)
+# The numbers at the ends of each type, which fields without values of their own have now and then.
+ENDS: Mapping[int, tuple[float, ...]] = {
+    FieldDescriptor.CPPTYPE_INT32: ((1 << 31) - 1, -(1 << 31)),
+    FieldDescriptor.CPPTYPE_INT64: ((1 << 63) - 1, -(1 << 63), 1 << 62, 1 << 32),
+    FieldDescriptor.CPPTYPE_UINT32: ((1 << 32) - 1, 1 << 31),
+    FieldDescriptor.CPPTYPE_UINT64: ((1 << 64) - 1, 1 << 63),
+    FieldDescriptor.CPPTYPE_FLOAT: (float("inf"), float("-inf"), float("nan"), -0.0),
+    FieldDescriptor.CPPTYPE_DOUBLE: (float("inf"), float("nan")),
+}
 NAMES = ("x", "y", "z", "n", "c", "i", "o", "between", "", "0", "-1", "1", "other", "w")
-# Values of fields that have others of their own. The server dies of a very large number of priorities or instances.
+# Values of fields that have others of their own. The server dies of a very large number of instances, or of data.
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "name": NAMES,
     "ModelConfig.name": (NAME, NAME, "", "other", NAME.upper()),
@@ -86,6 +96,8 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "model_name": (f"{NAME}_a", f"{NAME}_b", f"{NAME}", "other", ""),
     "model_version": (-1, 1, 0, 2, -2),
     "gpus": (0, 1, -1),
+    "Input.dims": NUMBERS,  # of warm-up
+    "InitialState.dims": NUMBERS,
     "minimum_slot_utilization": (0.0, 0.5, 1.0, 1.5, -0.5, float("nan")),
     "family": ("nv_inference_first_response_histogram_ms", "other", ""),
 }
@@ -168,9 +180,11 @@ def repositories(draw: Draw) -> Case:
 def _drawn(draw: Draw, name: str, base: str, changes: int) -> Case:
     """Draw a model: a text that loads, with so many changes."""
     message = text_format.Parse(base, proto.ModelConfig())
-    wanted = [draw(st.sampled_from(("field", "field", "field", "text", "versions"))) for _ in range(changes)]
+    wanted = [draw(st.sampled_from(("field", "field", "way", "way", "text", "versions"))) for _ in range(changes)]
     for _ in range(wanted.count("field")):
         _change(draw, message, 0)
+    for _ in range(wanted.count("way")):
+        reach(draw, message, draw(st.sampled_from(ways())))
     text = text_format.MessageToString(message)
     for _ in range(wanted.count("text")):
         text = _written_otherwise(draw, text)
@@ -179,13 +193,56 @@ def _drawn(draw: Draw, name: str, base: str, changes: int) -> Case:
     return Case(name, text, FILES, versions)
 
 
+@cache
+def ways(descriptor: Any = proto.ModelConfig.DESCRIPTOR) -> tuple[tuple[Any, ...], ...]:
+    """Return the way to each field at any depth: the fields that it lies in, and itself."""
+    found = []
+    for field in descriptor.fields:
+        found.append((field,))
+        found += [(field, *way) for way in ways(field.message_type)] if field.message_type else []
+    return tuple(found)
+
+
+def reach(draw: Draw, message: Any, way: tuple[Any, ...]) -> None:
+    """Set the field at the end of a way, and the messages around it."""
+    field, *inner = way
+    kept = getattr(message, field.name)
+    if _is_map(field):
+        entry = field.message_type.fields_by_name
+        key = draw(st.sampled_from(_keys(entry["key"])))
+        if entry["value"].message_type is None:
+            kept[key] = _value(draw, entry["value"])
+        elif inner[1:]:
+            reach(draw, kept[key], tuple(inner[1:]))
+        else:
+            kept[key].SetInParent()
+    elif field.message_type is None and field.is_repeated:
+        kept.append(_value(draw, field))
+    elif field.message_type is None:
+        setattr(message, field.name, _value(draw, field))
+    else:
+        if field.is_repeated:
+            kept = kept[-1] if kept and draw(st.booleans()) else kept.add()
+        kept.SetInParent()
+        if inner:
+            reach(draw, kept, tuple(inner))
+
+
+def _is_map(field: Any) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+
+
+def _keys(field: Any) -> tuple[Any, ...]:
+    return NAMES if field.cpp_type == FieldDescriptor.CPPTYPE_STRING else (0, 1, 2, 3, 9)
+
+
 def _change(draw: Draw, message: Any, depth: int) -> None:
     """Change a field of a message, or of one inside it: set, add, remove or repeat it."""
     if not message.DESCRIPTOR.fields:
         return
     given = [field for field, _ in message.ListFields()]
     field = draw(st.sampled_from([*message.DESCRIPTOR.fields, *given, *given, *given]))
-    if field.message_type and field.message_type.GetOptions().map_entry:
+    if _is_map(field):
         _change_map(draw, getattr(message, field.name), field)
     elif field.is_repeated:
         _change_list(draw, getattr(message, field.name), field, depth)
@@ -234,9 +291,7 @@ def _change_map(draw: Draw, values: Any, field: Any) -> None:
             del values[key]
             return
     else:
-        key = draw(
-            st.sampled_from(NAMES if entry["key"].cpp_type == FieldDescriptor.CPPTYPE_STRING else (0, 1, 2, 3, 9))
-        )
+        key = draw(st.sampled_from(_keys(entry["key"])))
     if entry["value"].message_type:
         _change(draw, values[key], 1)
     else:
@@ -253,6 +308,8 @@ def _value(draw: Draw, field: Any) -> Any:
         return draw(st.booleans())
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return draw(st.sampled_from(own or NAMES))
+    if own is None and draw(st.sampled_from((False, False, True))):
+        return draw(st.sampled_from(ENDS[field.cpp_type]))
     unsigned = field.cpp_type in (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
     return draw(st.sampled_from([each for each in own or NUMBERS if not (unsigned and each < 0)]))
 

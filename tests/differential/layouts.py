@@ -32,12 +32,12 @@ class Layout:
             (folder / "config.pbtxt").write_text(self.config)
         for entry in self.entries:
             path, _, target = entry.partition(" -> ")
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             if target:
                 (folder / path).symlink_to(target)
             elif path.endswith("/"):
-                (folder / path).mkdir(parents=True)
+                (folder / path).mkdir()
             else:
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_text("x")
 
 
@@ -87,7 +87,21 @@ LAYOUTS = (
     Layout("upwards", ("1/", "1/up -> .."), (), ("LINK-CIRCLE",)),
     Layout("to_themselves", ("1/", "2/", "1/self -> .", "2/self -> ."), (), ("LINK-CIRCLE", "LINK-CIRCLE")),
     Layout("circles", ("1/", "a -> .", "b -> ."), ("LINK-CIRCLES", "LINK-CIRCLES"), ("VDIR-OTHER",) * 2, core=False),
+    # Links by which Triton would guess the backend.
+    Layout("guess_last", ("1/model.onnx", "2/model.onnx", "2/model.pt -> nowhere"), (), ("LINK-DEEP",), config=IO),
+    Layout("guess_later", ("1/model.onnx", "1/model.pt -> nowhere"), (), ("LINK-DEEP",), config=IO),
+    Layout("guess_lost", ("1/model.pt -> nowhere",), ("LINK-GUESS",), ("LINK-DEEP",), config=IO),
+    Layout("guess_lost_plan", ("1/model.plan -> nowhere",), ("LINK-GUESS",), ("LINK-DEEP",), config=IO),
+    Layout("guess_lost.light", ("1/model.plan -> nowhere",), ("LINK-GUESS",), ("LINK-DEEP",), config=None),
+    Layout("guess_named", ("1/model.plan -> nowhere",), (), ("LINK-DEEP",)),
     # Names.
+    Layout("a%20b", ("1/",)),
+    Layout("...", ("1/",)),
+    Layout("-", ("1/",)),
+    Layout(".hidden", ("1/",)),
+    Layout("minus_zero", ("-0/",), (), ("VDIR-NAME",)),
+    Layout("line_behind", ("1\n/",), (), ("VDIR-NAME",)),
+    Layout("plus_plus", ("++1/",), ("VDIR-NONE",), ("VDIR-OTHER",)),
     Layout("prefix", ("1/", "config"), (), ("PREFIX",)),
     Layout("prefix_folder", ("1/", "c/"), (), ("PREFIX",)),
     Layout("no_prefix", ("1/", "configs/", "C", "config.pbtxt_")),

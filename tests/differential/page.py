@@ -20,7 +20,8 @@ HEAD = """# `check` against the real server
 INTRODUCTION = (
     "Whether the linter says what Triton says. Repositories are given to both, and they agree on a model if the linter "
     "finds an error exactly when Triton refuses the model. The corpus is kept by hand; the random repositories are "
-    "models that load, with up to three changes of any field of ModelConfig, of the text or of the version folders."
+    "models that load, with up to three changes of any field of ModelConfig, of the text or of the version folders. "
+    "Changed texts have other tokens or other bytes at a few places."
 )
 SERVER = (
     f"The server is Triton {RELEASE} on a machine without a GPU, and completes configurations, as it does by default. "
@@ -31,6 +32,7 @@ UNDECIDED = (
     "These errors are left out of the comparison, except in the cases of `backends`, which real backends run. Nor is "
     "it decided whether a server has the `checksum` agent: NVIDIA's images have it, ours has none."
 )
+RANDOM = {"random": "random", "texts": "changed texts", "schedulers": "random schedulers and ensembles"}
 REASONS = {
     "backend": "the smallest backend, which needs no file, stands in for it in most cases",
     "onnxruntime": "NVIDIA's backend in C++ is not in our server; ours follows its source, and is asked in some cases",
@@ -53,8 +55,9 @@ def page(rows: Sequence[Row]) -> str:
     )
     wrong = [told for row in rows for told in row.disagreements]
     parts = [_line(row.key.partition("/")[2], [row]) for row in rows if row.key.startswith("corpus/")]
-    random = [row for row in rows if row.key.startswith("random/")]
-    parts += [_line(f"random, {len(random)} seeds", random)] if random else []
+    for kind, title in RANDOM.items():
+        own = [row for row in rows if row.key.startswith(f"{kind}/")]
+        parts += [_line(f"{title}, {len(own)} seeds", own)] if own else []
     return (
         f"{HEAD}{_filled(INTRODUCTION)}\n\n{_filled(SERVER)}\n\n{_filled(figure)}\n\n"
         f"| cases | models | served | refused | agree |\n|---|---|---|---|---|\n{''.join(parts)}"

@@ -11,7 +11,7 @@ from tests.differential.trial import Outcome
 class Row:
     """The figures of one block of cases."""
 
-    key: str  # corpus/MODULE or random/SEED
+    key: str  # corpus/MODULE, or the kind of a random block and its seed
     digest: str  # of the linter and the cases
     models: int
     loads: int  # how many of them Triton serves

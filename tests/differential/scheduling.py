@@ -266,3 +266,10 @@ def _ensemble_text(
     text += draw.maybe(0.02, f'backend: "{LIGHT}"') + draw.maybe(0.02, 'default_model_filename: "model.onnx"')
     text += draw.maybe(0.02, 'model_warmup { name: "w" }') + draw.maybe(0.02, f'default_model_filename: "{name}"')
     return text + draw.maybe(0.1, "response_cache { enable: true }")
+
+
+def schedulers(seed: int, count: int) -> list[Case]:
+    """Return so many models, of which every fourth is an ensemble, always the same for a seed."""
+    random = Random(seed)
+    made = (scheduled, scheduled, scheduled, ensemble)
+    return [made[number % len(made)](random, f"q{seed}_{number}") for number in range(count)]

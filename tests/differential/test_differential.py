@@ -4,9 +4,13 @@ import pytest
 
 from tests.differential.corpus import corpus
 from tests.differential.drawing import drawn
+from tests.differential.mutated import mutated
+from tests.differential.scheduling import schedulers
 from tests.differential.trial import Outcome, judged
 
-MODULES = ("ensembles", "examples", "foreign", "placement", "schedulers", "syntax", "tensors")
+MODULES = (
+    "ensembles", "examples", "fields", "foreign", "placement", "schedulers", "source", "syntax", "tensors"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,5 +46,18 @@ def test_the_linter_agrees_with_triton_on_random_repositories() -> None:
     assert not [str(outcome) for outcome in judged(drawn(seed=0, count=60)) if not outcome.agrees]
 
 
+def test_the_linter_agrees_with_triton_on_random_schedulers_and_ensembles() -> None:
+    assert not [str(outcome) for outcome in judged(schedulers(seed=0, count=100)) if not outcome.agrees]
+
+
+def test_the_linter_agrees_with_triton_on_texts_that_were_changed() -> None:
+    outcomes = list(judged(mutated(seed=0, count=800)))
+    assert not [str(outcome) for outcome in outcomes if not outcome.agrees]
+    assert not [f"{outcome.name}: {outcome.otherwise}" for outcome in outcomes if outcome.otherwise]
+    assert sum(outcome.verdict.loads for outcome in outcomes) > 50
+
+
 def test_random_repositories_are_the_same_for_a_seed() -> None:
     assert drawn(seed=3, count=20) == drawn(seed=3, count=20)
+    assert mutated(seed=3, count=20) == mutated(seed=3, count=20)
+    assert schedulers(seed=3, count=20) == schedulers(seed=3, count=20)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from google.protobuf import json_format
+from google.protobuf import json_format, text_format
 
 from modelrepo.generator.errors import RepositoryError, ServerError
 from modelrepo.generator.lint.check import check
@@ -41,6 +41,8 @@ TOGETHER = 400
 SECONDS = 15
 # Errors that end the server: their cases are tried alone, or the one that ended it must be searched for.
 KILLS = {"AGENT-NONE", "METRIC-TAG"}
+# What bytes that are no text become in our reading. Triton's JSON leaves them out, and may be others behind them.
+NO_TEXT = "\ufffd"
 # How it is said that a repository ended the server.
 DIES = re.compile("Triton (was killed|ended|does not answer)|it does not answer")
 # Models with these files are given to the real backend, a second each. It decides then, too.
@@ -65,7 +67,7 @@ class Outcome:
     def otherwise(self) -> str:
         """How the configuration that we predict differs from the one that Triton has; empty if it does not."""
         parsed = read(Path(self.name), self.config or "").message if self.completed else None
-        if parsed is None:
+        if parsed is None or NO_TEXT in str(text_format.MessageToString(parsed, as_utf8=True)):
             return ""
         real = json_format.ParseDict(dict(self.completed), type(parsed)(), ignore_unknown_fields=True)
         for each in BACKEND_FIELDS:  # what is guessed from files is no matter here

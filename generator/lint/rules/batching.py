@@ -9,11 +9,13 @@ from modelrepo.generator.lint.declared import is_complete
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
+from modelrepo.generator.lint.rules.identity import escapes
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case
 
 STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
 STRATEGY_FILE = "batchstrategy.so"
+INSIDE_SINCE = "26.06"  # the release from which on the library that the parameter names must lie in the model's folder
 # What a library of a strategy has all of or none of.
 STRATEGY_FUNCTIONS = (
     b"TRITONBACKEND_ModelBatchIncludeRequest",
@@ -109,6 +111,10 @@ def strategy(case: Case) -> Iterator[Problem]:
         if found is None:
             yield refused(place, f"Batching library path not found: {written}", LIBRARY.write)
             return
+        release = case.host.release.container
+        if release >= INSIDE_SINCE and escapes(found, case.model.folder, release):
+            yield refused(place, "Batching library path escapes model repository.", ESCAPES)
+            return
         libraries = [found]
     else:
         libraries = list(dict.fromkeys(_strategies(case)))
@@ -150,6 +156,7 @@ def _located(written: str, folder: Path) -> Path | None:
     return folder / inside if inside != written and (folder / inside).exists() else None
 
 
+ESCAPES = f"Put the library into the folder of the model: since {INSIDE_SINCE} it must lie there"
 PREF = Rule(
     code="DYN-PREF",
     severity="error",
@@ -213,7 +220,7 @@ LIBRARY = Rule(
     title="the library of a custom batching strategy is not there, or is none",
     triton=f'Triton refuses the model: "Batching library path not found: …". It takes the path of the parameter '
     f"{STRATEGY}, or {STRATEGY_FILE} in the folder of the version or of the model. With one that has only some of "
-    "the functions of a strategy it hangs.",
+    f"the functions of a strategy it hangs. Since {INSIDE_SINCE} the path must lie in the folder of the model.",
     write="Write the absolute path of the library on the machine that serves, or put it into the model's folder",
     check=strategy,
     seen="2.51",

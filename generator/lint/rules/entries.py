@@ -4,7 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from modelrepo.generator.lint.completed import completed
+from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import leads_nowhere, target
 from modelrepo.generator.lint.subject import Case, is_folder
@@ -38,6 +41,14 @@ def deep_link(case: Case) -> Iterator[Problem]:
                 "looks for changes",
                 f"Remove the link, or mend what it leads to: {target(entry)}",
             )
+
+
+def lost_link(case: Case) -> Iterator[Problem]:
+    """Find a link to nothing by which Triton would guess the backend."""
+    config = begun(case.model)
+    lost = None if config is None else completed(case.model, config, case.host.release.container).lost
+    if lost is not None:
+        yield refused(Place(lost), f"failed to stat file {lost}", LOST.write)
 
 
 def circle(case: Case) -> Iterator[Problem]:
@@ -174,6 +185,18 @@ DEEP_LINK = Rule(
     seen="2.51",
     needs_config=False,
 )
+LOST = Rule(
+    code="LINK-GUESS",
+    severity="error",
+    title="a link to nothing by which Triton would guess the backend",
+    triton='Triton refuses the model: "failed to stat file …". It looks at model.savedmodel, model.graphdef, '
+    "model.plan and model.pt in the first folder of the model, if backend, platform and default_model_filename are not "
+    "written.",
+    write="Mend the link, or remove it",
+    check=lost_link,
+    seen="2.51",
+    needs_config=False,
+)
 CIRCLE = Rule(
     code="LINK-CIRCLE",
     severity="warning",
@@ -250,4 +273,4 @@ STRAY = Rule(
     seen="2.51",
     needs_config=False,
 )
-RULES = (LINK, DEEP_LINK, CIRCLE, CIRCLES, UNREADABLE, NO_FILE, TOO_LONG, PREFIX, STRAY)
+RULES = (LINK, DEEP_LINK, LOST, CIRCLE, CIRCLES, UNREADABLE, NO_FILE, TOO_LONG, PREFIX, STRAY)

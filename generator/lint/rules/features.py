@@ -1,6 +1,7 @@
 """What the server itself does for a model: its response cache, its metrics, its repository agents."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
@@ -46,6 +47,18 @@ def metrics(case: Case) -> Iterator[Problem]:
             yield refused(place, "metric control must specify 'histogram_options'", METRICS.write)
         elif not control.histogram_options.buckets:
             yield refused(place, "histogram options must specify non-empty 'buckets'", METRICS.write)
+
+
+def descending(case: Case) -> Iterator[Problem]:
+    """Find buckets that do not ascend."""
+    for number, control in enumerate(case.config.message.model_metrics.metric_control):
+        buckets = list(control.histogram_options.buckets)
+        for position, (before, after) in enumerate(pairwise(buckets), 1):
+            if not before < after:
+                path = ("metric_control", number, "histogram_options", "buckets", position)
+                says = f"Triton loads the model, and counts wrongly: {after:g} stands behind {before:g}"
+                yield Problem(case.config.place("model_metrics", *path), says, BUCKETS.write)
+                break
 
 
 def other_family(case: Case) -> Iterator[Problem]:
@@ -104,6 +117,17 @@ METRICS = Rule(
     source="core/src/model_config_utils.cc",
     since="24.11",
 )
+BUCKETS = Rule(
+    code="METRICS-ORDER",
+    severity="warning",
+    title="the buckets of a histogram do not ascend",
+    triton="Triton loads the model. An observation is counted in the first bucket that is not below it, so that the "
+    "buckets behind a larger one stay empty.",
+    write="Write the buckets in ascending order",
+    check=descending,
+    source="core: src/metric_model_reporter.cc; prometheus-cpp 1.0.1: core/src/histogram.cc",
+    since="24.11",
+)
 FAMILY = Rule(
     code="METRICS-FAMILY",
     severity="warning",
@@ -132,4 +156,4 @@ NO_AGENT = Rule(
     check=no_agent,
     seen="2.51",
 )
-RULES = (CACHE, CACHE_OFF, METRICS, FAMILY, AGENT, NO_AGENT)
+RULES = (CACHE, CACHE_OFF, METRICS, BUCKETS, FAMILY, AGENT, NO_AGENT)

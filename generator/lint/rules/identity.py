@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.lint.completed import AOTI_PLATFORM, AOTI_SINCE, ENSEMBLE, PAIRS, Completed, completed
-from modelrepo.generator.lint.declared import begun
+from modelrepo.generator.lint.data import holds
+from modelrepo.generator.lint.declared import COMPLETES, begun
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.parser import Node
 from modelrepo.generator.lint.refusal import refused
@@ -19,6 +20,11 @@ from modelrepo.generator.lint.text import quoted
 CORE = "core: src/model_config_utils.cc"
 PYTHON_RUNTIME = "model.py"
 ELF = b"\x7fELF"  # the first bytes of a shared library for Linux
+ENTRY = b"TRITONBACKEND_ModelInstanceExecute"  # the function that each backend has
+# Until then the folder of another model passes for this one's, if its name begins like it (core #497).
+SEPARATES = "26.06"
+# Backends of NVIDIA's images that fill nothing into a configuration.
+WITH_CONFIG = ("identity", "repeat", "square")
 # The backends that may have a model.py of their own, which `runtime: "model.py"` asks for.
 WITH_MODEL_PY = ("pytorch", "vllm", "tensorrtllm", "onnxruntime")
 # The backends of NVIDIA's images: those of Triton, also for vLLM and TensorRT-LLM, and those of Merlin.
@@ -71,6 +77,8 @@ def pair(case: Case) -> Iterator[Problem]:
     if _of_an_ensemble(case.config.message):
         return
     made, config = _completed(case), case.config
+    if made.lost:
+        return
     if not made.backend and not made.undetermined:
         words = f"unexpected platform type '{made.platform}' for {case.model.name}"
         field = "platform" if made.platform else "default_model_filename"
@@ -87,7 +95,8 @@ def pair(case: Case) -> Iterator[Problem]:
 
 def undetermined(case: Case) -> Iterator[Problem]:
     """Find a model of which neither the configuration nor the files name a backend."""
-    if not case.config.message.HasField("ensemble_scheduling") and _completed(case).undetermined:
+    made = _completed(case)
+    if not case.config.message.HasField("ensemble_scheduling") and made.undetermined and not made.lost:
         words = (
             f"Invalid model name: Could not determine backend for model '{case.model.name}' with no backend in model "
             "configuration. Expected model name of the form 'model.<backend_name>'."
@@ -111,7 +120,7 @@ def library(case: Case) -> Iterator[Problem]:
     """Find a backend whose library is neither in NVIDIA's images nor with the model, or can't be loaded."""
     config = begun(case.model)
     made = None if config is None else _completed(case)
-    if made is None or not made.backend or _of_an_ensemble(config):
+    if made is None or made.lost or not made.backend or _of_an_ensemble(config):
         return
     for version in selected(case.model, config):
         if problem := _library_problem(case, made, version):
@@ -134,15 +143,41 @@ def _library_problem(case: Case, made: Completed, version: int) -> Problem | Non
     if found is None:
         return None if made.backend in BACKENDS and wanted == usual else _no_library(case, made, place)
     path = found / wanted
-    if not os.path.realpath(path).startswith(os.path.realpath(found)):
+    if escapes(path, found, case.host.release.container):
         words = (
             f"backend library name '{runtime or usual}' escapes backend directory '{found}', for model '{model.name}'"
         )
         return refused(place, words, "Put the library into the folder of the model or the version")
+    write = "Name the library of a backend in runtime, or leave it out"
     if not _is_library(path):
-        words = f"unable to load shared library: {path}"
-        return refused(place, words, "Name a shared library for Linux in runtime, or leave it out")
+        return refused(place, f"unable to load shared library: {path}", write)
+    if not any(holds(path, ENTRY)):
+        words = f"unable to find required entrypoint '{ENTRY.decode()}' in shared library: {path}"
+        return refused(place, words, write)
     return None
+
+
+def escapes(path: Path, folder: Path, release: str) -> bool:
+    """Whether a path leads out of a folder, as a release sees it, which follows links."""
+    inside, around = os.path.realpath(path), os.path.realpath(folder)
+    if release < SEPARATES:
+        return not inside.startswith(around)
+    return inside != around and not inside.startswith(around.rstrip("/") + "/")
+
+
+def no_config(case: Case) -> Iterator[Problem]:
+    """Find a model without a configuration whose backend fills in none."""
+    model = case.model
+    if model.config is not None or model.config_trouble:
+        return
+    made = _completed(case)
+    backend = "" if made.lost else made.backend
+    libraries = [folder / f"libtriton_{backend}.so" for folder in (*model.versions.values(), model.folder)]
+    found = next((path for path in libraries if path.is_file()), None)
+    completes = backend not in WITH_CONFIG if found is None else any(holds(found, COMPLETES))
+    if backend and model.versions and not completes:
+        words = f"model configuration is not provided for model '{model.name}'"
+        yield refused(Place(model.folder), words, NO_CONFIG.write)
 
 
 def _is_library(path: Path) -> bool:
@@ -270,4 +305,15 @@ LIBRARY = Rule(
     needs_config=False,
     fixable=True,
 )
-RULES = (NAME, NO_NAME, NEGATIVE, PAIR, UNDETERMINED, GUESSED, LIBRARY)
+NO_CONFIG = Rule(
+    code="CONFIG-NONE",
+    severity="error",
+    title="there is no config.pbtxt, and the backend makes none",
+    triton='Triton refuses the model: "model configuration is not provided". Some backends make a configuration from '
+    "the model's file; others make none.",
+    write="Write config.pbtxt",
+    check=no_config,
+    seen="2.51",
+    needs_config=False,
+)
+RULES = (NAME, NO_NAME, NEGATIVE, PAIR, UNDETERMINED, GUESSED, LIBRARY, NO_CONFIG)

@@ -16,6 +16,7 @@ NUMBER = re.compile(r"[ \t\n\v\f\r]*(?P<value>[+-]?[0-9]+)")
 MOST_DIGITS = 100  # of which Python makes a number; more are too large in any case
 LARGEST, SMALLEST = (1 << 31) - 1, -(1 << 31)
 TWO_ON_CPU = ("onnxruntime", "tensorflow")
+MOST_THREADS = 1 << 22  # PID_MAX_LIMIT of Linux
 
 
 def _groups(case: Case) -> Iterator[tuple[int, Any, str]]:
@@ -102,6 +103,17 @@ def count(case: Case) -> Iterator[Problem]:
             two = group.kind == group.KIND_CPU and _completed_backend(case) in TWO_ON_CPU
             says = f"Triton makes {2 if two else 1} of a count of {group.count}"
             yield Problem(case.config.place("instance_group", number, "count"), says, "Write the number of instances")
+
+
+def many(case: Case) -> Iterator[Problem]:
+    """Find more instances than there can be threads."""
+    groups = [(number, max(1, group.count)) for number, group, _ in _groups(case) if group.kind != group.KIND_GPU]
+    if sum(count for _, count in groups) > MOST_THREADS:
+        number, count = max(groups, key=lambda each: each[1])
+        says = (
+            f"The server dies: it starts a thread for each of {count} instances, and Linux has at most {MOST_THREADS}"
+        )
+        yield Problem(case.config.place("instance_group", number, "count"), says, MANY.write)
 
 
 def profile(case: Case) -> Iterator[Problem]:
@@ -214,6 +226,15 @@ COUNT = Rule(
     check=count,
     seen="2.51",
 )
+MANY = Rule(
+    code="IG-MANY",
+    severity="error",
+    title="more instances than Linux has threads",
+    triton="The server dies while it loads the model: each instance has a thread.",
+    write="Write as many instances as run at a time, which are no more than the cores",
+    check=many,
+    seen="2.51",
+)
 PROFILE = Rule(
     code="PROFILE",
     severity="error",
@@ -233,4 +254,4 @@ PROFILE_SIZE = Rule(
     check=profile_too_large,
     seen="2.51",
 )
-RULES = (GPU, AUTO, AUTO_ANYWHERE, CPU, KIND, COUNT, PROFILE, PROFILE_SIZE)
+RULES = (GPU, AUTO, AUTO_ANYWHERE, CPU, KIND, COUNT, MANY, PROFILE, PROFILE_SIZE)

@@ -7,10 +7,8 @@ from modelrepo.generator.lint.data import located, unreadable
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
+from modelrepo.generator.lint.rules.identity import escapes
 from modelrepo.generator.lint.subject import Case
-
-# Until then the folder of another model passes for this one's, if its name begins like it (core #497).
-SEPARATES = "26.06"
 
 
 def missing(case: Case) -> Iterator[Problem]:
@@ -32,11 +30,8 @@ def twice(case: Case) -> Iterator[Problem]:
 
 def outside(case: Case) -> Iterator[Problem]:
     """Find label files outside the folder of the model, where links end as well."""
-    folder = case.model.folder.resolve()
     for number, name, path in _files(case):
-        target = Path(path).resolve()
-        strict = case.host.release.container >= SEPARATES
-        if not (target.is_relative_to(folder) if strict else str(target).startswith(str(folder))):
+        if escapes(Path(path), case.model.folder, case.host.release.container):
             words = (
                 f"label file path '{path}' for output '{name}' in model '{case.model.name}' is outside model directory"
             )

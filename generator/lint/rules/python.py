@@ -1,6 +1,7 @@
 """The python backend: model.py, and the environment that it runs in."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ BACKEND: Final = "python"
 ENVIRONMENT, FOLDER = "EXECUTION_ENV_PATH", "$$TRITON_MODEL_DIRECTORY"
 ACTIVATE = "bin/activate"
 FORCE = "FORCE_CPU_ONLY_INPUT_TENSORS"
+# What bash does not take as it is written, within an unquoted word.
+INTERPRETED = re.compile(r"""[\s|&;()<>`\\"']|\$[\w{(*@#?!$-]|\{[^}]*,[^}]*\}""")
 
 
 def syntax(case: Case) -> Iterator[Problem]:
@@ -77,6 +80,28 @@ def force(case: Case) -> Iterator[Problem]:
     if text is not None and text not in ("yes", "no"):
         said = f"Incorrect value for {FORCE}: {text}'"
         yield Problem(place_of(case, "parameters", Key(FORCE)), f'Triton refuses the model: "{said}"', FORCED.write)
+
+
+def module(case: Case) -> Iterator[Problem]:
+    """Find files that can't be imported because of their names."""
+    for path, _ in _files(case):
+        if path.suffix != ".py":
+            said = f"Model name must end with '.py'. Model name is \"{path.name}\"."
+        elif "." in path.stem:
+            said = f"ModuleNotFoundError: No module named '{path.parent.name}.{path.stem.partition('.')[0]}'"
+        else:
+            continue
+        place = place_of(case, "default_model_filename")
+        yield Problem(place, f'Triton refuses the model: "{said}"', MODULE.write)
+
+
+def shell(case: Case) -> Iterator[Problem]:
+    """Find names that bash would read otherwise than they are written."""
+    for path, _ in _files(case):
+        for name in dict.fromkeys((case.model.name, path.name)):
+            if INTERPRETED.search(name):
+                says = f"The server waits for ever: it has bash start the model, which interprets {name!r}"
+                yield Problem(Place(case.model.folder if name == case.model.name else path), says, SHELL.write)
 
 
 def _files(case: Case) -> Iterator[tuple[Path, PythonCode]]:
@@ -150,4 +175,28 @@ FORCED = Rule(
     decided_by=BACKEND,
     seen="2.51",
 )
-RULES = (SYNTAX, CLASS, EXECUTE, ENV, ELSEWHERE, FORCED)
+MODULE = Rule(
+    code="PY-FILE",
+    severity="error",
+    title="the name of the file is not that of a Python module",
+    triton='Triton refuses the model: "Model name must end with \'.py\'", or "No module named …" of a name with two '
+    "dots.",
+    write="Name the file model.py, or another word with .py, and write it as default_model_filename",
+    check=module,
+    decided_by=BACKEND,
+    seen="2.51",
+    needs_config=False,
+)
+SHELL = Rule(
+    code="PY-NAME",
+    severity="error",
+    title="a name that a shell interprets",
+    triton="The python backend has bash start the process of a model, with the path of its file unquoted. With a space "
+    "or a quote in it the server waits for ever; with a ';' or '$' bash runs what the name says.",
+    write="Name it with letters, digits, '_', '.' and '-'",
+    check=shell,
+    decided_by=BACKEND,
+    seen="2.51",
+    needs_config=False,
+)
+RULES = (SYNTAX, CLASS, EXECUTE, ENV, ELSEWHERE, FORCED, MODULE, SHELL)

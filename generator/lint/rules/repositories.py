@@ -35,11 +35,15 @@ def root(case: Case) -> Iterator[Problem]:
 
     made = completed(model, model_config_pb2.ModelConfig(), case.host.release.container)
     words = ""
+    if made.lost:
+        return  # the rule of links says it
     if made.undetermined:
         words = (
             f"Invalid model name: Could not determine backend for model '{model.name}' with no backend in model "
             "configuration. Expected model name of the form 'model.<backend_name>'."
         )
+    elif not made.backend:  # the name ends with a dot
+        words = f"unexpected platform type '' for {model.name}"
     elif made.file == f"model.{made.backend}" and not model.versions:  # a backend by the name alone
         words = f"at least one version must be available under the version policy of model '{model.name}'"
     if words:

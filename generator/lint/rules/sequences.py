@@ -5,7 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.data import bytes_of, dies_of, enum_name, located, unreadable
+from modelrepo.generator.lint.data import (
+    BYTES,
+    COUNTED_SINCE,
+    MUCH_MEMORY,
+    bytes_of,
+    dies_of,
+    enum_name,
+    located,
+    uncounted,
+    unreadable,
+)
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
@@ -16,6 +26,7 @@ LISTS = ("int32_false_true", "fp32_false_true", "bool_false_true")
 IDS = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING")
 CORRID = "CONTROL_SEQUENCE_CORRID"
 INITIAL_STATE = "initial_state"
+SLOT_BYTES = 600  # what each sequence slot takes in memory, at least: a queue
 
 
 def names(case: Case) -> Iterator[Problem]:
@@ -118,7 +129,7 @@ def initial_state(case: Case) -> Iterator[Problem]:
             if words:
                 yield refused(place, words, write)
             else:
-                yield from _initial_data(place, state.initial_state[0], case.model.folder)
+                yield from _initial_data(place, state, case)
 
 
 def _initial_refusal(state: Any, taken: set[str]) -> tuple[str, str]:
@@ -147,23 +158,44 @@ def _initial_refusal(state: Any, taken: set[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _initial_data(place: Place, initial: Any, folder: Path) -> Iterator[Problem]:
+def _initial_data(place: Place, state: Any, case: Case) -> Iterator[Problem]:
     """Find data of an initial state that are not there, or too few."""
-    expected = bytes_of(enum_name(initial, "data_type"), initial.dims)
+    initial, data_type = state.initial_state[0], enum_name(state.initial_state[0], "data_type")
+    expected = bytes_of(data_type, initial.dims)
+    if case.host.release.container >= COUNTED_SINCE:
+        if data_type not in (*BYTES, "TYPE_STRING"):
+            expected = -1
+        elif words := uncounted(state.input_name, data_type, initial.dims):
+            yield refused(place, words, "Write the sizes of the state")
+            return
     if dies_of(expected) and (initial.WhichOneof("state_data") == "zero_data"):
         says = f"The server dies: it asks for {expected} bytes of memory"
-        yield Problem(place, says, "Write the sizes of the state")
+        yield Problem(place, says, "Write the data_type and the sizes of the state")
     elif initial.WhichOneof("state_data") == "data_file":
-        path = located(folder, INITIAL_STATE, initial.data_file)
+        path = located(case.model.folder, INITIAL_STATE, initial.data_file)
         missing = unreadable(place, path, f"Put the file into the folder {INITIAL_STATE} of the model")
         yield from missing
-        if missing or enum_name(initial, "data_type") == "TYPE_STRING":
+        if missing or data_type == "TYPE_STRING":
             return
         size = Path(path).stat().st_size
         if size < expected % (1 << 64):  # Triton takes it as unsigned
             words = f"initial_state setting expects {expected} bytes, but the data provided from {initial.data_file}"
             write = f"Write {expected} bytes into {INITIAL_STATE}/{initial.data_file}"
             yield refused(place, f"{words}only has {size} bytes.", write)
+
+
+def slots(case: Case) -> Iterator[Problem]:
+    """Find more sequences at a time than any memory holds."""
+    config = case.config.message
+    if not config.HasField("sequence_batching"):
+        return
+    oldest = config.sequence_batching.oldest.max_candidate_sequences
+    instances = sum(max(1, group.count) for group in config.instance_group) or 1
+    count = (oldest if oldest > 0 else max(1, config.max_batch_size)) * instances
+    if count * SLOT_BYTES > (case.host.memory or MUCH_MEMORY):
+        path = ("sequence_batching", "oldest", "max_candidate_sequences") if oldest > 0 else ("max_batch_size",)
+        says = f"The server dies: it makes room for {count} sequences, which no memory holds"
+        yield Problem(case.config.place(*path), says, SLOTS.write)
 
 
 def states(case: Case) -> Iterator[Problem]:
@@ -287,6 +319,14 @@ STATES = Rule(
     check=states,
     source="core: src/sequence_state.cc",
 )
+SLOTS = _refusal(
+    code="SEQ-SLOTS",
+    title="more sequences at a time than any memory holds",
+    triton="The server dies while it loads the model: it makes room for max_candidate_sequences sequences of each "
+    "instance, or for max_batch_size.",
+    write="Write the number of sequences that are open at a time",
+    check=slots,
+)
 GROWABLE = Rule(
     code="SEQ-GROW",
     severity="warning",
@@ -296,4 +336,4 @@ GROWABLE = Rule(
     check=growable,
     source="core: src/sequence_state.cc",
 )
-RULES = (NAMES, KINDS, VALUES, CORRELATION, OLDEST, DIRECT, LIBRARY, INITIAL, STATES, GROWABLE)
+RULES = (NAMES, KINDS, VALUES, CORRELATION, OLDEST, DIRECT, LIBRARY, INITIAL, SLOTS, STATES, GROWABLE)

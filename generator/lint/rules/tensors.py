@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import takewhile
 from typing import Any, Literal
 
 from modelrepo.generator.lint.completed import completed
@@ -15,8 +16,7 @@ ANY = -1  # the size of a dimension that may have any
 PLAN = "tensorrt_plan"
 IMAGE_DIMS = 3  # a channel, a height, a width
 BITS = 64
-# The release from which on the core sees that a number of elements is too large.
-COUNTED_SINCE = "26.03"
+MOST = (1 << (BITS - 1)) - 1
 # The fields of inputs and outputs that each has once.
 REQUIRED = (("name", "a name"), ("data_type", "a type, such as TYPE_FP32"), ("dims", "a size for each dimension"))
 
@@ -56,22 +56,32 @@ def reshape(case: Case) -> Iterator[Problem]:
     for kind, number, tensor, said in _tensors(case):
         if not tensor.HasField("reshape") or any(_impossible(tensor.dims)):
             continue
-        if reason := _reshape_reason(tensor, batching, case.host.release.container):
-            place = case.config.place(kind, number, "reshape", "shape")
-            words = f"{said}{reason} for {case.model.name}"
-            yield refused(place, words, _reshape_advice(tensor, reason))
+        place = case.config.place(kind, number, "reshape", "shape")
+        if reason := _reshape_reason(tensor, batching):
+            yield refused(place, f"{said}{reason} for {case.model.name}", _reshape_advice(tensor, reason))
 
 
-def _reshape_reason(tensor: Any, batching: bool, release: str) -> str:
+def too_many(case: Case) -> Iterator[Problem]:
+    """Find numbers of elements that 64 bits do not hold: of inputs, and of what has a reshape."""
+    ensemble = case.config.message.HasField("ensemble_scheduling")
+    for kind, number, tensor, _ in _tensors(case):
+        shapes = [("dims", " dims", tensor.dims), ("reshape", " reshape", tensor.reshape.shape)]
+        if not tensor.HasField("reshape"):
+            counted = kind == "input" and not ensemble and not tensor.is_shape_tensor
+            shapes = [("dims", "", tensor.dims)] if counted else []
+        for field, called, sizes in shapes:
+            if not any(_impossible(sizes)) and math.prod(takewhile(lambda size: size != ANY, sizes)) > MOST:
+                words = f"element count for tensor '{tensor.name}{called}' exceeds maximum size of {MOST}"
+                yield refused(case.config.place(kind, number, field), words, COUNT.write)
+                break
+
+
+def _reshape_reason(tensor: Any, batching: bool) -> str:
     dims, shape = list(tensor.dims), list(tensor.reshape.shape)
     if not shape and not batching:
         return "cannot have empty reshape for non-batching model as scalar tensors are not supported"
     if any(_impossible(shape)):
         return "reshape dimensions must be integer >= 1, or -1 to indicate a variable-size dimension"
-    if release >= COUNTED_SINCE and any(
-        ANY not in each and math.prod(each) >= 1 << (BITS - 1) for each in (dims, shape)
-    ):
-        return f"element count exceeds maximum size of {(1 << (BITS - 1)) - 1}"
     before, after = _elements(dims), _elements(shape)
     if before != after and (after != 0 or before != 1):
         return "has different size for dims and reshape"
@@ -293,4 +303,15 @@ BATCH = Rule(
     check=batch_tensors,
     seen="2.51",
 )
-RULES = (IO, DIM, RESHAPE, FORMAT, SHAPE_TENSOR, NON_LINEAR, DUPLICATES, BATCH)
+COUNT = Rule(
+    code="DIM-COUNT",
+    severity="error",
+    title="an input has more elements than can be counted",
+    triton='Triton refuses the model: "element count for tensor … exceeds maximum size". It multiplies the dimensions '
+    "of inputs, up to the first of -1, and those of an output with a reshape.",
+    write="Write the sizes that the model has",
+    check=too_many,
+    source="core: src/model_config_utils.h, GetElementCount; src/backend_model.cc, SetConfiguredScheduler",
+    since="26.03",
+)
+RULES = (IO, DIM, RESHAPE, COUNT, FORMAT, SHAPE_TENSOR, NON_LINEAR, DUPLICATES, BATCH)

@@ -8,6 +8,7 @@ from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
+from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.served import FILES, Served, absent, is_file, kinds, loaded
 from modelrepo.generator.lint.subject import NO_VERSIONS, Case, Host, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
@@ -28,6 +29,8 @@ def none(case: Case) -> Iterator[Problem]:
     if message is not None and message.HasField("ensemble_scheduling"):
         return  # the rules of ensembles say it
     if model.version_folders or model.trouble or any(root(case)):
+        return
+    if message is not None and selected(model, message):  # one that is asked for twice
         return
     words = f"at least one version must be available under the version policy of model '{model.name}'"
     yield Problem(Place(model.folder), f'Triton refuses the model: "{words}"', NONE.write)

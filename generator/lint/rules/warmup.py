@@ -4,7 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.lint.data import BYTES, MOST_MEMORY, bytes_of, elements_of, enum_name, located, unreadable
+from modelrepo.generator.lint.data import (
+    BYTES,
+    COUNTED_SINCE,
+    MOST_BYTES,
+    MOST_MEMORY,
+    MUCH_MEMORY,
+    bytes_of,
+    elements_of,
+    enum_name,
+    located,
+    uncounted,
+    unreadable,
+)
 from modelrepo.generator.lint.declared import is_complete, is_ensemble
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
@@ -13,7 +25,8 @@ from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 
 WARMUP = "warmup"
-MOST_BYTES = (1 << 63) - 1
+# What a request takes in memory, at least; and the number of requests with which nobody warms up.
+REQUEST_BYTES, MANY = 1000, 1_000_000
 # Backends that refuse a batch that is larger than max_batch_size: a warm-up then never ends well.
 LIMITED = ("onnxruntime", "tensorrt", "pytorch", "openvino", "tensorflow", "python")
 
@@ -103,9 +116,11 @@ def _unlike(place: Place, case: Case, given: Any, asked: Any) -> Iterator[Proble
     if elements_of(given.dims) < -1:
         words = f"input byte size mismatch for input '{name}' for model '{model}'"
         yield refused(place, words, "Write sizes of at least 1")
-    fits = len(given.dims) == len(asked.dims)
-    if not fits or any(size not in (-1, own) for own, size in zip(given.dims, asked.dims, strict=True)):
-        batch = [-1] if case.config.message.max_batch_size else []
+    batch = [-1] if case.config.message.max_batch_size else []
+    # Of a tensor with a shape, the batch is no dimension of its own.
+    dims = [*(1 for _ in batch if asked.is_shape_tensor), *given.dims]
+    fits = len(dims) == len(asked.dims)
+    if not fits or any(size not in (-1, own) for own, size in zip(dims, asked.dims, strict=True)):
         words = (
             f"unexpected shape for input '{name}' for model '{model}'. Expected {_shape([*batch, *asked.dims])}, got"
         )
@@ -116,11 +131,8 @@ def _unlike(place: Place, case: Case, given: Any, asked: Any) -> Iterator[Proble
 def sizes(case: Case) -> Iterator[Problem]:
     """Find inputs of warm-up requests whose bytes can't be counted."""
     for place, name, tensor in _inputs(case):
-        data_type, least = enum_name(tensor, "data_type"), min(tensor.dims, default=1)
-        if least < -1 or bytes_of(data_type, tensor.dims) > MOST_BYTES:
-            words = f"tensor '{name}' contains an invalid dimension {_shape(list(tensor.dims))}"
-            if least >= -1:
-                words = f"byte size for tensor '{name}' exceeds maximum size of {MOST_BYTES}"
+        data_type = enum_name(tensor, "data_type")
+        if words := uncounted(name, data_type, tensor.dims):
             yield refused(place, words, "Write sizes that requests have")
         elif data_type not in BYTES and data_type != "TYPE_STRING":
             words = f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
@@ -149,6 +161,24 @@ def large_batch(case: Case) -> Iterator[Problem]:
             place = case.config.place("model_warmup", number, "batch_size")
             limit = f"'{case.model.name}_0', max allowed is {config.max_batch_size}"
             yield refused(place, words + limit, f"Write batch_size: {most}")
+
+
+def too_many(case: Case) -> Iterator[Problem]:
+    """Find batches of warm-up requests that no memory holds."""
+    for number in _asked(case):
+        size = case.config.message.model_warmup[number].batch_size
+        if size * REQUEST_BYTES > (case.host.memory or MUCH_MEMORY):
+            says = f"The server dies: it makes {size} requests at once, which no memory holds"
+            yield Problem(case.config.place("model_warmup", number, "batch_size"), says, TOO_MANY.write)
+
+
+def long(case: Case) -> Iterator[Problem]:
+    """Find warm-up that hardly ends."""
+    for number in _asked(case):
+        request = case.config.message.model_warmup[number]
+        if (count := request.batch_size * request.count) > MANY:
+            says = f"Triton serves the model only when it has answered {count} requests"
+            yield Problem(case.config.place("model_warmup", number, "count"), says, LONG.write)
 
 
 def identifier(case: Case) -> Iterator[Problem]:
@@ -243,7 +273,7 @@ SIZES = Rule(
     write="Write data_type and dims of the input, with sizes of at least 0",
     check=sizes,
     source="core: src/backend_model_instance.cc, src/model_config_utils.h",
-    since="26.04",
+    since=COUNTED_SINCE,
 )
 IDENTIFIER = Rule(
     code="WARM-CORRID",
@@ -255,4 +285,22 @@ IDENTIFIER = Rule(
     source="core: src/infer_request.cc, InferenceRequest::ValidateCorrelationId",
     since="25.02",
 )
-RULES = (DATA, FIT, SIZES, NO_BATCH, LARGE_BATCH, IDENTIFIER)
+TOO_MANY = Rule(
+    code="WARM-MANY",
+    severity="error",
+    title="a warm-up batch that no memory holds",
+    triton="The server dies while it loads the model: it makes all requests of the batch beforehand.",
+    write="Write a batch_size of at most max_batch_size",
+    check=too_many,
+    seen="2.51",
+)
+LONG = Rule(
+    code="WARM-LONG",
+    severity="warning",
+    title="more than a million warm-up requests",
+    triton="Triton sends count batches of batch_size requests before the model is ready; until then the server is not.",
+    write="Write a count of a few",
+    check=long,
+    seen="2.51",
+)
+RULES = (DATA, FIT, SIZES, NO_BATCH, LARGE_BATCH, IDENTIFIER, TOO_MANY, LONG)

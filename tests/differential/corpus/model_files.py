@@ -75,6 +75,19 @@ def _forced(value: str) -> str:
 CASES = [
     Case("python_good", PY, {"1/model.py": CODE}),
     Case("python_named", PY + 'default_model_filename: "net.py"', {"1/net.py": CODE}),
+    Case("python_hyphen", PY + 'default_model_filename: "my-net.py"', {"1/my-net.py": CODE, "1/model.py": CODE}),
+    Case(
+        "python_dots",
+        PY + 'default_model_filename: "a.b.py"',
+        {"1/a.b.py": CODE, "1/model.py": CODE},
+        errors=("PY-FILE",),
+    ),
+    Case(
+        "python_ending",
+        PY + 'default_model_filename: "net.txt"',
+        {"1/net.txt": CODE, "1/model.py": CODE},
+        errors=("PY-FILE",),
+    ),
     Case("python_imported", PY, {"1/model.py": "from net import *\n", "1/net.py": CODE}),
     Case("python_dynamic", PY, {"1/model.py": "globals()['TritonPythonModel'] = type('A', (), {'execute': print})\n"}),
     Case("python_late", PY, {"1/model.py": LATE}),

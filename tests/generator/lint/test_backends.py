@@ -287,6 +287,25 @@ def test_python(tmp_path: Path, config: str, code: str | None, expected: set[str
     assert codes(lay(tmp_path / "net", config, {} if code is None else {"1/model.py": code})) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "expected"),
+    [
+        ("net", "my-net.py", set()),
+        ("net", "net.v2.py", {"PY-FILE"}),
+        ("net", "net.txt", {"PY-FILE"}),
+        ("net", "my net.py", {"PY-NAME"}),
+        ("my net", "model.py", {"PY-NAME"}),
+        ("net's", "model.py", {"PY-NAME"}),
+        ("net$HOME", "model.py", {"PY-NAME"}),
+        ("net{1,2}", "model.py", {"PY-NAME"}),
+        ("net:1=+@%,~", "model.py", set()),
+    ],
+)
+def test_names_of_python_models(tmp_path: Path, name: str, file: str, expected: set[str]) -> None:
+    config = f'{PY}default_model_filename: "{file}"'
+    assert codes(lay(tmp_path / name, config, {f"1/{file}": CODE})) == expected
+
+
 def test_a_backend_that_a_release_lacks_is_found(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", 'platform: "tensorflow_savedmodel"\n' + X + Y, {"1/model.savedmodel/x": b""})
     (finding,) = found(folder, host("24.10"), host("26.09"))

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from modelrepo.generator.lint.check import check
+from modelrepo.generator.lint.completed import completed
+from modelrepo.generator.lint.declared import COMPLETES
 from modelrepo.generator.lint.finding import Finding
 from modelrepo.generator.lint.rules import features, identity, instances, parsing, repositories, tensors, versions
-from modelrepo.generator.lint.subject import Host
+from modelrepo.generator.lint.subject import Host, Model
 from modelrepo.generator.triton.releases import release_named
 
 MODULES = (parsing, identity, tensors, instances, versions, features, repositories)
@@ -120,10 +123,66 @@ def test_a_field_depends_on_the_release(tmp_path: Path, release: str, codes: lis
     assert told(found(tmp_path, text, release=release)) == codes
 
 
+@pytest.mark.parametrize(
+    ("buckets", "codes"),
+    [("0.5, 1", []), ("1, 1", ["METRICS-ORDER 2:141"]), ("1, nan", ["METRICS-ORDER 2:141"]), ("1", [])],
+)
+def test_buckets_ascend(tmp_path: Path, buckets: str, codes: list[str]) -> None:
+    family = 'metric_identifier { family: "nv_inference_first_response_histogram_ms" }'
+    text = f"model_metrics {{ metric_control {{ {family} histogram_options {{ buckets: [ {buckets} ] }} }} }}"
+    assert told(found(tmp_path, ONNX + text, release="25.11")) == codes
+
+
 @pytest.mark.parametrize("release", ["24.10", "26.09"])
 def test_torch_aoti_depends_on_the_release(tmp_path: Path, release: str) -> None:
     text = 'backend: "pytorch" platform: "torch_aoti"'
     assert told(found(tmp_path, text, release=release)) == ([] if release == "26.09" else ["PLAT 1:20"])
+
+
+@pytest.mark.parametrize(
+    ("release", "platform", "file"),
+    [("26.02", "", ""), ("26.03", "pytorch_libtorch", "model.pt"), ("26.04", "torch_aoti", "model.pt2")],
+)
+def test_what_is_guessed_of_a_package_of_torch_depends_on_the_release(
+    tmp_path: Path, release: str, platform: str, file: str
+) -> None:
+    (tmp_path / "net/1").mkdir(parents=True)
+    (tmp_path / "net/1/model.pt2").touch()
+    made = completed(Model("net", tmp_path / "net"), ModelConfig(), release)
+    assert (made.platform, made.file) == (platform, file)
+
+
+SIZES = {
+    'input { name: "x" data_type: TYPE_FP32 dims: [ 4611686018427387904, 2 ] }': ["DIM-COUNT 2:48"],
+    'input { name: "x" data_type: TYPE_FP32 dims: [ 4611686018427387904, 2, -1 ] }': ["DIM-COUNT 2:48"],
+    'input { name: "x" data_type: TYPE_FP32 dims: [ -1, 4611686018427387904, 2 ] }': [],
+    'input { name: "x" data_type: TYPE_FP32 dims: [ 4611686018427387904, 1 ] }': [],
+    'output { name: "x" data_type: TYPE_FP32 dims: [ 4611686018427387904, 2 ] }': [],
+    'output { name: "x" data_type: TYPE_FP32 dims: 1 reshape { shape: [ 4611686018427387904, 2 ] } }': [
+        "RESHAPE 2:68",
+        "DIM-COUNT 2:49",
+    ],
+}
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_elements_are_counted_since_26_03(tmp_path: Path, text: str) -> None:
+    assert sorted(told(found(tmp_path / "new", ONNX + text, release="26.03"))) == sorted(SIZES[text])
+    assert not [each for each in told(found(tmp_path / "old", ONNX + text, release="26.02")) if "COUNT" in each]
+
+
+@pytest.mark.parametrize(("content", "codes"), [(b"", {"CONFIG-NONE"}), (COMPLETES, set())])
+def test_a_backend_that_makes_no_configuration_needs_one(tmp_path: Path, content: bytes, codes: set[str]) -> None:
+    (tmp_path / "net.mine/1").mkdir(parents=True)
+    (tmp_path / "net.mine/libtriton_mine.so").write_bytes(identity.ELF + identity.ENTRY + content)
+    assert {each.code for each in check(tmp_path, chosen=RULES) if each.severity == "error"} == codes
+
+
+@pytest.mark.parametrize(("release", "codes"), [("26.05", []), ("26.06", ["BACKEND 1:18"])])
+def test_the_folder_of_another_model_is_outside_since_26_06(tmp_path: Path, release: str, codes: list[str]) -> None:
+    (tmp_path / "net_2").mkdir()
+    (tmp_path / "net_2/x.so").write_bytes(identity.ELF + identity.ENTRY)
+    assert told(found(tmp_path, 'backend: "light" runtime: "../net_2/x.so"', release=release)) == codes
 
 
 BACKENDS = {
@@ -147,7 +206,13 @@ def test_a_backend_must_be_known(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "codes"), [(b"\x7fELF\x02", []), (b"text", ["BACKEND 1:1"]), (b"", ["BACKEND 1:1"])]
+    ("content", "codes"),
+    [
+        (b"\x7fELF\x02" + identity.ENTRY, []),
+        (b"\x7fELF\x02", ["BACKEND 1:1"]),
+        (b"text", ["BACKEND 1:1"]),
+        (b"", ["BACKEND 1:1"]),
+    ],
 )
 def test_a_library_may_lie_with_the_model(tmp_path: Path, content: bytes, codes: list[str]) -> None:
     assert told(found(tmp_path, 'backend: "mine"', files={"libtriton_mine.so": content})) == codes

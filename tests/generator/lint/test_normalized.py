@@ -41,6 +41,10 @@ ONE = 'instance_group { name: "net" kind: KIND_CPU count: 1 }'
             "ensemble_scheduling { } model_transaction_policy { decoupled: true }",
             f'name: "net" {LATEST} ensemble_scheduling {{ }} model_transaction_policy {{ }}',
         ),
+        (
+            "ensemble_scheduling { step { model_namespace: 'a' } }",
+            f'name: "net" {LATEST} ensemble_scheduling {{ step {{ }} }} model_transaction_policy {{ }}',
+        ),
     ],
 )
 def test_the_core_fills_in(text: str, filled: str) -> None:

@@ -73,6 +73,19 @@ def test_a_text_is_read(text: str) -> None:
     assert str(message) == str(text_format.Parse(python, model_config_pb2.ModelConfig()))
 
 
+VALUES = {
+    r"\ud83d\ude00 \U0000d83d\ude00": "\U0001f600 \U0001f600",
+    r"\ud83d\u0041": "\ufffd\ufffd\ufffdA",
+    r"\U00110000\U001fffff": r"\U00110000\U001fffff",
+    r"\101\1011\x414\x4": "AA1A4\x04",
+}
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_escapes_have_the_values_that_triton_has(text: str) -> None:
+    assert read(Path("config.pbtxt"), f'name: "{text}"').message.name == VALUES[text]
+
+
 def test_bytes_that_are_no_text_are_read() -> None:
     config = read(Path("config.pbtxt"), b'name: "\xff"  # \xfe'.decode("utf-8", "surrogateescape"))
     assert config.message.name == "\ufffd"

@@ -12,8 +12,10 @@ from onnx import helper
 
 from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.data import ELF, broken_library
+from modelrepo.generator.lint.declared import COMPLETES
 from modelrepo.generator.lint.finding import Finding
 from modelrepo.generator.lint.rules.batching import STRATEGY_FUNCTIONS
+from modelrepo.generator.lint.rules.identity import ENTRY
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 from tests.differential.case import Case
@@ -47,7 +49,7 @@ def found(root: Path, case: Case, release: str = OLD) -> list[Finding]:
             (root / name / version).mkdir(parents=True)
         (root / name).mkdir(exist_ok=True)
         (root / name / "config.pbtxt").write_text(model.config or "")
-        (root / name / f"libtriton_{LIGHT}.so").write_bytes(ELF)
+        (root / name / f"libtriton_{LIGHT}.so").write_bytes(ELF + ENTRY)
         for path, content in model.files.items():
             (root / name / path).parent.mkdir(parents=True, exist_ok=True)
             (root / name / path).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -241,7 +243,7 @@ def test_a_model_without_a_configuration_serves_its_newest_version(tmp_path: Pat
     case = Case("both", joined(step(f"net.{LIGHT}", {"x": "A"}, {"y": "B"}, "1")))
     for name in ("1", "2"):
         (tmp_path / f"net.{LIGHT}" / name).mkdir(parents=True)
-    (tmp_path / f"net.{LIGHT}" / f"libtriton_{LIGHT}.so").write_bytes(ELF)
+    (tmp_path / f"net.{LIGHT}" / f"libtriton_{LIGHT}.so").write_bytes(ELF + ENTRY + COMPLETES)
     assert codes(found(tmp_path, case), "both") == {"ENS-VER"}
 
 
@@ -277,20 +279,64 @@ def test_a_library_may_be_mounted_elsewhere(tmp_path: Path) -> None:
     assert codes(found(tmp_path, case), "net") == set()
 
 
+# The smallest library that can be loaded.
+WHOLE = header(1) + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 200, 200, 4096) + bytes(80)
+
+
 def test_a_library_that_is_cut_off_is_called_what_dlopen_calls_it(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
-    whole = header(1) + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 200, 200, 4096) + bytes(80)
     for content, said in (
-        (whole, ""),
-        (whole[:199], "SIGBUS"),
-        (whole[:100], "cannot read file data"),
-        (whole[:63], "file too short"),
+        (WHOLE, ""),
+        (WHOLE[:199], "SIGBUS"),
+        (WHOLE[:100], "cannot read file data"),
+        (WHOLE[:63], "file too short"),
         (b"text" * 20, "invalid ELF header"),
     ):
         path.write_bytes(content)
         assert broken_library(path) == said
     assert broken_library(tmp_path) == "cannot read file data: Is a directory"
     assert broken_library(tmp_path / "gone.so").startswith("cannot open shared object file")
+
+
+@pytest.mark.parametrize(("release", "found_codes"), [("26.05", set()), ("26.06", {"DYN-LIB"})])
+def test_a_library_lies_in_the_models_folder_since_26_06(release: str, found_codes: set[str], tmp_path: Path) -> None:
+    library = tmp_path / "lib.so"
+    library.write_bytes(WHOLE)
+    path = f'parameters {{ key: "TRITON_BATCH_STRATEGY_PATH" value {{ string_value: "{library}" }} }}'
+    assert codes(found(tmp_path / "models", Case("net", NET + path), release), "net") == found_codes
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "old", "new"),
+    [
+        ("data_type: TYPE_FP32 dims: 4", "zero_data: true", set(), set()),
+        ("dims: 4", "zero_data: true", set(), {"SEQ-INIT"}),
+        ("dims: 4", "data_file: 'x'", {"SEQ-INIT"}, {"SEQ-INIT"}),
+        ("dims: 3", "data_file: 'x'", set(), {"SEQ-INIT"}),
+        ("data_type: TYPE_FP32 dims: [ -2, -2 ]", "zero_data: true", set(), {"SEQ-INIT"}),
+        ("data_type: TYPE_STRING dims: 2305843009213693952", "data_file: 'x'", set(), {"SEQ-INIT"}),
+    ],
+)
+def test_the_bytes_of_an_initial_state_are_counted_since_26_03(
+    kind: str, data: str, old: set[str], new: set[str], tmp_path: Path
+) -> None:
+    state = f"input_name: 'i' output_name: 'o' {kind} initial_state {{ name: 'f' {kind} {data} }}"
+    case = Case("net", f"{NET} sequence_batching {{ state {{ {state} }} }}", FILES)
+    assert codes(found(tmp_path / "old", case, "26.02"), "net") == old
+    assert codes(found(tmp_path / "new", case, "26.03"), "net") == new
+
+
+@pytest.mark.parametrize(
+    ("config", "severity", "code"),
+    [
+        (warmed(ZERO, more="batch_size: 1 count: 4294967295"), "warning", "WARM-LONG"),
+        (warmed(ZERO, more="batch_size: 4294967295"), "error", "WARM-MANY"),
+        (ALONE + "max_batch_size: 2147483647 sequence_batching { }", "error", "SEQ-SLOTS"),
+        (NET + "instance_group { count: 4194305 }", "error", "IG-MANY"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_host_can_serve_are_found(config: str, severity: str, code: str, tmp_path: Path) -> None:
+    assert code in codes(found(tmp_path, Case("net", config, FILES)), "net", severity)
 
 
 def test_a_member_may_lie_in_another_repository_that_is_served_along(tmp_path: Path) -> None:
