@@ -56,8 +56,9 @@ def show(rows: Sequence[Smoked]) -> None:
             click.echo(f"{row.name}: {note}")
         if row.unasked:
             click.echo(f"{row.name}: its answers were not checked: {row.unasked}")
-        for difference in row.config_differs[1:] if row.failure else ():
-            click.echo(f"{row.name}: {difference}")
+        for difference in row.config_differs:
+            if difference not in row.failure:
+                click.echo(f"{row.name}: {difference}")
     for row in rows:
         if row.failure:
             show_error(without_escapes(f"{row.name}: {reason(row)}"))

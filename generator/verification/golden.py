@@ -230,7 +230,7 @@ def _parts(array: Array) -> list[bytes]:
 
 def _npy(array: Array) -> bytes:
     made = BytesIO()
-    np.lib.format.write_array(made, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    np.lib.format.write_array(made, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
     return made.getvalue()
 
 

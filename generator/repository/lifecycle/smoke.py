@@ -104,15 +104,20 @@ def _smoked(client: Client, repository: Repository, manifest: Manifest, version:
         if known.versions and str(manifest.version) not in known.versions:
             row = _failed(row, _other_version(", ".join(known.versions), manifest), VerificationError, COPY)
         return _asked(client, repository, manifest, asked, row)
-    except (SettingsError, DependencyError):
-        raise
     except UnknownModel as error:
         return _failed(row, error.message, ServerError, error.hint)
     except ClientError as error:
-        down = isinstance(error, DOWN) or not row.ready
-        return _failed(row, error.message, ServerError if down else VerificationError, error.hint)
+        return _refused(row, error)
     except ModelRepoError as error:
         return _failed(row, error.message, type(error), error.hint)
+
+
+def _refused(row: Smoked, error: ClientError) -> Smoked:
+    """Return a row with the error of a client: of a model that is ready, it is an answer unless the server is gone."""
+    if isinstance(error, SettingsError | DependencyError):
+        raise error
+    down = isinstance(error, DOWN) or not row.ready
+    return _failed(row, error.message, ServerError if down else VerificationError, error.hint)
 
 
 def published(repository: Repository, name: str, version: int | None = None) -> Manifest:
@@ -167,14 +172,17 @@ def _asked(client: Client, repository: Repository, manifest: Manifest, version: 
     answered = client.config(manifest.name, version)
     differs, notes = answered_config.differences(text, answered)
     row = replace(row, config_differs=differs, notes=notes)
-    requests = golden.read(repository, manifest.name, manifest.version)
-    if requests is None:
-        row = _failed(row, NONE_KEPT.format(manifest.version), RepositoryError, AGAIN)
-    elif requests.reason:
-        row = replace(row, unasked=requests.reason)
-    else:
-        row = _answered(client, requests, manifest, version, answered_config.on_gpu(answered), row)
-        row = _labelled(client, repository, requests, pbtxt.parse(text, CONFIG), version, row)
+    try:
+        requests = golden.read(repository, manifest.name, manifest.version)
+        if requests is None:
+            row = _failed(row, NONE_KEPT.format(manifest.version), RepositoryError, AGAIN)
+        elif requests.reason:
+            row = replace(row, unasked=requests.reason)
+        else:
+            row = _answered(client, requests, manifest, version, answered_config.on_gpu(answered), row)
+            row = _labelled(client, repository, requests, pbtxt.parse(text, CONFIG), version, row)
+    except ModelRepoError as error:
+        row = _failed(row, error.message, type(error), error.hint)
     if differs:
         row = _failed(row, f"the server's configuration differs: {differs[0]}", VerificationError)
     return row
@@ -188,7 +196,11 @@ def _answered(client: Client, kept: Golden, manifest: Manifest, version: str, on
     for request in kept.requests:
         turn = _turn(request.step, ids, kept.any_id)
         started = monotonic()
-        answer = client.infer(manifest.name, request.inputs, version=version, turn=turn)
+        try:
+            answer = client.infer(manifest.name, request.inputs, version=version, turn=turn)
+        except ClientError as error:
+            row = _refused(row, error)
+            break
         seconds.append(monotonic() - started)
         row = replace(row, version=answer.version or row.version, cases=row.cases + len(request.families))
         if row.version not in ("", str(manifest.version)):
@@ -202,9 +214,11 @@ def _answered(client: Client, kept: Golden, manifest: Manifest, version: str, on
                 worst = found
                 place = _place(request, output, found)
                 row = replace(row, worst=found.difference, limit=found.limit, at=place)
-            if not found.right:
-                row = _failed(row, _told(request, output, found), VerificationError)
-    return replace(row, latency=median(seconds))
+    if worst and not worst.right:
+        row = _failed(
+            row, f"an answer differs by {worst.difference:.3g} (limit {worst.limit:.3g}): {row.at}", VerificationError
+        )
+    return replace(row, latency=median(seconds) if seconds else None)
 
 
 def _turn(step: Step | None, ids: dict[int, int], any_id: bool) -> Turn | None:
@@ -251,27 +265,23 @@ def _place(request: Request, output: str, found: Distance) -> str:
     return f"output {output!r} on input {family!r} at batch {len(families)}, index {list(found.place)}{step}"
 
 
-def _told(request: Request, output: str, found: Distance) -> str:
-    place = _place(request, output, found).removeprefix(f"output {output!r} ")
-    return f"output {output!r} differs by {found.difference:.3g} (limit {found.limit:.3g}), {place}"
-
-
 def _labelled(client: Client, repository: Repository, kept: Golden, config: Any, version: str, row: Smoked) -> Smoked:
-    """Ask for the best class of each output with labels; return the row with whether its name is the published one."""
+    """Ask for the classes of each output with labels; return the row with whether their names are as published."""
     request = kept.requests[0]
-    for output in config.output if request.step is None else ():
+    for output in config.output if request.step is None and row.latency is not None else ():
         labels = _labels(repository.root / row.name / output.label_filename) if output.label_filename else ()
         if not labels or output.name not in request.outputs:
             continue
-        (first, *_) = client.classify(row.name, request.inputs, 1, output.name, version)
-        best = first[0]
-        name = labels[best.index] if best.index < len(labels) else ""
-        row = replace(row, labels=row.labels is not False and best.label == name)
-        if best.label != name:
-            said = (
-                f"class {best.index} of output {output.name!r} is {best.label!r}, and {name!r} in the published labels"
-            )
-            row = _failed(row, said, VerificationError)
+        try:
+            (classes, *_) = client.classify(row.name, request.inputs, len(labels), output.name, version)
+        except ClientError as error:
+            return _refused(row, error)
+        named = {each.index: each.label for each in classes}
+        wrong = [index for index, label in enumerate(labels) if named.get(index, label) != label]
+        row = replace(row, labels=row.labels is not False and not wrong)
+        if wrong:
+            said = f"class {wrong[0]} of output {output.name!r} is {named[wrong[0]]!r}, and {labels[wrong[0]]!r}"
+            row = _failed(row, f"{said} in the published labels", VerificationError)
     return row
 
 
