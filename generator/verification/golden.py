@@ -9,7 +9,7 @@ import math
 import os
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -30,8 +30,8 @@ from modelrepo.generator.verification.sequences import Step
 SCHEMA = 1
 # The time of every member of an archive: the first that a zip file can have.
 EPOCH = (1980, 1, 1, 0, 0, 0)
-# How hard zlib tries. More makes random numbers hardly smaller.
-LEVEL = 1
+# How hard zlib tries, as more makes random numbers hardly smaller; and what it is given at once, in bytes.
+LEVEL, CHUNK = 1, 1 << 16
 DIGITS = 16
 BYTES, BFLOAT16 = "bytes", "bfloat16"
 AGAIN = "`generate` proves the model again and keeps new ones"
@@ -146,10 +146,17 @@ def _damaged(path: Path, error: Exception) -> RepositoryError:
     return RepositoryError(f"the golden requests {path} are damaged: {error!r}", f"Remove the file: {AGAIN}")
 
 
-def size(request: Request) -> int:
-    """Return the bytes of a request's arrays in a file."""
-    arrays = (*request.inputs.values(), *(each.array for each in request.outputs.values()))
-    return sum(len(zlib.compress(part, LEVEL)) for array in arrays for part in _parts(array))
+def size(arrays: Iterable[Array], most: int) -> int:
+    """Return the bytes of arrays in a file, or a number above ``most`` as soon as there are more."""
+    found = 0
+    for part in (part for array in arrays for part in _parts(array)):
+        packer = zlib.compressobj(LEVEL)
+        for start in range(0, len(part), CHUNK):
+            found += len(packer.compress(part[start : start + CHUNK]))
+            if found > most:
+                return found
+        found += len(packer.flush())
+    return found
 
 
 def packed(golden: Golden, stem: str) -> tuple[str, bytes]:

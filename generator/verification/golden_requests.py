@@ -21,8 +21,6 @@ from modelrepo.generator.verification.verify import Run, answered, nudged
 
 # All requests of a version together, and the first one if it is larger than that; in bytes, compressed.
 BYTES, LARGEST = 1 << 20, 16 << 20
-# What is worth compressing to learn its size, in bytes.
-WORTH_TRYING = 256 << 20
 REQUESTS = 8
 # Rows of each kind of input to learn from.
 SEVERAL = 7
@@ -76,7 +74,6 @@ class Model:
 
 Asked = tuple[Pool, tuple[int, ...]]  # inputs, and the sizes of the batches that they are asked in
 Group = tuple[Pool, list[int]]  # inputs, and the rows of one request
-TOO_LARGE = Request((), {}, {})
 
 
 def golden_of(proven: Proven, config: str, max_batch_size: int, tolerance: Tolerance | None, seed: int) -> Golden:
@@ -128,11 +125,11 @@ def _within(
     left, large = BYTES, False
     for pool, rows in groups:
         room = left if kept else LARGEST
-        request = _request(model, pool, rows, comparisons, room)
-        large |= request is TOO_LARGE
-        if request and request is not TOO_LARGE:
+        request, own = _request(model, pool, rows, comparisons, room)
+        large |= own > room
+        if request:
             kept.append(request)
-            left -= size(request)
+            left -= own
         if len(kept) == REQUESTS or left <= 0:
             break
     if not kept:
@@ -204,22 +201,23 @@ def _learn(model: Model, pool: Pool, answers: Sequence[Arrays], comparisons: Seq
 
 
 def _request(
-    model: Model, pool: Pool, rows: list[int], comparisons: Sequence[Comparison], room: int = LARGEST
-) -> Request | None:
-    """Return a request of some rows of a pool, TOO_LARGE if it needs more than ``room`` bytes.
+    model: Model, pool: Pool, rows: list[int], comparisons: Sequence[Comparison], room: int
+) -> tuple[Request | None, int]:
+    """Return a request of some rows of a pool, and its size in bytes.
 
-    None if the source does not answer it, or rounding decides its answer.
+    None with a size above ``room`` if it is too large; else None if the source does not answer it, or rounding decides
+    its answer.
     """
     batch = pool.rows(rows) if model.signature.batch_dim is not None else pool.whole(rows[0])
     given = (spec for spec in model.signature.inputs if spec.name in batch)
     inputs = {spec.name: _written(batch[spec.name], spec, model.max_batch_size) for spec in given}
-    request = Request(tuple(pool.families[row] for row in rows), inputs, {})
-    if _raw(request) > WORTH_TRYING or size(request) > room:
-        return TOO_LARGE
+    own = size(inputs.values(), room)
+    if own > room:
+        return None, own
     try:
         answers = _answers(model, pool, rows)
     except ModelRepoError:
-        return None
+        return None, 0
     nudge, outputs = _nudged_answers(model, batch), {}
     for spec in model.signature.outputs:
         right = np.asarray(answers[spec.name])
@@ -228,20 +226,16 @@ def _request(
         least = _least(right, spec.name, comparisons[0])
         steady = right.shape == moved.shape and within(right, moved, [max(each, least) for each in limits[0]]).right
         if not steady or not all(map(math.isfinite, (*limits[0], *limits[1]))):
-            return None
+            return None, 0
         outputs[spec.name] = Wanted(_written(right, spec, model.max_batch_size), *limits)
-    request = replace(request, outputs=outputs)
-    return TOO_LARGE if _raw(request) > WORTH_TRYING or size(request) > room else request
+    own += size((each.array for each in outputs.values()), room - own)
+    request = Request(tuple(pool.families[row] for row in rows), inputs, outputs)
+    return (request if own <= room else None), own
 
 
 def _least(right: Array, name: str, comparison: Comparison) -> float:
     """Return how far any answer may move: to an input of zeros, the limit is that of an answer of zeros."""
     return FP32.tolerance.relative * comparison.scale[name] if right.dtype.kind == "f" else 0.0
-
-
-def _raw(request: Request) -> int:
-    arrays = (*request.inputs.values(), *(each.array for each in request.outputs.values()))
-    return sum(array.nbytes for array in arrays)
 
 
 def _nudged_answers(model: Model, inputs: Arrays) -> Arrays:
@@ -298,9 +292,11 @@ def _in_sequences(model: Model, config: Any, samples: Iterable[Pool], seed: int)
     _learn(model, pool, [answer for _, answer in answered(pool, model.source, model.signature)], comparisons)
     steps = []
     for row, step in enumerate(sequences.order(config)):
-        request = _request(model, pool, [row], comparisons, LARGEST // len(pool.families))
-        if request is None or request is TOO_LARGE:
-            return Golden(reason=UNSTEADY if request is None else f"its sequences have more than {LARGEST >> 20} MB")
+        room = LARGEST // len(pool.families)
+        request, own = _request(model, pool, [row], comparisons, room)
+        if request is None:
+            large = f"its sequences have more than {LARGEST >> 20} MB"
+            return Golden(reason=large if own > room else UNSTEADY)
         sent = {name: array for name, array in request.inputs.items() if name not in controls}
         steps.append(replace(request, inputs=sent, step=step))
     return Golden(tuple(steps), "", str(model.limits), model.limits.precision is not None, not _told_ids(config))

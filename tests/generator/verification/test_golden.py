@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -79,31 +80,31 @@ def test_a_writer_that_dies_between_both_files_leaves_the_earlier_ones(tmp_path:
     assert not found.requests[0].inputs["x"].any()
 
 
-def _newer(document: dict) -> None:
+def _newer(document: dict[str, Any]) -> None:
     document["schema"] = 99
 
 
-def _longer(document: dict) -> None:
+def _longer(document: dict[str, Any]) -> None:
     document["requests"][0]["outputs"][0]["limits"] = [1.0, 2.0]
 
 
-def _endless(document: dict) -> None:
+def _endless(document: dict[str, Any]) -> None:
     document["requests"][0]["outputs"][0]["limits"] = [float("nan")]
 
 
-def _elsewhere(document: dict) -> None:
+def _elsewhere(document: dict[str, Any]) -> None:
     document["arrays"] = "../../secret.npz"
 
 
-def _retyped(document: dict) -> None:
+def _retyped(document: dict[str, Any]) -> None:
     document["requests"][0]["inputs"][0]["type"] = "int64"
 
 
-def _reshaped(document: dict) -> None:
+def _reshaped(document: dict[str, Any]) -> None:
     document["requests"][0]["inputs"][0]["shape"] = [2, 2]
 
 
-def _listless(document: dict) -> None:
+def _listless(document: dict[str, Any]) -> None:
     document["requests"] = 5
 
 

@@ -1,6 +1,7 @@
 """Models of every kind that a version can keep golden requests of, published in milliseconds each."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -27,8 +28,8 @@ NAMES = (
 LABELLED = ("cat", "dog", "a: fish")
 
 
-def constant(name: str, value: np.ndarray) -> object:
-    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+def constant(name: str, value: Any) -> object:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(value)))
 
 
 def write_all(folder: Path) -> dict[str, tuple[str, ...]]:
