@@ -20,6 +20,7 @@ COMMANDS = {
     "promote": ("modelrepo.cli.commands.promote", "Serve a version, or several at a time."),
     "prune": ("modelrepo.cli.commands.prune", "Remove versions that are not served."),
     "remove": ("modelrepo.cli.commands.remove", "Remove models."),
+    "smoke": ("modelrepo.cli.commands.smoke", "Ask a running server whether it serves what was published."),
     "plans": ("modelrepo.cli.commands.plans", "Finish TensorRT plans: status, build, verify."),
     "bench": ("modelrepo.cli.commands.bench", "Measure, compare and load-test served models."),
     "compare": ("modelrepo.cli.commands.compare", "Compare precisions and backends of one model."),

@@ -7,7 +7,7 @@ with GrpcClient("grpc://127.0.0.1:8001") as client:
 from modelrepo.clients.async_client import AsyncGrpcClient
 from modelrepo.clients.client import Client, GrpcClient, HttpClient, connect
 from modelrepo.clients.images import load_image
-from modelrepo.clients.models import Classification
+from modelrepo.clients.models import Classification, Turn
 from modelrepo.clients.settings import Retry, Tls
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "HttpClient",
     "Retry",
     "Tls",
+    "Turn",
     "connect",
     "load_image",
 ]

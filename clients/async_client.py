@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -13,7 +13,7 @@ from modelrepo.clients.drive import run_async
 from modelrepo.clients.errors import SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire, channel_arguments
 from modelrepo.clients.inputs import Inputs
-from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics, Turn
 from modelrepo.clients.settings import ClientOptions, make_settings
 
 _Result = TypeVar("_Result")
@@ -71,6 +71,10 @@ class AsyncGrpcClient:
         """Return a model's inputs and outputs. They are remembered until the model refuses a request."""
         return await self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
+    async def config(self, model: str, version: str = "", deadline: float | None = None) -> Mapping[str, Any]:
+        """Return a model's configuration as the server completed it: the fields of Triton's ModelConfig."""
+        return await self._run(calls.config(self._session, self._session.clock(deadline), model, version))
+
     async def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
         """Return the statistics since loading of each version of a model, or of the one that is named."""
         return await self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
@@ -87,10 +91,11 @@ class AsyncGrpcClient:
         version: str = "",
         deadline: float | None = None,
         shared_memory: bool = False,
+        turn: Turn | None = None,
     ) -> Answered:
         """Run a model, and return its outputs by name; see ``Client.infer``."""
         clock = self._session.clock(deadline)
-        return await self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
+        return await self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory, turn))
 
     async def classify(
         self,

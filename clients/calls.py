@@ -30,6 +30,7 @@ from modelrepo.clients.models import (
     Model,
     Server,
     Statistics,
+    Turn,
     read_index,
     read_model,
     read_server,
@@ -50,7 +51,7 @@ class Request:
     """One inference: checked arrays, and the requested outputs.
 
     ``top`` requests that many best classes instead of the outputs. ``region`` is the shared memory with the tensors,
-    ``microseconds`` the server's timeout.
+    ``microseconds`` the server's timeout, ``turn`` its place in a sequence.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Request:
     top: int = 0
     region: Region | None = None
     microseconds: int | None = None
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,13 @@ def model(session: Session, clock: Clock, name: str, version: str) -> Steps[Mode
     return known
 
 
+def config(session: Session, clock: Clock, name: str, version: str) -> Steps[Mapping[str, Any]]:
+    """Ask for a model's configuration, as the server completed it."""
+    check_model(name, version)
+    found: Mapping[str, Any] = _read(session, dict, (yield from _known(session, clock, "config", name, version)))
+    return found
+
+
 def check_model(name: object, version: object) -> None:
     """Raise InputError unless a model's name and version are valid."""
     if not isinstance(name, str) or not name:
@@ -216,6 +225,7 @@ def infer(
     outputs: Sequence[str] | None,
     version: str,
     shared_memory: bool,
+    turn: Turn | None = None,
 ) -> Steps[Answered]:
     """Check the inputs, ask the model, and return its outputs by name."""
     known = yield from model(session, clock, name, version)
@@ -223,7 +233,7 @@ def infer(
     names = checking.check_outputs(known, outputs)
     if shared_memory:
         return (yield from _infer_shared(session, clock, known, version, arrays, names))
-    answer: Answered = yield from _infer(session, clock, known, version, arrays, names)
+    answer: Answered = yield from _infer(session, clock, known, version, arrays, names, turn=turn)
     return answer
 
 
@@ -236,6 +246,7 @@ def _infer(
     outputs: tuple[str, ...] | None,
     top: int = 0,
     region: Region | None = None,
+    turn: Turn | None = None,
 ) -> Steps[Any]:
     left = clock.left()
     request = Request(
@@ -247,6 +258,7 @@ def _infer(
         top,
         region,
         None if left is None else int(left * 1e6),
+        turn,
     )
     return (yield from _known(session, clock, "infer", known.name, version, request))
 

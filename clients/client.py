@@ -1,7 +1,7 @@
 """The blocking clients, `GrpcClient` and `HttpClient`: the same methods over different wires, for any thread."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import sleep
 from types import TracebackType
@@ -15,7 +15,7 @@ from modelrepo.clients.errors import ClientError, SettingsError
 from modelrepo.clients.grpc_wire import LARGEST_MESSAGE, GrpcWire
 from modelrepo.clients.http_wire import HttpWire
 from modelrepo.clients.inputs import Inputs
-from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics
+from modelrepo.clients.models import Answered, Classes, IndexEntry, Model, Server, Statistics, Turn
 from modelrepo.clients.settings import ClientOptions, Settings, make_settings, parse_url
 
 _Result = TypeVar("_Result")
@@ -93,6 +93,10 @@ class Client:
         """Return a model's inputs and outputs. They are remembered until the model refuses a request."""
         return self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
+    def config(self, model: str, version: str = "", deadline: float | None = None) -> Mapping[str, Any]:
+        """Return a model's configuration as the server completed it: the fields of Triton's ModelConfig."""
+        return self._run(calls.config(self._session, self._session.clock(deadline), model, version))
+
     def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
         """Return the statistics since loading of each version of a model, or of the one that is named."""
         return self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
@@ -109,6 +113,7 @@ class Client:
         version: str = "",
         deadline: float | None = None,
         shared_memory: bool = False,
+        turn: Turn | None = None,
     ) -> Answered:
         """Run a model, and return its outputs by name: all, or those named.
 
@@ -116,10 +121,10 @@ class Client:
         shapes include the batch dimension. Values are cast if they stay the same (see ``inputs``). BYTES takes str and
         bytes and answers bytes. Outputs are read-only views of the answer if the protocol allows it. With
         ``shared_memory`` tensors pass through a region of /dev/shm instead of the connection; the server must run on
-        this machine.
+        this machine. ``turn`` makes the request a step of a sequence; shared memory has no steps.
         """
         clock = self._session.clock(deadline)
-        return self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory))
+        return self._run(calls.infer(self._session, clock, model, inputs, outputs, version, shared_memory, turn))
 
     def classify(
         self,

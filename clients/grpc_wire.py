@@ -19,7 +19,7 @@ from modelrepo.clients.errors import (
 )
 from modelrepo.clients.models import Answered
 from modelrepo.clients.settings import Address, Settings
-from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
+from modelrepo.clients.wire import make_inputs, make_outputs, read_answer, step_of
 
 # The largest message that protobuf allows, and so the default limit: gRPC's own is 4 MB.
 LARGEST_MESSAGE = 2**31 - 1
@@ -80,6 +80,7 @@ class GrpcWire:
             outputs=make_outputs(request, self._module),
             timeout=request.microseconds,
             compression_algorithm=self._settings.compression,
+            **step_of(request),
             **common,
         )
 

@@ -31,7 +31,7 @@ from modelrepo.clients.errors import (
 )
 from modelrepo.clients.models import Answered
 from modelrepo.clients.settings import Address, Settings, Tls
-from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
+from modelrepo.clients.wire import make_inputs, make_outputs, read_answer, step_of
 
 CHUNK = 1 << 20
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -233,7 +233,7 @@ def _infer_call(request: Request, base: str, headers: tuple[tuple[str, str], ...
     from tritonclient import http as module
 
     body, header_length = module.InferenceServerClient.generate_request_body(
-        make_inputs(request, module), make_outputs(request, module), timeout=request.microseconds
+        make_inputs(request, module), make_outputs(request, module), timeout=request.microseconds, **step_of(request)
     )
     more = {}
     if header_length is not None:

@@ -61,6 +61,15 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """The place of a request in a sequence: the correlation ID of the sequence, above 0, and whether it is an end."""
+
+    identity: int
+    first: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True)
 class IndexEntry:
     """A model version of the server's repository: ``state`` is READY, UNAVAILABLE, … or empty if never loaded."""
 

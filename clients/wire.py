@@ -35,6 +35,14 @@ def make_outputs(request: Request, module: Any) -> list[Any] | None:
     return made
 
 
+def step_of(request: Request) -> dict[str, Any]:
+    """Return tritonclient's arguments for the place of a request in a sequence; none if it is in none."""
+    turn = request.turn
+    if turn is None:
+        return {}
+    return {"sequence_id": turn.identity, "sequence_start": turn.first, "sequence_end": turn.last}
+
+
 def read_answer(
     request: Request, shapes: dict[str, tuple[int, ...]], version: str, as_numpy: Callable[[str], Array]
 ) -> Answered:

@@ -18,7 +18,13 @@ from modelrepo.cli.commands.generate import generate
 from modelrepo.cli.commands.infer import infer
 from modelrepo.cli.commands.inspect import inspect
 from modelrepo.cli.commands.models import models
+from modelrepo.cli.commands.promote import promote
+from modelrepo.cli.commands.prune import prune
+from modelrepo.cli.commands.remove import remove
+from modelrepo.cli.commands.rollback import rollback
 from modelrepo.cli.commands.serve import serve
+from modelrepo.cli.commands.smoke import smoke
+from modelrepo.cli.commands.versions import versions
 from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import SOURCES
@@ -46,6 +52,7 @@ PAGES = (
     "docs/how-to/pytorch-models.md",
     "docs/how-to/onnx-file.md",
     "docs/how-to/verify-on-your-data.md",
+    "docs/how-to/smoke-test-a-server.md",
 )
 
 
@@ -137,7 +144,9 @@ def update(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.mark.parametrize(
-    "command", [generate, models, check, inspect, serve, infer, bench, compare], ids=lambda command: command.name
+    "command",
+    [generate, models, check, inspect, serve, infer, versions, rollback, promote, prune, remove, smoke, bench, compare],
+    ids=lambda command: command.name,
 )
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}

@@ -11,6 +11,7 @@ from modelrepo.generator.plans import status
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.status import spec_of
 from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.lifecycle import golden
 from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.repository.repository import Published, Repository
 from modelrepo.generator.specs.options import Options, RunOptions
@@ -64,7 +65,8 @@ def _in_force(target: Target, context: Context) -> Result | None:
     """Return the row of a target that is published and in force; None if work is needed."""
     repository = context.repository
     newest = repository.newest(target.name)
-    if newest and repository.in_force(newest) and _is_wanted(newest.provenance, target, context.run):
+    wanted = newest and _is_wanted(newest.provenance, target, context.run)
+    if newest and repository.in_force(newest) and wanted and _is_remembered(newest, target, repository):
         if newest.untrained:
             context.progress.warn(
                 f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
@@ -144,6 +146,15 @@ def _is_wanted(provenance: Provenance, target: Target, run: RunOptions) -> bool:
         and (run.live_check != "require" or _passed_live(provenance))
         and _has_wanted_weights(provenance, target.options)
     )
+
+
+def _is_remembered(newest: Manifest, target: Target, repository: Repository) -> bool:
+    """Whether golden requests are kept with a version, or need not be; earlier releases kept none.
+
+    Those of a plan were made when it was prepared.
+    """
+    unproven = newest.provenance.verification.passed is None or bool(newest.provenance.plans)
+    return unproven or golden.are_kept(repository, target.name, newest.version)
 
 
 def _has_wanted_weights(provenance: Provenance, options: Options) -> bool:

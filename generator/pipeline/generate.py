@@ -12,7 +12,7 @@ from modelrepo.generator.pipeline import beforehand, changes, clients, existing,
 from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job, Target, counted_again, targets_of
 from modelrepo.generator.pipeline.models import Models
-from modelrepo.generator.pipeline.staging import PreparedPlan, decided, prepare
+from modelrepo.generator.pipeline.staging import PreparedPlan, decided, prepare, remembering
 from modelrepo.generator.plans import finish
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.progress import Progress
@@ -147,7 +147,9 @@ def _laid_out(target: Target, models: Models, writer: ConfigWriter, context: Con
     """Lay out the model that a target serves; what Triton will serve has passed the gate."""
     proven = models.served(target)
     prepared = prepare(target, proven, writer, models.folder, context)
-    return prepared if isinstance(prepared, PreparedPlan) else _passed(prepared, proven, target.options, context)
+    if isinstance(prepared, PreparedPlan):
+        return prepared
+    return remembering(_passed(prepared, proven, target.options, context), target, proven, context)
 
 
 def _passed(staged: StagedModel, proven: Proven, options: Options, context: Context) -> StagedModel:

@@ -15,6 +15,7 @@ from modelrepo.generator.plans import reference
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.store import COMPANIONS, PlanStore
 from modelrepo.generator.repository.layout import CONFIG, LABELS
+from modelrepo.generator.repository.lifecycle import golden
 from modelrepo.generator.repository.manifest import Provenance, SourceRecord
 from modelrepo.generator.repository.repository import StagedModel
 from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Serving
@@ -24,6 +25,7 @@ from modelrepo.generator.system.files import link_or_copy
 from modelrepo.generator.tensorrt.plan_spec import PlanSpec
 from modelrepo.generator.tensorrt.proof import plan_precision
 from modelrepo.generator.triton.releases import release_named
+from modelrepo.generator.verification.golden_requests import Limits, golden_of
 from modelrepo.generator.verification.proven import Proven
 
 
@@ -85,6 +87,14 @@ def prepare(
     )
 
 
+def remembering(staged: StagedModel, target: Target, proven: Proven, context: Context) -> StagedModel:
+    """Return a staged model that keeps golden requests with the version that it becomes."""
+    options, repository = target.options, context.repository
+    largest = staged.config.max_batch_size
+    requests = golden_of(_as_served(target, proven), staged.preview, largest, options.tolerance, options.seed)
+    return replace(staged, before_commit=lambda version: golden.keep(repository, staged.name, version, requests))
+
+
 def _judged(model: Path, target: Target, config: Config, context: Context, *, unbuilt: bool = False) -> tuple[str, ...]:
     """Return what Triton would do otherwise than the configuration says; an error if it would refuse the model.
 
@@ -125,6 +135,7 @@ def _lay_out_plan(folder: Path, target: Target, proven: Proven, built: Deferred,
         PlanSpec.of(built.inputs).profiles,
         target.options.tolerance or plan_precision(target.choice.precision).tolerance,
         target.options.seed,
+        Limits(target.options.tolerance, plan_precision(target.choice.precision)),
     )
 
 

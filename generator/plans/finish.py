@@ -232,6 +232,9 @@ def _lay_out(entry: PendingPlan, prepared: Path, folder: Path) -> None:
 
 def _publish(standing: Standing, repository: Repository, progress: Progress) -> Published:
     """Publish the proven plans of an entry, one for each compute capability, as one version."""
+    from modelrepo.generator.plans.reference import golden_requests
+    from modelrepo.generator.verification import golden
+
     name, entry, prepared = standing.name, standing.entry, PlanStore(repository).folder(standing.name)
     sources = {plan.sha256: path for path, plan in standing.fitting.items()}
     files = served_files(standing.fitting.values())
@@ -265,6 +268,9 @@ def _publish(standing: Standing, repository: Repository, progress: Progress) -> 
             provenance=replace(entry.provenance, plans=tuple(files.values())),
             version=number,
             older=repository.folders(name),
+            before_commit=lambda version: golden.write(
+                repository.golden_folder(name), str(version), golden_requests(prepared)
+            ),
         )
         with repository.locked():
             published = repository.publish(staged)

@@ -19,12 +19,17 @@ from modelrepo.generator.tensorrt.answers import FOLDER, INDEX, SCHEMA
 from modelrepo.generator.tensorrt.plan_spec import ONNX
 from modelrepo.generator.tensorrt.profiles import Profile
 from modelrepo.generator.tensorrt.proof import Reference
-from modelrepo.generator.verification import verify
+from modelrepo.generator.verification import golden, verify
+from modelrepo.generator.verification.golden import Golden
+from modelrepo.generator.verification.golden_requests import Limits, Model, chosen
 from modelrepo.generator.verification.inputs import make_pool
+from modelrepo.generator.verification.remembered import Remembered
+from modelrepo.generator.verification.verify import Run
 
 # The smallest and the tuned sizes of a profile; the largest may be too much for a CPU, and prove little more.
 CASE_BOUNDS = (0, 1)
-MODEL = "model"
+MODEL, GOLDEN = "model", "golden"
+EARLIER = "an earlier release of modelrepo prepared its plan"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -35,13 +40,14 @@ def write_reference(
     profiles: Sequence[Profile],
     tolerance: Tolerance,
     seed: int = 0,
+    limits: Limits | None = None,
 ) -> None:
     """Write inputs and ONNX Runtime's answers to ``folder``/reference, in the format that ``answers`` reads.
 
     ``onnx`` is the prepared model in ``folder``, or a model in a folder of its own that computes the same on a CPU;
     that folder is copied. Each profile gives two cases, with its smallest and its tuned shapes; a model with fixed
-    shapes has one case. ``tolerance`` is the limit for the plan's answers. Raises VerificationError if the model gives
-    no answers to compare with.
+    shapes has one case. ``tolerance`` is the limit for the plan's answers. With ``limits``, golden requests for the
+    published plan are written, too. Raises VerificationError if the model gives no answers to compare with.
     """
     target = folder / FOLDER
     target.mkdir()
@@ -54,6 +60,8 @@ def write_reference(
         row, answers = next(verify.answered(pool, run, whole))
         inputs = pool.single(row, whole)
         cases.append(_write_case(target, len(cases), profile, shapes, inputs, answers))
+    if limits is not None:
+        golden.write(target, GOLDEN, _golden(run, signature, profiles, seed, limits))
     own = onnx.parent.resolve() != folder.resolve()
     if own:
         shutil.copytree(onnx.parent, target / MODEL)
@@ -65,6 +73,24 @@ def write_reference(
         "cases": cases,
     }
     (target / INDEX).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def _golden(run: Run, signature: Signature, profiles: Sequence[Profile], seed: int, limits: Limits) -> Golden:
+    """Return golden requests with the smallest and the tuned sizes of each profile."""
+    kept = Remembered(run)
+    lead = 0 if signature.batch_dim is None else 1
+    asked = []
+    for _, shapes in _cases(profiles):
+        sized = [replace(each, shape=shapes.get(each.name, each.shape)) for each in signature.inputs]
+        batch = int(sized[0].shape[0]) if lead else 1
+        pool = make_pool([replace(each, shape=("row", *each.shape[lead:])) for each in sized], batch, seed)
+        asked.append((pool, (batch,)))
+    return chosen(Model(kept.recall, signature, lead, limits), (), asked)
+
+
+def golden_requests(folder: Path) -> Golden:
+    """Return the golden requests of a prepared plan; an earlier release prepared none."""
+    return golden.read(folder / FOLDER, GOLDEN) or Golden(reason=EARLIER)
 
 
 def _cases(profiles: Sequence[Profile]) -> list[tuple[int, Shapes]]:

@@ -7,6 +7,7 @@ next to it, on the same file system, in ``.modelrepo/<name of the root>/``::
     staging/<run>/            files that a run has not published yet
     manifests/<model>/1.json  one for each published version
     plans.lock, plans/        plans that are still to be built
+    golden/<model>/1.json     requests with known answers, and 1.<digest>.npz, for `modelrepo smoke`
     replaced/<model>/         files that were edited by hand, and then replaced
 """
 
@@ -14,7 +15,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -68,6 +69,8 @@ class StagedModel:
     provenance: Provenance
     version: int
     older: Mapping[int, Path]
+    # Called with the number of the version before it is committed, with the lock held.
+    before_commit: Callable[[int], None] = lambda version: None
 
 
 @dataclass(frozen=True)
@@ -233,12 +236,15 @@ class Repository:
         (staged.folder / CONFIG).write_text(manifest.config, "utf-8")
         notes = self._keep_edits(staged.name)
         sync_tree(staged.folder)
+        staged.before_commit(version)
         self._commit(staged.folder, manifest)
         return Published("published", manifest, notes)
 
     def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
         """Record how published content was made and proven this time; restore a missing configuration."""
         manifest = replace(newest, provenance=self._proof(staged, newest))
+        if staged.provenance.verification.passed is not None:
+            staged.before_commit(newest.version)
         self.write(self._manifest_path(manifest), manifest.to_json())
         return self.activate(manifest.name) or Published("unchanged", manifest)
 
@@ -325,9 +331,13 @@ class Repository:
         """Return the path of a new folder for a model's replaced files."""
         return self.state / "replaced" / name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
 
+    def golden_folder(self, name: str) -> Path:
+        """Return the path of the folder with the golden requests of a model's versions."""
+        return self.state / "golden" / name
+
     def records(self, name: str) -> tuple[Path, ...]:
         """Return the folders of a model's records, one file or more a version: N.json, N.npz; they may not exist."""
-        return tuple(self.state / kind / name for kind in ("manifests", "golden"))
+        return (self.state / "manifests" / name, self.golden_folder(name))
 
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"

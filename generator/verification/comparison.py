@@ -192,7 +192,7 @@ class Comparison:
                     found = Worst(name, pool.families[row], batch, *self._measure(name, one, other))
                     self._add_sample(found, one, other, row)
                 except Differs as error:
-                    if self.exchanging and _follows_scores(name, wanted, got, position):
+                    if self.exchanging and follows_scores(name, wanted, got, position):
                         self.exchanged.setdefault(name, set()).add((self.cases, batch, row))
                         continue
                     if not forgiven(error):
@@ -268,7 +268,7 @@ class Comparison:
             yield f"output {name!r} differs in {often}, where the order of the scores changes, too"
 
 
-def _follows_scores(output: str, wanted: Arrays, got: Arrays, position: int) -> bool:
+def follows_scores(output: str, wanted: Arrays, got: Arrays, position: int) -> bool:
     """Whether an output is one label, and the only scores beside it have their largest number at another place."""
     label = wanted[output][position, ...]
     scores = [name for name, answers in wanted.items() if answers.ndim == 2 and _is_float(answers)]

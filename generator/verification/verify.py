@@ -421,7 +421,7 @@ class _Verifier:
 
         0.0 if the source refuses such inputs, or gives no numbers or different shapes.
         """
-        asked = (arrays, *(_rounded(arrays, sign, draw, self.rounds) for draw in range(DRAWS) for sign in (1, -1)))
+        asked = (arrays, *(nudged(arrays, sign, draw, self.rounds) for draw in range(DRAWS) for sign in (1, -1)))
         try:
             before, *after = (self.source(each)[output] for each in asked)
         except InputRefused:
@@ -567,7 +567,7 @@ class LeftOut:
         )
 
 
-def _rounded(arrays: Arrays, sign: int, draw: int, share: float = 0.0) -> Arrays:
+def nudged(arrays: Arrays, sign: int, draw: int, share: float = 0.0) -> Arrays:
     """Return inputs whose floats are all changed by the rounding error of the largest, randomly up or down.
 
     The opposite ``sign`` changes each in the opposite direction; every ``draw`` has other directions. The error is

@@ -20,6 +20,7 @@ from modelrepo.generator.triton import pbtxt
 from modelrepo.generator.verification.inputs import Pool
 from modelrepo.generator.verification.probing import Probe
 from modelrepo.generator.verification.proven import Proven
+from modelrepo.generator.verification.sequences import asked
 from modelrepo.generator.verification.verify import Run, verify
 from modelrepo.server import running_server
 from modelrepo.server.binaries import runtime
@@ -291,7 +292,7 @@ class ServedComparison:
     def sequences(self, grpc_url: str, text: str) -> None:
         """Send short sequences over gRPC; the source is given the controls that Triton's batcher fills in."""
         config = pbtxt.parse(text, "the configuration")
-        pool = sequences.asked(config, self.signature, self.source, self.samples, self.options.seed)
+        pool = asked(config, self.signature, self.source, self.samples, self.options.seed)
         with sequences.SequenceClient(grpc_url, config, DEADLINE_SECONDS) as client:
             self._compare("gRPC, in sequences", self.adapter.whole(client), (1,), pools=(pool,))
 

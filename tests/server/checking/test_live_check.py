@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelrepo.clients import Client
-from modelrepo.generator.verification import datasets
+from modelrepo.generator.verification import datasets, sequences
 from modelrepo.server import Server, running_server
 from modelrepo.server.binaries import runtime
-from modelrepo.server.checking import configs, live_check, sequences, served
+from modelrepo.server.checking import configs, live_check, served
 from tests.conftest import Generate, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")

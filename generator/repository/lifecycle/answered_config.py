@@ -1,0 +1,68 @@
+"""The configuration that a server answers, compared with the published one: only what was written counts.
+
+A server resolves KIND_AUTO, names its instances and fills in fields, each host in its own way.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from modelrepo.generator.triton import pbtxt
+
+ON_CPU = "a CPU serves it in place of a GPU"
+NOTHING = "nothing"
+
+
+def differences(text: str, answered: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is written in a configuration and different in the one that a server answers, and notes.
+
+    ``modelrepo serve --cpu-overlay`` serves what was written for a GPU; that is a note. OptionError for a text that is
+    not a configuration.
+    """
+    from google.protobuf import json_format
+    from tritonclient.grpc import model_config_pb2
+
+    wanted = pbtxt.parse(text, "the published config.pbtxt")
+    got = json_format.ParseDict(dict(answered), model_config_pb2.ModelConfig(), ignore_unknown_fields=True)
+    notes = (ON_CPU,) if _on_cpu_instead(wanted, got) else ()
+    if notes:
+        wanted.ClearField("instance_group")
+        wanted.optimization.ClearField("execution_accelerators")
+        if not wanted.optimization.ByteSize():
+            wanted.ClearField("optimization")
+    ours, theirs = (json_format.MessageToDict(each, preserving_proto_field_name=True) for each in (wanted, got))
+    ours.setdefault("max_batch_size", 0)  # protobuf does not tell a 0 from nothing
+    theirs.setdefault("max_batch_size", 0)
+    return tuple(_differing(ours, theirs, "")), notes
+
+
+def on_gpu(answered: Mapping[str, Any]) -> bool:
+    """Whether a GPU may compute the answers: an instance that a server left to itself may be on one."""
+    groups = answered.get("instance_group", ())
+    return not groups or any(group.get("kind", "KIND_AUTO") not in ("KIND_CPU", 2) for group in groups)
+
+
+def _on_cpu_instead(wanted: Any, got: Any) -> bool:
+    """Whether a configuration for GPUs is served on CPUs alone."""
+    from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup as Group
+
+    there = bool(got.instance_group) and all(group.kind == Group.KIND_CPU for group in got.instance_group)
+    return there and any(group.kind == Group.KIND_GPU or group.gpus for group in wanted.instance_group)
+
+
+def _differing(wanted: Any, got: Any, where: str) -> Iterator[str]:
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        for key in wanted:
+            yield from _differing(wanted[key], got.get(key), f"{where}.{key}" if where else key)
+    elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+        for position, (one, other) in enumerate(zip(wanted, got, strict=True)):
+            yield from _differing(one, other, f"{where}[{position}]")
+    elif wanted != got:
+        yield f"{where} is {_shown(got)}, and {_shown(wanted)} was published"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_shown(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    return NOTHING if value is None else str(value)
