@@ -6,8 +6,8 @@ samples. Where the axis is lost from sight, nothing is claimed.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ ALONG = {
     **{"LogSoftmax": -1, "Softmax": -1, "Hardmax": -1, "LpNormalization": -1, "TopK": -1, "GatherElements": 0},
     **{"Gather": 0, "ScatterElements": 0, "Scatter": 0, "Unique": 0, "Compress": 0, "ArgMax": 0, "ArgMin": 0},
 }
+# Those among them whose other inputs say what they take, which may well be a value of the same sample.
+PICKING = ("Gather", "GatherElements", "ScatterElements", "Scatter", "Compress", "Unique")
 # Those that compute over their axis and all behind it; the first three did so before opset 13, with 1 as their axis.
 FROM_AXIS = {"LayerNormalization": -1, "RMSNormalization": -1}
 FLATTENING, UNTIL = ("LogSoftmax", "Softmax", "Hardmax"), 13
@@ -57,13 +59,19 @@ class Fault:
     sure: bool = True
 
 
-def judged(model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Batching:
-    """Return whether requests to an ONNX model can be stacked. ``model`` is an outline, its weights beside ``path``."""
+def judged(
+    model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor], whole: Collection[str] = ()
+) -> Batching:
+    """Return whether requests to an ONNX model can be stacked. ``model`` is an outline, its weights beside ``path``.
+
+    ``whole`` are tensors of whole numbers or truth values: lengths, masks and places, such as those by which recurrent
+    layers sort a batch and undo it. What mixes them need not mix what is computed of the samples.
+    """
     given = [each for each in inputs if not each.optional]
     declared = _declared(given, outputs)
     if declared is not None:
         return declared
-    fault = _fault(model, path)
+    fault = _fault(model, path, whole)
     if fault is not None and fault.sure:
         return Batching("no", fault.by, fault.reason)
     if fault is not None:
@@ -73,7 +81,7 @@ def judged(model: Any, path: Path, inputs: Sequence[Tensor], outputs: Sequence[T
     return Batching("yes", ", ".join(each.name for each in given), f"{APART}{rename}")
 
 
-def _fault(model: Any, path: Path) -> Fault | None:
+def _fault(model: Any, path: Path, whole: Collection[str]) -> Fault | None:
     """Return what keeps the samples of a batch from staying apart; None if nothing does."""
     crashing = next((node for graph in graphs(model) for node in graph.node if node.op_type == CRASHING), None)
     if crashing is not None:
@@ -83,7 +91,7 @@ def _fault(model: Any, path: Path) -> Fault | None:
             apart, found = _Apart(_with_sizes(model), BATCH, path.parent), None
         for _ in range(ROUNDS):
             apart.infer()
-            faults = list(apart.faults())
+            faults = list(apart.faults(whole))
             found = next((each for each in faults if each.sure), next(iter(faults), None))
             if found is None or found.sure or not apart.fold_all():
                 break
@@ -144,14 +152,15 @@ class _Apart(Graph):
         folded = [self.fold(index, node) for index, node in enumerate(self.nodes)]
         return any(folded)
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self, whole: Collection[str]) -> Iterator[Fault]:
         """Yield what mixes samples, what loses sight of them, and outputs without a value for each, in order."""
         places = dict.fromkeys(self.inputs, Place(0))
         dependent = depending(self.nodes, self.inputs)
         for node in self.nodes:
             if dependent.isdisjoint(reads(node)) or _sizes(node):
                 continue
-            yield from self._faults_of(node, places)
+            unsure = any(name in whole for name in node.input[:1])
+            yield from (replace(each, sure=each.sure and not unsure) for each in self._faults_of(node, places))
             self._follow(node, places)
         for value in self.model.graph.output:
             yield from self._faults_of_output(value.name, places)
@@ -187,7 +196,9 @@ class _Apart(Graph):
         if axis and node.op_type in BATCH_FIRST:
             yield Fault(label(node), f"{named(node)} takes its first axis as the batch, which is in axis {axis} there")
         elif any(each % rank == axis for each in self._axes(node, rank) if -rank <= each < rank):
-            yield Fault(label(node), f"{named(node)} computes along the batch")
+            picks = node.op_type in PICKING  # transformers pick each sample's own mask so
+            verb = "picks values along" if picks else "computes along"
+            yield Fault(label(node), f"{named(node)} {verb} the batch", sure=not picks)
 
     def _faults_of_output(self, name: str, places: Mapping[str, Place]) -> Iterator[Fault]:
         if name not in self.before or name not in self.after:

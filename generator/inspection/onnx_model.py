@@ -53,7 +53,7 @@ def _of(reading: Reading) -> Inspection:
         facts=tuple(_facts(model, reading)),
         inputs=inputs,
         outputs=outputs,
-        batching=None if broken else batching.judged(model, path, inputs, outputs),
+        batching=None if broken else batching.judged(model, path, inputs, outputs, reading.whole_numbers),
         operators=reading.operators,
         nodes=reading.nodes,
         weights=reading.weights,

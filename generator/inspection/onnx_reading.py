@@ -21,6 +21,8 @@ from modelrepo.generator.triton.onnx_rules import DATA_TYPES, RANK
 
 # Element types of ONNX that take less than a byte, and the bits of each.
 PACKED = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
+# The element types of ONNX that hold whole numbers or truth values.
+WHOLE = re.compile("U?INT|BOOL")
 # Names of a module's parameters in PyTorch's state dicts.
 PARAMETER = re.compile(r"([A-Za-z_][\w.-]*)\.(?:weight|bias|gamma|beta|scale|running_mean|running_var)(?:_\w+)?")
 # Graphs within graphs are followed to this depth.
@@ -83,6 +85,13 @@ class Reading:
     def operators(self) -> dict[str, int]:
         """How often each operator occurs, in functions and inner graphs as well."""
         return most_frequent_first(operator(node) for graph in graphs(self.model) for node in graph.node)
+
+    @property
+    def whole_numbers(self) -> frozenset[str]:
+        """The tensors of the main graph that hold whole numbers or truth values."""
+        graph = self.inferred.graph
+        values = (*graph.input, *graph.value_info, *graph.output)
+        return frozenset(value.name for value in values if WHOLE.match(element_type(value.type.tensor_type.elem_type)))
 
     @property
     def subgraphs(self) -> Counter[str]:

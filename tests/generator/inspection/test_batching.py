@@ -205,3 +205,15 @@ def test_random_graphs_that_are_said_to_keep_samples_apart_do(tmp_path: Path) ->
             assert found.batching.verdict != "yes" or keeps_apart(model), seed
             said[found.batching.verdict] += 1
     assert min(said["yes"], said["no"]) > 15
+
+
+def test_a_batch_that_is_sorted_by_its_lengths_is_left_open(tmp_path: Path) -> None:
+    """A recurrent layer of PyTorch sorts the batch so, and undoes it."""
+    nodes = (
+        helper.make_node("Shape", ["n"], ["size"]),
+        helper.make_node("TopK", ["n", "size"], ["sorted", "order"], name="sorting"),
+        helper.make_node("Gather", ["x", "order"], ["y"], name="picking"),
+    )
+    lengths = ("n", TensorProto.INT64, ["batch"])
+    found = batching(tmp_path, *nodes, inputs=(onnx_files.ROWS, lengths))
+    assert (found.verdict, found.by) == ("unknown", "sorting")
