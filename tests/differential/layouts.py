@@ -91,6 +91,8 @@ LAYOUTS = (
     Layout("prefix", ("1/", "config"), (), ("PREFIX",)),
     Layout("prefix_folder", ("1/", "c/"), (), ("PREFIX",)),
     Layout("no_prefix", ("1/", "configs/", "C", "config.pbtxt_")),
+    Layout("config_in_version", ("1/config.pbtxt",), ("ROOT",), ("CONFIG-PLACE",), config=None),
+    Layout("config_in_version_too", ("1/config.pbtxt", "2/config.pbtxt"), (), ("CONFIG-PLACE",) * 2),
     Layout("left_behind", ("1/", ".config.pbtxt.swp", ".DS_Store"), (), ("STRAY", "STRAY")),
     # Without a configuration.
     Layout("lost+found", (), ("ROOT",), config=None),

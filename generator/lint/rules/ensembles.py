@@ -108,7 +108,7 @@ def _unconnected(case: Case) -> Iterator[Problem]:
     for tensor in graph.values():
         if tensor.name not in outputs and not (tensor.is_ready and tensor.after):
             words = f"ensemble tensor '{tensor.name}' is unused in ensemble '{name}'"
-            yield refused(_place_of(case, tensor.name), words, FLOW.write)
+            yield refused(_place_of(case, tensor.name), words, FLOW.write if tensor.is_ready else FLOW_SOURCE)
 
 
 def versions(case: Case) -> Iterator[Problem]:
@@ -334,6 +334,7 @@ STEP = _refusal(
 )
 FLOW_TWICE = "Write another tensor: each is written by one output of one step"
 FLOW_UNUSED = "Write it as the value of a map of a step, or leave it out"
+FLOW_SOURCE = "Write an input of the ensemble, or an output_map of a step, for each tensor that a step reads"
 FLOW_WRITTEN = "Write an output_map of which it is the value, in a step whose inputs can be computed"
 FLOW = _refusal(
     code="ENS-FLOW",

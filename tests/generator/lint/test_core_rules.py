@@ -172,6 +172,17 @@ ADVICE = {
     "\ufeffname: 'net'": "Save the file as UTF-8 without a byte order mark",
     "name: net": "Write the text in quotes",
     "max_batch_size 4": "Write a colon between the field and its value",
+    "max_batch_size: MAX_BATCH": "Write a whole number instead of MAX_BATCH",
+    'max_batch_size: "4"': "Write a whole number, without quotes",
+    "max_batch_size: ${max_batch}": "Fill in ${max_batch}: this is a template of a configuration",
+    "max_batch_size: $MAX_BATCH": "Fill in $MAX_BATCH: ",
+    "max_batch_size: {max_batch}": "Fill in {max_batch}: ",
+    "max_batch_size: {{ batch.largest }}": "Fill in {{ batch.largest }}: ",
+    "input { dims: [ <channels>, 3 ] }": "Fill in <channels>: ",
+    'input { name: "x" data_type: TYPE_${type} }': "Fill in ${type}: ",
+    'input { name: "x" data_type: TYPE_#TYPE\n dims: 1 }': "Write the whole value: TYPE_ is cut short, ",
+    "{% if batching %}": "Fill in {% if batching %}: ",
+    "input {{ dims: 1 }}": "Write { once: this is a template of a configuration, ",
 }
 
 

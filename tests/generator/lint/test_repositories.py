@@ -69,6 +69,17 @@ def test_a_model_alone_is_judged_without_its_repository(tmp_path: Path) -> None:
     assert codes(tmp_path / "none", tmp_path / "right") == ["VDIR-NONE"]
 
 
+def test_a_model_with_its_configuration_in_a_version_is_no_repository(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "config.pbtxt").write_text(f'name: "net" {LIGHT}')
+    found = check(folder)
+    assert [each.code for each in found] == ["ROOT", "CONFIG-PLACE"]
+    assert found[0].problem.write == "Move 1/config.pbtxt into the folder net, where Triton looks for it"
+    (folder / "1" / "1").mkdir()  # now it is a repository, with a model whose name is a number
+    assert "NAME" in [each.code for each in check(folder)]
+
+
 def test_a_model_is_known_by_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RIGHT.write(tmp_path)
     monkeypatch.chdir(tmp_path / "right")
