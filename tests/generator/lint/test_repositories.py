@@ -94,6 +94,13 @@ def test_a_model_without_a_configuration_is_no_repository(tmp_path: Path) -> Non
     assert repository.asked == ("net",)
 
 
+@pytest.mark.parametrize(("file", "codes"), [("1/model.dali", []), ("1/model.py", ["AUTOFILL-GUESS"])])
+def test_a_backend_in_the_name_is_no_guess(file: str, codes: list[str], tmp_path: Path) -> None:
+    Layout("net.dali", (file,), config=LIGHT.removeprefix('backend: "light"')).write(tmp_path)
+    found = check(tmp_path / "net.dali")  # a file that the core knows comes before the name
+    assert [each.code for each in found if each.code.startswith("AUTOFILL")] == codes
+
+
 @pytest.mark.parametrize("name", ["nothing", "file.txt"])
 def test_what_is_neither_a_repository_nor_a_model_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("x")
