@@ -9,8 +9,8 @@ from modelrepo.generator.lint.subject import Model
 # The function by which a backend fills in what a configuration lacks.
 COMPLETES = b"TRITONBACKEND_ModelSetConfig"
 COMPLETES_PYTHON = b"auto_complete_config"
-# Backends of NVIDIA's images that fill in what an input or output lacks (ModelState::FixIO of TensorRT, AutofillIOConfig
-# of DALI, add_input of Python), and those that also add to the ones that are written. Others fill in all, or none.
+# Backends of NVIDIA's images that fill in what an input or output lacks (FixIO of TensorRT, AutofillIOConfig of DALI,
+# add_input of Python), and those that also add to the ones that are written. Others fill in all, or none.
 ADDING = ("dali", "vllm")
 FILLING = ("tensorrt", *ADDING)
 

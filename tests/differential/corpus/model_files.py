@@ -14,7 +14,9 @@ FIXED = {"1/model.onnx": onnx_bytes([("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 5]
 OPEN = {"1/model.onnx": onnx_bytes(outputs=[("y", FLOAT, ["N", None])])}
 
 # A model that completes its configuration, and parts of what it fills in.
-COMPLETING = CODE + """
+COMPLETING = (
+    CODE
+    + """
     @staticmethod
     def auto_complete_config(made):
         made.add_input({"name": "x", "data_type": "TYPE_FP32", "dims": [1]})
@@ -22,6 +24,7 @@ COMPLETING = CODE + """
         made.set_max_batch_size(4)
         return made
 """
+)
 PARTS = 'backend: "python"\ninput { name: "x" data_type: TYPE_FP32 }\noutput { name: "y" dims: 1 }\n'
 SCALAR = 'backend: "python"\ninput { name: "x" data_type: TYPE_FP32 dims: 1 reshape { } }\n'
 SOURCE = 'backend: "python"\nbatch_input { data_type: TYPE_FP32 target_name: "z" source_input: "x" }\n'
