@@ -56,10 +56,13 @@ def is_listed(model: Model, config: Any, kind: Literal["input", "output"]) -> bo
 
 
 def fills_tensors(model: Model, config: Any) -> bool:
-    """Whether the backend may fill in the type and the dims of inputs and outputs that are written without."""
-    backend = completed(model, config, "").backend
-    completes = _completes(model, backend)
-    return backend in FILLING if completes is None else completes
+    """Whether the backend may fill in the type and the dims of inputs and outputs that are written without.
+
+    It may if nothing says yet which it is.
+    """
+    made = completed(model, config, "")
+    completes = _completes(model, made.backend)
+    return made.undetermined or made.backend in FILLING if completes is None else completes
 
 
 def _completes(model: Model, backend: str) -> bool | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.declared import is_ensemble, message_of
 from modelrepo.generator.lint.ensemble import (
     Told,
@@ -35,12 +36,20 @@ def fields(case: Case) -> Iterator[Problem]:
     config, name = case.config.message, case.model.name
     place, write = case.config.place, "Leave {} out: the models of the ensemble have their own"
     if not is_ensemble(config):
-        if config.platform == PLATFORM:
+        if config.platform == PLATFORM and config.backend:
+            words = f"Ensemble model '{name}' must have platform type '{PLATFORM}' and empty backend type"
+            yield refused(place("backend"), words, "Leave platform out, or write ensemble_scheduling instead of backend")
+        elif config.platform == PLATFORM:
             words = f"ensemble scheduling must be set for ensemble {name} whose platform is {PLATFORM}"
             yield refused(place("platform"), words, "Write ensemble_scheduling, with a step for each model")
         return
     if config.platform != PLATFORM:
         words = f"ensemble scheduling cannot be set for model '{name}' whose platform is not {PLATFORM}"
+        if completed(case.model, config, case.host.release.container).undetermined:
+            words = (
+                f"Invalid model name: Could not determine backend for model '{name}' with no backend in model "
+                "configuration. Expected model name of the form 'model.<backend_name>'."
+            )
         where = place("platform") if config.platform else place("ensemble_scheduling")
         yield refused(where, words, 'Write platform: "ensemble"')
     elif config.backend or config.default_model_filename in GUESSED:

@@ -126,7 +126,7 @@ def image_format(case: Case) -> Iterator[Problem]:
 
 def shape_tensors(case: Case) -> Iterator[Problem]:
     """Find shape tensors of other backends than TensorRT."""
-    if _platform(case) == PLAN:
+    if _may_be_plan(case):
         return
     for kind, number, tensor, _ in _tensors(case):
         if tensor.is_shape_tensor:
@@ -140,7 +140,7 @@ def non_linear(case: Case) -> Iterator[Problem]:
         place = case.config.place(kind, number, "is_non_linear_format_io")
         if not tensor.is_non_linear_format_io:
             continue
-        if _platform(case) != PLAN:
+        if not _may_be_plan(case):
             words = f"Non-linear IO format is only supported for the TensorRT platform for {case.model.name}"
             yield refused(place, words, "Leave is_non_linear_format_io out")
         elif len(tensor.dims) not in (0, IMAGE_DIMS):
@@ -210,8 +210,10 @@ def _type(name: str) -> int:
     return int(model_config_pb2.DataType.Value(name))
 
 
-def _platform(case: Case) -> str:
-    return completed(case.model, case.config.message, case.host.release.container).platform
+def _may_be_plan(case: Case) -> bool:
+    """Whether the model is one of TensorRT, or nothing says yet which backend it is of."""
+    made = completed(case.model, case.config.message, case.host.release.container)
+    return made.platform == PLAN or made.undetermined
 
 
 def _called(kind: str, number: int, tensor: Any) -> str:

@@ -187,6 +187,21 @@ def test_a_guessed_backend_is_told_with_its_edit(tmp_path: Path) -> None:
     assert [edit.text for edit in guess.problem.edits] == ['backend: "onnxruntime"\n']
 
 
+# What only TensorRT has, and what some backends fill in.
+SPECIAL = """
+input { name: "x" data_type: TYPE_INT32 dims: 1 is_shape_tensor: true }
+input { name: "y" data_type: TYPE_FP32 dims: [ 4, 2, 2 ] is_non_linear_format_io: true }
+output { name: "z" }
+instance_group { profile: "0" }
+"""
+
+
+def test_a_model_without_a_backend_is_not_judged_by_one(tmp_path: Path) -> None:
+    assert told(found(tmp_path, SPECIAL)) == ["AUTOFILL 0:0"]
+    codes = [each.partition(" ")[0] for each in told(found(tmp_path / "onnx", ONNX + SPECIAL))]
+    assert sorted(codes) == ["IO", "NON-LINEAR", "PROFILE", "SHAPE-T"]
+
+
 ADVICE = {
     'input { name: "x" data_type: TYPE_BYTES }': "Write TYPE_STRING",
     'input { name: "x" data_type: type_fp32 }': "Write TYPE_FP32",

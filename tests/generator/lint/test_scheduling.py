@@ -172,6 +172,20 @@ def test_a_finding_is_at_its_map(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('platform: "ensemble"', "ensemble scheduling must be set for ensemble both whose platform is ensemble"),
+        ('platform: "ensemble" backend: "onnxruntime"', "must have platform type 'ensemble' and empty backend type"),
+        ("ensemble_scheduling { }", "Could not determine backend for model 'both'"),
+        ('backend: "light" ensemble_scheduling { }', "cannot be set for model 'both' whose platform is not ensemble"),
+    ],
+)
+def test_half_an_ensemble_is_refused_in_tritons_words(config: str, words: str, tmp_path: Path) -> None:
+    refused = [each for each in errors(found(tmp_path, Case("both", f"{config} {X}{Y}"))) if each.code == "ENS"]
+    assert [words in each.problem.says for each in refused] == [True]
+
+
+@pytest.mark.parametrize(
     ("map_", "write"),
     [
         ('input_map { key: "x" value: "gone" }', "Write an input of the ensemble, or an output_map of a step, "),
