@@ -38,7 +38,7 @@ def fields(case: Case) -> Iterator[Problem]:
     if not is_ensemble(config):
         if config.platform == PLATFORM and config.backend:
             words = f"Ensemble model '{name}' must have platform type '{PLATFORM}' and empty backend type"
-            yield refused(place("backend"), words, "Leave platform out, or write ensemble_scheduling instead of backend")
+            yield refused(place("backend"), words, "Leave platform out; an ensemble has steps instead of a backend")
         elif config.platform == PLATFORM:
             words = f"ensemble scheduling must be set for ensemble {name} whose platform is {PLATFORM}"
             yield refused(place("platform"), words, "Write ensemble_scheduling, with a step for each model")
