@@ -62,6 +62,10 @@ LAYOUTS = (
     Layout("full_width", ("\uff11/",), ("VDIR-NONE",), ("VDIR-OTHER",)),
     Layout("dot", (".2/",), ("VDIR-NONE",), ("VDIR-OTHER",)),
     Layout("word", ("latest/",), ("VDIR-NONE",), ("VDIR-OTHER",)),
+    Layout(
+        "missing_twice", ("latest/",), (), ("VDIR-OTHER",),
+        config=LIGHT + "version_policy { specific { versions: [ 7, 7 ] } }",
+    ),
     Layout("word_too", ("1/", "latest/"), (), ("VDIR-OTHER",)),
     Layout("configs", ("configs/",), ("VDIR-NONE",)),
     Layout("warmup", ("warmup/", "initial_state/", "1/")),

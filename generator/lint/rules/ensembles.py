@@ -122,7 +122,8 @@ def _unconnected(case: Case) -> Iterator[Problem]:
 
 def versions(case: Case) -> Iterator[Problem]:
     """Find an ensemble without a folder of a version."""
-    if is_ensemble(case.config.message) and not case.model.versions:
+    config = case.config.message
+    if is_ensemble(config) and not case.model.versions and not selected(case.model, config):
         words = f"at least one version must be available under the version policy of model '{case.model.name}'"
         yield refused(Place(case.model.folder), words, VERSIONS.write)
 

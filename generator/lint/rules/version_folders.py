@@ -7,6 +7,7 @@ from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
+from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.served import FILES, absent, loaded
 from modelrepo.generator.lint.subject import NO_VERSIONS, Case, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
@@ -26,6 +27,8 @@ def none(case: Case) -> Iterator[Problem]:
         return  # the rules of ensembles say it
     if model.version_folders or model.trouble or any(root(case)):
         return
+    if message is not None and selected(model, message):
+        return  # the core takes a version that is asked for twice for one that is there
     words = f"at least one version must be available under the version policy of model '{model.name}'"
     yield Problem(Place(model.folder), f'Triton refuses the model: "{words}"', NONE.write)
 
