@@ -139,17 +139,3 @@ def told(path: Path) -> str:
         return "" if kind == "unknown" else hint(kind, path).partition(":")[0].partition(", perhaps")[0]
     except SourceError as error:
         return f"It {error.message.removeprefix(f'{path} ')}"
-
-
-def instead(path: Path, fault: str, write: str, *known: str) -> tuple[str, str]:
-    """Return why a model file can't be read, and what to do: ``fault`` and ``write``, and what else the file is.
-
-    Nothing is added by what mentions one of the words ``known``.
-    """
-    other = told(path)
-    other = other[:1].lower() + other[1:]
-    if "Git LFS pointer" in other:
-        return f"{other}, not the file itself", "Fetch the file: git lfs pull"
-    if not other or other == fault or any(word in other for word in known):
-        return fault, write
-    return f"{other}; {fault}", write

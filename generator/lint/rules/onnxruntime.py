@@ -10,13 +10,13 @@ from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
-    instead,
     is_file,
     kinds,
     parameter,
     place_of,
     present,
     served,
+    told,
 )
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
@@ -68,8 +68,13 @@ def unreadable(case: Case) -> Iterator[Problem]:
     """Find files that are not ONNX models."""
     for path, file in _files(case):
         if file.fault:
-            said, write = instead(path, file.fault, "Export or copy the model again, as ONNX", "ONNX")
-            yield Problem(Place(path), f"ONNX Runtime can't load {path.name}: {said}", write)
+            other = told(path)
+            said = f"{other}; " if other and "ONNX" not in other else ""
+            yield Problem(
+                Place(path),
+                f"ONNX Runtime can't load {path.name}: {said}{file.fault}",
+                "Export or copy the model again, as ONNX",
+            )
 
 
 def too_large(case: Case) -> Iterator[Problem]:
@@ -87,26 +92,18 @@ def too_large(case: Case) -> Iterator[Problem]:
 def lacks_weights(case: Case) -> Iterator[Problem]:
     """Find files of weights that are missing, or too short for what is in them."""
     for path, file in _files(case):
-        missing = list(dict.fromkeys(each.location for each in file.external if _is_missing(path, each)))
-        if missing:
-            others = f" and {len(missing) - 1:,} other files" if len(missing) > 2 else f" and {missing[-1]}"
-            them = missing[0] + (others if missing[1:] else "")
-            said = f"{path.name} has weights in {them}, which {'are' if missing[1:] else 'is'} not there"
-            write = f"Copy {them} from where the model was exported, beside {path.name}"
-            yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
         for external in file.external:
-            if not _is_missing(path, external):
-                yield from _external_fault(path, external)
-
-
-def _is_missing(path: Path, external: External) -> bool:
-    return bool(external.location) and not is_file(path.parent / external.location)
+            yield from _external_fault(path, external)
 
 
 def _external_fault(path: Path, external: External) -> Iterator[Problem]:
     there = path.parent / external.location
+    write = f"Copy {external.location or 'the file'} from where the model was exported, beside {path.name}"
     if not external.location:
         yield Problem(Place(path), f"the weights {external.tensor} name no file", "Export the model again")
+    elif not is_file(there):
+        said = f"{path.name} has the weights {external.tensor} in {external.location}, which is not there"
+        yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
     elif external.size is not None and external.length and external.length != external.size:
         said = f"external data size mismatch. Computed size: {external.size}, external_data.length: {external.length}"
         yield Problem(Place(path), f'ONNX Runtime can\'t load {external.tensor}: "{said}"', "Export the model again")
@@ -115,7 +112,6 @@ def _external_fault(path: Path, external: External) -> Iterator[Problem]:
         has = there.stat().st_size
         if has < needed:
             said = f"{there.name} has {has:,} bytes, and the weights {external.tensor} end at byte {needed:,}"
-            write = f"Copy {external.location} again from where the model was exported"
             yield Problem(Place(there), f"ONNX Runtime can't load the model: {said}", write)
 
 

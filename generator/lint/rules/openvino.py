@@ -8,7 +8,7 @@ from modelrepo.generator.lint.files import openvino_ir
 from modelrepo.generator.lint.files.openvino_ir import OpenvinoFile, Value
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import instead, is_file, kinds, parameter, place_of, present, served, type_of
+from modelrepo.generator.lint.served import is_file, kinds, parameter, place_of, present, served, told, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import text_of
@@ -36,8 +36,9 @@ def unreadable(case: Case) -> Iterator[Problem]:
     """Find files that are not OpenVINO models."""
     for path, file in _files(case):
         if file.fault:
-            said, write = instead(path, file.fault, UNREADABLE.write, "OpenVINO", "XML")
-            yield Problem(Place(path), f"OpenVINO can't read {path.name}: {said}", write)
+            other = told(path)
+            said = f"{other}; " if other and "OpenVINO" not in other and "XML" not in other else ""
+            yield Problem(Place(path), f"OpenVINO can't read {path.name}: {said}{file.fault}", UNREADABLE.write)
 
 
 def lacks_weights(case: Case) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from modelrepo.generator.lint.files import torchscript
 from modelrepo.generator.lint.files.torchscript import TorchScript
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import Served, instead, parameter, place_of, present, served, told, type_of
+from modelrepo.generator.lint.served import Served, parameter, place_of, present, served, told, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.parameters import boolean, whole
@@ -37,10 +37,12 @@ def unreadable(case: Case) -> Iterator[Problem]:
         else "It is a TorchScript file"
     )
     for path in present(case, BACKEND):
-        if told(path) != wanted:
+        other = told(path)
+        if other != wanted:
             is_not = wanted.replace("It is", "it is not")
-            said, write = instead(path, is_not, AS_AOTI if wanted.endswith("program") else AS_TORCHSCRIPT)
-            yield Problem(Place(path), f"Triton refuses the model: {path.name} can't be loaded: {said}", write)
+            said = f"{path.name} can't be loaded: {other or 'its format is unknown'}; {is_not}"
+            write = AS_AOTI if wanted.endswith("program") else AS_TORCHSCRIPT
+            yield Problem(Place(path), f"Triton refuses the model: {said}", write)
 
 
 AS_TORCHSCRIPT = "Save it with torch.jit.trace(model, example).save('model.pt'), not with torch.save"

@@ -8,7 +8,7 @@ from typing import Final
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import instead, is_file, kinds, parameter, place_of, present, served, type_of
+from modelrepo.generator.lint.served import is_file, kinds, parameter, place_of, present, served, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.tensorrt import header
@@ -44,8 +44,8 @@ def unreadable(case: Case) -> Iterator[Problem]:
         try:
             case.model.read(header.read, path)
         except ConversionError as error:
-            said, write = instead(path, _of_file(error.message, path), error.hint or "Build the plan again", "TensorRT")
-            yield Problem(Place(path), f'Triton refuses the model: "unable to create TensorRT engine"; {said}', write)
+            said = f'Triton refuses the model: "unable to create TensorRT engine"; {_of_file(error.message, path)}'
+            yield Problem(Place(path), said, error.hint or "Build the plan again")
 
 
 def newer(case: Case) -> Iterator[Problem]:
