@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -108,9 +109,20 @@ def subject(path: Path) -> Repository:
 
 
 def _is_model(path: Path, folders: Sequence[str]) -> bool:
-    """Whether a folder without config.pbtxt holds versions, not models."""
+    """Whether a folder without config.pbtxt holds versions, not models.
+
+    A config.pbtxt that was put into a version has no versions beside it, unlike that of a model whose name is a number.
+    """
     versions = [name for name in folders if version_of(name) is not None]
-    return bool(versions) and not any(os.path.lexists(path / name / CONFIG) for name in folders)
+    configured = [name for name in folders if os.path.lexists(path / name / CONFIG)]
+    return bool(versions) and all(name in versions and not _has_versions(path / name) for name in configured)
+
+
+def _has_versions(path: Path) -> bool:
+    """Whether a folder can be read, and holds versions."""
+    with suppress(OSError), os.scandir(path) as entries:
+        return any(version_of(entry.name) is not None for entry in entries if is_folder(entry))
+    return False
 
 
 def _of_repository(repository: Repository, host: Host, judged: Iterable[Rule]) -> Iterator[Broken]:

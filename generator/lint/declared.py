@@ -1,13 +1,18 @@
 """What configurations declare, and whether it is all that Triton knows of a model."""
 
-from typing import Any
+from typing import Any, Literal
 
+from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.data import holds
 from modelrepo.generator.lint.subject import Model
 
 # The function by which a backend fills in what a configuration lacks.
 COMPLETES = b"TRITONBACKEND_ModelSetConfig"
 COMPLETES_PYTHON = b"auto_complete_config"
+# Backends of NVIDIA's images that fill in what an input or output lacks (FixIO of TensorRT, AutofillIOConfig of DALI,
+# add_input of Python), and those that also add to the ones that are written. Others fill in all, or none.
+ADDING = ("dali", "vllm")
+FILLING = ("tensorrt", *ADDING)
 
 
 def message_of(model: Model | None) -> Any:
@@ -37,13 +42,36 @@ def is_complete(model: Model, config: Any) -> bool:
 
     A backend may fill in what is missing; those whose library lies in the folder tell whether they do.
     """
+    lists_all = all(is_listed(model, config, kind) for kind in ("input", "output"))
+    return lists_all and all(each.data_type and each.dims for each in (*config.input, *config.output))
+
+
+def is_listed(model: Model, config: Any, kind: Literal["input", "output"]) -> bool:
+    """Whether the inputs, or the outputs, of a configuration are all that the model has when it is loaded."""
     if is_ensemble(config):
         return True
+    backend = completed(model, config, "").backend
+    completes = _completes(model, backend)
+    return backend not in ADDING and bool(getattr(config, kind)) if completes is None else not completes
+
+
+def fills_tensors(model: Model, config: Any) -> bool:
+    """Whether the backend may fill in the type and the dims of inputs and outputs that are written without.
+
+    It may if nothing says yet which it is.
+    """
+    made = completed(model, config, "")
+    completes = _completes(model, made.backend)
+    return made.undetermined or made.backend in FILLING if completes is None else completes
+
+
+def _completes(model: Model, backend: str) -> bool | None:
+    """Whether what serves a model fills in what its configuration lacks; None if no file in its folder tells."""
     folders = (*model.versions.values(), model.folder)
     for path in (folder / "model.py" for folder in folders):
         if path.is_file():
-            return not any(holds(path, COMPLETES_PYTHON))
-    for path in (folder / f"libtriton_{config.backend}.so" for folder in folders):
+            return any(holds(path, COMPLETES_PYTHON))
+    for path in (folder / f"libtriton_{backend}.so" for folder in folders):
         if path.is_file():
-            return not any(holds(path, COMPLETES))
-    return bool(config.input and config.output)
+            return any(holds(path, COMPLETES))
+    return None

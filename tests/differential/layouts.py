@@ -62,6 +62,10 @@ LAYOUTS = (
     Layout("full_width", ("\uff11/",), ("VDIR-NONE",), ("VDIR-OTHER",)),
     Layout("dot", (".2/",), ("VDIR-NONE",), ("VDIR-OTHER",)),
     Layout("word", ("latest/",), ("VDIR-NONE",), ("VDIR-OTHER",)),
+    Layout(
+        "missing_twice", ("latest/",), (), ("VDIR-OTHER",),
+        config=LIGHT + "version_policy { specific { versions: [ 7, 7 ] } }",
+    ),
     Layout("word_too", ("1/", "latest/"), (), ("VDIR-OTHER",)),
     Layout("configs", ("configs/",), ("VDIR-NONE",)),
     Layout("warmup", ("warmup/", "initial_state/", "1/")),
@@ -105,6 +109,8 @@ LAYOUTS = (
     Layout("prefix", ("1/", "config"), (), ("PREFIX",)),
     Layout("prefix_folder", ("1/", "c/"), (), ("PREFIX",)),
     Layout("no_prefix", ("1/", "configs/", "C", "config.pbtxt_")),
+    Layout("config_in_version", ("1/config.pbtxt",), ("ROOT",), ("CONFIG-PLACE",), config=None),
+    Layout("config_in_version_too", ("1/config.pbtxt", "2/config.pbtxt"), (), ("CONFIG-PLACE",) * 2),
     Layout("left_behind", ("1/", ".config.pbtxt.swp", ".DS_Store"), (), ("STRAY", "STRAY")),
     # Without a configuration.
     Layout("lost+found", (), ("ROOT",), config=None),

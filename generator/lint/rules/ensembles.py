@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.declared import is_ensemble, message_of
 from modelrepo.generator.lint.ensemble import (
     Told,
@@ -35,12 +36,20 @@ def fields(case: Case) -> Iterator[Problem]:
     config, name = case.config.message, case.model.name
     place, write = case.config.place, "Leave {} out: the models of the ensemble have their own"
     if not is_ensemble(config):
-        if config.platform == PLATFORM:
+        if config.platform == PLATFORM and config.backend:
+            words = f"Ensemble model '{name}' must have platform type '{PLATFORM}' and empty backend type"
+            yield refused(place("backend"), words, "Leave platform out; an ensemble has steps instead of a backend")
+        elif config.platform == PLATFORM:
             words = f"ensemble scheduling must be set for ensemble {name} whose platform is {PLATFORM}"
             yield refused(place("platform"), words, "Write ensemble_scheduling, with a step for each model")
         return
     if config.platform != PLATFORM:
         words = f"ensemble scheduling cannot be set for model '{name}' whose platform is not {PLATFORM}"
+        if completed(case.model, config, case.host.release.container).undetermined:
+            words = (
+                f"Invalid model name: Could not determine backend for model '{name}' with no backend in model "
+                "configuration. Expected model name of the form 'model.<backend_name>'."
+            )
         where = place("platform") if config.platform else place("ensemble_scheduling")
         yield refused(where, words, 'Write platform: "ensemble"')
     elif config.backend or config.default_model_filename in GUESSED:
@@ -108,13 +117,13 @@ def _unconnected(case: Case) -> Iterator[Problem]:
     for tensor in graph.values():
         if tensor.name not in outputs and not (tensor.is_ready and tensor.after):
             words = f"ensemble tensor '{tensor.name}' is unused in ensemble '{name}'"
-            yield refused(_place_of(case, tensor.name), words, FLOW.write)
+            yield refused(_place_of(case, tensor.name), words, FLOW.write if tensor.is_ready else FLOW_SOURCE)
 
 
 def versions(case: Case) -> Iterator[Problem]:
     """Find an ensemble without a folder of a version."""
-    config, model = case.config.message, case.model
-    if is_ensemble(config) and not model.versions and not selected(model, config):
+    config = case.config.message
+    if is_ensemble(config) and not case.model.versions and not selected(case.model, config):
         words = f"at least one version must be available under the version policy of model '{case.model.name}'"
         yield refused(Place(case.model.folder), words, VERSIONS.write)
 
@@ -342,6 +351,7 @@ STEP = _refusal(
 )
 FLOW_TWICE = "Write another tensor: each is written by one output of one step"
 FLOW_UNUSED = "Write it as the value of a map of a step, or leave it out"
+FLOW_SOURCE = "Write an input of the ensemble, or an output_map of a step, for each tensor that a step reads"
 FLOW_WRITTEN = "Write an output_map of which it is the value, in a step whose inputs can be computed"
 FLOW = _refusal(
     code="ENS-FLOW",

@@ -9,7 +9,7 @@ from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.rules.repositories import leads_nowhere, target
+from modelrepo.generator.lint.rules.repositories import leads_nowhere, misplaced, target
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.repository.layout import CONFIG
 
@@ -164,6 +164,14 @@ def stray(case: Case) -> Iterator[Problem]:
             yield Problem(Place(Path(entry.path)), STRAY.triton, STRAY.write)
 
 
+def in_version(case: Case) -> Iterator[Problem]:
+    """Find configurations in the folders of versions."""
+    for path in misplaced(case.model):
+        says = "Triton never reads this configuration: it looks for config.pbtxt in the folder of the model"
+        write = "Remove it" if os.path.lexists(case.model.config_path) else f"Move it to {case.model.config_path}"
+        yield Problem(Place(path), says, write)
+
+
 LINK = Rule(
     code="LINK",
     severity="error",
@@ -252,6 +260,17 @@ TOO_LONG = Rule(
     seen="2.51",
     needs_config=False,
 )
+IN_VERSION = Rule(
+    code="CONFIG-PLACE",
+    severity="warning",
+    title="config.pbtxt lies in the folder of a version",
+    triton="Triton never reads it: a model has one config.pbtxt, in its own folder, for all its versions. Without that "
+    "one it guesses what it can from the files of the first version.",
+    write="Move it one folder up",
+    check=in_version,
+    seen="2.51",
+    needs_config=False,
+)
 PREFIX = Rule(
     code="PREFIX",
     severity="warning",
@@ -273,4 +292,4 @@ STRAY = Rule(
     seen="2.51",
     needs_config=False,
 )
-RULES = (LINK, DEEP_LINK, LOST, CIRCLE, CIRCLES, UNREADABLE, NO_FILE, TOO_LONG, PREFIX, STRAY)
+RULES = (LINK, DEEP_LINK, LOST, CIRCLE, CIRCLES, UNREADABLE, NO_FILE, TOO_LONG, IN_VERSION, PREFIX, STRAY)

@@ -105,9 +105,10 @@ def undetermined(case: Case) -> Iterator[Problem]:
 
 
 def guessed(case: Case) -> Iterator[Problem]:
-    """Find a backend that is left to Triton to guess."""
-    made = _completed(case)
-    if made.guessed and not case.config.message.backend and not _of_an_ensemble(case.config.message):
+    """Find a backend that is left to Triton to guess from files; the end of the model's name tells it, too."""
+    made, config = _completed(case), case.config.message
+    by_name = made.file == f"model.{made.backend}"
+    if made.guessed and not by_name and not config.backend and not _of_an_ensemble(config):
         says = f"Triton takes the backend {made.backend}, guessed from the files of the first folder in the model's"
         line = f"backend: {quoted(made.backend)}"
         edits = _rewritten(case, "backend", quoted(made.backend)) or (

@@ -117,9 +117,9 @@ def many(case: Case) -> Iterator[Problem]:
 
 
 def profile(case: Case) -> Iterator[Problem]:
-    """Find profiles of other backends than TensorRT, and profiles that are no index."""
+    """Find profiles of other backends than TensorRT, and profiles that are no index; nothing if no backend is known."""
     made = completed(case.model, case.config.message, case.host.release.container)
-    for number, group, said in _groups(case):
+    for number, group, said in () if made.undetermined else _groups(case):
         for position, name in enumerate(group.profile):
             place = case.config.place("instance_group", number, "profile", position)
             if made.platform != PLAN:

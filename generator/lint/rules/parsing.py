@@ -34,7 +34,14 @@ TYPES = {
     "BOOLEAN": "BOOL",
     "BYTE": "UINT8",
 }
+NO_NUMBER = re.compile(r"Expected integer, got: (.+)", re.DOTALL)
 BYTE_ORDER_MARK = "\ufeff"
+# What a template leaves to be filled in, and the doubled braces of Python's: they are not filled in, but halved.
+PLACEHOLDER = re.compile(
+    r"\$\{[^}\n]*\}|\$[A-Za-z_]\w*|\{\{[^:\n]*?\}\}"
+    r"|\{%[^\n]*?%\}|\{(?:[A-Za-z_][^{}\s]*)?\}|<[A-Za-z][\w -]*>|[%@]\w+[%@]"
+)
+DOUBLED = re.compile(r"\{\{|\}\}")
 # What may stand behind the last quote of a line: the ends of the messages around it, and a comment.
 REST = re.compile(r"\s*[}\]>,;\s]*(?:#.*)?")
 NO_FIELD = re.compile(r'Message type "(?P<type>[\w.]+)" has no field named "(?P<field>\w+)"')
@@ -63,6 +70,8 @@ def _words(config: ConfigText) -> str:
 
 def _advice(config: ConfigText) -> str:
     """Return what to write instead of what the parser refuses."""
+    if advice := _of_template(config):
+        return advice
     if found := NO_FIELD.match(config.error):
         return _similar(found["type"], found["field"])
     if found := NO_VALUE.match(config.error):
@@ -73,8 +82,33 @@ def _advice(config: ConfigText) -> str:
         return "Write fields as name: value, one after the other; the text is JSON"
     for reason, advice in ADVICE:
         if reason in config.error:
-            return advice
+            return advice + _instead(config.error)
     return PARSE.write
+
+
+def _instead(error: str) -> str:
+    """Return what stands in the place of a number."""
+    found = NO_NUMBER.fullmatch(error)
+    if not found:
+        return ""
+    return f" instead of {shortened(found[1])}" if found[1].isidentifier() else ", without quotes"
+
+
+def _of_template(config: ConfigText) -> str:
+    """Return what to do if the parser fails at a placeholder of a template; empty if it does not."""
+    lines = Lines(config.text)
+    offset = lines.offset(config.error_at)
+    begins, ends = config.text.rfind("\n", 0, offset) + 1, config.text.find("\n", offset)
+    line = (config.text, begins, len(config.text) if ends < 0 else ends)
+    for found in PLACEHOLDER.finditer(*line):
+        if found.start() <= offset < found.end():
+            return f"Fill in {shortened(found[0])}: this is a template of a configuration"
+    for found in DOUBLED.finditer(*line):
+        if found.start() <= offset < found.end():
+            return f"Write {found[0][0]} once: this is a template of a configuration, to be filled in"
+    if (value := NO_VALUE.match(config.error)) and value["value"].endswith("_"):
+        return f"Write the whole value: {value['value']} is cut short, as by a placeholder that nothing filled in"
+    return ""
 
 
 ADVICE = (
@@ -83,7 +117,7 @@ ADVICE = (
     ("Expected string", "Write the text in quotes"),
     ("Expected integer or identifier", "Write the value without quotes"),
     ("Integer out of range", "Write a number that fits into the field"),
-    ("Expected integer", "Write a whole number, without quotes"),
+    ("Expected integer", "Write a whole number"),
     ("Invalid value for boolean", "Write true or false"),
     ('Expected ":"', "Write a colon between the field and its value"),
     ("Invalid escape sequence", "Write two backslashes for a backslash in a text"),

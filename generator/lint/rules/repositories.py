@@ -7,7 +7,9 @@ from pathlib import Path
 from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.subject import Case, Host, Repository
+from modelrepo.generator.lint.served import is_file
+from modelrepo.generator.lint.subject import Case, Host, Model, Repository
+from modelrepo.generator.repository.layout import CONFIG
 
 # Folders that tools leave in a root, and what makes them.
 LEFT_BEHIND = {
@@ -49,8 +51,16 @@ def root(case: Case) -> Iterator[Problem]:
     if words:
         known = LEFT_BEHIND.get(model.name)
         write = f"Move it out of the repository ({known}), or serve a folder of its own" if known else ROOT.write
+        for path in misplaced(model):
+            write = f"Move {path.relative_to(model.folder)} into the folder {model.name}, where Triton looks for it"
         says = f'Triton takes this folder for a model, and fails at its start: "{words}"'
         yield Problem(Place(model.folder), says, write)
+
+
+def misplaced(model: Model) -> list[Path]:
+    """Return the files config.pbtxt that lie in versions of a model."""
+    paths = (model.folder / name / CONFIG for name, _ in model.version_folders)
+    return [path for path in paths if is_file(path)]
 
 
 def root_link(repository: Repository, _: Host) -> Iterator[Problem]:

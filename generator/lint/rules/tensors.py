@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from modelrepo.generator.lint.completed import completed
+from modelrepo.generator.lint.declared import fills_tensors, is_complete, is_listed
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.rule import Rule
@@ -29,9 +30,10 @@ def _tensors(case: Case) -> Iterator[tuple[str, int, Any, str]]:
 
 
 def incomplete(case: Case) -> Iterator[Problem]:
-    """Find inputs and outputs without a name, a type or dims."""
+    """Find inputs and outputs without a name, a type or dims, unless the backend may fill these in."""
+    required = REQUIRED[:1] if fills_tensors(case.model, case.config.message) else REQUIRED
     for kind, number, tensor, _ in _tensors(case):
-        for field, what in REQUIRED:
+        for field, what in required:
             if not getattr(tensor, field):
                 said = f"model {kind} " if field == "name" else f"model {kind} '{tensor.name}' "
                 write = f"Write {field} of {_called(kind, number, tensor)}: {what}"
@@ -52,9 +54,10 @@ def dim(case: Case) -> Iterator[Problem]:
 
 def reshape(case: Case) -> Iterator[Problem]:
     """Find reshapes to a shape with another number of elements than dims."""
-    batching = case.config.message.max_batch_size != 0
+    config = case.config.message
+    batching = config.max_batch_size != 0 or not is_complete(case.model, config)  # the backend may fill it in
     for kind, number, tensor, said in _tensors(case):
-        if not tensor.HasField("reshape") or any(_impossible(tensor.dims)):
+        if not tensor.HasField("reshape") or not tensor.dims or any(_impossible(tensor.dims)):
             continue
         place = case.config.place(kind, number, "reshape", "shape")
         if reason := _reshape_reason(tensor, batching):
@@ -122,10 +125,10 @@ def _impossible(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def image_format(case: Case) -> Iterator[Problem]:
-    """Find inputs with the format of an image that have not three dimensions."""
+    """Find inputs with the format of an image that have not three dimensions, but some."""
     for number, tensor in enumerate(case.config.message.input):
         images = (tensor.FORMAT_NHWC, tensor.FORMAT_NCHW)
-        if tensor.format in images and len(tensor.dims) != IMAGE_DIMS:
+        if tensor.format in images and tensor.dims and len(tensor.dims) != IMAGE_DIMS:
             place = case.config.place("input", number, "format")
             words = f"model input NHWC/NCHW require 3 dims for {case.model.name}"
             yield refused(place, words, "Leave format out, or write the three dims of an image, without the batch")
@@ -133,7 +136,7 @@ def image_format(case: Case) -> Iterator[Problem]:
 
 def shape_tensors(case: Case) -> Iterator[Problem]:
     """Find shape tensors of other backends than TensorRT."""
-    if _platform(case) == PLAN:
+    if _may_be_plan(case):
         return
     for kind, number, tensor, _ in _tensors(case):
         if tensor.is_shape_tensor:
@@ -147,10 +150,10 @@ def non_linear(case: Case) -> Iterator[Problem]:
         place = case.config.place(kind, number, "is_non_linear_format_io")
         if not tensor.is_non_linear_format_io:
             continue
-        if _platform(case) != PLAN:
+        if not _may_be_plan(case):
             words = f"Non-linear IO format is only supported for the TensorRT platform for {case.model.name}"
             yield refused(place, words, "Leave is_non_linear_format_io out")
-        elif len(tensor.dims) != IMAGE_DIMS:
+        elif len(tensor.dims) not in (0, IMAGE_DIMS):
             words = f"Non-linear IO format {kind} requires 3 dims for {case.model.name}"
             yield refused(place, words, "Write the three dims of the tensor, or leave is_non_linear_format_io out")
 
@@ -196,11 +199,11 @@ def _batch_reasons(case: Case, which: str, tensor: Any) -> Iterator[tuple[tuple[
     if which == "batch_input" and tensor.data_type not in (_type("TYPE_INT32"), _type("TYPE_FP32")):
         yield ("data_type",), "batch input data type must be TYPE_INT32 or TYPE_FP32", "Write TYPE_INT32 or TYPE_FP32"
     for position, name in enumerate(tensor.source_input):
-        if name not in inputs:
+        if name not in inputs and is_listed(case.model, case.config.message, "input"):
             known = f"Write the name of an input: {', '.join(inputs) or 'the configuration has none'}"
             yield ("source_input", position), f"unknown source input name '{name}'", known
     for position, name in enumerate(tensor.target_name if which == "batch_output" else ()):
-        if name not in outputs:
+        if name not in outputs and is_listed(case.model, case.config.message, "output"):
             known = f"Write the name of an output: {', '.join(outputs) or 'the configuration has none'}"
             yield ("target_name", position), f"unknown target output name '{name}'", known
         elif name in tensor.target_name[:position]:
@@ -217,8 +220,10 @@ def _type(name: str) -> int:
     return int(model_config_pb2.DataType.Value(name))
 
 
-def _platform(case: Case) -> str:
-    return completed(case.model, case.config.message, case.host.release.container).platform
+def _may_be_plan(case: Case) -> bool:
+    """Whether the model is one of TensorRT, or nothing says yet which backend it is of."""
+    made = completed(case.model, case.config.message, case.host.release.container)
+    return made.platform == PLAN or made.undetermined
 
 
 def _called(kind: str, number: int, tensor: Any) -> str:

@@ -30,8 +30,8 @@ def none(case: Case) -> Iterator[Problem]:
         return  # the rules of ensembles say it
     if model.version_folders or model.trouble or any(root(case)):
         return
-    if message is not None and selected(model, message):  # one that is asked for twice
-        return
+    if message is not None and selected(model, message):
+        return  # the core takes a version that is asked for twice for one that is there
     words = f"at least one version must be available under the version policy of model '{model.name}'"
     yield Problem(Place(model.folder), f'Triton refuses the model: "{words}"', NONE.write)
 

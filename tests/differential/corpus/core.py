@@ -129,6 +129,22 @@ CASES = [
     *_rows("cache", LIGHT, CACHES),
     *_rows("platform", "", PLATFORMS),
     Case("core_policy_missing_twice", f"{LIGHT}version_policy {{ specific {{ versions: [ 7, 7 ] }} }}"),
+    Case("core_policy_none_twice", f"{LIGHT}version_policy {{ specific {{ versions: [ 7, 7 ] }} }}", versions=("x",)),
+    Case(
+        "core_policy_none_once",
+        f"{LIGHT}version_policy {{ specific {{ versions: 7 }} }}",
+        versions=("x",),
+        errors=("VDIR-NONE",),
+    ),
+    Case(
+        "core_policy_ensemble_twice",
+        'platform: "ensemble" version_policy { specific { versions: [ 7, 7 ] } } '
+        'input { name: "x" data_type: TYPE_FP32 dims: 4 } output { name: "y" data_type: TYPE_FP32 dims: 4 } '
+        'ensemble_scheduling { step { model_name: "core_policy_member" model_version: -1 '
+        'input_map { key: "x" value: "x" } output_map { key: "y" value: "y" } } }',
+        versions=("x",),
+        others={"core_policy_member": Case("core_policy_member", LIGHT + X + Y)},
+    ),
     Case("core_policy_of_no_choice", f"{LIGHT}version_policy {{ }}", versions=("1", "2")),
     *[
         Case(f"core_guess_{number}", "", {f"1/{path}": b""}, errors=("AUTOFILL",))

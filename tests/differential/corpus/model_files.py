@@ -15,6 +15,22 @@ MODEL = {"1/model.onnx": onnx_bytes()}
 FIXED = {"1/model.onnx": onnx_bytes([("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 5])])}
 OPEN = {"1/model.onnx": onnx_bytes(outputs=[("y", FLOAT, ["N", None])])}
 
+# A model that completes its configuration, and parts of what it fills in.
+COMPLETING = (
+    CODE
+    + """
+    @staticmethod
+    def auto_complete_config(made):
+        made.add_input({"name": "x", "data_type": "TYPE_FP32", "dims": [1]})
+        made.add_output({"name": "y", "data_type": "TYPE_FP32", "dims": [1]})
+        made.set_max_batch_size(4)
+        return made
+"""
+)
+PARTS = 'backend: "python"\ninput { name: "x" data_type: TYPE_FP32 }\noutput { name: "y" dims: 1 }\n'
+SCALAR = 'backend: "python"\ninput { name: "x" data_type: TYPE_FP32 dims: 1 reshape { } }\n'
+SOURCE = 'backend: "python"\nbatch_input { data_type: TYPE_FP32 target_name: "z" source_input: "x" }\n'
+
 
 WHOLE = ORT.replace("max_batch_size: 8", "").replace("dims: 4", "dims: [ -1, 4 ]").replace("dims: 5", "dims: [ -1, 5 ]")
 ENSEMBLE = (
@@ -101,6 +117,14 @@ CASES = [
     Case("python_environment", PY + _environment("env.tar.gz"), {"1/model.py": CODE}, errors=("PY-ENV",)),
     Case("python_forced", PY + _forced("Yes"), {"1/model.py": CODE}, errors=("PY-FORCE",)),
     Case("python_not_forced", PY + _forced("no"), {"1/model.py": CODE}),
+    Case("python_fills_parts", PARTS, {"1/model.py": COMPLETING}),
+    Case("python_fills_no_parts", PARTS, {"1/model.py": CODE}, errors=("IO",)),
+    Case("python_fills_no_name", PARTS.replace('name: "x"', ""), {"1/model.py": COMPLETING}, errors=("IO",)),
+    Case("python_fills_a_batch", SCALAR, {"1/model.py": COMPLETING}),
+    Case("python_fills_no_batch", SCALAR + Y, {"1/model.py": CODE}, errors=("RESHAPE",)),
+    Case("python_fills_a_source", SOURCE, {"1/model.py": COMPLETING}),
+    Case("python_fills_no_source", SOURCE, {"1/model.py": CODE}, errors=("BATCHIO",)),
+    Case("onnx_fills_no_parts", ORT.replace("data_type: TYPE_FP32", "", 1), MODEL, errors=("IO",)),
     Case("onnx_good", ORT, MODEL),
     Case("onnx_completed", 'backend: "onnxruntime"\n', MODEL),
     Case("onnx_without_config", None, MODEL),

@@ -46,6 +46,7 @@ def told(findings: list[Finding]) -> list[str]:
     return [f"{finding.code} {finding.problem.place.line}:{finding.problem.place.column}" for finding in loud]
 
 
+OUTPUT = 'output { name: "y" data_type: TYPE_FP32 dims: 1 }'
 CASES = {
     'name: "other"': "NAME 2:1",
     'name: "net"': "",
@@ -58,7 +59,8 @@ CASES = {
     "output { data_type: TYPE_FP32 dims: 1 }": "IO 2:1",
     'input { name: "x" data_type: TYPE_FP32 dims: [ 1, 0 ] }': "DIM 2:51",
     'input { name: "x" data_type: TYPE_FP32 dims: 4 reshape { shape: [ 2, 3 ] } }': "RESHAPE 2:67",
-    'input { name: "x" data_type: TYPE_FP32 dims: 1 reshape { } }': "RESHAPE 2:48",
+    f'input {{ name: "x" data_type: TYPE_FP32 dims: 1 reshape {{ }} }} {OUTPUT}': "RESHAPE 2:48",
+    'input { name: "x" data_type: TYPE_FP32 dims: 1 reshape { } }': "",  # ONNX Runtime may fill in max_batch_size
     'max_batch_size: 4 input { name: "x" data_type: TYPE_FP32 dims: 1 reshape { } }': "",
     'input { name: "x" data_type: TYPE_FP32 dims: [ -1, 4 ] reshape { shape: [ 4, -1 ] } }': "RESHAPE 2:75",
     'input { name: "x" data_type: TYPE_FP32 dims: [ -1, 4 ] reshape { shape: [ -1, 2, 2 ] } }': "",
@@ -66,7 +68,10 @@ CASES = {
     'input { name: "x" data_type: TYPE_FP32 dims: 4 is_shape_tensor: true }': "SHAPE-T 2:48",
     'input { name: "x" data_type: TYPE_FP32 dims: 4 is_non_linear_format_io: true }': "NON-LINEAR 2:48",
     2 * 'output { name: "x" data_type: TYPE_FP32 dims: 4 }': "DUP-IO 2:59",
-    'batch_input { data_type: TYPE_FP32 source_input: "z" }': "BATCHIO 2:36",
+    'batch_input { data_type: TYPE_FP32 source_input: "z" } input { name: "x" data_type: TYPE_FP32 dims: 1 }': (
+        "BATCHIO 2:36"
+    ),
+    'batch_input { data_type: TYPE_FP32 source_input: "z" }': "",  # the backend fills in the inputs
     "batch_output { }": "BATCHIO 2:1",
     "instance_group { kind: KIND_GPU }": "IG-GPU 2:18",
     "instance_group { kind: KIND_CPU gpus: 0 }": "IG-CPU 2:33",
@@ -107,6 +112,29 @@ PLANS = {
 @pytest.mark.parametrize("text", PLANS)
 def test_a_plan_may_have_more(tmp_path: Path, text: str) -> None:
     assert told(found(tmp_path, PLAN + text)) == [each for each in (PLANS[text],) if each]
+
+
+PARTS = 'input { name: "x" format: FORMAT_NCHW dims: [ ] } output { name: "y" data_type: TYPE_FP32 reshape { } }'
+
+
+@pytest.mark.parametrize(
+    ("backend", "files", "codes"),
+    [
+        ("tensorrt", {}, []),
+        ("dali", {}, []),
+        ("onnxruntime", {}, ["IO 2:1", "IO 2:51"]),
+        ("python", {"1/model.py": b"class TritonPythonModel:\n  def auto_complete_config(made): return made"}, []),
+        ("python", {"1/model.py": b"class TritonPythonModel: pass"}, ["IO 2:1", "IO 2:51"]),
+        ("mine", {"libtriton_mine.so": b"\x7fELF\x02 TRITONBACKEND_ModelSetConfig"}, []),
+        ("mine", {"libtriton_mine.so": b"\x7fELF\x02"}, ["IO 2:1", "IO 2:51"]),
+    ],
+)
+def test_a_backend_may_fill_in_types_and_dims(
+    tmp_path: Path, backend: str, files: dict[str, bytes], codes: list[str]
+) -> None:
+    assert told(found(tmp_path, f'backend: "{backend}"\n{PARTS}', files=files)) == codes
+    nameless = f'backend: "{backend}"\ninput {{ data_type: TYPE_FP32 dims: 1 }}'
+    assert told(found(tmp_path / "nameless", nameless, files=files)) == ["IO 2:1"]
 
 
 @pytest.mark.parametrize(("gpus", "codes"), [(None, []), (0, ["IG-GPU 2:18"]), (1, ["IG-GPU 2:33"]), (2, [])])
@@ -224,6 +252,21 @@ def test_a_guessed_backend_is_told_with_its_edit(tmp_path: Path) -> None:
     assert [edit.text for edit in guess.problem.edits] == ['backend: "onnxruntime"\n']
 
 
+# What only TensorRT has, and what some backends fill in.
+SPECIAL = """
+input { name: "x" data_type: TYPE_INT32 dims: 1 is_shape_tensor: true }
+input { name: "y" data_type: TYPE_FP32 dims: [ 4, 2, 2 ] is_non_linear_format_io: true }
+output { name: "z" }
+instance_group { profile: "0" }
+"""
+
+
+def test_a_model_without_a_backend_is_not_judged_by_one(tmp_path: Path) -> None:
+    assert told(found(tmp_path, SPECIAL)) == ["AUTOFILL 0:0"]
+    codes = [each.partition(" ")[0] for each in told(found(tmp_path / "onnx", ONNX + SPECIAL))]
+    assert sorted(codes) == ["IO", "NON-LINEAR", "PROFILE", "SHAPE-T"]
+
+
 ADVICE = {
     'input { name: "x" data_type: TYPE_BYTES }': "Write TYPE_STRING",
     'input { name: "x" data_type: type_fp32 }': "Write TYPE_FP32",
@@ -237,6 +280,17 @@ ADVICE = {
     "\ufeffname: 'net'": "Save the file as UTF-8 without a byte order mark",
     "name: net": "Write the text in quotes",
     "max_batch_size 4": "Write a colon between the field and its value",
+    "max_batch_size: MAX_BATCH": "Write a whole number instead of MAX_BATCH",
+    'max_batch_size: "4"': "Write a whole number, without quotes",
+    "max_batch_size: ${max_batch}": "Fill in ${max_batch}: this is a template of a configuration",
+    "max_batch_size: $MAX_BATCH": "Fill in $MAX_BATCH: ",
+    "max_batch_size: {max_batch}": "Fill in {max_batch}: ",
+    "max_batch_size: {{ batch.largest }}": "Fill in {{ batch.largest }}: ",
+    "input { dims: [ <channels>, 3 ] }": "Fill in <channels>: ",
+    'input { name: "x" data_type: TYPE_${type} }': "Fill in ${type}: ",
+    'input { name: "x" data_type: TYPE_#TYPE\n dims: 1 }': "Write the whole value: TYPE_ is cut short, ",
+    "{% if batching %}": "Fill in {% if batching %}: ",
+    "input {{ dims: 1 }}": "Write { once: this is a template of a configuration, ",
 }
 
 

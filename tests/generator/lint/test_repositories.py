@@ -69,6 +69,17 @@ def test_a_model_alone_is_judged_without_its_repository(tmp_path: Path) -> None:
     assert codes(tmp_path / "none", tmp_path / "right") == ["VDIR-NONE"]
 
 
+def test_a_model_with_its_configuration_in_a_version_is_no_repository(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "config.pbtxt").write_text(f'name: "net" {LIGHT}')
+    found = check(folder)
+    assert [each.code for each in found] == ["ROOT", "CONFIG-PLACE"]
+    assert found[0].problem.write == "Move 1/config.pbtxt into the folder net, where Triton looks for it"
+    (folder / "1" / "1").mkdir()  # now it is a repository, with a model whose name is a number
+    assert "NAME" in [each.code for each in check(folder)]
+
+
 def test_a_model_is_known_by_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RIGHT.write(tmp_path)
     monkeypatch.chdir(tmp_path / "right")
@@ -81,6 +92,13 @@ def test_a_model_without_a_configuration_is_no_repository(tmp_path: Path) -> Non
     Layout("net", ("1/model.onnx",), config=None).write(tmp_path)
     (repository,) = opened([tmp_path / "net"])
     assert repository.asked == ("net",)
+
+
+@pytest.mark.parametrize(("file", "codes"), [("1/model.dali", []), ("1/model.py", ["AUTOFILL-GUESS"])])
+def test_a_backend_in_the_name_is_no_guess(file: str, codes: list[str], tmp_path: Path) -> None:
+    Layout("net.dali", (file,), config=LIGHT.removeprefix('backend: "light"')).write(tmp_path)
+    found = check(tmp_path / "net.dali")  # a file that the core knows comes before the name
+    assert [each.code for each in found if each.code.startswith("AUTOFILL")] == codes
 
 
 @pytest.mark.parametrize("name", ["nothing", "file.txt"])

@@ -186,6 +186,34 @@ def test_a_finding_is_at_its_map(tmp_path: Path) -> None:
     assert "mapped from non-existing output z in model net" in finding.problem.says
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('platform: "ensemble"', "ensemble scheduling must be set for ensemble both whose platform is ensemble"),
+        ('platform: "ensemble" backend: "onnxruntime"', "must have platform type 'ensemble' and empty backend type"),
+        ("ensemble_scheduling { }", "Could not determine backend for model 'both'"),
+        ('backend: "light" ensemble_scheduling { }', "cannot be set for model 'both' whose platform is not ensemble"),
+    ],
+)
+def test_half_an_ensemble_is_refused_in_tritons_words(config: str, words: str, tmp_path: Path) -> None:
+    refused = [each for each in errors(found(tmp_path, Case("both", f"{config} {X}{Y}"))) if each.code == "ENS"]
+    assert [words in each.problem.says for each in refused] == [True]
+
+
+@pytest.mark.parametrize(
+    ("map_", "write"),
+    [
+        ('input_map { key: "x" value: "gone" }', "Write an input of the ensemble, or an output_map of a step, "),
+        ('output_map { key: "z" value: "gone" }', "Write an output of the ensemble, or an input_map, "),
+    ],
+)
+def test_a_tensor_that_is_only_read_needs_a_source(map_: str, write: str, tmp_path: Path) -> None:
+    step = 'input_map { key: "x" value: "x" } output_map { key: "y" value: "y" }'
+    config = f'platform: "ensemble" {X}{Y} ensemble_scheduling {{ step {{ model_name: "m" {step} {map_} }} }}'
+    refused = [each for each in errors(found(tmp_path, Case("both", config))) if "is unused" in each.problem.says]
+    assert [each.problem.write.startswith(write) for each in refused] == [True]
+
+
 @pytest.mark.parametrize("kind", ["data_file", "warmup", "label"])
 def test_what_is_no_file_is_found_without_reading_it(kind: str, tmp_path: Path) -> None:
     config = {
