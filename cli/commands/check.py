@@ -27,7 +27,7 @@ Examples:
 
 \b
 Exit codes:
-  0 Triton loads every model    6 it refuses one, or nothing can be checked
+  0 Triton loads every model    6 it refuses one, or one could not be judged
   2 usage
 """
 # Times that --fix reads the files again.
@@ -83,6 +83,7 @@ def check(
     from modelrepo.generator.errors import OptionError, RepositoryError
     from modelrepo.generator.lint.check import findings, opened
     from modelrepo.generator.lint.rules import rules
+    from modelrepo.generator.lint.rules.unjudged import stops
     from modelrepo.generator.options import config_file
 
     if explain or list_rules:
@@ -102,8 +103,7 @@ def check(
     else:
         models = sum(len(each.asked or each.models) for each in repositories)
         _print(found, "json" if as_json else form, [host.release.container for host in hosts], models, chosen)
-    stopping = ("error", "warning") if strict else ("error",)
-    if any(each.severity in stopping for each in found):
+    if any(stops(each, strict=strict) for each in found):
         raise click.exceptions.Exit(RepositoryError.exit_code)
 
 

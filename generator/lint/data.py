@@ -10,6 +10,7 @@ from typing import Any
 
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
+from modelrepo.generator.lint.regular import opened
 
 # triton/common/model_config.cc; a string is at least its length, of four bytes.
 BYTES = {
@@ -28,7 +29,8 @@ BYTES = {
     "TYPE_BF16": 2,
 }
 
-
+# More of a file is not searched: no library and no code is longer, and a sparse file may have terabytes.
+MOST_SEARCHED = 1 << 28
 # More than a process can address: asking for it fails, and the server does not look whether it did.
 MOST_MEMORY = 1 << 47
 
@@ -80,10 +82,10 @@ def unreadable(place: Place, path: str, write: str) -> tuple[Problem, ...]:
 
 def holds(path: Path, *needles: bytes) -> tuple[bool, ...]:
     """Return whether a file holds each of some bytes; it does not if it can't be read."""
-    if not path.is_file():
-        return (False,) * len(needles)
     try:
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            return tuple(content.find(needle) >= 0 for needle in needles)
+        with opened(path) as file:
+            size = min(os.fstat(file.fileno()).st_size, MOST_SEARCHED)
+            with mmap(file.fileno(), size, access=ACCESS_READ) as content:
+                return tuple(content.find(needle) >= 0 for needle in needles)
     except (OSError, ValueError):  # an empty file can't be mapped
         return (False,) * len(needles)

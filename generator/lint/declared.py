@@ -1,8 +1,10 @@
 """What configurations declare, and whether it is all that Triton knows of a model."""
 
+from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.lint.data import holds
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.subject import Model
 
 # The function by which a backend fills in what a configuration lacks.
@@ -41,9 +43,13 @@ def is_complete(model: Model, config: Any) -> bool:
         return True
     folders = (*model.versions.values(), model.folder)
     for path in (folder / "model.py" for folder in folders):
-        if path.is_file():
-            return not any(holds(path, COMPLETES_PYTHON))
+        if is_file(path):
+            return not _holds(model, path, COMPLETES_PYTHON)
     for path in (folder / f"libtriton_{config.backend}.so" for folder in folders):
-        if path.is_file():
-            return not any(holds(path, COMPLETES))
+        if is_file(path):
+            return not _holds(model, path, COMPLETES)
     return bool(config.input and config.output)
+
+
+def _holds(model: Model, path: Path, needle: bytes) -> bool:
+    return model.once((holds, path, needle), lambda: any(holds(path, needle)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelrepo.generator.lint.regular import opened
 from modelrepo.generator.triton.onnx_rules import DATA_TYPES, RANK, Model, Tensor
 
 # The oldest version of ONNX's format in which a request may replace an initializer that is an input too.
@@ -47,7 +48,7 @@ def read(path: Path) -> OnnxFile | None:
 
     if not path.stat().st_size:
         return OnnxFile(fault="it is empty")
-    with path.open("rb") as file:
+    with opened(path) as file:
         if file.read(8)[4:] == RUNTIME_FORMAT:
             return None
     try:

@@ -8,9 +8,9 @@ from typing import Any, Final
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
-    is_file,
     kinds,
     parameter,
     place_of,
