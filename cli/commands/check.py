@@ -1,5 +1,6 @@
 """`modelrepo check`: what Triton would say of a repository, before it is served."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -89,6 +90,8 @@ def check(
     if explain or list_rules:
         _print_rules(explain)
         return
+    if os.environ.get("NO_COLOR"):  # no-color.org
+        click.get_current_context().color = False
     if fix and diff:
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
@@ -239,9 +242,9 @@ def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: i
             click.echo(programs.as_github(each))
         click.echo(text.summary(found, models, releases))
     else:
-        lines = text.Lines()
+        lines, width = text.Lines(), text.width_of_terminal()
         for each in found:
-            for line in text.of_text(each, lines):
+            for line in text.of_text(each, lines, width):
                 click.echo(line)
             click.echo()
         click.echo(text.summary(found, models, releases))

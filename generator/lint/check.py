@@ -1,6 +1,7 @@
 """The story of `check`: read, judge by every rule, for every release."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,8 @@ from modelrepo.generator.triton.releases import NEWEST, release_named
 
 Broken: TypeAlias = tuple[Rule, Problem]
 REASONS = {FileNotFoundError: "it is not there", NotADirectoryError: "it is neither a folder nor a config.pbtxt"}
+# An address such as s3://bucket/models.
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)/+(.*)", re.DOTALL)
 # How often a model is read again if a file has changed while it was read.
 AGAIN = 2
 
@@ -95,8 +98,12 @@ def subject(path: Path, listed: dict[Path, dict[str, Model]] | None = None) -> R
             if listed is not None:
                 listed[root] = models
     except OSError as error:
-        reason = REASONS.get(type(error)) or error.strerror or str(error)
         hint = "Name a repository, the folder of a model, or a config.pbtxt"
+        if address := ADDRESS.fullmatch(str(path)):  # of which Path drops a "/"
+            elsewhere = "only folders of this machine are checked"
+            hint = "Copy it to this machine, and check the copy"
+            raise RepositoryError(f"can't check {address[1]}//{address[2]}: {elsewhere}", hint) from error
+        reason = REASONS.get(type(error)) or error.strerror or str(error)
         raise RepositoryError(f"can't check {path}: {reason}", hint) from error
     name = Path(os.path.abspath(folder)).name  # noqa: PTH100 - a link has its own name
     return Repository(root, {**models, name: Model(name, folder)}, asked=(name,))

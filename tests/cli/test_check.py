@@ -7,10 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 
 from modelrepo.cli.commands.check import check
+from modelrepo.cli.terminal.findings import Lines, of_text
 from modelrepo.cli.terminal.findings_for_programs import as_github
 from modelrepo.generator.lint import check as findings
 from modelrepo.generator.lint import rules
@@ -235,3 +237,30 @@ def test_dynamo_differs(modelrepo: ModelRepo, repository: Path) -> None:
     found = modelrepo(check, "repo", "--json", "--profile", "dynamo", "--select", "DYNAMO").report["findings"]
     assert [each["code"] for each in found] == ["DYNAMO-TYPE", "DYNAMO-TYPE", "DYNAMO-VP"]
     assert modelrepo(check, "repo", "--profile", "kserve", "--select", "DYNAMO").code == 0
+
+
+def test_a_terminal_gets_lines_that_fit(repository: Path) -> None:
+    (finding,) = findings("repo", chosen=[rule for rule in rules.rules() if rule.code == "DIM"])
+    (whole, *_) = of_text(finding, Lines())
+    lines = [click.unstyle(line) for line in of_text(finding, Lines(), 60)]
+    first = next(number for number, line in enumerate(lines) if "|" in line)
+    assert max(map(len, lines)) <= 60
+    assert " ".join(line.strip() for line in lines[:first]) == click.unstyle(whole)
+    marked, caret = lines[first : first + 2]
+    assert marked[caret.index("^")] == "0"
+
+
+def test_text_that_turns_the_direction_is_shown_as_a_mark(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/config.pbtxt").write_text(TEXT.replace('"x"', '"\u202ex"'))
+    assert "\u202e" not in modelrepo(check, "repo", "--select", "DIM").out
+
+
+def test_an_address_is_not_a_folder(modelrepo: ModelRepo, repository: Path) -> None:
+    message = "can't check s3://bucket/models: only folders of this machine are checked"
+    assert_refused(modelrepo(check, "s3://bucket/models"), 6, message)
+
+
+def test_what_could_not_be_judged_ends_with_6(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/config.pbtxt").write_text("#" * (2 << 20))
+    outcome = modelrepo(check, "repo", "--select", "CONFIG-SIZE")
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (6, "1 warning in 1 model for Triton 26.09")
