@@ -1,6 +1,6 @@
 """An ONNX model without its weights: a file read without loading the tensors that make it large."""
 
-import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 LEFT_BYTES = 1 << 10
 # Wire types of protobuf (protobuf.dev/programming-guides/encoding), and the sizes of those that have one.
 VARINT, DELIMITED, SIZES = 0, 2, {1: 8, 5: 4}
+# Bytes that are read at once.
+BLOCK = 1 << 16
 # The bits of a number are in at most ten bytes, seven in each.
 LONGEST = 70
 # Fields of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.raw_data.
@@ -25,8 +27,10 @@ def read(path: Path) -> Any:
 
     with path.open("rb") as file:
         try:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _read(content, path.name)
+            content = Bytes(file.fileno())
+            if not len(content):
+                raise LookupError(path)
+            return _read(content, path.name)
         except (ValueError, LookupError) as error:  # it is empty, or ends within a field
             raise DecodeError(f"{path} is not an ONNX model, or is truncated") from error
 
@@ -43,26 +47,62 @@ def in_own_file(tensor: Any, path: Path) -> bool:
     return any(entry.key == "location" and entry.value == path.name for entry in tensor.external_data)
 
 
-def _read(content: mmap.mmap, name: str) -> Any:
+class Bytes:
+    """The bytes of a file, read as they are asked for.
+
+    A mapping would be as short; but the kernel ends (SIGBUS) who reads one of a file that is cut off meanwhile.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Take the descriptor of an open file."""
+        self._descriptor = descriptor
+        self._begins, self._block = 0, b""
+
+    def __len__(self) -> int:
+        """Return the length of the file."""
+        return os.fstat(self._descriptor).st_size
+
+    def at(self, place: int) -> int:
+        """Return a byte; IndexError if the file ends before it."""
+        offset = place - self._begins
+        if not 0 <= offset < len(self._block):
+            self._begins, self._block, offset = place, os.pread(self._descriptor, BLOCK, place), 0
+        return self._block[offset]
+
+    def between(self, start: int, end: int) -> bytes:
+        """Return the bytes between two places; IndexError if the file ends before."""
+        first, last = start - self._begins, end - self._begins
+        if first >= 0 and last <= len(self._block):
+            return self._block[first:last]
+        found = bytearray()
+        while len(found) < end - start:  # the kernel gives 2 GB at a time
+            part = os.pread(self._descriptor, end - start - len(found), start + len(found))
+            if not part:
+                raise IndexError(end)
+            found += part
+        return bytes(found)
+
+
+def _read(content: Bytes, name: str) -> Any:
     import onnx
 
     model, graph, left = bytearray(), bytearray(), []
     for number, start, value, end in _fields(content, 0, len(content)):
         if number != GRAPH:
-            model += content[start:end]
+            model += content.between(start, end)
             continue
         for inner, inner_start, inner_value, inner_end in _fields(content, value, end):
             if inner == INITIALIZER and inner_end - inner_value >= LEFT_BYTES:
                 left.append(_tensor(content, inner_value, inner_end, name))
             else:
-                graph += content[inner_start:inner_end]
+                graph += content.between(inner_start, inner_end)
     outline = onnx.ModelProto.FromString(bytes(model))
     outline.graph.ParseFromString(bytes(graph))
     outline.graph.initializer.extend(left)
     return outline
 
 
-def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
+def _tensor(content: Bytes, start: int, end: int, name: str) -> Any:
     """Return the TensorProto between two places; its raw data, if any, stays in the file of that name."""
     import onnx
 
@@ -71,7 +111,7 @@ def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
         if number == RAW_DATA:
             raw = (value, field_end - value)
         else:
-            fields += content[field_start:field_end]
+            fields += content.between(field_start, field_end)
     tensor = onnx.TensorProto.FromString(bytes(fields))
     offset, length = raw
     if length:
@@ -81,7 +121,7 @@ def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
     return tensor
 
 
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _fields(content: Bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield the fields of a message: number, start of the field, start of its value, and end."""
     while start < end:
         tag, value = _varint(content, start)
@@ -99,11 +139,11 @@ def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int
         start = after
 
 
-def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
+def _varint(content: Bytes, at: int) -> tuple[int, int]:
     """Return the number that starts at a place, and the place after it."""
     number = shift = 0
     while True:
-        byte = content[at]
+        byte = content.at(at)
         number |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if shift > LONGEST:

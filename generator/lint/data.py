@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 from math import prod
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -30,7 +29,7 @@ BYTES = {
 }
 
 # More of a file is not searched: no library and no code is longer, and a sparse file may have terabytes.
-MOST_SEARCHED = 1 << 28
+MOST_SEARCHED, SEARCHED_AT_ONCE = 1 << 28, 1 << 20
 # More than a process can address: asking for it fails, and the server does not look whether it did.
 MOST_MEMORY = 1 << 47
 
@@ -82,10 +81,15 @@ def unreadable(place: Place, path: str, write: str) -> tuple[Problem, ...]:
 
 def holds(path: Path, *needles: bytes) -> tuple[bool, ...]:
     """Return whether a file holds each of some bytes; it does not if it can't be read."""
+    found = [False] * len(needles)
+    left, kept = MOST_SEARCHED, max(map(len, needles)) - 1
     try:
         with opened(path) as file:
-            size = min(os.fstat(file.fileno()).st_size, MOST_SEARCHED)
-            with mmap(file.fileno(), size, access=ACCESS_READ) as content:
-                return tuple(content.find(needle) >= 0 for needle in needles)
-    except (OSError, ValueError):  # an empty file can't be mapped
+            last = b""
+            while left > 0 and not all(found) and (block := file.read(SEARCHED_AT_ONCE)):
+                content, left = last + block, left - len(block)
+                found = [had or needle in content for had, needle in zip(found, needles, strict=True)]
+                last = content[-kept:] if kept else b""
+    except OSError:
         return (False,) * len(needles)
+    return tuple(found)

@@ -1,5 +1,6 @@
 """An ONNX file is read without its weights, which stay in the file."""
 
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -161,3 +162,16 @@ def test_bytes_of_something_else_are_not_read_to_their_end(tmp_path: Path, conte
         file.truncate(8 << 30)  # nothing is written: the file has a hole
     with pytest.raises(DecodeError):
         outline.read(path)
+
+
+def test_a_file_may_be_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes(range(256)) * 1024)
+    with path.open("rb") as file:
+        content = outline.Bytes(file.fileno())
+        assert (content.at(0), content.at(200_000), content.at(1)) == (0, 200_000 % 256, 1)
+        assert content.between(70_000, 140_001) == path.read_bytes()[70_000:140_001]
+        os.truncate(path, 5)
+        for ask in (lambda: content.at(200_001), lambda: content.between(3, 200_000)):
+            with pytest.raises(IndexError):
+                ask()

@@ -11,6 +11,7 @@ import pytest
 
 from modelrepo.generator.lint import Finding, Host, check
 from modelrepo.generator.lint.check import opened
+from modelrepo.generator.lint.data import SEARCHED_AT_ONCE, holds
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.unjudged import stops
@@ -154,6 +155,13 @@ def test_whatever_lies_in_the_place_of_a_file_is_a_finding(
         assert faults(found) == [], name
         if (kind, name) in [*NEEDED, ("onnx", "config.pbtxt")] and name not in FINE.get(oddity, ()):
             assert any(stops(each, strict=False) for each in found), name
+
+
+def test_what_is_searched_is_found_across_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "library"
+    path.write_bytes(b"x" * (SEARCHED_AT_ONCE - 2) + b"needle" + b"y" * SEARCHED_AT_ONCE + b"end")
+    assert holds(path, b"needle", b"end", b"needles") == (True, True, False)
+    assert holds(tmp_path, b"needle") == (False,)
 
 
 def test_deep_code_is_no_fault(tmp_path: Path) -> None:
