@@ -4,7 +4,7 @@ Sources: core, src/model_config_utils.cc (what the configuration alone decides) 
 src/ensemble_scheduler/ensemble_utils.cc (what its models decide).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,7 +140,10 @@ def members_of(name: str, repository: Repository) -> tuple[str, ...]:
 
 def way_back(start: str, config: Any, repository: Repository) -> str:
     """Return the last ensemble of a way on which an ensemble depends on itself; nothing if there is no way."""
-    waiting = dict.fromkeys(members(config), start)
+    own = members(config)
+    if own == members_of(start, repository) and _ends(start, repository):
+        return ""
+    waiting = dict.fromkeys(own, start)
     seen: set[str] = set()
     while waiting:
         name, before = waiting.popitem()
@@ -152,13 +155,26 @@ def way_back(start: str, config: Any, repository: Repository) -> str:
     return ""
 
 
-def dependencies(name: str, repository: Repository) -> list[str]:
-    """Return all models that a model needs, and it: each behind those that it needs, as far as they do not need it."""
+def _ends(name: str, repository: Repository) -> bool:
+    """Whether no way through the models that a model needs goes on for ever. Each model is looked at once."""
+    memo = repository.memo
+    if ("ends", name) not in memo:
+        # Those that it needs come first, but for those in a circle.
+        for each in dependencies(name, repository, lambda each: ("ends", each) in memo):
+            memo["ends", each] = all(memo.get(("ends", other), False) for other in members_of(each, repository))
+    return bool(memo["ends", name])
+
+
+def dependencies(name: str, repository: Repository, known: Callable[[str], bool]) -> list[str]:
+    """Return all models that a model needs, and it: each behind those that it needs, as far as they do not need it.
+
+    Those that are known, and what only they need, are left out: each model of a long chain is asked about.
+    """
     order: list[str] = []
     seen, ways = {name}, [(name, iter(members_of(name, repository)))]
     while ways:
         at, following = ways[-1]
-        found = next((each for each in following if each not in seen), None)
+        found = next((each for each in following if each not in seen and not known(each)), None)
         if found is None:
             order.append(at)
             ways.pop()
@@ -182,11 +198,12 @@ def flow(name: str, config: Any, repository: Repository) -> Flow:
         return Flow(config.model_transaction_policy.decoupled)
     memo, steps = repository.memo, config.ensemble_scheduling.step
     for member in members(config):
-        for each in dependencies(member, repository) if ("decoupled", member) not in memo else ():
-            if ("decoupled", each) not in memo:
-                memo["decoupled", each] = False  # of a cycle
-                own = known_config(model_named(each, repository))
-                memo["decoupled", each] = own is not None and flow(each, own, repository).is_decoupled
+        if ("decoupled", member) in memo:
+            continue
+        for each in dependencies(member, repository, lambda each: ("decoupled", each) in memo):
+            memo["decoupled", each] = False  # of a cycle
+            own = known_config(model_named(each, repository))
+            memo["decoupled", each] = own is not None and flow(each, own, repository).is_decoupled
     return _labelled(name, config, [memo["decoupled", step.model_name] for step in steps])
 
 

@@ -164,8 +164,8 @@ def prefix(case: Case) -> Iterator[Problem]:
 def stray(case: Case) -> Iterator[Problem]:
     """Find what editors and tools leave behind."""
     for entry in case.model.entries:
-        hidden = entry.name.startswith((".#", "._", "#")) or entry.name in LEFT_BEHIND_NAMES
-        if hidden or (entry.name.endswith(LEFT_BEHIND_ENDS) and not is_folder(entry)):
+        left = entry.name.endswith(LEFT_BEHIND_ENDS) or entry.name in LEFT_BEHIND_NAMES
+        if entry.name.startswith((".#", "._", "#")) or (left and not is_folder(entry)):
             yield Problem(Place(Path(entry.path)), STRAY.triton, STRAY.write)
 
 
