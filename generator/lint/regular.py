@@ -18,6 +18,11 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    """Whether something is at a path; nothing is if that can't be looked at."""
+    return os.path.exists(path)  # noqa: PTH110 - pathlib fails for what may not be looked at
+
+
 def opened(path: Path) -> IO[bytes]:
     """Open a file to read it; OSError if it can't be opened, or if it is a folder, a pipe or a device."""
     _check(path.stat(), path)  # to open a device may do something

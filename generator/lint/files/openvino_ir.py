@@ -44,7 +44,7 @@ def read(path: Path) -> OpenvinoFile:
         return _read(root)
     except ElementTree.ParseError as error:
         return OpenvinoFile(fault=f"it is not XML, or is truncated: {error}")
-    except (ValueError, LookupError, RecursionError):
+    except (ValueError, LookupError, AttributeError, RecursionError):  # some part is missing
         return OpenvinoFile(fault="it is not an OpenVINO model, or is damaged")
 
 

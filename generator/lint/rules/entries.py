@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelrepo.generator.lint.finding import Place, Problem
-from modelrepo.generator.lint.regular import is_file, trouble
+from modelrepo.generator.lint.regular import exists, is_file, trouble
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import leads_nowhere, target
 from modelrepo.generator.lint.served import loaded
@@ -108,7 +108,7 @@ def unreadable(case: Case) -> Iterator[Problem]:
     if model.trouble:
         words = f"failed to open directory {model.folder}"
         yield Problem(Place(model.folder), f'Triton refuses the model: "{words}" ({model.trouble})', UNREADABLE.write)
-    elif _is_kept_from_us(model.config_trouble) and os.path.exists(model.config_path):  # noqa: PTH110 - it never fails
+    elif _is_kept_from_us(model.config_trouble) and exists(model.config_path):
         words = f"failed to open text file for read {model.config_path}: {model.config_trouble}"
         yield Problem(Place(model.config_path), f'Triton refuses the model: "{words}"', UNREADABLE.write)
 

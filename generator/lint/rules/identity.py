@@ -11,7 +11,7 @@ from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.parser import Node
 from modelrepo.generator.lint.refusal import refused
-from modelrepo.generator.lint.regular import opened
+from modelrepo.generator.lint.regular import exists, opened
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case
@@ -131,7 +131,7 @@ def _library_problem(case: Case, made: Completed, version: int) -> Problem | Non
         return None if made.backend in WITH_MODEL_PY else _no_library(case, made, place)
     folders = (model.versions.get(version, model.folder / str(version)), model.folder)
     wanted = (runtime or usual).lstrip("/")
-    found = next((folder for folder in folders if os.path.exists(folder / wanted)), None)  # noqa: PTH110 - it never fails
+    found = next((folder for folder in folders if exists(folder / wanted)), None)
     if found is None:
         return None if made.backend in BACKENDS and wanted == usual else _no_library(case, made, place)
     path = found / wanted

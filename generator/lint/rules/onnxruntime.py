@@ -8,7 +8,7 @@ from typing import Any, Final
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
-from modelrepo.generator.lint.regular import is_file
+from modelrepo.generator.lint.regular import is_file, trouble
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
     kinds,
@@ -104,6 +104,9 @@ def _external_fault(path: Path, external: External) -> Iterator[Problem]:
     elif not is_file(there):
         said = f"{path.name} has the weights {external.tensor} in {external.location}, which is not there"
         yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
+    elif reason := trouble(there):
+        said = f"ONNX Runtime can't read {there.name}, which has weights, if the server's user can't either: {reason}"
+        yield Problem(Place(there), said, "Give the server's user the permission to read it")
     elif external.size is not None and external.length and external.length != external.size:
         said = f"external data size mismatch. Computed size: {external.size}, external_data.length: {external.length}"
         yield Problem(Place(path), f'ONNX Runtime can\'t load {external.tensor}: "{said}"', "Export the model again")

@@ -157,6 +157,33 @@ def test_whatever_lies_in_the_place_of_a_file_is_a_finding(
             assert any(stops(each, strict=False) for each in found), name
 
 
+@pytest.mark.parametrize(("kind", "name"), NEEDED)
+def test_what_may_not_be_read_is_an_error(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int) -> int:
+        if Path(path).name == Path(name).name:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return os.open(path, flags)
+
+    monkeypatch.setattr("modelrepo.generator.lint.regular._at_once", refuse)
+    monkeypatch.setattr("os.access", lambda path, _: Path(path).name != Path(name).name)
+    seed = broken_files.SEEDS[kind]
+    found = check(lay(tmp_path / "net", seed.config, seed.files), HOSTS)
+    assert faults(found) == []
+    assert any(each.severity == "error" and "ermission" in each.problem.says for each in found)
+
+
+def test_a_part_that_is_missing_in_openvino_s_format_is_a_fault(tmp_path: Path) -> None:
+    seed = broken_files.SEEDS["openvino"]
+    port = b'<output><port id="0" precision="FP32" names="x"><dim>-1</dim><dim>4</dim></port></output>'
+    content = seed.files["1/model.xml"]
+    assert port in content
+    found = check(lay(tmp_path / "net", seed.config, {**seed.files, "1/model.xml": content.replace(port, b"")}))
+    assert faults(found) == []
+    assert "OV-READ" in {each.code for each in found}
+
+
 def test_what_is_searched_is_found_across_blocks(tmp_path: Path) -> None:
     path = tmp_path / "library"
     path.write_bytes(b"x" * (SEARCHED_AT_ONCE - 2) + b"needle" + b"y" * SEARCHED_AT_ONCE + b"end")
