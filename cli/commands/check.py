@@ -96,9 +96,12 @@ def check(
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
     chosen = _chosen(rules(), _codes(select), _codes(ignore))
+    # What is selected may not have been judged: that is said unless it is ignored itself.
+    unasked = {rule.code for rule in rules()} - {rule.code for rule in _chosen(rules(), (), _codes(ignore))}
     for _ in range(PASSES):  # what is mended may show what else can be mended
         repositories = opened(paths or (config_file.default_repository(),))
         found = sorted(findings(repositories, hosts, chosen), key=lambda each: each.problem.place)
+        found = [each for each in found if each.code not in unasked]
         if not fix or not _mend(found):
             break
     if diff:

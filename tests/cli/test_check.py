@@ -19,6 +19,7 @@ from modelrepo.generator.lint import rules
 from modelrepo.generator.lint.finding import Edit, Finding, Place, Problem
 from modelrepo.generator.lint.fixes import encoded, mended
 from modelrepo.generator.lint.rule import Rule
+from modelrepo.generator.lint.rules.unjudged import UNJUDGED
 from modelrepo.generator.lint.subject import Case
 from tests.conftest import ModelRepo, assert_refused
 
@@ -264,3 +265,17 @@ def test_what_could_not_be_judged_ends_with_6(modelrepo: ModelRepo, repository: 
     (repository / "net/config.pbtxt").write_text("#" * (2 << 20))
     outcome = modelrepo(check, "repo", "--select", "CONFIG-SIZE")
     assert (outcome.code, outcome.out.splitlines()[-1]) == (6, "1 warning in 1 model for Triton 26.09")
+
+
+def test_what_is_not_judged_is_said_unless_it_is_ignored(
+    modelrepo: ModelRepo, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(case: Case) -> Any:
+        raise ValueError("so it is")
+
+    own = (Rule("OWN", "error", "own", "It is.", "Write other", failing), UNJUDGED)
+    monkeypatch.setattr("modelrepo.generator.lint.rules.rules", lambda: own)
+    outcome = modelrepo(check, "repo", "--select", "OWN")
+    assert (outcome.code, "warning UNJUDGED: nothing is known of OWN" in outcome.out) == (6, True)
+    assert modelrepo(check, "repo", "--ignore", "UNJUDGED").code == 0
+    assert modelrepo(check, "--explain", "UNJUDGED").out.startswith("# UNJUDGED: a rule could not judge")

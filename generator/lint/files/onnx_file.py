@@ -57,6 +57,10 @@ def read(path: Path) -> OnnxFile | None:
         return OnnxFile(fault="it is not an ONNX model, or is truncated")
     if not (outlined.graph.node or outlined.graph.input or outlined.graph.output):
         return OnnxFile(fault="it has no graph")
+    if not outlined.opset_import:  # what is cut off just before it is whole to protobuf
+        return OnnxFile(fault="it names no opset, or is truncated")
+    if not outlined.HasField("ir_version"):
+        return OnnxFile(fault="it names no IR version")
     opset = max((each.version for each in outlined.opset_import if each.domain in STANDARD), default=0)
     external = tuple(each for each in _external(outlined) if each.location != path.name)
     return OnnxFile(_declared(outlined), opset, outlined.ir_version, external)

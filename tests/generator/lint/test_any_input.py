@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 
 from modelrepo.generator.lint import Finding, Host, check
@@ -172,6 +174,18 @@ def test_what_may_not_be_read_is_an_error(
     found = check(lay(tmp_path / "net", seed.config, seed.files), HOSTS)
     assert faults(found) == []
     assert any(each.severity == "error" and "ermission" in each.problem.says for each in found)
+
+
+@pytest.mark.parametrize("part", ["opset_import", "ir_version"])
+def test_onnx_runtime_wants_an_opset_and_an_ir_version(part: str, tmp_path: Path) -> None:
+    seed = broken_files.SEEDS["onnx"]
+    model = onnx.ModelProto.FromString(seed.files["1/model.onnx"])
+    model.ClearField(part)
+    content = bytes(model.SerializeToString())
+    with pytest.raises(Exception, match=r"model\.cc"):
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found = check(lay(tmp_path / "net", seed.config, {"1/model.onnx": content}))
+    assert "ORT-READ" in {each.code for each in found}
 
 
 def test_a_part_that_is_missing_in_openvino_s_format_is_a_fault(tmp_path: Path) -> None:
