@@ -1,5 +1,6 @@
 """`modelrepo check`: what Triton would say of a repository, before it is served."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -28,7 +29,7 @@ Examples:
 
 \b
 Exit codes:
-  0 Triton loads every model    6 it refuses one, or nothing can be checked
+  0 Triton loads every model    6 it refuses one, or one could not be judged
   2 usage
 """
 # Times that --fix reads the files again.
@@ -86,6 +87,7 @@ def check(
     from modelrepo.generator.errors import OptionError, RepositoryError
     from modelrepo.generator.lint.check import findings, model_of, opened
     from modelrepo.generator.lint.rules import rules
+    from modelrepo.generator.lint.rules.unjudged import stops
     from modelrepo.generator.options import config_file
 
     if explain is not None:
@@ -95,6 +97,8 @@ def check(
     if list_rules:
         _print_rules(chosen, "json" if as_json else form)
         return
+    if os.environ.get("NO_COLOR"):  # no-color.org
+        click.get_current_context().color = False
     if fix and diff:
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
@@ -102,9 +106,12 @@ def check(
         paths = tuple(dict.fromkeys(model for path in paths if (model := model_of(path))))
     elif not paths:
         paths = (config_file.default_repository(),)
+    # What is selected may not have been judged: that is said unless it is ignored itself.
+    unasked = {rule.code for rule in rules()} - {rule.code for rule in _chosen(rules(), (), _codes(ignore))}
     for _ in range(PASSES):  # what is mended may show what else can be mended
         repositories = opened(paths)
         found = sorted(findings(repositories, hosts, chosen), key=lambda each: each.problem.place)
+        found = [each for each in found if each.code not in unasked]
         if not fix or not _mend(found):
             break
     if diff:
@@ -112,14 +119,13 @@ def check(
     else:
         models = sum(len(each.asked or each.models) for each in repositories)
         _print(found, "json" if as_json else form, [host.release.container for host in hosts], models, chosen)
-    stopping = ("error", "warning") if strict else ("error",)
-    if any(each.severity in stopping for each in found):
+    if any(stops(each, strict=strict) for each in found):
         raise click.exceptions.Exit(RepositoryError.exit_code)
 
 
 def _explained(rules: "Sequence[Rule]", codes: Sequence[str]) -> "list[Rule]":
     """Return the rules of codes; those that begin with a code if it is none."""
-    from modelrepo.generator.lint.check import UNJUDGED
+    from modelrepo.generator.lint.rules.unjudged import UNJUDGED
 
     exact = {rule.code: [rule] for rule in (*rules, UNJUDGED)}
     return [rule for code in codes for rule in exact.get(code) or _chosen(rules, [code], ())]
@@ -258,9 +264,9 @@ def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: i
         click.echo(counted)
         programs.add_to_job_summary(found, counted)
     else:
-        lines = text.Lines()
+        lines, width = text.Lines(), text.width_of_terminal()
         for each in found:
-            for line in text.of_text(each, lines):
+            for line in text.of_text(each, lines, width):
                 click.echo(line)
             click.echo()
         click.echo(text.summary(found, models, releases))

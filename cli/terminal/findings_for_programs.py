@@ -14,8 +14,8 @@ from modelrepo.cli.terminal.findings import Lines, one_line, printable
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint.finding import Edit, Finding, Place
 from modelrepo.generator.lint.page import page
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import is_file
 from modelrepo.generator.repository.layout import CONFIG
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -1,14 +1,17 @@
 """An ONNX model without its weights: a file read without loading the tensors that make it large."""
 
-import mmap
+import os
 from collections.abc import Iterator
+from mmap import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 # Weights at least this large are left in the file; tensors that shapes are computed from are smaller.
 LEFT_BYTES = 1 << 10
 # Wire types of protobuf (protobuf.dev/programming-guides/encoding), and the sizes of those that have one.
 VARINT, DELIMITED, SIZES = 0, 2, {1: 8, 5: 4}
+# Bytes that are read at once.
+BLOCK = 1 << 16
 # The bits of a number are in at most ten bytes, seven in each.
 LONGEST = 70
 # Fields of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.raw_data.
@@ -25,8 +28,10 @@ def read(path: Path) -> Any:
 
     with path.open("rb") as file:
         try:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _read(content, path.name)
+            content = Bytes(file.fileno())
+            if not len(content):
+                raise LookupError(path)
+            return _read(content, path.name)
         except (ValueError, LookupError) as error:  # it is empty, or ends within a field
             raise DecodeError(f"{path} is not an ONNX model, or is truncated") from error
 
@@ -43,7 +48,54 @@ def in_own_file(tensor: Any, path: Path) -> bool:
     return any(entry.key == "location" and entry.value == path.name for entry in tensor.external_data)
 
 
-def _read(content: mmap.mmap, name: str) -> Any:
+class Bytes:
+    """The bytes of a file, read as they are asked for.
+
+    A mapping would be as short; but the kernel ends (SIGBUS) who reads one of a file that is cut off meanwhile.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Take the descriptor of an open file."""
+        self._descriptor = descriptor
+        self._begins, self._block = 0, b""
+
+    def __len__(self) -> int:
+        """Return the length of the file."""
+        return os.fstat(self._descriptor).st_size
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+
+    def __getitem__(self, place: int | slice) -> int | bytes:
+        """Return a byte, or those between two places; IndexError if the file ends before."""
+        return self._between(place.start, place.stop) if isinstance(place, slice) else self._at(place)
+
+    def _at(self, place: int) -> int:
+        offset = place - self._begins
+        if not 0 <= offset < len(self._block):
+            self._begins, self._block, offset = place, os.pread(self._descriptor, BLOCK, place), 0
+        return self._block[offset]
+
+    def _between(self, start: int, end: int) -> bytes:
+        first, last = start - self._begins, end - self._begins
+        if first >= 0 and last <= len(self._block):
+            return self._block[first:last]
+        found = bytearray()
+        while len(found) < end - start:  # the kernel gives 2 GB at a time
+            part = os.pread(self._descriptor, end - start - len(found), start + len(found))
+            if not part:
+                raise IndexError(end)
+            found += part
+        return bytes(found)
+
+
+Readable: TypeAlias = "Bytes | bytes | mmap"
+
+
+def _read(content: Bytes, name: str) -> Any:
     import onnx
 
     model, graph, left = bytearray(), bytearray(), []
@@ -62,7 +114,7 @@ def _read(content: mmap.mmap, name: str) -> Any:
     return outline
 
 
-def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
+def _tensor(content: Bytes, start: int, end: int, name: str) -> Any:
     """Return the TensorProto between two places; its raw data, if any, stays in the file of that name."""
     import onnx
 
@@ -81,7 +133,7 @@ def _tensor(content: mmap.mmap, start: int, end: int, name: str) -> Any:
     return tensor
 
 
-def fields(content: "mmap.mmap | bytes", start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(content: Readable, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield the fields of a message: number, start of the field, start of its value, and end.
 
     IndexError or KeyError for bytes that are not a message.
@@ -102,7 +154,7 @@ def fields(content: "mmap.mmap | bytes", start: int, end: int) -> Iterator[tuple
         start = after
 
 
-def varint(content: "mmap.mmap | bytes", at: int) -> tuple[int, int]:
+def varint(content: Readable, at: int) -> tuple[int, int]:
     """Return the number that starts at a place, and the place after it."""
     number = shift = 0
     while True:

@@ -12,7 +12,8 @@ from modelrepo.generator.inspection.parts import unreadable
 from modelrepo.generator.lint.check import subject
 from modelrepo.generator.lint.declared import begun, is_ensemble
 from modelrepo.generator.lint.files.onnx_file import RUNTIME_FORMAT
-from modelrepo.generator.lint.served import is_file, loaded
+from modelrepo.generator.lint.regular import is_file
+from modelrepo.generator.lint.served import loaded
 from modelrepo.generator.lint.subject import Case, Host, Model, Repository, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.sources import formats

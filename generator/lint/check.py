@@ -1,6 +1,7 @@
 """The story of `check`: read, judge by every rule, for every release."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,23 +11,20 @@ from typing import TypeAlias
 
 from modelrepo.generator.errors import RepositoryError, first_line
 from modelrepo.generator.lint.finding import Finding, Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules import rules
+from modelrepo.generator.lint.rules.unjudged import UNJUDGED
 from modelrepo.generator.lint.subject import CONFIGS, Case, Host, Model, Repository, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton.releases import NEWEST, release_named
 
 Broken: TypeAlias = tuple[Rule, Problem]
 REASONS = {FileNotFoundError: "it is not there", NotADirectoryError: "it is neither a folder nor a config.pbtxt"}
-# Stands for a rule that could not judge: a file that vanished while it was read, or a fault of ours.
-UNJUDGED = Rule(
-    code="UNJUDGED",
-    severity="warning",
-    title="a rule could not judge",
-    triton="Nothing is known: the rule failed, because a file changed while it was read or because of a fault of ours.",
-    write="Check again; if it stays, report it with the file",
-    decided_by="advice",
-)
+# An address such as s3://bucket/models.
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)/+(.*)", re.DOTALL)
+# How often a model is read again if a file has changed while it was read.
+AGAIN = 2
 
 
 def check(
@@ -62,16 +60,17 @@ def opened(paths: Iterable[Path | str]) -> list[Repository]:
     """Return the repositories that paths are or lie in, each once; RepositoryError if there is nothing to check."""
     whole: dict[str, Repository] = {}
     parts: dict[str, Repository] = {}
-    for each in map(subject, map(Path, paths)):
+    asked: dict[str, dict[str, Model]] = {}
+    listed: dict[Path, dict[str, Model]] = {}
+    for each in (subject(Path(path), listed) for path in paths):
         root = os.path.realpath(each.root)
         if not each.asked:
             whole.setdefault(root, each)
-        elif root in parts:
-            models = {**parts[root].models, **{name: each.models[name] for name in each.asked}}
-            asked = tuple(dict.fromkeys((*parts[root].asked, *each.asked)))
-            parts[root] = replace(parts[root], models=models, asked=asked)
         else:
-            parts[root] = each
+            parts.setdefault(root, each)
+            asked.setdefault(root, {}).update({name: each.models[name] for name in each.asked})
+    for root, own in asked.items():
+        parts[root] = replace(parts[root], models={**parts[root].models, **own}, asked=tuple(own))
     together = tuple(whole.values())
     others = [each for root, each in parts.items() if root not in whole]
     return [*(replace(one, beside=tuple(each for each in together if each is not one)) for one in together), *others]
@@ -85,12 +84,15 @@ def model_of(path: Path) -> Path | None:
     return next((folder for folder in (path, *path.parents) if os.path.lexists(folder / CONFIG)), None)
 
 
-def subject(path: Path) -> Repository:
-    """Return the repository that ``path`` is, or that its model lies in; RepositoryError if it is neither."""
+def subject(path: Path, listed: dict[Path, dict[str, Model]] | None = None) -> Repository:
+    """Return the repository that ``path`` is, or that its model lies in; RepositoryError if it is neither.
+
+    ``listed`` keeps the models of roots, which many models may lie in.
+    """
     folder = path
-    if path.is_file() and path.name == CONFIG:
+    if path.name == CONFIG and is_file(path):
         folder = path.parent
-    elif path.is_file() and path.suffix == ".pbtxt" and path.parent.name == CONFIGS:
+    elif path.suffix == ".pbtxt" and path.parent.name == CONFIGS and is_file(path):
         folder = path.parent.parent
     try:
         with os.scandir(folder) as entries:
@@ -98,11 +100,19 @@ def subject(path: Path) -> Repository:
         if not os.path.lexists(folder / CONFIG) and not _is_model(folder, folders):
             return Repository(folder, {name: Model(name, folder / name) for name in folders})
         root = folder.parent if folder.name not in ("", "..") else folder / ".."
-        with os.scandir(root) as entries:
-            models = {entry.name: Model(entry.name, root / entry.name) for entry in entries if is_folder(entry)}
+        models = {} if listed is None else listed.get(root, {})
+        if not models:
+            with os.scandir(root) as entries:
+                models |= {entry.name: Model(entry.name, root / entry.name) for entry in entries if is_folder(entry)}
+            if listed is not None:
+                listed[root] = models
     except OSError as error:
-        reason = REASONS.get(type(error)) or error.strerror or str(error)
         hint = "Name a repository, the folder of a model, or a config.pbtxt"
+        if address := ADDRESS.fullmatch(str(path)):  # of which Path drops a "/"
+            elsewhere = "only folders of this machine are checked"
+            hint = "Copy it to this machine, and check the copy"
+            raise RepositoryError(f"can't check {address[1]}//{address[2]}: {elsewhere}", hint) from error
+        reason = REASONS.get(type(error)) or error.strerror or str(error)
         raise RepositoryError(f"can't check {path}: {reason}", hint) from error
     name = Path(os.path.abspath(folder)).name  # noqa: PTH100 - a link has its own name
     return Repository(root, {**models, name: Model(name, folder)}, asked=(name,))
@@ -126,8 +136,8 @@ def _has_versions(path: Path) -> bool:
 
 
 def _of_repository(repository: Repository, host: Host, judged: Iterable[Rule]) -> Iterator[Broken]:
-    for rule in judged:
-        yield from _guarded(rule, partial(rule.check_repository, repository, host), repository.root)
+    found, failed = _asked((rule, partial(rule.check_repository, repository, host)) for rule in judged)
+    yield from (*found, *_unjudged(failed, repository.root))
 
 
 def _of_model(model: Model, repository: Repository, judged: Mapping[Host, Sequence[Rule]]) -> Iterator[Finding]:
@@ -157,26 +167,49 @@ def _variants(model: Model) -> Iterator[Model]:
         yield replace(model, config_file=f"{CONFIGS}/{name}")
 
 
-def _of_case(case: Case, judged: Iterable[Rule]) -> Iterator[Broken]:
+def _of_case(case: Case, judged: Sequence[Rule]) -> Iterator[Broken]:
+    """Yield what rules find in a model, which is read again if a file has gone while it was read."""
+    for _ in range(AGAIN):
+        found, failed = _judged(case, judged)
+        if not any(isinstance(error, OSError) for error in failed.values()):
+            break
+        case.model.forget()
+    yield from (*found, *_unjudged(failed, case.model.folder))
+
+
+def _judged(case: Case, judged: Iterable[Rule]) -> tuple[list[Broken], dict[str, Exception]]:
     try:
         config = case.model.config
     except Exception as error:
-        says = f"nothing is known of this configuration: it could not be read ({first_line(error)})"
-        yield UNJUDGED, Problem(Place(case.model.config_path), says, UNJUDGED.write)
-        return
+        return [], {"": error}
     parsed = config is not None and config.message is not None
-    for rule in judged:
-        if parsed or not rule.needs_config:
-            yield from _guarded(rule, partial(rule.check, case), case.model.folder)
+    return _asked((rule, partial(rule.check, case)) for rule in judged if parsed or not rule.needs_config)
 
 
-def _guarded(rule: Rule, judge: Callable[[], Iterator[Problem]], where: Path) -> Iterator[Broken]:
-    """Yield what a rule finds; one that fails is a finding, and the other rules still judge."""
-    try:
-        for problem in judge():
-            yield rule, problem
-    except Exception as error:
-        says = f"nothing is known of the rule {rule.code}: it could not judge ({first_line(error)})"
+def _asked(
+    judges: Iterable[tuple[Rule, Callable[[], Iterator[Problem]]]],
+) -> tuple[list[Broken], dict[str, Exception]]:
+    """Return what rules find, and the codes of those that fail, with the error; the others still judge."""
+    found: list[Broken] = []
+    failed: dict[str, Exception] = {}
+    for rule, judge in judges:
+        try:
+            found += [(rule, problem) for problem in judge()]
+        except Exception as error:
+            failed[rule.code] = error
+    return found, failed
+
+
+def _unjudged(failed: Mapping[str, Exception], where: Path) -> Iterator[Broken]:
+    """Yield a finding for each reason for which rules could not judge."""
+    reasons: dict[str, list[str]] = {}
+    for code, error in failed.items():
+        reasons.setdefault(first_line(error), []).append(code)
+    for reason, codes in reasons.items():
+        if codes == [""]:
+            says = f"nothing is known of this model: its configuration could not be read ({reason})"
+        else:
+            says = f"nothing is known of {', '.join(codes)}: could not judge ({reason})"
         yield UNJUDGED, Problem(Place(where), says, UNJUDGED.write)
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 from math import prod
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from struct import iter_unpack, unpack_from
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
+from modelrepo.generator.lint.regular import opened
 
 # triton/common/model_config.cc; a string is at least its length, of four bytes.
 BYTES = {
@@ -39,6 +39,8 @@ MOST_BYTES = (1 << 63) - 1
 COUNTED_SINCE = "26.03"
 # Bytes of memory that no host has, if it is not known what the host has.
 MUCH_MEMORY = 1 << 39
+# More of a file is not searched: no library and no code is longer, and a sparse file may have terabytes.
+MOST_SEARCHED, SEARCHED_AT_ONCE = 1 << 28, 1 << 20
 # More than a process can address: asking for it fails, and the server does not look whether it did.
 MOST_MEMORY = 1 << 47
 
@@ -127,10 +129,15 @@ def _broken_elf(file: BinaryIO, size: int) -> str:
 
 def holds(path: Path, *needles: bytes) -> tuple[bool, ...]:
     """Return whether a file holds each of some bytes; it does not if it can't be read."""
-    if not path.is_file():
-        return (False,) * len(needles)
+    found = [False] * len(needles)
+    left, kept = MOST_SEARCHED, max(map(len, needles)) - 1
     try:
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            return tuple(content.find(needle) >= 0 for needle in needles)
-    except (OSError, ValueError):  # an empty file can't be mapped
+        with opened(path) as file:
+            last = b""
+            while left > 0 and not all(found) and (block := file.read(SEARCHED_AT_ONCE)):
+                content, left = last + block, left - len(block)
+                found = [had or needle in content for had, needle in zip(found, needles, strict=True)]
+                last = content[-kept:] if kept else b""
+    except OSError:
         return (False,) * len(needles)
+    return tuple(found)

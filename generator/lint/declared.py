@@ -1,9 +1,11 @@
 """What configurations declare, and whether it is all that Triton knows of a model."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.data import holds
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.subject import Model
 
 # The function by which a backend fills in what a configuration lacks.
@@ -69,9 +71,13 @@ def _completes(model: Model, backend: str) -> bool | None:
     """Whether what serves a model fills in what its configuration lacks; None if no file in its folder tells."""
     folders = (*model.versions.values(), model.folder)
     for path in (folder / "model.py" for folder in folders):
-        if path.is_file():
-            return any(holds(path, COMPLETES_PYTHON))
+        if is_file(path):
+            return _holds(model, path, COMPLETES_PYTHON)
     for path in (folder / f"libtriton_{backend}.so" for folder in folders):
-        if path.is_file():
-            return any(holds(path, COMPLETES))
+        if is_file(path):
+            return _holds(model, path, COMPLETES)
     return None
+
+
+def _holds(model: Model, path: Path, needle: bytes) -> bool:
+    return model.once((holds, path, needle), lambda: any(holds(path, needle)))

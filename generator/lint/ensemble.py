@@ -4,7 +4,7 @@ Sources: core, src/model_config_utils.cc (what the configuration alone decides) 
 src/ensemble_scheduler/ensemble_utils.cc (what its models decide).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,8 @@ class Tensor:
     name: str
     is_output: bool = False  # of a step
     is_ready: bool = False  # whether it can be computed from the inputs of the ensemble
-    before: list[str] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
+    before: list[tuple[str, ...]] = field(default_factory=list)  # what each step takes that writes it
+    after: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)  # the steps that take it: number, and names
 
 
 @dataclass(frozen=True)
@@ -65,32 +65,45 @@ def own_tensors(name: str, config: Any) -> dict[str, Told]:
 def tensors(config: Any) -> dict[str, Tensor]:
     """Return the tensors that the steps of an ensemble name, with their ways, and whether they can be computed."""
     graph: dict[str, Tensor] = {}
-    for step in config.ensemble_scheduling.step:
-        written = [graph.setdefault(name, Tensor(name)) for name in step.output_map.values()]
-        for name in step.input_map.values():
-            read = graph.setdefault(name, Tensor(name))
-            for tensor in written:
-                tensor.before.append(name)
-                read.after.append(tensor.name)
-        for tensor in written:
+    for number, step in enumerate(config.ensemble_scheduling.step):
+        read, written = (tuple(dict.fromkeys(names.values())) for names in (step.input_map, step.output_map))
+        for name in written:
+            tensor = graph.setdefault(name, Tensor(name))
             tensor.is_output = True
-    ready = [graph[tensor.name] for tensor in config.input if tensor.name in graph]
+            tensor.before += [read] if read else []
+        for name in read:
+            graph.setdefault(name, Tensor(name)).after += [(number, written)] if written else []
+    _follow(graph, [graph[tensor.name] for tensor in config.input if tensor.name in graph])
+    return graph
+
+
+def _follow(graph: Mapping[str, Tensor], ready: list[Tensor]) -> None:
+    """Mark what can be computed: a tensor when all are ready that a step takes which writes it."""
+    inputs_left: dict[int, int] = {}  # of each step
+    steps_left = {name: len(tensor.before) for name, tensor in graph.items()}
+    for tensor in graph.values():
+        for number, _ in tensor.after:
+            inputs_left[number] = inputs_left.get(number, 0) + 1
     for tensor in ready:
         tensor.is_ready = True
+    done: set[str] = set()
     for tensor in ready:  # grows
-        for name in tensor.after:
-            following = graph[name]
-            if not following.is_ready and all(graph[before].is_ready for before in following.before):
-                following.is_ready = True
-                ready.append(following)
-    return graph
+        for number, written in tensor.after if tensor.name not in done else ():
+            inputs_left[number] -= 1
+            for name in written if not inputs_left[number] else ():
+                steps_left[name] -= 1
+                if not steps_left[name] and not graph[name].is_ready:
+                    graph[name].is_ready = True
+                    ready.append(graph[name])
+        done.add(tensor.name)
 
 
 def not_connected(graph: Mapping[str, Tensor], name: str) -> str:
     """Return the tensor for want of which another can't be computed; itself if it is its own reason."""
     last, seen = name, set[str]()
     while True:
-        waiting = (each for each in graph[last].before if not graph[each].is_ready and each not in seen)
+        before = (each for step in graph[last].before for each in step)
+        waiting = (each for each in before if not graph[each].is_ready and each not in seen)
         found = next(waiting, None)
         if found is None:
             return last
@@ -127,7 +140,10 @@ def members_of(name: str, repository: Repository) -> tuple[str, ...]:
 
 def way_back(start: str, config: Any, repository: Repository) -> str:
     """Return the last ensemble of a way on which an ensemble depends on itself; nothing if there is no way."""
-    waiting = dict.fromkeys(members(config), start)
+    own = members(config)
+    if own == members_of(start, repository) and _ends(start, repository):
+        return ""
+    waiting = dict.fromkeys(own, start)
     seen: set[str] = set()
     while waiting:
         name, before = waiting.popitem()
@@ -139,13 +155,26 @@ def way_back(start: str, config: Any, repository: Repository) -> str:
     return ""
 
 
-def dependencies(name: str, repository: Repository) -> list[str]:
-    """Return all models that a model needs, and it: each behind those that it needs, as far as they do not need it."""
+def _ends(name: str, repository: Repository) -> bool:
+    """Whether no way through the models that a model needs goes on for ever. Each model is looked at once."""
+    memo = repository.memo
+    if ("ends", name) not in memo:
+        # Those that it needs come first, but for those in a circle.
+        for each in dependencies(name, repository, lambda each: ("ends", each) in memo):
+            memo["ends", each] = all(memo.get(("ends", other), False) for other in members_of(each, repository))
+    return bool(memo["ends", name])
+
+
+def dependencies(name: str, repository: Repository, known: Callable[[str], bool]) -> list[str]:
+    """Return all models that a model needs, and it: each behind those that it needs, as far as they do not need it.
+
+    Those that are known, and what only they need, are left out: each model of a long chain is asked about.
+    """
     order: list[str] = []
     seen, ways = {name}, [(name, iter(members_of(name, repository)))]
     while ways:
         at, following = ways[-1]
-        found = next((each for each in following if each not in seen), None)
+        found = next((each for each in following if each not in seen and not known(each)), None)
         if found is None:
             order.append(at)
             ways.pop()
@@ -169,33 +198,42 @@ def flow(name: str, config: Any, repository: Repository) -> Flow:
         return Flow(config.model_transaction_policy.decoupled)
     memo, steps = repository.memo, config.ensemble_scheduling.step
     for member in members(config):
-        for each in dependencies(member, repository) if ("decoupled", member) not in memo else ():
-            if ("decoupled", each) not in memo:
-                memo["decoupled", each] = False  # of a cycle
-                own = known_config(model_named(each, repository))
-                memo["decoupled", each] = own is not None and flow(each, own, repository).is_decoupled
+        if ("decoupled", member) in memo:
+            continue
+        for each in dependencies(member, repository, lambda each: ("decoupled", each) in memo):
+            memo["decoupled", each] = False  # of a cycle
+            own = known_config(model_named(each, repository))
+            memo["decoupled", each] = own is not None and flow(each, own, repository).is_decoupled
     return _labelled(name, config, [memo["decoupled", step.model_name] for step in steps])
 
 
 def _labelled(name: str, config: Any, decoupled: Sequence[bool]) -> Flow:
     """Follow an ensemble from its inputs: each tensor has the label of the last decoupled step that it went through."""
     labels = {tensor.name: 0 for tensor in config.input}
-    waiting = list(enumerate(config.ensemble_scheduling.step))
+    steps = config.ensemble_scheduling.step
+    reads = [tuple(step.input_map.values()) for step in steps]
+    left = [len({*names} - labels.keys()) for names in reads]
+    readers: dict[str, list[int]] = {}
+    for number, names in enumerate(reads):
+        for each in {*names}:
+            readers.setdefault(each, []).append(number)
     count, mixing = 0, []
-    while True:
-        ready = [(number, step) for number, step in waiting if all(each in labels for each in step.input_map.values())]
-        if not ready:
-            break
-        for number, step in ready:
-            waiting.remove((number, step))
-            written = [each for each in step.output_map.values() if each not in labels]
-            before = [labels[each] for each in step.input_map.values()]
+    ready = [number for number, names in enumerate(left) if not names]
+    while ready:
+        following = []
+        for number in ready:
+            written = {each for each in steps[number].output_map.values() if each not in labels}
+            before = [labels[each] for each in reads[number]]
             if written and len(set(before)) > 1:
-                mixing.append(step.model_name)
+                mixing.append(steps[number].model_name)
             if decoupled[number] and written:
                 count += 1
             label = count if decoupled[number] else next(iter(before), 0)
             labels |= dict.fromkeys(written, label)
+            for each in (reader for name in written for reader in readers.get(name, ())):
+                left[each] -= 1
+                following += [] if left[each] else [each]
+        ready = sorted(following)
     results = {labels.get(tensor.name) for tensor in config.output}
     if len(results) > 1 and None not in results:
         mixing.append(name)

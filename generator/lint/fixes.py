@@ -8,6 +8,7 @@ from difflib import unified_diff
 from pathlib import Path
 
 from modelrepo.generator.lint.finding import Edit, Finding
+from modelrepo.generator.lint.regular import opened
 from modelrepo.generator.lint.text import read
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.system.files import replacing
@@ -33,12 +34,16 @@ class Mended:
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
     def write(self) -> None:
-        """Replace the file in one step; its mode stays, and a link to it stays a link. OSError: nothing has changed."""
+        """Replace the file in one step; its mode and owner stay, and a link to it stays a link.
+
+        OSError: nothing has changed.
+        """
         path = Path(os.path.realpath(self.file))
-        mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
-        with replacing(path) as temporary:
+        old = path.stat() if path.exists() else None
+        with replacing(path, old.st_mode & 0o7777 if old else 0o644) as temporary:
             temporary.write_bytes(encoded(self.after))
-        path.chmod(mode)
+            if old and os.geteuid() == 0:
+                os.chown(temporary, old.st_uid, old.st_gid)
 
 
 def mended(findings: Iterable[Finding]) -> Iterator[Mended]:
@@ -52,11 +57,14 @@ def mended(findings: Iterable[Finding]) -> Iterator[Mended]:
             edits = tuple(edit for edit in finding.problem.edits if edit.file == file)
             by_file.setdefault(file, []).append((finding, edits))
     for file, wanted in by_file.items():
-        before = decoded(file.read_bytes()) if os.path.lexists(file) else ""
+        before = _text_of(file)
         applied: list[tuple[int, int, str]] = []
         done = []
         for finding, edits in wanted:
-            spans = [_span(edit, before) for edit in edits]
+            try:
+                spans = [_span(edit, before) for edit in edits]
+            except ValueError:  # the file has become shorter meanwhile: these edits are not for it
+                continue
             new = [span for span in spans if span not in applied]
             if not any(_overlap(span, other) for span in new for other in applied):
                 applied += new
@@ -64,6 +72,13 @@ def mended(findings: Iterable[Finding]) -> Iterator[Mended]:
         after = _applied(before, applied)
         if _parses(after) or not _parses(before):
             yield Mended(file, before, after, tuple(done))
+
+
+def _text_of(file: Path) -> str:
+    if not os.path.lexists(file):
+        return ""
+    with opened(file) as content:
+        return decoded(content.read())
 
 
 def _parses(text: str) -> bool:

@@ -28,9 +28,9 @@ class Node:
     ends: tuple[int, int] = (0, 0)  # line and column behind it
     fields: dict[str, list[Node]] = field(default_factory=dict)
 
-    def is_for(self, key: str) -> bool:
-        """Whether this is the entry of a map for a key."""
-        return any(_key(each.written) == key for each in self.fields.get("key", []))
+    def map_keys(self) -> list[str]:
+        """Return the key of the entry of a map; nothing if it has none."""
+        return [_key(each.written) for each in self.fields.get("key", [])]
 
 
 def _key(written: str) -> str:

@@ -1,6 +1,5 @@
 """What a server would load of a model: its backend, its versions, and the file of each."""
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from modelrepo.generator.lint.completed import AOTI_FILE, AOTI_PLATFORM, completed
 from modelrepo.generator.lint.declared import begun, is_ensemble
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file, trouble
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case, Model, is_folder
 
@@ -124,16 +124,8 @@ def _present(case: Case, backend: str) -> Iterator[Path]:
     found = served(case, backend)
     for path in found.files.values() if found else ():
         file = path / FILES["onnxruntime"] if backend == "onnxruntime" and is_folder(path) else path
-        if is_file(file) and os.access(file, os.R_OK):  # what this user can't read, the server's may
+        if is_file(file) and not trouble(file):
             yield file
-
-
-def is_file(path: Path) -> bool:
-    """Whether a path is a file; a path that no file can have, or that can't be looked at, is none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def advised(other: str, otherwise: str) -> str:

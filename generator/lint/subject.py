@@ -2,13 +2,13 @@
 
 import os
 import re
-import stat
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from modelrepo.generator.lint.regular import NOTHING, opened
 from modelrepo.generator.lint.text import ConfigText, read
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.triton.releases import Release
@@ -85,10 +85,10 @@ class Model:
         try:
             if not os.path.lexists(path):
                 return None, ""
-            if not stat.S_ISREG(path.stat().st_mode):
-                return None, "it is not a file"  # reading a pipe would wait for ever
-            with path.open("rb") as file:
+            with opened(path) as file:
                 content = file.read(MOST_BYTES + 1)
+            if content is None:
+                return None, NOTHING
         except OSError as error:
             return None, error.strerror or str(error)
         if len(content) > MOST_BYTES:
@@ -122,8 +122,8 @@ class Model:
 
     def forget(self) -> None:
         """Forget what was read, so that checking a thousand models takes no more memory than checking one."""
-        self.__dict__.pop("_loaded", None)
-        self.__dict__.pop("_listed", None)
+        for name in ("_loaded", "_listed", "version_folders", "versions"):
+            self.__dict__.pop(name, None)
         self._known.clear()
 
 

@@ -1,6 +1,6 @@
 """The text of a configuration, with the place of each field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,16 @@ class ConfigText:
     error_at: tuple[int, int] = (0, 0)
     triton_error: str = ""
     broken_by: tuple[int, int] | None = None  # where the text before the error begins and ends, if it is a string
+    # The entries of each map by their keys, once they are asked for: of a map of thousands each is.
+    _by_key: dict[int, dict[str, Node]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def place(self, *path: "str | int | Key") -> Place:
         """Return the place of a field, such as ``("input", 0, "dims")``; if it is not written, of what is around it."""
         found, written = self.tree, [self.tree]
         for step in path:
             if isinstance(step, Key):
-                written = [entry for entry in written if entry.is_for(step)]
+                entry = self._keyed(written).get(step)
+                written = [] if entry is None else [entry]
             elif isinstance(step, int):
                 written = written[step : step + 1]
             else:
@@ -47,6 +50,12 @@ class ConfigText:
                 break
             found = written[0]
         return Place(self.path, found.line, found.column)
+
+    def _keyed(self, entries: list[Node]) -> dict[str, Node]:
+        """Return the entries of a map by their keys; of several with one key the first."""
+        if id(entries) not in self._by_key:
+            self._by_key[id(entries)] = {key: entry for entry in reversed(entries) for key in entry.map_keys()}
+        return self._by_key[id(entries)]
 
 
 def quoted(text: str) -> str:

@@ -110,14 +110,16 @@ def _named_in_memory(pid: int) -> set[str]:
     name = re.compile(rf"{TEMPORARY}/{ENVIRONMENT_FOLDER}\w{{6}}".encode())
     found: set[str] = set()
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/maps").read_bytes().split(b"\n"):  # paths of any bytes are named in it
+            if not line:
+                continue
             span, access, *rest = line.split()
-            start, end = (int(address, 16) for address in span.split("-"))
+            start, end = (int(address, 16) for address in span.split(b"-"))
             if len(rest) == 3:  # without a name: a heap, maybe after a thread's stack in the same mapping
                 start += -start % HEAP_ALIGNMENT
-            elif rest[-1] != "[heap]":
+            elif rest[-1] != b"[heap]":
                 continue
-            if access.startswith("rw") and start < end:
+            if access.startswith(b"rw") and start < end:
                 with contextlib.suppress(OSError):  # unmapped by now
                     memory.seek(start)
                     found |= {match.decode() for match in name.findall(memory.read(end - start))}

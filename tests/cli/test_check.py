@@ -7,10 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 
 from modelrepo.cli.commands.check import check
+from modelrepo.cli.terminal.findings import Lines, of_text
 from modelrepo.cli.terminal.findings_for_programs import as_github, as_markdown
 from modelrepo.cli.terminal.rules import table, wrapped
 from modelrepo.generator.lint import check as findings
@@ -19,6 +21,7 @@ from modelrepo.generator.lint.finding import Edit, Finding, Place, Problem
 from modelrepo.generator.lint.fixes import encoded, mended
 from modelrepo.generator.lint.page import page
 from modelrepo.generator.lint.rule import Rule
+from modelrepo.generator.lint.rules.unjudged import UNJUDGED
 from modelrepo.generator.lint.subject import Case
 from tests.conftest import ModelRepo, assert_refused
 
@@ -302,8 +305,8 @@ def test_pages_of_several_rules_are_explained(modelrepo: ModelRepo, workdir: Pat
 def test_listed_rules_are_selected(modelrepo: ModelRepo, workdir: Path) -> None:
     listed = modelrepo(check, "--list-rules", "--select", "DYN", "--ignore", "DYN-LIB").out.splitlines()
     assert [line.split()[0] for line in listed] == ["DYN-PREF", "DYN-MBS0", "DYN-DEF"]
-    (rule,) = modelrepo(check, "--list-rules", "--json", "--select", "DIM").report["rules"]
-    assert (rule["code"], rule["severity"], rule["decided_by"]) == ("DIM", "error", "core")
+    (rule,) = modelrepo(check, "--list-rules", "--json", "--select", "CACHE-OFF").report["rules"]
+    assert (rule["code"], rule["severity"], rule["decided_by"]) == ("CACHE-OFF", "information", "core")
     assert modelrepo(check, "--list-rules", "--select", "DIM", "--ignore", "DIM").out == ""
 
 
@@ -322,3 +325,44 @@ def test_dynamo_differs(modelrepo: ModelRepo, repository: Path) -> None:
     found = modelrepo(check, "repo", "--json", "--profile", "dynamo", "--select", "DYNAMO").report["findings"]
     assert [each["code"] for each in found] == ["DYNAMO-TYPE", "DYNAMO-TYPE", "DYNAMO-VP"]
     assert modelrepo(check, "repo", "--profile", "kserve", "--select", "DYNAMO").code == 0
+
+
+def test_a_terminal_gets_lines_that_fit(repository: Path) -> None:
+    (finding,) = findings("repo", chosen=[rule for rule in rules.rules() if rule.code == "DIM"])
+    (whole, *_) = of_text(finding, Lines())
+    lines = [click.unstyle(line) for line in of_text(finding, Lines(), 60)]
+    first = next(number for number, line in enumerate(lines) if "|" in line)
+    assert max(map(len, lines)) <= 60
+    assert " ".join(line.strip() for line in lines[:first]) == click.unstyle(whole)
+    marked, caret = lines[first : first + 2]
+    assert marked[caret.index("^")] == "0"
+
+
+def test_text_that_turns_the_direction_is_shown_as_a_mark(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/config.pbtxt").write_text(TEXT.replace('"x"', '"\u202ex"'))
+    assert "\u202e" not in modelrepo(check, "repo", "--select", "DIM").out
+
+
+def test_an_address_is_not_a_folder(modelrepo: ModelRepo, repository: Path) -> None:
+    message = "can't check s3://bucket/models: only folders of this machine are checked"
+    assert_refused(modelrepo(check, "s3://bucket/models"), 6, message)
+
+
+def test_what_could_not_be_judged_ends_with_6(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/config.pbtxt").write_text("#" * (2 << 20))
+    outcome = modelrepo(check, "repo", "--select", "CONFIG-SIZE")
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (6, "1 warning in 1 model for Triton 26.09")
+
+
+def test_what_is_not_judged_is_said_unless_it_is_ignored(
+    modelrepo: ModelRepo, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(case: Case) -> Any:
+        raise ValueError("so it is")
+
+    own = (Rule("OWN", "error", "own", "It is.", "Write other", failing), UNJUDGED)
+    monkeypatch.setattr("modelrepo.generator.lint.rules.rules", lambda: own)
+    outcome = modelrepo(check, "repo", "--select", "OWN")
+    assert (outcome.code, "warning UNJUDGED: nothing is known of OWN" in outcome.out) == (6, True)
+    assert modelrepo(check, "repo", "--ignore", "UNJUDGED").code == 0
+    assert modelrepo(check, "--explain", "UNJUDGED").out.startswith("# UNJUDGED: a rule could not judge")

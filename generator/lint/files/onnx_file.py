@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelrepo.generator.lint.regular import opened
 from modelrepo.generator.triton.onnx_rules import DATA_TYPES, RANK, Model, Tensor
 
 # The oldest version of ONNX's format in which a request may replace an initializer that is an input too.
@@ -57,7 +58,7 @@ def read(path: Path) -> OnnxFile | None:
 
     if not path.stat().st_size:
         return OnnxFile(fault="it is empty")
-    with path.open("rb") as file:
+    with opened(path) as file:
         if file.read(8)[4:] == RUNTIME_FORMAT:
             return None
     try:
@@ -66,6 +67,10 @@ def read(path: Path) -> OnnxFile | None:
         return OnnxFile(fault="it is not an ONNX model, or is truncated")
     if not (outlined.graph.node or outlined.graph.input or outlined.graph.output):
         return OnnxFile(fault="it has no graph")
+    if not outlined.opset_import:  # what is cut off just before it is whole to protobuf
+        return OnnxFile(fault="it names no opset, or is truncated")
+    if not outlined.HasField("ir_version"):
+        return OnnxFile(fault="it names no IR version")
     opset = max((each.version for each in outlined.opset_import if each.domain in STANDARD), default=0)
     external = tuple(each for each in _external(outlined) if each.location != path.name)
     return OnnxFile(_declared(outlined), opset, outlined.ir_version, external, _unregistered(outlined))

@@ -5,7 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelrepo.generator.lint.regular import opened
+
 CLASS, EXECUTE = "TritonPythonModel", "execute"
+# Of a longer file nothing is known: its tree takes a hundred times the memory.
+MOST_BYTES = 4 << 20
 # With one of these, a name can come about without being written.
 DYNAMIC = ("globals", "exec", "eval", "setattr", "__getattr__", "vars", "locals")
 
@@ -22,13 +26,21 @@ class PythonCode:
 
 def read(path: Path) -> PythonCode:
     """Parse a file of Python. OSError if it can't be opened."""
-    content = path.read_bytes()
+    with opened(path) as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES and b"\0" not in content:
+        return PythonCode()
     try:
-        tree = ast.parse(content)
+        return _of(ast.parse(content))
     except SyntaxError as error:
         return PythonCode(error.lineno or 0, fault=error.msg)
-    except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, or nested too deeply
+    except RecursionError:  # of our walk, or of the library's: Python itself goes deeper
+        return PythonCode()
+    except (ValueError, MemoryError) as error:  # NUL bytes, or nested too deeply
         return PythonCode(fault=str(error) or "it is nested too deeply")
+
+
+def _of(tree: ast.Module) -> PythonCode:
     if any(isinstance(node, ast.Name) and node.id in DYNAMIC for node in ast.walk(tree)):
         return PythonCode()
     bound = list(_bound(tree.body))

@@ -29,6 +29,7 @@ MODULES = (
     "python",
     "backends",
     "machine",
+    "unjudged",
 )
 
 

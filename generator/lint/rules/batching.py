@@ -8,6 +8,7 @@ from modelrepo.generator.lint.data import DIES, broken_library, holds
 from modelrepo.generator.lint.declared import is_complete
 from modelrepo.generator.lint.finding import Problem
 from modelrepo.generator.lint.refusal import refused
+from modelrepo.generator.lint.regular import exists
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.identity import escapes
 from modelrepo.generator.lint.selected import selected
@@ -126,7 +127,7 @@ def _strategies(case: Case) -> Iterator[Path]:
     """Yield the library that each version finds: in its folder, or in that of the model."""
     for version in selected(case.model, case.config.message):
         folders = (case.model.versions.get(version, case.model.folder), case.model.folder)
-        found = (folder / STRATEGY_FILE for folder in folders if (folder / STRATEGY_FILE).exists())
+        found = (folder / STRATEGY_FILE for folder in folders if exists(folder / STRATEGY_FILE))
         yield from islice(found, 1)
 
 
@@ -150,10 +151,10 @@ def _located(written: str, folder: Path) -> Path | None:
     """Return the library that a path names: here, or in the model's folder if the server mounts it elsewhere."""
     if not written:
         return None
-    if Path(written).is_absolute() and Path(written).exists():
+    if Path(written).is_absolute() and exists(Path(written)):
         return Path(written)
     *_, inside = written.rpartition(f"/{folder.name}/")
-    return folder / inside if inside != written and (folder / inside).exists() else None
+    return folder / inside if inside != written and exists(folder / inside) else None
 
 
 ESCAPES = f"Put the library into the folder of the model: since {INSIDE_SINCE} it must lie there"

@@ -156,7 +156,7 @@ def _is_refused(name: str, case: Case) -> bool:
     memo = case.repository.memo
     if ("refused", name, case.host) not in memo:
         memo["refused", name, case.host] = False  # of what needs itself, a cycle is told
-        for each in dependencies(name, case.repository):
+        for each in dependencies(name, case.repository, lambda each: ("refused", each, case.host) in memo):
             if each == name or ("refused", each, case.host) not in memo:
                 memo["refused", each, case.host] = _has_errors(each, case)
     return bool(memo["refused", name, case.host])

@@ -8,8 +8,10 @@ from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
+from modelrepo.generator.lint.regular import exists, is_file, trouble
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import leads_nowhere, misplaced, target
+from modelrepo.generator.lint.served import loaded
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.repository.layout import CONFIG
 
@@ -70,6 +72,10 @@ def circles(case: Case) -> Iterator[Problem]:
 
 def _circles(case: Case) -> list[tuple[str, str, str]]:
     """Return the links that lead to a folder that they lie in: the link, its folder and where it leads, resolved."""
+    return case.model.once(_circles, lambda: _found_circles(case))
+
+
+def _found_circles(case: Case) -> list[tuple[str, str, str]]:
     found = []
     for entry in (*case.model.entries, *_below(case.model.entries)):
         if entry.is_symlink() and is_folder(entry):
@@ -113,13 +119,23 @@ def unreadable(case: Case) -> Iterator[Problem]:
     if model.trouble:
         words = f"failed to open directory {model.folder}"
         yield Problem(Place(model.folder), f'Triton refuses the model: "{words}" ({model.trouble})', UNREADABLE.write)
-    elif model.config_trouble and _is_kept_from_us(model.config_trouble) and not os.path.islink(model.config_path):  # noqa: PTH114
+    elif _is_kept_from_us(model.config_trouble) and exists(model.config_path):
         words = f"failed to open text file for read {model.config_path}: {model.config_trouble}"
         yield Problem(Place(model.config_path), f'Triton refuses the model: "{words}"', UNREADABLE.write)
 
 
-def _is_kept_from_us(trouble: str) -> bool:
-    return not trouble.startswith("it is ")
+def unreadable_file(case: Case) -> Iterator[Problem]:
+    """Find model files that can't be read, so that nothing is known of them."""
+    found = loaded(case)
+    for path in found.files.values() if found is not None else ():
+        reason = trouble(path) if is_file(path) else ""
+        if reason:
+            says = f"Triton refuses the model if it can't read {path.name} either: {reason}"
+            yield Problem(Place(path), says, UNREADABLE_FILE.write)
+
+
+def _is_kept_from_us(reason: str) -> bool:
+    return bool(reason) and not reason.startswith("it is ")
 
 
 def no_file(case: Case) -> Iterator[Problem]:
@@ -159,8 +175,8 @@ def prefix(case: Case) -> Iterator[Problem]:
 def stray(case: Case) -> Iterator[Problem]:
     """Find what editors and tools leave behind."""
     for entry in case.model.entries:
-        hidden = entry.name.startswith((".#", "._", "#")) or entry.name in LEFT_BEHIND_NAMES
-        if hidden or (entry.name.endswith(LEFT_BEHIND_ENDS) and not is_folder(entry)):
+        left = entry.name.endswith(LEFT_BEHIND_ENDS) or entry.name in LEFT_BEHIND_NAMES
+        if entry.name.startswith((".#", "._", "#")) or (left and not is_folder(entry)):
             yield Problem(Place(Path(entry.path)), STRAY.triton, STRAY.write)
 
 
@@ -238,6 +254,17 @@ UNREADABLE = Rule(
     source="core/src/filesystem/implementations/local.h",
     needs_config=False,
 )
+UNREADABLE_FILE = Rule(
+    code="READ-FILE",
+    severity="error",
+    title="the file of a version can't be read",
+    triton="The backend refuses the model if the server's user can't read the file either. Nothing of it was judged.",
+    write="Give the server's user, and who checks, the permission to read it; if it stays, copy the file again",
+    check=unreadable_file,
+    decided_by="advice",
+    source="the system's permissions",
+    needs_config=False,
+)
 NO_FILE = Rule(
     code="CONFIG-KIND",
     severity="error",
@@ -253,7 +280,8 @@ TOO_LONG = Rule(
     code="CONFIG-SIZE",
     severity="warning",
     title="config.pbtxt is too long to be judged",
-    triton="Triton reads it; it is not judged here, because no configuration comes near this size.",
+    triton="Triton reads it: one of 100 MB is read in a second. It is not judged here, because no configuration comes "
+    "near this size, and `check` ends with exit code 6: what was not judged may be wrong.",
     write="Shorten the file; it may not be what it is meant to be",
     check=too_long,
     decided_by="advice",
@@ -292,4 +320,6 @@ STRAY = Rule(
     seen="2.51",
     needs_config=False,
 )
-RULES = (LINK, DEEP_LINK, LOST, CIRCLE, CIRCLES, UNREADABLE, NO_FILE, TOO_LONG, IN_VERSION, PREFIX, STRAY)
+RULES = (
+    LINK, DEEP_LINK, LOST, CIRCLE, CIRCLES, UNREADABLE, UNREADABLE_FILE, NO_FILE, TOO_LONG, IN_VERSION, PREFIX, STRAY
+)  # fmt: skip

@@ -12,6 +12,7 @@ from modelrepo.generator.lint.declared import COMPLETES, begun
 from modelrepo.generator.lint.finding import Edit, Place, Problem
 from modelrepo.generator.lint.parser import Node
 from modelrepo.generator.lint.refusal import refused
+from modelrepo.generator.lint.regular import exists, opened
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.subject import Case
@@ -140,7 +141,7 @@ def _library_problem(case: Case, made: Completed, version: int) -> Problem | Non
         return None if made.backend in WITH_MODEL_PY else _no_library(case, made, place)
     folders = (model.versions.get(version, model.folder / str(version)), model.folder)
     wanted = (runtime or usual).lstrip("/")
-    found = next((folder for folder in folders if (folder / wanted).exists()), None)
+    found = next((folder for folder in folders if exists(folder / wanted)), None)
     if found is None:
         return None if made.backend in BACKENDS and wanted == usual else _no_library(case, made, place)
     path = found / wanted
@@ -159,8 +160,11 @@ def _library_problem(case: Case, made: Completed, version: int) -> Problem | Non
 
 
 def escapes(path: Path, folder: Path, release: str) -> bool:
-    """Whether a path leads out of a folder, as a release sees it, which follows links."""
-    inside, around = os.path.realpath(path), os.path.realpath(folder)
+    """Whether a path leads out of a folder, as a release sees it, which follows the links that it may follow."""
+    try:
+        inside, around = os.path.realpath(path), os.path.realpath(folder)
+    except OSError:  # another rule's
+        return False
     if release < SEPARATES:
         return not inside.startswith(around)
     return inside != around and not inside.startswith(around.rstrip("/") + "/")
@@ -183,7 +187,7 @@ def no_config(case: Case) -> Iterator[Problem]:
 
 def _is_library(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return file.read(len(ELF)) == ELF
     except OSError:
         return False

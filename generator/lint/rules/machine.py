@@ -6,8 +6,9 @@ from typing import Any
 
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import FILES, is_file, kinds, loaded, parameter, place_of, present, served
+from modelrepo.generator.lint.served import FILES, kinds, loaded, parameter, place_of, present, served
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.triton.parameters import whole
 

@@ -10,11 +10,11 @@ from typing import Any, Final, TypeAlias
 from modelrepo.generator.lint.files import onnx_file
 from modelrepo.generator.lint.files.onnx_file import External, OnnxFile
 from modelrepo.generator.lint.finding import Edit, Place, Problem
+from modelrepo.generator.lint.regular import is_file, trouble
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.served import (
     advised,
     dies_of_number,
-    is_file,
     kinds,
     parameter,
     place_of,
@@ -137,6 +137,11 @@ def lacking(path: Path, external: Iterable[External]) -> Iterator[Problem]:
         elif not is_file(there):
             said = f"{path.name} has the weights {_named(tensors)} in {location}, which is not there"
             yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
+        elif reason := trouble(there):
+            said = (
+                f"ONNX Runtime can't read {there.name}, which has weights, if the server's user can't either: {reason}"
+            )
+            yield Problem(Place(there), said, "Give the server's user the permission to read it")
         else:
             yield from _external_fault(path, there, tensors, write)
 

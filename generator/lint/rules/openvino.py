@@ -7,8 +7,9 @@ from typing import Any, Final
 from modelrepo.generator.lint.files import openvino_ir
 from modelrepo.generator.lint.files.openvino_ir import OpenvinoFile, Value
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file, trouble
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import advised, is_file, kinds, parameter, place_of, present, served, told, type_of
+from modelrepo.generator.lint.served import advised, kinds, parameter, place_of, present, served, told, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.triton.onnx_rules import text_of
@@ -53,6 +54,10 @@ def lacks_weights(case: Case) -> Iterator[Problem]:
         if file.weights and has is None:
             said = f"OpenVINO can't read {path.name}: its weights {weights.name} are not there"
             yield Problem(Place(path), said, f"Copy {weights.name} there from where the model was converted")
+        elif has and (reason := trouble(weights)):
+            yield Problem(
+                Place(weights), f"OpenVINO can't read {weights.name} if the server's user can't either: {reason}", READ
+            )
         elif has is not None and has < file.weights:
             said = f"OpenVINO can't read {path.name}: {weights.name} has {has:,} bytes of {file.weights:,}"
             yield Problem(Place(weights), said, "Copy both files again from where the model was converted")
@@ -197,6 +202,7 @@ def _files(case: Case) -> Iterator[tuple[Path, OpenvinoFile]]:
             yield path, case.model.read(openvino_ir.read, path)
 
 
+READ = "Give the server's user the permission to read it"
 UNREADABLE = Rule(
     code="OV-READ",
     severity="error",

@@ -9,8 +9,9 @@ from typing import Final
 from modelrepo.generator.lint.files import python_code
 from modelrepo.generator.lint.files.python_code import PythonCode
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import is_file, parameter, place_of, present, served
+from modelrepo.generator.lint.served import parameter, place_of, present, served
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
 

@@ -10,13 +10,13 @@ from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.files import python_code, torchscript
 from modelrepo.generator.lint.files.torchscript import TorchScript
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.served import (
     Served,
     advised,
     dies_of_number,
-    is_file,
     parameter,
     place_of,
     present,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import is_file
 from modelrepo.generator.lint.subject import Case, Host, Model, Repository
 from modelrepo.generator.repository.layout import CONFIG
 

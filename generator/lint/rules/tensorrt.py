@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import is_file, kinds, parameter, place_of, present, served, type_of
+from modelrepo.generator.lint.served import kinds, parameter, place_of, present, served, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.tensorrt import header

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from modelrepo.generator.lint.declared import begun
 from modelrepo.generator.lint.finding import Place, Problem
+from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
 from modelrepo.generator.lint.selected import selected
-from modelrepo.generator.lint.served import FILES, Served, absent, is_file, kinds, loaded
+from modelrepo.generator.lint.served import FILES, Served, absent, kinds, loaded
 from modelrepo.generator.lint.subject import NO_VERSIONS, Case, Host, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 

@@ -51,7 +51,7 @@ CUSTOM = onnx_bytes(nodes=[FOREIGN])
 DOMAIN = helper.make_opsetid("some.where", 1)
 IMPORTED = CUSTOM + ModelProto(opset_import=[DOMAIN]).SerializeToString()
 ZERO = onnx_bytes(ZEROS, [("y", FLOAT, [0, 5])])
-SCALAR = onnx_bytes([("x", FLOAT, [])], [("y", FLOAT, [])], [helper.make_node("Relu", ["x"], ["y"])], initializers=[])
+ONE = onnx_bytes([("x", FLOAT, [])], [("y", FLOAT, [])], [helper.make_node("Relu", ["x"], ["y"])], initializers=[])
 FUSED = onnx_bytes(
     outputs=[("y", FLOAT, None)], nodes=[helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")]
 )
@@ -147,7 +147,7 @@ CASES = [
     Case("onnx_custom_domain", ORT, {"1/model.onnx": IMPORTED}, errors=("ORT-OPS",)),
     Case("onnx_custom_function", ORT, {"1/model.onnx": FUNCTION}),
     Case("onnx_zero_size", 'backend: "onnxruntime"\n', {"1/model.onnx": ZERO}, errors=("ORT-AUTOFILL",)),
-    Case("onnx_scalar_without_config", None, {"1/model.onnx": SCALAR}),
+    Case("onnx_scalar_without_config", None, {"1/model.onnx": ONE}),
     Case("onnx_list_without_config", None, {"1/model.onnx": LIST}, errors=("ORT-SEQ",)),
     Case("onnx_shape_of_its_own", 'backend: "onnxruntime"\nmax_batch_size: 8\n', {"1/model.onnx": FUSED}),
     Case("onnx_in_a_subfolder", ORT + 'default_model_filename: "onnx/model.onnx"', {"1/onnx/model.onnx": onnx_bytes()}),

@@ -1,5 +1,6 @@
 """An ONNX file is read without its weights, which stay in the file."""
 
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -161,3 +162,17 @@ def test_bytes_of_something_else_are_not_read_to_their_end(tmp_path: Path, conte
         file.truncate(8 << 30)  # nothing is written: the file has a hole
     with pytest.raises(DecodeError):
         outline.read(path)
+
+
+def test_a_file_may_be_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes(range(256)) * 1024)
+    with path.open("rb") as file:
+        content = outline.Bytes(file.fileno())
+        assert (content[0], content[200_000], content[1]) == (0, 200_000 % 256, 1)
+        assert content[70_000:140_001] == path.read_bytes()[70_000:140_001]
+        os.truncate(path, 5)
+        with pytest.raises(IndexError):
+            content[200_001]
+        with pytest.raises(IndexError):
+            content[3:200_000]

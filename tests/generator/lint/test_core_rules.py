@@ -11,6 +11,7 @@ from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.declared import COMPLETES
 from modelrepo.generator.lint.finding import Finding
 from modelrepo.generator.lint.rules import features, identity, instances, parsing, repositories, tensors, versions
+from modelrepo.generator.lint.rules.identity import ENTRY
 from modelrepo.generator.lint.subject import Host, Model
 from modelrepo.generator.triton.releases import release_named
 
@@ -114,6 +115,7 @@ def test_a_plan_may_have_more(tmp_path: Path, text: str) -> None:
     assert told(found(tmp_path, PLAN + text)) == [each for each in (PLANS[text],) if each]
 
 
+LIBRARY = b"\x7fELF\x02" + ENTRY
 PARTS = 'input { name: "x" format: FORMAT_NCHW dims: [ ] } output { name: "y" data_type: TYPE_FP32 reshape { } }'
 
 
@@ -125,8 +127,8 @@ PARTS = 'input { name: "x" format: FORMAT_NCHW dims: [ ] } output { name: "y" da
         ("onnxruntime", {}, ["IO 2:1", "IO 2:51"]),
         ("python", {"1/model.py": b"class TritonPythonModel:\n  def auto_complete_config(made): return made"}, []),
         ("python", {"1/model.py": b"class TritonPythonModel: pass"}, ["IO 2:1", "IO 2:51"]),
-        ("mine", {"libtriton_mine.so": b"\x7fELF\x02 TRITONBACKEND_ModelSetConfig"}, []),
-        ("mine", {"libtriton_mine.so": b"\x7fELF\x02"}, ["IO 2:1", "IO 2:51"]),
+        ("mine", {"libtriton_mine.so": LIBRARY + b" TRITONBACKEND_ModelSetConfig"}, []),
+        ("mine", {"libtriton_mine.so": LIBRARY}, ["IO 2:1", "IO 2:51"]),
     ],
 )
 def test_a_backend_may_fill_in_types_and_dims(

@@ -1,5 +1,6 @@
 """Mending mechanically: edits of texts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,20 @@ def test_a_diff_is_one_that_patch_reads(file: Path) -> None:
         '+name: "x"',
         '+backend: "b"',
     ]
+
+
+def test_the_mode_and_the_owner_of_a_file_stay(file: Path) -> None:
+    file.write_bytes(b'name: "x"\n')
+    file.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(file, 1234, 1234)
+    before = file.stat()
+    after(file, b'name: "x"\n', finding(file, ((1, 7), (1, 10), '"y"')))
+    assert (file.stat().st_mode, file.stat().st_uid) == (before.st_mode, before.st_uid)
+    assert file.stat().st_ino != before.st_ino
+
+
+def test_a_file_that_has_become_shorter_is_left_alone(file: Path) -> None:
+    assert after(file, b"#", finding(file, ((3, 7), (3, 10), '"y"'))) == b"#"
+    file.unlink()
+    assert [made.after for made in mended([finding(file, ((3, 7), (3, 10), '"y"'))])] == [""]
