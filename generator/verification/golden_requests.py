@@ -172,10 +172,18 @@ def _groups(model: Model, asked: Asked, comparisons: Sequence[Comparison]) -> li
         return []
     pool = pool.only(list(answers))
     _learn(model, pool, _together(model, pool) or list(answers.values()), comparisons)
-    rows = cycle(range(len(pool.families)))
+    decided = [row for row, each in enumerate(answers.values()) if _is_decided(model, each, comparisons[0])]
     if model.signature.batch_dim is None:
-        sizes = (1,) * min(len(pool.families), REQUESTS // 2)
-    return [(pool, list(islice(rows, size))) for size in sizes]
+        return [(pool, [row]) for row in decided[: REQUESTS // 2]]
+    rows = cycle(decided)
+    return [(pool, list(islice(rows, size))) for size in sizes if decided]
+
+
+def _is_decided(model: Model, answers: Arrays, comparison: Comparison) -> bool:
+    """Whether no label in the answers to one row is one of two that the source hardly prefers."""
+    lead = model.signature.batch_dim is not None
+    rows = {name: each if lead else each[np.newaxis] for name, each in answers.items()}
+    return all(comparison.undecided(rows, rows, 0, name) == "no" for name in rows)
 
 
 def _together(model: Model, pool: Pool) -> list[Arrays]:

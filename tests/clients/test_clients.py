@@ -170,6 +170,14 @@ def test_statistics_count_samples_and_batches(client: Client) -> None:
     assert 3 in {batch.batch_size for batch in after.batches}
 
 
+def test_the_configuration_is_what_the_server_makes_of_it(client: Client) -> None:
+    found = client.config("join")
+    assert (found["max_batch_size"], [tensor["name"] for tensor in found["input"]]) == (4, ["left", "right"])
+    assert found["instance_group"][0]["kind"] == "KIND_CPU"
+    with pytest.raises(errors.UnknownModel, match="no model 'jion'"):
+        client.config("jion")
+
+
 # --- many samples
 
 
@@ -231,6 +239,7 @@ def test_the_asynchronous_client_does_the_same(server: Server) -> None:
             assert (await client.server()).name == "triton"
             assert "linear" in {entry.name for entry in await client.index()}
             assert (await client.statistics("linear"))[0].version == "1"
+            assert (await client.config("linear"))["backend"] == "onnxruntime"
             assert (await client.classify("linear", np.ones((1, 4)), top=1))[0][0].label == "a: fish"
             asked = samples(50)
             answers = [answer["output"] async for answer in client.infer_many("linear", asked, 7, 3)]

@@ -30,6 +30,7 @@ from modelrepo.generator.plans import finish, status
 from modelrepo.generator.plans.config import PreparedConfig
 from modelrepo.generator.plans.reference import stand_in_model, write_reference
 from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.lifecycle import golden
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.options import Tolerance
 from modelrepo.generator.specs.tensors import Arrays
@@ -257,6 +258,13 @@ def test_on_a_gpu_host_generate_builds_and_publishes_what_it_prepared(
         "not in this process: TensorRT is not installed",
     ]
     assert statuses(run("status", "--json")) == {"linear_tensorrt_fp16": "published"}
+    kept = golden.read(Repository(root), "linear_tensorrt_fp16", 1)
+    assert kept
+    assert [len(each.families) for each in kept.requests] == [1, 2]
+    for request in kept.requests:
+        wanted = request.outputs["output"]
+        magnitudes = np.abs(wanted.array).max(axis=1)
+        assert all(0 < limit <= 0.011 * most for limit, most in zip(wanted.limits, magnitudes, strict=True))
     assert [row["status"] for row in generate(*arguments).report["results"]] == ["unchanged", "unchanged"]
 
 

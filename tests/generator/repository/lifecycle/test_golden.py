@@ -132,6 +132,21 @@ def test_an_input_whose_answer_rounding_decides_is_left_out() -> None:
     assert nothing.reason == golden_requests.UNSTEADY
 
 
+def test_a_label_between_two_scores_that_are_nearly_equal_is_left_out() -> None:
+    outputs = (TensorSpec("y", "float32", ("batch", 2)), TensorSpec("label", "int64", ("batch",)))
+    signature = Signature(SIGNATURE.inputs, outputs)
+
+    def source(arrays: Mapping[str, Any]) -> dict[str, Any]:
+        scores = np.abs(arrays["x"][:, :2]) + np.array([0, 1e-7], "float32")
+        return {"y": scores, "label": scores.argmax(axis=1)}
+
+    pool = rows(3)
+    pool.arrays["x"][1] = 1.5
+    found = chosen(replace(model(source), signature=signature), (), [(pool, (1, 2))])
+    assert [each.families for each in found.requests] == [("random 1",), ("random 3", "random 1")]
+    assert found.requests[0].outputs["label"].array.shape == (1, 1)  # as Triton has it
+
+
 def test_large_inputs_give_fewer_requests_and_too_large_ones_none(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = 100_000
     signature = replace(SIGNATURE, inputs=(TensorSpec("x", "float32", ("batch", wide)),))
