@@ -11,6 +11,7 @@ from modelrepo.generator.plans import status
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.status import spec_of
 from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.lifecycle import golden
 from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.repository.repository import Published, Repository
@@ -91,7 +92,7 @@ def chosen_otherwise(newest: Manifest, repository: Repository) -> str:
 def judge_edits(published: Manifest, target: Target, context: Context) -> None:
     """Warn of files beside the versions that were edited by hand, and that stay so if nothing is published.
 
-    Raises RepositoryError if they keep Triton from serving the model.
+    Raises RepositoryError if they keep Triton from serving the model, and VerificationError if its answers are wrong.
     """
     repository = context.repository
     edited = repository.edited(published)
@@ -107,6 +108,10 @@ def judge_edits(published: Manifest, target: Target, context: Context) -> None:
             f"{refusal.code}: {refusal.problem.says}",
             f"{refusal.problem.write}; `modelrepo check {folder}` shows the line",
         )
+    if context.gate and not context.dry_run and folder / CONFIG in edited:
+        live = context.gate.ask_again(repository, target.name)
+        for note in (f"not asked again: {live.detail}",) if live.status == "skipped" else live.notes:
+            context.progress.warn(f"{target.name}: {note}")
     for file in edited:
         context.progress.warn(
             f"{file} was edited by hand and is left as it is; "

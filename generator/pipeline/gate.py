@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from modelrepo.generator.backends.backend import Backend
-from modelrepo.generator.repository.repository import StagedModel
+from modelrepo.generator.repository.repository import Repository, StagedModel
 from modelrepo.generator.specs.findings import Live
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.verification.proven import Proven
@@ -17,3 +17,6 @@ class Gate(Protocol):
 
     def check(self, staged: StagedModel, proven: Proven, options: Options) -> Live:
         """Return the findings; VerificationError if the model must not be published."""
+
+    def ask_again(self, repository: Repository, name: str) -> Live:
+        """Return the findings of a published model as it stands; VerificationError if its answers are wrong."""

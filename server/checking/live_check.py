@@ -3,17 +3,19 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Literal, Self
 
 from modelrepo.clients import Client, GrpcClient, HttpClient
 from modelrepo.clients.errors import ClientError
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.backends.backend import Backend
-from modelrepo.generator.errors import ServerError, VerificationError
+from modelrepo.generator.errors import RepositoryError, ServerError, VerificationError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG
-from modelrepo.generator.repository.repository import StagedModel
+from modelrepo.generator.repository.lifecycle import smoke
+from modelrepo.generator.repository.repository import Repository, StagedModel
 from modelrepo.generator.specs.findings import Live, Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.triton import pbtxt
@@ -103,6 +105,38 @@ class LiveCheck:
             step.outcome = _summary(found, "gRPC, in sequences" if _in_sequences(staged.preview) else "gRPC and HTTP")
         return found
 
+    def ask_again(self, repository: Repository, name: str) -> Live:
+        """Serve a published model as it stands, with a configuration that was edited, and ask its golden requests.
+
+        Errors are those of ``check``.
+        """
+        manifest = smoke.published(repository, name)
+        backend = BACKENDS[manifest.backend].triton_name
+        lacking = "" if backend in local.backends() else f"the local server has no {backend} backend"
+        reason = lacking or runtime.unsupported() or self._unavailable()
+        if reason:
+            if self.mode == "require":
+                raise ServerError(f"no live check of {name}: {reason}", "Leave out --live-check require")
+            return Live("skipped", reason)
+        server = self._server()
+        with self.progress.step("live", f"asking {name} as it was edited in {server.description}") as step:
+            text, changes = overlay.overlaid(repository.config_text(name) or "", f"the configuration of {name}")
+            try:
+                with _linked(server, name, repository.root / name, text), GrpcClient(server.grpc_url) as client:
+                    found = smoke.smoke(client, repository, name)
+            except (ClientError, OSError, ServerError) as error:
+                raise VerificationError(f"served by {server.description}, {name} as it was edited: {error}") from error
+            if found.failure and found.exit_code == RepositoryError.exit_code:
+                return Live("skipped", found.failure)
+            if found.failure:
+                said = f"served by {server.description}, {name} as it was edited: {found.failure}"
+                raise VerificationError(said, found.hint or "Take the edit of config.pbtxt back")
+            if found.unasked:
+                return Live("skipped", found.unasked)
+            step.outcome = f"{found.cases} golden cases"
+        notes = (*found.notes, *(f"checked on the CPU: {change}" for change in changes))
+        return Live("passed", server.description, cases=found.cases, max_rel_diff=None, notes=notes)
+
     def _unavailable(self) -> str:
         """Return why there is no server if the check may be skipped, or an empty text; it is started once."""
         if self.mode == "auto" and not self._reason:
@@ -183,25 +217,29 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
     )
 
 
+def _loaded(server: Server, staged: StagedModel, config: str) -> AbstractContextManager[None]:
+    return _linked(server, staged.name, staged.folder, config)
+
+
 @contextmanager
-def _loaded(server: Server, staged: StagedModel, config: str) -> Iterator[None]:
-    """Link a staged model into the server's own repository, and keep it loaded for the time of the block.
+def _linked(server: Server, name: str, model: Path, config: str) -> Iterator[None]:
+    """Link a model into the server's own repository, and keep it loaded for the time of the block.
 
     Unloading belongs to the check: a model that crashes a server on its way out is not published either.
     """
-    folder = server.repository / staged.name
+    folder = server.repository / name
     folder.mkdir()
     try:
-        for entry in staged.folder.iterdir():
+        for entry in model.iterdir():
             if entry.name != CONFIG:
                 (folder / entry.name).symlink_to(entry)
         (folder / CONFIG).write_text(config, "utf-8")
-        server.load(staged.name)
+        server.load(name)
         try:
             yield
         finally:
             if server.alive:
-                server.unload(staged.name)
+                server.unload(name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -179,6 +179,8 @@ def _asked(client: Client, repository: Repository, manifest: Manifest, version: 
         elif requests.reason:
             row = replace(row, unasked=requests.reason)
         else:
+            requests, left_out = _fitting(requests, int(answered.get("max_batch_size", 0)))
+            row = replace(row, notes=(*row.notes, *left_out))
             row = _answered(client, requests, manifest, version, answered_config.on_gpu(answered), row)
             row = _labelled(client, repository, requests, pbtxt.parse(text, CONFIG), version, row)
     except ModelRepoError as error:
@@ -186,6 +188,15 @@ def _asked(client: Client, repository: Repository, manifest: Manifest, version: 
     if differs:
         row = _failed(row, f"the server's configuration differs: {differs[0]}", VerificationError)
     return row
+
+
+def _fitting(kept: Golden, largest: int) -> tuple[Golden, tuple[str, ...]]:
+    """Return the requests that a server with this largest batch takes, and a note if others are left out."""
+    fitting = tuple(each for each in kept.requests if not largest or len(each.families) <= largest)
+    left = len(kept.requests) - len(fitting)
+    if not left or not fitting:
+        return kept, ()
+    return replace(kept, requests=fitting), (f"{left} golden requests have batches above {largest} and are left out",)
 
 
 def _answered(client: Client, kept: Golden, manifest: Manifest, version: str, on_gpu: bool, row: Smoked) -> Smoked:

@@ -463,3 +463,20 @@ def test_an_older_version_that_triton_refuses_beside_the_new_one_is_told(generat
     assert outcome.code == 6
     assert "ORT-READ" in outcome.err
     assert "versions: [ 1 ]" in (workdir / "model_repository/linear/config.pbtxt").read_text()
+
+
+def test_an_edited_configuration_is_asked_again(generate: Generate, workdir: Path) -> None:
+    assert generate(*LINEAR).code == 0
+    config = workdir / "model_repository/linear/config.pbtxt"
+    published = config.read_text()
+    config.write_text(published.replace("max_batch_size: 16", "max_batch_size: 2"))
+    outcome = generate(*LINEAR, "--json")
+    assert (outcome.code, outcome.result["status"]) == (0, "unchanged"), outcome.err
+    assert "asking linear as it was edited" in outcome.err
+    assert "have batches above 2 and are left out" in outcome.err
+    config.write_text(
+        published.replace("dims: [ 4 ]", "dims: [ 2, 2 ] reshape { shape: [ 4 ] }", 1).split("model_warmup")[0]
+    )
+    outcome = generate(*LINEAR, "--json")
+    assert (outcome.code, outcome.result["status"]) == (5, "failed"), outcome.err
+    assert "linear as it was edited: " in outcome.err
