@@ -32,7 +32,9 @@ def differences(text: str, answered: Mapping[str, Any]) -> tuple[tuple[str, ...]
     ours, theirs = (json_format.MessageToDict(each, preserving_proto_field_name=True) for each in (wanted, got))
     ours.setdefault("max_batch_size", 0)  # protobuf does not tell a 0 from nothing
     theirs.setdefault("max_batch_size", 0)
-    return tuple(_differing(ours, theirs, "")), notes
+    return tuple(
+        f"{where} is {shown(got)}, and {shown(wanted)} was published" for where, wanted, got in differing(ours, theirs)
+    ), notes
 
 
 def on_gpu(answered: Mapping[str, Any]) -> bool:
@@ -49,20 +51,26 @@ def _on_cpu_instead(wanted: Any, got: Any) -> bool:
     return there and any(group.kind == Group.KIND_GPU or group.gpus for group in wanted.instance_group)
 
 
-def _differing(wanted: Any, got: Any, where: str) -> Iterator[str]:
+def differing(wanted: Any, got: Any, where: str = "", *, exact: bool = False) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the path of each value of a JSON document that is another one, with the wanted and the other value.
+
+    What is not wanted may be there, unless it has to be ``exact``.
+    """
     if isinstance(wanted, dict) and isinstance(got, dict):
-        for key in wanted:
-            yield from _differing(wanted[key], got.get(key), f"{where}.{key}" if where else key)
+        for key in {**wanted, **got} if exact else wanted:
+            path = f"{where}.{key}" if where else key
+            yield from differing(wanted.get(key), got.get(key), path, exact=exact)
     elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
         for position, (one, other) in enumerate(zip(wanted, got, strict=True)):
-            yield from _differing(one, other, f"{where}[{position}]")
+            yield from differing(one, other, f"{where}[{position}]", exact=exact)
     elif wanted != got:
-        yield f"{where} is {_shown(got)}, and {_shown(wanted)} was published"
+        yield where, wanted, got
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value of a JSON document in one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_shown(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {shown(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_shown, value)) + "]"
+        return "[" + ", ".join(map(shown, value)) + "]"
     return NOTHING if value is None else str(value)

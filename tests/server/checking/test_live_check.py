@@ -416,11 +416,11 @@ ANSWERED: dict[str, Any] = {
         ({}, None),
         ({"max_batch_size": 5}, "max_batch_size is 5 instead of 4"),
         ({"input": [{**ANSWERED["input"][0], "dims": [1, 3]}]}, "input[0].dims[1] is 3 instead of 2"),
-        ({"input": []}, "input is not there instead of"),
+        ({"input": []}, "input is nothing instead of"),
         ({"instance_group": [{"name": "m_0", "kind": "KIND_CPU", "count": 2}]}, "instance_group[0].count is 2 instead"),
-        ({"parameters": {}}, "parameters is not there instead of"),
+        ({"parameters": {}}, "parameters is nothing instead of"),
         ({"parameters": {"k": {"string_value": "w"}}}, "parameters.k.string_value is w instead of v"),
-        ({"dynamic_batching": {}}, "dynamic_batching is {} instead of not there"),
+        ({"dynamic_batching": {}}, "dynamic_batching is {} instead of nothing"),
     ],
 )
 def test_the_servers_configuration_is_compared_with_the_predicted_one(
