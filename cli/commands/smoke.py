@@ -33,6 +33,8 @@ Exit codes:
   2 usage     130 interrupted
 """
 
+CLIENTS_OWN = "Check the certificates of Tls"
+
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
@@ -93,7 +95,7 @@ def smoke(
     progress = Progress(Follower(quiet))
     rows: list[Smoked] = []
     interrupted = False
-    with client_errors(), _server(url, where.root, progress) as (at, server):
+    with client_errors(), _options_of_tls(), _server(url, where.root, progress) as (at, server):
         try:
             with connect(at, deadline=deadline, headers=read_headers(headers), tls=_tls(ca, cert, key)) as client:
                 for name in names:
@@ -119,6 +121,17 @@ def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> "Tls | None":
     from modelrepo.clients import Tls
 
     return Tls(ca, key, cert) if ca or cert or key else None
+
+
+@contextmanager
+def _options_of_tls() -> Iterator[None]:
+    """Name the options of certificates where a client names its own settings."""
+    from modelrepo.clients.errors import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        raise OptionError(error.message, error.hint.replace(CLIENTS_OWN, "Check --ca, --cert and --key")) from error
 
 
 @contextmanager

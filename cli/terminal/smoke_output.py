@@ -9,6 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from modelrepo.cli.terminal import tables
 from modelrepo.cli.terminal.errors import show_error
@@ -16,7 +18,9 @@ from modelrepo.generator.errors import OptionError, RepositoryError, without_esc
 from modelrepo.generator.repository.lifecycle.smoke import Smoked
 
 STYLES = {"passed": "green", "unasked": "yellow", "failed": "red", "unreachable": "red"}
-HEADINGS = ("model", "version", "ready", "config", "labels", "asked", "worst (limit)", "latency", "result")
+WIDE = ("model", "version", "ready", "config", "labels", "asked", "worst (limit)", "latency", "result")
+# For a terminal that has no room for them all.
+NARROW = ("model", "version", "config", "labels", "worst", "latency", "result")
 SUITE = "modelrepo smoke"
 # What XML 1.0 can't hold, not even escaped.
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -34,23 +38,11 @@ def told(row: Smoked) -> str:
 
 def show(rows: Sequence[Smoked]) -> None:
     """Print a row for each model, and on stderr the reason of each that is not served as published."""
-    table = tables.columns(
-        "model", "version", "ready", "config", "labels", "asked", "worst (limit)", "latency", "result"
-    )
-    for row in rows:
-        style = STYLES[row.status]
-        table.add_row(
-            row.name,
-            row.version or "-",
-            "yes" if row.ready else "no",
-            _config(row),
-            {True: "right", False: "wrong", None: "-"}[row.labels],
-            str(row.cases) if row.cases else "-",
-            "-" if row.worst is None else f"{row.worst:.1e} ({row.limit or 0.0:.1e})",
-            "-" if row.latency is None else f"{row.latency * 1e3:.1f} ms",
-            f"[{style}]{row.status}[/{style}]",
-        )
-    tables.show(table)
+    console = Console(highlight=False)
+    wide = _table(rows, WIDE)
+    unbounded = console.options.update(max_width=tables.PIPE_WIDTH)
+    fits = not console.is_terminal or console.measure(wide, options=unbounded).maximum <= console.width
+    tables.show(wide if fits else _table(rows, NARROW))
     for row in rows:
         for note in row.notes:
             click.echo(f"{row.name}: {note}")
@@ -62,6 +54,27 @@ def show(rows: Sequence[Smoked]) -> None:
     for row in rows:
         if row.failure:
             show_error(without_escapes(f"{row.name}: {reason(row)}"))
+
+
+def _table(rows: Sequence[Smoked], headings: Sequence[str]) -> Table:
+    table = tables.columns(*headings)
+    table.columns[0].overflow = "fold"  # a name is never cut
+    for row in rows:
+        style = STYLES[row.status]
+        cells = {
+            "model": row.name,
+            "version": row.version or "-",
+            "ready": "yes" if row.ready else "no",
+            "config": _config(row),
+            "labels": {True: "right", False: "wrong", None: "-"}[row.labels],
+            "asked": str(row.cases) if row.cases else "-",
+            "worst (limit)": "-" if row.worst is None else f"{row.worst:.1e} ({row.limit or 0.0:.1e})",
+            "worst": "-" if row.worst is None else f"{row.worst:.1e}",
+            "latency": "-" if row.latency is None else f"{row.latency * 1e3:.1f} ms",
+            "result": f"[{style}]{row.status}[/{style}]",
+        }
+        table.add_row(*(cells[heading] for heading in headings))
+    return table
 
 
 def reason(row: Smoked) -> str:

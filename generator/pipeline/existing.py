@@ -67,7 +67,8 @@ def _in_force(target: Target, context: Context) -> Result | None:
     repository = context.repository
     newest = repository.newest(target.name)
     wanted = newest and _is_wanted(newest.provenance, target, context.run)
-    if newest and repository.in_force(newest) and wanted and _is_remembered(newest, target, repository):
+    # Requests that are missing make a proof, and no version.
+    if newest and repository.in_force(newest) and wanted and (context.dry_run or _is_remembered(newest, repository)):
         if newest.untrained:
             context.progress.warn(
                 f"{target.name} version {newest.version} has RANDOM weights: its answers mean nothing"
@@ -153,13 +154,13 @@ def _is_wanted(provenance: Provenance, target: Target, run: RunOptions) -> bool:
     )
 
 
-def _is_remembered(newest: Manifest, target: Target, repository: Repository) -> bool:
+def _is_remembered(newest: Manifest, repository: Repository) -> bool:
     """Whether golden requests are kept with a version, or need not be; earlier releases kept none.
 
     Those of a plan were made when it was prepared.
     """
     unproven = newest.provenance.verification.passed is None or bool(newest.provenance.plans)
-    return unproven or golden.are_kept(repository, target.name, newest.version)
+    return unproven or golden.are_kept(repository, newest.name, newest.version)
 
 
 def _has_wanted_weights(provenance: Provenance, options: Options) -> bool:

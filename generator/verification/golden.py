@@ -106,15 +106,19 @@ def _share(found: Distance) -> tuple[bool, float]:
 
 
 def write(folder: Path, stem: str, golden: Golden) -> None:
-    """Write golden requests; the file that names the arrays appears last, in one step, and replaces an earlier one."""
+    """Write golden requests; the file that names the arrays appears last, in one step, and replaces an earlier one.
+
+    One writer at a time: the files of others that have not appeared yet are removed.
+    """
     text, archive = packed(golden, stem)
     folder.mkdir(parents=True, exist_ok=True)
     if archive:
         _replace(folder / _arrays_of(stem, archive), archive)
     _replace(folder / f"{stem}.json", text.encode())
     sync_folder(folder)
-    for old in folder.glob(f"{stem}.*.npz"):
-        if not archive or old.name != _arrays_of(stem, archive):
+    kept = _arrays_of(stem, archive) if archive else ""
+    for old in (*folder.glob(f"{stem}.*.npz"), *folder.glob(f".{stem}.*")):  # also those of a writer that was killed
+        if old.name != kept:
             old.unlink(missing_ok=True)
 
 

@@ -1,7 +1,13 @@
 """`modelrepo smoke`: what it prints and writes, what it refuses, and with which exit code."""
 
 import shutil
-from collections.abc import Callable
+import socket
+import socketserver
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -52,6 +58,66 @@ def test_without_url_a_server_of_its_own_asks_every_published_model(generate: Ge
     (suite,) = ElementTree.parse("report.xml").getroot()
     assert (suite.tag, suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("testsuite", "2", "0", "0")
     assert [case.get("name") for case in suite] == ["linear", "mixes_samples"]
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    pem, key = folder / "ca.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(pem)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return pem, key
+
+
+@contextmanager
+def behind_tls(port: int, pem: Path, key: Path) -> Iterator[tuple[int, bytearray]]:
+    """Pass on what comes over TLS from a client with the certificate; yield the port, and what the client has sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    context.load_verify_locations(pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    sent = bytearray()
+
+    class Pass(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                client = context.wrap_socket(self.request, server_side=True)
+            except (ssl.SSLError, OSError):
+                return
+            with client, socket.create_connection(("127.0.0.1", port)) as server:
+                back = threading.Thread(target=self._answers, args=(server, client))
+                back.start()
+                while data := client.recv(1 << 16):
+                    sent.extend(data)
+                    server.sendall(data)
+                server.shutdown(socket.SHUT_WR)
+                back.join()
+
+        def _answers(self, server: socket.socket, client: ssl.SSLSocket) -> None:
+            while data := server.recv(1 << 16):
+                client.sendall(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Pass) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield proxy.server_address[1], sent
+        proxy.shutdown()
+
+
+def test_a_server_behind_tls_is_asked_with_certificates_and_headers(generate: Generate, smoke: Smoke) -> None:
+    generate("--model", "numpy:linear")
+    pem, key = certificate(Path.cwd())
+    with running_server(Path("model_repository")) as server, behind_tls(server.ports.http, pem, key) as (port, sent):
+        url = ("--url", f"https://localhost:{port}", "--quiet")
+        token = ("--header", "Authorization: Bearer secret")
+        outcome = smoke(*url, *token, "--ca", "ca.pem", "--cert", "ca.pem", "--key", "key.pem")
+        assert outcome.code == 0, outcome.err
+        assert b"authorization: Bearer secret" in bytes(sent)
+        stranger = smoke(*url, *token)
+    assert stranger.code == 2
+    assert "no TLS connection to https://localhost" in stranger.err
+    assert "Check --ca, --cert and --key" in stranger.err
 
 
 def test_another_seed_under_the_same_name_is_exit_code_5(generate: Generate, smoke: Smoke) -> None:

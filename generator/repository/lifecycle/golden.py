@@ -1,5 +1,7 @@
 """The golden requests of published versions: in the state folder, beside their manifests."""
 
+from pathlib import Path
+
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.verification import golden
@@ -17,6 +19,11 @@ def read(repository: Repository, name: str, version: int) -> Golden | None:
 def keep(repository: Repository, name: str, version: int, requests: Golden) -> None:
     """Write the golden requests of a version; without the version they are harmless."""
     golden.write(repository.golden_folder(name), str(version), requests)
+
+
+def files(repository: Repository, name: str, version: int) -> tuple[Path, ...]:
+    """Return the files of a version's golden requests, which go when the version goes."""
+    return tuple(sorted(repository.golden_folder(name).glob(f"{version}.*")))
 
 
 def are_kept(repository: Repository, name: str, version: int) -> bool:

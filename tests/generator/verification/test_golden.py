@@ -80,6 +80,15 @@ def test_a_writer_that_dies_between_both_files_leaves_the_earlier_ones(tmp_path:
     assert not found.requests[0].inputs["x"].any()
 
 
+def test_what_a_killed_writer_has_not_finished_goes_with_the_next_one(tmp_path: Path) -> None:
+    golden.write(tmp_path, "1", of({"x": np.zeros(3)}))
+    for name in (".1.json.0f", ".1.aa.npz.0f", ".10.json.0f"):
+        (tmp_path / name).write_text("half")
+    golden.write(tmp_path, "1", of({"x": np.zeros(3)}))
+    assert [file.name for file in tmp_path.glob(".*")] == [".10.json.0f"]
+    assert len(list(tmp_path.glob("1.*"))) == 2
+
+
 def _newer(document: dict[str, Any]) -> None:
     document["schema"] = 99
 
