@@ -15,6 +15,8 @@ from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.system.digests import FileRecord, are_intact, content_of
 
 SCHEMA = 1
+# The content key of a record that was made from the files of a repository alone: no options lead to it.
+REBUILT = "rebuilt"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Provenance:
     verification: Verification
     plans: tuple[BuiltPlan, ...] = ()  # one for each compute capability
     optimization: Optimization = field(default_factory=Optimization)
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether the record was lost, and made anew from the files: nothing is known of the source, or proven."""
+        return self.key == REBUILT
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Provenance":
