@@ -14,6 +14,8 @@ COMMANDS = {
     "check": ("modelrepo.cli.commands.check", "Say what Triton would say of a model repository."),
     "serve": ("modelrepo.cli.commands.serve", "Run a real Triton on a model repository."),
     "infer": ("modelrepo.cli.commands.infer", "Ask a model that is served, or that is in a repository."),
+    "show": ("modelrepo.cli.commands.show", "Say what a published model is, and how to ask it."),
+    "diff": ("modelrepo.cli.commands.diff", "Compare two versions of a model."),
     "plans": ("modelrepo.cli.commands.plans", "Finish TensorRT plans: status, build, verify."),
     "bench": ("modelrepo.cli.commands.bench", "Measure, compare and load-test served models."),
     "compare": ("modelrepo.cli.commands.compare", "Compare precisions and backends of one model."),

@@ -155,7 +155,9 @@ def _provenance(folder: Path, name: str, message: Any, notes: tuple[str, ...], *
         key=REBUILT,
         source=SourceRecord(
             reference=said.get("source") or UNKNOWN,
-            weights=Weights("unknown", f"{weights} (rebuilt record of {name})", own and said.get("untrained") == "true"),
+            weights=Weights(
+                "unknown", f"{weights} (rebuilt record of {name})", own and said.get("untrained") == "true"
+            ),
             preprocess=None,
             exporter=UNKNOWN,
             opset=edit.opset_of(graph) if graph else 0,
