@@ -14,10 +14,12 @@ import pytest
 from modelrepo.cli.commands.bench import bench
 from modelrepo.cli.commands.check import check
 from modelrepo.cli.commands.compare import compare
+from modelrepo.cli.commands.diff import diff
 from modelrepo.cli.commands.generate import generate
 from modelrepo.cli.commands.infer import infer
 from modelrepo.cli.commands.models import models
 from modelrepo.cli.commands.serve import serve
+from modelrepo.cli.commands.show import show
 from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import SOURCES
@@ -136,7 +138,7 @@ def update(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.mark.parametrize(
-    "command", [generate, models, check, serve, infer, bench, compare], ids=lambda command: command.name
+    "command", [generate, models, check, serve, infer, show, diff, bench, compare], ids=lambda command: command.name
 )
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}

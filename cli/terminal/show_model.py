@@ -166,9 +166,9 @@ def _requests(shown: Shown) -> str:
 def _tensors(shown: Shown) -> list[str]:
     if shown.model is None:
         return []
-    rows = [("", "name", "type", "shape", "values")]
-    rows += [("input", *_cells(each), _values(each, shown)) for each in shown.model.inputs]
-    rows += [("output", *_cells(each), _values(each, shown)) for each in shown.model.outputs]
+    found = [("input", *_cells(each), _values(each, shown)) for each in shown.model.inputs]
+    found += [("output", *_cells(each), _values(each, shown)) for each in shown.model.outputs]
+    rows = [("", "name", "type", "shape", "values" * any(row[-1] for row in found)), *found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = []
     for *cells, values in rows:

@@ -15,8 +15,8 @@ from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.tensors import Array, Arrays
 from modelrepo.generator.verification import inputs
 
-# Rows of a pool: one of each family of inputs.
-ROWS, SEED = 7, 0
+# Rows of a pool: one of each family of inputs, and more random ones.
+ROWS, SEED = 16, 0
 GOLDEN, GENERATED = "golden requests", "generated inputs"
 
 

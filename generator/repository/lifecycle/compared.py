@@ -21,6 +21,8 @@ from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.system.digests import FileRecord, record_files
 
 MODEL = "model.onnx"
+# Of a digest that is shown.
+DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ def _flat(record: Manifest) -> dict[str, str]:
         "precision": made.precision,
         "source": source.reference,
         "weights": f"{weights_.kind}: {weights_.detail}" + (", never trained" if weights_.untrained else ""),
-        "weights' digest": weights_.sha256,
+        "weights' digest": weights_.sha256 and weights_.sha256[:DIGITS],
         "exporter": source.exporter,
         "opset": source.opset,
         "IR": source.ir_version,
