@@ -63,10 +63,10 @@ def asking(shown: Shown, options: str) -> Asking:
     prepared = shown.preprocess if (shown.preprocess or {}).get("kind") == "image" else None
     one_image = prepared is not None and len(shown.model.inputs) == 1
     own = options + (f" --version {version}" if version else "")
-    first = f"It is not served: `modelrepo promote {name} {number}{options}` serves it; then:"
+    first = () if shown.version.served else (f"modelrepo promote {name} {number}{options}",)
     return Asking(
-        "" if shown.version.served else first,
-        tuple(examples(shown.model, None, one_image, own, shown.fills)),
+        "It is not served; the first of these serves it" if first else "",
+        (*first, *examples(shown.model, None, one_image, own, shown.fills)),
         f"modelrepo serve --model {name}{options} {PORTS}",
         _python(shown.model, shown.fills, version, prepared if one_image else None),
         "" if shown.decoupled else _curl(shown.model, shown.fills, version),

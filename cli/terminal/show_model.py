@@ -11,6 +11,7 @@ import click
 from modelrepo.cli.terminal.show_asking import Asking
 from modelrepo.clients.models import Tensor
 from modelrepo.generator.errors import without_escapes
+from modelrepo.generator.repository import lost
 from modelrepo.generator.repository.lifecycle.shown import Shown
 from modelrepo.generator.repository.lifecycle.standing import Version
 from modelrepo.generator.repository.manifest import Manifest
@@ -112,10 +113,9 @@ def _heading(shown: Shown) -> list[str]:
     said = [str(standing.choice)] if standing.choice else []
     said += [f"{file.name} was edited by hand" for file in standing.edited]
     said += [each for each in dict.fromkeys((standing.trouble, shown.trouble, version.note)) if each]
-    if shown.record is None and not version.note.startswith("not made"):
-        said.append("not made by modelrepo")
     if shown.record is None:
         said.append("what follows is what its configuration says")
+        said += [lost.MISSING] * lost.is_ours(shown.config)
     if shown.record and shown.record.provenance.rebuilt:
         said += shown.record.provenance.source.notes
     return lines + [textwrap.fill(each, width(), initial_indent="  ", subsequent_indent="  ") for each in said]

@@ -139,8 +139,8 @@ def _output(name: str, mine: list[Array], theirs: list[Array]) -> OutputChange:
     share = float(np.mean(equal))
     if not numbers:
         return OutputChange(name, share)
-    largest = max(_difference(a, b) for a, b in zip(mine, theirs, strict=True))
-    magnitude = max((float(np.abs(each.astype(np.float64)).max(initial=0.0)) for each in mine), default=0.0)
+    largest = float(np.max([_difference(a, b) for a, b in zip(mine, theirs, strict=True)]))  # NaN stays
+    magnitude = float(np.max([np.abs(each.astype(np.float64)).max(initial=0.0) for each in mine]))
     relative = largest / magnitude if magnitude else (0.0 if largest == 0 else None)
     return OutputChange(name, share, _finite(largest), _finite(relative), _top1(mine, theirs))
 

@@ -193,9 +193,6 @@ def _in_force(model: Standing, version: Version) -> tuple[str, bool]:
 
 def _without_policy(config: str) -> str:
     """Return a configuration without its version policy."""
-    written = policy.WRITTEN.sub("", config) if config.count(policy.NAME) == 1 else config
-    if policy.NAME not in written:
-        return written
     tree = read(Path(CONFIG), config).tree.fields.get(policy.NAME, [])
     lines = config.split("\n")
     for node in reversed(tree):

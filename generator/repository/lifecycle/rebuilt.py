@@ -30,6 +30,8 @@ from modelrepo.generator.triton import pbtxt
 
 NOTE = "its record was rebuilt from the repository: its source is not known, and nothing is proven"
 BORROWED = "its own configuration is lost: this is that of version {}"
+MEND = "Mend it, or copy the state folder from where the repository came from"
+FOREIGN = "Triton serves it as it is; only versions that modelrepo made have records"
 UNKNOWN = "unknown"
 ACCELERATED, PLAIN = "onnx+tensorrt-ep", "onnx"
 # By the element type of onnx.TensorProto: FLOAT16 and BFLOAT16.
@@ -83,17 +85,19 @@ def _records(repository: Repository, model: Standing, missing: Collection[int]) 
     try:
         message = pbtxt.parse(config, CONFIG) if model.config is not None else None
     except OptionError as error:
-        raise _refused(model, error.message) from error
+        raise _refused(model, error.message, MEND) from error
     if message is None:
-        raise _refused(model, model.trouble)
+        raise _refused(model, model.trouble, MEND)
     backend = _backend(message)
     if backend is None:
         named = message.backend or message.platform or "no backend"
-        raise _refused(model, f"modelrepo makes no models for {named}")
+        raise _refused(model, f"modelrepo makes no models for {named}", FOREIGN)
     owner = max(model.served or missing)
     found = []
     for number in missing:
         folder = repository.root / model.name
+        if not any(file.is_file() for file in (folder / str(number)).rglob("*")):
+            raise _refused(model, f"version {number} has no files", FOREIGN)
         text = config if number == owner else policy.serving(config, (number,))
         notes = (NOTE,) if number == owner else (NOTE, BORROWED.format(owner))
         found.append(
@@ -111,11 +115,8 @@ def _records(repository: Repository, model: Standing, missing: Collection[int]) 
     return found
 
 
-def _refused(model: Standing, reason: str) -> RepositoryError:
-    return RepositoryError(
-        f"can't rebuild the records of {model.name}: {reason}",
-        "Copy the state folder from where the repository came from: .modelrepo lies beside it",
-    )
+def _refused(model: Standing, reason: str, hint: str) -> RepositoryError:
+    return RepositoryError(f"can't rebuild the records of {model.name}: {reason}", hint)
 
 
 def _unmarked(config: str) -> str:

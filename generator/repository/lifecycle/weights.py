@@ -215,12 +215,12 @@ def _distance(one: Tensor, other: Tensor) -> tuple[int, float | None, float | No
         first, second = mine.astype(np.float64), theirs.astype(np.float64)
         differ = (first != second) & ~(np.isnan(first) & np.isnan(second))
         changed += int(differ.sum())
-        distance = np.abs(first - second, where=differ, out=np.zeros_like(first))
-        largest = max(largest, float(distance.max(initial=0.0)))
+        distance = np.abs(first[differ] - second[differ])
+        largest = float(np.maximum(largest, distance.max(initial=0.0)))  # NaN stays
         squares += float(np.square(distance).sum())
         norm += float(np.square(first).sum())
     relative = (squares / norm) ** 0.5 if norm else None
-    return changed, _finite(relative), _finite(largest if squares == squares else None)
+    return changed, _finite(relative), _finite(largest if np.isfinite(squares) else None)
 
 
 def _finite(value: float | None) -> float | None:
