@@ -47,7 +47,7 @@ def net(
 
 
 def repository_of(root: Path, versions: Sequence[onnx.ModelProto], served: int = 1, beside: str = "") -> Repository:
-    """Write models as versions 1, 2, … without records; the weights of each go to the file ``beside``, if it is named."""
+    """Write models as versions 1, 2, …, without records; their weights go into the file ``beside``, if it is named."""
     for number, model in enumerate(versions, 1):
         (root / f"net/{number}").mkdir(parents=True)
         path = root / f"net/{number}/model.onnx"
