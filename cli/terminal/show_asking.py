@@ -3,7 +3,7 @@
 import json
 import pprint
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ def _python(model: Model, fills: Mapping[str, str | float], version: str, image:
     asked = [tensor for tensor in model.inputs if not tensor.optional]
     if any(tensor.datatype == "BF16" for tensor in asked):
         return ""  # numpy has no such type
-    given = "{" + ", ".join(f"{json.dumps(tensor.name)}: {_array(tensor, fills)}" for tensor in asked) + "}"
+    given = _dict([f"{json.dumps(tensor.name)}: {_array(tensor, fills)}" for tensor in asked])
     lines = ["from modelrepo.clients import connect" + (", load_image" if image else "")]
     if image is None:
         lines.insert(0, "import numpy as np\n")
@@ -97,9 +97,14 @@ def _python(model: Model, fills: Mapping[str, str | float], version: str, image:
     )
 
 
+def _dict(pairs: Sequence[str]) -> str:
+    line = "{" + ", ".join(pairs) + "}"
+    return line if len(line) <= 60 else "\n".join(["{", *(f"        {pair}," for pair in pairs), "    }"])
+
+
 def _call(start: str, name: str, given: str, more: str) -> list[str]:
     line = f"    print({start}{json.dumps(name)}, {given}{more}))"
-    if len(line) <= 76:
+    if len(line) <= 76 and "\n" not in line:
         return [line]
     return [f"    inputs = {given}", f"    print({start}{json.dumps(name)}, inputs{more}))"]
 

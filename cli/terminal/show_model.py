@@ -301,7 +301,7 @@ def _files(files: Mapping[str, int]) -> list[str]:
 
 
 def _flat(preprocess: Mapping[str, Any]) -> dict[str, str]:
-    return {str(key): _shown_value(value) for key, value in preprocess.items()}
+    return {str(key): _shown_value(value) for key, value in preprocess.items() if value not in ({}, [], None)}
 
 
 def _shown_value(value: Any) -> str:

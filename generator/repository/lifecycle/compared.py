@@ -242,7 +242,7 @@ def _flat(record: Manifest) -> dict[str, str]:
         "precision": made.precision,
         "source": source.reference,
         "weights": f"{weights_.kind}: {weights_.detail}" + (", never trained" if weights_.untrained else ""),
-        "weights' digest": weights_.sha256 and weights_.sha256[:DIGITS],
+        "digest of weights": weights_.sha256 and weights_.sha256[:DIGITS],
         "exporter": source.exporter,
         "opset": source.opset,
         "IR": source.ir_version,

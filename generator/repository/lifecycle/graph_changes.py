@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelrepo.generator.graphs import edit, walk
+from modelrepo.generator.repository.lifecycle.weights import is_constant
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def _attributes(one: Any, other: Any) -> dict[str, int]:
 
 
 def _settings(node: Any) -> Iterator[bytes]:
-    """Yield the attributes of a node, without the tensors and graphs that it holds."""
-    plain = (each for each in node.attribute if not (each.HasField("t") or each.HasField("g") or each.graphs))
+    """Yield the attributes of a node, without the constants and graphs that it holds."""
+    plain = (each for each in node.attribute if not (is_constant(each) or each.HasField("g") or each.graphs))
     yield from sorted(each.SerializeToString(deterministic=True) for each in plain)
 
 

@@ -113,17 +113,27 @@ class Weights:
 
 
 def constants(model: Any, folder: Path) -> dict[str, Tensor]:
-    """Return the constants of a model by name: initializers, and what Constant nodes hold, by their outputs."""
+    """Return the constants of a model by name: initializers, and what nodes hold, by their outputs."""
     found: dict[str, Tensor] = {}
     for graph in walk.graphs(model):
         for tensor in getattr(graph, "initializer", ()):  # functions have none
             found.setdefault(tensor.name, Tensor(tensor.name, tensor, folder))
         for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    name = node.output[0] if node.op_type == "Constant" else f"{node.output[0]}.{attribute.name}"
-                    found.setdefault(name, Tensor(name, attribute.t, folder))
+            for attribute in filter(is_constant, node.attribute):
+                name = node.output[0] if node.op_type == "Constant" else f"{node.output[0]}.{attribute.name}"
+                found.setdefault(name, Tensor(name, _proto(attribute), folder))
     return found
+
+
+def is_constant(attribute: Any) -> bool:
+    """Whether an attribute of a node holds a tensor, or several real numbers, such as coefficients."""
+    return attribute.HasField("t") or len(attribute.floats) > 1
+
+
+def _proto(attribute: Any) -> Any:
+    from onnx import numpy_helper
+
+    return attribute.t if attribute.HasField("t") else numpy_helper.from_array(np.asarray(attribute.floats, np.float32))
 
 
 def compared(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Weights:

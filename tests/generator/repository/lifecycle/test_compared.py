@@ -190,6 +190,17 @@ def test_text_is_compared_too(tmp_path: Path) -> None:
     assert weights.compare(constant("a", "b"), constant("a", "b")).changed == 0
 
 
+def test_numbers_in_attributes_are_weights(tmp_path: Path) -> None:
+    def classifier(coefficients: list[float]) -> onnx.ModelProto:
+        node = helper.make_node("LinearClassifier", ["x"], ["l", "y"], domain="ai.onnx.ml", coefficients=coefficients)
+        return helper.make_model(helper.make_graph([node], "g", [], []))
+
+    one, other = classifier([1.0, 2.0]), classifier([1.0, 2.5])
+    assert changes(one, other).same
+    (changed,) = weights.compared(weights.constants(one, tmp_path), weights.constants(other, tmp_path)).changed
+    assert (changed.name, changed.changed, changed.largest) == ("l.coefficients", 1, 0.5)
+
+
 @pytest.mark.parametrize("kind", ["BFLOAT16", "FLOAT8E4M3FN", "INT4", "UINT16", "DOUBLE"])
 def test_all_types_of_weights_are_compared(tmp_path: Path, kind: str) -> None:
     def read(name: str, first: float) -> weights.Tensor:
