@@ -60,7 +60,7 @@ def diff(
     place = opened(repository or config_file.default_repository())
     found = compared.compared(place, model, a, b, ask=not no_answers)
     if as_json:
-        click.echo(json.dumps(compared.document(found), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(compared.document(found), indent=2))
     else:
         click.echo(diff_versions.text(found))
     if exit_code and not found.equal:

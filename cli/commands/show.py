@@ -41,6 +41,6 @@ def show(model: str, version: int | None, repository: Path | None, as_json: bool
     found = shown(opened(repository or config_file.default_repository()), model, version)
     ways = asking(found, f" --repository {shlex.quote(str(repository))}" if repository else "")
     if as_json:
-        click.echo(json.dumps(show_model.document(found, ways), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(show_model.document(found, ways), indent=2))
     else:
         click.echo(show_model.text(found, ways))

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from modelrepo.cli.terminal.show_model import COLUMN, pair, size
-from modelrepo.generator.errors import without_escapes
+from modelrepo.cli.terminal.show_model import COLUMN, heading, pair, section, size
 from modelrepo.generator.repository.lifecycle.answers import Answers, OutputChange
 from modelrepo.generator.repository.lifecycle.compared import Compared, FileChange
 from modelrepo.generator.repository.lifecycle.graph_changes import GraphChanges
@@ -22,19 +21,15 @@ ABSENT = "-"
 def text(found: Compared) -> str:
     """Return what is different, in sections; those without a difference are left out."""
     sections = [
-        [click.style(f"{found.name}: version {found.one} → {found.other}", bold=True), *_said(found)],
-        _section("Configuration", [_coloured(line) for line in found.config]),
-        _section("Files", list(_pairs({each.name: _file(each) for each in found.files}))),
-        _section("Graph", list(_graph(found.graph)) if found.graph else []),
-        _section("Weights", list(_weights(found.weights)) if found.weights else []),
-        _section("Answers", list(_answers(found.answers)) if found.answers else []),
-        _section("Made with", list(_pairs({each.name: _changed(each.before, each.after) for each in found.facts}))),
+        heading(f"{found.name}: version {found.one} → {found.other}", list(_said(found))),
+        section("Configuration", found.config, _coloured),
+        section("Files", list(_pairs({each.name: _file(each) for each in found.files}))),
+        section("Graph", list(_graph(found.graph)) if found.graph else []),
+        section("Weights", list(_weights(found.weights)) if found.weights else []),
+        section("Answers", list(_answers(found.answers)) if found.answers else []),
+        section("Made with", list(_pairs({each.name: _changed(each.before, each.after) for each in found.facts}))),
     ]
-    return "\n\n".join("\n".join(section) for section in sections if section)
-
-
-def _section(title: str, lines: Sequence[str]) -> list[str]:
-    return [click.style(title, bold=True), *lines] if lines else []
+    return "\n\n".join(filter(None, sections))
 
 
 def _said(found: Compared) -> Iterator[str]:
@@ -42,7 +37,7 @@ def _said(found: Compared) -> Iterator[str]:
         yield "  This is one version"
     elif found.equal:
         yield "  They have the same files, and the same configuration but for the version policy"
-    yield from (f"  {without_escapes(note)}" for note in found.notes)
+    yield from (f"  {note}" for note in found.notes)
 
 
 def _changed(before: object, after: object) -> str:
@@ -51,11 +46,11 @@ def _changed(before: object, after: object) -> str:
 
 def _pairs(found: Mapping[str, str]) -> Iterator[str]:
     column = max(COLUMN, *(len(name) + 4 for name in found if len(name) < LONG), 0)
-    return (pair(without_escapes(name), without_escapes(value), column) for name, value in found.items())
+    return (pair(name, value, column) for name, value in found.items())
 
 
 def _coloured(line: str) -> str:
-    return click.style(f"  {without_escapes(line)}", fg=COLOURS.get(line[:1]))
+    return click.style(f"  {line}", fg=COLOURS.get(line[:1]))
 
 
 def _file(changed: FileChange) -> str:
@@ -110,12 +105,12 @@ def _tensor(tensor: Tensor) -> str:
 def _listed(title: str, names: Sequence[str]) -> Iterator[str]:
     if names:
         more = f", … ({len(names)})" if len(names) > MOST else ""
-        yield pair(title, without_escapes(", ".join(names[:MOST]) + more))
+        yield pair(title, ", ".join(names[:MOST]) + more)
 
 
 def _answers(found: Answers) -> Iterator[str]:
     if found.trouble:
-        yield f"  They can't be compared: {without_escapes(found.trouble)}"
+        yield f"  They can't be compared: {found.trouble}"
         return
     yield f"  To {found.cases} {found.kind}"
     rows = [_output(each) for each in found.outputs]
@@ -134,6 +129,6 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterat
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for row in shown:
         cells = (cell.ljust(wide) for cell, wide in zip(row, widths, strict=True))
-        yield without_escapes(f"  {'  '.join(cells)}".rstrip())
+        yield f"  {'  '.join(cells)}".rstrip()
     if len(rows) > MOST:
         yield f"  … and {len(rows) - MOST} more: --json has all"

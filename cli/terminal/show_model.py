@@ -2,15 +2,15 @@
 
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from modelrepo.cli.terminal.findings import printable
 from modelrepo.cli.terminal.show_asking import Asking
 from modelrepo.clients.models import Tensor
-from modelrepo.generator.errors import without_escapes
 from modelrepo.generator.repository import lost
 from modelrepo.generator.repository.lifecycle.shown import Shown
 from modelrepo.generator.repository.lifecycle.standing import Version
@@ -27,16 +27,16 @@ MORE = "--json has all"
 def text(shown: Shown, asking: Asking) -> str:
     """Return what a model is, in sections, as wide as the terminal."""
     sections = [
-        _heading(shown),
-        _about(shown),
-        _tensors(shown),
-        _section("Proof", _pairs(_proof(shown.record))) if shown.record else [],
-        _section("Versions", _versions(shown)),
-        _section("Files", _files(shown.files)),
-        _section("How a client prepares an input", _pairs(_flat(shown.preprocess or {}))) if shown.preprocess else [],
-        _section("How to ask it", asking.lines()),
+        heading(_title(shown), _said(shown)),
+        section("", _about(shown)),
+        section("", _tensors(shown)),
+        section("Proof", _pairs(_proof(shown.record)) if shown.record else []),
+        section("Versions", _versions(shown)),
+        section("Files", _files(shown.files)),
+        section("How a client prepares an input", _pairs(_flat(shown.preprocess or {}))),
+        section("How to ask it", asking.lines()),
     ]
-    return without_escapes("\n\n".join("\n".join(section) for section in sections if section))
+    return "\n\n".join(filter(None, sections))
 
 
 def document(shown: Shown, asking: Asking) -> dict[str, Any]:
@@ -96,20 +96,31 @@ def pair(name: str, value: str, column: int = COLUMN) -> str:
     )
 
 
-def _section(title: str, lines: Sequence[str]) -> list[str]:
-    return [click.style(title, bold=True), *lines] if lines else []
+def section(title: str, lines: Sequence[str], style: Callable[[str], str] = str) -> str:
+    """Return a section that any terminal prints, with its title in bold; empty without lines."""
+    shown = [style(printable(line)) for line in lines]
+    return "\n".join([click.style(printable(title), bold=True)] * bool(title) + shown) if lines else ""
+
+
+def heading(title: str, lines: Sequence[str]) -> str:
+    """Return the first section, which may be its title alone."""
+    return section(title, lines) or click.style(printable(title), bold=True)
 
 
 def _pairs(found: Mapping[str, str]) -> list[str]:
     return [pair(name, value) for name, value in found.items() if value]
 
 
-def _heading(shown: Shown) -> list[str]:
+def _title(shown: Shown) -> str:
+    if not shown.standing.versions:
+        return shown.standing.name
+    return (
+        f"{shown.standing.name}, version {shown.version.number}, {'served' if shown.version.served else 'not served'}"
+    )
+
+
+def _said(shown: Shown) -> list[str]:
     version, standing = shown.version, shown.standing
-    if not standing.versions:
-        return [f"{standing.name}: it has no version"]
-    served = "served" if version.served else "not served"
-    lines = [click.style(f"{standing.name}, version {version.number}, {served}", bold=True)]
     said = [str(standing.choice)] if standing.choice else []
     said += [f"{file.name} was edited by hand" for file in standing.edited]
     said += [each for each in dict.fromkeys((standing.trouble, shown.trouble, version.note)) if each]
@@ -118,7 +129,7 @@ def _heading(shown: Shown) -> list[str]:
         said += [lost.MISSING] * lost.is_ours(shown.config)
     if shown.record and shown.record.provenance.rebuilt:
         said += shown.record.provenance.source.notes
-    return lines + [textwrap.fill(each, width(), initial_indent="  ", subsequent_indent="  ") for each in said]
+    return [textwrap.fill(each, width(), initial_indent="  ", subsequent_indent="  ") for each in said]
 
 
 def _about(shown: Shown) -> list[str]:

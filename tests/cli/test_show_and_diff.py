@@ -231,3 +231,28 @@ def test_one_version_has_nothing_to_be_compared_with(
 ) -> None:
     generate(*LINEAR)
     assert_refused(modelrepo(diff, "linear"), 6, "linear has no two versions to compare")
+
+
+def test_names_and_configurations_of_any_bytes_are_printed(modelrepo: ModelRepo, workdir: Path) -> None:
+    repository_of(workdir / "model_repository", [net(), net(names=("p\x1b[31m", "q"), activation="Tanh")])
+    folder = workdir / "model_repository/n\udcff\x1b[31m"
+    (workdir / "model_repository/net").rename(folder)
+    (folder / "config.pbtxt").write_bytes((folder / "config.pbtxt").read_bytes() + b"# \xff \x1b[31m\n")
+    (folder / "1/\udcff.txt").write_text("")
+    for arguments in ((show, folder.name), (diff, folder.name, "1", "2")):
+        for more in ((), ("--json",)):
+            outcome = modelrepo(*arguments, *more)
+            assert outcome.code == 0, outcome.err
+            outcome.out.encode()
+            assert "\x1b" not in outcome.out
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_what_is_shown_fits_a_terminal(
+    modelrepo: ModelRepo, repository: Repository, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    told, asked = modelrepo(show, "linear").out.split("How to ask it")
+    assert max(map(len, told.splitlines())) <= columns
+    assert asked  # commands are in one line each, to be copied
+    assert max(map(len, modelrepo(diff, "linear").out.splitlines())) <= 80

@@ -54,6 +54,8 @@ def rebuilt(repository: Repository, asked: Collection[str] = ()) -> list[Manifes
             made += _records(repository, model, missing)
         except RepositoryError as error:
             failed.append(error)
+        except OSError as error:
+            failed.append(RepositoryError(f"can't rebuild the records of {name}: {error}"))
     written = _kept(repository, made) if made else []
     if failed:
         done = f"{len(written)} versions of other models were rebuilt" if written else ""

@@ -191,3 +191,27 @@ def test_a_manifest_from_another_release_is_named(repository: Repository, genera
     before = snapshot(repository.root.parent)
     assert_refused(generate(*LINEAR), 6, "was written by another release of modelrepo (schema 2, this one reads 1)")
     assert snapshot(repository.root.parent) == before
+
+
+def test_an_earlier_release_can_read_a_rebuilt_record(repository: Repository) -> None:
+    record = repository.state / "manifests/linear/1.json"
+    published = json.loads(record.read_text())
+    lose_records(repository)
+    rebuilt(repository)
+    made = json.loads(record.read_text())
+    assert made.keys() == published.keys()
+    for part in ("provenance", "files"):
+        assert made[part].keys() == published[part].keys()
+    for part in ("source", "verification", "optimization"):
+        assert made["provenance"][part].keys() == published["provenance"][part].keys()
+    assert made["provenance"]["source"]["weights"].keys() == published["provenance"]["source"]["weights"].keys()
+
+
+def test_files_that_cannot_be_read_are_named(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder / "model.onnx"))
+
+    lose_records(repository)
+    monkeypatch.setattr("modelrepo.generator.repository.lifecycle.rebuilt.record_files", unreadable)
+    with pytest.raises(RepositoryError, match=r"can't rebuild the records of linear: .*Permission denied"):
+        rebuilt(repository)
