@@ -230,8 +230,8 @@ def _proof(record: Manifest) -> dict[str, str]:
         at = proof.worst
         share = f"{at.share_of_limit:.0%} of the limit" if at.limit else "no difference is allowed"
         found["worst"] = f"{at.difference:.1e}, {share}, in {at.output} for {at.family!r} in a batch of {at.batch}"
-    agreed = (("first", proof.top1), ("five best", proof.top5))
-    found["classes"] = ", ".join(f"same {name} in {share:.1%}" for name, share in agreed if share is not None)
+    agreed = (("the same best one", proof.top1), ("the same five", proof.top5))
+    found["classes"] = ", ".join(f"{what} in {share:.1%}" for what, share in agreed if share is not None)
     if proof.mixing:
         found["batching"] = f"samples of one batch influence each other in {', '.join(proof.mixing)}"
     if proof.coverage:

@@ -13,6 +13,7 @@ from modelrepo.cli.commands.show import show
 from modelrepo.generator.repository.lifecycle.shown import in_words
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.tensors import Domain
+from tests import prepared_plans
 from tests.conftest import Generate, ModelRepo, assert_refused, snapshot
 from tests.generator.repository.lifecycle.onnx_models import net, repository_of
 from tests.generator.repository.lifecycle.published import LINEAR, two_versions
@@ -164,6 +165,8 @@ def test_a_model_or_version_that_is_not_there_is_refused(
 ) -> None:
     assert_refused(modelrepo(command, "lineal"), 6, "has no model 'lineal'. Did you mean linear?")
     assert_refused(modelrepo(command, "linear", "--repository", "nowhere"), 6, "can't find the repository")
+    for path in ("", ".", "..", "./linear", "../model_repository/linear"):
+        assert_refused(modelrepo(command, path), 6, f"has no model {path!r}")
     version = ("--version", "9") if command is show else ("9",)
     assert_refused(modelrepo(command, "linear", *version), 6, "linear has no version 9. It has 1, 2")
     assert modelrepo(command, "lineal", "--json").report["error"]["exit_code"] == 6
@@ -256,3 +259,9 @@ def test_what_is_shown_fits_a_terminal(
     assert max(map(len, told.splitlines())) <= columns
     assert asked  # commands are in one line each, to be copied
     assert max(map(len, modelrepo(diff, "linear").out.splitlines())) <= 80
+
+
+def test_a_model_whose_plan_is_to_be_built_is_told_so(modelrepo: ModelRepo, workdir: Path) -> None:
+    (workdir / "model_repository").mkdir()
+    prepared_plans.prepare(workdir / "model_repository")
+    assert_refused(modelrepo(show, "linear"), 6, "linear has no version yet: its plan is still to be built")

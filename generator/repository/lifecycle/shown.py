@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.clients.models import Model, Tensor
-from modelrepo.generator.errors import OptionError
+from modelrepo.generator.errors import OptionError, RepositoryError
+from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.lifecycle.standing import Standing, Version, standing
 from modelrepo.generator.repository.manifest import Manifest
@@ -64,7 +65,7 @@ def shown(repository: Repository, name: str, number: int | None = None) -> Shown
 
     RepositoryError if there is no such model or version, or if its record can't be read.
     """
-    model = standing(repository, name)
+    model = _standing(repository, name)
     version = _version(model, number)
     folder = repository.root / name
     record = version.manifest
@@ -85,6 +86,18 @@ def shown(repository: Repository, name: str, number: int | None = None) -> Shown
         files=_files(folder, version),
         trouble=trouble,
     )
+
+
+def _standing(repository: Repository, name: str) -> Standing:
+    try:
+        return standing(repository, name)
+    except RepositoryError as error:
+        if name in PlanStore(repository).entries():
+            raise RepositoryError(
+                f"{name} has no version yet: its plan is still to be built",
+                f"Build it with: modelrepo plans build {name}",
+            ) from error
+        raise
 
 
 def _version(model: Standing, number: int | None) -> Version:
