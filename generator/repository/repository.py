@@ -231,7 +231,7 @@ class Repository:
     def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
         """Record how published content was made and proven this time; restore a missing configuration."""
         manifest = replace(newest, provenance=self._proof(staged, newest))
-        self.record(manifest)
+        self.write(self._manifest_path(manifest), manifest.to_json())
         return self.activate(manifest.name) or Published("unchanged", manifest)
 
     def _proof(self, staged: StagedModel, newest: Manifest) -> Provenance:
@@ -242,7 +242,7 @@ class Repository:
     def _serve_others(self, staged: StagedModel, newest: Manifest, config: str) -> Published:
         """Put a configuration in force that serves other versions; the files are there, so that none is added."""
         manifest = replace(newest, config=config, provenance=self._proof(staged, newest))
-        self.record(manifest)
+        self.write(self._manifest_path(manifest), manifest.to_json())
         notes = self.replace_config(newest.name, config)
         return Published("published", manifest, (*notes, "no new version: only the version policy is another"))
 
@@ -279,7 +279,7 @@ class Repository:
         undo = ExitStack()
         try:
             undo.callback(self._manifest_path(manifest).unlink, missing_ok=True)
-            self.record(manifest)
+            self.write(self._manifest_path(manifest), manifest.to_json())
             self.root.mkdir(parents=True, exist_ok=True)
             if not target.exists() or not any(target.iterdir()):
                 staged.rename(target)
