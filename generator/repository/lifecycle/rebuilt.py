@@ -17,9 +17,9 @@ from modelrepo.generator.errors import OptionError, RepositoryError
 from modelrepo.generator.graphs import edit, onnx_file, outline, walk
 from modelrepo.generator.repository import choice
 from modelrepo.generator.repository.layout import CONFIG
-from modelrepo.generator.repository.lifecycle import policy, removal
+from modelrepo.generator.repository.lifecycle import removal
 from modelrepo.generator.repository.lifecycle.standing import Standing, names, standing
-from modelrepo.generator.repository.lost import is_ours
+from modelrepo.generator.repository.lost import OURS, is_ours
 from modelrepo.generator.repository.manifest import REBUILT, Manifest, Provenance, SourceRecord
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.artifacts import Weights
@@ -33,6 +33,8 @@ BORROWED = "its own configuration is lost: this is that of version {}"
 MEND = "Mend it, or copy the state folder from where the repository came from"
 FOREIGN = "Triton serves it as it is; only versions that modelrepo made have records"
 UNKNOWN = "unknown"
+# The parameters of a configuration that say where the model came from.
+ABOUT_SOURCE = ("source", "weights", "untrained")
 ACCELERATED, PLAIN = "onnx+tensorrt-ep", "onnx"
 # By the element type of onnx.TensorProto: FLOAT16 and BFLOAT16.
 PRECISIONS = {10: "fp16", 16: "bf16"}
@@ -100,7 +102,7 @@ def _records(repository: Repository, model: Standing, missing: Collection[int]) 
         folder = repository.root / model.name
         if not any(file.is_file() for file in (folder / str(number)).rglob("*")):
             raise _refused(model, f"version {number} has no files", FOREIGN)
-        text = config if number == owner else policy.serving(config, (number,))
+        text = config if number == owner else _borrowed(message, number, owner)
         notes = (NOTE,) if number == owner else (NOTE, BORROWED.format(owner))
         found.append(
             Manifest(
@@ -115,6 +117,16 @@ def _records(repository: Repository, model: Standing, missing: Collection[int]) 
             )
         )
     return found
+
+
+def _borrowed(message: Any, number: int, owner: int) -> str:
+    """Return the configuration of another version, without what it says of its own source and weights."""
+    config = type(message)()
+    config.CopyFrom(message)
+    for key in ABOUT_SOURCE:
+        config.parameters.pop(key, None)
+    config.version_policy.specific.versions[:] = [number]
+    return f"{OURS}an unknown source: rebuilt with the configuration of version {owner}.\n{pbtxt.to_text(config)}"
 
 
 def _refused(model: Standing, reason: str, hint: str) -> RepositoryError:
@@ -150,16 +162,15 @@ def _created(folder: Path) -> str:
 
 
 def _provenance(folder: Path, name: str, message: Any, notes: tuple[str, ...], *, own: bool) -> Provenance:
-    """Return what the files and the configuration say; a configuration of another version says nothing of weights."""
-    said = {key: value.string_value for key, value in message.parameters.items()}
-    weights = said.get("weights", UNKNOWN) if own else UNKNOWN
+    """Return what the files and the configuration say; that of another version says nothing of the source."""
+    said = {key: value.string_value for key, value in message.parameters.items()} if own else {}
     graph = _graph(folder / walk.MODEL_FILE)
     return Provenance(
         key=REBUILT,
         source=SourceRecord(
             reference=said.get("source") or UNKNOWN,
             weights=Weights(
-                "unknown", f"{weights} (rebuilt record of {name})", own and said.get("untrained") == "true"
+                "unknown", f"{said.get('weights', UNKNOWN)} (rebuilt record of {name})", said.get("untrained") == "true"
             ),
             preprocess=None,
             exporter=UNKNOWN,

@@ -54,7 +54,9 @@ def test_what_was_rebuilt_is_not_proven_and_says_so(repository: Repository) -> N
     older, newest = rebuilt(repository)
     assert older.provenance.rebuilt
     assert older.provenance.verification.passed is None
-    assert newest.provenance.source.reference == "numpy:linear"
+    assert (older.provenance.source.reference, newest.provenance.source.reference) == ("unknown", "numpy:linear")
+    assert "numpy:linear" not in older.config
+    assert "random" not in older.config
     assert newest.provenance.source.weights.detail == "random: seed 1 (rebuilt record of linear)"
     assert older.provenance.source.weights.detail == "unknown (rebuilt record of linear)"
     assert "its own configuration is lost: this is that of version 2" in older.provenance.source.notes
@@ -68,6 +70,15 @@ def test_generate_proves_the_same_files_again_and_adds_no_version(repository: Re
     newest = repository.manifests("linear")[-1]
     assert (newest.provenance.rebuilt, newest.provenance.verification.passed) == (False, True)
     assert generate(*LINEAR, "--seed", "2").result["version"] == 3
+
+
+def test_a_new_version_is_not_said_to_have_another_source(repository: Repository, generate: Generate) -> None:
+    shutil.rmtree(repository.root / "linear/2")
+    config = repository.root / "linear/config.pbtxt"
+    config.write_text(config.read_text().replace("numpy:linear", "numpy:another").replace("[ 2 ]", "[ 1 ]"))
+    lose_records(repository)
+    rebuilt(repository)
+    assert "made from" not in generate(*LINEAR, "--seed", "2").err
 
 
 def test_generate_without_verification_does_not_take_it_for_proven(repository: Repository, generate: Generate) -> None:
