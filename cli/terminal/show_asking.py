@@ -1,7 +1,6 @@
 """How to ask a model: command lines, Python and curl that fit its inputs."""
 
 import json
-import pprint
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +81,12 @@ def _python(model: Model, fills: Mapping[str, str | float], version: str, image:
     if image is None:
         lines.insert(0, "import numpy as np\n")
     else:
-        lines += ["", *f"PREPARED = {pprint.pformat(dict(image), width=70, sort_dicts=False)}".splitlines()]
+        lines += [
+            "",
+            "PREPARED = {",
+            *(f"    {json.dumps(key)}: {_literal(value)}," for key, value in image.items()),
+            "}",
+        ]
         given = "{" + f'{json.dumps(asked[0].name)}: load_image("picture.jpg", PREPARED)' + "}"
     labelled = any(output.labels for output in model.outputs)
     call = "classify" if labelled else "infer"
@@ -100,6 +104,10 @@ def _python(model: Model, fills: Mapping[str, str | float], version: str, image:
 def _dict(pairs: Sequence[str]) -> str:
     line = "{" + ", ".join(pairs) + "}"
     return line if len(line) <= 60 else "\n".join(["{", *(f"        {pair}," for pair in pairs), "    }"])
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def _call(start: str, name: str, given: str, more: str) -> list[str]:
