@@ -62,9 +62,11 @@ def asking(shown: Shown, options: str) -> Asking:
     prepared = shown.preprocess if (shown.preprocess or {}).get("kind") == "image" else None
     one_image = prepared is not None and len(shown.model.inputs) == 1
     own = options + (f" --version {version}" if version else "")
-    first = () if shown.version.served else (f"modelrepo promote {name} {number}{options}",)
+    promoted = not shown.version.served and shown.record is not None
+    first = (f"modelrepo promote {name} {number}{options}",) if promoted else ()
+    note = "It is not served" + ("; the first of these serves it" if first else "")
     return Asking(
-        "It is not served; the first of these serves it" if first else "",
+        "" if shown.version.served else note,
         (*first, *examples(shown.model, None, one_image, own, shown.fills)),
         f"modelrepo serve --model {name}{options} {PORTS}",
         _python(shown.model, shown.fills, version, prepared if one_image else None),
