@@ -129,13 +129,9 @@ def compared(
 
 
 def _with_graphs(found: Compared, repository: Repository, first: _Side, second: _Side, ask: bool) -> Compared:
-    from google.protobuf.message import DecodeError
-
-    from modelrepo.generator.graphs import outline
-
     try:
-        one, other = (outline.read(side.model) for side in (first, second))
-    except (DecodeError, OSError) as error:
+        one, other = (graph_changes.read(side.model) for side in (first, second))
+    except (ValueError, OSError) as error:
         return replace(found, notes=(*found.notes, f"the graphs can't be compared: {error}"))
     constants = (weights.constants(model, side.folder) for model, side in ((one, first), (other, second)))
     asked = [(side.number, side.model) for side in (first, second)]

@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from modelrepo.generator.graphs import edit, walk
+from modelrepo.generator.errors import first_line
+from modelrepo.generator.graphs import edit, outline, walk
 from modelrepo.generator.repository.lifecycle.weights import is_constant
 
 
@@ -37,6 +39,36 @@ class GraphChanges:
     def same(self) -> bool:
         """Whether nothing is different."""
         return not (self.operators or self.attributes or self.rewired or self.tensors or self.versions)
+
+
+def read(path: Path) -> Any:
+    """Return the outline of the ONNX model at ``path``; ValueError or OSError if it can't be read."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = outline.read(path)
+    except DecodeError as error:
+        raise ValueError(first_line(error)) from error
+    if not all(isinstance(name, str) for name in _names(model)):  # protobuf gives bytes that are not UTF-8 as they are
+        raise ValueError("a name in it is not UTF-8")
+    types = {tensor.data_type for tensor in edit.tensors(model)}
+    types |= {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    if not types <= {*onnx.TensorProto.DataType.values()}:
+        raise ValueError("it has a tensor of a type that this release of onnx does not know")
+    return model
+
+
+def _names(model: Any) -> Iterator[str | bytes]:
+    for graph in walk.graphs(model):
+        values = (*graph.initializer, *graph.output, *graph.input) if hasattr(graph, "initializer") else ()
+        yield from (value.name for value in values)
+        for node in graph.node:
+            yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+            yield from (attribute.name for attribute in node.attribute)
+    for value in (*model.graph.input, *model.graph.output):
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    yield from (entry.domain for entry in model.opset_import)
 
 
 def changes(one: Any, other: Any) -> GraphChanges:

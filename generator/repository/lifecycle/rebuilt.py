@@ -14,10 +14,10 @@ from typing import Any
 
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError, RepositoryError
-from modelrepo.generator.graphs import edit, onnx_file, outline, walk
+from modelrepo.generator.graphs import edit, onnx_file, walk
 from modelrepo.generator.repository import choice
 from modelrepo.generator.repository.layout import CONFIG
-from modelrepo.generator.repository.lifecycle import removal
+from modelrepo.generator.repository.lifecycle import graph_changes, removal
 from modelrepo.generator.repository.lifecycle.standing import Standing, names, standing
 from modelrepo.generator.repository.lost import OURS, is_ours
 from modelrepo.generator.repository.manifest import REBUILT, Manifest, Provenance, SourceRecord
@@ -188,10 +188,8 @@ def _provenance(folder: Path, name: str, message: Any, notes: tuple[str, ...], *
 
 def _graph(path: Path) -> Any:
     """Return the outline of a version's ONNX model; None if it has none that can be read."""
-    from google.protobuf.message import DecodeError
-
-    with suppress(DecodeError, OSError):
-        return outline.read(path)
+    with suppress(ValueError, OSError):
+        return graph_changes.read(path)
     return None
 
 

@@ -170,7 +170,7 @@ def _content(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Any:
         kind = (tensor.data_type, tensor.shape)
         try:
             return (*kind, tensor.digest()) if kind in shared else (tensor.name, id(tensor))
-        except (ValueError, OSError):
+        except (ValueError, TypeError, OSError, KeyError):
             return (tensor.name, id(tensor))
 
     return key
@@ -195,7 +195,7 @@ def compare(one: Tensor, other: Tensor) -> Change:
     else:
         try:
             changed, relative, largest = _distance(one, other)
-        except (ValueError, OSError, KeyError) as error:
+        except (ValueError, TypeError, OSError, KeyError) as error:
             trouble = f"it can't be read: {error}"
     return Change(
         other.name,

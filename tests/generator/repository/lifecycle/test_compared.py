@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.graphs import outline
-from modelrepo.generator.repository.lifecycle import answers, weights
+from modelrepo.generator.repository.lifecycle import answers, policy, weights
 from modelrepo.generator.repository.lifecycle.compared import chosen, compared, document
 from modelrepo.generator.repository.lifecycle.graph_changes import changes
 from modelrepo.generator.repository.lifecycle.rebuilt import rebuilt
@@ -75,10 +75,18 @@ def test_the_version_policy_is_no_difference(published: Repository) -> None:
     folder = published.root / "linear"
     shutil.rmtree(folder / "1")
     shutil.copytree(folder / "2", folder / "1")
+    newest = published.manifests("linear")[1]
+    files = {name.replace("2/", "1/"): record for name, record in newest.files.items()}
+    published.record(replace(newest, version=1, files=files, config=policy.serving(newest.config, [1])))
+    assert published.manifests("linear")[0].config != newest.config
+    assert compared(published, "linear", 1, 2).equal
+
+
+def test_how_a_rebuilt_version_was_made_is_not_compared(published: Repository) -> None:
     shutil.rmtree(published.state)
     rebuilt(published)
     found = compared(published, "linear", 1, 2)
-    assert found.equal
+    assert not found.facts
     assert "the record of version 1 was rebuilt: how it was made is not known" in found.notes
 
 
@@ -293,6 +301,24 @@ def test_a_graph_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
     found = compared(repository, "net", 1, 2)
     assert found.graph is None
     assert any("can't be compared" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged", "said"),
+    [
+        (b"Softmax", b"Soft\xffax", "a name in it is not UTF-8"),
+        (b"\x08\x08\x04\x10\x01", b"\x08\x08\x04\x10\x58", "a type that this release of onnx does not know"),
+    ],
+)
+def test_a_damaged_graph_is_a_note(tmp_path: Path, written: bytes, damaged: bytes, said: str) -> None:
+    repository = repository_of(tmp_path / "models", [net(), net()])
+    model = tmp_path / "models/net/2/model.onnx"
+    assert written in model.read_bytes()
+    model.write_bytes(model.read_bytes().replace(written, damaged, 1))
+    found = compared(repository, "net", 1, 2)
+    assert found.graph is None
+    assert any(said in note for note in found.notes)
+    assert [each.version for each in rebuilt(repository, ["net"])] == [1, 2]
 
 
 def test_files_of_other_backends_are_compared_as_a_whole(tmp_path: Path) -> None:
