@@ -253,7 +253,7 @@ def _flat(record: Manifest) -> dict[str, str]:
         "cases": proof.cases,
         "worst difference": None if proof.max_rel_diff is None else f"{proof.max_rel_diff:.1e}",
         "tolerance": proof.tolerance,
-        "covered": proof.coverage,
+        "behaviours covered": proof.coverage and f"{proof.coverage.covered} of {proof.coverage.behaviours}",
         "accuracy": proof.accuracy or made.accuracy,
         "live check": f"{proof.live.status}: {proof.live.detail}" if proof.live else None,
     }
