@@ -44,21 +44,22 @@ def rebuilt(repository: Repository, asked: Collection[str] = ()) -> list[Manifes
     """Make the missing records of the models that are asked for, or of all that look like ours; return the new ones.
 
     A record that is there stays. Call it without the lock: reading the files of large models takes long. Raises
-    RepositoryError for a model that is not there, or that can't be rebuilt; the others are rebuilt all the same.
+    RepositoryError for a model that is not there, and for a record that can't be read, before anything is written; and
+    for a model that can't be rebuilt, when the others are.
     """
-    made, failed = [], []
-    for name in asked or names(repository):
-        model = standing(repository, name)
+    written: list[Manifest] = []
+    failed: list[RepositoryError] = []
+    # All are read first: beside records of another release none is written.
+    for model in [standing(repository, name) for name in asked or names(repository)]:
         missing = [each.number for each in model.versions if each.there and each.manifest is None]
         if not missing or not (asked or is_ours(model.config or "")):
             continue
         try:
-            made += _records(repository, model, missing)
+            written += _kept(repository, _records(repository, model, missing))
         except RepositoryError as error:
             failed.append(error)
         except OSError as error:
-            failed.append(RepositoryError(f"can't rebuild the records of {name}: {error}"))
-    written = _kept(repository, made) if made else []
+            failed.append(RepositoryError(f"can't rebuild the records of {model.name}: {error}"))
     if failed:
         done = f"{len(written)} versions of other models were rebuilt" if written else ""
         raise RepositoryError(failed[0].message, ". ".join(filter(None, (failed[0].hint, done))))
@@ -66,7 +67,7 @@ def rebuilt(repository: Repository, asked: Collection[str] = ()) -> list[Manifes
 
 
 def _kept(repository: Repository, made: list[Manifest]) -> list[Manifest]:
-    """Write records, and return those of versions that are still there, unchanged, and that have none."""
+    """Write the records of one model, and return those of versions that are still there, unchanged, and have none."""
     with repository.locked():
         removal.finish_interrupted(repository)
         kept = []

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from onnx import numpy_helper
 
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.progress import Progress
@@ -17,6 +18,7 @@ from modelrepo.generator.repository.lifecycle.standing import standing
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.perf.variants import lineage
 from tests.conftest import Generate, assert_refused, snapshot
+from tests.generator.repository.lifecycle.onnx_models import net, repository_of
 from tests.generator.repository.lifecycle.published import LINEAR, two_versions
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -103,6 +105,7 @@ def test_a_record_that_is_there_stays(repository: Repository) -> None:
 
 @pytest.mark.parametrize("text", ["{", '{"schema": 2}'])
 def test_a_record_that_cannot_be_read_is_not_replaced(repository: Repository, text: str) -> None:
+    shutil.copytree(repository.root / "linear", repository.root / "first")  # by name, and without records
     record = repository.state / "manifests/linear/1.json"
     record.write_text(text)
     (repository.state / "manifests/linear/2.json").unlink()
@@ -122,6 +125,42 @@ def test_a_version_that_was_rolled_back_to_stays_served(repository: Repository) 
     model = standing(repository, "linear")
     assert (model.served, model.edited) == ((1,), ())
     assert policy.served(made[1].config, [1, 2]) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("config", "file", "backend", "precision"),
+    [
+        ('backend: "tensorrt"', "model.plan", "tensorrt", "unknown"),
+        ('platform: "tensorrt_plan"', "model.plan", "tensorrt", "unknown"),
+        ('platform: "onnxruntime_onnx"', "model.onnx", "onnx", "fp32"),
+        (
+            'backend: "onnxruntime" optimization { execution_accelerators '
+            '{ gpu_execution_accelerator { name: "tensorrt" } } }',
+            "model.onnx",
+            "onnx+tensorrt-ep",
+            "fp32",
+        ),
+    ],
+)
+def test_the_backend_is_that_of_the_configuration(
+    workdir: Path, config: str, file: str, backend: str, precision: str
+) -> None:
+    repository = repository_of(workdir / "models", [net()])
+    folder = repository.root / "net"
+    (folder / "1/model.onnx").rename(folder / "1" / file)
+    (folder / "config.pbtxt").write_text(config)
+    (made,) = rebuilt(repository, ["net"])
+    assert (made.backend, made.provenance.optimization.precision) == (backend, precision)
+    assert made.files.keys() == {f"1/{file}"}
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("float32", "fp32"), ("float16", "fp16")])
+def test_the_precision_is_that_of_most_weights(workdir: Path, dtype: str, precision: str) -> None:
+    model = net()
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+    (made,) = rebuilt(repository_of(workdir / "models", [model]), ["net"])
+    assert made.provenance.optimization.precision == precision
 
 
 def test_folders_of_others_stay_theirs(repository: Repository) -> None:
