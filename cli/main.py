@@ -15,6 +15,8 @@ COMMANDS = {
     "inspect": ("modelrepo.cli.commands.inspect", "Say what a model file is, and what could serve it."),
     "serve": ("modelrepo.cli.commands.serve", "Run a real Triton on a model repository."),
     "infer": ("modelrepo.cli.commands.infer", "Ask a model that is served, or that is in a repository."),
+    "show": ("modelrepo.cli.commands.show", "Say what a published model is, and how to ask it."),
+    "diff": ("modelrepo.cli.commands.diff", "Compare two versions of a model."),
     "versions": ("modelrepo.cli.commands.versions", "List the versions of models, and which are served."),
     "rollback": ("modelrepo.cli.commands.rollback", "Serve an earlier version again."),
     "promote": ("modelrepo.cli.commands.promote", "Serve a version, or several at a time."),

@@ -14,6 +14,7 @@ import pytest
 from modelrepo.cli.commands.bench import bench
 from modelrepo.cli.commands.check import check
 from modelrepo.cli.commands.compare import compare
+from modelrepo.cli.commands.diff import diff
 from modelrepo.cli.commands.generate import generate
 from modelrepo.cli.commands.infer import infer
 from modelrepo.cli.commands.inspect import inspect
@@ -23,6 +24,7 @@ from modelrepo.cli.commands.prune import prune
 from modelrepo.cli.commands.remove import remove
 from modelrepo.cli.commands.rollback import rollback
 from modelrepo.cli.commands.serve import serve
+from modelrepo.cli.commands.show import show
 from modelrepo.cli.commands.smoke import smoke
 from modelrepo.cli.commands.versions import versions
 from modelrepo.generator.options.fields import FIELDS
@@ -49,6 +51,8 @@ PAGES = (
     "docs/tutorial.md",
     "docs/how-to/automate.md",
     "docs/how-to/check-a-repository.md",
+    "docs/how-to/hand-a-repository-over.md",
+    "docs/how-to/look-at-a-model.md",
     "docs/how-to/pytorch-models.md",
     "docs/how-to/onnx-file.md",
     "docs/how-to/verify-on-your-data.md",
@@ -145,7 +149,25 @@ def update(request: pytest.FixtureRequest) -> bool:
 
 @pytest.mark.parametrize(
     "command",
-    [generate, models, check, inspect, serve, infer, versions, rollback, promote, prune, remove, smoke, bench, compare],
+    [
+        *(
+            generate,
+            models,
+            check,
+            inspect,
+            serve,
+            infer,
+            show,
+            versions,
+            diff,
+            rollback,
+            promote,
+            prune,
+            remove,
+            smoke,
+        ),
+        *(bench, compare),
+    ],
     ids=lambda command: command.name,
 )
 def test_the_reference_shows_the_help(command: click.Command, update: bool) -> None:

@@ -13,6 +13,7 @@ EXAMPLES = """
 Examples:
   modelrepo versions                         every version of every model of ./model_repository
   modelrepo versions resnet50_onnx --verify  and whether its files are as they were published
+  modelrepo versions --rebuild               make records that were lost anew, marked so
   modelrepo versions --json | jq '.versions[] | select(.served)'
 
 \b
@@ -25,15 +26,20 @@ Exit codes:
 @click.argument("names", nargs=-1, metavar="[MODEL]...")
 @click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
 @click.option("--verify", is_flag=True, help="Read all files, and compare them with their records.")
+@click.option("--rebuild", is_flag=True, help="Make records that were lost from what lies in the repository.")
 @json_flag("Print the versions as one JSON object.", empty={"versions": []})
-def versions(names: tuple[str, ...], repository: Path | None, verify: bool, as_json: bool) -> None:
+def versions(names: tuple[str, ...], repository: Path | None, verify: bool, rebuild: bool, as_json: bool) -> None:
     """List the versions of models: which are served, what they were made from, and how they were proven."""
     from modelrepo.cli.terminal import lifecycle as terminal
     from modelrepo.generator.errors import RepositoryError
     from modelrepo.generator.options import config_file
+    from modelrepo.generator.repository.lifecycle.rebuilt import rebuilt
     from modelrepo.generator.repository.lifecycle.standing import opened, standings
 
     opened_repository = opened(repository or config_file.default_repository())
+    if rebuild:
+        for record in rebuilt(opened_repository, names):
+            click.echo(f"{record.name}: the record of version {record.version} is rebuilt", err=True)
     found = [row for model in standings(opened_repository, names, verify=verify) for row in terminal.rows(model)]
     if as_json:
         rows = [asdict(row) for row in found]

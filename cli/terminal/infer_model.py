@@ -1,7 +1,8 @@
 """What a model takes and gives, for `modelrepo infer` without an input: a list, and commands that ask it."""
 
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelrepo.clients.models import Model, Tensor
@@ -36,20 +37,26 @@ def model_document(model: Model, examples: Sequence[str]) -> str:
     return json.dumps(found, indent=2)
 
 
-def examples(model: Model, url: str | None, images: bool) -> list[str]:
-    """Return command lines that ask a model; ``images`` if it is known how one becomes its input."""
-    start = f"modelrepo infer {model.name}" + (f" --url {url}" if url else "")
+def examples(
+    model: Model, url: str | None, images: bool, options: str = "", fills: Mapping[str, str | float] | None = None
+) -> list[str]:
+    """Return command lines that ask a model; ``images`` if it is known how one becomes its input.
+
+    ``options`` follow the model's name. ``fills`` has values for inputs that don't accept zeros.
+    """
+    start = f"modelrepo infer {model.name}" + (f" --url {url}" if url else "") + options
     found = [f"{start} picture.jpg"] if images else [f"{start} samples.npz"]
     if all(_elements(tensor, model) in (1, None) for tensor in model.inputs) or (
         len(model.inputs) == 1 and len(model.inputs[0].dims) <= 2
     ):
         found = [f"{start} rows.csv", f"{start} rows.csv --labels COLUMN --output answers.csv"]
-    values = {tensor.name: _example(tensor, model) for tensor in model.inputs if not tensor.optional}
+    values = {each.name: example(each, (fills or {}).get(each.name)) for each in model.inputs if not each.optional}
     if None not in values.values():
         if len(values) == 1:
-            found.append(f"{start} --input '{next(iter(values.values()))}'")
+            found.append(f"{start} --input {shlex.quote(str(next(iter(values.values()))))}")
         elif len(values) <= NAMED:
-            found.append(" ".join([start, *(f"--input {name}='{value}'" for name, value in values.items())]))
+            given = (f"--input {shlex.quote(name)}={shlex.quote(str(value))}" for name, value in values.items())
+            found.append(" ".join([start, *given]))
     return found
 
 
@@ -69,15 +76,16 @@ def _elements(tensor: Tensor, model: Model) -> int | None:
     return count if count > 0 else None
 
 
-def _example(tensor: Tensor, model: Model) -> str | None:
-    """Return a value in JSON, of zeros; None if it would be long."""
+def example(tensor: Tensor, fill: str | float | None = None) -> str | None:
+    """Return a value in JSON, of zeros if there is no ``fill``; None if it would be long."""
     dims = [1 if dim == -1 else dim for dim in tensor.dims]
     count = 1
     for dim in dims:
         count *= dim
     if count > WRITTEN:
         return None
-    value: Any = "text" if tensor.datatype == "BYTES" else False if tensor.datatype == "BOOL" else 0
+    zero = "text" if tensor.datatype == "BYTES" else False if tensor.datatype == "BOOL" else 0
+    value: Any = zero if fill is None else fill if tensor.datatype.startswith(("FP", "BF", "BYTES")) else int(fill)
     for dim in reversed(dims):
         value = [value] * dim
     return json.dumps(value)

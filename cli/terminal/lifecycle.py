@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from modelrepo.generator.repository.lifecycle.serving import Change
     from modelrepo.generator.repository.lifecycle.standing import Standing, Version
 
-UNITS = ("B", "KB", "MB", "GB", "TB")
 UNKNOWN = "-"
 
 
@@ -48,6 +47,8 @@ def _row(model: "Standing", version: "Version") -> Row:
         known = ("", "", "", 0, "", "")
         return Row(model.name, version.number, version.served, *known, edited, version.intact, _joined(notes))
     found = record.provenance.verification
+    if record.provenance.rebuilt:
+        notes.append("its record was rebuilt: nothing is known of its proof")
     passed = {True: "passed", False: "failed", None: "none"}[found.passed]
     return Row(
         model=model.name,
@@ -77,20 +78,10 @@ def show_versions(found: Sequence[Row]) -> None:
     table = tables.columns(*headings)
     for each in found:
         cells = [each.model, str(each.version), "yes" if each.served else "no", each.created[:16].replace("T", " ")]
-        cells += [each.source, each.precision, size(each.bytes), each.verification, each.live_check]
+        cells += [each.source, each.precision, tables.size(each.bytes), each.verification, each.live_check]
         cells += ["by hand" if each.edited else ""] * edited + [each.note] * noted
         table.add_row(*(cell or UNKNOWN for cell in cells))
     tables.show(table)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes, in units of a thousand."""
-    value = float(count)
-    for unit in UNITS:
-        if value < 1000 or unit == UNITS[-1]:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
 
 
 def change_document(change: "Change", status: str) -> dict[str, Any]:
@@ -132,7 +123,7 @@ def removal_text(removal: "Removal", status: str) -> str:
     if not removal.versions and not removal.whole:
         return f"{removal.name}: nothing to remove"
     done = "would be removed" if status == "planned" else "removed"
-    freed = f", {size(removal.bytes)}" if removal.bytes else ""
+    freed = f", {tables.size(removal.bytes)}" if removal.bytes else ""
     return f"{removal.name}: {what}{_versions(removal.versions)} {done}{freed}"
 
 

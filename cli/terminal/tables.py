@@ -28,6 +28,14 @@ def show(table: RenderableType) -> None:
         console.print(table)
 
 
+def size(count: int) -> str:
+    """Return a number of bytes in words."""
+    for unit, large in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= large:
+            return f"{count / large:.{1 if count < 100 * large else 0}f} {unit}"
+    return f"{count} bytes"
+
+
 @contextmanager
 def echoed(console: Console) -> Iterator[None]:
     """Collect what the block prints on a console, and print it at the end, without spaces at the ends of lines.

@@ -30,7 +30,7 @@ class _Tensor:
 def since(before: Manifest, now: Manifest) -> Iterator[str]:
     """Yield notes on how a version differs for its clients from the one before it."""
     one, other = before.provenance.source.reference, now.provenance.source.reference
-    if one != other:
+    if one != other and not before.provenance.rebuilt:
         yield f"version {now.version} is made from {other}, version {before.version} was made from {one}"
     for kind in ("input", "output"):
         was, is_now = (_tensors(_config(each), kind) for each in (before, now))

@@ -15,6 +15,8 @@ from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.system.digests import FileRecord, are_intact, content_of
 
 SCHEMA = 1
+# The content key of a record that was made from the files of a repository alone: no options lead to it.
+REBUILT = "rebuilt"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Provenance:
     verification: Verification
     plans: tuple[BuiltPlan, ...] = ()  # one for each compute capability
     optimization: Optimization = field(default_factory=Optimization)
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether the record was lost, and made anew from the files: nothing is known of the source, or proven."""
+        return self.key == REBUILT
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Provenance":
@@ -132,9 +139,15 @@ def read(path: Path) -> Manifest:
     """Read a manifest; RepositoryError if it is damaged or from a newer release."""
     try:
         document = json.loads(path.read_text("utf-8"))
-        if document.pop("schema") != SCHEMA:
-            raise RepositoryError(f"{path} was written by another release of modelrepo", "Upgrade modelrepo")
+        if (schema := document.pop("schema")) != SCHEMA:
+            raise RepositoryError(
+                f"{path} was written by another release of modelrepo (schema {schema!r}, this one reads {SCHEMA})",
+                "Upgrade modelrepo",
+            )
         files = {name: FileRecord(**record) for name, record in document.pop("files").items()}
         return Manifest(files=files, provenance=Provenance.of(document.pop("provenance")), **document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RepositoryError(f"the manifest {path} is damaged: {error!r}", "Restore it from a backup") from error
+        raise RepositoryError(
+            f"the manifest {path} is damaged: {error!r}",
+            f"Restore it from a backup, or move it away and run modelrepo versions --rebuild {path.parent.name}",
+        ) from error

@@ -25,7 +25,7 @@ from typing import Literal, Protocol
 from filelock import FileLock, Timeout
 
 from modelrepo.generator.errors import RepositoryError
-from modelrepo.generator.repository import choice
+from modelrepo.generator.repository import choice, lost
 from modelrepo.generator.repository import manifest as manifests
 from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.layout import CONFIG
@@ -111,10 +111,7 @@ class Repository:
     def _refuse_foreign(self, name: str) -> None:
         folder = self.root / name
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not self.manifests(name))):
-            raise RepositoryError(
-                f"{folder} was not made by modelrepo (it has no manifests in {self.state / 'manifests'})",
-                "Move it away, or publish under another name with --name-template",
-            )
+            raise lost.unrecorded(self.root, self.state, name, self.config_text(name) if folder.is_dir() else None)
 
     def manifests(self, name: str) -> list[Manifest]:
         """Return the manifests of a model's published versions, oldest first."""
@@ -250,8 +247,8 @@ class Repository:
 
     def _proof(self, staged: StagedModel, newest: Manifest) -> Provenance:
         """Return how published files were made and proven; a run without verification keeps the earlier proof."""
-        proven = staged.provenance.verification.passed is not None
-        return staged.provenance if proven else replace(newest.provenance, key=staged.provenance.key)
+        better = staged.provenance.verification.passed is not None or newest.provenance.rebuilt
+        return staged.provenance if better else replace(newest.provenance, key=staged.provenance.key)
 
     def _serve_others(self, staged: StagedModel, newest: Manifest, config: str) -> Published:
         """Put a configuration in force that serves other versions; the files are there, so that none is added."""
@@ -338,6 +335,10 @@ class Repository:
     def records(self, name: str) -> tuple[Path, ...]:
         """Return the folders of a model's records, one file or more a version: N.json, N.npz; they may not exist."""
         return (self.state / "manifests" / name, self.golden_folder(name))
+
+    def record(self, manifest: Manifest) -> None:
+        """Write the record of a version; call it with the lock held."""
+        self.write(self._manifest_path(manifest), manifest.to_json())
 
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"

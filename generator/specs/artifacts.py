@@ -18,7 +18,7 @@ ONNX = "onnx"
 class Weights:
     """Where a model's weights came from."""
 
-    kind: Literal["pretrained", "random", "file", "own"]  # own: made by the user's code
+    kind: Literal["pretrained", "random", "file", "own", "unknown"]  # own: made by the user's code
     detail: str
     untrained: bool
     sha256: str | None = None  # of the weights' file

@@ -28,6 +28,8 @@ def parse(text: str, origin: str) -> Any:
         return text_format.Parse(text, model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
         raise OptionError(f"{origin} is not a ModelConfig, line {error}") from error
+    except SystemError as error:  # of protobuf 6.33, for the name of an enum value (no issue known)
+        raise OptionError(f"{origin} is not a ModelConfig: a name in it is not UTF-8") from error
 
 
 def merge(config: Any, patch: Any) -> None:

@@ -141,6 +141,8 @@ def _openers(published: Published) -> dict[str, Opener]:
 def _options(manifest: Manifest) -> Options:
     """Return the options that load a version's source as they did when the version was made."""
     written, weights = manifest.provenance.options, manifest.provenance.source.weights
+    if manifest.provenance.rebuilt:
+        raise PerfError(f"the source of {manifest.name} is not known: its record was rebuilt", "Generate it again")
     source, _ = sources.find(written["model"])
     own = {name: FIELDS[name].parse(written[name]) for name in source.options if written.get(name)}
     if weights.kind in ("pretrained", "random"):

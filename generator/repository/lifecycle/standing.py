@@ -98,6 +98,8 @@ def matching(repository: Repository, patterns: Iterable[str]) -> list[str]:
 
 def standing(repository: Repository, name: str, *, verify: bool = False) -> Standing:
     """Return what is known of a model; ``verify`` reads its files again. RepositoryError if there is no such model."""
+    if Path(name).name != name or name in ("", ".."):  # a path is not a name
+        raise _unknown(repository, name)
     folder = repository.root / name
     records = {each.version: each for each in repository.manifests(name)}
     there = repository.folders(name)

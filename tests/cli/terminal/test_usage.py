@@ -13,7 +13,7 @@ from modelrepo.cli.terminal import errors
     [
         ("serv", "there is no command 'serv'. Did you mean serve"),
         ("docter", "there is no command 'docter'. Did you mean doctor?"),
-        ("xyz", "there is no command 'xyz'. Known: bench, check, compare, doctor"),
+        ("xyz", "there is no command 'xyz'. Known: bench, check, compare, diff, doctor"),
         ("plans biuld", "No such command 'biuld'."),
         ("generate digits.onnx", "there is no option before 'digits.onnx'. Name models with --model digits.onnx"),
         ("generate --model a b c", "there is no option before 'b'. Name models with --model b --model c"),

@@ -1,6 +1,7 @@
 """The speed-up of conversion: a model in its source framework, in ONNX Runtime, and served."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 from modelrepo.generator.errors import PerfError, SourceError
 from modelrepo.generator.progress import Listener, Progress
+from modelrepo.generator.repository.lifecycle.rebuilt import rebuilt
+from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.specs.tensors import Signature
 from modelrepo.perf.frameworks.turns import SERVED, Served, measure
 from modelrepo.perf.frameworks.worker import ModelCall, Refused, timed, worker
@@ -172,6 +175,14 @@ def test_a_published_file_that_was_changed_is_refused(generate: Generate, numpy_
     generate("--model", "numpy:linear")
     (REPOSITORY / "linear/1/model.onnx").write_bytes(b"something else")
     with pytest.raises(PerfError, match="linear version 1 is not as it was published"):
+        rows_of("linear")
+
+
+def test_a_model_whose_record_was_rebuilt_has_no_source_to_measure(generate: Generate, numpy_models: None) -> None:
+    generate("--model", "numpy:linear")
+    shutil.rmtree(REPOSITORY.parent / ".modelrepo")
+    rebuilt(Repository(REPOSITORY))
+    with pytest.raises(PerfError, match="the source of linear is not known: its record was rebuilt"):
         rows_of("linear")
 
 
