@@ -16,9 +16,11 @@ from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint.subject import Model
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.repository.lifecycle.standing import Standing, Version, names
+from modelrepo.generator.repository.lost import is_ours, unrecorded
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.system.files import sync_folder
 
+REMOVE_IT = "Remove the folder yourself, if it is yours"
 # Of a whole model, in the name of its folder in ``removing/``.
 ALL = "all"
 
@@ -59,9 +61,8 @@ def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | 
 def removed(model: Standing, repository: Repository) -> Removal:
     """Plan to remove a whole model. RepositoryError if it is not ours, or if an ensemble calls it."""
     if not model.ours:
-        raise RepositoryError(
-            f"{repository.root / model.name} was not made by modelrepo", "Remove the folder yourself, if it is yours"
-        )
+        error = unrecorded(repository.root, repository.state, model.name, model.config)
+        raise RepositoryError(error.message, error.hint if is_ours(model.config or "") else REMOVE_IT)
     callers = [name for name in names(repository) if name != model.name and model.name in _called(repository, name)]
     if callers:
         raise RepositoryError(f"the ensemble {callers[0]} calls {model.name}", f"Remove {callers[0]} first")

@@ -10,8 +10,11 @@ from modelrepo.generator.repository import choice
 from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.lifecycle import policy
+from modelrepo.generator.repository.lost import MISSING, is_ours
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
+
+NOT_OURS = "not made by modelrepo: it has no record"
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,11 @@ def standing(repository: Repository, name: str, *, verify: bool = False) -> Stan
         served = policy.served(text, there, edited=by_hand) if text is not None else ()
     except OptionError as error:
         trouble = error.message
+    unrecorded = MISSING if text is not None and not records and is_ours(text) else NOT_OURS
     versions = (
-        _version(number, number in served, records.get(number), folder if number in there else None, verify=verify)
+        _version(number, number in served, records[number], folder if number in there else None, verify=verify)
+        if number in records
+        else Version(number, number in served, None, there=True, note=unrecorded)
         for number in sorted({*records, *there})
     )
     return Standing(name, folder, tuple(versions), text, choice.read(text or ""), edited, trouble)
@@ -127,11 +133,9 @@ def standings(repository: Repository, asked: Collection[str] = (), *, verify: bo
         yield standing(repository, name, verify=verify)
 
 
-def _version(number: int, served: bool, record: Manifest | None, folder: Path | None, *, verify: bool) -> Version:
+def _version(number: int, served: bool, record: Manifest, folder: Path | None, *, verify: bool) -> Version:
     if folder is None:
         return Version(number, served, record, there=False, intact=False, note="its folder is missing")
-    if record is None:
-        return Version(number, served, None, there=True, note="not made by modelrepo: it has no record")
     missing = next((name for name in record.files if not (folder / name).is_file()), None)
     if missing is not None:
         return Version(number, served, record, there=True, intact=False, note=f"{missing} is missing")
