@@ -78,7 +78,13 @@ def show_versions(found: Sequence[Row]) -> None:
     table = tables.columns(*headings)
     for each in found:
         cells = [each.model, str(each.version), "yes" if each.served else "no", each.created[:16].replace("T", " ")]
-        cells += [each.source, each.precision, tables.size(each.bytes), each.verification, each.live_check]
+        cells += [
+            each.source,
+            each.precision,
+            tables.size(each.bytes) if each.bytes else "",
+            each.verification,
+            each.live_check,
+        ]
         cells += ["by hand" if each.edited else ""] * edited + [each.note] * noted
         table.add_row(*(cell or UNKNOWN for cell in cells))
     tables.show(table)
