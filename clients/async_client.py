@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -71,9 +71,21 @@ class AsyncGrpcClient:
         """Return a model's inputs and outputs. They are remembered until the model refuses a request."""
         return await self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
+    async def config(self, model: str, version: str = "", deadline: float | None = None) -> Mapping[str, Any]:
+        """Return a model's configuration as the server completed it: the fields of Triton's ModelConfig."""
+        return await self._run(calls.config(self._session, self._session.clock(deadline), model, version))
+
     async def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
         """Return the statistics since loading of each version of a model, or of the one that is named."""
         return await self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
+
+    async def load(self, model: str, config: Mapping[str, Any] | None = None, deadline: float | None = None) -> None:
+        """Load a model, or what has changed of it, and wait until it is ready; see ``Client.load``."""
+        await self._run(calls.load(self._session, self._session.clock(deadline), model, config))
+
+    async def unload(self, model: str, deadline: float | None = None) -> None:
+        """Ask the server to unload a model; see ``Client.unload``."""
+        await self._run(calls.unload(self._session, self._session.clock(deadline), model))
 
     async def unregister_shared_memory(self, name: str) -> None:
         """Unregister a shared-memory region that was left behind; no error if there is none."""

@@ -1,7 +1,7 @@
 """The blocking clients, `GrpcClient` and `HttpClient`: the same methods over different wires, for any thread."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import sleep
 from types import TracebackType
@@ -93,9 +93,25 @@ class Client:
         """Return a model's inputs and outputs. They are remembered until the model refuses a request."""
         return self._run(calls.model(self._session, self._session.clock(deadline), model, version))
 
+    def config(self, model: str, version: str = "", deadline: float | None = None) -> Mapping[str, Any]:
+        """Return a model's configuration as the server completed it: the fields of Triton's ModelConfig."""
+        return self._run(calls.config(self._session, self._session.clock(deadline), model, version))
+
     def statistics(self, model: str, version: str = "", deadline: float | None = None) -> tuple[Statistics, ...]:
         """Return the statistics since loading of each version of a model, or of the one that is named."""
         return self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
+
+    def load(self, model: str, config: Mapping[str, Any] | None = None, deadline: float | None = None) -> None:
+        """Load a model, or what has changed of it, and wait until it is ready; ServerRefused has the server's reason.
+
+        A model that has not changed since it was loaded stays as it is. ``config`` is a ModelConfig to load it with in
+        place of its config.pbtxt. It stays in force until that file changes. The server must be in explicit mode.
+        """
+        self._run(calls.load(self._session, self._session.clock(deadline), model, config))
+
+    def unload(self, model: str, deadline: float | None = None) -> None:
+        """Ask the server to unload a model, in explicit mode. It answers at once: ``index`` tells when it is done."""
+        self._run(calls.unload(self._session, self._session.clock(deadline), model))
 
     def unregister_shared_memory(self, name: str) -> None:
         """Unregister a shared-memory region that was left behind; no error if there is none."""

@@ -19,7 +19,7 @@ from modelrepo.clients.errors import (
 )
 from modelrepo.clients.models import Answered
 from modelrepo.clients.settings import Address, Settings
-from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
+from modelrepo.clients.wire import is_no_explicit_mode, make_inputs, make_outputs, no_explicit_mode, read_answer
 
 # The largest message that protobuf allows, and so the default limit: gRPC's own is 4 MB.
 LARGEST_MESSAGE = 2**31 - 1
@@ -37,6 +37,8 @@ METHODS: Mapping[str, tuple[str, str | None]] = {
     "metadata": ("get_model_metadata", ""),
     "config": ("get_model_config", "config"),
     "statistics": ("get_inference_statistics", ""),
+    "load": ("load_model", None),
+    "unload": ("unload_model", None),
     "register": ("register_system_shared_memory", None),
     "unregister": ("unregister_system_shared_memory", None),
 }
@@ -64,6 +66,9 @@ class GrpcWire:
         common = {"headers": dict(self._settings.headers), "client_timeout": ask.seconds}
         if ask.call == "infer":
             return self._infer(ask.arguments[0], common)
+        if ask.call == "load":
+            name, config = ask.arguments
+            return self.client.load_model(name, config=config, **common)
         method, key = METHODS[ask.call]
         if key is not None:
             common["as_json"] = True
@@ -139,6 +144,8 @@ def _meaning(status: str, message: str, address: Address, limit: int) -> ClientE
             return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Check the certificates of Tls")
         case "UNAVAILABLE" if _is_lost(message):
             return ConnectionLost(f"{address} closed the connection before its answer was complete", "See its log")
+        case "UNAVAILABLE" if is_no_explicit_mode(message):
+            return no_explicit_mode(str(address), message)
         case "UNAVAILABLE":
             return ServerUnavailable(f"{address} is unavailable: {_reason(message)}", "Is the server running?")
         case "DEADLINE_EXCEEDED":
