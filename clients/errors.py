@@ -76,6 +76,11 @@ class ServerRefused(ClientError):
 class NoExplicitMode(ServerRefused):
     """The server loads and unloads no models on request: it polls its repository, or never looks at it again."""
 
+    SAID = "explicit model load / unload is not allowed"
+
+    def __init__(self, message: str, hint: str = "Start it with --model-control-mode=explicit") -> None:
+        super().__init__(message, hint)
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a sentence with the known words nearest to ``word``, or with all known words if none is near."""

@@ -11,6 +11,7 @@ from modelrepo.clients.errors import (
     ConnectionLost,
     DeadlineExceeded,
     MessageTooLarge,
+    NoExplicitMode,
     NotTriton,
     ServerRefused,
     ServerUnavailable,
@@ -19,7 +20,7 @@ from modelrepo.clients.errors import (
 )
 from modelrepo.clients.models import Answered
 from modelrepo.clients.settings import Address, Settings
-from modelrepo.clients.wire import is_no_explicit_mode, make_inputs, make_outputs, no_explicit_mode, read_answer
+from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
 # The largest message that protobuf allows, and so the default limit: gRPC's own is 4 MB.
 LARGEST_MESSAGE = 2**31 - 1
@@ -144,8 +145,8 @@ def _meaning(status: str, message: str, address: Address, limit: int) -> ClientE
             return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Check the certificates of Tls")
         case "UNAVAILABLE" if _is_lost(message):
             return ConnectionLost(f"{address} closed the connection before its answer was complete", "See its log")
-        case "UNAVAILABLE" if is_no_explicit_mode(message):
-            return no_explicit_mode(str(address), message)
+        case "UNAVAILABLE" if NoExplicitMode.SAID in message:  # the status is that of a server that is unavailable
+            return NoExplicitMode(f"{address} refused: {message}")
         case "UNAVAILABLE":
             return ServerUnavailable(f"{address} is unavailable: {_reason(message)}", "Is the server running?")
         case "DEADLINE_EXCEEDED":

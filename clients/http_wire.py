@@ -23,6 +23,7 @@ from modelrepo.clients.errors import (
     ConnectionLost,
     DeadlineExceeded,
     MessageTooLarge,
+    NoExplicitMode,
     NotTriton,
     ServerRefused,
     ServerUnavailable,
@@ -31,7 +32,7 @@ from modelrepo.clients.errors import (
 )
 from modelrepo.clients.models import Answered
 from modelrepo.clients.settings import Address, Settings, Tls
-from modelrepo.clients.wire import is_no_explicit_mode, make_inputs, make_outputs, no_explicit_mode, read_answer
+from modelrepo.clients.wire import make_inputs, make_outputs, read_answer
 
 CHUNK = 1 << 20
 # Calls whose answer is empty.
@@ -283,8 +284,8 @@ def _refusal(reply: Reply, address: Address) -> ClientError:
     except (ValueError, KeyError, TypeError):
         message = ""
     match reply.status:
-        case 503 if is_no_explicit_mode(message):
-            return no_explicit_mode(str(address), message)
+        case 503 if NoExplicitMode.SAID in message:  # the status is that of a server that is unavailable
+            return NoExplicitMode(f"{address} refused: {message}")
         case 503:
             return ServerUnavailable(f"{address} is unavailable: {message or 'status 503'}", "Is the server ready?")
         case 413:

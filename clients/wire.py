@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from modelrepo.clients.calls import Request
-from modelrepo.clients.errors import NoExplicitMode
 from modelrepo.clients.models import Answered, Array
 
 
@@ -48,13 +47,3 @@ def read_answer(
         else:
             answer[name] = as_numpy(name)
     return answer
-
-
-def is_no_explicit_mode(message: str) -> bool:
-    """Whether a server says that it loads and unloads no model on request: its other two modes say the same."""
-    return "explicit model load / unload is not allowed" in message
-
-
-def no_explicit_mode(address: str, message: str) -> NoExplicitMode:
-    """Return the error of a server that is not in explicit mode. It has the status of one that is unavailable."""
-    return NoExplicitMode(f"{address} refused: {message}", "Start it with --model-control-mode=explicit")

@@ -15,7 +15,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -195,8 +195,9 @@ class Repository:
         """Hold the repository's lock; interrupts are kept back until it is released, unless they are let through."""
         self.state.mkdir(parents=True, exist_ok=True)
         try:
-            held = nullcontext() if interruptible else interrupts_kept_back()
-            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), held:
+            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), ExitStack() as held:
+                if not interruptible:
+                    held.enter_context(interrupts_kept_back())
                 yield
         except Timeout:
             raise RepositoryError(
