@@ -241,7 +241,7 @@ def _differs(remote: Remote, change: Change) -> str:
         answered = remote.client.config(change.name, str(change.after[-1]))
     except UnknownModel as error:  # it has just begun to unload it
         return error.message
-    # A version that stays loaded keeps the policy that it was loaded with; the versions that are served tell the new one.
+    # A version that stays loaded keeps the policy that it was loaded with; the served versions tell the new one.
     policy = {"specific": {"versions": list(change.after)}}
     found = disagreement(change.new, {**answered, "version_policy": policy})
     return f"in its configuration {found}" if found else ""
