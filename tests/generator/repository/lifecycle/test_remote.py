@@ -355,18 +355,5 @@ def test_a_polling_server_is_waited_for_and_one_that_never_looks_is_told(
         assert ready(client) == (3,)
 
 
-def test_a_load_on_request_is_refused_at_once(tmp_path: Path) -> None:
-    """The status is that of a server which is unavailable, for which clients try again."""
-    from modelrepo.clients.errors import NoExplicitMode
-
-    (tmp_path / "repository").mkdir()
-    with running_server(tmp_path / "repository") as server:
-        for url in (server.grpc_url, server.http_url):
-            with connect(url) as client:
-                for call in (client.load, client.unload):
-                    with pytest.raises(NoExplicitMode, match="Start it with --model-control-mode=explicit"):
-                        call("linear")
-
-
 def test_the_document_of_a_removal_is_json(run: Run) -> None:
     assert json.loads(run(prune, "linear", "--keep", "9", "--json").out)["models"][0]["status"] == "unchanged"
