@@ -140,13 +140,14 @@ def _server_text(change: "Change", status: str, followed: "Followed") -> str:
     if before == change.after:
         done = f", by {followed.url} " + ("too" if status == "unchanged" else "already")
     else:
-        done = f", by {followed.url} " + ("too" if before == change.before else f"in place of {_versions(before)}")
+        others = f"in place of {_versions(before)}" if before else "where it was not loaded"
+        done = f", by {followed.url} " + ("too" if before == change.before else others)
     right = sum(each.cases for each in followed.answers)
     known += [f"{right} right answers"] if right else []
     return f"{done} ({', '.join(known)})"
 
 
-def removal_document(removal: "Removal", status: str) -> dict[str, Any]:
+def removal_document(removal: "Removal", status: str, followed: "Followed | None" = None) -> dict[str, Any]:
     """Return a removal for a program."""
     return {
         "model": removal.name,
@@ -154,6 +155,7 @@ def removal_document(removal: "Removal", status: str) -> dict[str, Any]:
         "versions": list(removal.versions),
         "bytes": removal.bytes,
         "notes": list(removal.notes),
+        **({"server": _server_document(removal.name, followed)} if followed else {}),
     }
 
 

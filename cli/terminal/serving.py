@@ -112,16 +112,16 @@ def remove(
         if not dry_run:
             _ask(names, planned, yes=yes)
         for each in planned:
-            status = "planned"
+            status, followed = "planned", None
             if not dry_run:
                 with repository.locked(interruptible=remote is not None and each.whole):
                     each = _planned(repository, each.name, plan, remote)
-                    _carry_out(repository, each, remote)
+                    followed = _carry_out(repository, each, remote)
                 status = "removed" if each.versions or each.whole else "unchanged"
-            documents.append(told.removal_document(each, status))
+            documents.append(told.removal_document(each, status, followed))
             if not as_json:
                 click.echo(told.removal_text(each, status))
-                _warn(each.notes)
+                _warn((*each.notes, *(followed.notes if followed else ())))
     if as_json:
         click.echo(json.dumps({"repository": str(repository.root), "models": documents}, indent=2))
 
@@ -146,24 +146,25 @@ def _planned(
     return replace(left, notes=(*left.notes, *notes))
 
 
-def _carry_out(repository: "Repository", removal: "Removal", remote: "Remote | None") -> None:
+def _carry_out(repository: "Repository", removal: "Removal", remote: "Remote | None") -> "Followed | None":
     """Remove what was planned; a server unloads a whole model first, and loads it again if it was not removed."""
     from modelrepo.generator.repository.lifecycle.removal import carried_out
 
     if remote is None or not removal.whole:
         carried_out(repository, removal)
-        return
+        return None
     from modelrepo.generator.repository.lifecycle.remote import reload, unload
     from modelrepo.generator.system.interrupts import interrupts_kept_back
 
-    was_loaded = unload(remote, repository, removal.name).loaded(removal.name)
+    followed = unload(remote, repository, removal.name)
     try:
         with interrupts_kept_back():
             carried_out(repository, removal)
     except OSError:
-        if was_loaded and (repository.root / removal.name).is_dir():
+        if followed.before.loaded(removal.name) and (repository.root / removal.name).is_dir():
             reload(remote, removal.name)
         raise
+    return followed
 
 
 def _ask(names: Sequence[str], planned: "Sequence[Removal]", *, yes: bool) -> None:

@@ -5,7 +5,7 @@ mode "none" never looks at its repository again. Those two refuse a load in the 
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -65,11 +65,14 @@ class Health:
         return self._in(name, LOADED)
 
     def _in(self, name: str, states: Iterable[str]) -> tuple[int, ...]:
-        return tuple(sorted(int(each.version) for each in self.entries if each.name == name and each.state in states))
+        return tuple(sorted(int(each.version) for each in self._of(name) if each.state in states))
+
+    def _of(self, name: str) -> Iterator[IndexEntry]:
+        return (each for each in self.entries if each.name == name and each.version.isdecimal())
 
     def refused(self, name: str) -> dict[int, str]:
         """Return the versions that it could not load, with its reasons."""
-        failed = (each for each in self.entries if each.name == name and each.state == "UNAVAILABLE" and each.reason)
+        failed = (each for each in self._of(name) if each.state == "UNAVAILABLE" and each.reason)
         return {int(each.version): each.reason for each in failed if each.reason != "unloaded"}
 
     def others(self, name: str) -> set[str]:
@@ -150,12 +153,12 @@ def follow(remote: Remote, repository: Repository, change: Change) -> tuple[Chan
     return done, followed
 
 
-def unload(remote: Remote, repository: Repository, name: str) -> Health:
-    """Unload a model and wait until it is gone; return the health before. ServerError if it stays."""
+def unload(remote: Remote, repository: Repository, name: str) -> Followed:
+    """Unload a model and wait until it is gone. ServerError if it stays."""
     before = look(remote)
     _refuse_other_files(remote, repository, name, before)
     if not before.loaded(name):
-        return before
+        return Followed(remote.url, before, before)
     try:
         remote.client.unload(name)
     except NoExplicitMode as error:
@@ -164,12 +167,12 @@ def unload(remote: Remote, repository: Repository, name: str) -> Health:
             f"Run the command without --url: a server that polls drops {name} then, another one when it starts again",
         ) from error
     end = time.monotonic() + (remote.seconds or LOADING)
-    while look(remote).loaded(name):
+    while (after := look(remote)).loaded(name):
         if time.monotonic() > end:
             reload(remote, name)
             raise ServerError(f"{remote.url} did not unload {name} in time, so nothing was removed", "Add --wait")
         time.sleep(LOOK_SECONDS)
-    return before
+    return Followed(remote.url, before, after, notes=_changes(before, after, name))
 
 
 def reload(remote: Remote, name: str) -> None:

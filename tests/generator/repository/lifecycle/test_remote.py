@@ -196,7 +196,8 @@ def test_a_rollback_that_a_server_has_not_followed_is_finished(run: Run, server:
 def test_wrong_answers_put_everything_back(
     run: Run, server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = config(server).read_bytes()
+    before = config(server).read_bytes() + b"# by hand: \xe4\r\n"
+    config(server).write_bytes(before)
     row = SimpleNamespace(failure="an answer differs by 1.5 (limit 1e-05)", hint="", exit_code=5)
     monkeypatch.setattr(remote, "smoked", lambda *_: row)
     outcome = run(rollback, "linear")
@@ -319,8 +320,10 @@ def test_what_a_server_has_loaded_is_not_pruned(run: Run, server: Server, client
 
 def test_a_model_is_unloaded_before_it_is_removed(run: Run, server: Server, client: Client) -> None:
     assert client.is_ready("mixes_samples")
-    outcome = run(remove, "mixes_samples")
+    outcome = run(remove, "mixes_samples", "--json")
     assert outcome.code == 0, outcome.err
+    health = outcome.report["models"][0]["server"]
+    assert (health["before"]["versions"], health["after"]["versions"]) == ([1], [])
     assert not (server.repository / "mixes_samples").exists()
     assert {entry.name for entry in client.index() if entry.state == "READY"} == {"linear"}
     assert client.is_ready()
