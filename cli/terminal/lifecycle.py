@@ -125,7 +125,7 @@ def change_text(change: "Change", status: str, followed: "Followed | None" = Non
 def _change_text(change: "Change", status: str) -> str:
     before, after = _versions(change.before), _versions(change.after)
     are = "are" if len(change.after) > 1 else "is"
-    if status == "unchanged":
+    if status == "unchanged" or not change.changes:
         return f"{change.name}: {after} {are} served already"
     place = f" in place of {before}" if change.before else ""
     return f"{change.name}: {after} {'would be' if status == 'planned' else are} served{place}"
@@ -145,6 +145,11 @@ def _server_text(change: "Change", status: str, followed: "Followed") -> str:
     right = sum(each.cases for each in followed.answers)
     known += [f"{right} right answers"] if right else []
     return f"{done} ({', '.join(known)})"
+
+
+def numbered(versions: Sequence[int]) -> str:
+    """Return versions with their verb."""
+    return f"{_versions(versions)} {'are' if len(versions) > 1 else 'is'}"
 
 
 def removal_document(removal: "Removal", status: str, followed: "Followed | None" = None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ def change(name: str, plan: Plan, root: Path | None, at: "At | None", *, dry_run
 def _changed(
     repository: "Repository", name: str, plan: Plan, remote: "Remote | None", *, dry_run: bool
 ) -> "tuple[str, Change, Followed | None]":
-    from modelrepo.generator.repository.lifecycle.serving import again, applied, judge
+    from modelrepo.generator.repository.lifecycle.serving import applied, judge
     from modelrepo.generator.repository.lifecycle.standing import standing
 
     if remote:
@@ -53,7 +53,7 @@ def _changed(
         judge(repository, planned)
         return "planned" if planned.changes else "unchanged", planned, None
     with repository.locked():
-        planned = applied(repository, again(repository, planned))
+        planned = applied(repository, _still(repository, planned, lambda model: plan(model, None)))
     return "changed" if planned.changes else "unchanged", planned, None
 
 
@@ -61,17 +61,40 @@ def _followed(
     repository: "Repository", name: str, plan: Plan, remote: "Remote", *, dry_run: bool
 ) -> "tuple[str, Change, Followed]":
     from modelrepo.generator.repository.lifecycle.remote import Followed, follow, foreseen, look
-    from modelrepo.generator.repository.lifecycle.serving import again, judge
+    from modelrepo.generator.repository.lifecycle.serving import judge
     from modelrepo.generator.repository.lifecycle.standing import standing
 
     planned = plan(standing(repository, name), look(remote))
     if dry_run:
         judge(repository, planned)
         health = foreseen(remote, repository, planned)
-        return "planned" if planned.changes else "unchanged", planned, Followed(remote.url, health, health)
+        nothing = not planned.changes and health.versions(name) == planned.after
+        return "unchanged" if nothing else "planned", planned, Followed(remote.url, health, health)
     with repository.locked(interruptible=True):
-        planned, followed = follow(remote, repository, again(repository, planned))
+        still = _still(repository, planned, lambda model: plan(model, look(remote)))
+        planned, followed = follow(remote, repository, still)
     return "changed" if planned.changes else "unchanged", planned, followed
+
+
+def _still(repository: "Repository", planned: "Change", plan: "Callable[[Standing], Change]") -> "Change":
+    """Return a change for what stands now that the lock is held; RepositoryError if it would come to another one.
+
+    Of two who roll back at a time, the later one finds it done.
+    """
+    from modelrepo.generator.errors import RepositoryError
+    from modelrepo.generator.repository.lifecycle.serving import again
+    from modelrepo.generator.repository.lifecycle.standing import standing
+
+    model = standing(repository, planned.name)
+    target: tuple[int, ...] = ()
+    with suppress(RepositoryError):
+        target = plan(model).after
+    if planned.after not in (model.served, target):
+        raise RepositoryError(
+            f"another process has changed {planned.name} meanwhile: {told.numbered(model.served)} served now",
+            "Run the command again if that is not what you want",
+        )
+    return again(repository, planned)
 
 
 @contextmanager

@@ -188,6 +188,9 @@ def test_a_rollback_that_a_server_has_not_followed_is_finished(run: Run, server:
     with repository.locked():  # as a command leaves it that is killed after its commit
         serving.applied(repository, serving.rolled_back(standing(repository, "linear")))
     assert ready(client) == (3,)
+    assert run(rollback, "linear", "--dry-run").out == (
+        f"linear: version 2 is served already ({server.grpc_url} serves version 3, ready)\n"
+    )
     assert run(rollback, "linear").out.startswith("linear: version 2 is served already, by ")
     assert ready(client) == (2,)
     assert run(rollback, "linear").out.startswith("linear: version 1 is served in place of version 2")
