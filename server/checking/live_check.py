@@ -11,7 +11,6 @@ from modelrepo.clients.errors import ClientError
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.backends.backend import Backend
 from modelrepo.generator.errors import ServerError, VerificationError
-from modelrepo.generator.lint.answered import disagreement
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.repository import StagedModel
@@ -24,7 +23,7 @@ from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.verify import Run, verify
 from modelrepo.server import running_server
 from modelrepo.server.binaries import runtime
-from modelrepo.server.checking import sequences, served
+from modelrepo.server.checking import configs, sequences, served
 from modelrepo.server.running import local, overlay
 from modelrepo.server.running.handle import Server
 
@@ -156,7 +155,7 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
         GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,
         HttpClient(server.http_url, deadline=DEADLINE_SECONDS) as http,
     ):
-        difference = disagreement(text, server.config(staged.name))
+        difference = configs.disagreement(text, server.config(staged.name))
         if difference:
             raise VerificationError(f"Triton understands its configuration differently: {difference}")
         comparison = ServedComparison(staged, proven, options)

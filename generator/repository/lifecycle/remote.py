@@ -15,8 +15,8 @@ from modelrepo.clients import Client
 from modelrepo.clients.errors import ClientError, NoExplicitMode, UnknownModel
 from modelrepo.clients.models import IndexEntry
 from modelrepo.generator.errors import ModelRepoError, RepositoryError, ServerError, VerificationError
-from modelrepo.generator.lint.answered import disagreement
 from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.lifecycle.predicted import disagreement
 from modelrepo.generator.repository.lifecycle.serving import Change, applied
 from modelrepo.generator.repository.lifecycle.standing import Standing
 from modelrepo.generator.repository.repository import Repository

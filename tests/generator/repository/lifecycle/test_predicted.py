@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelrepo.generator.lint.answered import disagreement
+from modelrepo.generator.repository.lifecycle.predicted import disagreement
 
 WRITTEN = """
 max_batch_size: 4
