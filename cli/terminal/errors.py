@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from modelrepo.clients.errors import ClientError
 
 USAGE = 2
+# A client's hint, in its own terms.
+CLIENTS_OWN = "Check the certificates of Tls"
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -73,7 +75,7 @@ def of_client(error: "ClientError") -> ModelRepoError:
     from modelrepo.server.running.explained import explained
 
     if isinstance(error, InputError | SettingsError | DependencyError):
-        return OptionError(error.message, error.hint)
+        return OptionError(error.message, error.hint.replace(CLIENTS_OWN, "Check --ca, --cert and --key"))
     sender, refused, words = error.message.rpartition(" refused: ")
     return ServerError(f"{sender}{refused}{explained(words)}", error.hint)
 
