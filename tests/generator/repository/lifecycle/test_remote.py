@@ -14,6 +14,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from modelrepo.cli.commands import generate as generate_command
 from modelrepo.cli.commands.promote import promote
@@ -249,6 +250,22 @@ def test_an_interrupt_puts_everything_back(
 
 def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def test_the_lock_is_held_until_the_server_has_followed(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+
+    def asked(*_: Any) -> str:
+        with pytest.raises(Timeout), FileLock(Repository(server.repository).state / "lock", timeout=0):
+            pass
+        held.append(True)
+        return "the lock is asked for instead"
+
+    monkeypatch.setattr(remote, "smoked", asked)
+    assert run(rollback, "linear").code == 0
+    assert held == [True]
 
 
 def test_a_version_that_the_server_refuses_is_put_back(
