@@ -165,7 +165,7 @@ def _planned(
 
     left = plan(with_loaded(model, look(remote)), repository)
     staying = sorted({*removal.versions} - {*left.versions})
-    notes = [f"{numbered(staying)} stay{'s' * (len(staying) == 1)}: {remote.url} has it loaded"] if staying else []
+    notes = [f"{numbered(staying)} stay{'s' * (len(staying) == 1)}: loaded by {remote.url}"] if staying else []
     return replace(left, notes=(*left.notes, *notes))
 
 

@@ -6,6 +6,7 @@ mode "none" never looks at its repository again. Those two refuse a load in the 
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -166,18 +167,28 @@ def unload(remote: Remote, repository: Repository, name: str) -> Followed:
             f"{remote.url} unloads no model on request, so nothing was removed",
             f"Run the command without --url: a server that polls drops {name} then, another one when it starts again",
         ) from error
-    end = time.monotonic() + (remote.seconds or LOADING)
-    while (after := look(remote)).loaded(name):
-        if time.monotonic() > end:
+    try:
+        after = _gone(remote, name)
+    except BaseException:  # also an interrupt: the model stays, and so it stays served
+        with suppress(ClientError):
             reload(remote, name)
-            raise ServerError(f"{remote.url} did not unload {name} in time, so nothing was removed", "Add --wait")
-        time.sleep(LOOK_SECONDS)
+        raise
     return Followed(remote.url, before, after, notes=_changes(before, after, name))
 
 
+def _gone(remote: Remote, name: str) -> Health:
+    """Wait until a model is unloaded; return the health then. ServerError if it takes too long."""
+    end = time.monotonic() + (remote.seconds or LOADING)
+    while (health := look(remote)).loaded(name):
+        if time.monotonic() > end:
+            raise ServerError(f"{remote.url} did not unload {name} in time, so nothing was removed", "Add --wait")
+        time.sleep(LOOK_SECONDS)
+    return health
+
+
 def reload(remote: Remote, name: str) -> None:
-    """Load a model that was unloaded for nothing."""
-    remote.client.load(name, deadline=remote.seconds or LOADING)
+    """Load a model as it was before; it may take its time."""
+    remote.client.load(name, deadline=LOADING)
 
 
 def with_loaded(model: Standing, health: Health) -> Standing:

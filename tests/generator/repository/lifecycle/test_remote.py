@@ -335,7 +335,19 @@ def test_what_a_server_has_loaded_is_not_pruned(run: Run, server: Server, client
     outcome = run(prune, "linear", "--keep", "1", "--dry-run", "--json")
     (model,) = outcome.report["models"]
     assert model["versions"] == [2]
-    assert model["notes"] == [f"version 1 stays: {server.grpc_url} has it loaded"]
+    assert model["notes"] == [f"version 1 stays: loaded by {server.grpc_url}"]
+
+
+def test_an_interrupted_removal_leaves_the_model_served(
+    run: Run, server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "_gone", interrupted)
+        assert run(remove, "mixes_samples").code == 130
+    assert client.is_ready("mixes_samples")
+    assert (server.repository / "mixes_samples/config.pbtxt").is_file()
+    assert run(remove, "mixes_samples", "--wait", "0.0001").code == 7
+    assert client.is_ready("mixes_samples")
 
 
 def test_a_model_is_unloaded_before_it_is_removed(run: Run, server: Server, client: Client) -> None:
