@@ -40,9 +40,9 @@ SLOW_PAGES = (
 PAGES = (
     "README.md",
     "docs/tutorial.md",
+    "docs/how-to/roll-back-a-model.md",
     "docs/how-to/automate.md",
     "docs/how-to/check-a-repository.md",
-    "docs/how-to/roll-back-a-model.md",
     "docs/how-to/pytorch-models.md",
     "docs/how-to/onnx-file.md",
     "docs/how-to/verify-on-your-data.md",
