@@ -79,6 +79,14 @@ class AsyncGrpcClient:
         """Return the statistics since loading of each version of a model, or of the one that is named."""
         return await self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
 
+    async def load(self, model: str, config: Mapping[str, Any] | None = None, deadline: float | None = None) -> None:
+        """Load a model, or what has changed of it, and wait until it is ready; see ``Client.load``."""
+        await self._run(calls.load(self._session, self._session.clock(deadline), model, config))
+
+    async def unload(self, model: str, deadline: float | None = None) -> None:
+        """Ask the server to unload a model; see ``Client.unload``."""
+        await self._run(calls.unload(self._session, self._session.clock(deadline), model))
+
     async def unregister_shared_memory(self, name: str) -> None:
         """Unregister a shared-memory region that was left behind; no error if there is none."""
         await self._run(calls.unregister(name))

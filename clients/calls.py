@@ -4,6 +4,7 @@ A call yields an ``Ask`` of the server or a ``Pause``, is sent the reply or thro
 The clients differ only in how they perform a step: blocking, or awaiting.
 """
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -156,6 +157,25 @@ def server(session: Session, clock: Clock) -> Steps[Server]:
 def index(session: Session, clock: Clock) -> Steps[tuple[IndexEntry, ...]]:
     """Ask for the models of the server's repository."""
     return _read(session, read_index, (yield from ask(session, clock, "index")))
+
+
+def load(session: Session, clock: Clock, name: str, config: Mapping[str, Any] | None) -> Steps[None]:
+    """Load a model, with another configuration than that of its file if one is given; forget what is known of it."""
+    check_model(name, "")
+    _forget(session, name)
+    yield from ask(session, clock, "load", name, None if config is None else json.dumps(config))
+
+
+def unload(session: Session, clock: Clock, name: str) -> Steps[None]:
+    """Ask the server to unload a model; forget what is known of it."""
+    check_model(name, "")
+    _forget(session, name)
+    yield from ask(session, clock, "unload", name)
+
+
+def _forget(session: Session, name: str) -> None:
+    for known in [each for each in session.models if each[0] == name]:
+        del session.models[known]
 
 
 def statistics(session: Session, clock: Clock, name: str, version: str) -> Steps[tuple[Statistics, ...]]:

@@ -101,6 +101,18 @@ class Client:
         """Return the statistics since loading of each version of a model, or of the one that is named."""
         return self._run(calls.statistics(self._session, self._session.clock(deadline), model, version))
 
+    def load(self, model: str, config: Mapping[str, Any] | None = None, deadline: float | None = None) -> None:
+        """Load a model, or what has changed of it, and wait until it is ready; ServerRefused has the server's reason.
+
+        A model that has not changed since it was loaded stays as it is. ``config`` is a ModelConfig to load it with in
+        place of its config.pbtxt. It stays in force until that file changes. The server must be in explicit mode.
+        """
+        self._run(calls.load(self._session, self._session.clock(deadline), model, config))
+
+    def unload(self, model: str, deadline: float | None = None) -> None:
+        """Ask the server to unload a model, in explicit mode. It answers at once: ``index`` tells when it is done."""
+        self._run(calls.unload(self._session, self._session.clock(deadline), model))
+
     def unregister_shared_memory(self, name: str) -> None:
         """Unregister a shared-memory region that was left behind; no error if there is none."""
         self._run(calls.unregister(name))

@@ -11,6 +11,7 @@ ClientError
 ├── UnknownModel        the server does not have that model, or not in that version
 ├── MessageTooLarge     a request or an answer is larger than a limit allows
 └── ServerRefused       the server answered with an error of its own, quoted in the message
+    └── NoExplicitMode      it loads and unloads no models on request
 """
 
 import difflib
@@ -70,6 +71,15 @@ class MessageTooLarge(ClientError):
 
 class ServerRefused(ClientError):
     """The server answered with an error; the message quotes it."""
+
+
+class NoExplicitMode(ServerRefused):
+    """The server loads and unloads no models on request: it polls its repository, or never looks at it again."""
+
+    SAID = "explicit model load / unload is not allowed"
+
+    def __init__(self, message: str, hint: str = "Start it with --model-control-mode=explicit") -> None:
+        super().__init__(message, hint)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

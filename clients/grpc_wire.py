@@ -11,6 +11,7 @@ from modelrepo.clients.errors import (
     ConnectionLost,
     DeadlineExceeded,
     MessageTooLarge,
+    NoExplicitMode,
     NotTriton,
     ServerRefused,
     ServerUnavailable,
@@ -37,6 +38,8 @@ METHODS: Mapping[str, tuple[str, str | None]] = {
     "metadata": ("get_model_metadata", ""),
     "config": ("get_model_config", "config"),
     "statistics": ("get_inference_statistics", ""),
+    "load": ("load_model", None),
+    "unload": ("unload_model", None),
     "register": ("register_system_shared_memory", None),
     "unregister": ("unregister_system_shared_memory", None),
 }
@@ -64,6 +67,9 @@ class GrpcWire:
         common = {"headers": dict(self._settings.headers), "client_timeout": ask.seconds}
         if ask.call == "infer":
             return self._infer(ask.arguments[0], common)
+        if ask.call == "load":
+            name, config = ask.arguments
+            return self.client.load_model(name, config=config, **common)
         method, key = METHODS[ask.call]
         if key is not None:
             common["as_json"] = True
@@ -140,6 +146,8 @@ def _meaning(status: str, message: str, address: Address, limit: int) -> ClientE
             return SettingsError(f"no TLS connection to {address}: {_reason(message)}", "Check the certificates of Tls")
         case "UNAVAILABLE" if _is_lost(message):
             return ConnectionLost(f"{address} closed the connection before its answer was complete", "See its log")
+        case "UNAVAILABLE" if NoExplicitMode.SAID in message:  # the status is that of a server that is unavailable
+            return NoExplicitMode(f"{address} refused: {message}")
         case "UNAVAILABLE":
             return ServerUnavailable(f"{address} is unavailable: {_reason(message)}", "Is the server running?")
         case "DEADLINE_EXCEEDED":

@@ -23,6 +23,7 @@ from modelrepo.clients.errors import (
     ConnectionLost,
     DeadlineExceeded,
     MessageTooLarge,
+    NoExplicitMode,
     NotTriton,
     ServerRefused,
     ServerUnavailable,
@@ -34,6 +35,8 @@ from modelrepo.clients.settings import Address, Settings, Tls
 from modelrepo.clients.wire import make_inputs, make_outputs, read_answer, step_of
 
 CHUNK = 1 << 20
+# Calls whose answer is empty.
+SILENT = ("load", "unload", "register", "unregister")
 HEADER_LENGTH = "Inference-Header-Content-Length"
 COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
@@ -75,7 +78,7 @@ class HttpWire:
             raise _refusal(reply, self._address)
         if ask.call == "infer":
             return _answer(ask.arguments[0], reply)
-        return None if ask.call in ("register", "unregister") else _document(reply, self._address)
+        return None if ask.call in SILENT else _document(reply, self._address)
 
     def _exchange(self, call: Call, seconds: float | None) -> Reply:
         """Send a call once and read its answer: a server may have begun with a request that it never answers."""
@@ -211,6 +214,11 @@ def make_call(ask: Ask, settings: Settings) -> Call:
             path = "/v2"
         case "index", _:
             return Call("POST", f"{base}/v2/repository/index", b"{}", headers)
+        case "load", (name, config):
+            body = json.dumps({} if config is None else {"parameters": {"config": config}}).encode()
+            return Call("POST", f"{base}/v2/repository/models/{quote(name, safe='')}/load", body, headers)
+        case "unload", (name,):
+            return Call("POST", f"{base}/v2/repository/models/{quote(name, safe='')}/unload", b"{}", headers)
         case "register", (name, key, size):
             body = json.dumps({"key": key, "offset": 0, "byte_size": size}).encode()
             return Call("POST", f"{base}/v2/systemsharedmemory/region/{quote(name)}/register", body, headers)
@@ -276,6 +284,8 @@ def _refusal(reply: Reply, address: Address) -> ClientError:
     except (ValueError, KeyError, TypeError):
         message = ""
     match reply.status:
+        case 503 if NoExplicitMode.SAID in message:  # the status is that of a server that is unavailable
+            return NoExplicitMode(f"{address} refused: {message}")
         case 503:
             return ServerUnavailable(f"{address} is unavailable: {message or 'status 503'}", "Is the server ready?")
         case 413:

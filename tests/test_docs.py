@@ -49,6 +49,7 @@ SLOW_PAGES = (
 PAGES = (
     "README.md",
     "docs/tutorial.md",
+    "docs/how-to/roll-back-a-model.md",
     "docs/how-to/automate.md",
     "docs/how-to/check-a-repository.md",
     "docs/how-to/hand-a-repository-over.md",

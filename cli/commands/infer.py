@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modelrepo.cli.terminal.as_json import json_flag
+from modelrepo.cli.terminal.connection import Connection, connection_options
 from modelrepo.cli.terminal.errors import client_errors
 from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
 from modelrepo.generator.repository.layout import CONFIG
@@ -48,10 +49,9 @@ Exit codes:
 @click.option("--output", "--output-file", type=click.Path(path_type=Path),
               help="Write the outputs to this .npz, .npy, .csv, .parquet, .jsonl or .json file.")  # fmt: skip
 @click.option("--version", default="", help="The version to ask. Default: the server's choice.")
-@click.option("--deadline", type=float, default=60.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--repository", type=click.Path(path_type=Path),
               help="The model's repository, with its image preparation. Default: that of modelrepo.toml.")  # fmt: skip
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send a header, such as a token.")
+@connection_options
 @json_flag("Print the answer as one JSON object.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only errors and the answer.")
 def infer(
@@ -65,9 +65,8 @@ def infer(
     top: int | None,
     output: Path | None,
     version: str,
-    deadline: float,
     repository: Path | None,
-    headers: tuple[str, ...],
+    connection: Connection,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -84,11 +83,12 @@ def infer(
     from modelrepo.cli.terminal.infer_data import UNKNOWN
     from modelrepo.cli.terminal.infer_run import Question, ask
     from modelrepo.cli.terminal.report import Follower
-    from modelrepo.clients import connect
     from modelrepo.generator.options import config_file
     from modelrepo.generator.progress import Progress
 
     _check(file, inputs, image, columns, labels, top, output)
+    if connection.certificates() and not url:
+        raise OptionError(f"{connection.certificates()[0]} was given without --url", "Name the server with --url")
     progress = Progress(Follower(quiet))
     repository = repository or config_file.default_repository()
     with client_errors(), _unserved(repository, model, version, url), ExitStack() as stack:
@@ -101,7 +101,7 @@ def infer(
             reading.fitted_on(repository, model, version) if file and not pictures else UNKNOWN, top, output, as_json,
         )  # fmt: skip
         at = url or stack.enter_context(_server(repository, model, progress))
-        client = stack.enter_context(connect(at, deadline=deadline, headers=reading.read_headers(headers)))
+        client = stack.enter_context(connection.client(at))
         if file is None and not inputs:
             click.echo(_listed(client.model(model, version), url, repository, as_json))
         else:
@@ -154,13 +154,16 @@ def _check(
 def _unserved(repository: Path, model: str, version: str, url: str | None) -> Iterator[None]:
     """Tell how a version becomes one that is served, if it is in the repository and its configuration leaves it out."""
     from modelrepo.clients.errors import UnknownModel
+    from modelrepo.generator.repository.repository import Repository
 
     try:
         yield
     except UnknownModel as error:
         if url or not version or not (repository / model / version).is_dir():
             raise
-        hint = "Generate the model with --version-policy all, and all versions in the repository are served"
+        ours = any(record.version == int(version) for record in Repository(repository).manifests(model))
+        promote = f"Serve it with `modelrepo promote {model} {version}`, or beside another one: `{version},N`"
+        hint = promote if ours else f"Name it in the version_policy of {CONFIG}"
         raise OptionError(
             f"version {version} is in {repository / model}, but its {CONFIG} leaves it out: {error.hint.lower()}", hint
         ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from modelrepo.cli.terminal.as_json import json_flag
+from modelrepo.cli.terminal.connection import At, server_options
 
 EXAMPLES = """
 \b
@@ -19,6 +20,7 @@ Examples:
 \b
 Exit codes:
   0 done, or nothing to do    2 usage    6 no such model, or it can't be known what it serves
+  7 the server can't be asked
 """
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -38,6 +40,7 @@ def _age(context: click.Context, parameter: click.Parameter, value: str | None) 
 @click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the N newest versions of each model.")
 @click.option("--older-than", callback=_age, metavar="AGE", help="Remove what was published before, such as 30d.")
 @click.option("--repository", type=click.Path(path_type=Path), help="Default: that of modelrepo.toml.")
+@server_options
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and change nothing.")
 @click.option("--yes", is_flag=True, help="Don't ask if several models are meant.")
 @json_flag("Print the outcome as one JSON object.")
@@ -46,11 +49,15 @@ def prune(
     keep: int | None,
     older_than: timedelta | None,
     repository: Path | None,
+    at: At | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove versions that are not served. A served version, the newest one, and what is not ours always stay."""
+    """Remove versions that are not served. A served version, the newest one, and what is not ours always stay.
+
+    With --url a version stays too that a running server still has loaded.
+    """
     from modelrepo.cli.terminal import serving
     from modelrepo.generator.errors import OptionError
     from modelrepo.generator.repository.lifecycle.removal import pruned
@@ -61,6 +68,7 @@ def prune(
         names or ("*",),
         lambda model, _: pruned(model, keep=keep, older_than=older_than),
         repository,
+        at,
         dry_run=dry_run,
         yes=yes,
         as_json=as_json,

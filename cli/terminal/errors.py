@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +12,12 @@ from modelrepo.cli.terminal.as_json import flag_given
 from modelrepo.generator.errors import ModelRepoError, OptionError, ServerError
 from modelrepo.generator.system.interrupts import INTERRUPTS, Interrupting
 
+if TYPE_CHECKING:
+    from modelrepo.clients.errors import ClientError
+
 USAGE = 2
+# A client's hint, in its own terms.
+CLIENTS_OWN = "Check the certificates of Tls"
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -55,17 +61,23 @@ def _with_two_dashes(error: click.NoSuchOption, arguments: Sequence[str]) -> str
 @contextmanager
 def client_errors() -> Iterator[None]:
     """Give the clients' errors the exit codes of this program."""
-    from modelrepo.clients.errors import ClientError, DependencyError, InputError, SettingsError
+    from modelrepo.clients.errors import ClientError
 
     try:
         yield
-    except (InputError, SettingsError, DependencyError) as error:
-        raise OptionError(error.message, error.hint) from error
     except ClientError as error:
-        from modelrepo.server.running.explained import explained
+        raise of_client(error) from error
 
-        sender, refused, words = error.message.rpartition(" refused: ")
-        raise ServerError(f"{sender}{refused}{explained(words)}", error.hint) from error
+
+def of_client(error: "ClientError") -> ModelRepoError:
+    """Return a client's error as one of this program, with Triton's reasons explained."""
+    from modelrepo.clients.errors import DependencyError, InputError, SettingsError
+    from modelrepo.server.running.explained import explained
+
+    if isinstance(error, InputError | SettingsError | DependencyError):
+        return OptionError(error.message, error.hint.replace(CLIENTS_OWN, "Check --ca, --cert and --key"))
+    sender, refused, words = error.message.rpartition(" refused: ")
+    return ServerError(f"{sender}{refused}{explained(words)}", error.hint)
 
 
 def show_end(command: click.Command, message: str, code: int) -> None:

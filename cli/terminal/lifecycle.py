@@ -1,12 +1,13 @@
 """How versions, and changes of what is served, look in a terminal and for programs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelrepo.cli.terminal import tables
 
 if TYPE_CHECKING:
+    from modelrepo.generator.repository.lifecycle.remote import Followed
     from modelrepo.generator.repository.lifecycle.removal import Removal
     from modelrepo.generator.repository.lifecycle.serving import Change
     from modelrepo.generator.repository.lifecycle.standing import Standing, Version
@@ -90,7 +91,7 @@ def show_versions(found: Sequence[Row]) -> None:
     tables.show(table)
 
 
-def change_document(change: "Change", status: str) -> dict[str, Any]:
+def change_document(change: "Change", status: str, followed: "Followed | None" = None) -> dict[str, Any]:
     """Return a change of what is served for a program."""
     return {
         "model": change.name,
@@ -99,20 +100,56 @@ def change_document(change: "Change", status: str) -> dict[str, Any]:
         "before": list(change.before),
         "served": list(change.after),
         "notes": list(change.notes),
+        **({"server": _server_document(change.name, followed)} if followed else {}),
     }
 
 
-def change_text(change: "Change", status: str) -> str:
+def _server_document(name: str, followed: "Followed") -> dict[str, Any]:
+    """Return what a server made of a change for a program."""
+    health = {
+        when: {"ready": each.ready, "versions": list(each.versions(name))}
+        for when, each in (("before", followed.before), ("after", followed.after))
+    }
+    answers = [asdict(each) for each in followed.answers]
+    return {"url": followed.url, **health, "smoke": answers, "notes": list(followed.notes)}
+
+
+def change_text(change: "Change", status: str, followed: "Followed | None" = None) -> str:
     """Return a change of what is served in one line."""
+    return _change_text(change, status) + (_server_text(change, status, followed) if followed else "")
+
+
+def _change_text(change: "Change", status: str) -> str:
     before, after = _versions(change.before), _versions(change.after)
     are = "are" if len(change.after) > 1 else "is"
-    if status == "unchanged":
+    if status == "unchanged" or not change.changes:
         return f"{change.name}: {after} {are} served already"
     place = f" in place of {before}" if change.before else ""
     return f"{change.name}: {after} {'would be' if status == 'planned' else are} served{place}"
 
 
-def removal_document(removal: "Removal", status: str) -> dict[str, Any]:
+def _server_text(change: "Change", status: str, followed: "Followed") -> str:
+    """Return what a server made of a change in a few words."""
+    before = followed.before.versions(change.name)
+    known = ["ready" if followed.after.ready else "not ready"]
+    if status == "planned":
+        return f" ({followed.url} serves {_versions(before)}, {known[0]})"
+    if before == change.after:
+        done = f", by {followed.url} " + ("too" if status == "unchanged" else "already")
+    else:
+        others = f"in place of {_versions(before)}" if before else "where it was not loaded"
+        done = f", by {followed.url} " + ("too" if before == change.before else others)
+    right = sum(each.cases for each in followed.answers)
+    known += [f"{right} right answers"] if right else []
+    return f"{done} ({', '.join(known)})"
+
+
+def numbered(versions: Sequence[int]) -> str:
+    """Return versions with their verb."""
+    return f"{_versions(versions)} {'are' if len(versions) > 1 else 'is'}"
+
+
+def removal_document(removal: "Removal", status: str, followed: "Followed | None" = None) -> dict[str, Any]:
     """Return a removal for a program."""
     return {
         "model": removal.name,
@@ -120,6 +157,7 @@ def removal_document(removal: "Removal", status: str) -> dict[str, Any]:
         "versions": list(removal.versions),
         "bytes": removal.bytes,
         "notes": list(removal.notes),
+        **({"server": _server_document(removal.name, followed)} if followed else {}),
     }
 
 

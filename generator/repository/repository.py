@@ -31,7 +31,7 @@ from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.system.digests import FileRecord, content_of
-from modelrepo.generator.system.files import replace_undoably, sync_folder, sync_tree
+from modelrepo.generator.system.files import make_newer, newest_time, replace_undoably, sync_folder, sync_tree
 from modelrepo.generator.system.interrupts import interrupts_kept_back
 from modelrepo.generator.system.supervised import removed_if_killed
 from modelrepo.generator.triton import pbtxt
@@ -191,11 +191,13 @@ class Repository:
                 lock.unlink(missing_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the repository's lock, with interrupts kept back until it is released."""
+    def locked(self, *, interruptible: bool = False) -> Iterator[None]:
+        """Hold the repository's lock; interrupts are kept back until it is released, unless they are let through."""
         self.state.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), interrupts_kept_back():
+            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), ExitStack() as held:
+                if not interruptible:
+                    held.enter_context(interrupts_kept_back())
                 yield
         except Timeout:
             raise RepositoryError(
@@ -321,7 +323,9 @@ class Repository:
     def replace_config(self, name: str, config: str) -> tuple[str, ...]:
         """Put a configuration in force in one step; call it with the lock held. Notes tell of edits that are kept."""
         notes = self._keep_edits(name)
+        newest = newest_time(self.root / name)
         self.write(self.root / name / CONFIG, config)
+        make_newer(self.root / name / CONFIG, newest)
         return notes
 
     def replaced_folder(self, name: str) -> Path:
@@ -343,13 +347,13 @@ class Repository:
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
 
-    def write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, content: str | bytes) -> None:
         """Replace a file in one step; it is first written in the state folder, where Triton does not look."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(content.encode("utf-8") if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

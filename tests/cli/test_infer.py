@@ -42,13 +42,15 @@ def infer(modelrepo: ModelRepo) -> Infer:
     return partial(modelrepo, infer_command.infer)
 
 
-def write_preprocess(repository: Path, name: str, preprocess: dict[str, object] | None = PREPROCESS) -> None:
+def write_preprocess(
+    repository: Path, name: str, preprocess: dict[str, object] | None = PREPROCESS, number: int = 1
+) -> None:
     """Write a manifest such as `generate` leaves beside the repository."""
     source = SourceRecord("numpy:m", Weights("random", "seed 0", True), preprocess, "numpy", 17, 8, ())
     provenance = Provenance("key", source, {}, {}, Verification())
-    manifest = Manifest(name, 1, "onnxruntime", "2026-11-20", 0, "", {}, provenance)
-    path = Repository(repository).state / "manifests" / name / "1.json"
-    path.parent.mkdir(parents=True)
+    manifest = Manifest(name, number, "onnxruntime", "2026-11-20", 0, "", {}, provenance)
+    path = Repository(repository).state / "manifests" / name / f"{number}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(manifest.to_json())
 
 
@@ -117,7 +119,11 @@ def test_a_version_that_the_configuration_leaves_out_gets_the_way_to_serve_it(in
     outcome = infer("linear", "--input", "[[0, 0, 0, 4]]", "--version", "1")
     assert outcome.code == 2
     assert "version 1 is in model_repository/linear, but its config.pbtxt leaves it out: there is 2" in outcome.err
-    assert "--version-policy all" in outcome.err
+    assert "Name it in the version_policy of config.pbtxt" in outcome.err
+    for number in (1, 2):
+        write_preprocess(workdir / "model_repository", "linear", number=number)
+    hint = infer("linear", "--input", "[[0, 0, 0, 4]]", "--version", "1").err
+    assert "Serve it with `modelrepo promote linear 1`" in hint
 
 
 def test_a_table_of_any_length_is_asked_in_batches_in_order(infer: Infer, server: Server, workdir: Path) -> None:

@@ -255,6 +255,54 @@ def test_the_asynchronous_client_does_the_same(server: Server) -> None:
     asyncio.run(story())
 
 
+# --- loading on request
+
+
+@pytest.fixture(scope="module")
+def explicit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(write_repository(tmp_path_factory.mktemp("explicit")), control="explicit") as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_is_loaded_with_its_file_or_another_configuration(explicit: Server, kind: str) -> None:
+    with connect(url_of(explicit, kind)) as client:
+        assert not client.is_ready("linear")
+        client.load("linear")
+        assert client.model("linear").max_batch_size == client.config("linear")["max_batch_size"] == 8
+        client.load("linear", {**client.config("linear"), "max_batch_size": 4, "dynamic_batching": {}})
+        assert client.model("linear").max_batch_size == 4
+        client.unload("linear")
+        wait_until_unloaded(client)
+        with pytest.raises(errors.UnknownModel, match="linear is not ready: unloaded"):
+            client.config("linear")
+        with pytest.raises(errors.ServerRefused, match="failed to load 'nothing', failed to poll"):
+            client.load("nothing")
+
+
+def wait_until_unloaded(client: Client) -> None:
+    while any(entry.state in ("READY", "UNLOADING") for entry in client.index()):
+        time.sleep(0.02)
+
+
+def test_the_asynchronous_client_loads_and_unloads(explicit: Server) -> None:
+    async def story() -> None:
+        async with AsyncGrpcClient(explicit.grpc_url) as client:
+            await client.load("linear")
+            assert (await client.config("linear", "1"))["name"] == "linear"
+            await client.unload("linear")
+
+    asyncio.run(story())
+    with connect(explicit.grpc_url) as client:
+        wait_until_unloaded(client)
+
+
+def test_a_server_without_explicit_mode_refuses_at_once(client: Client) -> None:
+    for call in (client.load, client.unload):
+        with pytest.raises(errors.NoExplicitMode, match="Start it with --model-control-mode=explicit"):
+            call("linear")
+
+
 # --- shared memory
 
 

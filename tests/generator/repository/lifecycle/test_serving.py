@@ -200,3 +200,25 @@ def test_a_configuration_that_cannot_be_parsed_is_told(three: Path, workdir: Pat
         standing(Repository(workdir / "model_repository"), "nothing")
     assert modelrepo(rollback, "linear", "--to", "3").code == 0
     assert served(workdir) == (3,)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [(2, "linear: version 2 is served already"), (1, "another process has changed linear meanwhile: version 1 is")],
+)
+def test_of_two_who_roll_back_at_a_time_none_goes_back_too_far(
+    three: Path, workdir: Path, modelrepo: ModelRepo, monkeypatch: pytest.MonkeyPatch, other: int, said: str
+) -> None:
+    locked = Repository.locked
+
+    def overtaken(repository: Repository, **more: bool) -> object:
+        monkeypatch.setattr(Repository, "locked", locked)
+        with repository.locked():
+            applied(repository, rolled_back(standing(repository, "linear"), other))
+        return locked(repository, **more)
+
+    monkeypatch.setattr(Repository, "locked", overtaken)
+    outcome = modelrepo(rollback, "linear")
+    assert said in outcome.out + outcome.err
+    assert outcome.code == (0 if other == 2 else 6)
+    assert served(workdir) == (other,)

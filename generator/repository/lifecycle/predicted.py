@@ -1,0 +1,62 @@
+"""Comparing a server's configuration of a model with the one that it makes of a file, by our prediction."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelrepo.generator.lint.normalized import normalized
+from modelrepo.generator.lint.subject import Host
+from modelrepo.generator.triton import pbtxt
+from modelrepo.generator.triton.releases import NEWEST, release_named
+
+# What the core fills in from the backend's name, its library or the model's files.
+FROM_BACKEND = ("platform", "backend", "default_model_filename", "runtime")
+# What a server may complete from the model if a configuration lacks its inputs or outputs.
+COMPLETED = ("input", "output", "max_batch_size", "dynamic_batching")
+
+
+def disagreement(text: str, answered: Mapping[str, Any]) -> str | None:
+    """Return the first difference between the configuration that Triton makes of a text, and the one that it answers.
+
+    Its host has the GPUs that the answer shows. OptionError for a text that is not a configuration.
+    """
+    from google.protobuf import json_format
+    from tritonclient.grpc import model_config_pb2
+
+    got = json_format.ParseDict(dict(answered), model_config_pb2.ModelConfig(), ignore_unknown_fields=True)
+    written = pbtxt.parse(text, "the configuration")
+    host = Host(release_named(NEWEST), gpus=_gpus(got))
+    wanted = normalized(written, got.name, host, got.model_transaction_policy.decoupled)
+    for ours, theirs in zip(wanted.instance_group, got.instance_group, strict=False):
+        if not ours.gpus:
+            theirs.ClearField("gpus")
+    for field in COMPLETED if not (written.input and written.output) else ():
+        wanted.ClearField(field)
+        got.ClearField(field)
+    for field in FROM_BACKEND:
+        if not getattr(wanted, field):
+            wanted.ClearField(field)
+            got.ClearField(field)
+    one, other = (json_format.MessageToDict(each, preserving_proto_field_name=True) for each in (wanted, got))
+    return _differing(one, other, "")
+
+
+def _gpus(got: Any) -> int:
+    """Return how many GPUs a host has at least, by the instances that it runs on them."""
+    return max((gpu + 1 for group in got.instance_group for gpu in group.gpus), default=0)
+
+
+def _differing(wanted: Any, got: Any, where: str) -> str | None:
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        for key in sorted({*wanted, *got}):
+            path = f"{where}.{key}" if where else key
+            if key not in got or key not in wanted:
+                return f"{path} is {got.get(key, 'not there')} instead of {wanted.get(key, 'not there')}"
+            found = _differing(wanted[key], got[key], path)
+            if found:
+                return found
+        return None
+    if isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+        pairs = enumerate(zip(wanted, got, strict=True))
+        found_in = (_differing(one, other, f"{where}[{position}]") for position, (one, other) in pairs)
+        return next(filter(None, found_in), None)
+    return None if wanted == got else f"{where} is {got} instead of {wanted}"
