@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from modelrepo.cli.terminal.as_json import json_flag
+from modelrepo.cli.terminal.connection import Connection, connection_options
 from modelrepo.cli.terminal.errors import client_errors
 from modelrepo.generator.errors import OptionError
 
 if TYPE_CHECKING:
-    from modelrepo.clients import Tls
     from modelrepo.generator.progress import Progress
     from modelrepo.server import Server
 
@@ -33,22 +33,14 @@ Exit codes:
   2 usage     130 interrupted
 """
 
-CLIENTS_OWN = "Check the certificates of Tls"
-
 
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--url", help="grpc://HOST:PORT, grpcs://, http:// or https://. Default: a server for this call.")
 @click.option("--version", type=click.IntRange(min=1), help="The version to ask. Default: the server's choice.")
-@click.option("--deadline", type=float, default=60.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--repository", type=click.Path(path_type=Path),
               help="The repository that was published. Default: that of modelrepo.toml.")  # fmt: skip
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send a header, such as a token.")
-@click.option(
-    "--ca", type=click.Path(path_type=Path), help="PEM file of the authorities to trust. Default: the system's."
-)
-@click.option("--cert", type=click.Path(path_type=Path), help="PEM file of this client's certificates.")
-@click.option("--key", type=click.Path(path_type=Path), help="PEM file of this client's private key.")
+@connection_options
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a report for CI, as JUnit's XML.")
 @json_flag("Print the result as one JSON object.", empty={"results": []})
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only errors and the result.")
@@ -56,12 +48,8 @@ def smoke(
     models: tuple[str, ...],
     url: str | None,
     version: int | None,
-    deadline: float,
     repository: Path | None,
-    headers: tuple[str, ...],
-    ca: Path | None,
-    cert: Path | None,
-    key: Path | None,
+    connection: Connection,
     junit: Path | None,
     as_json: bool,
     quiet: bool,
@@ -73,9 +61,7 @@ def smoke(
     classes. No file of the server is read. Without MODEL it is every published model.
     """
     from modelrepo.cli.terminal import smoke_output as output
-    from modelrepo.cli.terminal.infer_inputs import read_headers
     from modelrepo.cli.terminal.report import Follower
-    from modelrepo.clients import connect
     from modelrepo.generator.options import config_file
     from modelrepo.generator.progress import Progress
     from modelrepo.generator.repository.lifecycle.smoke import Smoked, published, published_names
@@ -95,9 +81,9 @@ def smoke(
     progress = Progress(Follower(quiet))
     rows: list[Smoked] = []
     interrupted = False
-    with client_errors(), _options_of_tls(), _server(url, where.root, progress) as (at, server):
+    with client_errors(), _server(url, where.root, progress) as (at, server):
         try:
-            with connect(at, deadline=deadline, headers=read_headers(headers), tls=_tls(ca, cert, key)) as client:
+            with connection.client(at) as client:
                 for name in names:
                     with progress.step("smoke", f"asking {name} at {at}") as step, _loaded(server, name):
                         rows.append(smoked(client, where, name, version))
@@ -115,23 +101,6 @@ def smoke(
     code = next((row.exit_code for row in rows if row.exit_code), 0)
     if code:
         raise click.exceptions.Exit(code)
-
-
-def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> "Tls | None":
-    from modelrepo.clients import Tls
-
-    return Tls(ca, key, cert) if ca or cert or key else None
-
-
-@contextmanager
-def _options_of_tls() -> Iterator[None]:
-    """Name the options of certificates where a client names its own settings."""
-    from modelrepo.clients.errors import SettingsError
-
-    try:
-        yield
-    except SettingsError as error:
-        raise OptionError(error.message, error.hint.replace(CLIENTS_OWN, "Check --ca, --cert and --key")) from error
 
 
 @contextmanager

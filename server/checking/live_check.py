@@ -15,6 +15,7 @@ from modelrepo.generator.errors import RepositoryError, ServerError, Verificatio
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.lifecycle import smoke
+from modelrepo.generator.repository.lifecycle.predicted import disagreement
 from modelrepo.generator.repository.repository import Repository, StagedModel
 from modelrepo.generator.specs.findings import Live, Verification
 from modelrepo.generator.specs.options import Options
@@ -26,7 +27,7 @@ from modelrepo.generator.verification.sequences import asked
 from modelrepo.generator.verification.verify import Run, verify
 from modelrepo.server import running_server
 from modelrepo.server.binaries import runtime
-from modelrepo.server.checking import configs, sequences, served
+from modelrepo.server.checking import sequences, served
 from modelrepo.server.running import local, overlay
 from modelrepo.server.running.handle import Server
 
@@ -190,7 +191,7 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
         GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as grpc,
         HttpClient(server.http_url, deadline=DEADLINE_SECONDS) as http,
     ):
-        difference = configs.disagreement(text, server.config(staged.name))
+        difference = disagreement(text, server.config(staged.name))
         if difference:
             raise VerificationError(f"Triton understands its configuration differently: {difference}")
         comparison = ServedComparison(staged, proven, options)

@@ -12,9 +12,12 @@ ON_CPU = "a CPU serves it in place of a GPU"
 NOTHING = "nothing"
 
 
-def differences(text: str, answered: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def differences(
+    text: str, answered: Mapping[str, Any], *, policy: bool = True
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what is written in a configuration and different in the one that a server answers, and notes.
 
+    Without ``policy`` that of the versions does not count: one that stays loaded keeps the policy of its own load.
     ``modelrepo serve --cpu-overlay`` serves what was written for a GPU; that is a note. OptionError for a text that is
     not a configuration.
     """
@@ -23,6 +26,8 @@ def differences(text: str, answered: Mapping[str, Any]) -> tuple[tuple[str, ...]
 
     wanted = pbtxt.parse(text, "the published config.pbtxt")
     got = json_format.ParseDict(dict(answered), model_config_pb2.ModelConfig(), ignore_unknown_fields=True)
+    if not policy:
+        wanted.ClearField("version_policy")
     notes = (ON_CPU,) if _on_cpu_instead(wanted, got) else ()
     if notes:
         wanted.ClearField("instance_group")

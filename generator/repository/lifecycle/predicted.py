@@ -5,6 +5,7 @@ from typing import Any
 
 from modelrepo.generator.lint.normalized import normalized
 from modelrepo.generator.lint.subject import Host
+from modelrepo.generator.repository.lifecycle.answered_config import differing, shown
 from modelrepo.generator.triton import pbtxt
 from modelrepo.generator.triton.releases import NEWEST, release_named
 
@@ -37,26 +38,10 @@ def disagreement(text: str, answered: Mapping[str, Any]) -> str | None:
             wanted.ClearField(field)
             got.ClearField(field)
     one, other = (json_format.MessageToDict(each, preserving_proto_field_name=True) for each in (wanted, got))
-    return _differing(one, other, "")
+    found = next(differing(one, other, exact=True), None)
+    return found and f"{found[0]} is {shown(found[2])} instead of {shown(found[1])}"
 
 
 def _gpus(got: Any) -> int:
     """Return how many GPUs a host has at least, by the instances that it runs on them."""
     return max((gpu + 1 for group in got.instance_group for gpu in group.gpus), default=0)
-
-
-def _differing(wanted: Any, got: Any, where: str) -> str | None:
-    if isinstance(wanted, dict) and isinstance(got, dict):
-        for key in sorted({*wanted, *got}):
-            path = f"{where}.{key}" if where else key
-            if key not in got or key not in wanted:
-                return f"{path} is {got.get(key, 'not there')} instead of {wanted.get(key, 'not there')}"
-            found = _differing(wanted[key], got[key], path)
-            if found:
-                return found
-        return None
-    if isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
-        pairs = enumerate(zip(wanted, got, strict=True))
-        found_in = (_differing(one, other, f"{where}[{position}]") for position, (one, other) in pairs)
-        return next(filter(None, found_in), None)
-    return None if wanted == got else f"{where} is {got} instead of {wanted}"

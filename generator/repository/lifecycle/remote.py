@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from modelrepo.clients import Client
 from modelrepo.clients.errors import ClientError, NoExplicitMode, UnknownModel
 from modelrepo.clients.models import IndexEntry
 from modelrepo.generator.errors import ModelRepoError, RepositoryError, ServerError, VerificationError
 from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.lifecycle import golden
 from modelrepo.generator.repository.lifecycle.predicted import disagreement
 from modelrepo.generator.repository.lifecycle.serving import Change, applied
+from modelrepo.generator.repository.lifecycle.smoke import Smoked, smoke
 from modelrepo.generator.repository.lifecycle.standing import Standing
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.system.files import make_newer, newest_time
@@ -89,7 +89,7 @@ class Followed:
     url: str
     before: Health
     after: Health
-    answers: tuple[Any, ...] = ()  # of smoke.Smoked
+    answers: tuple[Smoked, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -261,9 +261,10 @@ def _differs(remote: Remote, change: Change) -> str:
     return f"in its configuration {found}" if found else ""
 
 
-def _answers(remote: Remote, repository: Repository, change: Change) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+def _answers(remote: Remote, repository: Repository, change: Change) -> tuple[tuple[Smoked, ...], tuple[str, ...]]:
     """Ask the golden requests of each version that is served; return the rows, and notes of what was not asked."""
-    rows, notes = [], []
+    rows: list[Smoked] = []
+    notes: list[str] = []
     for version in change.after:
         row = smoked(remote.client, repository, change.name, version)
         if isinstance(row, str):
@@ -279,18 +280,14 @@ def _answers(remote: Remote, repository: Repository, change: Change) -> tuple[tu
     return tuple(rows), tuple(notes)
 
 
-def smoked(client: Client, repository: Repository, name: str, version: int) -> Any:
-    """Return what golden requests say of a version, a smoke.Smoked; or why there are none, in words."""
-    try:
-        golden, smoke = (import_module(f"{__package__}.{each}") for each in ("golden", "smoke"))
-    except ModuleNotFoundError:
-        return "this release has no golden requests"
+def smoked(client: Client, repository: Repository, name: str, version: int) -> Smoked | str:
+    """Return what golden requests say of a version, or why there are none, in words."""
     try:
         if golden.read(repository, name, version) is None:
             return "an earlier release published it, and kept no golden requests"
     except RepositoryError as error:
         return error.message
-    return smoke.smoke(client, repository, name, version)
+    return smoke(client, repository, name, version)
 
 
 def _content(config: Path) -> bytes | None:

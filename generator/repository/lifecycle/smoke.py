@@ -103,7 +103,8 @@ def _smoked(client: Client, repository: Repository, manifest: Manifest, version:
             return _failed(row, f"{name} is not ready", ServerError)
         if known.versions and str(manifest.version) not in known.versions:
             row = _failed(row, _other_version(", ".join(known.versions), manifest), VerificationError, COPY)
-        return _asked(client, repository, manifest, asked, row)
+        as_selected = bool(asked) or known.versions == tuple(map(str, _selected(repository, name)))
+        return _asked(client, repository, manifest, asked, row, policy=not as_selected)
     except UnknownModel as error:
         return _failed(row, error.message, ServerError, error.hint)
     except ClientError as error:
@@ -127,7 +128,7 @@ def published(repository: Repository, name: str, version: int | None = None) -> 
         names = published_names(repository)
         hint = nearest(name, names) if names else "Generate it first, or name another with --repository"
         raise RepositoryError(f"{repository.root} has no model {name!r}", hint)
-    wanted = version or _served(repository, name) or max(known)
+    wanted = version or max(_selected(repository, name), default=0) or max(known)
     if wanted not in known:
         versions = ", ".join(map(str, sorted(known)))
         raise RepositoryError(f"{name} has no published version {wanted}", f"There is {versions}")
@@ -141,16 +142,16 @@ def published_names(repository: Repository) -> tuple[str, ...]:
     return tuple(sorted(each.name for each in there if (repository.root / each.name / CONFIG).is_file()))
 
 
-def _served(repository: Repository, name: str) -> int | None:
-    """Return the version that answers if a client names none: the newest of those that the configuration selects."""
+def _selected(repository: Repository, name: str) -> tuple[int, ...]:
+    """Return the versions that the configuration selects; the newest of them answers if a client names none."""
     text = repository.config_text(name)
     if text is None:
-        return None
+        return ()
     try:
         config = pbtxt.parse(text, str(repository.root / name / CONFIG))
     except OptionError as error:
         raise RepositoryError(error.message, "`modelrepo check` says where, and what to write instead") from error
-    return max(selected(ModelFolder(name, repository.root / name), config), default=None)
+    return selected(ModelFolder(name, repository.root / name), config)
 
 
 def _other_version(answering: str, manifest: Manifest) -> str:
@@ -166,11 +167,13 @@ def _failed(row: Smoked, failure: str, kind: type[ModelRepoError], hint: str = "
     return row if row.failure else replace(row, failure=failure, hint=hint, exit_code=kind.exit_code)
 
 
-def _asked(client: Client, repository: Repository, manifest: Manifest, version: str, row: Smoked) -> Smoked:
+def _asked(
+    client: Client, repository: Repository, manifest: Manifest, version: str, row: Smoked, *, policy: bool
+) -> Smoked:
     """Ask a model that is ready, and return the row of what is found."""
     text = repository.config_text(manifest.name) or manifest.config
     answered = client.config(manifest.name, version)
-    differs, notes = answered_config.differences(text, answered)
+    differs, notes = answered_config.differences(text, answered, policy=policy)
     row = replace(row, config_differs=differs, notes=notes)
     try:
         requests = golden.read(repository, manifest.name, manifest.version)

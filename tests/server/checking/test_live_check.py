@@ -16,7 +16,7 @@ from modelrepo.clients import Client
 from modelrepo.generator.verification import datasets, sequences
 from modelrepo.server import Server, running_server
 from modelrepo.server.binaries import runtime
-from modelrepo.server.checking import configs, live_check, served
+from modelrepo.server.checking import live_check, served
 from tests.conftest import Generate, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -389,45 +389,6 @@ def test_every_shape_and_type_passes_through_the_server(
     outcome = generate("--model", "onnx:model.onnx", "--live-check", "require", "--json")
     assert outcome.code == 0, outcome.err
     assert live(outcome)["status"] == "passed"
-
-
-WRITTEN = """
-max_batch_size: 4
-input { name: "a" data_type: TYPE_FP32 dims: [ 1, 2 ] }
-instance_group { kind: KIND_AUTO count: 1 }
-parameters { key: "k" value { string_value: "v" } }
-"""
-# As the server answers what is written there.
-ANSWERED: dict[str, Any] = {
-    "name": "m",
-    "max_batch_size": 4,
-    "version_policy": {"latest": {"num_versions": 1}},
-    "input": [{"name": "a", "data_type": "TYPE_FP32", "dims": [1, 2], "allow_ragged_batch": False}],
-    "instance_group": [{"name": "m_0", "kind": "KIND_CPU", "count": 1}],
-    "optimization": {"input_pinned_memory": {"enable": True}, "output_pinned_memory": {"enable": True}},
-    "parameters": {"k": {"string_value": "v"}},
-    "runtime": "model.py",
-}
-
-
-@pytest.mark.parametrize(
-    ("change", "difference"),
-    [
-        ({}, None),
-        ({"max_batch_size": 5}, "max_batch_size is 5 instead of 4"),
-        ({"input": [{**ANSWERED["input"][0], "dims": [1, 3]}]}, "input[0].dims[1] is 3 instead of 2"),
-        ({"input": []}, "input is nothing instead of"),
-        ({"instance_group": [{"name": "m_0", "kind": "KIND_CPU", "count": 2}]}, "instance_group[0].count is 2 instead"),
-        ({"parameters": {}}, "parameters is nothing instead of"),
-        ({"parameters": {"k": {"string_value": "w"}}}, "parameters.k.string_value is w instead of v"),
-        ({"dynamic_batching": {}}, "dynamic_batching is {} instead of nothing"),
-    ],
-)
-def test_the_servers_configuration_is_compared_with_the_predicted_one(
-    change: dict[str, Any], difference: str | None
-) -> None:
-    found = configs.disagreement(WRITTEN, {**ANSWERED, **change})
-    assert found is None if difference is None else difference in str(found)
 
 
 def test_a_policy_may_serve_an_older_version_that_is_there(generate: Generate, workdir: Path) -> None:

@@ -392,3 +392,14 @@ def test_a_polling_server_is_waited_for_and_one_that_never_looks_is_told(
 
 def test_the_document_of_a_removal_is_json(run: Run) -> None:
     assert json.loads(run(prune, "linear", "--keep", "9", "--json").out)["models"][0]["status"] == "unchanged"
+
+
+def test_a_version_that_stays_loaded_with_its_own_policy_is_as_published(
+    run: Run, server: Server, client: Client
+) -> None:
+    from modelrepo.generator.repository.lifecycle.smoke import smoke
+
+    assert run(promote, "linear", "2,3").code == 0
+    assert client.config("linear", "3")["version_policy"] == {"specific": {"versions": ["3"]}}
+    for version in (None, 2, 3):
+        assert smoke(client, Repository(server.repository), "linear", version).failure == ""
