@@ -91,7 +91,9 @@ CASES = {
     "model_repository_agents { }": "AGENT-NONE 2:1",
     "model_metrics { }": "FIELD-VER 2:1",
     "max_batch_size: 1\nensemble_scheduling { max_inflight_requests: 1 }": "FIELD-VER 3:23",
-    "max_batch_sizes: 1": "PARSE 2:16",
+    "max_batch_sizes: 1": "PARSE 2:1",
+    "input { data_type:\tFP32\n dims: 1 }": "PARSE 2:20",
+    "optimization { eager_batching:\n  yes }": "PARSE 3:3",
 }
 
 
@@ -292,6 +294,20 @@ ADVICE = {
     'input { name: "x" data_type: TYPE_${type} }': "Fill in ${type}: ",
     'input { name: "x" data_type: TYPE_#TYPE\n dims: 1 }': "Write the whole value: TYPE_ is cut short, ",
     "{% if batching %}": "Fill in {% if batching %}: ",
+    "// a net": "Write # before a comment",
+    "name: \u201cnet\u201d": 'Write straight quotes: "',
+    "\udcff\udcfen\0": "Save the file as UTF-8: it is UTF-16",
+    "input [\n { dims: [ 4 ]\n ]": "Close the { of line 2 with } before ]",
+    "input [ { dims: [ 4 ] }\noutput [ { dims: 1 } ]": "Close the [ of line 1 with ] before output",
+    "input [ { dims: [ 4 ] }\n": "Close the [ of line 1 with ]",
+    "dynamic_batching { # }\n": "Close the { of line 1 with }",
+    "input { dims: 4 } }": "Remove this }: nothing is open",
+    "input [ { dims: [ 4 ] }, ]": "Remove the comma before this ]",
+    "input { dims: [ 4, ] }": "Remove the comma before this ]",
+    "input [ { dims: 4 } { dims: 4 } ]": "Write a comma between the entries of a list",
+    "input { dims: [ 3 224 ] }": "Write a comma between the entries of a list",
+    "input { dims: [ 3, x ] }": "Write a whole number instead of x",
+    "max_batch_size:": "Write a whole number",
     "input {{ dims: 1 }}": "Write { once: this is a template of a configuration, ",
 }
 
@@ -302,13 +318,19 @@ def test_the_parsers_reason_comes_with_advice(tmp_path: Path, text: str) -> None
     assert finding.problem.write.startswith(ADVICE[text])
 
 
+def test_a_byte_order_mark_is_removed(tmp_path: Path) -> None:
+    (finding,) = found(tmp_path, "\ufeffname: 'net'")
+    (edit,) = finding.problem.edits
+    assert (edit.begins, edit.ends, edit.text) == ((1, 1), (1, 2), "")
+
+
 QUOTED = """parameters { key: "metadata" value { string_value: "{'author': "Ann's", 'names': {0: 'cat'}}" } }\n"""
 
 
 def test_a_quote_in_quotes_is_explained_and_mended(tmp_path: Path) -> None:
     (finding,) = found(tmp_path, f"{ONNX}{QUOTED}")
     assert 'has no field named "Ann"' in finding.problem.says
-    assert str(finding.problem.place).endswith(":2:52")
+    assert str(finding.problem.place).endswith(f":2:{QUOTED.index('Ann')}")
     (edit,) = finding.problem.edits
     mended = QUOTED[: edit.begins[1] - 1] + edit.text + QUOTED[edit.ends[1] - 1 :]
     assert told(found(tmp_path / "mended", ONNX + mended)) == []
