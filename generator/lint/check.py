@@ -97,6 +97,9 @@ def subject(path: Path, listed: dict[Path, dict[str, Model]] | None = None) -> R
     try:
         with os.scandir(folder) as entries:
             folders = sorted(entry.name for entry in entries if is_folder(entry))
+        if not folders and version_of(folder.name) is not None and os.path.lexists(folder.parent / CONFIG):
+            hint = f"Check its model: modelrepo check {folder.parent}"
+            raise RepositoryError(f"can't check {path}: it is a version of a model", hint)
         if not os.path.lexists(folder / CONFIG) and not _is_model(folder, folders):
             return Repository(folder, {name: Model(name, folder / name) for name in folders})
         root = folder.parent if folder.name not in ("", "..") else folder / ".."
@@ -108,6 +111,8 @@ def subject(path: Path, listed: dict[Path, dict[str, Model]] | None = None) -> R
                 listed[root] = models
     except OSError as error:
         hint = "Name a repository, the folder of a model, or a config.pbtxt"
+        if is_file(path) and (model := model_of(path)):
+            hint = f"Check its model: modelrepo check {model}"
         if address := ADDRESS.fullmatch(str(path)):  # of which Path drops a "/"
             elsewhere = "only folders of this machine are checked"
             hint = "Copy it to this machine, and check the copy"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.declared import COMPLETES
@@ -348,3 +349,53 @@ def test_strange_names_are_no_trouble(tmp_path: Path) -> None:
 def test_the_backend_that_was_meant_is_named(tmp_path: Path) -> None:
     (finding,) = [each for each in found(tmp_path, 'backend: "onnxruntim"') if each.code == "BACKEND"]
     assert finding.problem.write == 'Write backend: "onnxruntime"'
+
+
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [
+        (["model.onnx", "labels.txt"], "Move model.onnx into a new folder"),
+        (["v2/model.onnx"], "Rename the folder v2 to 2"),
+        (["onnx/model.onnx", "tokenizer.json"], "Rename the folder onnx to 1"),
+        (["assets/readme.txt"], "Add the folder 1 with the model's file"),
+        (["a/model.onnx", "b/model.onnx"], "Add the folder 1 with the model's file"),
+    ],
+)
+def test_what_could_be_the_first_version_is_named(tmp_path: Path, files: list[str], advice: str) -> None:
+    folder = tmp_path / "net"
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    (folder / "config.pbtxt").write_text(ONNX)
+    (finding,) = [each for each in check(folder) if each.code == "VDIR-NONE"]
+    assert finding.problem.write.startswith(advice)
+
+
+@pytest.mark.parametrize("name", ["Config.pbtxt", "config.pbtxt.txt", "config.prototxt"])
+def test_a_configuration_of_nearly_the_right_name_is_found(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "net"
+    (folder / "1").mkdir(parents=True)
+    (folder / name).write_text(ONNX)
+    found = {each.code: each.problem.write for each in check(tmp_path)}
+    assert found["ROOT"] == f"Rename {name} to config.pbtxt"
+    assert found["CONFIG-PLACE"] == "Rename it to config.pbtxt"
+    (folder / "config.pbtxt").write_text(ONNX)
+    assert "CONFIG-PLACE" not in {each.code for each in check(tmp_path)}
+
+
+def test_a_repository_in_a_repository_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models/net/1").mkdir(parents=True)
+    (tmp_path / "models/net/config.pbtxt").write_text(ONNX)
+    (finding,) = [each for each in check(tmp_path) if each.code == "ROOT"]
+    assert finding.problem.write.startswith(f"Check, and serve, the folder {tmp_path / 'models'} itself: ")
+
+
+@pytest.mark.parametrize("part", ["1", "1/model.onnx", "labels.txt"])
+def test_the_model_of_a_part_is_named(tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "net"
+    (folder / "1").mkdir(parents=True)
+    for name in ("config.pbtxt", "1/model.onnx", "labels.txt"):
+        (folder / name).write_text("")
+    with pytest.raises(RepositoryError, match="can't check") as raised:
+        check(folder / part)
+    assert raised.value.hint == f"Check its model: modelrepo check {folder}"
