@@ -41,6 +41,8 @@ PLACEHOLDER = re.compile(
     r"\$\{[^}\n]*\}|\$[A-Za-z_]\w*|\{\{[^:\n]*?\}\}"
     r"|\{%[^\n]*?%\}|\{(?:[A-Za-z_][^{}\s]*)?\}|<[A-Za-z][\w -]*>|[%@]\w+[%@]"
 )
+# The beginning of what Git LFS has in the place of a file.
+POINTER = "version https://git-lfs"
 # The bytes with which a text in UTF-16 begins, as they are read.
 UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 CURLY = tuple("\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb")
@@ -74,6 +76,8 @@ def _words(config: ConfigText) -> str:
 
 def _advice(config: ConfigText) -> str:
     """Return what to write instead of what the parser refuses."""
+    if config.text.startswith(POINTER):
+        return "Fetch the file itself: git lfs pull"
     if advice := _of_template(config):
         return advice
     if found := NO_FIELD.match(config.error):
@@ -176,6 +180,7 @@ ADVICE = (
     ("another member of oneof", "Write one of the two fields"),
     ("Expected string", "Write the text in quotes"),
     ("Expected integer or identifier", "Write the value without quotes"),
+    ("Need space between number", "Write the number without what follows it"),
     ("Integer out of range", "Write a number that fits into the field"),
     ("Expected integer", "Write a whole number"),
     ("Invalid value for boolean", "Write true or false"),

@@ -84,6 +84,14 @@ def test_a_pointer_of_git_lfs_is_no_reason_to_build_the_plan_again(tmp_path: Pat
     assert finding.problem.write == "Fetch the file itself: git lfs pull"
 
 
+def test_a_pointer_of_git_lfs_is_no_python(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 102400\n"
+    (finding,) = [
+        each for each in found(lay(tmp_path / "net", PY, {"1/model.py": pointer})) if each.code == "PY-SYNTAX"
+    ]
+    assert finding.problem.write == "Fetch the file itself: git lfs pull"
+
+
 def test_several_gpus_are_of_newer_releases(tmp_path: Path) -> None:
     config = TRT + GPU.replace("GPU", "MODEL") + SEVERAL + parameter("multi_device_gpus", "0,1")
     folder = lay(tmp_path / "net", config, {"1/model.plan": PLAN})

@@ -295,6 +295,8 @@ ADVICE = {
     'input { name: "x" data_type: TYPE_${type} }': "Fill in ${type}: ",
     'input { name: "x" data_type: TYPE_#TYPE\n dims: 1 }': "Write the whole value: TYPE_ is cut short, ",
     "{% if batching %}": "Fill in {% if batching %}: ",
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n": "Fetch the file itself: git lfs pull",
+    "max_batch_size: 4L": "Write the number without what follows it",
     "// a net": "Write # before a comment",
     "name: \u201cnet\u201d": 'Write straight quotes: "',
     "\udcff\udcfen\0": "Save the file as UTF-8: it is UTF-16",
@@ -399,3 +401,14 @@ def test_the_model_of_a_part_is_named(tmp_path: Path, part: str) -> None:
     with pytest.raises(RepositoryError, match="can't check") as raised:
         check(folder / part)
     assert raised.value.hint == f"Check its model: modelrepo check {folder}"
+
+
+def test_a_configuration_in_the_root_makes_no_model_of_a_repository(tmp_path: Path) -> None:
+    (tmp_path / "net/1").mkdir(parents=True)
+    (tmp_path / "net/1/model.onnx").write_bytes(b"")
+    for folder in (tmp_path, tmp_path / "net"):
+        (folder / "config.pbtxt").write_text(f'name: "net"\n{ONNX}')
+    found = check(tmp_path)
+    assert [each.severity for each in found if each.code == "CONFIG-PLACE"] == ["warning"]
+    assert not {"NAME", "VDIR-NONE"} & {each.code for each in found}
+    assert "NAME" in {each.code for each in check(tmp_path / "config.pbtxt")}
