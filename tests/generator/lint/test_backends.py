@@ -136,6 +136,8 @@ IR = """<?xml version="1.0"?>
         (OV + CPU, IR, 79, {"OV-BIN"}),
         (OV + CPU, IR, None, {"OV-BIN"}),
         (OV + CPU, IR[:-20], 80, {"OV-READ"}),
+        (OV + CPU, IR.replace('version="11"', 'version="7"'), 80, {"OV-READ"}),
+        (OV + CPU, "<net></net>", None, {"OV-READ"}),
         (OV + CPU, "<html></html>", 80, {"OV-READ"}),
         (OV + CPU, "", 80, {"OV-READ"}),
         (OV + CPU, None, 80, {"VDIR-EMPTY"}),
