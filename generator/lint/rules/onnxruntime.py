@@ -149,11 +149,14 @@ def lacking(path: Path, external: Iterable[External]) -> Iterator[Problem]:
 def _missing(path: Path, files: dict[str, list[External]]) -> Problem:
     """Return the problem that files of weights, of which there is at least one, are not there."""
     first, count = next(iter(files)), len(files) - 1
-    others = f" and {count:,} other file{'s' * (count != 1)}, which are" if count else ", which is"
-    named = _named([tensor for tensors in files.values() for tensor in tensors])
-    said = f"{path.name} has the weights {named} in {first}{others} not there"
-    these = f"{first} and the {count:,} other{'s' * (count != 1)}" if count else first
-    return Problem(Place(path), f"ONNX Runtime can't load the model: {said}", _copied(these, path))
+    plural = "s" * (count != 1)
+    if count:
+        said = f"weights in {first} and {count:,} other file{plural}, which are"
+        these = f"{first} and {count:,} other{plural}"
+    else:
+        said, these = f"the weights {_named(files[first])} in {first}, which is", first
+    says = f"ONNX Runtime can't load the model: {path.name} has {said} not there"
+    return Problem(Place(path), says, _copied(these, path))
 
 
 def _copied(files: str, path: Path) -> str:

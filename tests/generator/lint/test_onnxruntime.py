@@ -233,8 +233,8 @@ def test_files_of_weights_that_are_missing_are_one_finding(tmp_path: Path) -> No
         for each in found(model(tmp_path, GOOD, made.SerializeToString(), **content))
         if each.code == "ORT-EXT"
     )
-    assert "the weights w and 2 more in gone.bin and 2 other files, which are not there" in missing.says
-    assert missing.write == "Copy gone.bin and the 2 others from where the model was exported, beside model.onnx"
+    assert "has weights in gone.bin and 2 other files, which are not there" in missing.says
+    assert missing.write == "Copy gone.bin and 2 others from where the model was exported, beside model.onnx"
     assert "short.bin has 79 bytes" in short.says
 
 
