@@ -1,6 +1,5 @@
 """`modelrepo check`: what Triton would say of a repository, before it is served."""
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -58,6 +57,7 @@ UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 @click.option("--changed", is_flag=True, help="PATHs are changed files: check the models that they belong to.")
 @click.option("--fix", is_flag=True, help="Mend what can be mended mechanically, and show what is left.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change as a diff, and change nothing.")
+@click.option("--notes", is_flag=True, help="Print notes, too, not only their number.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--explain", metavar="CODE,…", help="Print the pages of rules.")
 @click.option("--list-rules", is_flag=True, help="Print all rules, or those of --select and --ignore.")
@@ -75,6 +75,7 @@ def check(
     changed: bool,
     fix: bool,
     diff: bool,
+    notes: bool,
     strict: bool,
     explain: str | None,
     list_rules: bool,
@@ -97,8 +98,6 @@ def check(
     if list_rules:
         _print_rules(chosen, "json" if as_json else form)
         return
-    if os.environ.get("NO_COLOR"):  # no-color.org
-        click.get_current_context().color = False
     if fix and diff:
         raise OptionError("--fix can't be combined with --diff", "Leave --fix out to see the changes only")
     hosts = _hosts(target_release, _gpus(gpus), cores, _bytes(memory), profile)
@@ -118,7 +117,12 @@ def check(
         _print_diff(found)
     else:
         models = sum(len(each.asked or each.models) for each in repositories)
-        _print(found, "json" if as_json else form, [host.release.container for host in hosts], models, chosen)
+        releases = [host.release.container for host in hosts]
+        form = "json" if as_json else form
+        if form == "text":
+            _print_text(found, releases, models, notes=notes or bool(select))
+        else:
+            _print(found, form, releases, models, chosen)
     if any(stops(each, strict=strict) for each in found):
         raise click.exceptions.Exit(RepositoryError.exit_code)
 
@@ -249,6 +253,19 @@ def _print_diff(found: "list[Finding]") -> None:
         click.echo(printable(each.diff()) if shown else encoded(each.diff()), nl=False)
 
 
+def _print_text(found: "list[Finding]", releases: Sequence[str], models: int, *, notes: bool) -> None:
+    """Print findings, and how many there are; notes, which need no change, only if they are wanted."""
+    from modelrepo.cli.terminal import findings as text
+
+    shown = [each for each in found if notes or each.severity != "information"]
+    lines, width = text.Lines(), text.width_of_terminal()
+    for each in shown:
+        for line in text.of_text(each, lines, width):
+            click.echo(line)
+        click.echo()
+    click.echo(text.summary(shown, models, releases, hidden=len(found) - len(shown)))
+
+
 def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: int, chosen: "Sequence[Rule]") -> None:
     from modelrepo.cli.terminal import findings as text
     from modelrepo.cli.terminal import findings_for_programs as programs
@@ -257,16 +274,9 @@ def _print(found: "list[Finding]", form: str, releases: Sequence[str], models: i
         click.echo(programs.as_json(found, releases, models))
     elif form == "sarif":
         click.echo(programs.as_sarif(found, chosen, text.Lines(), metadata.version("modelrepo")))
-    elif form == "github":
+    else:
         for each in found:
             click.echo(programs.as_github(each))
         counted = text.summary(found, models, releases)
         click.echo(counted)
         programs.add_to_job_summary(found, counted)
-    else:
-        lines, width = text.Lines(), text.width_of_terminal()
-        for each in found:
-            for line in text.of_text(each, lines, width):
-                click.echo(line)
-            click.echo()
-        click.echo(text.summary(found, models, releases))

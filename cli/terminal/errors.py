@@ -1,5 +1,6 @@
 """How every command ends: one clear line on stderr, and the exit code of the error's class."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ def run(command: click.Command, name: str) -> int:
         return code
 
     try:
-        return int(command.main(arguments, name, standalone_mode=False) or 0)
+        return int(command.main(arguments, name, standalone_mode=False, color=_color()) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return USAGE
@@ -48,6 +49,11 @@ def run(command: click.Command, name: str) -> int:
         return 128 + signal.SIGPIPE
     except (KeyboardInterrupt, click.Abort):
         return end("interrupted", INTERRUPTED)
+
+
+def _color() -> bool | None:
+    """Return False if the user wants no colours (no-color.org); None: a terminal gets them."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _with_two_dashes(error: click.NoSuchOption, arguments: Sequence[str]) -> str:
@@ -91,4 +97,4 @@ def show_end(command: click.Command, message: str, code: int) -> None:
 def show_error(message: str) -> None:
     """Print an error as one line on stderr."""
     line = " ".join(message.split())
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True, color=_color())

@@ -121,12 +121,14 @@ def _one_cell(character: str) -> str:
     return character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
 
 
-def summary(findings: Sequence[Finding], models: int, releases: Sequence[str]) -> str:
-    """Return how many findings of each severity there are, as a sentence."""
+def summary(findings: Sequence[Finding], models: int, releases: Sequence[str], hidden: int = 0) -> str:
+    """Return how many findings of each severity there are, and how many notes are not shown, as a sentence."""
     counts = Counter[str](each.severity for each in findings)
     units = {"error": "error", "warning": "warning", "information": "note"}
     told = [f"{counts[kind]} {unit}{'s' * (counts[kind] != 1)}" for kind, unit in units.items() if counts[kind]]
     of = f"{models:,} model{'s' * (models != 1)} for Triton {', '.join(releases)}"
     fixable = sum(bool(each.problem.edits) for each in findings)
     more = f"; --fix mends {fixable} of them" if fixable else ""
+    if hidden:
+        more += f"; {hidden:,} note{'s' * (hidden != 1)}: --notes shows {'them' if hidden != 1 else 'it'}"
     return f"{', '.join(told) or 'nothing found'} in {of}{more}"

@@ -13,7 +13,10 @@ PIPE_WIDTH = 240
 
 def columns(*headings: str) -> Table:
     """Return an empty table without lines, with bold headings."""
-    return Table(*headings, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")  # a long word goes on in the next line; nothing is lost
+    return table
 
 
 def width(console: Console) -> int:

@@ -26,11 +26,19 @@ def uses(reading: Reading, broken: str = "") -> tuple[Use, ...]:
     if broken:
         targets = ("onnxruntime", "tensorrt", "openvino")
         return tuple(use for each in targets for use in by_release(each, partial(_always, ("no", broken))))
+    lost = _lost(reading)
+    refused = lost or next(_types_refused(reading), "")
     return (
         *by_release("onnxruntime", partial(_runtime, reading, _foreign(reading))),
-        *by_release("tensorrt", partial(_tensorrt, next(_types_refused(reading), ""), _operators(reading))),
-        *by_release("openvino", partial(_always, _openvino(reading))),
+        *by_release("tensorrt", partial(_tensorrt, refused, _operators(reading))),
+        *by_release("openvino", partial(_always, ("no", lost) if lost else _openvino(reading))),
     )
+
+
+def _lost(reading: Reading) -> str:
+    """Return why the weights in other files can't be read, by whatever backend; empty if they can."""
+    problems = onnxruntime.lacking(reading.path, reading.file.external)
+    return next((shortened(each.says.removeprefix("ONNX Runtime can't load the model: ")) for each in problems), "")
 
 
 def _always(judgement: Judgement, _: Release) -> Judgement:
@@ -60,11 +68,10 @@ def _runtime(reading: Reading, foreign: list[str], release: Release) -> Judgemen
 
 def _refused(reading: Reading, release: Release) -> str:
     """Return why the backend refuses the model, whatever its operator set; empty if nothing is known against it."""
-    external = reading.file.external
-    for problem in onnxruntime.lacking(reading.path, external):
-        return shortened(problem.says.removeprefix("ONNX Runtime can't load the model: "))
+    if lost := _lost(reading):
+        return lost
     if onnxruntime.OUTSIDE.holds_for(release.container):
-        for problem in onnxruntime.escaping(reading.path, external):
+        for problem in onnxruntime.escaping(reading.path, reading.file.external):
             return shortened(problem.says)
     if reading.path.stat().st_size > onnxruntime.MOST_BYTES:
         return "protobuf reads no message of 2 GiB or more"

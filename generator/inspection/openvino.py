@@ -25,8 +25,6 @@ from modelrepo.generator.lint.rules.openvino import TYPES
 from modelrepo.generator.triton.releases import Release
 
 FORM = "OpenVINO IR"
-# Versions of the format that OpenVINO reads since 2022 (src/frontends/ir).
-READ = ("10", "11")
 OPSET = re.compile(r"opset(\d{1,4})")
 # The newest operation set of a release's OpenVINO: the oldest known release, 24.10, has 2024.4, and since 25.11 it is
 # 2025.3 or newer. docs.openvino.ai: opset14 came with 2024.0, opset15 with 2024.5, and of later ones nothing is known.
@@ -104,8 +102,8 @@ def _dim(limits: tuple[int, int | None]) -> Dim:
 
 
 def _faults(root: Any, file: OpenvinoFile, files: Mapping[str, int], binary: str) -> Iterator[str]:
-    if root.get("version") not in READ:
-        yield f"it has version {root.get('version')} of the format, and OpenVINO reads {' and '.join(READ)}"
+    if fault := openvino_ir.fault_of_version(root):
+        yield fault
     if not file.weights:
         return
     if binary not in files:
@@ -234,7 +232,7 @@ def _first_reader(own: str | None, readers: Mapping[str | None, Sequence[str | N
 
 def _judged(root: Any, file: OpenvinoFile, tensors: Sequence[Tensor], release: Release) -> Judgement:
     """Return whether a release's backend takes a model, as its format, names, types and operation sets decide."""
-    if root.get("version") not in READ:
+    if openvino_ir.fault_of_version(root):
         return "no", "its OpenVINO does not read this version of the format"
     odd = next((each for each in tensors if each.data_type not in (*TYPES, "UNKNOWN")), None)
     if odd is not None:

@@ -97,7 +97,10 @@ def subject(path: Path, listed: dict[Path, dict[str, Model]] | None = None) -> R
     try:
         with os.scandir(folder) as entries:
             folders = sorted(entry.name for entry in entries if is_folder(entry))
-        if not os.path.lexists(folder / CONFIG) and not _is_model(folder, folders):
+        if not folders and version_of(folder.name) is not None and os.path.lexists(folder.parent / CONFIG):
+            hint = f"Check its model: modelrepo check {folder.parent}"
+            raise RepositoryError(f"can't check {path}: it is a version of a model", hint)
+        if path == folder and not _is_model(folder, folders):
             return Repository(folder, {name: Model(name, folder / name) for name in folders})
         root = folder.parent if folder.name not in ("", "..") else folder / ".."
         models = {} if listed is None else listed.get(root, {})
@@ -108,6 +111,8 @@ def subject(path: Path, listed: dict[Path, dict[str, Model]] | None = None) -> R
                 listed[root] = models
     except OSError as error:
         hint = "Name a repository, the folder of a model, or a config.pbtxt"
+        if is_file(path) and (model := model_of(path)):
+            hint = f"Check its model: modelrepo check {model}"
         if address := ADDRESS.fullmatch(str(path)):  # of which Path drops a "/"
             elsewhere = "only folders of this machine are checked"
             hint = "Copy it to this machine, and check the copy"
@@ -119,12 +124,15 @@ def subject(path: Path, listed: dict[Path, dict[str, Model]] | None = None) -> R
 
 
 def _is_model(path: Path, folders: Sequence[str]) -> bool:
-    """Whether a folder without config.pbtxt holds versions, not models.
+    """Whether a folder is a model: it holds versions, or has a config.pbtxt and holds no models.
 
-    A config.pbtxt that was put into a version has no versions beside it, unlike that of a model whose name is a number.
+    Triton ignores a config.pbtxt in the root of a repository. A config.pbtxt that was put into a version has no
+    versions beside it, unlike that of a model whose name is a number.
     """
     versions = [name for name in folders if version_of(name) is not None]
     configured = [name for name in folders if os.path.lexists(path / name / CONFIG)]
+    if os.path.lexists(path / CONFIG):
+        return bool(versions) or not any(_has_versions(path / name) for name in configured)
     return bool(versions) and all(name in versions and not _has_versions(path / name) for name in configured)
 
 

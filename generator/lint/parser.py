@@ -71,6 +71,10 @@ class Parser:
     def _refuse(self, reason: str) -> TextError:
         return TextError(reason, self._current.begins)
 
+    def _refuse_word(self, reason: str) -> TextError:
+        """Return the error for the word that was taken last."""
+        return TextError(reason, self._current.begins, self._tokens.before.begins)
+
     def _took(self, text: str) -> bool:
         if self._current.text != text:
             return False
@@ -93,7 +97,7 @@ class Parser:
         name = self._identifier()
         known = into.descriptor.fields_by_name.get(name)
         if known is None:
-            raise self._refuse(f'Message type "{into.descriptor.full_name}" has no field named "{name}".')
+            raise self._refuse_word(f'Message type "{into.descriptor.full_name}" has no field named "{name}".')
         if reason := into.refuses(known):
             raise self._refuse(reason)
         if known.message_type is None:
@@ -175,14 +179,14 @@ class Parser:
             return bool(self._unsigned(1))
         value = self._identifier()
         if value not in TRUE + FALSE:
-            raise self._refuse(f'Invalid value for boolean field "{known.name}". Value: "{value}".')
+            raise self._refuse_word(f'Invalid value for boolean field "{known.name}". Value: "{value}".')
         return value in TRUE
 
     def _enum(self, known: Any) -> int:
         if self._current.kind == "identifier":
             name = self._identifier()
             if name not in known.enum_type.values_by_name:
-                raise self._refuse(f'Unknown enumeration value of "{name}" for field "{known.name}".')
+                raise self._refuse_word(f'Unknown enumeration value of "{name}" for field "{known.name}".')
             return int(known.enum_type.values_by_name[name].number)
         if self._current.kind == "integer" or self._current.text == "-":
             return self._signed(32)

@@ -19,9 +19,9 @@ class Key(str):
 class ConfigText:
     """A config.pbtxt: its text, its message as Triton's parser reads it, and its places.
 
-    ``message`` is None if the text can't be parsed; ``error`` is then the parser's reason, and ``error_at`` where, as
-    editors count lines and columns. Triton's parser counts a byte as a column, and goes on to the next multiple of 8
-    for a tab: ``triton_error`` is all that it says.
+    ``message`` is None if the text can't be parsed; ``error`` is then the parser's reason, ``error_at`` where it says
+    it, and ``word_at`` the word that it means, as editors count lines and columns. Triton's parser counts a byte as a
+    column, and goes on to the next multiple of 8 for a tab: ``triton_error`` is all that it says.
     """
 
     path: Path
@@ -30,6 +30,7 @@ class ConfigText:
     tree: Node
     error: str = ""
     error_at: tuple[int, int] = (0, 0)
+    word_at: tuple[int, int] = (0, 0)
     triton_error: str = ""
     broken_by: tuple[int, int] | None = None  # where the text before the error begins and ends, if it is a string
     # The entries of each map by their keys, once they are asked for: of a map of thousands each is.
@@ -73,6 +74,6 @@ def read(path: Path, text: str) -> ConfigText:
     except TextError as error:
         line, column = parser.lines.protobuf_place(error.offset)
         said = f"Error parsing text-format inference.ModelConfig: {line}:{column}: {error.reason}"
-        at = parser.lines.place(error.offset)
-        return ConfigText(path, text, None, parser.tree, error.reason, at, said, parser.string_before)
+        at, word_at = parser.lines.place(error.offset), parser.lines.place(error.word)
+        return ConfigText(path, text, None, parser.tree, error.reason, at, word_at, said, parser.string_before)
     return ConfigText(path, text, message, parser.tree)

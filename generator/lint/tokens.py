@@ -41,12 +41,16 @@ TAB = 8  # columns between the tab stops of protobuf
 
 
 class TextError(Exception):
-    """What the parser says of a text, and the offset of what it says it of."""
+    """What the parser says of a text, the offset at which it says it, and that of the word that it says it of.
 
-    def __init__(self, reason: str, offset: int) -> None:
+    Protobuf has taken an unknown word when it refuses it: it names the place of what follows.
+    """
+
+    def __init__(self, reason: str, offset: int, word: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.offset = offset
+        self.word = offset if word is None else word
 
 
 class Token(NamedTuple):

@@ -366,3 +366,19 @@ def test_what_is_not_judged_is_said_unless_it_is_ignored(
     assert (outcome.code, "warning UNJUDGED: nothing is known of OWN" in outcome.out) == (6, True)
     assert modelrepo(check, "repo", "--ignore", "UNJUDGED").code == 0
     assert modelrepo(check, "--explain", "UNJUDGED").out.startswith("# UNJUDGED: a rule could not judge")
+
+
+def test_notes_are_counted_and_shown_when_they_are_asked_for(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/config.pbtxt").write_text(TEXT.replace("3, 0", "3").replace('name: "net"', ""))
+    hidden = modelrepo(check, "repo", "--ignore", "BACKEND")
+    assert (hidden.code, hidden.out) == (0, "nothing found in 1 model for Triton 26.09; 1 note: --notes shows it\n")
+    for arguments in (["--notes"], ["--select", "NAME-EMPTY"]):
+        shown = modelrepo(check, "repo", "--ignore", "BACKEND", *arguments)
+        assert "information NAME-EMPTY: " in shown.out
+        assert "--notes" not in shown.out
+
+
+def test_notes_are_in_every_format_for_programs(modelrepo: ModelRepo, repository: Path) -> None:
+    (repository / "net/config.pbtxt").write_text(TEXT.replace('name: "net"', ""))
+    for form in ("json", "sarif", "github"):
+        assert "NAME-EMPTY" in modelrepo(check, "repo", "--format", form).out

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 # A comma in a list of names that is part of a name has a backslash before it.
 COMMA = re.compile(r"(?<!\\),")
+# Versions of the format that OpenVINO reads since 2022 (src/frontends/ir).
+FORMATS = ("10", "11")
 # Larger texts are not read: the weights lie in another file.
 MOST_BYTES = 64 << 20
 
@@ -43,7 +45,9 @@ class OpenvinoFile:
 def read(path: Path) -> OpenvinoFile:
     """Read a model.xml. OSError if it can't be opened."""
     try:
-        return described(root_of(path))
+        root = root_of(path)
+        fault = fault_of_version(root)
+        return OpenvinoFile(fault=fault) if fault else described(root)
     except Unreadable as error:
         return OpenvinoFile(fault=str(error))
 
@@ -62,6 +66,15 @@ def root_of(path: Path) -> Any:
     if root.tag != "net":
         raise Unreadable(f"its XML is <{root.tag}>, not the <net> of OpenVINO")
     return root
+
+
+def fault_of_version(root: Any) -> str:
+    """Return why OpenVINO does not read the version of the format; empty if it does."""
+    version = root.get("version")
+    if version in FORMATS:
+        return ""
+    has = "names no version" if version is None else f"has version {version}"
+    return f"it {has} of the format, and OpenVINO reads {' and '.join(FORMATS)}"
 
 
 def described(root: Any) -> OpenvinoFile:

@@ -10,9 +10,9 @@ from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.refusal import refused
 from modelrepo.generator.lint.regular import exists, is_file, trouble
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.rules.repositories import leads_nowhere, misplaced, target
+from modelrepo.generator.lint.rules.repositories import leads_nowhere, misnamed, misplaced, target
 from modelrepo.generator.lint.served import loaded
-from modelrepo.generator.lint.subject import Case, is_folder
+from modelrepo.generator.lint.subject import Case, Host, Repository, is_folder
 from modelrepo.generator.repository.layout import CONFIG
 
 # More entries of a model are not looked at for links: a checkout that was put there by mistake has a million.
@@ -181,11 +181,22 @@ def stray(case: Case) -> Iterator[Problem]:
 
 
 def in_version(case: Case) -> Iterator[Problem]:
-    """Find configurations in the folders of versions."""
+    """Find configurations in the folders of versions, and those of another name than config.pbtxt."""
+    for path in misnamed(case.model):
+        says = f"Triton never reads this file: it looks for {CONFIG}, in small letters"
+        yield Problem(Place(path), says, f"Rename it to {CONFIG}")
     for path in misplaced(case.model):
         says = "Triton never reads this configuration: it looks for config.pbtxt in the folder of the model"
         write = "Remove it" if os.path.lexists(case.model.config_path) else f"Move it to {case.model.config_path}"
         yield Problem(Place(path), says, write)
+
+
+def in_root(repository: Repository, _: Host) -> Iterator[Problem]:
+    """Find a configuration beside the folders of models."""
+    path = repository.root / CONFIG
+    if is_file(path):
+        says = "Triton never reads this configuration: it looks for config.pbtxt in the folders of models"
+        yield Problem(Place(path), says, "Move it into the folder of its model, or remove it")
 
 
 LINK = Rule(
@@ -291,11 +302,12 @@ TOO_LONG = Rule(
 IN_VERSION = Rule(
     code="CONFIG-PLACE",
     severity="warning",
-    title="config.pbtxt lies in the folder of a version",
+    title="a configuration lies in the root or in a version, or is not called config.pbtxt",
     triton="Triton never reads it: a model has one config.pbtxt, in its own folder, for all its versions. Without that "
     "one it guesses what it can from the files of the first version.",
-    write="Move it one folder up",
+    write="Move it one folder up, or rename it to config.pbtxt",
     check=in_version,
+    check_repository=in_root,
     seen="2.51",
     needs_config=False,
 )

@@ -128,22 +128,39 @@ def lacks_weights(case: Case) -> Iterator[Problem]:
 
 
 def lacking(path: Path, external: Iterable[External]) -> Iterator[Problem]:
-    """Find what is wrong with the files of an ONNX file's external tensors: each file once."""
-    for location, tensors in _by_location(external).items():
-        there = path.parent / location
-        write = f"Copy {location} from where the model was exported, beside {path.name}"
+    """Find what is wrong with the files of an ONNX file's external tensors: each once, all missing ones together."""
+    files = _by_location(external)
+    missing = {name: tensors for name, tensors in files.items() if name and not is_file(path.parent / name)}
+    if missing:
+        yield _missing(path, missing)
+    for location in (name for name in files if name not in missing):
+        there, tensors = path.parent / location, files[location]
         if not location:
             yield Problem(Place(path), f"the weights {_named(tensors)} name no file", "Export the model again")
-        elif not is_file(there):
-            said = f"{path.name} has the weights {_named(tensors)} in {location}, which is not there"
-            yield Problem(Place(path), f"ONNX Runtime can't load the model: {said}", write)
         elif reason := trouble(there):
             said = (
                 f"ONNX Runtime can't read {there.name}, which has weights, if the server's user can't either: {reason}"
             )
             yield Problem(Place(there), said, "Give the server's user the permission to read it")
         else:
-            yield from _external_fault(path, there, tensors, write)
+            yield from _external_fault(path, there, tensors, _copied(location, path))
+
+
+def _missing(path: Path, files: dict[str, list[External]]) -> Problem:
+    """Return the problem that files of weights, of which there is at least one, are not there."""
+    first, count = next(iter(files)), len(files) - 1
+    plural = "s" * (count != 1)
+    if count:
+        said = f"weights in {first} and {count:,} other file{plural}, which are"
+        these = f"{first} and {count:,} other{plural}"
+    else:
+        said, these = f"the weights {_named(files[first])} in {first}, which is", first
+    says = f"ONNX Runtime can't load the model: {path.name} has {said} not there"
+    return Problem(Place(path), says, _copied(these, path))
+
+
+def _copied(files: str, path: Path) -> str:
+    return f"Copy {files} from where the model was exported, beside {path.name}"
 
 
 def _by_location(external: Iterable[External]) -> dict[str, list[External]]:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from modelrepo.generator.lint.refusal import refused, shortened
 from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import ConfigText, read
-from modelrepo.generator.lint.tokens import STRING_CROSSES, STRING_ENDS, Lines
+from modelrepo.generator.lint.tokens import STRING_CROSSES, STRING_ENDS, Lines, TextError, Token, Tokenizer
 
 # The release in which a field came, by its message (protobuf/model_config.proto of each release's branch).
 SINCE = {
@@ -41,6 +41,12 @@ PLACEHOLDER = re.compile(
     r"\$\{[^}\n]*\}|\$[A-Za-z_]\w*|\{\{[^:\n]*?\}\}"
     r"|\{%[^\n]*?%\}|\{(?:[A-Za-z_][^{}\s]*)?\}|<[A-Za-z][\w -]*>|[%@]\w+[%@]"
 )
+# The beginning of what Git LFS has in the place of a file.
+POINTER = "version https://git-lfs"
+# The bytes with which a text in UTF-16 begins, as they are read.
+UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
+CURLY = tuple("\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb")
+CLOSING = {"{": "}", "<": ">", "[": "]"}
 DOUBLED = re.compile(r"\{\{|\}\}")
 # What may stand behind the last quote of a line: the ends of the messages around it, and a comment.
 REST = re.compile(r"\s*[}\]>,;\s]*(?:#.*)?")
@@ -53,15 +59,15 @@ def parse(case: Case) -> Iterator[Problem]:
     config = case.model.config
     if config is None or config.message is not None:
         return
-    line, column = config.error_at
-    place = Place(config.path, line, column)
     if found := _quotes(config):
         where, edit = found
-        says = f'{_words(config)}: the quote before ends the text, because a quote inside it is not written as \\"'
+        says = f'{_words(config)}: this quote ends the text, because a quote inside it is not written as \\"'
         write = "Write a backslash before each quote inside the text"
         yield Problem(where, says, write, (edit,) if edit else ())
         return
-    yield Problem(place, _words(config), _advice(config))
+    place = Place(config.path, *config.word_at)
+    mark = (Edit(config.path, (1, 1), (1, 2), ""),) if config.text.startswith(BYTE_ORDER_MARK) else ()
+    yield Problem(place, _words(config), _advice(config), mark)
 
 
 def _words(config: ConfigText) -> str:
@@ -70,6 +76,8 @@ def _words(config: ConfigText) -> str:
 
 def _advice(config: ConfigText) -> str:
     """Return what to write instead of what the parser refuses."""
+    if config.text.startswith(POINTER):
+        return "Fetch the file itself: git lfs pull"
     if advice := _of_template(config):
         return advice
     if found := NO_FIELD.match(config.error):
@@ -80,10 +88,66 @@ def _advice(config: ConfigText) -> str:
         return "Save the file as UTF-8 without a byte order mark"
     if config.text.lstrip().startswith("{"):
         return "Write fields as name: value, one after the other; the text is JSON"
+    if config.text.startswith(UTF_16):
+        return "Save the file as UTF-8: it is UTF-16"
+    if advice := _of_characters(config):
+        return advice
     for reason, advice in ADVICE:
         if reason in config.error:
-            return advice + _instead(config.error)
-    return PARSE.write
+            return _of_brackets(config) or advice + _instead(config.error)
+    return _of_brackets(config) or PARSE.write
+
+
+def _of_characters(config: ConfigText) -> str:
+    """Return what to write instead of characters of other languages, and of word processors; empty for others."""
+    offset = Lines(config.text).offset(config.error_at)
+    if config.text[offset : offset + 1] in CURLY:
+        return 'Write straight quotes: "'
+    if config.text[offset : offset + 2] in ("//", "/*"):
+        return "Write # before a comment"
+    return ""
+
+
+def _of_brackets(config: ConfigText) -> str:
+    """Return what to do about brackets if they are why the parser fails; empty if they are not."""
+    lines = Lines(config.text)
+    tokens = _before(config.text, lines.offset(config.error_at))
+    if not tokens:
+        return ""
+    opened = _opened(tokens)
+    last, found = opened[-1] if opened else None, tokens[-1]
+    ends = found.kind == "end" or found.text in CLOSING.values()
+    goes_on = found.kind == "identifier" and config.error.startswith('Expected ","')  # in a list
+    if last and found.text == CLOSING[last.text]:
+        return f"Remove the comma before this {found.text}" if tokens[-2].text == "," else ""
+    if last and (ends or goes_on):
+        here = f" before {shortened(found.text)}" if found.text else ""
+        return f"Close the {last.text} of line {lines.place(last.begins)[0]} with {CLOSING[last.text]}{here}"
+    return f"Remove this {found.text}: nothing is open" if ends and found.text else ""
+
+
+def _before(text: str, offset: int) -> list[Token]:
+    """Return the tokens up to the one at an offset; none if that is not a token."""
+    tokens = Tokenizer(text)
+    found: list[Token] = []
+    try:
+        while tokens.current.begins < offset or not found:
+            tokens.next()
+            found.append(tokens.current)
+    except TextError:
+        return []
+    return found
+
+
+def _opened(tokens: Sequence[Token]) -> list[Token]:
+    """Return the brackets that are open before the last token."""
+    opened: list[Token] = []
+    for token in tokens[:-1]:
+        if token.text in CLOSING:
+            opened.append(token)
+        elif token.text in CLOSING.values() and opened:
+            opened.pop()
+    return opened
 
 
 def _instead(error: str) -> str:
@@ -116,9 +180,11 @@ ADVICE = (
     ("another member of oneof", "Write one of the two fields"),
     ("Expected string", "Write the text in quotes"),
     ("Expected integer or identifier", "Write the value without quotes"),
+    ("Need space between number", "Write the number without what follows it"),
     ("Integer out of range", "Write a number that fits into the field"),
     ("Expected integer", "Write a whole number"),
     ("Invalid value for boolean", "Write true or false"),
+    ('Expected ","', "Write a comma between the entries of a list"),
     ('Expected ":"', "Write a colon between the field and its value"),
     ("Invalid escape sequence", "Write two backslashes for a backslash in a text"),
     ("cannot cross line boundaries", "Close the text with a quote on the same line"),
@@ -181,7 +247,7 @@ def _messages(descriptor: Any, seen: set[str]) -> Iterator[Any]:
 
 
 def _quotes(config: ConfigText) -> tuple[Place, Edit | None] | None:
-    """Return the place of a text that a quote inside it ends, and its mended form; None if none does."""
+    """Return the place of a quote that ends the text which it is in, and that text mended; None if none does."""
     lines = Lines(config.text)
     offset = lines.offset(config.error_at)
     ends_of_line = config.text.find("\n", offset)
@@ -201,7 +267,7 @@ def _quotes(config: ConfigText) -> tuple[Place, Edit | None] | None:
         return None
     inner = re.sub(rf"(?<!\\){quote}", lambda found: "\\" + found[0], config.text[begins + 1 : last])
     mended = f"{quote}{inner}{quote}"
-    where = Place(config.path, *lines.place(begins))
+    where = Place(config.path, *lines.place(ends - 1))
     edit = Edit(config.path, lines.place(begins), lines.place(last + 1), mended)
     after = read(Path(config.path), config.text[:begins] + mended + config.text[last + 1 :])
     helps = after.message is not None or after.error_at > config.error_at

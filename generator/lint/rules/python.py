@@ -11,7 +11,7 @@ from modelrepo.generator.lint.files.python_code import PythonCode
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import parameter, place_of, present, served
+from modelrepo.generator.lint.served import advised, parameter, place_of, present, served, told
 from modelrepo.generator.lint.subject import Case, is_folder
 from modelrepo.generator.lint.text import Key
 
@@ -28,7 +28,7 @@ def syntax(case: Case) -> Iterator[Problem]:
     for path, code in _files(case):
         if code.fault:
             said = f"Triton refuses the model: Python can't read {path.name}: {code.fault}"
-            yield Problem(Place(path, code.line), said, SYNTAX.write)
+            yield Problem(Place(path, code.line), said, advised(told(path), SYNTAX.write))
 
 
 def class_of(case: Case) -> Iterator[Problem]:

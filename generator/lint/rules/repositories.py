@@ -27,6 +27,12 @@ LEFT_BEHIND = {
     "..data": "Kubernetes mounts a ConfigMap with it",
 }
 
+# Names, in small letters, of files that are meant to be config.pbtxt.
+NEARLY = (
+    *(CONFIG, f"{CONFIG}.txt", f"{CONFIG}.pbtxt", "config.pbtext", "config.pb.txt", "config.pbtx", "config.pbtxts"),
+    *("config.prototxt", "config.textproto", "config.pbtxt.j2", "configs.pbtxt", "model_config.pbtxt", "model.pbtxt"),
+)
+
 
 def root(case: Case) -> Iterator[Problem]:
     """Find folders that are not models: without a configuration, and without a file by which Triton finds a backend."""
@@ -51,8 +57,12 @@ def root(case: Case) -> Iterator[Problem]:
     if words:
         known = LEFT_BEHIND.get(model.name)
         write = f"Move it out of the repository ({known}), or serve a folder of its own" if known else ROOT.write
+        if inside := _models_in(model):
+            write = f"Check, and serve, the folder {model.folder} itself: it holds models, such as {inside[0]}"
         for path in misplaced(model):
             write = f"Move {path.relative_to(model.folder)} into the folder {model.name}, where Triton looks for it"
+        for path in misnamed(model):
+            write = f"Rename {path.name} to {CONFIG}"
         says = f'Triton takes this folder for a model, and fails at its start: "{words}"'
         yield Problem(Place(model.folder), says, write)
 
@@ -61,6 +71,19 @@ def misplaced(model: Model) -> list[Path]:
     """Return the files config.pbtxt that lie in versions of a model."""
     paths = (model.folder / name / CONFIG for name, _ in model.version_folders)
     return [path for path in paths if is_file(path)]
+
+
+def misnamed(model: Model) -> list[Path]:
+    """Return the files of a model without a config.pbtxt whose names are nearly that."""
+    if os.path.lexists(model.folder / CONFIG):
+        return []
+    return [path for entry in model.entries if entry.name.lower() in NEARLY and is_file(path := Path(entry.path))]
+
+
+def _models_in(model: Model) -> list[str]:
+    """Return the names of the folders of a folder that are models with a configuration."""
+    names = {entry.name for entry in model.entries} - {name for name, _ in model.version_folders}
+    return sorted(name for name in names if is_file(model.folder / name / CONFIG))
 
 
 def root_link(repository: Repository, _: Host) -> Iterator[Problem]:

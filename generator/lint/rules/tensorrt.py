@@ -9,7 +9,7 @@ from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.lint.finding import Place, Problem
 from modelrepo.generator.lint.regular import is_file
 from modelrepo.generator.lint.rule import Rule
-from modelrepo.generator.lint.served import kinds, parameter, place_of, present, served, type_of
+from modelrepo.generator.lint.served import advised, kinds, parameter, place_of, present, served, told, type_of
 from modelrepo.generator.lint.subject import Case
 from modelrepo.generator.lint.text import Key
 from modelrepo.generator.tensorrt import header
@@ -47,8 +47,11 @@ def unreadable(case: Case) -> Iterator[Problem]:
         try:
             case.model.read(header.read, path)
         except ConversionError as error:
-            said = f'Triton refuses the model: "unable to create TensorRT engine"; {_of_file(error.message, path)}'
-            yield Problem(Place(path), said, error.hint or "Build the plan again")
+            other = told(path)
+            known = other and "TensorRT" not in other
+            fault = f"{path.name}: {other[0].lower()}{other[1:]}" if known else _of_file(error.message, path)
+            said = f'Triton refuses the model: "unable to create TensorRT engine"; {fault}'
+            yield Problem(Place(path), said, advised(other, error.hint or "Build the plan again"))
 
 
 def newer(case: Case) -> Iterator[Problem]:

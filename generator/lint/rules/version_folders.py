@@ -1,7 +1,10 @@
 """The folders of versions: how Triton reads their names, which it serves, and the file that each must have."""
 
 import glob
+import os
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from modelrepo.generator.lint.declared import begun
@@ -11,7 +14,7 @@ from modelrepo.generator.lint.rule import Rule
 from modelrepo.generator.lint.rules.repositories import root
 from modelrepo.generator.lint.selected import selected
 from modelrepo.generator.lint.served import FILES, Served, absent, kinds, loaded
-from modelrepo.generator.lint.subject import NO_VERSIONS, Case, Host, fits, is_folder, version_of
+from modelrepo.generator.lint.subject import NO_VERSIONS, Case, Host, Model, fits, is_folder, version_of
 from modelrepo.generator.repository.layout import CONFIG
 
 # What backends say that can't find the file of a version; the others say the same.
@@ -21,6 +24,9 @@ WORDS = {
     "openvino": "unable to find '{path}' for model '{model}'",
     "python": "ModuleNotFoundError: No module named '{module}'",
 }
+
+# How the files end that backends load.
+MODEL_FILES = (".onnx", ".plan", ".engine", ".xml", ".pt", "model.py")
 
 
 def none(case: Case) -> Iterator[Problem]:
@@ -34,7 +40,26 @@ def none(case: Case) -> Iterator[Problem]:
     if message is not None and selected(model, message):
         return  # the core takes a version that is asked for twice for one that is there
     words = f"at least one version must be available under the version policy of model '{model.name}'"
-    yield Problem(Place(model.folder), f'Triton refuses the model: "{words}"', NONE.write)
+    yield Problem(Place(model.folder), f'Triton refuses the model: "{words}"', _first_version(model))
+
+
+def _first_version(model: Model) -> str:
+    """Return how to make a version of what lies in the folder of a model without one."""
+    files = [each.name for each in model.entries if each.name.endswith(MODEL_FILES) and is_file(Path(each.path))]
+    if len(files) == 1:
+        return f"Move {files[0]} into a new folder {model.folder / '1'}"
+    folders = [each for each in model.entries if each.name not in NO_VERSIONS and is_folder(each)]
+    number = re.search("[1-9][0-9]{0,8}", folders[0].name) if len(folders) == 1 else None
+    if number or (len(folders) == 1 and _holds_a_model(folders[0])):
+        return f"Rename the folder {folders[0].name} to {number[0] if number else 1}"
+    return NONE.write
+
+
+def _holds_a_model(folder: "os.DirEntry[str]") -> bool:
+    """Whether the file of a model lies in a folder."""
+    with suppress(OSError), os.scandir(folder.path) as entries:
+        return any(each.name.endswith(MODEL_FILES) for each in entries)
+    return False
 
 
 def too_large(case: Case) -> Iterator[Problem]:

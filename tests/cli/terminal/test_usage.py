@@ -31,3 +31,15 @@ def test_what_was_meant_is_told(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_no_color_leaves_colours_out_of_errors_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("click._compat.should_strip_ansi", lambda stream, color: color is False)
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda stream, color: color is False)
+    errors.show_error("can't")
+    assert capsys.readouterr().err.startswith("\x1b[")
+    monkeypatch.setenv("NO_COLOR", "1")
+    errors.show_error("can't")
+    assert capsys.readouterr().err == "error: can't\n"

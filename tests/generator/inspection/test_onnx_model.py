@@ -217,6 +217,14 @@ def test_external_data_is_looked_for(tmp_path: Path) -> None:
     assert found.weights[0].external == "net.data"
 
 
+def test_no_backend_serves_a_model_without_its_weights(tmp_path: Path) -> None:
+    found = inspect(written(onnx_files.with_external_data("gone.data"), tmp_path))
+    assert {(use.target, use.verdict) for use in found.uses} == {
+        (target, "no") for target in ("onnxruntime", "tensorrt", "openvino")
+    }
+    assert all("in gone.data, which is not there" in use.reason for use in found.uses)
+
+
 def test_external_data_outside_is_refused_by_newer_releases_only(tmp_path: Path) -> None:
     (tmp_path / "w.data").write_bytes(bytes(16))
     (tmp_path / "in").mkdir()

@@ -75,6 +75,23 @@ def test_plans(tmp_path: Path, config: str, content: bytes | None, expected: set
     assert codes(folder, host("26.08")) == expected
 
 
+def test_a_pointer_of_git_lfs_is_no_reason_to_build_the_plan_again(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 102400\n"
+    (finding,) = [
+        each for each in found(lay(tmp_path / "net", TRT, {"1/model.plan": pointer})) if each.code == "TRT-READ"
+    ]
+    assert finding.problem.says.endswith("; model.plan: it is a Git LFS pointer")
+    assert finding.problem.write == "Fetch the file itself: git lfs pull"
+
+
+def test_a_pointer_of_git_lfs_is_no_python(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 102400\n"
+    (finding,) = [
+        each for each in found(lay(tmp_path / "net", PY, {"1/model.py": pointer})) if each.code == "PY-SYNTAX"
+    ]
+    assert finding.problem.write == "Fetch the file itself: git lfs pull"
+
+
 def test_several_gpus_are_of_newer_releases(tmp_path: Path) -> None:
     config = TRT + GPU.replace("GPU", "MODEL") + SEVERAL + parameter("multi_device_gpus", "0,1")
     folder = lay(tmp_path / "net", config, {"1/model.plan": PLAN})
@@ -119,6 +136,8 @@ IR = """<?xml version="1.0"?>
         (OV + CPU, IR, 79, {"OV-BIN"}),
         (OV + CPU, IR, None, {"OV-BIN"}),
         (OV + CPU, IR[:-20], 80, {"OV-READ"}),
+        (OV + CPU, IR.replace('version="11"', 'version="7"'), 80, {"OV-READ"}),
+        (OV + CPU, "<net></net>", None, {"OV-READ"}),
         (OV + CPU, "<html></html>", 80, {"OV-READ"}),
         (OV + CPU, "", 80, {"OV-READ"}),
         (OV + CPU, None, 80, {"VDIR-EMPTY"}),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint.check import check
 from modelrepo.generator.lint.completed import completed
 from modelrepo.generator.lint.declared import COMPLETES
@@ -91,7 +92,9 @@ CASES = {
     "model_repository_agents { }": "AGENT-NONE 2:1",
     "model_metrics { }": "FIELD-VER 2:1",
     "max_batch_size: 1\nensemble_scheduling { max_inflight_requests: 1 }": "FIELD-VER 3:23",
-    "max_batch_sizes: 1": "PARSE 2:16",
+    "max_batch_sizes: 1": "PARSE 2:1",
+    "input { data_type:\tFP32\n dims: 1 }": "PARSE 2:20",
+    "optimization { eager_batching:\n  yes }": "PARSE 3:3",
 }
 
 
@@ -292,6 +295,22 @@ ADVICE = {
     'input { name: "x" data_type: TYPE_${type} }': "Fill in ${type}: ",
     'input { name: "x" data_type: TYPE_#TYPE\n dims: 1 }': "Write the whole value: TYPE_ is cut short, ",
     "{% if batching %}": "Fill in {% if batching %}: ",
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n": "Fetch the file itself: git lfs pull",
+    "max_batch_size: 4L": "Write the number without what follows it",
+    "// a net": "Write # before a comment",
+    "name: \u201cnet\u201d": 'Write straight quotes: "',
+    "\udcff\udcfen\0": "Save the file as UTF-8: it is UTF-16",
+    "input [\n { dims: [ 4 ]\n ]": "Close the { of line 2 with } before ]",
+    "input [ { dims: [ 4 ] }\noutput [ { dims: 1 } ]": "Close the [ of line 1 with ] before output",
+    "input [ { dims: [ 4 ] }\n": "Close the [ of line 1 with ]",
+    "dynamic_batching { # }\n": "Close the { of line 1 with }",
+    "input { dims: 4 } }": "Remove this }: nothing is open",
+    "input [ { dims: [ 4 ] }, ]": "Remove the comma before this ]",
+    "input { dims: [ 4, ] }": "Remove the comma before this ]",
+    "input [ { dims: 4 } { dims: 4 } ]": "Write a comma between the entries of a list",
+    "input { dims: [ 3 224 ] }": "Write a comma between the entries of a list",
+    "input { dims: [ 3, x ] }": "Write a whole number instead of x",
+    "max_batch_size:": "Write a whole number",
     "input {{ dims: 1 }}": "Write { once: this is a template of a configuration, ",
 }
 
@@ -302,13 +321,19 @@ def test_the_parsers_reason_comes_with_advice(tmp_path: Path, text: str) -> None
     assert finding.problem.write.startswith(ADVICE[text])
 
 
+def test_a_byte_order_mark_is_removed(tmp_path: Path) -> None:
+    (finding,) = found(tmp_path, "\ufeffname: 'net'")
+    (edit,) = finding.problem.edits
+    assert (edit.begins, edit.ends, edit.text) == ((1, 1), (1, 2), "")
+
+
 QUOTED = """parameters { key: "metadata" value { string_value: "{'author': "Ann's", 'names': {0: 'cat'}}" } }\n"""
 
 
 def test_a_quote_in_quotes_is_explained_and_mended(tmp_path: Path) -> None:
     (finding,) = found(tmp_path, f"{ONNX}{QUOTED}")
     assert 'has no field named "Ann"' in finding.problem.says
-    assert str(finding.problem.place).endswith(":2:52")
+    assert str(finding.problem.place).endswith(f":2:{QUOTED.index('Ann')}")
     (edit,) = finding.problem.edits
     mended = QUOTED[: edit.begins[1] - 1] + edit.text + QUOTED[edit.ends[1] - 1 :]
     assert told(found(tmp_path / "mended", ONNX + mended)) == []
@@ -326,3 +351,64 @@ def test_strange_names_are_no_trouble(tmp_path: Path) -> None:
 def test_the_backend_that_was_meant_is_named(tmp_path: Path) -> None:
     (finding,) = [each for each in found(tmp_path, 'backend: "onnxruntim"') if each.code == "BACKEND"]
     assert finding.problem.write == 'Write backend: "onnxruntime"'
+
+
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [
+        (["model.onnx", "labels.txt"], "Move model.onnx into a new folder"),
+        (["v2/model.onnx"], "Rename the folder v2 to 2"),
+        (["onnx/model.onnx", "tokenizer.json"], "Rename the folder onnx to 1"),
+        (["assets/readme.txt"], "Add the folder 1 with the model's file"),
+        (["a/model.onnx", "b/model.onnx"], "Add the folder 1 with the model's file"),
+    ],
+)
+def test_what_could_be_the_first_version_is_named(tmp_path: Path, files: list[str], advice: str) -> None:
+    folder = tmp_path / "net"
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    (folder / "config.pbtxt").write_text(ONNX)
+    (finding,) = [each for each in check(folder) if each.code == "VDIR-NONE"]
+    assert finding.problem.write.startswith(advice)
+
+
+@pytest.mark.parametrize("name", ["Config.pbtxt", "config.pbtxt.txt", "config.prototxt"])
+def test_a_configuration_of_nearly_the_right_name_is_found(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "net"
+    (folder / "1").mkdir(parents=True)
+    (folder / name).write_text(ONNX)
+    found = {each.code: each.problem.write for each in check(tmp_path)}
+    assert found["ROOT"] == f"Rename {name} to config.pbtxt"
+    assert found["CONFIG-PLACE"] == "Rename it to config.pbtxt"
+    (folder / "config.pbtxt").write_text(ONNX)
+    assert "CONFIG-PLACE" not in {each.code for each in check(tmp_path)}
+
+
+def test_a_repository_in_a_repository_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models/net/1").mkdir(parents=True)
+    (tmp_path / "models/net/config.pbtxt").write_text(ONNX)
+    (finding,) = [each for each in check(tmp_path) if each.code == "ROOT"]
+    assert finding.problem.write.startswith(f"Check, and serve, the folder {tmp_path / 'models'} itself: ")
+
+
+@pytest.mark.parametrize("part", ["1", "1/model.onnx", "labels.txt"])
+def test_the_model_of_a_part_is_named(tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "net"
+    (folder / "1").mkdir(parents=True)
+    for name in ("config.pbtxt", "1/model.onnx", "labels.txt"):
+        (folder / name).write_text("")
+    with pytest.raises(RepositoryError, match="can't check") as raised:
+        check(folder / part)
+    assert raised.value.hint == f"Check its model: modelrepo check {folder}"
+
+
+def test_a_configuration_in_the_root_makes_no_model_of_a_repository(tmp_path: Path) -> None:
+    (tmp_path / "net/1").mkdir(parents=True)
+    (tmp_path / "net/1/model.onnx").write_bytes(b"")
+    for folder in (tmp_path, tmp_path / "net"):
+        (folder / "config.pbtxt").write_text(f'name: "net"\n{ONNX}')
+    found = check(tmp_path)
+    assert [each.severity for each in found if each.code == "CONFIG-PLACE"] == ["warning"]
+    assert not {"NAME", "VDIR-NONE"} & {each.code for each in found}
+    assert "NAME" in {each.code for each in check(tmp_path / "config.pbtxt")}

@@ -219,6 +219,25 @@ def test_a_file_of_weights_is_missed_once(tmp_path: Path) -> None:
     assert "the weights w and 1 more in gone.bin" in finding.problem.says
 
 
+def test_files_of_weights_that_are_missing_are_one_finding(tmp_path: Path) -> None:
+    from onnx import ModelProto
+
+    made = ModelProto.FromString(external("gone.bin"))
+    for name in ("away.bin", "lost.bin", "w.bin", "short.bin"):
+        tensor = made.graph.initializer.add(name=name)
+        tensor.CopyFrom(made.graph.initializer[0])
+        tensor.external_data[0].value = name
+    content = {"1/w.bin": bytes(80), "1/short.bin": bytes(79)}
+    missing, short = (
+        each.problem
+        for each in found(model(tmp_path, GOOD, made.SerializeToString(), **content))
+        if each.code == "ORT-EXT"
+    )
+    assert "has weights in gone.bin and 2 other files, which are not there" in missing.says
+    assert missing.write == "Copy gone.bin and 2 others from where the model was exported, beside model.onnx"
+    assert "short.bin has 79 bytes" in short.says
+
+
 def test_a_file_of_another_name_is_named(tmp_path: Path) -> None:
     folder = lay(tmp_path / "net", GOOD, {"1/onnx/model.onnx": onnx_bytes(), "1/tokenizer.json": "{}"})
     (finding,) = found(folder)
