@@ -56,7 +56,7 @@ def test_versions_of_other_weights_are_told_apart(published: Repository) -> None
     assert changed.relative == pytest.approx(np.linalg.norm(one - other) / np.linalg.norm(one), rel=1e-5)
     assert found.answers
     (output,) = found.answers.outputs
-    assert (found.answers.kind, output.name, output.trouble) == ("generated inputs", "output", "")
+    assert (found.answers.kind, output.name, output.trouble) == ("golden requests", "output", "")
     assert output.largest
     assert output.largest > 1
     assert output.top1 is not None
