@@ -23,6 +23,8 @@ def change(name: str, plan: "Callable[[Standing], Change]", root: Path | None, *
     from modelrepo.generator.repository.lifecycle.standing import opened, standing
 
     repository = opened(root or config_file.default_repository())
+    if not dry_run:
+        repository.recover()
     planned = plan(standing(repository, name))
     if dry_run:
         judge(repository, planned)
@@ -53,6 +55,8 @@ def remove(
     from modelrepo.generator.repository.lifecycle.standing import matching, opened, standing
 
     repository = opened(root or config_file.default_repository())
+    if not dry_run:
+        repository.recover()
     chosen = matching(repository, names)
     planned = [plan(standing(repository, name), repository) for name in chosen]
     if not dry_run:

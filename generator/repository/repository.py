@@ -8,6 +8,7 @@ next to it, on the same file system, in ``.modelrepo/<name of the root>/``::
     manifests/<model>/1.json  one for each published version
     plans.lock, plans/        plans that are still to be built
     replaced/<model>/         files that were edited by hand, and then replaced
+    publishing/, removing/    what is being moved in or out: interrupted.py finishes it after a kill
 """
 
 import os
@@ -21,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from modelrepo.generator.errors import RepositoryError
-from modelrepo.generator.repository import choice
+from modelrepo.generator.repository import choice, interrupted
 from modelrepo.generator.repository import manifest as manifests
 from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.layout import CONFIG
@@ -32,6 +33,7 @@ from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.system.digests import FileRecord, content_of
 from modelrepo.generator.system.files import replace_undoably, sync_folder, sync_tree
 from modelrepo.generator.system.interrupts import interrupts_kept_back
+from modelrepo.generator.system.locks import lock_of
 from modelrepo.generator.system.supervised import removed_if_killed
 from modelrepo.generator.triton import pbtxt
 
@@ -169,8 +171,9 @@ class Repository:
         made = make_folders(base)
         folder = base / uuid.uuid4().hex
         try:
-            self._sweep(base)
-            with FileLock(f"{folder}.lock", timeout=0), removed_if_killed(folder):
+            interrupted.sweep(base)
+            base.mkdir(exist_ok=True)
+            with lock_of(Path(f"{folder}.lock"), timeout=0), removed_if_killed(folder):
                 folder.mkdir()
                 try:
                     yield folder
@@ -183,25 +186,32 @@ class Repository:
                 for created in reversed(made[:-1]):
                     created.rmdir()
 
-    def _sweep(self, base: Path) -> None:
-        """Remove staging folders that killed runs left: those whose lock is free."""
-        for lock in base.glob("*.lock"):
-            with suppress(Timeout), FileLock(lock, timeout=0):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the repository's lock, with interrupts kept back until it is released."""
-        self.state.mkdir(parents=True, exist_ok=True)
+        """Hold the repository's lock, with interrupts kept back until it is released.
+
+        What killed runs left is finished or undone first. RepositoryError for an error of the operating system.
+        """
         try:
-            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), interrupts_kept_back():
+            self.state.mkdir(parents=True, exist_ok=True)
+            with lock_of(self.state / "lock", LOCK_TIMEOUT_SECONDS), interrupts_kept_back():
+                interrupted.recover(self.root, self.state)
                 yield
         except Timeout:
             raise RepositoryError(
                 f"another process has been publishing in {self.root} for {LOCK_TIMEOUT_SECONDS:.0f} seconds",
                 "Wait for it, then run the command again",
             ) from None
+        except OSError as error:
+            if error.errno is None:  # a library's, and not about a file
+                raise
+            raise RepositoryError(f"{error.strerror}: {error.filename or self.root}") from error
+
+    def recover(self) -> None:
+        """Finish or undo what killed runs left, if they left anything."""
+        if interrupted.is_left(self.state):
+            with self.locked():
+                pass
 
     def publish(self, staged: StagedModel) -> Published:
         """Make a staged model the served version; call it with the lock held.
@@ -250,8 +260,9 @@ class Repository:
     def _serve_others(self, staged: StagedModel, newest: Manifest, config: str) -> Published:
         """Put a configuration in force that serves other versions; the files are there, so that none is added."""
         manifest = replace(newest, config=config, provenance=self._proof(staged, newest))
+        # A run that was killed before its record was written has replaced it already.
+        notes = self.replace_config(newest.name, config) if self.config_text(newest.name) != config else ()
         self.write(self._manifest_path(manifest), manifest.to_json())
-        notes = self.replace_config(newest.name, config)
         return Published("published", manifest, (*notes, "no new version: only the version policy is another"))
 
     def in_force(self, manifest: Manifest) -> bool:
@@ -285,24 +296,32 @@ class Repository:
     def _commit(self, staged: Path, manifest: Manifest) -> None:
         """Move a staged model in: the manifest first, the version by one rename, the configuration last.
 
-        Triton serves the old version until the configuration is replaced, so every earlier move can be undone.
+        Triton serves the old version until the configuration is replaced, so every earlier move can be undone. It is
+        moved from a folder whose name tells the next run of a kill, which undoes it, or finishes it once the version
+        is there.
         """
         target = self.root / manifest.name
+        coming = self.state / interrupted.PUBLISHING / f"{manifest.version}.{manifest.name}"
         undo = ExitStack()
         try:
-            undo.callback(self._manifest_path(manifest).unlink, missing_ok=True)
+            coming.parent.mkdir(exist_ok=True)
+            staged.rename(coming)
+            undo.callback(coming.rename, staged)
+            undo.callback(interrupted.forget, self.state, manifest.name, str(manifest.version))
             self.write(self._manifest_path(manifest), manifest.to_json())
             self.root.mkdir(parents=True, exist_ok=True)
             if not target.exists() or not any(target.iterdir()):
-                staged.rename(target)
+                coming.rename(target)
             else:
-                for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == CONFIG):
+                for entry in sorted(coming.iterdir(), key=_moves_in):
                     replace_undoably(target / entry.name, entry, undo)
+            sync_folder(target)
+            sync_folder(self.root)
         except BaseException:
             undo.close()
             raise
-        sync_folder(target)
-        sync_folder(self.root)
+        coming.mkdir(exist_ok=True)
+        interrupted.remove_folder(coming)
 
     def _keep_edits(self, name: str) -> tuple[str, ...]:
         """Copy files that were edited by hand to a safe place before they are replaced."""
@@ -327,7 +346,7 @@ class Repository:
 
     def records(self, name: str) -> tuple[Path, ...]:
         """Return the folders of a model's records, one file or more a version: N.json, N.npz; they may not exist."""
-        return tuple(self.state / kind / name for kind in ("manifests", "golden"))
+        return tuple(self.state / kind / name for kind in interrupted.RECORDS)
 
     def _manifest_path(self, manifest: Manifest) -> Path:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
@@ -351,6 +370,11 @@ class Repository:
 def _numbered(name: str, version: int) -> str:
     folder, slash, rest = name.partition("/")
     return f"{version}/{rest}" if slash else folder
+
+
+def _moves_in(entry: Path) -> tuple[bool, bool]:
+    """Return the place of an entry of a staged model: the version comes first, the configuration last."""
+    return entry.name == CONFIG, not entry.is_dir()
 
 
 def _number(folder: Path, version: int) -> None:
