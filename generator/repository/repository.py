@@ -312,6 +312,7 @@ class Repository:
             self.root.mkdir(parents=True, exist_ok=True)
             if not target.exists() or not any(target.iterdir()):
                 coming.rename(target)
+                undo.callback(target.rename, coming)
             else:
                 for entry in sorted(coming.iterdir(), key=_moves_in):
                     replace_undoably(target / entry.name, entry, undo)

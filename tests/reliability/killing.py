@@ -96,14 +96,14 @@ def points(
     for number, (where, fault) in enumerate(here):
         folder = copied(known.folder, scratch / "killed")
         ended = worker.run(folder, scene.command, fault)
-        left, found = tree(folder), tuple(_faults(folder, known, worker))
+        left, found = tree(folder), tuple(faults_of_files(folder, known, worker))
         kept = copied(folder, scratch / "left")
         again = _next(folder, scene, known, worker) if number % EVERY == 2 else _again(folder, scene, known, worker)
         state = hashlib.sha256(json.dumps(below(left, ROOT)).encode()).hexdigest()[:16]
         yield Point(scene.name, where, ended.code == KILLED, (*found, *again), state), kept
 
 
-def _faults(folder: Path, known: Reference, worker: Worker) -> Iterator[str]:
+def faults_of_files(folder: Path, known: Reference, worker: Worker) -> Iterator[str]:
     """Yield what is wrong with a repository after its command was killed, before anything else is run."""
     left = below(tree(folder), ROOT)
     before, after = below(known.before, ROOT), below(known.after, ROOT)

@@ -20,7 +20,9 @@ SOURCE = Path(__file__).with_name("faults.c")
 # Kinds of calls that go on failing after the first, as in faults.c.
 MAKES, MOVES, REMOVES, FLUSHES = 1, 2, 4, 8
 SHIM = "MODELREPO_FAULTS"
-SECONDS = 60
+# A command that takes longer hangs.
+SECONDS = 120
+OUTPUTS = ("out", "err", "calls")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ NONE = Fault()
 class Worker:
     """Runs commands of `modelrepo` in forks of one process, with the models of tests/numpy_framework.py."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, within: Sequence[str] = ()) -> None:
+        """Start the process; ``within`` is a command that it is run by, such as `unshare`."""
         self._scratch = scratch
         library = scratch / "libfaults.so"
         subprocess.run(["cc", "-O1", "-w", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True)
@@ -60,7 +63,7 @@ class Worker:
         paths = [str(PROJECT / "src"), str(PROJECT), os.environ.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.reliability.worker"],
+            [*within, sys.executable, "-m", "tests.reliability.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -80,15 +83,34 @@ class Worker:
 
     def run(self, folder: Path, arguments: Sequence[str], fault: Fault = NONE) -> Ended:
         """Run a verb with its arguments in a folder."""
+        return self.run_all(folder, [arguments], [fault])[0]
+
+    def run_all(
+        self, folder: Path, commands: Sequence[Sequence[str]], faults: Sequence[Fault] = (), *, wait: bool = True
+    ) -> list[Ended]:
+        """Run commands at once, each in a process of its own; without ``wait`` they are only started."""
         assert self._process.stdin
-        assert self._process.stdout
-        files = {name: str(self._scratch / name) for name in ("out", "err", "calls")}
-        request = {"folder": str(folder), "arguments": list(arguments), "fault": asdict(fault), **files}
-        self._process.stdin.write(json.dumps(request) + "\n")
+        files = [{name: str(self._scratch / f"{name}{at}") for name in OUTPUTS} for at in range(len(commands))]
+        requests = [
+            {"folder": str(folder), "arguments": list(arguments), "fault": asdict(fault), **names}
+            for arguments, fault, names in zip(commands, [*faults, *([NONE] * len(commands))], files, strict=False)
+        ]
+        self._process.stdin.write(json.dumps(requests) + "\n")
         self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        out, err, calls = (Path(path).read_text("utf-8", errors="replace") for path in files.values())
-        return Ended(code, out, err, tuple(calls.splitlines()))
+        self._started = files
+        return self.ended() if wait else []
+
+    def ended(self) -> list[Ended]:
+        """Wait for the commands that were started."""
+        assert self._process.stdout
+        codes = json.loads(self._process.stdout.readline())
+        texts = [
+            [Path(names[each]).read_text("utf-8", errors="replace") for each in OUTPUTS] for names in self._started
+        ]
+        return [
+            Ended(code, out, err, tuple(calls.splitlines()))
+            for code, (out, err, calls) in zip(codes, texts, strict=True)
+        ]
 
 
 def _serve() -> None:
@@ -100,24 +122,29 @@ def _serve() -> None:
     _import_everything()
     gc.freeze()
     for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _become(request, faults)
-        answers.write(f"{_ended(child, request['fault']['after'])}\n")
+        children = {}
+        for request in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                _become(request, faults)
+            after = request["fault"]["after"]
+            children[child] = time.monotonic() + (SECONDS if after is None else after)
+        answers.write(f"{json.dumps(_ended(children))}\n")
         answers.flush()
 
 
-def _ended(child: int, after: float | None) -> int:
-    """Wait for a child, or kill it after a while; return its exit code."""
-    end = time.monotonic() + (SECONDS if after is None else after)
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > end:
-            os.kill(child, signal.SIGKILL)
+def _ended(children: dict[int, float]) -> list[int]:
+    """Wait for children, or kill each at its time; return their exit codes."""
+    codes: dict[int, int] = {}
+    while len(codes) < len(children):
+        for child in children.keys() - codes.keys():
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                codes[child] = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > children[child]:
+                os.kill(child, signal.SIGKILL)
         time.sleep(0.0005)
+    return [codes[child] for child in children]
 
 
 def _import_everything() -> None:
