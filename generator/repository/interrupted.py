@@ -83,11 +83,14 @@ def forget(state: Path, name: str, version: str | None) -> None:
 
 
 def sweep(base: Path) -> None:
-    """Remove staging folders that killed runs left: those whose lock is free."""
+    """Remove staging folders that killed runs left: those whose lock is free, or removed as a run's last step."""
     for lock in base.glob("*.lock"):
         with suppress(Timeout), lock_of(lock, timeout=0):
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink(missing_ok=True)
+    for folder in _entries(base):
+        if folder.suffix != ".lock" and not folder.with_name(f"{folder.name}.lock").exists():
+            shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # not empty, or not there
         base.rmdir()
 
@@ -96,6 +99,13 @@ def remove_folder(folder: Path) -> None:
     """Remove a folder with what is in it, and the one above it if that is empty then."""
     shutil.rmtree(folder)
     with suppress(OSError):
+        folder.parent.rmdir()
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder that nobody needs any more, as far as that is possible; the next writer tries again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # not empty
         folder.parent.rmdir()
 
 

@@ -178,8 +178,9 @@ class Repository:
                 try:
                     yield folder
                 finally:
-                    shutil.rmtree(folder)
-                    Path(f"{folder}.lock").unlink()
+                    shutil.rmtree(folder, ignore_errors=True)
+                    with suppress(OSError):  # it has done its work: what can't be removed is swept later
+                        Path(f"{folder}.lock").unlink()
         finally:
             with suppress(OSError):  # not empty: other runs are staging, or something was published
                 base.rmdir()
@@ -321,8 +322,7 @@ class Repository:
         except BaseException:
             undo.close()
             raise
-        coming.mkdir(exist_ok=True)
-        interrupted.remove_folder(coming)
+        interrupted.clear(coming)
 
     def _keep_edits(self, name: str) -> tuple[str, ...]:
         """Copy files that were edited by hand to a safe place before they are replaced."""
@@ -353,19 +353,32 @@ class Repository:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a file in one step; it is first written in the state folder, where Triton does not look."""
+        """Replace a file in one step; it is first written in the state folder, where Triton does not look.
+
+        After an OSError the old file is there, also if it comes from flushing the new one's entry.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
+        old = path.read_bytes() if path.exists() else None
+        self._replace(path, text.encode("utf-8", errors="surrogateescape"))
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            with suppress(OSError):
+                path.unlink() if old is None else self._replace(path, old)
+            raise
+
+    def _replace(self, path: Path, data: bytes) -> None:
         temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the next writer removes it
+                temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
 
 
 def _numbered(name: str, version: int) -> str:

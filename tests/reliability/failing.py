@@ -62,20 +62,24 @@ def failures(
         for number, call in list(enumerate(known.calls, 1))[first::stride]:
             folder = copied(known.folder, scratch / "failing")
             ended = worker.run(folder, scene.command, Fault(number, way.error, way.lasting))
-            found = list(_faults(folder, ended, way, known, worker))
+            whole = way.undone and scene.verb not in ("prune", "remove")
+            found = list(_faults(folder, ended, way, known, worker, whole=whole))
             if number % EVERY == 0:
                 found += _recovered(folder, scene, known, worker)
             yield Failure(scene.name, way.text, call, ended.code, tuple(found))
 
 
-def _faults(folder: Path, ended: Ended, way: Failing, known: Reference, worker: Worker) -> Iterator[str]:
+def _faults(
+    folder: Path, ended: Ended, way: Failing, known: Reference, worker: Worker, *, whole: bool
+) -> Iterator[str]:
+    """Yield what is wrong; ``whole`` is whether an error must have left everything as it was."""
     lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
     if ended.code not in (0, REPOSITORY):
         yield f"ends with {ended.code}: {ended.err.strip()[-300:]}"
     elif ended.code and (len(lines) != 1 or way.text not in lines[0]):
         yield f"says {ended.err.strip()!r}"
     now = below(tree(folder), ROOT)
-    if ended.code and way.undone:
+    if ended.code and whole:
         yield from (f"after the error {each}" for each in differing(now, below(known.before, ROOT)))
     elif ended.code:
         yield from faults_of_files(folder, known, worker)

@@ -31,9 +31,9 @@ FAILING = (
     "The file system fails at each call that changes a file: full (ENOSPC) or over quota (EDQUOT) from then on, "
     "read-only (EROFS) from then on, or broken once (EIO). The command must end with exit code 6 and one line "
     "that names the reason, and leave the repository as it was; on a file system that became read-only in "
-    "between, the old or the new version is served, whole. A fault while a finished command cleans up may be "
-    "ignored: it then ends with 0, and all is done. After every third failure, the same command must succeed once "
-    "the fault has gone."
+    "between, the old or the new version is served, whole; and of several versions or models that are removed, "
+    "some may be gone. A fault while a finished command cleans up may be ignored: it then ends with 0, and all is "
+    "done. After every third failure, the same command must succeed once the fault has gone."
 )
 WRITERS = (
     "Eight processes at once generate, roll back, promote and prune, on one model and on two. Every version must "
@@ -68,7 +68,8 @@ def page(rows: Sequence[Row]) -> str:
     figure = (
         f"**{points} kills and failures, {requests} requests under load; lost or broken: {len(faults)}.** "
         f"Measured {datetime.now(UTC):%Y-%m-%d} with Triton {PYTRITON.version}, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, onnxruntime {metadata.version('onnxruntime')}, "
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, "
+        f"onnxruntime {metadata.version('onnxruntime')}, "
         f"filelock {metadata.version('filelock')}."
     )
     wrong = "".join(f"- {' '.join(each.split())[:300]}\n" for each in faults) or "None.\n"

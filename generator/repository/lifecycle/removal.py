@@ -79,7 +79,13 @@ def carried_out(repository: Repository, removal: Removal) -> None:
             sync_folder(folder.parent)
         else:
             aside.mkdir()  # its records are still to be removed
-        finish_removal(repository.state, aside)
+        try:
+            finish_removal(repository.state, aside)
+        except OSError as error:
+            raise RepositoryError(
+                f"{removal.name}: what was removed can't be deleted: {error.strerror}: {error.filename}",
+                "The next command that changes the repository tries again",
+            ) from error
 
 
 def _is_old(version: Version, older_than: timedelta | None) -> bool:
