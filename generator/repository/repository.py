@@ -261,9 +261,21 @@ class Repository:
     def _serve_others(self, staged: StagedModel, newest: Manifest, config: str) -> Published:
         """Put a configuration in force that serves other versions; the files are there, so that none is added."""
         manifest = replace(newest, config=config, provenance=self._proof(staged, newest))
-        # A run that was killed before its record was written has replaced it already.
-        notes = self.replace_config(newest.name, config) if self.config_text(newest.name) != config else ()
-        self.write(self._manifest_path(manifest), manifest.to_json())
+        path, place = self._manifest_path(manifest), self.root / manifest.name / CONFIG
+        old = self.config_text(manifest.name) or ""
+        with (
+            self._beside(path, manifest.to_json().encode()) as record,
+            self._beside(place, old.encode("utf-8", errors="surrogateescape")) as before,
+        ):
+            # A run that was killed before its record was in place has replaced it already.
+            notes = self.replace_config(newest.name, config) if old != config else ()
+            try:
+                record.replace(path)
+                sync_folder(path.parent)
+            except OSError:
+                with suppress(OSError):
+                    before.replace(place)
+                raise
         return Published("published", manifest, (*notes, "no new version: only the version policy is another"))
 
     def in_force(self, manifest: Manifest) -> bool:
@@ -358,27 +370,33 @@ class Repository:
         After an OSError the old file is there, also if it comes from flushing the new one's entry.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        old = path.read_bytes() if path.exists() else None
-        self._replace(path, text.encode("utf-8", errors="surrogateescape"))
-        try:
-            sync_folder(path.parent)
-        except OSError:
-            with suppress(OSError):
-                path.unlink() if old is None else self._replace(path, old)
-            raise
+        with self._beside(path, text.encode("utf-8", errors="surrogateescape")) as new:
+            old = path.read_bytes() if path.exists() else None
+            with self._beside(path, old or b"") as before:
+                new.replace(path)
+                try:
+                    sync_folder(path.parent)
+                except OSError:
+                    with suppress(OSError):
+                        path.unlink() if old is None else before.replace(path)
+                    raise
 
-    def _replace(self, path: Path, data: bytes) -> None:
+    @contextmanager
+    def _beside(self, path: Path, data: bytes) -> Iterator[Path]:
+        """Provide a file in the state folder that may replace ``path``, and remove it afterwards if it is still there.
+
+        What can't be removed is removed by the next writer.
+        """
         temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"
         try:
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):  # the next writer removes it
+            yield temporary
+        finally:
+            with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise
 
 
 def _numbered(name: str, version: int) -> str:

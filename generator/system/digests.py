@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,9 +12,13 @@ from pathlib import Path
 PIECE = 4 << 20
 # So much is written while the disk still takes what came before.
 FLUSHED = 256 << 20
-# Copies from this size on keep their digest: time passes while they are written, so that a later change has another.
+# Digests of files from this size on are kept in the process: to read one takes longer than its times are coarse.
 LARGE = 64 << 20
-# The digests of copies that this process has made, by device and inode: size, modification time, and SHA-256.
+# A file that was changed so shortly before it was read may be changed again without another time.
+SETTLED_NS = 2 * 10**9
+# By device and inode: size, modification and change time, and SHA-256. Links change the latter time, so that the copies
+# that this process has made are known without it.
+_read: dict[tuple[int, int], tuple[int, int, int, str]] = {}
 _copies: dict[tuple[int, int], tuple[int, int, str]] = {}
 
 
@@ -60,9 +66,28 @@ def content_of(files: Mapping[str, FileRecord]) -> dict[str, str]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex. A large one that did not change since this process read it is not read."""
+    known = _known(path.stat())
+    if known:
+        return known
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        before = os.fstat(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        after = os.fstat(file.fileno())
+    settled = time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) > SETTLED_NS
+    if after.st_size >= LARGE and settled and _times(before) == _times(after):
+        _read[after.st_dev, after.st_ino] = (*_times(after), digest)
+    return digest
+
+
+def _known(stat: os.stat_result) -> str:
+    """Return the digest of a file that this process has read and that did not change since, or an empty text."""
+    known = _read.get((stat.st_dev, stat.st_ino))
+    return known[3] if known and known[:3] == _times(stat) else ""
+
+
+def _times(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def digest_tree(path: Path) -> dict[str, str]:
@@ -72,7 +97,33 @@ def digest_tree(path: Path) -> dict[str, str]:
 
 
 def copy_hashed(source: Path, target: Path) -> None:
-    """Copy a file's content. It is hashed and flushed to the disk at the same time, so that neither is waited for."""
+    """Copy a file's content, and keep the digest of a large one for its record.
+
+    One that this process has read already is copied by the kernel, which shares the blocks where the file system can.
+    Any other is hashed and flushed to the disk while it is copied.
+    """
+    before = source.stat()
+    digest = _known(before)
+    if digest:
+        _copy_by_kernel(source, target)
+    if not digest or _times(source.stat()) != _times(before):
+        digest = _copy_and_hash(source, target)
+    stat = target.stat()
+    if stat.st_size >= LARGE:
+        _copies[stat.st_dev, stat.st_ino] = (stat.st_size, stat.st_mtime_ns, digest)
+
+
+def _copy_by_kernel(source: Path, target: Path) -> None:
+    with source.open("rb") as read, target.open("wb") as write:
+        try:
+            while os.copy_file_range(read.fileno(), write.fileno(), FLUSHED):
+                pass
+        except (AttributeError, OSError):  # another file system or system; what is full fails again
+            write.truncate(0)
+            shutil.copyfile(source, target)
+
+
+def _copy_and_hash(source: Path, target: Path) -> str:
     digest = hashlib.sha256()
     done: Future[None] | None = None
     flushed: Future[None] | None = None
@@ -86,6 +137,4 @@ def copy_hashed(source: Path, target: Path) -> None:
             written += len(piece)
             if written % FLUSHED == 0 and (flushed is None or flushed.done()):
                 flushed = pool.submit(os.fdatasync, write.fileno())
-    stat = target.stat()
-    if stat.st_size >= LARGE:
-        _copies[stat.st_dev, stat.st_ino] = (stat.st_size, stat.st_mtime_ns, digest.hexdigest())
+    return digest.hexdigest()

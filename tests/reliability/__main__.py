@@ -97,7 +97,7 @@ def killed(scene: Scene, scratch: Path, seed: int, stride: int) -> Row:
             if point.state not in states:
                 states.add(point.state)
                 faults += killing.asked(left, killing.served(left))
-    counts = {"points": sum(each.killed for each in found), "states": len(states)}
+    counts = {"calls": found[0].of, "points": sum(each.killed for each in found), "states": len(states)}
     return Row(scene.name, "", counts, faults, killing.kinds(found))
 
 
@@ -106,7 +106,8 @@ def failed(scene: Scene, scratch: Path, seed: int, stride: int) -> Row:
     with Worker(scratch) as worker:
         found = list(failing.failures(scene, worker, scratch, every=stride, seed=seed))
     faults = [f"{each.way} at {each.where}: {fault}" for each in found for fault in each.faults]
-    counts = {"points": len(found), "refused": sum(each.code == failing.REPOSITORY for each in found)}
+    refused = sum(each.code == failing.REPOSITORY for each in found)
+    counts = {"calls": found[0].of, "points": len(found), "refused": refused}
     return Row(scene.name, "", counts, faults, dict(Counter(each.way for each in found)))
 
 

@@ -49,6 +49,7 @@ class Failure:
     where: str
     code: int
     faults: tuple[str, ...]
+    of: int  # calls of the command that change a file
 
 
 def failures(
@@ -66,7 +67,7 @@ def failures(
             found = list(_faults(folder, ended, way, known, worker, whole=whole))
             if number % EVERY == 0:
                 found += _recovered(folder, scene, known, worker)
-            yield Failure(scene.name, way.text, call, ended.code, tuple(found))
+            yield Failure(scene.name, way.text, call, ended.code, tuple(found), len(known.calls))
 
 
 def _faults(

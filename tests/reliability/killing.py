@@ -50,6 +50,7 @@ class Point:
     killed: bool
     faults: tuple[str, ...]
     state: str  # a digest of what Triton reads
+    of: int  # calls of the command that change a file
 
 
 def reference(scene: Scene, worker: Worker, scratch: Path) -> Reference:
@@ -100,7 +101,7 @@ def points(
         kept = copied(folder, scratch / "left")
         again = _next(folder, scene, known, worker) if number % EVERY == 2 else _again(folder, scene, known, worker)
         state = hashlib.sha256(json.dumps(below(left, ROOT)).encode()).hexdigest()[:16]
-        yield Point(scene.name, where, ended.code == KILLED, (*found, *again), state), kept
+        yield Point(scene.name, where, ended.code == KILLED, (*found, *again), state, len(known.calls)), kept
 
 
 def faults_of_files(folder: Path, known: Reference, worker: Worker) -> Iterator[str]:

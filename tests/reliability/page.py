@@ -87,8 +87,11 @@ def _killed(rows: Sequence[Row]) -> str:
     return _part(
         "Killed",
         KILLED,
-        ("command", "kills", "states that Triton loaded", "faults"),
-        [(_name(row), row.counts["points"], row.counts["states"], len(row.faults)) for row in mine],
+        ("command", "calls", "kills", "states that Triton loaded", "faults"),
+        [
+            (_name(row), row.counts["calls"], row.counts["points"], row.counts["states"], len(row.faults))
+            for row in mine
+        ],
         f"By call: {told}." if told else "",
     )
 
@@ -100,8 +103,11 @@ def _failing(rows: Sequence[Row]) -> str:
     return _part(
         "A file system that fails",
         FAILING,
-        ("command", "failures", "ended with 6", "faults"),
-        [(_name(row), row.counts["points"], row.counts["refused"], len(row.faults)) for row in mine],
+        ("command", "calls", "failures", "ended with 6", "faults"),
+        [
+            (_name(row), row.counts["calls"], row.counts["points"], row.counts["refused"], len(row.faults))
+            for row in mine
+        ],
         f"By error: {told}." if told else "",
     )
 
@@ -109,23 +115,23 @@ def _failing(rows: Sequence[Row]) -> str:
 def _writers(rows: Sequence[Row]) -> str:
     names = ("rounds", "writers", "published", "refused", "killed")
     mine = _of(rows, "writers/")
-    lines = [(_name(row), *(row.counts[name] for name in names), len(row.faults)) for row in mine]
+    lines = [_line(row, *names) for row in mine]
     return _part("Writers at once", WRITERS, ("eight writers", *names, "faults"), lines)
 
 
 def _load(rows: Sequence[Row]) -> str:
     names = ("published", "rollbacks", "promotions", "pruned", "requests", "failed", "wrong")
     mine = _of(rows, "load/")
-    lines = [(_name(row), *(row.counts[name] for name in names)) for row in mine]
-    return _part("Servers under load", LOAD, ("control", *names), lines)
+    lines = [_line(row, *names) for row in mine]
+    return _part("Servers under load", LOAD, ("control", *names, "faults"), lines)
 
 
 def _of(rows: Sequence[Row], start: str) -> list[Row]:
     return [row for row in rows if row.key.startswith(start)]
 
 
-def _name(row: Row) -> str:
-    return row.key.partition("/")[2]
+def _line(row: Row, *names: str) -> tuple[object, ...]:
+    return row.key.partition("/")[2], *(row.counts[name] for name in names), len(row.faults)
 
 
 def _part(title: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[object]], after: str = "") -> str:
