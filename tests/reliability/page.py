@@ -88,10 +88,7 @@ def _killed(rows: Sequence[Row]) -> str:
         "Killed",
         KILLED,
         ("command", "calls", "kills", "states that Triton loaded", "faults"),
-        [
-            (_name(row), row.counts["calls"], row.counts["points"], row.counts["states"], len(row.faults))
-            for row in mine
-        ],
+        [_line(row, "calls", "points", "states") for row in mine],
         f"By call: {told}." if told else "",
     )
 
@@ -104,10 +101,7 @@ def _failing(rows: Sequence[Row]) -> str:
         "A file system that fails",
         FAILING,
         ("command", "calls", "failures", "ended with 6", "faults"),
-        [
-            (_name(row), row.counts["calls"], row.counts["points"], row.counts["refused"], len(row.faults))
-            for row in mine
-        ],
+        [_line(row, "calls", "points", "refused") for row in mine],
         f"By error: {told}." if told else "",
     )
 
