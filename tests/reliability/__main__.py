@@ -14,7 +14,7 @@ import click
 
 from tests.conftest import PROJECT
 from tests.kept_rows import KeptRows, resumable
-from tests.reliability import failing, killing, load, writers
+from tests.reliability import failing, killing, load, scenes, worker, writers
 from tests.reliability.page import PAGE, page
 from tests.reliability.rows import Row
 from tests.reliability.scenes import SCENES, Scene
@@ -37,8 +37,7 @@ Part = Callable[[Path, int, int], Row]
 def main(seed: int, stride: int, only: tuple[str, ...], fresh: bool, update_page: bool) -> None:
     """Run what has no row yet for this code, and exit with 1 if anything was lost, broken or left over."""
     kept = KeptRows(STATE, Row, fresh)
-    version = digest()
-    known = {row.key: row for row in kept.rows if row.digest == version}
+    known = {row.key: row for row in kept.rows if row.digest == digest(row.key)}
     wanted = {key: part for key, part in parts().items() if not only or any(each in key for each in only)}
     start = time.monotonic()
     with resumable():
@@ -47,7 +46,7 @@ def main(seed: int, stride: int, only: tuple[str, ...], fresh: bool, update_page
                 continue
             with tempfile.TemporaryDirectory(prefix="reliability-") as scratch:
                 row = part(Path(scratch), seed, stride)
-            known[key] = Row(key, version, row.counts, row.faults, row.kinds)
+            known[key] = Row(key, digest(key), row.counts, row.faults, row.kinds)
             kept.add(known[key])
             click.echo(f"{time.monotonic() - start:.0f} s: {key}: {_told(known[key])}", err=True)
     rows = [known[key] for key in parts() if key in known]
@@ -71,21 +70,22 @@ def parts() -> dict[str, Part]:
     }
 
 
-def digest() -> str:
-    """Return what a row depends on: the code that writes repositories, and these tests."""
-    folders = ("generator/repository", "tests/reliability")
-    files = [file for folder in folders for file in sorted((PROJECT / folder).rglob("*.py")) if file.name != "page.py"]
-    files += [PROJECT / "generator/system/files.py", PROJECT / "tests/reliability/faults.c"]
+def digest(key: str) -> str:
+    """Return what a row depends on: the code that writes repositories, and the tests of its kind."""
+    module = {"killed": killing, "failing": failing, "writers": writers, "load": load}[key.partition("/")[0]]
+    files = sorted((PROJECT / "generator/repository").rglob("*.py"))
+    files += [PROJECT / "generator/system/files.py", *(PROJECT / "tests/reliability").glob("faults.c")]
+    files += [Path(str(each.__file__)) for each in (module, scenes, worker)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def killed(scene: Scene, scratch: Path, seed: int, stride: int) -> Row:
     """Kill a command at its calls and at random; every state that it leaves is served by the real Triton."""
     found, faults, states = list[killing.Point](), list[str](), set[str]()
-    with Worker(scratch) as worker:
+    with Worker(scratch) as forks:
         trial = killing.points(
             scene,
-            worker,
+            forks,
             scratch,
             at=slice((seed - 1) % stride, None, stride),
             at_random=AT_RANDOM // stride,
@@ -103,8 +103,8 @@ def killed(scene: Scene, scratch: Path, seed: int, stride: int) -> Row:
 
 def failed(scene: Scene, scratch: Path, seed: int, stride: int) -> Row:
     """Let the file system fail under a command."""
-    with Worker(scratch) as worker:
-        found = list(failing.failures(scene, worker, scratch, every=stride, seed=seed))
+    with Worker(scratch) as forks:
+        found = list(failing.failures(scene, forks, scratch, every=stride, seed=seed))
     faults = [f"{each.way} at {each.where}: {fault}" for each in found for fault in each.faults]
     refused = sum(each.code == failing.REPOSITORY for each in found)
     counts = {"calls": found[0].of, "points": len(found), "refused": refused}
@@ -134,8 +134,8 @@ def loaded(mode: load.Mode, scratch: Path, seed: int, stride: int) -> Row:
     home, folder = scratch / "worker", scratch / "served"
     home.mkdir()
     folder.mkdir()
-    with Worker(home) as worker:
-        found = load.under_load(worker, folder, mode, max(VERSIONS // stride, 6))
+    with Worker(home) as forks:
+        found = load.under_load(forks, folder, mode, max(VERSIONS // stride, 6))
     names = ("published", "rollbacks", "promotions", "pruned", "requests", "failed", "wrong", "answered")
     return Row(mode, "", {name: getattr(found, name) for name in names}, found.faults)
 

@@ -7,6 +7,7 @@ Triton as it is.
 import hashlib
 import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ KILLED = -9
 NEXT = (*VERSIONS[0][:-1], "9")
 # Every so many points another command comes next, and not the same.
 EVERY = 3
+
+PART = re.compile(rf"(?:{ROOT}|{STATE}/(?:manifests|golden))/(?P<model>[^/]+)(?:/(?P<version>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -152,23 +155,27 @@ def _next(folder: Path, scene: Scene, known: Reference, worker: Worker) -> Itera
     if ended.code != 0:
         yield f"another command then ends with {ended.code}: {ended.err.strip()}"
     now = tree(folder)
-    against = [differing(now, each) for each in (known.before_next, known.after_next)]
-    closest = min(against, key=len)
-    if scene.verb == "prune" or scene.name == "remove all models":  # some of several may be removed
-        closest = [each for each in closest if not _is_of_one_removal(each, now, known)]
+    references = (known.before_next, known.after_next)
+    closest = min((differing(now, each) for each in references), key=len)
+    if scene.verb in ("prune", "remove"):  # of several versions or models some may be removed, each wholly
+        parts = [_parts(each) for each in (now, *references)]
+        closest = [
+            f"{' '.join(part)} is neither there nor gone"
+            for part in sorted({*parts[0], *parts[1], *parts[2]})
+            if parts[0].get(part) not in (parts[1].get(part), parts[2].get(part))
+        ]
     yield from (f"after another command {each}" for each in closest)
 
 
-def _is_of_one_removal(difference: str, now: Tree, known: Reference) -> bool:
-    """Whether a difference is of a version, or a model, that is wholly there or wholly gone, as others are not yet."""
-    name = difference.rpartition(" is ")[0]
-    if name not in known.before_next or not difference.endswith(("left over", "missing")):
-        return False
-    match = [part for part in name.removeprefix(f"{STATE}/").split("/") if part not in ("manifests", "golden", ROOT)]
-    model, number = match[0], match[1].partition(".")[0] if len(match) > 1 else ""
-    folder = any(each.startswith(f"{ROOT}/{model}/{number}") for each in now)
-    record = any(each.startswith(f"{STATE}/manifests/{model}/{number}") for each in now)
-    return folder == record
+def _parts(found: Tree) -> dict[tuple[str, str], Tree]:
+    """Return the parts of a tree by model and version: files and records; what all versions share has no version."""
+    parts: dict[tuple[str, str], Tree] = {}
+    for name, content in found.items():
+        match = PART.match(name)
+        model, version = (match["model"], match["version"] or "") if match else (name, "")
+        if match is None or version or "." in name.rpartition("/")[2]:
+            parts.setdefault((model, version), {})[name] = content
+    return parts
 
 
 def kinds(found: list[Point]) -> dict[str, int]:

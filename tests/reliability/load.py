@@ -65,7 +65,8 @@ def under_load(worker: Worker, folder: Path, mode: Mode, versions: int) -> Loade
             server.load("linear")
 
     def publish(seed: int) -> None:
-        seen.known.add(seed)
+        with seen.lock:
+            seen.known.add(seed)
         change("published", *LINEAR, "--seed", str(seed))
 
     def expect(seed: int) -> None:
