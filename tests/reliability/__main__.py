@@ -14,7 +14,7 @@ import click
 
 from tests.conftest import PROJECT
 from tests.kept_rows import KeptRows, resumable
-from tests.reliability import failing, killing, load, scenes, worker, writers
+from tests.reliability import failing, full, killing, load, scenes, worker, writers
 from tests.reliability.page import PAGE, page
 from tests.reliability.rows import Row
 from tests.reliability.scenes import SCENES, Scene
@@ -62,6 +62,7 @@ def parts() -> dict[str, Part]:
     return {
         **{f"killed/{scene.name}": partial(killed, scene) for scene in SCENES},
         **{f"failing/{scene.name}": partial(failed, scene) for scene in SCENES},
+        **({f"failing/{full.NAME}": filled} if full.possible() else {}),
         "writers/in one namespace": partial(wrote, False, False),
         "writers/in one namespace, some killed": partial(wrote, False, True),
         "writers/in two namespaces, some killed": partial(wrote, True, True),
@@ -76,6 +77,7 @@ def digest(key: str) -> str:
     files = sorted((PROJECT / "generator/repository").rglob("*.py"))
     files += [PROJECT / "generator/system/files.py", *(PROJECT / "tests/reliability").glob("faults.c")]
     files += [Path(str(each.__file__)) for each in (module, scenes, worker)]
+    files += [Path(full.__file__)] if key.endswith(full.NAME) else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -104,11 +106,23 @@ def killed(scene: Scene, scratch: Path, seed: int, stride: int) -> Row:
 def failed(scene: Scene, scratch: Path, seed: int, stride: int) -> Row:
     """Let the file system fail under a command."""
     with Worker(scratch) as forks:
-        found = list(failing.failures(scene, forks, scratch, every=stride, seed=seed))
+        return _failing(list(failing.failures(scene, forks, scratch, every=stride, seed=seed)))
+
+
+def filled(scratch: Path, seed: int, stride: int) -> Row:
+    """Fill a small file system, and make it read-only."""
+    home, folder = scratch / "worker", scratch / "small"
+    home.mkdir()
+    folder.mkdir()
+    with Worker(home) as forks:
+        return _failing(list(full.failures(forks, folder)))
+
+
+def _failing(found: list[failing.Failure]) -> Row:
     faults = [f"{each.way} at {each.where}: {fault}" for each in found for fault in each.faults]
     refused = sum(each.code == failing.REPOSITORY for each in found)
     counts = {"calls": found[0].of, "points": len(found), "refused": refused}
-    return Row(scene.name, "", counts, faults, dict(Counter(each.way for each in found)))
+    return Row("", "", counts, faults, dict(Counter(each.way for each in found)))
 
 
 def wrote(apart: bool, kill: bool, scratch: Path, seed: int, stride: int) -> Row:

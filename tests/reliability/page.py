@@ -55,7 +55,8 @@ NEVER = (
     "object stores, FAT and network file systems",
     "NVIDIA's own ONNX Runtime backend, and TensorRT: the server is on a machine without a GPU, with our "
     "backend in Python",
-    "real quotas, and disks that are really full or broken: the library that counts the calls lets them fail",
+    "real quotas and broken disks: the library that counts the calls lets them fail; a full one is a real "
+    "tmpfs as well",
 )
 
 
