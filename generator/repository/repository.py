@@ -33,7 +33,7 @@ from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.system.digests import FileRecord, content_of
 from modelrepo.generator.system.files import replace_undoably, sync_folder, sync_tree
 from modelrepo.generator.system.interrupts import interrupts_kept_back
-from modelrepo.generator.system.locks import lock_of
+from modelrepo.generator.system.locks import locked_in_its_folder
 from modelrepo.generator.system.supervised import removed_if_killed
 from modelrepo.generator.triton import pbtxt
 
@@ -172,8 +172,8 @@ class Repository:
         folder = base / uuid.uuid4().hex
         try:
             interrupted.sweep(base)
-            base.mkdir(exist_ok=True)
-            with lock_of(Path(f"{folder}.lock"), timeout=0), removed_if_killed(folder):
+            # Another process that sweeps may hold it for a moment.
+            with locked_in_its_folder(Path(f"{folder}.lock"), LOCK_TIMEOUT_SECONDS), removed_if_killed(folder):
                 folder.mkdir()
                 try:
                     yield folder
@@ -194,8 +194,7 @@ class Repository:
         What killed runs left is finished or undone first. RepositoryError for an error of the operating system.
         """
         try:
-            self.state.mkdir(parents=True, exist_ok=True)
-            with lock_of(self.state / "lock", LOCK_TIMEOUT_SECONDS), interrupts_kept_back():
+            with locked_in_its_folder(self.state / "lock", LOCK_TIMEOUT_SECONDS), interrupts_kept_back():
                 interrupted.recover(self.root, self.state)
                 yield
         except Timeout:

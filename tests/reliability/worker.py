@@ -78,8 +78,10 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def run(self, folder: Path, arguments: Sequence[str], fault: Fault = NONE) -> Ended:
         """Run a verb with its arguments in a folder."""

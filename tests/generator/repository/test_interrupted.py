@@ -1,6 +1,9 @@
 """What a killed run has left: the next writer finishes it, or undoes it."""
 
+import threading
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,7 @@ from modelrepo.cli.commands.versions import versions
 from modelrepo.generator.repository import interrupted
 from modelrepo.generator.repository import repository as repositories
 from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.system.locks import lock_of, locked_in_its_folder
 from tests.conftest import Generate, ModelRepo, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -99,3 +103,44 @@ def test_an_error_of_the_file_system_is_one_line_and_undone(
     assert snapshot(workdir / "model_repository") == before
     assert modelrepo(versions).code == 0
     assert not interrupted.is_left(state)
+
+
+def test_a_lock_that_a_sweeping_process_holds_for_a_moment_is_waited_for(
+    state: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def sweeping(base: Path) -> None:
+        held = lock_of(base / f"{'0' * 32}.lock", timeout=0)
+        base.mkdir(exist_ok=True)
+        held.acquire()
+
+        def release() -> None:
+            released.set()
+            held.release()
+
+        threading.Timer(0.2, release).start()
+
+    monkeypatch.setattr(interrupted, "sweep", sweeping)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=0))
+    with Repository(workdir / "model_repository").staging() as folder:
+        assert released.is_set()
+        assert folder.is_dir()
+
+
+def test_a_folder_that_another_process_removes_before_the_lock_is_in_it_is_made_again(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.mkdir
+    removed: list[Path] = []
+
+    def mkdir(self: Path, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        if self.name == "empty" and not removed:
+            removed.append(self)
+            self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with locked_in_its_folder(workdir / "empty/lock", timeout=1):
+        assert (workdir / "empty/lock").exists()
+    assert removed
