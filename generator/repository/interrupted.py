@@ -8,6 +8,7 @@ Every step that a kill can tear in two leaves a folder whose name says what it w
     .NAME.HEX                     a file that was not yet moved to its place
 """
 
+import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -54,7 +55,23 @@ def recover(root: Path, state: Path) -> None:
     sweep(state / STAGING)
     for entry in _entries(state):
         if TEMPORARY.fullmatch(entry.name):
-            entry.unlink()
+            place = _place(root, state, entry)
+            entry.replace(place) if place else entry.unlink()
+
+
+def _place(root: Path, state: Path, temporary: Path) -> Path | None:
+    """Return the place of a version's new record if its configuration is in force already; None for all else.
+
+    A version policy changes both, the configuration first.
+    """
+    number = temporary.name.split(".")[1]
+    try:
+        document = json.loads(temporary.read_text("utf-8"))
+        place = state / "manifests" / document["name"] / f"{number}.json"
+        in_force = (root / document["name"] / CONFIG).read_text("utf-8", errors="surrogateescape")
+        return place if in_force == document["config"] and place.exists() else None
+    except (OSError, ValueError, KeyError, TypeError):  # it is another file, or half of one
+        return None
 
 
 def move_in(staged: Path, target: Path) -> None:

@@ -83,6 +83,20 @@ def test_a_policy_that_was_killed_before_its_record_is_no_edit_by_hand(state: Pa
     assert not (state / "replaced").exists()
 
 
+def test_a_record_whose_configuration_is_in_force_is_put_in_place(
+    state: Path, generate: Generate, workdir: Path
+) -> None:
+    record = state / "manifests/linear/2.json"
+    before = record.read_bytes()
+    generate(*LINEAR, "--seed", "2", "--version-policy", "latest:2")
+    after = record.read_bytes()
+    record.write_bytes(before)
+    (state / f".2.json.{'0' * 32}").write_bytes(after)
+    Repository(workdir / "model_repository").recover()
+    assert record.read_bytes() == after
+    assert "by hand" not in generate(*LINEAR, "--seed", "3").err
+
+
 def test_an_error_of_the_file_system_is_one_line_and_undone(
     state: Path, modelrepo: ModelRepo, generate: Generate, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
