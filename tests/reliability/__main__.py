@@ -51,7 +51,7 @@ def main(seed: int, stride: int, only: tuple[str, ...], fresh: bool, update_page
             click.echo(f"{time.monotonic() - start:.0f} s: {key}: {_told(known[key])}", err=True)
     rows = [known[key] for key in parts() if key in known]
     if not only:
-        PAGE.write_text(page(rows), "utf-8")
+        PAGE.write_text(page(rows, [key for key in parts() if key not in known]), "utf-8")
     faults = [f"{row.key}: {fault}" for row in rows for fault in row.faults]
     click.echo("\n".join(faults) or "No fault was found")
     sys.exit(1 if faults else 0)

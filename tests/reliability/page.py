@@ -60,8 +60,8 @@ NEVER = (
 )
 
 
-def page(rows: Sequence[Row]) -> str:
-    """Return the text of the page."""
+def page(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
+    """Return the text of the page; ``left_out`` are the keys of parts that have no row."""
     parts = [_killed(rows), _failing(rows), _writers(rows), _load(rows)]
     faults = [f"{row.key}: {fault}" for row in rows for fault in row.faults]
     points = sum(row.counts["points"] for row in rows if row.key.startswith(("killed/", "failing/")))
@@ -73,10 +73,12 @@ def page(rows: Sequence[Row]) -> str:
         f"onnxruntime {metadata.version('onnxruntime')}, "
         f"filelock {metadata.version('filelock')}."
     )
+    sampled = "A row with fewer kills or failures than calls is of a part of them, in equal steps (`--stride`)."
     wrong = "".join(f"- {' '.join(each.split())[:300]}\n" for each in faults) or "None.\n"
-    never = "".join(f"{_item(each)}\n" for each in NEVER)
+    missing = [f"in this run: {'; '.join(left_out)}"] if left_out else []
+    never = "".join(f"{_item(each)}\n" for each in (*NEVER, *missing))
     return (
-        f"{HEAD}{_filled(figure)}\n\n{''.join(filter(None, parts))}"
+        f"{HEAD}{_filled(figure)}\n\n{_filled(sampled)}\n\n{''.join(filter(None, parts))}"
         f"## Lost or broken\n\n{wrong}\n## Never run\n\n{never}"
     )
 
