@@ -6,7 +6,7 @@ JOBS ?= 2
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all conformance coverage foreign mutation random-models real-models differential gpu-check lint format benchmarks clean
+.PHONY: demo test test-slow test-all conformance coverage foreign mutation random-models real-models differential reliability gpu-check lint format benchmarks clean
 
 demo: .venv/demo
 	$(BIN)/generate --model resnet50 --backends onnx,tensorrt
@@ -55,6 +55,11 @@ real-models: .venv/dev
 differential: .venv/dev
 	$(BIN)/python -m tests.differential $(ARGUMENTS)
 
+# Commands killed at every call, file systems that fail, writers at once, servers under load; goes on where a run was cut
+# short, and writes docs/reference/reliability.md. ARGUMENTS="--stride 10 --only killed" takes a tenth of the kills.
+reliability: .venv/dev
+	$(BIN)/python -m tests.reliability $(ARGUMENTS)
+
 # On a machine with a GPU, and TensorRT or docker: builds plans, compares them, serves them, and writes a dated record.
 gpu-check: .venv/dev
 	$(BIN)/python benchmarks/gpu_check.py
@@ -78,6 +83,7 @@ benchmarks: .venv/dev
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/check_models.py
+	$(BIN)/python benchmarks/publish_speed.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

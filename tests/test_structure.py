@@ -22,6 +22,7 @@ SUITES = (
     ("foreign",),
     ("neighbours",),
     ("differential",),
+    ("reliability",),
 )
 HEAVY = {
     *("torch", "torchvision", "onnx", "onnx_ir", "onnxruntime", "tritonclient", "google", "jinja2"),

@@ -30,6 +30,8 @@ def change(name: str, plan: Plan, root: Path | None, at: "At | None", *, dry_run
     from modelrepo.generator.repository.lifecycle.standing import opened
 
     repository = opened(root or config_file.default_repository())
+    if not dry_run:
+        repository.recover()
     with _remote(at) as remote:
         status, planned, followed = _changed(repository, name, plan, remote, dry_run=dry_run)
     if as_json:
@@ -128,6 +130,8 @@ def remove(
     from modelrepo.generator.repository.lifecycle.standing import matching, opened
 
     repository = opened(root or config_file.default_repository())
+    if not dry_run:
+        repository.recover()
     chosen = matching(repository, names)
     documents = []
     with _remote(at) as remote:

@@ -35,6 +35,8 @@ def generate(
     """
     _refuse_same_names(jobs)
     context = Context(Repository(run.repository), run, progress, gate, dry_run)
+    if not dry_run:
+        context.repository.recover()
     results: list[Result] = []
     interrupted = False
     for job in jobs:

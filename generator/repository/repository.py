@@ -9,6 +9,7 @@ next to it, on the same file system, in ``.modelrepo/<name of the root>/``::
     plans.lock, plans/        plans that are still to be built
     golden/<model>/1.json     requests with known answers, and 1.<digest>.npz, for `modelrepo smoke`
     replaced/<model>/         files that were edited by hand, and then replaced
+    publishing/, removing/    what is being moved in or out: interrupted.py finishes it after a kill
 """
 
 import os
@@ -22,10 +23,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from modelrepo.generator.errors import RepositoryError
-from modelrepo.generator.repository import choice, lost
+from modelrepo.generator.repository import choice, interrupted, lost
 from modelrepo.generator.repository import manifest as manifests
 from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.layout import CONFIG
@@ -33,6 +34,7 @@ from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.system.digests import FileRecord, content_of
 from modelrepo.generator.system.files import make_newer, newest_time, replace_undoably, sync_folder, sync_tree
 from modelrepo.generator.system.interrupts import interrupts_kept_back
+from modelrepo.generator.system.locks import locked_in_its_folder
 from modelrepo.generator.system.supervised import removed_if_killed
 from modelrepo.generator.triton import pbtxt
 
@@ -169,41 +171,49 @@ class Repository:
         made = make_folders(base)
         folder = base / uuid.uuid4().hex
         try:
-            self._sweep(base)
-            with FileLock(f"{folder}.lock", timeout=0), removed_if_killed(folder):
+            interrupted.sweep(base)
+            # Another process that sweeps may hold it for a moment.
+            with locked_in_its_folder(Path(f"{folder}.lock"), LOCK_TIMEOUT_SECONDS), removed_if_killed(folder):
                 folder.mkdir()
                 try:
                     yield folder
                 finally:
-                    shutil.rmtree(folder)
-                    Path(f"{folder}.lock").unlink()
+                    shutil.rmtree(folder, ignore_errors=True)
+                    with suppress(OSError):  # it has done its work: what can't be removed is swept later
+                        Path(f"{folder}.lock").unlink()
         finally:
             with suppress(OSError):  # not empty: other runs are staging, or something was published
                 base.rmdir()
                 for created in reversed(made[:-1]):
                     created.rmdir()
 
-    def _sweep(self, base: Path) -> None:
-        """Remove staging folders that killed runs left: those whose lock is free."""
-        for lock in base.glob("*.lock"):
-            with suppress(Timeout), FileLock(lock, timeout=0):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-
     @contextmanager
     def locked(self, *, interruptible: bool = False) -> Iterator[None]:
-        """Hold the repository's lock; interrupts are kept back until it is released, unless they are let through."""
-        self.state.mkdir(parents=True, exist_ok=True)
+        """Hold the repository's lock; interrupts are kept back until it is released, unless they are let through.
+
+        What killed runs left is finished or undone first. RepositoryError for an error of the operating system.
+        """
         try:
-            with FileLock(self.state / "lock", timeout=LOCK_TIMEOUT_SECONDS), ExitStack() as held:
+            with locked_in_its_folder(self.state / "lock", LOCK_TIMEOUT_SECONDS), ExitStack() as held:
                 if not interruptible:
                     held.enter_context(interrupts_kept_back())
+                interrupted.recover(self.root, self.state)
                 yield
         except Timeout:
             raise RepositoryError(
                 f"another process has been publishing in {self.root} for {LOCK_TIMEOUT_SECONDS:.0f} seconds",
                 "Wait for it, then run the command again",
             ) from None
+        except OSError as error:
+            if error.errno is None:  # a library's, and not about a file
+                raise
+            raise RepositoryError(f"{error.strerror}: {error.filename or self.root}") from error
+
+    def recover(self) -> None:
+        """Finish or undo what killed runs left, if they left anything."""
+        if interrupted.is_left(self.state):
+            with self.locked():
+                pass
 
     def publish(self, staged: StagedModel) -> Published:
         """Make a staged model the served version; call it with the lock held.
@@ -235,8 +245,7 @@ class Repository:
         (staged.folder / CONFIG).write_text(manifest.config, "utf-8")
         notes = self._keep_edits(staged.name)
         sync_tree(staged.folder)
-        staged.before_commit(version)
-        self._commit(staged.folder, manifest)
+        self._commit(staged, manifest)
         return Published("published", manifest, notes)
 
     def _refresh(self, staged: StagedModel, newest: Manifest) -> Published:
@@ -255,8 +264,21 @@ class Repository:
     def _serve_others(self, staged: StagedModel, newest: Manifest, config: str) -> Published:
         """Put a configuration in force that serves other versions; the files are there, so that none is added."""
         manifest = replace(newest, config=config, provenance=self._proof(staged, newest))
-        self.write(self._manifest_path(manifest), manifest.to_json())
-        notes = self.replace_config(newest.name, config)
+        path, place = self._manifest_path(manifest), self.root / manifest.name / CONFIG
+        old = self.config_text(manifest.name) or ""
+        with (
+            self._beside(path, manifest.to_json().encode()) as record,
+            self._beside(place, old.encode("utf-8", errors="surrogateescape")) as before,
+        ):
+            # A run that was killed before its record was in place has replaced it already.
+            notes = self.replace_config(newest.name, config) if old != config else ()
+            try:
+                record.replace(path)
+                sync_folder(path.parent)
+            except OSError:
+                with suppress(OSError):
+                    before.replace(place)
+                raise
         return Published("published", manifest, (*notes, "no new version: only the version policy is another"))
 
     def in_force(self, manifest: Manifest) -> bool:
@@ -287,27 +309,36 @@ class Repository:
         self.write(self.root / name / CONFIG, newest.config)
         return Published("published", newest, ("its files were already in the repository",))
 
-    def _commit(self, staged: Path, manifest: Manifest) -> None:
+    def _commit(self, staged: StagedModel, manifest: Manifest) -> None:
         """Move a staged model in: the manifest first, the version by one rename, the configuration last.
 
-        Triton serves the old version until the configuration is replaced, so every earlier move can be undone.
+        Triton serves the old version until the configuration is replaced, so every earlier move can be undone. It is
+        moved from a folder whose name tells the next run of a kill, which undoes it, or finishes it once the version
+        is there.
         """
         target = self.root / manifest.name
+        coming = self.state / interrupted.PUBLISHING / f"{manifest.version}.{manifest.name}"
         undo = ExitStack()
         try:
-            undo.callback(self._manifest_path(manifest).unlink, missing_ok=True)
+            coming.parent.mkdir(exist_ok=True)
+            staged.folder.rename(coming)
+            undo.callback(coming.rename, staged.folder)
+            undo.callback(interrupted.forget, self.state, manifest.name, str(manifest.version))
+            staged.before_commit(manifest.version)
             self.write(self._manifest_path(manifest), manifest.to_json())
             self.root.mkdir(parents=True, exist_ok=True)
             if not target.exists() or not any(target.iterdir()):
-                staged.rename(target)
+                coming.rename(target)
+                undo.callback(target.rename, coming)
             else:
-                for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == CONFIG):
+                for entry in sorted(coming.iterdir(), key=_moves_in):
                     replace_undoably(target / entry.name, entry, undo)
+            sync_folder(target)
+            sync_folder(self.root)
         except BaseException:
             undo.close()
             raise
-        sync_folder(target)
-        sync_folder(self.root)
+        interrupted.clear(coming)
 
     def _keep_edits(self, name: str) -> tuple[str, ...]:
         """Copy files that were edited by hand to a safe place before they are replaced."""
@@ -338,7 +369,7 @@ class Repository:
 
     def records(self, name: str) -> tuple[Path, ...]:
         """Return the folders of a model's records, one file or more a version: N.json, N.npz; they may not exist."""
-        return (self.state / "manifests" / name, self.golden_folder(name))
+        return tuple(self.state / kind / name for kind in interrupted.RECORDS)
 
     def record(self, manifest: Manifest) -> None:
         """Write the record of a version; call it with the lock held."""
@@ -348,24 +379,49 @@ class Repository:
         return self.state / "manifests" / manifest.name / f"{manifest.version}.json"
 
     def write(self, path: Path, content: str | bytes) -> None:
-        """Replace a file in one step; it is first written in the state folder, where Triton does not look."""
+        """Replace a file in one step; it is first written in the state folder, where Triton does not look.
+
+        After an OSError the old file is there, also if it comes from flushing the new one's entry.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
+        data = content.encode("utf-8", errors="surrogateescape") if isinstance(content, str) else content
+        with self._beside(path, data) as new:
+            old = path.read_bytes() if path.exists() else None
+            with self._beside(path, old or b"") as before:
+                new.replace(path)
+                try:
+                    sync_folder(path.parent)
+                except OSError:
+                    with suppress(OSError):
+                        path.unlink() if old is None else before.replace(path)
+                    raise
+
+    @contextmanager
+    def _beside(self, path: Path, data: bytes) -> Iterator[Path]:
+        """Provide a file in the state folder that may replace ``path``, and remove it afterwards if it is still there.
+
+        What can't be removed is removed by the next writer.
+        """
         temporary = self.state / f".{path.name}.{uuid.uuid4().hex}"
         try:
             with temporary.open("wb") as file:
-                file.write(content.encode("utf-8") if isinstance(content, str) else content)
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+            yield temporary
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _numbered(name: str, version: int) -> str:
     folder, slash, rest = name.partition("/")
     return f"{version}/{rest}" if slash else folder
+
+
+def _moves_in(entry: Path) -> tuple[bool, bool]:
+    """Return the place of an entry of a staged model: the version comes first, the configuration last."""
+    return entry.name == CONFIG, not entry.is_dir()
 
 
 def _number(folder: Path, version: int) -> None:

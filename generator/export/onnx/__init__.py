@@ -3,7 +3,6 @@
 The file changes only if its batch is made dynamic, or if it declares another shape of an output than it answers with.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
@@ -27,6 +26,7 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Dim, Signature, TensorSpec, unknown_domain
 from modelrepo.generator.system import memory
+from modelrepo.generator.system.digests import copy_hashed
 from modelrepo.generator.triton.releases import release_named
 
 AS_IS, REWRITTEN, DECLARED = "as-is", "batch made dynamic", "as-is, output shapes declared"
@@ -269,7 +269,7 @@ def _copy(file: OnnxFile, folder: Path) -> tuple[Path, ...]:
     for name, origin in {MODEL_FILE: file.path, **file.external}.items():
         copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(origin, copy)
+        copy_hashed(origin, copy)
         copies.append(copy)
     return tuple(copies)
 

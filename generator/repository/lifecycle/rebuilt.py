@@ -17,7 +17,7 @@ from modelrepo.generator.errors import OptionError, RepositoryError
 from modelrepo.generator.graphs import edit, onnx_file, walk
 from modelrepo.generator.repository import choice
 from modelrepo.generator.repository.layout import CONFIG
-from modelrepo.generator.repository.lifecycle import graph_changes, removal
+from modelrepo.generator.repository.lifecycle import graph_changes
 from modelrepo.generator.repository.lifecycle.standing import Standing, names, standing
 from modelrepo.generator.repository.lost import OURS, is_ours
 from modelrepo.generator.repository.manifest import REBUILT, Manifest, Provenance, SourceRecord
@@ -69,7 +69,6 @@ def rebuilt(repository: Repository, asked: Collection[str] = ()) -> list[Manifes
 def _kept(repository: Repository, made: list[Manifest]) -> list[Manifest]:
     """Write the records of one model, and return those of versions that are still there, unchanged, and have none."""
     with repository.locked():
-        removal.finish_interrupted(repository)
         kept = []
         for manifest in made:
             folder = repository.root / manifest.name

@@ -5,24 +5,21 @@ deleted. A run that is killed in between is finished by the next one that change
 ``removing/`` says what it was.
 """
 
-import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint.subject import Model
 from modelrepo.generator.plans.store import PlanStore
+from modelrepo.generator.repository.interrupted import ALL, REMOVING, finish_removal
 from modelrepo.generator.repository.lifecycle.standing import Standing, Version, names
 from modelrepo.generator.repository.lost import is_ours, unrecorded
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.system.files import sync_folder
 
 REMOVE_IT = "Remove the folder yourself, if it is yours"
-# Of a whole model, in the name of its folder in ``removing/``.
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -72,47 +69,25 @@ def removed(model: Standing, repository: Repository) -> Removal:
 
 def carried_out(repository: Repository, removal: Removal) -> None:
     """Remove what was planned; call it with the lock held."""
-    finish_interrupted(repository)
     model = repository.root / removal.name
+    if removal.whole:
+        PlanStore(repository).forget(removal.name)
     going = [(ALL, model)] if removal.whole else [(str(each), model / str(each)) for each in removal.versions]
     for what, folder in going:
-        aside = _aside(repository) / f"{what}.{uuid.uuid4().hex}.{removal.name}"
+        aside = repository.state / REMOVING / f"{what}.{uuid.uuid4().hex}.{removal.name}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(aside)
             sync_folder(folder.parent)
         else:
             aside.mkdir()  # its records are still to be removed
-        _finish(repository, aside)
-
-
-def finish_interrupted(repository: Repository) -> None:
-    """Finish removals that were killed half-way; call it with the lock held."""
-    folder = _aside(repository)
-    for aside in sorted(folder.iterdir()) if folder.is_dir() else ():
-        _finish(repository, aside)
-
-
-def _finish(repository: Repository, aside: Path) -> None:
-    """Remove the records of what lies aside, and then its files."""
-    what, _, name = aside.name.split(".", 2)
-    if what == ALL:
-        for records in repository.records(name):
-            shutil.rmtree(records, ignore_errors=True)
-        PlanStore(repository).forget(name)
-    else:
-        for records in repository.records(name):
-            for file in records.glob(f"{what}.*"):
-                file.unlink()
-            if records.is_dir() and not any(records.iterdir()):
-                records.rmdir()
-    shutil.rmtree(aside)
-    if not any(aside.parent.iterdir()):
-        aside.parent.rmdir()
-
-
-def _aside(repository: Repository) -> Path:
-    return repository.state / "removing"
+        try:
+            finish_removal(repository.state, aside)
+        except OSError as error:
+            raise RepositoryError(
+                f"{removal.name}: what was removed can't be deleted: {error.strerror}: {error.filename}",
+                "The next command that changes the repository tries again",
+            ) from error
 
 
 def _is_old(version: Version, older_than: timedelta | None) -> bool:

@@ -8,7 +8,7 @@ from modelrepo.generator.lint import Host
 from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused, warnings_of
 from modelrepo.generator.repository import choice
 from modelrepo.generator.repository.choice import Choice
-from modelrepo.generator.repository.lifecycle import policy, removal
+from modelrepo.generator.repository.lifecycle import policy
 from modelrepo.generator.repository.lifecycle.standing import Standing, Version, standing
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
@@ -66,7 +66,6 @@ def applied(repository: Repository, change: Change) -> Change:
 
     Raises RepositoryError before anything is replaced, if Triton would refuse the model.
     """
-    removal.finish_interrupted(repository)
     warnings = judge(repository, change)
     if not change.changes:
         return replace(change, notes=(*change.notes, *warnings))
@@ -78,9 +77,9 @@ def judge(repository: Repository, change: Change) -> tuple[str, ...]:
     """Return the warnings of what Triton will make of a change; RepositoryError if it would refuse the model."""
     newest = repository.manifests(change.name)[-1]
     release = str(newest.provenance.options.get("target_release") or NEWEST)
-    repository.state.mkdir(parents=True, exist_ok=True)
     candidate = Candidate(change.name, change.new, repository.entries(change.name))
-    found = judged(candidate, Host(release_named(release)), repository.state)
+    with repository.staging() as scratch:
+        found = judged(candidate, Host(release_named(release)), scratch)
     refuse_refused(found)
     return warnings_of(found)
 

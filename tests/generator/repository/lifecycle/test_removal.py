@@ -9,6 +9,7 @@ from modelrepo.cli.commands.promote import promote
 from modelrepo.cli.commands.prune import prune
 from modelrepo.cli.commands.remove import remove
 from modelrepo.cli.commands.rollback import rollback
+from modelrepo.cli.commands.versions import versions
 from modelrepo.generator.repository.lifecycle import removal
 from modelrepo.generator.repository.lifecycle.standing import standing
 from modelrepo.generator.repository.repository import Repository
@@ -132,12 +133,34 @@ def test_a_removal_that_was_killed_is_finished_by_the_next_run(
         else removal.pruned(standing(repository, "linear"), keep=1)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(removal, "_finish", killed)
+        patch.setattr(removal, "finish_removal", killed)
         with pytest.raises(KeyboardInterrupt):
             removal.carried_out(repository, planned)
     assert (repository.state / "removing").is_dir()
     generate(*LINEAR, "--seed", "5", "--name-template", "other")
-    assert modelrepo(prune, "other", "--keep", "1").code == 0
     assert not (repository.state / "removing").exists()
     records = repository.state / "manifests/linear"
     assert sorted(path.stem for path in records.iterdir()) == ["2", "3", "4"] if not whole else not records.exists()
+
+
+def test_a_model_published_after_a_killed_removal_keeps_its_records(
+    folder: Path, modelrepo: ModelRepo, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    repository = Repository(folder.parent)
+    planned = removal.removed(standing(repository, "linear"), repository)
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "finish_removal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            removal.carried_out(repository, planned)
+    for seed in "67":
+        assert generate(*LINEAR, "--seed", seed).code == 0
+    assert modelrepo(rollback, "linear").code == 0
+    assert left(folder) == (["1", "2"], ["1", "2"])
+
+
+def test_an_empty_folder_of_records_is_no_model(folder: Path, modelrepo: ModelRepo) -> None:
+    (folder.parents[1] / ".modelrepo/model_repository/manifests/gone").mkdir()
+    assert modelrepo(versions).code == 0

@@ -1,0 +1,1 @@
+"""Faults, counted: killed runs, failing file systems, writers at once, and servers under load."""
