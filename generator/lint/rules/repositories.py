@@ -116,7 +116,9 @@ def empty(repository: Repository, host: Host) -> Iterator[Problem]:
     if not repository.models:
         says = "Triton starts and serves nothing: the repository has no folder"
     elif all(any(root(Case(model, repository, host))) for model in repository.models.values()):
-        says = f"Triton fails at its start: none of the {len(repository.models)} folders is a model"
+        count = len(repository.models)
+        what = f"none of the {count} folders is a model" if count > 1 else "the only folder is not a model"
+        says = f"Triton fails at its start: {what}"
     else:
         return
     yield Problem(Place(repository.root), says, EMPTY.write)

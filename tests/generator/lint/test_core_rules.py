@@ -388,7 +388,9 @@ def test_a_configuration_of_nearly_the_right_name_is_found(tmp_path: Path, name:
 def test_a_repository_in_a_repository_is_named(tmp_path: Path) -> None:
     (tmp_path / "models/net/1").mkdir(parents=True)
     (tmp_path / "models/net/config.pbtxt").write_text(ONNX)
-    (finding,) = [each for each in check(tmp_path) if each.code == "ROOT"]
+    empty, finding = check(tmp_path)
+    assert (empty.code, finding.code) == ("EMPTY", "ROOT")
+    assert empty.problem.says == "Triton fails at its start: the only folder is not a model"
     assert finding.problem.write.startswith(f"Check, and serve, the folder {tmp_path / 'models'} itself: ")
 
 
