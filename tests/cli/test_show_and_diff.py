@@ -200,7 +200,7 @@ def test_diff_says_what_is_different(modelrepo: ModelRepo, repository: Repositor
         '  -  value { string_value: "random: seed 0" }',
         "  12 of 12 parameters changed; 0 tensors the same",
         "  The same operators, inputs and outputs",
-        "  To 16 generated inputs",
+        "  To 8 golden requests",
         "  option seed  0 → 1",
     ):
         assert said in lines

@@ -50,7 +50,7 @@ def test_a_version_that_came_gets_its_configuration(state: Path, modelrepo: Mode
     Repository(workdir / "model_repository").recover()
     assert (model / "config.pbtxt").read_text() == wanted
     assert (model / "labels.txt").read_text() == "new\n"
-    assert {path.name for path in state.iterdir()} == {"lock", "manifests"}
+    assert {path.name for path in state.iterdir()} == {"golden", "lock", "manifests"}
 
 
 def test_leftovers_of_every_kind_go(state: Path, generate: Generate, workdir: Path) -> None:
