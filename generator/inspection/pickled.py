@@ -1,6 +1,7 @@
 """What a pickle of torch holds, as data: classes are named, never imported, and nothing is called."""
 
 import pickletools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -62,13 +63,20 @@ def read(content: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     try:
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name == "STOP":
+        for name, argument in _steps(content):
+            if name == "STOP":
                 return stack.pop()
-            _step(opcode.name, argument, stack, memo)
+            _step(name, argument, stack, memo)
     except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"the pickle is damaged: {error}") from error
     raise ValueError("the pickle is truncated")
+
+
+def _steps(content: bytes) -> list[tuple[str, Any]]:
+    """Return the operations of a pickle; Python warns of escapes in damaged texts, which is nothing to a user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return [(opcode.name, argument) for opcode, argument, _ in pickletools.genops(content)]
 
 
 def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:

@@ -15,6 +15,8 @@ from modelrepo.generator.repository.layout import CONFIG
 
 # The rule on files that are not there: those of a plan that is still to be built.
 FILE_MISSING = "VDIR-EMPTY"
+# The rule on backends that NVIDIA's images do not have: who adds a row to our table has a server with that backend.
+BACKEND_MISSING = "BACKEND"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Candidate:
 
 def judged(candidate: Candidate, host: Host, scratch: Path) -> list[Finding]:
     """Return what Triton would say of a candidate. It is laid out in ``scratch`` for the time of it."""
-    ignored: Collection[str] = (FILE_MISSING,) if candidate.unbuilt else ()
+    ignored = (BACKEND_MISSING, FILE_MISSING) if candidate.unbuilt else (BACKEND_MISSING,)
     with TemporaryDirectory(dir=scratch, prefix="judged-") as root:
         folder = Path(root) / candidate.name
         folder.mkdir()

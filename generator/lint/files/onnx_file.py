@@ -176,7 +176,9 @@ def _dims(kind: Any) -> list[int] | None:
 def _inferred(outlined: Any) -> dict[str, tuple[Any, set[str]]]:
     """Return the types of the outputs as they follow from the inputs; of none if that can't be inferred.
 
-    Open sizes of inputs get names first: a size that has one of them afterwards is open for ONNX Runtime, too.
+    Open sizes of inputs get names first: a size that has one of them afterwards is open for ONNX Runtime, too. What
+    follows from computed sizes is left open: ONNX Runtime propagates fewer of them than ONNX does. So is what follows
+    from the default of an input, which a request may replace.
     """
     from modelrepo.generator.graphs.edit import infer_shapes
 
@@ -190,8 +192,13 @@ def _inferred(outlined: Any) -> dict[str, tuple[Any, set[str]]]:
                 names.add(size.dim_param)
     for value in probe.graph.output:
         value.type.tensor_type.ClearField("shape")
+    given = {value.name for value in probe.graph.input}
+    constants = [each for each in probe.graph.initializer if each.name not in given]
+    if outlined.ir_version >= OVERRIDABLE_IR and len(constants) < len(probe.graph.initializer):
+        del probe.graph.initializer[:]
+        probe.graph.initializer.extend(constants)
     try:
-        probe = infer_shapes(probe, data_prop=True)
+        probe = infer_shapes(probe)
     except Exception:  # of the library's own, for a graph that it can't follow
         return {}
     found = {text_of(value.name): value.type for value in probe.graph.output}

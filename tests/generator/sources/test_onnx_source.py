@@ -49,7 +49,7 @@ def test_a_file_is_published_byte_for_byte_under_its_stem(generate: Generate, wo
     outcome = generate("--model", "onnx:net.v2.onnx", "--json", "-q")
     assert (outcome.code, outcome.result["name"], outcome.result["max_batch_size"]) == (0, "net.v2", 16)
     assert Path("model_repository/net.v2/1/model.onnx").read_bytes() == content
-    source = json.loads(next(Path(".modelrepo").rglob("1.json")).read_text())["provenance"]["source"]
+    source = json.loads(next(Path(".modelrepo").rglob("manifests/*/1.json")).read_text())["provenance"]["source"]
     assert (source["reference"], source["weights"]["kind"], source["exporter"]) == ("onnx:net.v2.onnx", "file", "as-is")
 
 

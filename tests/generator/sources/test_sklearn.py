@@ -181,7 +181,7 @@ def test_columns_of_different_kinds_are_separate_inputs_and_dropped_ones_are_not
 ) -> None:
     published(generate, save(make_pipeline(by_column(), LogisticRegression()).fit(PEOPLE, CLASS)))
     assert served("model")[0] == {"income": ("FP32", [1]), "age_in_years": ("FP32", [1]), "city": ("STRING", [1])}
-    (manifest,) = Path(".modelrepo").rglob("1.json")
+    (manifest,) = Path(".modelrepo").rglob("manifests/*/1.json")
     source = json.loads(manifest.read_text())["provenance"]["source"]
     assert source["preprocess"] == {"kind": "table", "columns": list(PEOPLE.columns), "missing": {"city": "Rome"}}
     income, _, city = source["inputs"]
@@ -238,7 +238,7 @@ def test_trees_are_asked_near_their_limits(generate: Generate, workdir: Path) ->
     model = RandomForestClassifier(5, random_state=0).fit(NUMBERS, CLASS)
     joblib.dump(model, "model.pkl", compress=3)
     published(generate, "sklearn:model.pkl", "--trust-source")
-    (manifest,) = Path(".modelrepo").rglob("1.json")
+    (manifest,) = Path(".modelrepo").rglob("manifests/*/1.json")
     (table,) = json.loads(manifest.read_text())["provenance"]["source"]["inputs"]
     random = RANDOM.normal(table["domain"]["center"], table["domain"]["spread"], (50, 3))
     assert 5 < model.predict(random).sum() < 45

@@ -243,7 +243,7 @@ def test_what_triton_will_refuse_is_told_before_it_starts(tmp_path: Path, monkey
     assert caught.value.message.startswith(f"can't serve {tmp_path}: missing/1: VDIR-EMPTY: Triton refuses the model")
     assert caught.value.hint.endswith(f"; `modelrepo check {tmp_path}` shows all 2 errors")
     with (
-        pytest.raises(RepositoryError, match=r'mistyped/config\.pbtxt:2:14: PARSE: .*named "max_batchsize"'),
+        pytest.raises(RepositoryError, match=r'mistyped/config\.pbtxt:2:1: PARSE: .*named "max_batchsize"'),
         running_server(tmp_path, control="explicit", models=["mistyped"]),
     ):
         pass
