@@ -1,6 +1,7 @@
 """`rollback` and `promote`: only config.pbtxt changes, and `generate` respects the choice."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,18 @@ def test_a_rollback_changes_the_configuration_and_nothing_else(
     assert served(workdir) == (1,)
     last = modelrepo(rollback, "linear")
     assert last.code == 6
-    assert "linear has no version before 1 to roll back to" in last.err
+    assert "linear has no version before 1 to roll back to. It has 1, 2, 3: --to N serves another" in last.err
+
+
+def test_a_rollback_says_what_is_wrong_with_the_version_before(
+    three: Path, workdir: Path, modelrepo: ModelRepo
+) -> None:
+    for version in "12":
+        shutil.rmtree(three.parent / version)
+    refused = modelrepo(rollback, "linear")
+    assert refused.code == 6
+    assert "before 3 to roll back to. Version 2 can't be served: its folder is missing" in refused.err
+    assert served(workdir) == (3,)
 
 
 def test_an_older_version_comes_with_its_own_configuration(
