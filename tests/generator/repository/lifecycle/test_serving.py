@@ -50,6 +50,14 @@ def test_a_rollback_changes_the_configuration_and_nothing_else(
     assert "linear has no version before 1 to roll back to. It has 1, 2, 3: --to N serves another" in last.err
 
 
+def test_a_promotion_of_what_is_served_says_that_the_configuration_was_another(
+    three: Path, modelrepo: ModelRepo
+) -> None:
+    three.write_text(three.read_text().replace("max_batch_size: 16", "max_batch_size: 8"))
+    outcome = modelrepo(promote, "linear", "3")
+    assert outcome.out == "linear: version 3 is served, as published: its configuration was another\n"
+
+
 def test_a_rollback_says_what_is_wrong_with_the_version_before(
     three: Path, workdir: Path, modelrepo: ModelRepo
 ) -> None:
