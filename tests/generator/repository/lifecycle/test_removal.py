@@ -76,6 +76,14 @@ def test_the_newest_version_that_can_be_served_stays(folder: Path, modelrepo: Mo
     assert modelrepo(prune, "linear", "--older-than", "0m").out == "linear: nothing to remove\n"
 
 
+def test_two_patterns_for_two_models_are_asked_for(generate: Generate, modelrepo: ModelRepo, workdir: Path) -> None:
+    for name in ("linear", "mixes_samples"):
+        assert generate("--model", f"numpy:{name}", "--json", "-q").code == 0
+    assert modelrepo(remove, "lin*", "mix*").code == 2
+    assert modelrepo(remove, "linear", "mixes_samples").code == 0
+    assert modelrepo(prune, "--keep", "1").out == f"{workdir / 'model_repository'} has no models\n"
+
+
 def test_a_model_without_its_records_is_not_called_foreign(folder: Path, modelrepo: ModelRepo, workdir: Path) -> None:
     shutil.rmtree(workdir / ".modelrepo")
     outcome = modelrepo(prune, "linear", "--keep", "1")
