@@ -233,8 +233,16 @@ def unknown_model(name: str, version: str, there: Sequence[IndexEntry], error: C
         return UnknownModel(f"{name} is not served in version {version}", f"There is {', '.join(versions)}")
     reasons = "; ".join(entry.reason or entry.state or "never loaded" for entry in own if entry.state != "READY")
     if not versions:
-        return UnknownModel(f"{name} is not ready: {reasons}", nearest(name, ready))
+        return UnknownModel(f"{name} is not ready: {reasons}", _load_it(own) or (nearest(name, ready) if ready else ""))
     return error
+
+
+def _load_it(own: Sequence[IndexEntry]) -> str:
+    """Return how a model is loaded that nobody has loaded, or that was unloaded; empty if it failed."""
+    if any(entry.state and entry.reason != "unloaded" for entry in own):
+        return ""
+    name = own[0].name
+    return f"Load it: POST /v2/repository/models/{name}/load, or `modelrepo promote {name} VERSION --url ADDRESS`"
 
 
 def infer(

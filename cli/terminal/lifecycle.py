@@ -125,6 +125,8 @@ def _change_text(change: "Change", status: str) -> str:
     if status == "unchanged" or not change.changes:
         return f"{change.name}: {after} {are} served already"
     place = f" in place of {before}" if change.before else ""
+    if change.before == change.after:
+        place = ", as published: its configuration was another"
     return f"{change.name}: {after} {'would be' if status == 'planned' else are} served{place}"
 
 

@@ -133,6 +133,8 @@ def remove(
     if not dry_run:
         repository.recover()
     chosen = matching(repository, names)
+    if not chosen and not as_json:
+        click.echo(f"{repository.root} has no models")
     documents = []
     with _remote(at) as remote:
         planned = [_planned(repository, name, plan, remote) for name in chosen]
@@ -201,7 +203,7 @@ def _ask(names: Sequence[str], planned: "Sequence[Removal]", *, yes: bool) -> No
     from modelrepo.generator.errors import OptionError
 
     going = [each for each in planned if each.versions or each.whole]
-    if yes or len(going) < 2 or len(going) <= len(names):
+    if yes or len(going) < 2 or {each.name for each in going} <= {*names}:
         return
     listed = ", ".join(each.name for each in going)
     if not sys.stdin.isatty():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +145,21 @@ def read(path: Path) -> Manifest:
                 f"{path} was written by another release of modelrepo (schema {schema!r}, this one reads {SCHEMA})",
                 "Upgrade modelrepo",
             )
+        check_kinds(document, name=str, version=int, backend=str, created=str, max_batch_size=int, config=str)
+        datetime.fromisoformat(document["created"])
         files = {name: FileRecord(**record) for name, record in document.pop("files").items()}
-        return Manifest(files=files, provenance=Provenance.of(document.pop("provenance")), **document)
+        found = Manifest(files=files, provenance=Provenance.of(document.pop("provenance")), **document)
+        if (found.name, str(found.version)) != (path.parent.name, path.stem):
+            raise ValueError(f"it is that of {found.name}, version {found.version}")
+        return found
+    except UnicodeDecodeError:
+        raise _damaged(path, "it is not UTF-8 text") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RepositoryError(
-            f"the manifest {path} is damaged: {error!r}",
-            f"Restore it from a backup, or move it away and run modelrepo versions --rebuild {path.parent.name}",
-        ) from error
+        raise _damaged(path, repr(error)) from error
+
+
+def _damaged(path: Path, why: str) -> RepositoryError:
+    return RepositoryError(
+        f"the manifest {path} is damaged: {why}",
+        f"Restore it from a backup, or move it away and run modelrepo versions --rebuild {path.parent.name}",
+    )

@@ -340,11 +340,12 @@ class Repository:
             raise
         interrupted.clear(coming)
 
-    def _keep_edits(self, name: str) -> tuple[str, ...]:
+    def _keep_edits(self, name: str, *, config_only: bool = False) -> tuple[str, ...]:
         """Copy files that were edited by hand to a safe place before they are replaced."""
         known = self.manifests(name)
         kept = []
-        for file in self.edited(known[-1]) if known else ():
+        edited = self.edited(known[-1]) if known else ()
+        for file in (each for each in edited if each.name == CONFIG or not config_only):
             copy = self.replaced_folder(name) / file.name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
@@ -353,7 +354,7 @@ class Repository:
 
     def replace_config(self, name: str, config: str) -> tuple[str, ...]:
         """Put a configuration in force in one step; call it with the lock held. Notes tell of edits that are kept."""
-        notes = self._keep_edits(name)
+        notes = self._keep_edits(name, config_only=True)
         newest = newest_time(self.root / name)
         self.write(self.root / name / CONFIG, config)
         make_newer(self.root / name / CONFIG, newest)

@@ -149,6 +149,16 @@ def test_a_server_that_is_down_is_exit_code_7(generate: Generate, smoke: Smoke) 
     assert suite.get("errors") == "1"
 
 
+def test_a_published_model_whose_files_were_deleted_is_not_passed_over(generate: Generate, smoke: Smoke) -> None:
+    for name in ("linear", "mixes_samples"):
+        assert generate("--model", f"numpy:{name}", "--live-check", "off").code == 0
+    Path("model_repository/linear/config.pbtxt").unlink()
+    shutil.rmtree("model_repository/mixes_samples")
+    outcome = smoke("--url", NOBODY, "--quiet", "--json")
+    assert outcome.code == 7
+    assert [row["name"] for row in outcome.report["results"]] == ["linear", "mixes_samples"]
+
+
 def test_without_golden_requests_the_next_step_is_named(generate: Generate, smoke: Smoke) -> None:
     generate("--model", "numpy:linear")
     shutil.rmtree(Repository(Path("model_repository")).golden_folder("linear"))

@@ -27,13 +27,13 @@ import pytest
 
 from modelrepo.clients import AsyncGrpcClient, Client, GrpcClient, HttpClient, Retry, Tls, connect, errors, load_image
 from modelrepo.clients.batches import split
-from modelrepo.clients.calls import Ask, Clock, Pause, Request, Session, ask
+from modelrepo.clients.calls import Ask, Clock, Pause, Request, Session, ask, unknown_model
 from modelrepo.clients.client import _in_order
 from modelrepo.clients.drive import run
 from modelrepo.clients.grpc_wire import GrpcWire
 from modelrepo.clients.http_wire import make_call
 from modelrepo.clients.inputs import Inputs, check_inputs
-from modelrepo.clients.models import Model, Tensor
+from modelrepo.clients.models import IndexEntry, Model, Tensor
 from modelrepo.clients.settings import ClientOptions, make_settings, parse_url
 from modelrepo.server import Server, running_server
 from tests.conftest import PROJECT
@@ -278,6 +278,21 @@ def test_a_model_is_loaded_with_its_file_or_another_configuration(explicit: Serv
             client.config("linear")
         with pytest.raises(errors.ServerRefused, match="failed to load 'nothing', failed to poll"):
             client.load("nothing")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "hint"),
+    [
+        ("", "", "Load it: POST /v2/repository/models/net/load"),
+        ("UNAVAILABLE", "unloaded", "Load it: POST"),
+        ("UNAVAILABLE", "no such file", ""),
+    ],
+)
+def test_a_model_that_nobody_has_loaded_is_told_how_to_load(state: str, reason: str, hint: str) -> None:
+    entry = IndexEntry("net", "", state, reason)
+    error = unknown_model("net", "", [entry], errors.UnknownModel("refused"))
+    assert error.hint.startswith(hint)
+    assert bool(error.hint) == bool(hint)
 
 
 def wait_until_unloaded(client: Client) -> None:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint.subject import Model
@@ -20,6 +21,7 @@ from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.system.files import sync_folder
 
 REMOVE_IT = "Remove the folder yourself, if it is yours"
+RECORDS_LOST = "its records are missing, and it stays: copy them here, or run `modelrepo versions --rebuild`"
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,13 @@ class Removal:
 def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | None = None) -> Removal:
     """Plan to remove versions that are not served: all but the ``keep`` newest, or those made before a time.
 
-    The newest version always stays, and so does what is not ours. RepositoryError if it can't be known what is served.
+    The newest version always stays, and so does what is not ours. A version that can't be served, for its folder was
+    deleted or its files changed, takes no place of one that can: as many of those are kept as well. RepositoryError if
+    it can't be known what is served.
     """
     if not model.ours:
-        return Removal(model.name, (), False, 0, ("it was not made by modelrepo and stays",))
+        why = RECORDS_LOST if is_ours(model.config or "") else "it was not made by modelrepo and stays"
+        return Removal(model.name, (), False, 0, (why,))
     if model.trouble:
         raise RepositoryError(
             f"can't tell which versions of {model.name} are served: {model.trouble}",
@@ -47,8 +52,10 @@ def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | 
         )
     ours = [each for each in model.versions if each.manifest is not None]
     foreign = [each.number for each in model.versions if each.manifest is None]
-    newest = ours[-1:] if keep is None else ours[len(ours) - max(keep, 1) :] if keep < len(ours) else ours
-    going = [each for each in ours if each not in newest and not each.served and _is_old(each, older_than)]
+    # Files whose times are not as recorded are read: no more of them than needed.
+    usable = islice((each for each in reversed(ours) if not model.fault(each)), keep or 1)
+    kept = {each.number for each in (*ours[-(keep or 1) :], *usable)}
+    going = [each for each in ours if each.number not in kept and not each.served and _is_old(each, older_than)]
     notes = tuple(f"version {number} was not made by modelrepo and stays" for number in foreign)
     return Removal(
         model.name, tuple(each.number for each in going), whole=False, bytes=sum(map(_size, going)), notes=notes

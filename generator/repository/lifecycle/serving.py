@@ -46,12 +46,11 @@ def rolled_back(model: Standing, to: int | None = None) -> Change:
     Raises RepositoryError if there is none, or if it can't be served.
     """
     if to is None:
-        newest = max(model.served, default=0) or max(each.number for each in model.versions) + 1
+        newest = max(model.served, default=0) or max((each.number for each in model.versions), default=0) + 1
         earlier = [each.number for each in model.versions if each.number < newest and not model.fault(each)]
         if not earlier:
-            raise RepositoryError(
-                f"{model.name} has no version before {newest} to roll back to", _kept(model) or "It has one version"
-            )
+            before = f" before {newest}" if model.served else ""
+            raise RepositoryError(f"{model.name} has no version{before} to roll back to", _why_none(model, newest))
         to = earlier[-1]
     return _planned(model, "rollback", (to,))
 
@@ -107,6 +106,17 @@ def _record(model: Standing, version: Version) -> Manifest:
             f"version {version.number} of {model.name} can't be served: {fault}", _kept(model, version.number)
         )
     return version.manifest
+
+
+def _why_none(model: Standing, newest: int) -> str:
+    """Return what is wrong with the version before the newest, or what there is if none was before it."""
+    before = [each for each in model.versions if each.number < newest]
+    if before:
+        return f"Version {before[-1].number} can't be served: {model.fault(before[-1])}"
+    numbers = ", ".join(str(each.number) for each in model.versions)
+    return (
+        f"It has {numbers}: --to N serves another" if len(model.versions) > 1 else f"It has {numbers or 'no version'}"
+    )
 
 
 def _kept(model: Standing, but: int = 0) -> str:

@@ -136,10 +136,10 @@ def published(repository: Repository, name: str, version: int | None = None) -> 
 
 
 def published_names(repository: Repository) -> tuple[str, ...]:
-    """Return the names of all published models, in order."""
+    """Return the names of all published models, in order: also of those whose files somebody has deleted."""
     folder = repository.state / "manifests"
     there = folder.iterdir() if folder.is_dir() else ()
-    return tuple(sorted(each.name for each in there if (repository.root / each.name / CONFIG).is_file()))
+    return tuple(sorted(each.name for each in there if any(each.glob("*.json"))))
 
 
 def _selected(repository: Repository, name: str) -> tuple[int, ...]:

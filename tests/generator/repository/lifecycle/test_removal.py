@@ -1,6 +1,7 @@
 """`prune` and `remove`: what is served stays, records follow, and a killed run is finished by the next."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,29 @@ def test_a_dry_run_changes_nothing(folder: Path, modelrepo: ModelRepo, workdir: 
         "linear: the model, with versions 1, 2, 3, 4 would be removed"
     )
     assert snapshot(workdir) == before
+
+
+def test_the_newest_version_that_can_be_served_stays(folder: Path, modelrepo: ModelRepo) -> None:
+    shutil.rmtree(folder / "4")
+    assert modelrepo(prune, "linear", "--keep", "1").out.startswith("linear: versions 1, 2 removed, ")
+    assert left(folder) == (["3"], ["3", "4"])
+    (folder / "4").symlink_to("3")
+    assert modelrepo(prune, "linear", "--older-than", "0m").out == "linear: nothing to remove\n"
+
+
+def test_two_patterns_for_two_models_are_asked_for(generate: Generate, modelrepo: ModelRepo, workdir: Path) -> None:
+    for name in ("linear", "mixes_samples"):
+        assert generate("--model", f"numpy:{name}", "--json", "-q").code == 0
+    assert modelrepo(remove, "lin*", "mix*").code == 2
+    assert modelrepo(remove, "linear", "mixes_samples").code == 0
+    assert modelrepo(prune, "--keep", "1").out == f"{workdir / 'model_repository'} has no models\n"
+
+
+def test_a_model_without_its_records_is_not_called_foreign(folder: Path, modelrepo: ModelRepo, workdir: Path) -> None:
+    shutil.rmtree(workdir / ".modelrepo")
+    outcome = modelrepo(prune, "linear", "--keep", "1")
+    assert "its records are missing, and it stays" in outcome.err
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["1", "2", "3", "4"]
 
 
 def test_what_is_not_ours_stays(folder: Path, modelrepo: ModelRepo, workdir: Path) -> None:

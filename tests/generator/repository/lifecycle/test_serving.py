@@ -1,7 +1,9 @@
 """`rollback` and `promote`: only config.pbtxt changes, and `generate` respects the choice."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.repository.lifecycle.serving import applied, rolled_back
 from modelrepo.generator.repository.lifecycle.standing import standing
 from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.system.digests import FileRecord
 from tests.conftest import Generate, ModelRepo, Outcome, snapshot
 
 pytestmark = pytest.mark.usefixtures("numpy_models")
@@ -46,7 +49,38 @@ def test_a_rollback_changes_the_configuration_and_nothing_else(
     assert served(workdir) == (1,)
     last = modelrepo(rollback, "linear")
     assert last.code == 6
-    assert "linear has no version before 1 to roll back to" in last.err
+    assert "linear has no version before 1 to roll back to. It has 1, 2, 3: --to N serves another" in last.err
+
+
+def test_a_promotion_of_what_is_served_says_that_the_configuration_was_another(
+    three: Path, modelrepo: ModelRepo
+) -> None:
+    three.write_text(three.read_text().replace("max_batch_size: 16", "max_batch_size: 8"))
+    outcome = modelrepo(promote, "linear", "3")
+    assert outcome.out == "linear: version 3 is served, as published: its configuration was another\n"
+
+
+def test_labels_that_were_edited_are_not_said_to_be_replaced(three: Path, workdir: Path, modelrepo: ModelRepo) -> None:
+    repository = Repository(workdir / "model_repository")
+    labels = three.parent / "labels.txt"
+    labels.write_text("edited")
+    for record in repository.manifests("linear"):
+        repository.record(replace(record, files={**record.files, labels.name: FileRecord("0" * 64, 1, 0)}))
+    outcome = modelrepo(rollback, "linear")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert labels.read_text() == "edited"
+    assert not (repository.state / "replaced").exists()
+
+
+def test_a_rollback_says_what_is_wrong_with_the_version_before(
+    three: Path, workdir: Path, modelrepo: ModelRepo
+) -> None:
+    for version in "12":
+        shutil.rmtree(three.parent / version)
+    refused = modelrepo(rollback, "linear")
+    assert refused.code == 6
+    assert "before 3 to roll back to. Version 2 can't be served: its folder is missing" in refused.err
+    assert served(workdir) == (3,)
 
 
 def test_an_older_version_comes_with_its_own_configuration(
