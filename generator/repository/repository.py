@@ -126,11 +126,15 @@ class Repository:
         return known[-1] if known and known[-1].is_intact(self.root / name) else None
 
     def config_text(self, name: str) -> str | None:
-        """Return the configuration in force, or None if there is none."""
+        """Return the configuration in force, or None if there is none; RepositoryError if it can't be read."""
         try:
             return (self.root / name / CONFIG).read_text("utf-8", errors="surrogateescape")
         except FileNotFoundError:
             return None
+        except OSError as error:  # a folder, or a circle of links
+            raise RepositoryError(
+                f"can't read {self.root / name / CONFIG}: {error.strerror}", "Move it away, and run generate again"
+            ) from error
 
     def choice(self, name: str) -> Choice | None:
         """Return the operator's choice of the versions that are served; None if the newest is, as it was published."""

@@ -256,3 +256,13 @@ def test_of_two_who_roll_back_at_a_time_none_goes_back_too_far(
     assert said in outcome.out + outcome.err
     assert outcome.code == (0 if other == 2 else 6)
     assert served(workdir) == (other,)
+
+
+def test_a_folder_in_the_place_of_the_configuration_is_told(three: Path, modelrepo: ModelRepo) -> None:
+    three.unlink()
+    three.mkdir()
+    for command in (versions, rollback):
+        outcome = modelrepo(command, "linear")
+        assert outcome.code == 6
+        assert "can't read " in outcome.err
+        assert "config.pbtxt: Is a directory" in outcome.err
