@@ -146,9 +146,9 @@ def test_an_interrupted_build_leaves_nothing(workdir: Path) -> None:
 
 
 def test_a_builder_that_runs_out_of_memory_is_one_line(workdir: Path) -> None:
-    weights = numpy_helper.from_array(np.ones((4, 1 << 22), "float32"), "w")
+    weights = numpy_helper.from_array(np.ones((4, 1 << 24), "float32"), "w")
     product = helper.make_node("MatMul", ["x", "w"], ["y"])
-    onnx_files.write("model.onnx", nodes=(product,), outputs=(("y", onnx_files.FLOAT, ["batch", 1 << 22]),),
+    onnx_files.write("model.onnx", nodes=(product,), outputs=(("y", onnx_files.FLOAT, ["batch", 1 << 24]),),
                      initializers=(weights,))  # fmt: skip
     program(Path("python"), f'#!/bin/sh\nulimit -v 500000\nexec {sys.executable} "$@"\n')
     small = Toolchain(str(Path("python").absolute()), RTX.environment)
