@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from mmap import mmap
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
@@ -92,7 +91,7 @@ class Bytes:
         return bytes(found)
 
 
-Readable: TypeAlias = "Bytes | bytes | mmap"
+Readable: TypeAlias = Bytes | bytes
 
 
 def _read(content: Bytes, name: str) -> Any:

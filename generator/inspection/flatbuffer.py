@@ -3,8 +3,9 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import mmap
 from typing import Any
+
+from modelrepo.generator.graphs.outline import Readable
 
 # A file in which tables point at each other again and again is read this often, no more.
 TIMES = 4
@@ -17,15 +18,16 @@ class Damaged(ValueError):
 class Content:
     """The bytes of a file, and how many elements of lists may still be read."""
 
-    def __init__(self, content: "mmap | bytes") -> None:
+    def __init__(self, content: Readable) -> None:
         self.bytes = content
         self.left = TIMES * len(content)
 
     def number(self, at: int, form: str = "<I") -> int:
         """Return a number; Damaged if it lies outside of the file."""
-        if not 0 <= at <= len(self.bytes) - struct.calcsize(form):
+        end = at + struct.calcsize(form)
+        if not 0 <= at <= end <= len(self.bytes):
             raise Damaged("it is truncated, or points outside of itself")
-        return int(struct.unpack_from(form, self.bytes, at)[0])
+        return int(struct.unpack(form, self.bytes[at:end])[0])
 
     def spend(self, elements: int) -> None:
         """Count elements that are read; Damaged if there are more than a sound file has."""
@@ -71,9 +73,10 @@ class Table:
 
     def numbers(self, index: int, form: str = "i") -> tuple[Any, ...]:
         """Return a list of numbers."""
-        start, count = self.span(index, struct.calcsize(f"<{form}"))
+        size = struct.calcsize(f"<{form}")
+        start, count = self.span(index, size)
         self.content.spend(count)
-        return struct.unpack_from(f"<{count}{form}", self.content.bytes, start) if count else ()
+        return struct.unpack(f"<{count}{form}", self.content.bytes[start : start + count * size]) if count else ()
 
     def tables(self, index: int) -> Iterator["Table"]:
         """Yield the tables of a list."""

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import mmap
 
-from modelrepo.generator.graphs.outline import fields, varint
+from modelrepo.generator.graphs.outline import Readable, fields, varint
 
 SIGN, WIDTH = 1 << 63, 1 << 64
 
@@ -16,7 +15,7 @@ class Message:
     Methods raise LookupError for bytes that are not a message.
     """
 
-    content: "mmap | bytes"
+    content: Readable
     start: int
     end: int
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from modelrepo.generator.graphs.outline import LEFT_BYTES, fields
+from modelrepo.generator.graphs.outline import LEFT_BYTES, Bytes, fields
 from modelrepo.generator.inspection import tensor_bundle
 from modelrepo.generator.inspection.inspection import Batching, Inspection, Node, Tensor, Use, Weight
 from modelrepo.generator.inspection.layers import layer_of
@@ -79,7 +78,8 @@ def inspect(path: Path) -> Inspection:
             return unreadable(path, FORM, f"{other}, which is not read" if other else f"{FILE} is missing")
         if not file.stat().st_size:
             return unreadable(path, FORM, f"{FILE} is empty")
-        with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+        with file.open("rb") as opened:
+            content = Bytes(opened.fileno())
             return _inspected(path, Message(content, 0, len(content)))
     except OSError as error:
         return unreadable(path, FORM, reason(error))

@@ -7,10 +7,9 @@ import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from modelrepo.generator.graphs.outline import varint
+from modelrepo.generator.graphs.outline import Bytes, varint
 from modelrepo.generator.inspection.messages import Message
 
 INDEX = "variables.index"
@@ -62,16 +61,16 @@ def read(folder: Path) -> Bundle:
     with (folder / INDEX).open("rb") as file:
         if file.seek(0, 2) < FOOTER:
             raise Unreadable(f"{INDEX} is truncated")
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            try:
-                entries = {key.decode("utf-8", errors="replace"): value for key, value in _entries(content)}
-            except (LookupError, struct.error, ValueError) as error:
-                raise Unreadable(f"{INDEX} is damaged, or compressed") from error
-            try:
-                shards = max(1, _message(entries.pop("", b"")).number(1))
-                found = [_variable(key, value) for key, value in entries.items()]
-            except LookupError as error:
-                raise Unreadable(f"{INDEX} is damaged") from error
+        content = Bytes(file.fileno())
+        try:
+            entries = {key.decode("utf-8", errors="replace"): value for key, value in _entries(content)}
+        except (LookupError, struct.error, ValueError) as error:
+            raise Unreadable(f"{INDEX} is damaged, or compressed") from error
+        try:
+            shards = max(1, _message(entries.pop("", b"")).number(1))
+            found = [_variable(key, value) for key, value in entries.items()]
+        except LookupError as error:
+            raise Unreadable(f"{INDEX} is damaged") from error
     objects = next((each for each in found if each.name == OBJECTS), None)
     names = _full_names(folder / shard_name(objects.shard, shards), objects) if objects else {}
     kept, copies = _once([each for each in found if each.name != OBJECTS], names)
@@ -97,9 +96,9 @@ def _once(found: Sequence[Variable], names: Mapping[str, str]) -> tuple[list[Var
     return kept, copies
 
 
-def _entries(content: mmap) -> Iterator[tuple[bytes, bytes]]:
+def _entries(content: Bytes) -> Iterator[tuple[bytes, bytes]]:
     footer = len(content) - FOOTER
-    if struct.unpack_from("<Q", content, len(content) - 8)[0] != MAGIC:
+    if struct.unpack("<Q", content[len(content) - 8 : len(content)])[0] != MAGIC:
         raise LookupError("no footer")
     _, at = varint(content, footer)  # the meta index, which is empty
     _, at = varint(content, at)
@@ -111,7 +110,7 @@ def _entries(content: mmap) -> Iterator[tuple[bytes, bytes]]:
         yield from _block(content, 0, handle)
 
 
-def _block(content: mmap, at: int, handle: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+def _block(content: Bytes, at: int, handle: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
     """Yield the keys and values of the block that a handle, at a place or given, points at."""
     held = handle if handle is not None else content
     start, at = varint(held, at)
@@ -119,7 +118,7 @@ def _block(content: mmap, at: int, handle: bytes | None = None) -> Iterator[tupl
     end = start + size
     if end + TRAILER > len(content) or size < 4 or content[end] != 0:
         raise LookupError("a block is missing, or compressed")
-    (restarts,) = struct.unpack_from("<I", content, end - 4)
+    (restarts,) = struct.unpack("<I", content[end - 4 : end])
     at, stop, key = start, end - 4 - 4 * restarts, b""
     while at < stop:
         shared, at = varint(content, at)

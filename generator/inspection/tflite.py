@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from modelrepo.generator.errors import SourceError
+from modelrepo.generator.graphs.outline import Bytes
 from modelrepo.generator.inspection import flatbuffer
 from modelrepo.generator.inspection.flatbuffer import Content, Damaged, Table
 from modelrepo.generator.inspection.inspection import Inspection, Node, Tensor, Use, Weight
@@ -70,8 +70,8 @@ def inspect(path: Path) -> Inspection:
     try:
         if kind_of(path) != "tflite":
             return unreadable(path, FORM, "it is not a TensorFlow Lite file")
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
-            return _inspected(path, flatbuffer.root(Content(mapped)))
+        with path.open("rb") as file:
+            return _inspected(path, flatbuffer.root(Content(Bytes(file.fileno()))))
     except SourceError as error:
         return unreadable(path, FORM, error.message.replace(f"{path} ", "it ", 1))
     except OSError as error:

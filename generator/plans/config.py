@@ -7,7 +7,6 @@ written anew from the message.
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.triton import pbtxt
@@ -55,7 +54,7 @@ def _with_version(text: str, prepared: int, version: int) -> str:
         return text
     wanted.version_policy.specific.versions[:] = [version]
     pattern = rf"(\bversion_policy\s*:?\s*\{{\s*specific\s*:?\s*\{{\s*versions\s*:\s*\[?\s*){prepared}\b"
-    return _proven(re.sub(pattern, rf"\g<1>{version}", text, count=1), wanted, text)
+    return pbtxt.proven(re.sub(pattern, rf"\g<1>{version}", text, count=1), wanted, text)
 
 
 def _with_files(text: str, plans: Mapping[str, str]) -> str:
@@ -65,12 +64,4 @@ def _with_files(text: str, plans: Mapping[str, str]) -> str:
         wanted.cc_model_filenames[capability] = plans[capability]
         key, value = pbtxt.quote(capability), pbtxt.quote(plans[capability])
         blocks.append(f"\ncc_model_filenames {{\n  key: {key}\n  value: {value}\n}}\n")
-    return _proven(f"{text.rstrip()}\n{''.join(blocks)}", wanted, text)
-
-
-def _proven(edited: str, wanted: Any, text: str) -> str:
-    """Return an edited text if it parses as ``wanted``; otherwise ``wanted`` as text, after the first comment."""
-    if pbtxt.parse(edited, ORIGIN) == wanted:
-        return edited
-    comment = text.partition("\n")[0] + "\n" if text.startswith("#") else ""
-    return f"{comment}{pbtxt.to_text(wanted)}"
+    return pbtxt.proven(f"{text.rstrip()}\n{''.join(blocks)}", wanted, text)

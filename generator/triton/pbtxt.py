@@ -87,6 +87,21 @@ def with_version(text: str, version: int) -> str:
     return to_text(config)
 
 
+def proven(edited: str, wanted: Any, text: str) -> str:
+    """Return an ``edited`` text if it parses as ``wanted``; else ``wanted`` as text, after the comment of ``text``."""
+    if _parses_as(edited, wanted):
+        return edited
+    comment = text.partition("\n")[0] + "\n" if text.startswith("#") else ""
+    return f"{comment}{to_text(wanted)}"
+
+
+def _parses_as(text: str, wanted: Any) -> bool:
+    try:
+        return bool(parse(text, "the edited configuration") == wanted)
+    except OptionError:
+        return False
+
+
 def differ_in_policy(one: str, other: str) -> bool:
     """Whether two configurations differ in their version policies, and in nothing else but comments and layout."""
     configs = [parse(text, "the configuration") for text in (one, other)]

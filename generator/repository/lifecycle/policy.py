@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from modelrepo.generator.errors import OptionError
 from modelrepo.generator.lint.selected import among
 from modelrepo.generator.lint.text import ConfigText, read
 from modelrepo.generator.repository.layout import CONFIG
@@ -34,14 +33,7 @@ def serving(config: str, versions: Collection[int]) -> str:
     wanted = pbtxt.parse(config, CONFIG)
     wanted.version_policy.specific.versions[:] = sorted(versions)
     block = f"{{\n  specific {{ versions: [ {', '.join(map(str, sorted(versions)))} ] }}\n}}"
-    edited = _replaced(read(Path(CONFIG), config), block)
-    try:
-        if pbtxt.parse(edited, CONFIG) == wanted:
-            return edited
-    except OptionError:
-        pass
-    comment = config.partition("\n")[0] + "\n" if config.startswith("#") else ""
-    return f"{comment}{pbtxt.to_text(wanted)}"
+    return pbtxt.proven(_replaced(read(Path(CONFIG), config), block), wanted, config)
 
 
 def _replaced(config: ConfigText, block: str) -> str:

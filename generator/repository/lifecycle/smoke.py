@@ -24,16 +24,14 @@ from modelrepo.clients.errors import (
 from modelrepo.clients.models import Model
 from modelrepo.generator.errors import (
     ModelRepoError,
-    OptionError,
     RepositoryError,
     ServerError,
     VerificationError,
     nearest,
 )
-from modelrepo.generator.lint.selected import selected
-from modelrepo.generator.lint.subject import Model as ModelFolder
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.lifecycle import answered_config, golden
+from modelrepo.generator.repository.lifecycle.standing import standing
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.triton import pbtxt
@@ -144,14 +142,10 @@ def published_names(repository: Repository) -> tuple[str, ...]:
 
 def _selected(repository: Repository, name: str) -> tuple[int, ...]:
     """Return the versions that the configuration selects; the newest of them answers if a client names none."""
-    text = repository.config_text(name)
-    if text is None:
-        return ()
-    try:
-        config = pbtxt.parse(text, str(repository.root / name / CONFIG))
-    except OptionError as error:
-        raise RepositoryError(error.message, "`modelrepo check` says where, and what to write instead") from error
-    return selected(ModelFolder(name, repository.root / name), config)
+    model = standing(repository, name)
+    if model.config is not None and model.trouble:
+        raise RepositoryError(model.trouble, "`modelrepo check` says where, and what to write instead")
+    return model.served
 
 
 def _other_version(answering: str, manifest: Manifest) -> str:
