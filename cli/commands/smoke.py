@@ -71,7 +71,7 @@ def smoke(
     if version is not None and len(models) != 1:
         raise OptionError("--version was given without the one model that it is of", "Name one MODEL")
     if junit is not None and not junit.absolute().parent.is_dir():
-        raise OptionError(f"can't write {junit}: there is no folder {junit.parent}")
+        raise OptionError(f"can't write {junit}: can't find the folder {junit.parent}")
     where = Repository(repository or config_file.default_repository())
     names = tuple(dict.fromkeys(models)) or published_names(where)
     if not names:

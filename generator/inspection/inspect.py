@@ -90,7 +90,7 @@ def _published(name: str, repository: Path) -> Path:
     known = [each.name for each in repository.iterdir() if is_folder(each)] if is_folder(repository) else []
     shown = [each for each in known if not each.startswith(".")]
     near = nearest(name, shown) if shown else f"{repository} has no models: --repository names another"
-    raise SourceError(f"there is no file {name}, and no such model in {repository}", near)
+    raise SourceError(f"{name} is neither a file nor a model in {repository}", near)
 
 
 def _of_model(folder: Path, version: int | None) -> Inspection:

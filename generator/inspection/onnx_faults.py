@@ -12,7 +12,7 @@ from modelrepo.generator.graphs.walk import graphs, inner_graphs
 from modelrepo.generator.inspection.batching import CRASHING, named
 from modelrepo.generator.inspection.onnx_reading import Reading, byte_size, stored_bytes
 from modelrepo.generator.lint.files.onnx_file import text_of
-from modelrepo.generator.lint.rules.onnxruntime import MOST_BYTES, escaping, lacking
+from modelrepo.generator.lint.rules.onnx_files import MOST_BYTES, escaping, lacking
 from modelrepo.generator.triton.releases import RELEASES
 
 # Characters of a fault that names what it found in the file.

@@ -10,7 +10,7 @@ from modelrepo.generator.inspection.onnx_faults import shortened
 from modelrepo.generator.inspection.onnx_reading import Reading, dims_of, element_type, operator
 from modelrepo.generator.inspection.parts import Judgement, by_release
 from modelrepo.generator.lint.files.onnx_file import text_of
-from modelrepo.generator.lint.rules import onnxruntime, openvino
+from modelrepo.generator.lint.rules import onnx_files, openvino
 from modelrepo.generator.tensorrt import operators
 from modelrepo.generator.triton import onnx_rules
 from modelrepo.generator.triton.onnx_rules import BF16_SINCE
@@ -37,7 +37,7 @@ def uses(reading: Reading, broken: str = "") -> tuple[Use, ...]:
 
 def _lost(reading: Reading) -> str:
     """Return why the weights in other files can't be read, by whatever backend; empty if they can."""
-    problems = onnxruntime.lacking(reading.path, reading.file.external)
+    problems = onnx_files.lacking(reading.path, reading.file.external)
     return next((shortened(each.says.removeprefix("ONNX Runtime can't load the model: ")) for each in problems), "")
 
 
@@ -50,11 +50,11 @@ def _runtime(reading: Reading, foreign: list[str], release: Release) -> Judgemen
     refused = _refused(reading, release)
     if refused:
         return "no", refused
-    if onnxruntime.too_new_an_opset(file, release):
+    if onnx_files.too_new_an_opset(file, release):
         return "no", f"its ONNX Runtime reads opset {release.max_opset} at most, and the model has {file.opset}"
-    if onnxruntime.too_new_a_format(file, release):
+    if onnx_files.too_new_a_format(file, release):
         return "no", f"its ONNX Runtime reads IR {release.max_ir} at most, and the model has {file.ir}"
-    if onnxruntime.perhaps_too_new(file, release):
+    if onnx_files.perhaps_too_new(file, release):
         return (
             "unknown",
             f"which opset and IR its ONNX Runtime reads is not known; {release.bounds_of} does not read it",
@@ -70,10 +70,10 @@ def _refused(reading: Reading, release: Release) -> str:
     """Return why the backend refuses the model, whatever its operator set; empty if nothing is known against it."""
     if lost := _lost(reading):
         return lost
-    if onnxruntime.OUTSIDE.holds_for(release.container):
-        for problem in onnxruntime.escaping(reading.path, reading.file.external):
+    if onnx_files.OUTSIDE.holds_for(release.container):
+        for problem in onnx_files.escaping(reading.path, reading.file.external):
             return shortened(problem.says)
-    if reading.path.stat().st_size > onnxruntime.MOST_BYTES:
+    if reading.path.stat().st_size > onnx_files.MOST_BYTES:
         return "protobuf reads no message of 2 GiB or more"
     model = reading.file.model
     for tensor in (*model.inputs, *model.outputs):

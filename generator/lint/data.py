@@ -32,7 +32,7 @@ BYTES = {
 
 # The header of a shared library of 64 bits, a row of its table of segments, and the kind of those that are loaded.
 ELF, ELF_HEADER, ELF_ROW, ELF_LOAD = b"\x7fELF", 64, 56, 1
-# Said of a library that ends within a segment: whoever reads that dies of it.
+# Said of a library that ends within a segment: a process that reads that part is killed.
 DIES = "SIGBUS"
 MOST_BYTES = (1 << 63) - 1
 # The release from which on the core sees that elements or bytes can't be counted.

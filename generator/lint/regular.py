@@ -41,7 +41,7 @@ def _check(found: os.stat_result, path: Path) -> None:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open a path without waiting for whoever writes into a pipe; some files of /proc wait, too."""
+    """Open a path at once: a pipe would wait for its writer, and some files of /proc wait, too."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -190,4 +190,5 @@ def test_the_python_of_the_page_runs(net: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_the_document_is_json_for_any_path() -> None:
-    json.dumps(terminal.document(Inspection(Path("n\udcff"), "ONNX", 1))).encode()
+    text = json.dumps(terminal.document(Inspection(Path("n\udcff"), "ONNX", 1)))
+    assert json.loads(text.encode())["format"] == "ONNX"

@@ -194,7 +194,7 @@ def test_what_can_not_be_asked_is_refused_before_anything_is(generate: Generate,
     assert_refused(smoke("--url", "https://127.0.0.1:9", "--key", "key.pem"), 2, "both a private key and a certificate")
     assert_refused(smoke("--url", NOBODY, "--header", "token"), 2, "token")
     assert_refused(smoke("--url", NOBODY, "--deadline", "0"), 2, "can't use a deadline of 0.0 seconds")
-    assert_refused(smoke("--url", NOBODY, "--junit", "no/folder.xml"), 2, "there is no folder no")
+    assert_refused(smoke("--url", NOBODY, "--junit", "no/folder.xml"), 2, "can't find the folder no")
     (Path("model_repository") / "linear/config.pbtxt").write_text("max_batch_size: sixteen")
     assert_refused(smoke("--url", NOBODY), 6, "config.pbtxt is not a ModelConfig")
 

@@ -70,7 +70,7 @@ class Outcome:
         if parsed is None or NO_TEXT in str(text_format.MessageToString(parsed, as_utf8=True)):
             return ""
         real = json_format.ParseDict(dict(self.completed), type(parsed)(), ignore_unknown_fields=True)
-        for each in BACKEND_FIELDS:  # what is guessed from files is no matter here
+        for each in BACKEND_FIELDS:  # what is guessed from files is not compared here
             setattr(parsed, each, getattr(real, each))
         ours = json_format.MessageToDict(normalized(parsed, self.name, HOST, self.calls_decoupled))
         theirs = json_format.MessageToDict(real)

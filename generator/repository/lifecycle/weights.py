@@ -80,7 +80,7 @@ class Change:
     """A constant that is in both models, and how far it is apart.
 
     ``changed`` counts the elements that differ. ``relative`` is the norm of the difference over that of the first, and
-    ``largest`` the largest difference; both are None if there is no number for it: text, other shapes, an infinite one.
+    ``largest`` the largest difference; both are None if they are not numbers: of texts, other shapes, infinite values.
     """
 
     name: str

@@ -187,11 +187,14 @@ def repacked(archive: Path, member: str, path: Path) -> Callable[[Path], Inspect
 
 
 def test_damaged_json_never_raises(program: Path, tmp_path: Path) -> None:
+    faulty = set()
     with zipfile.ZipFile(program) as archive:
         for name in [each for each in archive.namelist() if each.endswith(".json")]:
             part = tmp_path / "part.json"
             part.write_bytes(archive.read(name))
-            survives(repacked(program, name, tmp_path / "net.pt2"), part)
+            found = survives(repacked(program, name, tmp_path / "net.pt2"), part)
+            faulty |= {Path(name).name for each in found if not each.valid}
+    assert faulty
 
 
 @pytest.mark.parametrize("value", [None, "text", [None], {}, 10**400])
@@ -200,16 +203,17 @@ def test_json_of_other_values_never_raises(program: Path, tmp_path: Path, value:
         name = next(each for each in archive.namelist() if "/models/" in each)
         document = json.loads(archive.read(name))
     part = tmp_path / "part.json"
-    inspected = repacked(program, name, tmp_path / "net.pt2")
+    inspected, found = repacked(program, name, tmp_path / "net.pt2"), []
 
     def replaced(node: Any, depth: int) -> None:
         """Inspect the document with each of its values replaced in turn."""
         for key in list(node) if isinstance(node, dict) else range(min(2, len(node))) if isinstance(node, list) else ():
             kept, node[key] = node[key], value
             part.write_text(json.dumps(document))
-            inspected(part)
+            found.append(inspected(part))
             node[key] = kept
             if depth < 4:
                 replaced(kept, depth + 1)
 
     replaced(document, 0)
+    assert any(not each.valid for each in found)

@@ -10,7 +10,10 @@ from modelrepo.generator.lint.rules import rules
 from modelrepo.generator.lint.subject import Host
 from modelrepo.generator.triton.releases import release_named
 
-BACKENDS = ("onnxruntime", "tensorrt", "openvino", "pytorch", "python", "backends", "machine", "version_folders")
+BACKENDS = (
+    *("onnx_files", "onnxruntime", "onnx_settings", "tensorrt", "openvino", "pytorch", "python"),
+    *("backends", "machine", "version_folders"),
+)
 PARTS = ("ORT", "TRT", "OV", "PT", "PY", "VDIR", "VALL")
 FLOAT, INT64 = 1, 7  # of TensorProto.DataType
 
