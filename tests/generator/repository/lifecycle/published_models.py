@@ -87,21 +87,26 @@ def write_all(folder: Path) -> dict[str, tuple[str, ...]]:
     multiplied = (node("Abs", ["x"], ["a"]), node("MatMul", ["a", "w"], ["y"]))
     file("classes.onnx", nodes=multiplied, initializers=(weights,), outputs=[classes])
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in LABELLED))
+    _write_sequences(folder)
+    patched = {name: ("--config-patch", f"{name}.pbtxt") for name in ("steps", "told_steps")}
+    more = {**patched, "texts": ("--samples", "texts.npy"), "classes": ("--labels", "labels.txt")}
+    return {name: ("--model", f"onnx:{name}.onnx", *more.get(name, ())) for name in NAMES}
+
+
+def _write_sequences(folder: Path) -> None:
+    """Write models of sequences, whose answers tell their controls: one is told its correlation ID."""
     controls = {"start": FLOAT, "end": INT32, "id": INT64}
     for name, with_id in (("steps", False), ("told_steps", True)):
         nodes, total = [], "x"
         used = {key: kind for key, kind in controls.items() if with_id or key != "id"}
         for factor, (key, _kind) in enumerate(used.items(), 1):
             nodes += [
-                node("Cast", [key], [f"{key}_float"], to=FLOAT),
+                helper.make_node("Cast", [key], [f"{key}_float"], to=FLOAT),
                 constant(f"{key}_factor", np.float32(factor)),
-                node("Mul", [f"{key}_float", f"{key}_factor"], [f"{key}_part"]),
-                node("Add", [total, f"{key}_part"], [total := f"with_{key}"]),
+                helper.make_node("Mul", [f"{key}_float", f"{key}_factor"], [f"{key}_part"]),
+                helper.make_node("Add", [total, f"{key}_part"], [total := f"with_{key}"]),
             ]
-        nodes.append(node("Identity", [total], ["y"]))
+        nodes.append(helper.make_node("Identity", [total], ["y"]))
         inputs = [("x", FLOAT, ["batch", 1]), *((key, kind, ["batch", 1]) for key, kind in used.items())]
-        file(f"{name}.onnx", nodes=nodes, inputs=inputs, outputs=[("y", FLOAT, ["batch", 1])])
+        onnx_files.write(f"{name}.onnx", nodes=nodes, inputs=inputs, outputs=[("y", FLOAT, ["batch", 1])])
         (folder / f"{name}.pbtxt").write_text(STEPS.replace("MORE", ID if with_id else ""))
-    patched = {name: ("--config-patch", f"{name}.pbtxt") for name in ("steps", "told_steps")}
-    more = {**patched, "texts": ("--samples", "texts.npy"), "classes": ("--labels", "labels.txt")}
-    return {name: ("--model", f"onnx:{name}.onnx", *more.get(name, ())) for name in NAMES}
