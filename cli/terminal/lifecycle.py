@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelrepo.cli.terminal import tables
+from modelrepo.generator.repository.lifecycle.standing import numbered
 
 if TYPE_CHECKING:
     from modelrepo.generator.repository.lifecycle.remote import Followed
@@ -120,7 +121,7 @@ def change_text(change: "Change", status: str, followed: "Followed | None" = Non
 
 
 def _change_text(change: "Change", status: str) -> str:
-    before, after = _versions(change.before), _versions(change.after)
+    before, after = numbered(change.before), numbered(change.after)
     are = "are" if len(change.after) > 1 else "is"
     if status == "unchanged" or not change.changes:
         return f"{change.name}: {after} {are} served already"
@@ -135,20 +136,20 @@ def _server_text(change: "Change", status: str, followed: "Followed") -> str:
     before = followed.before.versions(change.name)
     known = ["ready" if followed.after.ready else "not ready"]
     if status == "planned":
-        return f" ({followed.url} serves {_versions(before)}, {known[0]})"
+        return f" ({followed.url} serves {numbered(before)}, {known[0]})"
     if before == change.after:
         done = f", by {followed.url} " + ("too" if status == "unchanged" else "already")
     else:
-        others = f"in place of {_versions(before)}" if before else "where it was not loaded"
+        others = f"in place of {numbered(before)}" if before else "where it was not loaded"
         done = f", by {followed.url} " + ("too" if before == change.before else others)
     right = sum(each.cases for each in followed.answers)
     known += [f"{right} right answers"] if right else []
     return f"{done} ({', '.join(known)})"
 
 
-def numbered(versions: Sequence[int]) -> str:
+def with_verb(versions: Sequence[int]) -> str:
     """Return versions with their verb."""
-    return f"{_versions(versions)} {'are' if len(versions) > 1 else 'is'}"
+    return f"{numbered(versions)} {'are' if len(versions) > 1 else 'is'}"
 
 
 def removal_document(removal: "Removal", status: str, followed: "Followed | None" = None) -> dict[str, Any]:
@@ -170,10 +171,4 @@ def removal_text(removal: "Removal", status: str) -> str:
         return f"{removal.name}: nothing to remove"
     done = "would be removed" if status == "planned" else "removed"
     freed = f", {tables.size(removal.bytes)}" if removal.bytes else ""
-    return f"{removal.name}: {what}{_versions(removal.versions)} {done}{freed}"
-
-
-def _versions(numbers: Sequence[int]) -> str:
-    if not numbers:
-        return "no version"
-    return f"version{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+    return f"{removal.name}: {what}{numbered(removal.versions)} {done}{freed}"

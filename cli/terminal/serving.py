@@ -93,7 +93,7 @@ def _still(repository: "Repository", planned: "Change", plan: "Callable[[Standin
         target = plan(model).after
     if planned.after not in (model.served, target):
         raise RepositoryError(
-            f"another process has changed {planned.name} meanwhile: {told.numbered(model.served)} served now",
+            f"another process has changed {planned.name} meanwhile: {told.with_verb(model.served)} served now",
             "Run the command again if that is not what you want",
         )
     return again(repository, planned)
@@ -167,7 +167,8 @@ def _planned(
     removal = plan(model, repository)
     if remote is None or removal.whole:
         return removal
-    from modelrepo.generator.repository.lifecycle.remote import look, numbered, with_loaded
+    from modelrepo.generator.repository.lifecycle.remote import look, with_loaded
+    from modelrepo.generator.repository.lifecycle.standing import numbered
 
     left = plan(with_loaded(model, look(remote)), repository)
     staying = sorted({*removal.versions} - {*left.versions})

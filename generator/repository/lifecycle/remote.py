@@ -19,7 +19,7 @@ from modelrepo.generator.repository.lifecycle import golden
 from modelrepo.generator.repository.lifecycle.predicted import disagreement
 from modelrepo.generator.repository.lifecycle.serving import Change, applied
 from modelrepo.generator.repository.lifecycle.smoke import Smoked, smoke
-from modelrepo.generator.repository.lifecycle.standing import Standing
+from modelrepo.generator.repository.lifecycle.standing import Standing, numbered
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.system.files import make_newer, newest_time
 from modelrepo.generator.system.interrupts import interrupts_kept_back
@@ -339,9 +339,3 @@ def _changes(before: Health, after: Health, name: str) -> tuple[str, ...]:
     if not after.ready:
         notes.append("the server calls itself not ready" + ("" if before.ready else ", as before"))
     return tuple(notes)
-
-
-def numbered(versions: Iterable[int]) -> str:
-    """Return versions in words."""
-    found = [str(each) for each in versions]
-    return f"version{'s' * (len(found) > 1)} {', '.join(found)}" if found else "no version"

@@ -133,6 +133,12 @@ def standings(repository: Repository, asked: Collection[str] = (), *, verify: bo
         yield standing(repository, name, verify=verify)
 
 
+def numbered(versions: Iterable[int]) -> str:
+    """Return versions in words."""
+    found = [str(each) for each in versions]
+    return f"version{'s' * (len(found) > 1)} {', '.join(found)}" if found else "no version"
+
+
 def _version(number: int, served: bool, record: Manifest, folder: Path | None, *, verify: bool) -> Version:
     if folder is None:
         return Version(number, served, record, there=False, intact=False, note="its folder is missing")
