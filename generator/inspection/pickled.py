@@ -1,10 +1,10 @@
 """What a pickle of torch holds, as data: classes are named, never imported, and nothing is called."""
 
-import pickletools
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+
+from modelrepo.generator.system.pickles import operations
 
 # Marks the start of a group of values on the stack.
 MARK: Final = object()
@@ -63,20 +63,13 @@ def read(content: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     try:
-        for name, argument in _steps(content):
+        for name, argument in operations(content):
             if name == "STOP":
                 return stack.pop()
             _step(name, argument, stack, memo)
     except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"the pickle is damaged: {error}") from error
     raise ValueError("the pickle is truncated")
-
-
-def _steps(content: bytes) -> list[tuple[str, Any]]:
-    """Return the operations of a pickle; Python warns of escapes in damaged texts, which is nothing to a user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return [(opcode.name, argument) for opcode, argument, _ in pickletools.genops(content)]
 
 
 def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:

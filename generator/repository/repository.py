@@ -32,7 +32,14 @@ from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.manifest import Manifest, Provenance
 from modelrepo.generator.system.digests import FileRecord, content_of
-from modelrepo.generator.system.files import make_newer, newest_time, replace_undoably, sync_folder, sync_tree
+from modelrepo.generator.system.files import (
+    make_folder,
+    make_newer,
+    newest_time,
+    replace_undoably,
+    sync_folder,
+    sync_tree,
+)
 from modelrepo.generator.system.interrupts import interrupts_kept_back
 from modelrepo.generator.system.locks import locked_in_its_folder
 from modelrepo.generator.system.supervised import removed_if_killed
@@ -438,5 +445,5 @@ def _number(folder: Path, version: int) -> None:
 def make_folders(path: Path) -> list[Path]:
     """Create a folder and its parents; return those that were missing, outermost first."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     return missing

@@ -1,7 +1,6 @@
 """The format of a file, found from its content instead of its suffix, before any framework opens it."""
 
 import json
-import pickletools
 import stat
 import struct
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, BinaryIO
 
 from modelrepo.generator.errors import SourceError, nearest
+from modelrepo.generator.system.pickles import operations
 
 # The first bytes of formats that have some; pickles begin with their protocol, compressed ones with the compression's.
 MAGIC = {
@@ -215,9 +215,9 @@ def _pickled(file: IO[bytes], count: int) -> str:
     """
     try:
         for _ in range(count - 1):
-            for _ in pickletools.genops(file):
+            for _ in operations(file):
                 pass
-        _, first, second = (argument for _, argument, _ in islice(pickletools.genops(file), 3))
+        _, first, second = (argument for _, argument in islice(operations(file), 3))
     except ValueError as error:
         raise _Truncated from error
     foreign = isinstance(first, str) and not first.startswith(TENSOR_MODULES)
@@ -245,12 +245,12 @@ def pickled_class(path: Path) -> str:
         head = _decompressed(compression, path, 1 << 12)
     texts: list[str] = []
     try:
-        for opcode, value, _ in pickletools.genops(head):
-            if opcode.name in PLAIN:
-                return PLAIN[opcode.name]
-            if opcode.name == "GLOBAL":
+        for operation, value in operations(head):
+            if operation in PLAIN:
+                return PLAIN[operation]
+            if operation == "GLOBAL":
                 return str(value)
-            if opcode.name == "STACK_GLOBAL":
+            if operation == "STACK_GLOBAL":
                 return " ".join(texts[-2:])
             texts += [value] if isinstance(value, str) else []
     except ValueError:  # the head ends within a value

@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickletools
 import shlex
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from modelrepo.generator.sources.content import is_transformers
+from modelrepo.generator.system.pickles import operations
 
 Shape = tuple[int, ...]
 # Keys of checkpoints, and prefixes of wrappers: those that sources.pytorch.state_dict accepts.
@@ -178,7 +178,7 @@ def _pickle(path: Path) -> IO[bytes]:
             return io.BytesIO(archive.read(data) if data.file_size <= LARGEST else b"")
     file = io.BytesIO(_start(path))
     for _ in range(3):  # a magic number, a version and the system's facts come first
-        for _ in pickletools.genops(file):
+        for _ in operations(file):
             pass
     return file
 
@@ -203,8 +203,7 @@ def _outline(file: IO[bytes], classes: list[str]) -> Any:
         del stack[place:]
         return values
 
-    for opcode, value, _ in pickletools.genops(file):
-        name = opcode.name
+    for name, value in operations(file):
         if name == "MARK":
             marks.append(len(stack))
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):

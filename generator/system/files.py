@@ -9,6 +9,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 SECOND = 1_000_000_000  # in nanoseconds, as the times of files
+# Another process that has just ended may remove a folder, because it is empty, before anything is in it.
+ATTEMPTS = 100
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents, while other processes may be removing them because they are empty."""
+    for attempt in range(ATTEMPTS):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        except (FileNotFoundError, FileExistsError):
+            if attempt == ATTEMPTS - 1 or path.is_file():
+                raise
 
 
 def replace_text(path: Path, text: str) -> None:

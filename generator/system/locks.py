@@ -6,8 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-# Another process that has just ended may remove the folder of the lock, because it is empty, before the lock is in it.
-ATTEMPTS = 100
+from modelrepo.generator.system.files import ATTEMPTS, make_folder
 
 
 def lock_of(path: Path, timeout: float) -> FileLock:
@@ -25,7 +24,7 @@ def locked_in_its_folder(path: Path, timeout: float) -> Iterator[None]:
     lock = lock_of(path, timeout)
     for attempt in range(ATTEMPTS):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             lock.acquire()
             break
         except FileNotFoundError:

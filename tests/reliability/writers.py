@@ -100,7 +100,7 @@ def _faults(
     rows = json.loads(listed.out)["versions"] if listed.code == 0 else []
     if listed.code:
         yield f"versions --verify ends with {listed.code}: {listed.err.strip()} {listed.out.strip()[-300:]}"
-    yield from (f"{row['name']} {row['version']}: {row['note']}" for row in rows if row["note"])
+    yield from (f"{row['model']} {row['version']}: {row['note']}" for row in rows if not row["intact"])
     kinds = {name.removeprefix(f"{STATE}/").partition("/")[0] for name in tree(folder) if name.startswith(STATE)}
     yield from (f"{kind} is left over" for kind in kinds - {"manifests", "golden"})
 

@@ -1,10 +1,11 @@
 """A TorchScript file: the arguments of its forward(), read from the source text in it. Nothing of it is run."""
 
-import pickletools
 import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from modelrepo.generator.system.pickles import operations
 
 # As much is read of a member: generated code is shorter.
 MOST_BYTES = 64 << 20
@@ -57,8 +58,8 @@ def member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def main_class(pickled: bytes) -> tuple[str, str]:
     """Return the module and the name of the class of the whole model: the first that its pickle names."""
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "GLOBAL":
+    for operation, argument in operations(pickled):
+        if operation == "GLOBAL":
             module, _, name = str(argument).partition(" ")
             return (module, name) if module.startswith("__torch__") else ("", "")
     return "", ""
