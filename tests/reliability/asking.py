@@ -14,7 +14,9 @@ INPUT = np.array([[1, -2, 3, 0.5]], "float32")
 
 
 def answers_of(root: Path) -> dict[tuple[str, int], list[float]]:
-    """Return the answer of each version that Triton serves of a repository."""
+    """Return the answer of each version that Triton serves of a repository; none of one that is not there yet."""
+    if not root.exists():
+        return {}
     with (
         running_server(root, runtime="local", control="none", keep_going=True) as server,
         GrpcClient(server.grpc_url) as client,
