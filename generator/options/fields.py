@@ -118,6 +118,15 @@ FIELDS: dict[str, Field] = {
         BUILT, parsers.read_release, releases.NEWEST, "YY.MM",
         f"Triton release that will serve the models; limits opset and IR. Default: {releases.NEWEST}.",
     ),
+    "with_preprocessing": Field(
+        BUILT, parsers.read_boolean, False, "",
+        "Take what clients have: pictures as UINT8 pixels of any size, prepared in the graph as the source's own "
+        "transform prepares them.",
+    ),
+    "with_postprocessing": Field(
+        BUILT, parsers.read_boolean, False, "",
+        "Answer with what clients want: a classifier's best labels, a detector's boxes, an embedding of length 1.",
+    ),
     "opset": Field(
         BUILT, integer(9), 20, "N",
         "ONNX operator set; the target release must read it.",

@@ -20,6 +20,7 @@ from modelrepo.generator.optimize.variant import MIXES
 from modelrepo.generator.pipeline import labels, warm_up
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.pipeline.widening import Chosen
+from modelrepo.generator.preparation import wrapped
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.domains import told, with_domains
 from modelrepo.generator.specs.artifacts import Export
@@ -51,7 +52,7 @@ def load(job: Job, limit: Limit, progress: Progress) -> SourceModel:
     memory.give_back()
     with progress.step("load", f"loading {job.options.model}") as step:
         with limit.on("loading"):
-            source = loader.load(name, job.options, progress)
+            source = wrapped(loader.load(name, job.options, progress), job.options)
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
     source = replace(source, inputs=_told(source, job.options), run=limit.each(source.run))
     return replace(source, wider=source.wider and _told_alike(source.wider, source.inputs, limit))

@@ -151,6 +151,8 @@ class Options:
     make_batch_dynamic: bool  # rewrite an ONNX file with a fixed batch
     task: str  # of a transformers model; empty: from its configuration
     signature: str  # of a SavedModel; empty: serving_default, or its only one
+    with_preprocessing: bool  # take what clients have, such as pictures, and prepare it in the graph
+    with_postprocessing: bool  # answer with what clients want, such as labels
     opset: int
     exporter: str
     assume_branch: tuple[Assumption, ...]  # values that Python reads while the model is recorded

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.specs.artifacts import Weights
+from modelrepo.generator.specs.preparation import Preparation
 from modelrepo.generator.specs.tensors import Arrays, TensorSpec
 
 
@@ -23,6 +24,10 @@ class SourceModel:
     labels: tuple[str, ...] = ()  # a classifier's class names, in order
     own_labels: tuple[str, ...] = ()  # as the model itself calls the classes, if the user names them differently
     preprocess: Mapping[str, Any] | None = None  # how a client prepares an input
+    # What the source's own pipeline does with what a user has, before the model; None if it has none.
+    preparation: Preparation | None = None
+    # What a client has for each input that takes it as it is: "pixels", "text" or "encoded image", by its name.
+    input_kinds: Mapping[str, str] = field(default_factory=dict)
     # If the symbolic dimensions of ``inputs`` were guessed: the same inputs with fixed sizes, for exporters that need
     # them.
     fixed: tuple[TensorSpec, ...] = ()

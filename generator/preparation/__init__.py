@@ -1,0 +1,20 @@
+"""Graphs before and after a model: pictures and texts as clients have them, answers as clients want them."""
+
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.source import SourceModel
+
+
+def wrapped(source: SourceModel, options: Options) -> SourceModel:
+    """Return a source that takes what clients have, and answers with what they want, as the options ask for.
+
+    Its ``run`` is the source's own pipeline, as far as a graph can do the same. Raises OptionError for a source whose
+    pipeline is not known, or can't be a graph.
+    """
+    for asked, flag in (
+        (options.with_preprocessing, "--with-preprocessing"),
+        (options.with_postprocessing, "--with-postprocessing"),
+    ):
+        if asked:
+            raise OptionError(f"{flag} has no effect on {source.reference} yet")
+    return source

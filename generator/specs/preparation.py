@@ -1,0 +1,41 @@
+"""What is done with a user's data before a model, and with its answers afterwards, as data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from modelrepo.generator.specs.tensors import Array, TensorSpec
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a source's own pipeline does with what a user has, in the framework's own code.
+
+    ``steps`` describes the same as data, for the graph that does it in the server.
+    """
+
+    kind: Literal["image", "text"]
+    input: str  # of the model, that is prepared from a picture
+    # A picture of uint8 (height, width, 3), RGB, as the model takes it: without a batch.
+    own: Callable[[Array], Array]
+    steps: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A graph that is put before a model, or after it, and joined with it."""
+
+    model: Any  # an ``onnx.ModelProto`` with as few operators as do
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    # Before a model: its inputs, by the outputs of this graph. After it: the inputs of this graph, by its outputs.
+    joins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """The ``native`` object of the framework "wrapped": a source, with a graph before or after it, or both."""
+
+    inner: Any  # a ``SourceModel``
+    before: Fragment | None = None
+    after: Fragment | None = None
