@@ -66,13 +66,13 @@ def smoke(
     from modelrepo.generator.progress import Progress
     from modelrepo.generator.repository.lifecycle.smoke import Smoked, published, published_names
     from modelrepo.generator.repository.lifecycle.smoke import smoke as smoked
-    from modelrepo.generator.repository.repository import Repository
+    from modelrepo.generator.repository.lifecycle.standing import opened
 
     if version is not None and len(models) != 1:
         raise OptionError("--version was given without the one model that it is of", "Name one MODEL")
     if junit is not None and not junit.absolute().parent.is_dir():
         raise OptionError(f"can't write {junit}: can't find the folder {junit.parent}")
-    where = Repository(repository or config_file.default_repository())
+    where = opened(repository or config_file.default_repository())
     names = tuple(dict.fromkeys(models)) or published_names(where)
     if not names:
         raise output.nothing_published(where.root)

@@ -51,6 +51,8 @@ def read(path: Path) -> PlanHeader:
     if struct.unpack_from("<I", head, 4)[0]:
         raise ConversionError(f"{path} is not a TensorRT plan of a known format: bytes 4 to 7 are {head[4:8].hex(' ')}")
     major, minor, patch, build = head[VERSION_AT:SIZE]
+    if not major:
+        raise ConversionError(f"{path} is damaged: it names no TensorRT that built it", "Build the plan again")
     return PlanHeader((major, minor, patch, build))
 
 

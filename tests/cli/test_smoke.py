@@ -180,6 +180,8 @@ def test_unverified_models_are_told_and_do_not_fail(generate: Generate, smoke: S
 
 
 def test_what_can_not_be_asked_is_refused_before_anything_is(generate: Generate, smoke: Smoke) -> None:
+    assert_refused(smoke("--url", NOBODY), 6, "can't find the repository")
+    Path("model_repository").mkdir()
     assert_refused(smoke("--url", NOBODY), 6, "has no published models. Run generate first")
     generate("--model", "numpy:linear")
     assert_refused(smoke("linera", "--url", NOBODY), 6, "has no model 'linera'. Did you mean linear?")

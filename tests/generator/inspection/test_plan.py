@@ -32,6 +32,7 @@ def test_a_plan_loads_in_the_release_whose_tensorrt_built_it(tmp_path: Path) -> 
     [
         (b"", "it is empty. The build was interrupted: build the plan again"),
         (header(10, 15, 1, 29)[:20], "it is cut off after 20 bytes. Build the plan again"),
+        (b"ftrt" + bytes(60), "it is damaged: it names no TensorRT that built it. Build the plan again"),
         (b"vtrt" + bytes(30), "it is a plan of TensorRT-RTX, which Triton doesn't load. Build it with TensorRT itself"),
         (b"\x08\x08net", "it is not a TensorRT plan: it starts with 08 08 6e 65"),
     ],
