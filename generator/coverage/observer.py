@@ -221,6 +221,8 @@ class _Graph:
             if self.session is None:
                 self._open()
             return dict(zip(self.fetched, self.session.run(self.fetched, dict(arrays)), strict=True))
+        except OSError:  # of the disk: with less coverage, another proof would be published
+            raise
         except Exception as error:  # ONNX Runtime's errors have no common class
             raise Unseen(f"the graph can't be observed: {runtime.reason(error)}") from error
 

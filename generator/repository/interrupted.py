@@ -89,13 +89,13 @@ def finish_removal(state: Path, aside: Path) -> None:
 
 
 def forget(state: Path, name: str, version: str | None) -> None:
-    """Remove the records of a version, or of a whole model."""
+    """Remove the records of a version, or of a whole model, and their folder with the last one."""
     for kind in RECORDS:
         records = state / kind / name
         for file in _entries(records):
             if version is None or file.name.partition(".")[0] == version:
                 file.unlink()
-        with suppress(OSError):  # others are left, or there is none
+        if records.is_dir() and not any(records.iterdir()):
             records.rmdir()
 
 
