@@ -142,6 +142,8 @@ def _read(table: Mapping[str, Any], known: Mapping[str, Key], path: Path, where:
             raise OptionError(f"{path}: unknown key {name!r}{where}", nearest(name, known, count=1))
         try:
             read = known[name].parse(value)
+            if known[name].path and not (path.parent / read.expanduser()).exists():
+                raise ValueError("no such file or folder")
         except ValueError as error:
             raise OptionError(f"{path}{where}: {name} = {value!r}: {error}") from error
         values[name] = path.parent / read.expanduser() if known[name].path else read

@@ -183,6 +183,7 @@ def test_a_pinned_version_that_is_not_served_is_refused_with_the_command_that_se
         (nets.steps("use = 'sheme:a'"), "unknown scheme 'sheme' of use in step 1 of [ensembles.e]"),
         (nets.steps("use = 'a'", "use = 'a@2'"), "two steps are named 'a' in [ensembles.e]"),
         (nets.steps("use = 'a'\ntimeout = 0"), "timeout = 0: expected seconds above 0"),
+        (nets.steps("use = 'a'", more="samples = 'none.npz'"), "samples = 'none.npz': no such file or folder"),
         (nets.steps("use = 'a'\ninputs = 3"), "inputs = 3: expected a table such as"),
         (nets.FILE + "[[ensembles.first.steps]]\nuse = 'a'", "'first' is the name of a model and of an ensemble"),
     ],
