@@ -82,9 +82,7 @@ def config(name: str, step: PythonStep, signature: Signature) -> str:
         for spec in specs:
             tensor = listed.add(name=spec.name, data_type=_data_type(spec))
             dims = spec.shape[1:] if step.max_batch_size else spec.shape
-            tensor.dims[:] = [dim if isinstance(dim, int) else -1 for dim in dims] or [1]
-            if not dims:
-                tensor.reshape.SetInParent()
+            tensor.dims[:] = [dim if isinstance(dim, int) else -1 for dim in dims]
     message.instance_group.add(count=step.instances, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     if step.max_batch_size > 1:
         message.dynamic_batching.SetInParent()
@@ -141,7 +139,8 @@ class Reference:
         self.close()
 
     def _answered(self, asked: Mapping[str, Any] | tuple[Any, ...]) -> Any:
-        assert self._process.stdin and self._process.stdout  # noqa: S101 - as they were asked for
+        if not self._process.stdin or not self._process.stdout:
+            raise ValueError("both streams must be pipes")
         try:
             pickle.dump(asked, self._process.stdin)
             self._process.stdin.flush()
@@ -153,7 +152,7 @@ class Reference:
     def _spec(self, name: str, dtype: str, dims: tuple[int | str, ...]) -> TensorSpec:
         named = tuple(f"{name}_{axis}" if dim == "?" else dim for axis, dim in enumerate(dims))
         if self.step.max_batch_size:
-            named = (BATCH, *(named[1:] if self.step.batched else named))
+            named = (BATCH, *((named[1:] if self.step.batched else named) or (1,)))
         return TensorSpec(name, "object" if dtype == "string" else dtype, named or (1,))
 
 

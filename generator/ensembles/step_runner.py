@@ -75,27 +75,24 @@ class Step:
                 raise StepError(f"{unbatched[0].name!r} has no batch dimension, but the step is batched")
 
     def answer(self, arrays: Mapping[str, Any], *, batching: bool) -> dict[str, Any]:
-        """Return the outputs by name for one request's inputs; StepError if there are none.
+        """Return the outputs by name for one request's inputs, in the shapes of Triton; StepError if there are none.
 
-        With ``batching``, the leading dimension of every array is a batch, and samples have the annotated shapes.
+        With ``batching``, the leading dimension of every array is a batch. Triton has no tensors without dimensions:
+        what the function sees as a single value is a vector of one element there.
         """
-        if self.batched:
-            return self._called(arrays)
-        if not batching:
-            shaped = {each.name: np.reshape(arrays[each.name], _shape(arrays[each.name], each)) for each in self.inputs}
-            return {name: np.atleast_1d(array) for name, array in self._called(shaped).items()}
-        samples = [
-            self._called({each.name: arrays[each.name][row] for each in self.inputs})
-            for row in range(len(arrays[self.inputs[0].name]))
-        ]
-        return {each.name: self._stacked(each, [sample[each.name] for sample in samples]) for each in self.outputs}
+        asked = self._inner(arrays, batching)
+        if self.batched or not batching:
+            return self._outer(self._called(asked), batching)
+        rows = range(len(asked[self.inputs[0].name]))
+        samples = [self._called({name: array[row] for name, array in asked.items()}) for row in rows]
+        return self._outer({each.name: self._stacked(each, samples) for each in self.outputs}, batching)
 
-    def answer_all(self, requests: Sequence[Mapping[str, Any]], *, batching: bool) -> list[dict[str, Any] | StepError]:
+    def answer_all(self, requests: Sequence[Mapping[str, Any]], *, batching: bool) -> "list[dict[str, Any] | StepError]":
         """Return each request's outputs, or its error: one that fails leaves the others alone.
 
         A batched function gets all of them at once if it can.
         """
-        if self.batched and len(requests) > 1:
+        if self.batched and batching and len(requests) > 1:
             joined = self._joined(requests)
             if joined is not None:
                 return joined
@@ -112,12 +109,32 @@ class Step:
         if len({tuple((name, np.shape(array)[1:]) for name, array in sorted(each.items())) for each in requests}) > 1:
             return None
         try:
-            answers = self._called({name: np.concatenate([each[name] for each in requests]) for name in requests[0]})
+            answers = self.answer(
+                {name: np.concatenate([each[name] for each in requests]) for name in requests[0]}, batching=True
+            )
         except StepError:
             return None
         ends = np.cumsum([len(each[self.inputs[0].name]) for each in requests])[:-1]
         split = {name: np.split(array, ends) for name, array in answers.items()}
         return [{name: parts[index] for name, parts in split.items()} for index in range(len(requests))]
+
+    def _inner(self, arrays: Mapping[str, Any], batching: bool) -> dict[str, Any]:
+        """Return a request's inputs as arrays, in the shapes of the annotations."""
+        inner = {each.name: np.asarray(arrays[each.name]) for each in self.inputs}
+        for each in self.inputs:
+            array = inner[each.name]
+            if self._is_single(each, batching) and array.shape[-1:] == (1,):
+                inner[each.name] = array.reshape(array.shape[:-1])
+        return inner
+
+    def _outer(self, answers: dict[str, Any], batching: bool) -> dict[str, Any]:
+        """Return answers in the shapes of Triton."""
+        single = {each.name for each in self.outputs if self._is_single(each, batching)}
+        return {name: array[..., None] if name in single else array for name, array in answers.items()}
+
+    def _is_single(self, value: Value, batching: bool) -> bool:
+        """Whether a sample of a value has no dimensions."""
+        return len(value.dims) == (1 if self.batched and batching else 0)
 
     def _called(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Call the function once, and return its results as checked arrays."""
@@ -145,13 +162,13 @@ class Step:
                         raise StepError(f"returns {len(array)} rows of {name!r} for a batch of {batch}")
         return answers
 
-    def _stacked(self, value: Value, arrays: list[Any]) -> Any:
-        shapes = {array.shape for array in arrays}
+    def _stacked(self, value: Value, samples: "list[dict[str, Any]]") -> Any:
+        arrays = [sample[value.name] for sample in samples]
+        shapes = sorted({array.shape for array in arrays})
         if len(shapes) > 1:
-            one, other = sorted(shapes)[:2]
             raise StepError(
                 f"step {self.name!r}: the samples of this request have {value.name!r} of different shapes, "
-                f"{list(one)} and {list(other)}; send them in requests of their own"
+                f"{list(shapes[0])} and {list(shapes[1])}; send them in requests of their own"
             )
         return np.stack(arrays)
 
@@ -247,7 +264,7 @@ def _value(hint: Any, name: str, what: str) -> Value:
 def _item_type(kind: Any) -> str:
     """Return the type in ``NDArray[np.float32]``, or an empty text."""
     try:
-        return np.dtype(get_args(get_args(kind)[1])[0]).name
+        return str(np.dtype(get_args(get_args(kind)[1])[0]).name)
     except (IndexError, TypeError):
         return ""
 
@@ -258,12 +275,6 @@ def _dims(text: str, what: str) -> tuple[int | str, ...]:
         if not (part == "?" or part.isidentifier() or (part.isdigit() and int(part) > 0)):
             raise StepError(f"{what} has the size {part!r}: write a number, a name, or ? for any size")
     return tuple(int(part) if part.isdigit() else part for part in parts)
-
-
-def _shape(array: Any, value: Value) -> tuple[int, ...]:
-    """Return the shape of a sample: Triton has no tensors without dimensions, so those come with one."""
-    shape: tuple[int, ...] = np.shape(array)
-    return () if not value.dims and shape == (1,) else shape
 
 
 def _fit(what: str, shape: tuple[int, ...], value: Value, sizes: dict[str, int]) -> None:
