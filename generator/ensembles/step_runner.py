@@ -68,9 +68,11 @@ class Step:
 
     def __init__(self, name: str, target: str, *, batched: bool, timeout: float) -> None:
         self.name, self.target, self.batched, self.timeout = name, target, batched, timeout
-        with self._explained(f"can't import {target.partition(':')[0]}"):
-            self.function = _function(target)
-            self.inputs, self.outputs = _described(self.function)
+        with self._named():
+            with _explained(f"can't import {target.partition(':')[0]}"):
+                self.function = _function(target)
+            with _explained("its annotations can't be read"):
+                self.inputs, self.outputs = _described(self.function)
             if batched and (unbatched := [each for each in (*self.inputs, *self.outputs) if not each.dims]):
                 raise StepError(f"{unbatched[0].name!r} has no batch dimension, but the step is batched")
 
@@ -80,14 +82,17 @@ class Step:
         With ``batching``, the leading dimension of every array is a batch. Triton has no tensors without dimensions:
         what the function sees as a single value is a vector of one element there.
         """
-        asked = self._inner(arrays, batching)
-        if self.batched or not batching:
-            return self._outer(self._called(asked), batching)
-        rows = range(len(asked[self.inputs[0].name]))
-        samples = [self._called({name: array[row] for name, array in asked.items()}) for row in rows]
-        return self._outer({each.name: self._stacked(each, samples) for each in self.outputs}, batching)
+        with self._named(), _limited(self.timeout):
+            asked = self._inner(arrays, batching)
+            if self.batched or not batching:
+                return self._outer(self._called(asked), batching)
+            rows = range(len(asked[self.inputs[0].name]))
+            samples = [self._called({name: array[row] for name, array in asked.items()}) for row in rows]
+            return self._outer({each.name: _stacked(each, samples) for each in self.outputs}, batching)
 
-    def answer_all(self, requests: Sequence[Mapping[str, Any]], *, batching: bool) -> "list[dict[str, Any] | StepError]":
+    def answer_all(
+        self, requests: Sequence[Mapping[str, Any]], *, batching: bool
+    ) -> "list[dict[str, Any] | StepError]":
         """Return each request's outputs, or its error: one that fails leaves the others alone.
 
         A batched function gets all of them at once if it can.
@@ -139,50 +144,57 @@ class Step:
     def _called(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Call the function once, and return its results as checked arrays."""
         sizes: dict[str, int] = {}
-        with self._explained("fails"):
-            for each in self.inputs:
-                _fit(f"input {each.name!r}", np.shape(arrays[each.name]), each, sizes)
-            if self.batched:
-                sizes.setdefault(str(self.inputs[0].dims[0]), len(arrays[self.inputs[0].name]))
-            given = [_given(arrays[each.name], each) for each in self.inputs]
-        with self._explained("fails"), _limited(self.timeout):
+        for each in self.inputs:
+            _fit(f"input {each.name!r}", np.shape(arrays[each.name]), each, sizes)
+        given = [_given(arrays[each.name], each) for each in self.inputs]
+        with _explained("fails"):
             results = self.function(*given)
-        with self._explained("answers wrongly"):
-            if len(self.outputs) == 1 and not _is_group(results):
-                results = (results,)
-            elif not isinstance(results, (tuple, list)) or len(results) != len(self.outputs):
-                count = len(results) if isinstance(results, (tuple, list)) else 1
-                raise StepError(f"returns {count} values, its annotation says {len(self.outputs)}")
-            checked = zip(self.outputs, results, strict=True)
-            answers = {each.name: _taken(result, each, sizes) for each, result in checked}
-            if self.batched:
-                batch = len(arrays[self.inputs[0].name])
-                for name, array in answers.items():
-                    if len(array) != batch:
-                        raise StepError(f"returns {len(array)} rows of {name!r} for a batch of {batch}")
+        if len(self.outputs) == 1 and not isinstance(results, tuple):
+            results = (results,)
+        count = len(results) if isinstance(results, (tuple, list)) else 1
+        if count != len(self.outputs):
+            raise StepError(f"returns {count} values, its annotation says {len(self.outputs)}")
+        with _explained("returns what numpy can't read"):
+            answers = {
+                each.name: _taken(result, each, sizes) for each, result in zip(self.outputs, results, strict=True)
+            }
+        rows = len(arrays[self.inputs[0].name]) if self.batched else 0
+        for name, array in answers.items() if self.batched else ():
+            if len(array) != rows:
+                raise StepError(f"returns {len(array)} rows of {name!r} for a batch of {rows}")
         return answers
 
-    def _stacked(self, value: Value, samples: "list[dict[str, Any]]") -> Any:
-        arrays = [sample[value.name] for sample in samples]
-        shapes = sorted({array.shape for array in arrays})
-        if len(shapes) > 1:
-            raise StepError(
-                f"step {self.name!r}: the samples of this request have {value.name!r} of different shapes, "
-                f"{list(shapes[0])} and {list(shapes[1])}; send them in requests of their own"
-            )
-        return np.stack(arrays)
-
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Turn everything that the user's code may raise into a StepError that names the step."""
+    def _named(self) -> Iterator[None]:
+        """Name the step in every error, and say when it took too long."""
         try:
             yield
         except StepError as error:
             raise StepError(f"step {self.name!r}: {error}") from error
         except TimedOut:
             raise StepError(f"step {self.name!r}: no answer within {self.timeout:g} s; it was interrupted") from None
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            raise StepError(f"step {self.name!r}: {what}: {_reason(error)}") from error
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn everything that the user's code may raise into a StepError."""
+    try:
+        yield
+    except (StepError, TimedOut):
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        raise StepError(f"{what}: {_reason(error)}") from error
+
+
+def _stacked(value: Value, samples: list[dict[str, Any]]) -> Any:
+    arrays = [sample[value.name] for sample in samples]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise StepError(
+            f"the samples of this request have {value.name!r} of different shapes, {list(shapes[0])} and "
+            f"{list(shapes[1])}; send them in requests of their own"
+        )
+    return np.stack(arrays)
 
 
 def _function(target: str) -> Any:
@@ -343,11 +355,6 @@ def _flat(result: Any) -> Any:
     return result if isinstance(result, np.ndarray) else _objects(list(result), (len(result),))
 
 
-def _is_group(results: Any) -> bool:
-    """Whether a function of one result returned a tuple of values instead."""
-    return isinstance(results, tuple)
-
-
 def _reason(error: BaseException) -> str:
     """Return an exception in one line, with the place in the user's code."""
     lines = str(error).strip().splitlines()
@@ -358,25 +365,31 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Interrupt the block after some seconds, and end this process if it goes on in spite of that.
+    """Interrupt the block after some seconds, and end this process if it goes on in spite of that; 0 is no limit.
 
-    The signal reaches Python code and waits; code in C that holds on is ended with its process, which Triton starts
-    again. 0 is no limit.
+    A signal interrupts Python code and system calls. Code in C that holds on is ended with its process: Triton then
+    refuses requests at once, until the model is loaded again.
     """
     if not seconds or threading.current_thread() is not threading.main_thread():
         yield
         return
+    armed = [True]
 
     def interrupt(*_: Any) -> None:
-        raise TimedOut
+        if armed.pop():
+            armed.append(False)
+            raise TimedOut
 
     before = signal.signal(signal.SIGALRM, interrupt)
     faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        try:
+            yield
+        finally:  # it may be interrupted as well, once
+            armed[:] = [False]
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
 

@@ -20,6 +20,15 @@ BACKENDS_FOLDER = Path(__file__).parents[1] / "backends"
 STUB_SECONDS = 120
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
+# What follows Triton's own module, which our backends use as well: they mend what they need themselves.
+PLAIN = """
+
+from modelrepo.server.backends import plain
+
+if not plain.served_file().is_relative_to({folder!r}):
+    plain.prepare(sys.modules[__name__])
+"""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -104,19 +113,23 @@ def shared_memory(scratch: Path) -> tuple[Path, ...]:
 def _lay_out_backends(triton: Runtime, folder: Path) -> None:
     """Put the Python backend and ours side by side: Triton refuses links that lead out of the folder.
 
-    The stub ignores PYTHONPATH, so each ``model.py`` sets this process's import path itself.
+    The stub ignores PYTHONPATH, so each ``model.py`` sets this process's import path itself; for models of the Python
+    backend, Triton's own module does.
     """
     (folder / "python").mkdir(parents=True)
+    packages = [str(BACKENDS_FOLDER.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
+    path = f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
     for file in triton.python_backend:
+        if file.suffix == ".py":
+            text = f"{path}{file.read_text('utf-8')}{PLAIN.format(folder=str(folder))}"
+            (folder / "python" / file.name).write_text(text, "utf-8")
+            continue
         try:
             os.link(file, folder / "python" / file.name)
         except OSError:  # a different file system, or one without hard links
             shutil.copy2(file, folder / "python" / file.name)
-    packages = [str(BACKENDS_FOLDER.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
     for name in backends():
         (folder / name).mkdir()
         (folder / name / "model.py").write_text(
-            f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
-            f"from modelrepo.server.backends.{name}.model import TritonPythonModel\n",
-            "utf-8",
+            f"{path}from modelrepo.server.backends.{name}.model import TritonPythonModel\n", "utf-8"
         )
