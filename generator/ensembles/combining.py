@@ -21,7 +21,8 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 OPSET, IR_VERSION = 13, 7
 # How far a row of probabilities may be from a sum of 1: FP16's rounding of a thousand of them.
 SUM_OF_PROBABILITIES = 0.01
-SEPARATOR = "/"
+# As names in modelrepo.toml: STEP.OUTPUT.
+SEPARATOR = "."
 
 
 class Answering(Protocol):

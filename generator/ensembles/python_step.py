@@ -5,16 +5,17 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from modelrepo.generator.ensembles import step_runner
-from modelrepo.generator.errors import InputRefused, OptionError, SourceError
+from modelrepo.generator.ensembles.step_runner import Callee
+from modelrepo.generator.errors import InputRefused, ModelRepoError, OptionError, SourceError
 from modelrepo.generator.sources.python import user_code
-from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
 from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
@@ -28,6 +29,8 @@ TRITON_TYPES = {
     **{name: f"TYPE_{name.upper()}" for name in step_runner.DTYPES if "float" not in name},
     **{f"float{bits}": f"TYPE_FP{bits}" for bits in (16, 32, 64)},
 }
+# Asks the reference of a model: its name and version, and its inputs; any ModelRepoError if it has no answer.
+Ask: TypeAlias = Callable[[str, int, Arrays], Mapping[str, Array]]
 # More than the time-out of a call, for its interruption.
 PATIENCE_SECONDS = 30.0
 
@@ -44,6 +47,7 @@ class PythonStep:
     instances: int = 1
     requirements: tuple[str, ...] = ()  # as pip reads them
     files: tuple[Path, ...] = ()  # that it opens beside its module, relative to the current folder
+    callees: tuple[Callee, ...] = ()  # the models that it calls: its first argument calls them
 
     @property
     def module(self) -> str:
@@ -92,11 +96,12 @@ def config(name: str, step: PythonStep, signature: Signature) -> str:
 class Reference:
     """The function in a process of its own, from the files that are published; use it as a context manager.
 
-    It sees none of this process's modules, so a file that the server would miss is missed here, too.
+    It sees none of this process's modules, so a file that the server would miss is missed here, too. Models that it
+    calls are asked by ``ask``.
     """
 
-    def __init__(self, step: PythonStep, folder: Path, packages: tuple[str, ...] = ()) -> None:
-        self.step = step
+    def __init__(self, step: PythonStep, folder: Path, packages: tuple[str, ...] = (), ask: Ask | None = None) -> None:
+        self.step, self._ask = step, ask
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-B", str((folder / RUNNER).absolute())],
             stdin=subprocess.PIPE,
@@ -107,7 +112,7 @@ class Reference:
         )
         settings = {"name": step.name, "target": step.target, "batched": step.batched, "timeout": step.timeout}
         try:
-            said = self._answered({**settings, "path": packages})
+            said = self._answered({**settings, "path": packages, "callees": [vars(each) for each in step.callees]})
             if isinstance(said, str):
                 raise SourceError(said, _importing(said, step))
         except BaseException:
@@ -142,12 +147,26 @@ class Reference:
         if not self._process.stdin or not self._process.stdout:
             raise ValueError("both streams must be pipes")
         try:
-            pickle.dump(asked, self._process.stdin)
-            self._process.stdin.flush()
-            return pickle.load(self._process.stdout)  # noqa: S301 - from our own process
+            while True:
+                pickle.dump(asked, self._process.stdin)
+                self._process.stdin.flush()
+                said = pickle.load(self._process.stdout)  # noqa: S301 - from our own process
+                if not isinstance(said, tuple):
+                    return said
+                asked = self._called(*said)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             raise InputRefused(f"step {self.step.name!r}: its process ended with exit code {code}") from error
+
+    def _called(self, model: str, version: int, arrays: Arrays, outputs: Sequence[str]) -> "dict[str, Array] | str":
+        """Return the outputs of a model that the function calls, or why there are none."""
+        if self._ask is None:
+            return "there is no reference"
+        try:
+            answers = self._ask(model, version, arrays)
+        except ModelRepoError as error:
+            return error.message
+        return {name: answers[name] for name in outputs}
 
     def _spec(self, name: str, dtype: str, dims: tuple[int | str, ...]) -> TensorSpec:
         named = tuple(f"{name}_{axis}" if dim == "?" else dim for axis, dim in enumerate(dims))

@@ -14,11 +14,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -35,7 +35,7 @@ DTYPES = (
 VALUES: Mapping[Any, str] = {str: "string", bytes: "string", float: "float64", int: "int64", bool: "bool"}
 EXAMPLE = 'Annotated[np.ndarray, "float32[3, height, width]"]'
 # [NAME=][DTYPE]"["SIZE, NAME or ?, …"]"
-DESCRIPTION = re.compile(r"\s*(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?(?P<dtype>\w*)\s*(?:\[(?P<dims>[^\[\]]*)\])?\s*")
+DESCRIPTION = re.compile(r"\s*(?:(?P<name>[^=\[\]\s]+)\s*=\s*)?(?P<dtype>\w*)\s*(?:\[(?P<dims>[^\[\]]*)\])?\s*")
 
 
 class StepError(Exception):
@@ -63,16 +63,114 @@ class Value:
         return f"{self.dtype}[{', '.join(map(str, self.dims))}]"
 
 
-class Step:
-    """A function with what its annotations say; ``batched``: it is called with batches, and else sample by sample."""
+# Asks a model for outputs: its name, its version, its inputs by name, the names of the outputs. StepError with its
+# reason if it can't answer.
+Ask: TypeAlias = Callable[[str, int, Mapping[str, Any], Sequence[str]], Mapping[str, Any]]
 
-    def __init__(self, name: str, target: str, *, batched: bool, timeout: float) -> None:
+
+@dataclass(frozen=True)
+class Callee:
+    """A model that a function may call; its inputs and outputs have numpy's names of their types, or "string"."""
+
+    alias: str  # as the function calls it
+    model: str  # in the repository
+    version: int
+    max_batch_size: int
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+class Calls:
+    """The first argument of a function that calls models: ``call(NAME, INPUT=array, …)`` returns outputs by name.
+
+    A function that takes samples calls models with samples, and one that takes batches calls them with batches.
+    """
+
+    def __init__(self, callees: Sequence[Callee], ask: Ask, *, batched: bool) -> None:
+        self.callees, self.ask, self.batched = {each.alias: each for each in callees}, ask, batched
+
+    def __call__(self, model: str, /, **arrays: Any) -> dict[str, Any]:
+        """Return a model's outputs by name; StepError with its name for what it can't answer."""
+        if model not in self.callees:
+            raise StepError(f"calls {model!r}, which is not one of its members: {', '.join(self.callees)}")
+        callee = self.callees[model]
+        try:
+            return self._asked(callee, {name: np.asarray(array) for name, array in arrays.items()})
+        except StepError as error:
+            named = model if callee.model == model else f"{model} ({callee.model})"
+            raise StepError(f"{named}: {error}") from None
+
+    def _asked(self, callee: Callee, arrays: dict[str, Any]) -> dict[str, Any]:
+        if arrays.keys() != callee.inputs.keys():
+            raise StepError(f"called with {', '.join(arrays) or 'nothing'}, its inputs are {', '.join(callee.inputs)}")
+        for name, array in arrays.items():
+            dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
+            if dtype != callee.inputs[name]:
+                raise StepError(f"input {name!r} is {dtype}, expected {callee.inputs[name]}")
+            arrays[name] = array.astype(np.object_) if dtype == "string" else np.ascontiguousarray(array)
+        alone = callee.max_batch_size > 0 and not self.batched
+        if alone:
+            arrays = {name: array[np.newaxis] for name, array in arrays.items()}
+        parts = [self._part(callee, part) for part in _parts(arrays, callee.max_batch_size)]
+        answers = parts[0] if len(parts) == 1 else {name: np.concatenate([e[name] for e in parts]) for name in parts[0]}
+        return {name: array[0] if alone else array for name, array in answers.items()}
+
+    def _part(self, callee: Callee, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        answers = self.ask(callee.model, callee.version, arrays, list(callee.outputs))
+        return {name: _texts(np.asarray(answers[name])) for name in callee.outputs}
+
+
+def _parts(arrays: Mapping[str, Any], most: int) -> Iterator[Mapping[str, Any]]:
+    """Yield batches of at most ``most`` rows; all at once if it is 0, or if there are no rows."""
+    rows = {len(array) if array.ndim else -1 for array in arrays.values()} if most else {0}
+    if len(rows) > 1 or -1 in rows:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+        raise StepError(f"called with arrays that are not one batch: {shapes}")
+    count = rows.pop()
+    if count <= most:
+        yield arrays
+        return
+    for start in range(0, count, most):
+        yield {name: array[start : start + most] for name, array in arrays.items()}
+
+
+def _texts(array: Any) -> Any:
+    """Return an array with ``str`` in place of ``bytes`` that are UTF-8; others as they are."""
+    if array.dtype.kind not in "OS":
+        return array
+    return _objects([_text(item) for item in array.ravel()], array.shape)
+
+
+def _text(item: Any) -> Any:
+    try:
+        return item.decode() if isinstance(item, bytes) else item
+    except UnicodeDecodeError:
+        return item
+
+
+class Step:
+    """A function with what its annotations say; ``batched``: it is called with batches, and else sample by sample.
+
+    If there are ``callees``, its first argument is what calls them, by ``ask``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        *,
+        batched: bool,
+        timeout: float,
+        callees: Sequence[Callee] = (),
+        ask: "Ask | None" = None,
+    ) -> None:
         self.name, self.target, self.batched, self.timeout = name, target, batched, timeout
+        self.calls = [Calls(callees, ask, batched=batched)] if ask and callees else []
         with self._named():
             with _explained(f"can't import {target.partition(':')[0]}"):
                 self.function = _function(target)
             with _explained("its annotations can't be read"):
-                self.inputs, self.outputs = _described(self.function)
+                self.inputs, self.outputs = _described(self.function, len(self.calls))
             if batched and (unbatched := [each for each in (*self.inputs, *self.outputs) if not each.dims]):
                 raise StepError(f"{unbatched[0].name!r} has no batch dimension, but the step is batched")
 
@@ -148,7 +246,7 @@ class Step:
             _fit(f"input {each.name!r}", np.shape(arrays[each.name]), each, sizes)
         given = [_given(arrays[each.name], each) for each in self.inputs]
         with _explained("fails"):
-            results = self.function(*given)
+            results = self.function(*self.calls, *given)
         if len(self.outputs) == 1 and not isinstance(results, tuple):
             results = (results,)
         count = len(results) if isinstance(results, (tuple, list)) else 1
@@ -209,11 +307,14 @@ def _function(target: str) -> Any:
     return function
 
 
-def _described(function: Any) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Return the arguments and the results that a function's annotations describe; StepError for others."""
+def _described(function: Any, own: int = 0) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """Return the arguments and the results that a function's annotations describe; StepError for others.
+
+    The first ``own`` arguments are ours: they need no annotation.
+    """
     hints = get_type_hints(function, include_extras=True)
     inputs = []
-    for each in inspect.signature(function).parameters.values():
+    for each in list(inspect.signature(function).parameters.values())[own:]:
         if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.KEYWORD_ONLY):
             raise StepError(f"{each} can't be an input: name each input as a plain argument")
         if each.name in hints:
@@ -401,8 +502,21 @@ def main() -> None:
     settings = pickle.load(asked)  # noqa: S301 - from our own process
     sys.path[:0] = [*settings.pop("path"), str(Path(__file__).parent / CODE)]
     said: Any
+
+    def ask(*call: Any) -> Mapping[str, Any]:
+        try:
+            pickle.dump(call, answers)
+            answers.flush()
+            answer: Any = pickle.load(asked)  # noqa: S301
+        except TimedOut:  # the answer would be read as the next request
+            os._exit(1)
+        if isinstance(answer, str):
+            raise StepError(answer)
+        return dict(answer)
+
+    callees = [Callee(**each) for each in settings.pop("callees", ())]
     try:
-        step = Step(**settings)
+        step = Step(**settings, callees=callees, ask=ask)
         said = [[(each.name, each.dtype, each.dims) for each in side] for side in (step.inputs, step.outputs)]
     except StepError as error:
         said = str(error)
