@@ -1,4 +1,4 @@
-"""Steps that call models themselves (business logic scripting): a function of the user's, and a cascade of two models."""
+"""Steps that call models themselves (business logic scripting): a function of the user's, and a cascade."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,10 @@ CASCADE_TEMPLATE, CASCADE = "cascade.py.j2", "modelrepo_cascade"
 
 
 def callee(alias: str, member: Member, outputs: Iterable[str] = ()) -> Callee:
-    """Return a member as a function calls it, with those of its outputs, or all; OptionError for BF16, which numpy lacks."""
+    """Return a member as a function calls it, with those of its outputs, or all.
+
+    Raises OptionError for BF16, which numpy lacks.
+    """
     config = member.config
     batched, wanted = config.max_batch_size > 0, tuple(outputs)
     taken, given = specs(config.input, batched=batched), specs(config.output, batched=batched)
