@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -40,6 +40,10 @@ DESCRIPTION = re.compile(r"\s*(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?(?P<dtype>\w*)\s
 
 class StepError(Exception):
     """A step can't answer; the message is one line that names the step."""
+
+
+# The outputs of a request by name, or why there are none.
+Answer: TypeAlias = dict[str, Any] | StepError
 
 
 class TimedOut(BaseException):
@@ -103,13 +107,13 @@ class Step:
                 return joined
         return [self._alone(request, batching) for request in requests]
 
-    def _alone(self, request: Mapping[str, Any], batching: bool) -> "dict[str, Any] | StepError":
+    def _alone(self, request: Mapping[str, Any], batching: bool) -> Answer:
         try:
             return self.answer(request, batching=batching)
         except StepError as error:
             return error
 
-    def _joined(self, requests: Sequence[Mapping[str, Any]]) -> "list[dict[str, Any] | StepError] | None":
+    def _joined(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer] | None:
         """Return the parts of one answer to all requests, or None: they differ, or one of them is at fault."""
         if len({tuple((name, np.shape(array)[1:]) for name, array in sorted(each.items())) for each in requests}) > 1:
             return None
@@ -376,8 +380,8 @@ def _limited(seconds: float) -> Iterator[None]:
     armed = [True]
 
     def interrupt(*_: Any) -> None:
-        if armed.pop():
-            armed.append(False)
+        if armed[0]:
+            armed[0] = False
             raise TimedOut
 
     before = signal.signal(signal.SIGALRM, interrupt)
@@ -387,7 +391,7 @@ def _limited(seconds: float) -> Iterator[None]:
         try:
             yield
         finally:  # it may be interrupted as well, once
-            armed[:] = [False]
+            armed[0] = False
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         faulthandler.cancel_dump_traceback_later()
