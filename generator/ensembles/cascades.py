@@ -1,4 +1,4 @@
-"""A small model first, and a large one where it is unsure: choosing the threshold on labelled samples, and judging it."""
+"""A small model first, and a large one where it is unsure: the threshold, chosen and judged on labelled samples."""
 
 import math
 from dataclasses import dataclass
@@ -78,8 +78,8 @@ class Judged:
         """In words, for a note."""
         chosen = f", chosen on {self.chosen_on} others" if self.chosen_on else ""
         return (
-            f"on {self.cascade.of} labelled samples with the threshold {self.threshold:.4g}{chosen}: {self.to_large} go "
-            f"to the large model; right: small {self.small}, large {self.large}, cascade {self.cascade}; "
+            f"on {self.cascade.of} labelled samples with the threshold {self.threshold:.4g}{chosen}: {self.to_large} "
+            f"go to the large model; right: small {self.small}, large {self.large}, cascade {self.cascade}; "
             "intervals of 95 %"
         )
 
@@ -99,7 +99,7 @@ def threshold(asked: Asked, keep: float) -> float:
     that did not choose it, as ``chosen`` does. It compares probabilities with each other only: they need not be
     calibrated.
 
-    ``keep`` is in 0..1. Raises OptionError if the large model has no right answer, if no sample may stay, or if all may.
+    ``keep`` is in 0..1. Raises OptionError if the large model has no right answer, and if no sample may stay or all may.
     """
     right = int(asked.large.sum())
     if not right:
@@ -170,6 +170,6 @@ def falls_short(found: Judged, keep: float) -> str:
         return ""
     kept = found.cascade.count / found.large.count
     return (
-        f"on the samples that did not choose the threshold, the cascade keeps {kept:.4g} of the large model's accuracy, "
-        f"less than the {keep:.4g} that were asked for: raise keep_accuracy, or give more samples"
+        f"on the samples that did not choose the threshold, the cascade keeps {kept:.4g} of the large model's "
+        f"accuracy, less than the {keep:.4g} that were asked for: raise keep_accuracy, or give more samples"
     )

@@ -1,4 +1,4 @@
-"""The answers of several models as one: their mean, their weighted mean or their vote, as an ONNX graph and in numpy."""
+"""The answers of several models as one: their mean, weighted mean or vote, as an ONNX graph and in numpy."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -102,9 +102,9 @@ def chosen(combination: Combination, members: Sequence[Answering]) -> tuple[tupl
         )
     for name in names:
         for one, other in pairwise(members):
-            _refuse_different(name, one, other)
+            refuse_different(name, one, other)
         _refuse_unfit(combination, first, known[name])
-    return names, (*notes, *_agreed_labels(members))
+    return names, (*notes, *agreed_labels(members))
 
 
 def input_name(member: str, output: str) -> str:
@@ -196,7 +196,7 @@ def _output(member: Answering, name: str) -> TensorSpec:
     return found
 
 
-def _refuse_different(name: str, one: Answering, other: Answering) -> None:
+def refuse_different(name: str, one: Answering, other: Answering) -> None:
     """Raise OptionError if two members' outputs of a name can't be added, element by element."""
     ours, theirs = _output(one, name), _output(other, name)
     told = f"{one.name} answers {ours.dtype} {ours}, {other.name} answers {theirs.dtype} {theirs}"
@@ -224,7 +224,7 @@ def _refuse_unfit(combination: Combination, member: Answering, spec: TensorSpec)
         )
 
 
-def _agreed_labels(members: Sequence[Answering]) -> Iterator[str]:
+def agreed_labels(members: Sequence[Answering]) -> Iterator[str]:
     """Yield a note on members whose classes have no names; OptionError for two that order them differently."""
     named = [member for member in members if member.labels]
     for one, other in pairwise(named):
@@ -243,8 +243,8 @@ def _agreed_labels(members: Sequence[Answering]) -> Iterator[str]:
     nameless = [member.name for member in members if not member.labels]
     if named and nameless:
         yield (
-            f"the classes of {', '.join(nameless)} have no names: that they are in the order of {named[0].name} was not "
-            "checked"
+            f"the classes of {', '.join(nameless)} have no names: that they are in the order of {named[0].name} was "
+            "not checked"
         )
 
 

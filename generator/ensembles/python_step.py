@@ -5,25 +5,31 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from modelrepo.generator.ensembles import step_runner
+from modelrepo.generator.ensembles.member import Made, Member, Site
 from modelrepo.generator.ensembles.step_runner import Callee
 from modelrepo.generator.errors import InputRefused, ModelRepoError, OptionError, SourceError
 from modelrepo.generator.sources.python import user_code
+from modelrepo.generator.specs.ensembles import Step
 from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
+from modelrepo.generator.system import step_packages
 from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
 TEMPLATE, MODEL, RUNNER = "python_step.py.j2", "model.py", "modelrepo_step.py"
-REQUIREMENTS = "requirements.txt"
+# The keys of a step's table that only Python steps have: fields of PythonStep.
+SETTINGS = ("batched", "max_batch_size", "instances", "files")
 # The name of the symbolic dimension of a batch.
 BATCH = "batch"
-DEFAULT_BATCH = 8
+DEFAULT_BATCH = 16  # that of `generate`
 # Triton's types, by those of a step.
 TRITON_TYPES = {
     **{name: f"TYPE_{name.upper()}" for name in step_runner.DTYPES if "float" not in name},
@@ -31,8 +37,8 @@ TRITON_TYPES = {
 }
 # Asks the reference of a model: its name and version, and its inputs; any ModelRepoError if it has no answer.
 Ask: TypeAlias = Callable[[str, int, Arrays], Mapping[str, Array]]
-# More than the time-out of a call, for its interruption.
-PATIENCE_SECONDS = 30.0
+# Seconds that a module may take to be imported, as on the local server; and more than the limit of a call.
+IMPORT_SECONDS, PATIENCE_SECONDS = 120.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,55 @@ class PythonStep:
     instances: int = 1
     requirements: tuple[str, ...] = ()  # as pip reads them
     files: tuple[Path, ...] = ()  # that it opens beside its module, relative to the current folder
+    modules: Mapping[str, Path] = field(default_factory=dict)  # by their places; none: those that Python finds here
     callees: tuple[Callee, ...] = ()  # the models that it calls: its first argument calls them
 
     @property
     def module(self) -> str:
         """The name of the user's module."""
         return self.target.partition(":")[0]
+
+
+def member(step: Step, site: Site) -> Member:
+    """Return the model of a step's function, with a reference that calls it in a process of its own.
+
+    Raises OptionError for annotations or settings that can't be a model's, SourceError if the function can't be
+    imported, and ServerError if its requirements can't be installed here.
+    """
+    return made(described(step, site), step, site)
+
+
+def described(step: Step, site: Site) -> PythonStep:
+    """Return a step's function with the settings of its table."""
+    largest = site.ensemble.max_batch_size
+    settings = {key: value for key, value in step.settings.items() if key in SETTINGS and value is not None}
+    return PythonStep(
+        step.name,
+        step.rest,
+        timeout=step.timeout,
+        requirements=step.requirements,
+        **{"max_batch_size": DEFAULT_BATCH if largest is None else largest, **settings},
+    )
+
+
+def made(own: PythonStep, step: Step, site: Site, ask: Ask | None = None) -> Member:
+    """Return the model of a function that may call models, whose references ``ask`` asks; errors as ``member``'s."""
+    version = site.folder / "1"
+    lay_out(own, version)
+    reference = Reference(own, version, step_packages.ensure(step.requirements, step.name), ask)
+    name = site.ensemble.own_model(step)
+    return Member(
+        name=name,
+        version=0,
+        config=pbtxt.parse(config(name, own, reference.signature), f"the configuration of {name}"),
+        reference=reference.run,
+        inputs=reference.signature.inputs,
+        made=Made("python", {str(file.relative_to(version)): file for file in _files(version)}),
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
 def lay_out(step: PythonStep, folder: Path) -> None:
@@ -65,7 +114,8 @@ def lay_out(step: PythonStep, folder: Path) -> None:
     if not (colon and module and function):
         raise OptionError(f"python:{step.target} does not name a function", "Write python:MODULE:FUNCTION")
     folder.mkdir(parents=True, exist_ok=True)
-    for place, file in {**user_code.placed(module), **{str(each): each for each in step.files}}.items():
+    modules = step.modules or user_code.placed(module)
+    for place, file in {**modules, **{str(each): each for each in step.files}}.items():
         copy = folder / step_runner.CODE / place
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
@@ -74,7 +124,7 @@ def lay_out(step: PythonStep, folder: Path) -> None:
     comment = f"Made by modelrepo from python:{step.target}: changes are lost when it is made again."
     (folder / MODEL).write_text(template.render(**vars(step), comment=comment), "utf-8")
     if step.requirements:
-        (folder / REQUIREMENTS).write_text("".join(f"{each}\n" for each in step.requirements), "utf-8")
+        (folder / step_packages.REQUIREMENTS).write_text("".join(f"{each}\n" for each in step.requirements), "utf-8")
 
 
 def config(name: str, step: PythonStep, signature: Signature) -> str:
@@ -100,7 +150,9 @@ class Reference:
     calls are asked by ``ask``.
     """
 
-    def __init__(self, step: PythonStep, folder: Path, packages: tuple[str, ...] = (), ask: Ask | None = None) -> None:
+    def __init__(
+        self, step: PythonStep, folder: Path, packages: tuple[str, ...] = (), ask: Ask | None = None
+    ) -> None:
         self.step, self._ask = step, ask
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-B", str((folder / RUNNER).absolute())],
@@ -110,9 +162,11 @@ class Reference:
             cwd=folder,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
+        self._ended = weakref.finalize(self, _end, self._process)
         settings = {"name": step.name, "target": step.target, "batched": step.batched, "timeout": step.timeout}
         try:
-            said = self._answered({**settings, "path": packages, "callees": [vars(each) for each in step.callees]})
+            callees = [vars(each) for each in step.callees]
+            said = self._answered({**settings, "path": packages, "callees": callees}, IMPORT_SECONDS)
             if isinstance(said, str):
                 raise SourceError(said, _importing(said, step))
         except BaseException:
@@ -123,19 +177,15 @@ class Reference:
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
         """Return the outputs of named inputs by name, with their batch; InputRefused names the step and the reason."""
-        said = self._answered((dict(arrays), self.step.max_batch_size > 0))
+        limit = self.step.timeout + PATIENCE_SECONDS if self.step.timeout else None
+        said = self._answered((dict(arrays), self.step.max_batch_size > 0), limit)
         if isinstance(said, str):
             raise InputRefused(said)
         return dict(said)
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                if stream:
-                    stream.close()
-        self._process.wait()
+        self._ended()
 
     def __enter__(self) -> Self:
         return self
@@ -143,9 +193,14 @@ class Reference:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answered(self, asked: Mapping[str, Any] | tuple[Any, ...]) -> Any:
+    def _answered(self, asked: Any, seconds: float | None) -> Any:
+        """Ask the process, and return what it says; InputRefused if it ends, or is still silent after some seconds."""
         if not self._process.stdin or not self._process.stdout:
             raise ValueError("both streams must be pipes")
+        watch = threading.Timer(seconds, self._process.kill) if seconds else None
+        if watch:
+            watch.daemon = True
+            watch.start()
         try:
             while True:
                 pickle.dump(asked, self._process.stdin)
@@ -156,9 +211,13 @@ class Reference:
                 asked = self._called(*said)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             code = self._process.wait()
-            raise InputRefused(f"step {self.step.name!r}: its process ended with exit code {code}") from error
+            why = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
+            raise InputRefused(f"step {self.step.name!r}: its process {why}") from error
+        finally:
+            if watch:
+                watch.cancel()
 
-    def _called(self, model: str, version: int, arrays: Arrays, outputs: Sequence[str]) -> "dict[str, Array] | str":
+    def _called(self, model: str, version: int, arrays: Arrays, outputs: Sequence[str]) -> dict[str, Array] | str:
         """Return the outputs of a model that the function calls, or why there are none."""
         if self._ask is None:
             return "there is no reference"
@@ -173,6 +232,15 @@ class Reference:
         if self.step.max_batch_size:
             named = (BATCH, *((named[1:] if self.step.batched else named) or (1,)))
         return TensorSpec(name, "object" if dtype == "string" else dtype, named or (1,))
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    for stream in (process.stdin, process.stdout):
+        with suppress(OSError):
+            if stream:
+                stream.close()
+    process.wait()
 
 
 def _data_type(spec: TensorSpec) -> int:

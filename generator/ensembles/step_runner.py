@@ -42,6 +42,10 @@ class StepError(Exception):
     """A step can't answer; the message is one line that names the step."""
 
 
+# The outputs of a request by name, or why there are none.
+Answer: TypeAlias = dict[str, Any] | StepError
+
+
 class TimedOut(BaseException):
     """Interrupts a function that takes too long; no ``except Exception`` of the function catches it."""
 
@@ -201,13 +205,13 @@ class Step:
                 return joined
         return [self._alone(request, batching) for request in requests]
 
-    def _alone(self, request: Mapping[str, Any], batching: bool) -> "dict[str, Any] | StepError":
+    def _alone(self, request: Mapping[str, Any], batching: bool) -> Answer:
         try:
             return self.answer(request, batching=batching)
         except StepError as error:
             return error
 
-    def _joined(self, requests: Sequence[Mapping[str, Any]]) -> "list[dict[str, Any] | StepError] | None":
+    def _joined(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer] | None:
         """Return the parts of one answer to all requests, or None: they differ, or one of them is at fault."""
         if len({tuple((name, np.shape(array)[1:]) for name, array in sorted(each.items())) for each in requests}) > 1:
             return None
@@ -477,8 +481,8 @@ def _limited(seconds: float) -> Iterator[None]:
     armed = [True]
 
     def interrupt(*_: Any) -> None:
-        if armed.pop():
-            armed.append(False)
+        if armed[0]:
+            armed[0] = False
             raise TimedOut
 
     before = signal.signal(signal.SIGALRM, interrupt)
@@ -488,7 +492,7 @@ def _limited(seconds: float) -> Iterator[None]:
         try:
             yield
         finally:  # it may be interrupted as well, once
-            armed[:] = [False]
+            armed[0] = False
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         faulthandler.cancel_dump_traceback_later()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.options import parsers
 from modelrepo.generator.options.names import check_name
 from modelrepo.generator.specs.ensembles import STEP_SECONDS, EnsembleSpec, Step
 from modelrepo.generator.specs.written import integer, items, text
@@ -51,6 +52,15 @@ def read_texts(value: Any) -> tuple[str, ...]:
     return tuple(text(each) for each in (items(value) if value != [] else []))
 
 
+def read_files(value: Any) -> tuple[Path, ...]:
+    """Read a list of files in the current folder, as relative paths."""
+    files = tuple(Path(each) for each in read_texts(value))
+    for each in files:
+        if each.is_absolute() or ".." in each.parts or not each.is_file():
+            raise ValueError(f"expected files in the current folder, by relative paths: {each} is none")
+    return files
+
+
 ENSEMBLE_KEYS: dict[str, Key] = {
     "steps": Key("The steps, a [[ensembles.NAME.steps]] table each, in any order.", list),
     "outputs": Key(
@@ -81,7 +91,18 @@ STEP_KEYS: dict[str, Key] = {
     "timeout": Key("Seconds that the step may take for one request.", read_seconds, STEP_SECONDS),
 }
 # Keys of steps of one scheme only.
-SCHEME_KEYS: dict[str, dict[str, Key]] = {"": {}, "onnx": {}, "python": {}}
+SCHEME_KEYS: dict[str, dict[str, Key]] = {
+    "": {},
+    "onnx": {},
+    "python": {
+        "batched": Key(
+            "Whether the function takes whole batches; else it is called for each sample.", parsers.read_boolean
+        ),
+        "max_batch_size": Key("Largest batch of its model. Default: the ensemble's, or 16.", integer(0)),
+        "instances": Key("Copies of its model, a process each.", integer(1)),
+        "files": Key("Files that the function opens beside its module, such as labels.txt.", read_files),
+    },
+}
 
 
 def read_ensemble(name: str, table: Mapping[str, Any], path: Path) -> EnsembleSpec:

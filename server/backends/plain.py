@@ -1,7 +1,7 @@
-"""Triton's module for Python models, mended for numpy 2.
+"""Triton's module for Python models, mended for numpy 2, and the packages of a model.
 
-For models of ``backend: "python"``, which call ``as_numpy`` and ``Tensor(name, array)`` themselves. ``tensors.py`` says
-what is wrong with those. ``local.py`` appends a call of ``prepare`` to the copy of Triton's module that its server uses.
+For models of ``backend: "python"``, which call ``as_numpy`` and ``Tensor(name, array)`` themselves: ``tensors.py`` says
+what is wrong with those. `
 """
 
 from pathlib import Path
@@ -14,6 +14,21 @@ COMMAND = Path("/proc/self/cmdline")
 def served_file() -> Path:
     """Return the ``model.py`` that this process was started for: the first argument of Triton's stub."""
     return Path(COMMAND.read_bytes().split(b"\0")[1].decode())
+
+
+def packages() -> list[str]:
+    """Return the folders of the packages that the model's step requires; ImportError if they are not installed.
+
+    The server installs those of the models that it starts with.
+    """
+    from modelrepo.generator.system import step_packages
+
+    version = served_file().parent
+    requirements = step_packages.read(version)
+    found = step_packages.found(requirements)
+    if found is None:
+        raise ImportError(f"{version.parent.name} requires {' '.join(requirements)}, which is not installed here yet")
+    return list(found)
 
 
 def prepare(utils: ModuleType) -> None:
@@ -36,7 +51,7 @@ def prepare(utils: ModuleType) -> None:
             return read_bytes(tensor)
         return array if array.flags.writeable else array.copy()
 
-    class Tensor(original):  # type: ignore[misc]
+    class Tensor(original):  # type: ignore[misc, valid-type]
         """Triton's tensor, made from all bytes of an array."""
 
         def __new__(cls, name: str, array: Any) -> Any:

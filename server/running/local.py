@@ -11,6 +11,7 @@ from pathlib import Path
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.system import step_packages
 from modelrepo.server.binaries import runtime
 from modelrepo.server.binaries.runtime import Runtime
 from modelrepo.server.running.handle import HOST
@@ -20,12 +21,17 @@ BACKENDS_FOLDER = Path(__file__).parents[1] / "backends"
 STUB_SECONDS = 120
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
-# What follows Triton's own module, which our backends use as well: they mend what they need themselves.
-PLAIN = """
+# What comes before and after Triton's own module. Our backends use it as well, and mend what they need themselves.
+BEFORE_PLAIN = """from modelrepo.server.backends import plain
 
-from modelrepo.server.backends import plain
+_is_plain = not plain.served_file().is_relative_to({folder!r})
+if _is_plain:
+    sys.path[:0] = plain.packages()
 
-if not plain.served_file().is_relative_to({folder!r}):
+"""
+AFTER_PLAIN = """
+
+if _is_plain:
     plain.prepare(sys.modules[__name__])
 """
 
@@ -58,6 +64,7 @@ def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
     environment["PATH"] = f"{scratch / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["LD_LIBRARY_PATH"] = ":".join(_linked(triton.libraries, scratch / "lib"))
     refuse_unsafe(spec.served)
+    _install(spec)
     flags = server_flags(spec, _plain_path(spec.served, scratch), HOST, spec.ports)
     for name in ("python", *backends()):
         flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
@@ -101,6 +108,14 @@ def refuse_unsafe(repository: Path) -> None:
                 )
 
 
+def _install(spec: ServerSpec) -> None:
+    """Install what the Python steps of the models that are loaded first require; ServerError if that fails."""
+    models = spec.models if spec.control == "explicit" else [path.name for path in spec.served.iterdir()]
+    for name in models:
+        for file in (spec.served / name).glob(f"*/{step_packages.REQUIREMENTS}"):
+            step_packages.ensure(step_packages.read(file.parent), name)
+
+
 def _shared_memory_prefix(scratch: Path) -> str:
     return f"modelrepo_{scratch.name}_"
 
@@ -121,7 +136,7 @@ def _lay_out_backends(triton: Runtime, folder: Path) -> None:
     path = f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
     for file in triton.python_backend:
         if file.suffix == ".py":
-            text = f"{path}{file.read_text('utf-8')}{PLAIN.format(folder=str(folder))}"
+            text = f"{path}{BEFORE_PLAIN.format(folder=str(folder))}{file.read_text('utf-8')}{AFTER_PLAIN}"
             (folder / "python" / file.name).write_text(text, "utf-8")
             continue
         try:
