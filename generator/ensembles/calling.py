@@ -1,17 +1,67 @@
 """Steps that call models themselves (business logic scripting): a function of the user's, and a cascade."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modelrepo.generator.ensembles import published, python_step
 from modelrepo.generator.ensembles.combine_step import specs
-from modelrepo.generator.ensembles.member import Member
+from modelrepo.generator.ensembles.member import Member, Site
+from modelrepo.generator.ensembles.python_step import Ask
 from modelrepo.generator.ensembles.step_runner import DTYPES, Callee
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.specs.tensors import TensorSpec
-from modelrepo.generator.system.templates import environment
+from modelrepo.generator.sources.python import user_code
+from modelrepo.generator.specs.ensembles import Step
+from modelrepo.generator.specs.tensors import Arrays
 
-CASCADE_TEMPLATE, CASCADE = "cascade.py.j2", "modelrepo_cascade"
+# The parameter of config.pbtxt that pins the models that a model calls: NAME@VERSION, separated by commas.
+CALLS = "calls"
+
+
+def member(step: Step, site: Site) -> Member:
+    """Return the model of a function that calls other models: those that the step names as its members.
+
+    Raises OptionError for a member that is named twice or has a type that numpy lacks, and for a call of a model that
+    is not a member; other errors are those of ``published.of_step`` and ``python_step.member``.
+    """
+    called = resolved(step.name, step.settings["members"], site)
+    refuse_undeclared(step.rest, called)
+    callees = tuple(callee(alias, each) for alias, each in called.items())
+    own = replace(python_step.described(step, site), callees=callees)
+    return with_calls(python_step.made(own, step, site, asking(called.values())), called.values())
+
+
+def resolved(step: str, members: Sequence[str], site: Site) -> dict[str, Member]:
+    """Return the published models that a step calls, by the names that it calls them: NAME@VERSION is called NAME."""
+    found: dict[str, Member] = {}
+    for each in members:
+        name, at, version = each.partition("@")
+        if name in found:
+            raise OptionError(f"step {step!r}: {name} is a member twice", "Name each model once")
+        if at and not version.isdecimal():
+            raise OptionError(f"step {step!r}: {version!r} is not a version of {name}", f"Write {name}@1")
+        found[name] = published.of_step(step, name, int(version) if at else None, site.repository)
+    return found
+
+
+def asking(members: Iterable[Member]) -> Ask:
+    """Return what asks the references of models, by their names in the repository."""
+    references = {each.name: each.reference for each in members}
+
+    def ask(name: str, version: int, arrays: Arrays) -> Mapping[str, Any]:
+        return references[name](arrays)
+
+    return ask
+
+
+def with_calls(made: Member, members: Iterable[Member]) -> Member:
+    """Return the model of a step with the models that it calls, pinned in its configuration, too."""
+    calls = tuple(members)
+    pins = ",".join(f"{each.name}@{each.version}" for each in calls)
+    made.config.parameters[CALLS].string_value = pins
+    return replace(made, calls=calls)
 
 
 def callee(alias: str, member: Member, outputs: Iterable[str] = ()) -> Callee:
@@ -26,29 +76,43 @@ def callee(alias: str, member: Member, outputs: Iterable[str] = ()) -> Callee:
     strange = next((spec for spec in (*taken, *given) if spec.dtype not in DTYPES), None)
     if strange:
         raise OptionError(
-            f"{alias} ({member.name}) has {strange.dtype} {strange}, which Python steps can't take or give"
+            f"{alias} ({member.name}) has {strange.dtype} {strange}, which no Python step can ask for",
+            "Generate it with another precision",
         )
     types = [{spec.name: spec.dtype for spec in each} for each in (taken, given)]
     return Callee(alias, member.name, member.version, config.max_batch_size, *types)
 
 
-def write_cascade(
-    path: Path, sure: float, scores: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, softmax: bool
-) -> None:
-    """Write the function of a cascade as a Python module: see ``cascades.threshold`` for what ``sure`` means."""
-    template = environment().get_template(CASCADE_TEMPLATE)
-    values: Mapping[str, Any] = {
-        "comment": "A small model first, and a large one where it is unsure: made by modelrepo.",
-        "sure": sure,
-        "scores": scores,
-        "softmax": softmax,
-        "inputs": [_annotated(spec) for spec in inputs],
-        "outputs": [_annotated(spec) for spec in outputs],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(template.render(values), "utf-8")
+def refuse_undeclared(target: str, members: Iterable[str]) -> None:
+    """Raise OptionError if a function plainly calls a model that is not among its members.
+
+    Only names that are written in the function itself are seen; others are refused when they are called.
+    """
+    module, _, name = target.partition(":")
+    known = tuple(members)
+    spec = user_code.find(module)
+    if not (spec.origin and spec.origin.endswith(".py")):
+        return
+    for called, line in _called(Path(spec.origin), name):
+        if called not in known:
+            raise OptionError(
+                f"{module}:{name} calls {called!r} in line {line}, which is not one of its members: {', '.join(known)}",
+                f'Add "{called}" to members, or call another',
+            )
 
 
-def _annotated(spec: TensorSpec) -> Mapping[str, str]:
-    dims = ", ".join("?" if isinstance(dim, str) and axis else str(dim) for axis, dim in enumerate(spec.shape))
-    return {"name": spec.name, "annotation": f"{spec.name}={spec.dtype}[{dims}]"}
+def _called(file: Path, name: str) -> Iterator[tuple[str, int]]:
+    """Yield the names that a function of a file gives its first argument when it calls it, with their lines."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # the import says what is wrong
+        return
+    function = next((each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name), None)
+    arguments = [*function.args.posonlyargs, *function.args.args] if function else []
+    if function is None or not arguments:
+        return
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == arguments[0].arg:
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value, node.lineno

@@ -99,7 +99,8 @@ def threshold(asked: Asked, keep: float) -> float:
     that did not choose it, as ``chosen`` does. It compares probabilities with each other only: they need not be
     calibrated.
 
-    ``keep`` is in 0..1. Raises OptionError if the large model has no right answer, and if no sample may stay or all may.
+    ``keep`` is in 0..1. Raises OptionError if the large model has no right answer, and if no
+    sample may stay or all may.
     """
     right = int(asked.large.sum())
     if not right:

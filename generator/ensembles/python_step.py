@@ -150,9 +150,7 @@ class Reference:
     calls are asked by ``ask``.
     """
 
-    def __init__(
-        self, step: PythonStep, folder: Path, packages: tuple[str, ...] = (), ask: Ask | None = None
-    ) -> None:
+    def __init__(self, step: PythonStep, folder: Path, packages: tuple[str, ...] = (), ask: Ask | None = None) -> None:
         self.step, self._ask = step, ask
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-B", str((folder / RUNNER).absolute())],
