@@ -16,8 +16,9 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -59,7 +60,8 @@ class Value:
     dims: tuple[
         int | str, ...
     ]  # sizes, names that stand for one size in a call, or "?" for any; with ``batched``' batch
-    kind: str  # what the function sees: "array", "list", or the name of a type in VALUES
+    kind: str  # what the function sees: "array", "list of str", or the name of a type in VALUES
+    argument: str = ""  # its name in the function
 
     @property
     def text(self) -> str:
@@ -68,15 +70,27 @@ class Value:
 
 
 class Step:
-    """A function with what its annotations say; ``batched``: it is called with batches, and else sample by sample."""
+    """A function with what its annotations say; ``batched``: it is called with batches, and else sample by sample.
 
-    def __init__(self, name: str, target: str, *, batched: bool, timeout: float) -> None:
+    ``arguments`` are values for arguments that are no inputs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        *,
+        batched: bool,
+        timeout: float,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.name, self.target, self.batched, self.timeout = name, target, batched, timeout
+        self.arguments = dict(arguments)
         with self._named():
             with _explained(f"can't import {target.partition(':')[0]}"):
                 self.function = _function(target)
             with _explained("its annotations can't be read"):
-                self.inputs, self.outputs = _described(self.function)
+                self.inputs, self.outputs = _described(self.function, self.arguments)
             if batched and (unbatched := [each for each in (*self.inputs, *self.outputs) if not each.dims]):
                 raise StepError(f"{unbatched[0].name!r} has no batch dimension, but the step is batched")
 
@@ -91,7 +105,7 @@ class Step:
             if self.batched or not batching:
                 return self._outer(self._called(asked), batching)
             rows = range(len(asked[self.inputs[0].name]))
-            samples = [self._called({name: array[row] for name, array in asked.items()}) for row in rows]
+            samples = [self._called({name: array[row, ...] for name, array in asked.items()}) for row in rows]
             return self._outer({each.name: _stacked(each, samples) for each in self.outputs}, batching)
 
     def answer_all(
@@ -150,9 +164,9 @@ class Step:
         sizes: dict[str, int] = {}
         for each in self.inputs:
             _fit(f"input {each.name!r}", np.shape(arrays[each.name]), each, sizes)
-        given = [_given(arrays[each.name], each) for each in self.inputs]
+        given = {each.argument: _given(arrays[each.name], each) for each in self.inputs}
         with _explained("fails"):
-            results = self.function(*given)
+            results = self.function(**given, **self.arguments)
         if len(self.outputs) == 1 and not isinstance(results, tuple):
             results = (results,)
         count = len(results) if isinstance(results, (tuple, list)) else 1
@@ -187,7 +201,8 @@ def _explained(what: str) -> Iterator[None]:
     except (StepError, TimedOut):
         raise
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        raise StepError(f"{what}: {_reason(error)}") from error
+        own = str(error) if getattr(error, "in_own_words", False) else f"{what}: {_reason(error)}"
+        raise StepError(own) from error
 
 
 def _stacked(value: Value, samples: list[dict[str, Any]]) -> Any:
@@ -213,18 +228,25 @@ def _function(target: str) -> Any:
     return function
 
 
-def _described(function: Any) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Return the arguments and the results that a function's annotations describe; StepError for others."""
+def _described(function: Any, arguments: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """Return the inputs and the results that a function's annotations describe; StepError for others.
+
+    An argument with a default, or with a value in ``arguments``, is no input.
+    """
     hints = get_type_hints(function, include_extras=True)
+    found = inspect.signature(function).parameters
+    unknown = sorted(arguments.keys() - found.keys())
+    if unknown:
+        raise StepError(f"the function has no argument {unknown[0]!r}; it has {', '.join(found)}")
     inputs = []
-    for each in inspect.signature(function).parameters.values():
-        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.KEYWORD_ONLY):
+    for each in found.values():
+        if each.name in arguments or each.default is not each.empty:
+            continue
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY):
             raise StepError(f"{each} can't be an input: name each input as a plain argument")
-        if each.name in hints:
-            inputs.append(_value(hints[each.name], each.name, f"the argument {each.name!r}"))
-        elif each.default is each.empty:
+        if each.name not in hints:
             raise StepError(f"the argument {each.name!r} has no annotation: write {each.name}: {EXAMPLE}")
-        # An argument with a default and no annotation is the function's own affair.
+        inputs.append(replace(_value(hints[each.name], each.name, f"the argument {each.name!r}"), argument=each.name))
     if not inputs:
         raise StepError("the function has no arguments")
     if "return" not in hints:
