@@ -12,7 +12,6 @@ from modelrepo.generator.ensembles.member import Member, Site
 from modelrepo.generator.ensembles.python_step import Ask
 from modelrepo.generator.ensembles.step_runner import DTYPES, Callee
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.sources.python import user_code
 from modelrepo.generator.specs.ensembles import Step
 from modelrepo.generator.specs.tensors import Arrays
 
@@ -27,10 +26,11 @@ def member(step: Step, site: Site) -> Member:
     is not a member; other errors are those of ``published.of_step`` and ``python_step.member``.
     """
     called = resolved(step.name, step.settings["members"], site)
-    refuse_undeclared(step.rest, called)
     callees = tuple(callee(alias, each) for alias, each in called.items())
-    own = replace(python_step.described(step, site), callees=callees)
-    return with_calls(python_step.made(own, step, site, asking(called.values())), called.values())
+    own = replace(python_step.of_user(step, site), callees=callees)
+    code, name = python_step.code_of(own, step), site.ensemble.own_model(step)
+    refuse_undeclared(step, code, called)
+    return with_calls(python_step.made(own, code, name, site.folder, asking(called.values())), called.values())
 
 
 def resolved(step: str, members: Sequence[str], site: Site) -> dict[str, Member]:
@@ -83,20 +83,19 @@ def callee(alias: str, member: Member, outputs: Iterable[str] = ()) -> Callee:
     return Callee(alias, member.name, member.version, config.max_batch_size, *types)
 
 
-def refuse_undeclared(target: str, members: Iterable[str]) -> None:
-    """Raise OptionError if a function plainly calls a model that is not among its members.
+def refuse_undeclared(step: Step, code: Mapping[str, Path], members: Iterable[str]) -> None:
+    """Raise OptionError if a function in the files ``code`` plainly calls a model that is not among its members.
 
     Only names that are written in the function itself are seen; others are refused when they are called.
     """
-    module, _, name = target.partition(":")
-    known = tuple(members)
-    spec = user_code.find(module)
-    if not (spec.origin and spec.origin.endswith(".py")):
-        return
-    for called, line in _called(Path(spec.origin), name):
+    module, _, name = step.rest.partition(":")
+    known, place = tuple(members), module.replace(".", "/")
+    file = code.get(f"{place}.py") or code.get(f"{place}/__init__.py")
+    for called, line in _called(file, name) if file else ():
         if called not in known:
             raise OptionError(
-                f"{module}:{name} calls {called!r} in line {line}, which is not one of its members: {', '.join(known)}",
+                f"step {step.name!r}: {module}:{line} calls {called!r}, which is not one of its members: "
+                f"{', '.join(known)}",
                 f'Add "{called}" to members, or call another',
             )
 

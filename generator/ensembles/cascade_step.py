@@ -52,7 +52,7 @@ def member(step: Step, site: Site) -> Member:
     """
     settings = step.settings
     called = calling.resolved(step.name, (settings[SMALL], settings[LARGE]), site)
-    found = fitted(*called.values(), settings["scores"], site)
+    found = fitted(list(called.values()), settings["scores"], site)
     samples = _samples(found, settings)
     softmax = _takes_softmax(found, settings, samples)
     judged = _judged(found, settings, samples, softmax=softmax)
@@ -60,25 +60,24 @@ def member(step: Step, site: Site) -> Member:
     module = site.folder / "modules" / f"{MODULE}.py"
     write(module, found, sure, softmax=softmax)
     names = [spec.name for spec in found.outputs]
-    callees = tuple(
-        calling.callee(alias, each, names) for alias, each in zip((SMALL, LARGE), called.values(), strict=True)
-    )
+    callees = tuple(calling.callee(*each, names) for each in ((SMALL, found.small), (LARGE, found.large)))
     own = PythonStep(
         step.name,
         f"{MODULE}:{FUNCTION}",
         batched=True,
         timeout=step.timeout,
         max_batch_size=site.ensemble.max_batch_size or found.small.config.max_batch_size,
-        modules={module.name: module},
         callees=callees,
     )
-    made = calling.with_calls(python_step.made(own, step, site, calling.asking(called.values())), called.values())
+    name, ask = site.ensemble.own_model(step), calling.asking(called.values())
+    made = calling.with_calls(python_step.made(own, {module.name: module}, name, site.folder, ask), called.values())
     return _told(made, found, site, (*found.notes, *_notes(judged, settings, samples, softmax=softmax)))
 
 
-def fitted(small: Member, large: Member, scores: str, site: Site) -> Cascade:
-    """Return two models as a cascade; OptionError names both ends of what does not fit."""
-    for each in (small, large):
+def fitted(models: Sequence[Member], scores: str, site: Site) -> Cascade:
+    """Return a small and a large model as a cascade; OptionError names both ends of what does not fit."""
+    small, large = models
+    for each in models:
         if not each.config.max_batch_size:
             raise OptionError(
                 f"{each.name} has no batches, so its samples can't go to another model one by one",

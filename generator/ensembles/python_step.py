@@ -9,11 +9,11 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from modelrepo.generator.ensembles import step_runner
+from modelrepo.generator.ensembles import pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
 from modelrepo.generator.ensembles.step_runner import Callee
 from modelrepo.generator.errors import InputRefused, ModelRepoError, OptionError, SourceError
@@ -25,8 +25,8 @@ from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
 TEMPLATE, MODEL, RUNNER = "python_step.py.j2", "model.py", "modelrepo_step.py"
-# The keys of a step's table that only Python steps have: fields of PythonStep.
-SETTINGS = ("batched", "max_batch_size", "instances", "files")
+# Modules that a step's process has of its own: of Triton's, and ours.
+TAKEN = ("model", "modelrepo_step", "triton_python_backend_utils", "c_python_backend_utils")
 # The name of the symbolic dimension of a batch.
 BATCH = "batch"
 DEFAULT_BATCH = 16  # that of `generate`
@@ -52,14 +52,16 @@ class PythonStep:
     max_batch_size: int = DEFAULT_BATCH
     instances: int = 1
     requirements: tuple[str, ...] = ()  # as pip reads them
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # values of the function's arguments that are no inputs
     files: tuple[Path, ...] = ()  # that it opens beside its module, relative to the current folder
-    modules: Mapping[str, Path] = field(default_factory=dict)  # by their places; none: those that Python finds here
     callees: tuple[Callee, ...] = ()  # the models that it calls: its first argument calls them
 
     @property
-    def module(self) -> str:
-        """The name of the user's module."""
-        return self.target.partition(":")[0]
+    def settings(self) -> dict[str, Any]:
+        """What the runner is told: the arguments of its ``Step``."""
+        own = {key: getattr(self, key) for key in ("name", "target", "batched", "timeout")}
+        callees = {"callees": [asdict(each) for each in self.callees]} if self.callees else {}
+        return {**own, "arguments": dict(self.arguments), **callees}
 
 
 def member(step: Step, site: Site) -> Member:
@@ -68,32 +70,55 @@ def member(step: Step, site: Site) -> Member:
     Raises OptionError for annotations or settings that can't be a model's, SourceError if the function can't be
     imported, and ServerError if its requirements can't be installed here.
     """
-    return made(described(step, site), step, site)
+    own = of_user(step, site)
+    return made(own, code_of(own, step), site.ensemble.own_model(step), site.folder)
 
 
-def described(step: Step, site: Site) -> PythonStep:
-    """Return a step's function with the settings of its table."""
+def of_user(step: Step, site: Site) -> PythonStep:
+    """Return a function of the user's with the settings of its table; ``callees`` are still to be added."""
+    return replace(_own(step, site), target=step.rest)
+
+
+def code_of(own: PythonStep, step: Step) -> dict[str, Path]:
+    """Return the files of a user's function by their places; OptionError for packages that Triton lacks."""
+    code = {**user_code.placed(_module(own)), **{str(each): each for each in own.files}}
+    undeclared.refuse(step, code.values())
+    return code
+
+
+def built_in(step: Step, site: Site) -> Member:
+    """Return the model of one of our own functions: `builtin:decode` makes pixels of a picture's file.
+
+    Errors are those of ``member``.
+    """
+    if step.rest != "decode":
+        raise OptionError(f"there is no builtin:{step.rest}", "There is builtin:decode")
+    file = Path(__file__).with_name("decoding.py")
+    own = replace(_own(step, site), target="decoding:decode", requirements=("pillow",))
+    decoder = made(own, {file.name: file}, site.ensemble.own_model(step), site.folder)
+    return replace(decoder, input_kinds={"image": "encoded image"}, likely=pictures.drawn)
+
+
+def _own(step: Step, site: Site) -> PythonStep:
     largest = site.ensemble.max_batch_size
-    settings = {key: value for key, value in step.settings.items() if key in SETTINGS and value is not None}
-    return PythonStep(
-        step.name,
-        step.rest,
-        timeout=step.timeout,
-        requirements=step.requirements,
-        **{"max_batch_size": DEFAULT_BATCH if largest is None else largest, **settings},
-    )
+    known = {each.name for each in fields(PythonStep)}
+    settings = {key: value for key, value in step.settings.items() if key in known and value is not None}
+    batch = {"max_batch_size": DEFAULT_BATCH if largest is None else largest}
+    return PythonStep(step.name, "", timeout=step.timeout, requirements=step.requirements, **{**batch, **settings})
 
 
-def made(own: PythonStep, step: Step, site: Site, ask: Ask | None = None) -> Member:
-    """Return the model of a function that may call models, whose references ``ask`` asks; errors as ``member``'s."""
-    version = site.folder / "1"
-    lay_out(own, version)
-    reference = Reference(own, version, step_packages.ensure(step.requirements, step.name), ask)
-    name = site.ensemble.own_model(step)
+def made(step: PythonStep, code: Mapping[str, Path], name: str, folder: Path, ask: Ask | None = None) -> Member:
+    """Return a step as a model that is published under a name; its files lie in ``folder``, an empty one.
+
+    If it calls models, ``ask`` asks their references.
+    """
+    version = folder / "1"
+    lay_out(step, code, version)
+    reference = Reference(step, version, step_packages.ensure(step.requirements, step.name), ask)
     return Member(
         name=name,
         version=0,
-        config=pbtxt.parse(config(name, own, reference.signature), f"the configuration of {name}"),
+        config=pbtxt.parse(config(name, step, reference.signature), f"the configuration of {name}"),
         reference=reference.run,
         inputs=reference.signature.inputs,
         made=Made("python", {str(file.relative_to(version)): file for file in _files(version)}),
@@ -104,25 +129,27 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
-def lay_out(step: PythonStep, folder: Path) -> None:
-    """Write the version folder of a step: our two files, the user's modules, and the requirements.
-
-    The user's modules are its own file or package, and what it imports from the current folder. Raises SourceError if
-    there is no such module, and OptionError for a name that is not MODULE:FUNCTION.
-    """
+def _module(step: PythonStep) -> str:
+    """Return the name of the user's module; OptionError for a target that is not MODULE:FUNCTION."""
     module, colon, function = step.target.partition(":")
     if not (colon and module and function):
-        raise OptionError(f"python:{step.target} does not name a function", "Write python:MODULE:FUNCTION")
+        raise OptionError(f"step {step.name!r}: python:{step.target} names no function", "Write python:MODULE:FUNCTION")
+    if module.partition(".")[0] in TAKEN:
+        raise OptionError(f"step {step.name!r}: Triton's own file is called {module}.py", "Rename your module")
+    return module
+
+
+def lay_out(step: PythonStep, code: Mapping[str, Path], folder: Path) -> None:
+    """Write the version folder of a step: our two files, its ``code`` by relative paths, and the requirements."""
     folder.mkdir(parents=True, exist_ok=True)
-    modules = step.modules or user_code.placed(module)
-    for place, file in {**modules, **{str(each): each for each in step.files}}.items():
+    for place, file in code.items():
         copy = folder / step_runner.CODE / place
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
     shutil.copyfile(step_runner.__file__, folder / RUNNER)
     template = environment().get_template(TEMPLATE)
     comment = f"Made by modelrepo from python:{step.target}: changes are lost when it is made again."
-    (folder / MODEL).write_text(template.render(**vars(step), comment=comment), "utf-8")
+    (folder / MODEL).write_text(template.render(settings=step.settings, comment=comment), "utf-8")
     if step.requirements:
         (folder / step_packages.REQUIREMENTS).write_text("".join(f"{each}\n" for each in step.requirements), "utf-8")
 
@@ -161,10 +188,8 @@ class Reference:
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
         self._ended = weakref.finalize(self, _end, self._process)
-        settings = {"name": step.name, "target": step.target, "batched": step.batched, "timeout": step.timeout}
         try:
-            callees = [vars(each) for each in step.callees]
-            said = self._answered({**settings, "path": packages, "callees": callees}, IMPORT_SECONDS)
+            said = self._answered({**step.settings, "path": packages}, IMPORT_SECONDS)
             if isinstance(said, str):
                 raise SourceError(said, _importing(said, step))
         except BaseException:

@@ -16,8 +16,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -59,7 +60,8 @@ class Value:
     dims: tuple[
         int | str, ...
     ]  # sizes, names that stand for one size in a call, or "?" for any; with ``batched``' batch
-    kind: str  # what the function sees: "array", "list", or the name of a type in VALUES
+    kind: str  # what the function sees: "array", "list of str", or the name of a type in VALUES
+    argument: str = ""  # its name in the function
 
     @property
     def text(self) -> str:
@@ -155,7 +157,8 @@ def _text(item: Any) -> Any:
 class Step:
     """A function with what its annotations say; ``batched``: it is called with batches, and else sample by sample.
 
-    If there are ``callees``, its first argument is what calls them, by ``ask``.
+    ``arguments`` are values for arguments that are no inputs. If there are ``callees``, the fields of a ``Callee``
+    each, the function's first argument is what calls them, by ``ask``.
     """
 
     def __init__(
@@ -165,16 +168,20 @@ class Step:
         *,
         batched: bool,
         timeout: float,
-        callees: Sequence[Callee] = (),
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+        callees: Sequence[Mapping[str, Any]] = (),
         ask: "Ask | None" = None,
     ) -> None:
         self.name, self.target, self.batched, self.timeout = name, target, batched, timeout
-        self.calls = [Calls(callees, ask, batched=batched)] if ask and callees else []
+        self.arguments = dict(arguments)
         with self._named():
             with _explained(f"can't import {target.partition(':')[0]}"):
                 self.function = _function(target)
             with _explained("its annotations can't be read"):
-                self.inputs, self.outputs = _described(self.function, len(self.calls))
+                if ask and callees:
+                    calls = Calls([Callee(**each) for each in callees], ask, batched=batched)
+                    self.arguments[_first(self.function)] = calls
+                self.inputs, self.outputs = _described(self.function, self.arguments)
             if batched and (unbatched := [each for each in (*self.inputs, *self.outputs) if not each.dims]):
                 raise StepError(f"{unbatched[0].name!r} has no batch dimension, but the step is batched")
 
@@ -189,7 +196,7 @@ class Step:
             if self.batched or not batching:
                 return self._outer(self._called(asked), batching)
             rows = range(len(asked[self.inputs[0].name]))
-            samples = [self._called({name: array[row] for name, array in asked.items()}) for row in rows]
+            samples = [self._called({name: array[row, ...] for name, array in asked.items()}) for row in rows]
             return self._outer({each.name: _stacked(each, samples) for each in self.outputs}, batching)
 
     def answer_all(
@@ -248,9 +255,9 @@ class Step:
         sizes: dict[str, int] = {}
         for each in self.inputs:
             _fit(f"input {each.name!r}", np.shape(arrays[each.name]), each, sizes)
-        given = [_given(arrays[each.name], each) for each in self.inputs]
+        given = {each.argument: _given(arrays[each.name], each) for each in self.inputs}
         with _explained("fails"):
-            results = self.function(*self.calls, *given)
+            results = self.function(**given, **self.arguments)
         if len(self.outputs) == 1 and not isinstance(results, tuple):
             results = (results,)
         count = len(results) if isinstance(results, (tuple, list)) else 1
@@ -285,7 +292,8 @@ def _explained(what: str) -> Iterator[None]:
     except (StepError, TimedOut):
         raise
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        raise StepError(f"{what}: {_reason(error)}") from error
+        own = str(error) if getattr(error, "in_own_words", False) else f"{what}: {_reason(error)}"
+        raise StepError(own) from error
 
 
 def _stacked(value: Value, samples: list[dict[str, Any]]) -> Any:
@@ -311,21 +319,33 @@ def _function(target: str) -> Any:
     return function
 
 
-def _described(function: Any, own: int = 0) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Return the arguments and the results that a function's annotations describe; StepError for others.
+def _first(function: Any) -> str:
+    """Return the name of a function's first argument, by which it calls models."""
+    names = list(inspect.signature(function).parameters)
+    if not names:
+        raise StepError("the function has no arguments: the first one is what calls its members")
+    return names[0]
 
-    The first ``own`` arguments are ours: they need no annotation.
+
+def _described(function: Any, arguments: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """Return the inputs and the results that a function's annotations describe; StepError for others.
+
+    An argument with a default, or with a value in ``arguments``, is no input.
     """
     hints = get_type_hints(function, include_extras=True)
+    found = inspect.signature(function).parameters
+    unknown = sorted(arguments.keys() - found.keys())
+    if unknown:
+        raise StepError(f"the function has no argument {unknown[0]!r}; it has {', '.join(found)}")
     inputs = []
-    for each in list(inspect.signature(function).parameters.values())[own:]:
-        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.KEYWORD_ONLY):
+    for each in found.values():
+        if each.name in arguments or each.default is not each.empty:
+            continue
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY):
             raise StepError(f"{each} can't be an input: name each input as a plain argument")
-        if each.name in hints:
-            inputs.append(_value(hints[each.name], each.name, f"the argument {each.name!r}"))
-        elif each.default is each.empty:
+        if each.name not in hints:
             raise StepError(f"the argument {each.name!r} has no annotation: write {each.name}: {EXAMPLE}")
-        # An argument with a default and no annotation is the function's own affair.
+        inputs.append(replace(_value(hints[each.name], each.name, f"the argument {each.name!r}"), argument=each.name))
     if not inputs:
         raise StepError("the function has no arguments")
     if "return" not in hints:
@@ -518,9 +538,8 @@ def main() -> None:
             raise StepError(answer)
         return dict(answer)
 
-    callees = [Callee(**each) for each in settings.pop("callees", ())]
     try:
-        step = Step(**settings, callees=callees, ask=ask)
+        step = Step(**settings, ask=ask)
         said = [[(each.name, each.dtype, each.dims) for each in side] for side in (step.inputs, step.outputs)]
     except StepError as error:
         said = str(error)

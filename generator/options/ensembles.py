@@ -1,5 +1,6 @@
 """The tables `[ensembles.NAME]` of modelrepo.toml: their keys, how each is read, and what it means."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,17 @@ def read_texts(value: Any) -> tuple[str, ...]:
     return tuple(text(each) for each in (items(value) if value != [] else []))
 
 
+def read_arguments(value: Any) -> dict[str, Any]:
+    """Read a table of values by the names of arguments."""
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a table such as { threshold = 0.5 }")
+    try:
+        json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError("expected texts, numbers, true or false, and lists and tables of them") from error
+    return dict(value)
+
+
 def read_files(value: Any) -> tuple[Path, ...]:
     """Read a list of files in the current folder, as relative paths."""
     files = tuple(Path(each) for each in read_texts(value))
@@ -91,16 +103,21 @@ STEP_KEYS: dict[str, Key] = {
     "timeout": Key("Seconds that the step may take for one request.", read_seconds, STEP_SECONDS),
 }
 # Keys of steps of one scheme only.
+_MODEL_KEYS = {
+    "max_batch_size": Key("Largest batch of its model. Default: the ensemble's, or 16.", integer(0)),
+    "instances": Key("Copies of its model, a process each.", integer(1)),
+    "arguments": Key("Values for arguments of the function that are no inputs: { NAME = VALUE }.", read_arguments),
+}
 SCHEME_KEYS: dict[str, dict[str, Key]] = {
     "": {},
+    "builtin": _MODEL_KEYS,
     "onnx": {},
     "python": {
         "batched": Key(
             "Whether the function takes whole batches; else it is called for each sample.", parsers.read_boolean
         ),
-        "max_batch_size": Key("Largest batch of its model. Default: the ensemble's, or 16.", integer(0)),
-        "instances": Key("Copies of its model, a process each.", integer(1)),
         "files": Key("Files that the function opens beside its module, such as labels.txt.", read_files),
+        **_MODEL_KEYS,
     },
 }
 

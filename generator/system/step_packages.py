@@ -81,6 +81,16 @@ def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
     return (str(target),)
 
 
+def name_of(requirement: str) -> str:
+    """Return the name of a required package; empty for a file or an address."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(requirement).name
+    except InvalidRequirement:
+        return ""
+
+
 def _installer(step: str, wanted: str) -> list[str]:
     if uv_command():
         return [*uv_command(), "pip", "install", "--quiet", "--python", sys.executable]
