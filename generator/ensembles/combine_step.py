@@ -68,26 +68,34 @@ def member(step: Step, site: Site) -> Member:
 
 
 def completed(spec: EnsembleSpec, members: Mapping[str, Member]) -> EnsembleSpec:
-    """Return an ensemble that combines members with what its table leaves open: all members take the same inputs.
+    """Return an ensemble of parallel members with what its table leaves open; others stay as they are.
 
-    Its answers are the combined ones, and what members give besides is left out. Other ensembles stay as they are.
+    All members take the same inputs, which clients send. The answers are the combined ones, and what members give
+    besides is left out. A function takes the answers in the order of the members. OptionError for one that takes more
+    or fewer.
     """
-    combining_steps = {
-        step.name: step for step in spec.steps if "members" in step.settings and step.scheme == "combine"
-    }
-    if not combining_steps or spec.outputs:
+    if not spec.parallel:
         return spec
-    voices = {name for step in combining_steps.values() for name in step.settings["members"]}
-    steps = tuple(
-        replace(step, inputs={tensor.name: tensor.name for tensor in members[step.name].config.input} | {**step.inputs})
-        if step.name in voices
-        else step
-        for step in spec.steps
-    )
-    outputs = {
-        tensor.name: f"{name}.{tensor.name}" for name in combining_steps for tensor in members[name].config.output
-    }
-    return replace(spec, steps=steps, outputs=outputs)
+    last, voices = spec.steps[-1], [(name, members[name].config) for name in spec.parallel]
+    inputs = {name: {tensor.name: tensor.name for tensor in config.input} for name, config in voices}
+    if last.scheme == "python":
+        inputs[last.name] = _in_order(last, members[last.name].config, voices)
+    steps = tuple(replace(step, inputs={**inputs.get(step.name, {}), **step.inputs}) for step in spec.steps)
+    given = {tensor.name: f"{last.name}.{tensor.name}" for tensor in members[last.name].config.output}
+    return replace(spec, steps=steps, outputs=spec.outputs or given)
+
+
+def _in_order(step: Step, config: Any, voices: Sequence[tuple[str, Any]]) -> dict[str, str]:
+    """Return what a function that combines answers takes: those of the first member, of the second, and so on."""
+    ports = [tensor.name for tensor in config.input if tensor.name not in step.inputs]
+    given = [f"{name}.{tensor.name}" for name, answers in voices for tensor in answers.output]
+    if not step.inputs and len(ports) != len(given):
+        raise OptionError(
+            f"{step.rest} takes {len(ports)} arrays ({', '.join(ports)}), and the members give {len(given)} "
+            f"({', '.join(given)})",
+            "Write an argument for each, in this order",
+        )
+    return dict(zip(ports, given, strict=False))
 
 
 def voice(name: str, member: Member, repository: Repository) -> Voice:
