@@ -1,6 +1,5 @@
 """A function of the user's as a model of Triton's Python backend: its files, its configuration, and its reference."""
 
-import os
 import pickle
 import shutil
 import subprocess
@@ -160,18 +159,17 @@ class Reference:
     def __init__(self, step: PythonStep, folder: Path, packages: tuple[str, ...] = ()) -> None:
         self.step = step
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-B", str((folder / RUNNER).absolute())],
+            [sys.executable, "-I", "-B", str((folder / RUNNER).absolute())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
         self._ended = weakref.finalize(self, _end, self._process)
         try:
             said = self._answered({**step.settings, "path": packages}, IMPORT_SECONDS)
             if isinstance(said, str):
-                raise SourceError(said, _importing(said, step))
+                raise SourceError(said, _importing(said))
         except BaseException:
             self.close()
             raise
@@ -238,9 +236,10 @@ def _data_type(spec: TensorSpec) -> int:
     return int(model_config_pb2.DataType.Value(TRITON_TYPES.get(spec.dtype, "TYPE_STRING")))
 
 
-def _importing(said: str, step: PythonStep) -> str:
+def _importing(said: str) -> str:
     """Return the hint for a step that can't be imported."""
     missing = said.partition("No module named ")[2].partition("'")[2].partition("'")[0]
     if not missing:
         return ""
-    return f'Add what has it to the step\'s requirements, such as requirements = ["{missing.partition(".")[0]}"]'
+    package = undeclared.package_of(missing.partition(".")[0])
+    return f'Add its package to the step: requirements = ["{package}"]'
