@@ -69,6 +69,7 @@ def test_a_step_is_a_model_with_the_modules_that_it_imports(make: Make) -> None:
         "code/table.py",
         "model.py",
         "modelrepo_step.py",
+        "step.json",
     ]
     assert [(each.name, list(each.dims)) for each in (*member.config.input, *member.config.output)] == [
         ("key", [1]),
@@ -162,7 +163,7 @@ def test_a_process_that_ends_is_told(tmp_path: Path) -> None:
     step = PythonStep("ends", "ending:f", timeout=5)
     python_step.lay_out(step, {"ending.py": tmp_path / "ending.py"}, tmp_path / "1")
     with (
-        Reference(step, tmp_path / "1") as reference,
+        Reference(tmp_path / "1", 8) as reference,
         pytest.raises(InputRefused, match="step 'ends': its process ended with exit code 3"),
     ):
         reference.run({"x": np.array([["a"]], np.object_)})
