@@ -12,11 +12,9 @@ from modelrepo.generator.ensembles.member import Member, Site
 from modelrepo.generator.ensembles.python_step import Ask
 from modelrepo.generator.ensembles.step_runner import DTYPES, Callee
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.repository.lifecycle.pins import CALLS
 from modelrepo.generator.specs.ensembles import Step
 from modelrepo.generator.specs.tensors import Arrays
-
-# The parameter of config.pbtxt that pins the models that a model calls: NAME@VERSION, separated by commas.
-CALLS = "calls"
 
 
 def member(step: Step, site: Site) -> Member:
@@ -115,3 +113,12 @@ def _called(file: Path, name: str) -> Iterator[tuple[str, int]]:
             first = node.args[0] if node.args else None
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield first.value, node.lineno
+
+
+def named(step: Step) -> tuple[str, ...]:
+    """Return the models of the repository that a step calls itself, as its table names them."""
+    if step.scheme == "bls":
+        return tuple(step.settings["members"])
+    if step.scheme == "cascade":
+        return tuple(filter(None, (step.settings[key] for key in ("small", "large"))))
+    return ()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.clients import Client
-from modelrepo.generator.ensembles import helpers, proof
+from modelrepo.generator.ensembles import calling, combine_step, helpers, proof
 from modelrepo.generator.ensembles.config import EnsembleConfig, config_of
 from modelrepo.generator.ensembles.member import KINDS, Member, Site, member_of
 from modelrepo.generator.ensembles.wiring import Wiring, wire
@@ -81,7 +81,17 @@ def generate(
 
 def _needed(spec: EnsembleSpec) -> list[str]:
     """Return the names of the models that the steps of an ensemble are, but of those with a version of their own."""
-    return [spec.own_model(step) if step.scheme else step.use for step in spec.steps if "@" not in step.use]
+    own = [spec.own_model(step) if step.scheme else step.use for step in spec.steps if "@" not in step.use]
+    return own + [name for step in spec.steps for name in calling.named(step) if "@" not in name]
+
+
+def _used(spec: EnsembleSpec) -> list[str]:
+    """Return what the steps of an ensemble use, and what they call themselves."""
+    return [name for step in spec.steps for name in (step.use, *calling.named(step))]
+
+
+def _model(use: str) -> str:
+    return use.partition("@")[0]
 
 
 def _held_back(spec: EnsembleSpec, lacking: str, context: Context) -> Result:
@@ -95,9 +105,7 @@ def _held_back(spec: EnsembleSpec, lacking: str, context: Context) -> Result:
 def _ordered(specs: Sequence[EnsembleSpec]) -> list[EnsembleSpec]:
     """Return ensembles behind those that they call; OptionError for a circle."""
     by_name = {spec.name: spec for spec in specs}
-    calls = {
-        spec.name: [name for step in spec.steps if (name := step.use.partition("@")[0]) in by_name] for spec in specs
-    }
+    calls = {spec.name: [name for name in map(_model, _used(spec)) if name in by_name] for spec in specs}
     try:
         return [by_name[name] for name in TopologicalSorter(calls).static_order()]
     except CycleError as error:
@@ -133,7 +141,7 @@ def planned(spec: EnsembleSpec, context: Context, staging: Path) -> Plan:
     """
     try:
         found = _members(spec, context, staging)
-        wiring = wire(spec, found)
+        wiring = wire(combine_step.completed(spec, found), found)
     except ModelRepoError as error:
         raise type(error)(f"ensemble {spec.name!r}: {error.message}", error.hint) from error
     steps = {step.name: step for step in spec.steps}
