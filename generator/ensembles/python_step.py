@@ -200,8 +200,8 @@ class Reference:
     """The function in a process of its own, from the files that are published; use it as a context manager.
 
     It sees none of this process's modules, so a file that the server would miss is missed here, too. ``folder`` is the
-    version folder, and ``largest`` the largest batch of its model, 0 without batching. Models that it calls are asked by
-    ``ask``.
+    version folder, and ``largest`` the largest batch of its model, 0 without batching. Models that it calls are
+    asked by ``ask``.
     """
 
     def __init__(self, folder: Path, largest: int, ask: Ask | None = None) -> None:
