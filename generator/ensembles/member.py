@@ -86,10 +86,24 @@ def _onnx(step: Step, site: Site) -> Member:
     return published.own(step, site)
 
 
+def _python(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import python_step
+
+    return python_step.member(step, site)
+
+
+def _built_in(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import python_step
+
+    return python_step.built_in(step, site)
+
+
 # By the scheme of ``use``; "" is a model of the repository. Modules are imported by the functions: they need this one.
 KINDS: dict[str, Kind] = {
     "": Kind(_published),
     "onnx": Kind(_onnx),
+    "python": Kind(_python),
+    "builtin": Kind(_built_in),
 }
 
 
