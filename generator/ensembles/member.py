@@ -104,6 +104,18 @@ def _cascade(step: Step, site: Site) -> Member:
     return cascade_step.member(step, site)
 
 
+def _python(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import python_step
+
+    return python_step.member(step, site)
+
+
+def _built_in(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import python_step
+
+    return python_step.built_in(step, site)
+
+
 # By the scheme of ``use``; "" is a model of the repository. Modules are imported by the functions: they need this one.
 KINDS: dict[str, Kind] = {
     "": Kind(_published),
@@ -111,6 +123,9 @@ KINDS: dict[str, Kind] = {
     "combine": Kind(_combine, reads_others=True),
     "bls": Kind(_bls),
     "cascade": Kind(_cascade),
+=======
+    "python": Kind(_python),
+    "builtin": Kind(_built_in),
 }
 
 

@@ -47,8 +47,13 @@ class Launch:
     cleanup: tuple[str, ...] = ()
 
 
+def served_backends() -> tuple[str, ...]:
+    """Return the names of the backends whose models the local server serves: ours, and Triton's for Python models."""
+    return (*backends(), "python")
+
+
 def backends() -> tuple[str, ...]:
-    """Return the names of the local server's backends."""
+    """Return the names of our backends."""
     return tuple(sorted(folder.name for folder in BACKENDS_FOLDER.iterdir() if (folder / "model.py").is_file()))
 
 
@@ -66,7 +71,7 @@ def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
     refuse_unsafe(spec.served)
     _install(spec)
     flags = server_flags(spec, _plain_path(spec.served, scratch), HOST, spec.ports)
-    for name in ("python", *backends()):
+    for name in served_backends():
         flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
         flags.append(f"--backend-config={name},stub-timeout-seconds={STUB_SECONDS}")
     return Launch(
