@@ -123,7 +123,6 @@ KINDS: dict[str, Kind] = {
     "combine": Kind(_combine, reads_others=True),
     "bls": Kind(_bls),
     "cascade": Kind(_cascade),
-=======
     "python": Kind(_python),
     "builtin": Kind(_built_in),
 }
