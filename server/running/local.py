@@ -24,6 +24,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 # What comes before and after Triton's own module. Our backends use it as well, and mend what they need themselves.
 BEFORE_PLAIN = """from modelrepo.server.backends import plain
 
+# The repository is the user's, and what is staged is published as it is.
+sys.dont_write_bytecode = True
 _is_plain = not plain.served_file().is_relative_to({folder!r})
 if _is_plain:
     sys.path[:0] = plain.packages()
