@@ -12,6 +12,7 @@ from modelrepo.generator.ensembles.member import Member, Site
 from modelrepo.generator.ensembles.python_step import Ask
 from modelrepo.generator.ensembles.step_runner import DTYPES, Callee
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.lint.declared import is_ensemble
 from modelrepo.generator.repository.lifecycle.pins import CALLS
 from modelrepo.generator.specs.ensembles import Step
 from modelrepo.generator.specs.tensors import Arrays
@@ -41,6 +42,11 @@ def resolved(step: str, members: Sequence[str], site: Site) -> dict[str, Member]
         if at and not version.isdecimal():
             raise OptionError(f"step {step!r}: {version!r} is not a version of {name}", f"Write {name}@1")
         found[name] = published.of_step(step, name, int(version) if at else None, site.repository)
+        if is_ensemble(found[name].config):
+            raise OptionError(
+                f"step {step!r}: {name} is an ensemble, whose versions share their steps: none of them can be pinned",
+                f"Call the models that {name} consists of, or put its other steps before this one",
+            )
     return found
 
 

@@ -1,9 +1,9 @@
 """The step of a cascade: a function of ours that asks a small model, and a large one where the small one is unsure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from modelrepo.generator.ensembles.combine_step import Voice, specs, voice
 from modelrepo.generator.ensembles.member import Member, Site
 from modelrepo.generator.ensembles.python_step import PythonStep
 from modelrepo.generator.errors import InputRefused, OptionError
+from modelrepo.generator.progress import Remark
 from modelrepo.generator.repository.layout import LABELS
 from modelrepo.generator.specs.ensembles import Step
 from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec, first_sizes
@@ -24,6 +25,7 @@ from modelrepo.generator.verification.inputs import Pool, make_pool
 TEMPLATE, MODULE, FUNCTION = "cascade.py.j2", "modelrepo_cascade", "cascade"
 SMALL, LARGE = "small", "large"
 KEEP_ACCURACY = 0.99
+Likely: TypeAlias = Callable[[int, int], Sequence[Arrays]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def member(step: Step, site: Site) -> Member:
     )
     name, ask = site.ensemble.own_model(step), calling.asking(called.values())
     made = calling.with_calls(python_step.made(own, {module.name: module}, name, site.folder, ask), called.values())
-    return _told(made, found, site, (*found.notes, *_notes(judged, settings, samples, softmax=softmax)))
+    notes = (*found.notes, *_notes(judged, settings, samples, softmax=softmax))
+    return replace(_told(made, found, site, notes), likely=_likely(found, samples, softmax=softmax))
 
 
 def fitted(models: Sequence[Member], scores: str, site: Site) -> Cascade:
@@ -118,9 +121,12 @@ def asked(found: Cascade, data: Dataset, *, softmax: bool) -> Asked:
     rows: list[tuple[Array, Array, Array]] = []
     for pool, right in data.parts():
         both = [_answers(each, found, pool) for each in (found.small, found.large)]
-        sure = (combining.softmax(both[0]) if softmax else both[0].astype(np.float64)).max(axis=-1)
-        rows.append((sure, *(_named(each) == right for each in both)))
+        rows.append((_sure(both[0], softmax=softmax), *(_named(each) == right for each in both)))
     return Asked(*(np.concatenate(each) for each in zip(*rows, strict=True)))
+
+
+def _sure(scores: Array, *, softmax: bool) -> Array:
+    return np.asarray((combining.softmax(scores) if softmax else scores.astype(np.float64)).max(axis=-1))
 
 
 def _answers(model: Member, found: Cascade, pool: Pool) -> Array:
@@ -169,6 +175,19 @@ def _takes_softmax(found: Cascade, settings: Mapping[str, Any], data: Dataset) -
     return not combining.are_probabilities(np.concatenate(answers))
 
 
+def _likely(found: Cascade, data: Dataset, *, softmax: bool) -> Likely | None:
+    """Return what draws likely inputs: samples from the least sure to the surest, or what the small model draws."""
+    if not data.count:
+        return found.small.likely
+    pool = data.pools[0]
+    order = np.argsort(_sure(_answers(found.small, found, pool), softmax=softmax))
+
+    def draw(count: int, seed: int) -> Sequence[Arrays]:
+        return [pool.rows(order[np.linspace(0, len(order) - 1, count).astype(int)].tolist())]
+
+    return draw
+
+
 def _each(model: Member, pool: Pool) -> Iterator[Arrays]:
     for row in range(len(pool.families)):
         try:
@@ -188,11 +207,11 @@ def _drawn(found: Cascade) -> Pool:
 def _notes(judged: Judged | None, settings: Mapping[str, Any], data: Dataset, *, softmax: bool) -> Iterator[str]:
     yield from data.notes
     kind = "the softmax of its scores" if softmax else "its answers, which are probabilities"
-    yield f"how sure the small model is, is the largest of {kind}"
+    yield Remark(f"the small model is as sure as the largest of {kind}")
     if judged is None:
-        yield "the share of samples that go to the large model is not known: give labelled samples"
+        yield Remark("the share of samples that go to the large model is not known: give labelled samples")
         return
-    yield str(judged)
+    yield Remark(judged)
     short = "" if settings["sure"] is not None else cascades.falls_short(judged, _keep(settings))
     if short:
         yield short
@@ -211,7 +230,6 @@ def _told(made: Member, found: Cascade, site: Site, notes: tuple[str, ...]) -> M
     return replace(
         made,
         inputs=found.small.inputs or made.inputs,
-        likely=found.small.likely,
         input_kinds=found.small.input_kinds,
         made=replace(made.made, beside=beside, notes=notes),
     )

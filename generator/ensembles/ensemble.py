@@ -235,6 +235,9 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
     notes = (*proven.notes, *(() if found.passed else (NOT_ASKED,)))
     for note in notes:
         context.progress.warn(f"{name}: {note}")
+    for member in _made(plan).values():
+        for note in member.made.notes if member.made else ():
+            context.progress.tell(note, member.name)
     staged = replace(staged, provenance=_provenance(plan, proven, found, notes))
     requests = golden_requests.golden_of(proven, staged.preview, staged.config.max_batch_size, None, options.seed)
     staged = replace(staged, before_commit=lambda version: golden.keep(repository, name, version, requests))
