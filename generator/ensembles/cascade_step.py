@@ -163,16 +163,20 @@ def _keep(settings: Mapping[str, Any]) -> float:
 
 def _takes_softmax(found: Cascade, settings: Mapping[str, Any], data: Dataset) -> bool:
     """Whether the small model's answers are scores that softmax makes probabilities of: as told, or as answered."""
-    if settings["softmax"] is not None:
-        return bool(settings["softmax"])
-    name = found.scores.name
+    told, name = settings["softmax"], found.scores.name
     answers = [np.asarray(each[name]) for pool in data.pools or (_drawn(found),) for each in _each(found.small, pool)]
-    if not answers:
+    if not answers and told is None:
         raise OptionError(
             f"can't tell whether {found.small.name} answers probabilities: it refuses all inputs that were tried",
             "Give samples, or write softmax = true for scores and false for probabilities",
         )
-    return not combining.are_probabilities(np.concatenate(answers))
+    probabilities = bool(answers) and combining.are_probabilities(np.concatenate(answers))
+    if told is False and answers and not probabilities:
+        raise OptionError(
+            f"softmax = false, but {name!r} of {found.small.name} is not probabilities: they have the sum 1",
+            "Leave out softmax",
+        )
+    return not probabilities if told is None else bool(told)
 
 
 def _likely(found: Cascade, data: Dataset, *, softmax: bool) -> Likely | None:

@@ -10,6 +10,7 @@ from modelrepo.generator.errors import OptionError
 COMBINE, BLS, CASCADE = "combine", "bls", "cascade"
 MEMBERS = "members"
 PYTHON = "python:"
+CASCADE_EXAMPLE = "Write cascade = { small = 'NAME', large = 'NAME', samples = 'FILE' }, or sure = 0.9 for samples"
 OF_PYTHON = ("requirements", "timeout", "batched", "instances", "arguments", "files")
 KEYS: dict[str, tuple[str, ...]] = {
     COMBINE: (MEMBERS, "weights", "of", "combined", *OF_PYTHON),
@@ -73,7 +74,15 @@ def _calling(function: Any, own: Mapping[str, Any], where: str) -> list[Mapping[
 def _cascade(table: Any, own: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
     """Return the step of a cascade."""
     if not isinstance(table, Mapping):
-        raise OptionError(f"{where}: cascade = {table!r}", "Write cascade = { small = 'NAME', large = 'NAME' }")
+        raise OptionError(f"{where}: cascade = {table!r}", CASCADE_EXAMPLE)
+    missing = [key for key in ("small", "large") if not table.get(key)]
+    if missing:
+        raise OptionError(f"{where}: cascade has no {missing[0]} model", CASCADE_EXAMPLE)
+    if "sure" in table and "keep_accuracy" in table:
+        raise OptionError(
+            f"{where}: cascade has both sure and keep_accuracy",
+            "Give the threshold as sure, or let samples choose one that keeps this accuracy",
+        )
     return [{"name": CASCADE, "use": f"{CASCADE}:{table.get('small', '')}", **table, **own}]
 
 
