@@ -196,11 +196,11 @@ class Reference:
         self.signature = Signature(inputs, outputs)
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
-        """Return the outputs of named inputs by name, with their batch; InputRefused names the step and the reason."""
+        """Return the outputs of named inputs by name; InputRefused says why there are none: its caller names the step."""
         limit = self._timeout + PATIENCE_SECONDS if self._timeout else None
         said = self._answered((dict(arrays), self._largest > 0), limit)
         if isinstance(said, str):
-            raise InputRefused(said)
+            raise InputRefused(said.removeprefix(f"step {self._name!r}: "))
         return dict(said)
 
     def close(self) -> None:
@@ -228,7 +228,7 @@ class Reference:
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             why = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
-            raise InputRefused(f"step {self._name!r}: its process {why}") from error
+            raise InputRefused(f"its process {why}") from error
         finally:
             if watch:
                 watch.cancel()
