@@ -196,7 +196,7 @@ class Reference:
         self.signature = Signature(inputs, outputs)
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
-        """Return the outputs of named inputs by name; InputRefused says why there are none: its caller names the step."""
+        """Return the outputs of named inputs by name; InputRefused says why not, and its caller names the step."""
         limit = self._timeout + PATIENCE_SECONDS if self._timeout else None
         said = self._answered((dict(arrays), self._largest > 0), limit)
         if isinstance(said, str):

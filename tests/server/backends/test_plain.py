@@ -12,6 +12,7 @@ from modelrepo.clients.errors import ClientError, ServerRefused
 from modelrepo.generator.ensembles import python_step
 from modelrepo.generator.ensembles.python_step import PythonStep, Reference
 from modelrepo.generator.errors import ServerError
+from modelrepo.generator.specs.tensors import Array
 from modelrepo.server import running_server
 from modelrepo.server.running import local
 from tests.generator.ensembles import step_modules
@@ -81,7 +82,7 @@ def asked(repository: Path) -> Iterator[GrpcClient]:
         yield client
 
 
-def rows(name: str) -> np.ndarray:  # type: ignore[type-arg]
+def rows(name: str) -> Array:
     if name == "object":
         return np.array([["a", "é", ""], ["b", "xyz", "\0"]], np.object_)
     return np.array([[0, 1, 0], [1, 0, 1]]).astype(name)
@@ -102,7 +103,7 @@ def test_the_stub_alone_still_loses_the_bytes_of_arrays(tmp_path: Path, monkeypa
         client.infer("echo", {"float32": rows("float32")})
 
 
-def request(*faults: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def request(*faults: str) -> dict[str, Array]:
     count = len(faults)
     return {
         "x": np.ones((count, 3), np.float32),
