@@ -237,9 +237,6 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
     notes = (*proven.notes, *(() if found.passed else (NOT_ASKED,)))
     for note in notes:
         context.progress.warn(f"{name}: {note}")
-    for member in _made(plan).values():
-        for note in member.made.notes if member.made else ():
-            context.progress.tell(note, member.name)
     staged = replace(staged, provenance=_provenance(plan, proven, found, notes))
     requests = golden_requests.golden_of(proven, staged.preview, staged.config.max_batch_size, None, options.seed)
     staged = replace(staged, before_commit=lambda version: golden.keep(repository, name, version, requests))
@@ -255,7 +252,7 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
     told = [(name, outcome.notes), *((each.name, each.made.notes) for each in _made(plan).values() if each.made)]
     for of, notes in told:
         for note in notes:
-            context.progress.warn(f"{of}: {note}")
+            context.progress.tell(note, of)
     yield from rows
     yield _row(outcome, context)
 

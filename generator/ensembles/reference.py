@@ -8,6 +8,7 @@ import numpy as np
 
 from modelrepo.generator.ensembles.member import Member
 from modelrepo.generator.ensembles.shapes import dtype_name, full_dims, shape_words, triton_type
+from modelrepo.generator.ensembles.step_runner import texts
 from modelrepo.generator.errors import InputRefused, ModelRepoError, VerificationError
 from modelrepo.generator.specs.tensors import Array, Arrays
 
@@ -37,7 +38,7 @@ class Pipeline:
         tensors = dict(arrays)
         for _, _, given in self.steps(arrays):
             tensors |= given
-        return {name: tensors[name] for name in self.outputs}
+        return {name: texts(np.asarray(tensors[name])) for name in self.outputs}
 
     def steps(self, arrays: Arrays) -> Iterator[tuple[Stage, Arrays, Arrays]]:
         """Yield each step with what its model takes, by its own names, and what it gives, by the ensemble's names."""

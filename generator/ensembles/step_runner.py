@@ -123,7 +123,7 @@ class Calls:
 
     def _part(self, callee: Callee, arrays: Mapping[str, Any]) -> dict[str, Any]:
         answers = self.ask(callee.model, callee.version, arrays, list(callee.outputs))
-        return {name: _texts(np.asarray(answers[name])) for name in callee.outputs}
+        return {name: texts(np.asarray(answers[name])) for name in callee.outputs}
 
 
 def _parts(arrays: Mapping[str, Any], most: int) -> Iterator[Mapping[str, Any]]:
@@ -140,7 +140,7 @@ def _parts(arrays: Mapping[str, Any], most: int) -> Iterator[Mapping[str, Any]]:
         yield {name: array[start : start + most] for name, array in arrays.items()}
 
 
-def _texts(array: Any) -> Any:
+def texts(array: Any) -> Any:
     """Return an array with ``str`` in place of ``bytes`` that are UTF-8; others as they are."""
     if array.dtype.kind not in "OS":
         return array
