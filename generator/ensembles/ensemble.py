@@ -149,8 +149,18 @@ def planned(spec: EnsembleSpec, context: Context, staging: Path) -> Plan:
     staged = {name: helpers.laid_out(member, steps[name], spec, context, staging) for name, member in found.items()}
     stages = tuple(replace(stage, member=staged[stage.name]) for stage in wiring.stages)
     wiring = flat(replace(wiring, stages=stages))
-    config = config_of(spec.name, wiring)
+    config = config_of(spec.name, wiring, _labels(wiring, staged, context))
     return Plan(spec, staged, wiring, config, _key(spec, config, wiring.members))
+
+
+def _labels(wiring: Wiring, members: Mapping[str, Member], context: Context) -> dict[str, tuple[str, ...]]:
+    """Return the names of the classes that outputs of an ensemble have scores of, as their models name them."""
+    found = {}
+    for name, end in wiring.outputs.items():
+        member = members[end.step]
+        if any(tensor.name == end.port and tensor.label_filename for tensor in member.config.output):
+            found[name] = combine_step.labels(member, context.repository)
+    return found
 
 
 def _members(spec: EnsembleSpec, context: Context, staging: Path) -> dict[str, Member]:
@@ -263,6 +273,8 @@ def _staged(plan: Plan, proven: Proven, context: Context, staging: Path) -> Stag
     version, existing = repository.next_version(name), repository.versions(name)
     folder = staging / name
     (folder / str(version)).mkdir(parents=True)
+    for file, labels in plan.config.labels.items():
+        (folder / file).write_text("".join(f"{label}\n" for label in labels), "utf-8")
     config = pins.Keeping(plan.config, repository, name)
     preview = config.text(version, existing)
     entries = {**repository.entries(name), **{entry.name: entry for entry in folder.iterdir()}}
