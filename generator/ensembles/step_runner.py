@@ -113,7 +113,7 @@ class Calls:
             dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
             if dtype != callee.inputs[name]:
                 raise StepError(f"input {name!r} is {dtype}, expected {callee.inputs[name]}")
-            arrays[name] = array.astype(np.object_) if dtype == "string" else np.ascontiguousarray(array)
+            arrays[name] = array.astype(np.object_) if dtype == "string" else np.asarray(array, order="C")
         alone = callee.max_batch_size > 0 and not self.batched
         if alone:
             arrays = {name: array[np.newaxis] for name, array in arrays.items()}
