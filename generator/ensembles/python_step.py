@@ -98,6 +98,12 @@ def published(record: Manifest, folder: Path, config: Any) -> Callable[[Arrays],
 
 
 def _own(step: Step, site: Site) -> PythonStep:
+    options = [each for each in step.requirements if each.lstrip().startswith("-")]
+    if options:
+        raise OptionError(
+            f"step {step.name!r}: {options[0]!r} is an option of pip, not a requirement",
+            "Name packages, such as pillow>=11",
+        )
     largest = site.ensemble.max_batch_size
     settings = {key: value for key, value in step.settings.items() if value is not None}
     batch = {"max_batch_size": DEFAULT_BATCH if largest is None else largest}
