@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from modelrepo.generator.ensembles import image, pictures, step_runner, undeclared
+from modelrepo.generator.ensembles import pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
 from modelrepo.generator.ensembles.step_runner import Callee
 from modelrepo.generator.errors import ConversionError, InputRefused, ModelRepoError, OptionError, SourceError
@@ -125,6 +125,12 @@ def _asking(root: Path) -> Ask:
 
 
 def _own(step: Step, site: Site) -> PythonStep:
+    options = [each for each in step.requirements if each.lstrip().startswith("-")]
+    if options:
+        raise OptionError(
+            f"step {step.name!r}: {options[0]!r} is an option of pip, not a requirement",
+            "Name packages, such as pillow>=11",
+        )
     largest = site.ensemble.max_batch_size
     known = {each.name for each in fields(PythonStep)}
     settings = {key: value for key, value in step.settings.items() if key in known and value is not None}
@@ -156,7 +162,7 @@ def made(step: PythonStep, code: Mapping[str, Path], name: str, folder: Path, as
 
 def _needs(requirements: tuple[str, ...]) -> str:
     """Return the note of a step that Triton's own image can't serve."""
-    return f"needs {', '.join(requirements)}, which Triton's image lacks: serve it with {image.COMMAND}"
+    return f"needs {', '.join(requirements)}, which Triton's image lacks: serve it with {step_packages.SERVED_WITH}"
 
 
 def _files(folder: Path) -> list[Path]:

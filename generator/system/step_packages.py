@@ -19,6 +19,8 @@ from modelrepo.generator.system.environment import has_pip, uv_command
 
 # In the version folder of a step.
 REQUIREMENTS = "requirements.txt"
+# Builds the image that has them, and serves the repository with it.
+SERVED_WITH = "docker compose -f docker-compose.yml -f docker-compose.steps.yml up --build --detach --wait"
 # A file in a folder of packages that are all there.
 COMPLETE = "complete"
 SECONDS = 900.0
@@ -31,6 +33,18 @@ def read(version: Path) -> tuple[str, ...]:
     file = version / REQUIREMENTS
     lines = file.read_text("utf-8").splitlines() if file.is_file() else []
     return tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+def required(repository: Path, models: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Return the requirements of the newest versions in a repository, of all models by default; those that have any."""
+    found = {}
+    for model in [repository / name for name in models] or (repository.iterdir() if repository.is_dir() else ()):
+        versions = [path for path in model.iterdir() if path.name.isdecimal()] if model.is_dir() else []
+        newest = max(versions, key=lambda path: int(path.name), default=None)
+        requirements = read(newest) if newest else ()
+        if requirements:
+            found[model.name] = requirements
+    return found
 
 
 def folder(requirements: Sequence[str]) -> Path:
@@ -67,7 +81,7 @@ def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
         done = process.run([*_installer(step, wanted), "--target", str(making), *requirements], timeout=SECONDS)
         if done.code:
             raise ServerError(
-                f"can't install {wanted} for step {step!r}: {first_line(done.last_words.removeprefix('ERROR: '))}",
+                f"can't install {wanted} for step {step!r}: {_reason(done.last_words)}",
                 f"Is there a network? Or install it here: {sys.executable} -m pip install {wanted}",
             )
         (making / COMPLETE).touch()
@@ -79,6 +93,11 @@ def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return (str(target),)
+
+
+def _reason(words: str) -> str:
+    """Return the last words of uv or pip without the frame of a longer message."""
+    return first_line(words.lstrip("\u00d7\u2570\u2500\u25b6 ").removeprefix("ERROR: ").removeprefix("cause: "))
 
 
 def name_of(requirement: str) -> str:
