@@ -104,6 +104,12 @@ def test_the_accuracy_that_is_told_is_not_optimistic() -> None:
     assert np.mean(told) - np.mean(true) == pytest.approx(0, abs=0.006)
 
 
+def test_most_thresholds_keep_what_was_asked_for() -> None:
+    fresh, keep = drawn(100_000, seed=99), 0.97
+    kept = [judged(fresh, chosen(drawn(800, seed), keep).threshold) for seed in range(60)]
+    assert sum(found.cascade.count >= keep * found.large.count for found in kept) >= 50
+
+
 def test_a_cascade_that_keeps_less_than_asked_is_told() -> None:
     short = Judged(0.5, Proportion(5, 10), Proportion(6, 10), Proportion(10, 10), Proportion(9, 10))
     assert "keeps 0.9 of the large model's accuracy, less than the 0.95" in falls_short(short, 0.95)
