@@ -105,7 +105,7 @@ def test_nothing_takes_a_version_that_an_ensemble_needs(folder: Path, generate: 
         "the ensemble e needs version 2 of first, which would go on answering in place of 1. Roll e back first",
     )
     assert_refused(
-        modelrepo(rollback, "e"), 6, "needs version 1 of first, which is not served. `modelrepo promote first 1 2`"
+        modelrepo(rollback, "e"), 6, "needs version 1 of first, which is not served. `modelrepo promote first 1,2`"
     )
     pruned = modelrepo(prune, "first", "--keep", "1")
     assert "version 1 stays: version 1 of the ensemble e needs version 1 of first" in pruned.err
@@ -171,7 +171,7 @@ def test_a_pinned_version_that_is_not_served_is_refused_with_the_command_that_se
     generate("--model", "first")
     nets.linear(folder / "first.onnx", "x", "y", (4, 3), seed=7)
     (folder / "modelrepo.toml").write_text(nets.FILE + nets.steps("use = 'first@1'", "use = 'second'"))
-    assert "`modelrepo promote first 1 2` serves it" in generate().err
+    assert "`modelrepo promote first 1,2` serves it" in generate().err
 
 
 @pytest.mark.parametrize(
