@@ -114,8 +114,8 @@ ENSEMBLE_KEYS: dict[str, Key] = {
 STEP_KEYS: dict[str, Key] = {
     "name": Key("Name of the step. Default: that of its model.", text),
     "use": Key(
-        "The model: a published one as NAME or NAME@VERSION (default: the newest that is served), onnx:FILE, or "
-        "python:MODULE:FUNCTION.",
+        "The model: a published one as NAME or NAME@VERSION (default: the newest that is served), onnx:FILE, "
+        "python:MODULE:FUNCTION, or builtin:decode, which makes pixels of a picture's file.",
         text,
     ),
     "inputs": Key(
