@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from modelrepo.generator.ensembles import pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
@@ -199,6 +199,7 @@ class Reference:
             stderr=subprocess.DEVNULL,
             cwd=folder,
         )
+        self._lock = threading.Lock()  # one question at a time
         self._ended = weakref.finalize(self, _end, self._process)
         try:
             said = self._answered({**settings, "path": packages}, IMPORT_SECONDS)
@@ -232,14 +233,18 @@ class Reference:
         """Ask the process, and return what it says; InputRefused if it ends, or is still silent after some seconds."""
         if not self._process.stdin or not self._process.stdout:
             raise ValueError("both streams must be pipes")
+        with self._lock:
+            return self._said(self._process.stdin, self._process.stdout, asked, seconds)
+
+    def _said(self, stdin: IO[bytes], stdout: IO[bytes], asked: Any, seconds: float | None) -> Any:
         watch = threading.Timer(seconds, self._process.kill) if seconds else None
         if watch:
             watch.daemon = True
             watch.start()
         try:
-            pickle.dump(asked, self._process.stdin)
-            self._process.stdin.flush()
-            return pickle.load(self._process.stdout)  # noqa: S301 - from our own process
+            pickle.dump(asked, stdin)
+            stdin.flush()
+            return pickle.load(stdout)  # noqa: S301 - from our own process
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             why = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
