@@ -71,6 +71,7 @@ def member(step: Step, site: Site) -> Member:
     own = replace(_own(step, site), target=step.rest)
     code = {**user_code.placed(_module(own)), **{str(each): each for each in own.files}}
     undeclared.refuse(step, code.values())
+    step_packages.ensure(own.requirements, own.name, site.progress)
     return made(own, code, site.ensemble.own_model(step), site.folder)
 
 
@@ -83,6 +84,7 @@ def built_in(step: Step, site: Site) -> Member:
         raise OptionError(f"there is no builtin:{step.rest}", "There is builtin:decode")
     file = Path(__file__).with_name("decoding.py")
     own = replace(_own(step, site), target="decoding:decode", requirements=("pillow",))
+    step_packages.ensure(own.requirements, own.name, site.progress)
     decoder = made(own, {file.name: file}, site.ensemble.own_model(step), site.folder)
     return replace(decoder, input_kinds={"image": "encoded image"}, likely=pictures.drawn)
 

@@ -147,7 +147,7 @@ def test_a_requirement_may_be_called_otherwise_than_its_module(make: Make, monke
     folder = Path("packages").absolute()
     folder.mkdir()
     (folder / "other.py").write_text("SAID = 'yes'")
-    monkeypatch.setattr(step_packages, "ensure", lambda requirements, step: (str(folder),))
+    monkeypatch.setattr(step_packages, "ensure", lambda *_: (str(folder),))
     member = make("python:named:f", requirements=("python-other",))
     assert member.reference({"x": np.array([["a"]], np.object_)})["output"].tolist() == [[b"yes"]]
 
