@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import IO, Any, Self, TypeAlias
 
 from modelrepo.generator.ensembles import pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
@@ -85,9 +85,13 @@ def of_user(step: Step, site: Site) -> PythonStep:
 
 
 def code_of(own: PythonStep, step: Step) -> dict[str, Path]:
-    """Return the files of a user's function by their places; OptionError for packages that Triton lacks."""
+    """Return the files of a user's function by their places, with its requirements installed here.
+
+    Raises OptionError for packages that Triton lacks, and ServerError for those that can't be installed.
+    """
     code = {**user_code.placed(_module(own)), **{str(each): each for each in own.files}}
     undeclared.refuse(step, code.values())
+    step_packages.ensure(own.requirements, own.name, site.progress)
     return code
 
 
@@ -100,6 +104,7 @@ def built_in(step: Step, site: Site) -> Member:
         raise OptionError(f"there is no builtin:{step.rest}", "There is builtin:decode")
     file = Path(__file__).with_name("decoding.py")
     own = replace(_own(step, site), target="decoding:decode", requirements=("pillow",))
+    step_packages.ensure(own.requirements, own.name, site.progress)
     decoder = made(own, {file.name: file}, site.ensemble.own_model(step), site.folder)
     return replace(decoder, input_kinds={"image": "encoded image"}, likely=pictures.drawn)
 
@@ -232,6 +237,7 @@ class Reference:
             stderr=subprocess.DEVNULL,
             cwd=folder,
         )
+        self._lock = threading.Lock()  # one question at a time
         self._ended = weakref.finalize(self, _end, self._process)
         try:
             said = self._answered({**settings, "path": packages}, IMPORT_SECONDS)
@@ -265,15 +271,19 @@ class Reference:
         """Ask the process, and return what it says; InputRefused if it ends, or is still silent after some seconds."""
         if not self._process.stdin or not self._process.stdout:
             raise ValueError("both streams must be pipes")
+        with self._lock:
+            return self._said(self._process.stdin, self._process.stdout, asked, seconds)
+
+    def _said(self, stdin: IO[bytes], stdout: IO[bytes], asked: Any, seconds: float | None) -> Any:
         watch = threading.Timer(seconds, self._process.kill) if seconds else None
         if watch:
             watch.daemon = True
             watch.start()
         try:
             while True:
-                pickle.dump(asked, self._process.stdin)
-                self._process.stdin.flush()
-                said = pickle.load(self._process.stdout)  # noqa: S301 - from our own process
+                pickle.dump(asked, stdin)
+                stdin.flush()
+                said = pickle.load(stdout)  # noqa: S301 - from our own process
                 if not isinstance(said, tuple):
                     return said
                 asked = self._called(*said)

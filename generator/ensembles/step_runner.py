@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -499,9 +499,29 @@ def _limited(seconds: float) -> Iterator[None]:
     A signal interrupts Python code and system calls. Code in C that holds on is ended with its process: Triton then
     refuses requests at once, until the model is loaded again.
     """
-    if not seconds or threading.current_thread() is not threading.main_thread():
+    if not seconds:
         yield
-        return
+    elif threading.current_thread() is threading.main_thread():
+        with _watched(seconds), _interrupted(seconds):
+            yield
+    else:  # only the main thread gets signals
+        with _watched(seconds) if "triton_python_backend_utils" in sys.modules else nullcontext():
+            yield
+
+
+@contextmanager
+def _watched(seconds: float) -> Iterator[None]:
+    """End this process if the block goes on some time after it should have been interrupted."""
+    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _interrupted(seconds: float) -> Iterator[None]:
+    """Raise TimedOut in the block after some seconds."""
     armed = [True]
 
     def interrupt(*_: Any) -> None:
@@ -510,7 +530,6 @@ def _limited(seconds: float) -> Iterator[None]:
             raise TimedOut
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         try:
@@ -519,7 +538,6 @@ def _limited(seconds: float) -> Iterator[None]:
             armed[0] = False
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelrepo.generator.errors import ServerError, first_line
+from modelrepo.generator.progress import Progress
 from modelrepo.generator.system import process
 from modelrepo.generator.system.cache import cache_folder
 from modelrepo.generator.system.environment import has_pip, uv_command
@@ -65,7 +66,7 @@ def is_complete(requirements: Sequence[str]) -> bool:
     return bool(requirements) and (folder(requirements) / COMPLETE).is_file()
 
 
-def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
+def ensure(requirements: Sequence[str], step: str, progress: Progress | None = None) -> tuple[str, ...]:
     """Return the folders of requirements as ``found``; what this Python lacks is installed first, with uv or pip.
 
     Raises ServerError, which names the step, if that fails.
@@ -73,6 +74,11 @@ def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
     known = found(requirements)
     if known is not None:
         return known
+    with (progress or Progress()).step("install", f"installing {' '.join(requirements)} for step {step!r}"):
+        return (_installed(requirements, step),)
+
+
+def _installed(requirements: Sequence[str], step: str) -> str:
     target = folder(requirements)
     target.parent.mkdir(parents=True, exist_ok=True)
     making = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}")
@@ -92,7 +98,7 @@ def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
             raise ServerError(f"can't install {wanted} for step {step!r}: {first_line(error)}") from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    return (str(target),)
+    return str(target)
 
 
 def _reason(words: str) -> str:

@@ -71,7 +71,7 @@ def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
     environment["PATH"] = f"{scratch / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["LD_LIBRARY_PATH"] = ":".join(_linked(triton.libraries, scratch / "lib"))
     refuse_unsafe(spec.served)
-    _install(spec)
+    _install(spec, progress)
     flags = server_flags(spec, _plain_path(spec.served, scratch), HOST, spec.ports)
     for name in served_backends():
         flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
@@ -115,12 +115,12 @@ def refuse_unsafe(repository: Path) -> None:
                 )
 
 
-def _install(spec: ServerSpec) -> None:
+def _install(spec: ServerSpec, progress: Progress) -> None:
     """Install what the Python steps of the models that are loaded first require; ServerError if that fails."""
     models = spec.models if spec.control == "explicit" else [path.name for path in spec.served.iterdir()]
     for name in models:
         for file in (spec.served / name).glob(f"*/{step_packages.REQUIREMENTS}"):
-            step_packages.ensure(step_packages.read(file.parent), name)
+            step_packages.ensure(step_packages.read(file.parent), name, progress)
 
 
 def _shared_memory_prefix(scratch: Path) -> str:

@@ -1,6 +1,7 @@
 """A function of the user's becomes a model of Triton's Python backend, with a reference that runs the same files."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_a_requirement_may_be_called_otherwise_than_its_module(make: Make, monke
     folder = Path("packages").absolute()
     folder.mkdir()
     (folder / "other.py").write_text("SAID = 'yes'")
-    monkeypatch.setattr(step_packages, "ensure", lambda requirements, step: (str(folder),))
+    monkeypatch.setattr(step_packages, "ensure", lambda *_: (str(folder),))
     member = make("python:named:f", requirements=("python-other",))
     assert member.reference({"x": np.array([["a"]], np.object_)})["output"].tolist() == [[b"yes"]]
 
@@ -189,6 +190,16 @@ def test_the_built_in_decoder_takes_bytes_and_gives_pixels(make: Make) -> None:
         member.reference(member.likely(3, 0)[2])
     with pytest.raises(OptionError, match=r"there is no builtin:encode\. There is builtin:decode"):
         make("builtin:encode")
+
+
+def test_many_may_ask_the_reference_at_once(make: Make) -> None:
+    reference = make("python:mine:look_up").reference
+
+    def asked(key: str) -> Any:
+        return reference({"key": np.array([[key]], np.object_)})["output"].tolist()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(asked, "abab" * 10)) == [[[1, 0]], [[2, 0]]] * 20
 
 
 def test_the_runner_imports_nothing_of_modelrepo() -> None:
