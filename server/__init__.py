@@ -10,6 +10,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.triton import releases
 from modelrepo.server.binaries import runtime
 from modelrepo.server.running import docker, foreseen, start
+from modelrepo.server.running.called import with_called
 from modelrepo.server.running.explained import explained
 from modelrepo.server.running.handle import ModelState, Ports, Server
 from modelrepo.server.running.spec import Control, ServerSpec, needs_completion
@@ -55,7 +56,7 @@ def running_server(
         repository=repository.resolve() if repository else None,
         runtime=_chosen(runtime),
         control=control,
-        models=tuple(models),
+        models=with_called(repository, models) if repository else tuple(models),
         ports=Ports(http_port, grpc_port, metrics_port),
         poll_seconds=poll_seconds,
         release=releases.release_named(release),

@@ -1,10 +1,11 @@
 """The config.pbtxt of an ensemble."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelrepo.generator.ensembles.wiring import End, Wiring
+from modelrepo.generator.repository.layout import LABELS
 from modelrepo.generator.repository.lost import OURS
 from modelrepo.generator.triton import pbtxt
 
@@ -17,6 +18,7 @@ class EnsembleConfig:
 
     message: Any  # a ModelConfig without a version policy
     max_batch_size: int
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the names of classes, by their file
 
     def text(self, version: int, existing: Collection[int] = ()) -> str:
         """Return the text for a version; it alone is served, since all versions share the steps of one file."""
@@ -25,8 +27,11 @@ class EnsembleConfig:
         return f"{comment}\n{pbtxt.with_version(pbtxt.to_text(self.message), version)}"
 
 
-def config_of(name: str, wiring: Wiring) -> EnsembleConfig:
-    """Return the configuration of an ensemble, in which each step pins the version of its model."""
+def config_of(name: str, wiring: Wiring, labels: Mapping[str, tuple[str, ...]]) -> EnsembleConfig:
+    """Return the configuration of an ensemble, in which each step pins the version of its model.
+
+    ``labels`` has the names of the classes that an output has scores of.
+    """
     from tritonclient.grpc import model_config_pb2
 
     message = model_config_pb2.ModelConfig(name=name, platform=PLATFORM, max_batch_size=wiring.max_batch_size)
@@ -35,6 +40,12 @@ def config_of(name: str, wiring: Wiring) -> EnsembleConfig:
         _add(message.input, input_name, _narrowest(ends), batched=batched)
     for output_name, end in wiring.outputs.items():
         _add(message.output, output_name, end, batched=batched)
+    files: dict[str, tuple[str, ...]] = {}
+    for tensor in message.output:
+        if tensor.name in labels:
+            one = files.setdefault(LABELS, labels[tensor.name]) == labels[tensor.name]
+            tensor.label_filename = LABELS if one else f"labels_{len(files)}.txt"
+            files[tensor.label_filename] = labels[tensor.name]
     for stage in wiring.stages:
         step = message.ensemble_scheduling.step.add()
         step.model_name, step.model_version = stage.member.name, stage.member.version
@@ -44,7 +55,7 @@ def config_of(name: str, wiring: Wiring) -> EnsembleConfig:
     kinds = input_kinds(wiring)
     if kinds:
         message.parameters["input_kinds"].string_value = ",".join(f"{each}={kind}" for each, kind in kinds.items())
-    return EnsembleConfig(message, wiring.max_batch_size)
+    return EnsembleConfig(message, wiring.max_batch_size, files)
 
 
 def input_kinds(wiring: Wiring) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.clients import Client
-from modelrepo.generator.ensembles import helpers, image, proof
+from modelrepo.generator.ensembles import calling, combine_step, helpers, image, proof
 from modelrepo.generator.ensembles.config import EnsembleConfig, config_of
 from modelrepo.generator.ensembles.flat import flat
 from modelrepo.generator.ensembles.member import KINDS, Member, Site, member_of
@@ -82,7 +82,17 @@ def generate(
 
 def _needed(spec: EnsembleSpec) -> list[str]:
     """Return the names of the models that the steps of an ensemble are, but of those with a version of their own."""
-    return [spec.own_model(step) if step.scheme else step.use for step in spec.steps if "@" not in step.use]
+    own = [spec.own_model(step) if step.scheme else step.use for step in spec.steps if "@" not in step.use]
+    return own + [name for step in spec.steps for name in calling.named(step) if "@" not in name]
+
+
+def _used(spec: EnsembleSpec) -> list[str]:
+    """Return what the steps of an ensemble use, and what they call themselves."""
+    return [name for step in spec.steps for name in (step.use, *calling.named(step))]
+
+
+def _model(use: str) -> str:
+    return use.partition("@")[0]
 
 
 def _held_back(spec: EnsembleSpec, lacking: str, context: Context) -> Result:
@@ -96,9 +106,7 @@ def _held_back(spec: EnsembleSpec, lacking: str, context: Context) -> Result:
 def _ordered(specs: Sequence[EnsembleSpec]) -> list[EnsembleSpec]:
     """Return ensembles behind those that they call; OptionError for a circle."""
     by_name = {spec.name: spec for spec in specs}
-    calls = {
-        spec.name: [name for step in spec.steps if (name := step.use.partition("@")[0]) in by_name] for spec in specs
-    }
+    calls = {spec.name: [name for name in map(_model, _used(spec)) if name in by_name] for spec in specs}
     try:
         return [by_name[name] for name in TopologicalSorter(calls).static_order()]
     except CycleError as error:
@@ -134,15 +142,25 @@ def planned(spec: EnsembleSpec, context: Context, staging: Path) -> Plan:
     """
     try:
         found = _members(spec, context, staging)
-        wiring = wire(spec, found)
+        wiring = wire(combine_step.completed(spec, found), found)
     except ModelRepoError as error:
         raise type(error)(f"ensemble {spec.name!r}: {error.message}", error.hint) from error
     steps = {step.name: step for step in spec.steps}
     staged = {name: helpers.laid_out(member, steps[name], spec, context, staging) for name, member in found.items()}
     stages = tuple(replace(stage, member=staged[stage.name]) for stage in wiring.stages)
     wiring = flat(replace(wiring, stages=stages))
-    config = config_of(spec.name, wiring)
+    config = config_of(spec.name, wiring, _labels(wiring, staged, context))
     return Plan(spec, staged, wiring, config, _key(spec, config, wiring.members))
+
+
+def _labels(wiring: Wiring, members: Mapping[str, Member], context: Context) -> dict[str, tuple[str, ...]]:
+    """Return the names of the classes that outputs of an ensemble have scores of, as their models name them."""
+    found = {}
+    for name, end in wiring.outputs.items():
+        member = members[end.step]
+        if any(tensor.name == end.port and tensor.label_filename for tensor in member.config.output):
+            found[name] = combine_step.labels(member, context.repository)
+    return found
 
 
 def _members(spec: EnsembleSpec, context: Context, staging: Path) -> dict[str, Member]:
@@ -223,6 +241,8 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
     proven = proof.proven_of(plan.spec, plan.wiring, options.seed)
     staged = _staged(plan, proven, context, staging)
     live = _asked(staged, plan, proven, context)
+    if live is None or live.status == "skipped":
+        proof.refuse_mute(proven)
     found = _verification(live, proven)
     notes = (*proven.notes, *(() if found.passed else (NOT_ASKED,)))
     for note in notes:
@@ -242,7 +262,7 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
     told = [(name, outcome.notes), *((each.name, each.made.notes) for each in _made(plan).values() if each.made)]
     for of, notes in told:
         for note in notes:
-            context.progress.warn(f"{of}: {note}")
+            context.progress.tell(note, of)
     yield from rows
     yield _row(outcome, context)
 
@@ -253,6 +273,8 @@ def _staged(plan: Plan, proven: Proven, context: Context, staging: Path) -> Stag
     version, existing = repository.next_version(name), repository.versions(name)
     folder = staging / name
     (folder / str(version)).mkdir(parents=True)
+    for file, labels in plan.config.labels.items():
+        (folder / file).write_text("".join(f"{label}\n" for label in labels), "utf-8")
     config = pins.Keeping(plan.config, repository, name)
     preview = config.text(version, existing)
     entries = {**repository.entries(name), **{entry.name: entry for entry in folder.iterdir()}}

@@ -86,6 +86,24 @@ def _onnx(step: Step, site: Site) -> Member:
     return published.own(step, site)
 
 
+def _combine(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import combine_step
+
+    return combine_step.member(step, site)
+
+
+def _bls(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import calling
+
+    return calling.member(step, site)
+
+
+def _cascade(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import cascade_step
+
+    return cascade_step.member(step, site)
+
+
 def _python(step: Step, site: Site) -> Member:
     from modelrepo.generator.ensembles import python_step
 
@@ -102,6 +120,9 @@ def _built_in(step: Step, site: Site) -> Member:
 KINDS: dict[str, Kind] = {
     "": Kind(_published),
     "onnx": Kind(_onnx),
+    "combine": Kind(_combine, reads_others=True),
+    "bls": Kind(_bls),
+    "cascade": Kind(_cascade),
     "python": Kind(_python),
     "builtin": Kind(_built_in),
 }

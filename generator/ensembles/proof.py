@@ -14,7 +14,7 @@ from modelrepo.generator.ensembles.member import Member
 from modelrepo.generator.ensembles.reference import Pipeline, Stage
 from modelrepo.generator.ensembles.shapes import ANY, dtype_name, shape_words
 from modelrepo.generator.ensembles.wiring import End, Wiring
-from modelrepo.generator.errors import ModelRepoError
+from modelrepo.generator.errors import InputRefused, ModelRepoError, VerificationError
 from modelrepo.generator.specs.artifacts import Export, Weights
 from modelrepo.generator.specs.ensembles import EnsembleSpec
 from modelrepo.generator.specs.findings import Verification
@@ -130,6 +130,20 @@ def _as_rows(arrays: dict[str, Array], signature: Signature) -> Pool:
         return Pool({name: array[np.newaxis] for name, array in arrays.items()}, ("likely",))
     count = len(next(iter(arrays.values())))
     return Pool(arrays, tuple(f"likely {row + 1}" for row in range(count)))
+
+
+def refuse_mute(proven: Proven) -> None:
+    """Raise the error of an ensemble in Python that answers none of the inputs; no server has asked it."""
+    refused: InputRefused | None = None
+    for pool in asked(proven):
+        for row in range(len(pool.families)):
+            try:
+                proven.reference.recall(pool.single(row, proven.export.signature))
+                return
+            except InputRefused as error:
+                refused = refused or error
+    if refused is not None:
+        raise VerificationError(f"it answers none of the inputs that were tried: {refused.message}", refused.hint)
 
 
 def fault_of(client: Client, wiring: Wiring, pools: Sequence[Pool]) -> str:

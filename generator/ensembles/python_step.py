@@ -7,16 +7,19 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeAlias
 
 from modelrepo.generator.ensembles import pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
-from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, SourceError
+from modelrepo.generator.ensembles.step_runner import Callee
+from modelrepo.generator.errors import ConversionError, InputRefused, ModelRepoError, OptionError, SourceError
 from modelrepo.generator.repository.manifest import Manifest
+from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.sources.python import user_code
 from modelrepo.generator.specs.ensembles import Step
 from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
@@ -37,6 +40,8 @@ TRITON_TYPES = {
     **{name: f"TYPE_{name.upper()}" for name in step_runner.DTYPES if "float" not in name},
     **{f"float{bits}": f"TYPE_FP{bits}" for bits in (16, 32, 64)},
 }
+# Asks the reference of a model: its name and version, and its inputs; any ModelRepoError if it has no answer.
+Ask: TypeAlias = Callable[[str, int, Arrays], Mapping[str, Array]]
 # Seconds that a module may take to be imported, as on the local server; and more than the limit of a call.
 IMPORT_SECONDS, PATIENCE_SECONDS = 120.0, 30.0
 
@@ -54,12 +59,14 @@ class PythonStep:
     requirements: tuple[str, ...] = ()  # as pip reads them
     arguments: Mapping[str, Any] = field(default_factory=dict)  # values of the function's arguments that are no inputs
     files: tuple[Path, ...] = ()  # that it opens beside its module, relative to the current folder
+    callees: tuple[Callee, ...] = ()  # the models that it calls: its first argument calls them
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the runner is told: the arguments of its ``Step``."""
         own = {key: getattr(self, key) for key in ("name", "target", "batched", "timeout")}
-        return {**own, "arguments": dict(self.arguments)}
+        callees = {"callees": [asdict(each) for each in self.callees]} if self.callees else {}
+        return {**own, "arguments": dict(self.arguments), **callees}
 
 
 def member(step: Step, site: Site) -> Member:
@@ -68,11 +75,25 @@ def member(step: Step, site: Site) -> Member:
     Raises OptionError for annotations or settings that can't be a model's, SourceError if the function can't be
     imported, and ServerError if its requirements can't be installed here.
     """
+    own = of_user(step, site)
+    return made(own, code_of(own, step), site.ensemble.own_model(step), site.folder)
+
+
+def of_user(step: Step, site: Site) -> PythonStep:
+    """Return a function of the user's with the settings of its table; ``callees`` are still to be added.
+
+    Its requirements are installed, if this Python lacks them; ServerError if they can't be.
+    """
     own = replace(_own(step, site), target=step.rest)
+    step_packages.ensure(own.requirements, own.name, site.progress)
+    return own
+
+
+def code_of(own: PythonStep, step: Step) -> dict[str, Path]:
+    """Return the files of a user's function by their places; OptionError for packages that Triton lacks."""
     code = {**user_code.placed(_module(own)), **{str(each): each for each in own.files}}
     undeclared.refuse(step, code.values())
-    step_packages.ensure(own.requirements, own.name, site.progress)
-    return made(own, code, site.ensemble.own_model(step), site.folder)
+    return code
 
 
 def built_in(step: Step, site: Site) -> Member:
@@ -96,7 +117,17 @@ def published(record: Manifest, folder: Path, config: Any) -> Callable[[Arrays],
     """
     if not (folder / SETTINGS).is_file():
         raise ConversionError(f"{record.name} is a Python model that can't be asked here")
-    return Reference(folder, config.max_batch_size).run
+    calls = json.loads((folder / SETTINGS).read_text("utf-8")).get("callees")
+    return Reference(folder, config.max_batch_size, _asking(folder.parents[1]) if calls else None).run
+
+
+def _asking(root: Path) -> Ask:
+    """Return what asks the published models of a repository."""
+    from modelrepo.generator.ensembles.published import pinned
+
+    repository = Repository(root)
+    known = cache(lambda name, version: pinned(repository, name, version))
+    return lambda name, version, arrays: known(name, version).reference(arrays)
 
 
 def _own(step: Step, site: Site) -> PythonStep:
@@ -107,16 +138,20 @@ def _own(step: Step, site: Site) -> PythonStep:
             "Name packages, such as pillow>=11",
         )
     largest = site.ensemble.max_batch_size
-    settings = {key: value for key, value in step.settings.items() if value is not None}
+    known = {each.name for each in fields(PythonStep)}
+    settings = {key: value for key, value in step.settings.items() if key in known and value is not None}
     batch = {"max_batch_size": DEFAULT_BATCH if largest is None else largest}
     return PythonStep(step.name, "", timeout=step.timeout, requirements=step.requirements, **{**batch, **settings})
 
 
-def made(step: PythonStep, code: Mapping[str, Path], name: str, folder: Path) -> Member:
-    """Return a step as a model that is published under a name; its files lie in ``folder``, an empty one."""
+def made(step: PythonStep, code: Mapping[str, Path], name: str, folder: Path, ask: Ask | None = None) -> Member:
+    """Return a step as a model that is published under a name; its files lie in ``folder``, an empty one.
+
+    If it calls models, ``ask`` asks their references.
+    """
     version = folder / "1"
     lay_out(step, code, version)
-    reference = Reference(version, step.max_batch_size)
+    reference = Reference(version, step.max_batch_size, ask)
     return Member(
         name=name,
         version=0,
@@ -160,7 +195,7 @@ def lay_out(step: PythonStep, code: Mapping[str, Path], folder: Path) -> None:
     shutil.copyfile(step_runner.__file__, folder / RUNNER)
     template = environment().get_template(TEMPLATE)
     comment = f"Made by modelrepo from python:{step.target}: changes are lost when it is made again."
-    (folder / MODEL).write_text(template.render(comment=comment), "utf-8")
+    (folder / MODEL).write_text(template.render(comment=comment, calls=bool(step.callees)), "utf-8")
     (folder / SETTINGS).write_text(f"{json.dumps(step.settings, indent=2)}\n", "utf-8")
     if step.requirements:
         (folder / step_packages.REQUIREMENTS).write_text("".join(f"{each}\n" for each in step.requirements), "utf-8")
@@ -186,10 +221,12 @@ class Reference:
     """The function in a process of its own, from the files that are published; use it as a context manager.
 
     It sees none of this process's modules, so a file that the server would miss is missed here, too. ``folder`` is the
-    version folder, and ``largest`` the largest batch of its model, 0 without batching.
+    version folder, and ``largest`` the largest batch of its model, 0 without batching. Models that it calls are
+    asked by ``ask``.
     """
 
-    def __init__(self, folder: Path, largest: int) -> None:
+    def __init__(self, folder: Path, largest: int, ask: Ask | None = None) -> None:
+        self._ask = ask
         settings = json.loads((folder / SETTINGS).read_text("utf-8"))
         self._name, self._timeout, self._batched = settings["name"], settings["timeout"], settings["batched"]
         self._largest = largest
@@ -231,7 +268,7 @@ class Reference:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answered(self, asked: Mapping[str, Any] | tuple[Any, ...], seconds: float | None) -> Any:
+    def _answered(self, asked: Any, seconds: float | None) -> Any:
         """Ask the process, and return what it says; InputRefused if it ends, or is still silent after some seconds."""
         if not self._process.stdin or not self._process.stdout:
             raise ValueError("both streams must be pipes")
@@ -244,9 +281,13 @@ class Reference:
             watch.daemon = True
             watch.start()
         try:
-            pickle.dump(asked, stdin)
-            stdin.flush()
-            return pickle.load(stdout)  # noqa: S301 - from our own process
+            while True:
+                pickle.dump(asked, stdin)
+                stdin.flush()
+                said = pickle.load(stdout)  # noqa: S301 - from our own process
+                if not isinstance(said, tuple):
+                    return said
+                asked = self._called(*said)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             why = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
@@ -254,6 +295,16 @@ class Reference:
         finally:
             if watch:
                 watch.cancel()
+
+    def _called(self, model: str, version: int, arrays: Arrays, outputs: Sequence[str]) -> dict[str, Array] | str:
+        """Return the outputs of a model that the function calls, or why there are none."""
+        if self._ask is None:
+            return "there is no reference"
+        try:
+            answers = self._ask(model, version, arrays)
+        except ModelRepoError as error:
+            return error.message
+        return {name: answers[name] for name in outputs}
 
     def _spec(self, name: str, dtype: str, dims: tuple[int | str, ...]) -> TensorSpec:
         named = tuple(f"{name}_{axis}" if dim == "?" else dim for axis, dim in enumerate(dims))

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ DTYPES = (
 VALUES: Mapping[Any, str] = {str: "string", bytes: "string", float: "float64", int: "int64", bool: "bool"}
 EXAMPLE = 'Annotated[np.ndarray, "float32[3, height, width]"]'
 # [NAME=][DTYPE]"["SIZE, NAME or ?, …"]"
-DESCRIPTION = re.compile(r"\s*(?:(?P<name>[A-Za-z_]\w*)\s*=\s*)?(?P<dtype>\w*)\s*(?:\[(?P<dims>[^\[\]]*)\])?\s*")
+DESCRIPTION = re.compile(r"\s*(?:(?P<name>[^=\[\]\s]+)\s*=\s*)?(?P<dtype>\w*)\s*(?:\[(?P<dims>[^\[\]]*)\])?\s*")
 
 
 class StepError(Exception):
@@ -69,10 +69,96 @@ class Value:
         return f"{self.dtype}[{', '.join(map(str, self.dims))}]"
 
 
+# Asks a model for outputs: its name, its version, its inputs by name, the names of the outputs. StepError with its
+# reason if it can't answer.
+Ask: TypeAlias = Callable[[str, int, Mapping[str, Any], Sequence[str]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Callee:
+    """A model that a function may call; its inputs and outputs have numpy's names of their types, or "string"."""
+
+    alias: str  # as the function calls it
+    model: str  # in the repository
+    version: int
+    max_batch_size: int
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+class Calls:
+    """The first argument of a function that calls models: ``call(NAME, INPUT=array, …)`` returns outputs by name.
+
+    A function that takes samples calls models with samples, and one that takes batches calls them with batches.
+    """
+
+    def __init__(self, callees: Sequence[Callee], ask: Ask, *, batched: bool) -> None:
+        self.callees, self.ask, self.batched = {each.alias: each for each in callees}, ask, batched
+
+    def __call__(self, model: str, /, **arrays: Any) -> dict[str, Any]:
+        """Return a model's outputs by name; StepError with its name for what it can't answer."""
+        if model not in self.callees:
+            raise StepError(f"calls {model!r}, which is not one of its members: {', '.join(self.callees)}")
+        callee = self.callees[model]
+        try:
+            return self._asked(callee, {name: np.asarray(array) for name, array in arrays.items()})
+        except StepError as error:
+            named = model if callee.model == model else f"{model} ({callee.model})"
+            raise StepError(f"{named}: {error}") from None
+
+    def _asked(self, callee: Callee, arrays: dict[str, Any]) -> dict[str, Any]:
+        if arrays.keys() != callee.inputs.keys():
+            raise StepError(f"called with {', '.join(arrays) or 'nothing'}, its inputs are {', '.join(callee.inputs)}")
+        for name, array in arrays.items():
+            dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
+            if dtype != callee.inputs[name]:
+                raise StepError(f"input {name!r} is {dtype}, expected {callee.inputs[name]}")
+            arrays[name] = array.astype(np.object_) if dtype == "string" else np.asarray(array, order="C")
+        alone = callee.max_batch_size > 0 and not self.batched
+        if alone:
+            arrays = {name: array[np.newaxis] for name, array in arrays.items()}
+        parts = [self._part(callee, part) for part in _parts(arrays, callee.max_batch_size)]
+        answers = parts[0] if len(parts) == 1 else {name: np.concatenate([e[name] for e in parts]) for name in parts[0]}
+        return {name: array[0] if alone else array for name, array in answers.items()}
+
+    def _part(self, callee: Callee, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        answers = self.ask(callee.model, callee.version, arrays, list(callee.outputs))
+        return {name: _texts(np.asarray(answers[name])) for name in callee.outputs}
+
+
+def _parts(arrays: Mapping[str, Any], most: int) -> Iterator[Mapping[str, Any]]:
+    """Yield batches of at most ``most`` rows; all at once if it is 0, or if there are no rows."""
+    rows = {len(array) if array.ndim else -1 for array in arrays.values()} if most else {0}
+    if len(rows) > 1 or -1 in rows:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+        raise StepError(f"called with arrays that are not one batch: {shapes}")
+    count = rows.pop()
+    if count <= most:
+        yield arrays
+        return
+    for start in range(0, count, most):
+        yield {name: array[start : start + most] for name, array in arrays.items()}
+
+
+def _texts(array: Any) -> Any:
+    """Return an array with ``str`` in place of ``bytes`` that are UTF-8; others as they are."""
+    if array.dtype.kind not in "OS":
+        return array
+    return _objects([_text(item) for item in array.ravel()], array.shape)
+
+
+def _text(item: Any) -> Any:
+    try:
+        return item.decode() if isinstance(item, bytes) else item
+    except UnicodeDecodeError:
+        return item
+
+
 class Step:
     """A function with what its annotations say; ``batched``: it is called with batches, and else sample by sample.
 
-    ``arguments`` are values for arguments that are no inputs.
+    ``arguments`` are values for arguments that are no inputs. If there are ``callees``, the fields of a ``Callee``
+    each, the function's first argument is what calls them, by ``ask``.
     """
 
     def __init__(
@@ -83,6 +169,8 @@ class Step:
         batched: bool,
         timeout: float,
         arguments: Mapping[str, Any] = MappingProxyType({}),
+        callees: Sequence[Mapping[str, Any]] = (),
+        ask: "Ask | None" = None,
     ) -> None:
         self.name, self.target, self.batched, self.timeout = name, target, batched, timeout
         self.arguments = dict(arguments)
@@ -90,6 +178,9 @@ class Step:
             with _explained(f"can't import {target.partition(':')[0]}"):
                 self.function = _function(target)
             with _explained("its annotations can't be read"):
+                if ask and callees:
+                    calls = Calls([Callee(**each) for each in callees], ask, batched=batched)
+                    self.arguments[_first(self.function)] = calls
                 self.inputs, self.outputs = _described(self.function, self.arguments)
             if batched and (unbatched := [each for each in (*self.inputs, *self.outputs) if not each.dims]):
                 raise StepError(f"{unbatched[0].name!r} has no batch dimension, but the step is batched")
@@ -226,6 +317,14 @@ def _function(target: str) -> Any:
     if not callable(function) or isinstance(function, type):
         raise StepError(f"{target} is a {type(function).__name__}, not a function")
     return function
+
+
+def _first(function: Any) -> str:
+    """Return the name of a function's first argument, by which it calls models."""
+    names = list(inspect.signature(function).parameters)
+    if not names:
+        raise StepError("the function has no arguments: the first one is what calls its members")
+    return names[0]
 
 
 def _described(function: Any, arguments: Mapping[str, Any]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
@@ -449,8 +548,20 @@ def main() -> None:
     settings = pickle.load(asked)  # noqa: S301 - from our own process
     sys.path[:0] = [*settings.pop("path"), str(Path(__file__).parent / CODE)]
     said: Any
+
+    def ask(*call: Any) -> Mapping[str, Any]:
+        try:
+            pickle.dump(call, answers)
+            answers.flush()
+            answer: Any = pickle.load(asked)  # noqa: S301
+        except TimedOut:  # the answer would be read as the next request
+            os._exit(1)
+        if isinstance(answer, str):
+            raise StepError(answer)
+        return dict(answer)
+
     try:
-        step = Step(**settings)
+        step = Step(**settings, ask=ask)
         said = [[(each.name, each.dtype, each.dims) for each in side] for side in (step.inputs, step.outputs)]
     except StepError as error:
         said = str(error)

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import OptionError, nearest
-from modelrepo.generator.options import parsers
+from modelrepo.generator.options import parsers, shorthands
 from modelrepo.generator.options.names import check_name
 from modelrepo.generator.specs.ensembles import STEP_SECONDS, EnsembleSpec, Step
 from modelrepo.generator.specs.written import integer, items, text
@@ -73,6 +74,25 @@ def read_files(value: Any) -> tuple[Path, ...]:
     return files
 
 
+def read_weights(value: Any) -> tuple[float, ...]:
+    """Read a list of finite numbers."""
+    given = items(value)
+    if not all(isinstance(each, (int, float)) and not isinstance(each, bool) and isfinite(each) for each in given):
+        raise ValueError("expected a list of numbers")
+    return tuple(map(float, given))
+
+
+def read_share(value: Any) -> float:
+    """Read a number in 0..1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return float(value)
+
+
+def _read_path(value: Any) -> Path:
+    return Path(text(value))
+
+
 ENSEMBLE_KEYS: dict[str, Key] = {
     "steps": Key("The steps, a [[ensembles.NAME.steps]] table each, in any order.", list),
     "outputs": Key(
@@ -81,9 +101,15 @@ ENSEMBLE_KEYS: dict[str, Key] = {
         {},
     ),
     "max_batch_size": Key("Largest batch. Default: the smallest of its models.", integer(0)),
-    "samples": Key(
-        "Your inputs for the live check: as `samples` of a model.", lambda value: Path(text(value)), path=True
+    "combine": Key(
+        "How the answers of the members, which all take the same inputs, become one: mean, weighted mean, vote, or "
+        "python:MODULE:FUNCTION. It stands for the steps.",
+        text,
     ),
+    "bls": Key("A function that calls the members itself: python:MODULE:FUNCTION. It stands for the steps.", text),
+    "cascade": Key("A small model first, a large one where it is unsure: a table. It stands for the steps.", dict),
+    "members": Key("The models of combine and of bls: NAME, or NAME@VERSION.", read_texts),
+    "samples": Key("Your inputs for the live check: as `samples` of a model.", _read_path, path=True),
 }
 STEP_KEYS: dict[str, Key] = {
     "name": Key("Name of the step. Default: that of its model.", text),
@@ -108,17 +134,47 @@ _MODEL_KEYS = {
     "instances": Key("Copies of its model, a process each.", integer(1)),
     "arguments": Key("Values for arguments of the function that are no inputs: { NAME = VALUE }.", read_arguments),
 }
+_PYTHON_KEYS = {
+    "batched": Key(
+        "Whether the function takes whole batches; else it is called for each sample.", parsers.read_boolean
+    ),
+    "files": Key("Files that the function opens beside its module, such as labels.txt.", read_files),
+    **_MODEL_KEYS,
+}
+_MEMBERS = Key("The models: NAME, or NAME@VERSION.", read_texts, ())
+_COMBINE_KEYS = {
+    "members": Key("The steps whose answers are combined.", read_texts, ()),
+    "weights": Key("A weight for each member, for a weighted mean; their sum may be any.", read_weights, ()),
+    "of": Key(
+        "What is averaged: answers, as they are, or softmax, the probabilities that it makes of scores.",
+        parsers.one_of("answers", "softmax"),
+        "answers",
+    ),
+    "combined": Key("The outputs that are combined. Default: all that are floats.", read_texts, ()),
+}
+_CASCADE_KEYS = {
+    "small": Key("The model that answers first.", text),
+    "large": Key("The model that answers where the small one is unsure.", text),
+    "sure": Key("The largest probability from which on the small model's answer stands, 0 to 1.", read_share),
+    "samples": Key("Labelled samples that choose this threshold, and judge it.", _read_path, path=True),
+    "label_column": Key("The array of the samples that has the labels.", text, ""),
+    "keep_accuracy": Key(
+        "The share of the large model's accuracy that the threshold keeps. Default: 0.99.", read_share
+    ),
+    "scores": Key("The output with a score of each class. Default: the only one that may be.", text, ""),
+    "softmax": Key(
+        "Whether these are scores, of which softmax makes probabilities. Default: found by asking the small model.",
+        parsers.read_boolean,
+    ),
+}
 SCHEME_KEYS: dict[str, dict[str, Key]] = {
     "": {},
     "builtin": _MODEL_KEYS,
     "onnx": {},
-    "python": {
-        "batched": Key(
-            "Whether the function takes whole batches; else it is called for each sample.", parsers.read_boolean
-        ),
-        "files": Key("Files that the function opens beside its module, such as labels.txt.", read_files),
-        **_MODEL_KEYS,
-    },
+    "python": _PYTHON_KEYS,
+    "combine": _COMBINE_KEYS,
+    "bls": {**_PYTHON_KEYS, "members": _MEMBERS},
+    "cascade": _CASCADE_KEYS,
 }
 
 
@@ -126,7 +182,9 @@ def read_ensemble(name: str, table: Mapping[str, Any], path: Path) -> EnsembleSp
     """Read a table `[ensembles.NAME]` of a file; OptionError says where it is wrong and what was expected."""
     where = f" in [ensembles.{name}]"
     check_name(name)
+    written, table = table, shorthands.expanded(table, path, where)
     values = _read(table, ENSEMBLE_KEYS, path, where)
+    values = {key: value for key, value in values.items() if key not in (*shorthands.KEYS, shorthands.MEMBERS)}
     steps = table.get("steps")
     if not isinstance(steps, list) or not steps or not all(isinstance(each, Mapping) for each in steps):
         raise OptionError(f"{path}: no steps{where}", EXAMPLE)
@@ -135,7 +193,7 @@ def read_ensemble(name: str, table: Mapping[str, Any], path: Path) -> EnsembleSp
     twice = next((each for each in names if names.count(each) > 1), None)
     if twice:
         raise OptionError(f"{path}: two steps are named {twice!r}{where}", "Give each step a name of its own")
-    return EnsembleSpec(name, **{**values, "steps": read})
+    return EnsembleSpec(name, **{**values, "steps": read, "parallel": shorthands.parallel(written)})
 
 
 def _step(table: Mapping[str, Any], path: Path, where: str) -> Step:

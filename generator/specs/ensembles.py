@@ -55,6 +55,7 @@ class EnsembleSpec:
     outputs: Mapping[str, str] = field(default_factory=dict)
     max_batch_size: int | None = None  # None: the smallest of its models
     samples: Path | None = None  # the user's inputs for the live check
+    parallel: tuple[str, ...] = ()  # steps that all take what clients send, and whose answers the last step combines
 
     def own_model(self, step: Step) -> str:
         """Return the name of the model that is made for a step."""

@@ -4,6 +4,7 @@ What an ensemble in force pins must be served. What an earlier version of it pin
 again.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from modelrepo.generator.repository.repository import Repository, StagedConfig
 from modelrepo.generator.triton import pbtxt
 
 SCHEDULING = "ensemble_scheduling"
+# The parameter of a model that calls others by itself: NAME@VERSION of each, separated by commas.
+CALLS = "calls"
+CALL = re.compile(r"(?P<model>[^@,]+)@(?P<version>[1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,21 @@ class Pin:
 
 def of_config(ensemble: str, text: str, version: int | None = None) -> list[Pin]:
     """Return the pins of a configuration; none for a text that is not one of an ensemble. Version -1 pins nothing."""
-    if SCHEDULING not in text:
+    if not _needs_others(text):
         return []
     try:
-        steps = pbtxt.parse(text, ensemble).ensemble_scheduling.step
+        config = pbtxt.parse(text, ensemble)
     except OptionError:
         return []
-    return [Pin(step.model_name, step.model_version, ensemble, version) for step in steps if step.model_version > 0]
+    pinned = [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step]
+    called = CALL.finditer(config.parameters[CALLS].string_value) if CALLS in config.parameters else ()
+    pinned += [(each["model"], int(each["version"])) for each in called]
+    return [Pin(model, number, ensemble, version) for model, number in pinned if number > 0]
+
+
+def _needs_others(text: str) -> bool:
+    """Whether a configuration may be that of an ensemble, or of a model that calls others by itself."""
+    return SCHEDULING in text or f'"{CALLS}"' in text
 
 
 def of_record(record: Manifest, version: int | None = None) -> list[Pin]:
@@ -72,10 +84,10 @@ def kept(repository: Repository, name: str) -> list[Pin]:
 
 
 def _ensembles(repository: Repository) -> Iterator[tuple[str, str]]:
-    """Yield the ensembles of a repository with their configurations in force."""
+    """Yield the models of a repository that need others, with their configurations in force."""
     for folder in sorted(repository.root.iterdir()) if repository.root.is_dir() else ():
         text = repository.config_text(folder.name) if folder.is_dir() else None
-        if text and SCHEDULING in text:
+        if text and _needs_others(text):
             yield folder.name, text
 
 
