@@ -24,6 +24,8 @@ def member(step: Step, site: Site) -> Member:
     Raises OptionError for a member that is named twice or has a type that numpy lacks, and for a call of a model that
     is not a member; other errors are those of ``published.of_step`` and ``python_step.member``.
     """
+    if not step.settings["members"]:
+        raise OptionError(f"step {step.name!r} has no members", "Name the models that the function calls in members")
     called = resolved(step.name, step.settings["members"], site)
     callees = tuple(callee(alias, each) for alias, each in called.items())
     own = replace(python_step.of_user(step, site), callees=callees)

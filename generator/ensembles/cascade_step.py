@@ -53,6 +53,7 @@ def member(step: Step, site: Site) -> Member:
     settings that contradict each other.
     """
     settings = step.settings
+    _refuse_senseless(step)
     called = calling.resolved(step.name, (settings[SMALL], settings[LARGE]), site)
     found = fitted(list(called.values()), settings["scores"], site)
     samples = _samples(found, settings)
@@ -75,6 +76,21 @@ def member(step: Step, site: Site) -> Member:
     made = calling.with_calls(python_step.made(own, {module.name: module}, name, site.folder, ask), called.values())
     notes = (*found.notes, *_notes(judged, settings, samples, softmax=softmax))
     return replace(_told(made, found, site, notes), likely=_likely(found, samples, softmax=softmax))
+
+
+def _refuse_senseless(step: Step) -> None:
+    """Raise OptionError for settings that lack a model, or that contradict each other."""
+    missing = next((key for key in (SMALL, LARGE) if not step.settings[key]), None)
+    if missing:
+        raise OptionError(
+            f"step {step.name!r}: the cascade has no {missing} model",
+            "Name models of the repository as small and large",
+        )
+    if step.settings["sure"] is not None and step.settings["keep_accuracy"] is not None:
+        raise OptionError(
+            f"step {step.name!r}: the cascade has both sure and keep_accuracy",
+            "Give the threshold as sure, or let samples choose one that keeps this accuracy",
+        )
 
 
 def fitted(models: Sequence[Member], scores: str, site: Site) -> Cascade:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from modelrepo.generator.ensembles.wiring import End, Wiring
@@ -27,7 +28,9 @@ class EnsembleConfig:
         return f"{comment}\n{pbtxt.with_version(pbtxt.to_text(self.message), version)}"
 
 
-def config_of(name: str, wiring: Wiring, labels: Mapping[str, tuple[str, ...]]) -> EnsembleConfig:
+def config_of(
+    name: str, wiring: Wiring, labels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> EnsembleConfig:
     """Return the configuration of an ensemble, in which each step pins the version of its model.
 
     ``labels`` has the names of the classes that an output has scores of.

@@ -34,6 +34,8 @@ from modelrepo.generator.verification import golden_requests
 from modelrepo.generator.verification.proven import Proven
 
 BACKEND = "ensemble"
+# The file in a version's folder: the models that it pins.
+MEMBERS = "members.json"
 # Grows when ensembles are made or proven otherwise: what was published before is then made and proven again.
 PROOF = 1
 NOT_ASKED = "the whole was not asked in a Triton: each of its models was proven, and only their wiring was checked"
@@ -268,13 +270,18 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
 
 
 def _staged(plan: Plan, proven: Proven, context: Context, staging: Path) -> StagedModel:
-    """Lay out an ensemble: its version folder is empty, and its configuration is judged beside its models."""
+    """Lay out an ensemble, and judge its configuration beside its models.
+
+    Triton needs a version folder and nothing in it; but Git and object stores keep no empty folders.
+    """
     repository, name = context.repository, plan.spec.name
     version, existing = repository.next_version(name), repository.versions(name)
     folder = staging / name
     (folder / str(version)).mkdir(parents=True)
     for file, labels in plan.config.labels.items():
         (folder / file).write_text("".join(f"{label}\n" for label in labels), "utf-8")
+    members = json.dumps(pinned(plan.wiring.members), indent=2)
+    (folder / str(version) / MEMBERS).write_text(f"{members}\n", "utf-8")
     config = pins.Keeping(plan.config, repository, name)
     preview = config.text(version, existing)
     entries = {**repository.entries(name), **{entry.name: entry for entry in folder.iterdir()}}

@@ -42,6 +42,7 @@ def proven_of(spec: EnsembleSpec, wiring: Wiring, seed: int) -> Proven:
     signature, run = signature_of(wiring), pipeline(wiring)
     members = [stage.member for stage in wiring.stages]
     untrained = [each.name for each in members if each.record and each.record.untrained]
+    random = [f"{name} has RANDOM weights, so that the answers mean nothing" for name in dict.fromkeys(untrained)]
     detail = ", ".join(f"{each.name} version {each.version}" for each in members)
     source = SourceModel(
         reference=f"ensemble:{spec.name}",
@@ -62,7 +63,7 @@ def proven_of(spec: EnsembleSpec, wiring: Wiring, seed: int) -> Proven:
         export,
         Verification(passed=True, samples=datasets.told(theirs, spec.samples, 0)),
         wiring.max_batch_size,
-        (*wiring.notes, *theirs.notes),
+        (*wiring.notes, *random, *theirs.notes),
         samples=samples,
     )
 

@@ -80,19 +80,18 @@ def member(step: Step, site: Site) -> Member:
 
 
 def of_user(step: Step, site: Site) -> PythonStep:
-    """Return a function of the user's with the settings of its table; ``callees`` are still to be added.
-
-    Its requirements are installed, if this Python lacks them; ServerError if they can't be.
-    """
-    own = replace(_own(step, site), target=step.rest)
-    step_packages.ensure(own.requirements, own.name, site.progress)
-    return own
+    """Return a function of the user's with the settings of its table; ``callees`` are still to be added."""
+    return replace(_own(step, site), target=step.rest)
 
 
 def code_of(own: PythonStep, step: Step) -> dict[str, Path]:
-    """Return the files of a user's function by their places; OptionError for packages that Triton lacks."""
+    """Return the files of a user's function by their places, with its requirements installed here.
+
+    Raises OptionError for packages that Triton lacks, and ServerError for those that can't be installed.
+    """
     code = {**user_code.placed(_module(own)), **{str(each): each for each in own.files}}
     undeclared.refuse(step, code.values())
+    step_packages.ensure(own.requirements, own.name, site.progress)
     return code
 
 

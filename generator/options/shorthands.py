@@ -75,14 +75,6 @@ def _cascade(table: Any, own: Mapping[str, Any], where: str) -> list[Mapping[str
     """Return the step of a cascade."""
     if not isinstance(table, Mapping):
         raise OptionError(f"{where}: cascade = {table!r}", CASCADE_EXAMPLE)
-    missing = [key for key in ("small", "large") if not table.get(key)]
-    if missing:
-        raise OptionError(f"{where}: cascade has no {missing[0]} model", CASCADE_EXAMPLE)
-    if "sure" in table and "keep_accuracy" in table:
-        raise OptionError(
-            f"{where}: cascade has both sure and keep_accuracy",
-            "Give the threshold as sure, or let samples choose one that keeps this accuracy",
-        )
     return [{"name": CASCADE, "use": f"{CASCADE}:{table.get('small', '')}", **table, **own}]
 
 

@@ -103,3 +103,20 @@ def test_the_large_model_is_not_asked_about_sure_samples(tmp_path: Path) -> None
         return {"y": arrays["x"]}
 
     space["cascade"](call, SHARES[:1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"small": "a"}, "step 'cascade': the cascade has no large model"),
+        ({"large": "a"}, "step 'cascade': the cascade has no small model"),
+        ({"small": "a", "large": "b", "sure": 0.9, "keep_accuracy": 0.9}, "both sure and keep_accuracy"),
+    ],
+)
+def test_settings_that_lack_or_contradict_something_are_refused(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    keys = dict.fromkeys(("small", "large", "sure", "keep_accuracy"))
+    with pytest.raises(OptionError) as caught:
+        cascade_step.member(Step("cascade", "cascade:", settings={**keys, **settings}), site(tmp_path))
+    assert said in caught.value.message

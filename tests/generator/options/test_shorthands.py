@@ -67,9 +67,7 @@ def test_a_cascade_is_one_step() -> None:
         ({"combine": "weighted mean", "members": ["a", "b"], "weights": [1, "2"]}, "expected a list of numbers"),
         ({"bls": "rules:decide", "members": ["a"]}, "names no function"),
         ({"cascade": "a"}, "cascade = 'a'"),
-        ({"cascade": {"small": "a"}}, "cascade has no large model"),
         ({"cascade": {"small": "a", "large": "b", "sure": 1.5}}, "sure = 1.5: expected a number from 0 to 1"),
-        ({"cascade": {"small": "a", "large": "b", "sure": 1, "keep_accuracy": 1}}, "both sure and keep_accuracy"),
         ({"members": ["a", "b"]}, "no steps in [ensembles.e]"),
     ],
 )
