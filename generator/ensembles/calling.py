@@ -29,7 +29,7 @@ def member(step: Step, site: Site) -> Member:
     called = resolved(step.name, step.settings["members"], site)
     callees = tuple(callee(alias, each) for alias, each in called.items())
     own = replace(python_step.of_user(step, site), callees=callees)
-    code, name = python_step.code_of(own, step), site.ensemble.own_model(step)
+    code, name = python_step.code_of(own, step, site), site.ensemble.own_model(step)
     refuse_undeclared(step, code, called)
     return with_calls(python_step.made(own, code, name, site.folder, asking(called.values())), called.values())
 

@@ -76,7 +76,7 @@ def member(step: Step, site: Site) -> Member:
     imported, and ServerError if its requirements can't be installed here.
     """
     own = of_user(step, site)
-    return made(own, code_of(own, step), site.ensemble.own_model(step), site.folder)
+    return made(own, code_of(own, step, site), site.ensemble.own_model(step), site.folder)
 
 
 def of_user(step: Step, site: Site) -> PythonStep:
@@ -84,7 +84,7 @@ def of_user(step: Step, site: Site) -> PythonStep:
     return replace(_own(step, site), target=step.rest)
 
 
-def code_of(own: PythonStep, step: Step) -> dict[str, Path]:
+def code_of(own: PythonStep, step: Step, site: Site) -> dict[str, Path]:
     """Return the files of a user's function by their places, with its requirements installed here.
 
     Raises OptionError for packages that Triton lacks, and ServerError for those that can't be installed.
