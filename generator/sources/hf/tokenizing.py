@@ -1,0 +1,153 @@
+"""How a folder's own library makes a model's inputs of texts, proven on texts in many scripts: `--with-preprocessing`.
+
+The tokenizer is the one that transformers has built, which may differ from the file ``tokenizer.json``: it rebuilds
+those of its older classes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.sources.hf import sentences, texts
+from modelrepo.generator.sources.hf.texts import IDS, KINDS, MASK, PROMPT
+from modelrepo.generator.specs.preparation import Preparation, Tokenizing
+from modelrepo.generator.specs.tensors import TensorSpec
+
+FLAG = "--with-preprocessing"
+WITHOUT = f"Leave {FLAG} out, and let clients send tokens"
+# The name of the input that takes texts.
+TEXT = "text"
+# What a model assumes for an input that its tokenizer doesn't give, for each token.
+ASSUMED = {MASK: 1, KINDS: 0}
+# Settings with which sentence-transformers calls a tokenizer differently.
+CALLING = ("processing_kwargs", "processor_kwargs", "tokenizer_args", "tokenizer_kwargs")
+
+
+def preparation(home: Path, reference: str, inputs: Sequence[TensorSpec], longest: int | None) -> Preparation:
+    """Return how transformers prepares texts for a model with ``inputs`` and ``longest`` positions.
+
+    Raises OptionError for a model that takes more than a text, and for a tokenizer that the library tokenizers does not
+    have.
+    """
+    tokenizer = _tokenizer(home, reference, inputs)
+    return _prepared(tokenizer, _settings(tokenizer, inputs, longest))
+
+
+def of_sentences(
+    found: sentences.Sentences, reference: str, inputs: Sequence[TensorSpec], longest: int | None
+) -> Preparation:
+    """Return how sentence-transformers prepares texts for a model; OptionError as that of ``preparation``."""
+    for key in CALLING:
+        if found.settings.get(key):
+            raise OptionError(f"{FLAG}: {reference} has the setting {key}, which is not supported", WITHOUT)
+    tokenizer = _tokenizer(found.home, reference, inputs)
+    if found.settings.get("do_lower_case"):
+        _lower(tokenizer.backend_tokenizer)
+    named = found.prompts.get("prompts") or {}
+    prefix = str(named.get(found.prompts.get("default_prompt_name")) or "")
+    settings = replace(_settings(tokenizer, inputs, longest), prefix=prefix)
+    if not found.excludes_prompts:
+        return _prepared(tokenizer, settings)
+    (dtype,) = (spec.dtype for spec in inputs if spec.name == PROMPT)
+    length = _prompt_length(tokenizer, settings) if settings.prefix else 0
+    return _prepared(tokenizer, replace(settings, numbers={PROMPT: (length, dtype)}))
+
+
+def _tokenizer(home: Path, reference: str, inputs: Sequence[TensorSpec]) -> Any:
+    """Return the tokenizer of a folder if it can be served; OptionError with the reason if it can't."""
+    names = [spec.name for spec in inputs]
+    more = [name for name in names if name not in (IDS, MASK, KINDS, PROMPT)]
+    if IDS not in names:
+        raise OptionError(f"{FLAG} has no effect on {reference}: it takes {', '.join(names)}, not texts", WITHOUT)
+    if more or any(len(spec.shape) != 2 for spec in inputs):
+        what = f"{', '.join(more)} beside texts" if more else f"{inputs[0]}, more than one text"
+        raise OptionError(f"{FLAG} can't prepare the inputs of {reference}: it takes {what}", WITHOUT)
+    tokenizer = texts.tokenizer(home)
+    if tokenizer is None:
+        raise OptionError(
+            f"{FLAG}: {reference} has no tokenizer that transformers can read",
+            f"Put the tokenizer's files into {home}, or leave {FLAG} out",
+        )
+    if not tokenizer.is_fast:
+        raise OptionError(
+            f"{FLAG}: the tokenizer of {reference} ({type(tokenizer).__name__}) is Python code of transformers", WITHOUT
+        )
+    return tokenizer
+
+
+def _settings(tokenizer: Any, inputs: Sequence[TensorSpec], positions: int | None) -> Tokenizing:
+    """Return a tokenizer with the settings with which transformers calls it."""
+    given = texts.given(tokenizer)
+    (fixed,) = (spec.shape[1] if isinstance(spec.shape[1], int) else None for spec in inputs if spec.name == IDS)
+    own = tokenizer.model_max_length
+    limits = [own if own < sentences.ANY_LENGTH else None, positions, fixed]
+    return Tokenizing(
+        _as_json(tokenizer),
+        given={spec.name: spec.dtype for spec in inputs if spec.name in given},
+        constant={
+            spec.name: (ASSUMED[spec.name], spec.dtype)
+            for spec in inputs
+            if spec.name in ASSUMED and spec.name not in given
+        },
+        longest=min((int(limit) for limit in limits if limit), default=None),
+        fixed=fixed,
+        truncation_side=tokenizer.truncation_side,
+        padding_side=tokenizer.padding_side,
+        padding_id=None if tokenizer.pad_token is None else tokenizer.pad_token_id,
+        padding_type=tokenizer.pad_token_type_id,
+        split_special=bool(tokenizer.split_special_tokens),
+    )
+
+
+def _lower(backend: Any) -> None:
+    """Let a tokenizer write texts in small letters first, unless it does: as sentence-transformers 6 does it."""
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.normalizers import Sequence as Several
+
+    own: Any = backend.normalizer
+    several = [own[at] for at in range(len(own))] if isinstance(own, Several) else [own] if own is not None else []
+    if not any(isinstance(each, Lowercase) for each in several):
+        backend.normalizer = Several([Lowercase(), *several])
+
+
+def _as_json(tokenizer: Any) -> str:
+    """Return the tokenizer that transformers has built, without padding and cutting: those are settings."""
+    from tokenizers import Tokenizer
+
+    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    plain.no_padding()
+    plain.no_truncation()
+    return str(plain.to_str())
+
+
+def _prepared(tokenizer: Any, settings: Tokenizing) -> Preparation:
+    return Preparation("text", TEXT, own=_own(tokenizer, settings), steps=(settings,))
+
+
+def _own(tokenizer: Any, settings: Tokenizing) -> Callable[[Sequence[str]], Mapping[str, Any]]:
+    """Return the call of the library itself, from a list of texts to the model's inputs by name."""
+    import numpy as np
+
+    def call(given: Sequence[str]) -> Mapping[str, Any]:
+        padding = "max_length" if settings.fixed else settings.padding_id is not None
+        cut = {"truncation": True, "max_length": settings.longest} if settings.longest else {}
+        found = tokenizer([settings.prefix + text for text in given], padding=padding, **cut)
+        lengths = {len(row) for row in found[IDS]}
+        if len(lengths) > 1:
+            raise ValueError("the tokenizer has no token for padding")
+        shape = (len(given), *lengths)
+        answer = {name: np.array(found[name], dtype).reshape(shape) for name, dtype in settings.given.items()}
+        answer |= {name: np.full(shape, value, dtype) for name, (value, dtype) in settings.constant.items()}
+        return answer | {
+            name: np.full((len(given), 1), value, dtype) for name, (value, dtype) in settings.numbers.items()
+        }
+
+    return call
+
+
+def _prompt_length(tokenizer: Any, settings: Tokenizing) -> int:
+    """Return the tokens of a prompt without an ending one, as sentence-transformers counts them."""
+    ids = tokenizer(settings.prefix)[IDS]
+    return len(ids) - (bool(ids) and ids[-1] in tokenizer.all_special_ids)
