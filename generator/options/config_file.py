@@ -8,18 +8,21 @@ from typing import Any
 
 from modelrepo.generator import sources
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.options.ensembles import read_ensemble
 from modelrepo.generator.options.fields import FIELDS, parse_field
 from modelrepo.generator.options.names import check_name
+from modelrepo.generator.specs.ensembles import EnsembleSpec
 
 CONFIG_NAME = "modelrepo.toml"
 
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What ``modelrepo.toml`` says: ``defaults`` for every model, and what each of ``models`` sets itself."""
+    """What ``modelrepo.toml`` says: ``defaults`` for every model, what each of ``models`` sets, and ``ensembles``."""
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ensembles: Mapping[str, EnsembleSpec] = field(default_factory=dict)
 
 
 def load_config(path: Path | None) -> ConfigFile:
@@ -42,13 +45,24 @@ def load_config(path: Path | None) -> ConfigFile:
         raise OptionError(f"{path}: models must be tables such as [models.resnet50]")
     for name in models:
         check_name(name)
+    ensembles = _ensembles(document.pop("ensembles", {}), models, path)
     known = [name for name in FIELDS if name != "model"]
-    defaults = _read_keys(document, [*known, "models"], path, "")
+    defaults = _read_keys(document, [*known, "models", "ensembles"], path, "")
     own = [name for name, field_ in FIELDS.items() if not field_.run]
     return ConfigFile(
         defaults,
         {name: _read_keys(table, own, path, f" in [models.{name}]") for name, table in models.items()},
+        ensembles,
     )
+
+
+def _ensembles(tables: Any, models: Mapping[str, Any], path: Path) -> dict[str, EnsembleSpec]:
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise OptionError(f"{path}: ensembles must be tables such as [ensembles.classify]")
+    twice = next((name for name in tables if name in models), None)
+    if twice:
+        raise OptionError(f"{path}: {twice!r} is the name of a model and of an ensemble", "Rename one of them")
+    return {name: read_ensemble(name, table, path) for name, table in tables.items()}
 
 
 def default_repository() -> Path:

@@ -1,0 +1,1 @@
+"""Models wired together: ensembles of published models, proven end to end."""

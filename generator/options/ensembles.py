@@ -1,0 +1,149 @@
+"""The tables `[ensembles.NAME]` of modelrepo.toml: their keys, how each is read, and what it means."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.options.names import check_name
+from modelrepo.generator.specs.ensembles import STEP_SECONDS, EnsembleSpec, Step
+from modelrepo.generator.specs.written import integer, items, text
+
+EXAMPLE = "Write a [[ensembles.NAME.steps]] table with name and use for each step"
+LONGEST_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a table."""
+
+    help: str
+    parse: Callable[[Any], Any]  # ValueError says what was expected
+    default: Any = None
+    path: bool = False  # a path, relative to the file
+
+
+def read_map(value: Any) -> dict[str, str]:
+    """Read a table of names by names."""
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a table such as { input = 'STEP.OUTPUT' }")
+    return {text(key): text(each) for key, each in value.items()}
+
+
+def read_outputs(value: Any) -> dict[str, str]:
+    """Read a table of tensors by the names that clients know, or a list of tensors that keep their names."""
+    if isinstance(value, Mapping):
+        return read_map(value)
+    names = [text(each) for each in items(value)]
+    return {each.rpartition(".")[2]: each for each in names}
+
+
+def read_seconds(value: Any) -> float:
+    """Read a number of seconds above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST_SECONDS:
+        raise ValueError(f"expected seconds above 0, at most {LONGEST_SECONDS}")
+    return float(value)
+
+
+def read_texts(value: Any) -> tuple[str, ...]:
+    """Read a list of texts; it may be empty."""
+    return tuple(text(each) for each in (items(value) if value != [] else []))
+
+
+ENSEMBLE_KEYS: dict[str, Key] = {
+    "steps": Key("The steps, a [[ensembles.NAME.steps]] table each, in any order.", list),
+    "outputs": Key(
+        "What clients receive: tensors, or a table { NAME = 'STEP.OUTPUT' }. Default: every output that no step takes.",
+        read_outputs,
+        {},
+    ),
+    "max_batch_size": Key("Largest batch. Default: the smallest of its models.", integer(0)),
+    "samples": Key(
+        "Your inputs for the live check: as `samples` of a model.", lambda value: Path(text(value)), path=True
+    ),
+}
+STEP_KEYS: dict[str, Key] = {
+    "name": Key("Name of the step. Default: that of its model.", text),
+    "use": Key(
+        "The model: a published one as NAME or NAME@VERSION (default: the newest that is served), onnx:FILE, or "
+        "python:MODULE:FUNCTION.",
+        text,
+    ),
+    "inputs": Key(
+        "Where inputs of the model come from: { INPUT = 'STEP.OUTPUT' }, or the name of an input of the ensemble. "
+        "Default: found by name, or by type and shape if only one output fits.",
+        read_map,
+        {},
+    ),
+    "outputs": Key("Names for outputs of the model: { OUTPUT = 'NAME' }. Default: STEP.OUTPUT.", read_map, {}),
+    "requirements": Key("Packages that a Python step needs, as pip reads them.", read_texts, ()),
+    "timeout": Key("Seconds that the step may take for one request.", read_seconds, STEP_SECONDS),
+}
+# Keys of steps of one scheme only.
+SCHEME_KEYS: dict[str, dict[str, Key]] = {"": {}, "onnx": {}, "python": {}}
+
+
+def read_ensemble(name: str, table: Mapping[str, Any], path: Path) -> EnsembleSpec:
+    """Read a table `[ensembles.NAME]` of a file; OptionError says where it is wrong and what was expected."""
+    where = f" in [ensembles.{name}]"
+    check_name(name)
+    values = _read(table, ENSEMBLE_KEYS, path, where)
+    steps = table.get("steps")
+    if not isinstance(steps, list) or not steps or not all(isinstance(each, Mapping) for each in steps):
+        raise OptionError(f"{path}: no steps{where}", EXAMPLE)
+    read = tuple(_step(each, path, f" in step {number} of [ensembles.{name}]") for number, each in enumerate(steps, 1))
+    names = [step.name for step in read]
+    twice = next((each for each in names if names.count(each) > 1), None)
+    if twice:
+        raise OptionError(f"{path}: two steps are named {twice!r}{where}", "Give each step a name of its own")
+    return EnsembleSpec(name, **{**values, "steps": read})
+
+
+def _step(table: Mapping[str, Any], path: Path, where: str) -> Step:
+    use = table.get("use")
+    if not isinstance(use, str) or not use:
+        raise OptionError(
+            f"{path}: no use{where}", "Name a model of the repository, onnx:FILE or python:MODULE:FUNCTION"
+        )
+    scheme = use.partition(":")[0] if ":" in use else ""
+    if scheme not in SCHEME_KEYS:
+        raise OptionError(
+            f"{path}: unknown scheme {scheme!r} of use{where}", nearest(scheme, filter(None, SCHEME_KEYS))
+        )
+    own = SCHEME_KEYS[scheme]
+    values = _read(table, {**STEP_KEYS, **own}, path, where)
+    settings = {key: values.pop(key) for key in own}
+    if scheme == "onnx":
+        values["use"] = f"onnx:{path.parent / Path(use.partition(':')[2]).expanduser()}"
+    values["name"] = check_step_name(values["name"] or _default_name(use), f"{path}{where}")
+    return Step(**values, settings=settings)
+
+
+def _default_name(use: str) -> str:
+    """Return a published model's name, a file's without its ending, or a function's."""
+    last = use.rpartition(":")[2]
+    return Path(last).stem if use.startswith("onnx:") else last.partition("@")[0]
+
+
+def check_step_name(name: str, where: str) -> str:
+    """Return a step's name if it can be part of a model's name and has no dot; else raise OptionError."""
+    if "." in name:
+        raise OptionError(
+            f"{where}: the step's name {name!r} has a dot", "STEP.OUTPUT names an output: write name = '…'"
+        )
+    return check_name(name)
+
+
+def _read(table: Mapping[str, Any], known: Mapping[str, Key], path: Path, where: str) -> dict[str, Any]:
+    values = {name: key.default for name, key in known.items() if name != "steps"}
+    for name, value in table.items():
+        if name not in known:
+            raise OptionError(f"{path}: unknown key {name!r}{where}", nearest(name, known, count=1))
+        try:
+            read = known[name].parse(value)
+        except ValueError as error:
+            raise OptionError(f"{path}{where}: {name} = {value!r}: {error}") from error
+        values[name] = path.parent / read.expanduser() if known[name].path else read
+    values.pop("steps", None)
+    return values
