@@ -86,10 +86,17 @@ def _onnx(step: Step, site: Site) -> Member:
     return published.own(step, site)
 
 
+def _texts(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import texts
+
+    return texts.member(step, site)
+
+
 # By the scheme of ``use``; "" is a model of the repository. Modules are imported by the functions: they need this one.
 KINDS: dict[str, Kind] = {
     "": Kind(_published),
     "onnx": Kind(_onnx),
+    "tokenizer": Kind(_texts, reads_others=True),
 }
 
 

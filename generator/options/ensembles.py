@@ -66,8 +66,8 @@ ENSEMBLE_KEYS: dict[str, Key] = {
 STEP_KEYS: dict[str, Key] = {
     "name": Key("Name of the step. Default: that of its model.", text),
     "use": Key(
-        "The model: a published one as NAME or NAME@VERSION (default: the newest that is served), onnx:FILE, or "
-        "python:MODULE:FUNCTION.",
+        "The model: a published one as NAME or NAME@VERSION (default: the newest that is served), onnx:FILE, "
+        "python:MODULE:FUNCTION, or tokenizer:FOLDER, which makes tokens of texts for the step that takes them.",
         text,
     ),
     "inputs": Key(
@@ -81,7 +81,7 @@ STEP_KEYS: dict[str, Key] = {
     "timeout": Key("Seconds that the step may take for one request.", read_seconds, STEP_SECONDS),
 }
 # Keys of steps of one scheme only.
-SCHEME_KEYS: dict[str, dict[str, Key]] = {"": {}, "onnx": {}, "python": {}}
+SCHEME_KEYS: dict[str, dict[str, Key]] = {"": {}, "onnx": {}, "python": {}, "tokenizer": {}}
 
 
 def read_ensemble(name: str, table: Mapping[str, Any], path: Path) -> EnsembleSpec:
@@ -114,8 +114,8 @@ def _step(table: Mapping[str, Any], path: Path, where: str) -> Step:
     own = SCHEME_KEYS[scheme]
     values = _read(table, {**STEP_KEYS, **own}, path, where)
     settings = {key: values.pop(key) for key in own}
-    if scheme == "onnx":
-        values["use"] = f"onnx:{path.parent / Path(use.partition(':')[2]).expanduser()}"
+    if scheme in ("onnx", "tokenizer"):
+        values["use"] = f"{scheme}:{path.parent / Path(use.partition(':')[2]).expanduser()}"
     values["name"] = check_step_name(values["name"] or _default_name(use), f"{path}{where}")
     return Step(**values, settings=settings)
 

@@ -7,13 +7,18 @@ those of its older classes.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.hf import sentences, texts
+from modelrepo.generator.sources.hf.hub import HF
+from modelrepo.generator.sources.hf.inputs import longest as longest_of
 from modelrepo.generator.sources.hf.texts import IDS, KINDS, MASK, PROMPT
 from modelrepo.generator.specs.preparation import Preparation, Tokenizing
 from modelrepo.generator.specs.tensors import TensorSpec
+from modelrepo.generator.system.extras import need
 
 FLAG = "--with-preprocessing"
 WITHOUT = f"Leave {FLAG} out, and let clients send tokens"
@@ -53,6 +58,28 @@ def of_sentences(
     (dtype,) = (spec.dtype for spec in inputs if spec.name == PROMPT)
     length = _prompt_length(tokenizer, settings) if settings.prefix else 0
     return _prepared(tokenizer, replace(settings, numbers={PROMPT: (length, dtype)}))
+
+
+def of_folder(folder: Path, reference: str, inputs: Sequence[TensorSpec], *, whole: bool) -> Preparation:
+    """Return how texts are prepared for the model of a folder that is served already, with ``inputs``.
+
+    ``whole``: it is served with the modules of sentence-transformers. Raises as ``preparation`` does, and SourceError
+    for a folder that can't be read.
+    """
+    found = sentences.read(folder, "") if whole else None
+    home = found.home if found else sentences.home(folder)
+    positions = _positions(home)
+    if found is None:
+        return preparation(home, reference, inputs, positions)
+    return of_sentences(found, reference, inputs, min(filter(None, (found.longest, positions)), default=None))
+
+
+def _positions(home: Path) -> int | None:
+    """Return the number of tokens that the model of a folder has positions for; None if nothing limits it."""
+    if not (home / folders.CONFIG).is_file():
+        return None
+    config = need("transformers", HF).AutoConfig.from_pretrained(home, local_files_only=True)
+    return longest_of(SimpleNamespace(config=config))
 
 
 def _tokenizer(home: Path, reference: str, inputs: Sequence[TensorSpec]) -> Any:
