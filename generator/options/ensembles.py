@@ -1,11 +1,13 @@
 """The tables `[ensembles.NAME]` of modelrepo.toml: their keys, how each is read, and what it means."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.options import parsers
 from modelrepo.generator.options.names import check_name
 from modelrepo.generator.specs.ensembles import STEP_SECONDS, EnsembleSpec, Step
 from modelrepo.generator.specs.written import integer, items, text
@@ -51,6 +53,26 @@ def read_texts(value: Any) -> tuple[str, ...]:
     return tuple(text(each) for each in (items(value) if value != [] else []))
 
 
+def read_arguments(value: Any) -> dict[str, Any]:
+    """Read a table of values by the names of arguments."""
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a table such as { threshold = 0.5 }")
+    try:
+        json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError("expected texts, numbers, true or false, and lists and tables of them") from error
+    return dict(value)
+
+
+def read_files(value: Any) -> tuple[Path, ...]:
+    """Read a list of files in the current folder, as relative paths."""
+    files = tuple(Path(each) for each in read_texts(value))
+    for each in files:
+        if each.is_absolute() or ".." in each.parts or not each.is_file():
+            raise ValueError(f"expected files in the current folder, by relative paths: {each} is none")
+    return files
+
+
 ENSEMBLE_KEYS: dict[str, Key] = {
     "steps": Key("The steps, a [[ensembles.NAME.steps]] table each, in any order.", list),
     "outputs": Key(
@@ -81,7 +103,24 @@ STEP_KEYS: dict[str, Key] = {
     "timeout": Key("Seconds that the step may take for one request.", read_seconds, STEP_SECONDS),
 }
 # Keys of steps of one scheme only.
-SCHEME_KEYS: dict[str, dict[str, Key]] = {"": {}, "onnx": {}, "python": {}, "tokenizer": {}}
+_MODEL_KEYS = {
+    "max_batch_size": Key("Largest batch of its model. Default: the ensemble's, or 16.", integer(0)),
+    "instances": Key("Copies of its model, a process each.", integer(1)),
+    "arguments": Key("Values for arguments of the function that are no inputs: { NAME = VALUE }.", read_arguments),
+}
+SCHEME_KEYS: dict[str, dict[str, Key]] = {
+    "": {},
+    "builtin": _MODEL_KEYS,
+    "onnx": {},
+    "python": {
+        "batched": Key(
+            "Whether the function takes whole batches; else it is called for each sample.", parsers.read_boolean
+        ),
+        "files": Key("Files that the function opens beside its module, such as labels.txt.", read_files),
+        **_MODEL_KEYS,
+    },
+    "tokenizer": {},
+}
 
 
 def read_ensemble(name: str, table: Mapping[str, Any], path: Path) -> EnsembleSpec:

@@ -57,17 +57,21 @@ def to_array(tensor: Any, data_type: str) -> NDArray[Any]:
     return np.from_dlpack(_Producer(tensor))
 
 
-def from_array(name: str, array: NDArray[Any]) -> Any:
-    """Return an array as a response's tensor; an array of objects holds strings or ``bytes``."""
+def from_array(name: str, array: NDArray[Any], own: Any = None) -> Any:
+    """Return an array as a response's tensor; an array of objects holds strings or ``bytes``.
+
+    ``own`` is the stub's class if Triton's module has another one: see ``plain.py``.
+    """
+    kind = own or pb_utils.Tensor
     if array.dtype == np.object_:
-        tensor = pb_utils.Tensor(name, array)
+        tensor = kind(name, array)
         if _lent:
             _lent.pop().__setstate__(_state(flags=0))
         return tensor
     if not array.flags.c_contiguous or not array.flags.writeable:
         array = array.copy()  # DLPack has no read-only tensors
     capsule = _row_major(array).__dlpack__()
-    tensor = pb_utils.Tensor.from_dlpack(name, capsule)
+    tensor = kind.from_dlpack(name, capsule)
     _capsules.PyCapsule_SetName(capsule, _CONSUMED)
     return tensor
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.system import step_packages
 from modelrepo.server.binaries import runtime
 from modelrepo.server.binaries.runtime import Runtime
 from modelrepo.server.running.handle import HOST
@@ -19,6 +20,20 @@ from modelrepo.server.running.spec import ServerSpec, server_flags
 BACKENDS_FOLDER = Path(__file__).parents[1] / "backends"
 STUB_SECONDS = 120
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
+# What comes before and after Triton's own module. Our backends use it as well, and mend what they need themselves.
+BEFORE_PLAIN = """from modelrepo.server.backends import plain
+
+_is_plain = not plain.served_file().is_relative_to({folder!r})
+if _is_plain:
+    sys.path[:0] = plain.packages()
+
+"""
+AFTER_PLAIN = """
+
+if _is_plain:
+    plain.prepare(sys.modules[__name__])
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,7 @@ def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
     environment["PATH"] = f"{scratch / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["LD_LIBRARY_PATH"] = ":".join(_linked(triton.libraries, scratch / "lib"))
     refuse_unsafe(spec.served)
+    _install(spec)
     flags = server_flags(spec, _plain_path(spec.served, scratch), HOST, spec.ports)
     for name in ("python", *backends()):
         flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
@@ -92,6 +108,14 @@ def refuse_unsafe(repository: Path) -> None:
                 )
 
 
+def _install(spec: ServerSpec) -> None:
+    """Install what the Python steps of the models that are loaded first require; ServerError if that fails."""
+    models = spec.models if spec.control == "explicit" else [path.name for path in spec.served.iterdir()]
+    for name in models:
+        for file in (spec.served / name).glob(f"*/{step_packages.REQUIREMENTS}"):
+            step_packages.ensure(step_packages.read(file.parent), name)
+
+
 def _shared_memory_prefix(scratch: Path) -> str:
     return f"modelrepo_{scratch.name}_"
 
@@ -104,19 +128,23 @@ def shared_memory(scratch: Path) -> tuple[Path, ...]:
 def _lay_out_backends(triton: Runtime, folder: Path) -> None:
     """Put the Python backend and ours side by side: Triton refuses links that lead out of the folder.
 
-    The stub ignores PYTHONPATH, so each ``model.py`` sets this process's import path itself.
+    The stub ignores PYTHONPATH, so each ``model.py`` sets this process's import path itself; for models of the Python
+    backend, Triton's own module does.
     """
     (folder / "python").mkdir(parents=True)
+    packages = [str(BACKENDS_FOLDER.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
+    path = f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
     for file in triton.python_backend:
+        if file.suffix == ".py":
+            text = f"{path}{BEFORE_PLAIN.format(folder=str(folder))}{file.read_text('utf-8')}{AFTER_PLAIN}"
+            (folder / "python" / file.name).write_text(text, "utf-8")
+            continue
         try:
             os.link(file, folder / "python" / file.name)
         except OSError:  # a different file system, or one without hard links
             shutil.copy2(file, folder / "python" / file.name)
-    packages = [str(BACKENDS_FOLDER.parents[2]), *(path for path in sys.path if path and Path(path).exists())]
     for name in backends():
         (folder / name).mkdir()
         (folder / name / "model.py").write_text(
-            f"import sys\n\nsys.path[:0] = {list(dict.fromkeys(packages))!r}\n"
-            f"from modelrepo.server.backends.{name}.model import TritonPythonModel\n",
-            "utf-8",
+            f"{path}from modelrepo.server.backends.{name}.model import TritonPythonModel\n", "utf-8"
         )

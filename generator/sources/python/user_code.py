@@ -61,6 +61,23 @@ def files(module: str) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
+def placed(module: str) -> dict[str, Path]:
+    """Return the user's files that ``module`` is made of, by their paths in the folder that Python imports them from.
+
+    None of an installed package is. Errors as of ``files``.
+    """
+    with importable():
+        top = _find(module.partition(".")[0])
+    first = Path(top.origin) if top.origin else Path(next(iter(top.submodule_search_locations or ())), "__init__.py")
+    home = first.parents[1] if top.submodule_search_locations else first.parent
+    found = {}
+    for file in files(module):
+        folder = next((each for each in (home, Path.cwd()) if file.is_relative_to(each)), None)
+        if folder and _is_users(file):
+            found[str(file.relative_to(folder))] = file
+    return found
+
+
 def imports(paths: Iterable[Path]) -> set[str]:
     """Return the top-level names that the user's files import; none for a file that can't be parsed."""
     return {name.partition(".")[0] for path in paths if _is_users(path) for name in _imports_of(path)}
