@@ -1,0 +1,75 @@
+"""The config.pbtxt of an ensemble."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelrepo.generator.ensembles.wiring import End, Wiring
+from modelrepo.generator.repository.lost import OURS
+from modelrepo.generator.triton import pbtxt
+
+PLATFORM = "ensemble"
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """The configuration of an ensemble that will be published: all but the version's number is certain."""
+
+    message: Any  # a ModelConfig without a version policy
+    max_batch_size: int
+
+    def text(self, version: int, existing: Collection[int] = ()) -> str:
+        """Return the text for a version; it alone is served, since all versions share the steps of one file."""
+        source = self.message.parameters["source"].string_value
+        comment = f"{OURS}{source}; change it in [ensembles.{self.message.name}] of modelrepo.toml."
+        return f"{comment}\n{pbtxt.with_version(pbtxt.to_text(self.message), version)}"
+
+
+def config_of(name: str, wiring: Wiring) -> EnsembleConfig:
+    """Return the configuration of an ensemble, in which each step pins the version of its model."""
+    from tritonclient.grpc import model_config_pb2
+
+    message = model_config_pb2.ModelConfig(name=name, platform=PLATFORM, max_batch_size=wiring.max_batch_size)
+    batched = wiring.max_batch_size > 0
+    for input_name, ends in wiring.inputs.items():
+        _add(message.input, input_name, _narrowest(ends), batched=batched)
+    for output_name, end in wiring.outputs.items():
+        _add(message.output, output_name, end, batched=batched)
+    for stage in wiring.stages:
+        step = message.ensemble_scheduling.step.add()
+        step.model_name, step.model_version = stage.member.name, stage.member.version
+        step.input_map.update(stage.inputs)
+        step.output_map.update(stage.outputs)
+    message.parameters["source"].string_value = f"ensemble:{name}"
+    kinds = input_kinds(wiring)
+    if kinds:
+        message.parameters["input_kinds"].string_value = ",".join(f"{each}={kind}" for each, kind in kinds.items())
+    return EnsembleConfig(message, wiring.max_batch_size)
+
+
+def input_kinds(wiring: Wiring) -> dict[str, str]:
+    """Return what a client has for each input that takes it as it is."""
+    return {
+        name: stage.member.input_kinds[port]
+        for stage in wiring.stages
+        for port, name in stage.inputs.items()
+        if name in wiring.inputs and port in stage.member.input_kinds
+    }
+
+
+def _narrowest(ends: Collection[End]) -> End:
+    """Return an end whose shape all ends take: with each size that one of them fixes."""
+    first, *others = ends
+    dims = list(first.dims)
+    for end in others:
+        dims = [max(one, two) for one, two in zip(dims, end.dims, strict=True)]
+    return replace(first, dims=tuple(dims))
+
+
+def _add(tensors: Any, name: str, end: End, *, batched: bool) -> None:
+    from tritonclient.grpc import model_config_pb2
+
+    tensor = tensors.add()
+    tensor.name = name
+    tensor.data_type = model_config_pb2.DataType.Value(f"TYPE_{end.data_type}")
+    tensor.dims.extend(end.dims[1:] if batched else end.dims)
