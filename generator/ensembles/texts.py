@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from modelrepo.generator import sources
 from modelrepo.generator.ensembles import text_step
 from modelrepo.generator.ensembles.member import Made, Member, Site
-from modelrepo.generator.errors import ConversionError, InputRefused, OptionError
-from modelrepo.generator.sources.hf import tokenizing
-from modelrepo.generator.specs.ensembles import Step
+from modelrepo.generator.errors import ConversionError, InputRefused, ModelRepoError, OptionError
+from modelrepo.generator.pipeline.job import Job
+from modelrepo.generator.sources import hf
+from modelrepo.generator.sources.hf import hub, tokenizing
+from modelrepo.generator.specs.ensembles import OWN, EnsembleSpec, Step
+from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.preparation import Preparation, Tokenizing
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 from modelrepo.generator.system.templates import environment
@@ -25,12 +29,51 @@ from modelrepo.generator.verification.corpus import TEXTS
 
 TEMPLATE, MODEL, CODE, REQUIREMENTS = "text_step.py.j2", "model.py", "text_step.py", "requirements.txt"
 IDS = "input_ids"
+# The scheme of its steps, and the name of the step of a model that is to take texts.
+SCHEME, ITS_MODEL = "tokenizer", "model"
 # The output of a sentence embedding, whose texts sentence-transformers prepares.
 EMBEDDING = "sentence_embedding"
 # The texts of a batch in which the tokenizer is compared.
 TOGETHER = 7
 # numpy's types, by Triton's.
 TYPES = {f"TYPE_{name.upper()}": name for name in ("int8", "int16", "int32", "int64", "uint32", "uint64")}
+
+
+def planned(jobs: Sequence[Job]) -> tuple[list[Job], list[EnsembleSpec]]:
+    """Return jobs, and the ensembles of those whose models are to take texts: each becomes the job of one of its steps.
+
+    The model of an ensemble NAME is published as NAME__model, and its tokens are made by NAME__tokenize.
+    """
+    made, specs = [], []
+    for job in jobs:
+        folder = _folder(job.options) if job.options.with_preprocessing else None
+        if folder is None:
+            made.append(job)
+            continue
+        own = Job(f"{job.name}{OWN}{ITS_MODEL}", job.options)
+        made.append(own)
+        for choice, name in job.published_names().items():
+            steps = (
+                Step(ITS_MODEL, own.published_names()[choice]),
+                Step("tokenize", f"{SCHEME}:{folder}"),
+            )
+            specs.append(EnsembleSpec(name, steps))
+    return made, specs
+
+
+def _folder(options: Options) -> Path | None:
+    """Return the folder of a job's model if that takes texts; what is missing of its tokenizer is downloaded.
+
+    None as well for a model that can't be found: its job says why.
+    """
+    try:
+        source, name = sources.find(options.model)
+        if source is not hf.SOURCE:
+            return None
+        folder = hub.fetched(name, weights=False, code=options.trust_source, spared=True)
+        return folder if tokenizing.takes_texts(folder) else None
+    except ModelRepoError:
+        return None
 
 
 def member(step: Step, site: Site) -> Member:

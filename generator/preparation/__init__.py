@@ -1,5 +1,7 @@
 """Graphs before and after a model: pictures and texts as clients have them, answers as clients want them."""
 
+from dataclasses import replace
+
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
@@ -9,8 +11,10 @@ def wrapped(source: SourceModel, options: Options) -> SourceModel:
     """Return a source that takes what clients have, and answers with what they want, as the options ask for.
 
     Its ``run`` is the source's own pipeline, as far as a graph can do the same. Raises OptionError for a source whose
-    pipeline is not known, or can't be a graph.
+    pipeline is not known, or can't be a graph. Texts are prepared by a step before the model, in an ensemble.
     """
+    if options.with_preprocessing and source.preparation and source.preparation.kind == "text":
+        options = replace(options, with_preprocessing=False)
     for asked, flag in (
         (options.with_preprocessing, "--with-preprocessing"),
         (options.with_postprocessing, "--with-postprocessing"),

@@ -15,7 +15,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.dynamic import with_dynamic
-from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, sentences, tasks, texts
+from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, sentences, tasks, texts, tokenizing
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
@@ -79,6 +79,9 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         source = _embedding(found, folder, reference, options, progress)
     else:
         source = _of_a_task(home, folder, reference, options, progress)
+    if options.with_preprocessing and tokenizing.takes_texts(folder):
+        prepared = tokenizing.of_folder(folder, reference, source.inputs, whole=found is not None)
+        source = replace(source, preparation=prepared)
     return assuming(source, options.assume_branch)
 
 

@@ -26,6 +26,8 @@ WITHOUT = f"Leave {FLAG} out, and let clients send tokens"
 TEXT = "text"
 # What a model assumes for an input that its tokenizer doesn't give, for each token.
 ASSUMED = {MASK: 1, KINDS: 0}
+# How the files of tokenizers begin.
+TOKENIZERS = ("tokenizer", "vocab", "spiece", "sentencepiece", "spm")
 # Settings with which sentence-transformers calls a tokenizer differently.
 CALLING = ("processing_kwargs", "processor_kwargs", "tokenizer_args", "tokenizer_kwargs")
 
@@ -60,6 +62,13 @@ def of_sentences(
     return _prepared(tokenizer, replace(settings, numbers={PROMPT: (length, dtype)}))
 
 
+def takes_texts(folder: Path) -> bool:
+    """Whether the files of a folder prepare texts, and neither pictures nor sounds."""
+    home = sentences.home(folder)
+    names = {file.name for each in (folder, home) for file in folders.companions(each)}
+    return any(name.startswith(TOKENIZERS) for name in names) and not any("processor" in name for name in names)
+
+
 def of_folder(folder: Path, reference: str, inputs: Sequence[TensorSpec], *, whole: bool) -> Preparation:
     """Return how texts are prepared for the model of a folder that is served already, with ``inputs``.
 
@@ -78,7 +87,10 @@ def _positions(home: Path) -> int | None:
     """Return the number of tokens that the model of a folder has positions for; None if nothing limits it."""
     if not (home / folders.CONFIG).is_file():
         return None
-    config = need("transformers", HF).AutoConfig.from_pretrained(home, local_files_only=True)
+    try:
+        config = need("transformers", HF).AutoConfig.from_pretrained(home, local_files_only=True)
+    except (ValueError, KeyError, OSError):  # a model with code of its own, whose limits are its own, too
+        return None
     return longest_of(SimpleNamespace(config=config))
 
 
