@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelrepo.generator.pipeline.job import Job
     from modelrepo.generator.progress import Progress
     from modelrepo.generator.sources.told import Told
+    from modelrepo.generator.specs.ensembles import EnsembleSpec
     from modelrepo.generator.specs.options import RunOptions
 
 # The groups of the options that are not fields.
@@ -33,7 +34,7 @@ Examples:
   generate --model resnet50 --backends onnx:fp16,tensorrt:int8 --calibration photos/
   generate --model resnet50 --precision int8 --keep-precise auto --max-accuracy-drop 2%
   generate --model resnet50 --prune 2:4 --backends tensorrt:fp16
-  generate                     every model of modelrepo.toml
+  generate                     every model and ensemble of modelrepo.toml
   generate --dry-run --json    what would be done, as JSON
 
 \b
@@ -118,10 +119,10 @@ def generate(
     only if its content would change.
     """
     from modelrepo.cli.terminal import report
-    from modelrepo.generator.pipeline.generate import generate as run
+    from modelrepo.generator.ensembles.run import generate as run
     from modelrepo.generator.progress import Progress
 
-    jobs, told, options = _jobs(given, config)
+    jobs, ensembles, told, options = _jobs(given, config)
     progress = Progress(report.Follower(quiet, verbose))
     for each in told:
         if each.remark:
@@ -129,7 +130,7 @@ def generate(
         if each.doubt:
             progress.warn(each.doubt)
     with _gate(options.live_check, progress) as gate:
-        outcome = run(jobs, options, progress, dry_run=dry_run, gate=gate)
+        outcome = run(jobs, ensembles, options, progress, dry_run=dry_run, gate=gate)
     if as_json:
         report.print_json(outcome)
     else:
@@ -148,7 +149,8 @@ def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Ite
         yield gate
 
 
-def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[Told], RunOptions]":
+def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[EnsembleSpec], list[Told], RunOptions]":
+    from modelrepo.generator.ensembles import run
     from modelrepo.generator.pipeline.job import Job
 
     file = config_file.load_config(config)
@@ -157,11 +159,14 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[
         for name, value in given.items()
         if value is not None and name != "model"
     }
-    models = given["model"] or tuple(file.models)
-    if not models:
+    named = tuple(dict.fromkeys(given["model"] or (*file.models, *file.ensembles)))
+    if not named:
         raise OptionError(
             "there is no model to generate", "Name one with --model, or in a [models.NAME] table of modelrepo.toml"
         )
-    resolved = [resolve.resolve(flags, file, model) for model in dict.fromkeys(models)]
-    told = [resolve.taken(file, model) for model in dict.fromkeys(models)]
-    return [Job(name, each) for name, each in resolved], told, resolve.resolve_run(flags, file)
+    models = [each for each in named if each not in file.ensembles]
+    ensembles = [file.ensembles[each] for each in named if each in file.ensembles]
+    resolved = [resolve.resolve(flags, file, model) for model in models]
+    told = [resolve.taken(file, model) for model in models]
+    jobs = [*(Job(name, each) for name, each in resolved), *run.jobs_of(ensembles, flags, file)]
+    return jobs, ensembles, told, resolve.resolve_run(flags, file)

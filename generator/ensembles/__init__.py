@@ -1,1 +1,1 @@
-"""Models wired together: ensembles of published models, proven end to end."""
+"""Models wired together: ensembles, from [ensembles.NAME] of modelrepo.toml to a published version."""

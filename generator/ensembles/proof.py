@@ -11,15 +11,16 @@ from modelrepo.clients import Client
 from modelrepo.clients.errors import ClientError
 from modelrepo.generator.ensembles.config import input_kinds
 from modelrepo.generator.ensembles.member import Member
-from modelrepo.generator.ensembles.reference import Pipeline, Stage, dtype_name
-from modelrepo.generator.ensembles.wiring import ANY, End, Wiring, shape_words
+from modelrepo.generator.ensembles.reference import Pipeline, Stage
+from modelrepo.generator.ensembles.shapes import ANY, dtype_name, shape_words
+from modelrepo.generator.ensembles.wiring import End, Wiring
 from modelrepo.generator.errors import ModelRepoError
 from modelrepo.generator.specs.artifacts import Export, Weights
 from modelrepo.generator.specs.ensembles import EnsembleSpec
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec, unknown_domain
-from modelrepo.generator.verification import datasets
+from modelrepo.generator.verification import datasets, inputs
 from modelrepo.generator.verification.inputs import Pool
 from modelrepo.generator.verification.proven import Proven
 from modelrepo.generator.verification.remembered import Remembered
@@ -64,6 +65,12 @@ def proven_of(spec: EnsembleSpec, wiring: Wiring, seed: int) -> Proven:
         (*wiring.notes, *theirs.notes),
         samples=samples,
     )
+
+
+def asked(proven: Proven) -> list[Pool]:
+    """Return some inputs of an ensemble: likely ones and the user's, and generated ones."""
+    generated = inputs.generated(proven.export.signature, 0, 0)
+    return [*proven.samples.compared, *(pool for for_refusing, pool in generated if not for_refusing)]
 
 
 def signature_of(wiring: Wiring) -> Signature:

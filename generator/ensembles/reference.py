@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from modelrepo.generator.ensembles.member import Member
+from modelrepo.generator.ensembles.shapes import dtype_name, full_dims, shape_words, triton_type
 from modelrepo.generator.errors import InputRefused, ModelRepoError, VerificationError
 from modelrepo.generator.specs.tensors import Array, Arrays
 
@@ -65,10 +66,8 @@ def _answered(stage: Stage, taken: Arrays) -> Arrays:
     return answers
 
 
-def _misfit(tensor: Any, array: Array | None, *, batched: bool) -> str:
+def _misfit(tensor: Any, array: "Array | None", *, batched: bool) -> str:
     """Return how an answer is of another type or shape than a configuration says; empty if it is not."""
-    from modelrepo.generator.ensembles.wiring import full_dims, shape_words, triton_type
-
     if array is None:
         return f"does not answer {tensor.name!r}"
     wanted, dims = triton_type(tensor.data_type), full_dims(tensor, batched=batched)
@@ -77,10 +76,3 @@ def _misfit(tensor: Any, array: Array | None, *, batched: bool) -> str:
     if got == wanted and fits:
         return ""
     return f"answers {tensor.name!r} with {got} {shape_words(array.shape)} instead of {wanted} {shape_words(dims)}"
-
-
-def dtype_name(array: Array) -> str:
-    """Return Triton's name of an array's type, as messages write it."""
-    from tritonclient.utils import np_to_triton_dtype
-
-    return str(np_to_triton_dtype(array.dtype)).replace("BYTES", "STRING")

@@ -11,10 +11,9 @@ from typing import Any
 
 from modelrepo.generator.ensembles.member import Member
 from modelrepo.generator.ensembles.reference import Stage
+from modelrepo.generator.ensembles.shapes import ANY, full_dims, shape_words, triton_type
 from modelrepo.generator.errors import OptionError, nearest
 from modelrepo.generator.specs.ensembles import EnsembleSpec, Step
-
-ANY = -1
 
 
 @dataclass(frozen=True)
@@ -96,23 +95,6 @@ def wire(spec: EnsembleSpec, members: Mapping[str, Member]) -> Wiring:
         for name in order
     )
     return Wiring(stages, inputs, outputs, largest, notes)
-
-
-def shape_words(dims: Iterable[int]) -> str:
-    """Return a shape as messages write it."""
-    return f"[{', '.join(map(str, dims))}]"
-
-
-def triton_type(number: int) -> str:
-    """Return the name of a data type of a ModelConfig, such as FP32."""
-    from tritonclient.grpc import model_config_pb2
-
-    return str(model_config_pb2.DataType.Name(number)).removeprefix("TYPE_")
-
-
-def full_dims(tensor: Any, *, batched: bool) -> tuple[int, ...]:
-    """Return the whole shape of a tensor of a ModelConfig, as clients send and receive it."""
-    return (ANY, *tensor.dims) if batched else tuple(tensor.dims)
 
 
 def _ends(config: Any, step: str, verb: str) -> dict[str, End]:

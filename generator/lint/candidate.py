@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +30,8 @@ class Candidate:
     config: str
     entries: Mapping[str, Path]
     unbuilt: bool = False
+    # The folders of the models that are served beside it, by name: ensembles need them.
+    beside: Mapping[str, Path] = field(default_factory=dict)
 
 
 def judged(candidate: Candidate, host: Host, scratch: Path) -> list[Finding]:
@@ -46,13 +48,16 @@ def judged(candidate: Candidate, host: Host, scratch: Path) -> list[Finding]:
             else:
                 (folder / name).symlink_to(path.resolve())
         (folder / CONFIG).write_text(candidate.config, "utf-8", errors="surrogateescape")
+        for name, path in candidate.beside.items():
+            if name != candidate.name:
+                (Path(root) / name).symlink_to(path.resolve())
         found = check(folder, [host], [rule for rule in rules() if rule.code not in ignored])
         return [_without(f"{root}/", each) for each in found]
 
 
 def _without(root: str, found: Finding) -> Finding:
     problem = found.problem
-    words = {field: getattr(problem, field).replace(root, "") for field in ("says", "write")}
+    words = {each: getattr(problem, each).replace(root, "") for each in ("says", "write")}
     return replace(found, problem=replace(problem, **words))
 
 

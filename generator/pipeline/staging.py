@@ -15,7 +15,7 @@ from modelrepo.generator.plans import reference
 from modelrepo.generator.plans.pending import PendingPlan
 from modelrepo.generator.plans.store import COMPANIONS, PlanStore
 from modelrepo.generator.repository.layout import CONFIG, LABELS
-from modelrepo.generator.repository.lifecycle import golden
+from modelrepo.generator.repository.lifecycle import golden, pins
 from modelrepo.generator.repository.manifest import Provenance, SourceRecord
 from modelrepo.generator.repository.repository import StagedModel
 from modelrepo.generator.specs.artifacts import Artifact, Deferred, Order, Serving
@@ -47,6 +47,10 @@ def prepare(
         context.progress.warn(f"{target.name}: {note}")
     version, existing = context.repository.next_version(target.name), context.repository.versions(target.name)
     config = writer.config(decisions, version, existing)
+    kept = pins.Keeping(config, context.repository, target.name)
+    preview = kept.text(
+        version, existing
+    )  # an ensemble that needs an older version is told of before minutes of building
     work = folder / f"{target.name}.work"
     work.mkdir()
     model = folder / target.name
@@ -79,8 +83,8 @@ def prepare(
         backend=target.choice.backend,
         folder=model,
         files=record_files(model),
-        config=config,
-        preview=config.preview,
+        config=kept,
+        preview=preview,
         provenance=_provenance(target, served),
         version=version,
         older=context.repository.folders(target.name),

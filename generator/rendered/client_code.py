@@ -178,8 +178,14 @@ def _fields(tensors: Iterable[Any]) -> list[ClientTensor]:
 def _about(manifest: Manifest) -> list[str]:
     source = manifest.provenance.source
     weights = f"{source.weights.kind} weights" + (", never trained" if manifest.untrained else "")
-    text = f"Made from {_plain(source.reference)} with {weights}, served by {BACKENDS[manifest.backend].triton_name}."
+    text = f"Made from {_plain(source.reference)} with {weights}, served by {_served_by(manifest)}."
     return textwrap.wrap(text, WIDTH)
+
+
+def _served_by(manifest: Manifest) -> str:
+    """Return what serves a version: a backend of Triton, or an ensemble of other models."""
+    row = BACKENDS.get(manifest.backend)
+    return row.triton_name if row else manifest.backend
 
 
 def _plain(text: str) -> str:

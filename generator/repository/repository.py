@@ -157,6 +157,11 @@ class Repository:
         folder = self.root / name
         return {each.name: each for each in (folder.iterdir() if folder.is_dir() else ()) if each.name != CONFIG}
 
+    def models(self) -> dict[str, Path]:
+        """Return the folders that Triton takes for models, by name."""
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else ()
+        return {each.name: each for each in folders if each.is_dir() and not each.name.startswith(".")}
+
     def versions(self, name: str) -> set[int]:
         """Return the numbers of the versions in the model's folder."""
         folder = self.root / name

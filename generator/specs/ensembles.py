@@ -59,3 +59,13 @@ class EnsembleSpec:
     def own_model(self, step: Step) -> str:
         """Return the name of the model that is made for a step."""
         return f"{self.name}{OWN}{step.name}"
+
+
+@dataclass(frozen=True)
+class Called:
+    """A model that an ensemble calls: the folder that holds its versions, and its configuration."""
+
+    name: str
+    folder: Path
+    config: str
+    backend: str  # of Triton; "ensemble" for another ensemble

@@ -1,9 +1,10 @@
 """The live check: a real Triton loads a staged model and answers over both protocols, before it is published."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -17,6 +18,7 @@ from modelrepo.generator.repository.layout import CONFIG
 from modelrepo.generator.repository.lifecycle import smoke
 from modelrepo.generator.repository.lifecycle.predicted import disagreement
 from modelrepo.generator.repository.repository import Repository, StagedModel
+from modelrepo.generator.specs.ensembles import Called
 from modelrepo.generator.specs.findings import Live, Verification
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.triton import pbtxt
@@ -47,6 +49,8 @@ NOT_MERGED = (
     f"merged requests were not seen: this machine sent {IN_FLIGHT} so far apart that the dynamic batcher merged none"
 )
 DEADLINE_SECONDS = 300.0
+# What takes the place of a backend in what is said of ensembles.
+ENSEMBLE = "ensemble"
 
 
 class LiveCheck:
@@ -87,6 +91,30 @@ class LiveCheck:
         reason = (
             _impossible(BACKENDS[staged.backend], options) or unrunnable or _unaskable(staged) or self._unavailable()
         )
+        return self._asked(staged, reason, lambda server: _checked(server, staged, proven, options))
+
+    def check_ensemble(
+        self,
+        staged: StagedModel,
+        proven: Proven,
+        options: Options,
+        called: Sequence[Called],
+        fault: Callable[[Client], str],
+    ) -> Live:
+        """Serve a staged ensemble with the models that it calls, and compare its answers; errors as of ``check``.
+
+        ``called`` is in an order in which each needs only earlier ones. An error begins with the step that ``fault``
+        finds.
+        """
+        backends = {*local.backends(), ENSEMBLE}
+        lacking = next((each for each in called if each.backend not in backends), None)
+        reason = f"the local server has no {lacking.backend} backend, which {lacking.name} needs" if lacking else ""
+        reason = reason or runtime.unsupported() or self._unavailable()
+        return self._asked(
+            staged, reason, lambda server: _checked_whole(server, staged, proven, options, called, fault)
+        )
+
+    def _asked(self, staged: StagedModel, reason: str, ask: Callable[[Server], Live]) -> Live:
         if reason:
             if self.mode == "require":
                 raise ServerError(f"no live check of {staged.name}: {reason}", "Leave out --live-check require")
@@ -94,7 +122,7 @@ class LiveCheck:
         server = self._server()
         with self.progress.step("live", f"asking {staged.name} in {server.description}") as step:
             try:
-                found = _checked(server, staged, proven, options)
+                found = ask(server)
             except (ClientError, VerificationError, ServerError, OSError) as error:
                 if not server.alive:
                     died = f"Triton died while it served {staged.name}"
@@ -112,6 +140,8 @@ class LiveCheck:
         Errors are those of ``check``.
         """
         manifest = smoke.published(repository, name)
+        if manifest.backend not in BACKENDS:
+            return Live("skipped", f"a configuration of {manifest.backend} that was edited is not asked again")
         backend = BACKENDS[manifest.backend].triton_name
         lacking = "" if backend in local.backends() else f"the local server has no {backend} backend"
         reason = lacking or runtime.unsupported() or self._unavailable()
@@ -201,6 +231,8 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
             comparison.batches(grpc, http)
         merges = pbtxt.merges_requests(text)
         merged = _merged(server, text, comparison, grpc) if merges else None
+        if _is_ensemble(text) and comparison.largest > 1:
+            comparison.singles(grpc)  # the models that it calls merge them
         if not _serves_alone(published, staged.version):
             _load_with_others(server, staged, published)
     return Live(
@@ -216,6 +248,29 @@ def _checked(server: Server, staged: StagedModel, proven: Proven, options: Optio
             *([NOT_MERGED] if merges and merged is None else []),
         ),
     )
+
+
+def _checked_whole(
+    server: Server,
+    staged: StagedModel,
+    proven: Proven,
+    options: Options,
+    called: Sequence[Called],
+    fault: Callable[[Client], str],
+) -> Live:
+    """Check an ensemble as any model, with the models that it calls loaded before it."""
+    with ExitStack() as loaded, GrpcClient(server.grpc_url, deadline=DEADLINE_SECONDS) as client:
+        notes: list[str] = []
+        for each in called:
+            text, changes = overlay.overlaid(each.config, f"the configuration of {each.name}")
+            notes += [f"{each.name} is checked on the CPU: {change}" for change in changes]
+            loaded.enter_context(_linked(server, each.name, each.folder, text))
+        try:
+            found = _checked(server, staged, proven, options)
+        except (ClientError, VerificationError) as error:
+            where = fault(client) if server.alive else ""
+            raise VerificationError(f"{where}; {error.message}" if where else error.message, error.hint) from error
+    return replace(found, notes=(*found.notes, *notes))
 
 
 def _loaded(server: Server, staged: StagedModel, config: str) -> AbstractContextManager[None]:
@@ -379,6 +434,10 @@ def _few(pools: Sequence[Pool]) -> tuple[Pool, ...]:
 
 def _in_sequences(text: str) -> bool:
     return bool(pbtxt.parse(text, "the configuration").HasField("sequence_batching"))
+
+
+def _is_ensemble(text: str) -> bool:
+    return bool(pbtxt.parse(text, "the configuration").HasField("ensemble_scheduling"))
 
 
 def _summary(found: Live, how: str) -> str:

@@ -15,6 +15,7 @@ from modelrepo.generator.errors import RepositoryError
 from modelrepo.generator.lint.subject import Model
 from modelrepo.generator.plans.store import PlanStore
 from modelrepo.generator.repository.interrupted import ALL, REMOVING, finish_removal
+from modelrepo.generator.repository.lifecycle import pins
 from modelrepo.generator.repository.lifecycle.standing import Standing, Version, names
 from modelrepo.generator.repository.lost import is_ours, unrecorded
 from modelrepo.generator.repository.repository import Repository
@@ -56,7 +57,12 @@ def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | 
     usable = islice((each for each in reversed(ours) if not model.fault(each)), keep or 1)
     kept = {each.number for each in (*ours[-(keep or 1) :], *usable)}
     going = [each for each in ours if each.number not in kept and not each.served and _is_old(each, older_than)]
-    notes = tuple(f"version {number} was not made by modelrepo and stays" for number in foreign)
+    needed = {pin.version: pin for pin in pins.kept(Repository(model.folder.parent), model.name)} if going else {}
+    notes = (
+        *(f"version {number} was not made by modelrepo and stays" for number in foreign),
+        *(f"version {each.number} stays: {needed[each.number]}" for each in going if each.number in needed),
+    )
+    going = [each for each in going if each.number not in needed]
     return Removal(
         model.name, tuple(each.number for each in going), whole=False, bytes=sum(map(_size, going)), notes=notes
     )
@@ -70,6 +76,9 @@ def removed(model: Standing, repository: Repository) -> Removal:
     callers = [name for name in names(repository) if name != model.name and model.name in _called(repository, name)]
     if callers:
         raise RepositoryError(f"the ensemble {callers[0]} calls {model.name}", f"Remove {callers[0]} first")
+    pin = next((pin for pin in pins.kept(repository, model.name) if pin.ensemble != model.name), None)
+    if pin:
+        raise RepositoryError(str(pin), f"Remove or prune {pin.ensemble} first")
     versions = tuple(each.number for each in model.versions)
     return Removal(model.name, versions, whole=True, bytes=sum(map(_size, model.versions)))
 

@@ -8,7 +8,7 @@ from modelrepo.generator.lint import Host
 from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused, warnings_of
 from modelrepo.generator.repository import choice
 from modelrepo.generator.repository.choice import Choice
-from modelrepo.generator.repository.lifecycle import policy
+from modelrepo.generator.repository.lifecycle import pins, policy
 from modelrepo.generator.repository.lifecycle.standing import Standing, Version, standing
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
@@ -76,7 +76,7 @@ def judge(repository: Repository, change: Change) -> tuple[str, ...]:
     """Return the warnings of what Triton will make of a change; RepositoryError if it would refuse the model."""
     newest = repository.manifests(change.name)[-1]
     release = str(newest.provenance.options.get("target_release") or NEWEST)
-    candidate = Candidate(change.name, change.new, repository.entries(change.name))
+    candidate = Candidate(change.name, change.new, repository.entries(change.name), beside=repository.models())
     with repository.staging() as scratch:
         found = judged(candidate, Host(release_named(release)), scratch)
     refuse_refused(found)
@@ -86,16 +86,36 @@ def judge(repository: Repository, change: Change) -> tuple[str, ...]:
 def again(repository: Repository, change: Change) -> Change:
     """Return a change for what stands now: another process may have published since it was planned."""
     model = standing(repository, change.name)
-    return _planned(model, change.verb, change.after)
+    planned = _planned(model, change.verb, change.after)
+    return replace(planned, notes=tuple(dict.fromkeys((*change.notes, *planned.notes))))
 
 
 def _planned(model: Standing, verb: str, versions: tuple[int, ...]) -> Change:
     records = [_record(model, model.version(number)) for number in versions]
+    versions, notes = _with_pinned(model, versions)
     config = policy.serving(records[-1].config, versions)
     newest = max(each.number for each in model.versions)
     if versions != (newest,) or config != records[-1].config:
         config = choice.marked(config, Choice(verb, versions, model.served, choice.now()))
-    return Change(model.name, verb, model.served, versions, model.config, config)
+    return Change(model.name, verb, model.served, versions, model.config, config, notes)
+
+
+def _with_pinned(model: Standing, versions: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return versions with those that ensembles need, and a note for each of these.
+
+    RepositoryError for one above them: it would go on answering the clients that name no version.
+    """
+    needed = [pin for pin in pins.in_force(Repository(model.folder.parent), model.name) if pin.version not in versions]
+    above = next((pin for pin in needed if pin.version > max(versions)), None)
+    if above:
+        raise RepositoryError(
+            f"{above}, which would go on answering in place of {max(versions)}",
+            f"Roll {above.ensemble} back first, or remove it",
+        )
+    there = {each.number for each in model.versions if each.there}
+    needed = [pin for pin in needed if pin.version in there]
+    notes = tuple(dict.fromkeys(f"version {pin.version} stays served: {pin}" for pin in needed))
+    return tuple(sorted({*versions, *(pin.version for pin in needed)})), notes
 
 
 def _record(model: Standing, version: Version) -> Manifest:
