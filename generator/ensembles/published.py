@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from modelrepo.generator.ensembles import python_step
 from modelrepo.generator.ensembles.member import Member, Site
 from modelrepo.generator.ensembles.reference import Pipeline, Stage
 from modelrepo.generator.errors import ConversionError, InputRefused, ModelRepoError, RepositoryError, refused
@@ -22,7 +23,7 @@ from modelrepo.generator.triton import pbtxt
 Reference: TypeAlias = Callable[[Arrays], Mapping[str, Array]]
 MODEL_FILE = "model.onnx"
 # How a published model of a backend is answered in Python: by its ``backend`` in config.pbtxt. Others can't be.
-REFERENCES: dict[str, Callable[[Manifest, Path, Any], Reference]] = {}
+REFERENCES: dict[str, Callable[[Manifest, Path, Any], Reference]] = {"python": python_step.published}
 
 
 def member(step: Step, site: Site) -> Member:

@@ -1,13 +1,13 @@
 """A function of the user's as a model of Triton's Python backend: its files, its configuration, and its reference."""
 
-import os
+import json
 import pickle
 import shutil
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +15,18 @@ from typing import Any, Self
 
 from modelrepo.generator.ensembles import pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
-from modelrepo.generator.errors import InputRefused, OptionError, SourceError
+from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, SourceError
+from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.sources.python import user_code
 from modelrepo.generator.specs.ensembles import Step
-from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
+from modelrepo.generator.specs.tensors import Array, Arrays, Signature, TensorSpec
 from modelrepo.generator.system import step_packages
 from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
-TEMPLATE, MODEL, RUNNER = "python_step.py.j2", "model.py", "modelrepo_step.py"
+TEMPLATE = "python_step.py.j2"
+# The files of a step's version folder beside the user's code and the requirements.
+MODEL, RUNNER, SETTINGS = "model.py", "modelrepo_step.py", "step.json"
 # Modules that a step's process has of its own: of Triton's, and ours.
 TAKEN = ("model", "modelrepo_step", "triton_python_backend_utils", "c_python_backend_utils")
 # The name of the symbolic dimension of a batch.
@@ -84,6 +87,16 @@ def built_in(step: Step, site: Site) -> Member:
     return replace(decoder, input_kinds={"image": "encoded image"}, likely=pictures.drawn)
 
 
+def published(record: Manifest, folder: Path, config: Any) -> Callable[[Arrays], Mapping[str, Array]]:
+    """Return a published model of the Python backend as a function: one that was made of a step.
+
+    Raises ConversionError for one of another kind: its answers are not known.
+    """
+    if not (folder / SETTINGS).is_file():
+        raise ConversionError(f"{record.name} is a Python model that can't be asked here")
+    return Reference(folder, config.max_batch_size).run
+
+
 def _own(step: Step, site: Site) -> PythonStep:
     largest = site.ensemble.max_batch_size
     settings = {key: value for key, value in step.settings.items() if value is not None}
@@ -95,7 +108,7 @@ def made(step: PythonStep, code: Mapping[str, Path], name: str, folder: Path) ->
     """Return a step as a model that is published under a name; its files lie in ``folder``, an empty one."""
     version = folder / "1"
     lay_out(step, code, version)
-    reference = Reference(step, version, step_packages.ensure(step.requirements, step.name))
+    reference = Reference(version, step.max_batch_size)
     return Member(
         name=name,
         version=0,
@@ -130,7 +143,8 @@ def lay_out(step: PythonStep, code: Mapping[str, Path], folder: Path) -> None:
     shutil.copyfile(step_runner.__file__, folder / RUNNER)
     template = environment().get_template(TEMPLATE)
     comment = f"Made by modelrepo from python:{step.target}: changes are lost when it is made again."
-    (folder / MODEL).write_text(template.render(settings=step.settings, comment=comment), "utf-8")
+    (folder / MODEL).write_text(template.render(comment=comment), "utf-8")
+    (folder / SETTINGS).write_text(f"{json.dumps(step.settings, indent=2)}\n", "utf-8")
     if step.requirements:
         (folder / step_packages.REQUIREMENTS).write_text("".join(f"{each}\n" for each in step.requirements), "utf-8")
 
@@ -154,24 +168,27 @@ def config(name: str, step: PythonStep, signature: Signature) -> str:
 class Reference:
     """The function in a process of its own, from the files that are published; use it as a context manager.
 
-    It sees none of this process's modules, so a file that the server would miss is missed here, too.
+    It sees none of this process's modules, so a file that the server would miss is missed here, too. ``folder`` is the
+    version folder, and ``largest`` the largest batch of its model, 0 without batching.
     """
 
-    def __init__(self, step: PythonStep, folder: Path, packages: tuple[str, ...] = ()) -> None:
-        self.step = step
+    def __init__(self, folder: Path, largest: int) -> None:
+        settings = json.loads((folder / SETTINGS).read_text("utf-8"))
+        self._name, self._timeout, self._batched = settings["name"], settings["timeout"], settings["batched"]
+        self._largest = largest
+        packages = step_packages.ensure(step_packages.read(folder), self._name)
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-B", str((folder / RUNNER).absolute())],
+            [sys.executable, "-I", "-B", str((folder / RUNNER).absolute())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
         self._ended = weakref.finalize(self, _end, self._process)
         try:
-            said = self._answered({**step.settings, "path": packages}, IMPORT_SECONDS)
+            said = self._answered({**settings, "path": packages}, IMPORT_SECONDS)
             if isinstance(said, str):
-                raise SourceError(said, _importing(said, step))
+                raise SourceError(said, _importing(said))
         except BaseException:
             self.close()
             raise
@@ -180,8 +197,8 @@ class Reference:
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
         """Return the outputs of named inputs by name, with their batch; InputRefused names the step and the reason."""
-        limit = self.step.timeout + PATIENCE_SECONDS if self.step.timeout else None
-        said = self._answered((dict(arrays), self.step.max_batch_size > 0), limit)
+        limit = self._timeout + PATIENCE_SECONDS if self._timeout else None
+        said = self._answered((dict(arrays), self._largest > 0), limit)
         if isinstance(said, str):
             raise InputRefused(said)
         return dict(said)
@@ -211,15 +228,15 @@ class Reference:
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             why = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
-            raise InputRefused(f"step {self.step.name!r}: its process {why}") from error
+            raise InputRefused(f"step {self._name!r}: its process {why}") from error
         finally:
             if watch:
                 watch.cancel()
 
     def _spec(self, name: str, dtype: str, dims: tuple[int | str, ...]) -> TensorSpec:
         named = tuple(f"{name}_{axis}" if dim == "?" else dim for axis, dim in enumerate(dims))
-        if self.step.max_batch_size:
-            named = (BATCH, *((named[1:] if self.step.batched else named) or (1,)))
+        if self._largest:
+            named = (BATCH, *((named[1:] if self._batched else named) or (1,)))
         return TensorSpec(name, "object" if dtype == "string" else dtype, named or (1,))
 
 
@@ -238,9 +255,10 @@ def _data_type(spec: TensorSpec) -> int:
     return int(model_config_pb2.DataType.Value(TRITON_TYPES.get(spec.dtype, "TYPE_STRING")))
 
 
-def _importing(said: str, step: PythonStep) -> str:
+def _importing(said: str) -> str:
     """Return the hint for a step that can't be imported."""
     missing = said.partition("No module named ")[2].partition("'")[2].partition("'")[0]
     if not missing:
         return ""
-    return f'Add what has it to the step\'s requirements, such as requirements = ["{missing.partition(".")[0]}"]'
+    package = undeclared.package_of(missing.partition(".")[0])
+    return f'Add its package to the step: requirements = ["{package}"]'

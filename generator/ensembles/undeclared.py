@@ -12,7 +12,7 @@ from modelrepo.generator.system import step_packages
 
 # What Triton's container has for models of its Python backend.
 PRESENT = {"numpy", "triton_python_backend_utils", *sys.stdlib_module_names}
-# Packages of modules with other names, for machines that have neither.
+# Packages of modules with other names, for machines that don't have them.
 PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
@@ -23,21 +23,20 @@ PACKAGES = {
 
 
 def refuse(step: Step, files: Iterable[Path]) -> None:
-    """Raise OptionError if a step's modules import what Triton's container lacks and its requirements don't name.
+    """Raise OptionError if a step's modules import a package of this machine that its requirements don't name.
 
-    Imports that the code itself tries, with an ``except``, are its own affair.
+    Imports that the code itself tries, with an ``except``, are its own affair. A package that this machine does not
+    have either is missed when the step is imported.
     """
     files = tuple(files)
     own = {part for file in files for part in (file.stem, *file.parts)}
     for file in files:
         for line, module in _imports(file):
-            if module in PRESENT or module in own:
-                continue
-            package = package_of(module)
-            if not _names(step.requirements) & {_plain(each) for each in (module, package)}:
+            packages = () if module in PRESENT or module in own else metadata.packages_distributions().get(module, ())
+            if packages and not _names(step.requirements) & {_plain(each) for each in packages}:
                 raise OptionError(
                     f"step {step.name!r}: {file.name}:{line} imports {module}, which Triton's container does not have",
-                    f'Add its package to the step: requirements = ["{package}"]',
+                    f'Add its package to the step: requirements = ["{package_of(module)}"]',
                 )
 
 
