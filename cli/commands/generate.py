@@ -150,7 +150,7 @@ def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Ite
 
 
 def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[EnsembleSpec], list[Told], RunOptions]":
-    from modelrepo.generator.ensembles import run
+    from modelrepo.generator.ensembles import run, texts
     from modelrepo.generator.pipeline.job import Job
 
     file = config_file.load_config(config)
@@ -168,5 +168,6 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[
     ensembles = [file.ensembles[each] for each in named if each in file.ensembles]
     resolved = [resolve.resolve(flags, file, model) for model in models]
     told = [resolve.taken(file, model) for model in models]
-    jobs = [*(Job(name, each) for name, each in resolved), *run.jobs_of(ensembles, flags, file)]
-    return jobs, ensembles, told, resolve.resolve_run(flags, file)
+    own, of_texts = texts.planned([Job(name, each) for name, each in resolved])
+    jobs = [*own, *run.jobs_of(ensembles, flags, file)]
+    return jobs, [*of_texts, *ensembles], told, resolve.resolve_run(flags, file)

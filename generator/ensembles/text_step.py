@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-TOKENIZER, SETTINGS = "tokenizer.json", "settings.json"
+TOKENIZER, SETTINGS = "tokenizer.json", "tokens.json"
 # What a tokenizer gives for a text: the attribute of an encoding, by the name of a model's input.
 GIVEN = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 

@@ -5,7 +5,7 @@ ONNX Runtime Extensions' operators are not used: none of them gives all ids of a
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -53,11 +53,8 @@ def planned(jobs: Sequence[Job]) -> tuple[list[Job], list[EnsembleSpec]]:
         own = Job(f"{job.name}{OWN}{ITS_MODEL}", job.options)
         made.append(own)
         for choice, name in job.published_names().items():
-            steps = (
-                Step(ITS_MODEL, own.published_names()[choice]),
-                Step("tokenize", f"{SCHEME}:{folder}"),
-            )
-            specs.append(EnsembleSpec(name, steps))
+            tokenize = Step("tokenize", f"{SCHEME}:{folder}")
+            specs.append(EnsembleSpec(name, (tokenize, Step(ITS_MODEL, own.published_names()[choice]))))
     return made, specs
 
 
@@ -109,6 +106,24 @@ def made(name: str, prepared: Preparation, config: Any, folder: Path) -> Member:
         made=Made("python", {file: folder / file for file in files}, tools={"tokenizers": version("tokenizers")}),
         input_kinds={prepared.input: "text"},
     )
+
+
+def is_one(folder: Path) -> bool:
+    """Whether a version folder is of a tokenize step."""
+    return (folder / CODE).is_file() and (folder / text_step.SETTINGS).is_file()
+
+
+def published(folder: Path) -> Callable[[Arrays], Mapping[str, Array]]:
+    """Return the published tokenize step of a version folder as a function; InputRefused for what it refuses."""
+    tokens = text_step.Tokens(folder)
+
+    def answer(arrays: Arrays) -> Mapping[str, Array]:
+        (found,) = tokens.answer_all([arrays[tokenizing.TEXT]])
+        if isinstance(found, text_step.TextError):
+            raise InputRefused(str(found))
+        return found
+
+    return answer
 
 
 def lay_out(name: str, settings: Tokenizing, folder: Path) -> None:

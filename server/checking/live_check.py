@@ -51,6 +51,8 @@ NOT_MERGED = (
 DEADLINE_SECONDS = 300.0
 # What takes the place of a backend in what is said of ensembles.
 ENSEMBLE = "ensemble"
+# Triton's own backend, which every other one of the local server is made with.
+PYTHON = "python"
 
 
 class LiveCheck:
@@ -106,7 +108,7 @@ class LiveCheck:
         ``called`` is in an order in which each needs only earlier ones. An error begins with the step that ``fault``
         finds.
         """
-        backends = {*local.backends(), ENSEMBLE}
+        backends = {*local.backends(), PYTHON, ENSEMBLE}
         lacking = next((each for each in called if each.backend not in backends), None)
         reason = f"the local server has no {lacking.backend} backend, which {lacking.name} needs" if lacking else ""
         reason = reason or runtime.unsupported() or self._unavailable()
