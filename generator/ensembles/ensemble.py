@@ -11,6 +11,7 @@ from typing import Any
 from modelrepo.clients import Client
 from modelrepo.generator.ensembles import helpers, proof
 from modelrepo.generator.ensembles.config import EnsembleConfig, config_of
+from modelrepo.generator.ensembles.flat import flat
 from modelrepo.generator.ensembles.member import KINDS, Member, Site, member_of
 from modelrepo.generator.ensembles.wiring import Wiring, wire
 from modelrepo.generator.errors import ModelRepoError, OptionError, RepositoryError
@@ -139,9 +140,9 @@ def planned(spec: EnsembleSpec, context: Context, staging: Path) -> Plan:
     steps = {step.name: step for step in spec.steps}
     staged = {name: helpers.laid_out(member, steps[name], spec, context, staging) for name, member in found.items()}
     stages = tuple(replace(stage, member=staged[stage.name]) for stage in wiring.stages)
-    wiring = replace(wiring, stages=stages)
+    wiring = flat(replace(wiring, stages=stages))
     config = config_of(spec.name, wiring)
-    return Plan(spec, staged, wiring, config, _key(spec, config, staged.values(), context))
+    return Plan(spec, staged, wiring, config, _key(spec, config, wiring.members))
 
 
 def _members(spec: EnsembleSpec, context: Context, staging: Path) -> dict[str, Member]:
@@ -158,7 +159,7 @@ def _members(spec: EnsembleSpec, context: Context, staging: Path) -> dict[str, M
     return {step.name: found[step.name] for step in spec.steps}
 
 
-def _key(spec: EnsembleSpec, config: EnsembleConfig, members: Iterable[Member], context: Context) -> str:
+def _key(spec: EnsembleSpec, config: EnsembleConfig, members: Iterable[Member]) -> str:
     """Digest everything that decides a published ensemble: its configuration, its members' content, and samples."""
     document = {
         "config": config.text(0),
@@ -277,7 +278,7 @@ def _asked(staged: StagedModel, plan: Plan, proven: Proven, context: Context) ->
     """Return what a real Triton answered; None if it was not to be asked."""
     if context.gate is None:
         return None
-    called = [_called(member, context, staged.folder.parent) for member in _in_order(plan.members.values())]
+    called = [_called(member, context, staged.folder.parent) for member in _in_order(plan.wiring.members)]
 
     def fault(client: Client) -> str:
         pools = proof.asked(proven)
@@ -307,6 +308,7 @@ def _verification(live: Live | None, proven: Proven) -> Verification:
         passed=passed,
         cases=live.cases if live and passed else 0,
         max_rel_diff=live.max_rel_diff if live and passed else None,
+        tolerance="that of each output's type" if passed else "",
         live=live,
         samples=proven.verification.samples if passed else "",
     )
@@ -326,7 +328,7 @@ def _provenance(plan: Plan, proven: Proven, found: Verification, notes: tuple[st
             notes=notes,
             inputs=tuple(spec.described for spec in signature.inputs),
         ),
-        options={"members": pinned(plan.members.values())},
+        options={"members": pinned(plan.wiring.members)},
         tools=_tools(),
         verification=found,
     )
@@ -334,7 +336,7 @@ def _provenance(plan: Plan, proven: Proven, found: Verification, notes: tuple[st
 
 def _refuse_changed(plan: Plan, context: Context) -> None:
     """Refuse to publish over a member that another process has changed since it was found; the lock is held."""
-    for member in plan.members.values():
+    for member in _in_order(plan.wiring.members):
         if member.record is None or member.made:
             continue
         current = context.repository.config_text(member.name) or ""

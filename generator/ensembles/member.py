@@ -103,5 +103,7 @@ KINDS: dict[str, Kind] = {
 def member_of(step: Step, site: Site) -> Member:
     """Return the model of a step; errors name the step."""
     if step.scheme not in KINDS:
-        raise OptionError(f"step {step.name!r} uses an unknown scheme: {step.use}", nearest(step.scheme, KINDS))
+        raise OptionError(
+            f"step {step.name!r} uses an unknown scheme: {step.use}", nearest(step.scheme, filter(None, KINDS))
+        )
     return KINDS[step.scheme].member(step, site)

@@ -76,9 +76,8 @@ def asked(proven: Proven) -> list[Pool]:
 def signature_of(wiring: Wiring) -> Signature:
     """Return the inputs and outputs of an ensemble, as clients send and receive them."""
     batched = wiring.max_batch_size > 0
-    members = {stage.name: stage.member for stage in wiring.stages}
     return Signature(
-        tuple(_input(name, ends, members, batched=batched) for name, ends in wiring.inputs.items()),
+        tuple(_input(name, ends, wiring.models, batched=batched) for name, ends in wiring.inputs.items()),
         tuple(TensorSpec(name, _dtype(end), _shape(name, end, None, batched)) for name, end in wiring.outputs.items()),
     )
 

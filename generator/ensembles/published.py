@@ -166,7 +166,8 @@ def pipeline_of(repository: Repository, config: Any) -> Pipeline:
         left.remove(step)
         ready |= {*step.output_map.values()}
         called = pinned(repository, step.model_name, _pin(step.model_version))
-        stages.append(Stage(step.model_name, called, dict(step.input_map), dict(step.output_map)))
+        name = next(iter(step.output_map.values())).rpartition(".")[0] or step.model_name
+        stages.append(Stage(name, called, dict(step.input_map), dict(step.output_map)))
     return Pipeline(tuple(stages), tuple(tensor.name for tensor in config.output))
 
 

@@ -4,7 +4,7 @@ Every mistake is one line that names both ends. Nothing is written here.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any
@@ -54,6 +54,12 @@ class Wiring:
     outputs: Mapping[str, End]
     max_batch_size: int
     notes: tuple[str, ...] = ()
+    models: Mapping[str, Member] = field(default_factory=dict)  # by step, before steps that are ensembles are replaced
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The models of its steps."""
+        return tuple(stage.member for stage in self.stages)
 
 
 def wire(spec: EnsembleSpec, members: Mapping[str, Member]) -> Wiring:
@@ -94,7 +100,7 @@ def wire(spec: EnsembleSpec, members: Mapping[str, Member]) -> Wiring:
         )
         for name in order
     )
-    return Wiring(stages, inputs, outputs, largest, notes)
+    return Wiring(stages, inputs, outputs, largest, notes, members)
 
 
 def _ends(config: Any, step: str, verb: str) -> dict[str, End]:

@@ -47,10 +47,11 @@ def prepare(
         context.progress.warn(f"{target.name}: {note}")
     version, existing = context.repository.next_version(target.name), context.repository.versions(target.name)
     config = writer.config(decisions, version, existing)
+    # An ensemble that needs an older version may refuse the new one: before minutes of building.
     kept = pins.Keeping(config, context.repository, target.name)
-    preview = kept.text(
-        version, existing
-    )  # an ensemble that needs an older version is told of before minutes of building
+    preview = kept.text(version, existing)
+    for note in pins.notes(context.repository, target.name, version, preview):
+        context.progress.warn(f"{target.name}: {note}")
     work = folder / f"{target.name}.work"
     work.mkdir()
     model = folder / target.name

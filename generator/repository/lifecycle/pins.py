@@ -10,6 +10,7 @@ from typing import Any
 
 from modelrepo.generator.errors import OptionError, RepositoryError
 from modelrepo.generator.repository.lifecycle import policy
+from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository, StagedConfig
 from modelrepo.generator.triton import pbtxt
 
@@ -41,9 +42,22 @@ def of_config(ensemble: str, text: str, version: int | None = None) -> list[Pin]
     return [Pin(step.model_name, step.model_version, ensemble, version) for step in steps if step.model_version > 0]
 
 
+def of_record(record: Manifest, version: int | None = None) -> list[Pin]:
+    """Return the pins of a version of an ensemble: of its configuration, and of models that its steps call."""
+    members = record.provenance.options.get("members")
+    called = members.items() if isinstance(members, Mapping) and SCHEDULING in record.config else ()
+    pinned = (Pin(name, each["version"], record.name, version) for name, each in called)
+    return list(dict.fromkeys((*of_config(record.name, record.config, version), *pinned)))
+
+
 def in_force(repository: Repository, name: str) -> list[Pin]:
     """Return the pins of a model's versions by the ensembles in force: those versions must be served."""
-    return [pin for ensemble, text in _ensembles(repository) for pin in of_config(ensemble, text) if pin.model == name]
+    found: list[Pin] = []
+    for ensemble, text in _ensembles(repository):
+        served = policy.served(text, repository.folders(ensemble))
+        records = (each for each in repository.manifests(ensemble) if each.version in served)
+        found += [*of_config(ensemble, text), *(pin for each in records for pin in of_record(each))]
+    return [pin for pin in dict.fromkeys(found) if pin.model == name]
 
 
 def kept(repository: Repository, name: str) -> list[Pin]:
@@ -53,7 +67,7 @@ def kept(repository: Repository, name: str) -> list[Pin]:
         there = repository.folders(ensemble)
         for manifest in repository.manifests(ensemble):
             if manifest.version in there:
-                found += [pin for pin in of_config(ensemble, manifest.config, manifest.version) if pin.model == name]
+                found += [pin for pin in of_record(manifest, manifest.version) if pin.model == name]
     return found
 
 

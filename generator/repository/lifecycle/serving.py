@@ -9,7 +9,7 @@ from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused
 from modelrepo.generator.repository import choice
 from modelrepo.generator.repository.choice import Choice
 from modelrepo.generator.repository.lifecycle import pins, policy
-from modelrepo.generator.repository.lifecycle.standing import Standing, Version, standing
+from modelrepo.generator.repository.lifecycle.standing import Standing, Version, numbered, standing
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.triton.releases import NEWEST, release_named
@@ -94,10 +94,29 @@ def _planned(model: Standing, verb: str, versions: tuple[int, ...]) -> Change:
     records = [_record(model, model.version(number)) for number in versions]
     versions, notes = _with_pinned(model, versions)
     config = policy.serving(records[-1].config, versions)
+    _refuse_unserved(model, config)
     newest = max(each.number for each in model.versions)
     if versions != (newest,) or config != records[-1].config:
         config = choice.marked(config, Choice(verb, versions, model.served, choice.now()))
     return Change(model.name, verb, model.served, versions, model.config, config, notes)
+
+
+def _refuse_unserved(model: Standing, config: str) -> None:
+    """Refuse a configuration of an ensemble that needs versions of models which are not served."""
+    repository = Repository(model.folder.parent)
+    for pin in pins.of_config(model.name, config):
+        called = standing(repository, pin.model)
+        if pin.version in called.served:
+            continue
+        if pin.version not in {each.number for each in called.versions if each.there}:
+            raise RepositoryError(f"{pin}, which is not there any more", f"It has {_numbers_in(called)}")
+        together = " ".join(str(each) for each in sorted({pin.version, *called.served}))
+        raise RepositoryError(f"{pin}, which is not served", f"`modelrepo promote {pin.model} {together}` serves it")
+
+
+def _numbers_in(model: Standing) -> str:
+    """Return the versions of a model that are there, in words."""
+    return numbered(each.number for each in model.versions if each.there)
 
 
 def _with_pinned(model: Standing, versions: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
