@@ -23,18 +23,20 @@ from modelrepo.generator.sources.hf import hub, tokenizing
 from modelrepo.generator.specs.ensembles import OWN, EnsembleSpec, Step
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.preparation import Preparation, Tokenizing
-from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
+from modelrepo.generator.specs.tensors import Array, Arrays, Domain, TensorSpec
 from modelrepo.generator.system.templates import environment
 from modelrepo.generator.verification.corpus import TEXTS
 
 TEMPLATE, MODEL, CODE, REQUIREMENTS = "text_step.py.j2", "model.py", "text_step.py", "requirements.txt"
-IDS = "input_ids"
+IDS, MASK = "input_ids", "attention_mask"
 # The scheme of its steps, and the name of the step of a model that is to take texts.
 SCHEME, ITS_MODEL = "tokenizer", "model"
 # The output of a sentence embedding, whose texts sentence-transformers prepares.
 EMBEDDING = "sentence_embedding"
 # The texts of a batch in which the tokenizer is compared.
 TOGETHER = 7
+# The characters of a text that is only cut.
+LONG = 300
 # numpy's types, by Triton's.
 TYPES = {f"TYPE_{name.upper()}": name for name in ("int8", "int16", "int32", "int64", "uint32", "uint64")}
 
@@ -95,14 +97,14 @@ def made(name: str, prepared: Preparation, config: Any, folder: Path) -> Member:
     lay_out(name, settings, folder)
     prove(prepared, text_step.Tokens(folder))
     files = (MODEL, CODE, text_step.TOKENIZER, text_step.SETTINGS, REQUIREMENTS)
-    batch = config.max_batch_size
+    texts = usual(prepared, config)
     return Member(
         name=name,
         version=0,
         config=_config(name, config),
         reference=partial(_answer, prepared),
-        inputs=(TensorSpec(prepared.input, "object", ("batch", 1)),),
-        likely=partial(_drawn, prepared, max(1, batch)),
+        inputs=(TensorSpec(prepared.input, "object", ("batch", 1), Domain(choices=texts)),),
+        likely=partial(_drawn, prepared.input, texts),
         made=Made("python", {file: folder / file for file in files}, tools={"tokenizers": version("tokenizers")}),
         input_kinds={prepared.input: "text"},
     )
@@ -172,19 +174,28 @@ def _answer(prepared: Preparation, arrays: Arrays) -> Mapping[str, Array]:
     return answer
 
 
-def _drawn(prepared: Preparation, largest: int, count: int, seed: int) -> Sequence[Arrays]:
-    """Draw texts of the corpus that have tokens, in groups of one number of tokens if they can't be padded."""
-    random = np.random.default_rng(seed)
+def usual(prepared: Preparation, config: Any) -> tuple[str, ...]:
+    """Return texts of the corpus that a model with a configuration is asked with, alone and in batches.
+
+    All have one number of tokens if a text's answer depends on its neighbours: they can't be padded, the model takes no
+    mask, or its answers are as long as the longest text.
+    """
     lengths: dict[int, list[str]] = {}
-    for text in random.permutation(np.array(TEXTS, np.object_)):
-        size = prepared.own([text])[IDS].shape[1]
-        if size:
-            lengths.setdefault(size if prepared.steps[0].padding_id is None else 0, []).append(text)
-    chosen = [text for texts in lengths.values() for text in texts][:count]
-    if prepared.steps[0].padding_id is None:
-        return [{prepared.input: np.array([[text]], np.object_)} for text in chosen]
-    groups = [chosen[start : start + largest] for start in range(0, len(chosen), largest)]
-    return [{prepared.input: np.array([[text] for text in group], np.object_)} for group in groups]
+    for text in TEXTS:
+        lengths.setdefault(prepared.own([text])[IDS].shape[1], []).append(text)
+    lengths.pop(0, None)
+    (settings,) = prepared.steps
+    batched = 1 if config.max_batch_size == 0 else 0
+    grows = any(size < 0 for tensor in config.output for size in tensor.dims[batched:])
+    if settings.padding_id is not None and MASK in settings.given and not grows:
+        return tuple(text for texts in lengths.values() for text in texts if len(text) < LONG)
+    return tuple(lengths[max(lengths, key=lambda length: len(lengths[length]))])
+
+
+def _drawn(name: str, texts: Sequence[str], count: int, seed: int) -> Sequence[Arrays]:
+    """Draw likely texts, in one array (texts, 1)."""
+    chosen = np.random.default_rng(seed).permutation(np.array(texts, np.object_))[:count]
+    return [{name: chosen[:, np.newaxis]}]
 
 
 def _model(step: Step, site: Site) -> Member:
