@@ -168,6 +168,6 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[
     ensembles = [file.ensembles[each] for each in named if each in file.ensembles]
     resolved = [resolve.resolve(flags, file, model) for model in models]
     told = [resolve.taken(file, model) for model in models]
-    own, of_texts = texts.planned([Job(name, each) for name, each in resolved])
+    own, of_texts = texts.planned([Job(name, run.with_pixels(each)) for name, each in resolved])
     jobs = [*own, *run.jobs_of(ensembles, flags, file)]
-    return jobs, [*of_texts, *ensembles], told, resolve.resolve_run(flags, file)
+    return jobs, [*of_texts, *ensembles, *run.decoding(own)], told, resolve.resolve_run(flags, file)

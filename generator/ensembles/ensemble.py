@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.clients import Client
-from modelrepo.generator.ensembles import helpers, proof
+from modelrepo.generator.ensembles import helpers, image, proof
 from modelrepo.generator.ensembles.config import EnsembleConfig, config_of, recorded
 from modelrepo.generator.ensembles.flat import flat
 from modelrepo.generator.ensembles.member import KINDS, Member, Site, member_of
@@ -238,8 +238,11 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
         rows = [helpers.published(member, steps[name], found, context, staging) for name, member in _made(plan).items()]
         _refuse_changed(plan, context)
         outcome = repository.publish(staged)
-    for note in outcome.notes:
-        context.progress.warn(f"{name}: {note}")
+        image.write(repository, releases.release_named(releases.NEWEST))
+    told = [(name, outcome.notes), *((each.name, each.made.notes) for each in _made(plan).values() if each.made)]
+    for of, notes in told:
+        for note in notes:
+            context.progress.warn(f"{of}: {note}")
     yield from rows
     yield _row(outcome, context)
 

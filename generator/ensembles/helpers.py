@@ -1,5 +1,6 @@
 """The models that are made for the steps of an ensemble: laid out, and published before it if they are new."""
 
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +99,8 @@ def published(member: Member, step: Step, found: Verification, context: Context,
             f"another process has published {member.name} meanwhile", "Run the command again: it takes what is there"
         )
     model = staging / member.name
+    for compiled in [*model.rglob("__pycache__")]:  # Triton's stub writes them while the ensemble is asked
+        shutil.rmtree(compiled)
     config = pins.Keeping(HelperConfig(_bare(member.config), step.use), repository, member.name)
     outcome = repository.publish(
         StagedModel(

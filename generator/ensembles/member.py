@@ -86,6 +86,18 @@ def _onnx(step: Step, site: Site) -> Member:
     return published.own(step, site)
 
 
+def _python(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import python_step
+
+    return python_step.member(step, site)
+
+
+def _built_in(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import python_step
+
+    return python_step.built_in(step, site)
+
+
 def _texts(step: Step, site: Site) -> Member:
     from modelrepo.generator.ensembles import texts
 
@@ -96,6 +108,8 @@ def _texts(step: Step, site: Site) -> Member:
 KINDS: dict[str, Kind] = {
     "": Kind(_published),
     "onnx": Kind(_onnx),
+    "python": Kind(_python),
+    "builtin": Kind(_built_in),
     "tokenizer": Kind(_texts, reads_others=True),
 }
 

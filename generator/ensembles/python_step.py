@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from modelrepo.generator.ensembles import pictures, step_runner, undeclared
+from modelrepo.generator.ensembles import image, pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, SourceError
 from modelrepo.generator.repository.manifest import Manifest
@@ -98,6 +98,12 @@ def published(record: Manifest, folder: Path, config: Any) -> Callable[[Arrays],
 
 
 def _own(step: Step, site: Site) -> PythonStep:
+    options = [each for each in step.requirements if each.lstrip().startswith("-")]
+    if options:
+        raise OptionError(
+            f"step {step.name!r}: {options[0]!r} is an option of pip, not a requirement",
+            "Name packages, such as pillow>=11",
+        )
     largest = site.ensemble.max_batch_size
     settings = {key: value for key, value in step.settings.items() if value is not None}
     batch = {"max_batch_size": DEFAULT_BATCH if largest is None else largest}
@@ -115,8 +121,17 @@ def made(step: PythonStep, code: Mapping[str, Path], name: str, folder: Path) ->
         config=pbtxt.parse(config(name, step, reference.signature), f"the configuration of {name}"),
         reference=reference.run,
         inputs=reference.signature.inputs,
-        made=Made("python", {str(file.relative_to(version)): file for file in _files(version)}),
+        made=Made(
+            "python",
+            {str(file.relative_to(version)): file for file in _files(version)},
+            notes=(_needs(step.requirements),) if step.requirements else (),
+        ),
     )
+
+
+def _needs(requirements: tuple[str, ...]) -> str:
+    """Return the note of a step that Triton's own image can't serve."""
+    return f"needs {', '.join(requirements)}, which Triton's image lacks: serve it with {image.COMMAND}"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -196,11 +211,11 @@ class Reference:
         self.signature = Signature(inputs, outputs)
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
-        """Return the outputs of named inputs by name, with their batch; InputRefused names the step and the reason."""
+        """Return the outputs of named inputs by name; InputRefused says why not, and its caller names the step."""
         limit = self._timeout + PATIENCE_SECONDS if self._timeout else None
         said = self._answered((dict(arrays), self._largest > 0), limit)
         if isinstance(said, str):
-            raise InputRefused(said)
+            raise InputRefused(said.removeprefix(f"step {self._name!r}: "))
         return dict(said)
 
     def close(self) -> None:
@@ -228,7 +243,7 @@ class Reference:
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             why = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
-            raise InputRefused(f"step {self._name!r}: its process {why}") from error
+            raise InputRefused(f"its process {why}") from error
         finally:
             if watch:
                 watch.cancel()

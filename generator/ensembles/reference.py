@@ -37,7 +37,7 @@ class Pipeline:
         tensors = dict(arrays)
         for _, _, given in self.steps(arrays):
             tensors |= given
-        return {name: tensors[name] for name in self.outputs}
+        return {name: _as_text(tensors[name]) for name in self.outputs}
 
     def steps(self, arrays: Arrays) -> Iterator[tuple[Stage, Arrays, Arrays]]:
         """Yield each step with what its model takes, by its own names, and what it gives, by the ensemble's names."""
@@ -48,6 +48,14 @@ class Pipeline:
             given = {name: answers[port] for port, name in stage.outputs.items()}
             tensors |= given
             yield stage, taken, given
+
+
+def _as_text(array: Array) -> Array:
+    """Return strings as str, whether a step gave them so or as bytes: as served ones are read for the comparison."""
+    if array.dtype != np.object_:
+        return array
+    items = [item.decode(errors="surrogateescape") if isinstance(item, bytes) else item for item in array.ravel()]
+    return np.array(items, np.object_).reshape(array.shape)
 
 
 def _answered(stage: Stage, taken: Arrays) -> Arrays:

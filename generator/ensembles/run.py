@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from modelrepo.generator import sources
 from modelrepo.generator.ensembles import ensemble
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options import resolve
@@ -13,9 +14,12 @@ from modelrepo.generator.pipeline.gate import Gate
 from modelrepo.generator.pipeline.job import Context, Job
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.repository import Repository
-from modelrepo.generator.specs.ensembles import EnsembleSpec
-from modelrepo.generator.specs.options import Choice, RunOptions
+from modelrepo.generator.specs.ensembles import EnsembleSpec, Step
+from modelrepo.generator.specs.options import Choice, Options, RunOptions
 from modelrepo.generator.specs.report import Report, Result
+
+# What the name of an ensemble that decodes adds to the name of its model.
+ENCODED = "_encoded"
 
 
 def generate(
@@ -49,6 +53,26 @@ def _coming(report: Report) -> dict[str, str]:
         for row in report.results
         if row.failure or row.status in ("skipped", "deferred")
     }
+
+
+def with_pixels(options: Options) -> Options:
+    """Return the options of a model: to take the files of pictures, it has to take pixels.
+
+    An ONNX file takes what it takes: there is no transform of its source that could be put before it.
+    """
+    source, _ = sources.find(options.model)
+    pixels = options.with_decoding and source is not sources.SOURCES["onnx"]
+    return replace(options, with_preprocessing=True) if pixels else options
+
+
+def decoding(jobs: Sequence[Job]) -> list[EnsembleSpec]:
+    """Return the ensembles that take the files of pictures, and have the models of jobs answer for their pixels."""
+    return [
+        EnsembleSpec(f"{name}{ENCODED}", (Step("decode", "builtin:decode"), Step("model", name)))
+        for job in jobs
+        if job.options.with_decoding
+        for name in job.published_names().values()
+    ]
 
 
 def jobs_of(ensembles: Sequence[EnsembleSpec], flags: Mapping[str, Any], file: ConfigFile) -> list[Job]:

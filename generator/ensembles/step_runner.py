@@ -280,7 +280,7 @@ def _value(hint: Any, name: str, what: str) -> Value:
     name = (found["name"] if found else None) or name
     dtype = (found["dtype"] if found else "") or ""
     if dtype and dtype not in DTYPES:
-        raise StepError(f"{what} has the type {dtype!r}: choose one of {', '.join(DTYPES)}")
+        raise StepError(f"{what} has the type {dtype!r}: choose one of {', '.join(DTYPES)}; a name is {dtype + '='!r}")
     dims = None if found is None or found["dims"] is None else _dims(found["dims"], what)
     if kind in VALUES:
         if dims or (dtype and (dtype == "string") != (VALUES[kind] == "string")):
@@ -330,12 +330,16 @@ def _fit(what: str, shape: tuple[int, ...], value: Value, sizes: dict[str, int])
 def _given(array: Any, value: Value) -> Any:
     """Return an array as the function takes it; StepError for a string that is not UTF-8."""
     array = np.asarray(array)
-    if value.dtype == "string" and not value.kind.endswith("bytes"):
-        items = [_decoded(item, value) for item in array.ravel()]
-        array = _objects(items, array.shape)
+    if value.dtype == "string":
+        of = _encoded if value.kind.endswith("bytes") else _decoded
+        array = _objects([of(item, value) for item in array.ravel()], array.shape)
     if value.kind == "array":
         return array if array.flags.writeable else array.copy()
     return array.tolist() if value.kind.startswith("list") else array.item()
+
+
+def _encoded(item: Any, _: Value) -> bytes:
+    return item.encode(errors="surrogateescape") if isinstance(item, str) else bytes(item)
 
 
 def _decoded(item: Any, value: Value) -> str:

@@ -127,6 +127,10 @@ FIELDS: dict[str, Field] = {
         BUILT, parsers.read_boolean, False, "",
         "Answer with what clients want: a classifier's best labels, a detector's boxes, an embedding of length 1.",
     ),
+    "with_decoding": Field(
+        BUILT, parsers.read_boolean, False, "",
+        "Publish NAME_encoded as well, which takes the bytes of JPEG, PNG and WebP files; with --with-preprocessing.",
+    ),
     "opset": Field(
         BUILT, integer(9), 20, "N",
         "ONNX operator set; the target release must read it.",

@@ -29,6 +29,7 @@ NOT_CONTENT = (
     "trust_source",
     "verify",
     "verify_effort",
+    "with_decoding",
 )
 # Options that name files: their content counts, not their path.
 FILES = ("weights", "config_patch", "templates", "samples", "calibration", "labels")

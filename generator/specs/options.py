@@ -153,6 +153,7 @@ class Options:
     signature: str  # of a SavedModel; empty: serving_default, or its only one
     with_preprocessing: bool  # take what clients have, such as pictures, and prepare it in the graph
     with_postprocessing: bool  # answer with what clients want, such as labels
+    with_decoding: bool  # publish an ensemble beside the model that takes the files of pictures
     opset: int
     exporter: str
     assume_branch: tuple[Assumption, ...]  # values that Python reads while the model is recorded

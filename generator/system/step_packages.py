@@ -67,7 +67,7 @@ def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
         done = process.run([*_installer(step, wanted), "--target", str(making), *requirements], timeout=SECONDS)
         if done.code:
             raise ServerError(
-                f"can't install {wanted} for step {step!r}: {first_line(done.last_words.removeprefix('ERROR: '))}",
+                f"can't install {wanted} for step {step!r}: {_reason(done.last_words)}",
                 f"Is there a network? Or install it here: {sys.executable} -m pip install {wanted}",
             )
         (making / COMPLETE).touch()
@@ -79,6 +79,11 @@ def ensure(requirements: Sequence[str], step: str) -> tuple[str, ...]:
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return (str(target),)
+
+
+def _reason(words: str) -> str:
+    """Return the last words of uv or pip without the frame of a longer message."""
+    return first_line(words.lstrip("\u00d7\u2570\u2500\u25b6 ").removeprefix("ERROR: ").removeprefix("cause: "))
 
 
 def name_of(requirement: str) -> str:

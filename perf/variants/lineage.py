@@ -156,7 +156,7 @@ def _intact(variant: Variant, repository: Repository) -> Variant:
 def _unservable(variant: Variant, repository: Repository) -> str:
     """Return why the local server can't serve a model, or an empty text."""
     backend = BACKENDS[variant.backend].triton_name
-    if backend not in local.backends():
+    if backend not in local.served_backends():
         return f"the local server has no {backend} backend; name a server that has one with --url"
     _, changes = overlay.overlaid(repository.config_text(variant.name) or "", variant.name)
     return "its configuration asks for a GPU; name a server that has one with --url" if changes else ""

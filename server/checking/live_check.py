@@ -51,8 +51,6 @@ NOT_MERGED = (
 DEADLINE_SECONDS = 300.0
 # What takes the place of a backend in what is said of ensembles.
 ENSEMBLE = "ensemble"
-# Triton's own backend, which every other one of the local server is made with.
-PYTHON = "python"
 
 
 class LiveCheck:
@@ -108,7 +106,7 @@ class LiveCheck:
         ``called`` is in an order in which each needs only earlier ones. An error begins with the step that ``fault``
         finds.
         """
-        backends = {*local.backends(), PYTHON, ENSEMBLE}
+        backends = {*local.served_backends(), ENSEMBLE}
         lacking = next((each for each in called if each.backend not in backends), None)
         reason = f"the local server has no {lacking.backend} backend, which {lacking.name} needs" if lacking else ""
         reason = reason or runtime.unsupported() or self._unavailable()
@@ -145,7 +143,7 @@ class LiveCheck:
         if manifest.backend not in BACKENDS:
             return Live("skipped", f"a configuration of {manifest.backend} that was edited is not asked again")
         backend = BACKENDS[manifest.backend].triton_name
-        lacking = "" if backend in local.backends() else f"the local server has no {backend} backend"
+        lacking = "" if backend in local.served_backends() else f"the local server has no {backend} backend"
         reason = lacking or runtime.unsupported() or self._unavailable()
         if reason:
             if self.mode == "require":
@@ -201,7 +199,7 @@ def _impossible(backend: Backend, options: Options) -> str:
     """Return why a model can't be checked on this machine, or an empty text."""
     if not options.verify:
         return "its answers are not known (--no-verify)"
-    if backend.triton_name not in local.backends():
+    if backend.triton_name not in local.served_backends():
         return f"the local server has no {backend.triton_name} backend"
     return runtime.unsupported() or ""
 

@@ -71,7 +71,8 @@ class Adapter:
         array = array[..., 0] if bare else array
         if array.dtype != np.object_:
             return array
-        return np.array([item.decode() for item in array.ravel()], np.object_).reshape(array.shape)
+        items = [item.decode(errors="surrogateescape") for item in array.ravel()]  # a step may give any bytes
+        return np.array(items, np.object_).reshape(array.shape)
 
 
 def batches(client: Client, name: str, answered: int) -> dict[int, int]:

@@ -43,6 +43,7 @@ def judge(facts: Facts) -> tuple[Check, ...]:
     return (
         *(_requirement(facts, requirement) for requirement in facts.requirements),
         _pip(facts),
+        _step_packages(facts),
         _cache(facts),
         _triton(facts),
         _package(facts, "onnxruntime", "verifying and serving ONNX models", stops_server=True),
@@ -75,6 +76,16 @@ def _pip(facts: Facts) -> Check:
     finder = "uv finds" if facts.uv else "the package index is asked for"
     step = f"python3 -m pip --python {facts.environment.python} install pip"
     return Check("pip", "optional", "not installed", f"nothing: {finder} Triton and perf_analyzer", step)
+
+
+def _step_packages(facts: Facts) -> Check:
+    """Return what installs the packages that Python steps of ensembles require."""
+    tool = "uv" if facts.uv else f"pip {facts.packages['pip']}" if facts.packages["pip"] else ""
+    if tool:
+        return Check("packages of steps", "ok", f"{tool} installs them")
+    step = f"python3 -m pip --python {facts.environment.python} install pip"
+    disables = "Python steps with requirements that this Python lacks: their live check, `serve`"
+    return Check("packages of steps", "missing", "neither uv nor pip", disables, step)
 
 
 def _cache(facts: Facts) -> Check:

@@ -147,7 +147,7 @@ def _meant(word: str, known: Iterable[str]) -> str:
 def _backends(_: "re.Match[str]", __: Path | None) -> str:
     from modelrepo.server.running import local  # it imports the handle, which imports this
 
-    return " and ".join((*local.backends(), "python"))
+    return " and ".join(local.served_backends())
 
 
 def _no_backend(_: "re.Match[str]", folder: Path | None) -> str:

@@ -24,6 +24,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 # What comes before and after Triton's own module. Our backends use it as well, and mend what they need themselves.
 BEFORE_PLAIN = """from modelrepo.server.backends import plain
 
+# The repository is the user's, and what is staged is published as it is.
+sys.dont_write_bytecode = True
 _is_plain = not plain.served_file().is_relative_to({folder!r})
 if _is_plain:
     sys.path[:0] = plain.packages()
@@ -47,8 +49,13 @@ class Launch:
     cleanup: tuple[str, ...] = ()
 
 
+def served_backends() -> tuple[str, ...]:
+    """Return the names of the backends whose models the local server serves: ours, and Triton's for Python models."""
+    return (*backends(), "python")
+
+
 def backends() -> tuple[str, ...]:
-    """Return the names of the local server's backends."""
+    """Return the names of our backends."""
     return tuple(sorted(folder.name for folder in BACKENDS_FOLDER.iterdir() if (folder / "model.py").is_file()))
 
 
@@ -66,7 +73,7 @@ def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
     refuse_unsafe(spec.served)
     _install(spec)
     flags = server_flags(spec, _plain_path(spec.served, scratch), HOST, spec.ports)
-    for name in ("python", *backends()):
+    for name in served_backends():
         flags.append(f"--backend-config={name},shm-region-prefix-name={prefix}")
         flags.append(f"--backend-config={name},stub-timeout-seconds={STUB_SECONDS}")
     return Launch(

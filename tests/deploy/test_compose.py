@@ -35,6 +35,7 @@ from tests.prepared_plans import RELEASE, prepare
 
 COMPOSE = PROJECT / "docker-compose.yml"
 GPU = PROJECT / "docker-compose.gpu.yml"
+STEPS = PROJECT / "docker-compose.steps.yml"
 BUILD_PLANS = PROJECT / "deploy/build_plans.py"
 SERVICES = ("triton", "build-plans", "perf")
 
@@ -64,7 +65,7 @@ def validate(*files: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_files_follow_the_compose_specification() -> None:
-    done = validate(COMPOSE, GPU)
+    done = validate(COMPOSE, GPU, STEPS)
     assert done.returncode == 0, done.stdout
 
 
