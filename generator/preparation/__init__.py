@@ -1,7 +1,5 @@
 """Graphs before and after a model: pictures and texts as clients have them, answers as clients want them."""
 
-from dataclasses import replace
-
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.source import SourceModel
@@ -13,12 +11,11 @@ def wrapped(source: SourceModel, options: Options) -> SourceModel:
     Its ``run`` is the source's own pipeline, as far as a graph can do the same. Raises OptionError for a source whose
     pipeline is not known, or can't be a graph. Texts are prepared by a step before the model, in an ensemble.
     """
-    if options.with_preprocessing and source.preparation and source.preparation.kind == "text":
-        options = replace(options, with_preprocessing=False)
-    for asked, flag in (
-        (options.with_preprocessing, "--with-preprocessing"),
-        (options.with_postprocessing, "--with-postprocessing"),
-    ):
-        if asked:
-            raise OptionError(f"{flag} has no effect on {source.reference} yet")
+    if options.with_postprocessing:
+        raise OptionError(f"--with-postprocessing has no effect on {source.reference} yet")
+    texts = source.preparation is not None and source.preparation.kind == "text"
+    if options.with_preprocessing and not texts:
+        from modelrepo.generator.preparation.pictures import pictured  # imports numpy, which no help page needs
+
+        source = pictured(source, options)
     return source

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from modelrepo.generator.specs.tensors import TensorSpec
 
+# The framework of a source with a graph before or after it.
+WRAPPED = "wrapped"
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -20,6 +23,39 @@ class Preparation:
     # model's inputs by name, padded to the longest.
     own: Callable[[Any], Any]
     steps: tuple[Any, ...] = ()
+    reason: str = ""  # why no graph can do the same; empty if ``steps`` do
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A picture is resized with a filter that counts all pixels it covers.
+
+    "shorter" makes the shorter side ``size[0]`` pixels, and the longer one as many as the shape has, rounded down.
+    "covering" and "inside" keep the shape, too: the picture covers ``size``, or lies within it, to the nearest pixel.
+    "exact" makes it ``size``, height and width. With ``turns`` the vertical pass may be the first, as in Pillow.
+    """
+
+    rule: Literal["shorter", "covering", "inside", "exact"]
+    size: tuple[int, int]
+    filter: Literal["bilinear", "bicubic"]
+    turns: bool
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The centre of a picture is cut out, with borders of the colour ``fill`` around a picture that is smaller."""
+
+    size: tuple[int, int]  # height and width
+    to_even: bool  # half a pixel beside the centre is rounded to an even number, and else down
+    fill: tuple[int, int, int] = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A number for every colour is added to, or divides, the values of that colour, in float32."""
+
+    operator: Literal["Add", "Sub", "Mul", "Div"]
+    values: tuple[float, ...]  # one, or one for each of red, green and blue
 
 
 @dataclass(frozen=True)
@@ -56,7 +92,8 @@ class Fragment:
     model: Any  # an ``onnx.ModelProto`` with as few operators as do
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    # Before a model: its inputs, by the outputs of this graph. After it: the inputs of this graph, by its outputs.
+    # Before a model: its inputs, by the outputs of this graph. After it: the inputs of this graph, by the inputs and
+    # outputs of the model that they are. Operators must mean the same in all later operator sets: the model's counts.
     joins: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -28,6 +28,9 @@ TEXT = "text"
 ASSUMED = {MASK: 1, KINDS: 0}
 # How the files of tokenizers begin.
 TOKENIZERS = ("tokenizer", "vocab", "spiece", "sentencepiece", "spm")
+# The endings of architectures that take pairs of texts, and the keys in configurations of CrossEncoder.
+OF_PAIRS = ("ForQuestionAnswering", "ForNextSentencePrediction", "ForMultipleChoice")
+CROSS_ENCODERS = ("sentence_transformers", "sbert_ce_default_activation_function")
 # Settings with which sentence-transformers calls a tokenizer differently.
 CALLING = ("processing_kwargs", "processor_kwargs", "tokenizer_args", "tokenizer_kwargs")
 
@@ -75,12 +78,23 @@ def of_folder(folder: Path, reference: str, inputs: Sequence[TensorSpec], *, who
     ``whole``: it is served with the modules of sentence-transformers. Raises as ``preparation`` does, and SourceError
     for a folder that can't be read.
     """
+    home = sentences.home(folder)
+    _refuse_pairs(folder, folders.document(home / folders.CONFIG), reference)
     found = sentences.read(folder, "") if whole else None
-    home = found.home if found else sentences.home(folder)
     positions = _positions(home)
     if found is None:
         return preparation(home, reference, inputs, positions)
     return of_sentences(found, reference, inputs, min(filter(None, (found.longest, positions)), default=None))
+
+
+def _refuse_pairs(folder: Path, config: Mapping[str, Any], reference: str) -> None:
+    """Raise OptionError for a model whose library asks it with pairs of texts, such as a question and its context."""
+    settings = folders.document(folder / sentences.SETTINGS)
+    pairs = settings.get("model_type") == sentences.CROSS_ENCODER or any(key in config for key in CROSS_ENCODERS)
+    named = [str(each) for each in config.get("architectures") or () if str(each).endswith(OF_PAIRS)]
+    if pairs or named:
+        what = named[0] if named else sentences.CROSS_ENCODER
+        raise OptionError(f"{FLAG} can't prepare the texts of {reference}: a {what} takes pairs of texts", WITHOUT)
 
 
 def _positions(home: Path) -> int | None:
