@@ -61,7 +61,12 @@ class Tokens:
 
     def _padded(self, encodings: Sequence[Any]) -> "dict[str, Any] | TextError":
         """Return the inputs of texts, padded to the longest of them, or to the length that the model takes."""
-        lengths = {len(each.ids) for each in encodings}
+        sizes = [len(each.ids) for each in encodings]
+        lengths = set(sizes)
+        most = self.settings["most"] or max(sizes, default=0)
+        if sizes and max(sizes) > most:
+            number = 1 + sizes.index(max(sizes))
+            return TextError(f"text {number} of the request has {max(sizes)} tokens, and the model takes {most}")
         longest = self.settings["fixed"] or max(lengths, default=0)
         if encodings and not longest:
             return TextError("the request has no tokens: its texts are empty for this tokenizer")

@@ -143,9 +143,9 @@ def lay_out(name: str, settings: Tokenizing, folder: Path) -> None:
 def prove(prepared: Preparation, tokens: text_step.Tokens) -> None:
     """Compare a step's answers with the library's on the corpus, one by one and in batches; ConversionError names one.
 
-    A text without tokens is left out: the library gives an empty tensor for it, and the step an error.
+    Texts that the step refuses are left out: those without tokens, or with more than the model takes.
     """
-    texts = [text for text in TEXTS if prepared.own([text])[IDS].size]
+    texts = [text for text in TEXTS if _is_taken(prepared, prepared.own([text]))]
     batches = [[text] for text in texts]
     if prepared.steps[0].padding_id is not None:
         batches += [texts[start : start + TOGETHER] for start in range(0, len(texts), TOGETHER)]
@@ -169,9 +169,15 @@ def _answer(prepared: Preparation, arrays: Arrays) -> Mapping[str, Array]:
         answer: Mapping[str, Array] = prepared.own(texts)
     except ValueError as error:  # bytes that are not UTF-8, or lengths that can't be padded
         raise InputRefused(f"can't make tokens: {error}") from error
-    if texts and not answer[IDS].size:
-        raise InputRefused("can't make tokens: the texts are empty for this tokenizer")
+    if texts and not _is_taken(prepared, answer):
+        raise InputRefused(f"the texts have {answer[IDS].shape[1]} tokens, which the model does not take")
     return answer
+
+
+def _is_taken(prepared: Preparation, answer: Mapping[str, Array]) -> bool:
+    """Whether texts have tokens, and no more than the model has positions for."""
+    most = prepared.steps[0].most
+    return bool(answer[IDS].size) and (most is None or answer[IDS].shape[1] <= most)
 
 
 def usual(prepared: Preparation, config: Any) -> tuple[str, ...]:
@@ -182,8 +188,9 @@ def usual(prepared: Preparation, config: Any) -> tuple[str, ...]:
     """
     lengths: dict[int, list[str]] = {}
     for text in TEXTS:
-        lengths.setdefault(prepared.own([text])[IDS].shape[1], []).append(text)
-    lengths.pop(0, None)
+        answer = prepared.own([text])
+        if _is_taken(prepared, answer):
+            lengths.setdefault(answer[IDS].shape[1], []).append(text)
     (settings,) = prepared.steps
     batched = 1 if config.max_batch_size == 0 else 0
     grows = any(size < 0 for tensor in config.output for size in tensor.dims[batched:])

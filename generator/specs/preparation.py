@@ -71,6 +71,7 @@ class Tokenizing:
     constant: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     numbers: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     longest: int | None = None  # tokens; longer texts are cut
+    most: int | None = None  # tokens that the model has positions for; longer texts are refused
     fixed: int | None = None  # tokens that the model takes; shorter texts are padded to them
     truncation_side: str = "right"
     padding_side: str = "right"

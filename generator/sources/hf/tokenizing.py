@@ -7,14 +7,12 @@ those of its older classes.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.hf import sentences, texts
 from modelrepo.generator.sources.hf.hub import HF
-from modelrepo.generator.sources.hf.inputs import longest as longest_of
 from modelrepo.generator.sources.hf.texts import IDS, KINDS, MASK, PROMPT
 from modelrepo.generator.specs.preparation import Preparation, Tokenizing
 from modelrepo.generator.specs.tensors import TensorSpec
@@ -35,20 +33,23 @@ CROSS_ENCODERS = ("sentence_transformers", "sbert_ce_default_activation_function
 CALLING = ("processing_kwargs", "processor_kwargs", "tokenizer_args", "tokenizer_kwargs")
 
 
-def preparation(home: Path, reference: str, inputs: Sequence[TensorSpec], longest: int | None) -> Preparation:
-    """Return how transformers prepares texts for a model with ``inputs`` and ``longest`` positions.
+def preparation(home: Path, reference: str, inputs: Sequence[TensorSpec], positions: int | None) -> Preparation:
+    """Return how transformers prepares texts for a model with ``inputs`` and as many ``positions``.
 
-    Raises OptionError for a model that takes more than a text, and for a tokenizer that the library tokenizers does not
-    have.
+    Texts are cut as the tokenizer says; a text that is then still too long for the model is refused. Raises OptionError
+    for a model that takes more than a text, and for a tokenizer that the library tokenizers does not have.
     """
     tokenizer = _tokenizer(home, reference, inputs)
-    return _prepared(tokenizer, _settings(tokenizer, inputs, longest))
+    return _prepared(tokenizer, _settings(tokenizer, inputs, _limit(tokenizer), positions))
 
 
 def of_sentences(
-    found: sentences.Sentences, reference: str, inputs: Sequence[TensorSpec], longest: int | None
+    found: sentences.Sentences, reference: str, inputs: Sequence[TensorSpec], positions: int | None
 ) -> Preparation:
-    """Return how sentence-transformers prepares texts for a model; OptionError as that of ``preparation``."""
+    """Return how sentence-transformers prepares texts for a model; OptionError as that of ``preparation``.
+
+    It cuts texts as its settings say, or else to the model's positions.
+    """
     for key in CALLING:
         if found.settings.get(key):
             raise OptionError(f"{FLAG}: {reference} has the setting {key}, which is not supported", WITHOUT)
@@ -57,12 +58,20 @@ def of_sentences(
         _lower(tokenizer.backend_tokenizer)
     named = found.prompts.get("prompts") or {}
     prefix = str(named.get(found.prompts.get("default_prompt_name")) or "")
-    settings = replace(_settings(tokenizer, inputs, longest), prefix=prefix)
+    asked = found.settings.get("max_seq_length")
+    longest = asked or min(filter(None, (_limit(tokenizer), positions)), default=None)
+    settings = replace(_settings(tokenizer, inputs, longest, positions), prefix=prefix)
     if not found.excludes_prompts:
         return _prepared(tokenizer, settings)
     (dtype,) = (spec.dtype for spec in inputs if spec.name == PROMPT)
     length = _prompt_length(tokenizer, settings) if settings.prefix else 0
     return _prepared(tokenizer, replace(settings, numbers={PROMPT: (length, dtype)}))
+
+
+def _limit(tokenizer: Any) -> int | None:
+    """Return the number of tokens that a tokenizer cuts texts to; None if it has no limit."""
+    own = tokenizer.model_max_length
+    return int(own) if own < sentences.ANY_LENGTH else None
 
 
 def takes_texts(folder: Path) -> bool:
@@ -84,7 +93,7 @@ def of_folder(folder: Path, reference: str, inputs: Sequence[TensorSpec], *, who
     positions = _positions(home)
     if found is None:
         return preparation(home, reference, inputs, positions)
-    return of_sentences(found, reference, inputs, min(filter(None, (found.longest, positions)), default=None))
+    return of_sentences(found, reference, inputs, positions)
 
 
 def _refuse_pairs(folder: Path, config: Mapping[str, Any], reference: str) -> None:
@@ -98,14 +107,15 @@ def _refuse_pairs(folder: Path, config: Mapping[str, Any], reference: str) -> No
 
 
 def _positions(home: Path) -> int | None:
-    """Return the number of tokens that the model of a folder has positions for; None if nothing limits it."""
+    """Return the number of tokens that the model of a folder has positions for at most; None if nothing limits it."""
     if not (home / folders.CONFIG).is_file():
         return None
     try:
         config = need("transformers", HF).AutoConfig.from_pretrained(home, local_files_only=True)
     except (ValueError, KeyError, OSError):  # a model with code of its own, whose limits are its own, too
         return None
-    return longest_of(SimpleNamespace(config=config))
+    own = getattr(config.get_text_config(decoder=False), "max_position_embeddings", None)
+    return own if isinstance(own, int) and own > 0 else None  # XLNet's is -1
 
 
 def _tokenizer(home: Path, reference: str, inputs: Sequence[TensorSpec]) -> Any:
@@ -130,12 +140,10 @@ def _tokenizer(home: Path, reference: str, inputs: Sequence[TensorSpec]) -> Any:
     return tokenizer
 
 
-def _settings(tokenizer: Any, inputs: Sequence[TensorSpec], positions: int | None) -> Tokenizing:
+def _settings(tokenizer: Any, inputs: Sequence[TensorSpec], longest: int | None, positions: int | None) -> Tokenizing:
     """Return a tokenizer with the settings with which transformers calls it."""
     given = texts.given(tokenizer)
     (fixed,) = (spec.shape[1] if isinstance(spec.shape[1], int) else None for spec in inputs if spec.name == IDS)
-    own = tokenizer.model_max_length
-    limits = [own if own < sentences.ANY_LENGTH else None, positions, fixed]
     return Tokenizing(
         _as_json(tokenizer),
         given={spec.name: spec.dtype for spec in inputs if spec.name in given},
@@ -144,7 +152,8 @@ def _settings(tokenizer: Any, inputs: Sequence[TensorSpec], positions: int | Non
             for spec in inputs
             if spec.name in ASSUMED and spec.name not in given
         },
-        longest=min((int(limit) for limit in limits if limit), default=None),
+        longest=min(filter(None, (longest, fixed)), default=None),
+        most=positions,
         fixed=fixed,
         truncation_side=tokenizer.truncation_side,
         padding_side=tokenizer.padding_side,

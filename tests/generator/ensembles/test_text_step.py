@@ -112,3 +112,10 @@ def test_a_fixed_length_and_numbers_for_a_text(made: Any, tmp_path: Path) -> Non
     assert answer["attention_mask"].sum(axis=1).tolist() == [4, 6]
     assert answer["prompt_length"].tolist() == [[2], [2]]
     assert answer["prompt_length"].dtype == np.int32
+
+
+def test_a_text_that_is_too_long_for_the_model_says_so(made: Any, tmp_path: Path) -> None:
+    prepared, _ = made("qwen")
+    tokens = written(replace(prepared.steps[0], longest=None, most=10), tmp_path / "short")
+    assert str(answered(tokens, ["a", "b " * 40])) == "text 2 of the request has 80 tokens, and the model takes 10"
+    assert answered(tokens, ["a", "b"])["input_ids"].shape == (2, 1)

@@ -22,8 +22,8 @@ def inputs(*names: str, length: int | str = "sequence") -> tuple[TensorSpec, ...
 TOKENS = inputs("input_ids", "attention_mask", "token_type_ids")
 
 
-def settings(folder: Path, specs: Sequence[TensorSpec] = TOKENS, longest: int | None = None) -> Tokenizing:
-    (found,) = tokenizing.preparation(folder, "hf:x", specs, longest).steps
+def settings(folder: Path, specs: Sequence[TensorSpec] = TOKENS, positions: int | None = None) -> Tokenizing:
+    (found,) = tokenizing.preparation(folder, "hf:x", specs, positions).steps
     assert isinstance(found, Tokenizing)
     return found
 
@@ -35,10 +35,29 @@ def test_what_the_tokenizer_says_decides(tmp_path: Path) -> None:
     assert '"truncation":null,"padding":null' in found.tokenizer.replace(" ", "").replace("\n", "")
 
 
-def test_texts_are_cut_to_the_positions_of_the_model_if_those_are_fewer(tmp_path: Path) -> None:
+def test_texts_are_cut_as_the_tokenizer_says_and_never_to_fewer_tokens(tmp_path: Path) -> None:
     made_tokenizers.save("bert_uncased", tmp_path)
-    assert settings(tmp_path, longest=40).longest == 40
-    assert settings(tmp_path, longest=4000).longest == 128
+    for positions in (40, 128, 4000):
+        found = settings(tmp_path, positions=positions)
+        assert (found.longest, found.most) == (128, positions)
+    made_tokenizers.save("gpt2", tmp_path)
+    assert settings(tmp_path, positions=64).longest is None
+
+
+def test_sentence_transformers_cuts_to_its_own_limit_or_to_the_positions(tmp_path: Path) -> None:
+    made_tokenizers.save("bert_uncased", tmp_path)
+    assert of_sentences(tmp_path, positions=64).steps[0].longest == 64
+    assert of_sentences(tmp_path, positions=512).steps[0].longest == 128
+    assert of_sentences(tmp_path, positions=512, max_seq_length=32).steps[0].longest == 32
+    made_tokenizers.save("gpt2", tmp_path)
+    assert of_sentences(tmp_path, positions=64).steps[0].longest == 64
+
+
+def test_the_positions_of_a_folder_are_those_of_its_configuration(tmp_path: Path) -> None:
+    made_tokenizers.save("roberta", tmp_path)
+    transformers.RobertaConfig(max_position_embeddings=514).save_pretrained(tmp_path)
+    (found,) = tokenizing.of_folder(tmp_path, "hf:x", TOKENS, whole=False).steps
+    assert (found.longest, found.most) == (128, 514)
 
 
 def test_a_fixed_length_pads_and_cuts(tmp_path: Path) -> None:
@@ -82,10 +101,11 @@ def test_a_tokenizer_in_python_is_refused(tmp_path: Path) -> None:
 
 
 def of_sentences(folder: Path, specs: Any = TOKENS, **said: Any) -> Any:
+    positions = said.pop("positions", None)
     layers = (sentences.Layer("Pooling", folder, {"include_prompt": said.pop("include_prompt", True)}),)
     prompts = said.pop("prompts", {})
     found = sentences.Sentences(folder, encoder=False, layers=layers, settings=said, prompts=prompts)
-    return tokenizing.of_sentences(found, "hf:x", specs, None)
+    return tokenizing.of_sentences(found, "hf:x", specs, positions)
 
 
 def test_sentence_transformers_writes_small_letters_first(tmp_path: Path) -> None:
