@@ -1,8 +1,11 @@
 """A model that takes texts: its ensemble is planned, its tokenize step made, and the whole answers as transformers."""
 
+import importlib.util
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -144,3 +147,60 @@ def test_a_fixed_length_is_that_of_the_model(tmp_path: Path) -> None:
     made = texts.made("x__tokenize", prepared, config(tokens=12), tmp_path / "step")
     answer = made.reference({"text": np.array([["a"], ["a b c d e f g h i j k l m n o p"]], np.object_)})
     assert answer["input_ids"].shape == (2, 12)
+
+
+class Tensor:
+    """Triton's tensor, for a ``model.py`` outside of Triton."""
+
+    def __init__(self, name: str, array: Any) -> None:
+        self.name, self.array = name, array
+
+    def as_numpy(self) -> Any:
+        return self.array
+
+
+def triton_module() -> Any:
+    """Triton's module for Python models, as far as the step uses it."""
+    return SimpleNamespace(
+        Tensor=Tensor,
+        TritonError=str,
+        TritonModelException=RuntimeError,
+        InferenceResponse=lambda tensors=(), error=None: error or {each.name: each.array for each in tensors},
+        get_input_tensor_by_name=lambda request, name: request[name],
+    )
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The step as Triton loads it."""
+    made = member("bert_uncased", tmp_path)
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton_module())
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "text_step", raising=False)
+    spec = importlib.util.spec_from_file_location("served_step", tmp_path / "step" / "model.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.TritonPythonModel()
+    model.initialize({"model_config": json.dumps({"output": [{"name": each.name} for each in made.config.output]})})
+    yield model
+    sys.modules.pop("text_step", None)
+
+
+def test_the_served_step_answers_each_request_alone(served: Any) -> None:
+    def request(*items: bytes) -> dict[str, Tensor]:
+        return {"text": Tensor("text", np.array([[item] for item in items], np.object_))}
+
+    good, bad, nul = served.execute([request(b"a", b"a b c"), request(b"\xff"), request(b"a\0b")])
+    assert good["input_ids"].shape == (2, 5)
+    assert list(good) == ["input_ids", "attention_mask"]
+    assert bad == "step x__tokenize: text 1 of the request is not UTF-8: byte 0 can't be read"
+    assert nul["input_ids"].shape[0] == 1
+
+
+def test_a_server_without_the_package_says_what_to_install(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "text_step", None)
+    with pytest.raises(RuntimeError, match=r"x__tokenize: .*; install requirements.txt beside it"):
+        served.initialize({"model_config": '{"output": []}'})
