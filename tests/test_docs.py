@@ -27,6 +27,7 @@ from modelrepo.cli.commands.serve import serve
 from modelrepo.cli.commands.show import show
 from modelrepo.cli.commands.smoke import smoke
 from modelrepo.cli.commands.versions import versions
+from modelrepo.generator.options.ensembles import ENSEMBLE_KEYS, SCHEME_KEYS, STEP_KEYS
 from modelrepo.generator.options.fields import FIELDS
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import SOURCES
@@ -59,6 +60,7 @@ PAGES = (
     "docs/how-to/onnx-file.md",
     "docs/how-to/verify-on-your-data.md",
     "docs/how-to/smoke-test-a-server.md",
+    "docs/how-to/wire-models-together.md",
 )
 
 
@@ -202,9 +204,24 @@ def test_the_reference_lists_every_key_of_the_file(update: bool) -> None:
     text = (
         "Keys outside a table apply to all models. Keys in `[models.NAME]` apply to one model; see "
         "[many models](../how-to/many-models.md). Lists are TOML lists or comma-separated text. Paths are relative to "
-        "the file. An unknown key is an error.\n\n" + "\n".join(rows) + "\n"
+        "the file. An unknown key is an error.\n\n" + "\n".join(rows) + "\n" + ensembles_text()
     )
     check_page(update, "modelrepo-toml.md", reference_page("modelrepo.toml", text))
+
+
+def ensembles_text() -> str:
+    """Return the part on the keys of ensembles."""
+    tables = [("`[ensembles.NAME]`", ENSEMBLE_KEYS), ("`[[ensembles.NAME.steps]]`", STEP_KEYS)]
+    tables += [(f"Steps with `use = '{scheme}:…'`", keys) for scheme, keys in SCHEME_KEYS.items() if scheme and keys]
+    parts = ["\n## Ensembles\n\nSee [models wired together](../how-to/wire-models-together.md).\n"]
+    for title, keys in tables:
+        rows = [f"| `{name}` | {written_key(key.default)} | {key.help} |" for name, key in keys.items()]
+        parts.append("\n".join([f"\n{title}\n", "| key | default | meaning |", "|---|---|---|", *rows, ""]))
+    return "".join(parts)
+
+
+def written_key(value: object) -> str:
+    return "" if value in (None, (), {}) else written(value)
 
 
 def test_the_reference_lists_every_source(update: bool) -> None:

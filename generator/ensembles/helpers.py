@@ -13,19 +13,23 @@ from modelrepo.generator.lint import Host
 from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused
 from modelrepo.generator.pipeline.job import Context
 from modelrepo.generator.repository.layout import CONFIG
-from modelrepo.generator.repository.lifecycle import pins
+from modelrepo.generator.repository.lifecycle import golden, pins
 from modelrepo.generator.repository.lost import OURS
 from modelrepo.generator.repository.manifest import Manifest, Provenance, SourceRecord
 from modelrepo.generator.repository.repository import Published, StagedModel
 from modelrepo.generator.specs.artifacts import Weights
-from modelrepo.generator.specs.ensembles import EnsembleSpec, Step
+from modelrepo.generator.specs.ensembles import OWN, EnsembleSpec, Step
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.report import Result
 from modelrepo.generator.system.digests import copy_hashed, record_files, sha256_of
 from modelrepo.generator.triton import pbtxt, releases
+from modelrepo.generator.verification.golden import Golden
 
 # The content key of a model that is made for a step: its files and configuration say all.
 KEY = "made for an ensemble"
+
+# Why `smoke` does not ask such a model itself.
+ASKED_WITHIN = "it is asked as a step of {}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,9 @@ def published(member: Member, step: Step, found: Verification, context: Context,
             provenance=_provenance(member, made, step, found),
             version=member.version,
             older=repository.folders(member.name),
+            before_commit=lambda version: golden.keep(
+                repository, member.name, version, Golden(reason=ASKED_WITHIN.format(member.name.rpartition(OWN)[0]))
+            ),
         )
     )
     return _row(member, outcome, context)

@@ -19,7 +19,6 @@ FROM ${{IMAGE}}
 COPY requirements.txt /opt/modelrepo/requirements.txt
 RUN PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --no-cache-dir -r /opt/modelrepo/requirements.txt
 """
-COMMAND = "docker compose -f docker-compose.yml -f docker-compose.steps.yml up --build --detach --wait"
 
 
 def write(repository: Repository, release: Release) -> Path | None:
@@ -28,7 +27,7 @@ def write(repository: Repository, release: Release) -> Path | None:
     Call it with the repository's lock held. Return the folder, or None.
     """
     folder = repository.state / FOLDER
-    required = _required(repository.root)
+    required = step_packages.required(repository.root)
     if not required:
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -36,15 +35,3 @@ def write(repository: Repository, release: Release) -> Path | None:
     repository.write(folder / step_packages.REQUIREMENTS, "".join(f"{line}\n" for line in lines))
     repository.write(folder / "Dockerfile", DOCKERFILE.format(image=release.image))
     return folder
-
-
-def _required(root: Path) -> dict[str, tuple[str, ...]]:
-    """Return the requirements of the newest version of each model that has any."""
-    found = {}
-    for model in root.iterdir() if root.is_dir() else ():
-        versions = [path for path in model.iterdir() if path.name.isdecimal()] if model.is_dir() else []
-        newest = max(versions, key=lambda path: int(path.name), default=None)
-        requirements = step_packages.read(newest) if newest else ()
-        if requirements:
-            found[model.name] = requirements
-    return found

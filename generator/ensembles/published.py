@@ -102,7 +102,7 @@ def _chosen(model: Standing, number: int | None) -> int:
             f"version {number} of {name} can't be served: {fault}", "Generate it again, or pin another"
         )
     if number not in model.served:
-        together = " ".join(str(each) for each in sorted({number, *model.served}))
+        together = ",".join(str(each) for each in sorted({number, *model.served}))
         raise RepositoryError(
             f"version {number} of {name} is not served, and Triton refuses an ensemble that needs it",
             f"`modelrepo promote {name} {together}` serves it",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from modelrepo.generator.ensembles import image, pictures, step_runner, undeclared
+from modelrepo.generator.ensembles import pictures, step_runner, undeclared
 from modelrepo.generator.ensembles.member import Made, Member, Site
 from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, SourceError
 from modelrepo.generator.repository.manifest import Manifest
@@ -131,7 +131,7 @@ def made(step: PythonStep, code: Mapping[str, Path], name: str, folder: Path) ->
 
 def _needs(requirements: tuple[str, ...]) -> str:
     """Return the note of a step that Triton's own image can't serve."""
-    return f"needs {', '.join(requirements)}, which Triton's image lacks: serve it with {image.COMMAND}"
+    return f"needs {', '.join(requirements)}, which Triton's image lacks: serve it with {step_packages.SERVED_WITH}"
 
 
 def _files(folder: Path) -> list[Path]:

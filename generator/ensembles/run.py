@@ -60,9 +60,9 @@ def with_pixels(options: Options) -> Options:
 
     An ONNX file takes what it takes: there is no transform of its source that could be put before it.
     """
-    source, _ = sources.find(options.model)
-    pixels = options.with_decoding and source is not sources.SOURCES["onnx"]
-    return replace(options, with_preprocessing=True) if pixels else options
+    if not options.with_decoding or sources.find(options.model)[0] is sources.SOURCES["onnx"]:
+        return options
+    return replace(options, with_preprocessing=True)
 
 
 def decoding(jobs: Sequence[Job]) -> list[EnsembleSpec]:

@@ -89,7 +89,8 @@ STEP_KEYS: dict[str, Key] = {
     "name": Key("Name of the step. Default: that of its model.", text),
     "use": Key(
         "The model: a published one as NAME or NAME@VERSION (default: the newest that is served), onnx:FILE, "
-        "python:MODULE:FUNCTION, or tokenizer:FOLDER, which makes tokens of texts for the step that takes them.",
+        "python:MODULE:FUNCTION, builtin:decode, which makes pixels of a picture's file, or tokenizer:FOLDER, which "
+        "makes tokens of texts for the step that takes them.",
         text,
     ),
     "inputs": Key(

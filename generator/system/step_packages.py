@@ -19,6 +19,8 @@ from modelrepo.generator.system.environment import has_pip, uv_command
 
 # In the version folder of a step.
 REQUIREMENTS = "requirements.txt"
+# Builds the image that has them, and serves the repository with it.
+SERVED_WITH = "docker compose -f docker-compose.yml -f docker-compose.steps.yml up --build --detach --wait"
 # A file in a folder of packages that are all there.
 COMPLETE = "complete"
 SECONDS = 900.0
@@ -31,6 +33,18 @@ def read(version: Path) -> tuple[str, ...]:
     file = version / REQUIREMENTS
     lines = file.read_text("utf-8").splitlines() if file.is_file() else []
     return tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+def required(repository: Path, models: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Return the requirements of the newest versions in a repository, of all models by default; those that have any."""
+    found = {}
+    for model in [repository / name for name in models] or (repository.iterdir() if repository.is_dir() else ()):
+        versions = [path for path in model.iterdir() if path.name.isdecimal()] if model.is_dir() else []
+        newest = max(versions, key=lambda path: int(path.name), default=None)
+        requirements = read(newest) if newest else ()
+        if requirements:
+            found[model.name] = requirements
+    return found
 
 
 def folder(requirements: Sequence[str]) -> Path:

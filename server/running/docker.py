@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modelrepo.generator.errors import ServerError
 from modelrepo.generator.progress import Progress
+from modelrepo.generator.system import step_packages
 from modelrepo.generator.tensorrt.machine import gpu_present
 from modelrepo.server.running.handle import Ports
 from modelrepo.server.running.local import Launch
@@ -31,6 +32,10 @@ def launch(spec: ServerSpec, scratch: Path, progress: Progress) -> Launch:
     """Return the command that starts the image of the spec's release; ServerError without a docker client."""
     if not available():
         raise ServerError("there is no docker here", "Install docker, or use --runtime local")
+    for model, packages in step_packages.required(spec.served, spec.models).items():
+        raise ServerError(
+            f"{model} needs {', '.join(packages)}, which {spec.release.image} lacks", f"Use {step_packages.SERVED_WITH}"
+        )
     name = f"modelrepo-{scratch.name}"
     published = zip(astuple(spec.ports), astuple(INSIDE), strict=True)
     command = [

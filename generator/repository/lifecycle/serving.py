@@ -110,7 +110,7 @@ def _refuse_unserved(model: Standing, config: str) -> None:
             continue
         if pin.version not in {each.number for each in called.versions if each.there}:
             raise RepositoryError(f"{pin}, which is not there any more", f"It has {_numbers_in(called)}")
-        together = " ".join(str(each) for each in sorted({pin.version, *called.served}))
+        together = ",".join(str(each) for each in sorted({pin.version, *called.served}))
         raise RepositoryError(f"{pin}, which is not served", f"`modelrepo promote {pin.model} {together}` serves it")
 
 

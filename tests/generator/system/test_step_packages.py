@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from modelrepo.generator.errors import ServerError
+from modelrepo.generator.progress import Progress
 from modelrepo.generator.system import process, step_packages
 from modelrepo.generator.system.process import Finished
+from modelrepo.generator.triton.releases import NEWEST, release_named
+from modelrepo.server.running import docker
+from modelrepo.server.running.handle import Ports
+from modelrepo.server.running.spec import ServerSpec
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +80,28 @@ def test_a_file_of_requirements_may_have_comments(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("# mine\n\npillow\n")
     assert step_packages.read(tmp_path) == ("pillow",)
     assert step_packages.read(tmp_path / "elsewhere") == ()
+
+
+def test_a_container_without_the_packages_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "available", lambda: True)
+    (tmp_path / "decode/1").mkdir(parents=True)
+    (tmp_path / "decode/1/requirements.txt").write_text("pillow\n")
+    (tmp_path / "net/1").mkdir(parents=True)
+    with pytest.raises(ServerError, match=r"decode needs pillow, which .* lacks"):
+        docker.launch(served(tmp_path), tmp_path, Progress())
+    assert docker.launch(served(tmp_path, "net"), tmp_path, Progress()).command[0] == "docker"
+
+
+def served(repository: Path, *models: str) -> ServerSpec:
+    return ServerSpec(
+        repository,
+        "docker",
+        "explicit" if models else "none",
+        models,
+        Ports(1, 2, 3),
+        15,
+        release_named(NEWEST),
+        cpu_overlay=False,
+        auto_complete=False,
+        graceful=False,
+    )

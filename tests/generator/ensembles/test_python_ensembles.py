@@ -1,0 +1,116 @@
+"""Ensembles with steps in Python: published with their code, made again when it changes, and an image for them."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from modelrepo.generator.errors import OptionError
+from modelrepo.generator.options.config_file import load_config
+from tests.conftest import Generate, Outcome
+
+# A model of pixels: the mean colour of a picture.
+MEAN = """<ir_version: 8, opset_import: ["" : 17]>
+g (uint8[n, h, w, 3] image) => (float[n, 3] y) {
+  f = Cast<to = 1>(image)
+  y = ReduceMean<axes = [1, 2], keepdims = 0>(f)
+}"""
+NAMING = """
+from typing import Annotated
+import numpy as np
+NAMES = ("red", "green", "blue")
+def named(y: Annotated[np.ndarray, "float32[3]"], least: float = 0.0) -> Annotated[str, "colour="]:
+    return NAMES[int(y.argmax())] if y.max() >= least else "none"
+"""
+COLOUR = """
+[ensembles.colour]
+[[ensembles.colour.steps]]
+name = "decode"
+use = "builtin:decode"
+[[ensembles.colour.steps]]
+use = "mean"
+[[ensembles.colour.steps]]
+use = "python:naming:named"
+arguments = { least = 10.0 }
+"""
+
+
+@pytest.fixture
+def folder(workdir: Path) -> Path:
+    onnx.save(onnx.parser.parse_model(MEAN), workdir / "mean.onnx")
+    (workdir / "naming.py").write_text(NAMING)
+    (workdir / "modelrepo.toml").write_text(COLOUR)
+    return workdir
+
+
+def statuses(outcome: Outcome) -> dict[str, tuple[str, int | None]]:
+    return {row["name"]: (row["status"], row["version"]) for row in outcome.report["results"]}
+
+
+def test_the_code_of_a_step_is_published_and_made_again_when_it_changes(folder: Path, generate: Generate) -> None:
+    generate("--model", "mean.onnx", "--json")
+    first = dict.fromkeys(("colour__decode", "colour__named", "colour"), ("published", 1))
+    assert statuses(generate("--json")) == first
+    assert statuses(generate("--json")) == dict.fromkeys(first, ("unchanged", 1))
+    assert Path("model_repository/colour__named/1/code/naming.py").read_text() == NAMING
+    assert '"least": 10.0' in Path("model_repository/colour__named/1/step.json").read_text()
+    assert Path(".modelrepo/model_repository/image/requirements.txt").read_text() == "# colour__decode\npillow\n"
+    assert 'string_value: "image=encoded image"' in Path("model_repository/colour/config.pbtxt").read_text()
+    (folder / "naming.py").write_text(NAMING.replace("none", "no colour"))
+    assert statuses(generate("--json")) == {
+        "colour__decode": ("unchanged", 1),
+        "colour__named": ("published", 2),
+        "colour": ("published", 2),
+    }
+
+
+def test_packages_that_the_container_lacks_are_told(folder: Path, generate: Generate) -> None:
+    generate("--model", "mean.onnx")
+    outcome = generate()
+    assert "colour__decode: needs pillow, which Triton's image lacks: serve it with docker compose" in outcome.err
+    assert "naming" not in outcome.err
+
+
+def test_a_step_with_a_fault_keeps_the_whole_from_being_published(folder: Path, generate: Generate) -> None:
+    generate("--model", "mean.onnx")
+    (folder / "naming.py").write_text(NAMING.replace("NAMES = (", "import nosuch\nNAMES = ("))
+    outcome = generate()
+    assert outcome.code == 3
+    assert (
+        "ensemble 'colour': step 'named': can't import naming: ModuleNotFoundError: No module named 'nosuch' "
+        '(naming.py:4). Add its package to the step: requirements = ["nosuch"]'
+    ) in outcome.err
+    assert not Path("model_repository/colour__decode").exists()
+
+
+def test_a_model_of_pixels_is_published_with_an_ensemble_that_decodes(folder: Path, generate: Generate) -> None:
+    outcome = generate("--model", "mean.onnx", "--with-decoding", "--json")
+    assert statuses(outcome) == dict.fromkeys(("mean", "mean_encoded__decode", "mean_encoded"), ("published", 1))
+    again = generate("--model", "mean.onnx", "--json")  # the model itself is the same without
+    assert statuses(again) == {"mean": ("unchanged", 1)}
+
+
+UNREADABLE = {
+    "arguments = { least = inf }": "arguments = {'least': inf}: expected texts, numbers, true or false",
+    "arguments = 3": "arguments = 3: expected a table such as { threshold = 0.5 }",
+    'files = ["/etc/passwd"]': "expected files in the current folder, by relative paths: /etc/passwd is none",
+    'files = ["absent.txt"]': "absent.txt is none",
+    "batched = 1": "batched = 1: ",
+    "instances = 0": "instances = 0: ",
+}
+
+
+@pytest.mark.parametrize("line", UNREADABLE)
+def test_a_key_that_can_not_be_read_is_refused(line: str, folder: Path) -> None:
+    text = COLOUR.replace("arguments = { least = 10.0 }", line)
+    (folder / "modelrepo.toml").write_text(text)
+    with pytest.raises(OptionError) as refused:
+        load_config(None)
+    assert UNREADABLE[line] in str(refused.value)
+
+
+def test_requirements_are_no_options_of_pip(folder: Path, generate: Generate) -> None:
+    generate("--model", "mean.onnx")
+    (folder / "modelrepo.toml").write_text(f'{COLOUR}requirements = ["-r list.txt"]\n')
+    outcome = generate()
+    assert "step 'named': '-r list.txt' is an option of pip, not a requirement" in outcome.err
