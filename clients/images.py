@@ -96,7 +96,9 @@ def _named(what: str) -> Iterator[None]:
 
 def _eight_bits(image: Any) -> Any:
     """Return a grey image of 16 bits with the upper 8; Pillow's own conversion makes most of it white."""
-    return image.point(lambda value: value / 256).convert("L") if image.mode.startswith("I") else image
+    if not image.mode.startswith("I"):
+        return image
+    return _pillow().fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _resized(image: Any, shorter: int, interpolation: str) -> Any:

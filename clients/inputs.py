@@ -6,6 +6,7 @@ never cast to an integer, a number never to a string.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from modelrepo.clients.errors import InputError, nearest
 from modelrepo.clients.kinds import as_array
 from modelrepo.clients.models import Array, Model, Tensor
 
-Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | ArrayLike
+# Of an input of a kind, also files: see ``kinds``.
+Value = ArrayLike | Path | Sequence[Path | bytes]
+Inputs = Mapping[str, Value] | Sequence[Value] | Value
 
 
 def check_inputs(model: Model, inputs: Inputs) -> dict[str, Array]:

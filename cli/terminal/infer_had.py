@@ -118,8 +118,8 @@ def of_texts(texts: Sequence[str | bytes], model: Model) -> Samples:
     plain = [tensor for tensor in model.inputs if tensor.datatype == "BYTES" and not tensor.kind]
     found = own or [tensor for tensor in plain if not tensor.optional]
     if len(found) != 1:
-        why = "no text" if not found else f"{len(found)} texts"
-        raise OptionError(f"--text was given, but {model.name} takes {why}: {_taken(model)}", _hint(model))
+        why = "no text" if not found else f"{len(found)} texts a request"
+        raise OptionError(f"{model.name} takes {why}: it takes {_taken(model)}", _hint(model))
     (tensor,) = found
     batch = 1 if model.max_batch_size or len(texts) > 1 else 0
     array = np.empty((len(texts), *[1] * (len(tensor.dims) - bool(model.max_batch_size))), object)
