@@ -11,10 +11,8 @@ def wrapped(source: SourceModel, options: Options) -> SourceModel:
     Its ``run`` is the source's own pipeline, as far as a graph can do the same. Raises OptionError for a source whose
     pipeline is not known, or can't be a graph.
     """
-    for asked, flag in (
-        (options.with_preprocessing, "--with-preprocessing"),
-        (options.with_postprocessing, "--with-postprocessing"),
-    ):
-        if asked:
-            raise OptionError(f"{flag} has no effect on {source.reference} yet")
+    if options.with_postprocessing:
+        raise OptionError(f"--with-postprocessing has no effect on {source.reference} yet")
+    if options.with_preprocessing:
+        raise OptionError(f"--with-preprocessing has no effect on {source.reference} yet")
     return source

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from modelrepo.generator.specs.tensors import Array, TensorSpec
 
+# The framework of a source with a graph before or after it.
+WRAPPED = "wrapped"
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -28,7 +31,8 @@ class Fragment:
     model: Any  # an ``onnx.ModelProto`` with as few operators as do
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    # Before a model: its inputs, by the outputs of this graph. After it: the inputs of this graph, by its outputs.
+    # Before a model: its inputs, by the outputs of this graph. After it: the inputs of this graph, by the inputs and
+    # outputs of the model that they are. Operators must mean the same in all later operator sets: the model's counts.
     joins: Mapping[str, str] = field(default_factory=dict)
 
 
