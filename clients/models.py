@@ -149,10 +149,14 @@ class Statistics:
 def read_kinds(config: Document) -> dict[str, str]:
     """Return the kind of each input that has one, by name, from a model's configuration; unknown kinds are left out.
 
-    They are in its parameter ``input_kinds``, such as ``image=pixels,text=text``.
+    They are in its parameter ``input_kinds``.
     """
-    parameter = config.get("parameters", {}).get("input_kinds", {})
-    return dict(re.findall(rf"(?:^|,)(.+?)=({'|'.join(KINDS)})(?=,|$)", str(parameter.get("string_value", ""))))
+    return kinds_in(str(config.get("parameters", {}).get("input_kinds", {}).get("string_value", "")))
+
+
+def kinds_in(parameter: str) -> dict[str, str]:
+    """Return the kinds in a parameter such as ``image=pixels,review=text``, by the names of inputs."""
+    return dict(re.findall(rf"(?:^|,)(.+?)=({'|'.join(KINDS)})(?=,|$)", parameter))
 
 
 def read_model(metadata: Document, config: Document) -> Model:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from modelrepo.cli.commands import infer as infer_command
+from modelrepo.cli.commands import show as show_command
 from modelrepo.cli.terminal.infer_had import of_images
 from modelrepo.clients.inputs import check_inputs
 from modelrepo.clients.models import Model, Tensor
@@ -165,3 +166,15 @@ def test_the_list_of_inputs_says_what_clients_have(infer: Infer) -> None:
     report = infer("words", "--json").report
     assert report["inputs"][0]["kind"] == "text"
     assert report["examples"][0].endswith("--text 'A text'")
+
+
+def test_show_says_what_clients_have_and_how_to_send_it(modelrepo: ModelRepo, tmp_path: Path) -> None:
+    repository = write_for_kinds(tmp_path / "models")
+    shown = modelrepo(show_command.show, "means", "--repository", repository).out
+    assert "a picture's pixels" in shown
+    assert 'client.classify("means", {"image": Path("picture.jpg")}, top=3)' in shown
+    assert "curl" not in shown  # JSON of a picture's pixels is of no use
+    shown = modelrepo(show_command.show, "words", "--repository", repository).out
+    assert 'client.infer("words", {"text": "A text"})' in shown
+    assert "numpy" not in shown
+    assert "modelrepo infer words --repository" in shown
