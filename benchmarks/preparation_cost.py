@@ -37,7 +37,6 @@ ROUNDS, CONCURRENCIES, SAMPLES = 5, (1, 16), 8
 # The part of a run that is not counted.
 WARM_UP = 0.2
 GENERATE = "from modelrepo.cli.entry import generate; generate()"
-RESNET = ("resnet18", "--weights", "random", "--seed", "0", "--backends", "onnx", "--live-check", "off")
 PREPARE = '''"""A classifier's preparation as a step in Python: what torchvision's weights say, by Pillow."""
 
 from typing import Annotated
@@ -60,7 +59,17 @@ def prepare(
     values = np.asarray(resized.crop((left, upper, left + 224, upper + 224)), np.float32) / 255
     return ((values - MEAN) / STD).transpose(2, 0, 1)
 '''
-ENSEMBLES = """
+PICTURES = """
+backends = ["onnx"]
+
+[models.in_client]
+model = "resnet18"
+weights = "random"
+
+[models.in_graph]
+model = "resnet18"
+weights = "random"
+with_preprocessing = true
 [ensembles.decoded]
 steps = [{ name = "decode", use = "builtin:decode" }, { name = "classify", use = "in_graph" }]
 
@@ -70,6 +79,16 @@ steps = [
   { name = "prepare", use = "python:prepare:prepare", requirements = ["pillow", "numpy"] },
   { name = "classify", use = "in_client" },
 ]
+"""
+TEXTS = """
+backends = ["onnx"]
+
+[models.of_ids]
+model = "hf:bert"
+
+[models.of_texts]
+model = "hf:bert"
+with_preprocessing = true
 """
 Inputs = Mapping[str, Any]
 
@@ -92,9 +111,9 @@ class Figures:
     throughput: list[float] = field(default_factory=list)
 
 
-def generated(folder: Path, name: str, *arguments: str) -> str:
-    """Run generate in a folder; return an empty text, or why the model is not published."""
-    command = [sys.executable, "-c", GENERATE, *arguments, "--repository", "models", "--client-dir", "none", "--quiet"]
+def generated(folder: Path, name: str) -> str:
+    """Run generate for a table of modelrepo.toml; return an empty text, or why the model is not published."""
+    command = [sys.executable, "-c", GENERATE, "--model", name, "--repository", "models", "--client-dir", "none", "-q"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode == 0 and (folder / "models" / name / "config.pbtxt").exists():
         return ""
@@ -105,12 +124,8 @@ def generated(folder: Path, name: str, *arguments: str) -> str:
 def pictures(folder: Path) -> tuple[list[Way], list[str], list[Any]]:
     """Publish a ResNet-18 in every way that can be published; return those, why others are not, and photographs."""
     (folder / "prepare.py").write_text(PREPARE)
-    missing = [generated(folder, "in_client", "--model", *RESNET, "--name", "in_client")]
-    missing.append(generated(folder, "in_graph", "--model", *RESNET, "--with-preprocessing", "--name", "in_graph"))
-    (folder / "modelrepo.toml").write_text(ENSEMBLES)
-    missing += [
-        generated(folder, each, "--model", each, "--config", "modelrepo.toml") for each in ("decoded", "in_python")
-    ]
+    (folder / "modelrepo.toml").write_text(PICTURES)
+    missing = [generated(folder, name) for name in ("in_client", "in_graph", "decoded", "in_python")]
     (preprocess,) = (each.provenance.source.preprocess for each in Repository(folder / "models").manifests("in_client"))
     ways = [
         Way("in the client", "in_client", lambda file: {"input": load_image(file, preprocess or {})}),
@@ -133,9 +148,8 @@ def texts(folder: Path) -> tuple[list[Way], list[str], list[Any]]:
     from tokenizers import Tokenizer
 
     write_bert(folder / "bert")
-    arguments = ("--model", "hf:bert", "--backends", "onnx", "--live-check", "off")
-    missing = [generated(folder, "of_ids", *arguments, "--name", "of_ids")]
-    missing.append(generated(folder, "of_texts", *arguments, "--with-preprocessing", "--name", "of_texts"))
+    (folder / "modelrepo.toml").write_text(TEXTS)
+    missing = [generated(folder, name) for name in ("of_ids", "of_texts")]
     tokenizer = Tokenizer.from_file(str(folder / "bert/tokenizer.json"))
 
     def tokens(text: str) -> Inputs:
