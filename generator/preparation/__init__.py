@@ -14,5 +14,7 @@ def wrapped(source: SourceModel, options: Options) -> SourceModel:
     if options.with_postprocessing:
         raise OptionError(f"--with-postprocessing has no effect on {source.reference} yet")
     if options.with_preprocessing:
-        raise OptionError(f"--with-preprocessing has no effect on {source.reference} yet")
+        from modelrepo.generator.preparation.pictures import pictured  # imports numpy, which no help page needs
+
+        source = pictured(source, options)
     return source

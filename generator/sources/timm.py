@@ -1,6 +1,7 @@
 """timm's models: `--model timm:resnet50` or `timm:resnet50.a1_in1k`, with timm's weights, random ones or a file's."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from modelrepo.generator.errors import ModelRepoError, SourceError, nearest
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch, registered, told
 from modelrepo.generator.sources.hf import hub
-from modelrepo.generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
+from modelrepo.generator.sources.pytorch import pictures, preparing, pretrained, state_dict, weights_size
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.preparation import Crop, Preparation, Resize
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system.digests import sha256_of
@@ -89,6 +91,7 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=preprocess,
         notes=(note,) if note else (),
     )
+    source = replace(source, preparation=_preparation(data, shape))
     return assuming(source, options.assume_branch)
 
 
@@ -218,6 +221,32 @@ def _preprocess(config: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict
         mean=config["mean"],
         std=config["std"],
     ), ""
+
+
+def _preparation(config: Mapping[str, Any], shape: tuple[int, ...]) -> Preparation | None:
+    """Return timm's own transform for evaluation, as the preparation of an input of a shape; None if it has none."""
+    if shape[0] != pictures.COLOURS:
+        return None
+    data = need("timm.data", TIMM)
+    height, width = shape[1:]
+    try:
+        transform = data.create_transform(**{**config, "input_size": shape}, is_training=False)
+    except KeyError as error:  # of a filter that timm itself does not have in evaluation, such as 'random'
+        return preparing.of_transform(INPUT, _identity, (), f"timm's own transform fails on {error}")
+    mode, filter_name = config["crop_mode"], config["interpolation"]
+    within = (int(height / config["crop_pct"]), int(width / config["crop_pct"]))
+    rule: Any = {"squash": "exact", "border": "inside"}.get(mode, "shorter" if within[0] == within[1] else "covering")
+    fill = tuple(round(preparing.BYTE * each) for each in config["mean"]) if mode == "border" else (0, 0, 0)
+    steps = (
+        Resize(rule, within, filter_name, turns=True),
+        Crop((height, width), to_even=True, fill=fill),
+        *preparing.normalised(config["mean"], config["std"]),
+    )
+    return preparing.of_transform(INPUT, transform, steps, preparing.unfit(filter_name))
+
+
+def _identity(image: Any) -> Any:
+    return image
 
 
 SOURCE = Source(

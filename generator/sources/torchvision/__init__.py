@@ -75,6 +75,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=task.preprocess(transforms, shape),
         notes=task.notes,
     )
+    (name, *_), (spec, *_) = task.inputs, inputs
+    source = replace(source, preparation=task.preparation(transforms, spec.shape[-len(task.axes) :], name))
     source = assuming(source, options.assume_branch)
     if task.untrained and weights.kind == pretrained.RANDOM:
         with quiet():
