@@ -449,9 +449,13 @@ def _read_pixels(pictures: list[tuple[Path, Path | None]], spec: TensorSpec, kno
         by_size.setdefault(pixels.shape, []).append((pixels, file, folder))
     groups = [*by_size.values()]
     read = sum(map(len, groups))
-    notes = () if read == len(pictures) else (f"{read} of the {len(pictures)} images are read: the others are too large",)
+    notes = (
+        () if read == len(pictures) else (f"{read} of the {len(pictures)} images are read: the others are too large",)
+    )
     pools = tuple(
-        Pool({spec.name: np.stack([each for each, _, _ in group])}, tuple(f"sample {file.name}" for _, file, _ in group))
+        Pool(
+            {spec.name: np.stack([each for each, _, _ in group])}, tuple(f"sample {file.name}" for _, file, _ in group)
+        )
         for group in groups
     )
     labels = tuple(np.array([classes[each] for _, _, each in group if each is not None], np.int64) for group in groups)

@@ -90,7 +90,7 @@ def _is_plain(processor: Any) -> bool:
 
 def _resized(name: str, settings: Mapping[str, Any], turns: bool) -> list[Any]:
     size = {key: value for key, value in (settings.get("size") or {}).items() if value}
-    filter_name = FILTERS.get(settings.get("resample", 2), "an unknown filter")
+    filter_name: Any = FILTERS.get(settings.get("resample", 2), "an unknown filter")
     reason = preparing.unfit(filter_name)
     if reason:
         raise Unknown(reason)
