@@ -8,6 +8,8 @@ from modelrepo.generator.specs.tensors import TensorSpec
 
 # The framework of a source with a graph before or after it.
 WRAPPED = "wrapped"
+# The beginning of the names of nodes and tensors of a graph before a model.
+BEFORE = "prepare/"
 
 
 @dataclass(frozen=True)
