@@ -90,7 +90,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         source = _embedding(found, folder, reference, options, progress)
     else:
         source = _of_a_task(home, folder, reference, options, progress)
-    if options.with_preprocessing and tokenizing.takes_texts(folder):
+    tokens = {texts.IDS} <= {spec.name for spec in source.inputs} and source.preparation is None
+    if options.with_preprocessing and (tokens or tokenizing.takes_texts(folder)):
         prepared = tokenizing.of_folder(folder, reference, source.inputs, whole=found is not None)
         source = replace(source, preparation=prepared)
     return assuming(source, options.assume_branch)

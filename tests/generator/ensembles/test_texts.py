@@ -16,6 +16,7 @@ import transformers
 from modelrepo.generator.ensembles import published, text_step, texts
 from modelrepo.generator.ensembles.config import recorded
 from modelrepo.generator.errors import ConversionError, InputRefused
+from modelrepo.generator.options.ensembles import read_ensemble
 from modelrepo.generator.repository.repository import Repository
 from modelrepo.generator.sources.hf import tokenizing
 from modelrepo.generator.specs.tensors import TensorSpec
@@ -85,6 +86,21 @@ def test_a_model_of_pairs_is_refused_before_it_is_exported(generate: Generate, w
     assert outcome.code == 2
     assert "a BertForQuestionAnswering takes pairs of texts" in outcome.err
     assert not list(workdir.glob("model_repository/net*"))
+
+
+def test_a_model_without_a_tokenizer_is_refused(generate: Generate, workdir: Path) -> None:
+    bert(workdir / "net")
+    for file in (workdir / "net").glob("tokenizer*"):
+        file.unlink()
+    outcome = generate("--model", "hf:./net", "--with-preprocessing", "--live-check", "off")
+    assert outcome.code == 2
+    assert "hf:net has no tokenizer that transformers can read" in outcome.err
+
+
+def test_a_folder_of_a_tokenizer_is_named_relative_to_the_file(tmp_path: Path) -> None:
+    steps = [{"name": "tokens", "use": "tokenizer:net"}, {"use": "m"}]
+    spec = read_ensemble("whole", {"steps": steps}, tmp_path / "modelrepo.toml")
+    assert spec.steps[0].use == f"tokenizer:{tmp_path / 'net'}"
 
 
 def test_the_step_makes_the_inputs_of_its_model(tmp_path: Path) -> None:
