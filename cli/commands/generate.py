@@ -150,7 +150,7 @@ def _gate(mode: Literal["auto", "require", "off"], progress: "Progress") -> "Ite
 
 
 def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[EnsembleSpec], list[Told], RunOptions]":
-    from modelrepo.generator.ensembles import run
+    from modelrepo.generator.ensembles import run, texts
     from modelrepo.generator.pipeline.job import Job
 
     file = config_file.load_config(config)
@@ -168,6 +168,6 @@ def _jobs(given: dict[str, Any], config: Path | None) -> "tuple[list[Job], list[
     ensembles = [file.ensembles[each] for each in named if each in file.ensembles]
     resolved = [resolve.resolve(flags, file, model) for model in models]
     told = [resolve.taken(file, model) for model in models]
-    own = [Job(name, run.with_pixels(each)) for name, each in resolved]
+    own, of_texts = texts.planned([Job(name, run.with_pixels(each)) for name, each in resolved])
     jobs = [*own, *run.jobs_of(ensembles, flags, file)]
-    return jobs, [*ensembles, *run.decoding(own)], told, resolve.resolve_run(flags, file)
+    return jobs, [*of_texts, *ensembles, *run.decoding(own)], told, resolve.resolve_run(flags, file)

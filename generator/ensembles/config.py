@@ -1,6 +1,6 @@
 """The config.pbtxt of an ensemble."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from modelrepo.generator.ensembles.wiring import End, Wiring
 from modelrepo.generator.repository.layout import LABELS
 from modelrepo.generator.repository.lost import OURS
+from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.triton import pbtxt
 
 PLATFORM = "ensemble"
@@ -69,6 +70,13 @@ def input_kinds(wiring: Wiring) -> dict[str, str]:
         for port, name in stage.inputs.items()
         if name in wiring.inputs and port in stage.member.input_kinds
     }
+
+
+def recorded(inputs: Iterable[TensorSpec], kinds: Mapping[str, str]) -> tuple[TensorSpec, ...]:
+    """Return inputs for a manifest: any text may be sent where those that were asked are only some."""
+    texts = {name for name, kind in kinds.items() if kind == "text"}
+    told = (spec.described for spec in inputs)
+    return tuple(replace(spec, domain=Domain()) if spec.name in texts else spec for spec in told)
 
 
 def _narrowest(ends: Collection[End]) -> End:

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelrepo.clients import Client
 from modelrepo.generator.ensembles import calling, combine_step, helpers, image, proof
-from modelrepo.generator.ensembles.config import EnsembleConfig, config_of
+from modelrepo.generator.ensembles.config import EnsembleConfig, config_of, recorded
 from modelrepo.generator.ensembles.flat import flat
 from modelrepo.generator.ensembles.member import KINDS, Member, Site, member_of
 from modelrepo.generator.ensembles.wiring import Wiring, wire
@@ -358,7 +358,7 @@ def _provenance(plan: Plan, proven: Proven, found: Verification, notes: tuple[st
             opset=0,
             ir_version=0,
             notes=notes,
-            inputs=tuple(spec.described for spec in signature.inputs),
+            inputs=recorded(signature.inputs, proven.source.input_kinds),
         ),
         options={"members": pinned(plan.wiring.members)},
         tools=_tools(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelrepo.generator.ensembles.config import recorded
 from modelrepo.generator.ensembles.member import Made, Member
 from modelrepo.generator.errors import OptionError, RepositoryError
 from modelrepo.generator.lint import Host
@@ -142,7 +143,7 @@ def _provenance(member: Member, made: Made, step: Step, found: Verification) -> 
             opset=0,
             ir_version=0,
             notes=made.notes,
-            inputs=tuple(spec.described for spec in member.inputs),
+            inputs=recorded(member.inputs, member.input_kinds),
         ),
         options={"use": step.use, "requirements": list(step.requirements), "timeout": step.timeout},
         tools=dict(made.tools),

@@ -116,6 +116,12 @@ def _built_in(step: Step, site: Site) -> Member:
     return python_step.built_in(step, site)
 
 
+def _texts(step: Step, site: Site) -> Member:
+    from modelrepo.generator.ensembles import texts
+
+    return texts.member(step, site)
+
+
 # By the scheme of ``use``; "" is a model of the repository. Modules are imported by the functions: they need this one.
 KINDS: dict[str, Kind] = {
     "": Kind(_published),
@@ -125,6 +131,7 @@ KINDS: dict[str, Kind] = {
     "cascade": Kind(_cascade),
     "python": Kind(_python),
     "builtin": Kind(_built_in),
+    "tokenizer": Kind(_texts, reads_others=True),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from modelrepo.generator.ensembles import python_step
+from modelrepo.generator.ensembles import python_step, texts
 from modelrepo.generator.ensembles.member import Member, Site
 from modelrepo.generator.ensembles.reference import Pipeline, Stage
 from modelrepo.generator.errors import ConversionError, InputRefused, ModelRepoError, RepositoryError, refused
@@ -22,8 +22,17 @@ from modelrepo.generator.triton import pbtxt
 
 Reference: TypeAlias = Callable[[Arrays], Mapping[str, Array]]
 MODEL_FILE = "model.onnx"
+
+
+def _python(record: Manifest, folder: Path, config: Any) -> Reference:
+    """Return a model of the Python backend that was made for a step: of a function, or of a tokenizer."""
+    if texts.is_one(folder):
+        return texts.published(folder)
+    return python_step.published(record, folder, config)
+
+
 # How a published model of a backend is answered in Python: by its ``backend`` in config.pbtxt. Others can't be.
-REFERENCES: dict[str, Callable[[Manifest, Path, Any], Reference]] = {"python": python_step.published}
+REFERENCES: dict[str, Callable[[Manifest, Path, Any], Reference]] = {"python": _python}
 
 
 def member(step: Step, site: Site) -> Member:

@@ -115,7 +115,8 @@ STEP_KEYS: dict[str, Key] = {
     "name": Key("Name of the step. Default: that of its model.", text),
     "use": Key(
         "The model: a published one as NAME or NAME@VERSION (default: the newest that is served), onnx:FILE, "
-        "python:MODULE:FUNCTION, or builtin:decode, which makes pixels of a picture's file.",
+        "python:MODULE:FUNCTION, builtin:decode, which makes pixels of a picture's file, or tokenizer:FOLDER, which "
+        "makes tokens of texts for the step that takes them.",
         text,
     ),
     "inputs": Key(
@@ -175,6 +176,7 @@ SCHEME_KEYS: dict[str, dict[str, Key]] = {
     "combine": _COMBINE_KEYS,
     "bls": {**_PYTHON_KEYS, "members": _MEMBERS},
     "cascade": _CASCADE_KEYS,
+    "tokenizer": {},
 }
 
 
@@ -210,8 +212,8 @@ def _step(table: Mapping[str, Any], path: Path, where: str) -> Step:
     own = SCHEME_KEYS[scheme]
     values = _read(table, {**STEP_KEYS, **own}, path, where)
     settings = {key: values.pop(key) for key in own}
-    if scheme == "onnx":
-        values["use"] = f"onnx:{path.parent / Path(use.partition(':')[2]).expanduser()}"
+    if scheme in ("onnx", "tokenizer"):
+        values["use"] = f"{scheme}:{path.parent / Path(use.partition(':')[2]).expanduser()}"
     values["name"] = check_step_name(values["name"] or _default_name(use), f"{path}{where}")
     return Step(**values, settings=settings)
 

@@ -121,7 +121,7 @@ FIELDS: dict[str, Field] = {
     "with_preprocessing": Field(
         BUILT, parsers.read_boolean, False, "",
         "Take what clients have: pictures as UINT8 pixels of any size, prepared in the graph as the source's own "
-        "transform prepares them.",
+        "transform prepares them; texts, made into tokens by a step before the model.",
     ),
     "with_postprocessing": Field(
         BUILT, parsers.read_boolean, False, "",

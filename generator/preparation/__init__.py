@@ -9,11 +9,12 @@ def wrapped(source: SourceModel, options: Options) -> SourceModel:
     """Return a source that takes what clients have, and answers with what they want, as the options ask for.
 
     Its ``run`` is the source's own pipeline, as far as a graph can do the same. Raises OptionError for a source whose
-    pipeline is not known, or can't be a graph.
+    pipeline is not known, or can't be a graph. Texts are prepared by a step before the model, in an ensemble.
     """
     if options.with_postprocessing:
         raise OptionError(f"--with-postprocessing has no effect on {source.reference} yet")
-    if options.with_preprocessing:
+    texts = source.preparation is not None and source.preparation.kind == "text"
+    if options.with_preprocessing and not texts:
         from modelrepo.generator.preparation.pictures import pictured  # imports numpy, which no help page needs
 
         source = pictured(source, options)

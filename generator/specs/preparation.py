@@ -1,13 +1,15 @@
 """What is done with a user's data before a model, and with its answers afterwards, as data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from modelrepo.generator.specs.tensors import Array, TensorSpec
+from modelrepo.generator.specs.tensors import TensorSpec
 
 # The framework of a source with a graph before or after it.
 WRAPPED = "wrapped"
+# The beginning of the names of nodes and tensors of a graph before a model.
+BEFORE = "prepare/"
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Preparation:
 
     kind: Literal["image", "text"]
     input: str  # of the model, that is prepared from a picture
-    # A picture of uint8 (height, width, 3), RGB, as the model takes it: without a batch.
-    own: Callable[[Array], Array]
+    # A picture of uint8 (height, width, 3), RGB, as the model takes it: without a batch. Or a list of texts as the
+    # model's inputs by name, padded to the longest.
+    own: Callable[[Any], Any]
     steps: tuple[Any, ...] = ()
     reason: str = ""  # why no graph can do the same; empty if ``steps`` do
 
@@ -55,6 +58,34 @@ class Compute:
 
     operator: Literal["Add", "Sub", "Mul", "Div"]
     values: tuple[float, ...]  # one, or one for each of red, green and blue
+
+
+@dataclass(frozen=True)
+class Tokenizing:
+    """How texts become the inputs of a model, as its own library does it: a tokenizer, and its settings.
+
+    ``given`` are the inputs that the tokenizer gives, ``constant`` those of one number for every token, and ``numbers``
+    those of one number for a text; each with its numpy type. The ``prefix`` is put before each text.
+    """
+
+    tokenizer: str  # as JSON, for the library tokenizers
+    given: Mapping[str, str]
+    constant: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    numbers: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    longest: int | None = None  # tokens; longer texts are cut
+    most: int | None = None  # tokens that the model has positions for; longer texts are refused
+    fixed: int | None = None  # tokens that the model takes; shorter texts are padded to them
+    truncation_side: str = "right"
+    padding_side: str = "right"
+    padding_id: int | None = None  # None: the tokenizer can't pad
+    padding_type: int = 0
+    split_special: bool = False  # special tokens within a text are plain text
+    prefix: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All but the tokenizer, for JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "tokenizer"}
 
 
 @dataclass(frozen=True)

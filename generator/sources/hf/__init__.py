@@ -15,7 +15,18 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.dynamic import with_dynamic
-from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, sentences, tasks, texts
+from modelrepo.generator.sources.hf import (
+    beside,
+    hub,
+    images,
+    inputs,
+    loading,
+    picturing,
+    sentences,
+    tasks,
+    texts,
+    tokenizing,
+)
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
@@ -79,6 +90,10 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         source = _embedding(found, folder, reference, options, progress)
     else:
         source = _of_a_task(home, folder, reference, options, progress)
+    tokens = {texts.IDS} <= {spec.name for spec in source.inputs} and source.preparation is None
+    if options.with_preprocessing and (tokens or tokenizing.takes_texts(folder)):
+        prepared = tokenizing.of_folder(folder, reference, source.inputs, whole=found is not None)
+        source = replace(source, preparation=prepared)
     return assuming(source, options.assume_branch)
 
 
@@ -112,6 +127,9 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
         companions=_companions(home, folder),
         notes=(*loaded.notes, *filter(None, [note, sentences.left_out(folder, options.task)]), *around),
     )
+    pixels = next((spec for spec in specs if spec.name == picturing.PIXEL_VALUES), None)
+    if options.with_preprocessing and pixels and described:
+        source = replace(source, preparation=picturing.preparation(home, pixels.shape))
     return _with_uses(source, loaded.model, texts.tokenizer(home), inputs.longest(loaded.model))
 
 
