@@ -8,6 +8,8 @@ from modelrepo.generator.specs.tensors import Array, TensorSpec
 
 # The framework of a source with a graph before or after it.
 WRAPPED = "wrapped"
+# The beginning of the names of nodes and tensors of a graph before a model.
+BEFORE = "prepare/"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,18 @@ class Preparation:
     own: Callable[[Array], Array]
     steps: tuple[Any, ...] = ()
     reason: str = ""  # why no graph can do the same; empty if ``steps`` do
+
+    @property
+    def step(self) -> Array:
+        """How far two neighbouring numbers of uint8 are from each other as the model takes them: (3 or 1, 1, 1)."""
+        import numpy as np
+
+        size: Array = np.ones((1, 1, 1))
+        for each in self.steps:
+            if isinstance(each, Compute) and each.operator in ("Mul", "Div"):
+                values = np.reshape(each.values, (-1, 1, 1))
+                size = size / values if each.operator == "Div" else size * values
+        return size
 
 
 @dataclass(frozen=True)
