@@ -81,6 +81,7 @@ benchmarks: .venv/dev
 	$(BIN)/python benchmarks/bench_overhead.py
 	$(BIN)/python benchmarks/report_of_500.py
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/preparation_cost.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/check_models.py
 	$(BIN)/python benchmarks/publish_speed.py

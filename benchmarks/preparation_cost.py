@@ -4,7 +4,8 @@
 
 Each way starts from what a user has, the file of a photograph of 500x375 or a text, and ends with the answer. Client
 and server share this machine. Concurrency is that of threads that wait for their answers. The ways are asked in turn,
-in rounds; ratios are medians of those of each round to the first way.
+in rounds; ratios are medians of those of each round to the first way. CPU time is that of client and server together
+for an answer: unlike the others it hardly depends on what else the machine does.
 """
 
 import statistics
@@ -18,11 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from pairs import machine
 
 from modelrepo.clients import Client, connect, load_image, load_pixels
@@ -33,7 +35,7 @@ from modelrepo.generator.repository.repository import Repository
 from modelrepo.perf.measuring import had
 from modelrepo.server import running_server
 
-ROUNDS, CONCURRENCIES, SAMPLES = 5, (1, 16), 8
+ROUNDS, CONCURRENCIES, SAMPLES = 9, (1, 16), 8
 # The part of a run that is not counted.
 WARM_UP = 0.2
 GENERATE = "from modelrepo.cli.entry import generate; generate()"
@@ -109,6 +111,13 @@ class Figures:
     sent: int
     latency: list[float] = field(default_factory=list)
     throughput: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # ms an answer
+
+    def add(self, latency: float, throughput: float, cpu: float) -> None:
+        """Add a round."""
+        self.latency.append(latency)
+        self.throughput.append(throughput)
+        self.cpu.append(cpu)
 
 
 def generated(folder: Path, name: str) -> str:
@@ -204,27 +213,34 @@ def given(client: Client, way: Way, sample: Any) -> Inputs:
     return {name: value for name, value in prepared.items() if name in names}
 
 
-def asked(client: Client, way: Way, samples: Sequence[Any], concurrency: int, seconds: float) -> tuple[float, float]:
-    """Ask with so many requests in flight; return the median of the latency in ms, and samples a second."""
-    start, stop = time.perf_counter() + WARM_UP * seconds, time.perf_counter() + (1 + WARM_UP) * seconds
+def asked(
+    client: Client, way: Way, samples: Sequence[Any], concurrency: int, seconds: float, cpu: Callable[[], float]
+) -> tuple[float, float, float]:
+    """Ask with so many requests in flight; return the median of the latency in ms, samples a second, and CPU ms."""
+    start = time.perf_counter() + WARM_UP * seconds
     barrier = threading.Barrier(concurrency)
 
-    def loop(number: int) -> list[float]:
-        found: list[float] = []
+    asked_in_all = count()
+
+    def loop(number: int) -> list[tuple[float, float]]:
+        found: list[tuple[float, float]] = []
         barrier.wait()
         for sample in cycle([*samples[number % len(samples) :], *samples[: number % len(samples)]]):
             began = time.perf_counter()
+            if found and began > start + seconds:
+                break
             client.infer(way.model, given(client, way, sample))
-            ended = time.perf_counter()
-            if ended > stop:
-                return found
+            next(asked_in_all)
             if began >= start:
-                found.append(ended - began)
+                found.append((began, time.perf_counter()))
         return found
 
+    before = cpu()
     with ThreadPoolExecutor(concurrency) as pool:
         times = [each for found in pool.map(loop, range(concurrency)) for each in found]
-    return statistics.median(times) * 1e3, len(times) / seconds
+    used = (cpu() - before) / next(asked_in_all) * 1e3
+    lasted = max(end for _, end in times) - min(began for began, _ in times)
+    return statistics.median(end - began for began, end in times) * 1e3, len(times) / lasted, used
 
 
 def sent(client: Client, way: Way, samples: Sequence[Any]) -> int:
@@ -239,33 +255,33 @@ def sent(client: Client, way: Way, samples: Sequence[Any]) -> int:
 
 
 @contextmanager
-def served(folder: Path, ways: Sequence[Way]) -> Iterator[Client]:
-    """Serve the models of all ways, with their steps."""
+def served(folder: Path, ways: Sequence[Way]) -> Iterator[tuple[Client, Callable[[], float]]]:
+    """Serve the models of all ways, with their steps; yield a client, and the CPU seconds of it and of the server."""
     with running_server(folder / "models", progress=Progress()) as server, connect(server.grpc_url) as client:
         for way in ways:
             client.model(way.model)
-        yield client
+        processes = [psutil.Process(), psutil.Process(server.pid)]
+        processes += processes[1].children(recursive=True)
+        yield client, lambda: sum(sum(each.cpu_times()[:2]) for each in processes)
 
 
 def measured(folder: Path, ways: Sequence[Way], samples: Sequence[Any], seconds: float) -> None:
     """Ask all ways in turn, and print a table."""
-    with served(folder, ways) as client:
+    with served(folder, ways) as (client, cpu):
         found = {(way.title, number): Figures(sent(client, way, samples)) for way in ways for number in CONCURRENCIES}
         for _ in range(ROUNDS):
             for number in CONCURRENCIES:
                 for way in ways:
-                    latency, throughput = asked(client, way, samples, number, seconds)
-                    found[way.title, number].latency.append(latency)
-                    found[way.title, number].throughput.append(throughput)
-    print("| prepared | concurrency | p50, ms | ratio | samples/s | ratio | kB sent |\n|---|---|---|---|---|---|---|")
+                    found[way.title, number].add(*asked(client, way, samples, number, seconds, cpu))
+    print("| prepared | concurrency | CPU, ms | ratio | p50, ms | ratio | samples/s | ratio | kB sent |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for number in CONCURRENCIES:
         first = found[ways[0].title, number]
         for way in ways:
             own = found[way.title, number]
-            latency, throughput = statistics.median(own.latency), statistics.median(own.throughput)
-            slower, more = _ratio(own.latency, first.latency), _ratio(own.throughput, first.throughput)
-            cells = (way.title, number, f"{latency:.2f}", slower, f"{throughput:.1f}", more, f"{own.sent / 1e3:,.3g}")
-            print(f"| {' | '.join(map(str, cells))} |")
+            pairs = ((own.cpu, first.cpu), (own.latency, first.latency), (own.throughput, first.throughput))
+            cells = [cell for mine, its in pairs for cell in (f"{statistics.median(mine):.3g}", _ratio(mine, its))]
+            print(f"| {' | '.join([way.title, str(number), *cells, f'{own.sent / 1e3:,.3g}'])} |")
 
 
 def _ratio(own: Sequence[float], first: Sequence[float]) -> str:
@@ -275,7 +291,7 @@ def _ratio(own: Sequence[float], first: Sequence[float]) -> str:
 
 def main() -> None:
     """Measure pictures, then texts."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine()}\n{ROUNDS} rounds of {seconds:g} s")
     for title, publish in (("A photograph of 500x375, ResNet-18", pictures), ("A text of 4 to 150 words, BERT", texts)):
         with tempfile.TemporaryDirectory(prefix="modelrepo-benchmark-") as name:

@@ -58,14 +58,15 @@ class Output:
 class Kept:
     """What is kept of the answers to show them."""
 
-    def __init__(self, everything: bool) -> None:
-        self.everything = everything
+    def __init__(self, everything: bool, whole: Collection[str] = ()) -> None:
+        """Keep all rows of all outputs, or of the ``whole`` ones."""
+        self.everything, self.whole = everything, whole
         self.outputs: dict[str, Output] = {}
 
     def add(self, answer: Answer) -> None:
         """Add the answers to some rows: arrays with a leading axis of rows."""
         for name, array in answer.items():
-            self.outputs.setdefault(name, Output(self.everything)).add(array)
+            self.outputs.setdefault(name, Output(self.everything or name in self.whole)).add(array)
 
     def text(self, without: Collection[str] = ()) -> str:
         """Return each output's name, dtype and shape, and its values below, shortened if there are many."""

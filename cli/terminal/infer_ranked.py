@@ -82,9 +82,6 @@ class Ranked:
         columns = [column for column in columns if column[0] != "index" or set(column[1:]) - {"-", ""}]
         widths = [max(map(len, column)) for column in columns]
         lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in zip(*columns, strict=True)]
-        total = max(output.rows for output in kept.outputs.values())
-        if total > len(samples) > 1:
-            lines.append(f"{len(samples)} of {counted(total)}: --json or --output FILE gives all")
         rest = kept.text(without=self.outputs)
         return "\n".join([*lines, *(["", rest, ""] if rest else [])])
 
@@ -105,7 +102,7 @@ def _found(sample: Mapping[str, Array]) -> list[Found]:
     numbers = sample.get(CLASSES)
     if labels is not None and labels.dtype != object:
         labels, numbers = None, labels if numbers is None else numbers
-    boxes = sample[BOXES].reshape(len(scores), -1) if BOXES in sample else None
+    boxes = sample[BOXES].reshape(len(scores), len(SIDES)) if BOXES in sample else None
     return [
         Found(
             str(labels[row]) if labels is not None else "",

@@ -178,7 +178,7 @@ def _infer(
     labels: labelling.Labels | None,
 ) -> str:
     ranked = ranked_outputs(known)
-    kept = answers.Kept(everything=question.as_json and question.output is None and judge is None)
+    kept = answers.Kept(everything=question.as_json and question.output is None and judge is None, whole=ranked or ())
     values = labels.values if labels is not None else np.empty(0)
     versions: dict[str, None] = {}
     reporter, start = Reporter(samples.rows, progress), 0

@@ -35,7 +35,7 @@ def text(shown: Shown, asking: Asking) -> str:
         section("Proof", _pairs(_proof(shown.record)) if shown.record else []),
         section("Versions", _versions(shown)),
         section("Files", _files(shown.files)),
-        section("How a client prepares an input", _pairs(_flat(shown.preprocess or {}))),
+        section("How a client prepares an input", _pairs(_flat(_prepared(shown)))),
         section("How to ask it", asking.lines()),
     ]
     return "\n\n".join(filter(None, sections))
@@ -71,6 +71,12 @@ def document(shown: Shown, asking: Asking) -> dict[str, Any]:
         "config": shown.config,
         "ask": asking.document(),
     }
+
+
+def _prepared(shown: Shown) -> Mapping[str, Any]:
+    """Return how a client prepares an input; nothing for a model that takes what clients have."""
+    kinds = any(tensor.kind for tensor in (shown.model.inputs if shown.model else ()))
+    return {} if kinds else shown.preprocess or {}
 
 
 def width() -> int:

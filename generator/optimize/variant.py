@@ -32,6 +32,9 @@ ANEW = 99
 MIXES = "batching is off: all samples of a batch share one range, so answers would depend on their neighbours"
 ALIKE = "the source predicts the same class for every input, so agreement says little: give real --samples"
 
+# The operators of a graph before a model that compute floats.
+PREPARING = ("Add", "Cast", "Div", "Mul", "Sub")
+
 
 @dataclass(frozen=True)
 class Base:
@@ -114,8 +117,9 @@ def _based(task: Task) -> Base:
 
 
 def _preparing(path: Path) -> Iterator[str]:
-    """Yield the names of the nodes that prepare pictures or texts, and are always as precise as the source's own."""
-    yield from (node.name for node in outline.read(path).graph.node if node.name.startswith(BEFORE))
+    """Yield the names of the nodes that compute what pictures become, and are always as precise as the source's own."""
+    nodes = outline.read(path).graph.node
+    yield from (node.name for node in nodes if node.name.startswith(BEFORE) and node.op_type in PREPARING)
 
 
 def _made(task: Task, base: Base, data: Data) -> Proven:

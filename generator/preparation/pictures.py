@@ -5,17 +5,24 @@ may be rounded to the other one, in each of the two passes.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from modelrepo.generator.errors import ConversionError, InputRefused, OptionError, VerificationError, refused
+from modelrepo.generator.errors import (
+    ConversionError,
+    InputRefused,
+    OptionError,
+    VerificationError,
+    first_line,
+    refused,
+)
 from modelrepo.generator.preparation.picture_graph import graph
 from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.preparation import WRAPPED, Compute, Fragment, Preparation, Resize, Wrapped
+from modelrepo.generator.specs.preparation import WRAPPED, Fragment, Preparation, Resize, Wrapped
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Domain, TensorSpec
 from modelrepo.generator.verification.photographs import natural_looking
@@ -115,15 +122,7 @@ class _Around:
         self._source, self._preparation, self._name = source, preparation, name
         self._made = fragment.outputs[0].name
         self._compared: set[bytes] = set()  # digests of the pictures whose preparation was compared already
-        self._graph = partial(_answer, _session(fragment.model), name, self._made)
-        divisors = [step.values for step in preparation.steps if isinstance(step, Compute) and step.operator == "Div"]
-        factors = [step.values for step in preparation.steps if isinstance(step, Compute) and step.operator == "Mul"]
-        # How far two neighbouring numbers of uint8 are from each other as the model takes them.
-        self._step = np.ones((3, 1, 1))
-        for values in divisors:
-            self._step = self._step / np.reshape(values, (-1, 1, 1))
-        for values in factors:
-            self._step = self._step * np.reshape(values, (-1, 1, 1))
+        self._graph = prepared_by(fragment.model, name)
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
         """Return the source's answers to pictures as the graph prepares them.
@@ -163,12 +162,15 @@ class _Around:
         return Distance(max(each.steps for each in found), float(np.mean([each.share for each in found])))
 
     def _distance(self, pictures: Array, made: Array) -> Distance:
-        own = np.stack([self._preparation.own(picture) for picture in pictures])
+        try:
+            own = np.stack([self._preparation.own(picture) for picture in pictures])
+        except Exception as error:  # any error of the framework's transform, as for a side that would have no pixels
+            raise refused({self._name: pictures}, f"its own transform fails: {first_line(error)}") from error
         if own.shape != made.shape:
             raise VerificationError(
                 f"the graph makes {list(made.shape)} of a picture, and the source itself {list(own.shape)}"
             )
-        apart = np.abs(own.astype(np.float64) - made) / self._step
+        apart = np.abs(own.astype(np.float64) - made) / self._preparation.step
         return Distance(float(apart.max()), float((apart > SAME).mean()))
 
 
@@ -177,6 +179,11 @@ def photographs(sizes: Sequence[tuple[int, int]], seed: int) -> Iterator[Array]:
     for number, (height, width) in enumerate(sizes):
         planes = natural_looking(np.random.default_rng([seed, number]), height, width)
         yield np.round(planes.transpose(1, 2, 0)[np.newaxis] * 255).astype(np.uint8)
+
+
+def prepared_by(model: Any, name: str) -> Callable[[Array], Array]:
+    """Return the function from pictures to what a graph with the input ``name`` makes of them."""
+    return partial(_answer, _session(model), name)
 
 
 def _session(model: Any) -> Any:
@@ -190,9 +197,9 @@ def _session(model: Any) -> Any:
         raise ConversionError(f"ONNX Runtime can't open the graph that prepares pictures: {error}") from error
 
 
-def _answer(session: Any, name: str, made: str, pictures: Array) -> Array:
+def _answer(session: Any, name: str, pictures: Array) -> Array:
     try:
-        answer: Array = session.run([made], {name: pictures})[0]
+        answer: Array = session.run(None, {name: pictures})[0]
     except Exception as error:  # ONNX Runtime's errors have no common class
         raise InputRefused(f"the graph can't prepare pictures of {list(pictures.shape)}: {error}") from error
     return answer

@@ -27,6 +27,18 @@ class Preparation:
     steps: tuple[Any, ...] = ()
     reason: str = ""  # why no graph can do the same; empty if ``steps`` do
 
+    @property
+    def step(self) -> Array:
+        """How far two neighbouring numbers of uint8 are from each other as the model takes them: (3 or 1, 1, 1)."""
+        import numpy as np
+
+        size: Array = np.ones((1, 1, 1))
+        for each in self.steps:
+            if isinstance(each, Compute) and each.operator in ("Mul", "Div"):
+                values = np.reshape(each.values, (-1, 1, 1))
+                size = size / values if each.operator == "Div" else size * values
+        return size
+
 
 @dataclass(frozen=True)
 class Resize:

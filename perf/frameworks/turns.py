@@ -138,13 +138,21 @@ def _openers(published: Published) -> dict[str, Opener]:
     return openers
 
 
+# What is put before a model and after it: the answers to measure are those of the whole.
+WRAPPING = (
+    *("with_preprocessing", "with_postprocessing", "head", "top_k", "score_threshold", "iou_threshold"),
+    *("max_detections", "pooling"),
+)
+
+
 def _options(manifest: Manifest) -> Options:
     """Return the options that load a version's source as they did when the version was made."""
     written, weights = manifest.provenance.options, manifest.provenance.source.weights
     if manifest.provenance.rebuilt:
         raise PerfError(f"the source of {manifest.name} is not known: its record was rebuilt", "Generate it again")
     source, _ = sources.find(written["model"])
-    own = {name: FIELDS[name].parse(written[name]) for name in source.options if written.get(name)}
+    names = (*source.options, *(name for name in WRAPPING if name in FIELDS))
+    own = {name: FIELDS[name].parse(written[name]) for name in names if written.get(name)}
     if weights.kind in ("pretrained", "random"):
         # Random too if the weights could not be downloaded then.
         own["weights"] = weights.kind

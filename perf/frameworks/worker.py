@@ -28,6 +28,7 @@ from modelrepo.generator.preparation import wrapped
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.preparation import WRAPPED
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays
 
@@ -62,7 +63,8 @@ class Source:
                 f"the weights of {self.options.model} ({self.weights.detail}) have changed since it was published",
                 "Generate it again, or put the weights back",
             )
-        return named(source.framework), source.run
+        own = source.native.inner if source.framework == WRAPPED else source
+        return named(own.framework), source.run
 
 
 @dataclass(frozen=True)

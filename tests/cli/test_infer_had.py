@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from modelrepo.cli.commands import infer as infer_command
 from modelrepo.cli.commands import show as show_command
+from modelrepo.cli.terminal.infer_answers import Kept
 from modelrepo.cli.terminal.infer_had import of_images
+from modelrepo.cli.terminal.infer_ranked import Ranked, ranked_outputs
 from modelrepo.clients.inputs import check_inputs
 from modelrepo.clients.models import Model, Tensor
 from modelrepo.server import Server, running_server
@@ -84,6 +87,22 @@ def test_boxes_are_rows_and_those_that_do_not_count_are_left_out(infer: Infer) -
     assert found == [
         {"label": "", "index": 1, "score": 99.0, "box": {"left": 0, "top": 99, "right": 198, "bottom": 297}}
     ]
+
+
+def test_a_list_of_any_length_is_shown_whole() -> None:
+    """As a detector without batches answers: a list, not a batch of lists."""
+    model = Model(
+        "m", ("1",), "", 0, (),
+        (Tensor("boxes", "FP32", (-1, 4)), Tensor("labels", "INT64", (-1,)), Tensor("scores", "FP32", (-1,))),
+    )  # fmt: skip
+    names = ranked_outputs(model)
+    assert names is not None
+    for count in (0, 1, 100):
+        kept = Kept(everything=False, whole=names)
+        kept.add({"boxes": np.ones((count, 4)), "labels": np.arange(count), "scores": np.ones(count)})
+        table = Ranked(names, (), None).text(kept).splitlines()
+        assert len(table) == 1 + max(1, count)
+        assert table[-1].split()[:2] == (["-", "nothing"] if not count else [str(count), "-"])
 
 
 def test_pictures_of_different_sizes_are_requests_of_their_own(
