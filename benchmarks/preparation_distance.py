@@ -22,7 +22,7 @@ from modelrepo.generator.preparation.pictures import SAME, prepared_by
 from modelrepo.generator.sources.hf import images, picturing
 from modelrepo.generator.sources.timm import _preparation as of_timm
 from modelrepo.generator.sources.torchvision.tasks import CLASSIFIER
-from modelrepo.generator.specs.preparation import Compute, Preparation
+from modelrepo.generator.specs.preparation import Compute, Preparation, Resize
 from modelrepo.generator.specs.tensors import Array, TensorSpec
 
 SIZES = ((375, 500), (500, 375), (64, 64), (333, 97))
@@ -80,17 +80,19 @@ def asked() -> Iterator[tuple[str, Preparation, tuple[int, ...]]]:
             yield f"transformers {name}", made, (3, height, width)
 
 
+def told(step: Any) -> str:
+    """Return a step that changes the size of a picture, in words; empty for another."""
+    size = "" if isinstance(step, Compute) else "x".join(map(str, step.size))
+    return f"{step.rule} {size} {step.filter}" if isinstance(step, Resize) else size and f"crop {size}"
+
+
 def main() -> None:
     """Print a row for each transform."""
     warnings.filterwarnings("ignore")
     pictures = photographs()
     print("| transform | steps | of 255, at most | values that differ |\n|---|---|---|---|")
     for name, preparation, shape in asked():
-        described = "; ".join(
-            " ".join(str(each) for each in vars(step).values())
-            for step in preparation.steps
-            if not isinstance(step, Compute)
-        )
+        described = "; ".join(filter(None, map(told, preparation.steps)))
         if preparation.reason:
             print(f"| {name} | {described} | refused: {preparation.reason} | |", flush=True)
             continue

@@ -53,8 +53,7 @@ class Distance:
             return "as the source's own transform does"
         unit = "step" if round(self.steps) == 1 else "steps"
         return (
-            f"at most {self.steps:.0f} {unit} of 255 from the source's own transform, which {self.share:.2%} of the "
-            "values are"
+            f"at most {self.steps:.0f} {unit} of 255 from the source's own transform ({self.share:.2%} of the values)"
         )
 
 
