@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 from modelrepo.generator.specs.tensors import Array, TensorSpec
 
+# The outputs of graphs after a model.
+SCORES, CLASSES, LABELS, BOXES, COUNT = "scores", "classes", "labels", "boxes", "count"
+CLASS_MAP, MARGIN, EMBEDDING = "class_map", "margin", "embedding"
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -19,6 +23,23 @@ class Preparation:
     # A picture of uint8 (height, width, 3), RGB, as the model takes it: without a batch.
     own: Callable[[Array], Array]
     steps: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a source's outputs mean, as far as it says so itself.
+
+    "softmax" and "sigmoid" are scores of classes, of which one or several are right. "queries" and "focal" are a
+    transformer's boxes (centre, width and height as shares of the picture) with scores for each, with and without one
+    for "nothing"; "found" are boxes that the model itself has chosen. "segments" are scores of classes for each place
+    of a picture, "embedding" is one vector a sample, and "tokens" is one for each token. "none" has a reason why
+    nothing can be made of the outputs.
+    """
+
+    kind: Literal["softmax", "sigmoid", "queries", "focal", "found", "segments", "embedding", "tokens", "none"]
+    outputs: tuple[str, ...] = ()  # those that are read; for boxes the scores first
+    labels: tuple[str, ...] = ()  # the names of the classes, if the source's own ``labels`` are not they
+    reason: str = ""
 
 
 @dataclass(frozen=True)
