@@ -1,6 +1,7 @@
 """timm's models: `--model timm:resnet50` or `timm:resnet50.a1_in1k`, with timm's weights, random ones or a file's."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.preparation import Meaning
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system.digests import sha256_of
@@ -89,7 +91,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=preprocess,
         notes=(note,) if note else (),
     )
-    return assuming(source, options.assume_branch)
+    meaning = Meaning("softmax" if module.num_classes else "embedding", source.output_names)
+    return assuming(replace(source, meaning=meaning), options.assume_branch)
 
 
 def _arguments(config: Any, asked: tuple[int, ...]) -> dict[str, Any]:

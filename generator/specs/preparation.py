@@ -25,6 +25,9 @@ class Preparation:
     steps: tuple[Any, ...] = ()
 
 
+MeaningKind = Literal["softmax", "sigmoid", "queries", "focal", "found", "segments", "embedding", "tokens", "none"]
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What a source's outputs mean, as far as it says so itself.
@@ -36,7 +39,7 @@ class Meaning:
     nothing can be made of the outputs.
     """
 
-    kind: Literal["softmax", "sigmoid", "queries", "focal", "found", "segments", "embedding", "tokens", "none"]
+    kind: MeaningKind
     outputs: tuple[str, ...] = ()  # those that are read; for boxes the scores first
     labels: tuple[str, ...] = ()  # the names of the classes, if the source's own ``labels`` are not they
     reason: str = ""

@@ -139,12 +139,14 @@ def found(outputs: Mapping[str, TensorSpec], wanted: Wanted) -> Finish:
     such as masks, which is kept. The numbers of the classes are called ``classes``, and their names ``labels``.
     """
     renamed = {"labels": CLASSES}
-    nodes = ["certain = GreaterOrEqual (of_scores, threshold)"]
+    limited = wanted.threshold > 0
+    nodes = ["certain = GreaterOrEqual (of_scores, threshold)"] if limited else []
     given, specs = [], []
     for name, spec in outputs.items():
         given.append(TensorSpec(f"of_{name}", spec.dtype, spec.shape))
         specs.append(TensorSpec(renamed.get(name, name), spec.dtype, ("detections", *spec.shape[1:])))
-        nodes.append(f"{renamed.get(name, name)} = Compress <axis = 0> (of_{name}, certain)")
+        kept = f"Compress <axis = 0> (of_{name}, certain)" if limited else f"Identity (of_{name})"
+        nodes.append(f"{renamed.get(name, name)} = {kept}")
     if wanted.names:
         specs.append(TensorSpec(LABELS, "object", ("detections",)))
         nodes.append(f"{LABELS} = Gather (names, {CLASSES})")

@@ -25,7 +25,7 @@ def best(output: TensorSpec, names: Sequence[str], count: int, scale: Scale) -> 
     the output itself: a softmax rounds small differences away.
     """
     shape = (*output.shape[:-1], count)
-    outputs = (TensorSpec(SCORES, "float32", shape), TensorSpec(CLASSES, "int64", shape))
+    outputs: tuple[TensorSpec, ...] = (TensorSpec(SCORES, "float32", shape), TensorSpec(CLASSES, "int64", shape))
     nodes = ["logits = Cast <to = 1> (answer)", NODES[scale], f"best, {CLASSES} = TopK <axis = -1> (logits, count)"]
     nodes += [f"{SCORES} = GatherElements <axis = -1> (shares, {CLASSES})"]
     constants = {"count": np.array([count])}

@@ -37,8 +37,8 @@ def fragment(
 ) -> Fragment:
     """Return a graph whose ``nodes`` are written in ONNX's text.
 
-    ``constants`` are its initializers by name, as far as nodes read them; numpy's strings are texts. ``joins`` has the graph's inputs, by the
-    tensors of the model that they are.
+    ``constants`` are its initializers by name, as far as nodes read them; numpy's strings are texts. ``joins`` has
+    the graph's inputs, by the tensors of the model that they are.
     """
     import onnx
 
@@ -56,7 +56,7 @@ def _constant(name: str, values: Array) -> Any:
     from onnx import TensorProto, helper, numpy_helper
 
     if values.dtype.kind in "UO":
-        encoded = [str(each).encode("utf-8", "replace") for each in values.ravel()]
+        encoded: Any = [str(each).encode("utf-8", "replace") for each in values.ravel()]
         return helper.make_tensor(name, TensorProto.STRING, values.shape, encoded)
     return numpy_helper.from_array(values, name)
 

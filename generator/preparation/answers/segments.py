@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from modelrepo.generator.preparation.answers.finish import TYPES, Finish, fragment
+from modelrepo.generator.preparation.answers.finish import Finish, fragment
 from modelrepo.generator.specs.preparation import CLASS_MAP, MARGIN
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 

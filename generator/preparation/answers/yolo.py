@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from modelrepo.generator.errors import OptionError
-from modelrepo.generator.preparation.answers.boxes import COUNTED, CORNERS, Wanted, answered, listed, shared
+from modelrepo.generator.preparation.answers.boxes import CORNERS, COUNTED, Wanted, answered, listed, shared
 from modelrepo.generator.preparation.answers.finish import Finish, fragment
 from modelrepo.generator.specs.preparation import BOXES, CLASSES, LABELS, SCORES
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
@@ -131,7 +131,8 @@ def chosen(output: TensorSpec, found: Layout, wanted: Wanted, overlap: float) ->
         rows = answer.transpose(0, 2, 1) if found.version == "v8" else answer
         scores = rows[..., 4:] if found.version == "v8" else rows[..., 5:] * rows[..., 4:5]
         each = [_of_a_picture(*pair, wanted, overlap) for pair in zip(rows[..., :4], scores, strict=True)]
-        return answered(*(np.stack(part) for part in zip(*each, strict=True)), wanted)
+        best, kinds, placed = (np.stack(part) for part in zip(*each, strict=True))
+        return answered(best, kinds, placed, wanted)
 
     given = (TensorSpec("answer", output.dtype, output.shape),)
     outputs = listed(output.shape[0], wanted, wanted.most)

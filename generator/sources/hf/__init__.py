@@ -15,11 +15,12 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.dynamic import with_dynamic
-from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, sentences, tasks, texts
+from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, meanings, sentences, tasks, texts
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.preparation import Meaning
 from modelrepo.generator.specs.source import SourceModel
 
 # The folder beside model.onnx for the files of tokenizers and of image or sound processors, named as in transformers.
@@ -112,6 +113,9 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
         companions=_companions(home, folder),
         notes=(*loaded.notes, *filter(None, [note, sentences.left_out(folder, options.task)]), *around),
     )
+    named = loading.labels_of(loaded.model.config)
+    meaning = meanings.meaning(loaded.model.config, loaded.task, source.output_names, named)
+    source = replace(source, meaning=meaning)
     return _with_uses(source, loaded.model, texts.tokenizer(home), inputs.longest(loaded.model))
 
 
@@ -142,6 +146,7 @@ def _embedding(
             *found.notes(texts.keeps_case(tokenizer)),
         ),
     )
+    source = replace(source, meaning=Meaning("embedding", source.output_names))
     limits = filter(None, (found.longest, inputs.longest(loaded.model)))
     return _with_uses(source, loaded.model, tokenizer, min(limits, default=None))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelrepo.generator.sources.pytorch import Call, pictures, positional
+from modelrepo.generator.specs.preparation import MeaningKind
 from modelrepo.generator.specs.tensors import Domain
 
 IMAGE = ("channels", "height", "width")
@@ -53,6 +54,9 @@ class Task:
     call: Call = positional
     # Returns the served outputs, from those of the model.
     answers: Callable[[Any], Any] | None = None
+    # What the answers mean, as ``Meaning`` has it, and the outputs that are read.
+    meaning: MeaningKind = "softmax"
+    meant: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -147,6 +151,8 @@ TASKS = (
         _segmented,
         arguments=_segmenter,
         saved=_second_head,
+        meaning="segments",
+        meant=("out",),
     ),
     Task(
         "a detector",
@@ -161,6 +167,7 @@ TASKS = (
         arguments=lambda name: {"weights_backbone": None},
         untrained=_few,
         call=_one_image,
+        meaning="found",
         notes=("it takes one image without a batch axis, with values in 0..1, and returns as many boxes as it finds",),
     ),
     Task(
@@ -180,6 +187,7 @@ TASKS = (
         domain=Domain(-1.0, 1.0, known=False),
         decides=True,
         answers=lambda estimates: {"flow": estimates[-1]},
+        meaning="none",
         notes=("only the last and best of its estimates is served",),
     ),
 )
