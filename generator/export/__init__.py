@@ -1,7 +1,7 @@
 """From a framework's model to a form such as ONNX: one package for each framework, and one table."""
 
 from modelrepo.generator.errors import ConversionError
-from modelrepo.generator.export import onnx, sklearn, tensorflow, torch
+from modelrepo.generator.export import onnx, sklearn, tensorflow, torch, wrapped
 from modelrepo.generator.export.exporter import Exporter
 from modelrepo.generator.specs.artifacts import ONNX
 
@@ -11,6 +11,7 @@ EXPORTERS: dict[tuple[str, str], Exporter] = {
     ("onnx", ONNX): onnx.TO_ONNX,
     ("sklearn", ONNX): sklearn.TO_ONNX,
     ("tensorflow", ONNX): tensorflow.TO_ONNX,
+    ("wrapped", ONNX): wrapped.TO_ONNX,
 }
 
 

@@ -80,26 +80,26 @@ def name_nodes(model: Any) -> None:
 
 def name_tensors(model: Any) -> None:
     """Rename each tensor of a graph within a node if another graph has a tensor of that name."""
-    taken = _defined(model.graph)
+    taken = defined(model.graph)
     for graph in graphs(model):
         if graph is model.graph or not hasattr(graph, "initializer"):  # functions have names of their own
             continue
         new = {}
-        for name in _defined(graph):
+        for name in defined(graph):
             if name in taken:
                 new[name] = next(each for n in count(2) if (each := f"{name}_{n}") not in taken)
             taken[new.get(name, name)] = None
         if new:
-            _rename(graph, new)
+            rename(graph, new)
 
 
-def _defined(graph: Any) -> dict[str, None]:
+def defined(graph: Any) -> dict[str, None]:
     """Return the names of the tensors that a graph itself declares or computes, in order."""
     made = [name for node in graph.node for name in node.output if name]
     return dict.fromkeys([*(each.name for each in (*graph.input, *graph.initializer)), *made])
 
 
-def _rename(graph: Any, names: Mapping[str, str]) -> None:
+def rename(graph: Any, names: Mapping[str, str]) -> None:
     """Rename tensors of a graph, including where graphs within it read them."""
     for declared in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         declared.name = names.get(declared.name, declared.name)
@@ -107,8 +107,8 @@ def _rename(graph: Any, names: Mapping[str, str]) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
         for within in inner_graphs(node):
-            own = _defined(within)
-            _rename(within, {old: new for old, new in names.items() if old not in own})
+            own = defined(within)
+            rename(within, {old: new for old, new in names.items() if old not in own})
 
 
 def opset_of(model: Any) -> int:

@@ -16,6 +16,7 @@ from modelrepo.generator.optimize import recipe_of
 from modelrepo.generator.options.relevance import idle
 from modelrepo.generator.sources.content import refuse_pipe
 from modelrepo.generator.specs.options import Calibration, Choice, Options
+from modelrepo.generator.specs.preparation import WRAPPED
 from modelrepo.generator.system.digests import digest_tree, sha256_of
 from modelrepo.generator.system.extras import version_of
 from modelrepo.generator.system.templates import CONFIG_TEMPLATE, TEMPLATES
@@ -58,12 +59,13 @@ def content_key(name: str, choice: Choice, options: Options) -> ContentKey:
     recipe = None if choice.precision == "fp32" else recipe_of(choice.precision)
     ignored = {*NOT_CONTENT, *idle(choice, options)}
     written = _plain({field: value for field, value in asdict(options).items() if field not in ignored})
+    wrapping = (WRAPPED,) if options.with_preprocessing or options.with_postprocessing else ()
     packages = {
         *ALWAYS,
         *source.packages,
         *(recipe.packages if recipe else ()),
         *(SIMPLIFYING if options.simplify and "simplify" not in ignored else ()),
-        *_exporting(source.frameworks, BACKENDS[choice.backend].form),
+        *_exporting((*source.frameworks, *wrapping), BACKENDS[choice.backend].form),
     }
     tools = {package: version for package in sorted(packages) if (version := version_of(package))}
     tools |= recipe.tools if recipe else {}

@@ -178,6 +178,9 @@ def decided(target: Target, proven: Proven) -> Decisions:
     parameters = {"source": proven.source.reference, "weights": f"{weights.kind}: {weights.detail}"}
     if weights.untrained:
         parameters["untrained"] = "true"
+    kinds = proven.source.input_kinds
+    if kinds:
+        parameters["input_kinds"] = ",".join(f"{name}={kind}" for name, kind in kinds.items())
     signature = proven.export.signature
     serving = Serving(target.name, target.options, signature, target.choice.precision, proven.max_batch_size)
     return decide(serving, target.backend, Origin(parameters, proven.source.labels, proven.warm_up))
@@ -200,6 +203,7 @@ def _provenance(target: Target, proven: Proven) -> Provenance:
             ir_version=export.ir_version,
             notes=proven.notes,
             inputs=tuple(spec.described for spec in export.signature.inputs),
+            input_kinds=source.input_kinds,
         ),
         options=target.key.options,
         tools=target.key.tools,

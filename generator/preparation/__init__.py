@@ -1,20 +1,29 @@
 """Graphs before and after a model: pictures and texts as clients have them, answers as clients want them."""
 
+from collections.abc import Sequence
+
 from modelrepo.generator.errors import OptionError
+from modelrepo.generator.preparation.answers import answering
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.preparation import WRAPPED
 from modelrepo.generator.specs.source import SourceModel
 
 
-def wrapped(source: SourceModel, options: Options) -> SourceModel:
+def wrapped(source: SourceModel, options: Options, names: Sequence[str] = ()) -> SourceModel:
     """Return a source that takes what clients have, and answers with what they want, as the options ask for.
 
-    Its ``run`` is the source's own pipeline, as far as a graph can do the same. Raises OptionError for a source whose
+    ``names`` are those that the user gives the classes, if they are to be answered. Its ``run`` is the source's own pipeline, as far as a graph can do the same. Raises OptionError for a source whose
     pipeline is not known, or can't be a graph.
     """
-    for asked, flag in (
-        (options.with_preprocessing, "--with-preprocessing"),
-        (options.with_postprocessing, "--with-postprocessing"),
-    ):
-        if asked:
-            raise OptionError(f"{flag} has no effect on {source.reference} yet")
+    if options.with_postprocessing:
+        source = answering(source, options, names)
+    if options.with_preprocessing:
+        raise OptionError(f"--with-preprocessing has no effect on {source.reference} yet")
+    return source
+
+
+def innermost(source: SourceModel) -> SourceModel:
+    """Return the source that is wrapped, without graphs around it; the source itself if there are none."""
+    while source.framework == WRAPPED:
+        source = source.native.inner
     return source

@@ -32,6 +32,8 @@ class SourceRecord:
     ir_version: int
     notes: tuple[str, ...]
     inputs: tuple[TensorSpec, ...] = ()  # with the values that each may have; empty in manifests of earlier releases
+    # What a client has for each input that takes it as it is: "pixels", "text" or "encoded image", by its name.
+    input_kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,11 @@ class Manifest:
         return are_intact(own, folder) and all((folder / name).exists() for name in self.sidecars)
 
     def to_json(self) -> str:
-        """Return the manifest as indented JSON."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        """Return the manifest as indented JSON; a field that earlier releases don't know is there if it says more."""
+        document = {"schema": SCHEMA, **asdict(self)}
+        if not self.provenance.source.input_kinds:
+            del document["provenance"]["source"]["input_kinds"]
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def read(path: Path) -> Manifest:

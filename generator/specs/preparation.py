@@ -9,6 +9,8 @@ from modelrepo.generator.specs.tensors import Array, TensorSpec
 # The outputs of graphs after a model.
 SCORES, CLASSES, LABELS, BOXES, COUNT = "scores", "classes", "labels", "boxes", "count"
 CLASS_MAP, MARGIN, EMBEDDING = "class_map", "margin", "embedding"
+# The framework of a source with a graph before or after it.
+WRAPPED = "wrapped"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Fragment:
     model: Any  # an ``onnx.ModelProto`` with as few operators as do
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    # Before a model: its inputs, by the outputs of this graph. After it: the inputs of this graph, by its outputs.
+    # Before a model: its inputs, by the outputs of this graph. After it: the inputs of this graph, by the inputs and
+    # outputs of the model that they are. Operators must mean the same in all later operator sets: the model's counts.
     joins: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -8,11 +8,9 @@ from modelrepo.generator.errors import Unsteady
 from modelrepo.generator.preparation.answers.deciding import finish
 from modelrepo.generator.preparation.answers.finish import Finish
 from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.preparation import Wrapped
+from modelrepo.generator.specs.preparation import WRAPPED, Wrapped
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays
-
-WRAPPED = "wrapped"
 
 
 def answering(source: SourceModel, options: Options, names: Sequence[str] = ()) -> SourceModel:

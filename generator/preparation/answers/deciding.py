@@ -57,7 +57,7 @@ def finish(source: SourceModel, options: Options, names: Sequence[str] = ()) -> 
 
     Raises OptionError if nothing can be made of its outputs, or an option has no effect on it.
     """
-    found = probed(source)
+    found = probed(source, dynamic=options.make_batch_dynamic)
     meaning = Meaning("none") if options.head else source.meaning or _guessed(source, found, names)
     kind = "yolo" if options.head else meaning.kind
     if kind == "none":
@@ -168,7 +168,7 @@ def _wanted(names: tuple[str, ...], options: Options, threshold: float) -> boxes
 
 def _mapped(source: SourceModel, found: Probed, meaning: Meaning, names: tuple[str, ...], options: Options) -> Finish:
     output = _output(found, meaning.outputs[0])
-    picture = next((spec for spec in source.inputs if len(spec.shape) == 4), None)
+    picture = next((spec for spec in found.inputs if len(spec.shape) == 4), None)
     if picture is None or len(output.shape) != 4:
         raise OptionError(f"can't enlarge {output} of {source.reference} to its input's size: it is no picture")
     if output.shape[1] == 1:
@@ -182,19 +182,19 @@ def _mapped(source: SourceModel, found: Probed, meaning: Meaning, names: tuple[s
 def _embedded(source: SourceModel, found: Probed, meaning: Meaning, names: tuple[str, ...], options: Options) -> Finish:
     output = _output(found, meaning.outputs[0])
     if meaning.kind == "tokens":
-        return _pooled(source, output, options)
+        return _pooled(source, found, output, options)
     if len(output.shape) != 2:
         raise OptionError(f"can't make an embedding of {output} of {source.reference}: it is not one vector a sample")
     return embeddings.unit(output)
 
 
-def _pooled(source: SourceModel, output: TensorSpec, options: Options) -> Finish:
+def _pooled(source: SourceModel, found: Probed, output: TensorSpec, options: Options) -> Finish:
     if not options.pooling:
         raise OptionError(
             f"can't make one embedding of {output}: {source.reference} does not say how tokens are pooled",
             "Say it with --pooling mean or --pooling cls, as the model was trained",
         )
-    mask = next((spec for spec in source.inputs if spec.name == MASK), None)
+    mask = next((spec for spec in found.inputs if spec.name == MASK), None)
     if options.pooling == "mean" and mask is None:
         raise OptionError(f"--pooling mean needs the input {MASK}, which {source.reference} does not have")
     return embeddings.unit(output, options.pooling, mask)
