@@ -43,9 +43,6 @@ from modelrepo.generator.verification.verify import Run
 
 # What rounding to 8 bits loses, as a share of the largest number: half a step of 127.
 EIGHT_BITS = 0.5 / 127
-WITHIN = (
-    "its answers before --with-postprocessing were compared first: {cases} cases, worst difference {difference:.1e}"
-)
 # The search in a whole model, after a thorough one in the model within it.
 QUICK = Effort("quick")
 ROUNDS = "it rounds to 8 bits within, as each kernel does in its own way: its answers are compared as those of INT8"
@@ -200,14 +197,16 @@ class Compared:
         return known_ranges(self.export.path) if self.form is ONNX_FORM else {}
 
 
-def verified(compared: Compared, options: Options, progress: Progress) -> Verification:
+def verified(
+    compared: Compared, options: Options, progress: Progress, title: str = "verifying against the source"
+) -> Verification:
     """Compare an exported model with its source; VerificationError if they differ."""
     if not options.verify:
         return Verification(
             notes=("not verified: it may answer differently from its source, and differently in batches",)
         )
     export, search = compared.export, _search(compared, options)
-    with progress.step("verify", "verifying against the source") as step:
+    with progress.step("verify", title) as step:
         try:
             answer = as_declared(compared.form.open(export.path), export.signature)
             found = verify.verify(
@@ -262,13 +261,12 @@ def _verified(
         seen=None,
         asked=(),
     )
-    found = verified(inner, options, progress)
+    found = verified(inner, options, progress, "verifying its answers before --with-postprocessing")
     outer = replace(compared, framework=raw.framework)
     whole = verified(outer, replace(options, verify_effort=QUICK), progress)
-    note = WITHIN.format(cases=found.cases, difference=found.max_rel_diff or 0.0)
     mixing = whole.mixing if not found.mixing else tuple(spec.name for spec in compared.export.signature.outputs)
     invariant = whole.batch_invariant if not found.mixing else False
-    notes = (note, *dict.fromkeys((*found.notes, *whole.notes)))
+    notes = tuple(dict.fromkeys((*found.notes, *whole.notes)))
     return replace(whole, coverage=found.coverage, mixing=mixing, batch_invariant=invariant, notes=notes)
 
 

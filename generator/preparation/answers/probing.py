@@ -30,7 +30,8 @@ def probed(source: SourceModel, *, dynamic: bool) -> Probed:
     """Return the outputs of a source, from its answers to generated inputs.
 
     A dimension that is the same in all of them has that size; the first is named like that of the first input if that
-    is symbolic and all outputs follow it. With ``dynamic``, a fixed batch will not be fixed. Raises OptionError if the source answers none of the inputs.
+    is symbolic and all outputs follow it. With ``dynamic``, a fixed batch will not be fixed. Raises
+    OptionError if the source answers none of the inputs.
     """
     inputs = source.inputs or read_signature(source.native.model.graph).inputs  # of an ONNX file
     if dynamic:
