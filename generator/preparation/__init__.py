@@ -12,9 +12,9 @@ from modelrepo.generator.specs.source import SourceModel
 def wrapped(source: SourceModel, options: Options, names: Sequence[str] = ()) -> SourceModel:
     """Return a source that takes what clients have, and answers with what they want, as the options ask for.
 
-    ``names`` are those that the user gives the classes, if they are to be answered. Its ``run`` is the source's own
-    pipeline, as far as a graph can do the same. Raises OptionError for a source whose pipeline is not known, or can't be
-    a graph.
+    ``names`` are those that the user gives the classes, if they are to be answered. Its ``run`` is the source's
+    own pipeline, as far as a graph can do the same. Raises OptionError for a source whose pipeline is not known, or
+    can't be a graph.
     """
     if options.with_postprocessing:
         source = answering(source, options, names)
