@@ -40,8 +40,8 @@ CALLED = {
     "found": "a detector that chooses its boxes itself",
     "yolo": "a YOLO",
     "segments": "a segmentation model",
-    "embedding": "a model of embeddings",
-    "tokens": "a model of embeddings",
+    "embedding": "a model of one embedding a sample",
+    "tokens": "a model of an embedding for each token",
 }
 ASKED = ("head", "top_k", "score_threshold", "iou_threshold", "max_detections", "pooling", "labels")
 FLAG = "--with-postprocessing"
