@@ -6,7 +6,7 @@ with GrpcClient("grpc://127.0.0.1:8001") as client:
 
 from modelrepo.clients.async_client import AsyncGrpcClient
 from modelrepo.clients.client import Client, GrpcClient, HttpClient, connect
-from modelrepo.clients.images import load_image
+from modelrepo.clients.images import load_image, load_pixels
 from modelrepo.clients.models import Classification, Turn
 from modelrepo.clients.settings import Retry, Tls
 
@@ -21,4 +21,5 @@ __all__ = [
     "Turn",
     "connect",
     "load_image",
+    "load_pixels",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from modelrepo.clients.errors import InputError
-from modelrepo.clients.inputs import Inputs, by_name
+from modelrepo.clients.inputs import Inputs, by_name, plain_array
 from modelrepo.clients.models import Answered, Array, Model
 
 IN_FLIGHT = 4
@@ -36,10 +36,7 @@ def split(model: Model, inputs: Inputs, batch_size: int | None, max_in_flight: i
 
 
 def _samples(name: str, value: Any) -> Array:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"the input {name} was given rows of different lengths") from error
+    array = plain_array(value, name)
     if not array.ndim:
         raise InputError(f"the input {name} was given a single value", "It needs a leading axis, one entry a sample")
     return array

@@ -1,6 +1,8 @@
-"""An image file as a model's input, prepared as for torchvision's weights: resize, centre crop, scale, normalise."""
+"""An image file as a model's input: as pixels, or prepared as for torchvision's weights (resize, crop, normalise)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelrepo.clients.errors import DependencyError, InputError
+
+# EXIF's number of the tag, and its values for pictures that lie on their side.
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
 
 
 def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -39,6 +44,28 @@ def load_image(path: str | Path, preprocess: Mapping[str, Any]) -> NDArray[np.fl
     return normalised if layout == "CHW" else normalised[np.newaxis]
 
 
+def load_pixels(picture: str | Path | bytes) -> NDArray[np.uint8]:
+    """Return a picture as uint8 (height, width, 3), RGB, as it is: for a model that prepares it in the server.
+
+    ``picture`` is a file, or its bytes. It is turned upright as its EXIF data say; transparency is left out. Raises
+    InputError for one that can't be read, DependencyError without Pillow.
+    """
+    module = _pillow()
+    from PIL import ImageOps
+
+    where = f"of {len(picture):,} bytes" if isinstance(picture, bytes) else str(picture)
+    with _named(where), module.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as file:
+        return np.asarray(_eight_bits(ImageOps.exif_transpose(file)).convert("RGB"), np.uint8)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return the height and width that ``load_pixels`` gives, from the head of a file; its errors."""
+    module = _pillow()
+    with _named(str(path)), module.open(path) as file:
+        width, height = file.size
+        return (width, height) if file.getexif().get(ORIENTATION, 1) in TURNED else (height, width)
+
+
 def _pillow() -> Any:
     try:
         from PIL import Image
@@ -51,12 +78,27 @@ def _pillow() -> Any:
 
 def _opened(path: Path) -> Any:
     module = _pillow()
+    with _named(str(path)), module.open(path) as file:
+        return _eight_bits(file).convert("RGB")
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Turn what Pillow raises for a broken file into an InputError."""
+    module = _pillow()
     try:
-        with module.open(path) as file:
-            return file.convert("RGB")
-    except (OSError, ValueError, module.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or "Pillow does not know its format"
-        raise InputError(f"can't read the image {path}: {reason}") from error
+        yield
+    except (OSError, ValueError, SyntaxError, module.DecompressionBombError) as error:
+        unknown = isinstance(error, module.UnidentifiedImageError)
+        reason = "Pillow does not know its format" if unknown else getattr(error, "strerror", None) or str(error)
+        raise InputError(f"can't read the image {what}: {reason}") from error
+
+
+def _eight_bits(image: Any) -> Any:
+    """Return a grey image of 16 bits with the upper 8; Pillow's own conversion makes most of it white."""
+    if not image.mode.startswith("I"):
+        return image
+    return _pillow().fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _resized(image: Any, shorter: int, interpolation: str) -> Any:

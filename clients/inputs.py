@@ -6,25 +6,30 @@ never cast to an integer, a number never to a string.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from modelrepo.clients.errors import InputError, nearest
+from modelrepo.clients.kinds import as_array
 from modelrepo.clients.models import Array, Model, Tensor
 
-Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | ArrayLike
+# Of an input of a kind, also files: see ``kinds``.
+Value = ArrayLike | Path | Sequence[Path | bytes]
+Inputs = Mapping[str, Value] | Sequence[Value] | Value
 
 
 def check_inputs(model: Model, inputs: Inputs) -> dict[str, Array]:
     """Return the inputs as arrays of the model's types, by name; InputError if they do not fit.
 
     ``inputs`` is a mapping by name, a list or tuple with one entry an input, or for a single input the array itself.
+    An input of a kind takes what clients have, such as the Path of a picture: see ``kinds``.
     """
     named = by_name(model, inputs)
     arrays = {
-        tensor.name: _shaped(to_array(named[tensor.name], tensor), tensor, model)
+        tensor.name: _shaped(to_array(as_array(named[tensor.name], tensor, model), tensor), tensor, model)
         for tensor in model.inputs
         if tensor.name in named
     }
@@ -91,10 +96,7 @@ def numpy_dtype(datatype: str) -> "np.dtype[Any]":
 
 def to_array(value: Any, tensor: Tensor) -> Array:
     """Return ``value`` as an array of the tensor's datatype, in any shape; InputError if values would change."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"the input {describe(tensor)} was given rows of different lengths") from error
+    array = plain_array(value, describe(tensor))
     if tensor.datatype == "BYTES":
         return _to_bytes(array, tensor)
     wanted = numpy_dtype(tensor.datatype)
@@ -104,6 +106,18 @@ def to_array(value: Any, tensor: Tensor) -> Array:
     if problem:
         raise InputError(f"the input {describe(tensor)} was given {problem}")
     return array.astype(wanted)
+
+
+def plain_array(value: Any, name: str) -> Array:
+    """Return a value as an array, with texts as objects: numpy's own strings lose NULs at their end.
+
+    Raises InputError, with the ``name`` of the input, for rows of different lengths.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"the input {name} was given rows of different lengths") from error
+    return np.asarray(value, object) if array.dtype.kind in "US" and not isinstance(value, np.ndarray) else array
 
 
 def _cast_problem(array: Array, wanted: "np.dtype[Any]") -> str | None:
@@ -138,7 +152,8 @@ def _first(array: Array, wrong: Array, reason: str) -> str | None:
 
 def _kind(array: Array) -> str:
     if array.dtype.kind == "O" and array.size:
-        return f"values of type {type(array.flat[0]).__name__}"
+        kind = type(array.flat[0]).__name__
+        return {"str": "strings", "bytes": "bytes"}.get(kind, f"values of type {kind}")
     return {"U": "strings", "S": "bytes"}.get(array.dtype.kind, f"{array.dtype} values")
 
 

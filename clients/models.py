@@ -1,5 +1,6 @@
 """A server's metadata, models and statistics, as frozen dataclasses read from its JSON."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,6 +11,9 @@ Array: TypeAlias = NDArray[Any]
 Document: TypeAlias = Mapping[str, Any]
 Answer: TypeAlias = dict[str, Array]
 NANOSECONDS = 1e9
+# What clients have for an input that takes it as it is: uint8 pixels (height, width, 3) of RGB, in any size; the bytes
+# of a JPEG, PNG or WebP file; a text.
+PIXELS, ENCODED, TEXT = KINDS = ("pixels", "encoded image", "text")
 
 
 class Answered(Answer):
@@ -24,7 +28,8 @@ class Answered(Answer):
 class Tensor:
     """An input or output of a model: Triton's datatype (FP32, BYTES, …) and dims, batch dimension included.
 
-    A dim of -1 takes any size; ``labels`` is True if the server knows a name for every class.
+    A dim of -1 takes any size; ``labels`` is True if the server knows a name for every class. ``kind`` is that of an
+    input which takes what clients have: one of KINDS, or empty.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Tensor:
     dims: tuple[int, ...]
     optional: bool = False
     labels: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,10 +146,24 @@ class Statistics:
     batches: tuple[BatchStatistics, ...]
 
 
+def read_kinds(config: Document) -> dict[str, str]:
+    """Return the kind of each input that has one, by name, from a model's configuration; unknown kinds are left out.
+
+    They are in its parameter ``input_kinds``.
+    """
+    return kinds_in(str(config.get("parameters", {}).get("input_kinds", {}).get("string_value", "")))
+
+
+def kinds_in(parameter: str) -> dict[str, str]:
+    """Return the kinds in a parameter such as ``image=pixels,review=text``, by the names of inputs."""
+    return dict(re.findall(rf"(?:^|,)(.+?)=({'|'.join(KINDS)})(?=,|$)", parameter))
+
+
 def read_model(metadata: Document, config: Document) -> Model:
     """Return a model from its metadata and its configuration."""
     optional = {tensor["name"] for tensor in config.get("input", ()) if tensor.get("optional")}
     labelled = {tensor["name"] for tensor in config.get("output", ()) if tensor.get("label_filename")}
+    kinds = read_kinds(config)
 
     def tensors(key: str) -> tuple[Tensor, ...]:
         return tuple(
@@ -153,6 +173,7 @@ def read_model(metadata: Document, config: Document) -> Model:
                 tuple(int(dim) for dim in tensor.get("shape", ())),
                 optional=key == "inputs" and tensor["name"] in optional,
                 labels=key == "outputs" and tensor["name"] in labelled,
+                kind=kinds.get(tensor["name"], "") if key == "inputs" else "",
             )
             for tensor in metadata.get(key, ())
         )

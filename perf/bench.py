@@ -80,6 +80,7 @@ def bench(options: BenchOptions, progress: Progress) -> tuple[Results, Path | No
         with opened(*where, progress) as session:
             _check(options, session)
             targets = prepared(session, options.models, options.repository, options.data, folder / "inputs", progress)
+            _check_sizes(options, targets)
             setting = Setting(
                 analyzer=analyzer,
                 client=session.client,
@@ -89,7 +90,7 @@ def bench(options: BenchOptions, progress: Progress) -> tuple[Results, Path | No
                 stability=options.stability,
                 shared_memory=options.shared_memory,
             )
-            environment = _environment(options, session, setting)
+            environment = {**_environment(options, session, setting), "requests": _on_the_wire(targets)}
             found = MODES[options.mode](options, session, setting, targets, progress)
             results = replace(found, environment=environment, warnings=tuple(progress.warnings))
             return _reported(results, folder, progress)
@@ -193,6 +194,23 @@ def _check(options: BenchOptions, session: Session) -> None:
         raise OptionError(f"shared memory needs a server on this machine, not {session.address}", "Leave it out")
     if options.scenario and options.scenario.together and len(options.models) > 1:
         raise OptionError("can't measure models together over shared memory: perf_analyzer's regions have fixed names")
+
+
+def _check_sizes(options: BenchOptions, targets: Sequence[Target]) -> None:
+    """Raise OptionError for samples of different sizes in requests of several."""
+    uneven = next((target.subject.model for target in targets if target.sizes > 1), None)
+    if uneven and options.mode != "frameworks" and max(options.batch_sizes) > 1:
+        raise OptionError(
+            f"can't measure {uneven} in batches: the samples of {options.data.source} have different sizes",
+            "Leave --batch-size out, or give samples of one size",
+        )
+
+
+def _on_the_wire(targets: Sequence[Target]) -> dict[str, Any]:
+    """Return the bytes of the values in a request of one sample and in its answer, for each model."""
+    names = [f"{target.subject.model}:{target.subject.version}" for target in targets]
+    sizes = [dict(zip(("sent_bytes", "received_bytes"), target.wire_bytes, strict=True)) for target in targets]
+    return {name: size for name, size in zip(names, sizes, strict=True) if size["sent_bytes"]}
 
 
 def _seconds(options: BenchOptions, targets: Sequence[Target]) -> float:

@@ -9,6 +9,7 @@ slow        does not batch: multiplies 128 x 128 matrices rounds times, for an i
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,6 +27,7 @@ TRITON = {"float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "ST
 # Rounds of `slow`, 40 µs each on a slow core and 2 µs on none: more than fit into 0.1 s, more than anyone waits for.
 LATE, ENDLESS = 50_000, 10**7
 Shape = list[int | str]
+OfPixels = tuple[str, str, dict[str, tuple[str, list[int]]], dict[str, Any]]
 
 
 def value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
@@ -68,6 +70,80 @@ def write_for_tables(folder: Path) -> Path:
     _number(folder)
     _pixels(folder)
     return folder
+
+
+def write_for_kinds(folder: Path) -> Path:
+    """Write models that take what clients have, and return the folder.
+
+    means       batches up to 4: means[batch, 3] of the colours of image[batch, height, width, 3], pixels; with labels
+    ranked      the same pixels: scores, classes and labels [batch, 2] of the two largest means, the best first
+    boxed       the same pixels: boxes[batch, 2, 4], scores, classes [batch, 2] and count[batch, 1], which is 1
+    words       batches up to 4: echoed[batch, 1] = text[batch, 1], a text
+    """
+    for name, nodes, outputs, constants in (MEANS, RANKED, BOXED):
+        _of_pixels(folder, name, nodes, outputs, constants)
+    _words(folder)
+    return folder
+
+
+def kinds(text: str) -> str:
+    return f'parameters {{ key: "input_kinds" value: {{ string_value: "{text}" }} }}\n'
+
+
+def _of_pixels(
+    folder: Path, name: str, nodes: str, outputs: dict[str, tuple[str, list[int]]], constants: dict[str, Any]
+) -> None:
+    types = {"float32": "float", "object": "string"}
+    declared = ", ".join(
+        f"{types.get(dtype, dtype)}[{', '.join(map(str, ['batch', *dims]))}] {output}"
+        for output, (dtype, dims) in outputs.items()
+    )
+    graph = onnx.parser.parse_graph(
+        f"{name} (uint8[batch, height, width, 3] image) => ({declared}) {{\n"
+        f"floats = Cast <to = 1> (image)\n"
+        f"means = ReduceMean <axes = [1, 2], keepdims = 0> (floats)\n{nodes}\n}}"
+    )
+    graph.initializer.extend(numpy_helper.from_array(array, each) for each, array in constants.items())
+    tensors = tensor("input", "image", "uint8", [-1, -1, 3])
+    labels = 'label_filename: "labels.txt"' if name == "means" else ""
+    tensors += "".join(tensor("output", output, *spec, labels) for output, spec in outputs.items())
+    write(folder, name, graph, 4, tensors + kinds("image=pixels") + "dynamic_batching { }\n")
+    if labels:
+        (folder / name / "labels.txt").write_text("red\ngreen\nblue\n")
+
+
+def _words(folder: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["text"], ["echoed"])],
+        "words",
+        [value("text", TensorProto.STRING, ["batch", 1])],
+        [value("echoed", TensorProto.STRING, ["batch", 1])],
+    )
+    tensors = tensor("input", "text", "object", [1]) + tensor("output", "echoed", "object", [1])
+    write(folder, "words", graph, 4, tensors + kinds("text=text"))
+
+
+TWO = {"two": np.array([2]), "names": np.array(["red", "green", "blue"], object)}
+MEANS: OfPixels = ("means", "", {"means": ("float32", [3])}, {})
+RANKED: OfPixels = (
+    "ranked",
+    "scores, classes = TopK (means, two)\nlabels = Gather (names, classes)",
+    {"scores": ("float32", [2]), "classes": ("int64", [2]), "labels": ("object", [2])},
+    TWO,
+)
+BOXED: OfPixels = (
+    "boxed",
+    "scores, classes = TopK (means, two)\ncolumn = Unsqueeze (scores, last)\nboxes = Mul (column, sides)\n"
+    "bright = Slice (classes, zero, one, one)\nsame = Equal (bright, bright)\ncount = Cast <to = 7> (same)",
+    {"scores": ("float32", [2]), "classes": ("int64", [2]), "boxes": ("float32", [2, 4]), "count": ("int64", [1])},
+    {
+        "two": np.array([2]),
+        "last": np.array([-1]),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "sides": np.array([0, 1, 2, 3], "float32"),
+    },
+)
 
 
 def write_iris(folder: Path) -> Path:

@@ -55,8 +55,9 @@ Exit codes:
 @click.option("--arrivals", type=click.Choice(["constant", "poisson"]), help="With --request-rate. Default: constant.")
 @click.option("--batch-size", metavar="N|A,B", help="Samples in a request. Default: 1; with --frameworks 1,4,8,16.")
 @click.option("--input-data", default="random", show_default=True, metavar="random|samples|FILE",
-              help="Random values within the model's domains, the samples it was published with, or a .npz, .npy or "
-                   "folder, or a .json for perf_analyzer.")  # fmt: skip
+              help="Random values within the model's domains (photographs and texts for a model that takes these), the "
+                   "samples it was published with, or a file: .npz, .npy, pictures or a folder of them, a .txt of "
+                   "texts, one a line, or a .json for perf_analyzer.")  # fmt: skip
 @click.option("--shape", "shapes", multiple=True, metavar="NAME:DIMS",
               help="The shape of an input with dimensions of any size.")  # fmt: skip
 @click.option("--shared-memory", type=click.Choice(["none", "system"]), default="none", show_default=True,

@@ -1,9 +1,9 @@
 """`modelrepo infer`: ask a served model, or one of a repository through a server started for this call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,7 @@ Examples:
   modelrepo infer iris test.csv --labels species --output answers.csv
   modelrepo infer digits test.npy --labels labels.txt --top 3
   modelrepo infer resnet50 dog.jpg --top 5
+  modelrepo infer reviews --text 'Good food' --text 'Cold soup'
   modelrepo infer resnet50 pictures --url grpc://127.0.0.1:8001
   modelrepo infer mlp --input '[[5.1, 3.5, 1.4, 0.2]]' --json
   modelrepo infer bert --input ids='[[101, 7592, 102]]' --input mask='[[1, 1, 1]]'
@@ -40,7 +41,10 @@ Exit codes:
 @click.option("--url", help="grpc://HOST:PORT, grpcs://, http:// or https://. Default: a server for this call.")
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]VALUE",
               help="JSON, @FILE.npy, or @FILE.npz for several inputs at once. Without NAME: by position.")  # fmt: skip
-@click.option("--image", type=click.Path(path_type=Path), help="The same as FILE, for an image or a folder of them.")
+@click.option("--image", "images", multiple=True, type=click.Path(path_type=Path),
+              help="The same as FILE, for an image or a folder of them; may be repeated.")  # fmt: skip
+@click.option("--text", "texts", multiple=True, help="A text, for a model that takes texts; may be repeated.")
+@click.option("--text-file", type=click.Path(path_type=Path), help="Texts, one a line.")
 @click.option("--columns", metavar="NAME,…", help="The columns of a table to take, in this order. Default: all.")
 @click.option("--labels", metavar="NAME|FILE",
               help="Print accuracy: a column or array of FILE with the labels, or a .npy or text file.")  # fmt: skip
@@ -59,7 +63,9 @@ def infer(
     file: Path | None,
     url: str | None,
     inputs: tuple[str, ...],
-    image: Path | None,
+    images: tuple[Path, ...],
+    texts: tuple[str, ...],
+    text_file: Path | None,
     columns: str | None,
     labels: str | None,
     top: int | None,
@@ -74,11 +80,13 @@ def infer(
 
     FILE is a test set of any length (.npy, .npz, CSV or Parquet), an image, or a folder of images. It is sent in
     batches. Columns become inputs by name; a single matrix takes the columns that it was fitted on, or all in order.
-    Without FILE, --input and --image, the model's inputs and outputs are listed.
+    A model that prepares its input itself gets pictures and texts as they are. Without any of them, the model's inputs
+    and outputs are listed.
 
     The answer goes to stdout, as a table or truncated arrays; --json and --output give all of it. With --url a
     running server is asked; otherwise one is started on the repository for this call.
     """
+    from modelrepo.cli.terminal import infer_had as had
     from modelrepo.cli.terminal import infer_inputs as reading
     from modelrepo.cli.terminal.infer_data import UNKNOWN
     from modelrepo.cli.terminal.infer_run import Question, ask
@@ -86,24 +94,25 @@ def infer(
     from modelrepo.generator.options import config_file
     from modelrepo.generator.progress import Progress
 
-    _check(file, inputs, image, columns, labels, top, output)
+    given = {"FILE": file, "--image": images, "--text": texts, "--text-file": text_file, "--input": inputs}
+    _check(given, columns, labels, top, output)
     if connection.certificates() and not url:
         raise OptionError(f"{connection.certificates()[0]} was given without --url", "Name the server with --url")
     progress = Progress(Follower(quiet))
-    repository = repository or config_file.default_repository()
-    with client_errors(), _unserved(repository, model, version, url), ExitStack() as stack:
-        pictures = image is not None or (file is not None and reading.is_image(file))
-        preprocess = reading.preparation(repository, model, version) if pictures else None
-        file = image or file
+    where = repository or config_file.default_repository()
+    with client_errors(), _unserved(where, model, version, url), ExitStack() as stack:
+        if file is not None and had.is_image(file):
+            images, file = (file,), None
         question = Question(
-            model, version, reading.read_inputs(inputs) if inputs else None, file, preprocess,
+            model, version, reading.read_inputs(inputs) if inputs else None, file, images,
+            had.read_texts(texts, text_file), lambda: reading.preparation(where, model, version),
             labels, tuple(filter(None, (columns or "").split(","))),
-            reading.fitted_on(repository, model, version) if file and not pictures else UNKNOWN, top, output, as_json,
+            reading.fitted_on(where, model, version) if file else UNKNOWN, top, output, as_json,
         )  # fmt: skip
-        at = url or stack.enter_context(_server(repository, model, progress))
+        at = url or stack.enter_context(_server(where, model, progress))
         client = stack.enter_context(connection.client(at))
-        if file is None and not inputs:
-            click.echo(_listed(client.model(model, version), url, repository, as_json))
+        if not any(given.values()):
+            click.echo(_listed(client.model(model, version), url, where, as_json))
         else:
             click.echo(ask(client, question, progress, at))
 
@@ -122,32 +131,30 @@ def _listed(model: "Model", url: str | None, repository: Path, as_json: bool) ->
 
 
 def _check(
-    file: Path | None,
-    inputs: tuple[str, ...],
-    image: Path | None,
-    columns: str | None,
-    labels: str | None,
-    top: int | None,
-    output: Path | None,
+    asked: Mapping[str, Any], columns: str | None, labels: str | None, top: int | None, output: Path | None
 ) -> None:
     """Raise OptionError for options that can't be combined, and for files that are not there."""
     from modelrepo.cli.terminal.infer_files import check_output
     from modelrepo.generator.system.extras import TABLES, require
 
-    given = [name for name, value in (("FILE", file), ("--image", image), ("--input", inputs)) if value]
+    given = [name for name, value in asked.items() if value]
     if len(given) > 1:
         raise OptionError(f"{given[0]} and {given[1]} were both given", "Give one of them")
+    file = asked["FILE"]
     if output is not None:
         check_output(output)
     alone = next((name for name, value in (("--labels", labels), ("--output", output), ("--top", top)) if value), None)
     if not given and alone:
-        raise OptionError(f"{alone} was given, but nothing to ask", "Give a test set as FILE, or --input or --image")
+        raise OptionError(
+            f"{alone} was given, but nothing to ask", "Give a test set as FILE, or --input, --image or --text"
+        )
     if file is not None and file.suffix == ".parquet":
         require(TABLES)
     if columns and file is None:
         raise OptionError("--columns was given without a table", "Give a CSV or Parquet file")
-    if file is not None and not file.exists():
-        raise OptionError(f"can't read {file}: No such file or directory")
+    absent = next((each for each in (file, *asked["--image"]) if each is not None and not each.exists()), None)
+    if absent is not None:
+        raise OptionError(f"can't read {absent}: No such file or directory")
 
 
 @contextmanager

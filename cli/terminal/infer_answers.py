@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,9 +67,10 @@ class Kept:
         for name, array in answer.items():
             self.outputs.setdefault(name, Output(self.everything)).add(array)
 
-    def text(self) -> str:
+    def text(self, without: Collection[str] = ()) -> str:
         """Return each output's name, dtype and shape, and its values below, shortened if there are many."""
-        return "\n\n".join(f"{name}  {output.kind}\n{output.text()}" for name, output in self.outputs.items())
+        shown = ((name, output) for name, output in self.outputs.items() if name not in without)
+        return "\n\n".join(f"{name}  {output.kind}\n{output.text()}" for name, output in shown)
 
     def document(self) -> dict[str, Any]:
         """Return ``dtype``, ``shape`` and, if everything is kept, ``data`` of each output."""

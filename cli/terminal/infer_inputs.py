@@ -1,24 +1,14 @@
-"""The inputs of `modelrepo infer`: values and headers from the command line, arrays from files, images."""
+"""The inputs of `modelrepo infer`: values and headers from the command line, and what manifests say of them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from modelrepo.cli.terminal.infer_data import Fitted, Part, Samples, load
-from modelrepo.clients import load_image
+from modelrepo.cli.terminal.infer_data import Fitted, load
 from modelrepo.clients.inputs import Inputs
 from modelrepo.generator.errors import ModelRepoError, OptionError
 from modelrepo.generator.repository.repository import Repository
-
-IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-
-
-def is_image(path: Path) -> bool:
-    """Whether a path is an image by its suffix, or a folder."""
-    return path.suffix.lower() in IMAGES or path.is_dir()
 
 
 def _preprocess(repository: Path, model: str, version: str) -> Mapping[str, Any] | None:
@@ -50,42 +40,6 @@ def fitted_on(repository: Path, model: str, version: str) -> Fitted:
     if found.get("kind") != "table":
         return Fitted()
     return Fitted(tuple(map(str, found["columns"])), found.get("missing"))
-
-
-def of_images(path: Path, preprocess: Mapping[str, Any], most: int) -> tuple[Samples, list[str]]:
-    """Return the images of a file or a folder, ``most`` a request (0: one without a batch axis), and their labels.
-
-    The labels are the names of the folders that hold them, if all are in folders of a folder; else none. An image is
-    float32 [1, 3, height, width], prepared as ``preprocess`` says. InputError and DependencyError if one can't be read.
-    """
-    if not path.is_dir():
-        image = load_image(path, preprocess)
-        return Samples(1, lambda: iter([Part([image])])), []
-    pictures = _pictures(path)
-    size = max(1, most)
-
-    def parts() -> Iterator[Part]:
-        for start in range(0, len(pictures), size):
-            own = pictures[start : start + size]
-            images = [load_image(file, preprocess) for file in own]
-            place = str(own[0]) if len(own) == 1 else f"{own[0]} and {len(own) - 1} more"
-            yield Part([np.concatenate(images) if most else images[0]], len(own), place)
-
-    labels = [file.parent.name for file in pictures if file.parent != path]
-    if labels and len(labels) < len(pictures):
-        loose = next(file for file in pictures if file.parent == path)
-        raise OptionError(f"{loose} is not in a class folder, but other images of {path} are")
-    names = tuple(str(file.relative_to(path)) for file in pictures)
-    return Samples(len(pictures), parts, apart=not most, labelled=bool(labels), names=names), labels
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Return the images in a folder, and in its folders."""
-    entries = (sorted(entry.iterdir()) if entry.is_dir() else [entry] for entry in sorted(folder.iterdir()))
-    found = [file for files in entries for file in files if file.suffix.lower() in IMAGES]
-    if not found:
-        raise OptionError(f"{folder} holds no images", f"Images end in {', '.join(IMAGES)}")
-    return found
 
 
 def read_inputs(texts: Sequence[str]) -> Inputs:

@@ -5,17 +5,20 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelrepo.clients.models import Model, Tensor
+from modelrepo.clients.models import ENCODED, PIXELS, TEXT, Model, Tensor
 
 # Elements of an input that an example writes out, and inputs that it names one by one.
 WRITTEN, NAMED = 12, 4
+# What an input takes that takes what clients have, and how it is given.
+ABOUT = {PIXELS: "a picture's pixels", ENCODED: "a picture's file", TEXT: "a text"}
+KINDS = {PIXELS: "picture.jpg", ENCODED: "picture.jpg", TEXT: "--text 'A text'"}
 
 
 def model_text(model: Model, examples: Sequence[str]) -> str:
     """Return the inputs and outputs of a model as a table, and the examples."""
     batches = f"takes 1 to {model.max_batch_size} rows a request" if model.max_batch_size else "does not batch"
     rows = [("", "name", "type", "shape", "")]
-    rows += [("input", *_row(tensor), "optional" * tensor.optional) for tensor in model.inputs]
+    rows += [("input", *_row(tensor), _about(tensor)) for tensor in model.inputs]
     rows += [("output", *_row(tensor), "with class names" * tensor.labels) for tensor in model.outputs]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -30,7 +33,10 @@ def model_document(model: Model, examples: Sequence[str]) -> str:
         "model": model.name,
         "versions": list(model.versions),
         "max_batch_size": model.max_batch_size,
-        "inputs": [{**_document(tensor), "optional": tensor.optional} for tensor in model.inputs],
+        "inputs": [
+            {**_document(tensor), "optional": tensor.optional, **({"kind": tensor.kind} if tensor.kind else {})}
+            for tensor in model.inputs
+        ],
         "outputs": [{**_document(tensor), "labels": tensor.labels} for tensor in model.outputs],
         "examples": list(examples),
     }
@@ -45,6 +51,9 @@ def examples(
     ``options`` follow the model's name. ``fills`` has values for inputs that don't accept zeros.
     """
     start = f"modelrepo infer {model.name}" + (f" --url {url}" if url else "") + options
+    own = [f"{start} {KINDS[tensor.kind]}" for tensor in model.inputs if tensor.kind]
+    if own and len(model.inputs) == 1:
+        return own
     found = [f"{start} picture.jpg"] if images else [f"{start} samples.npz"]
     if all(_elements(tensor, model) in (1, None) for tensor in model.inputs) or (
         len(model.inputs) == 1 and len(model.inputs[0].dims) <= 2
@@ -58,6 +67,10 @@ def examples(
             given = (f"--input {shlex.quote(name)}={shlex.quote(str(value))}" for name, value in values.items())
             found.append(" ".join([start, *given]))
     return found
+
+
+def _about(tensor: Tensor) -> str:
+    return ", ".join(filter(None, (ABOUT.get(tensor.kind), "optional" * tensor.optional)))
 
 
 def _row(tensor: Tensor) -> tuple[str, str, str]:

@@ -1,7 +1,7 @@
 """Asking a model about samples of any number: the answers are shown, written and compared with labels as they come."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from modelrepo.cli.terminal import infer_answers as answers
 from modelrepo.cli.terminal import infer_labels as labelling
 from modelrepo.cli.terminal.infer_data import UNKNOWN, Fitted, Part, Samples, counted, of_file, of_values
 from modelrepo.cli.terminal.infer_files import open_output
-from modelrepo.cli.terminal.infer_inputs import of_images
+from modelrepo.cli.terminal.infer_had import of_images, of_texts, picture_input, refuse_pictures
+from modelrepo.cli.terminal.infer_ranked import Ranked, RankedJudge, ranked_outputs
 from modelrepo.clients.client import Client
 from modelrepo.clients.errors import ClientError
 from modelrepo.clients.inputs import Inputs, by_name
@@ -26,22 +27,27 @@ from modelrepo.generator.progress import Progress
 REMARK, LINE = 0.2, 10.0
 # More classes than any model has.
 ALL_CLASSES = 100_000
+# The axes of scores: samples and classes.
+MATRIX = 2
 # The best classes of an image that are shown, unless the user says how many.
 TOP = 5
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: about ``values``, the samples in ``file``, or the images there, prepared by ``preprocess``.
+    """What is asked: about ``values``, the samples in ``file``, ``pictures`` (files and folders), or ``texts``.
 
-    ``fitted`` is what is known of the table that the model was fitted on.
+    ``preprocess`` returns how a client prepares pictures, for a model that does not take them as they are; OptionError
+    if that is not known. ``fitted`` is what is known of the table that the model was fitted on.
     """
 
     model: str
     version: str
     values: Inputs | None = None
     file: Path | None = None
-    preprocess: Mapping[str, Any] | None = None
+    pictures: tuple[Path, ...] = ()
+    texts: tuple[str | bytes, ...] = ()
+    preprocess: Callable[[], Mapping[str, Any]] = dict
     labels: str | None = None
     columns: tuple[str, ...] = ()
     fitted: Fitted = UNKNOWN
@@ -56,10 +62,13 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
     samples, labels = _read(known, question, progress)
     for note in samples.notes:
         progress.show(note)
-    judge = None
-    if question.preprocess is not None and labels is None and question.output is None:
+    judge: labelling.Judge | None = None
+    ranked = ranked_outputs(known)
+    if question.pictures and labels is None and question.output is None and _gives_classes(known):
         question = replace(question, top=question.top or TOP)
-    if labels is not None:
+    if labels is not None and ranked is not None:
+        judge = RankedJudge(ranked, labels, question.top)
+    elif labels is not None:
         judged = labelling.judged_output(known)
         names = _class_names(client, known, question.version, next(iter(samples.parts())))
         judge = labelling.make_judge(judged, labels, names, question.top, question.model)
@@ -69,7 +78,7 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
         progress.warn(caution)
     with progress.step("infer", f"asking {question.model} at {at}") as step:
         started = monotonic()
-        if question.top is not None and judge is None:
+        if question.top is not None and judge is None and ranked is None:
             text = _classify(client, question, samples, progress)
         else:
             text = _infer(client, known, question, samples, progress, judge, labels)
@@ -78,14 +87,23 @@ def ask(client: Client, question: Question, progress: Progress, at: str) -> str:
     return text
 
 
+def _gives_classes(known: Model) -> bool:
+    """Whether Triton can name the best classes: always asked of a model whose pictures are prepared here."""
+    if picture_input(known) is None:
+        return True
+    return len(known.outputs) == 1 and (known.outputs[0].labels or len(known.outputs[0].dims) == MATRIX)
+
+
 def _read(known: Model, question: Question, progress: Progress) -> tuple[Samples, labelling.Labels | None]:
     """Return the samples, with their labels if there are any or if they are asked for."""
     file, asked = question.file, question.labels
-    if question.preprocess is not None and file is not None:
-        return _read_images(known, question, file, question.preprocess)
-    numbers = bool(asked) and labelling.judged_output(known).how == "value"
+    if question.pictures:
+        return _read_images(known, question)
+    numbers = bool(asked) and ranked_outputs(known) is None and labelling.judged_output(known).how == "value"
     labels = labelling.Labels(numbers)
-    if file is None:
+    if question.texts:
+        samples = of_texts(question.texts, known)
+    elif file is None:
         samples = of_values(known, question.values if question.values is not None else [])
     else:
         with progress.step("read", f"reading {file}") as step:
@@ -109,16 +127,18 @@ def _add_labels(question: Question, asked: str, samples: Samples, labels: labell
         raise OptionError(f"{asked} has {count:,} label{'s' * (count != 1)} for {counted(samples.rows)}")
 
 
-def _read_images(
-    known: Model, question: Question, file: Path, preprocess: Mapping[str, Any]
-) -> tuple[Samples, labelling.Labels | None]:
+def _read_images(known: Model, question: Question) -> tuple[Samples, labelling.Labels | None]:
+    preprocess = None
+    if picture_input(known) is None:
+        refuse_pictures(known)
+        preprocess = question.preprocess()
     asked = question.labels
-    samples, folders = of_images(file, preprocess, known.max_batch_size)
+    samples, folders = of_images(question.pictures, known, preprocess)
     labels = labelling.Labels(numbers=False)
     if asked is not None:
         _add_labels(question, asked, replace(samples, labelled=False), labels)
         return samples, labels
-    labels.add(folders, lambda row: f"{file}: the folder {folders[row]}")
+    labels.add(folders, lambda row: f"{question.pictures[0]}: the folder {folders[row]}")
     return samples, labels if folders else None
 
 
@@ -157,6 +177,7 @@ def _infer(
     judge: labelling.Judge | None,
     labels: labelling.Labels | None,
 ) -> str:
+    ranked = ranked_outputs(known)
     kept = answers.Kept(everything=question.as_json and question.output is None and judge is None)
     values = labels.values if labels is not None else np.empty(0)
     versions: dict[str, None] = {}
@@ -171,17 +192,30 @@ def _infer(
                 judge.add(answer, values[start : start + part.rows])
             start += part.rows
             reporter.done(part.rows)
-    return _shown(question, kept, judge, list(versions))
+    shown = _Shown(kept, judge, Ranked(ranked, samples.names, question.top) if ranked and not judge else None)
+    return _shown(question, shown, list(versions))
 
 
-def _shown(question: Question, kept: answers.Kept, judge: labelling.Judge | None, versions: Sequence[str]) -> str:
-    """Return the accuracy if there are labels; otherwise the outputs."""
+@dataclass(frozen=True)
+class _Shown:
+    """What there is to show of the answers: the outputs, how well they fit labels, and the best of ranked ones."""
+
+    kept: answers.Kept
+    judge: labelling.Judge | None
+    ranked: Ranked | None
+
+
+def _shown(question: Question, shown: _Shown, versions: Sequence[str]) -> str:
+    """Return the accuracy if there are labels; otherwise the best classes or boxes, and the outputs."""
+    kept, judge, ranked = shown.kept, shown.judge, shown.ranked
     if question.as_json:
         more: dict[str, Any] = judge.document() if judge else {}
+        if ranked and kept.everything:
+            more |= ranked.document(kept.outputs)
         if question.output is not None:
             more["output_file"] = str(question.output)
         return answers.as_object(question.model, versions, outputs=kept.document(), **more)
-    found = judge.text() if judge else kept.text()
+    found = judge.text() if judge else ranked.text(kept) if ranked and question.output is None else kept.text()
     return f"{found}\n{answers.answered_by(question.model, versions)}"
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelrepo.cli.terminal.infer_model import example, examples
-from modelrepo.clients.models import Model, Tensor
+from modelrepo.clients.models import ENCODED, PIXELS, TEXT, Model, Tensor
 from modelrepo.generator.rendered.client_code import NUMPY
 from modelrepo.generator.repository.lifecycle.shown import Shown
 
 # Triton's JSON has no numbers of these types; they travel as bytes.
 BINARY = ("FP16", "BF16")
 PORTS = "--http-port 8000 --grpc-port 8001"
+# What a client has for an input of a kind, in Python.
+GIVEN = {PIXELS: 'Path("picture.jpg")', ENCODED: 'Path("picture.jpg")', TEXT: '"A text"'}
 HTTP, GRPC = "http://127.0.0.1:8000", "grpc://127.0.0.1:8001"
 
 
@@ -60,7 +62,7 @@ def asking(shown: Shown, options: str) -> Asking:
     newest = max(shown.standing.served, default=0)
     version = str(number) if shown.version.served and number != newest else ""
     prepared = shown.preprocess if (shown.preprocess or {}).get("kind") == "image" else None
-    one_image = prepared is not None and len(shown.model.inputs) == 1
+    one_image = prepared is not None and len(shown.model.inputs) == 1 and not shown.model.inputs[0].kind
     own = options + (f" --version {version}" if version else "")
     promoted = not shown.version.served and shown.record is not None
     first = (f"modelrepo promote {name} {number}{options}",) if promoted else ()
@@ -78,10 +80,12 @@ def _python(model: Model, fills: Mapping[str, str | float], version: str, image:
     asked = [tensor for tensor in model.inputs if not tensor.optional]
     if any(tensor.datatype == "BF16" for tensor in asked):
         return ""  # numpy has no such type
-    given = _dict([f"{json.dumps(tensor.name)}: {_array(tensor, fills)}" for tensor in asked])
+    given = _dict([f"{json.dumps(tensor.name)}: {GIVEN.get(tensor.kind) or _array(tensor, fills)}" for tensor in asked])
     lines = ["from modelrepo.clients import connect" + (", load_image" if image else "")]
     if image is None:
-        lines.insert(0, "import numpy as np\n")
+        needed = {"from pathlib import Path": "Path(", "import numpy as np": "np."}
+        needed = {line: use for line, use in needed.items() if use in given}
+        lines = [*needed, "", *lines] if needed else lines
     else:
         lines += [
             "",
@@ -131,7 +135,9 @@ def _array(tensor: Tensor, fills: Mapping[str, str | float]) -> str:
 def _curl(model: Model, fills: Mapping[str, str | float], version: str) -> str:
     asked = [tensor for tensor in model.inputs if not tensor.optional]
     values = {tensor.name: example(tensor, fills.get(tensor.name)) for tensor in asked}
-    if any(tensor.datatype in BINARY or values[tensor.name] is None for tensor in asked):
+    if any(
+        tensor.datatype in BINARY or tensor.kind in (PIXELS, ENCODED) or values[tensor.name] is None for tensor in asked
+    ):
         return ""
     inputs = [
         {

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from modelrepo.cli.terminal.findings import printable
+from modelrepo.cli.terminal.infer_model import ABOUT
 from modelrepo.cli.terminal.show_asking import Asking
 from modelrepo.cli.terminal.tables import size
 from modelrepo.clients.models import Tensor
@@ -197,7 +198,9 @@ def _cells(tensor: Tensor) -> tuple[str, str, str]:
 def _values(tensor: Tensor, shown: Shown) -> str:
     labels = shown.labels.get(tensor.name, ())
     classes = f"{len(labels)} classes: {', '.join(labels[:FEW])}{', …' * (len(labels) > FEW)}" if labels else ""
-    return ", ".join(filter(None, ("optional" * tensor.optional, shown.values.get(tensor.name, ""), classes)))
+    return ", ".join(
+        filter(None, (ABOUT.get(tensor.kind), "optional" * tensor.optional, shown.values.get(tensor.name, ""), classes))
+    )
 
 
 def _tensor_document(tensor: Tensor, shown: Shown) -> dict[str, Any]:

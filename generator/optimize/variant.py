@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 
 from modelrepo.generator.errors import ConversionError, InputRefused, VerificationError
-from modelrepo.generator.graphs import runtime
+from modelrepo.generator.graphs import outline, runtime
 from modelrepo.generator.optimize import prune, recipe_of, simplify
 from modelrepo.generator.optimize.data import Data, gather
 from modelrepo.generator.optimize.judging import Judgement, judge
@@ -16,6 +16,7 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Optimization
 from modelrepo.generator.specs.options import Choice, Options
+from modelrepo.generator.specs.preparation import BEFORE
 from modelrepo.generator.specs.tensors import Array, Arrays
 from modelrepo.generator.triton.releases import release_named
 from modelrepo.generator.verification.proven import Proven
@@ -112,11 +113,16 @@ def _based(task: Task) -> Base:
     return base
 
 
+def _preparing(path: Path) -> Iterator[str]:
+    """Yield the names of the nodes that prepare pictures or texts, and are always as precise as the source's own."""
+    yield from (node.name for node in outline.read(path).graph.node if node.name.startswith(BEFORE))
+
+
 def _made(task: Task, base: Base, data: Data) -> Proven:
     request = Request(
         base.export,
         task.folder / task.choice.precision,
-        kept=tuple(name for name in task.options.keep_precise if name != "auto"),
+        kept=(*(name for name in task.options.keep_precise if name != "auto"), *_preparing(base.export.path)),
         data=data.calibration.pools if data.calibration else (),
         method=task.options.calibration_method,
         for_tensorrt=task.for_tensorrt,

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from modelrepo.generator.errors import OptionError
-from modelrepo.generator.preparation.answers import answering
 from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.preparation import WRAPPED
 from modelrepo.generator.specs.source import SourceModel
@@ -17,9 +15,13 @@ def wrapped(source: SourceModel, options: Options, names: Sequence[str] = ()) ->
     can't be a graph.
     """
     if options.with_postprocessing:
+        from modelrepo.generator.preparation.answers import answering  # imports numpy, which no help page needs
+
         source = answering(source, options, names)
     if options.with_preprocessing:
-        raise OptionError(f"--with-preprocessing has no effect on {source.reference} yet")
+        from modelrepo.generator.preparation.pictures import pictured  # imports numpy, which no help page needs
+
+        source = pictured(source, options)
     return source
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelrepo.clients.models import ENCODED, PIXELS, TEXT
 from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.repository.manifest import Manifest
@@ -18,6 +19,7 @@ from modelrepo.generator.system.templates import environment
 from modelrepo.generator.triton import pbtxt
 
 TEMPLATE = "client.py.j2"
+NO_KINDS: Mapping[str, str] = {}
 # How clients began to import our package before it was called modelrepo.clients.
 FORMER = "from clients import "
 WIDTH = 110
@@ -30,6 +32,18 @@ NUMPY = {
     "INT8": "np.int8", "INT16": "np.int16", "INT32": "np.int32", "INT64": "np.int64",
     "UINT8": "np.uint8", "UINT16": "np.uint16", "UINT32": "np.uint32", "UINT64": "np.uint64",
 }  # fmt: skip
+# What a client has for an input of a kind: its type in Python, and in words.
+GIVEN = {
+    PIXELS: "Path | bytes | Sequence[Path] | NDArray[np.uint8]",
+    ENCODED: "Path | bytes | Sequence[Path | bytes]",
+    TEXT: "str | bytes | Path | Sequence[str | bytes]",
+}
+ABOUT = {
+    PIXELS: "a picture as it is, RGB in any size: its file, the bytes of one, or uint8 [height, width, 3]. A list is a "
+    "batch of one size",
+    ENCODED: "the file of a picture, or its bytes. A list is a batch",
+    TEXT: "a text, or its file. A list is a batch",
+}
 # Names that the template itself uses, and one that ruff finds ambiguous.
 TAKEN = {"client", "version", "deadline", "top", "given", "answer", "classes", "self", "np", "l"}
 
@@ -45,15 +59,23 @@ class ClientTensor:
     dims: tuple[int, ...]  # without the batch
     optional: bool
     labelled: bool  # an output with class names
+    kind: str = ""  # of an input that takes what clients have
+
+    @property
+    def given(self) -> str:
+        """The type of an argument."""
+        return GIVEN.get(self.kind, f"NDArray[{self.type}]")
 
 
 def render(manifest: Manifest) -> str:
     """Return the source of a module with a typed function for the model; names that are not valid in Python change."""
     config = pbtxt.parse(manifest.config, f"the configuration of {manifest.name}")
-    inputs, outputs = _fields(config.input), _fields(config.output)
+    kinds = pbtxt.input_kinds(config)
+    inputs, outputs = _fields(config.input, kinds), _fields(config.output)
     labelled = [field for field in outputs if field.labelled]
     preprocess = manifest.provenance.source.preprocess
     image = preprocess if preprocess and preprocess.get("kind") == "image" and len(inputs) == 1 else None
+    image = None if kinds else image
     return (
         environment()
         .get_template(TEMPLATE)
@@ -61,8 +83,12 @@ def render(manifest: Manifest) -> str:
             model=manifest.name if len(manifest.name) <= LONGEST_NAME else "the model",
             imports=["Classification"] * bool(labelled) + ["Client"] + ["load_image"] * bool(image),
             optional=any(field.optional for field in inputs),
+            uses_sequence=any("Sequence" in field.given for field in inputs),
+            uses_path=bool(image) or any("Path" in field.given for field in inputs),
             uses_any=any(field.type == "Any" for field in (*inputs, *outputs)),
-            uses_numpy=bool(image) or any(field.type.startswith("np.") for field in (*inputs, *outputs)),
+            uses_numpy=bool(image)
+            or any("np." in field.given for field in inputs)
+            or any(field.type.startswith("np.") for field in outputs),
             model_literal=literal(manifest.name),
             about=_about(manifest),
             max_batch_size=config.max_batch_size,
@@ -154,7 +180,7 @@ def _python(value: Any) -> str:
             return repr(value)
 
 
-def _fields(tensors: Iterable[Any]) -> list[ClientTensor]:
+def _fields(tensors: Iterable[Any], kinds: Mapping[str, str] = NO_KINDS) -> list[ClientTensor]:
     from tritonclient.grpc import model_config_pb2
 
     fields: list[ClientTensor] = []
@@ -170,6 +196,7 @@ def _fields(tensors: Iterable[Any]) -> list[ClientTensor]:
                 tuple(tensor.dims),
                 bool(getattr(tensor, "optional", False)),
                 bool(getattr(tensor, "label_filename", "")),
+                kinds.get(tensor.name, ""),
             )
         )
     return fields
@@ -191,6 +218,10 @@ def _lines(fields: Iterable[ClientTensor], max_batch_size: int, values: str) -> 
     """Return a docstring's lines about tensors: name, dtype, shape and values."""
     lines = []
     for field in fields:
+        if field.kind:
+            most = f" of at most {max_batch_size}" if max_batch_size else ""
+            lines += textwrap.wrap(f"{field.identifier}: {ABOUT[field.kind]}{most}.", WIDTH, subsequent_indent="    ")
+            continue
         shape = ["any" if dim == -1 else str(dim) for dim in field.dims]
         if max_batch_size:
             shape.insert(0, f"batch of 1 to {max_batch_size}")

@@ -10,12 +10,12 @@ from modelrepo.generator.errors import ModelRepoError, SourceError, nearest
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch, registered, told
 from modelrepo.generator.sources.hf import hub
-from modelrepo.generator.sources.pytorch import pictures, pretrained, state_dict, weights_size
+from modelrepo.generator.sources.pytorch import pictures, preparing, pretrained, state_dict, weights_size
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.preparation import Meaning
+from modelrepo.generator.specs.preparation import Crop, Meaning, Preparation, Resize
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system.digests import sha256_of
@@ -92,7 +92,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         notes=(note,) if note else (),
     )
     meaning = Meaning("softmax" if module.num_classes else "embedding", source.output_names)
-    return assuming(replace(source, meaning=meaning), options.assume_branch)
+    source = replace(source, preparation=_preparation(data, shape), meaning=meaning)
+    return assuming(source, options.assume_branch)
 
 
 def _arguments(config: Any, asked: tuple[int, ...]) -> dict[str, Any]:
@@ -221,6 +222,32 @@ def _preprocess(config: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict
         mean=config["mean"],
         std=config["std"],
     ), ""
+
+
+def _preparation(config: Mapping[str, Any], shape: tuple[int, ...]) -> Preparation | None:
+    """Return timm's own transform for evaluation, as the preparation of an input of a shape; None if it has none."""
+    if shape[0] != pictures.COLOURS:
+        return None
+    data = need("timm.data", TIMM)
+    height, width = shape[1:]
+    try:
+        transform = data.create_transform(**{**config, "input_size": shape}, is_training=False)
+    except KeyError as error:  # of a filter that timm itself does not have in evaluation, such as 'random'
+        return preparing.of_transform(INPUT, _identity, (), f"timm's own transform fails on {error}")
+    mode, filter_name = config["crop_mode"], config["interpolation"]
+    within = (int(height / config["crop_pct"]), int(width / config["crop_pct"]))
+    rule: Any = {"squash": "exact", "border": "inside"}.get(mode, "shorter" if within[0] == within[1] else "covering")
+    fill = tuple(round(preparing.BYTE * each) for each in config["mean"]) if mode == "border" else (0, 0, 0)
+    steps = (
+        Resize(rule, within, filter_name, turns=True),
+        Crop((height, width), to_even=True, fill=fill),
+        *preparing.normalised(config["mean"], config["std"]),
+    )
+    return preparing.of_transform(INPUT, transform, steps, preparing.unfit(filter_name))
+
+
+def _identity(image: Any) -> Any:
+    return image
 
 
 SOURCE = Source(

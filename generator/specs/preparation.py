@@ -11,6 +11,8 @@ SCORES, CLASSES, LABELS, BOXES, COUNT = "scores", "classes", "labels", "boxes", 
 CLASS_MAP, MARGIN, EMBEDDING = "class_map", "margin", "embedding"
 # The framework of a source with a graph before or after it.
 WRAPPED = "wrapped"
+# The beginning of the names of nodes and tensors of a graph before a model.
+BEFORE = "prepare/"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,39 @@ class Preparation:
     # A picture of uint8 (height, width, 3), RGB, as the model takes it: without a batch.
     own: Callable[[Array], Array]
     steps: tuple[Any, ...] = ()
+    reason: str = ""  # why no graph can do the same; empty if ``steps`` do
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A picture is resized with a filter that counts all pixels it covers.
+
+    "shorter" makes the shorter side ``size[0]`` pixels, and the longer one as many as the shape has, rounded down.
+    "covering" and "inside" keep the shape, too: the picture covers ``size``, or lies within it, to the nearest pixel.
+    "exact" makes it ``size``, height and width. With ``turns`` the vertical pass may be the first, as in Pillow.
+    """
+
+    rule: Literal["shorter", "covering", "inside", "exact"]
+    size: tuple[int, int]
+    filter: Literal["bilinear", "bicubic"]
+    turns: bool
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The centre of a picture is cut out, with borders of the colour ``fill`` around a picture that is smaller."""
+
+    size: tuple[int, int]  # height and width
+    to_even: bool  # half a pixel beside the centre is rounded to an even number, and else down
+    fill: tuple[int, int, int] = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A number for every colour is added to, or divides, the values of that colour, in float32."""
+
+    operator: Literal["Add", "Sub", "Mul", "Div"]
+    values: tuple[float, ...]  # one, or one for each of red, green and blue
 
 
 MeaningKind = Literal["softmax", "sigmoid", "queries", "focal", "found", "segments", "embedding", "tokens", "none"]

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from modelrepo.clients.models import kinds_in
 from modelrepo.generator.errors import OptionError
 
 # The order in which fields are written: as in the shipped template, then all others by number.
@@ -146,3 +147,8 @@ def _position(config: Any, field: str) -> tuple[int, int]:
 def max_batch_size(text: str) -> int:
     """Return the ``max_batch_size`` of a rendered configuration; a patch may have lowered it."""
     return int(parse(text, "config.pbtxt").max_batch_size)
+
+
+def input_kinds(config: Any) -> dict[str, str]:
+    """Return what clients have for the inputs of a parsed configuration, by name: see ``clients.models.kinds_in``."""
+    return kinds_in(config.parameters["input_kinds"].string_value) if "input_kinds" in config.parameters else {}

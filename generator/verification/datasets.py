@@ -13,7 +13,7 @@ import numpy as np
 
 from modelrepo.clients import tables
 from modelrepo.clients.errors import ClientError
-from modelrepo.clients.images import load_image
+from modelrepo.clients.images import load_image, load_pixels
 from modelrepo.generator.errors import ModelRepoError, OptionError, nearest
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Signature, TensorSpec
 from modelrepo.generator.system.extras import TABLES, require
@@ -33,6 +33,8 @@ MOST_BYTES = 2 << 30
 FEW = 8
 # At most this many rows, evenly spaced, are compared number by number; accuracy is measured on all.
 COMPARED = 64
+# The kind of a preparation by the model itself, and the height and width of a usual picture.
+PIXELS, PICTURE = "pixels", (375, 500)
 # Channels, height and width.
 IMAGE_AXES = 3
 # The orders of an image's axes that are mistaken for each other, and the order that makes the other one.
@@ -349,6 +351,8 @@ def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, coun
     lead = 0 if signature.batch_dim is None else 1
     (small, *_) = LARGER_SIZES
     inputs = [replace(spec, shape=("row", *_sized(spec.shape[lead:], small))) for spec in signature.inputs]
+    if _takes_pixels(signature, preprocess):
+        return _random_pixels(signature.inputs[0], count, seed)
     if not _takes_images(signature, preprocess):
         drawn = make_pool(inputs, len(FAMILIES) + count, seed)
         return Dataset((drawn.only(range(len(FAMILIES), len(FAMILIES) + count)),))
@@ -361,6 +365,21 @@ def random_like(signature: Signature, preprocess: Mapping[str, Any] | None, coun
     names = tuple(f"natural-looking {row + 1}" for row in range(count))
     whole = images if lead or preprocess.get("layout") == "CHW" else images[:, np.newaxis]
     return Dataset((Pool({signature.inputs[0].name: whole}, names),))
+
+
+def _random_pixels(spec: TensorSpec, count: int, seed: int) -> Dataset:
+    """Return random pictures like photographs, UINT8, of the sizes that the model takes, or of a usual one."""
+    usual = dict(zip(spec.shape[-3:-1], PICTURE, strict=True))
+    height, width = (usual[dim] if isinstance(dim, str) else dim for dim in spec.shape[-3:-1])
+    pictures = np.empty((count, height, width, 3), np.uint8)
+    for row in range(count):
+        planes = photographs.natural_looking(np.random.default_rng([seed, row]), height, width)
+        pictures[row] = np.round(planes.transpose(1, 2, 0) * 255)
+    return Dataset((Pool({spec.name: pictures}, tuple(f"natural-looking {row + 1}" for row in range(count))),))
+
+
+def _takes_pixels(signature: Signature, preprocess: Mapping[str, Any] | None) -> bool:
+    return preprocess is not None and preprocess.get("kind") == PIXELS and len(signature.inputs) == 1
 
 
 def _sized(shape: tuple[Dim, ...], size: int) -> tuple[int, ...]:
@@ -391,6 +410,8 @@ def _read_pictures(
     preprocess: Mapping[str, Any] | None,
     known: labelled.Classes,
 ) -> Dataset:
+    if _takes_pixels(signature, preprocess):
+        return _read_pixels(pictures, signature.inputs[0], known)
     if preprocess is None or not _takes_images(signature, preprocess):
         raise OptionError(
             f"{path} holds images, but this model doesn't say how an image becomes an input", "Give .npz or .npy files"
@@ -409,6 +430,36 @@ def _read_pictures(
     pool = Pool({signature.inputs[0].name: images}, tuple(f"sample {file.name}" for file, _ in pictures))
     named = [classes[folder] for _, folder in pictures if folder is not None]
     return Dataset((pool,), (np.array(named, np.int64),) if named else None, notes, known.called)
+
+
+def _read_pixels(pictures: list[tuple[Path, Path | None]], spec: TensorSpec, known: labelled.Classes) -> Dataset:
+    """Return pictures as they are, in a pool for each size."""
+    classes = {folder: _class_of(folder, known) for _, folder in pictures if folder is not None}
+    by_size: dict[tuple[int, ...], list[tuple[Array, Path, Path | None]]] = {}
+    taken = 0
+    for file, folder in pictures:
+        try:
+            pixels = load_pixels(file)
+        except ClientError as error:
+            raise OptionError(error.message, error.hint) from error
+        taken += pixels.nbytes
+        if taken > MOST_BYTES:
+            break
+        _fitting(pixels[np.newaxis], spec, spec.shape, file)
+        by_size.setdefault(pixels.shape, []).append((pixels, file, folder))
+    groups = [*by_size.values()]
+    read = sum(map(len, groups))
+    notes = (
+        () if read == len(pictures) else (f"{read} of the {len(pictures)} images are read: the others are too large",)
+    )
+    pools = tuple(
+        Pool(
+            {spec.name: np.stack([each for each, _, _ in group])}, tuple(f"sample {file.name}" for _, file, _ in group)
+        )
+        for group in groups
+    )
+    labels = tuple(np.array([classes[each] for _, _, each in group if each is not None], np.int64) for group in groups)
+    return Dataset(pools, labels if classes else None, notes, known.called)
 
 
 def _read_picture(file: Path, signature: Signature, preprocess: Mapping[str, Any]) -> Array:

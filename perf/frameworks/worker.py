@@ -24,6 +24,7 @@ from typing import IO, TypeAlias
 
 from modelrepo.generator.errors import ModelRepoError, PerfError
 from modelrepo.generator.graphs import runtime
+from modelrepo.generator.preparation import wrapped
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
@@ -55,7 +56,7 @@ class Source:
 
     def __call__(self) -> tuple[str, ModelCall]:
         """Load the model; SourceError if it can't be loaded, PerfError if its weights have changed."""
-        source = self.load(self.name, self.options, Progress())
+        source = wrapped(self.load(self.name, self.options, Progress()), self.options)
         if source.weights.sha256 != self.weights.sha256:
             raise PerfError(
                 f"the weights of {self.options.model} ({self.weights.detail}) have changed since it was published",

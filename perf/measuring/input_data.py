@@ -17,6 +17,7 @@ from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.specs.tensors import Array, Dim, Domain, Signature, TensorSpec
 from modelrepo.generator.verification import datasets
 from modelrepo.generator.verification.inputs import FAMILIES, RANDOM, make_pool
+from modelrepo.perf.measuring import had
 
 ROWS = 8
 # perf_analyzer reads all rows into memory, as text.
@@ -49,6 +50,32 @@ def _spec(tensor: Tensor, model: Model, known: TensorSpec | None) -> TensorSpec:
         ]
     domain = known.domain if known else Domain(known=False)
     return TensorSpec(tensor.name, numpy_dtype(tensor.datatype).name, tuple(dims), domain)
+
+
+def likely_rows(
+    model: Model, manifest: Manifest | None, size: int, shapes: Shapes, seed: int
+) -> list[dict[str, Array]]:
+    """Return rows for a model: photographs, their files and texts for inputs of a kind, random values for others.
+
+    Arguments and errors are those of ``random_rows``, and of ``had.made``.
+    """
+    wanted, batched, kinds = signature(model, manifest), model.max_batch_size > 0, had.of_kinds(model)
+    names = [tensor.name for tensor in kinds]
+    others = replace(wanted, inputs=tuple(spec for spec in wanted.inputs if spec.name not in names))
+    given = {name: shape for name, shape in shapes.items() if name not in names}
+    rows = random_rows(others, batched, size, given, seed) if others.inputs or given else []
+    count = len(rows) or ROWS
+    for tensor in kinds:
+        values = had.made(tensor, batched, 1, shapes.get(tensor.name), seed)
+        count = min(count, _count(had.size_of_value(values[0])))
+        values = had.made(tensor, batched, count, shapes.get(tensor.name), seed)
+        rows = [{**row, tensor.name: value} for row, value in zip(rows or [{}] * count, values, strict=False)]
+    return rows
+
+
+def had_rows(path: Path, model: Model) -> list[dict[str, Array]]:
+    """Return the user's pictures or texts as rows; OptionError for a file that does not fit."""
+    return had.of_file(path, model, _count)
 
 
 def random_rows(wanted: Signature, batched: bool, size: int, shapes: Shapes, seed: int) -> list[dict[str, Array]]:

@@ -112,7 +112,12 @@ def prepared(
         precision = precision_of(repository, name)
         with progress.step("prepare", f"asking {name}") as step:
             target = prepare(session.client, session.address, name, manifest, precision, data, folder, progress)
-            step.outcome = f"{target.seconds * 1e3:.3g} ms a request" if target.rows else ""
+            size = (
+                f", {target.wire_bytes[0] / 1e3:,.3g} kB of input"
+                if any(each.kind for each in target.model.inputs)
+                else ""
+            )
+            step.outcome = f"{target.seconds * 1e3:.3g} ms a request{size}" if target.rows else ""
         if any(each.subject == target.subject for each in targets):
             raise OptionError(f"{name} is named twice", "Name each version of a model once")
         targets.append(target)

@@ -16,7 +16,7 @@ from modelrepo.generator.errors import OptionError, PerfError, first_line
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.repository.manifest import Manifest
 from modelrepo.generator.specs.tensors import Array
-from modelrepo.perf.measuring import input_data
+from modelrepo.perf.measuring import had, input_data
 from modelrepo.perf.measuring.input_data import SIZES, Shapes
 from modelrepo.perf.results.results import Subject
 
@@ -42,6 +42,19 @@ class Target:
     answers: Sequence[Answer] = field(repr=False)
     seconds: float
     output_bytes: int
+
+    @property
+    def wire_bytes(self) -> tuple[int, int]:
+        """The mean bytes of the values in a request of one sample, and in its answer; zeros if they are not known."""
+        if not self.rows:
+            return 0, 0
+        requests, answers = (sum(map(had.size_of_request, each)) for each in (self.rows, self.answers))
+        return round(requests / len(self.rows)), round(answers / len(self.answers))
+
+    @property
+    def sizes(self) -> int:
+        """The number of different sizes among the rows: a request of several samples has one."""
+        return len({tuple(array.shape for array in row.values()) for row in self.rows})
 
     def request(self, row: int) -> Mapping[str, Array]:
         """Return a row as a request of one sample."""
@@ -89,7 +102,7 @@ def prepare(
     rows, answers, seconds = _rows(client, model, version, manifest, data, progress)
     path = folder / f"{short(model_name)}-{version}.json"
     input_data.write(rows, path)
-    largest = max(sum(array.nbytes for array in answer.values()) for answer in answers)
+    largest = max(map(had.size_of_request, answers))
     return Target(subject, address, model, path, rows, answers, seconds, max(1, largest) * ROOM)
 
 
@@ -110,17 +123,20 @@ def _rows(
         path = _samples(model.name, manifest, data)
         if data.shapes:
             raise OptionError("--shape is for random values", f"The samples of {path} have shapes of their own")
-        rows = input_data.sample_rows(path, wanted, batched)
+        own = had.of_kinds(model) and had.is_had(path)
+        rows = input_data.had_rows(path, model) if own else input_data.sample_rows(path, wanted, batched)
         try:
             return rows, *_asked(client, model, version, rows)
         except ServerRefused as error:
             raise OptionError(
                 f"{model.name} refuses samples of {path}: {first_line(error.message)}", "Correct --input-data"
             ) from error
+    kinds = [tensor.name for tensor in had.of_kinds(model)]
     dynamic = [spec.name for spec in wanted.inputs if any(isinstance(dim, str) for dim in spec.shape[batched:])]
+    dynamic = [name for name in dynamic if name not in kinds]
     free = [name for name in dynamic if name not in data.shapes]
     for size in SIZES if free else SIZES[:1]:
-        rows = input_data.random_rows(wanted, batched, size, data.shapes, SEED)
+        rows = input_data.likely_rows(model, manifest, size, data.shapes, SEED)
         try:
             answers, seconds = _asked(client, model, version, rows)
         except ServerRefused as error:
@@ -130,8 +146,8 @@ def _rows(
             progress.warn(f"{model.name}: {', '.join(free)} of any size are measured at {size}; choose with --shape")
         return rows, answers, seconds
     raise PerfError(
-        f"{model.name} refuses random values: {first_line(refusal.message)}",
-        "Give it real ones with --input-data FILE.npz",
+        f"{model.name} refuses {'photographs and texts' if kinds else 'random values'}: {first_line(refusal.message)}",
+        f"Give it real ones with --input-data {'FILE' if kinds else 'FILE.npz'}",
     ) from refusal
 
 

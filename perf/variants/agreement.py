@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from modelrepo.clients.models import Model as ServedModel
+from modelrepo.clients.models import Tensor
 from modelrepo.generator.errors import OptionError, VerificationError
 from modelrepo.generator.graphs import onnx_file, runtime
 from modelrepo.generator.progress import Progress
@@ -15,10 +17,14 @@ from modelrepo.generator.specs.tensors import Arrays, Signature, TensorSpec
 from modelrepo.generator.verification import accuracy, datasets
 from modelrepo.generator.verification.comparison import largest_difference, largest_magnitude
 from modelrepo.generator.verification.datasets import Dataset
+from modelrepo.generator.verification.inputs import Pool
 from modelrepo.generator.verification.remembered import Remembered
 from modelrepo.generator.verification.verify import Run
+from modelrepo.perf.measuring import had
 
 SEED = 0
+# Photographs or texts; a photograph of pixels has half a megabyte.
+PICTURES = 64
 
 
 @dataclass(frozen=True)
@@ -113,12 +119,44 @@ def _refuse_other_outputs(baseline: AskedVariant, signature: Signature, other: A
 
 
 def _data(baseline: AskedVariant, signature: Signature, samples: Path | None) -> Dataset:
-    preprocess = baseline.provenance.source.preprocess
+    source = baseline.provenance.source
+    preprocess = source.preprocess
+    if source.input_kinds and (samples is None or had.is_had(samples)):
+        return _had(baseline, signature, samples)
     if samples is None:
         return datasets.random_like(signature, preprocess, accuracy.GENERATED, SEED)
     if not samples.exists():
         raise OptionError(f"there is no file {samples}", "Name images, a .npz, a .npy, or a folder with --samples")
     return datasets.read(samples, signature, preprocess, baseline.labels)
+
+
+def _had(baseline: AskedVariant, signature: Signature, samples: Path | None) -> Dataset:
+    """Return what clients have: the user's pictures or texts, or photographs and texts; each a pool of its own size."""
+    batched = signature.batch_dim is not None
+    model = ServedModel(
+        baseline.name, (), "", int(batched), tuple(_tensor(each, baseline) for each in signature.inputs), ()
+    )
+    if samples is not None:
+        rows = had.of_file(samples, model, lambda _: PICTURES)
+    else:
+        kept = datasets.random_like(signature, None, PICTURES, SEED).pools[0]
+        made = {
+            each.name: had.made(each, batched, PICTURES, None, SEED) if each.kind else list(kept.arrays[each.name])
+            for each in model.inputs
+        }
+        rows = [{name: values[row] for name, values in made.items()} for row in range(PICTURES)]
+    name = "sample" if samples else "natural-looking"
+    return Dataset(
+        tuple(
+            Pool({key: value[np.newaxis] for key, value in row.items()}, (f"{name} {number}",))
+            for number, row in enumerate(rows, 1)
+        )
+    )
+
+
+def _tensor(spec: TensorSpec, baseline: AskedVariant) -> Tensor:
+    dims = tuple(-1 if isinstance(dim, str) else dim for dim in spec.shape)
+    return Tensor(spec.name, spec.dtype, dims, kind=baseline.provenance.source.input_kinds.get(spec.name, ""))
 
 
 def _answering(run: Run) -> Run:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from modelrepo.server import running_server
 from tests.conftest import PROJECT
-from tests.served_models import write_iris
+from tests.served_models import write_for_kinds, write_iris
 
 PAGE = (PROJECT / "docs/how-to/ask-a-model.md").read_text("utf-8")
 
@@ -50,6 +51,16 @@ def test_the_example_of_tables_on_the_clients_page_runs(ports: dict[str, str], t
     code = code.replace("127.0.0.1:8001", ports["127.0.0.1:8001"])
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert run.stdout == "2 setosa [b'setosa'] 1\n", run.stderr
+
+
+def test_the_example_of_pictures_on_the_clients_page_runs(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 9), (200, 1, 2)).save(tmp_path / "picture.jpg", quality=100)
+    page = (PROJECT / "docs/reference/clients.md").read_text("utf-8")
+    (code,) = (each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "picture.jpg" in each)
+    with running_server(write_for_kinds(tmp_path / "repository")) as server:
+        code = code.replace("grpc://127.0.0.1:8001", server.grpc_url)
+        run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert run.stdout.splitlines()[1:] == ["[[b'a text']]", "[[b'one']", " [b'two']]"], run.stderr
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -417,6 +417,7 @@ def test_bad_input_gets_one_line_and_its_exit_code(
     (workdir / "repository/linear/config.pbtxt").touch()
     for name, content in FILES.items():
         (workdir / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    Path("red.png").touch()
     np.save("four.npy", np.ones((2, 4), "float32"))
     np.savez("both.npz", left=np.ones((3, 2), "float32"), right=np.ones((3, 2), "float32"))
     told = []

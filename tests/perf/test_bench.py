@@ -20,13 +20,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from modelrepo.cli.commands import bench as bench_command
 from modelrepo.generator.errors import PerfError
 from modelrepo.generator.system import extras
 from modelrepo.server import Server, running_server
 from tests.conftest import PROJECT, Generate, ModelRepo, Outcome
-from tests.served_models import tensor, value, write, write_repository
+from tests.served_models import tensor, value, write, write_for_kinds, write_repository
 
 Bench = Callable[..., Outcome]
 Golden = Callable[[str, str], None]
@@ -59,7 +60,7 @@ def write_strict(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_repository(tmp_path_factory.mktemp("repository"))
+    folder = write_for_kinds(write_repository(tmp_path_factory.mktemp("repository")))
     write_embedding(folder)
     write_strict(folder)
     return folder
@@ -98,6 +99,27 @@ def test_the_json_is_what_was_promised(bench: Bench, server: Server, workdir: Pa
     assert document["comparisons"] == []
     assert document["environment"]["server"]["version"] == "2.51.0"
     assert Path(document["report"]) == workdir / "out/report.html"
+
+
+def test_pictures_and_texts_are_measured_as_clients_have_them(bench: Bench, server: Server, workdir: Path) -> None:
+    outcome = bench(*asked(server, "means", "words", "--concurrency", "2", *QUICK, "--json", "--output", "out"))
+    assert outcome.code == 0, outcome.err
+    assert all(row["throughput"] > 1 and not row["failed"] for row in outcome.report["measurements"])
+    requests = outcome.report["environment"]["requests"]
+    assert requests["means:1"] == {"sent_bytes": 375 * 500 * 3, "received_bytes": 12}
+    assert 10 < requests["words:1"]["sent_bytes"] < 1000
+    assert "of any size are measured at" not in outcome.err
+    assert "562 kB of input" in outcome.err
+
+
+def test_pictures_of_different_sizes_are_not_measured_in_batches(bench: Bench, server: Server, workdir: Path) -> None:
+    for name, size in (("a", (8, 9)), ("b", (5, 4))):
+        Image.new("RGB", size).save(f"{name}.png")
+    arguments = asked(server, "means", "--input-data", ".", "--concurrency", "1", *QUICK, "--json", "--output", "out")
+    outcome = bench(*arguments, "--batch-size", "2")
+    assert (outcome.code, Path("out").exists()) == (2, False)
+    assert "can't measure means in batches: the samples of . have different sizes" in outcome.err
+    assert bench(*arguments).report["measurements"][0]["failed"] == 0
 
 
 def test_the_report_and_everything_raw_is_kept(bench: Bench, server: Server, workdir: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.graphs import edit
-from modelrepo.generator.specs.preparation import Fragment
+from modelrepo.generator.specs.preparation import BEFORE, Fragment
 
-BEFORE, AFTER = "prepare/", "finish/"
+AFTER = "finish/"
 
 
 def prepared(model: Any, before: Fragment) -> None:

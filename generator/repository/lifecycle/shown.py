@@ -1,7 +1,7 @@
 """`show`: what a model is, from its record and its configuration; of a folder that is not ours, what that says."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,13 @@ def _parsed(config: str, model: Standing) -> tuple[Any, str]:
 
 def _model(name: str, version: Version, message: Any) -> Model:
     """Return a model as a server that serves it would describe it."""
+    kinds = pbtxt.input_kinds(message)
     return Model(
         name,
         (str(version.number),),
         message.platform,
         message.max_batch_size,
-        tuple(_tensor(each, message.max_batch_size) for each in message.input),
+        tuple(replace(_tensor(each, message.max_batch_size), kind=kinds.get(each.name, "")) for each in message.input),
         tuple(_tensor(each, message.max_batch_size) for each in message.output),
         message.backend,
     )

@@ -15,7 +15,18 @@ from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources import pytorch
 from modelrepo.generator.sources.domains import with_domains
 from modelrepo.generator.sources.dynamic import with_dynamic
-from modelrepo.generator.sources.hf import beside, hub, images, inputs, loading, meanings, sentences, tasks, texts
+from modelrepo.generator.sources.hf import (
+    beside,
+    hub,
+    images,
+    inputs,
+    loading,
+    meanings,
+    picturing,
+    sentences,
+    tasks,
+    texts,
+)
 from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
@@ -116,6 +127,9 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
     named = loading.labels_of(loaded.model.config)
     meaning = meanings.meaning(loaded.model.config, loaded.task, source.output_names, named)
     source = replace(source, meaning=meaning)
+    pixels = next((spec for spec in specs if spec.name == picturing.PIXEL_VALUES), None)
+    if options.with_preprocessing and pixels and described:
+        source = replace(source, preparation=picturing.preparation(home, pixels.shape))
     return _with_uses(source, loaded.model, texts.tokenizer(home), inputs.longest(loaded.model))
 
 

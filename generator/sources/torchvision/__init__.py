@@ -76,9 +76,13 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=task.preprocess(transforms, shape),
         notes=task.notes,
     )
+    (input_name, *_), (spec, *_) = task.inputs, inputs
     names = tuple(own.meta.get("categories", ()))
-    meaning = Meaning(task.meaning, task.meant or source.output_names, names, f"it is {task.kind}")
-    source = replace(source, meaning=meaning)
+    source = replace(
+        source,
+        preparation=task.preparation(transforms, spec.shape[-len(task.axes) :], input_name),
+        meaning=Meaning(task.meaning, task.meant or source.output_names, names, f"it is {task.kind}"),
+    )
     source = assuming(source, options.assume_branch)
     if task.untrained and weights.kind == pretrained.RANDOM:
         with quiet():

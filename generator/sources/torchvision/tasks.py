@@ -1,12 +1,13 @@
 """The tasks of torchvision's models: a table of them, with how the models of each are built and run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelrepo.generator.sources.pytorch import Call, pictures, positional
-from modelrepo.generator.specs.preparation import MeaningKind
-from modelrepo.generator.specs.tensors import Domain
+from modelrepo.generator.sources.pytorch import Call, pictures, positional, preparing
+from modelrepo.generator.specs.preparation import MeaningKind, Preparation, Resize
+from modelrepo.generator.specs.tensors import Dim, Domain
 
 IMAGE = ("channels", "height", "width")
 CLIP = ("channels", "frames", "height", "width")
@@ -34,6 +35,8 @@ class Task:
     shape: Callable[[Any, Any], tuple[int, ...]]
     # Returns how a client prepares a sample of a shape.
     preprocess: Callable[[Any, Sequence[int]], Preprocess] = lambda transforms, shape: None
+    # Returns torchvision's own transform for a sample of a shape, as the preparation of the input of a name.
+    preparation: Callable[[Any, Sequence[Dim], str], Preparation | None] = lambda transforms, shape, name: None
     # The names of the inputs, each a sample with the dimensions ``axes``, after a batch if they are ``batched``.
     inputs: tuple[str, ...] = ("input",)
     axes: tuple[str, ...] = IMAGE
@@ -68,6 +71,28 @@ def _classified(transforms: Any, shape: Sequence[int]) -> Preprocess:
     # With another size the crop keeps the same share of the picture.
     share = transforms.resize_size[0] / transforms.crop_size[0]
     return _prepared(transforms, shape, round(share * min(shape[1:])))
+
+
+def _classifying(transforms: Any, shape: Sequence[Dim], name: str) -> Preparation:
+    """Return the transform of a classifier; with another size the crop keeps the same share of the picture."""
+    own, usual = copy(transforms), transforms.crop_size[0]
+    size = [side if isinstance(side, int) else usual for side in shape[1:]]
+    resize = round(transforms.resize_size[0] / transforms.crop_size[0] * min(size))
+    own.crop_size, own.resize_size = size, [resize]
+    step = Resize("shorter", (resize, resize), transforms.interpolation.value, turns=True)
+    return preparing.centred(name, own, step, size, preparing.normalised(transforms.mean, transforms.std))
+
+
+def _segmenting(transforms: Any, shape: Sequence[Dim], name: str) -> Preparation:
+    """Return the transform of a segmenter, which keeps the shape of a picture."""
+    size, filter_name = transforms.resize_size[0], transforms.interpolation.value
+    reason = preparing.unfit(filter_name)
+    if any(isinstance(side, int) for side in shape[1:]):
+        axes = " ".join(f"--dynamic {name}:{axis}={side}" for axis, side in enumerate(IMAGE[1:], 2))
+        reason = f"they keep their shape, and the model takes one size only; open it with {axes}"
+    step = Resize("shorter", (size, size), filter_name, turns=True)
+    numbers = preparing.normalised(transforms.mean, transforms.std)
+    return preparing.of_transform(name, transforms, (step, *numbers), reason)
 
 
 def _segmented(transforms: Any, shape: Sequence[int]) -> Preprocess:
@@ -124,6 +149,7 @@ CLASSIFIER = Task(
     "",
     _square,
     _classified,
+    _classifying,
     labelled=True,
     sized={
         "vit_": lambda shape: {"image_size": shape[1]},
@@ -137,6 +163,7 @@ TASKS = (
         "quantization",
         _square,
         _classified,
+        _classifying,
         labelled=True,
         arguments=lambda name: {"quantize": False},
         notes=(
@@ -149,6 +176,7 @@ TASKS = (
         "segmentation",
         lambda transforms, module: (3, transforms.resize_size[0], transforms.resize_size[0]),
         _segmented,
+        _segmenting,
         arguments=_segmenter,
         saved=_second_head,
         meaning="segments",

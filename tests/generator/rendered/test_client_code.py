@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from modelrepo.clients import connect
 from modelrepo.generator.errors import OptionError
@@ -22,7 +23,7 @@ from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.triton import pbtxt
 from modelrepo.server import running_server
 from tests.conftest import PROJECT
-from tests.served_models import WEIGHTS, write_repository
+from tests.served_models import WEIGHTS, write_for_kinds, write_repository
 
 IMAGE = {
     "kind": "image", "resize": 256, "crop": [224, 224], "interpolation": "bilinear", "scale": [0.0, 1.0],
@@ -143,6 +144,35 @@ def test_a_model_of_sequences_gets_no_client_since_ours_sends_none(tmp_path: Pat
     with pytest.raises(OptionError, match="its requests belong to sequences, which our clients don't send"):
         client_code.write(manifest("m", config), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_client_of_a_model_that_takes_what_clients_have(golden: Callable[[str, str], None], tmp_path: Path) -> None:
+    repository = write_for_kinds(tmp_path / "repository")
+    for name in ("means", "words"):
+        config = (repository / name / "config.pbtxt").read_text().partition("\n")[2]
+        made = client_code.write(manifest(name, config, IMAGE), tmp_path / "clients")
+        golden(f"clients/{name}.py.txt", made.read_text())
+    check_sound(tmp_path / "clients")
+    means, words = (loaded(tmp_path / f"clients/{name}.py") for name in ("means", "words"))
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (8, 9), (200, 1, 2)).save(picture)
+    with running_server(repository) as server, connect(server.grpc_url) as client:
+        assert means.infer(client, picture).means.tolist() == [[200, 1, 2]]
+        assert means.infer(client, [picture, picture]).means.shape == (2, 3)
+        assert means.classify(client, picture.read_bytes(), top=1)[0][0].label == "red"
+        assert words.infer(client, "a text").echoed.tolist() == [[b"a text"]]
+        assert words.infer(client, ["", b"b\0"]).echoed.tolist() == [[b""], [b"b\0"]]
+
+
+def test_any_kinds_and_options_make_a_module_that_compiles(tmp_path: Path) -> None:
+    kinds = "a=pixels,b=text,c=encoded image"
+    config = f'max_batch_size: 0\nparameters {{ key: "input_kinds" value: {{ string_value: "{kinds}" }} }}\n'
+    for optional in ("", "optional: true"):
+        for name, kind in (("a", "UINT8"), ("b", "STRING"), ("c", "STRING")):
+            given = f'input {{ name: "{name}" data_type: TYPE_{kind} dims: [ -1, -1, 3 ] {optional} }}\n'
+            given += 'output { name: "x" data_type: TYPE_BF16 dims: [ 1 ] }\n'
+            client_code.write(manifest(f"m_{name}_{bool(optional)}", config + given), tmp_path)
+    check_sound(tmp_path)
 
 
 def test_a_rendered_client_asks_a_served_model(tmp_path: Path) -> None:

@@ -49,15 +49,18 @@ def test_boxes_of_one_class_with_nearly_equal_scores_change_places_with_them() -
 
 @pytest.mark.parametrize(("scores", "count"), [([0.5, 0.301, 0.1], 2), ([0.5, 0.4, 0.1], 1)])
 def test_a_count_may_differ_where_a_score_is_close_to_the_threshold(scores: list[float], count: int) -> None:
-    ours = {**listed(scores, [1, 2, 3]), "count": np.array([2])}
+    ours: dict[str, Array] = {**listed(scores, [1, 2, 3]), "count": np.array([2])}
     close = [0.5, 0.299, 0.1] if count == 2 else [0.5, 0.2, 0.1]
-    theirs = {**listed(close, [1, 2, 3]), "count": np.array([1])}
+    theirs: dict[str, Array] = {**listed(close, [1, 2, 3]), "count": np.array([1])}
     assert settled(ours, theirs, lambda name, array: LIMIT, edge=False)["count"].tolist() == [count]
 
 
 def test_a_place_of_a_map_may_have_another_class_where_no_class_is_ahead() -> None:
-    ours = {"class_map": np.array([[1, 2]], np.uint8), "margin": np.array([[0.001, 0.5]], np.float32)}
-    theirs = {"class_map": np.array([[3, 4]], np.uint8), "margin": np.array([[0.002, 0.5]], np.float32)}
+    ours: dict[str, Array] = {"class_map": np.array([[1, 2]], np.uint8), "margin": np.array([[0.001, 0.5]], np.float32)}
+    theirs: dict[str, Array] = {
+        "class_map": np.array([[3, 4]], np.uint8),
+        "margin": np.array([[0.002, 0.5]], np.float32),
+    }
     assert settled(ours, theirs, lambda name, array: LIMIT, edge=False)["class_map"].tolist() == [[1, 4]]
 
 

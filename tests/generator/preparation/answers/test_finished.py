@@ -8,6 +8,8 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from modelrepo.generator.preparation import answers
+from modelrepo.generator.preparation.answers import deciding
 from modelrepo.generator.preparation.answers.finish import Finish
 from modelrepo.generator.specs.tensors import Array
 from tests.conftest import Generate, assert_refused
@@ -145,9 +147,7 @@ def _without_softmax(finish: Finish) -> None:
 def test_a_wrong_graph_after_a_model_is_noticed(
     generate: Generate, monkeypatch: pytest.MonkeyPatch, spoil: object
 ) -> None:
-    from modelrepo.generator.preparation import answers
-
-    right = answers.finish
+    right = deciding.finish
 
     def wrong(*arguments: object) -> Finish:
         made = right(*arguments)  # type: ignore[arg-type]

@@ -91,8 +91,8 @@ def test_queries_answer_as_transformers_image_processors(focal: bool) -> None:
 
     arrays = logits_and_boxes(12, 7)
     kinds = 7 if focal else 6
-    specs = [TensorSpec(name, "float32", ("batch", *array.shape[1:])) for name, array in arrays.items()]
-    finish = boxes.queries(*specs, Wanted(tuple("abcdefg"[:kinds]), 0.5, 100), focal=focal)
+    logits, placed = (TensorSpec(name, "float32", ("batch", *array.shape[1:])) for name, array in arrays.items())
+    finish = boxes.queries(logits, placed, Wanted(tuple("abcdefg"[:kinds]), 0.5, 100), focal=focal)
     found = answers(finish, arrays)
     outputs = DetrObjectDetectionOutput(**{name: torch.from_numpy(array) for name, array in arrays.items()})
     processor: Any = ConditionalDetrImageProcessor() if focal else DetrImageProcessor()
@@ -192,7 +192,8 @@ def test_a_yolo_answers_as_torchvisions_batched_nms(version: str, most: int) -> 
         assert found["count"][row, 0] == count
         np.testing.assert_array_equal(found["classes"][row, :count], kinds[above][kept].numpy())
         np.testing.assert_allclose(found["boxes"][row, :count], placed[kept].numpy(), atol=1e-4)
-        assert not found["scores"][row, count:].any() and not found["boxes"][row, count:].any()
+        assert not found["scores"][row, count:].any()
+        assert not found["boxes"][row, count:].any()
         assert {*found["classes"][row, count:], *found["labels"][row, count:]} <= {-1, ""}
     assert alone(finish, {"o": answer}, 2)["boxes"].tolist() == found["boxes"][2:].tolist()
 
