@@ -56,6 +56,7 @@ PAGES = (
     "docs/how-to/look-at-a-model.md",
     "docs/how-to/pytorch-models.md",
     "docs/how-to/onnx-file.md",
+    "docs/how-to/answer-with-labels.md",
     "docs/how-to/verify-on-your-data.md",
     "docs/how-to/smoke-test-a-server.md",
 )
