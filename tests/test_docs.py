@@ -60,6 +60,7 @@ PAGES = (
     "docs/how-to/combine-models.md",
     "docs/how-to/small-model-first.md",
     "docs/how-to/onnx-file.md",
+    "docs/how-to/answer-with-labels.md",
     "docs/how-to/verify-on-your-data.md",
     "docs/how-to/smoke-test-a-server.md",
     "docs/how-to/wire-models-together.md",

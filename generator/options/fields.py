@@ -131,6 +131,34 @@ FIELDS: dict[str, Field] = {
         BUILT, parsers.read_boolean, False, "",
         "Publish NAME_encoded as well, which takes the bytes of JPEG, PNG and WebP files; with --with-preprocessing.",
     ),
+    "head": Field(
+        BUILT, one_of("yolo"), "", "yolo",
+        "With --with-postprocessing, how raw answers are to be read: yolo, as ultralytics exports YOLOv5, YOLOv8 and "
+        "later ones.",
+    ),
+    "top_k": Field(
+        BUILT, integer(1), None, "N",
+        "Classes that a classifier --with-postprocessing answers with, the best first. Default: 5, or all of fewer.",
+    ),
+    "score_threshold": Field(
+        BUILT, parsers.read_fraction, None, "SHARE",
+        "Score above which a detection of --with-postprocessing counts. Default: 0.5 for transformers, 0.25 for yolo, "
+        "torchvision's own.",
+    ),
+    "iou_threshold": Field(
+        BUILT, parsers.read_fraction, None, "SHARE",
+        "With --head yolo: of two boxes of a class that overlap more (intersection over union), the better is kept. "
+        "Default: 0.7, for YOLOv5 0.45.",
+    ),
+    "max_detections": Field(
+        BUILT, integer(1), None, "N",
+        "Detections that a transformer or a YOLO --with-postprocessing answers with, the best first. Default: 100.",
+    ),
+    "pooling": Field(
+        BUILT, one_of("mean", "cls"), "", "mean|cls",
+        "With --with-postprocessing, how the embeddings of tokens become one of the text: the mean of those in the mask, "
+        "or the first one. Default: as its folder says for sentence-transformers.",
+    ),
     "opset": Field(
         BUILT, integer(9), 20, "N",
         "ONNX operator set; the target release must read it.",

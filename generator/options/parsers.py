@@ -87,7 +87,7 @@ def one_of(*words: str) -> Callable[[Any], str]:
 
     def parse(value: Any) -> str:
         if value not in words:
-            raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}")
+            raise ValueError(f"expected {' or '.join(filter(None, (', '.join(words[:-1]), words[-1])))}")
         return str(value)
 
     return parse

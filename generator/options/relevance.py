@@ -13,6 +13,8 @@ LOWERED = ("keep_precise",)
 CHANGED = ("max_accuracy_drop",)
 GRAPHS = ("simplify", "prune")  # they change ONNX graphs
 PRUNED = "--prune"
+ANSWERS = ("head", "top_k", "score_threshold", "iou_threshold", "max_detections", "pooling")
+FINISHED = "--with-postprocessing"
 
 
 def idle(choice: Choice, options: Options) -> set[str]:
@@ -23,6 +25,7 @@ def idle(choice: Choice, options: Options) -> set[str]:
     return {
         *(others - {*BACKENDS[choice.backend].options}),
         *idle_for_source(options),
+        *(() if options.with_postprocessing else ANSWERS),
         *(() if calibrated else CALIBRATED),
         *(() if lowered else LOWERED),
         *(() if BACKENDS[choice.backend].form is ONNX_FORM else GRAPHS),
@@ -53,3 +56,5 @@ def _applies_to(name: str) -> Iterator[str]:
         yield from RECIPES
     if name in CHANGED:
         yield PRUNED
+    if name in ANSWERS:
+        yield FINISHED

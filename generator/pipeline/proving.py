@@ -20,12 +20,12 @@ from modelrepo.generator.optimize.variant import MIXES
 from modelrepo.generator.pipeline import labels, warm_up
 from modelrepo.generator.pipeline.job import Job
 from modelrepo.generator.pipeline.widening import Chosen
-from modelrepo.generator.preparation import wrapped
+from modelrepo.generator.preparation import innermost, wrapped
 from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.domains import told, with_domains
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Verification
-from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.options import Effort, Options
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 from modelrepo.generator.system import memory
@@ -43,6 +43,8 @@ from modelrepo.generator.verification.verify import Run
 
 # What rounding to 8 bits loses, as a share of the largest number: half a step of 127.
 EIGHT_BITS = 0.5 / 127
+# The search in a whole model, after a thorough one in the model within it.
+QUICK = Effort("quick")
 ROUNDS = "it rounds to 8 bits within, as each kernel does in its own way: its answers are compared as those of INT8"
 
 
@@ -52,7 +54,8 @@ def load(job: Job, limit: Limit, progress: Progress) -> SourceModel:
     memory.give_back()
     with progress.step("load", f"loading {job.options.model}") as step:
         with limit.on("loading"):
-            source = wrapped(loader.load(name, job.options, progress), job.options)
+            named = job.options.labels if job.options.with_postprocessing else None
+            source = wrapped(loader.load(name, job.options, progress), job.options, labels.read(named) if named else ())
         step.outcome = f"{source.weights.kind} weights ({source.weights.detail})"
     source = replace(source, inputs=_told(source, job.options), run=limit.each(source.run))
     return replace(source, wider=source.wider and _told_alike(source.wider, source.inputs, limit))
@@ -73,7 +76,8 @@ def prove(
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
     options, source = job.options, chosen.source
     export = _askable(reference.ask, form, _exported(source, form, folder, options, limit, progress), options)
-    source = labels.named(source, export.signature, options)
+    if export.within is None:
+        source = labels.named(source, export.signature, options)
     given = options.samples, export.signature, source.preprocess, source.labels, source.own_labels
     samples = datasets.samples(*given, options.label_column)
     code = OwnCode(source.watched) if source.watched and options.verify else None
@@ -81,7 +85,7 @@ def prove(
     seen, precision = warm_up.Seen(), INT8 if source.quantized else None
     ranks = bool(source.labels)
     compared = Compared(ask, form, export, source.framework, samples, code, precision, seen, ranks, chosen.asked)
-    verification = verified(compared, options, progress)
+    verification = _verified(compared, source, options, limit, progress)
     max_batch_size, reasons = _served_batch(options, compared, verification)
     converted = seen.run or (lambda arrays: form.open(export.path)(arrays))
     batched = max_batch_size > 0
@@ -193,14 +197,16 @@ class Compared:
         return known_ranges(self.export.path) if self.form is ONNX_FORM else {}
 
 
-def verified(compared: Compared, options: Options, progress: Progress) -> Verification:
+def verified(
+    compared: Compared, options: Options, progress: Progress, title: str = "verifying against the source"
+) -> Verification:
     """Compare an exported model with its source; VerificationError if they differ."""
     if not options.verify:
         return Verification(
             notes=("not verified: it may answer differently from its source, and differently in batches",)
         )
     export, search = compared.export, _search(compared, options)
-    with progress.step("verify", "verifying against the source") as step:
+    with progress.step("verify", title) as step:
         try:
             answer = as_declared(compared.form.open(export.path), export.signature)
             found = verify.verify(
@@ -230,6 +236,38 @@ def verified(compared: Compared, options: Options, progress: Progress) -> Verifi
         reached = f", {found.coverage}" if found.coverage and found.coverage.behaviours else ""
         step.outcome = f"{found.cases} cases, worst difference {found.max_rel_diff:.1e}{ranking}{reached}"
     return found
+
+
+def _verified(
+    compared: Compared, source: SourceModel, options: Options, limit: Limit, progress: Progress
+) -> Verification:
+    """Compare an exported model with its source, and before that the model within it.
+
+    A graph after a model hides most of its answers, such as the scores of all classes but the best.
+    """
+    within = compared.export.within
+    if within is None or not options.verify:
+        return verified(compared, options, progress)
+    raw = innermost(source)
+    ask = Remembered(limit.each(raw.run)).ask
+    same = [spec.name for spec in within.signature.inputs] == [spec.name for spec in compared.export.signature.inputs]
+    inner = replace(
+        compared,
+        ask=ask,
+        export=_askable(ask, compared.form, within, options),
+        framework=raw.framework,
+        samples=compared.samples if same else NO_DATA,
+        code=None,
+        seen=None,
+        asked=(),
+    )
+    found = verified(inner, options, progress, "verifying its answers before --with-postprocessing")
+    outer = replace(compared, framework=raw.framework)
+    whole = verified(outer, replace(options, verify_effort=QUICK), progress)
+    mixing = whole.mixing if not found.mixing else tuple(spec.name for spec in compared.export.signature.outputs)
+    invariant = whole.batch_invariant if not found.mixing else False
+    notes = tuple(dict.fromkeys((*found.notes, *whole.notes)))
+    return replace(whole, coverage=found.coverage, mixing=mixing, batch_invariant=invariant, notes=notes)
 
 
 def _search(compared: Compared, options: Options) -> Search | None:

@@ -15,7 +15,7 @@ from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.preparation import Crop, Preparation, Resize
+from modelrepo.generator.specs.preparation import Crop, Meaning, Preparation, Resize
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system.digests import sha256_of
@@ -91,7 +91,8 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=preprocess,
         notes=(note,) if note else (),
     )
-    source = replace(source, preparation=_preparation(data, shape))
+    meaning = Meaning("softmax" if module.num_classes else "embedding", source.output_names)
+    source = replace(source, preparation=_preparation(data, shape), meaning=meaning)
     return assuming(source, options.assume_branch)
 
 

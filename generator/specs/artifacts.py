@@ -36,6 +36,8 @@ class Export:
     opset: int
     ir_version: int
     notes: tuple[str, ...] = ()
+    # The model before a graph was put after it, which hides most of its answers; None if there is no such graph.
+    within: "Export | None" = None
 
 
 @dataclass(frozen=True)

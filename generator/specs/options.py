@@ -154,6 +154,12 @@ class Options:
     with_preprocessing: bool  # take what clients have, such as pictures, and prepare it in the graph
     with_postprocessing: bool  # answer with what clients want, such as labels
     with_decoding: bool  # publish an ensemble beside the model that takes the files of pictures
+    head: Literal["", "yolo"]  # the layout of raw answers that the model itself does not name
+    top_k: int | None  # classes; None: 5, or all of fewer
+    score_threshold: float | None  # 0..1, of detections; None: that of the model's own pipeline
+    iou_threshold: float | None  # 0..1, of boxes that overlap a better one; None: 0.7, or 0.45 of YOLOv5
+    max_detections: int | None  # of a picture; None: 100
+    pooling: Literal["", "mean", "cls"]  # from the embeddings of tokens to one of the text
     opset: int
     exporter: str
     assume_branch: tuple[Assumption, ...]  # values that Python reads while the model is recorded

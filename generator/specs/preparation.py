@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from modelrepo.generator.specs.tensors import TensorSpec
+from modelrepo.generator.specs.tensors import Array, TensorSpec
 
+# The outputs of graphs after a model.
+SCORES, CLASSES, LABELS, BOXES, COUNT = "scores", "classes", "labels", "boxes", "count"
+CLASS_MAP, MARGIN, EMBEDDING = "class_map", "margin", "embedding"
 # The framework of a source with a graph before or after it.
 WRAPPED = "wrapped"
 # The beginning of the names of nodes and tensors of a graph before a model.
@@ -70,6 +73,26 @@ class Compute:
 
     operator: Literal["Add", "Sub", "Mul", "Div"]
     values: tuple[float, ...]  # one, or one for each of red, green and blue
+
+
+MeaningKind = Literal["softmax", "sigmoid", "queries", "focal", "found", "segments", "embedding", "tokens", "none"]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a source's outputs mean, as far as it says so itself.
+
+    "softmax" and "sigmoid" are scores of classes, of which one or several are right. "queries" and "focal" are a
+    transformer's boxes (centre, width and height as shares of the picture) with scores for each, with and without one
+    for "nothing"; "found" are boxes that the model itself has chosen. "segments" are scores of classes for each place
+    of a picture, "embedding" is one vector a sample, and "tokens" is one for each token. "none" has a reason why
+    nothing can be made of the outputs.
+    """
+
+    kind: MeaningKind
+    outputs: tuple[str, ...] = ()  # those that are read; for boxes the scores first
+    labels: tuple[str, ...] = ()  # the names of the classes, if the source's own ``labels`` are not they
+    reason: str = ""
 
 
 @dataclass(frozen=True)

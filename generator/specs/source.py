@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelrepo.generator.specs.artifacts import Weights
-from modelrepo.generator.specs.preparation import Preparation
+from modelrepo.generator.specs.preparation import Meaning, Preparation
 from modelrepo.generator.specs.tensors import Arrays, TensorSpec
 
 
@@ -28,6 +28,8 @@ class SourceModel:
     preparation: Preparation | None = None
     # What a client has for each input that takes it as it is: "pixels", "text" or "encoded image", by its name.
     input_kinds: Mapping[str, str] = field(default_factory=dict)
+    # What its outputs mean, for answers as clients want them; None if it does not say.
+    meaning: Meaning | None = None
     # If the symbolic dimensions of ``inputs`` were guessed: the same inputs with fixed sizes, for exporters that need
     # them.
     fixed: tuple[TensorSpec, ...] = ()

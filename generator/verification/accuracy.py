@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelrepo.generator.specs.findings import Accuracy
+from modelrepo.generator.specs.preparation import CLASSES
 from modelrepo.generator.specs.tensors import Array, Arrays, Signature
 from modelrepo.generator.verification import labelled
 from modelrepo.generator.verification.datasets import Dataset
@@ -50,13 +51,17 @@ def measured(
     the answer of an output that answers one of them for each sample, if there is one. Otherwise it is the largest
     element of the output with ``classes`` numbers a sample. If there is no such output, or the number of classes is
     unknown (0), it is that of the first output with several floats a sample; without labels, the result is then called
-    LARGEST_AGREEMENT. Labels of two classes are compared with a single float a sample, too. ``limit`` is the drop that
+    LARGEST_AGREEMENT. Of a list of classes, the best first, it is the
+    first. Labels of two classes are compared with a single float a sample, too. ``limit`` is the drop that
     is allowed, in 0..1. Returns None for a model without such an output. Samples that the source answers with NaN are
     left out; SourceFault if no others remain.
     """
-    read = _ranking if data.labels is None else _prediction
-    both = [[_answers(run, pool, signature, batch, read) for run in (source, candidate)] for pool in data.pools]
-    found = _predicted(both, data, classes)
+    if labelled.lists_classes(signature):
+        found: _Predicted | None = _listed(source, candidate, data, signature, batch)
+    else:
+        read = _ranking if data.labels is None else _prediction
+        both = [[_answers(run, pool, signature, batch, read) for run in (source, candidate)] for pool in data.pools]
+        found = _predicted(both, data, classes)
     if found is None:
         return None
     reference, named = found.source[found.asked], found.candidate[found.asked]
@@ -116,6 +121,21 @@ def _beyond_chance(reached: Accuracy, chance: float) -> bool:
     """Whether the source is clearly better than by guessing right with this chance, in 0..1."""
     spread = math.sqrt(reached.samples * chance * (1 - chance))
     return (reached.source - chance) * reached.samples > CLEARLY * max(1.0, spread)
+
+
+def _listed(source: Run, candidate: Run, data: Dataset, signature: Signature, batch: int) -> _Predicted:
+    """Return the first classes of the lists that two models answer with."""
+    known, found = (
+        np.concatenate(
+            [
+                np.asarray(answer[CLASSES]).reshape(len(answer[CLASSES]), -1)[:, 0]
+                for pool in data.pools
+                for answer in answers(run, pool, signature, batch)
+            ]
+        )
+        for run in (source, candidate)
+    )
+    return _Predicted(known, found, True, np.ones(len(known), bool))
 
 
 def _predicted(both: Sequence[Sequence[Arrays]], data: Dataset, classes: int) -> _Predicted | None:

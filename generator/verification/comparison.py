@@ -10,7 +10,9 @@ import numpy as np
 from modelrepo.generator.errors import VerificationError
 from modelrepo.generator.specs.findings import Verification, Worst
 from modelrepo.generator.specs.options import Tolerance
+from modelrepo.generator.specs.preparation import CLASS_MAP, CLASSES, MARGIN, SCORES
 from modelrepo.generator.specs.tensors import Array, Arrays
+from modelrepo.generator.verification import exchanged
 from modelrepo.generator.verification.inputs import RANDOM, Pool
 
 
@@ -170,6 +172,7 @@ class Comparison:
         VerificationError if an output is missing or has a different shape.
         """
         skipped: set[int] = set()
+        before, got = got, self._settled(wanted, got)
         for name, answers in wanted.items():
             if name not in got:
                 raise VerificationError(f"the converted model has no output {name!r}")
@@ -199,7 +202,36 @@ class Comparison:
                         raise
                     skipped.add(position)
                 else:
-                    self._add_ranking(one, other)
+                    if name == SCORES and CLASSES in wanted and exchanged.ranked(wanted):
+                        self._add_best(wanted[CLASSES][position], before[CLASSES][position])
+                    else:
+                        self._add_ranking(one, other)
+
+    def _settled(self, wanted: Arrays, got: Arrays) -> Arrays:
+        """Return a batch of answers with what rounding exchanges in the order of ``wanted``."""
+        if not (exchanged.ranked(wanted) or (CLASS_MAP in wanted and MARGIN in wanted)):
+            return got
+        if any(name not in got or got[name].shape != array.shape for name, array in wanted.items()):
+            return got
+        edge = self.exchanging or self.precision is not None
+        rows = []
+        for row in range(len(next(iter(wanted.values())))):
+            ours, theirs = ({name: each[name][row, ...] for name in wanted} for each in (wanted, got))
+            rows.append(exchanged.settled(ours, theirs, self.limit, edge=edge))
+        return {**got, **{name: np.stack([row[name] for row in rows]) for name in wanted}}
+
+    def differing(self, together: Arrays, alone: Arrays) -> set[str]:
+        """Return the outputs in which a sample gets another answer alone than in a batch; see ``same``."""
+        if any(alone[name].shape != array.shape for name, array in together.items()):
+            return {name for name, array in together.items() if alone[name].shape != array.shape}
+        alone = exchanged.settled(together, alone, self._own_limit, edge=True)
+        return {name for name, array in together.items() if not self.same(name, array, alone[name])}
+
+    def _add_best(self, wanted: Array, got: Array) -> None:
+        """Note whether the best classes of a list are the same."""
+        for k, hits in self.hits.items():
+            if wanted.ndim == 1 and wanted.size >= k:
+                hits.append({*wanted[:k].tolist()} == {*got[:k].tolist()})
 
     def _measure(self, name: str, wanted: Array, got: Array) -> tuple[tuple[int, ...], float, float]:
         difference, index = largest_difference(wanted, got, self.equal_nan, overflowing=self.overflowing)

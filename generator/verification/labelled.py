@@ -8,6 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from modelrepo.generator.errors import OptionError, nearest
+from modelrepo.generator.specs.preparation import CLASSES, SCORES
 from modelrepo.generator.specs.tensors import Array, Signature
 
 # The names that data sets usually give their labels; the first is ours.
@@ -54,12 +55,24 @@ class Classes:
 def classes_of(signature: Signature, names: Sequence[str] = (), own: Sequence[str] = ()) -> Classes:
     """Return the classes of a model; their number is that of the names, or of the scores of its first such output."""
     lead = 0 if signature.batch_dim is None else 1
+    if lists_classes(signature):
+        return Classes(tuple(names), tuple(own), len(names) or len(own) or None, ranked=True)  # the best ones alone
     inner = [(spec.dtype, [dim for dim in spec.shape[lead:] if dim != 1]) for spec in signature.outputs]
     scores = [dims[0] for dtype, dims in inner if is_score(dtype) and len(dims) == 1]
     answers = next((dtype for dtype, dims in inner if dtype.startswith(("int", "object")) and not dims), "")
     single = not scores and not answers and any(dtype.startswith("float") and not dims for dtype, dims in inner)
     known = next((dim for dim in scores[:1] if isinstance(dim, int)), 2 if single else None)
     return Classes(tuple(names), tuple(own), len(names) or known, bool(scores), single, answers)
+
+
+def lists_classes(signature: Signature) -> bool:
+    """Whether a model answers each sample with a list of its best classes, and the score of each."""
+    shapes = {spec.name: spec.shape for spec in signature.outputs}
+    return (
+        SCORES in shapes
+        and shapes[SCORES] == shapes.get(CLASSES)
+        and len(shapes[SCORES]) == 2 - (signature.batch_dim is None)
+    )
 
 
 def is_score(dtype: str) -> bool:

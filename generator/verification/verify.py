@@ -382,13 +382,10 @@ class _Verifier:
     def _mixing(self, pool: Pool, together: Arrays) -> set[str]:
         """Return the outputs of the source that differ if some rows of a pool are asked alone."""
         count = len(pool.families)
-        differing = set()
+        differing: set[str] = set()
         for row in range(0, count, SPARED) if count > 1 else ():
-            for name, alone in self.source(pool.rows([row])).items():
-                if alone.shape[1:] != together[name].shape[1:] or not self.comparison.same(
-                    name, together[name][row, ...], alone[0, ...]
-                ):
-                    differing.add(name)
+            alone = {name: answer[0, ...] for name, answer in self.source(pool.rows([row])).items()}
+            differing |= self.comparison.differing({name: together[name][row, ...] for name in alone}, alone)
         return differing
 
     def _answers_to(self, probe: Probe) -> tuple[list[int], Arrays]:
@@ -648,10 +645,8 @@ class _Reference:
 
     def differing_alone(self, comparison: Comparison) -> set[str]:
         """Return the outputs that differ if the first samples are run one by one."""
-        differing = set()
+        differing: set[str] = set()
         for row in range(min(len(self.pool.families), len(FAMILIES))):
-            for name, alone in self.source(self.pool.rows([row])).items():
-                together = self.answers[name][row]
-                if alone.shape[1:] != together.shape or not comparison.same(name, together, alone[0, ...]):
-                    differing.add(name)
+            alone = {name: answer[0, ...] for name, answer in self.source(self.pool.rows([row])).items()}
+            differing |= comparison.differing({name: self.answers[name][row] for name in alone}, alone)
         return differing

@@ -1,5 +1,6 @@
 """A wrapped source to ONNX: the source's own graph, joined with the graph before it, or after it."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from modelrepo.generator.specs.options import Options
 from modelrepo.generator.specs.preparation import Wrapped
 from modelrepo.generator.specs.source import SourceModel
 
-JOINED = "joined.onnx"
+JOINED, RAW = "joined.onnx", "raw.onnx"
 
 
 def export(source: SourceModel, folder: Path, options: Options) -> Export:
@@ -33,12 +34,24 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
     model = outline.read(inner.path)
     if wrapped.after:
         finished(model, wrapped.after)
+        _keep(model, source.output_names)
     if wrapped.before:
         prepared(model, wrapped.before)
     path = inner.path.with_name(JOINED)
     onnx_file.write_outline(model, inner.path, path)
+    within = inner.within
+    if wrapped.after:  # it is compared with its source as well
+        within = replace(inner, path=inner.path.replace(inner.path.with_name(RAW)))
     path.replace(inner.path)
-    return describe(inner.path, inner.files, source.inputs, inner.exporter, options, inner.notes)
+    made = describe(inner.path, inner.files, source.inputs, inner.exporter, options, inner.notes)
+    return replace(made, within=within)
+
+
+def _keep(model: Any, outputs: Collection[str]) -> None:
+    """Take out of a model the outputs that are not among these."""
+    kept = [value for value in model.graph.output if value.name in outputs]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
 
 
 def _raised(inner: Export, opset: int) -> Export:

@@ -21,6 +21,7 @@ from modelrepo.generator.sources.hf import (
     images,
     inputs,
     loading,
+    meanings,
     picturing,
     sentences,
     tasks,
@@ -31,6 +32,7 @@ from modelrepo.generator.sources.hf import folder as folders
 from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source, path_of
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.preparation import Meaning
 from modelrepo.generator.specs.source import SourceModel
 
 # The folder beside model.onnx for the files of tokenizers and of image or sound processors, named as in transformers.
@@ -127,6 +129,9 @@ def _of_a_task(home: Path, folder: Path, reference: str, options: Options, progr
         companions=_companions(home, folder),
         notes=(*loaded.notes, *filter(None, [note, sentences.left_out(folder, options.task)]), *around),
     )
+    named = loading.labels_of(loaded.model.config)
+    meaning = meanings.meaning(loaded.model.config, loaded.task, source.output_names, named)
+    source = replace(source, meaning=meaning)
     pixels = next((spec for spec in specs if spec.name == picturing.PIXEL_VALUES), None)
     if options.with_preprocessing and pixels and described:
         source = replace(source, preparation=picturing.preparation(home, pixels.shape))
@@ -160,6 +165,7 @@ def _embedding(
             *found.notes(texts.keeps_case(tokenizer)),
         ),
     )
+    source = replace(source, meaning=Meaning("embedding", source.output_names))
     limits = filter(None, (found.longest, inputs.longest(loaded.model)))
     return _with_uses(source, loaded.model, tokenizer, min(limits, default=None))
 

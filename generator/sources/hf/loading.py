@@ -111,7 +111,7 @@ def load(folder: Path, reference: str, options: Options, progress: Progress) -> 
         model = model.get_encoder()
     if getattr(model, "_can_set_experts_implementation", bool)():
         model.set_experts_implementation(EXPERTS)
-    labels = _labels(config) if task.labelled else ()
+    labels = labels_of(config) if task.labelled else ()
     return Loaded(model.eval(), name, outputs, labels, _origin(folder, files, options.seed), tuple(notes))
 
 
@@ -224,7 +224,7 @@ def _unreadable(files: tuple[Path, ...], error: Exception) -> SourceError:
     return SourceError(f"can't read the weights {files[0]}: {pytorch.cause(error)}", "Save or download them again")
 
 
-def _labels(config: Any) -> tuple[str, ...]:
+def labels_of(config: Any) -> tuple[str, ...]:
     """Return the names of a classifier's classes in order, each as one line."""
     named = config.id2label or {}
     return tuple(" ".join(str(named[number]).split()) for number in sorted(named))

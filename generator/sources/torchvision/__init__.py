@@ -18,6 +18,7 @@ from modelrepo.generator.sources.source import Source
 from modelrepo.generator.sources.torchvision import detectors, published
 from modelrepo.generator.sources.torchvision.tasks import Task, task_of
 from modelrepo.generator.specs.options import Options
+from modelrepo.generator.specs.preparation import Meaning
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Dim, TensorSpec
 from modelrepo.generator.system.extras import TORCH, need, require
@@ -75,8 +76,13 @@ def load(name: str, options: Options, progress: Progress) -> SourceModel:
         preprocess=task.preprocess(transforms, shape),
         notes=task.notes,
     )
-    (name, *_), (spec, *_) = task.inputs, inputs
-    source = replace(source, preparation=task.preparation(transforms, spec.shape[-len(task.axes) :], name))
+    (input_name, *_), (spec, *_) = task.inputs, inputs
+    names = tuple(own.meta.get("categories", ()))
+    source = replace(
+        source,
+        preparation=task.preparation(transforms, spec.shape[-len(task.axes) :], input_name),
+        meaning=Meaning(task.meaning, task.meant or source.output_names, names, f"it is {task.kind}"),
+    )
     source = assuming(source, options.assume_branch)
     if task.untrained and weights.kind == pretrained.RANDOM:
         with quiet():

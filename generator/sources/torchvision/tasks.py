@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelrepo.generator.sources.pytorch import Call, pictures, positional, preparing
-from modelrepo.generator.specs.preparation import Preparation, Resize
+from modelrepo.generator.specs.preparation import MeaningKind, Preparation, Resize
 from modelrepo.generator.specs.tensors import Dim, Domain
 
 IMAGE = ("channels", "height", "width")
@@ -57,6 +57,9 @@ class Task:
     call: Call = positional
     # Returns the served outputs, from those of the model.
     answers: Callable[[Any], Any] | None = None
+    # What the answers mean, as ``Meaning`` has it, and the outputs that are read.
+    meaning: MeaningKind = "softmax"
+    meant: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -176,6 +179,8 @@ TASKS = (
         _segmenting,
         arguments=_segmenter,
         saved=_second_head,
+        meaning="segments",
+        meant=("out",),
     ),
     Task(
         "a detector",
@@ -190,6 +195,7 @@ TASKS = (
         arguments=lambda name: {"weights_backbone": None},
         untrained=_few,
         call=_one_image,
+        meaning="found",
         notes=("it takes one image without a batch axis, with values in 0..1, and returns as many boxes as it finds",),
     ),
     Task(
@@ -209,6 +215,7 @@ TASKS = (
         domain=Domain(-1.0, 1.0, known=False),
         decides=True,
         answers=lambda estimates: {"flow": estimates[-1]},
+        meaning="none",
         notes=("only the last and best of its estimates is served",),
     ),
 )
