@@ -69,7 +69,7 @@ def laid_out(member: Member, step: Step, spec: EnsembleSpec, context: Context, s
     for name, path in [*((f"{version}/{name}", path) for name, path in made.files.items()), *made.beside.items()]:
         (model / name).parent.mkdir(parents=True, exist_ok=True)
         copy_hashed(path, model / name)
-    kept = pins.Keeping(config, repository, member.name)
+    kept = pins.Keeping(config, repository, member.name, spec.name)
     entries = {**repository.entries(member.name), **{entry.name: entry for entry in model.iterdir()}}
     text = kept.text(version, repository.versions(member.name))
     host = Host(releases.release_named(releases.NEWEST))
@@ -105,7 +105,8 @@ def published(member: Member, step: Step, found: Verification, context: Context,
     model = staging / member.name
     for compiled in [*model.rglob("__pycache__")]:  # Triton's stub writes them while the ensemble is asked
         shutil.rmtree(compiled)
-    config = pins.Keeping(HelperConfig(_bare(member.config), step.use), repository, member.name)
+    whole = member.name.rpartition(OWN)[0]
+    config = pins.Keeping(HelperConfig(_bare(member.config), step.use), repository, member.name, whole)
     outcome = repository.publish(
         StagedModel(
             name=member.name,
@@ -118,7 +119,7 @@ def published(member: Member, step: Step, found: Verification, context: Context,
             version=member.version,
             older=repository.folders(member.name),
             before_commit=lambda version: golden.keep(
-                repository, member.name, version, Golden(reason=ASKED_WITHIN.format(member.name.rpartition(OWN)[0]))
+                repository, member.name, version, Golden(reason=ASKED_WITHIN.format(whole))
             ),
         )
     )

@@ -5,9 +5,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from modelrepo.cli.commands.check import check
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options.config_file import load_config
-from tests.conftest import Generate, Outcome
+from tests.conftest import Generate, ModelRepo, Outcome
 
 # A model of pixels: the mean colour of a picture.
 MEAN = """<ir_version: 8, opset_import: ["" : 17]>
@@ -62,6 +63,36 @@ def test_the_code_of_a_step_is_published_and_made_again_when_it_changes(folder: 
         "colour__named": ("published", 2),
         "colour": ("published", 2),
     }
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("modelrepo.toml", "[ensembles.colour]\n", "[ensembles.colour]\nmax_batch_size = 4\n"),
+        ("naming.py", '"colour="', '"hue="'),
+    ],
+)
+def test_models_of_steps_may_change_in_what_they_take_and_give_with_their_ensemble(
+    file: str, before: str, after: str, folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate("--model", "mean.onnx")
+    generate()
+    (folder / file).write_text((folder / file).read_text().replace(before, after))
+    assert statuses(generate("--json"))["colour"] == ("published", 2)
+    assert modelrepo(check, "model_repository").code == 0
+    assert statuses(generate("--json"))["colour"] == ("unchanged", 2)
+
+
+def test_a_model_of_a_step_that_another_ensemble_calls_must_go_on_serving_it(folder: Path, generate: Generate) -> None:
+    generate("--model", "mean.onnx")
+    generate()
+    other = "[[ensembles.other.steps]]\nuse = 'mean'\n[[ensembles.other.steps]]\nuse = 'colour__named'\n"
+    (folder / "modelrepo.toml").write_text(other)
+    assert statuses(generate("--json")) == {"other": ("published", 1)}
+    (folder / "modelrepo.toml").write_text(COLOUR.replace("[ensembles.colour]\n", "[ensembles.colour]\nmax_batch_size = 4\n"))
+    outcome = generate()
+    assert "the ensemble other needs version 1 of colour__named" in outcome.err
+    assert statuses(generate("--json"))["colour"] == ("failed", None)
 
 
 def test_packages_that_the_container_lacks_are_told(folder: Path, generate: Generate) -> None:
