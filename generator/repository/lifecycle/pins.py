@@ -83,6 +83,12 @@ def kept(repository: Repository, name: str) -> list[Pin]:
     return found
 
 
+def by(repository: Repository, ensemble: str) -> list[Pin]:
+    """Return what a model needs: by its configuration in force, and by those of its versions."""
+    found = of_config(ensemble, repository.config_text(ensemble) or "")
+    return found + [pin for each in repository.manifests(ensemble) for pin in of_record(each, each.version)]
+
+
 def _ensembles(repository: Repository) -> Iterator[tuple[str, str]]:
     """Yield the models of a repository that need others, with their configurations in force."""
     for folder in sorted(repository.root.iterdir()) if repository.root.is_dir() else ():

@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 from modelrepo.cli.commands.check import check
+from modelrepo.cli.commands.remove import remove
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options.config_file import load_config
 from tests.conftest import Generate, ModelRepo, Outcome
@@ -89,7 +90,8 @@ def test_a_model_of_a_step_that_another_ensemble_calls_must_go_on_serving_it(fol
     other = "[[ensembles.other.steps]]\nuse = 'mean'\n[[ensembles.other.steps]]\nuse = 'colour__named'\n"
     (folder / "modelrepo.toml").write_text(other)
     assert statuses(generate("--json")) == {"other": ("published", 1)}
-    (folder / "modelrepo.toml").write_text(COLOUR.replace("[ensembles.colour]\n", "[ensembles.colour]\nmax_batch_size = 4\n"))
+    smaller = COLOUR.replace("[ensembles.colour]", "[ensembles.colour]\nmax_batch_size = 4")
+    (folder / "modelrepo.toml").write_text(smaller)
     outcome = generate()
     assert "the ensemble other needs version 1 of colour__named" in outcome.err
     assert statuses(generate("--json"))["colour"] == ("failed", None)
@@ -100,6 +102,19 @@ def test_packages_that_the_container_lacks_are_told(folder: Path, generate: Gene
     outcome = generate()
     assert "colour__decode: needs pillow, which Triton's image lacks: serve it with docker compose" in outcome.err
     assert "naming" not in outcome.err
+
+
+def test_the_image_forgets_the_packages_of_removed_steps(
+    folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate("--model", "mean.onnx")
+    generate()
+    image = Path(".modelrepo/model_repository/image")
+    modelrepo(remove, "colour", "--dry-run")
+    assert image.is_dir()
+    modelrepo(remove, "colour")
+    assert not image.exists()
+    assert [path.name for path in Path("model_repository").iterdir()] == ["mean"]
 
 
 def test_a_step_with_a_fault_keeps_the_whole_from_being_published(folder: Path, generate: Generate) -> None:
