@@ -9,6 +9,7 @@ from modelrepo.cli.commands.check import check
 from modelrepo.cli.commands.remove import remove
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options.config_file import load_config
+from modelrepo.generator.repository.repository import Repository
 from tests.conftest import Generate, ModelRepo, Outcome
 
 # A model of pixels: the mean colour of a picture.
@@ -55,6 +56,8 @@ def test_the_code_of_a_step_is_published_and_made_again_when_it_changes(folder: 
     assert statuses(generate("--json")) == first
     assert statuses(generate("--json")) == dict.fromkeys(first, ("unchanged", 1))
     assert Path("model_repository/colour__named/1/code/naming.py").read_text() == NAMING
+    place = "change it in [ensembles.colour] of modelrepo.toml."
+    assert all(place in Path(f"model_repository/{name}/config.pbtxt").read_text() for name in first)
     assert '"least": 10.0' in Path("model_repository/colour__named/1/step.json").read_text()
     assert Path(".modelrepo/model_repository/image/requirements.txt").read_text() == "# colour__decode\npillow\n"
     assert 'string_value: "image=encoded image"' in Path("model_repository/colour/config.pbtxt").read_text()
@@ -132,6 +135,11 @@ def test_a_step_with_a_fault_keeps_the_whole_from_being_published(folder: Path, 
 def test_a_model_of_pixels_is_published_with_an_ensemble_that_decodes(folder: Path, generate: Generate) -> None:
     outcome = generate("--model", "mean.onnx", "--with-decoding", "--json")
     assert statuses(outcome) == dict.fromkeys(("mean", "mean_encoded__decode", "mean_encoded"), ("published", 1))
+    comment = "change it with the options of generate, where --with-decoding makes it.\n"
+    for name in ("mean_encoded__decode", "mean_encoded"):
+        assert comment in Path(f"model_repository/{name}/config.pbtxt").read_text()
+        (record,) = Repository(Path("model_repository")).manifests(name)
+        assert record.provenance.source.input_kinds == {"image": "encoded image"}
     again = generate("--model", "mean.onnx", "--json")  # the model itself is the same without
     assert statuses(again) == {"mean": ("unchanged", 1)}
 
