@@ -20,7 +20,7 @@ from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused
 from modelrepo.generator.options import resolve
 from modelrepo.generator.pipeline import clients, failures
 from modelrepo.generator.pipeline.job import Context
-from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.layout import CONFIG, MEMBERS
 from modelrepo.generator.repository.lifecycle import golden, pins
 from modelrepo.generator.repository.manifest import Manifest, Provenance, SourceRecord
 from modelrepo.generator.repository.repository import Published, StagedModel
@@ -34,8 +34,6 @@ from modelrepo.generator.verification import golden_requests
 from modelrepo.generator.verification.proven import Proven
 
 BACKEND = "ensemble"
-# The file in a version's folder: the models that it pins.
-MEMBERS = "members.json"
 # Grows when ensembles are made or proven otherwise: what was published before is then made and proven again.
 PROOF = 1
 NOT_ASKED = "the whole was not asked in a Triton: each of its models was proven, and only their wiring was checked"

@@ -97,9 +97,9 @@ def published(member: Member, spec: EnsembleSpec, found: Verification, context: 
     """
     repository, made = context.repository, member.made
     assert made is not None  # noqa: S101 - those that are published are not made
-    if member.record is not None:
+    if member.record is not None and not member.record.provenance.rebuilt:
         return unchanged(member, context)
-    if repository.next_version(member.name) != member.version:
+    if member.record is None and repository.next_version(member.name) != member.version:
         raise RepositoryError(
             f"another process has published {member.name} meanwhile", "Run the command again: it takes what is there"
         )

@@ -1,5 +1,6 @@
 """Ensembles with steps in Python: published with their code, made again when it changes, and an image for them."""
 
+import shutil
 from pathlib import Path
 
 import onnx
@@ -7,10 +8,13 @@ import pytest
 
 from modelrepo.cli.commands.check import check
 from modelrepo.cli.commands.remove import remove
+from modelrepo.cli.commands.show import show
+from modelrepo.cli.commands.versions import versions
 from modelrepo.generator.errors import OptionError
 from modelrepo.generator.options.config_file import load_config
+from modelrepo.generator.repository.lifecycle import pins
 from modelrepo.generator.repository.repository import Repository
-from tests.conftest import Generate, ModelRepo, Outcome
+from tests.conftest import Generate, ModelRepo, Outcome, assert_refused
 
 # A model of pixels: the mean colour of a picture.
 MEAN = """<ir_version: 8, opset_import: ["" : 17]>
@@ -98,6 +102,51 @@ def test_a_model_of_a_step_that_another_ensemble_calls_must_go_on_serving_it(fol
     outcome = generate()
     assert "the ensemble other needs version 1 of colour__named" in outcome.err
     assert statuses(generate("--json"))["colour"] == ("failed", None)
+
+
+def test_lost_records_of_ensembles_are_rebuilt_with_what_they_pin_and_proven_again(
+    folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate("--model", "mean.onnx")
+    generate()
+    (folder / "naming.py").write_text(NAMING.replace("none", "no colour"))
+    generate()
+    repository = Repository(Path("model_repository"))
+    before = repository.manifests("colour")
+    shutil.rmtree(repository.state)
+    assert modelrepo(versions, "--rebuild").code == 0
+    after = repository.manifests("colour")
+    for one, other in zip(before, after, strict=True):
+        assert (one.config, one.content()) == (other.config, other.content()) or other.version == 1
+        assert pins.of_record(one) == pins.of_record(other)
+        assert other.provenance.source.input_kinds == {"image": "encoded image"}
+    assert_refused(modelrepo(remove, "colour__named"), 6, "the ensemble colour calls colour__named")
+    assert "not proven: its record was rebuilt" in modelrepo(show, "colour__named").out
+    generate("--model", "mean.onnx")
+    assert statuses(generate("--json")) == {
+        "colour__decode": ("unchanged", 1),
+        "colour__named": ("published", 2),  # its version 1 is not served any more
+        "colour": ("unchanged", 2),
+    }
+    assert not any(repository.manifests(name)[-1].provenance.rebuilt for name in ("colour", "colour__named"))
+
+
+def test_an_earlier_version_of_an_ensemble_with_other_steps_can_not_be_rebuilt(
+    folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate("--model", "mean.onnx")
+    generate()
+    (folder / "modelrepo.toml").write_text(COLOUR.partition('[[ensembles.colour.steps]]\nuse = "python')[0])
+    assert statuses(generate("--json"))["colour"] == ("published", 2)
+    (folder / "modelrepo.toml").write_text(COLOUR)
+    assert statuses(generate("--json"))["colour"] == ("published", 3)
+    shutil.rmtree(folder / ".modelrepo")
+    outcome = modelrepo(versions, "--rebuild")
+    assert_refused(
+        outcome, 6, "can't rebuild the records of colour: version 2 calls other models than version 3. How it wired"
+    )
+    shutil.rmtree(folder / "model_repository/colour/2")
+    assert modelrepo(versions, "--rebuild").code == 0
 
 
 def test_packages_that_the_container_lacks_are_told(folder: Path, generate: Generate) -> None:
