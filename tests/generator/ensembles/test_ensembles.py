@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from modelrepo.cli.commands.check import check
+from modelrepo.cli.commands.diff import diff
 from modelrepo.cli.commands.promote import promote
 from modelrepo.cli.commands.prune import prune
 from modelrepo.cli.commands.remove import remove
@@ -113,6 +114,26 @@ def test_nothing_takes_a_version_that_an_ensemble_needs(folder: Path, generate: 
     assert_refused(modelrepo(remove, "first", "--yes"), 6, "the ensemble e calls first. Remove e first")
     modelrepo(prune, "e", "--keep", "1")
     assert "version 1 removed" in modelrepo(prune, "first", "--keep", "1").out
+
+
+def test_versions_of_an_ensemble_differ_in_the_models_that_they_call(
+    folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate()
+    nets.linear(folder / "first.onnx", "x", "y", (4, 3), seed=7)
+    last = "name = 'best'\nuse = 'onnx:best.onnx'"
+    (folder / "modelrepo.toml").write_text(nets.FILE + nets.steps("use = 'first'", "use = 'second'"))
+    generate()
+    (folder / "modelrepo.toml").write_text(nets.FILE + nets.steps("use = 'first'", "use = 'second'", last))
+    generate()
+    outcome = modelrepo(diff, "e", "1", "2")
+    assert "first        version 1 → 2: modelrepo diff first 1 2" in outcome.out
+    assert "e__best      version 1, not called any more" in outcome.out
+    assert "members" not in outcome.out.partition("Made with")[2]
+    assert "e__best      version 1, new" in modelrepo(diff, "e", "2", "3").out
+    assert json.loads(modelrepo(diff, "e", "1", "3", "--json").out)["members"] == [
+        {"name": "first", "before": "1", "after": "2"}
+    ]
 
 
 def test_with_an_ensemble_go_the_models_made_for_its_steps(
