@@ -45,9 +45,9 @@ def diff(
     """Show what is different between the versions A and B of a model.
 
     That is: configuration (the version policy aside), files, operators, inputs and outputs, weights and how far they
-    moved, how they were made and proven, and answers. For the answers both run in ONNX Runtime on
-    the CPU, on their golden requests, or else on generated inputs. Of models that are not ONNX, the files are compared
-    as a whole.
+    moved, how they were made and proven, and answers; of an ensemble, the versions of its models. For the answers both
+    run in ONNX Runtime on the CPU, on their golden requests, or else on generated inputs. Of models that are not ONNX,
+    the files are compared as a whole.
 
     Without B, A is compared with the served version. Without both, the served version is compared with the newest; or,
     if that is served, the one before with it.

@@ -66,7 +66,7 @@ def prune(
         raise OptionError("prune needs --keep or --older-than", "Such as --keep 3, or --older-than 30d")
     serving.remove(
         names or ("*",),
-        lambda model, _: pruned(model, keep=keep, older_than=older_than),
+        lambda model, *_: pruned(model, keep=keep, older_than=older_than),
         repository,
         at,
         dry_run=dry_run,

@@ -33,9 +33,10 @@ def remove(
 ) -> None:
     """Remove models with all their versions, records and prepared plans. Copies of edited files stay.
 
-    With --url a running server unloads them first.
+    With an ensemble go the models that were made for its steps, unless another one calls them. With --url a running
+    server unloads them first.
     """
     from modelrepo.cli.terminal import serving
     from modelrepo.generator.repository.lifecycle.removal import removed
 
-    serving.remove(names, removed, repository, at, dry_run=dry_run, yes=yes, as_json=as_json)
+    serving.remove(names, removed, repository, at, whole=True, dry_run=dry_run, yes=yes, as_json=as_json)

@@ -7,7 +7,7 @@ import click
 from modelrepo.cli.terminal.show_model import COLUMN, heading, pair, section
 from modelrepo.cli.terminal.tables import size
 from modelrepo.generator.repository.lifecycle.answers import Answers, OutputChange
-from modelrepo.generator.repository.lifecycle.compared import Compared, FileChange
+from modelrepo.generator.repository.lifecycle.compared import Compared, Fact, FileChange
 from modelrepo.generator.repository.lifecycle.graph_changes import GraphChanges
 from modelrepo.generator.repository.lifecycle.weights import Change, Tensor, Weights
 
@@ -23,6 +23,7 @@ def text(found: Compared) -> str:
     """Return what is different, in sections; those without a difference are left out."""
     sections = [
         heading(f"{found.name}: version {found.one} → {found.other}", list(_said(found))),
+        section("Models", list(_pairs({each.name: _member(each) for each in found.members}))),
         section("Configuration", found.config, _coloured),
         section("Files", list(_pairs({each.name: _file(each) for each in found.files}))),
         section("Graph", list(_graph(found.graph)) if found.graph else []),
@@ -43,6 +44,14 @@ def _said(found: Compared) -> Iterator[str]:
 
 def _changed(before: object, after: object) -> str:
     return f"{before or ABSENT} → {after or ABSENT}"
+
+
+def _member(model: Fact) -> str:
+    if not (model.before and model.after):
+        return f"version {model.after}, new" if model.after else f"version {model.before}, not called any more"
+    changed = f"version {_changed(model.before, model.after)}"
+    same = model.before == model.after  # other files under the same number
+    return changed if same else f"{changed}: modelrepo diff {model.name} {model.before} {model.after}"
 
 
 def _pairs(found: Mapping[str, str]) -> Iterator[str]:

@@ -160,6 +160,7 @@ def removal_document(removal: "Removal", status: str, followed: "Followed | None
         "versions": list(removal.versions),
         "bytes": removal.bytes,
         "notes": list(removal.notes),
+        **({"step_of": removal.step_of} if removal.step_of else {}),
         **({"server": _server_document(removal.name, followed)} if followed else {}),
     }
 
@@ -171,4 +172,5 @@ def removal_text(removal: "Removal", status: str) -> str:
         return f"{removal.name}: nothing to remove"
     done = "would be removed" if status == "planned" else "removed"
     freed = f", {tables.size(removal.bytes)}" if removal.bytes else ""
-    return f"{removal.name}: {what}{numbered(removal.versions)} {done}{freed}"
+    why = f": it was made for a step of {removal.step_of}" if removal.step_of else ""
+    return f"{removal.name}: {what}{numbered(removal.versions)} {done}{freed}{why}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from modelrepo.generator.repository.repository import Repository
 
 Plan = Callable[["Standing", "Health | None"], "Change"]
+# Of a model, in its repository, with the names of all that are meant.
+PlanOfRemoval = Callable[["Standing", "Repository", Sequence[str]], "Removal"]
 
 
 def change(name: str, plan: Plan, root: Path | None, at: "At | None", *, dry_run: bool, as_json: bool) -> None:
@@ -114,38 +116,49 @@ def _remote(at: "At | None") -> "Iterator[Remote | None]":
 
 def remove(
     names: Sequence[str],
-    plan: "Callable[[Standing, Repository], Removal]",
+    plan: PlanOfRemoval,
     root: Path | None,
     at: "At | None",
     *,
+    whole: bool = False,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Plan removals, ask if they are many, carry them out unless it is a dry run, and print them.
 
-    With ``at``, what a running server has loaded stays, or is unloaded first if the whole model goes.
+    With ``whole``, the models that were made for the steps of an ensemble go with it. With ``at``, what a running
+    server has loaded stays, or is unloaded first if the whole model goes.
     """
+    from modelrepo.generator.ensembles import image
     from modelrepo.generator.options import config_file
+    from modelrepo.generator.repository.lifecycle.removal import with_steps
     from modelrepo.generator.repository.lifecycle.standing import matching, opened
+    from modelrepo.generator.triton.releases import NEWEST, release_named
 
     repository = opened(root or config_file.default_repository())
     if not dry_run:
         repository.recover()
-    chosen = matching(repository, names)
+    asked = matching(repository, names)
+    chosen = with_steps(repository, asked) if whole else asked
     if not chosen and not as_json:
         click.echo(f"{repository.root} has no models")
     documents = []
+
+    def plan_of(model: "Standing", repository: "Repository") -> "Removal":
+        return plan(model, repository, chosen)
+
     with _remote(at) as remote:
-        planned = [_planned(repository, name, plan, remote) for name in chosen]
+        planned = [_planned(repository, name, plan_of, remote) for name in chosen]
         if not dry_run:
-            _ask(names, planned, yes=yes)
+            _ask(names, [each for each in planned if each.name in asked], yes=yes)
         for each in planned:
             status, followed = "planned", None
             if not dry_run:
                 with repository.locked(interruptible=remote is not None and each.whole):
-                    each = _planned(repository, each.name, plan, remote)
+                    each = _planned(repository, each.name, plan_of, remote)
                     followed = _carry_out(repository, each, remote)
+                    image.write(repository, release_named(NEWEST))  # without the packages that only its steps required
                 status = "removed" if each.versions or each.whole else "unchanged"
             documents.append(told.removal_document(each, status, followed))
             if not as_json:

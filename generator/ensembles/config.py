@@ -21,11 +21,12 @@ class EnsembleConfig:
     message: Any  # a ModelConfig without a version policy
     max_batch_size: int
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the names of classes, by their file
+    place: str = "in modelrepo.toml"  # where it is changed
 
     def text(self, version: int, existing: Collection[int] = ()) -> str:
         """Return the text for a version; it alone is served, since all versions share the steps of one file."""
         source = self.message.parameters["source"].string_value
-        comment = f"{OURS}{source}; change it in [ensembles.{self.message.name}] of modelrepo.toml."
+        comment = f"{OURS}{source}; change it {self.place}."
         return f"{comment}\n{pbtxt.with_version(pbtxt.to_text(self.message), version)}"
 
 

@@ -20,7 +20,7 @@ from modelrepo.generator.lint.candidate import Candidate, judged, refuse_refused
 from modelrepo.generator.options import resolve
 from modelrepo.generator.pipeline import clients, failures
 from modelrepo.generator.pipeline.job import Context
-from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.layout import CONFIG, MEMBERS
 from modelrepo.generator.repository.lifecycle import golden, pins
 from modelrepo.generator.repository.manifest import Manifest, Provenance, SourceRecord
 from modelrepo.generator.repository.repository import Published, StagedModel
@@ -34,8 +34,6 @@ from modelrepo.generator.verification import golden_requests
 from modelrepo.generator.verification.proven import Proven
 
 BACKEND = "ensemble"
-# The file in a version's folder: the models that it pins.
-MEMBERS = "members.json"
 # Grows when ensembles are made or proven otherwise: what was published before is then made and proven again.
 PROOF = 1
 NOT_ASKED = "the whole was not asked in a Triton: each of its models was proven, and only their wiring was checked"
@@ -151,7 +149,7 @@ def planned(spec: EnsembleSpec, context: Context, staging: Path) -> Plan:
     staged = {name: helpers.laid_out(member, steps[name], spec, context, staging) for name, member in found.items()}
     stages = tuple(replace(stage, member=staged[stage.name]) for stage in wiring.stages)
     wiring = flat(replace(wiring, stages=stages))
-    config = config_of(spec.name, wiring, _labels(wiring, staged, context))
+    config = replace(config_of(spec.name, wiring, _labels(wiring, staged, context)), place=spec.place)
     return Plan(spec, staged, wiring, config, _key(spec, config, wiring.members))
 
 
@@ -256,9 +254,8 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
         context.progress.step("publish", f"publishing in {repository.root}"),
         repository.locked(),
     ):
-        steps = {step.name: step for step in plan.spec.steps}
-        rows = [helpers.published(member, steps[name], found, context, staging) for name, member in _made(plan).items()]
-        _refuse_changed(plan, context)
+        _refuse_changed(plan, context)  # before a model of a step takes the place of one that the old version calls
+        rows = [helpers.published(each, plan.spec, found, context, staging) for each in _made(plan).values()]
         outcome = repository.publish(staged)
         image.write(repository, releases.release_named(releases.NEWEST))
     told = [(name, outcome.notes), *((each.name, each.made.notes) for each in _made(plan).values() if each.made)]
@@ -359,6 +356,7 @@ def _provenance(plan: Plan, proven: Proven, found: Verification, notes: tuple[st
             ir_version=0,
             notes=notes,
             inputs=recorded(signature.inputs, proven.source.input_kinds),
+            input_kinds=proven.source.input_kinds,
         ),
         options={"members": pinned(plan.wiring.members)},
         tools=_tools(),

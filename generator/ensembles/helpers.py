@@ -18,7 +18,7 @@ from modelrepo.generator.repository.lost import OURS
 from modelrepo.generator.repository.manifest import Manifest, Provenance, SourceRecord
 from modelrepo.generator.repository.repository import Published, StagedModel
 from modelrepo.generator.specs.artifacts import Weights
-from modelrepo.generator.specs.ensembles import OWN, EnsembleSpec, Step
+from modelrepo.generator.specs.ensembles import EnsembleSpec, Step
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.report import Result
 from modelrepo.generator.system.digests import copy_hashed, record_files, sha256_of
@@ -38,6 +38,7 @@ class HelperConfig:
 
     message: Any  # a ModelConfig
     reference: str
+    place: str  # where it is changed
 
     @property
     def max_batch_size(self) -> int:
@@ -46,7 +47,7 @@ class HelperConfig:
 
     def text(self, version: int, existing: Collection[int] = ()) -> str:
         """Return the text for a version, which alone is served."""
-        comment = f"{OURS}{self.reference}; change it in modelrepo.toml."
+        comment = f"{OURS}{self.reference}; change it {self.place}."
         return f"{comment}\n{pbtxt.with_version(pbtxt.to_text(self.message), version)}"
 
 
@@ -61,7 +62,7 @@ def laid_out(member: Member, step: Step, spec: EnsembleSpec, context: Context, s
     if member.name != spec.own_model(step):
         raise OptionError(f"step {step.name!r}: its model must be named {spec.own_model(step)}")
     repository.preflight(member.name)
-    config = HelperConfig(member.config, step.use)
+    config = HelperConfig(member.config, step.use, spec.place)
     newest = repository.newest(member.name)
     same = newest is not None and newest.content() == content(made) and _same(newest, config)
     version = newest.version if newest and same else repository.next_version(member.name)
@@ -69,7 +70,7 @@ def laid_out(member: Member, step: Step, spec: EnsembleSpec, context: Context, s
     for name, path in [*((f"{version}/{name}", path) for name, path in made.files.items()), *made.beside.items()]:
         (model / name).parent.mkdir(parents=True, exist_ok=True)
         copy_hashed(path, model / name)
-    kept = pins.Keeping(config, repository, member.name)
+    kept = pins.Keeping(config, repository, member.name, spec.name)
     entries = {**repository.entries(member.name), **{entry.name: entry for entry in model.iterdir()}}
     text = kept.text(version, repository.versions(member.name))
     host = Host(releases.release_named(releases.NEWEST))
@@ -89,23 +90,25 @@ def content(made: Made) -> dict[str, str]:
     return {name: sha256_of(path) for name, path in (*made.files.items(), *made.beside.items())}
 
 
-def published(member: Member, step: Step, found: Verification, context: Context, staging: Path) -> Result:
+def published(member: Member, spec: EnsembleSpec, found: Verification, context: Context, staging: Path) -> Result:
     """Publish a model that is made for a step, if it is new; call it with the lock held. Return its row.
 
     RepositoryError if another process has published it meanwhile.
     """
     repository, made = context.repository, member.made
     assert made is not None  # noqa: S101 - those that are published are not made
-    if member.record is not None:
+    if member.record is not None and not member.record.provenance.rebuilt:
         return unchanged(member, context)
-    if repository.next_version(member.name) != member.version:
+    if member.record is None and repository.next_version(member.name) != member.version:
         raise RepositoryError(
             f"another process has published {member.name} meanwhile", "Run the command again: it takes what is there"
         )
     model = staging / member.name
     for compiled in [*model.rglob("__pycache__")]:  # Triton's stub writes them while the ensemble is asked
         shutil.rmtree(compiled)
-    config = pins.Keeping(HelperConfig(_bare(member.config), step.use), repository, member.name)
+    step = next(each for each in spec.steps if spec.own_model(each) == member.name)
+    own = HelperConfig(_bare(member.config), step.use, spec.place)
+    config = pins.Keeping(own, repository, member.name, spec.name)
     outcome = repository.publish(
         StagedModel(
             name=member.name,
@@ -118,7 +121,7 @@ def published(member: Member, step: Step, found: Verification, context: Context,
             version=member.version,
             older=repository.folders(member.name),
             before_commit=lambda version: golden.keep(
-                repository, member.name, version, Golden(reason=ASKED_WITHIN.format(member.name.rpartition(OWN)[0]))
+                repository, member.name, version, Golden(reason=ASKED_WITHIN.format(spec.name))
             ),
         )
     )
@@ -144,6 +147,7 @@ def _provenance(member: Member, made: Made, step: Step, found: Verification) -> 
             ir_version=0,
             notes=made.notes,
             inputs=recorded(member.inputs, member.input_kinds),
+            input_kinds=dict(member.input_kinds),
         ),
         options={"use": step.use, "requirements": list(step.requirements), "timeout": step.timeout},
         tools=dict(made.tools),

@@ -2,3 +2,5 @@
 
 CONFIG = "config.pbtxt"
 LABELS = "labels.txt"
+# In a version folder of an ensemble: the models that it pins.
+MEMBERS = "members.json"

@@ -56,6 +56,14 @@ class EnsembleSpec:
     max_batch_size: int | None = None  # None: the smallest of its models
     samples: Path | None = None  # the user's inputs for the live check
     parallel: tuple[str, ...] = ()  # steps that all take what clients send, and whose answers the last step combines
+    made_by: str = ""  # the option of `generate` that makes it, such as "--with-decoding"; empty: the user wrote it
+
+    @property
+    def place(self) -> str:
+        """Where it is changed, as the first line of its configuration says."""
+        if self.made_by:
+            return f"with the options of generate, where {self.made_by} makes it"
+        return f"in [ensembles.{self.name}] of modelrepo.toml"
 
     def own_model(self, step: Step) -> str:
         """Return the name of the model that is made for a step."""

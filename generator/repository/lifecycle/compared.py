@@ -47,7 +47,8 @@ class Fact:
 class Compared:
     """What is different between version ``one`` and version ``other`` of a model.
 
-    ``config`` is a unified diff without version policies. ``graph`` and ``weights`` are None if the files are the same,
+    ``config`` is a unified diff without version policies. ``members`` are the models of an ensemble that are called in
+    another version, or by one of both. ``graph`` and ``weights`` are None if the files are the same,
     or if one of them is not ONNX; ``answers`` is None in these cases, too.
     """
 
@@ -57,6 +58,7 @@ class Compared:
     config: tuple[str, ...]
     files: tuple[FileChange, ...]
     facts: tuple[Fact, ...]
+    members: tuple[Fact, ...] = ()  # the models of an ensemble of which it calls another version, or none
     graph: GraphChanges | None = None
     weights: Weights | None = None
     answers: Answers | None = None
@@ -120,6 +122,7 @@ def compared(
         other=second.number,
         config=tuple(_config(first, second)),
         files=tuple(_files(first, second)),
+        members=tuple(_members(first.record, second.record)),
         facts=tuple(_facts(first.record, second.record)),
         notes=(*first.notes, *second.notes),
     )
@@ -219,6 +222,14 @@ def _files(one: _Side, other: _Side) -> Iterator[FileChange]:
             yield FileChange(name, before.size if before else None, after.size if after else None)
 
 
+def _members(one: Manifest | None, other: Manifest | None) -> Iterator[Fact]:
+    """Yield the models of an ensemble that are called in another version."""
+    before, after = (dict(record.provenance.options.get("members", {})) if record else {} for record in (one, other))
+    for name in sorted(before | after):
+        if before.get(name) != after.get(name):
+            yield Fact(name, *(str(each[name]["version"]) if name in each else "" for each in (before, after)))
+
+
 def _facts(one: Manifest | None, other: Manifest | None) -> Iterator[Fact]:
     if one is None or other is None or one.provenance.rebuilt or other.provenance.rebuilt:
         return
@@ -237,7 +248,10 @@ def _flat(record: Manifest) -> dict[str, str]:
         "backend": record.backend,
         "precision": made.precision,
         "source": source.reference,
-        "weights": f"{weights_.kind}: {weights_.detail}" + (", never trained" if weights_.untrained else ""),
+        # Those of an ensemble are its models.
+        "weights": None
+        if "members" in provenance.options
+        else f"{weights_.kind}: {weights_.detail}" + (", never trained" if weights_.untrained else ""),
         "digest of weights": weights_.sha256 and weights_.sha256[:DIGITS],
         "exporter": source.exporter,
         "opset": source.opset,
@@ -247,7 +261,7 @@ def _flat(record: Manifest) -> dict[str, str]:
         "source notes": "; ".join(source.notes),
         "optimization": "; ".join(made.done),
         "sparsity": made.sparsity,
-        **{f"option {key}": value for key, value in provenance.options.items()},
+        **{f"option {key}": value for key, value in provenance.options.items() if key != "members"},
         **{f"{key} release": value for key, value in provenance.tools.items()},
         "verified": {True: "yes", False: "no", None: "not compared"}[proof.passed],
         "cases": proof.cases,
@@ -269,6 +283,7 @@ def document(found: Compared) -> dict[str, Any]:
         "equal": found.equal,
         "config": list(found.config),
         "files": [asdict(each) for each in found.files],
+        "members": [asdict(each) for each in found.members],
         "graph": asdict(found.graph) if found.graph else None,
         "weights": {
             "parameters": made.parameters,

@@ -83,6 +83,12 @@ def kept(repository: Repository, name: str) -> list[Pin]:
     return found
 
 
+def by(repository: Repository, ensemble: str) -> list[Pin]:
+    """Return what a model needs: by its configuration in force, and by those of its versions."""
+    found = of_config(ensemble, repository.config_text(ensemble) or "")
+    return found + [pin for each in repository.manifests(ensemble) for pin in of_record(each, each.version)]
+
+
 def _ensembles(repository: Repository) -> Iterator[tuple[str, str]]:
     """Yield the models of a repository that need others, with their configurations in force."""
     for folder in sorted(repository.root.iterdir()) if repository.root.is_dir() else ():
@@ -93,11 +99,15 @@ def _ensembles(repository: Repository) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Keeping:
-    """A configuration that also serves the versions that ensembles need; it is a ``StagedConfig``."""
+    """A configuration that also serves the versions that ensembles need; it is a ``StagedConfig``.
+
+    The ensemble ``replaced`` gets a new version right after this model: what its old one needs is served if it can be.
+    """
 
     config: StagedConfig
     repository: Repository
     name: str
+    replaced: str = ""
 
     @property
     def max_batch_size(self) -> int:
@@ -117,14 +127,15 @@ class Keeping:
         if not missing:
             return text
         known = {each.version: each.config for each in self.repository.manifests(self.name)}
-        for pin in missing:
-            difference = _differ(known.get(pin.version, ""), text)
-            if difference:
+        differences = {pin: _differ(known.get(pin.version, ""), text) for pin in missing}
+        for pin, difference in differences.items():
+            if difference and pin.ensemble != self.replaced:
                 raise RepositoryError(
                     f"{pin}, and the new version has another {difference}: one configuration can't serve both",
                     f"Remove {pin.ensemble} first and generate it again, or publish this model under another name",
                 )
-        return policy.serving(text, {*served, *(pin.version for pin in missing)})
+        kept = {pin.version for pin, difference in differences.items() if not difference}
+        return policy.serving(text, {*served, *kept}) if kept else text
 
 
 def _differ(old: str, new: str) -> str:

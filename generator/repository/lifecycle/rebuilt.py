@@ -4,8 +4,9 @@ Such a record says what the files are, and that nothing is known of their source
 files again, and then takes its place.
 """
 
+import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from modelrepo.generator.backends import BACKENDS
 from modelrepo.generator.errors import OptionError, RepositoryError
 from modelrepo.generator.graphs import edit, onnx_file, walk
 from modelrepo.generator.repository import choice
-from modelrepo.generator.repository.layout import CONFIG
+from modelrepo.generator.repository.layout import CONFIG, MEMBERS
 from modelrepo.generator.repository.lifecycle import graph_changes
 from modelrepo.generator.repository.lifecycle.standing import Standing, names, standing
 from modelrepo.generator.repository.lost import OURS, is_ours
@@ -32,10 +33,13 @@ NOTE = "its record was rebuilt from the repository: its source is not known, and
 BORROWED = "its own configuration is lost: this is that of version {}"
 MEND = "Mend it, or copy the state folder from where the repository came from"
 FOREIGN = "Triton serves it as it is; only versions that modelrepo made have records"
+OTHER_STEPS = "How it wired them is not known: remove the folder of that version, and run the command again"
 UNKNOWN = "unknown"
 # The parameters of a configuration that say where the model came from.
 ABOUT_SOURCE = ("source", "weights", "untrained")
 ACCELERATED, PLAIN = "onnx+tensorrt-ep", "onnx"
+# What ensembles and the models of their steps are served by, with no backend of ours.
+WIRED = ("ensemble", "python")
 # By the element type of onnx.TensorProto: FLOAT16 and BFLOAT16.
 PRECISIONS = {10: "fp16", 16: "bf16"}
 
@@ -92,7 +96,7 @@ def _records(repository: Repository, model: Standing, missing: Collection[int]) 
         raise _refused(model, error.message, MEND) from error
     if message is None:
         raise _refused(model, model.trouble, MEND)
-    backend = _backend(message)
+    backend = _backend(message) or _wired(message, config)
     if backend is None:
         named = message.backend or message.platform or "no backend"
         raise _refused(model, f"modelrepo makes no models for {named}", FOREIGN)
@@ -102,7 +106,10 @@ def _records(repository: Repository, model: Standing, missing: Collection[int]) 
         folder = repository.root / model.name
         if not any(file.is_file() for file in (folder / str(number)).rglob("*")):
             raise _refused(model, f"version {number} has no files", FOREIGN)
-        text = config if number == owner else _borrowed(message, number, owner)
+        members = _members(folder / str(number))
+        text = config if number == owner else _borrowed(message, number, owner, members)
+        if text is None:
+            raise _refused(model, f"version {number} calls other models than version {owner}", OTHER_STEPS)
         notes = (NOTE,) if number == owner else (NOTE, BORROWED.format(owner))
         found.append(
             Manifest(
@@ -113,16 +120,35 @@ def _records(repository: Repository, model: Standing, missing: Collection[int]) 
                 max_batch_size=message.max_batch_size,
                 config=text,
                 files=_files(folder, number, message),
-                provenance=_provenance(folder / str(number), model.name, message, notes, own=number == owner),
+                provenance=replace(
+                    _provenance(folder / str(number), model.name, message, notes, own=number == owner),
+                    options={"members": members} if members else {},
+                ),
             )
         )
     return found
 
 
-def _borrowed(message: Any, number: int, owner: int) -> str:
-    """Return the configuration of another version, without what it says of its own source and weights."""
+def _members(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the versions of the models that a version of an ensemble calls, by their names; empty for other models."""
+    try:
+        found = json.loads((folder / MEMBERS).read_text("utf-8"))
+        return {name: {**each, "version": int(each["version"])} for name, each in found.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _borrowed(message: Any, number: int, owner: int, members: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the configuration of another version, without what it says of its own source and weights.
+
+    That of an ensemble calls the versions that the other one pins; None if it calls other models.
+    """
     config = type(message)()
     config.CopyFrom(message)
+    for step in config.ensemble_scheduling.step:
+        if step.model_name not in members:
+            return None
+        step.model_version = members[step.model_name]["version"]
     for key in ABOUT_SOURCE:
         config.parameters.pop(key, None)
     config.version_policy.specific.versions[:] = [number]
@@ -146,6 +172,12 @@ def _backend(message: Any) -> str | None:
     if ACCELERATED in names:
         return ACCELERATED if accelerated else PLAIN
     return names[0] if names else None
+
+
+def _wired(message: Any, config: str) -> str | None:
+    """Return what serves an ensemble or the model of a step, if we made it; None for other models."""
+    served = message.backend or message.platform
+    return served if served in WIRED and is_ours(config) else None
 
 
 def _files(folder: Path, number: int, message: Any) -> dict[str, FileRecord]:
@@ -178,6 +210,7 @@ def _provenance(folder: Path, name: str, message: Any, notes: tuple[str, ...], *
             ir_version=graph.ir_version if graph else 0,
             notes=notes,
             inputs=_inputs(graph),
+            input_kinds=pbtxt.input_kinds(message),
         ),
         options={},
         tools={},

@@ -6,7 +6,7 @@ deleted. A run that is killed in between is finished by the next one that change
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -19,6 +19,7 @@ from modelrepo.generator.repository.lifecycle import pins
 from modelrepo.generator.repository.lifecycle.standing import Standing, Version, names
 from modelrepo.generator.repository.lost import is_ours, unrecorded
 from modelrepo.generator.repository.repository import Repository
+from modelrepo.generator.specs.ensembles import OWN
 from modelrepo.generator.system.files import sync_folder
 
 REMOVE_IT = "Remove the folder yourself, if it is yours"
@@ -34,6 +35,7 @@ class Removal:
     whole: bool
     bytes: int
     notes: tuple[str, ...] = ()
+    step_of: str = ""  # the ensemble that it was made for, with which it goes
 
 
 def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | None = None) -> Removal:
@@ -68,19 +70,56 @@ def pruned(model: Standing, *, keep: int | None = None, older_than: timedelta | 
     )
 
 
-def removed(model: Standing, repository: Repository) -> Removal:
-    """Plan to remove a whole model. RepositoryError if it is not ours, or if an ensemble calls it."""
+def with_steps(repository: Repository, chosen: Collection[str]) -> list[str]:
+    """Return models that are to be removed, each behind those that call it, and the models made for their steps.
+
+    A model of a step that something else needs stays.
+    """
+    made = {each for name in chosen for each in _made_for(repository, name)} - {*chosen}
+    while staying := {name for name in made if _need(repository, name, {*chosen, *made})}:
+        made -= staying
+    first = sorted(chosen, key=lambda name: not any(pins.by(repository, name)))
+    return [*first, *sorted(made, key=lambda name: not any(pins.by(repository, name)))]
+
+
+def removed(model: Standing, repository: Repository, going: Collection[str] = ()) -> Removal:
+    """Plan to remove a whole model, of those that are ``going`` with it.
+
+    RepositoryError if it is not ours, or if an ensemble calls it that stays.
+    """
     if not model.ours:
         error = unrecorded(repository.root, repository.state, model.name, model.config)
         raise RepositoryError(error.message, error.hint if is_ours(model.config or "") else REMOVE_IT)
-    callers = [name for name in names(repository) if name != model.name and model.name in _called(repository, name)]
-    if callers:
-        raise RepositoryError(f"the ensemble {callers[0]} calls {model.name}", f"Remove {callers[0]} first")
-    pin = next((pin for pin in pins.kept(repository, model.name) if pin.ensemble != model.name), None)
-    if pin:
-        raise RepositoryError(str(pin), f"Remove or prune {pin.ensemble} first")
+    need = _need(repository, model.name, going)
+    if need:
+        raise need
     versions = tuple(each.number for each in model.versions)
-    return Removal(model.name, versions, whole=True, bytes=sum(map(_size, model.versions)))
+    steps = [name for name in sorted(_made_for(repository, model.name)) if name not in going]
+    whole = next((name for name in going if model.name.startswith(f"{name}{OWN}")), "")
+    return Removal(
+        model.name,
+        versions,
+        whole=True,
+        bytes=sum(map(_size, model.versions)),
+        notes=tuple(f"{name} stays: {need.message}" for name in steps if (need := _need(repository, name, going))),
+        step_of=whole,
+    )
+
+
+def _made_for(repository: Repository, name: str) -> set[str]:
+    """Return the models that were made for the steps of a model's versions, and are there."""
+    there = {*names(repository)}
+    return {pin.model for pin in pins.by(repository, name) if pin.model.startswith(f"{name}{OWN}")} & there
+
+
+def _need(repository: Repository, name: str, going: Collection[str]) -> RepositoryError | None:
+    """Return why a model can't be removed with those that are going: another ensemble calls it; None if it can be."""
+    others = [each for each in names(repository) if each != name and each not in going]
+    caller = next((each for each in others if name in _called(repository, each)), None)
+    if caller:
+        return RepositoryError(f"the ensemble {caller} calls {name}", f"Remove {caller} first")
+    pin = next((pin for pin in pins.kept(repository, name) if pin.ensemble in others), None)
+    return RepositoryError(str(pin), f"Remove or prune {pin.ensemble} first") if pin else None
 
 
 def carried_out(repository: Repository, removal: Removal) -> None:

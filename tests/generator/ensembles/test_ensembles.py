@@ -1,11 +1,13 @@
 """Ensembles of modelrepo.toml: made after their models, pinned, unchanged the second time; what they need stays."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from modelrepo.cli.commands.check import check
+from modelrepo.cli.commands.diff import diff
 from modelrepo.cli.commands.promote import promote
 from modelrepo.cli.commands.prune import prune
 from modelrepo.cli.commands.remove import remove
@@ -112,6 +114,58 @@ def test_nothing_takes_a_version_that_an_ensemble_needs(folder: Path, generate: 
     assert_refused(modelrepo(remove, "first", "--yes"), 6, "the ensemble e calls first. Remove e first")
     modelrepo(prune, "e", "--keep", "1")
     assert "version 1 removed" in modelrepo(prune, "first", "--keep", "1").out
+
+
+def test_versions_of_an_ensemble_differ_in_the_models_that_they_call(
+    folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate()
+    nets.linear(folder / "first.onnx", "x", "y", (4, 3), seed=7)
+    last = "name = 'best'\nuse = 'onnx:best.onnx'"
+    (folder / "modelrepo.toml").write_text(nets.FILE + nets.steps("use = 'first'", "use = 'second'"))
+    generate()
+    (folder / "modelrepo.toml").write_text(nets.FILE + nets.steps("use = 'first'", "use = 'second'", last))
+    generate()
+    outcome = modelrepo(diff, "e", "1", "2")
+    assert "first        version 1 → 2: modelrepo diff first 1 2" in outcome.out
+    assert "e__best      version 1, not called any more" in outcome.out
+    assert "members" not in outcome.out.partition("Made with")[2]
+    assert "e__best      version 1, new" in modelrepo(diff, "e", "2", "3").out
+    assert json.loads(modelrepo(diff, "e", "1", "3", "--json").out)["members"] == [
+        {"name": "first", "before": "1", "after": "2"}
+    ]
+
+
+def test_with_an_ensemble_go_the_models_made_for_its_steps(
+    folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate()
+    assert_refused(modelrepo(remove, "e__best"), 6, "the ensemble e calls e__best. Remove e first")
+    planned = modelrepo(remove, "e", "--dry-run").out
+    assert "e: the model, with version 1 would be removed" in planned
+    assert "e__best: the model, with version 1 would be removed, 134 bytes: it was made for a step of e" in planned
+    assert Path("model_repository/e__best").is_dir()
+    assert sorted(each["model"] for each in json.loads(modelrepo(remove, "e", "--json").out)["models"]) == [
+        "e", "e__best"
+    ]  # fmt: skip
+    assert sorted(path.name for path in Path("model_repository").iterdir()) == ["first", "second"]
+    assert statuses(generate("--json"))["e"] == ("published", 1)
+    assert modelrepo(remove, "e__best", "first", "e").code == 0  # whatever the order
+
+
+def test_a_model_made_for_a_step_stays_if_another_ensemble_calls_it(
+    folder: Path, generate: Generate, modelrepo: ModelRepo
+) -> None:
+    generate()
+    more = "[[ensembles.f.steps]]\nuse = 'second'\n[[ensembles.f.steps]]\nuse = 'e__best'\n"
+    (folder / "modelrepo.toml").write_text(more)
+    generate()
+    outcome = modelrepo(remove, "e")
+    assert "e__best stays: the ensemble f calls e__best" in outcome.err
+    assert Path("model_repository/e__best").is_dir()
+    assert_refused(modelrepo(remove, "e__best"), 6, "the ensemble f calls e__best. Remove f first")
+    assert modelrepo(remove, "f").code == 0
+    assert Path("model_repository/e__best").is_dir()
 
 
 def test_a_new_version_of_another_signature_is_refused_while_an_ensemble_needs_the_old_one(

@@ -72,6 +72,9 @@ def test_the_published_ensemble_answers_texts_as_transformers(
     assert outcome.code == 0, outcome.err
     whole = published.pinned(Repository(workdir / "model_repository"), "net")
     assert whole.input_kinds == {"text": "text"}
+    assert whole.record is not None
+    assert whole.record.provenance.source.input_kinds == {"text": "text"}
+    assert "where --with-preprocessing makes it" in whole.record.config
     for batch in (list(TEXTS[:7]), ["", " "], ["x" * 5000, "short"]):
         answer = whole.reference({"text": np.array([[text.encode()] for text in batch], np.object_)})
         with torch.no_grad():
