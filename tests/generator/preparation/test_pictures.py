@@ -220,3 +220,16 @@ def test_a_model_that_takes_pictures_says_so_and_computes_them_in_full_precision
     halves = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
     assert not any(name.startswith("prepare/") for name in halves)
     assert any(name.startswith("prepare/") for name in (node.name for node in graph.node))
+
+
+def test_the_model_within_is_proven_as_without_the_option(generate: Generate) -> None:
+    """Its coverage is that of the model alone: no behaviour of the preparation is among those that were not reached."""
+    model = ("--model", "timm:test_vit", "--weights", "random", "--max-batch-size", "2", "--verify-effort", "quick")
+    found = []
+    for extra in (("--repository", "alone"), ("--repository", "pictures", "--with-preprocessing")):
+        outcome = generate(*model, *extra, "--live-check", "off", "--json", "-q")
+        assert outcome.code == 0, outcome.err
+        found.append(outcome.result["verification"]["coverage"])
+    assert not any("prepare/" in each for each in found[1]["missing"])
+    assert found[0]["behaviours"] == found[1]["behaviours"]
+    assert found[0]["covered"] == found[1]["covered"]
