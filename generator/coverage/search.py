@@ -282,7 +282,7 @@ class Search:
                     array = row[spec.name]
                     chosen = self.random.random(array.shape) < share
                     drawn = self.random.integers(len(values), size=int(chosen.sum()))
-                    array[chosen] = _array([values[each] for each in drawn], array.dtype)
+                    array[chosen] = _array(values, array.dtype)[drawn]
             yield Made("mixed values", row, Kind.SPECIAL)
 
     def _magnitudes(self) -> Iterator[Made]:
