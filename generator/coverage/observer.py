@@ -46,10 +46,14 @@ class Tally:
 
 @dataclass
 class Observer:
-    """Runs a graph and notes which behaviours its nodes show."""
+    """Runs a graph and notes which behaviours its nodes show, but for those whose names begin with one of ``beside``.
+
+    The graphs before and after a model are beside it: they are compared, and have no behaviours to be reached.
+    """
 
     path: Path
     takes_missing: bool = False  # whether NaN is among the values that its inputs may have
+    beside: tuple[str, ...] = ()
     tallies: dict[tuple[str, int], Tally] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     _graph: "_Graph | None" = None
@@ -144,16 +148,15 @@ class _Graph:
         self.constants = {**constants, **{tensor.name: tensor for tensor in model.graph.initializer}}
         self.outputs = [value.name for value in model.graph.output]
         told = _told(model.graph)
+        observed = [node for node in model.graph.node if not node.name.startswith(observer.beside)]
         self.taps = [
             _Tap(node, attributes, row, number)
-            for node in model.graph.node
+            for node in observed
             for number, row in enumerate(rows_of(node.op_type))
             if told.intersection(node.input if row.decisive is None else [node.input[row.decisive]])
             for attributes in [_attributes(node)]
         ]
-        self.controls = (
-            [node for node in model.graph.node if node.op_type in ("If", "Loop")] if depth < MOST_DEPTH else []
-        )
+        self.controls = [node for node in observed if node.op_type in ("If", "Loop")] if depth < MOST_DEPTH else []
         self.made = {name for node in model.graph.node for name in node.output if name}
         self.inner: dict[str, _Graph] = {}
         self.arrays: dict[str, Any] = {}

@@ -68,7 +68,8 @@ class Made:
 class Search:
     """Makes probes for one exported model; implements ``Probing``.
 
-    A ``flushing`` source takes denormal numbers for zero, and is not asked for them.
+    A ``flushing`` source takes denormal numbers for zero, and is not asked for them. Nodes whose names begin with
+    one of ``beside`` are not the model's.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Search:
         code: OwnCode | None = None,
         cautious: bool = False,
         flushing: bool = False,
+        beside: tuple[str, ...] = (),
     ) -> None:
         self.flushing = flushing
         model = outline.read(path)
@@ -93,7 +95,7 @@ class Search:
         }
         self.withheld = {spec.name: self._withhold(spec) for spec in self.inputs}
         self.accepted: dict[str, float] = {}  # the largest magnitude of an input that was answered
-        self.observer = Observer(path, takes_missing=any(spec.domain.missing for spec in self.inputs))
+        self.observer = Observer(path, any(spec.domain.missing for spec in self.inputs), beside)
         self.work = work_of(model, self._sizes())
         self.random = np.random.default_rng([seed, 15])
         self.corpus: list[Row] = []
@@ -280,7 +282,7 @@ class Search:
                     array = row[spec.name]
                     chosen = self.random.random(array.shape) < share
                     drawn = self.random.integers(len(values), size=int(chosen.sum()))
-                    array[chosen] = _array([values[each] for each in drawn], array.dtype)
+                    array[chosen] = _array(values, array.dtype)[drawn]
             yield Made("mixed values", row, Kind.SPECIAL)
 
     def _magnitudes(self) -> Iterator[Made]:

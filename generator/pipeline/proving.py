@@ -26,6 +26,7 @@ from modelrepo.generator.sources.domains import told, with_domains
 from modelrepo.generator.specs.artifacts import Export
 from modelrepo.generator.specs.findings import Verification
 from modelrepo.generator.specs.options import Effort, Options
+from modelrepo.generator.specs.preparation import AFTER, BEFORE
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays, TensorSpec
 from modelrepo.generator.system import memory
@@ -76,7 +77,7 @@ def prove(
     """Export a source model to a form, and compare the two; ``reference`` keeps the source's answers for later."""
     options, source = job.options, chosen.source
     export = _askable(reference.ask, form, _exported(source, form, folder, options, limit, progress), options)
-    if export.within is None:
+    if not options.with_postprocessing:
         source = labels.named(source, export.signature, options)
     given = options.samples, export.signature, source.preprocess, source.labels, source.own_labels
     samples = datasets.samples(*given, options.label_column)
@@ -243,7 +244,8 @@ def _verified(
 ) -> Verification:
     """Compare an exported model with its source, and before that the model within it.
 
-    A graph after a model hides most of its answers, such as the scores of all classes but the best.
+    A graph after a model hides most of its answers, such as the scores of all classes but the best, and one before it
+    makes each of them cost a picture.
     """
     within = compared.export.within
     if within is None or not options.verify:
@@ -261,7 +263,7 @@ def _verified(
         seen=None,
         asked=(),
     )
-    found = verified(inner, options, progress, "verifying its answers before --with-postprocessing")
+    found = verified(inner, options, progress, "verifying the model without the graphs around it")
     outer = replace(compared, framework=raw.framework)
     whole = verified(outer, replace(options, verify_effort=QUICK), progress)
     mixing = whole.mixing if not found.mixing else tuple(spec.name for spec in compared.export.signature.outputs)
@@ -281,6 +283,7 @@ def _search(compared: Compared, options: Options) -> Search | None:
         code=compared.code,
         cautious=compared.framework == "onnx",
         flushing=compared.framework == "tensorflow",
+        beside=(BEFORE, AFTER) if compared.export.within else (),
     )
 
 

@@ -69,7 +69,7 @@ def pictured(source: SourceModel, options: Options) -> SourceModel:
     pixels = _pixels(source, inner, preparation)
     fragment = Fragment(graph(preparation.steps, pixels, inner), (pixels,), (inner,), {inner.name: inner.name})
     around = _Around(source, preparation, pixels.name, fragment)
-    notes = (f"pictures are prepared in the graph, {around.measured(options.seed).said}",) if options.verify else ()
+    notes = (around.told(options.seed),) if options.verify else ()
     return replace(
         source,
         framework=WRAPPED,
@@ -159,6 +159,33 @@ class _Around:
         """Return how far the graph is from the source's own transform on pictures like photographs."""
         found = [self._distance(each, self._graph(each)) for each in photographs(MEASURED, seed)]
         return Distance(max(each.steps for each in found), float(np.mean([each.share for each in found])))
+
+    def told(self, seed: int) -> str:
+        """Return what is said of pictures like photographs: how far the graph is, and which classes are the best."""
+        said = f"pictures are prepared in the graph, {self.measured(seed).said}"
+        bests = [self._bests(each) for each in photographs(MEASURED, seed)] if self._ranks() else []
+        if not bests:
+            return said
+        apart = [margin for margin in bests if margin is not None]
+        equal = f"the best class is that of the source's own pipeline for {len(bests) - len(apart)} of {len(bests)}"
+        close = f"; in the others the two best are {max(apart):.1e} of the scores' range apart" if apart else ""
+        return f"{said}; {equal} pictures like photographs{close}"
+
+    def _ranks(self) -> bool:
+        """Whether the source is a classifier that takes pictures in batches, and nothing else."""
+        return bool(self._source.labels) and len(self._source.inputs) == 1 and self._source.framework != WRAPPED
+
+    def _bests(self, pictures: Array) -> float | None:
+        """Return None if both ways to prepare a picture lead to the same best class.
+
+        Otherwise how far the source's own pipeline has the two apart, as a share of its scores' range.
+        """
+        own = np.stack([self._preparation.own(picture) for picture in pictures]).astype(np.float32)
+        scores, others = (
+            np.ravel(next(iter(self._source.run({self._made: each}).values()))) for each in (own, self._graph(pictures))
+        )
+        best, other = int(np.argmax(scores)), int(np.argmax(others))
+        return None if best == other else float((scores[best] - scores[other]) / np.ptp(scores))
 
     def _distance(self, pictures: Array, made: Array) -> Distance:
         try:

@@ -11,8 +11,8 @@ SCORES, CLASSES, LABELS, BOXES, COUNT = "scores", "classes", "labels", "boxes", 
 CLASS_MAP, MARGIN, EMBEDDING = "class_map", "margin", "embedding"
 # The framework of a source with a graph before or after it.
 WRAPPED = "wrapped"
-# The beginning of the names of nodes and tensors of a graph before a model.
-BEFORE = "prepare/"
+# The beginnings of the names of nodes and tensors of graphs before and after a model.
+BEFORE, AFTER = "prepare/", "finish/"
 
 
 @dataclass(frozen=True)

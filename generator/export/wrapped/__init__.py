@@ -39,9 +39,8 @@ def export(source: SourceModel, folder: Path, options: Options) -> Export:
         prepared(model, wrapped.before)
     path = inner.path.with_name(JOINED)
     onnx_file.write_outline(model, inner.path, path)
-    within = inner.within
-    if wrapped.after:  # it is compared with its source as well
-        within = replace(inner, path=inner.path.replace(inner.path.with_name(RAW)))
+    # It is compared with its source as well.
+    within = inner.within or replace(inner, path=inner.path.replace(inner.path.with_name(RAW)))
     path.replace(inner.path)
     made = describe(inner.path, inner.files, source.inputs, inner.exporter, options, inner.notes)
     return replace(made, within=within)

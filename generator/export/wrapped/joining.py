@@ -6,9 +6,7 @@ from typing import Any
 
 from modelrepo.generator.errors import ConversionError
 from modelrepo.generator.graphs import edit
-from modelrepo.generator.specs.preparation import BEFORE, Fragment
-
-AFTER = "finish/"
+from modelrepo.generator.specs.preparation import AFTER, BEFORE, Fragment
 
 
 def prepared(model: Any, before: Fragment) -> None:

@@ -1,6 +1,7 @@
 """How frameworks of PyTorch prepare pictures: their own transforms, and the steps that these consist of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from modelrepo.generator.specs.preparation import Compute, Crop, Preparation, Resize
@@ -21,13 +22,27 @@ def normalised(mean: Sequence[float], std: Sequence[float]) -> tuple[Compute, ..
     return (Compute("Div", (BYTE,)), Compute("Sub", tuple(mean)), Compute("Div", tuple(std)))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: on a busy machine, several mostly wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def of_transform(name: str, transform: Callable[[Any], Any], steps: tuple[Any, ...], reason: str = "") -> Preparation:
     """Return the preparation of the input ``name`` by a transform that takes a PIL image and returns a tensor."""
 
     def own(picture: Array) -> Array:
         from PIL import Image
 
-        prepared: Array = transform(Image.fromarray(picture)).numpy()
+        with _one_thread():
+            prepared: Array = transform(Image.fromarray(picture)).numpy()
         return prepared
 
     return Preparation("image", name, own, steps, reason)

@@ -95,6 +95,11 @@ def _segmenting(transforms: Any, shape: Sequence[Dim], name: str) -> Preparation
     return preparing.of_transform(name, transforms, (step, *numbers), reason)
 
 
+def _unprepared(reason: str) -> Callable[[Any, Sequence[Dim], str], Preparation]:
+    """Return a task's preparation that no graph can do, for a reason."""
+    return lambda transforms, shape, name: preparing.of_transform(name, transforms, (), reason)
+
+
 def _segmented(transforms: Any, shape: Sequence[int]) -> Preprocess:
     return _prepared(transforms, shape, min(shape[1:]))
 
@@ -187,6 +192,7 @@ TASKS = (
         "detection",
         _own_size,
         _detected,
+        _unprepared("it takes one picture without a batch, and its exported graph only those of one size"),
         inputs=("image",),
         # It is unknown in which images it finds objects; most values of photographs lie here.
         domain=Domain(0.0, 1.0, known=False, center=(0.5,), spread=(0.25,)),
@@ -202,6 +208,7 @@ TASKS = (
         "a video classifier",
         "video",
         _clip,
+        preparation=_unprepared("it takes clips of several frames, and not a picture"),
         inputs=("video",),
         axes=CLIP,
         labelled=True,
@@ -210,6 +217,7 @@ TASKS = (
         "an optical flow model",
         "optical_flow",
         lambda transforms, module: (3, *FLOW),
+        preparation=_unprepared("it takes two pictures that belong together, and not one"),
         inputs=("image1", "image2"),
         # In a plain image nothing moves, and the output is noise.
         domain=Domain(-1.0, 1.0, known=False),

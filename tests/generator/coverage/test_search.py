@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from modelrepo.generator.coverage.observer import Observer
 from modelrepo.generator.coverage.search import Search
 from modelrepo.generator.errors import InputRefused, VerificationError
 from modelrepo.generator.graphs import runtime
@@ -166,6 +167,24 @@ def test_a_branch_that_only_some_inputs_take_is_reached() -> None:
     assert "If y: then" not in found.coverage.missing
     with pytest.raises(VerificationError, match="differs"):
         proven(source(1 / 254), nodes, X, constants=constants)
+
+
+def test_the_graphs_around_a_model_have_no_behaviours_of_their_own() -> None:
+    """The pixels of a picture are never below zero, and nobody can make them so."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "prepare/Relu_0"),
+        helper.make_node("Relu", ["a"], ["b"], "Relu_0"),
+        helper.make_node("Relu", ["b"], ["y"], "finish/Relu_0"),
+    ]
+    path = Path("model.onnx")
+    path.write_bytes(
+        onnx_files.model(nodes, [("x", FLOAT, ["n", 2])], [("y", FLOAT, ["n", 2])], []).SerializeToString()
+    )
+    for beside, places in (((), 3), (("prepare/", "finish/"), 1)):
+        observer = Observer(path, beside=beside)
+        observer.observe({"x": np.ones((1, 2), np.float32)})
+        assert [tally.place.split()[1] for tally in observer.tallies.values()].count("Relu_0") == 1
+        assert len(observer.tallies) == places
 
 
 def test_every_leaf_of_a_forest_is_reached() -> None:

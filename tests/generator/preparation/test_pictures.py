@@ -15,10 +15,13 @@ from PIL import Image
 from torchvision.models import MobileNet_V3_Small_Weights, ViT_B_16_Weights
 from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
+from modelrepo.generator import sources
 from modelrepo.generator.errors import InputRefused, OptionError, VerificationError
+from modelrepo.generator.export.wrapped import TO_ONNX
 from modelrepo.generator.options.config_file import ConfigFile
 from modelrepo.generator.options.resolve import resolve
 from modelrepo.generator.preparation.pictures import MEASURED, MOST_STEPS, SAME, photographs, pictured
+from modelrepo.generator.progress import Progress
 from modelrepo.generator.sources.hf import picturing
 from modelrepo.generator.sources.timm import _preparation as of_timm
 from modelrepo.generator.sources.torchvision.tasks import CLASSIFIER, task_of
@@ -27,6 +30,7 @@ from modelrepo.generator.specs.options import Choice, Options
 from modelrepo.generator.specs.preparation import Preparation, Resize
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays, Dim, TensorSpec
+from tests import onnx_files
 from tests.conftest import Generate
 
 ODD = ((1, 1000), (1000, 3), (257, 125), (224, 224), (3, 5))
@@ -165,6 +169,24 @@ def test_pillow_resizes_the_height_first_if_it_loses_more_than_twice_as_much() -
         assert image.resize((to_width, to_height), Image.Resampling.BICUBIC) == twice
 
 
+@pytest.mark.parametrize("close", [False, True])
+def test_the_best_class_is_told_to_be_that_of_the_source_s_own_pipeline(close: bool) -> None:
+    """A source whose two best classes are decided by the last bits of a picture is told with how close they are."""
+    preparation = of_timm(CONFIG, SHAPE)
+    assert preparation is not None
+    asked: list[int] = []
+
+    def run(arrays: Arrays) -> dict[str, Any]:
+        asked.append(1)
+        other = close and len(asked) % 2
+        return {"output": np.array([[1, 1 + 1e-3, 0] if other else [1 + 1e-3, 1, 0]])}
+
+    source = pictured(replace(echoing(preparation), run=run, labels=("a", "b", "c")), options())
+    said = source.notes[-1]
+    assert f"for {0 if close else len(MEASURED)} of {len(MEASURED)} pictures like photographs" in said
+    assert ("of the scores' range apart" in said) == close
+
+
 def test_a_picture_without_pixels_is_refused_by_the_source_and_by_the_graph() -> None:
     source = pictured(
         echoing(of_timm(CONFIG, SHAPE)),
@@ -183,6 +205,25 @@ def test_a_picture_without_pixels_is_refused_by_the_source_and_by_the_graph() ->
 def test_what_is_not_prepared_from_a_picture_is_refused() -> None:
     with pytest.raises(OptionError, match="does not say how a picture becomes its input"):
         pictured(echoing(None), options())
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("ssdlite320_mobilenet_v3_large", "one picture without a batch"),
+        ("r3d_18", "clips of several frames"),
+        ("raft_small", "two pictures that belong together"),
+    ],
+)
+def test_what_takes_more_or_other_than_pictures_of_any_size_is_refused_with_the_cause(name: str, cause: str) -> None:
+    import torchvision.models as models
+
+    task = task_of(name, models)
+    assert task is not None
+    transforms = models.get_model_weights(name).DEFAULT.transforms()
+    found = task.preparation(transforms, (3, 320, 320), task.inputs[0])
+    with pytest.raises(OptionError, match=f"no graph can prepare pictures for mine:echo: .*{cause}"):
+        pictured(echoing(found), options())
 
 
 def test_tensorrt_is_refused_with_the_cause() -> None:
@@ -220,3 +261,22 @@ def test_a_model_that_takes_pictures_says_so_and_computes_them_in_full_precision
     halves = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
     assert not any(name.startswith("prepare/") for name in halves)
     assert any(name.startswith("prepare/") for name in (node.name for node in graph.node))
+
+
+def test_the_model_within_is_an_export_by_itself(tmp_path: Path) -> None:
+    """So it is proven as without the option, by its own inputs, and its search is not over pixels."""
+    spec = TensorSpec("x", "float32", ("batch", 3, 8, 8))
+    path = tmp_path / "own.onnx"
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["y"])]
+    tensors = [(name, onnx.TensorProto.FLOAT, ["batch", 3, 8, 8]) for name in ("x", "y")]
+    path.write_bytes(onnx_files.model(nodes, tensors[:1], tensors[1:], []).SerializeToString())
+    loader, name = sources.find(f"onnx:{path}")
+    source = loader.load(name, options(), Progress())
+    prepared = of_timm({**CONFIG, "input_size": (3, 8, 8)}, (3, 8, 8))
+    assert prepared is not None
+    source = replace(source, inputs=(spec,), preparation=replace(prepared, input="x"))
+    found = TO_ONNX.export(pictured(source, options()), tmp_path, options())
+    assert found.within is not None
+    assert found.within.signature.inputs[0].shape == spec.shape
+    assert [each.name for each in found.signature.inputs] == ["image"]
+    assert not any(node.name.startswith("prepare/") for node in onnx.load(found.within.path).graph.node)
