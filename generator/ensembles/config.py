@@ -8,6 +8,7 @@ from typing import Any
 from modelrepo.generator.ensembles.wiring import End, Wiring
 from modelrepo.generator.repository.layout import LABELS
 from modelrepo.generator.repository.lost import OURS
+from modelrepo.generator.specs.ensembles import EnsembleSpec
 from modelrepo.generator.specs.tensors import Domain, TensorSpec
 from modelrepo.generator.triton import pbtxt
 
@@ -20,17 +21,18 @@ class EnsembleConfig:
 
     message: Any  # a ModelConfig without a version policy
     max_batch_size: int
+    origin: str  # where it comes from, in words
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the names of classes, by their file
 
     def text(self, version: int, existing: Collection[int] = ()) -> str:
         """Return the text for a version; it alone is served, since all versions share the steps of one file."""
         source = self.message.parameters["source"].string_value
-        comment = f"{OURS}{source}; change it in [ensembles.{self.message.name}] of modelrepo.toml."
+        comment = f"{OURS}{source}; {self.origin}."
         return f"{comment}\n{pbtxt.with_version(pbtxt.to_text(self.message), version)}"
 
 
 def config_of(
-    name: str, wiring: Wiring, labels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    spec: EnsembleSpec, wiring: Wiring, labels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 ) -> EnsembleConfig:
     """Return the configuration of an ensemble, in which each step pins the version of its model.
 
@@ -38,7 +40,7 @@ def config_of(
     """
     from tritonclient.grpc import model_config_pb2
 
-    message = model_config_pb2.ModelConfig(name=name, platform=PLATFORM, max_batch_size=wiring.max_batch_size)
+    message = model_config_pb2.ModelConfig(name=spec.name, platform=PLATFORM, max_batch_size=wiring.max_batch_size)
     batched = wiring.max_batch_size > 0
     for input_name, ends in wiring.inputs.items():
         _add(message.input, input_name, _narrowest(ends), batched=batched)
@@ -55,11 +57,11 @@ def config_of(
         step.model_name, step.model_version = stage.member.name, stage.member.version
         step.input_map.update(stage.inputs)
         step.output_map.update(stage.outputs)
-    message.parameters["source"].string_value = f"ensemble:{name}"
+    message.parameters["source"].string_value = f"ensemble:{spec.name}"
     kinds = input_kinds(wiring)
     if kinds:
         message.parameters["input_kinds"].string_value = ",".join(f"{each}={kind}" for each, kind in kinds.items())
-    return EnsembleConfig(message, wiring.max_batch_size, files)
+    return EnsembleConfig(message, wiring.max_batch_size, spec.origin, files)
 
 
 def input_kinds(wiring: Wiring) -> dict[str, str]:

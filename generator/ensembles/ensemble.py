@@ -151,7 +151,7 @@ def planned(spec: EnsembleSpec, context: Context, staging: Path) -> Plan:
     staged = {name: helpers.laid_out(member, steps[name], spec, context, staging) for name, member in found.items()}
     stages = tuple(replace(stage, member=staged[stage.name]) for stage in wiring.stages)
     wiring = flat(replace(wiring, stages=stages))
-    config = config_of(spec.name, wiring, _labels(wiring, staged, context))
+    config = config_of(spec, wiring, _labels(wiring, staged, context))
     return Plan(spec, staged, wiring, config, _key(spec, config, wiring.members))
 
 

@@ -46,7 +46,7 @@ class HelperConfig:
 
     def text(self, version: int, existing: Collection[int] = ()) -> str:
         """Return the text for a version, which alone is served."""
-        comment = f"{OURS}{self.reference}; change it in modelrepo.toml."
+        comment = f"{OURS}{self.reference} for a step of an ensemble; changes are lost when it is made again."
         return f"{comment}\n{pbtxt.with_version(pbtxt.to_text(self.message), version)}"
 
 

@@ -68,7 +68,9 @@ def with_pixels(options: Options) -> Options:
 def decoding(jobs: Sequence[Job]) -> list[EnsembleSpec]:
     """Return the ensembles that take the files of pictures, and have the models of jobs answer for their pixels."""
     return [
-        EnsembleSpec(f"{name}{ENCODED}", (Step("decode", "builtin:decode"), Step("model", name)))
+        EnsembleSpec(
+            f"{name}{ENCODED}", (Step("decode", "builtin:decode"), Step("model", name)), option="--with-decoding"
+        )
         for job in jobs
         if job.options.with_decoding
         for name in job.published_names().values()

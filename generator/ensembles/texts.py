@@ -56,7 +56,8 @@ def planned(jobs: Sequence[Job]) -> tuple[list[Job], list[EnsembleSpec]]:
         made.append(own)
         for choice, name in job.published_names().items():
             tokenize = Step("tokenize", f"{SCHEME}:{folder}")
-            specs.append(EnsembleSpec(name, (tokenize, Step(ITS_MODEL, own.published_names()[choice]))))
+            steps = (tokenize, Step(ITS_MODEL, own.published_names()[choice]))
+            specs.append(EnsembleSpec(name, steps, option="--with-preprocessing"))
     return made, specs
 
 

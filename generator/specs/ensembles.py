@@ -56,6 +56,14 @@ class EnsembleSpec:
     max_batch_size: int | None = None  # None: the smallest of its models
     samples: Path | None = None  # the user's inputs for the live check
     parallel: tuple[str, ...] = ()  # steps that all take what clients send, and whose answers the last step combines
+    option: str = ""  # the option of `generate` that asks for it; empty: its table of modelrepo.toml
+
+    @property
+    def origin(self) -> str:
+        """Where its configuration comes from, in words for the first line of that."""
+        if self.option:
+            return f"made for {self.option}: changes are lost when it is made again"
+        return f"change it in [ensembles.{self.name}] of modelrepo.toml"
 
     def own_model(self, step: Step) -> str:
         """Return the name of the model that is made for a step."""
