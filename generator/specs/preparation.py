@@ -13,6 +13,8 @@ CLASS_MAP, MARGIN, EMBEDDING = "class_map", "margin", "embedding"
 WRAPPED = "wrapped"
 # The beginning of the names of nodes and tensors of a graph before a model.
 BEFORE = "prepare/"
+# What a note of a source begins with that has no preparation for clients; no graph leaves that to them.
+UNPREPARED = "clients can't prepare an image: "
 
 
 @dataclass(frozen=True)
