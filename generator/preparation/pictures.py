@@ -22,7 +22,7 @@ from modelrepo.generator.errors import (
 )
 from modelrepo.generator.preparation.picture_graph import graph
 from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.preparation import WRAPPED, Fragment, Preparation, Resize, Wrapped
+from modelrepo.generator.specs.preparation import UNPREPARED, WRAPPED, Fragment, Preparation, Resize, Wrapped
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Array, Arrays, Dim, Domain, TensorSpec
 from modelrepo.generator.verification.photographs import natural_looking
@@ -81,7 +81,7 @@ def pictured(source: SourceModel, options: Options) -> SourceModel:
         preparation=None,
         fixed=(),
         wider=None,
-        notes=(*source.notes, *notes),
+        notes=(*(note for note in source.notes if not note.startswith(UNPREPARED)), *notes),
     )
 
 

@@ -15,7 +15,7 @@ from modelrepo.generator.sources.pytorch.assumptions import assuming
 from modelrepo.generator.sources.source import Source
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Options
-from modelrepo.generator.specs.preparation import Crop, Meaning, Preparation, Resize
+from modelrepo.generator.specs.preparation import UNPREPARED, Crop, Meaning, Preparation, Resize
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import TensorSpec
 from modelrepo.generator.system.digests import sha256_of
@@ -214,7 +214,7 @@ def _preprocess(config: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict
     elif config["crop_mode"] != CENTER:
         problem = f"timm prepares one by {config['crop_mode']!r}, not by a crop of the centre"
     if problem:
-        return None, f"clients can't prepare an image: {problem}"
+        return None, f"{UNPREPARED}{problem}"
     return pictures.preprocess(
         shape[1:],
         resize=int(min(shape[1:]) / config["crop_pct"]),

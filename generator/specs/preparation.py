@@ -13,6 +13,8 @@ CLASS_MAP, MARGIN, EMBEDDING = "class_map", "margin", "embedding"
 WRAPPED = "wrapped"
 # The beginnings of the names of nodes and tensors of graphs before and after a model.
 BEFORE, AFTER = "prepare/", "finish/"
+# What a note of a source begins with that has no preparation for clients; no graph leaves that to them.
+UNPREPARED = "clients can't prepare an image: "
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelrepo.generator.errors import SourceError
 from modelrepo.generator.sources.hf import folder as folders
+from modelrepo.generator.specs.preparation import UNPREPARED
 
 # PIL.Image.Resampling's numbers, by the names that our clients use.
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
@@ -58,7 +59,7 @@ def preprocess(described: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str
         resize = None
     problem = _beyond(described, resize, cropped)
     if problem or cropped is None:
-        return None, f"clients can't prepare an image: {problem or 'its processor has no size'}"
+        return None, f"{UNPREPARED}{problem or 'its processor has no size'}"
     normalized = described.get("do_normalize", True)
     return {
         "kind": "image",

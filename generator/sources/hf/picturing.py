@@ -15,7 +15,8 @@ PIXEL_VALUES = "pixel_values"
 # The methods that decide what becomes of a picture; a processor with those of its backend has that one's steps.
 DECIDING = ("preprocess", "_preprocess", "resize", "center_crop", "rescale", "normalize", "rescale_and_normalize")
 # Those with methods of their own that do the same to a picture, and those whose steps are known here.
-ALIKE, CONVNEXT, EFFICIENTNET = ("BeitImageProcessor", "MobileNetV2ImageProcessor"), "ConvNext", "EfficientNet"
+ALIKE = ("BeitImageProcessor", "MobileNetV2ImageProcessor", "SegformerImageProcessor")
+CONVNEXT, EFFICIENTNET = "ConvNext", "EfficientNet"
 
 
 class Unknown(Exception):

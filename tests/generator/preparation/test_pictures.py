@@ -27,7 +27,7 @@ from modelrepo.generator.sources.timm import _preparation as of_timm
 from modelrepo.generator.sources.torchvision.tasks import CLASSIFIER, task_of
 from modelrepo.generator.specs.artifacts import Weights
 from modelrepo.generator.specs.options import Choice, Options
-from modelrepo.generator.specs.preparation import Preparation, Resize
+from modelrepo.generator.specs.preparation import UNPREPARED, Preparation, Resize
 from modelrepo.generator.specs.source import SourceModel
 from modelrepo.generator.specs.tensors import Arrays, Dim, TensorSpec
 from tests import onnx_files
@@ -131,21 +131,29 @@ def test_a_filter_that_timm_itself_does_not_have_is_refused() -> None:
         transformers.CLIPImageProcessor,
         transformers.EfficientNetImageProcessor,
         transformers.ConvNextImageProcessor,
+        transformers.SegformerImageProcessor,
     ],
 )
 def test_a_processor_of_transformers_is_followed(processor: Callable[[], Any], tmp_path: Path) -> None:
     made = processor()
     made.save_pretrained(tmp_path)
-    size = {"EfficientNetImageProcessor": 346, "ConvNextImageProcessor": 384}.get(type(made).__name__, 224)
+    sizes = {"EfficientNetImageProcessor": 346, "ConvNextImageProcessor": 384, "SegformerImageProcessor": 512}
+    size = sizes.get(type(made).__name__, 224)
     found = picturing.preparation(tmp_path, ("batch", 3, size, size))
     assert found.reason == ""
     assert far(found, (3, size, size)) <= MOST_STEPS + SAME
 
 
 def test_a_processor_with_steps_of_its_own_is_refused(tmp_path: Path) -> None:
-    transformers.SegformerImageProcessor().save_pretrained(tmp_path)
-    with pytest.raises(OptionError, match="SegformerImageProcessor has steps of its own"):
-        pictured(echoing(picturing.preparation(tmp_path, ("batch", 3, 512, 512))), options())
+    transformers.LevitImageProcessor().save_pretrained(tmp_path)
+    with pytest.raises(OptionError, match="LevitImageProcessor has steps of its own"):
+        pictured(echoing(picturing.preparation(tmp_path, ("batch", 3, 224, 224))), options())
+
+
+def test_a_note_that_clients_cannot_prepare_is_dropped_where_the_graph_does_it() -> None:
+    told = (f"{UNPREPARED}it takes 4 channels", "another note")
+    source = pictured(replace(echoing(of_timm(CONFIG, SHAPE)), notes=told), options(verify=False))
+    assert source.notes == ("another note",)
 
 
 def test_a_graph_that_prepares_otherwise_is_found() -> None:
