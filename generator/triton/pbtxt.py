@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from modelrepo.clients.models import kinds_in
 from modelrepo.generator.errors import OptionError
 
 # The order in which fields are written: as in the shipped template, then all others by number.
@@ -151,4 +150,6 @@ def max_batch_size(text: str) -> int:
 
 def input_kinds(config: Any) -> dict[str, str]:
     """Return what clients have for the inputs of a parsed configuration, by name: see ``clients.models.kinds_in``."""
+    from modelrepo.clients.models import kinds_in  # imports numpy and tritonclient, which few commands need
+
     return kinds_in(config.parameters["input_kinds"].string_value) if "input_kinds" in config.parameters else {}

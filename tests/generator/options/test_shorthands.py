@@ -48,7 +48,9 @@ def test_a_function_that_calls_members_is_one_step() -> None:
     assert (spec.parallel, spec.max_batch_size) == ((), 4)
 
 
-def test_a_cascade_is_one_step() -> None:
+def test_a_cascade_is_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("digits.npz").touch()
     (step,) = read(cascade={"small": "a", "large": "b@2", "samples": "digits.npz", "keep_accuracy": 0.98}).steps
     assert (step.name, step.scheme) == ("cascade", "cascade")
     assert step.settings["samples"] == Path("digits.npz")
