@@ -84,8 +84,7 @@ def names(repository: Repository) -> list[str]:
     """Return the names of the models with a record or a folder, sorted."""
     records = repository.state / "manifests"
     recorded = [each.name for each in records.iterdir() if any(each.glob("*.json"))] if records.is_dir() else []
-    there = [each.name for each in repository.root.iterdir() if each.is_dir() and not each.name.startswith(".")]
-    return sorted({*recorded, *there})
+    return sorted({*recorded, *repository.models()})
 
 
 def matching(repository: Repository, patterns: Iterable[str]) -> list[str]:

@@ -219,6 +219,15 @@ def test_a_mistake_is_told_before_the_ensemble_is_written(
     assert not Path("model_repository/e").exists()
 
 
+def test_a_step_is_named_whose_model_is_not_published_where_nothing_is(folder: Path, generate: Generate) -> None:
+    (folder / "modelrepo.toml").write_text(nets.steps("use = 'first'"))
+    outcome = generate()
+    assert outcome.code == 6
+    assert "step 'first': " in outcome.err
+    assert "model_repository has no model 'first'" in outcome.err
+    assert not Path("model_repository").exists()
+
+
 def test_a_pinned_version_that_is_not_served_is_refused_with_the_command_that_serves_it(
     folder: Path, generate: Generate
 ) -> None:
