@@ -55,7 +55,7 @@ def attributes(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def session(operator: str, values: Mapping[str, Any]) -> Any:
     """Return a session of a graph with one operator."""
     import onnxruntime
-    from onnxruntime_extensions import _cuops, _ortapi2, get_library_path  # type: ignore[import-untyped]
+    from onnxruntime_extensions import _cuops, _ortapi2, get_library_path
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

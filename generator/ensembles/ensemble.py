@@ -125,7 +125,7 @@ def _generated(spec: EnsembleSpec, context: Context) -> Iterator[Result]:
         standing = _standing(plan, context)
         if standing:
             yield from (helpers.unchanged(member, context) for member in _made(plan).values())
-            yield _row(Published("unchanged", standing), context)
+            yield helpers.row(Published("unchanged", standing), context)
             return
         if context.dry_run:
             yield from (helpers.would_publish(member) for member in _made(plan).values())
@@ -263,7 +263,7 @@ def _published(plan: Plan, context: Context, staging: Path) -> Iterator[Result]:
         for note in notes:
             context.progress.tell(note, of)
     yield from rows
-    yield _row(outcome, context)
+    yield helpers.row(outcome, context)
 
 
 def _staged(plan: Plan, proven: Proven, context: Context, staging: Path) -> StagedModel:
@@ -374,21 +374,6 @@ def _refuse_changed(plan: Plan, context: Context) -> None:
             raise RepositoryError(
                 f"another process has changed {member.name} meanwhile", "Run the command again: it takes what is there"
             )
-
-
-def _row(outcome: Published, context: Context) -> Result:
-    manifest = outcome.manifest
-    return Result(
-        manifest.name,
-        BACKEND,
-        manifest.name,
-        outcome.status,
-        version=manifest.version,
-        path=context.repository.root / manifest.name / str(manifest.version),
-        max_batch_size=manifest.max_batch_size,
-        verification=manifest.provenance.verification,
-        notes=(*manifest.provenance.source.notes, *outcome.notes),
-    )
 
 
 def _failed(spec: EnsembleSpec, failure: ModelRepoError) -> Result:

@@ -125,7 +125,7 @@ def published(member: Member, spec: EnsembleSpec, found: Verification, context: 
             ),
         )
     )
-    return _row(member, outcome, context)
+    return row(outcome, context)
 
 
 def _bare(config: Any) -> Any:
@@ -158,7 +158,7 @@ def _provenance(member: Member, made: Made, step: Step, found: Verification) -> 
 def unchanged(member: Member, context: Context) -> Result:
     """Return the row of a model that stands as it was made."""
     assert member.record is not None  # noqa: S101 - it stands
-    return _row(member, Published("unchanged", member.record), context)
+    return row(Published("unchanged", member.record), context)
 
 
 def would_publish(member: Member) -> Result:
@@ -170,7 +170,8 @@ def would_publish(member: Member) -> Result:
     return Result(member.name, backend, member.name, "skipped", notes=(note,))
 
 
-def _row(member: Member, outcome: Published, context: Context) -> Result:
+def row(outcome: Published, context: Context) -> Result:
+    """Return the row of an ensemble, or of a model that was made for a step."""
     manifest = outcome.manifest
     return Result(
         manifest.name,

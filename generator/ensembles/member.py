@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -74,64 +75,26 @@ class Kind:
     reads_others: bool = False
 
 
-def _published(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import published
+def _of(module: str, function: str = "member") -> Callable[[Step, Site], Member]:
+    """Return a function of a module of this room, which is imported when it is called: the modules need this one."""
 
-    return published.member(step, site)
+    def member(step: Step, site: Site) -> Member:
+        made: Member = getattr(import_module(f"modelrepo.generator.ensembles.{module}"), function)(step, site)
+        return made
 
-
-def _onnx(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import published
-
-    return published.own(step, site)
+    return member
 
 
-def _combine(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import combine_step
-
-    return combine_step.member(step, site)
-
-
-def _bls(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import calling
-
-    return calling.member(step, site)
-
-
-def _cascade(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import cascade_step
-
-    return cascade_step.member(step, site)
-
-
-def _python(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import python_step
-
-    return python_step.member(step, site)
-
-
-def _built_in(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import python_step
-
-    return python_step.built_in(step, site)
-
-
-def _texts(step: Step, site: Site) -> Member:
-    from modelrepo.generator.ensembles import texts
-
-    return texts.member(step, site)
-
-
-# By the scheme of ``use``; "" is a model of the repository. Modules are imported by the functions: they need this one.
+# By the scheme of ``use``; "" is a model of the repository.
 KINDS: dict[str, Kind] = {
-    "": Kind(_published),
-    "onnx": Kind(_onnx),
-    "combine": Kind(_combine, reads_others=True),
-    "bls": Kind(_bls),
-    "cascade": Kind(_cascade),
-    "python": Kind(_python),
-    "builtin": Kind(_built_in),
-    "tokenizer": Kind(_texts, reads_others=True),
+    "": Kind(_of("published")),
+    "onnx": Kind(_of("published", "own")),
+    "combine": Kind(_of("combine_step"), reads_others=True),
+    "bls": Kind(_of("calling")),
+    "cascade": Kind(_of("cascade_step")),
+    "python": Kind(_of("python_step")),
+    "builtin": Kind(_of("python_step", "built_in")),
+    "tokenizer": Kind(_of("texts"), reads_others=True),
 }
 
 

@@ -73,7 +73,7 @@ def test_tokens_are_classified_one_by_one_in_any_length() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_scores_of_another_type_become_float32(dtype: str) -> None:
     finish = classes.best(TensorSpec("x", dtype, ("batch", 4)), (), 2, "softmax")
-    answers(finish, {"x": RANDOM.standard_normal((2, 4)).astype(dtype)})
+    assert answers(finish, {"x": RANDOM.standard_normal((2, 4)).astype(dtype)})["scores"].dtype == np.float32
 
 
 def logits_and_boxes(count: int, kinds: int) -> dict[str, Array]:
