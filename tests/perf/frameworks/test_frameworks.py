@@ -98,7 +98,7 @@ def test_every_way_is_measured_at_every_batch_size(generate: Generate, numpy_mod
     for row in rows:
         assert row.model == "linear"
         assert 0 < row.p50 <= row.p95 <= row.p99
-        # Each is the median of two rounds. If one was slow, the mean has its time, and the throughput is half the other's.
+        # Each is the median of two rounds: if one was slow, the mean has its time, and the throughput half the other's.
         assert 0.1 < row.throughput * row.mean / (row.batch_size * 1e6) < 100
         assert row.memory_bytes is not None
         assert row.memory_bytes > 10e6
